@@ -1,0 +1,1 @@
+"""Pixels to bits and back: the BSQ-ViT tokenizer in pure torch; no storage, no cluster, no media files."""

@@ -1,0 +1,1 @@
+"""The cluster and the command line: the only room that knows Ray."""

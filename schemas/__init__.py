@@ -1,0 +1,1 @@
+"""What travels between the rooms: contracts of files and reports; nothing here reads or writes storage."""

@@ -1,0 +1,72 @@
+"""The error tree; its branches decide what happens next, its messages say what to do.
+
+    BitmillError
+    ├── BadJobError            the user's job cannot run as written        stop now, exit 2
+    │   ├── OutputConflictError    the output holds something else's work
+    │   └── TokenizerMismatchError tokens and tokenizer do not belong together
+    ├── FormatError            a file of ours is damaged or too new        stop now, exit 2
+    ├── BadItemError           one item's bytes are at fault               record in the ledger, go on
+    ├── TransientError         the store or network may answer next time   retry, bounded, then infrastructure
+    ├── TooManyFailuresError   more failed items than the job allows       stop now, exit 4
+    └── InfrastructureError    disk, store or cluster gave out             stop now, exit 5
+
+Each message is one or two sentences for the person who ran the command: what was wrong, where, what to do.
+"""
+
+from schemas.outcomes import Reason
+
+
+class BitmillError(Exception):
+    """Root of every error that bitmill raises on purpose; ``exit_code`` is the command's exit status."""
+
+    exit_code = 1
+
+
+class BadJobError(BitmillError):
+    """The job cannot run as written: a spec, source, manifest or option is wrong."""
+
+    exit_code = 2
+
+
+class OutputConflictError(BadJobError):
+    """The output folder holds another job's dataset, or files that are no dataset."""
+
+
+class TokenizerMismatchError(BadJobError):
+    """A dataset's tokenizer is not the one that the caller expects or has given."""
+
+
+class FormatError(BitmillError):
+    """A file of bitmill's own formats is damaged, or of a version that this release does not know."""
+
+    exit_code = 2
+
+
+class BadItemError(BitmillError):
+    """One item cannot be tokenized (fully): ``reason`` goes to its ledger row, the job goes on."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type["BadItemError"], tuple[Reason, str]]:
+        return (BadItemError, (self.reason, self.detail))
+
+
+class TransientError(BitmillError):
+    """A store or network failed in a way that may pass; callers retry a bounded number of times."""
+
+    exit_code = 5
+
+
+class TooManyFailuresError(BitmillError):
+    """The share of failed items exceeds the job's ``max_failures``."""
+
+    exit_code = 4
+
+
+class InfrastructureError(BitmillError):
+    """Disk, object store or cluster gave out; running the same command again resumes."""
+
+    exit_code = 5

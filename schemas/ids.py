@@ -1,0 +1,39 @@
+"""Content ids: what a thing is made of is its name, so that doing the same work again is safe."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no white space: one text for one value, on every machine."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def content_id(kind: str, value: Any) -> str:
+    """32 hex digits (128 bits of SHA-256) over a kind and a JSON value.
+
+    ``kind`` keeps ids of different things apart even where their values coincide.
+    """
+    return hashlib.sha256(f"{kind}\n{canonical_json(value)}".encode()).hexdigest()[:32]
+
+
+def source_id(uri: str, size_bytes: int, version: str, start_ns: int | None, end_ns: int | None) -> str:
+    """Identity of a planned source: where it is, which bytes it had, and which span is wanted."""
+    return content_id("source", [uri, size_bytes, version, start_ns, end_ns])
+
+
+def shard_id(job_fingerprint: str, source_ids: Sequence[str]) -> str:
+    """Name of a shard: the job that makes it and the sources that it holds, in order."""
+    return content_id("shard", [job_fingerprint, list(source_ids)])
+
+
+def clip_id(
+    uri: str, key: str | None, span_ns: tuple[int | None, int | None], first_pts_ns: int, sampling: dict[str, Any]
+) -> str:
+    """Stable id of a clip: source, member key, wanted span, first frame's time, sampling rule.
+
+    It does not depend on the tokenizer: two datasets of one sampling rule name the same clips alike.
+    """
+    return content_id("clip", [uri, key, list(span_ns), first_pts_ns, sampling])

@@ -1,0 +1,232 @@
+"""The job file: what a person writes to have a collection tokenized. Unknown keys are rejected."""
+
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from schemas.errors import BadJobError
+from schemas.ids import content_id
+
+JOB_SPEC_VERSION = 1
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceSpec(_Part):
+    """Where the media is: exactly one of ``paths`` and ``manifest``."""
+
+    paths: list[str] | None = None
+    """Folders (taken with everything below them), globs and single files, on any store fsspec knows."""
+    manifest: str | None = None
+    """A Parquet, CSV or JSONL table with a column ``uri`` and, if wanted, ``start``, ``end`` (seconds),
+    ``caption`` and any others, which travel along as metadata."""
+
+    @field_validator("paths", mode="before")
+    @classmethod
+    def _one_path_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.paths is None) == (self.manifest is None):
+            raise ValueError("give either paths or manifest")
+        if self.paths is not None and not self.paths:
+            raise ValueError("paths is empty")
+        return self
+
+
+class TokenizerSpec(_Part):
+    """Which tokenizer: a saved folder, or a preset with seeded random weights (for trials only)."""
+
+    path: str | None = None
+    """Folder with config.json and model.safetensors, on any store."""
+    preset: str | None = None
+    """Name of a built-in size; its weights are random, drawn from ``seed``."""
+    bits_per_token: Annotated[int, Field(ge=1, le=64)] | None = None
+    """L for a preset, where the preset's own is not wanted."""
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.path is None) == (self.preset is None):
+            raise ValueError("give either path or preset")
+        if self.path is not None and self.bits_per_token is not None:
+            raise ValueError("bits_per_token belongs to a preset; a saved tokenizer has its own")
+        return self
+
+
+class SamplingSpec(_Part):
+    """Which frames of an item become which clips."""
+
+    fps: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
+    """Frames a second, sampled by presentation time; null takes each frame of the source once."""
+    clip_frames: Annotated[int, Field(ge=1, le=65536)] = 16
+    """T: frames of a full clip; the last clip of an item may be shorter."""
+    min_frames: Annotated[int, Field(ge=1)] = 1
+    """A last clip with fewer frames is dropped; an image counts as one frame and is always kept."""
+
+    @model_validator(mode="after")
+    def _tail_fits(self) -> Self:
+        if self.min_frames > self.clip_frames:
+            raise ValueError(f"min_frames {self.min_frames} is more than clip_frames {self.clip_frames}")
+        return self
+
+    def rule(self) -> dict[str, Any]:
+        """The part that decides which frames a clip holds; it enters every clip id."""
+        return {"fps": self.fps, "clip_frames": self.clip_frames}
+
+
+class FrameSpec(_Part):
+    """How a frame's pixels become the tokenizer's."""
+
+    size_px: Annotated[int, Field(gt=0, le=8192)] | None = None
+    """Side of the square: short side resized to it (Lanczos, antialiased), centre cropped. Null takes the
+    tokenizer's own."""
+
+
+class LimitsSpec(_Part):
+    """What one foreign file may cost; beyond it the item is given up, never the job."""
+
+    item_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
+    """Longest time a decoder may take to its next clip."""
+    item_memory_bytes: Annotated[int, Field(ge=64 * MIB)] = 4 * GIB
+    """Memory that decoding one item may take on top of the idle decoder process."""
+    max_pixels: Annotated[int, Field(gt=0)] = 64 * MIB
+    """Pixels of one source frame or picture (8192×8192)."""
+    max_frames: Annotated[int, Field(gt=0)] = 10_000_000
+    """Sampled frames taken from one item."""
+
+
+class ShardingSpec(_Part):
+    """How the plan is cut; smaller shards lose less to a preempted node, larger ones make fewer files."""
+
+    max_bytes: Annotated[int, Field(gt=0)] = 512 * MIB
+    """Source bytes in one shard (one larger source is a shard by itself)."""
+    max_sources: Annotated[int, Field(gt=0)] = 4096
+
+
+class StorageSpec(_Part):
+    """How codes are stored in a token shard."""
+
+    codes_compression: Literal["none", "zstd"] = "none"
+    """Codes of a good tokenizer are near random: ``none`` makes a clip one byte range of the file."""
+    row_group_bytes: Annotated[int, Field(ge=1024, le=GIB)] = 4 * MIB
+    """Codes in one row group, the unit of reading."""
+
+
+class ComputeSpec(_Part):
+    """What the job runs on. Only ``device``, ``dtype``, ``threads`` and ``batch_frames`` can touch a bit."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: cuda where the cluster has GPUs, else cpu. The resolved one enters the fingerprint."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    threads: Annotated[int, Field(ge=1)] = 1
+    """Model threads of one CPU actor; part of the fingerprint, so bytes don't depend on the machine's size."""
+    batch_frames: Annotated[int, Field(ge=1)] = 64
+    """Frames given to the model at once, of one clip or several."""
+    actors: Annotated[int, Field(ge=1)] | None = None
+    """Tokenizer actors; null makes one for each GPU, or one for each CPU of a cluster without GPUs."""
+    decoders: Annotated[int, Field(ge=1)] | None = None
+    """Items decoded at once for one actor; null divides the cluster's CPUs."""
+
+
+class JobSpec(_Part):
+    """A whole tokenization job. ``schemas/job.example.yaml`` explains every key."""
+
+    version: Literal[1]
+    source: SourceSpec
+    output: str
+    """Folder of the dataset, on any store; new, empty, or this very job's own."""
+    tokenizer: TokenizerSpec
+    sampling: SamplingSpec = SamplingSpec()
+    frames: FrameSpec = FrameSpec()
+    limits: LimitsSpec = LimitsSpec()
+    sharding: ShardingSpec = ShardingSpec()
+    storage: StorageSpec = StorageSpec()
+    compute: ComputeSpec = ComputeSpec()
+    max_failures: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of planned sources that may fail before the job stops with exit code 4; null never stops."""
+
+
+def load_job(text: str, *, origin: str, overrides: dict[str, Any] | None = None) -> JobSpec:
+    """Read a job from YAML text.
+
+    ``origin`` names the text in errors; ``overrides`` maps dotted keys (``sampling.fps``) to values that win
+    over the file's. Raises BadJobError with one line for each wrong key.
+    """
+    try:
+        document: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadJobError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise BadJobError(f"{origin} must be a YAML mapping of job keys (see schemas/job.example.yaml).")
+    return make_job({**document}, origin=origin, overrides=overrides)
+
+
+def make_job(document: dict[str, Any], *, origin: str, overrides: dict[str, Any] | None = None) -> JobSpec:
+    """Validate a job given as nested mappings; arguments and errors as for ``load_job``."""
+    for dotted, value in (overrides or {}).items():
+        _set_dotted(document, dotted, value)
+    version = document.get("version")
+    if isinstance(version, int) and version > JOB_SPEC_VERSION:
+        raise BadJobError(
+            f"{origin} has version {version}; this bitmill knows up to {JOB_SPEC_VERSION}. Upgrade bitmill."
+        )
+    try:
+        return JobSpec.model_validate(document)
+    except ValidationError as error:
+        raise BadJobError(f"{origin}: {describe_validation(error)}") from error
+
+
+def describe_validation(error: ValidationError) -> str:
+    """One sentence for each wrong key, by its dotted name; no input value longer than a word is echoed."""
+    parts: list[str] = []
+    for item in error.errors(include_url=False):
+        where = ".".join(str(part) for part in item["loc"]) or "the document"
+        if item["type"] == "extra_forbidden":
+            parts.append(f"unknown key {where!r}")
+        elif item["type"] == "missing":
+            parts.append(f"key {where!r} is missing")
+        else:
+            parts.append(f"{where}: {item['msg'].removeprefix('Value error, ')}")
+    return "; ".join(parts) + "."
+
+
+def _set_dotted(document: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    place = document
+    for parent in parents:
+        below = place.get(parent)
+        place[parent] = dict(below) if isinstance(below, dict) else {}
+        place = place[parent]
+    place[last] = value
+
+
+def fingerprint_fields(job: JobSpec, *, tokenizer_fingerprint: str, size_px: int, device: str) -> dict[str, Any]:
+    """What decides a job's bytes, by dotted name: two runs with equal fields write equal shards."""
+    return {
+        "tokenizer": tokenizer_fingerprint,
+        "sampling.fps": job.sampling.fps,
+        "sampling.clip_frames": job.sampling.clip_frames,
+        "sampling.min_frames": job.sampling.min_frames,
+        "frames.size_px": size_px,
+        "limits.max_pixels": job.limits.max_pixels,
+        "limits.max_frames": job.limits.max_frames,
+        "storage.codes_compression": job.storage.codes_compression,
+        "storage.row_group_bytes": job.storage.row_group_bytes,
+        "compute.device": device,
+        "compute.dtype": job.compute.dtype,
+        "compute.threads": job.compute.threads if device == "cpu" else None,
+        "compute.batch_frames": job.compute.batch_frames,
+    }
+
+
+def job_fingerprint(fields: dict[str, Any]) -> str:
+    """Content id over ``fingerprint_fields``; a part of every shard's name."""
+    return content_id("job", fields)

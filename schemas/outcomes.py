@@ -1,0 +1,67 @@
+"""The closed lists of outcomes and reasons that ledger rows may carry."""
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a planned source ended."""
+
+    OK = "ok"
+    """Every sampled frame of the source became tokens."""
+    PARTIAL = "partial"
+    """Some clips became tokens; the reason says what is missing."""
+    FAILED = "failed"
+    """No clip became tokens; the reason says why."""
+
+
+class Reason(StrEnum):
+    """Why an item is not ``ok``; also the unit of retry. The list grows only with the ledger's version."""
+
+    # The object
+    NOT_FOUND = "not_found"
+    ACCESS_DENIED = "access_denied"
+    SOURCE_CHANGED = "source_changed"
+    READ_ERROR = "read_error"
+    EMPTY_FILE = "empty_file"
+    # What it holds
+    NOT_MEDIA = "not_media"
+    NO_VIDEO_STREAM = "no_video_stream"
+    NO_FRAMES = "no_frames"
+    UNSUPPORTED_CODEC = "unsupported_codec"
+    CORRUPT = "corrupt"
+    TRUNCATED = "truncated"
+    BAD_TIMESTAMPS = "bad_timestamps"
+    EXTRA_PAGES = "extra_pages"
+    # What the job asks of it
+    TOO_SHORT = "too_short"
+    SPAN_OUTSIDE = "span_outside"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_MANY_FRAMES = "too_many_frames"
+    # What decoding it did
+    DECODE_TIMEOUT = "decode_timeout"
+    OUT_OF_MEMORY = "out_of_memory"
+    DECODER_CRASHED = "decoder_crashed"
+
+
+REASON_TEXT: dict[Reason, str] = {
+    Reason.NOT_FOUND: "the object is gone from where the plan found it",
+    Reason.ACCESS_DENIED: "the object may not be read with these credentials",
+    Reason.SOURCE_CHANGED: "the object is not the one that was planned (size or version differ)",
+    Reason.READ_ERROR: "the object could not be read after retries",
+    Reason.EMPTY_FILE: "the object has no bytes",
+    Reason.NOT_MEDIA: "the bytes are no known video or image format",
+    Reason.NO_VIDEO_STREAM: "the container has no video stream",
+    Reason.NO_FRAMES: "the video stream yields no frame that can be shown",
+    Reason.UNSUPPORTED_CODEC: "no decoder here reads this codec",
+    Reason.CORRUPT: "the bytes are damaged; frames before or around the damage were kept where whole",
+    Reason.TRUNCATED: "the file ends before its media does",
+    Reason.BAD_TIMESTAMPS: "the frames carry no usable presentation times",
+    Reason.EXTRA_PAGES: "only the first picture of a multi-page file was taken",
+    Reason.TOO_SHORT: "fewer frames than the job's min_frames",
+    Reason.SPAN_OUTSIDE: "the manifest's start or end lies outside the media",
+    Reason.TOO_MANY_PIXELS: "a frame is larger than the job's max_pixels",
+    Reason.TOO_MANY_FRAMES: "more sampled frames than the job's max_frames; the rest was left out",
+    Reason.DECODE_TIMEOUT: "the decoder made no progress within the job's item_timeout_s",
+    Reason.OUT_OF_MEMORY: "the decoder needed more memory than the job's item_memory_bytes",
+    Reason.DECODER_CRASHED: "the decoder process died",
+}
