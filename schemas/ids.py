@@ -30,7 +30,11 @@ def shard_id(job_fingerprint: str, source_ids: Sequence[str]) -> str:
 
 
 def clip_id(
-    uri: str, key: str | None, span_ns: tuple[int | None, int | None], first_pts_ns: int, sampling: dict[str, Any]
+    uri: str,
+    key: str | None,
+    span_ns: tuple[int | None, int | None],
+    first_pts_ns: int,
+    sampling: dict[str, Any],
 ) -> str:
     """Stable id of a clip: source, member key, wanted span, first frame's time, sampling rule.
 

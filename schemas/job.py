@@ -127,7 +127,7 @@ class ComputeSpec(_Part):
     """auto: cuda where the cluster has GPUs, else cpu. The resolved one enters the fingerprint."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     threads: Annotated[int, Field(ge=1)] = 1
-    """Model threads of one CPU actor; part of the fingerprint, so bytes don't depend on the machine's size."""
+    """Model threads of a CPU actor; in the fingerprint, so that bytes don't depend on the machine's size."""
     batch_frames: Annotated[int, Field(ge=1)] = 64
     """Frames given to the model at once, of one clip or several."""
     actors: Annotated[int, Field(ge=1)] | None = None
@@ -208,7 +208,9 @@ def _set_dotted(document: dict[str, Any], dotted: str, value: Any) -> None:
     place[last] = value
 
 
-def fingerprint_fields(job: JobSpec, *, tokenizer_fingerprint: str, size_px: int, device: str) -> dict[str, Any]:
+def fingerprint_fields(
+    job: JobSpec, *, tokenizer_fingerprint: str, size_px: int, device: str
+) -> dict[str, Any]:
     """What decides a job's bytes, by dotted name: two runs with equal fields write equal shards."""
     return {
         "tokenizer": tokenizer_fingerprint,
