@@ -1,0 +1,146 @@
+"""dataset.json: what a dataset folder says of itself; and where its files stand."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from schemas.errors import FormatError
+from schemas.job import describe_validation
+from schemas.tokenizer import TokenizerConfig
+
+DATASET_FORMAT_VERSION = 1
+
+DATASET_FILE = "dataset.json"
+PLAN_FOLDER = "plan"
+SHARD_FOLDER = "shards"
+LEDGER_FOLDER = "ledger"
+TOKENIZER_FOLDER = "tokenizer"
+STATUS_FILE = "status.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Totals(_Part):
+    """Sums over ledger rows; ``planned`` equals ok + partial + failed once every shard is committed."""
+
+    ok: int = 0
+    partial: int = 0
+    failed: int = 0
+    clips: int = 0
+    frames: int = 0
+    tokens: int = 0
+    code_bytes: int = 0
+    tokenized_ns: int = 0
+    reasons: dict[str, int] = {}
+
+    @property
+    def items(self) -> int:
+        """Items that have an outcome."""
+        return self.ok + self.partial + self.failed
+
+    def __add__(self, other: "Totals") -> "Totals":
+        """Totals of both; reasons in alphabetical order."""
+        names = sorted({*self.reasons, *other.reasons})
+        return Totals(
+            ok=self.ok + other.ok,
+            partial=self.partial + other.partial,
+            failed=self.failed + other.failed,
+            clips=self.clips + other.clips,
+            frames=self.frames + other.frames,
+            tokens=self.tokens + other.tokens,
+            code_bytes=self.code_bytes + other.code_bytes,
+            tokenized_ns=self.tokenized_ns + other.tokenized_ns,
+            reasons={name: self.reasons.get(name, 0) + other.reasons.get(name, 0) for name in names},
+        )
+
+
+class PlanPart(_Part):
+    """One plan file of the dataset."""
+
+    file: str
+    """Relative to the dataset's folder."""
+    plan_id: str
+    """Content id over its shard ids."""
+    num_sources: int
+    num_shards: int
+    size_bytes: int
+
+
+class DatasetCard(_Part):
+    """The contents of dataset.json."""
+
+    format: Literal["bitmill-dataset"] = "bitmill-dataset"
+    format_version: int = DATASET_FORMAT_VERSION
+    tokenizer_fingerprint: str
+    tokenizer: TokenizerConfig
+    job_fingerprint: str
+    fingerprint_fields: dict[str, Any]
+    """What decided the bytes, by dotted name; a job that resumes must agree on each."""
+    job: dict[str, Any]
+    """The job as written, without its output, for people."""
+    source_fields: dict[str, Any]
+    """The sources that were asked for; resuming with others is refused."""
+    plan: list[PlanPart]
+    ignored_files: int = 0
+    """Files below the source folders that are no media by their name, and were left out of the plan."""
+    totals: Totals | None = None
+    """Null until every planned shard is committed."""
+
+    @property
+    def num_sources(self) -> int:
+        """Planned sources of all parts."""
+        return sum(part.num_sources for part in self.plan)
+
+    @property
+    def num_shards(self) -> int:
+        """Planned shards of all parts."""
+        return sum(part.num_shards for part in self.plan)
+
+    def to_json(self) -> bytes:
+        """The file's bytes."""
+        return (self.model_dump_json(indent=2) + "\n").encode()
+
+
+def read_card(data: bytes, *, origin: str) -> DatasetCard:
+    """Parse dataset.json. Raises FormatError, naming ``origin``, on damage or a newer version."""
+    try:
+        card = DatasetCard.model_validate_json(data)
+    except ValidationError as error:
+        newer = _newer_version(data)
+        if newer is not None:
+            raise FormatError(newer.format(origin=origin)) from error
+        raise FormatError(f"{origin} is not a readable dataset.json: {describe_validation(error)}") from error
+    if card.format_version > DATASET_FORMAT_VERSION:
+        raise FormatError(_too_new(card.format_version).format(origin=origin))
+    return card
+
+
+class _VersionOnly(BaseModel):
+    format_version: int
+
+
+def _newer_version(data: bytes) -> str | None:
+    try:
+        version = _VersionOnly.model_validate_json(data).format_version
+    except ValidationError:
+        return None
+    return _too_new(version) if version > DATASET_FORMAT_VERSION else None
+
+
+def _too_new(version: int) -> str:
+    return (
+        f"{{origin}} has dataset format {version}; this bitmill reads up to {DATASET_FORMAT_VERSION}. "
+        "Upgrade bitmill."
+    )
+
+
+def shard_file(shard_id: str) -> str:
+    """Token shard of a shard id, relative to the dataset's folder."""
+    return f"{SHARD_FOLDER}/{shard_id}.parquet"
+
+
+def ledger_file(shard_id: str) -> str:
+    """Ledger of a shard id, relative to the dataset's folder."""
+    return f"{LEDGER_FOLDER}/{shard_id}.parquet"

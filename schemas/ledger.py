@@ -1,0 +1,40 @@
+"""The ledger: one row an item with its outcome, written before the token shard that it belongs to."""
+
+import pyarrow as pa
+
+LEDGER_FORMAT_VERSION = 1
+
+LEDGER_SCHEMA = pa.schema(
+    [
+        pa.field("shard_id", pa.string(), nullable=False),
+        # The plan's row of the source.
+        pa.field("source_index", pa.int64(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        # Member of a tar; null for a plain object.
+        pa.field("key", pa.string()),
+        pa.field("start_ns", pa.int64()),
+        pa.field("end_ns", pa.int64()),
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        # schemas.outcomes.Outcome, Reason; detail is a sentence for people.
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("detail", pa.string()),
+        # What became tokens.
+        pa.field("num_clips", pa.int64(), nullable=False),
+        pa.field("num_frames", pa.int64(), nullable=False),
+        pa.field("num_tokens", pa.int64(), nullable=False),
+        pa.field("code_bytes", pa.int64(), nullable=False),
+        pa.field("tokenized_ns", pa.int64(), nullable=False),
+        # What the media is.
+        pa.field("media", pa.string()),
+        pa.field("container", pa.string()),
+        pa.field("codec", pa.string()),
+        pa.field("decoder", pa.string()),
+        pa.field("source_height", pa.int32()),
+        pa.field("source_width", pa.int32()),
+        pa.field("source_fps", pa.float64()),
+        pa.field("duration_ns", pa.int64()),
+        pa.field("num_source_frames", pa.int64(), nullable=False),
+    ],
+    metadata={"bitmill.format": "ledger", "bitmill.format_version": str(LEDGER_FORMAT_VERSION)},
+)

@@ -1,0 +1,66 @@
+"""The plan: all sources of a job in a stable order, cut into shards. Written once, before any work."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from schemas.ids import source_id
+
+PLAN_FORMAT_VERSION = 1
+
+PLAN_SCHEMA = pa.schema(
+    [
+        # The shard's name and its place in the job, 0 and up; rows of one shard stand together.
+        pa.field("shard_id", pa.string(), nullable=False),
+        pa.field("shard_index", pa.int32(), nullable=False),
+        # Place of the source in the whole job, 0 and up, without gaps.
+        pa.field("source_index", pa.int64(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        # The store's version tag: an ETag, or the modification time of a local file.
+        pa.field("version", pa.string(), nullable=False),
+        # Wanted span in the source's own clock, half-open; null takes from the start, or to the end.
+        pa.field("start_ns", pa.int64()),
+        pa.field("end_ns", pa.int64()),
+        # JSON object: the manifest's other columns.
+        pa.field("metadata", pa.string()),
+    ],
+    metadata={"bitmill.format": "plan", "bitmill.format_version": str(PLAN_FORMAT_VERSION)},
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedSource:
+    """One row of the plan, without its place: what to read and what to take of it."""
+
+    uri: str
+    size_bytes: int
+    version: str
+    start_ns: int | None = None
+    end_ns: int | None = None
+    metadata: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Content id of this source in the plan."""
+        return source_id(self.uri, self.size_bytes, self.version, self.start_ns, self.end_ns)
+
+    @property
+    def span_ns(self) -> tuple[int | None, int | None]:
+        """Wanted span [start, end); null is open."""
+        return (self.start_ns, self.end_ns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedShard:
+    """Consecutive sources of the plan that make one token shard and one ledger file."""
+
+    shard_id: str
+    shard_index: int
+    first_source_index: int
+    sources: tuple[PlannedSource, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Source bytes of the shard."""
+        return sum(source.size_bytes for source in self.sources)
