@@ -1,0 +1,174 @@
+"""Our own folder on any store: names in it appear whole or not at all."""
+
+import os
+import secrets
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, cast
+
+from pipeline.storage.filesystem import filesystem, retrying, store_errors
+from pipeline.storage.uri import is_local, join, normalise
+from schemas.errors import BadJobError, InfrastructureError, TransientError
+
+STAGING_FOLDER = ".staging"
+_STALE_AFTER_S = 24 * 3600
+
+T = TypeVar("T")
+
+
+class Folder:
+    """A folder named by a path or URI; holds no connection and pickles by its URI.
+
+    Writing goes through a staged copy: on a local disk a file in ``.staging/`` that is flushed and moved,
+    elsewhere a local temporary file that is put as one object. So a reader never sees half a file, and
+    a second writer of the same bytes does no harm.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = normalise(uri)
+
+    def __repr__(self) -> str:
+        return f"Folder({self.uri!r})"
+
+    def read_bytes(self, name: str) -> bytes:
+        """All bytes of a file. Raises FileNotFoundError, PermissionError, TransientError."""
+        return self._ask(name, lambda fs, path: fs.cat_file(path))
+
+    def exists(self, name: str) -> bool:
+        """Whether a file or folder of this name is there now, asked of the store."""
+        return self._ask(name, lambda fs, path: fs.exists(path))
+
+    def open(self, name: str) -> BinaryIO:
+        """A seekable binary file for reading ranges; the caller closes it."""
+        uri = join(self.uri, name)
+        if is_local(uri):
+            return Path(uri).open("rb")
+        return self._ask(name, lambda fs, path: cast(BinaryIO, fs.open(path, "rb", cache_type="none")))
+
+    def list_names(self, below: str) -> list[str]:
+        """Names of the files directly in a folder of ours, sorted; empty where it does not exist."""
+
+        def ask(fs: Any, path: str) -> list[str]:
+            try:
+                entries: list[dict[str, Any]] = fs.ls(path, detail=True)
+            except FileNotFoundError:
+                return []
+            return sorted(entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file")
+
+        return self._ask(below, ask)
+
+    def is_empty(self) -> bool:
+        """Whether nothing is in the folder, or there is no folder. Staged leftovers don't count."""
+
+        def ask(fs: Any, path: str) -> bool:
+            try:
+                names: list[str] = fs.ls(path, detail=False)
+            except FileNotFoundError:
+                return True
+            own = {STAGING_FOLDER, Path(path).name}
+            return all(name.rstrip("/").rsplit("/", 1)[-1] in own for name in names)
+
+        return self._ask("", ask)
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Publish ``data`` under ``name``, replacing what was there."""
+        with self.publishing(name) as staged:
+            staged.write_bytes(data)
+
+    @contextmanager
+    def publishing(self, name: str) -> Generator[Path]:
+        """A local path to write; when the block ends well, the file appears under ``name``, whole.
+
+        When the block raises, nothing appears and the staged file is gone. Raises BadJobError where the
+        folder may not be written, InfrastructureError where the disk is full or the store does not answer.
+        """
+        with self._write_errors():
+            folder, temporary = self._staging()
+        # The process's name in the file's tells a later run whether its owner is still there.
+        staged = folder / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            with self._write_errors():
+                yield staged
+                self._publish(staged, name)
+        finally:
+            with suppress(OSError):
+                staged.unlink(missing_ok=True)
+            if temporary:
+                with suppress(OSError):
+                    folder.rmdir()
+
+    def sweep_staging(self) -> None:
+        """Remove what killed writers of this machine left in ``.staging/``, and what is a day old."""
+        if not is_local(self.uri):
+            return
+        folder = Path(self.uri) / STAGING_FOLDER
+        for path in folder.glob("*") if folder.is_dir() else ():
+            host, _, rest = path.name.rpartition("-")[0].rpartition("-")
+            dead = host == socket.gethostname() and rest.isdigit() and not Path(f"/proc/{rest}").exists()
+            with suppress(OSError):
+                if dead or time.time() - path.stat().st_mtime > _STALE_AFTER_S:
+                    path.unlink()
+        with suppress(OSError):
+            folder.rmdir()
+
+    def _staging(self) -> tuple[Path, bool]:
+        if is_local(self.uri):
+            folder = Path(self.uri) / STAGING_FOLDER
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder, False
+        return Path(tempfile.mkdtemp(prefix="bitmill-")), True
+
+    def _publish(self, staged: Path, name: str) -> None:
+        if is_local(self.uri):
+            target = Path(self.uri) / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with staged.open("rb") as file:
+                os.fsync(file.fileno())
+            staged.replace(target)
+            _sync_folder(target.parent)
+            return
+
+        def put(fs: Any, path: str) -> None:
+            fs.put_file(str(staged), path)
+            if fs.info(path)["size"] != staged.stat().st_size:
+                raise TransientError(f"{path} has another size than what was put.")
+
+        self._ask(name, put)
+
+    def _ask(self, name: str, action: Callable[[Any, str], T]) -> T:
+        uri = join(self.uri, name) if name else self.uri
+        fs, path = filesystem(uri)
+
+        def attempt() -> T:
+            with store_errors(uri):
+                return action(fs, path)
+
+        return retrying(attempt)
+
+    @contextmanager
+    def _write_errors(self) -> Generator[None]:
+        try:
+            with store_errors(self.uri):
+                yield
+        except PermissionError as error:
+            raise BadJobError(
+                f"No permission to write to {self.uri}; choose another output or fix its rights."
+            ) from error
+        except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+            raise BadJobError(
+                f"Cannot write to {self.uri}: a part of that path does not exist or is no folder."
+            ) from error
+        except TransientError as error:
+            raise InfrastructureError(f"{error} Run the same command again to resume.") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
