@@ -30,14 +30,12 @@ def shard_id(job_fingerprint: str, source_ids: Sequence[str]) -> str:
 
 
 def clip_id(
-    uri: str,
-    key: str | None,
-    span_ns: tuple[int | None, int | None],
-    first_pts_ns: int,
-    sampling: dict[str, Any],
+    uri: str, key: str | None, span_ns: tuple[int | None, int | None], start_ns: int, sampling: dict[str, Any]
 ) -> str:
-    """Stable id of a clip: source, member key, wanted span, first frame's time, sampling rule.
+    """Stable id of a clip: source, member key, wanted span, the clip's start, sampling rule.
 
-    It does not depend on the tokenizer: two datasets of one sampling rule name the same clips alike.
+    The start is the sampling time of the clip's first frame, which no other clip of the item shares (its
+    presentation time may be shared, where a slow source is held over several clips). The id does not depend
+    on the tokenizer: two datasets of one sampling rule name the same clips alike.
     """
-    return content_id("clip", [uri, key, list(span_ns), first_pts_ns, sampling])
+    return content_id("clip", [uri, key, list(span_ns), start_ns, sampling])

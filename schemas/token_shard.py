@@ -11,7 +11,7 @@ from schemas.job import describe_validation
 
 TOKEN_SHARD_FORMAT_VERSION = 1
 
-TOKEN_COLUMNS: list[pa.Field[Any]] = [
+TOKEN_COLUMNS: "list[pa.Field[Any]]" = [
     pa.field("clip_id", pa.string(), nullable=False),
     pa.field("source", pa.string(), nullable=False),
     pa.field("key", pa.string()),

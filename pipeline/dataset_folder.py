@@ -1,0 +1,89 @@
+"""A dataset's folder: its card, plan, commits and tokenizer, found and kept on any store."""
+
+from pipeline.planning import plan_bytes, plan_part, read_plan
+from pipeline.shard.ledger import LedgerRow, read_ledger
+from pipeline.storage import Folder
+from schemas.dataset import (
+    DATASET_FILE,
+    PLAN_FOLDER,
+    SHARD_FOLDER,
+    TOKENIZER_FOLDER,
+    DatasetCard,
+    PlanPart,
+    ledger_file,
+    read_card,
+    shard_file,
+)
+from schemas.errors import BadJobError, FormatError, InfrastructureError, TransientError
+from schemas.plan import PlannedShard
+
+CONFIG_FILE = f"{TOKENIZER_FOLDER}/config.json"
+WEIGHTS_FILE = f"{TOKENIZER_FOLDER}/model.safetensors"
+
+
+def find_card(folder: Folder) -> DatasetCard | None:
+    """The card of a dataset folder, or null where there is none. Raises FormatError on a damaged one."""
+    try:
+        data = folder.read_bytes(DATASET_FILE)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as error:
+        raise BadJobError(f"{folder.uri} may not be read; check your rights or credentials.") from error
+    except TransientError as error:
+        raise InfrastructureError(str(error)) from error
+    return read_card(data, origin=f"{folder.uri}/{DATASET_FILE}")
+
+
+def require_card(folder: Folder) -> DatasetCard:
+    """The card of a dataset folder. Raises BadJobError where it is no dataset."""
+    card = find_card(folder)
+    if card is None:
+        raise BadJobError(f"{folder.uri} is no bitmill dataset (it has no {DATASET_FILE}).")
+    return card
+
+
+def write_plan(folder: Folder, number: int, shards: list[PlannedShard]) -> PlanPart:
+    """Publish plan part ``number`` and give its entry for the card."""
+    part = plan_part(f"{PLAN_FOLDER}/part-{number:05d}.parquet", shards)
+    folder.write_bytes(part.file, plan_bytes(shards))
+    return part
+
+
+def load_plan(folder: Folder, card: DatasetCard) -> list[PlannedShard]:
+    """All shards of a dataset's plan, in order. Raises FormatError where a part is gone or not the card's."""
+    shards: list[PlannedShard] = []
+    for part in card.plan:
+        origin = f"{folder.uri}/{part.file}"
+        try:
+            loaded = read_plan(folder.read_bytes(part.file), origin=origin)
+        except FileNotFoundError as error:
+            raise FormatError(f"The plan {origin} is missing; the dataset cannot be resumed.") from error
+        if plan_part(part.file, loaded) != part:
+            raise FormatError(f"The plan {origin} is not the one that dataset.json names.")
+        shards.extend(loaded)
+    return shards
+
+
+def committed_shards(folder: Folder) -> set[str]:
+    """Ids of the shards whose token file has appeared."""
+    return {
+        name.removesuffix(".parquet") for name in folder.list_names(SHARD_FOLDER) if name.endswith(".parquet")
+    }
+
+
+def load_ledger(folder: Folder, shard_id: str) -> list[LedgerRow]:
+    """Ledger rows of a committed shard. Raises FormatError where the ledger is missing or damaged."""
+    name = ledger_file(shard_id)
+    try:
+        return read_ledger(folder.read_bytes(name), origin=f"{folder.uri}/{name}")
+    except FileNotFoundError as error:
+        raise FormatError(
+            f"The ledger {folder.uri}/{name} is missing though its token shard is there; "
+            f"remove {shard_file(shard_id)} and run the job again to make both anew."
+        ) from error
+
+
+def save_tokenizer_files(folder: Folder, config: bytes, weights: bytes) -> None:
+    """Keep the tokenizer beside the tokens; the config comes last, so that it stands for both."""
+    folder.write_bytes(WEIGHTS_FILE, weights)
+    folder.write_bytes(CONFIG_FILE, config)

@@ -1,0 +1,122 @@
+"""The plan: cutting sources into shards, and the plan's file."""
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.dataset import PlanPart
+from schemas.errors import FormatError
+from schemas.ids import content_id, shard_id
+from schemas.job import ShardingSpec
+from schemas.plan import PLAN_FORMAT_VERSION, PLAN_SCHEMA, PlannedShard, PlannedSource
+from schemas.token_shard import check_columns
+
+
+def cut_shards(
+    sources: Sequence[PlannedSource], sharding: ShardingSpec, job_fingerprint: str
+) -> list[PlannedShard]:
+    """Cut sources, in their order, into shards of at most ``max_bytes`` and ``max_sources``.
+
+    Shards are disjoint, together all sources, and none is empty; a source over ``max_bytes`` stands alone.
+    """
+    shards: list[PlannedShard] = []
+    first = 0
+    for run in _runs(sources, sharding):
+        name = shard_id(job_fingerprint, [source.id for source in run])
+        shards.append(
+            PlannedShard(shard_id=name, shard_index=len(shards), first_source_index=first, sources=tuple(run))
+        )
+        first += len(run)
+    return shards
+
+
+def _runs(sources: Iterable[PlannedSource], sharding: ShardingSpec) -> Iterator[list[PlannedSource]]:
+    run: list[PlannedSource] = []
+    run_bytes = 0
+    for source in sources:
+        full = len(run) == sharding.max_sources or run_bytes + source.size_bytes > sharding.max_bytes
+        if run and full:
+            yield run
+            run, run_bytes = [], 0
+        run.append(source)
+        run_bytes += source.size_bytes
+    if run:
+        yield run
+
+
+def plan_part(file: str, shards: Sequence[PlannedShard]) -> PlanPart:
+    """The card's entry of a plan file."""
+    return PlanPart(
+        file=file,
+        plan_id=content_id("plan", [shard.shard_id for shard in shards]),
+        num_sources=sum(len(shard.sources) for shard in shards),
+        num_shards=len(shards),
+        size_bytes=sum(shard.size_bytes for shard in shards),
+    )
+
+
+def plan_bytes(shards: Sequence[PlannedShard]) -> bytes:
+    """The plan as a Parquet file, one row a source."""
+    columns: dict[str, list[object]] = {name: [] for name in PLAN_SCHEMA.names}
+    for shard in shards:
+        for offset, source in enumerate(shard.sources):
+            row = {
+                "shard_id": shard.shard_id,
+                "shard_index": shard.shard_index,
+                "source_index": shard.first_source_index + offset,
+                "uri": source.uri,
+                "size_bytes": source.size_bytes,
+                "version": source.version,
+                "start_ns": source.start_ns,
+                "end_ns": source.end_ns,
+                "metadata": source.metadata,
+            }
+            for name, value in row.items():
+                columns[name].append(value)
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns, schema=PLAN_SCHEMA), sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
+
+
+def read_plan(data: bytes, *, origin: str) -> list[PlannedShard]:
+    """Shards of a plan file, in order. Raises FormatError, naming ``origin``, where it cannot be read."""
+    try:
+        table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise FormatError(f"The plan {origin} is damaged: {' '.join(str(error).split())}") from error
+    version = int((table.schema.metadata or {}).get(b"bitmill.format_version", b"0"))
+    if version > PLAN_FORMAT_VERSION:
+        raise FormatError(
+            f"The plan {origin} has format {version}; this bitmill reads up to {PLAN_FORMAT_VERSION}. "
+            "Upgrade bitmill."
+        )
+    check_columns(table.schema, PLAN_SCHEMA, origin=f"The plan {origin}")
+    return list(_shards(table))
+
+
+def _shards(table: pa.Table) -> Iterator[PlannedShard]:
+    rows = table.to_pylist()
+    start = 0
+    for position in range(1, len(rows) + 1):
+        if position < len(rows) and rows[position]["shard_id"] == rows[start]["shard_id"]:
+            continue
+        run = rows[start:position]
+        yield PlannedShard(
+            shard_id=run[0]["shard_id"],
+            shard_index=run[0]["shard_index"],
+            first_source_index=run[0]["source_index"],
+            sources=tuple(
+                PlannedSource(
+                    uri=row["uri"],
+                    size_bytes=row["size_bytes"],
+                    version=row["version"],
+                    start_ns=row["start_ns"],
+                    end_ns=row["end_ns"],
+                    metadata=row["metadata"],
+                )
+                for row in run
+            ),
+        )
+        start = position

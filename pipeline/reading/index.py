@@ -1,0 +1,80 @@
+"""Where each sample stands: shards in plan order, their row groups, and counts from footers alone."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.storage import Folder
+from schemas.dataset import shard_file
+from schemas.errors import FormatError, TokenizerMismatchError
+from schemas.token_shard import ShardMetadata, read_shard_metadata
+
+_FOOTER_THREADS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowGroup:
+    """One row group: the unit of reading."""
+
+    shard_id: str
+    number: int
+    first_sample: int
+    num_samples: int
+
+
+class SampleIndex:
+    """Row groups in the dataset's order, and the way from a sample's number to its place."""
+
+    def __init__(self, row_groups: Sequence[RowGroup]) -> None:
+        self.row_groups = tuple(row_groups)
+        self._firsts = [group.first_sample for group in self.row_groups]
+        self.num_samples = sum(group.num_samples for group in self.row_groups)
+
+    def find(self, sample: int) -> tuple[RowGroup, int]:
+        """Row group and row in it of a sample in [0, num_samples)."""
+        group = self.row_groups[bisect_right(self._firsts, sample) - 1]
+        return group, sample - group.first_sample
+
+
+def build_index(folder: Folder, shard_ids: Sequence[str], tokenizer_fingerprint: str) -> SampleIndex:
+    """Read the footers of shards, in order. Raises FormatError or TokenizerMismatchError, naming the file."""
+    with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
+        footers = list(pool.map(lambda shard_id: read_footer(folder, shard_id), shard_ids))
+    groups: list[RowGroup] = []
+    first = 0
+    for shard_id, (metadata, counts) in zip(shard_ids, footers, strict=True):
+        if metadata.tokenizer_fingerprint != tokenizer_fingerprint:
+            raise TokenizerMismatchError(
+                f"{folder.uri}/{shard_file(shard_id)} was made by tokenizer {metadata.tokenizer_fingerprint}, "
+                f"the dataset by {tokenizer_fingerprint}; the folder mixes two datasets."
+            )
+        for number, count in enumerate(counts):
+            groups.append(RowGroup(shard_id=shard_id, number=number, first_sample=first, num_samples=count))
+            first += count
+    return SampleIndex(groups)
+
+
+def read_footer(folder: Folder, shard_id: str) -> tuple[ShardMetadata, list[int]]:
+    """A shard's own metadata and the rows of each of its row groups."""
+    with open_shard(folder, shard_id) as file:
+        metadata = read_shard_metadata(file.schema_arrow, origin=f"{folder.uri}/{shard_file(shard_id)}")
+        counts = [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
+    return metadata, counts
+
+
+def open_shard(folder: Folder, shard_id: str) -> pq.ParquetFile:
+    """An open shard, checksums verified on reading; a context manager. Raises FormatError on damage."""
+    name = shard_file(shard_id)
+    try:
+        handle = folder.open(name)
+        return pq.ParquetFile(handle, pre_buffer=False, page_checksum_verification=True)
+    except FileNotFoundError as error:
+        raise FormatError(f"The token shard {folder.uri}/{name} is missing.") from error
+    except (pa.ArrowException, OSError) as error:
+        raise FormatError(
+            f"The token shard {folder.uri}/{name} is damaged: {' '.join(str(error).split())}"
+        ) from error

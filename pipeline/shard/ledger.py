@@ -1,0 +1,104 @@
+"""Ledger rows: made from an item's end, written as a file, summed up as totals."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.items import ItemEnd
+from schemas.dataset import Totals
+from schemas.errors import FormatError
+from schemas.ledger import LEDGER_FORMAT_VERSION, LEDGER_SCHEMA
+from schemas.outcomes import Outcome
+from schemas.plan import PlannedSource
+from schemas.token_shard import check_columns
+
+LedgerRow = dict[str, Any]
+"""One row by LEDGER_SCHEMA's column names."""
+
+
+def ledger_row(
+    *,
+    shard_id: str,
+    source_index: int,
+    source: PlannedSource,
+    end: ItemEnd,
+    num_clips: int,
+    num_frames: int,
+    num_tokens: int,
+    code_bytes: int,
+    tokenized_ns: int,
+) -> LedgerRow:
+    """The row of one finished item; the outcome follows from the end's reason and the clips kept."""
+    facts = end.facts
+    return {
+        "shard_id": shard_id,
+        "source_index": source_index,
+        "source": source.uri,
+        "key": None,
+        "start_ns": source.start_ns,
+        "end_ns": source.end_ns,
+        "size_bytes": source.size_bytes,
+        "outcome": end.outcome(num_clips).value,
+        "reason": end.reason.value if end.reason else None,
+        "detail": end.detail,
+        "num_clips": num_clips,
+        "num_frames": num_frames,
+        "num_tokens": num_tokens,
+        "code_bytes": code_bytes,
+        "tokenized_ns": tokenized_ns,
+        "media": facts.media,
+        "container": facts.container,
+        "codec": facts.codec,
+        "decoder": facts.decoder,
+        "source_height": facts.height,
+        "source_width": facts.width,
+        "source_fps": facts.fps,
+        "duration_ns": facts.duration_ns,
+        "num_source_frames": end.num_source_frames,
+    }
+
+
+def ledger_bytes(rows: Sequence[LedgerRow]) -> bytes:
+    """Rows as a Parquet file."""
+    table = pa.table(
+        {name: [row[name] for row in rows] for name in LEDGER_SCHEMA.names}, schema=LEDGER_SCHEMA
+    )
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
+
+
+def read_ledger(data: bytes, *, origin: str) -> list[LedgerRow]:
+    """Rows of a ledger file. Raises FormatError, naming ``origin``, where it cannot be read."""
+    try:
+        table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise FormatError(f"The ledger {origin} is damaged: {' '.join(str(error).split())}") from error
+    version = int((table.schema.metadata or {}).get(b"bitmill.format_version", b"0"))
+    if version > LEDGER_FORMAT_VERSION:
+        raise FormatError(
+            f"The ledger {origin} has format {version}; this bitmill reads up to {LEDGER_FORMAT_VERSION}. "
+            "Upgrade bitmill."
+        )
+    check_columns(table.schema, LEDGER_SCHEMA, origin=f"The ledger {origin}")
+    return table.to_pylist()
+
+
+def totals_of(rows: Sequence[LedgerRow]) -> Totals:
+    """Sums over ledger rows."""
+    outcomes = [row["outcome"] for row in rows]
+    reasons = [row["reason"] for row in rows if row["reason"] is not None]
+    return Totals(
+        ok=outcomes.count(Outcome.OK),
+        partial=outcomes.count(Outcome.PARTIAL),
+        failed=outcomes.count(Outcome.FAILED),
+        clips=sum(row["num_clips"] for row in rows),
+        frames=sum(row["num_frames"] for row in rows),
+        tokens=sum(row["num_tokens"] for row in rows),
+        code_bytes=sum(row["code_bytes"] for row in rows),
+        tokenized_ns=sum(row["tokenized_ns"] for row in rows),
+        reasons={reason: reasons.count(reason) for reason in sorted(set(reasons))},
+    )

@@ -1,0 +1,114 @@
+"""From a job's source section to planned sources: listed files, or the rows of a manifest."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pipeline.manifest import ManifestRow, read_manifest
+from pipeline.storage import ObjectInfo, list_objects, normalise, stat
+from schemas.errors import BadJobError, InfrastructureError, TransientError
+from schemas.job import SourceSpec
+from schemas.plan import PlannedSource
+
+VIDEO_SUFFIXES = frozenset(
+    """.3g2 .3gp .asf .avi .f4v .flv .h264 .h265 .hevc .ivf .m1v .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4
+    .mpeg .mpg .mts .mxf .nut .obu .ogv .rm .rmvb .ts .vob .webm .wmv .y4m""".split()  # noqa: SIM905
+)
+IMAGE_SUFFIXES = frozenset(
+    """.apng .avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif .tiff
+    .webp""".split()  # noqa: SIM905
+)
+
+_STAT_THREADS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceList:
+    """What a job's source section names."""
+
+    sources: tuple[PlannedSource, ...]
+    ignored_files: int
+    """Files below a source folder whose names say that they are no media; they are not planned."""
+
+
+def find_sources(spec: SourceSpec) -> SourceList:
+    """List a job's sources in a stable order: by URI where listed, by row where a manifest names them.
+
+    A folder gives the files below it with a media suffix (the others are counted); a file or glob gives all
+    that it names. Raises BadJobError where nothing is found, InfrastructureError where the store fails.
+    """
+    try:
+        found = _from_manifest(spec.manifest) if spec.manifest is not None else _from_paths(spec.paths or [])
+    except TransientError as error:
+        raise InfrastructureError(f"{error} The sources could not be listed; try again later.") from error
+    if not found.sources:
+        what = spec.manifest if spec.manifest is not None else ", ".join(spec.paths or [])
+        ignored = (
+            f" ({found.ignored_files} files there are no media by their names)" if found.ignored_files else ""
+        )
+        raise BadJobError(f"No media was found at {what}{ignored}; check the path.")
+    return found
+
+
+def _from_paths(paths: list[str]) -> SourceList:
+    objects: dict[str, ObjectInfo] = {}
+    ignored: set[str] = set()
+    for path in map(normalise, paths):
+        for info in _listed(path):
+            # A folder is taken by suffix; what a file name or glob matches is meant.
+            inside = info.uri != path and not set("*?[") & set(path)
+            if inside and _suffix(info.uri) not in VIDEO_SUFFIXES | IMAGE_SUFFIXES:
+                ignored.add(info.uri)
+            else:
+                objects[info.uri] = info
+    return SourceList(
+        sources=tuple(_planned(objects[uri]) for uri in sorted(objects)),
+        ignored_files=len(ignored - objects.keys()),
+    )
+
+
+def _listed(path: str) -> Iterable[ObjectInfo]:
+    try:
+        return list_objects(path)
+    except FileNotFoundError as error:
+        raise BadJobError(f"The source {path} does not exist; check the path.") from error
+    except PermissionError as error:
+        raise BadJobError(f"The source {path} may not be listed; check your rights.") from error
+
+
+def _suffix(uri: str) -> str:
+    name = uri.rsplit("/", 1)[-1]
+    return f".{name.rsplit('.', 1)[-1].lower()}" if "." in name else ""
+
+
+def _planned(info: ObjectInfo) -> PlannedSource:
+    return PlannedSource(uri=info.uri, size_bytes=info.size_bytes, version=info.version)
+
+
+def _from_manifest(manifest: str) -> SourceList:
+    rows = read_manifest(normalise(manifest))
+    with ThreadPoolExecutor(_STAT_THREADS) as pool:
+        sources = tuple(_with_identity(rows, pool.map(_identity, (row.uri for row in rows))))
+    return SourceList(sources=sources, ignored_files=0)
+
+
+def _with_identity(rows: Iterable[ManifestRow], infos: Iterable[ObjectInfo]) -> Iterator[PlannedSource]:
+    for row, info in zip(rows, infos, strict=True):
+        yield PlannedSource(
+            uri=row.uri,
+            size_bytes=info.size_bytes,
+            version=info.version,
+            start_ns=row.start_ns,
+            end_ns=row.end_ns,
+            metadata=row.metadata,
+        )
+
+
+def _identity(uri: str) -> ObjectInfo:
+    """Of an object that is gone or closed a placeholder: its ledger row will say so, not the plan."""
+    try:
+        return stat(uri)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return ObjectInfo(uri=uri, size_bytes=0, version="missing")
+    except PermissionError:
+        return ObjectInfo(uri=uri, size_bytes=0, version="denied")
