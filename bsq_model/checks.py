@@ -1,0 +1,40 @@
+"""What the tokenizer refuses at its door, each with a sentence that names what is wrong."""
+
+import torch
+from torch import Tensor
+
+from schemas.errors import BadJobError
+from schemas.tokenizer import TokenizerConfig
+
+
+def check_clip(clip_THWC: Tensor, config: TokenizerConfig) -> None:
+    """A clip is uint8 [T, H, W, 3] of the tokenizer's size, 1 ≤ T ≤ ``num_frames``; else ValueError."""
+    side = config.image_size_px
+    if clip_THWC.dtype != torch.uint8:
+        raise ValueError(f"a clip must be uint8 (grey levels 0 to 255), not {clip_THWC.dtype}")
+    _check_shape("clip", clip_THWC, (side, side, 3), config)
+
+
+def check_bits(bits_ThwL: Tensor, config: TokenizerConfig) -> None:
+    """Bits are bool [T, h, w, L] of the tokenizer's grid, 1 ≤ T ≤ ``num_frames``; else ValueError."""
+    if bits_ThwL.dtype != torch.bool:
+        raise ValueError(f"bits must be bool, not {bits_ThwL.dtype}")
+    _check_shape("bits", bits_ThwL, (config.grid_size, config.grid_size, config.bits_per_token), config)
+
+
+def check_finite(x: Tensor, what: str) -> Tensor:
+    """``x`` itself if all its values are finite: NaN compares as False and would pass as a bit or a pixel."""
+    if not bool(torch.isfinite(x).all()):
+        raise BadJobError(
+            f"the tokenizer computed {what} that are not finite: its weights are damaged, or too large for "
+            "their dtype; load the weights anew and run it in float32"
+        )
+    return x
+
+
+def _check_shape(name: str, x: Tensor, tail: tuple[int, ...], config: TokenizerConfig) -> None:
+    if x.ndim != 4 or tuple(x.shape[1:]) != tail:
+        expected = ", ".join(str(n) for n in ("T", *tail))
+        raise ValueError(f"{name} must have shape [{expected}], not {list(x.shape)}")
+    if not 1 <= x.shape[0] <= config.num_frames:
+        raise ValueError(f"{name} must have 1 to {config.num_frames} frames, not {x.shape[0]}")

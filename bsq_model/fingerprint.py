@@ -1,0 +1,30 @@
+"""The tokenizer's identity: a hash over its config and its float32 weights."""
+
+import hashlib
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from schemas.ids import canonical_json
+from schemas.tokenizer import TokenizerConfig
+
+
+def weights_fingerprint(config: TokenizerConfig, weights: Mapping[str, Tensor]) -> str:
+    """32 hex digits (128 bits of SHA-256) over the config's canonical JSON and every tensor in name order.
+
+    A tensor counts by its name, dtype, shape and little-endian bytes; the device it is on does not count.
+    """
+    digest = hashlib.sha256(b"bsq-tokenizer\n" + canonical_json(config.model_dump(mode="json")).encode())
+    for name in sorted(weights):
+        tensor = weights[name].detach().to("cpu").contiguous()
+        head = [name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)]
+        digest.update(b"\n" + canonical_json(head).encode() + b"\n")
+        digest.update(_little_endian_bytes(tensor))
+    return digest.hexdigest()[:32]
+
+
+def _little_endian_bytes(tensor: Tensor) -> memoryview:
+    array = tensor.reshape(-1).view(torch.uint8).numpy()
+    # torch runs on little-endian machines only; safetensors and the token shards rest on the same.
+    return array.data

@@ -1,0 +1,41 @@
+"""Random weights from a seed, the same in every bit on every machine: where training starts."""
+
+import torch
+from torch import Tensor, nn
+
+from bsq_model.tokenizer import BSQTokenizer
+
+
+@torch.no_grad()
+def initialize_weights(tokenizer: BSQTokenizer, seed: int) -> None:
+    """Fill all parameters in place from ``seed``.
+
+    Linear weights are uniform with variance 1/inputs, those that end a residual branch smaller by
+    1/√(2·layers); biases and temporal positions are zero, LayerNorms are the identity. So an untrained
+    tokenizer's bits already follow the picture: the patch, not its position, dominates a token.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in tokenizer.named_parameters():
+        parameter.copy_(_values(name, parameter, tokenizer, generator))
+
+
+def _values(name: str, parameter: Tensor, tokenizer: BSQTokenizer, generator: torch.Generator) -> Tensor:
+    if name.endswith("spatial_positions"):
+        return _uniform(parameter.shape, 0.1, generator)
+    if name.endswith("temporal_positions") or parameter.ndim == 1:
+        return torch.full(parameter.shape, 1.0 if _is_scale(name, tokenizer) else 0.0)
+    deviation = parameter.shape[1] ** -0.5
+    if name.endswith(("attention_out.weight", "mlp_out.weight")):
+        network = tokenizer.encoder if name.startswith("encoder.") else tokenizer.decoder
+        deviation *= (2 * len(network.blocks)) ** -0.5
+    return _uniform(parameter.shape, deviation, generator)
+
+
+def _is_scale(name: str, tokenizer: BSQTokenizer) -> bool:
+    module, _, kind = name.rpartition(".")
+    return kind == "weight" and isinstance(tokenizer.get_submodule(module), nn.LayerNorm)
+
+
+def _uniform(shape: torch.Size, deviation: float, generator: torch.Generator) -> Tensor:
+    # Uniform, not normal: torch's normal draws differ in the last bit between CPUs with and without AVX2.
+    return (torch.rand(shape, generator=generator) * 2 - 1) * (3**0.5 * deviation)

@@ -1,0 +1,54 @@
+"""Named geometries, and untrained tokenizers of them."""
+
+import torch
+
+from bsq_model.initialization import initialize_weights
+from bsq_model.tokenizer import BSQTokenizer
+from schemas.errors import BadJobError
+from schemas.tokenizer import TokenizerConfig, TransformerConfig
+
+PRESETS: dict[str, TokenizerConfig] = {
+    # The published size; 16 frames are the paper's video clips, and an image is a clip of one frame.
+    "base": TokenizerConfig(
+        image_size_px=256,
+        bits_per_token=18,
+        num_frames=16,
+        encoder=TransformerConfig(width=768, layers=12, heads=12),
+        decoder=TransformerConfig(width=768, layers=12, heads=12),
+    ),
+    # For tests and demonstrations: more than 100 frames a second on one CPU thread, in clips of 16.
+    "tiny": TokenizerConfig(
+        image_size_px=128,
+        bits_per_token=18,
+        num_frames=16,
+        encoder=TransformerConfig(width=64, layers=2, heads=2),
+        decoder=TransformerConfig(width=64, layers=2, heads=2),
+        decoder_ffn_width=256,
+    ),
+}
+
+
+def preset_config(name: str, *, bits_per_token: int | None = None) -> TokenizerConfig:
+    """The preset's geometry, with its own 18 bits a token or the given number (1 to 64)."""
+    if name not in PRESETS:
+        raise BadJobError(f"unknown tokenizer preset {name!r}; the presets are {', '.join(sorted(PRESETS))}")
+    config = PRESETS[name]
+    if bits_per_token is None:
+        return config
+    if not 1 <= bits_per_token <= 64:
+        raise BadJobError(f"bits_per_token must be 1 to 64, not {bits_per_token}")
+    return config.model_copy(update={"bits_per_token": bits_per_token})
+
+
+def make_preset(name: str, *, bits_per_token: int | None = None, seed: int = 0) -> BSQTokenizer:
+    """An untrained tokenizer whose weights follow from preset, bits and seed, the same on every machine."""
+    return untrained_tokenizer(preset_config(name, bits_per_token=bits_per_token), seed=seed)
+
+
+def untrained_tokenizer(config: TokenizerConfig, *, seed: int = 0) -> BSQTokenizer:
+    """A tokenizer of any geometry with weights from a seed: float32 on CPU, in eval mode."""
+    with torch.device("meta"):
+        tokenizer = BSQTokenizer(config)
+    tokenizer.to_empty(device="cpu")
+    initialize_weights(tokenizer, seed)
+    return tokenizer.eval()

@@ -1,0 +1,142 @@
+"""A tokenizer as two files, ``config.json`` and ``model.safetensors``, and back; strict in both directions.
+
+Files of other stores are bytes here: the functions over bytes do the work, those over folders only read and
+write. Nothing in a file can execute.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from torch import Tensor
+
+from bsq_model.fingerprint import weights_fingerprint
+from bsq_model.tokenizer import BSQTokenizer
+from schemas.errors import BadJobError, FormatError, OutputConflictError
+from schemas.tokenizer import TOKENIZER_FORMAT_VERSION, TokenizerConfig
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+
+
+def fingerprint(tokenizer: BSQTokenizer) -> str:
+    """32 hex digits that name config and float32 weights, wherever and in whatever dtype they now run."""
+    if tokenizer.cast_from_fingerprint is not None:
+        return tokenizer.cast_from_fingerprint
+    return weights_fingerprint(tokenizer.config, _float32_weights(tokenizer))
+
+
+def tokenizer_files(tokenizer: BSQTokenizer) -> dict[str, bytes]:
+    """The two files' bytes by name; equal tokenizers give equal bytes."""
+    weights = {name: tensor.contiguous() for name, tensor in _float32_weights(tokenizer).items()}
+    _check_finite(weights, "the tokenizer to be saved")
+    config = json.dumps(tokenizer.config.model_dump(mode="json"), indent=2) + "\n"
+    return {
+        CONFIG_FILE: config.encode(),
+        WEIGHTS_FILE: safetensors.torch.save(weights, metadata={"format": "pt"}),
+    }
+
+
+def tokenizer_from_files(config_bytes: bytes, weights_bytes: bytes) -> BSQTokenizer:
+    """The tokenizer in float32 on CPU, in eval mode; FormatError where the files are not exactly one."""
+    config = _config_from_json(config_bytes)
+    with torch.device("meta"):
+        tokenizer = BSQTokenizer(config)
+    try:
+        weights = safetensors.torch.load(weights_bytes)
+    except SafetensorError as error:
+        raise FormatError(f"{WEIGHTS_FILE} is damaged ({error}); copy it anew from its origin") from error
+    _check_layout(weights, tokenizer.state_dict())
+    _check_finite(weights, WEIGHTS_FILE)
+    # Cloned: the file's tensors lie at odd addresses of one buffer.
+    tokenizer.load_state_dict({name: tensor.clone() for name, tensor in weights.items()}, assign=True)
+    return tokenizer.eval()
+
+
+def save_tokenizer(tokenizer: BSQTokenizer, folder: Path) -> None:
+    """Write both files, the config last; saving again is safe, over another tokenizer it is refused."""
+    files = tokenizer_files(tokenizer)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        target = folder / name
+        if target.exists() and target.read_bytes() != data:
+            raise OutputConflictError(f"{target} belongs to another tokenizer; choose another folder")
+    for name in (WEIGHTS_FILE, CONFIG_FILE):
+        staged = folder / f".{name}.staged"
+        staged.write_bytes(files[name])
+        staged.replace(folder / name)
+
+
+def load_tokenizer(
+    folder: Path, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> BSQTokenizer:
+    """The tokenizer that ``save_tokenizer`` wrote, in eval mode, its weights cast to ``dtype``."""
+    tokenizer = tokenizer_from_files(_read(folder / CONFIG_FILE), _read(folder / WEIGHTS_FILE))
+    return tokenizer.to(device, dtype)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FormatError(
+            f"cannot read {path} ({error.strerror}); a tokenizer is a folder with {CONFIG_FILE} "
+            f"and {WEIGHTS_FILE}"
+        ) from error
+
+
+def _float32_weights(tokenizer: BSQTokenizer) -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = {name: tensor.cpu() for name, tensor in tokenizer.state_dict().items()}
+    cast = sorted({str(t.dtype) for t in weights.values() if t.dtype != torch.float32})
+    if cast:
+        raise BadJobError(
+            f"the tokenizer's weights are {', '.join(cast)}, a tokenizer is float32: save it, or take its "
+            "fingerprint, before it is cast"
+        )
+    return weights
+
+
+def _config_from_json(config_bytes: bytes) -> TokenizerConfig:
+    try:
+        raw = json.loads(config_bytes)
+    except ValueError as error:
+        raise FormatError(f"{CONFIG_FILE} is not JSON ({error}); copy it anew from its origin") from error
+    version = raw.get("format_version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > TOKENIZER_FORMAT_VERSION:
+        raise FormatError(
+            f"{CONFIG_FILE} has format_version {version}, this release knows up to "
+            f"{TOKENIZER_FORMAT_VERSION}; upgrade bitmill"
+        )
+    try:
+        return TokenizerConfig.model_validate(raw)
+    except ValidationError as error:
+        raise FormatError(f"{CONFIG_FILE} is no tokenizer config: {error}") from error
+
+
+def _check_layout(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    problems = [f"{name} is missing" for name in sorted(expected.keys() - weights.keys())]
+    problems += [f"{name} is unknown" for name in sorted(weights.keys() - expected.keys())]
+    for name in sorted(expected.keys() & weights.keys()):
+        have, want = weights[name], expected[name]
+        if have.shape != want.shape or have.dtype != want.dtype:
+            problems.append(
+                f"{name} is {have.dtype} {list(have.shape)} and not {want.dtype} {list(want.shape)}"
+            )
+    if problems:
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise FormatError(
+            f"{WEIGHTS_FILE} does not fit {CONFIG_FILE}: {'; '.join(problems[:3])}{more}; "
+            "use the two files that were saved together"
+        )
+
+
+def _check_finite(weights: Mapping[str, Tensor], where: str) -> None:
+    for name in sorted(weights):
+        if not bool(torch.isfinite(weights[name]).all()):
+            raise FormatError(
+                f"{where} holds values that are not finite in {name}; use weights from before that"
+            )
