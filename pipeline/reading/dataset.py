@@ -110,14 +110,8 @@ class TokenDataset(Dataset[TokenSample]):
 
     def _read(self, group: RowGroup) -> pa.Table:
         names = list(dict.fromkeys([*_SHAPE_COLUMNS, "codes", *self._columns]))
-        try:
-            with open_shard(self.folder, group.shard_id) as file:
-                return file.read_row_group(group.number, columns=names)
-        except (pa.ArrowException, OSError) as error:
-            raise FormatError(
-                f"The token shard {self.folder.uri}/{shard_file(group.shard_id)} is damaged in row group "
-                f"{group.number}: {' '.join(str(error).split())}"
-            ) from error
+        with open_shard(self.folder, group.shard_id) as file:
+            return file.read_row_group(group.number, columns=names)
 
     def _sample(self, group: RowGroup, table: pa.Table, row: int) -> TokenSample:
         frames, height, width = (int(table.column(name)[row].as_py()) for name in _SHAPE_COLUMNS)
@@ -127,9 +121,8 @@ class TokenDataset(Dataset[TokenSample]):
                 codes, (frames, height, width), self.bits_per_token, self._view, self._group_bits
             )
         except ValueError as error:
-            raise FormatError(
-                f"{self.folder.uri}/{shard_file(group.shard_id)}, row group {group.number}, row {row}: {error}"
-            ) from error
+            where = f"{self.folder.uri}/{shard_file(group.shard_id)}, row group {group.number}, row {row}"
+            raise FormatError(f"{where}: {error}") from error
         others = {name: _plain(table.column(name)[row].as_py()) for name in self._columns}
         return {"tokens": tokens, **others}
 

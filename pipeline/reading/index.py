@@ -1,8 +1,9 @@
 """Where each sample stands: shards in plan order, their row groups, and counts from footers alone."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -49,8 +50,9 @@ def build_index(folder: Folder, shard_ids: Sequence[str], tokenizer_fingerprint:
     for shard_id, (metadata, counts) in zip(shard_ids, footers, strict=True):
         if metadata.tokenizer_fingerprint != tokenizer_fingerprint:
             raise TokenizerMismatchError(
-                f"{folder.uri}/{shard_file(shard_id)} was made by tokenizer {metadata.tokenizer_fingerprint}, "
-                f"the dataset by {tokenizer_fingerprint}; the folder mixes two datasets."
+                f"{folder.uri}/{shard_file(shard_id)} was made by tokenizer "
+                f"{metadata.tokenizer_fingerprint}, the dataset by {tokenizer_fingerprint}; the folder "
+                "mixes two datasets."
             )
         for number, count in enumerate(counts):
             groups.append(RowGroup(shard_id=shard_id, number=number, first_sample=first, num_samples=count))
@@ -66,12 +68,16 @@ def read_footer(folder: Folder, shard_id: str) -> tuple[ShardMetadata, list[int]
     return metadata, counts
 
 
-def open_shard(folder: Folder, shard_id: str) -> pq.ParquetFile:
-    """An open shard, checksums verified on reading; a context manager. Raises FormatError on damage."""
+@contextmanager
+def open_shard(folder: Folder, shard_id: str) -> Generator[pq.ParquetFile]:
+    """An open shard for the length of the block, checksums verified on reading.
+
+    Raises FormatError, naming the file, where it is missing or its bytes are damaged, in the block too.
+    """
     name = shard_file(shard_id)
     try:
-        handle = folder.open(name)
-        return pq.ParquetFile(handle, pre_buffer=False, page_checksum_verification=True)
+        with folder.open(name) as handle:
+            yield pq.ParquetFile(handle, pre_buffer=False, page_checksum_verification=True)
     except FileNotFoundError as error:
         raise FormatError(f"The token shard {folder.uri}/{name} is missing.") from error
     except (pa.ArrowException, OSError) as error:

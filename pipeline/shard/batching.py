@@ -1,7 +1,6 @@
 """Batches of clips, formed in plan order by a rule that no timing can change."""
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 
 class _Framed(Protocol):
@@ -12,18 +11,28 @@ class _Framed(Protocol):
 ClipT = TypeVar("ClipT", bound=_Framed)
 
 
-def batches(clips: Iterable[ClipT], batch_frames: int) -> Iterator[list[ClipT]]:
-    """Consecutive clips with together at most ``batch_frames`` frames; a longer clip goes alone.
+class Batcher(Generic[ClipT]):
+    """Collects consecutive clips with together at most ``batch_frames`` frames; a longer clip goes alone.
 
-    Order is kept, nothing is dropped, no batch is empty.
+    Order is kept, nothing is dropped, no batch is empty: ``add`` gives a batch when the new clip does not
+    fit any more, ``rest`` the last one.
     """
-    batch: list[ClipT] = []
-    frames = 0
-    for clip in clips:
-        if batch and frames + clip.num_frames > batch_frames:
-            yield batch
-            batch, frames = [], 0
-        batch.append(clip)
-        frames += clip.num_frames
-    if batch:
-        yield batch
+
+    def __init__(self, batch_frames: int) -> None:
+        self._batch_frames = batch_frames
+        self._batch: list[ClipT] = []
+        self._frames = 0
+
+    def add(self, clip: ClipT) -> list[ClipT]:
+        """Take a clip; gives the batch that it completed by not fitting in, or an empty list."""
+        full: list[ClipT] = []
+        if self._frames + clip.num_frames > self._batch_frames:
+            full = self.rest()
+        self._batch.append(clip)
+        self._frames += clip.num_frames
+        return full
+
+    def rest(self) -> list[ClipT]:
+        """What is left, possibly nothing; the batcher starts anew."""
+        batch, self._batch, self._frames = self._batch, [], 0
+        return batch

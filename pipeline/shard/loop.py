@@ -2,17 +2,18 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pipeline.encoding import Bits, ClipEncoder
 from pipeline.items import DecodedClip, ItemEnd, ItemEvent
-from pipeline.shard.batching import batches
+from pipeline.shard.batching import Batcher
 from pipeline.shard.ledger import LedgerRow, ledger_bytes, ledger_row, totals_of
 from pipeline.shard.writer import TokenRow, TokenShardWriter
 from pipeline.storage import Folder
 from schemas.dataset import Totals, ledger_file, shard_file
 from schemas.ids import clip_id
 from schemas.job import JobSpec
+from schemas.outcomes import Outcome
 from schemas.packing import pack_bits
 from schemas.plan import PlannedShard, PlannedSource
 from schemas.token_shard import ShardMetadata
@@ -38,8 +39,8 @@ class ShardProgress:
     clips: int = 0
     frames: int = 0
     tokens: int = 0
-    ended: tuple[LedgerRow, ...] = ()
-    """Ledger rows of items whose clips have all been read."""
+    outcomes: tuple[Outcome, ...] = ()
+    """Of items whose clips have all been read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,17 +75,6 @@ class _Tally:
     tokenized_ns: int = 0
 
 
-@dataclass
-class _State:
-    """What the loop has gathered: a tally and an end for each item, and where the time went."""
-
-    tallies: dict[int, _Tally] = field(default_factory=dict)
-    ends: dict[int, ItemEnd] = field(default_factory=dict)
-    seconds: dict[str, float] = field(
-        default_factory=lambda: {"wait": 0.0, "encode": 0.0, "pack": 0.0, "publish": 0.0}
-    )
-
-
 def tokenize_shard(
     shard: PlannedShard,
     items: Iterable[Iterator[ItemEvent]],
@@ -98,59 +88,101 @@ def tokenize_shard(
     published before the token file, whose appearance is the commit; when anything raises, neither is.
     Raises ValueError where ``items`` does not match the shard, and what storage raises.
     """
-    state = _State()
+    run = _ShardRun(shard, encoder, context)
     with output.publishing(shard_file(shard.shard_id)) as staged:
         with TokenShardWriter(staged, _metadata(shard, context), context.job.storage) as writer:
-            clips = _clips(shard, items, state)
-            for batch in batches(clips, context.job.compute.batch_frames):
-                rows = _encoded_rows(shard, batch, encoder, context, state)
-                for placed, row in zip(batch, rows, strict=True):
-                    _count(state.tallies[placed.place], row)
-                    writer.add(row)
-                yield ShardProgress(
-                    shard_id=shard.shard_id,
-                    clips=len(rows),
-                    frames=sum(row.num_frames for row in rows),
-                    tokens=sum(row.num_frames * row.height * row.width for row in rows),
-                )
-        ledger = [_ledger_row(shard, place, state) for place in range(len(shard.sources))]
+            for place, events in zip(range(len(shard.sources)), items, strict=True):
+                for batch in run.take(place, events):
+                    yield run.encode(batch, writer)
+                yield run.ended(place)
+            rest = run.batcher.rest()
+            if rest:
+                yield run.encode(rest, writer)
+        ledger = [run.ledger_row(place) for place in range(len(shard.sources))]
         started = time.perf_counter()
         output.write_bytes(ledger_file(shard.shard_id), ledger_bytes(ledger))
-    state.seconds["publish"] += time.perf_counter() - started
-    yield ShardProgress(shard_id=shard.shard_id, ended=tuple(ledger))
-    yield ShardReport(shard_id=shard.shard_id, totals=totals_of(ledger), seconds=state.seconds)
+    run.seconds["publish"] += time.perf_counter() - started
+    yield ShardReport(shard_id=shard.shard_id, totals=totals_of(ledger), seconds=run.seconds)
 
 
-def _clips(shard: PlannedShard, items: Iterable[Iterator[ItemEvent]], state: _State) -> Iterator[_Placed]:
-    for place, (_, events) in enumerate(zip(shard.sources, items, strict=True)):
-        state.tallies[place] = _Tally()
+class _ShardRun:
+    """What one pass over a shard gathers: a tally and an end for each item, and where the time went."""
+
+    def __init__(self, shard: PlannedShard, encoder: ClipEncoder, context: ShardContext) -> None:
+        self.batcher: Batcher[_Placed] = Batcher(context.job.compute.batch_frames)
+        self.seconds = {"wait": 0.0, "encode": 0.0, "pack": 0.0, "publish": 0.0}
+        self._shard = shard
+        self._encoder = encoder
+        self._context = context
+        self._tallies = [_Tally() for _ in shard.sources]
+        self._ends: dict[int, ItemEnd] = {}
+
+    def take(self, place: int, events: Iterator[ItemEvent]) -> Iterator[list[_Placed]]:
+        """Read one item to its end; gives the batches that its clips completed."""
         started = time.perf_counter()
         for event in events:
-            state.seconds["wait"] += time.perf_counter() - started
-            if place in state.ends:
+            self.seconds["wait"] += time.perf_counter() - started
+            if place in self._ends:
                 raise ValueError("an item went on after its end")
             if isinstance(event, ItemEnd):
-                state.ends[place] = event
+                self._ends[place] = event
             else:
-                yield _Placed(event, place)
+                self._count(place, event)
+                full = self.batcher.add(_Placed(event, place))
+                if full:
+                    yield full
             started = time.perf_counter()
-        if place not in state.ends:
+        if place not in self._ends:
             raise ValueError("an item's events stopped without an end")
 
+    def ended(self, place: int) -> ShardProgress:
+        """The news that an item has ended."""
+        outcome = self._ends[place].outcome(self._tallies[place].num_clips)
+        return ShardProgress(shard_id=self._shard.shard_id, outcomes=(outcome,))
 
-def _encoded_rows(
-    shard: PlannedShard, batch: list[_Placed], encoder: ClipEncoder, context: ShardContext, state: _State
-) -> list[TokenRow]:
-    started = time.perf_counter()
-    bits = encoder.encode([placed.clip.frames_THWC for placed in batch])
-    encoded = time.perf_counter()
-    rows = [
-        _token_row(shard.sources[placed.place], placed.clip, bits_THWL, context)
-        for placed, bits_THWL in zip(batch, bits, strict=True)
-    ]
-    state.seconds["encode"] += encoded - started
-    state.seconds["pack"] += time.perf_counter() - encoded
-    return rows
+    def encode(self, batch: list[_Placed], writer: TokenShardWriter) -> ShardProgress:
+        """Bits of a batch, packed and written as rows."""
+        started = time.perf_counter()
+        bits = self._encoder.encode([placed.clip.frames_THWC for placed in batch])
+        encoded = time.perf_counter()
+        num_tokens = 0
+        for placed, bits_THWL in zip(batch, bits, strict=True):
+            source = self._shard.sources[placed.place]
+            row = _token_row(source, placed.clip, bits_THWL, self._context)
+            tally = self._tallies[placed.place]
+            tally.num_tokens += row.num_frames * row.height * row.width
+            tally.code_bytes += len(row.codes)
+            num_tokens += row.num_frames * row.height * row.width
+            writer.add(row)
+        self.seconds["encode"] += encoded - started
+        self.seconds["pack"] += time.perf_counter() - encoded
+        return ShardProgress(
+            shard_id=self._shard.shard_id,
+            clips=len(batch),
+            frames=sum(placed.num_frames for placed in batch),
+            tokens=num_tokens,
+        )
+
+    def ledger_row(self, place: int) -> LedgerRow:
+        """The row of an item whose clips are all written."""
+        tally = self._tallies[place]
+        return ledger_row(
+            shard_id=self._shard.shard_id,
+            source_index=self._shard.first_source_index + place,
+            source=self._shard.sources[place],
+            end=self._ends[place],
+            num_clips=tally.num_clips,
+            num_frames=tally.num_frames,
+            num_tokens=tally.num_tokens,
+            code_bytes=tally.code_bytes,
+            tokenized_ns=tally.tokenized_ns,
+        )
+
+    def _count(self, place: int, clip: DecodedClip) -> None:
+        tally = self._tallies[place]
+        tally.num_clips += 1
+        tally.num_frames += len(clip.frames_THWC)
+        tally.tokenized_ns += clip.end_ns - clip.start_ns
 
 
 def _token_row(source: PlannedSource, clip: DecodedClip, bits_THWL: Bits, context: ShardContext) -> TokenRow:
@@ -172,29 +204,6 @@ def _token_row(source: PlannedSource, clip: DecodedClip, bits_THWL: Bits, contex
         source_width=clip.source_width,
         codes=pack_bits(bits_THWL.reshape(-1, bits_per_token)),
         metadata=source.metadata,
-    )
-
-
-def _count(tally: _Tally, row: TokenRow) -> None:
-    tally.num_clips += 1
-    tally.num_frames += row.num_frames
-    tally.num_tokens += row.num_frames * row.height * row.width
-    tally.code_bytes += len(row.codes)
-    tally.tokenized_ns += row.end_ns - row.start_ns
-
-
-def _ledger_row(shard: PlannedShard, place: int, state: _State) -> LedgerRow:
-    tally = state.tallies[place]
-    return ledger_row(
-        shard_id=shard.shard_id,
-        source_index=shard.first_source_index + place,
-        source=shard.sources[place],
-        end=state.ends[place],
-        num_clips=tally.num_clips,
-        num_frames=tally.num_frames,
-        num_tokens=tally.num_tokens,
-        code_bytes=tally.code_bytes,
-        tokenized_ns=tally.tokenized_ns,
     )
 
 

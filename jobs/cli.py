@@ -1,0 +1,200 @@
+"""The command line: ``bitmill plan | tokenize | inspect | preview``; each error is a sentence and a code."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+
+from schemas.errors import BadJobError, BitmillError
+from schemas.job import JobSpec, load_job, make_job
+
+EXIT_COMPLETE, EXIT_NOT_ALL_OK, EXIT_INTERRUPTED = 0, 3, 130
+
+MANIFEST_SUFFIXES = (".parquet", ".csv", ".jsonl", ".ndjson")
+
+app = typer.Typer(
+    name="bitmill",
+    help="Turns image and video collections into training-ready tokens.\n\n"
+    "Exit codes: 0 complete; 2 bad job; 3 finished, but some items are not ok; 4 stopped by too many "
+    "failures; 5 disk, store or cluster gave out (run the same command again to resume).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+JobArguments = Annotated[
+    list[str],
+    typer.Argument(metavar="JOB.yaml | SOURCE OUTPUT", help="A job file, or a source and an output."),
+]
+TokenizerOption = Annotated[
+    str | None, typer.Option("--tokenizer", help="Folder of a saved tokenizer, or a preset (tiny, base).")
+]
+FpsOption = Annotated[
+    float | None, typer.Option("--fps", help="Sampled frames a second; default: each frame of the source.")
+]
+ClipFramesOption = Annotated[int | None, typer.Option("--clip-frames", help="Frames of a full clip.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the job, e.g. compute.actors=2."),
+]
+AddressOption = Annotated[
+    str | None, typer.Option("--address", help="Ray cluster to use; without it a local Ray is started.")
+]
+
+
+def main() -> None:
+    """Entry point: errors become one sentence on stderr and their exit code."""
+    try:
+        app()
+    except BitmillError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to resume", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+@app.command()
+def plan(
+    job: JobArguments,
+    tokenizer: TokenizerOption = None,
+    fps: FpsOption = None,
+    clip_frames: ClipFramesOption = None,
+    set_: SetOption = None,
+) -> None:
+    """List the sources, cut them into shards and store the plan, without tokenizing."""
+    from jobs.prepare import prepare
+    from jobs.progress import bytes_text
+
+    spec = _job(job, tokenizer=tokenizer, assignments=set_, fps=fps, clip_frames=clip_frames)
+    prepared = prepare(spec, cluster_has_gpus=lambda: False)
+    console = Console(highlight=False, soft_wrap=True)
+    part_bytes = sum(part.size_bytes for part in prepared.card.plan)
+    console.print(
+        f"{prepared.folder.uri}: {prepared.card.num_sources} sources ({bytes_text(part_bytes)}) in "
+        f"{prepared.card.num_shards} shards, {len(prepared.committed)} of them committed"
+    )
+
+
+@app.command()
+def tokenize(
+    job: JobArguments,
+    tokenizer: TokenizerOption = None,
+    fps: FpsOption = None,
+    clip_frames: ClipFramesOption = None,
+    max_failures: Annotated[
+        float | None, typer.Option("--max-failures", help="Share of failed items that stops the job.")
+    ] = None,
+    address: AddressOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Tokenize a collection into a dataset folder. Run it again to resume; a finished one is left alone."""
+    from jobs.tokenize import tokenize_job
+
+    spec = _job(
+        job,
+        tokenizer=tokenizer,
+        assignments=set_,
+        fps=fps,
+        clip_frames=clip_frames,
+        max_failures=max_failures,
+    )
+    all_ok = tokenize_job(spec, address=address, console=Console(highlight=False))
+    raise typer.Exit(EXIT_COMPLETE if all_ok else EXIT_NOT_ALL_OK)
+
+
+@app.command()
+def inspect(
+    path: Annotated[str, typer.Argument(help="A dataset folder, or one token shard (.parquet).")],
+    clips: Annotated[int, typer.Option("--clips", min=0, help="How many clips to show.")] = 5,
+) -> None:
+    """Show what a dataset or a token shard holds: schema, counts, a few clips, items that are not ok."""
+    from jobs.inspecting import show
+
+    show(path, clips=clips, console=Console(highlight=False))
+
+
+@app.command()
+def preview(
+    dataset: Annotated[str, typer.Argument(help="A dataset folder.")],
+    out: Annotated[Path, typer.Option("--out", help="MP4 or PNG to write.")] = Path("preview.mp4"),
+    clip: Annotated[list[str] | None, typer.Option("--clip", help="Clip ids to show.")] = None,
+    source: Annotated[str | None, typer.Option("--source", help="Show clips of this source.")] = None,
+    max_clips: Annotated[int, typer.Option("--max-clips", min=1)] = 8,
+) -> None:
+    """Decode stored tokens with the dataset's own tokenizer, beside the original frames."""
+    from jobs.previewing import write_preview
+
+    write_preview(
+        dataset,
+        out=out,
+        clip_ids=clip,
+        source=source,
+        max_clips=max_clips,
+        console=Console(highlight=False, soft_wrap=True),
+    )
+
+
+def _job(
+    arguments: list[str],
+    *,
+    tokenizer: str | None,
+    assignments: list[str] | None,
+    fps: float | None,
+    clip_frames: int | None,
+    max_failures: float | None = None,
+) -> JobSpec:
+    given: dict[str, Any] = {
+        "sampling.fps": fps,
+        "sampling.clip_frames": clip_frames,
+        "max_failures": max_failures,
+    }
+    overrides = {name: value for name, value in given.items() if value is not None}
+    if tokenizer is not None:
+        overrides["tokenizer"] = _tokenizer_document(tokenizer)
+    overrides |= dict(_assignment(text) for text in assignments or [])
+    if len(arguments) == 1:
+        return load_job(_read_job(arguments[0]), origin=arguments[0], overrides=overrides)
+    if len(arguments) > 2:
+        raise BadJobError("Give one job file, or one source and one output.")
+    source, output = arguments
+    kind = "manifest" if source.lower().endswith(MANIFEST_SUFFIXES) else "paths"
+    document: dict[str, Any] = {
+        "version": 1,
+        "source": {kind: source},
+        "output": output,
+        "tokenizer": _tokenizer_document("tiny"),
+    }
+    return make_job(document, origin="the command line", overrides=overrides)
+
+
+def _tokenizer_document(name: str) -> dict[str, Any]:
+    from bsq_model import PRESETS
+
+    return {"preset": name} if name in PRESETS else {"path": name}
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise BadJobError(f"--set takes KEY=VALUE, not {text!r}.")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise BadJobError(f"--set {name}: {value!r} is not a YAML value.") from error
+
+
+def _read_job(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except FileNotFoundError as error:
+        raise BadJobError(
+            f"There is no job file {path}; to tokenize a folder give SOURCE and OUTPUT."
+        ) from error
+    except IsADirectoryError as error:
+        raise BadJobError(f"{path} is a folder; to tokenize it give SOURCE and OUTPUT.") from error
+    except (PermissionError, UnicodeDecodeError) as error:
+        raise BadJobError(f"The job file {path} cannot be read as text.") from error

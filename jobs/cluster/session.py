@@ -1,0 +1,129 @@
+"""A Ray session: a local one of our own, or the cluster at an address; and the shards at work in it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayError, RayTaskError
+
+from jobs.cluster.actor import ActorSettings, TokenizerActor
+from schemas.errors import BitmillError, InfrastructureError
+from schemas.plan import PlannedShard
+
+_OBJECT_STORE_BYTES = 1 << 30
+"""Enough for the window of clips in flight; a local session need not claim a third of the memory."""
+
+_MAX_RESTARTS = 20
+
+
+class Work:
+    """One shard at work on one actor."""
+
+    def __init__(self, shard: PlannedShard, actor: int, generator: Any) -> None:
+        self.shard = shard
+        self.actor = actor
+        self.generator = generator
+
+
+class ActorLostError(Exception):
+    """The actor of a shard died or could not be reached; whether it had committed is not known."""
+
+
+class Cluster:
+    """A context manager over a Ray session, with this job's tokenizer actors in it.
+
+    Without an address a local Ray is started and ended with the block. Its CPUs are offered twice, since
+    actors and decoders take turns on them: the kernel shares them out better than a fixed split.
+    Raises InfrastructureError where Ray does not start or the address does not answer.
+    """
+
+    def __init__(self, address: str | None) -> None:
+        self._address = address
+        self._actors: list[Any] = []
+        self.is_running = False
+
+    def __enter__(self) -> Self:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "critical"}
+        try:
+            if self._address is None:
+                ray.init(
+                    address="local",
+                    num_cpus=2 * available_cpus(),
+                    include_dashboard=False,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    **quiet,
+                )
+            else:
+                ray.init(address=self._address, **quiet)
+        except (ConnectionError, RayError, RuntimeError, ValueError) as error:
+            where = self._address or "this machine"
+            raise InfrastructureError(f"No Ray session on {where}: {_first_line(error)}") from error
+        self.is_running = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for actor in self._actors:
+            with suppress(RayError):
+                ray.kill(actor)
+        ray.shutdown()
+
+    def count(self, resource_name: str) -> int:
+        """Whole units of a resource (CPU, GPU) in the cluster now."""
+        return int(ray.cluster_resources().get(resource_name, 0))
+
+    def start_actors(self, count: int, config: bytes, weights: bytes, settings: ActorSettings) -> None:
+        """Start ``count`` tokenizer actors; the weights travel once, through the object store."""
+        actor_class: Any = ray.remote(TokenizerActor)
+        weights_ref = ray.put(weights)
+        on_gpu = settings.device == "cuda"
+        for _ in range(count):
+            actor = actor_class.options(
+                num_cpus=1, num_gpus=1 if on_gpu else 0, max_restarts=_MAX_RESTARTS, max_task_retries=0
+            ).remote(config, weights_ref, settings)
+            self._actors.append(actor)
+
+    def begin(self, shard: PlannedShard, actor: int) -> Work:
+        """Give a shard to an actor."""
+        method = self._actors[actor].tokenize.options(num_returns="streaming")
+        return Work(shard, actor, method.remote(shard))
+
+    def events(self, works: list[Work], timeout_s: float) -> Iterator[tuple[Work, Any]]:
+        """What the given shards report within ``timeout_s``: (work, event), or (work, ActorLostError).
+
+        Raises what an actor raised, unwrapped: a BitmillError as it was, anything else as it was.
+        """
+        by_generator: dict[Any, Work] = {work.generator: work for work in works}
+        handles = list(by_generator)
+        # First until one has news, then whatever else has.
+        ray.wait(handles, num_returns=1, timeout=timeout_s, fetch_local=False)
+        ready: list[Any] = ray.wait(handles, num_returns=len(handles), timeout=0, fetch_local=False)[0]
+        for generator in ready:
+            work = by_generator[generator]
+            try:
+                event: Any = ray.get(next(generator))
+            except StopIteration:
+                continue
+            except (ActorDiedError, ActorUnavailableError, RayActorError) as error:
+                yield work, ActorLostError(_first_line(error))
+                continue
+            except RayTaskError as error:
+                raise error.cause from None
+            yield work, event
+
+
+def available_cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, BitmillError):
+        return str(error)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,225 @@
+"""From a job to a planned dataset folder: tokenizer loaded, sources listed, or the stored plan taken up."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from bsq_model import PRESETS, fingerprint, make_preset, tokenizer_files, tokenizer_from_files
+from pipeline.dataset_folder import (
+    committed_shards,
+    find_card,
+    load_plan,
+    save_tokenizer_files,
+    write_plan,
+)
+from pipeline.planning import cut_shards
+from pipeline.shard.loop import ShardContext
+from pipeline.sources import find_sources
+from pipeline.storage import Folder, normalise
+from schemas.dataset import DATASET_FILE, DatasetCard
+from schemas.errors import BadJobError, InfrastructureError, OutputConflictError, TransientError
+from schemas.job import JobSpec, SourceSpec, TokenizerSpec, fingerprint_fields, job_fingerprint
+from schemas.plan import PlannedShard
+from schemas.tokenizer import TokenizerConfig
+
+Device = Literal["cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedTokenizer:
+    """A tokenizer's files as they travel to the actors, and what they say."""
+
+    config_bytes: bytes
+    weights_bytes: bytes
+    config: TokenizerConfig
+    fingerprint: str
+    is_random: bool
+    """Whether its weights are a preset's random ones, which make tokens for trials only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedJob:
+    """A dataset folder whose plan is stored, and what is left to do in it."""
+
+    job: JobSpec
+    folder: Folder
+    card: DatasetCard
+    shards: tuple[PlannedShard, ...]
+    committed: frozenset[str]
+    tokenizer: LoadedTokenizer
+    device: Device
+    context: ShardContext
+
+    @property
+    def remaining(self) -> list[PlannedShard]:
+        """Planned shards that are not committed, in order."""
+        return [shard for shard in self.shards if shard.shard_id not in self.committed]
+
+
+def prepare(job: JobSpec, *, cluster_has_gpus: Callable[[], bool]) -> PreparedJob:
+    """Check a job, then plan its dataset, or take up the stored plan of an unfinished run.
+
+    ``cluster_has_gpus`` is asked only where ``device: auto`` of a new dataset needs it.
+    Raises BadJobError (also OutputConflictError, naming each differing field) before anything is written.
+    """
+    tokenizer = load_tokenizer_spec(job.tokenizer)
+    size_px = _frame_size(job, tokenizer.config)
+    _check_clip_length(job, tokenizer.config)
+    folder = Folder(job.output)
+    card = find_card(folder)
+    device = _device(job, card, cluster_has_gpus)
+    fields = fingerprint_fields(
+        job, tokenizer_fingerprint=tokenizer.fingerprint, size_px=size_px, device=device
+    )
+    if card is None:
+        card, shards = _plan_new(job, folder, tokenizer, fields)
+    else:
+        _check_same_job(folder, card, fields, _source_fields(job.source))
+        shards = load_plan(folder, card)
+    folder.sweep_staging()
+    return PreparedJob(
+        job=job,
+        folder=folder,
+        card=card,
+        shards=tuple(shards),
+        committed=frozenset(committed_shards(folder) & {shard.shard_id for shard in shards}),
+        tokenizer=tokenizer,
+        device=device,
+        context=ShardContext(
+            job=job,
+            job_fingerprint=card.job_fingerprint,
+            tokenizer_fingerprint=tokenizer.fingerprint,
+            bits_per_token=tokenizer.config.bits_per_token,
+            patch_size_px=tokenizer.config.patch_size_px,
+            size_px=size_px,
+        ),
+    )
+
+
+def load_tokenizer_spec(spec: TokenizerSpec) -> LoadedTokenizer:
+    """Load or make the tokenizer that a job names. Raises BadJobError or FormatError, saying what to do."""
+    if spec.preset is not None:
+        tokenizer = make_preset(spec.preset, bits_per_token=spec.bits_per_token, seed=spec.seed)
+        files = tokenizer_files(tokenizer)
+        config_bytes, weights_bytes = files["config.json"], files["model.safetensors"]
+    else:
+        folder = Folder(spec.path or "")
+        config_bytes, weights_bytes = (
+            _tokenizer_file(folder, name) for name in ("config.json", "model.safetensors")
+        )
+        tokenizer = tokenizer_from_files(config_bytes, weights_bytes)
+    return LoadedTokenizer(
+        config_bytes=config_bytes,
+        weights_bytes=weights_bytes,
+        config=tokenizer.config,
+        fingerprint=fingerprint(tokenizer),
+        is_random=spec.preset is not None,
+    )
+
+
+def _tokenizer_file(folder: Folder, name: str) -> bytes:
+    try:
+        return folder.read_bytes(name)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        presets = ", ".join(sorted(PRESETS))
+        raise BadJobError(
+            f"There is no tokenizer at {folder.uri} (no {name} in it); name a folder with config.json and "
+            f"model.safetensors, or a preset ({presets})."
+        ) from error
+    except PermissionError as error:
+        raise BadJobError(f"The tokenizer at {folder.uri} may not be read.") from error
+    except TransientError as error:
+        raise InfrastructureError(str(error)) from error
+
+
+def _frame_size(job: JobSpec, config: TokenizerConfig) -> int:
+    size = job.frames.size_px or config.image_size_px
+    if size % config.patch_size_px:
+        raise BadJobError(
+            f"frames.size_px {size} is not divisible by the tokenizer's patch size {config.patch_size_px}."
+        )
+    if size != config.image_size_px:
+        raise BadJobError(
+            f"frames.size_px {size} is not the size that the tokenizer was made for "
+            f"({config.image_size_px}); leave it out, or name a tokenizer of that size."
+        )
+    return size
+
+
+def _check_clip_length(job: JobSpec, config: TokenizerConfig) -> None:
+    if job.sampling.clip_frames > config.num_frames:
+        raise BadJobError(
+            f"sampling.clip_frames {job.sampling.clip_frames} is more than the {config.num_frames} frames "
+            "that the tokenizer has positions for."
+        )
+
+
+def _device(job: JobSpec, card: DatasetCard | None, cluster_has_gpus: Callable[[], bool]) -> Device:
+    if job.compute.device != "auto":
+        return job.compute.device
+    if card is not None:
+        return "cuda" if card.fingerprint_fields.get("compute.device") == "cuda" else "cpu"
+    return "cuda" if torch.cuda.is_available() or cluster_has_gpus() else "cpu"
+
+
+def _plan_new(
+    job: JobSpec, folder: Folder, tokenizer: LoadedTokenizer, fields: dict[str, Any]
+) -> tuple[DatasetCard, list[PlannedShard]]:
+    try:
+        empty = folder.is_empty()
+    except NotADirectoryError as error:
+        raise OutputConflictError(f"The output {folder.uri} is a file; name a folder.") from error
+    except PermissionError as error:
+        raise BadJobError(f"The output {folder.uri} may not be read; fix its rights.") from error
+    if not empty and not _is_our_beginning(folder):
+        raise OutputConflictError(
+            f"The output {folder.uri} holds files but no dataset; choose a new or empty folder."
+        )
+    found = find_sources(job.source)
+    fingerprint_of_job = job_fingerprint(fields)
+    shards = cut_shards(found.sources, job.sharding, fingerprint_of_job)
+    save_tokenizer_files(folder, tokenizer.config_bytes, tokenizer.weights_bytes)
+    card = DatasetCard(
+        tokenizer_fingerprint=tokenizer.fingerprint,
+        tokenizer=tokenizer.config,
+        job_fingerprint=fingerprint_of_job,
+        fingerprint_fields=fields,
+        job=job.model_dump(mode="json", exclude={"output"}),
+        source_fields=_source_fields(job.source),
+        plan=[write_plan(folder, 0, shards)],
+        ignored_files=found.ignored_files,
+    )
+    # The card comes last: a folder without one was never planned, and is planned anew.
+    folder.write_bytes(DATASET_FILE, card.to_json())
+    return card, shards
+
+
+def _is_our_beginning(folder: Folder) -> bool:
+    """Whether a run died between the first file of a plan and its card; then nothing else is there."""
+    return folder.exists("tokenizer/model.safetensors") and not folder.list_names("shards")
+
+
+def _source_fields(source: SourceSpec) -> dict[str, Any]:
+    return {
+        "source.paths": sorted(map(normalise, source.paths)) if source.paths is not None else None,
+        "source.manifest": normalise(source.manifest) if source.manifest is not None else None,
+    }
+
+
+def _check_same_job(
+    folder: Folder, card: DatasetCard, fields: dict[str, Any], source_fields: dict[str, Any]
+) -> None:
+    stored = {**card.fingerprint_fields, **card.source_fields}
+    wanted = {**fields, **source_fields}
+    differing = [
+        f"{name} is {stored.get(name)!r} there and {wanted.get(name)!r} here"
+        for name in sorted({*stored, *wanted})
+        if stored.get(name) != wanted.get(name)
+    ]
+    if differing:
+        raise OutputConflictError(
+            f"The output {folder.uri} holds another job's dataset: {'; '.join(differing)}. "
+            "Choose another output, or run the job that made it."
+        )
