@@ -69,7 +69,7 @@ def unpack_groups(
     """
     if group_bits < 1 or bits_per_token % group_bits or group_bits > 63:
         raise ValueError(
-            f"groups of {group_bits} bits do not divide {bits_per_token} bits into int64 indices"
+            f"groups of {group_bits} bits do not cut {bits_per_token} bits into int64 indices"
         )
     index_N = unpack_unsigned(codes, num_tokens, bits_per_token)
     num_groups = bits_per_token // group_bits

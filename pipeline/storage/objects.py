@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +137,19 @@ def _info(uri: str, details: dict[str, Any]) -> ObjectInfo:
     if is_local(uri):
         status = os.stat(uri)  # noqa: PTH116 - fsspec gives the time as a float; nanoseconds tell more
         return ObjectInfo(uri=uri, size_bytes=status.st_size, version=f"mtime-{status.st_mtime_ns}")
-    for name in ("ETag", "etag", "generation", "md5Hash", "LastModified", "mtime", "created"):
-        if details.get(name) is not None:
-            version = str(details[name]).strip('"')
-            break
-    else:
-        version = ""
-    return ObjectInfo(uri=uri, size_bytes=int(details["size"] or 0), version=version)
+    return ObjectInfo(uri=uri, size_bytes=int(details["size"] or 0), version=_version(details))
+
+
+def _version(details: dict[str, Any]) -> str:
+    """The store's tag of an object's content; its time, in whole seconds, where the store has no tags."""
+    for name in ("ETag", "etag", "generation", "md5Hash"):
+        if details.get(name):
+            return str(details[name]).strip('"')
+    for name in ("LastModified", "last_modified", "mtime", "created"):
+        moment = details.get(name)
+        if isinstance(moment, datetime):
+            # Listings of one store give milliseconds where its single answers give seconds.
+            return f"time-{int(moment.timestamp())}"
+        if moment:
+            return f"time-{moment}"
+    return ""

@@ -1,0 +1,37 @@
+"""Fixtures of the whole suite, and skips that turn into failures where CI has the part."""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import fsspec
+import pytest
+from hypothesis import settings
+
+from tests.support.s3 import BUCKET, S3Server, juicefs_binary, s3_server
+
+# Deadlines of single examples would time the machine, which is shared.
+settings.register_profile("bitmill", deadline=None)
+settings.load_profile("bitmill")
+
+
+@pytest.fixture(scope="session")
+def _s3_process(tmp_path_factory: pytest.TempPathFactory) -> Generator[S3Server]:
+    if juicefs_binary() is None:
+        if os.environ.get("REQUIRE_S3") == "1":
+            pytest.fail("REQUIRE_S3=1, but juicefs is not installed")
+        pytest.skip("juicefs is not installed")
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3(
+    _s3_process: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, tmp_path: Path
+) -> str:
+    """A fresh prefix on a real S3 server, with the environment set up to reach it."""
+    for name, value in _s3_process.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    return f"s3://{BUCKET}/{tmp_path.name}"

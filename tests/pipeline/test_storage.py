@@ -1,0 +1,190 @@
+"""Folders and objects on a local disk and on a real S3 server, held to one behaviour."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.storage import Folder, ObjectInfo, list_objects, normalise, stage, stat
+from schemas.errors import BadItemError, BadJobError, InfrastructureError
+from schemas.outcomes import Reason
+
+
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
+def base(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return request.getfixturevalue("s3") if request.param == "s3" else str(tmp_path / "base")
+
+
+def test_what_is_published_can_be_read(base):
+    folder = Folder(base)
+    folder.write_bytes("shards/a.parquet", b"one")
+    folder.write_bytes("shards/a.parquet", b"two")
+    assert folder.read_bytes("shards/a.parquet") == b"two"
+    with folder.open("shards/a.parquet") as file:
+        file.seek(1)
+        assert file.read() == b"wo"
+    assert folder.list_names("shards") == ["a.parquet"]
+    assert folder.exists("shards/a.parquet")
+
+
+def test_nothing_is_published_when_the_block_raises(base):
+    folder = Folder(base)
+    with pytest.raises(RuntimeError, match="midway"), folder.publishing("shards/a") as staged:  # noqa: PT012
+        staged.write_bytes(b"half")
+        raise RuntimeError("midway")
+    assert not folder.exists("shards/a")
+    assert folder.is_empty()
+
+
+def test_a_commit_from_outside_is_seen_at_once(base):
+    folder = Folder(base)
+    assert not folder.exists("x")
+    assert folder.list_names("") == []
+    script = "import sys; from pipeline.storage import Folder; Folder(sys.argv[1]).write_bytes('x', b'1')"
+    subprocess.run([sys.executable, "-c", script, base], check=True)
+    assert folder.exists("x")
+    assert folder.list_names("") == ["x"]
+
+
+def test_an_absent_folder_is_empty(base):
+    assert Folder(base).is_empty()
+    assert Folder(base).list_names("shards") == []
+    with pytest.raises(FileNotFoundError):
+        Folder(base).read_bytes("nothing")
+
+
+def test_listing_gives_files_below_in_order(base):
+    folder = Folder(base)
+    for name in ("b/2.mp4", "a.mp4", "b/1.mp4"):
+        folder.write_bytes(name, name.encode())
+    listed = list(list_objects(folder.uri))
+    assert [info.uri for info in listed] == [
+        f"{folder.uri}/{name}" for name in ("a.mp4", "b/1.mp4", "b/2.mp4")
+    ]
+    assert [info.size_bytes for info in listed] == [5, 7, 7]
+    assert listed[1] == stat(f"{folder.uri}/b/1.mp4")
+    globbed = [info.uri for info in list_objects(f"{folder.uri}/b/*.mp4")]
+    assert globbed == [f"{folder.uri}/b/1.mp4", f"{folder.uri}/b/2.mp4"]
+    assert list(list_objects(f"{folder.uri}/a.mp4")) == [stat(f"{folder.uri}/a.mp4")]
+
+
+def test_listing_what_is_not_there(base):
+    with pytest.raises(FileNotFoundError):
+        list(list_objects(f"{normalise(base)}/nowhere"))
+
+
+def test_a_staged_object_has_the_planned_bytes(base):
+    folder = Folder(base)
+    folder.write_bytes("v.mp4", b"content")
+    with stage(stat(f"{folder.uri}/v.mp4")) as staged:
+        assert Path(staged.path).read_bytes() == b"content"
+        assert staged.path.endswith(".mp4")
+
+
+def test_a_changed_object_is_not_taken(base):
+    folder = Folder(base)
+    folder.write_bytes("v", b"content")
+    planned = stat(f"{folder.uri}/v")
+    folder.write_bytes("v", b"content and more")
+    with pytest.raises(BadItemError, match="size is not the planned one") as caught, stage(planned):
+        pass
+    assert caught.value.reason is Reason.SOURCE_CHANGED
+
+
+def test_a_change_of_equal_size_is_seen_by_its_version(tmp_path):
+    path = tmp_path / "v"
+    path.write_bytes(b"content")
+    planned = stat(str(path))
+    path.write_bytes(b"contenX")
+    os.utime(path, ns=(0, 1))
+    with pytest.raises(BadItemError, match="version is not the planned one"), stage(planned):
+        pass
+
+
+def test_a_gone_object_says_so(base):
+    with (
+        pytest.raises(BadItemError, match="no object is there") as caught,
+        stage(ObjectInfo(uri=f"{normalise(base)}/gone", size_bytes=1, version="v")),
+    ):
+        pass
+    assert caught.value.reason is Reason.NOT_FOUND
+
+
+@pytest.mark.s3
+def test_missing_credentials_are_a_permission_matter(s3, monkeypatch):
+    Folder(s3).write_bytes("v", b"content")
+    planned = stat(f"{s3}/v")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    import fsspec
+
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    with pytest.raises(BadItemError, match="refused") as caught, stage(planned):
+        pass
+    assert caught.value.reason is Reason.ACCESS_DENIED
+    assert "wrong" not in str(caught.value)
+
+
+def test_credentials_in_a_uri_are_refused_without_repeating_them():
+    with pytest.raises(BadJobError, match="holds credentials") as caught:
+        normalise("s3://key:topsecret@bucket/x")
+    assert "topsecret" not in str(caught.value)
+
+
+def test_an_unknown_scheme_is_the_users_mistake():
+    with pytest.raises(BadJobError, match="carrierpigeon"):
+        Folder("carrierpigeon://coop").exists("x")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("/a/b/", "/a/b"), ("file:///a/b", "/a/b"), ("s3://b/x/", "s3://b/x"), ("/a/../b", "/b")],
+)
+def test_one_spelling_for_each_place(text, expected):
+    assert normalise(text) == expected
+
+
+def test_relative_paths_become_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert normalise("videos") == str(tmp_path / "videos")
+
+
+def test_leftovers_of_dead_writers_are_swept_and_of_living_ones_kept(tmp_path):
+    folder = Folder(str(tmp_path / "d"))
+    script = (
+        "import os, sys; from pipeline.storage import Folder\n"
+        "with Folder(sys.argv[1]).publishing('shards/a') as staged:\n"
+        "    staged.write_bytes(b'half'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", script, folder.uri], check=False)
+    staging = Path(folder.uri) / ".staging"
+    assert len(list(staging.iterdir())) == 1
+    with folder.publishing("shards/b") as staged:
+        staged.write_bytes(b"whole")
+        folder.sweep_staging()
+        assert list(staging.iterdir()) == [staged]
+    folder.sweep_staging()
+    assert not staging.exists()
+    assert folder.list_names("shards") == ["b"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_is_told_in_a_sentence(tmp_path):
+    folder = Folder(str(tmp_path / "d"))
+
+    def write() -> None:
+        with folder.publishing("x") as staged:
+            staged.symlink_to("/dev/full")
+            with staged.open("wb", buffering=0) as file:
+                file.write(b"1")
+
+    with pytest.raises(InfrastructureError, match=r"No space left on the disk that holds .*/d; free some"):
+        write()
+    assert not folder.exists("x")
+
+
+def test_a_path_through_a_file_is_told_in_a_sentence(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(BadJobError, match="a part of that path does not exist or is no folder"):
+        Folder(str(tmp_path / "file" / "below")).write_bytes("x", b"1")

@@ -1,0 +1,92 @@
+"""Laws of the shard loop: what is written is what was decoded, whatever the batches, and it adds up."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.shard.batching import Batcher
+from pipeline.shard.ledger import read_ledger
+from pipeline.shard.loop import ShardReport, tokenize_shard
+from pipeline.storage import Folder
+from schemas.dataset import ledger_file, shard_file
+from schemas.job import ComputeSpec, StorageSpec
+from schemas.outcomes import Reason
+from schemas.packing import unpack_bits
+from schemas.plan import PlannedShard
+from tests.support.fakes import HashEncoder, make_clip, make_context, make_item, make_job, make_source
+
+ITEMS = st.lists(
+    st.tuples(st.lists(st.integers(1, 9), max_size=5), st.sampled_from([None, Reason.CORRUPT])), max_size=6
+)
+
+
+class _Length:
+    def __init__(self, num_frames: int) -> None:
+        self.num_frames = num_frames
+
+
+@given(st.lists(st.integers(1, 30)), st.integers(1, 40))
+def test_batches_keep_order_and_bounds(lengths, batch_frames):
+    batcher = Batcher(batch_frames)
+    clips = [_Length(length) for length in lengths]
+    batches = [batch for clip in clips if (batch := batcher.add(clip))]
+    if rest := batcher.rest():
+        batches.append(rest)
+    assert [clip for batch in batches for clip in batch] == clips
+    for batch, following in zip(batches, [*batches[1:], None], strict=False):
+        frames = sum(clip.num_frames for clip in batch)
+        assert frames <= batch_frames or len(batch) == 1
+        # A batch ends only because the next clip does not fit.
+        assert following is None or frames + following[0].num_frames > batch_frames
+
+
+def _run(items, folder: Path, *, batch_frames: int, row_group_bytes: int):
+    job = make_job(
+        compute=ComputeSpec(batch_frames=batch_frames), storage=StorageSpec(row_group_bytes=row_group_bytes)
+    )
+    sources = tuple(make_source(number) for number in range(len(items)))
+    shard = PlannedShard(shard_id="s" * 32, shard_index=0, first_source_index=7, sources=sources)
+    events = [make_item(number, lengths, reason=reason) for number, (lengths, reason) in enumerate(items)]
+    *_, report = tokenize_shard(shard, events, HashEncoder(), make_context(job), Folder(str(folder)))
+    return shard, report
+
+
+@settings(max_examples=30)
+@given(ITEMS, st.integers(1, 20))
+def test_a_shard_holds_what_was_decoded(items, batch_frames):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shard, report = _run(items, folder, batch_frames=batch_frames, row_group_bytes=1024)
+        rows = pq.read_table(folder / shard_file(shard.shard_id)).to_pylist()
+        ledger = read_ledger((folder / ledger_file(shard.shard_id)).read_bytes(), origin="x")
+    expected = [
+        (source.uri, number, place, length)
+        for number, (source, (lengths, _)) in enumerate(zip(shard.sources, items, strict=True))
+        for place, length in enumerate(lengths)
+    ]
+    assert [(row["source"], row["num_frames"]) for row in rows] == [(uri, n) for uri, _, _, n in expected]
+    for row, (_, number, place, length) in zip(rows, expected, strict=True):
+        clip = make_clip(number * 1000 + place, num_frames=length)
+        (bits_THWL,) = HashEncoder().encode([clip.frames_THWC])
+        stored = unpack_bits(row["codes"], length * 4, 18)
+        assert np.array_equal(stored.reshape(bits_THWL.shape), bits_THWL)
+    assert len({row["clip_id"] for row in rows}) == len(rows)
+    assert [row["source_index"] for row in ledger] == [7 + number for number in range(len(items))]
+    assert isinstance(report, ShardReport)
+    assert report.totals.items == len(items)
+    assert report.totals.clips == len(rows) == sum(row["num_clips"] for row in ledger)
+    assert report.totals.code_bytes == sum(len(row["codes"]) for row in rows)
+
+
+@settings(max_examples=20)
+@given(ITEMS, st.integers(1, 20), st.integers(1, 20))
+def test_batch_size_changes_no_byte_where_the_encoder_allows(items, one, other):
+    with tempfile.TemporaryDirectory() as name:
+        shard, _ = _run(items, Path(name) / "a", batch_frames=one, row_group_bytes=1024)
+        _run(items, Path(name) / "b", batch_frames=other, row_group_bytes=1024)
+        for file in (shard_file(shard.shard_id), ledger_file(shard.shard_id)):
+            assert (Path(name) / "a" / file).read_bytes() == (Path(name) / "b" / file).read_bytes()

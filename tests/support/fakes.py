@@ -1,0 +1,91 @@
+"""Shipped fakes: an encoder whose bits follow from the pixels alone, and items that decode to given clips."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from pipeline.encoding import Bits, Frames
+from pipeline.items import DecodedClip, ItemEnd, ItemEvent, MediaFacts
+from pipeline.shard.loop import ShardContext
+from schemas.job import JobSpec
+from schemas.outcomes import Reason
+from schemas.plan import PlannedSource
+
+
+class HashEncoder:
+    """A ClipEncoder: each frame's bits are drawn from its own pixels, so batches cannot matter."""
+
+    def __init__(self, *, grid_size: int = 2, bits_per_token: int = 18) -> None:
+        self.grid_size = grid_size
+        self.bits_per_token = bits_per_token
+        self.batches: list[list[int]] = []
+
+    def encode(self, clips: Sequence[Frames]) -> list[Bits]:
+        self.batches.append([len(clip) for clip in clips])
+        return [np.stack([self._frame_bits(frame) for frame in clip]) for clip in clips]
+
+    def _frame_bits(self, frame: Frames) -> Bits:
+        seed = int.from_bytes(hashlib.sha256(frame.tobytes()).digest()[:8], "little")
+        shape = (self.grid_size, self.grid_size, self.bits_per_token)
+        return np.random.default_rng(seed).random(shape) < 0.5
+
+
+def make_source(number: int, *, size_bytes: int = 1000, metadata: str | None = None) -> PlannedSource:
+    return PlannedSource(
+        uri=f"/media/{number:04d}.mp4", size_bytes=size_bytes, version=f"v{number}", metadata=metadata
+    )
+
+
+def make_clip(seed: int, *, num_frames: int = 4, start_ns: int = 0, size_px: int = 16) -> DecodedClip:
+    frames = np.random.default_rng(seed).integers(0, 256, (num_frames, size_px, size_px, 3), dtype=np.uint8)
+    times = start_ns + np.arange(num_frames, dtype=np.int64) * 125_000_000
+    return DecodedClip(
+        frames_THWC=frames,
+        frame_pts_ns=times,
+        start_ns=start_ns,
+        end_ns=start_ns + num_frames * 125_000_000,
+        fps=8.0,
+        source_height=720,
+        source_width=1280,
+    )
+
+
+def make_item(
+    seed: int, clip_lengths: Sequence[int], *, reason: Reason | None = None, size_px: int = 16
+) -> Iterator[ItemEvent]:
+    """Events of an item with clips of the given lengths, one after another in time."""
+    start_ns = 0
+    for place, length in enumerate(clip_lengths):
+        clip = make_clip(seed * 1000 + place, num_frames=length, start_ns=start_ns, size_px=size_px)
+        start_ns = clip.end_ns
+        yield clip
+    facts = MediaFacts(media="video", container="mov", codec="h264", decoder="pyav", height=720, width=1280)
+    yield ItemEnd(
+        facts=facts,
+        reason=reason,
+        detail=None if reason is None else "made to fail",
+        num_source_frames=sum(clip_lengths),
+    )
+
+
+def make_job(**changes: object) -> JobSpec:
+    document = {
+        "version": 1,
+        "source": {"paths": ["/media"]},
+        "output": "/tokens",
+        "tokenizer": {"preset": "tiny"},
+        **changes,
+    }
+    return JobSpec.model_validate(document)
+
+
+def make_context(job: JobSpec | None = None, *, bits_per_token: int = 18) -> ShardContext:
+    return ShardContext(
+        job=job or make_job(),
+        job_fingerprint="j" * 32,
+        tokenizer_fingerprint="t" * 32,
+        bits_per_token=bits_per_token,
+        patch_size_px=8,
+        size_px=16,
+    )
