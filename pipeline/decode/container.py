@@ -1,0 +1,105 @@
+"""Opening a foreign file with FFmpeg: by content, reading nothing but that file, without a word on stderr."""
+
+import re
+from pathlib import Path
+
+import av
+import av.logging as av_logging
+from av.codec.codec import UnknownCodecError
+from av.container import InputContainer
+from av.error import DecoderNotFoundError, DemuxerNotFoundError, FFmpegError, PatchWelcomeError
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from schemas.errors import BadItemError
+from schemas.outcomes import Reason
+
+av_logging.set_level(None)
+
+_FORMATS = (
+    "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,h264,hevc,m4v,ivf,nut,obu,rm,vc1,dv,wtv,nsv,"
+    "mjpeg,yuv4mpegpipe,gxf,swf,apng,gif,webp_pipe,mp3,wav,flac,aac,aiff,amr,ac3,eac3,w64,caf,au,tta,wv,ape"
+)
+"""Playlists (HLS, concat, SDP …) are left out: they make FFmpeg open other files and hosts."""
+
+_SIGNATURES = (
+    (4, (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"styp", b"moof")),
+    (0, (b"\x1a\x45\xdf\xa3", b"RIFF", b"FLV", b"OggS", b"\x30\x26\xb2\x75", b"\x00\x00\x01\xba", b"GIF8")),
+)
+
+
+def open_media(path: str) -> InputContainer:
+    """Raises BadItemError: NOT_MEDIA; TRUNCATED or CORRUPT where the first bytes name a container."""
+    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+    try:
+        return av.open(path, "r", container_options=options, metadata_errors="replace")
+    except FFmpegError as error:
+        raise _unopened(path, error) from error
+
+
+def video_stream(container: InputContainer) -> VideoStream:
+    """The default video stream, else the first; cover pictures and thumbnails are none.
+
+    Raises BadItemError: NO_VIDEO_STREAM, or UNSUPPORTED_CODEC where no decoder knows the stream.
+    """
+    still = Disposition.attached_pic | Disposition.timed_thumbnails
+    videos = [stream for stream in container.streams.video if not stream.disposition & still]
+    if not videos:
+        kinds = sorted({stream.type for stream in container.streams})
+        detail = f"The container ({container.format.name}) holds only: {', '.join(kinds) or 'nothing'}."
+        raise BadItemError(Reason.NO_VIDEO_STREAM, detail)
+    stream = next((video for video in videos if video.disposition & Disposition.default), videos[0])
+    # Typed as always there, yet null for a codec that FFmpeg was built without.
+    if getattr(stream, "codec_context", None) is None:
+        detail = f"No decoder here reads the video stream of this {container.format.name} file."
+        raise BadItemError(Reason.UNSUPPORTED_CODEC, detail)
+    return stream
+
+
+def library_fault(error: Exception, path: str, *, truncated: bool = False) -> BadItemError:
+    """A library's error as an outcome: its class and message, without the file's path."""
+    unknown = (DecoderNotFoundError, DemuxerNotFoundError, PatchWelcomeError, UnknownCodecError)
+    if isinstance(error, unknown):
+        reason = Reason.UNSUPPORTED_CODEC
+    elif truncated or isinstance(error, EOFError):
+        reason = Reason.TRUNCATED
+    else:
+        reason = Reason.CORRUPT
+    return BadItemError(reason, describe(error, path))
+
+
+def describe(error: Exception, path: str) -> str:
+    """``Class: message.`` in one line, with the path and any folder left out."""
+    message = str(getattr(error, "strerror", None) or error).replace(path, "the file")
+    message = re.sub(r"(?<!\w)/[\w./-]+/[\w.-]+", "(path)", " ".join(message.split()))[:300]
+    return f"{type(error).__name__}: {message.rstrip('.')}."
+
+
+def _unopened(path: str, error: Exception) -> BadItemError:
+    with Path(path).open("rb") as file:
+        head = file.read(16)
+    known = any(head[at:].startswith(signatures) for at, signatures in _SIGNATURES)
+    if not known or head[8:12] == b"WAVE":
+        return BadItemError(Reason.NOT_MEDIA, "The bytes are no video, audio or image format known here.")
+    if head[4:8] in _SIGNATURES[0][1] and not _has_index(path):
+        detail = "The file ends before its index (the moov box) came, so that nothing in it can be found."
+        return BadItemError(Reason.TRUNCATED, detail)
+    return library_fault(error, path, truncated=isinstance(error, EOFError))
+
+
+def _has_index(path: str) -> bool:
+    """Whether a whole ``moov`` box stands at the top level of an MP4 or QuickTime file."""
+    size = Path(path).stat().st_size
+    with Path(path).open("rb") as file:
+        at = 0
+        while at + 8 <= size:
+            file.seek(at)
+            header = file.read(16)
+            length = int.from_bytes(header[:4], "big")
+            length = int.from_bytes(header[8:16], "big") if length == 1 else length or size - at
+            if header[4:8] == b"moov":
+                return at + length <= size
+            if length < 8:
+                return True
+            at += length
+    return False

@@ -1,0 +1,56 @@
+"""The only door to decord: sampled frames of one file, read in order at one go, the reader gone at once."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.errors import BadItemError
+from schemas.outcomes import Reason
+
+Picture = npt.NDArray[np.uint8]
+"""[H, W, 3] RGB."""
+
+
+def read_frames(
+    path: str,
+    indices: Sequence[int],
+    *,
+    num_frames: int,
+    height_width: tuple[int, int],
+    keep: Callable[[Picture], Picture],
+) -> list[Picture]:
+    """``keep`` of each frame in ``indices`` (strictly increasing presentation order).
+
+    decord prefetches without bound while its reader is held, and after a seek may return a neighbour's
+    pixels: hence one go, forward only. Raises BadItemError(CORRUPT) where it fails or where its count or
+    shape is not what the packets say. May hang for ever on bad files: call it where it can be killed.
+    """
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
+    reader: Any = None
+    try:
+        reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
+        if len(reader) != num_frames:
+            raise _disagrees(f"{len(reader)} frames where the packets hold {num_frames}")
+        kept: list[Picture] = []
+        at = 0
+        for index in indices:
+            if index > at:
+                reader.skip_frames(index - at)
+            pixels: Any = reader.next().asnumpy()
+            if pixels.dtype != np.uint8 or pixels.shape != (*height_width, 3):
+                raise _disagrees(f"pictures of shape {pixels.shape} where the packets say {height_width}")
+            kept.append(keep(pixels))
+            at = index + 1
+        return kept
+    except (decord.DECORDError, RuntimeError, StopIteration) as error:
+        raise BadItemError(Reason.CORRUPT, f"decord failed with {type(error).__name__}.") from error
+    finally:
+        del reader
+
+
+def _disagrees(what: str) -> BadItemError:
+    return BadItemError(Reason.CORRUPT, f"decord reports {what}.")

@@ -1,0 +1,147 @@
+"""Pictures and animations by Pillow: anything that it knows by content, to upright 8-bit RGB."""
+
+import struct
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from pipeline.decode.container import describe
+from pipeline.decode.orientation import UPRIGHT, Orientation
+from pipeline.decode.probe import check_pixels
+from pipeline.decode.sampling import Timed
+from schemas.errors import BadItemError
+from schemas.outcomes import Reason
+
+# The job's max_pixels stands in for Pillow's own guard, before anything is decoded.
+Image.MAX_IMAGE_PIXELS = None
+
+_COMMON = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "PPM", "JPEG2000"]
+_RARE = ["ICO", "ICNS", "PCX", "SGI", "QOI", "DDS", "PSD", "SUN", "XBM", "XPM"]
+_ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, KeyError, TypeError)
+_EXIF_ORIENTATION = 0x0112
+_ORIENTATIONS = {
+    2: Orientation(False, True, False),
+    3: Orientation(False, True, True),
+    4: Orientation(False, False, True),
+    5: Orientation(True, False, False),
+    6: Orientation(True, True, False),
+    7: Orientation(True, True, True),
+    8: Orientation(True, False, True),
+}
+_UNTOLD_DURATION_MS = 100
+"""How long browsers show an animation's frame that gives no duration."""
+
+
+@dataclass(frozen=True, slots=True)
+class StillPicture:
+    """Upright pixels, [H, W, 3] RGB."""
+
+    pixels_HWC: npt.NDArray[np.uint8]
+
+    def rgb(self) -> tuple[npt.NDArray[np.uint8], Fraction]:
+        """(picture, aspect of its pixels): pictures have square ones."""
+        return self.pixels_HWC, Fraction(1)
+
+
+def open_image(path: str, *, max_pixels: int) -> Image.Image | None:
+    """The picture file with nothing decoded yet, or null where the bytes are none.
+
+    Raises BadItemError: TOO_MANY_PIXELS; CORRUPT or TRUNCATED where only the first bytes are a picture's.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(path, formats=[*_COMMON, *_RARE])
+    except UnidentifiedImageError:
+        with Path(path).open("rb") as file:
+            head = file.read(12)
+        if head.startswith(_SIGNATURES) or (head[:4] == b"RIFF" and head[8:] == b"WEBP"):
+            raise BadItemError(Reason.CORRUPT, "The picture's header is damaged or incomplete.") from None
+        return None
+    except _DAMAGE as error:
+        raise _damage(error, path) from error
+    check_pixels(image.width, image.height, max_pixels)
+    return image
+
+
+def is_animation(image: Image.Image) -> bool:
+    """Several frames that play in time; the pages of a TIFF and the views of an MPO do not."""
+    return image.format in _ANIMATED and bool(getattr(image, "is_animated", False))
+
+
+def num_pages(image: Image.Image) -> int:
+    """Pages of a TIFF; 1 for all else, MPO included, whose other views are no pages."""
+    return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
+
+
+def read_still(image: Image.Image, path: str) -> StillPicture:
+    """The (first) picture, turned as its EXIF tag says. Raises BadItemError."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pixels = to_rgb(image)
+            return StillPicture(_exif_orientation(image).apply(pixels))
+    except _DAMAGE as error:
+        raise _damage(error, path) from error
+
+
+def read_animation(image: Image.Image, path: str) -> Iterator[Timed[StillPicture]]:
+    """Whole composed frames by their durations, from time 0. Raises BadItemError after the good ones."""
+    # An APNG may open with a picture for programs that cannot play it.
+    index, at_ms = int(bool(getattr(image, "default_image", False))), 0.0
+    while True:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                if index >= int(getattr(image, "n_frames", 1)):
+                    return
+                image.seek(index)
+                pixels = to_rgb(image)
+                duration_ms = float(image.info.get("duration") or 0) or _UNTOLD_DURATION_MS
+        except _DAMAGE as error:
+            raise _damage(error, path) from error
+        yield Timed(round(at_ms * 1e6), round(duration_ms * 1e6), StillPicture(pixels))
+        at_ms += duration_ms
+        index += 1
+
+
+def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """[H, W, 3]: 16 bits keep their high byte, transparency lies on white, inks and palettes are resolved.
+
+    Colour profiles are not applied. Raises BadItemError(UNSUPPORTED_CODEC) for pictures of floats, whose
+    white is nowhere defined, and whatever Pillow raises on damage.
+    """
+    image.load()
+    if image.mode == "F":
+        raise BadItemError(Reason.UNSUPPORTED_CODEC, "The picture's values are floats of unknown range.")
+    if image.mode.startswith("I"):
+        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+        return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        if image.mode in ("La", "RGBa"):
+            image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
+        over = image.convert("RGBA")
+        white = Image.new("RGBA", over.size, (255, 255, 255, 255))
+        return np.array(Image.alpha_composite(white, over).convert("RGB"), np.uint8)
+    return np.array(image.convert("RGB"), np.uint8)
+
+
+def _exif_orientation(image: Image.Image) -> Orientation:
+    try:
+        tag = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except _DAMAGE:
+        return UPRIGHT
+    return _ORIENTATIONS.get(tag, UPRIGHT) if isinstance(tag, int) else UPRIGHT
+
+
+def _damage(error: Exception, path: str) -> BadItemError:
+    cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
+    return BadItemError(Reason.TRUNCATED if cut else Reason.CORRUPT, describe(error, path))

@@ -1,0 +1,270 @@
+"""One media file to clips and one end: the door of this folder. Bad media never raises here."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pipeline.decode import decord_reader, pyav_reader
+from pipeline.decode.assemble import Assembled, Square, assemble
+from pipeline.decode.choice import Preference, choose
+from pipeline.decode.container import describe
+from pipeline.decode.images import is_animation, num_pages, open_image, read_animation, read_still
+from pipeline.decode.probe import VideoFacts, packet_times, probe
+from pipeline.decode.resize import to_square
+from pipeline.decode.sampling import FrameT, Sample, Span, Timed, TimelineEnd, sample
+from pipeline.items import DecodedClip, ItemEnd, ItemEvent, MediaFacts
+from schemas.errors import BadItemError
+from schemas.job import LimitsSpec, SamplingSpec
+from schemas.outcomes import Reason
+
+Failing = tuple[Reason, str]
+
+
+class _Picture(Protocol):
+    def rgb(self) -> tuple[npt.NDArray[np.uint8], Fraction]: ...
+
+
+@dataclass
+class _Item:
+    """One file on its way, and what is known of it so far."""
+
+    path: str
+    span_ns: Span
+    sampling: SamplingSpec
+    size_px: int
+    limits: LimitsSpec
+    facts: MediaFacts = field(default_factory=MediaFacts)
+    num_source_frames: int = 0
+
+    def end(self, failing: Failing | None = None) -> ItemEnd:
+        reason, detail = failing or (None, None)
+        return ItemEnd(
+            facts=self.facts, reason=reason, detail=detail, num_source_frames=self.num_source_frames
+        )
+
+    def square(self, picture: _Picture) -> Square:
+        pixels, aspect = picture.rgb()
+        height, width = pixels.shape[:2]
+        return Square(to_square(pixels, self.size_px, aspect), height, width)
+
+
+def decode_item(
+    path: str,
+    *,
+    span_ns: Span,
+    sampling: SamplingSpec,
+    size_px: int,
+    limits: LimitsSpec,
+    prefer: Preference = "auto",
+) -> Iterator[ItemEvent]:
+    """Clips of ``size_px`` squares, each as soon as it is full, then exactly one ItemEnd.
+
+    ``path`` is a local file, judged by its bytes, never its name. ``span_ns`` is [start, end) in the media's
+    own clock and is ignored for pictures. Whatever is wrong with the file becomes the end's reason; clips
+    yielded before stay good. A decoder may still hang or crash on hostile bytes, and memory is not bounded
+    here: call this where it can be killed.
+    """
+    item = _Item(path, span_ns, sampling, size_px, limits)
+    try:
+        yield from _events(item, prefer)
+    except BadItemError as fault:
+        yield item.end((fault.reason, fault.detail))
+    except MemoryError:
+        yield item.end((Reason.OUT_OF_MEMORY, "The decoder ran out of memory."))
+    except Exception as error:  # noqa: BLE001 - the one place around an item
+        yield item.end((Reason.CORRUPT, describe(error, path)))
+
+
+def _events(item: _Item, prefer: Preference) -> Iterator[ItemEvent]:
+    if Path(item.path).stat().st_size == 0:
+        raise BadItemError(Reason.EMPTY_FILE, "The file has no bytes.")
+    image = open_image(item.path, max_pixels=item.limits.max_pixels)
+    if image is None:
+        yield from _video(item, prefer)
+        return
+    with image:
+        yield from _animation(item, image) if is_animation(image) else _still(item, image)
+
+
+def _still(item: _Item, image: Image.Image) -> Iterator[ItemEvent]:
+    item.facts = _image_facts(image, "image")
+    picture = read_still(image, item.path)
+    square = item.square(picture)
+    item.num_source_frames = 1
+    item.facts = replace(item.facts, height=square.source_height, width=square.source_width)
+    yield DecodedClip(
+        frames_THWC=square.pixels_HWC[None],
+        frame_pts_ns=np.zeros(1, np.int64),
+        start_ns=0,
+        end_ns=0,
+        fps=None,
+        source_height=square.source_height,
+        source_width=square.source_width,
+    )
+    pages = num_pages(image)
+    detail = f"The file has {pages} pages; only the first was taken."
+    yield item.end((Reason.EXTRA_PAGES, detail) if pages > 1 else None)
+
+
+def _animation(item: _Item, image: Image.Image) -> Iterator[ItemEvent]:
+    item.facts = _image_facts(image, "animation")
+    yield from _timeline(item, read_animation(image, item.path), item.square, native_fps=None)
+
+
+def _image_facts(image: Image.Image, media: str) -> MediaFacts:
+    return MediaFacts(
+        media="animation" if media == "animation" else "image",
+        container=image.format,
+        codec=image.format,
+        decoder="pillow",
+        height=image.height,
+        width=image.width,
+    )
+
+
+def _video(item: _Item, prefer: Preference) -> Iterator[ItemEvent]:
+    found = probe(item.path, max_pixels=item.limits.max_pixels)
+    item.facts = _video_facts(found)
+    _check_span(item.span_ns, found.start_ns, found.end_ns)
+    native_fps = item.facts.fps
+    if prefer == "decord":
+        by_decord = _by_decord(item, found, native_fps)
+        if by_decord is not None:
+            yield from by_decord
+            return
+    frames = pyav_reader.read(item.path, found, span_ns=item.span_ns, max_pixels=item.limits.max_pixels)
+    yield from _timeline(item, frames, item.square, native_fps=native_fps)
+
+
+def _decord_times(item: _Item, found: VideoFacts) -> list[Timed[int]]:
+    """Each shown frame's index and time, in presentation order; empty where two share one time."""
+    times = packet_times(item.path, found)
+    if len({pts_ns for pts_ns, _ in times}) != len(times):
+        return []
+    return [Timed(pts_ns, duration_ns, index) for index, (pts_ns, duration_ns) in enumerate(times)]
+
+
+def _decord_plan(item: _Item, times: list[Timed[int]], native_fps: float | None) -> list[int]:
+    """Indices of the frames that sampling will take, known before any is decoded."""
+    samples = sample(times, span_ns=item.span_ns, fps=item.sampling.fps, native_fps=native_fps)
+    indices: dict[int, None] = {}
+    for taken in samples:
+        if isinstance(taken, Sample):
+            indices[taken.frame] = None
+            if len(indices) > item.limits.max_frames:
+                break
+    return list(indices)
+
+
+def _by_decord(item: _Item, found: VideoFacts, native_fps: float | None) -> Iterator[ItemEvent] | None:
+    """The item's events, or null where decord must not read it or gives up: then PyAV reads all of it."""
+    times = _decord_times(item, found)
+    indices = _decord_plan(item, times, native_fps)
+    held_bytes = len(indices) * item.size_px**2 * 3
+    if not indices or choose(found, prefer="decord", held_bytes=held_bytes) != "decord":
+        return None
+    height, width = found.height, found.width
+    try:
+        pictures = decord_reader.read_frames(
+            item.path,
+            indices,
+            num_frames=found.num_shown,
+            height_width=(height, width),
+            keep=lambda pixels: to_square(pixels, item.size_px, found.aspect),
+        )
+    except BadItemError:
+        return None
+    item.facts = replace(item.facts, decoder="decord")
+    squares = {index: Square(pixels, height, width) for index, pixels in zip(indices, pictures, strict=True)}
+    return _timeline(item, times, squares.__getitem__, native_fps=native_fps)
+
+
+def _video_facts(found: VideoFacts) -> MediaFacts:
+    height, width = found.shown_height_width
+    known = found.start_ns is not None and found.end_ns is not None
+    duration_ns = (found.end_ns or 0) - (found.start_ns or 0) if known else None
+    fps = found.average_fps
+    if not fps and duration_ns:
+        fps = found.num_shown * 1e9 / duration_ns
+    return MediaFacts(
+        media="video",
+        container=found.container,
+        codec=found.codec,
+        decoder="pyav",
+        height=height,
+        width=width,
+        duration_ns=duration_ns,
+        fps=fps or None,
+    )
+
+
+def _check_span(span_ns: Span, first_ns: int | None, end_ns: int | None) -> None:
+    start_ns, stop_ns = span_ns
+    if start_ns is not None and stop_ns is not None and start_ns >= stop_ns:
+        raise BadItemError(Reason.SPAN_OUTSIDE, "The manifest's end is not after its start.")
+    late = start_ns is not None and end_ns is not None and start_ns >= end_ns
+    early = stop_ns is not None and first_ns is not None and stop_ns <= first_ns
+    if late or early:
+        shown = f"{(first_ns or 0) / 1e9:.3f} to {(end_ns or 0) / 1e9:.3f}"
+        raise BadItemError(Reason.SPAN_OUTSIDE, f"The media lasts from {shown} seconds, outside the span.")
+
+
+def _timeline(
+    item: _Item,
+    frames: Iterable[Timed[FrameT]],
+    draw: Callable[[FrameT], Square],
+    *,
+    native_fps: float | None,
+) -> Iterator[ItemEvent]:
+    """Sample, cut, draw; then the end that the timeline deserves."""
+    counted = _counted(item, frames)
+    samples = sample(counted, span_ns=item.span_ns, fps=item.sampling.fps, native_fps=native_fps)
+    done: Assembled | None = None
+    for event in assemble(
+        samples, draw, sampling=item.sampling, max_frames=item.limits.max_frames, native_fps=native_fps
+    ):
+        if isinstance(event, DecodedClip):
+            yield event
+        else:
+            done = event
+    assert done is not None
+    if item.facts.duration_ns is None and done.timeline and done.timeline.fault is None:
+        item.facts = replace(item.facts, duration_ns=done.timeline.media_end_ns)
+    yield item.end(_judge(item, done))
+
+
+def _counted(item: _Item, frames: Iterable[Timed[FrameT]]) -> Iterator[Timed[FrameT]]:
+    for frame in frames:
+        item.num_source_frames += 1
+        yield frame
+
+
+def _judge(item: _Item, done: Assembled) -> Failing | None:
+    """The worst thing that happened to a timeline, or null."""
+    timeline = done.timeline
+    if timeline is None:
+        return Reason.TOO_MANY_FRAMES, f"Only the first {item.limits.max_frames} sampled frames were taken."
+    if timeline.fault is not None:
+        return timeline.fault.reason, timeline.fault.detail
+    if not timeline.num_frames:
+        return Reason.NO_FRAMES, "The video stream yields no frame."
+    outside = _past_the_end(item.span_ns, timeline)
+    if outside is not None or not done.num_samples:
+        return Reason.SPAN_OUTSIDE, outside or "No frame is presented within the span."
+    if not done.num_clips:
+        least = item.sampling.min_frames
+        return Reason.TOO_SHORT, f"{done.num_samples} sampled frames, and the job asks for {least} at least."
+    return None
+
+
+def _past_the_end(span_ns: Span, timeline: TimelineEnd) -> str | None:
+    stop_ns, media_end_ns = span_ns[1], timeline.media_end_ns
+    if stop_ns is None or media_end_ns is None or stop_ns <= media_end_ns + timeline.frame_ns:
+        return None
+    return f"The media ends at {media_end_ns / 1e9:.3f} seconds, before the span's {stop_ns / 1e9:.3f}."

@@ -1,0 +1,36 @@
+"""Turning and mirroring pixels as a container's display matrix asks; pure."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """Transpose first, then mirror: every right-angled display matrix is one of these eight."""
+
+    transpose: bool = False
+    flip_x: bool = False
+    flip_y: bool = False
+
+    def apply(self, picture_HWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """A view, [H, W, 3] or [W, H, 3]."""
+        picture = picture_HWC.transpose(1, 0, 2) if self.transpose else picture_HWC
+        return picture[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
+
+
+UPRIGHT = Orientation()
+
+
+def read_matrix(side_data: bytes) -> Orientation:
+    """From FFmpeg's nine native int32 (a b u; c d v; x y w): (x, y) goes to (a·x + c·y, b·x + d·y).
+
+    A matrix that turns by another angle counts as the nearest right one; a damaged one as upright.
+    """
+    if len(side_data) < 36:
+        return UPRIGHT
+    a, b, _, c, d = (int(value) for value in np.frombuffer(side_data[:20], np.int32))
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return Orientation(False, a < 0, d < 0)
+    return Orientation(True, c < 0, b < 0)

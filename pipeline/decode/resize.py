@@ -1,0 +1,67 @@
+"""The one resizing filter: Pillow's Lanczos on 8-bit RGB, in fixed-point arithmetic, alike everywhere."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Picture = npt.NDArray[np.uint8]
+"""[H, W, 3] RGB."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in source pixels."""
+
+_LANCZOS_LOBES = 3
+_SANE_ASPECTS = (Fraction(1, 20), Fraction(20))
+
+
+def scaled_size(width: int, height: int, aspect: Fraction, size_px: int) -> tuple[int, int]:
+    """(width, height) once the short side, as shown with pixels of ``aspect``, measures ``size_px``.
+
+    The long side is rounded down, as torchvision's Resize does. An aspect beyond 1:20 is taken for damage,
+    hence for 1.
+    """
+    if not _SANE_ASPECTS[0] <= aspect <= _SANE_ASPECTS[1]:
+        aspect = Fraction(1)
+    shown_width = width * aspect
+    if shown_width <= height:
+        return size_px, int(size_px * height / shown_width)
+    return int(size_px * shown_width / height), size_px
+
+
+def crop_box(width: int, height: int, aspect: Fraction, size_px: int) -> Box:
+    """The source pixels behind the centre crop: both steps in one resampling."""
+    scaled_width, scaled_height = scaled_size(width, height, aspect, size_px)
+    left = round((scaled_width - size_px) / 2)
+    top = round((scaled_height - size_px) / 2)
+    across, down = width / scaled_width, height / scaled_height
+    # The last edge may exceed the picture by a rounding error, which Pillow would refuse.
+    right = min((left + size_px) * across, float(width))
+    bottom = min((top + size_px) * down, float(height))
+    return left * across, top * down, right, bottom
+
+
+def to_square(picture_HWC: Picture, size_px: int, aspect: Fraction = Fraction(1)) -> Picture:
+    """[H, W, 3] to [size_px, size_px, 3], C-contiguous: short side to size_px, centre crop, one Lanczos."""
+    height, width = picture_HWC.shape[:2]
+    box = crop_box(width, height, aspect, size_px)
+    columns, x_shift = _needed(box[0], box[2], width, size_px)
+    rows, y_shift = _needed(box[1], box[3], height, size_px)
+    # Pillow copies the whole picture before it resizes: hand it only what the filter can reach.
+    image = Image.fromarray(np.ascontiguousarray(picture_HWC[rows, columns]))
+    # One axis at a time, across first. Left to itself Pillow picks the order by cost, and since it rounds to
+    # 8 bits in between, pixels would depend on the picture's shape and on Pillow's version.
+    across = (box[0] - x_shift, 0.0, box[2] - x_shift, float(image.height))
+    image = image.resize((size_px, image.height), Image.Resampling.LANCZOS, box=across)
+    down = (0.0, box[1] - y_shift, float(size_px), box[3] - y_shift)
+    return np.array(image.resize((size_px, size_px), Image.Resampling.LANCZOS, box=down), np.uint8)
+
+
+def _needed(low: float, high: float, length: int, size_px: int) -> tuple[slice, int]:
+    """Source pixels within the filter's reach of [low, high), and where they start."""
+    reach = math.ceil(_LANCZOS_LOBES * max((high - low) / size_px, 1.0)) + 2
+    start = max(0, math.floor(low) - reach)
+    stop = min(length, math.ceil(high) + reach)
+    return slice(start, stop), start
