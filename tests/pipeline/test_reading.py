@@ -1,0 +1,161 @@
+"""TokenDataset gives back exactly what was written, in every view, and refuses what is not sound."""
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from pipeline.reading import TokenDataset
+from schemas.dataset import shard_file
+from schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from tests.support.datasets import expected_bits, make_dataset
+
+LENGTHS = [[4, 4, 2], [], [1], [4, 3], [4, 4, 4, 4]]
+
+
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
+def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    uri = request.getfixturevalue("s3") if request.param == "s3" else str(tmp_path / "tokens")
+    make_dataset(uri, LENGTHS)
+    return uri
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> str:
+    make_dataset(str(tmp_path / "tokens"), LENGTHS)
+    return str(tmp_path / "tokens")
+
+
+def test_what_was_written_is_read_by_index_and_in_order(uri):
+    dataset = TokenDataset(uri, columns=("clip_id", "source", "start_ns", "frame_pts_ns", "metadata"))
+    expected = list(expected_bits(LENGTHS))
+    assert len(dataset) == len(expected) == 10
+    in_order = list(dataset)
+    for index, bits_THWL in enumerate(expected):
+        for sample in (dataset[index], dataset[index - len(expected)], in_order[index]):
+            assert sample["tokens"].dtype == torch.bool
+            assert np.array_equal(sample["tokens"].numpy(), bits_THWL)
+            assert len(sample["frame_pts_ns"]) == len(bits_THWL)
+    assert in_order[4]["source"] == "/media/0003.mp4"
+    assert in_order[4]["metadata"] == '{"caption":"clip 3"}'
+    assert in_order[0]["metadata"] is None
+    assert len({sample["clip_id"] for sample in in_order}) == 10
+
+
+def test_views_agree_with_each_other(local):
+    bits_THWL = TokenDataset(local)[0]["tokens"]
+    weights = 2 ** torch.arange(17, -1, -1)
+    integers = TokenDataset(local, view="integers")[0]["tokens"]
+    assert torch.equal(integers, (bits_THWL * weights).sum(-1))
+    groups = TokenDataset(local, view="groups", group_bits=9)[0]["tokens"]
+    assert torch.equal(groups[..., 0] * 512 + groups[..., 1], integers)
+    values = TokenDataset(local, view="values")[0]["tokens"]
+    assert torch.equal(values > 0, bits_THWL)
+    assert torch.allclose(values.square().sum(-1), torch.ones(values.shape[:-1]))
+    packed = TokenDataset(local, view="packed")[0]["tokens"]
+    assert packed.dtype == torch.uint8
+    assert len(packed) == 4 * 4 * 18 // 8
+
+
+def test_64_bit_tokens_have_groups_but_no_integers(tmp_path):
+    make_dataset(str(tmp_path), [[2]], bits_per_token=64)
+    groups = TokenDataset(str(tmp_path), view="groups", group_bits=16)[0]["tokens"]
+    assert groups.shape == (2, 2, 2, 4)
+    assert int(groups.max()) < 2**16
+    with pytest.raises(BadJobError, match="do not fit int64"):
+        TokenDataset(str(tmp_path), view="integers")
+
+
+def test_batches_come_from_worker_processes(local):
+    dataset = TokenDataset(local, view="integers", columns=("clip_id",))
+    full = [index for index, bits in enumerate(expected_bits(LENGTHS)) if len(bits) == 4]
+    loader = DataLoader(
+        torch.utils.data.Subset(dataset, full), batch_size=3, num_workers=2, multiprocessing_context="spawn"
+    )
+    batches = list(loader)
+    assert [tuple(batch["tokens"].shape) for batch in batches] == [(3, 4, 2, 2), (3, 4, 2, 2), (1, 4, 2, 2)]
+    assert torch.equal(batches[0]["tokens"][1], dataset[full[1]]["tokens"])
+
+
+def test_a_dataset_is_shared_between_threads_and_pickles_small(local):
+    dataset = TokenDataset(local)
+    with ThreadPoolExecutor(8) as pool:
+        samples = list(pool.map(dataset.__getitem__, [index % 10 for index in range(200)]))
+    expected = list(expected_bits(LENGTHS))
+    assert all(
+        np.array_equal(sample["tokens"].numpy(), expected[index % 10]) for index, sample in enumerate(samples)
+    )
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert torch.equal(copy[3]["tokens"], dataset[3]["tokens"])
+
+
+def test_another_tokenizer_is_refused(local):
+    own = TokenDataset(local).card.tokenizer_fingerprint
+    assert len(TokenDataset(local, expect_tokenizer=own)) == 10
+    with pytest.raises(TokenizerMismatchError, match=f"by tokenizer {own}, not by the expected ffff"):
+        TokenDataset(local, expect_tokenizer="ffff")
+
+
+def test_a_shard_of_another_tokenizer_is_refused(local, tmp_path):
+    others = make_dataset(str(tmp_path / "other"), LENGTHS, bits_per_token=36)
+    shards = make_dataset(local, LENGTHS)
+    foreign = (tmp_path / "other" / shard_file(others[0].shard_id)).read_bytes()
+    (Path(local) / shard_file(shards[0].shard_id)).write_bytes(foreign)
+    with pytest.raises(TokenizerMismatchError, match="mixes two datasets"):
+        TokenDataset(local)
+
+
+def test_an_unfinished_dataset_is_refused_unless_asked_for(tmp_path):
+    make_dataset(str(tmp_path), LENGTHS, leave_out=1)
+    with pytest.raises(BadJobError, match="has 2 of 3 shards; finish its job"):
+        TokenDataset(str(tmp_path))
+    assert len(TokenDataset(str(tmp_path), allow_incomplete=True)) == 6
+
+
+def test_a_flipped_bit_is_found_and_named(local):
+    shard = make_dataset(local, LENGTHS)[0]
+    path = Path(local) / shard_file(shard.shard_id)
+    codes = TokenDataset(local, view="packed")[0]["tokens"].numpy().tobytes()
+    data = bytearray(path.read_bytes())
+    place = bytes(data).index(codes)
+    data[place + 5] ^= 0x10
+    path.write_bytes(bytes(data))
+    with pytest.raises(FormatError, match=f"{shard.shard_id}.parquet is damaged"):
+        TokenDataset(local)[0]
+
+
+def test_a_truncated_shard_is_named(local):
+    shard = make_dataset(local, LENGTHS)[1]
+    path = Path(local) / shard_file(shard.shard_id)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(FormatError, match=f"{shard.shard_id}.parquet is damaged"):
+        TokenDataset(local)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"view": "tokens"}, "Unknown view 'tokens'"),
+        ({"view": "groups"}, "needs group_bits that divide the 18 bits"),
+        ({"view": "groups", "group_bits": 4}, "needs group_bits that divide the 18 bits"),
+        ({"group_bits": 9}, "group_bits belongs to the view 'groups'"),
+        ({"columns": ("codes",)}, "Unknown column 'codes'"),
+    ],
+)
+def test_impossible_options_are_refused(local, options, message):
+    with pytest.raises(BadJobError, match=message):
+        TokenDataset(local, **options)
+
+
+def test_a_folder_without_a_dataset_is_no_dataset(tmp_path):
+    with pytest.raises(BadJobError, match="is no bitmill dataset"):
+        TokenDataset(str(tmp_path))
+
+
+def test_a_sample_outside_raises_index_error(local):
+    with pytest.raises(IndexError, match="sample 10 of 10"):
+        TokenDataset(local)[10]

@@ -1,0 +1,74 @@
+"""Small committed datasets made by the real shard loop from fake items, without Ray or media."""
+
+import json
+from collections.abc import Sequence
+
+from bsq_model import fingerprint, preset_config, tokenizer_files, untrained_tokenizer
+from pipeline.dataset_folder import save_tokenizer_files, write_plan
+from pipeline.planning import cut_shards
+from pipeline.shard.loop import ShardContext, tokenize_shard
+from pipeline.storage import Folder
+from schemas.dataset import DATASET_FILE, DatasetCard, Totals
+from schemas.job import fingerprint_fields, job_fingerprint
+from schemas.plan import PlannedShard
+from tests.support.fakes import HashEncoder, make_item, make_job, make_source
+
+
+def make_dataset(
+    uri: str,
+    clip_lengths: Sequence[Sequence[int]],
+    *,
+    bits_per_token: int = 18,
+    max_sources: int = 2,
+    row_group_bytes: int = 1024,
+    leave_out: int = 0,
+) -> list[PlannedShard]:
+    """A dataset with one item for each list of clip lengths; the last ``leave_out`` shards uncommitted."""
+    job = make_job(sharding={"max_sources": max_sources}, storage={"row_group_bytes": row_group_bytes})
+    tokenizer = untrained_tokenizer(preset_config("tiny", bits_per_token=bits_per_token))
+    files = tokenizer_files(tokenizer)
+    folder = Folder(uri)
+    fields = fingerprint_fields(job, tokenizer_fingerprint=fingerprint(tokenizer), size_px=16, device="cpu")
+    sources = [
+        make_source(
+            number,
+            metadata=json.dumps({"caption": f"clip {number}"}, separators=(",", ":")) if number % 2 else None,
+        )
+        for number in range(len(clip_lengths))
+    ]
+    shards = cut_shards(sources, job.sharding, job_fingerprint(fields))
+    save_tokenizer_files(folder, files["config.json"], files["model.safetensors"])
+    card = DatasetCard(
+        tokenizer_fingerprint=fingerprint(tokenizer),
+        tokenizer=tokenizer.config,
+        job_fingerprint=job_fingerprint(fields),
+        fingerprint_fields=fields,
+        job=job.model_dump(mode="json", exclude={"output"}),
+        source_fields={"source.paths": ["/media"], "source.manifest": None},
+        plan=[write_plan(folder, 0, shards)],
+        totals=Totals(),
+    )
+    folder.write_bytes(DATASET_FILE, card.to_json())
+    context = ShardContext(
+        job=job,
+        job_fingerprint=card.job_fingerprint,
+        tokenizer_fingerprint=card.tokenizer_fingerprint,
+        bits_per_token=bits_per_token,
+        patch_size_px=8,
+        size_px=16,
+    )
+    encoder = HashEncoder(bits_per_token=bits_per_token)
+    for shard in shards[: len(shards) - leave_out]:
+        numbers = range(shard.first_source_index, shard.first_source_index + len(shard.sources))
+        items = [make_item(number, clip_lengths[number]) for number in numbers]
+        list(tokenize_shard(shard, items, encoder, context, folder))
+    return shards
+
+
+def expected_bits(clip_lengths: Sequence[Sequence[int]], *, bits_per_token: int = 18):
+    """Bits [T, 2, 2, L] of each clip that ``make_dataset`` stores, in order."""
+    encoder = HashEncoder(bits_per_token=bits_per_token)
+    for number, lengths in enumerate(clip_lengths):
+        for event in make_item(number, lengths):
+            if hasattr(event, "frames_THWC"):
+                yield encoder.encode([event.frames_THWC])[0]
