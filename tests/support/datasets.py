@@ -72,3 +72,7 @@ def expected_bits(clip_lengths: Sequence[Sequence[int]], *, bits_per_token: int 
         for event in make_item(number, lengths):
             if hasattr(event, "frames_THWC"):
                 yield encoder.encode([event.frames_THWC])[0]
+
+
+def _caption(number: int) -> str:
+    return json.dumps({"caption": f"clip {number}"}, separators=(",", ":"))
