@@ -11,6 +11,7 @@ from av.error import DecoderNotFoundError, DemuxerNotFoundError, FFmpegError, Pa
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from pipeline.decode.truncation import has_whole_index
 from schemas.errors import BadItemError
 from schemas.outcomes import Reason
 
@@ -81,25 +82,7 @@ def _unopened(path: str, error: Exception) -> BadItemError:
     known = any(head[at:].startswith(signatures) for at, signatures in _SIGNATURES)
     if not known or head[8:12] == b"WAVE":
         return BadItemError(Reason.NOT_MEDIA, "The bytes are no video, audio or image format known here.")
-    if head[4:8] in _SIGNATURES[0][1] and not _has_index(path):
+    if head[4:8] in _SIGNATURES[0][1] and not has_whole_index(path):
         detail = "The file ends before its index (the moov box) came, so that nothing in it can be found."
         return BadItemError(Reason.TRUNCATED, detail)
     return library_fault(error, path, truncated=isinstance(error, EOFError))
-
-
-def _has_index(path: str) -> bool:
-    """Whether a whole ``moov`` box stands at the top level of an MP4 or QuickTime file."""
-    size = Path(path).stat().st_size
-    with Path(path).open("rb") as file:
-        at = 0
-        while at + 8 <= size:
-            file.seek(at)
-            header = file.read(16)
-            length = int.from_bytes(header[:4], "big")
-            length = int.from_bytes(header[8:16], "big") if length == 1 else length or size - at
-            if header[4:8] == b"moov":
-                return at + length <= size
-            if length < 8:
-                return True
-            at += length
-    return False

@@ -71,7 +71,10 @@ def decode_item(
     here: call this where it can be killed.
     """
     item = _Item(path, span_ns, sampling, size_px, limits)
+    empty = Path(path).stat().st_size == 0
     try:
+        if empty:
+            raise BadItemError(Reason.EMPTY_FILE, "The file has no bytes.")
         yield from _events(item, prefer)
     except BadItemError as fault:
         yield item.end((fault.reason, fault.detail))
@@ -82,8 +85,6 @@ def decode_item(
 
 
 def _events(item: _Item, prefer: Preference) -> Iterator[ItemEvent]:
-    if Path(item.path).stat().st_size == 0:
-        raise BadItemError(Reason.EMPTY_FILE, "The file has no bytes.")
     image = open_image(item.path, max_pixels=item.limits.max_pixels)
     if image is None:
         yield from _video(item, prefer)
@@ -133,7 +134,7 @@ def _video(item: _Item, prefer: Preference) -> Iterator[ItemEvent]:
     item.facts = _video_facts(found)
     _check_span(item.span_ns, found.start_ns, found.end_ns)
     native_fps = item.facts.fps
-    if prefer == "decord":
+    if choose(found, prefer=prefer, held_bytes=0) == "decord":
         by_decord = _by_decord(item, found, native_fps)
         if by_decord is not None:
             yield from by_decord

@@ -3,10 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import cast
 
-import av
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.sidedata.sidedata import SideData
@@ -17,11 +15,14 @@ from av.video.stream import VideoStream
 from pipeline.decode.container import library_fault, open_media, video_stream
 from pipeline.decode.orientation import UPRIGHT, Orientation, read_matrix
 from pipeline.decode.sampling import SECOND_NS
+from pipeline.decode.truncation import matroska_is_cut, riff_is_cut
 from schemas.errors import BadItemError
 from schemas.outcomes import Reason
 
 ARBITRARY_ORIGIN = ("mpegts", "mpeg")
-"""Broadcast containers, whose clock starts anywhere: there time counts from the container's first packet."""
+"""Broadcast containers, whose clock starts anywhere: there time counts from the first frame."""
+STEPPING = "avi"
+"""Stores no presentation times: its frames are shown at the packets' decoding times, in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,14 @@ class _Tally:
     end: int | None = None
     last_is_corrupt: bool = False
 
+    def note_time(self, time: int | None, duration: int) -> None:
+        if time is None:
+            self.missing_pts += 1
+            return
+        self.first = time if self.first is None else min(self.first, time)
+        if self.last is None or time >= self.last:
+            self.last, self.end = time, time + duration
+
 
 def probe(path: str, *, max_pixels: int) -> VideoFacts:
     """Memory stays small whatever the file's length: packets are counted, not kept.
@@ -126,6 +135,7 @@ def packet_times(path: str, facts: VideoFacts) -> list[tuple[int, int | None]]:
 
 def _count(container: InputContainer, stream: VideoStream) -> _Tally:
     tally = _Tally()
+    in_step = container.format.name == STEPPING
     try:
         for packet in container.demux(stream):
             if packet.size == 0:
@@ -135,13 +145,8 @@ def _count(container: InputContainer, stream: VideoStream) -> _Tally:
             tally.last_is_corrupt = packet.is_corrupt
             if packet.is_discard:
                 tally.discard += 1
-            elif packet.pts is None:
-                tally.missing_pts += 1
             else:
-                tally.first = packet.pts if tally.first is None else min(tally.first, packet.pts)
-                if tally.last is None or packet.pts >= tally.last:
-                    tally.last = packet.pts
-                    tally.end = packet.pts + (packet.duration or 0)
+                tally.note_time(packet.dts if in_step else packet.pts, packet.duration or 0)
     except FFmpegError:
         # Reading meets the same damage at the same place, after the frames before it.
         tally.last_is_corrupt = True
@@ -167,8 +172,7 @@ def _facts(
 ) -> VideoFacts:
     tick_ns = SECOND_NS * (stream.time_base or Fraction(1, SECOND_NS))
     name = container.format.name
-    start = container.start_time if name in ARBITRARY_ORIGIN else None
-    origin_ns = round(Fraction(start * SECOND_NS, av.time_base)) if start is not None else 0
+    origin_ns = round((tally.first or 0) * tick_ns) if name in ARBITRARY_ORIGIN else 0
     context = stream.codec_context
     return VideoFacts(
         container=name,
@@ -196,29 +200,8 @@ def _facts(
 
 def _is_truncated(path: str, container: str, stream: VideoStream, tally: _Tally) -> bool:
     if container.startswith("matroska"):
-        return _segment_is_cut(path)
+        return matroska_is_cut(path)
+    # AVI writers count chunks that they left empty, so its header's count proves nothing.
+    if container == STEPPING:
+        return riff_is_cut(path)
     return tally.last_is_corrupt or tally.packets < stream.frames
-
-
-def _segment_is_cut(path: str) -> bool:
-    """Matroska: whether the segment's declared size reaches beyond the file (live streams declare none)."""
-    size = Path(path).stat().st_size
-    with Path(path).open("rb") as file:
-        head = file.read(4096)
-    at = 4
-    header_bytes, length = _ebml_size(head, at)
-    at += length + (header_bytes or 0)
-    if head[at : at + 4] != b"\x18\x53\x80\x67":
-        return False
-    segment_bytes, length = _ebml_size(head, at + 4)
-    return segment_bytes is not None and at + 4 + length + segment_bytes > size
-
-
-def _ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
-    """(value, bytes it takes) of a variable-length size; the value is null where it means unknown."""
-    first = data[at] if at < len(data) else 0
-    length = 9 - first.bit_length()
-    if length > 8:
-        return None, 1
-    value = int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1)
-    return (None if value == (1 << 7 * length) - 1 else value), length

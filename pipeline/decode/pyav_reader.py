@@ -15,8 +15,9 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from pipeline.decode.container import library_fault, open_media, video_stream
-from pipeline.decode.probe import VideoFacts, check_pixels, orientation_of
+from pipeline.decode.probe import STEPPING, VideoFacts, check_pixels, orientation_of
 from pipeline.decode.sampling import SECOND_NS, TOLERANCE_NS, Span, Timed
+from pipeline.decode.timestamps import FrameClock
 from schemas.errors import BadItemError
 from schemas.outcomes import Reason
 
@@ -80,6 +81,10 @@ class _Reading:
         # FFmpeg would paint over damage from neighbouring frames and call it a picture.
         context.options = {**context.options, "err_detect": "explode"}
         self._reformatter = VideoReformatter()
+        rate = self._stream.average_rate or Fraction(25)
+        tick_s = self._stream.time_base or Fraction(1, SECOND_NS)
+        in_step = facts.container == STEPPING
+        self._clock = FrameClock(in_step=in_step, step_ticks=round(1 / (rate * tick_s)))
         self._last_ns: int | None = None
         self._out_of_order = 0
 
@@ -108,8 +113,10 @@ class _Reading:
         packets = self._packets()
         for packet in packets:
             try:
+                self._clock.sent(packet)
                 frames = packet.decode()
             except FFmpegError as error:
+                self._clock.refused(packet)
                 damage = self._damaged(error)
                 if begun or damage.reason is Reason.UNSUPPORTED_CODEC:
                     raise damage from error
@@ -120,6 +127,8 @@ class _Reading:
                     yield frame
                 elif begun:
                     raise self._damaged(None)
+                else:
+                    self._clock.time_of(frame)
         if not begun and damage is not None:
             raise damage
 
@@ -136,10 +145,11 @@ class _Reading:
 
     def _timed(self, frame: VideoFrame) -> Timed[PyavPicture] | None:
         check_pixels(frame.width, frame.height, self._max_pixels)
-        if frame.pts is None or frame.time_base is None:
+        ticks = self._clock.time_of(frame)
+        if ticks is None or frame.time_base is None:
             raise BadItemError(Reason.BAD_TIMESTAMPS, "A frame has no presentation time.")
         tick_ns = SECOND_NS * frame.time_base
-        pts_ns = round(frame.pts * tick_ns) - self._facts.origin_ns
+        pts_ns = round(ticks * tick_ns) - self._facts.origin_ns
         if self._last_ns is not None and pts_ns <= self._last_ns:
             self._out_of_order += 1
             return None
