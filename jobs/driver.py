@@ -3,11 +3,10 @@
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from jobs.cluster import Cluster, Work
-from jobs.cluster.actor import ActorSettings
-from jobs.cluster.session import ActorLostError
+from jobs.cluster.actor import ActorSettings, TokenizerFiles
+from jobs.cluster.session import ActorLostError, Cluster, Work
 from jobs.prepare import PreparedJob
 from jobs.progress import Progress
 from pipeline.dataset_folder import load_ledger
@@ -25,19 +24,10 @@ _LEDGER_THREADS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """How a run ended: totals of the whole dataset, and where this run's time went."""
+    """How a run ended: totals of the whole dataset, and where this run's actors spent their time."""
 
     totals: Totals
-    num_shards_done: int
-    """Shards that this run committed; those of earlier runs are only in the totals."""
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-def finished_before(prepared: PreparedJob) -> RunResult | None:
-    """The result of a dataset that an earlier run completed, or null where work is left."""
-    if prepared.card.totals is None or prepared.remaining:
-        return None
-    return RunResult(totals=prepared.card.totals, num_shards_done=0)
+    seconds: dict[str, float]
 
 
 def run(prepared: PreparedJob, cluster: Cluster, progress: Progress) -> RunResult:
@@ -62,7 +52,7 @@ def run(prepared: PreparedJob, cluster: Cluster, progress: Progress) -> RunResul
     _check_sums(prepared, totals)
     card = prepared.card.model_copy(update={"totals": totals})
     prepared.folder.write_bytes(DATASET_FILE, card.to_json())
-    return RunResult(totals=totals, num_shards_done=state.done, seconds=state.seconds)
+    return RunResult(totals=totals, seconds=state.seconds)
 
 
 def committed_totals(prepared: PreparedJob) -> Totals:
@@ -85,7 +75,6 @@ class _State:
         self.totals = Totals()
         self.failed_before = failed_before
         self.failed: dict[str, int] = {}
-        self.done = 0
         self.seconds: dict[str, float] = {}
 
 
@@ -108,7 +97,6 @@ def _take(
     state.working.remove(work)
     state.idle.append(work.actor)
     if isinstance(event, ShardReport):
-        state.done += 1
         state.totals += event.totals
         for stage, seconds in event.seconds.items():
             state.seconds[stage] = state.seconds.get(stage, 0.0) + seconds
@@ -154,7 +142,8 @@ def _start_actors(prepared: PreparedJob, cluster: Cluster, count: int) -> None:
         context=prepared.context, output=prepared.folder.uri, device=prepared.device, window=window
     )
     tokenizer = prepared.tokenizer
-    cluster.start_actors(count, tokenizer.config_bytes, tokenizer.weights_bytes, settings)
+    files = TokenizerFiles(config=tokenizer.config_bytes, weights=tokenizer.weights_bytes)
+    cluster.start_actors(count, files, settings)
 
 
 def _check_sums(prepared: PreparedJob, totals: Totals) -> None:

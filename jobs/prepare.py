@@ -18,7 +18,7 @@ from pipeline.planning import cut_shards
 from pipeline.shard.loop import ShardContext
 from pipeline.sources import find_sources
 from pipeline.storage import Folder, normalise
-from schemas.dataset import DATASET_FILE, DatasetCard
+from schemas.dataset import DATASET_FILE, DatasetCard, Totals
 from schemas.errors import BadJobError, InfrastructureError, OutputConflictError, TransientError
 from schemas.job import JobSpec, SourceSpec, TokenizerSpec, fingerprint_fields, job_fingerprint
 from schemas.plan import PlannedShard
@@ -56,6 +56,11 @@ class PreparedJob:
     def remaining(self) -> list[PlannedShard]:
         """Planned shards that are not committed, in order."""
         return [shard for shard in self.shards if shard.shard_id not in self.committed]
+
+    @property
+    def finished(self) -> Totals | None:
+        """The totals of a dataset that an earlier run completed, or null where work is left."""
+        return None if self.remaining else self.card.totals
 
 
 def prepare(job: JobSpec, *, cluster_has_gpus: Callable[[], bool]) -> PreparedJob:

@@ -4,50 +4,53 @@ from contextlib import ExitStack
 
 from rich.console import Console
 
-from jobs.cluster import Cluster
-from jobs.driver import RunResult, finished_before, run
-from jobs.prepare import prepare
+from jobs.prepare import PreparedJob, prepare
 from jobs.progress import Progress, duration_text, summary
+from schemas.dataset import Totals
 from schemas.job import JobSpec
 
 
 def tokenize_job(job: JobSpec, *, address: str | None, console: Console) -> bool:
     """Run a job to its end and print the summary. Gives whether every planned item is ok."""
-    with ExitStack() as stack:
-        cluster = Cluster(address)
-
-        def has_gpus() -> bool:
-            # Only a cluster elsewhere can have GPUs that this machine does not see.
-            if address is None:
-                return False
-            stack.enter_context(cluster)
-            return cluster.count("GPU") > 0
-
-        prepared = prepare(job, cluster_has_gpus=has_gpus)
-        if prepared.tokenizer.is_random:
-            console.print(
-                f"note: preset {job.tokenizer.preset!r} has random weights; its tokens are for trials only."
-            )
-        result = finished_before(prepared)
-        if result is not None:
-            console.print("nothing to do: every planned shard is committed.")
-        else:
-            where = address or "a local Ray"
-            console.print(
-                f"{len(prepared.remaining)} of {prepared.card.num_shards} shards to do "
-                f"({prepared.card.num_sources} items) on {where} …"
-            )
-            if not cluster.is_running:
-                stack.enter_context(cluster)
-            with Progress(console) as progress:
-                result = run(prepared, cluster, progress)
-    summary(prepared.card, result.totals, console)
-    _tell_time(result, console)
+    prepared = prepare(job, cluster_has_gpus=lambda: _has_gpus(address))
+    if prepared.tokenizer.is_random:
+        console.print(
+            f"note: preset {job.tokenizer.preset!r} has random weights; its tokens are for trials only."
+        )
+    totals = prepared.finished
+    if totals is not None:
+        console.print("nothing to do: every planned shard is committed.")
+    else:
+        totals = _run(prepared, address, console)
+    summary(prepared.card, totals, console)
     console.print(f"dataset    {prepared.folder.uri}", soft_wrap=True)
-    return result.totals.ok == prepared.card.num_sources
+    return totals.ok == prepared.card.num_sources
 
 
-def _tell_time(result: RunResult, console: Console) -> None:
-    if result.seconds:
-        stages = ", ".join(f"{stage} {duration_text(seconds)}" for stage, seconds in result.seconds.items())
-        console.print(f"actor time {stages}")
+def _has_gpus(address: str | None) -> bool:
+    # Only a cluster elsewhere can have GPUs that this machine does not see.
+    if address is None:
+        return False
+    from jobs.cluster.session import Cluster
+
+    with Cluster(address) as cluster:
+        return cluster.count("GPU") > 0
+
+
+def _run(prepared: PreparedJob, address: str | None, console: Console) -> Totals:
+    # Ray is slow to import; a finished dataset is told without it.
+    from jobs.cluster.session import Cluster
+    from jobs.driver import run
+
+    console.print(
+        f"{len(prepared.remaining)} of {prepared.card.num_shards} shards to do "
+        f"({prepared.card.num_sources} items) on {address or 'a local Ray'} …"
+    )
+    with ExitStack() as stack:
+        cluster = stack.enter_context(Cluster(address))
+        progress = stack.enter_context(Progress(console))
+        result = run(prepared, cluster, progress)
+    stages = ", ".join(f"{stage} {duration_text(seconds)}" for stage, seconds in result.seconds.items())
+    if stages:
+        console.print(f"actors' time: {stages}")
+    return result.totals

@@ -1,5 +1,4 @@
-"""The door to Ray: a session, decoding tasks, tokenizer actors; what leaves it is plain Python."""
+"""The door to Ray: a session, decoding tasks, tokenizer actors; what leaves it is plain Python.
 
-from jobs.cluster.session import Cluster, Work
-
-__all__ = ["Cluster", "Work"]
+Nothing is imported here, so that a decoding process loads the decoders and neither torch nor the driver.
+"""

@@ -26,22 +26,38 @@ class ActorSettings:
     """Items under way in decoding tasks for this actor."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TokenizerFiles:
+    """A saved tokenizer's files as they travel to the actors."""
+
+    config: bytes
+    weights: bytes
+
+
 class TokenizerActor:
     """Tokenizes one shard at a time; restarted by Ray, it starts over with nothing lost."""
 
-    def __init__(self, config: bytes, weights: bytes, settings: ActorSettings) -> None:
-        job = settings.context.job
-        if settings.device == "cpu":
-            torch.set_num_threads(job.compute.threads)
+    def __init__(self, settings: ActorSettings) -> None:
         self._settings = settings
-        tokenizer = tokenizer_from_files(config, weights)
-        tokenizer.to(device=settings.device, dtype=getattr(torch, job.compute.dtype))
-        self._encoder = ModelEncoder(tokenizer)
+        self._encoder: ModelEncoder | None = None
 
-    def tokenize(self, shard: PlannedShard) -> Iterator[ShardProgress | ShardReport]:
-        """Run one shard; streams progress, the report last."""
+    def tokenize(self, shard: PlannedShard, files: TokenizerFiles) -> Iterator[ShardProgress | ShardReport]:
+        """Run one shard; streams progress, the report last.
+
+        ``files`` come with each shard rather than once, so that a restarted actor needs nothing else.
+        """
         settings = self._settings
         job = settings.context.job
         decode = DecodeSettings(sampling=job.sampling, limits=job.limits, size_px=settings.context.size_px)
+        if self._encoder is None:
+            self._encoder = self._load(files)
         items = decoded_items(shard.sources, decode, window=settings.window)
         yield from tokenize_shard(shard, items, self._encoder, settings.context, Folder(settings.output))
+
+    def _load(self, files: TokenizerFiles) -> ModelEncoder:
+        compute = self._settings.context.job.compute
+        if self._settings.device == "cpu":
+            torch.set_num_threads(compute.threads)
+        tokenizer = tokenizer_from_files(files.config, files.weights)
+        tokenizer.to(device=self._settings.device, dtype=getattr(torch, compute.dtype))
+        return ModelEncoder(tokenizer)

@@ -9,7 +9,7 @@ from typing import Any, Self
 import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayError, RayTaskError
 
-from jobs.cluster.actor import ActorSettings, TokenizerActor
+from jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerFiles
 from schemas.errors import BitmillError, InfrastructureError
 from schemas.plan import PlannedShard
 
@@ -43,7 +43,7 @@ class Cluster:
     def __init__(self, address: str | None) -> None:
         self._address = address
         self._actors: list[Any] = []
-        self.is_running = False
+        self._files: Any = None
 
     def __enter__(self) -> Self:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -62,7 +62,6 @@ class Cluster:
         except (ConnectionError, RayError, RuntimeError, ValueError) as error:
             where = self._address or "this machine"
             raise InfrastructureError(f"No Ray session on {where}: {_first_line(error)}") from error
-        self.is_running = True
         return self
 
     def __exit__(
@@ -77,21 +76,22 @@ class Cluster:
         """Whole units of a resource (CPU, GPU) in the cluster now."""
         return int(ray.cluster_resources().get(resource_name, 0))
 
-    def start_actors(self, count: int, config: bytes, weights: bytes, settings: ActorSettings) -> None:
-        """Start ``count`` tokenizer actors; the weights travel once, through the object store."""
+    def start_actors(self, count: int, files: TokenizerFiles, settings: ActorSettings) -> None:
+        """Start ``count`` tokenizer actors; the weights travel once to each node, by the object store."""
+        self._files = ray.put(files)
         actor_class: Any = ray.remote(TokenizerActor)
-        weights_ref = ray.put(weights)
-        on_gpu = settings.device == "cuda"
-        for _ in range(count):
-            actor = actor_class.options(
-                num_cpus=1, num_gpus=1 if on_gpu else 0, max_restarts=_MAX_RESTARTS, max_task_retries=0
-            ).remote(config, weights_ref, settings)
-            self._actors.append(actor)
+        options = actor_class.options(
+            num_cpus=1,
+            num_gpus=1 if settings.device == "cuda" else 0,
+            max_restarts=_MAX_RESTARTS,
+            max_task_retries=0,
+        )
+        self._actors.extend(options.remote(settings) for _ in range(count))
 
     def begin(self, shard: PlannedShard, actor: int) -> Work:
         """Give a shard to an actor."""
         method = self._actors[actor].tokenize.options(num_returns="streaming")
-        return Work(shard, actor, method.remote(shard))
+        return Work(shard, actor, method.remote(shard, self._files))
 
     def events(self, works: list[Work], timeout_s: float) -> Iterator[tuple[Work, Any]]:
         """What the given shards report within ``timeout_s``: (work, event), or (work, ActorLostError).
