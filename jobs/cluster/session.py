@@ -1,6 +1,7 @@
 """A Ray session: a local one of our own, or the cluster at an address; and the shards at work in it."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -17,6 +18,8 @@ _OBJECT_STORE_BYTES = 1 << 30
 """Enough for the window of clips in flight; a local session need not claim a third of the memory."""
 
 _MAX_RESTARTS = 20
+
+_CONNECT_S = 10.0
 
 
 class Work:
@@ -47,6 +50,8 @@ class Cluster:
 
     def __enter__(self) -> Self:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if self._address is not None:
+            _require_listener(self._address)
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "critical"}
         try:
             if self._address is None:
@@ -115,6 +120,19 @@ class Cluster:
             except RayTaskError as error:
                 raise error.cause from None
             yield work, event
+
+
+def _require_listener(address: str) -> None:
+    """Ray tries for minutes to reach an address where nothing listens; one connection tells it at once."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_S).close()
+    except OSError as error:
+        raise InfrastructureError(
+            f"No Ray session on {address}: {error.strerror or error}. Is the cluster up, and the port right?"
+        ) from error
 
 
 def available_cpus() -> int:

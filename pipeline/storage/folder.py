@@ -62,15 +62,21 @@ class Folder:
         return self._ask(below, ask)
 
     def is_empty(self) -> bool:
-        """Whether nothing is in the folder, or there is no folder. Staged leftovers don't count."""
+        """Whether nothing is in the folder, or there is no folder. Staged leftovers don't count.
+
+        Raises NotADirectoryError where a file has the folder's name.
+        """
 
         def ask(fs: Any, path: str) -> bool:
             try:
-                names: list[str] = fs.ls(path, detail=False)
+                entries: list[dict[str, Any]] = fs.ls(path, detail=True)
             except FileNotFoundError:
                 return True
-            own = {STAGING_FOLDER, Path(path).name}
-            return all(name.rstrip("/").rsplit("/", 1)[-1] in own for name in names)
+            if any(entry["name"] == path and entry["type"] == "file" and entry["size"] for entry in entries):
+                raise NotADirectoryError(f"{self.uri} is a file")
+            # Some object stores list an empty object of the folder's own name.
+            inside = [entry["name"].rstrip("/") for entry in entries if entry["name"].rstrip("/") != path]
+            return all(name.endswith(f"/{STAGING_FOLDER}") for name in inside)
 
         return self._ask("", ask)
 

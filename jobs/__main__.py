@@ -1,0 +1,5 @@
+"""``python -m jobs``: the same as ``bitmill``."""
+
+from jobs.cli import main
+
+main()

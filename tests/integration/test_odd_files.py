@@ -1,0 +1,103 @@
+"""A folder of everything that goes wrong: the job ends, and each file has its right outcome."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.dataset_folder import load_ledger, load_plan, require_card
+from pipeline.reading import TokenDataset
+from pipeline.storage import Folder
+from schemas.outcomes import Outcome
+from tests.support.commands import bitmill, stored_files
+from tests.support.media import ODD_FILES
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture
+def rows(odd_run):
+    folder = Folder(str(odd_run[0]))
+    (shard,) = load_plan(folder, require_card(folder))
+    return {Path(row["source"]).name: row for row in load_ledger(folder, shard.shard_id)}
+
+
+def test_the_job_ends_and_says_that_not_all_is_ok(odd_run):
+    _, done = odd_run
+    assert done.code == 3, done.err
+    assert "Traceback" not in done.err
+    assert done.err == ""
+
+
+@pytest.mark.parametrize("name", ODD_FILES)
+def test_each_file_has_its_outcome_and_reason(rows, name):
+    row, odd = rows[name], ODD_FILES[name]
+    assert (row["outcome"], row["reason"]) == (odd.outcome, odd.reason), row["detail"]
+    if odd.outcome is not Outcome.OK:
+        assert row["detail"][0].isupper()
+        assert str(Path(row["source"]).parent) not in row["detail"]
+    else:
+        assert row["detail"] is None
+    assert (row["num_clips"] > 0) == (odd.outcome is not Outcome.FAILED)
+
+
+def test_planned_equals_ok_and_partial_and_failed(odd_run, rows):
+    card = require_card(Folder(str(odd_run[0])))
+    assert card.totals is not None
+    outcomes = [row["outcome"] for row in rows.values()]
+    assert card.num_sources == len(ODD_FILES) == len(rows)
+    assert card.totals.ok == outcomes.count("ok")
+    assert card.totals.partial == outcomes.count("partial")
+    assert card.totals.failed == outcomes.count("failed")
+    assert card.totals.items == card.num_sources
+
+
+def test_tokens_add_up_with_the_ledger(odd_run, rows):
+    dataset = TokenDataset(str(odd_run[0]), columns=("source",))
+    frames = dict.fromkeys(rows, 0)
+    for sample in dataset:
+        frames[Path(sample["source"]).name] += len(sample["tokens"])
+    assert frames == {name: row["num_frames"] for name, row in rows.items()}
+
+
+def test_a_second_run_does_nothing(odd_folder, odd_run):
+    output, _ = odd_run
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
+    done = bitmill("tokenize", f"{odd_folder}/*", str(output), "--fps", "8", "--clip-frames", "8")
+    assert done.code == 3
+    assert "nothing to do" in done.out
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
+
+
+def test_another_folder_and_another_spread_of_work_give_the_same_bytes(odd_folder, odd_run, tmp_path):
+    spread = ["--set", "compute.actors=1", "--set", "compute.decoders=1"]
+    done = bitmill(
+        "tokenize", f"{odd_folder}/*", str(tmp_path / "again"), "--fps", "8", "--clip-frames", "8", *spread
+    )
+    assert done.code == 3, done.err
+    assert stored_files(tmp_path / "again") == stored_files(odd_run[0])
+
+
+def test_inspect_tells_what_is_not_ok(odd_run):
+    done = bitmill("inspect", str(odd_run[0]))
+    assert done.code == 0, done.err
+    assert "1 of 1 committed (complete)" in done.out
+    for name, odd in ODD_FILES.items():
+        line = next((line for line in done.out.splitlines() if line.startswith(f"{name} ")), "")
+        assert (odd.reason or "") in line
+        assert bool(line) == (odd.outcome is not Outcome.OK), name
+
+
+def test_preview_shows_pictures_beside_their_tokens(odd_run, odd_folder, tmp_path):
+    picture = tmp_path / "photo.png"
+    done = bitmill("preview", str(odd_run[0]), "--source", f"{odd_folder}/photo.jpg", "--out", str(picture))
+    assert done.code == 0, done.err
+    with Image.open(picture) as sheet, Image.open(odd_folder / "photo.jpg") as photo:
+        side = 128
+        original = np.asarray(sheet.convert("RGB"), dtype=float)[16 : 16 + side, :side]
+        scale = side / min(photo.size)
+        wide = photo.convert("RGB").resize((round(photo.width * scale), round(photo.height * scale)))
+        left, top = (wide.width - side) // 2, (wide.height - side) // 2
+        expected = np.asarray(wide.crop((left, top, left + side, top + side)), dtype=float)
+    assert np.abs(original - expected).mean() < 6

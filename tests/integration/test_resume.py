@@ -1,0 +1,56 @@
+"""The promise of exactness: kill the job anywhere, run the same command again, get the same bytes."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from tests.integration.conftest import CLIPS_OPTIONS
+from tests.support.commands import bitmill, command, environment, stored_files, wait_until
+
+pytestmark = pytest.mark.ray
+
+
+def test_the_undisturbed_run_is_complete(clips_run):
+    _, done = clips_run
+    assert done.code == 0, done.err
+    assert done.err == ""
+
+
+@pytest.mark.parametrize("committed", [0, 1, 3])
+def test_killed_in_the_middle_and_run_again(clips_folder, clips_run, tmp_path, committed):
+    undisturbed, _ = clips_run
+    output = tmp_path / "tokens"
+    arguments = ("tokenize", str(clips_folder), str(output), *CLIPS_OPTIONS)
+    process = subprocess.Popen(
+        command(*arguments), env=environment(), stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    if committed:
+        shards = output / "shards"
+        wait_until(lambda: shards.exists() and len(list(shards.iterdir())) >= committed, "a commit")
+    else:
+        wait_until((output / "dataset.json").exists, "the plan")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    left = stored_files(output)
+    done = bitmill(*arguments)
+    assert done.code == 0, done.err
+    after = stored_files(output)
+    assert after == stored_files(undisturbed)
+    kept = {name for name in left if name.startswith("shards/")}
+    assert len(kept) >= committed
+    assert all(after[name] == left[name] for name in kept)
+
+
+def test_a_run_killed_before_its_card_starts_anew(clips_folder, clips_run, tmp_path):
+    output = tmp_path / "tokens"
+    done = bitmill("plan", str(clips_folder), str(output), *CLIPS_OPTIONS)
+    assert done.code == 0, done.err
+    assert "4 shards, 0 of them committed" in done.out
+    (output / "dataset.json").unlink()
+    done = bitmill("plan", str(clips_folder), str(output), *CLIPS_OPTIONS)
+    assert done.code == 0, done.err
+    assert (output / "dataset.json").read_bytes() != b""
+    plan = "plan/part-00000.parquet"
+    assert (output / plan).read_bytes() == (clips_run[0] / plan).read_bytes()

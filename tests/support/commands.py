@@ -1,0 +1,60 @@
+"""Running ``bitmill`` as a user does: in a process of its own, with its output and exit code."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_DEADLINE_S = 240
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "jobs", *arguments]
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    # A wide terminal keeps sentences on one line.
+    return {**os.environ, "COLUMNS": "400", "PYTHONPATH": str(REPOSITORY), **(extra or {})}
+
+
+def bitmill(*arguments: str, extra: Mapping[str, str] | None = None) -> Finished:
+    """Run to the end, within a deadline."""
+    return finish(command(*arguments), extra)
+
+
+def finish(words: Sequence[str], extra: Mapping[str, str] | None = None) -> Finished:
+    done = subprocess.run(
+        list(words), env=environment(extra), capture_output=True, text=True, timeout=_DEADLINE_S, check=False
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def wait_until(condition, what: str, deadline_s: float = 120.0) -> None:
+    """Poll until ``condition`` holds; fails, naming ``what``, at the deadline."""
+    end = time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {deadline_s} s in vain for {what}")
+        time.sleep(0.02)
+
+
+def stored_files(dataset: Path) -> dict[str, bytes]:
+    """Every file of a dataset but its card (which tells of the job as written), by relative name."""
+    return {
+        str(path.relative_to(dataset)): path.read_bytes()
+        for path in sorted(dataset.rglob("*"))
+        if path.is_file() and path.name != "dataset.json"
+    }
