@@ -279,7 +279,13 @@ def vp9_webm(path: Path) -> Path:
 
 def av1_mp4(path: Path) -> Path:
     """AV1, which decord cannot open."""
-    return _clip(path, codec="libsvtav1", options={"preset": "12", "svtav1-params": "lp=1"})
+    # SVT-AV1, when run by root, moves the calling thread to real-time priority and leaves it there: every
+    # process started from it would inherit that, and a spinning one could freeze a core.
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        return _clip(path, codec="libsvtav1", options={"preset": "12", "svtav1-params": "lp=1"})
+    finally:
+        os.sched_setscheduler(0, policy, priority)
 
 
 def mpeg2_ts(path: Path) -> Path:
