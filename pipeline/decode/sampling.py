@@ -43,7 +43,7 @@ class TimelineEnd:
     """What a timeline came to."""
 
     end_ns: int
-    """When the last sampled frame leaves the screen, or the span's end where that is earlier."""
+    """When the last frame leaves the screen, or the span's end where that is earlier."""
     num_frames: int
     """Frames read, sampled or not."""
     media_end_ns: int | None
@@ -106,15 +106,17 @@ def _on_grid(
         if origin_ns is None:
             at_ns = origin_ns = held.pts_ns if start_ns is None else max(start_ns, held.pts_ns)
         # A follower within the tolerance of a grid point is the one to take there, so this one ends before.
-        shown_until_ns = until_ns - TOLERANCE_NS if followed else until_ns
+        # So does the last frame: its rounded end must not make room for another sample of it. The first
+        # grid point always gets one.
+        shown_until_ns = until_ns - TOLERANCE_NS if followed or index else until_ns
         while at_ns < shown_until_ns and (stop_ns is None or at_ns < stop_ns):
             yield Sample(at_ns, held.pts_ns, held.frame)
-            last_end_ns = until_ns if stop_ns is None else min(until_ns, stop_ns)
             index += 1
             at_ns = grid_time(origin_ns, index, rate)
+        last_end_ns = until_ns if stop_ns is None else min(until_ns, stop_ns)
         if stop_ns is not None and at_ns >= stop_ns:
-            break
-    return last_end_ns if stop_ns is None or at_ns < stop_ns else stop_ns
+            return stop_ns if followed else last_end_ns
+    return last_end_ns
 
 
 class _Timeline(Generic[FrameT]):

