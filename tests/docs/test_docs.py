@@ -1,0 +1,82 @@
+"""Docs that can be run are run, and lists in them are the code's."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from schemas.ledger import LEDGER_SCHEMA
+from schemas.outcomes import REASON_TEXT, Reason
+from schemas.token_shard import TOKEN_COLUMNS
+from tests.support.commands import REPOSITORY
+from tests.support.datasets import make_dataset
+
+RUNNABLE = re.compile(r"<!-- run -->\n```python\n(.*?)```", re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:]+)\)")
+PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
+
+
+def _block(page: str) -> str:
+    (block,) = RUNNABLE.findall((REPOSITORY / page).read_text())
+    return block
+
+
+def test_the_training_loop_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_dataset("demo-output/tokens", [[16, 3], [16]])
+    names: dict[str, object] = {}
+    exec(compile(_block("README.md"), "README.md", "exec"), names)
+    assert capsys.readouterr().out == "3 clips; torch.Size([16, 2, 2, 2])\n"
+    assert list(names["tokens"].shape) == [2, 16, 2, 2, 2]  # type: ignore[attr-defined]
+
+
+def test_ten_lines_of_numpy_read_a_shard_without_bitmill(tmp_path, monkeypatch):
+    golden = REPOSITORY / "tests" / "golden" / "v1"
+    shutil.copy(golden / "shard.parquet", tmp_path / "shard.parquet")
+    monkeypatch.chdir(tmp_path)
+    block = _block("docs/format.md")
+    assert len([line for line in block.splitlines() if line.strip()]) <= 11
+    assert "bitmill" not in block.replace('b"bitmill"', "")
+    names: dict = {}
+    exec(compile(block, "format.md", "exec"), names)
+    clip = json.loads((golden / "expected.json").read_text())["clips"][0]
+    strings = ["".join(map(str, bits)) for bits in names["bits"].reshape(-1, 18).tolist()]
+    assert strings == clip["bits"]
+    assert names["index"].reshape(-1).tolist() == [int(bits, 2) for bits in clip["bits"]]
+
+
+def test_the_format_page_names_every_column_and_reason():
+    page = (REPOSITORY / "docs" / "format.md").read_text()
+    for field in [*TOKEN_COLUMNS, *LEDGER_SCHEMA]:
+        assert f"`{field.name}`" in page, field.name
+    for reason in Reason:
+        assert f"| `{reason}` | {REASON_TEXT[reason]} |" in page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(page):
+    for target in LINK.findall(page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_readme_tells_of_commands_that_exist():
+    from jobs.cli import app
+
+    known = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    blocks = re.findall(r"```console\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    told = set(re.findall(r"^bitmill (\w+)", "\n".join(blocks), re.MULTILINE))
+    assert told <= known
+    assert {"tokenize", "inspect", "preview"} <= told
+
+
+def test_the_repository_holds_no_path_of_a_machine():
+    own = str(Path.home())
+    for path in [*PAGES, *REPOSITORY.glob("*/**/*.py")]:
+        if ".venv" in path.parts or ".cache" in path.parts:
+            continue
+        text = path.read_text()
+        assert own == "/" or f"{own}/" not in text, path
+        assert os.fspath(REPOSITORY) + "/" not in text, path
