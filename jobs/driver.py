@@ -52,6 +52,7 @@ def run(prepared: PreparedJob, cluster: Cluster, progress: Progress) -> RunResul
     _check_sums(prepared, totals)
     card = prepared.card.model_copy(update={"totals": totals})
     prepared.folder.write_bytes(DATASET_FILE, card.to_json())
+    prepared.folder.sweep_staging()
     return RunResult(totals=totals, seconds=state.seconds)
 
 

@@ -8,6 +8,7 @@ from pipeline.items import ItemEnd, ItemEvent, MediaFacts
 from pipeline.storage import ObjectInfo, stage
 from schemas.errors import BadItemError
 from schemas.job import LimitsSpec, SamplingSpec
+from schemas.outcomes import Reason
 from schemas.plan import PlannedSource
 
 
@@ -34,3 +35,6 @@ def source_events(source: PlannedSource, settings: DecodeSettings) -> Iterator[I
             )
     except BadItemError as error:
         yield ItemEnd(facts=MediaFacts(), reason=error.reason, detail=error.detail)
+    except MemoryError:
+        detail = "Reading and decoding it took more memory than the job allows."
+        yield ItemEnd(facts=MediaFacts(), reason=Reason.OUT_OF_MEMORY, detail=detail)

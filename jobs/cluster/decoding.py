@@ -57,12 +57,12 @@ class _Item:
     def __init__(self, source: PlannedSource, settings: DecodeSettings) -> None:
         self._source = source
         self._settings = settings
-        self._generator = self._submit()
+        self._generator = self._submit(num_cpus=1)
 
-    def _submit(self) -> Any:
+    def _submit(self, num_cpus: int) -> Any:
         task: Any = ray.remote(decode_task)
         options = task.options(
-            num_cpus=1,
+            num_cpus=num_cpus,
             max_retries=0,
             num_returns="streaming",
             name=f"decode {self._source.uri.rsplit('/', 1)[-1]}",
@@ -97,7 +97,9 @@ class _Item:
                         Reason.DECODER_CRASHED, f"the decoder's process died in each of {_ATTEMPTS} attempts"
                     )
                     return
-                self._generator = self._submit()
+                # Items behind this one may hold every CPU, waiting for their clips to be taken, which
+                # happens only after this one: so the second attempt must not wait for a CPU.
+                self._generator = self._submit(num_cpus=0)
 
     def cancel(self) -> None:
         """End the task's process; a decoder that hangs in C answers to nothing less."""

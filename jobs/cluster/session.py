@@ -1,5 +1,6 @@
 """A Ray session: a local one of our own, or the cluster at an address; and the shards at work in it."""
 
+import importlib
 import os
 import socket
 from collections.abc import Iterator
@@ -67,6 +68,7 @@ class Cluster:
         except (ConnectionError, RayError, RuntimeError, ValueError) as error:
             where = self._address or "this machine"
             raise InfrastructureError(f"No Ray session on {where}: {_first_line(error)}") from error
+        _silence_worker_deaths()
         return self
 
     def __exit__(
@@ -133,6 +135,17 @@ def _require_listener(address: str) -> None:
         raise InfrastructureError(
             f"No Ray session on {address}: {error.strerror or error}. Is the cluster up, and the port right?"
         ) from error
+
+
+def _silence_worker_deaths() -> None:
+    """Keep Ray from printing a paragraph on the driver's terminal for each decoder that dies.
+
+    The ledger tells it in a word, and the cluster's logs keep the rest. Ray has no option for this; where
+    its internals have changed, the paragraphs are back and nothing else happens.
+    """
+    worker = importlib.import_module("ray._private.worker")
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *_args, **_options: None  # type: ignore[attr-defined]
 
 
 def available_cpus() -> int:
