@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pipeline.manifest import ManifestRow, read_manifest
-from pipeline.storage import ObjectInfo, list_objects, normalise, stat
+from pipeline.storage import Listing, ObjectInfo, list_objects, normalise, stat
 from schemas.errors import BadJobError, InfrastructureError, TransientError
 from schemas.job import SourceSpec
 from schemas.plan import PlannedSource
@@ -54,10 +54,10 @@ def _from_paths(paths: list[str]) -> SourceList:
     objects: dict[str, ObjectInfo] = {}
     ignored: set[str] = set()
     for path in map(normalise, paths):
-        for info in _listed(path):
-            # A folder is taken by suffix; what a file name or glob matches is meant.
-            inside = info.uri != path and not set("*?[") & set(path)
-            if inside and _suffix(info.uri) not in VIDEO_SUFFIXES | IMAGE_SUFFIXES:
+        listing = _listed(path)
+        for info in listing.objects:
+            # A folder is taken by suffix; what a file's name or a glob matches is meant.
+            if listing.kind == "folder" and _suffix(info.uri) not in VIDEO_SUFFIXES | IMAGE_SUFFIXES:
                 ignored.add(info.uri)
             else:
                 objects[info.uri] = info
@@ -67,7 +67,7 @@ def _from_paths(paths: list[str]) -> SourceList:
     )
 
 
-def _listed(path: str) -> Iterable[ObjectInfo]:
+def _listed(path: str) -> Listing:
     try:
         return list_objects(path)
     except FileNotFoundError as error:

@@ -68,9 +68,7 @@ def unpack_groups(
     Each index lies in [0, 2^g). Raises ValueError where g does not divide L, or is over 63.
     """
     if group_bits < 1 or bits_per_token % group_bits or group_bits > 63:
-        raise ValueError(
-            f"groups of {group_bits} bits do not cut {bits_per_token} bits into int64 indices"
-        )
+        raise ValueError(f"groups of {group_bits} bits do not cut {bits_per_token} bits into int64 indices")
     index_N = unpack_unsigned(codes, num_tokens, bits_per_token)
     num_groups = bits_per_token // group_bits
     mask = np.uint64((1 << group_bits) - 1)

@@ -1,11 +1,12 @@
 """Objects on any store: listing, reading, publishing whole. The only room that knows fsspec."""
 
 from pipeline.storage.folder import Folder
-from pipeline.storage.objects import ObjectInfo, StagedObject, list_objects, stage, stat
+from pipeline.storage.objects import Listing, ObjectInfo, StagedObject, list_objects, stage, stat
 from pipeline.storage.uri import is_local, join, normalise
 
 __all__ = [
     "Folder",
+    "Listing",
     "ObjectInfo",
     "StagedObject",
     "is_local",

@@ -1,15 +1,17 @@
 """Reading foreign objects: listing them with their identity, and holding a checked local copy of one."""
 
+import errno
 import os
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pipeline.storage.filesystem import filesystem, retrying, store_errors
+from pipeline.storage.filesystem import Filesystem, filesystem, retrying, store_errors
+from pipeline.storage.local import files_below, files_matching
 from pipeline.storage.uri import is_local
 from schemas.errors import BadItemError, TransientError
 from schemas.outcomes import Reason
@@ -33,22 +35,41 @@ class StagedObject:
     path: str
 
 
-def list_objects(pattern: str) -> Iterator[ObjectInfo]:
-    """Objects of a normalised file, folder (all below it) or glob, sorted by URI.
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What a path names: one file, all files below a folder, or the matches of a glob."""
+
+    kind: Literal["file", "folder", "glob"]
+    objects: tuple[ObjectInfo, ...]
+    """Sorted by URI."""
+
+
+def list_objects(path: str) -> Listing:
+    """List a normalised file, folder or glob; a name that exists is meant literally, stars and all.
 
     Raises FileNotFoundError where there is no such file or folder; a glob may match nothing.
     """
-    if _GLOB_CHARACTERS & set(pattern):
-        # An object whose very name holds a bracket or star is meant literally.
-        literal = _try_stat(pattern)
-        return iter([literal]) if literal else _globbed(pattern)
-    fs, path = filesystem(pattern)
-    with store_errors(pattern):
-        kind = retrying(lambda: fs.info(path))["type"]
-        if kind == "file":
-            return iter([stat(pattern)])
-        found: dict[str, dict[str, Any]] = retrying(lambda: fs.find(path, detail=True))
-    return _infos(pattern, found)
+    fs, inner = filesystem(path)
+
+    def ask() -> Listing:
+        with store_errors(path):
+            kind = _kind(fs, inner)
+            if kind == "file":
+                return Listing(kind="file", objects=(stat(path),))
+            if kind == "directory":
+                return Listing(kind="folder", objects=_below(fs, path, inner))
+            if not _GLOB_CHARACTERS & set(path):
+                raise FileNotFoundError(errno.ENOENT, "no such file or folder", path)
+            return Listing(kind="glob", objects=_matching(fs, path, inner))
+
+    return retrying(ask)
+
+
+def _kind(fs: Filesystem, inner: str) -> str | None:
+    try:
+        return fs.info(inner)["type"]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def stat(uri: str) -> ObjectInfo:
@@ -65,7 +86,7 @@ def stat(uri: str) -> ObjectInfo:
     details = retrying(ask)
     if details["type"] == "directory":
         raise IsADirectoryError(f"{uri} is a folder")
-    return _info(uri, details)
+    return _local_info(uri) if is_local(uri) else _remote_info(uri, details)
 
 
 @contextmanager
@@ -111,32 +132,37 @@ def _check_unchanged(expected: ObjectInfo) -> None:
         )
 
 
-def _globbed(pattern: str) -> Iterator[ObjectInfo]:
-    fs, path = filesystem(pattern)
-    with store_errors(pattern):
-        found: dict[str, dict[str, Any]] = retrying(lambda: fs.glob(path, detail=True))
-    return _infos(pattern, {name: info for name, info in found.items() if info["type"] == "file"})
+def _below(fs: Filesystem, path: str, inner: str) -> tuple[ObjectInfo, ...]:
+    if is_local(path):
+        return tuple(map(_local_info, sorted(files_below(path))))
+    return _remote_infos(path, fs.find(inner, detail=True))
 
 
-def _infos(pattern: str, found: dict[str, dict[str, Any]]) -> Iterator[ObjectInfo]:
-    prefix = "" if is_local(pattern) else pattern.split("://", 1)[0] + "://"
-    for name in sorted(found):
+def _matching(fs: Filesystem, pattern: str, inner: str) -> tuple[ObjectInfo, ...]:
+    if is_local(pattern):
+        return tuple(map(_local_info, sorted(files_matching(pattern))))
+    return _remote_infos(pattern, fs.glob(inner, detail=True))
+
+
+def _remote_infos(path: str, found: dict[str, dict[str, Any]]) -> tuple[ObjectInfo, ...]:
+    scheme = path.split("://", 1)[0]
+    return tuple(
+        _remote_info(f"{scheme}://{name}", found[name])
+        for name in sorted(found)
         # A folder marker of an object store is an empty object whose name ends in a slash.
-        if not name.endswith("/"):
-            yield _info(prefix + name, found[name])
+        if found[name]["type"] == "file" and not name.endswith("/")
+    )
 
 
-def _try_stat(uri: str) -> ObjectInfo | None:
+def _local_info(path: str) -> ObjectInfo:
     try:
-        return stat(uri)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, TransientError):
-        return None
+        status = os.stat(path)  # noqa: PTH116 - fsspec gives the time as a float; nanoseconds tell more
+    except FileNotFoundError:
+        return ObjectInfo(uri=path, size_bytes=0, version="missing")
+    return ObjectInfo(uri=path, size_bytes=status.st_size, version=f"mtime-{status.st_mtime_ns}")
 
 
-def _info(uri: str, details: dict[str, Any]) -> ObjectInfo:
-    if is_local(uri):
-        status = os.stat(uri)  # noqa: PTH116 - fsspec gives the time as a float; nanoseconds tell more
-        return ObjectInfo(uri=uri, size_bytes=status.st_size, version=f"mtime-{status.st_mtime_ns}")
+def _remote_info(uri: str, details: dict[str, Any]) -> ObjectInfo:
     return ObjectInfo(uri=uri, size_bytes=int(details["size"] or 0), version=_version(details))
 
 

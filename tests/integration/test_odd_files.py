@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -101,3 +102,17 @@ def test_preview_shows_pictures_beside_their_tokens(odd_run, odd_folder, tmp_pat
         left, top = (wide.width - side) // 2, (wide.height - side) // 2
         expected = np.asarray(wide.crop((left, top, left + side, top + side)), dtype=float)
     assert np.abs(original - expected).mean() < 6
+
+
+def test_codes_cost_their_bits_and_hardly_more(odd_run):
+    (shard,) = (odd_run[0] / "shards").iterdir()
+    file = pq.ParquetFile(shard)
+    tokens = sum(row["num_frames"] * row["height"] * row["width"] for row in file.read().to_pylist())
+    place = next(
+        number
+        for number in range(file.metadata.num_columns)
+        if file.metadata.row_group(0).column(number).path_in_schema == "codes"
+    )
+    groups = range(file.metadata.num_row_groups)
+    stored = sum(file.metadata.row_group(group).column(place).total_compressed_size for group in groups)
+    assert stored <= 1.01 * tokens * 18 / 8

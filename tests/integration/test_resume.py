@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +55,47 @@ def test_a_run_killed_before_its_card_starts_anew(clips_folder, clips_run, tmp_p
     assert (output / "dataset.json").read_bytes() != b""
     plan = "plan/part-00000.parquet"
     assert (output / plan).read_bytes() == (clips_run[0] / plan).read_bytes()
+
+
+def test_a_killed_actor_costs_nothing(clips_folder, clips_run, tmp_path):
+    undisturbed, _ = clips_run
+    output = tmp_path / "tokens"
+    process = subprocess.Popen(
+        command("tokenize", str(clips_folder), str(output), *CLIPS_OPTIONS),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+    )
+    wait_until(lambda: _actors_at_work(process.pid), "an actor at work")
+    for pid in _actors_at_work(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    assert process.wait(timeout=200) == 0
+    assert stored_files(output) == stored_files(undisturbed)
+
+
+def _actors_at_work(driver: int) -> list[int]:
+    """Process ids of this driver's tokenizer actors; Ray names a process by what it runs."""
+    found: list[int] = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and _title(folder).startswith("ray::TokenizerActor.tokenize"):
+            ancestors, pid = set[int](), int(folder.name)
+            while pid > 1:
+                ancestors.add(pid)
+                pid = _parent(pid)
+            if driver in ancestors:
+                found.append(int(folder.name))
+    return found
+
+
+def _title(folder: Path) -> str:
+    try:
+        return (folder / "cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def _parent(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return int(next(line for line in status.splitlines() if line.startswith("PPid:")).split()[1])

