@@ -1,6 +1,7 @@
 """The command line: ``bitmill plan | tokenize | inspect | preview``; each error is a sentence and a code."""
 
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,15 +12,12 @@ from rich.console import Console
 from schemas.errors import BadJobError, BitmillError
 from schemas.job import JobSpec, load_job, make_job
 
-EXIT_COMPLETE, EXIT_NOT_ALL_OK, EXIT_INTERRUPTED = 0, 3, 130
+EXIT_COMPLETE, EXIT_NOT_ALL_OK = 0, 3
 
 MANIFEST_SUFFIXES = (".parquet", ".csv", ".jsonl", ".ndjson")
 
 app = typer.Typer(
     name="bitmill",
-    help="Turns image and video collections into training-ready tokens.\n\n"
-    "Exit codes: 0 complete; 2 bad job; 3 finished, but some items are not ok; 4 stopped by too many "
-    "failures; 5 disk, store or cluster gave out (run the same command again to resume).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -52,9 +50,25 @@ def main() -> None:
     except BitmillError as error:
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to resume", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"bitmill {metadata.version('bitmill')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Turns image and video collections into training-ready tokens.
+
+    Exit codes: 0 complete; 2 bad job; 3 finished, but some items are not ok; 4 stopped by too many failures;
+    5 disk, store or cluster gave out (run the same command again to resume); 130 interrupted.
+    """
 
 
 @app.command()

@@ -83,7 +83,7 @@ class Progress:
     def refresh(self) -> None:
         """Show the state now: at once on a terminal, every ten seconds in a log."""
         if self._live:
-            self._live.update(Text(self.line()))
+            self._live.update(Text(self.line(), no_wrap=True, overflow="ellipsis"))
         elif self._clock() - self._logged >= _LOG_EVERY_S:
             self._logged = self._clock()
             self._console.print(self.line(), highlight=False, soft_wrap=True)
@@ -97,7 +97,7 @@ class Progress:
         parts = [
             f"{done}/{self._planned} items",
             f"{now.clips} clips ({now.clips / elapsed:.1f}/s)",
-            f"{now.frames / elapsed:.1f} frames/s",
+            f"{_scaled(now.frames / elapsed)} frames/s",
             f"{_scaled(now.tokens / elapsed)} tokens/s",
             f"{duration_text(remaining) if remaining is not None else '?'} left",
             f"{now.not_ok + self._earlier.failed + self._earlier.partial} not ok",
@@ -156,6 +156,6 @@ def bytes_text(size: int) -> str:
 def _scaled(rate: float) -> str:
     for unit in ("", "k", "M"):
         if rate < 1000 or unit == "M":
-            return f"{rate:.1f}{unit}"
+            return f"{rate:.1f}{unit}" if rate < 10 or unit else f"{rate:.0f}"
         rate /= 1000
     raise AssertionError

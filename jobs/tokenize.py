@@ -7,6 +7,7 @@ from rich.console import Console
 from jobs.prepare import PreparedJob, prepare
 from jobs.progress import Progress, duration_text, summary
 from schemas.dataset import Totals
+from schemas.errors import InterruptedJobError
 from schemas.job import JobSpec
 
 
@@ -49,7 +50,12 @@ def _run(prepared: PreparedJob, address: str | None, console: Console) -> Totals
     with ExitStack() as stack:
         cluster = stack.enter_context(Cluster(address))
         progress = stack.enter_context(Progress(console))
-        result = run(prepared, cluster, progress)
+        try:
+            result = run(prepared, cluster, progress)
+        except KeyboardInterrupt as interrupt:
+            raise InterruptedJobError(
+                "Interrupted; committed shards stay. Run the same command again to resume."
+            ) from interrupt
     stages = ", ".join(f"{stage} {duration_text(seconds)}" for stage, seconds in result.seconds.items())
     if stages:
         console.print(f"actors' time: {stages}")

@@ -8,7 +8,8 @@
     ├── BadItemError           one item's bytes are at fault               record in the ledger, go on
     ├── TransientError         the store or network may answer next time   retry, bounded, then infrastructure
     ├── TooManyFailuresError   more failed items than the job allows       stop now, exit 4
-    └── InfrastructureError    disk, store or cluster gave out             stop now, exit 5
+    ├── InfrastructureError    disk, store or cluster gave out             stop now, exit 5
+    └── InterruptedJobError    the user stopped the command                stop now, exit 130
 
 Each message is one or two sentences for the person who ran the command: what was wrong, where, what to do.
 """
@@ -70,3 +71,9 @@ class InfrastructureError(BitmillError):
     """Disk, object store or cluster gave out; running the same command again resumes."""
 
     exit_code = 5
+
+
+class InterruptedJobError(BitmillError):
+    """The user stopped the command; what is committed stays."""
+
+    exit_code = 130

@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 from jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerFiles
-from schemas.errors import BitmillError, InfrastructureError
+from schemas.errors import BadJobError, BitmillError, InfrastructureError
 from schemas.plan import PlannedShard
 
 _OBJECT_STORE_BYTES = 1 << 30
@@ -126,7 +126,12 @@ class Cluster:
 
 def _require_listener(address: str) -> None:
     """Ray tries for minutes to reach an address where nothing listens; one connection tells it at once."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address.startswith("ray://"):
+        raise BadJobError(
+            f"{address} is a Ray Client address, which cannot stream results; run the command on a node of "
+            "the cluster and give its own address (host:6379, or auto)."
+        )
+    host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         return
     try:

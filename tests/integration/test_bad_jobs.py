@@ -130,6 +130,13 @@ def test_an_address_without_ray_is_infrastructure(media, tmp_path):
     assert "Traceback" not in done.err
 
 
+def test_a_ray_client_address_is_refused_before_anything_is_tried(capsys, monkeypatch, media, tmp_path):
+    arguments = [str(media), str(tmp_path / "out"), "--address", "ray://head:10001"]
+    code, err = _run(capsys, monkeypatch, "tokenize", *arguments)
+    assert code == 2
+    assert "is a Ray Client address" in err
+
+
 @pytest.mark.ray
 def test_too_many_failures_stop_the_job(tmp_path, media):
     (media / "bad.mp4").write_text("not a video")

@@ -32,7 +32,7 @@ def test_rates_and_remaining_time_follow_from_what_was_reported():
     progress.advance(ShardProgress(shard_id="a", clips=4, frames=40, tokens=10_240))
     progress.advance(ShardProgress(shard_id="a", outcomes=(Outcome.OK, Outcome.PARTIAL)))
     line = progress.line()
-    assert line == ("5/10 items · 4 clips (1.0/s) · 10.0 frames/s · 2.6k tokens/s · 10 s left · 2 not ok")
+    assert line == ("5/10 items · 4 clips (1.0/s) · 10 frames/s · 2.6k tokens/s · 10 s left · 2 not ok")
 
 
 def test_a_shard_that_starts_over_is_not_counted_twice():
