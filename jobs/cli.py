@@ -77,14 +77,16 @@ def plan(
     tokenizer: TokenizerOption = None,
     fps: FpsOption = None,
     clip_frames: ClipFramesOption = None,
+    address: AddressOption = None,
     set_: SetOption = None,
 ) -> None:
     """List the sources, cut them into shards and store the plan, without tokenizing."""
     from jobs.prepare import prepare
     from jobs.progress import bytes_text
+    from jobs.tokenize import has_gpus
 
     spec = _job(job, tokenizer=tokenizer, assignments=set_, fps=fps, clip_frames=clip_frames)
-    prepared = prepare(spec, cluster_has_gpus=lambda: False)
+    prepared = prepare(spec, cluster_has_gpus=lambda: has_gpus(address))
     console = Console(highlight=False, soft_wrap=True)
     part_bytes = sum(part.size_bytes for part in prepared.card.plan)
     console.print(
@@ -210,5 +212,5 @@ def _read_job(path: str) -> str:
         ) from error
     except IsADirectoryError as error:
         raise BadJobError(f"{path} is a folder; to tokenize it give SOURCE and OUTPUT.") from error
-    except (PermissionError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise BadJobError(f"The job file {path} cannot be read as text.") from error

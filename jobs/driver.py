@@ -1,6 +1,6 @@
 """The driver: hands shards to actors, follows them, re-queues lost ones, and ends with a result."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from jobs.cluster.actor import ActorSettings, TokenizerFiles
 from jobs.cluster.session import ActorLostError, Cluster, Work
 from jobs.prepare import PreparedJob
 from jobs.progress import Progress
-from pipeline.dataset_folder import load_ledger
+from pipeline.dataset_folder import committed_shards, load_ledger
 from pipeline.shard.ledger import totals_of
-from pipeline.shard.loop import ShardProgress, ShardReport
+from pipeline.shard.loop import EndedItem, ShardProgress, ShardReport
 from schemas.dataset import DATASET_FILE, Totals
 from schemas.errors import InfrastructureError, TooManyFailuresError
 from schemas.outcomes import Outcome
@@ -40,14 +40,14 @@ def run(prepared: PreparedJob, cluster: Cluster, progress: Progress) -> RunResul
     progress.begin(prepared.card.num_sources, earlier)
     state = _State(prepared, failed_before=earlier.failed)
     if state.waiting:
-        num_actors = _actor_count(prepared, cluster)
-        _start_actors(prepared, cluster, num_actors)
-        state.idle.extend(range(num_actors))
+        num_actors = _start_actors(prepared, cluster)
         while state.waiting or state.working:
+            state.idle.extend(cluster.ready_actors())
             _hand_out(state, cluster)
             for work, event in cluster.events(state.working, _POLL_S):
-                _take(state, work, event, progress)
-            progress.refresh()
+                _take(state, work, event, cluster, progress)
+            starting = not state.working and not state.idle
+            progress.refresh(f"waiting for {num_actors} tokenizer actors to start" if starting else None)
     totals = earlier + state.totals
     _check_sums(prepared, totals)
     card = prepared.card.model_copy(update={"totals": totals})
@@ -75,7 +75,7 @@ class _State:
         self.attempts: dict[str, int] = {}
         self.totals = Totals()
         self.failed_before = failed_before
-        self.failed: dict[str, int] = {}
+        self.failed: dict[str, list[EndedItem]] = {}
         self.seconds: dict[str, float] = {}
 
 
@@ -87,26 +87,36 @@ def _hand_out(state: _State, cluster: Cluster) -> None:
 
 
 def _take(
-    state: _State, work: Work, event: ShardProgress | ShardReport | ActorLostError, progress: Progress
+    state: _State,
+    work: Work,
+    event: ShardProgress | ShardReport | ActorLostError,
+    cluster: Cluster,
+    progress: Progress,
 ) -> None:
+    shard_id = work.shard.shard_id
     if isinstance(event, ShardProgress):
         progress.advance(event)
-        failed = sum(outcome == Outcome.FAILED for outcome in event.outcomes)
-        state.failed[event.shard_id] = state.failed.get(event.shard_id, 0) + failed
-        _check_failures(state)
+        if event.ended is not None and event.ended.outcome is Outcome.FAILED:
+            state.failed.setdefault(shard_id, []).append(event.ended)
+            _check_failures(state)
         return
     state.working.remove(work)
-    state.idle.append(work.actor)
     if isinstance(event, ShardReport):
+        state.idle.append(work.actor)
         state.totals += event.totals
         for stage, seconds in event.seconds.items():
             state.seconds[stage] = state.seconds.get(stage, 0.0) + seconds
         return
-    progress.drop(work.shard.shard_id)
-    state.failed.pop(work.shard.shard_id, None)
-    if state.attempts[work.shard.shard_id] >= _SHARD_ATTEMPTS:
+    cluster.await_actor(work.actor)
+    if shard_id in committed_shards(state.prepared.folder):
+        # It died, or was out of reach, after the commit.
+        state.totals += totals_of(load_ledger(state.prepared.folder, shard_id))
+        return
+    progress.drop(shard_id)
+    state.failed.pop(shard_id, None)
+    if state.attempts[shard_id] >= _SHARD_ATTEMPTS:
         raise InfrastructureError(
-            f"Shard {work.shard.shard_id} lost its actor {_SHARD_ATTEMPTS} times ({event}). "
+            f"Shard {shard_id} lost its actor {_SHARD_ATTEMPTS} times ({event}). "
             "See the cluster's logs; run the same command again to resume."
         ) from event
     state.waiting.appendleft(work.shard)
@@ -115,28 +125,29 @@ def _take(
 def _check_failures(state: _State) -> None:
     allowed = state.prepared.job.max_failures
     planned = state.prepared.card.num_sources
-    failed = state.failed_before + sum(state.failed.values())
-    if allowed is not None and failed > allowed * planned:
-        raise TooManyFailuresError(
-            f"{failed} of {planned} items failed, more than max_failures {allowed:g} allows; "
-            f"see the ledger in {state.prepared.folder.uri}/ledger for the reasons."
-        )
+    items = [item for items in state.failed.values() for item in items]
+    failed = state.failed_before + len(items)
+    if allowed is None or failed <= allowed * planned:
+        return
+    reasons = Counter(str(item.reason) for item in items).most_common(3)
+    counted = ", ".join(f"{reason} {count} times" for reason, count in reasons)
+    raise TooManyFailuresError(
+        f"{failed} of {planned} items failed, more than max_failures {allowed:g} allows: {counted} in this "
+        f"run; the last was {items[-1].source} ({items[-1].detail})"
+    )
 
 
-def _actor_count(prepared: PreparedJob, cluster: Cluster) -> int:
-    wanted = prepared.job.compute.actors
-    if prepared.device == "cuda":
-        available = cluster.count("GPU")
-        if not available:
-            raise InfrastructureError("The job runs on cuda, but the cluster has no GPU.")
-    else:
-        # The other half of the CPUs decodes.
-        available = max(1, cluster.count("CPU") // 2)
-    return min(wanted or available, available, len(prepared.remaining))
-
-
-def _start_actors(prepared: PreparedJob, cluster: Cluster, count: int) -> None:
-    decoding_cpus = max(1, cluster.count("CPU") - count)
+def _start_actors(prepared: PreparedJob, cluster: Cluster) -> int:
+    cpus = cluster.count("CPU")
+    on_gpu = prepared.device == "cuda"
+    # Without GPUs one half of the CPUs tokenizes and the other decodes.
+    available = cluster.count("GPU") if on_gpu else max(1, cpus // 2)
+    if not available:
+        raise InfrastructureError("The job runs on cuda, but the cluster has no GPU.")
+    count = min(prepared.job.compute.actors or available, available, len(prepared.remaining))
+    # Actors that would leave no CPU for decoding, or that work on a GPU, take none.
+    actor_cpus = 0 if on_gpu or count >= cpus else 1
+    decoding_cpus = max(1, cpus - count * actor_cpus)
     # One item more than can be decoded at once, so that a freed CPU finds its next item waiting.
     window = prepared.job.compute.decoders or decoding_cpus // count + 1
     settings = ActorSettings(
@@ -144,7 +155,8 @@ def _start_actors(prepared: PreparedJob, cluster: Cluster, count: int) -> None:
     )
     tokenizer = prepared.tokenizer
     files = TokenizerFiles(config=tokenizer.config_bytes, weights=tokenizer.weights_bytes)
-    cluster.start_actors(count, files, settings)
+    cluster.start_actors(count, files, settings, actor_cpus)
+    return count
 
 
 def _check_sums(prepared: PreparedJob, totals: Totals) -> None:

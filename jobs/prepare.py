@@ -4,10 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-
 from bsq_model import PRESETS, fingerprint, make_preset, tokenizer_files, tokenizer_from_files
 from pipeline.dataset_folder import (
+    WEIGHTS_FILE,
     committed_shards,
     find_card,
     load_plan,
@@ -18,7 +17,7 @@ from pipeline.planning import cut_shards
 from pipeline.shard.loop import ShardContext
 from pipeline.sources import find_sources
 from pipeline.storage import Folder, normalise
-from schemas.dataset import DATASET_FILE, DatasetCard, Totals
+from schemas.dataset import DATASET_FILE, PLAN_FOLDER, TOKENIZER_FOLDER, DatasetCard, Totals
 from schemas.errors import BadJobError, InfrastructureError, OutputConflictError, TransientError
 from schemas.job import JobSpec, SourceSpec, TokenizerSpec, fingerprint_fields, job_fingerprint
 from schemas.plan import PlannedShard
@@ -133,8 +132,6 @@ def _tokenizer_file(folder: Folder, name: str) -> bytes:
             f"There is no tokenizer at {folder.uri} (no {name} in it); name a folder with config.json and "
             f"model.safetensors, or a preset ({presets})."
         ) from error
-    except PermissionError as error:
-        raise BadJobError(f"The tokenizer at {folder.uri} may not be read.") from error
     except TransientError as error:
         raise InfrastructureError(str(error)) from error
 
@@ -166,22 +163,13 @@ def _device(job: JobSpec, card: DatasetCard | None, cluster_has_gpus: Callable[[
         return job.compute.device
     if card is not None:
         return "cuda" if card.fingerprint_fields.get("compute.device") == "cuda" else "cpu"
-    return "cuda" if torch.cuda.is_available() or cluster_has_gpus() else "cpu"
+    return "cuda" if cluster_has_gpus() else "cpu"
 
 
 def _plan_new(
     job: JobSpec, folder: Folder, tokenizer: LoadedTokenizer, fields: dict[str, Any]
 ) -> tuple[DatasetCard, list[PlannedShard]]:
-    try:
-        empty = folder.is_empty()
-    except NotADirectoryError as error:
-        raise OutputConflictError(f"The output {folder.uri} is a file; name a folder.") from error
-    except PermissionError as error:
-        raise BadJobError(f"The output {folder.uri} may not be read; fix its rights.") from error
-    if not empty and not _is_our_beginning(folder):
-        raise OutputConflictError(
-            f"The output {folder.uri} holds files but no dataset; choose a new or empty folder."
-        )
+    _check_unused(folder, tokenizer)
     found = find_sources(job.source)
     fingerprint_of_job = job_fingerprint(fields)
     shards = cut_shards(found.sources, job.sharding, fingerprint_of_job)
@@ -201,9 +189,19 @@ def _plan_new(
     return card, shards
 
 
-def _is_our_beginning(folder: Folder) -> bool:
-    """Whether a run died between the first file of a plan and its card; then nothing else is there."""
-    return folder.exists("tokenizer/model.safetensors") and not folder.list_names("shards")
+def _check_unused(folder: Folder, tokenizer: LoadedTokenizer) -> None:
+    """Refuse an output that holds anything but what a run left that died before its card."""
+    try:
+        names = folder.top_names()
+    except NotADirectoryError as error:
+        raise OutputConflictError(f"The output {folder.uri} is a file; name a folder.") from error
+    ours = names <= {TOKENIZER_FOLDER, PLAN_FOLDER}
+    if ours and folder.exists(WEIGHTS_FILE):
+        ours = folder.read_bytes(WEIGHTS_FILE) == tokenizer.weights_bytes
+    if not ours:
+        raise OutputConflictError(
+            f"The output {folder.uri} holds files but no dataset; choose a new or empty folder."
+        )
 
 
 def _source_fields(source: SourceSpec) -> dict[str, Any]:

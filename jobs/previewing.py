@@ -26,8 +26,10 @@ def write_preview(
     source_uri = normalise(source) if source is not None else None
     chosen = preview_clips(normalise(dataset), clip_ids=clip_ids, source=source_uri, max_clips=max_clips)
     target = Path(normalise(str(out)))
-    with Folder(str(target.parent)).publishing(target.name) as staged:
-        clips = writer(chosen, staged)
+    folder = Folder(str(target.parent))
+    with folder.publishing(target.name) as staged:
+        clips = writer(chosen, staged.path)
+    folder.sweep_staging()
     lost = sum(clip.original_THWC is None for clip in clips)
     psnr = mean_psnr_db(clips)
     console.print(f"wrote {out}: {len(clips)} clips, original beside decoded")

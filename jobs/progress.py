@@ -73,20 +73,22 @@ class Progress:
         counts.clips += event.clips
         counts.frames += event.frames
         counts.tokens += event.tokens
-        counts.items += len(event.outcomes)
-        counts.not_ok += sum(outcome != Outcome.OK for outcome in event.outcomes)
+        if event.ended is not None:
+            counts.items += 1
+            counts.not_ok += event.ended.outcome is not Outcome.OK
 
     def drop(self, shard_id: str) -> None:
         """Forget the counts of a shard that starts over."""
         self._counts.pop(shard_id, None)
 
-    def refresh(self) -> None:
-        """Show the state now: at once on a terminal, every ten seconds in a log."""
+    def refresh(self, note: str | None = None) -> None:
+        """Show the state now, or a note instead: at once on a terminal, every ten seconds in a log."""
+        line = note or self.line()
         if self._live:
-            self._live.update(Text(self.line(), no_wrap=True, overflow="ellipsis"))
+            self._live.update(Text(line, no_wrap=True, overflow="ellipsis"))
         elif self._clock() - self._logged >= _LOG_EVERY_S:
             self._logged = self._clock()
-            self._console.print(self.line(), highlight=False, soft_wrap=True)
+            self._console.print(line, highlight=False, soft_wrap=True)
 
     def line(self) -> str:
         """One line: items, clips, frames and tokens a second, remaining time, failures."""

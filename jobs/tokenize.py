@@ -13,7 +13,7 @@ from schemas.job import JobSpec
 
 def tokenize_job(job: JobSpec, *, address: str | None, console: Console) -> bool:
     """Run a job to its end and print the summary. Gives whether every planned item is ok."""
-    prepared = prepare(job, cluster_has_gpus=lambda: _has_gpus(address))
+    prepared = prepare(job, cluster_has_gpus=lambda: has_gpus(address))
     if prepared.tokenizer.is_random:
         console.print(
             f"note: preset {job.tokenizer.preset!r} has random weights; its tokens are for trials only."
@@ -28,10 +28,12 @@ def tokenize_job(job: JobSpec, *, address: str | None, console: Console) -> bool
     return totals.ok == prepared.card.num_sources
 
 
-def _has_gpus(address: str | None) -> bool:
-    # Only a cluster elsewhere can have GPUs that this machine does not see.
+def has_gpus(address: str | None) -> bool:
+    """Whether the cluster at an address, or this machine where there is none, has GPUs."""
     if address is None:
-        return False
+        import torch
+
+        return torch.cuda.is_available()
     from jobs.cluster.session import Cluster
 
     with Cluster(address) as cluster:

@@ -14,7 +14,7 @@ from schemas.dataset import (
     read_card,
     shard_file,
 )
-from schemas.errors import BadJobError, FormatError, InfrastructureError, TransientError
+from schemas.errors import BadJobError, FormatError
 from schemas.plan import PlannedShard
 
 CONFIG_FILE = f"{TOKENIZER_FOLDER}/config.json"
@@ -27,10 +27,6 @@ def find_card(folder: Folder) -> DatasetCard | None:
         data = folder.read_bytes(DATASET_FILE)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except PermissionError as error:
-        raise BadJobError(f"{folder.uri} may not be read; check your rights or credentials.") from error
-    except TransientError as error:
-        raise InfrastructureError(str(error)) from error
     return read_card(data, origin=f"{folder.uri}/{DATASET_FILE}")
 
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 from bsq_model import BSQTokenizer
+from schemas.errors import InfrastructureError
 
 Frames = npt.NDArray[np.uint8]
 """[T, H, W, 3]"""
@@ -38,4 +39,10 @@ class ModelEncoder:
             # Frames from shared memory are read-only, which torch warns of; the model does not write them.
             tensor = torch.from_numpy(frames_THWC if frames_THWC.flags.writeable else frames_THWC.copy())
             tensors.append(tensor.pin_memory().to(self._device, non_blocking=True) if on_cuda else tensor)
-        return [bits_THWL.cpu().numpy() for bits_THWL in self._tokenizer.encode(tensors)]
+        try:
+            return [bits_THWL.cpu().numpy() for bits_THWL in self._tokenizer.encode(tensors)]
+        except torch.OutOfMemoryError as error:
+            raise InfrastructureError(
+                f"The accelerator has too little memory for {sum(map(len, clips))} frames at once; "
+                "start a new dataset with a lower compute.batch_frames."
+            ) from error

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from pipeline.decode.item import decode_item
 from pipeline.items import ItemEnd, ItemEvent, MediaFacts
 from pipeline.storage import ObjectInfo, stage
 from schemas.errors import BadItemError
-from schemas.job import LimitsSpec, SamplingSpec
+from schemas.job import JobSpec, LimitsSpec, SamplingSpec
 from schemas.outcomes import Reason
 from schemas.plan import PlannedSource
 
@@ -19,22 +20,52 @@ class DecodeSettings:
     sampling: SamplingSpec
     limits: LimitsSpec
     size_px: int
+    decoder: Literal["auto", "pyav", "decord"]
+
+    @classmethod
+    def of(cls, job: JobSpec, size_px: int) -> "DecodeSettings":
+        """The settings of a job whose frame size is known."""
+        return cls(sampling=job.sampling, limits=job.limits, size_px=size_px, decoder=job.compute.decoder)
 
 
-def source_events(source: PlannedSource, settings: DecodeSettings) -> Iterator[ItemEvent]:
-    """Clips of one source and its end. Meant for a process that may be killed: the bytes are foreign."""
+@dataclass(frozen=True)
+class Staged:
+    """The mark between reading a source and decoding it: what follows is the decoder's time."""
+
+
+def source_events(source: PlannedSource, settings: DecodeSettings) -> Iterator[ItemEvent | Staged]:
+    """A mark once the source is at hand, its clips, and its end as the very last thing.
+
+    The end is held back until everything is closed: a crash on closing is then the item's, and a source that
+    changed while it was read is told. Meant for a process that may be killed, since the bytes are foreign.
+    """
     expected = ObjectInfo(uri=source.uri, size_bytes=source.size_bytes, version=source.version)
+    end: ItemEnd | None = None
     try:
         with stage(expected) as staged:
-            yield from decode_item(
-                staged.path,
-                span_ns=source.span_ns,
-                sampling=settings.sampling,
-                size_px=settings.size_px,
-                limits=settings.limits,
-            )
+            yield Staged()
+            for event in _decoded(staged.path, source, settings):
+                if isinstance(event, ItemEnd):
+                    end = event
+                else:
+                    yield event
     except BadItemError as error:
-        yield ItemEnd(facts=MediaFacts(), reason=error.reason, detail=error.detail)
+        facts = end.facts if end is not None else MediaFacts()
+        end = ItemEnd(facts=facts, reason=error.reason, detail=error.detail)
     except MemoryError:
         detail = "Reading and decoding it took more memory than the job allows."
-        yield ItemEnd(facts=MediaFacts(), reason=Reason.OUT_OF_MEMORY, detail=detail)
+        end = ItemEnd(facts=MediaFacts(), reason=Reason.OUT_OF_MEMORY, detail=detail)
+    if end is None:
+        raise ValueError("decoding stopped without an end")
+    yield end
+
+
+def _decoded(path: str, source: PlannedSource, settings: DecodeSettings) -> Iterator[ItemEvent]:
+    return decode_item(
+        path,
+        span_ns=source.span_ns,
+        sampling=settings.sampling,
+        size_px=settings.size_px,
+        limits=settings.limits,
+        prefer=settings.decoder,
+    )

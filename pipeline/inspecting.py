@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.dataset_folder import committed_shards, load_ledger, load_plan, require_card
-from pipeline.reading.index import open_shard
+from pipeline.reading.index import damage_named, open_shard
 from pipeline.shard.ledger import LedgerRow, totals_of
-from pipeline.storage import Folder
+from pipeline.storage import Folder, store_errors
 from schemas.dataset import DatasetCard, Totals
 from schemas.errors import BadJobError, FormatError
 from schemas.token_shard import ShardMetadata, read_shard_metadata
@@ -47,7 +47,7 @@ def view_shard(uri: str, *, max_clips: int) -> ShardView:
     """Look into one token shard file. Raises BadJobError where it is missing, FormatError where damaged."""
     folder_uri, name = uri.rsplit("/", 1)
     try:
-        with Folder(folder_uri).open(name) as handle:
+        with store_errors(uri), damage_named(uri), Folder(folder_uri).open(name) as handle:
             file = pq.ParquetFile(handle, pre_buffer=False, page_checksum_verification=True)
             metadata = read_shard_metadata(file.schema_arrow, origin=uri)
             footer = file.metadata
@@ -68,8 +68,6 @@ def view_shard(uri: str, *, max_clips: int) -> ShardView:
             )
     except FileNotFoundError as error:
         raise BadJobError(f"There is no token shard at {uri}.") from error
-    except (pa.ArrowException, OSError) as error:
-        raise FormatError(f"The token shard {uri} is damaged: {' '.join(str(error).split())}") from error
 
 
 def view_dataset(folder: Folder, *, max_clips: int, max_not_ok: int) -> DatasetView:

@@ -28,7 +28,7 @@ class DecodedClip:
     end_ns: int
     """Half-open span [start, end)."""
     fps: float | None
-    """Nominal sampled rate; null for an image."""
+    """Nominal sampled rate; null for an image, and for an animation taken frame by frame."""
     source_height: int
     source_width: int
     """Pixels of the source's frame as shown (after rotation), before resizing."""

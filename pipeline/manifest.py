@@ -1,5 +1,6 @@
 """Manifests: Parquet, CSV or JSONL tables that name sources, their spans and what travels along."""
 
+import csv
 import io
 import json
 import math
@@ -16,6 +17,7 @@ from pipeline.storage import Folder, is_local, normalise
 from schemas.errors import BadJobError, InfrastructureError, TransientError
 from schemas.ids import canonical_json
 
+_MAX_SECONDS = 2**63 // 10**9
 _OWN_COLUMNS = ("uri", "start", "end")
 
 
@@ -70,15 +72,20 @@ def _parse(uri: str, data: bytes) -> pa.Table:
         if suffix == "parquet":
             return pq.read_table(io.BytesIO(data))
         if suffix == "csv":
-            # A uri column of nothing but digits is still text.
-            types = pacsv.ConvertOptions(column_types={"uri": pa.string()})
-            return pacsv.read_csv(io.BytesIO(data), convert_options=types)
+            return pacsv.read_csv(io.BytesIO(data), convert_options=_csv_types(data))
         if suffix in ("jsonl", "ndjson"):
             return pajson.read_json(io.BytesIO(data))
     except (pa.ArrowException, OSError) as error:
         sentence = " ".join(str(error).split())
         raise BadJobError(f"The manifest {uri} cannot be read as {suffix}: {sentence}") from error
     raise BadJobError(f"The manifest {uri} must end in .parquet, .csv or .jsonl.")
+
+
+def _csv_types(data: bytes) -> pacsv.ConvertOptions:
+    """Of a CSV only start and end are numbers; a caption 0012 or null is text, and stays as written."""
+    names = next(csv.reader(io.StringIO(data.decode("utf-8-sig", errors="replace"))), [])
+    texts = {name: pa.string() for name in names if name not in ("start", "end")}
+    return pacsv.ConvertOptions(column_types=texts, strings_can_be_null=True, null_values=[""])
 
 
 def _check_types(table: pa.Table, uri: str) -> None:
@@ -120,6 +127,8 @@ def _nanoseconds(seconds: float | None, what: str) -> int | None:
         return None
     if not math.isfinite(seconds) or seconds < 0:
         raise BadJobError(f"{what} is {seconds}; it must be seconds from 0 up, or empty.")
+    if seconds >= _MAX_SECONDS:
+        raise BadJobError(f"{what} is {seconds}; that is no time in seconds.")
     return round(seconds * 1_000_000_000)
 
 

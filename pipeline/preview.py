@@ -36,6 +36,7 @@ class PreviewClip:
     clip_id: str
     source: str
     start_ns: int
+    end_ns: int
     fps: float | None
     decoded_THWC: Frames
     original_THWC: Frames | None
@@ -66,6 +67,7 @@ def preview_clips(
             clip_id=sample["clip_id"],
             source=sample["source"],
             start_ns=sample["start_ns"],
+            end_ns=sample["end_ns"],
             fps=sample["fps"],
             decoded_THWC=tokenizer.decode([sample["tokens"]])[0].numpy(),
             original_THWC=originals.find(sample["source"], sample["start_ns"], len(sample["tokens"])),
@@ -100,9 +102,7 @@ class _Originals:
             for planned in shard.sources:
                 self._sources.setdefault(planned.uri, []).append(planned)
         job = JobSpec.model_validate({**card.job, "output": folder.uri})
-        self._settings = DecodeSettings(
-            sampling=job.sampling, limits=job.limits, size_px=int(card.fingerprint_fields["frames.size_px"])
-        )
+        self._settings = DecodeSettings.of(job, int(card.fingerprint_fields["frames.size_px"]))
         self._open: tuple[str, Iterator[DecodedClip]] | None = None
 
     def find(self, uri: str, start_ns: int, num_frames: int) -> Frames | None:
@@ -148,7 +148,8 @@ def write_video(clips: Iterator[PreviewClip], path: Path) -> list[PreviewClip]:
             if frames.shape[2] != stream.width:
                 missing = stream.width - frames.shape[2]
                 frames = np.pad(frames, ((0, 0), (0, 0), (max(0, missing), 0), (0, 0)))[:, :, : stream.width]
-            repeat = 1 if clip.fps else round(_DEFAULT_FPS)
+            is_image = clip.start_ns == clip.end_ns
+            repeat = round(_DEFAULT_FPS) if is_image else 1
             for frame in np.repeat(frames, repeat, axis=0):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame))))
             written.append(clip)

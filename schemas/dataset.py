@@ -15,7 +15,6 @@ PLAN_FOLDER = "plan"
 SHARD_FOLDER = "shards"
 LEDGER_FOLDER = "ledger"
 TOKENIZER_FOLDER = "tokenizer"
-STATUS_FILE = "status.json"
 
 
 class _Part(BaseModel):

@@ -121,13 +121,16 @@ class StorageSpec(_Part):
 
 
 class ComputeSpec(_Part):
-    """What the job runs on. Only ``device``, ``dtype``, ``threads`` and ``batch_frames`` can touch a bit."""
+    """What the job runs on. ``actors`` and ``decoders`` never touch a byte."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: cuda where the cluster has GPUs, else cpu. The resolved one enters the fingerprint."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     threads: Annotated[int, Field(ge=1)] = 1
     """Model threads of a CPU actor; in the fingerprint, so that bytes don't depend on the machine's size."""
+    decoder: Literal["auto", "pyav", "decord"] = "auto"
+    """auto takes the faster one where both are proven to give the same pixels (PyAV, as measured); decord
+    means decord where a look at the packets says that it is safe, PyAV elsewhere. The ledger names it."""
     batch_frames: Annotated[int, Field(ge=1)] = 64
     """Frames given to the model at once, of one clip or several."""
     actors: Annotated[int, Field(ge=1)] | None = None
@@ -162,7 +165,7 @@ def load_job(text: str, *, origin: str, overrides: dict[str, Any] | None = None)
     """
     try:
         document: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise BadJobError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
         raise BadJobError(f"{origin} must be a YAML mapping of job keys (see schemas/job.example.yaml).")
@@ -225,6 +228,7 @@ def fingerprint_fields(
         "compute.device": device,
         "compute.dtype": job.compute.dtype,
         "compute.threads": job.compute.threads if device == "cpu" else None,
+        "compute.decoder": job.compute.decoder,
         "compute.batch_frames": job.compute.batch_frames,
     }
 

@@ -41,14 +41,17 @@ class TokenizerActor:
         self._settings = settings
         self._encoder: ModelEncoder | None = None
 
+    def ready(self) -> bool:
+        """Answers once the process is up."""
+        return True
+
     def tokenize(self, shard: PlannedShard, files: TokenizerFiles) -> Iterator[ShardProgress | ShardReport]:
         """Run one shard; streams progress, the report last.
 
         ``files`` come with each shard rather than once, so that a restarted actor needs nothing else.
         """
         settings = self._settings
-        job = settings.context.job
-        decode = DecodeSettings(sampling=job.sampling, limits=job.limits, size_px=settings.context.size_px)
+        decode = DecodeSettings.of(settings.context.job, settings.context.size_px)
         if self._encoder is None:
             self._encoder = self._load(files)
         items = decoded_items(shard.sources, decode, window=settings.window)

@@ -5,32 +5,44 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayTaskError, TaskCancelledError, WorkerCrashedError
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
 
-from pipeline.fetch import DecodeSettings, source_events
+from pipeline.fetch import DecodeSettings, Staged, source_events
 from pipeline.items import ItemEnd, ItemEvent, MediaFacts
-from schemas.errors import InfrastructureError
+from schemas.errors import BitmillError, InfrastructureError
 from schemas.outcomes import Reason
 from schemas.plan import PlannedSource
 
 _STARTED = "started"
 """A task's first value: from here on its time counts, not while it waits for a CPU."""
 
-_CLIPS_AHEAD = 2
-"""Clips that a task may decode before they are taken."""
+_VALUES_AHEAD = 4
+"""Values that a task may give before they are taken: its two marks and the first clips."""
+
+_SLOWEST_TRANSFER_BYTES_PER_S = 1_000_000
+"""A source is copied from its store at least at this rate, or its time is over."""
 
 _ATTEMPTS = 2
-"""A process may die through no fault of its item (a neighbour's memory, a node's end): try once more."""
+"""A process may die through no fault of its item (a neighbour's memory): try once more."""
+
+_LOSSES = 5
+"""Nodes and connections may be lost under an item this often before the shard is given up."""
 
 
-def decode_task(source: PlannedSource, settings: DecodeSettings) -> Iterator[ItemEvent | str]:
+def decode_task(source: PlannedSource, settings: DecodeSettings) -> Iterator[ItemEvent | Staged | str]:
     """The task's body: a mark, then the source's events under its memory limit."""
     yield _STARTED
     with _memory_limit(settings.limits.item_memory_bytes):
         yield from source_events(source, settings)
+
+
+# One remote function for all items: Ray queues by function, and only within one queue is an owner's earliest
+# task the first to run. The item whose turn it is must never wait for a CPU behind those that follow it,
+# which hold theirs until their clips are taken.
+_DECODE: Any = ray.remote(decode_task)
 
 
 def decoded_items(
@@ -43,8 +55,7 @@ def decoded_items(
         while waiting or running:
             while waiting and len(running) < window:
                 running.append(_Item(waiting.popleft(), settings))
-            item = running[0]
-            yield item.events()
+            yield running[0].events()
             running.popleft()
     finally:
         for item in running:
@@ -52,54 +63,61 @@ def decoded_items(
 
 
 class _Item:
-    """One source's decoding task, and its next attempt should the process die."""
+    """One source's decoding task, and its next attempt should the process or its node die."""
 
     def __init__(self, source: PlannedSource, settings: DecodeSettings) -> None:
         self._source = source
         self._settings = settings
-        self._generator = self._submit(num_cpus=1)
+        self._submit(num_cpus=1)
 
-    def _submit(self, num_cpus: int) -> Any:
-        task: Any = ray.remote(decode_task)
-        options = task.options(
+    def _submit(self, num_cpus: int) -> None:
+        options = _DECODE.options(
             num_cpus=num_cpus,
             max_retries=0,
             num_returns="streaming",
             name=f"decode {self._source.uri.rsplit('/', 1)[-1]}",
-            _generator_backpressure_num_objects=_CLIPS_AHEAD,
+            _generator_backpressure_num_objects=_VALUES_AHEAD,
         )
-        return options.remote(self._source, self._settings)
+        self._generator: Any = options.remote(self._source, self._settings)
 
     def events(self) -> Iterator[ItemEvent]:
-        """The item's events; a death or hang of the decoder becomes its end, after what came before."""
-        delivered = 0
-        for attempt in range(1, _ATTEMPTS + 1):
+        """The item's events; a death or hang of the decoder becomes its end, after what came before.
+
+        Raises InfrastructureError where the cluster loses the task time and again.
+        """
+        delivered = deaths = losses = 0
+        while True:
             try:
-                # A repeated attempt gives the same events again; those that were taken are passed over.
+                # A repeated attempt gives the same clips again; those that were taken are passed over.
                 for position, event in enumerate(self._attempt()):
+                    if isinstance(event, ItemEnd):
+                        yield event
+                        return
                     if position >= delivered:
                         delivered += 1
                         yield event
-                return
+                raise InfrastructureError(f"Decoding of {self._source.uri} stopped without an end.")
             except TimeoutError:
                 self.cancel()
-                yield _lost(
-                    Reason.DECODE_TIMEOUT,
-                    f"the decoder gave nothing for {self._settings.limits.item_timeout_s:g} s and was ended",
-                )
+                seconds = self._settings.limits.item_timeout_s
+                detail = f"The decoder gave nothing for {seconds:g} s and was ended."
+                yield _lost(Reason.DECODE_TIMEOUT, detail)
                 return
-            except OutOfMemoryError:
-                yield _lost(Reason.OUT_OF_MEMORY, "the node ran out of memory while decoding it")
-                return
-            except WorkerCrashedError:
-                if attempt == _ATTEMPTS:
-                    yield _lost(
-                        Reason.DECODER_CRASHED, f"the decoder's process died in each of {_ATTEMPTS} attempts"
-                    )
+            except (WorkerCrashedError, OutOfMemoryError) as error:
+                deaths += 1
+                if deaths == _ATTEMPTS:
+                    yield _death(error)
                     return
-                # Items behind this one may hold every CPU, waiting for their clips to be taken, which
-                # happens only after this one: so the second attempt must not wait for a CPU.
-                self._generator = self._submit(num_cpus=0)
+            except RayError as error:
+                losses += 1
+                if losses == _LOSSES:
+                    raise InfrastructureError(
+                        f"The cluster lost the decoding of {self._source.uri} {_LOSSES} times "
+                        f"({type(error).__name__}); run the same command again to resume."
+                    ) from error
+            # Items behind this one may hold every CPU, waiting for their clips to be taken, which
+            # happens only after this one: so another attempt must not wait for a CPU.
+            self._submit(num_cpus=0)
 
     def cancel(self) -> None:
         """End the task's process; a decoder that hangs in C answers to nothing less."""
@@ -107,6 +125,7 @@ class _Item:
 
     def _attempt(self) -> Iterator[ItemEvent]:
         timeout: float | None = None
+        limit_s = self._settings.limits.item_timeout_s
         while True:
             ready, _ = ray.wait([self._generator], timeout=timeout, fetch_local=False)
             if not ready:
@@ -115,14 +134,30 @@ class _Item:
                 value: Any = ray.get(next(self._generator))
             except StopIteration:
                 return
-            except TaskCancelledError as error:
-                raise InfrastructureError("A decoding task was cancelled from outside.") from error
             except RayTaskError as error:
-                raise error.cause from error
-            if isinstance(value, str):
-                timeout = self._settings.limits.item_timeout_s
+                _raise_cause(error)
+            if isinstance(value, Staged):
+                timeout = limit_s
+            elif isinstance(value, str):
+                timeout = limit_s + self._source.size_bytes / _SLOWEST_TRANSFER_BYTES_PER_S
             else:
                 yield value
+
+
+def _raise_cause(error: RayTaskError) -> NoReturn:
+    """A task that raised, rather than died: a loss of Ray's goes on as such, anything else as it was."""
+    cause = error.cause
+    if isinstance(cause, (RayError, BitmillError)):
+        raise cause from None
+    raise cause from error
+
+
+def _death(error: RayError) -> ItemEnd:
+    if isinstance(error, OutOfMemoryError):
+        detail = f"The node ran out of memory while decoding it, in each of {_ATTEMPTS} attempts."
+        return _lost(Reason.OUT_OF_MEMORY, detail)
+    detail = f"The decoder's process died in each of {_ATTEMPTS} attempts."
+    return _lost(Reason.DECODER_CRASHED, detail)
 
 
 def _lost(reason: Reason, detail: str) -> ItemEnd:

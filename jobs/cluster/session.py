@@ -3,13 +3,20 @@
 import importlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayError, RayTaskError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnschedulableError,
+    RayError,
+    RayTaskError,
+    RuntimeEnvSetupError,
+)
 
 from jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerFiles
 from schemas.errors import BadJobError, BitmillError, InfrastructureError
@@ -19,6 +26,9 @@ _OBJECT_STORE_BYTES = 1 << 30
 """Enough for the window of clips in flight; a local session need not claim a third of the memory."""
 
 _MAX_RESTARTS = 20
+
+_REFUSALS = 10
+"""An actor that says so often, half a second apart, that it is dead, will not come back."""
 
 _CONNECT_S = 10.0
 
@@ -48,6 +58,8 @@ class Cluster:
         self._address = address
         self._actors: list[Any] = []
         self._files: Any = None
+        self._pings: dict[int, Any] = {}
+        self._refusals: dict[int, int] = {}
 
     def __enter__(self) -> Self:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -83,17 +95,44 @@ class Cluster:
         """Whole units of a resource (CPU, GPU) in the cluster now."""
         return int(ray.cluster_resources().get(resource_name, 0))
 
-    def start_actors(self, count: int, files: TokenizerFiles, settings: ActorSettings) -> None:
+    def start_actors(self, count: int, files: TokenizerFiles, settings: ActorSettings, num_cpus: int) -> None:
         """Start ``count`` tokenizer actors; the weights travel once to each node, by the object store."""
         self._files = ray.put(files)
         actor_class: Any = ray.remote(TokenizerActor)
         options = actor_class.options(
-            num_cpus=1,
+            num_cpus=num_cpus,
             num_gpus=1 if settings.device == "cuda" else 0,
             max_restarts=_MAX_RESTARTS,
             max_task_retries=0,
         )
         self._actors.extend(options.remote(settings) for _ in range(count))
+        for actor in range(count):
+            self.await_actor(actor)
+
+    def await_actor(self, actor: int) -> None:
+        """Ask an actor that starts, or was lost, to say when it is ready."""
+        self._pings[actor] = self._actors[actor].ready.remote()
+
+    def ready_actors(self) -> list[int]:
+        """Actors that have answered since the last call; each is ready for one shard.
+
+        Raises InfrastructureError where every actor is gone for good.
+        """
+        answered: list[int] = []
+        for actor, ping in list(self._pings.items()):
+            if not ray.wait([ping], timeout=0)[0]:
+                continue
+            del self._pings[actor]
+            try:
+                ray.get(ping)
+            except (RuntimeEnvSetupError, ActorUnschedulableError) as error:
+                raise InfrastructureError(f"No tokenizer actor can start: {_first_line(error)}") from error
+            except RayError as error:
+                self._note_lost(actor, error)
+            else:
+                self._refusals[actor] = 0
+                answered.append(actor)
+        return answered
 
     def begin(self, shard: PlannedShard, actor: int) -> Work:
         """Give a shard to an actor."""
@@ -103,25 +142,45 @@ class Cluster:
     def events(self, works: list[Work], timeout_s: float) -> Iterator[tuple[Work, Any]]:
         """What the given shards report within ``timeout_s``: (work, event), or (work, ActorLostError).
 
-        Raises what an actor raised, unwrapped: a BitmillError as it was, anything else as it was.
+        Raises what an actor raised, unwrapped.
         """
+        if not works:
+            time.sleep(timeout_s)
+            return
         by_generator: dict[Any, Work] = {work.generator: work for work in works}
         handles = list(by_generator)
         # First until one has news, then whatever else has.
         ray.wait(handles, num_returns=1, timeout=timeout_s, fetch_local=False)
         ready: list[Any] = ray.wait(handles, num_returns=len(handles), timeout=0, fetch_local=False)[0]
         for generator in ready:
-            work = by_generator[generator]
-            try:
-                event: Any = ray.get(next(generator))
-            except StopIteration:
-                continue
-            except (ActorDiedError, ActorUnavailableError, RayActorError) as error:
-                yield work, ActorLostError(_first_line(error))
-                continue
-            except RayTaskError as error:
-                raise error.cause from None
-            yield work, event
+            yield by_generator[generator], _next_event(generator)
+
+    def _note_lost(self, actor: int, error: RayError) -> None:
+        """A restarting actor refuses calls at once; one that goes on refusing is gone."""
+        self._refusals[actor] = self._refusals.get(actor, 0) + isinstance(error, ActorDiedError)
+        if self._refusals[actor] < _REFUSALS:
+            self.await_actor(actor)
+        elif not self._pings and all(self._refusals.get(n, 0) >= _REFUSALS for n in range(len(self._actors))):
+            raise InfrastructureError(
+                f"Every tokenizer actor died and does not come back ({_first_line(error)}). "
+                "See the cluster's logs; run the same command again to resume."
+            ) from error
+
+
+def _next_event(generator: Any) -> Any:
+    try:
+        return ray.get(next(generator))
+    except StopIteration:
+        return ActorLostError("the actor stopped without a report")
+    except RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, RayError):
+            return ActorLostError(_first_line(cause))
+        if isinstance(cause, BitmillError):
+            raise cause from None
+        raise cause from error
+    except RayError as error:
+        return ActorLostError(_first_line(error))
 
 
 def _require_listener(address: str) -> None:

@@ -1,5 +1,6 @@
 """Opening a foreign file with FFmpeg: by content, reading nothing but that file, without a word on stderr."""
 
+import errno
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import av.logging as av_logging
 from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
 from av.error import DecoderNotFoundError, DemuxerNotFoundError, FFmpegError, PatchWelcomeError
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from pipeline.decode.truncation import has_whole_index
@@ -16,6 +17,10 @@ from schemas.errors import BadItemError
 from schemas.outcomes import Reason
 
 av_logging.set_level(None)
+
+_MACHINE_ERRORS = frozenset(
+    {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EACCES, errno.EMFILE, errno.ENFILE}
+)
 
 _FORMATS = (
     "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,h264,hevc,m4v,ivf,nut,obu,rm,vc1,dv,wtv,nsv,"
@@ -46,7 +51,7 @@ def video_stream(container: InputContainer) -> VideoStream:
     still = Disposition.attached_pic | Disposition.timed_thumbnails
     videos = [stream for stream in container.streams.video if not stream.disposition & still]
     if not videos:
-        kinds = sorted({stream.type for stream in container.streams})
+        kinds = sorted({_kind_of(stream) for stream in container.streams})
         detail = f"The container ({container.format.name}) holds only: {', '.join(kinds) or 'nothing'}."
         raise BadItemError(Reason.NO_VIDEO_STREAM, detail)
     stream = next((video for video in videos if video.disposition & Disposition.default), videos[0])
@@ -57,10 +62,23 @@ def video_stream(container: InputContainer) -> VideoStream:
     return stream
 
 
+def _kind_of(stream: Stream) -> str:
+    return "a still picture" if stream.type == "video" else stream.type
+
+
 def library_fault(error: Exception, path: str, *, truncated: bool = False) -> BadItemError:
-    """A library's error as an outcome: its class and message, without the file's path."""
+    """A library's error as an outcome: its class and message, without the file's path.
+
+    What the machine or its disks are at fault for is never told as damage of the file.
+    """
     unknown = (DecoderNotFoundError, DemuxerNotFoundError, PatchWelcomeError, UnknownCodecError)
-    if isinstance(error, unknown):
+    if isinstance(error, MemoryError):
+        reason = Reason.OUT_OF_MEMORY
+    elif isinstance(error, FileNotFoundError):
+        reason = Reason.NOT_FOUND
+    elif getattr(error, "errno", None) in _MACHINE_ERRORS:
+        reason = Reason.READ_ERROR
+    elif isinstance(error, unknown):
         reason = Reason.UNSUPPORTED_CODEC
     elif truncated or isinstance(error, EOFError):
         reason = Reason.TRUNCATED
@@ -77,6 +95,9 @@ def describe(error: Exception, path: str) -> str:
 
 
 def _unopened(path: str, error: Exception) -> BadItemError:
+    fault = library_fault(error, path, truncated=isinstance(error, EOFError))
+    if fault.reason in (Reason.OUT_OF_MEMORY, Reason.READ_ERROR):
+        return fault
     with Path(path).open("rb") as file:
         head = file.read(16)
     known = any(head[at:].startswith(signatures) for at, signatures in _SIGNATURES)
@@ -85,4 +106,4 @@ def _unopened(path: str, error: Exception) -> BadItemError:
     if head[4:8] in _SIGNATURES[0][1] and not has_whole_index(path):
         detail = "The file ends before its index (the moov box) came, so that nothing in it can be found."
         return BadItemError(Reason.TRUNCATED, detail)
-    return library_fault(error, path, truncated=isinstance(error, EOFError))
+    return fault

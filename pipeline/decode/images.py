@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from pipeline.decode.container import describe
+from pipeline.decode.container import library_fault
 from pipeline.decode.orientation import UPRIGHT, Orientation
 from pipeline.decode.probe import check_pixels
 from pipeline.decode.sampling import Timed
@@ -144,4 +144,4 @@ def _exif_orientation(image: Image.Image) -> Orientation:
 
 def _damage(error: Exception, path: str) -> BadItemError:
     cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
-    return BadItemError(Reason.TRUNCATED if cut else Reason.CORRUPT, describe(error, path))
+    return library_fault(error, path, truncated=cut)

@@ -13,7 +13,7 @@ from PIL import Image
 from pipeline.decode import decord_reader, pyav_reader
 from pipeline.decode.assemble import Assembled, Square, assemble
 from pipeline.decode.choice import Preference, choose
-from pipeline.decode.container import describe
+from pipeline.decode.container import library_fault
 from pipeline.decode.images import is_animation, num_pages, open_image, read_animation, read_still
 from pipeline.decode.probe import VideoFacts, packet_times, probe
 from pipeline.decode.resize import to_square
@@ -71,9 +71,8 @@ def decode_item(
     here: call this where it can be killed.
     """
     item = _Item(path, span_ns, sampling, size_px, limits)
-    empty = Path(path).stat().st_size == 0
     try:
-        if empty:
+        if Path(path).stat().st_size == 0:
             raise BadItemError(Reason.EMPTY_FILE, "The file has no bytes.")
         yield from _events(item, prefer)
     except BadItemError as fault:
@@ -81,7 +80,8 @@ def decode_item(
     except MemoryError:
         yield item.end((Reason.OUT_OF_MEMORY, "The decoder ran out of memory."))
     except Exception as error:  # noqa: BLE001 - the one place around an item
-        yield item.end((Reason.CORRUPT, describe(error, path)))
+        fault = library_fault(error, path)
+        yield item.end((fault.reason, fault.detail))
 
 
 def _events(item: _Item, prefer: Preference) -> Iterator[ItemEvent]:

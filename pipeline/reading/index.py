@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.storage import Folder
+from pipeline.storage import Folder, store_errors
 from schemas.dataset import shard_file
 from schemas.errors import FormatError, TokenizerMismatchError
 from schemas.token_shard import ShardMetadata, read_shard_metadata
@@ -75,12 +75,23 @@ def open_shard(folder: Folder, shard_id: str) -> Generator[pq.ParquetFile]:
     Raises FormatError, naming the file, where it is missing or its bytes are damaged, in the block too.
     """
     name = shard_file(shard_id)
+    uri = f"{folder.uri}/{name}"
     try:
-        with folder.open(name) as handle:
+        with store_errors(uri), damage_named(uri), folder.open(name) as handle:
             yield pq.ParquetFile(handle, pre_buffer=False, page_checksum_verification=True)
     except FileNotFoundError as error:
-        raise FormatError(f"The token shard {folder.uri}/{name} is missing.") from error
+        raise FormatError(f"The token shard {uri} is missing.") from error
+
+
+@contextmanager
+def damage_named(uri: str) -> Generator[None]:
+    """Turn what Parquet says of damaged bytes into a FormatError that names the file.
+
+    pyarrow raises a bare OSError for damage; one with an error number is the disk's or the network's.
+    """
+    try:
+        yield
     except (pa.ArrowException, OSError) as error:
-        raise FormatError(
-            f"The token shard {folder.uri}/{name} is damaged: {' '.join(str(error).split())}"
-        ) from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise FormatError(f"The token shard {uri} is damaged: {' '.join(str(error).split())}") from error

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from pipeline.dataset_folder import load_ledger
 from pipeline.encoding import Bits, ClipEncoder
 from pipeline.items import DecodedClip, ItemEnd, ItemEvent
 from pipeline.shard.batching import Batcher
@@ -13,7 +14,7 @@ from pipeline.storage import Folder
 from schemas.dataset import Totals, ledger_file, shard_file
 from schemas.ids import clip_id
 from schemas.job import JobSpec
-from schemas.outcomes import Outcome
+from schemas.outcomes import Outcome, Reason
 from schemas.packing import pack_bits
 from schemas.plan import PlannedShard, PlannedSource
 from schemas.token_shard import ShardMetadata
@@ -32,6 +33,16 @@ class ShardContext:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EndedItem:
+    """How one item ended, before its row is in a ledger."""
+
+    source: str
+    outcome: Outcome
+    reason: Reason | None
+    detail: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShardProgress:
     """What happened since the last one."""
 
@@ -39,8 +50,8 @@ class ShardProgress:
     clips: int = 0
     frames: int = 0
     tokens: int = 0
-    outcomes: tuple[Outcome, ...] = ()
-    """Of items whose clips have all been read."""
+    ended: EndedItem | None = None
+    """An item whose clips have all been read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +101,7 @@ def tokenize_shard(
     """
     run = _ShardRun(shard, encoder, context)
     with output.publishing(shard_file(shard.shard_id)) as staged:
-        with TokenShardWriter(staged, _metadata(shard, context), context.job.storage) as writer:
+        with TokenShardWriter(staged.path, _metadata(shard, context), context.job.storage) as writer:
             for place, events in zip(range(len(shard.sources)), items, strict=True):
                 for batch in run.take(place, events):
                     yield run.encode(batch, writer)
@@ -100,7 +111,13 @@ def tokenize_shard(
                 yield run.encode(rest, writer)
         ledger = [run.ledger_row(place) for place in range(len(shard.sources))]
         started = time.perf_counter()
-        output.write_bytes(ledger_file(shard.shard_id), ledger_bytes(ledger))
+        if output.exists(shard_file(shard.shard_id)):
+            # Another actor was quicker. What is committed stays: outcomes that hang on time (a decoder that
+            # was ended) could differ here, and ledger and tokens must be of one run.
+            staged.drop()
+            ledger = load_ledger(output, shard.shard_id)
+        else:
+            output.write_bytes(ledger_file(shard.shard_id), ledger_bytes(ledger))
     run.seconds["publish"] += time.perf_counter() - started
     yield ShardReport(shard_id=shard.shard_id, totals=totals_of(ledger), seconds=run.seconds)
 
@@ -137,8 +154,14 @@ class _ShardRun:
 
     def ended(self, place: int) -> ShardProgress:
         """The news that an item has ended."""
-        outcome = self._ends[place].outcome(self._tallies[place].num_clips)
-        return ShardProgress(shard_id=self._shard.shard_id, outcomes=(outcome,))
+        end = self._ends[place]
+        item = EndedItem(
+            source=self._shard.sources[place].uri,
+            outcome=end.outcome(self._tallies[place].num_clips),
+            reason=end.reason,
+            detail=end.detail,
+        )
+        return ShardProgress(shard_id=self._shard.shard_id, ended=item)
 
     def encode(self, batch: list[_Placed], writer: TokenShardWriter) -> ShardProgress:
         """Bits of a batch, packed and written as rows."""

@@ -1,6 +1,7 @@
 """Objects on any store: listing, reading, publishing whole. The only room that knows fsspec."""
 
-from pipeline.storage.folder import Folder
+from pipeline.storage.filesystem import store_errors
+from pipeline.storage.folder import Folder, StagedFile
 from pipeline.storage.objects import Listing, ObjectInfo, StagedObject, list_objects, stage, stat
 from pipeline.storage.uri import is_local, join, normalise
 
@@ -8,6 +9,7 @@ __all__ = [
     "Folder",
     "Listing",
     "ObjectInfo",
+    "StagedFile",
     "StagedObject",
     "is_local",
     "join",
@@ -15,4 +17,5 @@ __all__ = [
     "normalise",
     "stage",
     "stat",
+    "store_errors",
 ]

@@ -19,16 +19,14 @@ T = TypeVar("T")
 
 _ATTEMPTS = 4
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-_TRANSIENT_NAMES = {
-    "ConnectTimeoutError",
-    "ConnectionClosedError",
-    "ConnectionError",
-    "EndpointConnectionError",
-    "HTTPClientError",
-    "IncompleteReadError",
-    "ReadTimeoutError",
-    "ResponseParserError",
-    "ResponseStreamingError",
+_SETTINGS_ERRORS = {
+    "ProfileNotFound",
+    "ConfigNotFound",
+    "ConfigParseError",
+    "InvalidConfigError",
+    "NoRegionError",
+    "ParamValidationError",
+    "UnknownEndpointError",
 }
 
 
@@ -53,30 +51,41 @@ def store_errors(uri: str) -> Generator[None]:
     """Turn what stores raise into ours, naming ``uri``.
 
     FileNotFoundError, PermissionError, IsADirectoryError and NotADirectoryError pass; a full disk is an
-    InfrastructureError; anything else that a network or store may do better next time is a TransientError.
+    InfrastructureError, settings that cannot work are a BadJobError, and anything else may pass by itself:
+    a TransientError.
     """
     try:
-        yield
+        with full_disk_told(uri):
+            yield
     except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, BitmillError):
         raise
-    except OSError as error:
-        if error.errno in _DISK_FULL:
-            raise InfrastructureError(
-                f"No space left on the disk that holds {uri}; free some and run the same command again."
-            ) from error
-        raise TransientError(f"The store failed at {uri}: {_brief(error)}") from error
+    except MemoryError:
+        raise
     except Exception as error:
         name = type(error).__name__
-        if name in {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"}:
-            raise PermissionError(errno.EACCES, "no credentials were found for this store", uri) from error
-        if name in _TRANSIENT_NAMES or name == "FileExpired":
-            raise TransientError(f"The store failed at {uri}: {_brief(error)}") from error
-        raise
+        if any(word in name for word in ("Credential", "Token", "SSO")):
+            raise PermissionError(errno.EACCES, "no valid credentials for this store", uri) from error
+        if isinstance(error, ValueError) or name in _SETTINGS_ERRORS:
+            raise BadJobError(f"The store of {uri} is not set up right: {_brief(error)}") from error
+        raise TransientError(f"The store failed at {uri}: {_brief(error)}") from error
 
 
-def retrying(action: Callable[[], T], *, attempts: int = _ATTEMPTS) -> T:
-    """Run ``action``, again after a TransientError, at most ``attempts`` times, with jittered back-off."""
-    for attempt in range(1, attempts):
+@contextmanager
+def full_disk_told(place: str) -> Generator[None]:
+    """Turn a full disk into an InfrastructureError that names ``place``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        raise InfrastructureError(
+            f"No space left on the disk that holds {place}; free some and run the same command again."
+        ) from error
+
+
+def retrying(action: Callable[[], T]) -> T:
+    """Run ``action``, again after a TransientError a few times, with jittered back-off."""
+    for attempt in range(1, _ATTEMPTS):
         try:
             return action()
         except TransientError:

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
-from pipeline.storage.filesystem import filesystem, retrying, store_errors
+from pipeline.storage.filesystem import filesystem, full_disk_told, retrying, store_errors
 from pipeline.storage.uri import is_local, join, normalise
 from schemas.errors import BadJobError, InfrastructureError, TransientError
 
@@ -18,6 +18,18 @@ STAGING_FOLDER = ".staging"
 _STALE_AFTER_S = 24 * 3600
 
 T = TypeVar("T")
+
+
+class StagedFile:
+    """A file being written aside."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.dropped = False
+
+    def drop(self) -> None:
+        """Publish nothing when the block ends."""
+        self.dropped = True
 
 
 class Folder:
@@ -61,48 +73,51 @@ class Folder:
 
         return self._ask(below, ask)
 
-    def is_empty(self) -> bool:
-        """Whether nothing is in the folder, or there is no folder. Staged leftovers don't count.
+    def top_names(self) -> set[str]:
+        """Names directly in the folder, files and folders; none where it does not exist.
 
-        Raises NotADirectoryError where a file has the folder's name.
+        Staged leftovers don't count. Raises NotADirectoryError where a file has the folder's name.
         """
 
-        def ask(fs: Any, path: str) -> bool:
+        def ask(fs: Any, path: str) -> set[str]:
             try:
                 entries: list[dict[str, Any]] = fs.ls(path, detail=True)
             except FileNotFoundError:
-                return True
+                return set()
             if any(entry["name"] == path and entry["type"] == "file" and entry["size"] for entry in entries):
                 raise NotADirectoryError(f"{self.uri} is a file")
             # Some object stores list an empty object of the folder's own name.
             inside = [entry["name"].rstrip("/") for entry in entries if entry["name"].rstrip("/") != path]
-            return all(name.endswith(f"/{STAGING_FOLDER}") for name in inside)
+            return {name.rsplit("/", 1)[-1] for name in inside} - {STAGING_FOLDER}
 
         return self._ask("", ask)
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Publish ``data`` under ``name``, replacing what was there."""
         with self.publishing(name) as staged:
-            staged.write_bytes(data)
+            staged.path.write_bytes(data)
 
     @contextmanager
-    def publishing(self, name: str) -> Generator[Path]:
+    def publishing(self, name: str) -> Generator["StagedFile"]:
         """A local path to write; when the block ends well, the file appears under ``name``, whole.
 
-        When the block raises, nothing appears and the staged file is gone. Raises BadJobError where the
-        folder may not be written, InfrastructureError where the disk is full or the store does not answer.
+        When the block raises, or drops the file, nothing appears and the staged file is gone. Raises
+        BadJobError where the folder may not be written, InfrastructureError where the disk is full or the
+        store does not answer; what the block raises passes.
         """
         with self._write_errors():
             folder, temporary = self._staging()
         # The process's name in the file's tells a later run whether its owner is still there.
-        staged = folder / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        staged = StagedFile(folder / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
         try:
-            with self._write_errors():
+            with full_disk_told(self.uri if not temporary else str(folder.parent)):
                 yield staged
-                self._publish(staged, name)
+            if not staged.dropped:
+                with self._write_errors():
+                    self._publish(staged.path, name)
         finally:
             with suppress(OSError):
-                staged.unlink(missing_ok=True)
+                staged.path.unlink(missing_ok=True)
             if temporary:
                 with suppress(OSError):
                     folder.rmdir()
@@ -131,9 +146,9 @@ class Folder:
     def _publish(self, staged: Path, name: str) -> None:
         if is_local(self.uri):
             target = Path(self.uri) / name
-            target.parent.mkdir(parents=True, exist_ok=True)
             with staged.open("rb") as file:
                 os.fsync(file.fileno())
+            target.parent.mkdir(parents=True, exist_ok=True)
             staged.replace(target)
             _sync_folder(target.parent)
             return
@@ -153,7 +168,10 @@ class Folder:
             with store_errors(uri):
                 return action(fs, path)
 
-        return retrying(attempt)
+        try:
+            return retrying(attempt)
+        except PermissionError as error:
+            raise BadJobError(f"No permission for {uri}; check your rights or credentials.") from error
 
     @contextmanager
     def _write_errors(self) -> Generator[None]:

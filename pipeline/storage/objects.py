@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.storage.filesystem import Filesystem, filesystem, retrying, store_errors
+from pipeline.storage.filesystem import Filesystem, filesystem, full_disk_told, retrying, store_errors
 from pipeline.storage.local import files_below, files_matching
 from pipeline.storage.uri import is_local
-from schemas.errors import BadItemError, TransientError
+from schemas.errors import BadItemError, BadJobError, TransientError
 from schemas.outcomes import Reason
 
 _GLOB_CHARACTERS = frozenset("*?[")
@@ -93,32 +93,43 @@ def stat(uri: str) -> ObjectInfo:
 def stage(expected: ObjectInfo) -> Generator[StagedObject]:
     """A local file with the bytes of a planned object, for the length of the block.
 
-    A local object is used where it lies, another is copied to the temporary folder and removed after.
-    Raises BadItemError: not_found, access_denied, source_changed (before, or while it was read), read_error.
+    A local object is used where it lies, and looked at again after the block; another is copied to the
+    temporary folder and removed after. What the block raises passes. Raises BadItemError: not_found,
+    access_denied, source_changed (before, or while it was read), read_error; InfrastructureError where the
+    temporary folder's disk is full.
     """
-    uri = expected.uri
-    try:
-        _check_unchanged(expected)
-        if is_local(uri):
-            yield StagedObject(path=uri)
-            return
-        with tempfile.TemporaryDirectory(prefix="bitmill-") as folder:
-            # The suffix stays, since some demuxers look at it.
-            local = Path(folder) / f"source{Path(uri).suffix}"
-            retrying(lambda: _download(uri, local))
+    if is_local(expected.uri):
+        with _item_faults():
             _check_unchanged(expected)
-            yield StagedObject(path=str(local))
-    except FileNotFoundError as error:
-        raise BadItemError(Reason.NOT_FOUND, "no object is there any more") from error
+        yield StagedObject(path=expected.uri)
+        with _item_faults():
+            _check_unchanged(expected)
+        return
+    with tempfile.TemporaryDirectory(prefix="bitmill-") as folder:
+        # The suffix stays, since some demuxers look at it.
+        local = Path(folder) / f"source{Path(expected.uri).suffix}"
+        with _item_faults():
+            _check_unchanged(expected)
+            retrying(lambda: _download(expected.uri, local))
+            _check_unchanged(expected)
+        yield StagedObject(path=str(local))
+
+
+@contextmanager
+def _item_faults() -> Generator[None]:
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise BadItemError(Reason.NOT_FOUND, "No object of that name is there.") from error
     except PermissionError as error:
-        raise BadItemError(Reason.ACCESS_DENIED, "the store refused to give the object") from error
+        raise BadItemError(Reason.ACCESS_DENIED, "The store refused to give the object.") from error
     except TransientError as error:
         raise BadItemError(Reason.READ_ERROR, str(error)) from error
 
 
 def _download(uri: str, local: Path) -> None:
     fs, path = filesystem(uri)
-    with store_errors(uri):
+    with store_errors(uri), full_disk_told(str(local.parent.parent)):
         fs.get_file(path, str(local))
 
 
@@ -128,7 +139,7 @@ def _check_unchanged(expected: ObjectInfo) -> None:
         differing = "size" if now.size_bytes != expected.size_bytes else "version"
         raise BadItemError(
             Reason.SOURCE_CHANGED,
-            f"its {differing} is not the planned one any more; plan it again as a new source",
+            f"Its {differing} is not the planned one any more; plan it again as a new source.",
         )
 
 
@@ -155,6 +166,12 @@ def _remote_infos(path: str, found: dict[str, dict[str, Any]]) -> tuple[ObjectIn
 
 
 def _local_info(path: str) -> ObjectInfo:
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise BadJobError(
+            f"The file name {path!r} is not UTF-8, so no table can hold it; rename it."
+        ) from error
     try:
         status = os.stat(path)  # noqa: PTH116 - fsspec gives the time as a float; nanoseconds tell more
     except FileNotFoundError:

@@ -9,6 +9,8 @@ from schemas.errors import BadJobError
 
 _SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*://")
 
+_SIGNED = re.compile(r"(?i)(^|&)(x-amz-\w+|x-goog-\w+|sig|signature|token|access_key|awsaccesskeyid)=")
+
 
 def normalise(text: str) -> str:
     """The spelling under which a place is planned and stored: no trailing slash, local paths absolute.
@@ -27,6 +29,11 @@ def normalise(text: str) -> str:
         raise BadJobError(
             f"The URI of host {parts.hostname!r} holds credentials; give these by the environment or a "
             "profile of the store, never in a URI."
+        )
+    if _SIGNED.search(parts.query):
+        raise BadJobError(
+            f"The URI of host {parts.hostname!r} is signed, and its signature is a credential that would be "
+            "stored; name the object itself and give credentials by the environment."
         )
     return text.rstrip("/")
 

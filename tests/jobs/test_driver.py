@@ -35,8 +35,16 @@ class FakeCluster:
     def count(self, name: str) -> int:
         return self._cpus if name == "CPU" else 0
 
-    def start_actors(self, count: int, files: Any, settings: Any) -> None:
-        self.num_actors, self._settings = count, settings
+    def start_actors(self, count: int, files: Any, settings: Any, num_cpus: int) -> None:
+        self.num_actors, self._settings, self.actor_cpus = count, settings, num_cpus
+        self._ready = list(range(count))
+
+    def ready_actors(self) -> list[int]:
+        ready, self._ready = self._ready, []
+        return ready
+
+    def await_actor(self, actor: int) -> None:
+        self._ready.append(actor)
 
     def begin(self, shard: Any, actor: int) -> Work:
         self.attempts.append((shard.shard_id, actor))
@@ -156,6 +164,26 @@ def test_failures_of_earlier_runs_count(prepared, tmp_path):
     assert [shard.shard_id for shard in again.remaining] == [lost]
     with pytest.raises(TooManyFailuresError, match="3 of 6 items failed"):
         _run(again, FakeCluster(_never, failing=frozenset({4})))
+
+
+def test_an_actor_lost_after_its_commit_is_not_run_again(prepared):
+    first = prepared.shards[0].shard_id
+
+    def fault(shard_id: str, attempt: int) -> Exception | None:
+        committed = shard_id in committed_shards(prepared.folder)
+        return ActorLostError("died") if shard_id == first and committed else None
+
+    cluster = FakeCluster(fault)
+    result, _ = _run(prepared, cluster)
+    assert [shard_id for shard_id, _ in cluster.attempts].count(first) == 1
+    assert (result.totals.items, result.totals.clips) == (6, 6)
+
+
+@pytest.mark.parametrize(("cpus", "actors", "actor_cpus"), [(1, 1, 0), (2, 1, 1), (4, 2, 1), (64, 3, 1)])
+def test_decoding_always_has_a_cpu(prepared, cpus, actors, actor_cpus):
+    cluster = FakeCluster(_never, cpus=cpus)
+    _run(prepared, cluster)
+    assert (cluster.num_actors, cluster.actor_cpus) == (actors, actor_cpus)
 
 
 def test_what_a_shard_raises_reaches_the_caller(prepared):

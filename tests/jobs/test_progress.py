@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from jobs.progress import Progress, bytes_text, duration_text
-from pipeline.shard.loop import ShardProgress
+from pipeline.shard.loop import EndedItem, ShardProgress
 from schemas.dataset import Totals
 from schemas.outcomes import Outcome
 
@@ -17,6 +17,10 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def _ended(outcome: Outcome) -> EndedItem:
+    return EndedItem(source="/x", outcome=outcome, reason=None, detail=None)
 
 
 def _progress(*, terminal: bool = False) -> tuple[Progress, Clock, io.StringIO]:
@@ -30,7 +34,8 @@ def test_rates_and_remaining_time_follow_from_what_was_reported():
     progress.begin(10, Totals(ok=2, failed=1))
     clock.now += 4
     progress.advance(ShardProgress(shard_id="a", clips=4, frames=40, tokens=10_240))
-    progress.advance(ShardProgress(shard_id="a", outcomes=(Outcome.OK, Outcome.PARTIAL)))
+    for outcome in (Outcome.OK, Outcome.PARTIAL):
+        progress.advance(ShardProgress(shard_id="a", ended=_ended(outcome)))
     line = progress.line()
     assert line == ("5/10 items · 4 clips (1.0/s) · 10 frames/s · 2.6k tokens/s · 10 s left · 2 not ok")
 
@@ -40,7 +45,9 @@ def test_a_shard_that_starts_over_is_not_counted_twice():
     progress.begin(2, Totals())
     clock.now += 1
     for _ in range(2):
-        progress.advance(ShardProgress(shard_id="a", clips=3, frames=3, tokens=3, outcomes=(Outcome.FAILED,)))
+        progress.advance(
+            ShardProgress(shard_id="a", clips=3, frames=3, tokens=3, ended=_ended(Outcome.FAILED))
+        )
         before = progress.line()
         progress.drop("a")
     assert before.startswith("1/2 items · 3 clips")

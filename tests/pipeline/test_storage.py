@@ -32,10 +32,10 @@ def test_what_is_published_can_be_read(base):
 def test_nothing_is_published_when_the_block_raises(base):
     folder = Folder(base)
     with pytest.raises(RuntimeError, match="midway"), folder.publishing("shards/a") as staged:  # noqa: PT012
-        staged.write_bytes(b"half")
+        staged.path.write_bytes(b"half")
         raise RuntimeError("midway")
     assert not folder.exists("shards/a")
-    assert folder.is_empty()
+    assert folder.top_names() == set()
 
 
 def test_a_commit_from_outside_is_seen_at_once(base):
@@ -49,7 +49,7 @@ def test_a_commit_from_outside_is_seen_at_once(base):
 
 
 def test_an_absent_folder_is_empty(base):
-    assert Folder(base).is_empty()
+    assert Folder(base).top_names() == set()
     assert Folder(base).list_names("shards") == []
     with pytest.raises(FileNotFoundError):
         Folder(base).read_bytes("nothing")
@@ -107,7 +107,7 @@ def test_a_change_of_equal_size_is_seen_by_its_version(tmp_path):
 
 def test_a_gone_object_says_so(base):
     with (
-        pytest.raises(BadItemError, match="no object is there") as caught,
+        pytest.raises(BadItemError, match="No object of that name is there") as caught,
         stage(ObjectInfo(uri=f"{normalise(base)}/gone", size_bytes=1, version="v")),
     ):
         pass
@@ -134,6 +134,33 @@ def test_credentials_in_a_uri_are_refused_without_repeating_them():
     assert "topsecret" not in str(caught.value)
 
 
+def test_signed_urls_are_refused_without_repeating_them():
+    with pytest.raises(BadJobError, match="is signed") as caught:
+        normalise("https://bucket.example/x.mp4?X-Amz-Signature=topsecret")
+    assert "topsecret" not in str(caught.value)
+
+
+@pytest.mark.s3
+def test_wrong_settings_of_a_store_are_a_sentence(s3, monkeypatch):
+    import fsspec
+
+    monkeypatch.setenv("AWS_PROFILE", "nope")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    with pytest.raises(BadJobError, match="is not set up right: ProfileNotFound"):
+        Folder(s3).exists("x")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+def test_what_the_block_raises_passes_and_what_it_drops_is_not_published(tmp_path):
+    folder = Folder(str(tmp_path / "d"))
+    with pytest.raises(TimeoutError, match="elsewhere"), folder.publishing("x"):
+        raise TimeoutError("elsewhere")
+    with folder.publishing("x") as staged:
+        staged.path.write_bytes(b"1")
+        staged.drop()
+    assert folder.list_names("") == []
+
+
 def test_an_unknown_scheme_is_the_users_mistake():
     with pytest.raises(BadJobError, match="carrierpigeon"):
         Folder("carrierpigeon://coop").exists("x")
@@ -157,15 +184,15 @@ def test_leftovers_of_dead_writers_are_swept_and_of_living_ones_kept(tmp_path):
     script = (
         "import os, sys; from pipeline.storage import Folder\n"
         "with Folder(sys.argv[1]).publishing('shards/a') as staged:\n"
-        "    staged.write_bytes(b'half'); os.kill(os.getpid(), 9)"
+        "    staged.path.write_bytes(b'half'); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", script, folder.uri], check=False)
     staging = Path(folder.uri) / ".staging"
     assert len(list(staging.iterdir())) == 1
     with folder.publishing("shards/b") as staged:
-        staged.write_bytes(b"whole")
+        staged.path.write_bytes(b"whole")
         folder.sweep_staging()
-        assert list(staging.iterdir()) == [staged]
+        assert list(staging.iterdir()) == [staged.path]
     folder.sweep_staging()
     assert not staging.exists()
     assert folder.list_names("shards") == ["b"]
@@ -177,8 +204,8 @@ def test_a_full_disk_is_told_in_a_sentence(tmp_path):
 
     def write() -> None:
         with folder.publishing("x") as staged:
-            staged.symlink_to("/dev/full")
-            with staged.open("wb", buffering=0) as file:
+            staged.path.symlink_to("/dev/full")
+            with staged.path.open("wb", buffering=0) as file:
                 file.write(b"1")
 
     with pytest.raises(InfrastructureError, match=r"No space left on the disk that holds .*/d; free some"):

@@ -97,6 +97,7 @@ def _fingerprint(**changes: object) -> str:
         {"sampling": {"clip_frames": 8}},
         {"compute": {"dtype": "bfloat16"}},
         {"compute": {"threads": 2}},
+        {"compute": {"decoder": "decord"}},
         {"storage": {"codes_compression": "zstd"}},
         {"limits": {"max_frames": 5}},
     ],

