@@ -1,17 +1,13 @@
 """The plan: cutting sources into shards, and the plan's file."""
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from pipeline.tables import read_table, table_bytes
 from schemas.dataset import PlanPart
-from schemas.errors import FormatError
 from schemas.ids import content_id, shard_id
 from schemas.job import ShardingSpec
 from schemas.plan import PLAN_FORMAT_VERSION, PLAN_SCHEMA, PlannedShard, PlannedSource
-from schemas.token_shard import check_columns
 
 
 def cut_shards(
@@ -75,29 +71,16 @@ def plan_bytes(shards: Sequence[PlannedShard]) -> bytes:
             }
             for name, value in row.items():
                 columns[name].append(value)
-    sink = io.BytesIO()
-    pq.write_table(pa.table(columns, schema=PLAN_SCHEMA), sink, compression="zstd", write_page_checksum=True)
-    return sink.getvalue()
+    return table_bytes(columns, PLAN_SCHEMA)
 
 
 def read_plan(data: bytes, *, origin: str) -> list[PlannedShard]:
     """Shards of a plan file, in order. Raises FormatError, naming ``origin``, where it cannot be read."""
-    try:
-        table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
-        raise FormatError(f"The plan {origin} is damaged: {' '.join(str(error).split())}") from error
-    version = int((table.schema.metadata or {}).get(b"bitmill.format_version", b"0"))
-    if version > PLAN_FORMAT_VERSION:
-        raise FormatError(
-            f"The plan {origin} has format {version}; this bitmill reads up to {PLAN_FORMAT_VERSION}. "
-            "Upgrade bitmill."
-        )
-    check_columns(table.schema, PLAN_SCHEMA, origin=f"The plan {origin}")
-    return list(_shards(table))
+    rows = read_table(data, PLAN_SCHEMA, what=f"The plan {origin}", version=PLAN_FORMAT_VERSION)
+    return list(_shards(rows))
 
 
-def _shards(table: pa.Table) -> Iterator[PlannedShard]:
-    rows = table.to_pylist()
+def _shards(rows: list[dict[str, Any]]) -> Iterator[PlannedShard]:
     start = 0
     for position in range(1, len(rows) + 1):
         if position < len(rows) and rows[position]["shard_id"] == rows[start]["shard_id"]:

@@ -1,19 +1,14 @@
 """Ledger rows: made from an item's end, written as a file, summed up as totals."""
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from pipeline.items import ItemEnd
+from pipeline.tables import read_table, table_bytes
 from schemas.dataset import Totals
-from schemas.errors import FormatError
 from schemas.ledger import LEDGER_FORMAT_VERSION, LEDGER_SCHEMA
 from schemas.outcomes import Outcome
 from schemas.plan import PlannedSource
-from schemas.token_shard import check_columns
 
 LedgerRow = dict[str, Any]
 """One row by LEDGER_SCHEMA's column names."""
@@ -63,28 +58,12 @@ def ledger_row(
 
 def ledger_bytes(rows: Sequence[LedgerRow]) -> bytes:
     """Rows as a Parquet file."""
-    table = pa.table(
-        {name: [row[name] for row in rows] for name in LEDGER_SCHEMA.names}, schema=LEDGER_SCHEMA
-    )
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    return sink.getvalue()
+    return table_bytes({name: [row[name] for row in rows] for name in LEDGER_SCHEMA.names}, LEDGER_SCHEMA)
 
 
 def read_ledger(data: bytes, *, origin: str) -> list[LedgerRow]:
     """Rows of a ledger file. Raises FormatError, naming ``origin``, where it cannot be read."""
-    try:
-        table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
-        raise FormatError(f"The ledger {origin} is damaged: {' '.join(str(error).split())}") from error
-    version = int((table.schema.metadata or {}).get(b"bitmill.format_version", b"0"))
-    if version > LEDGER_FORMAT_VERSION:
-        raise FormatError(
-            f"The ledger {origin} has format {version}; this bitmill reads up to {LEDGER_FORMAT_VERSION}. "
-            "Upgrade bitmill."
-        )
-    check_columns(table.schema, LEDGER_SCHEMA, origin=f"The ledger {origin}")
-    return table.to_pylist()
+    return read_table(data, LEDGER_SCHEMA, what=f"The ledger {origin}", version=LEDGER_FORMAT_VERSION)
 
 
 def totals_of(rows: Sequence[LedgerRow]) -> Totals:

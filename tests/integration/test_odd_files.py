@@ -116,3 +116,16 @@ def test_codes_cost_their_bits_and_hardly_more(odd_run):
     groups = range(file.metadata.num_row_groups)
     stored = sum(file.metadata.row_group(group).column(place).total_compressed_size for group in groups)
     assert stored <= 1.01 * tokens * 18 / 8
+
+
+def test_decord_where_it_is_safe_gives_the_same_tokens(odd_folder, odd_run, tmp_path):
+    options = ["--fps", "8", "--clip-frames", "8", "--set", "compute.decoder=decord"]
+    done = bitmill("tokenize", f"{odd_folder}/*", str(tmp_path / "tokens"), *options)
+    assert done.code == 3, done.err
+    (own,) = (odd_run[0] / "shards").iterdir()
+    (other,) = (tmp_path / "tokens" / "shards").iterdir()
+    assert pq.read_table(other).equals(pq.read_table(own))
+    (ledger,) = (tmp_path / "tokens" / "ledger").iterdir()
+    rows = pq.read_table(ledger).to_pylist()
+    assert {row["decoder"] for row in rows} == {"decord", "pyav", "pillow", None}
+    assert {row["outcome"] for row in rows if row["decoder"] == "decord"} <= {"ok", "partial"}

