@@ -71,11 +71,20 @@ def test_a_second_run_does_nothing(odd_folder, odd_run):
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
 
 
-def test_another_folder_and_another_spread_of_work_give_the_same_bytes(odd_folder, odd_run, tmp_path):
-    spread = ["--set", "compute.actors=1", "--set", "compute.decoders=1"]
-    done = bitmill(
-        "tokenize", f"{odd_folder}/*", str(tmp_path / "again"), "--fps", "8", "--clip-frames", "8", *spread
-    )
+JOB = """
+version: 1
+source: {{paths: ["{media}/*"]}}
+output: {output}
+tokenizer: {{preset: tiny}}
+sampling: {{fps: 8, clip_frames: 8}}
+compute: {{actors: 1, decoders: 1}}
+"""
+
+
+def test_a_job_file_and_another_spread_of_work_give_the_same_bytes(odd_folder, odd_run, tmp_path):
+    job = tmp_path / "job.yaml"
+    job.write_text(JOB.format(media=odd_folder, output=tmp_path / "again"))
+    done = bitmill("tokenize", str(job))
     assert done.code == 3, done.err
     assert stored_files(tmp_path / "again") == stored_files(odd_run[0])
 
@@ -88,6 +97,16 @@ def test_inspect_tells_what_is_not_ok(odd_run):
         line = next((line for line in done.out.splitlines() if line.startswith(f"{name} ")), "")
         assert (odd.reason or "") in line
         assert bool(line) == (odd.outcome is not Outcome.OK), name
+
+
+def test_inspect_shows_a_shard(odd_run, rows):
+    (shard,) = (odd_run[0] / "shards").iterdir()
+    done = bitmill("inspect", str(shard), "--clips", "3")
+    assert done.code == 0, done.err
+    assert f"clips      {sum(row['num_clips'] for row in rows.values())} in 1 row groups" in done.out
+    assert "tokens     18 bits, patches of 8 px" in done.out
+    assert "large_binary" in done.out
+    assert len([line for line in done.out.splitlines() if "×16×16" in line]) == 3
 
 
 def test_preview_shows_pictures_beside_their_tokens(odd_run, odd_folder, tmp_path):
