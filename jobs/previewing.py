@@ -27,9 +27,11 @@ def write_preview(
     chosen = preview_clips(normalise(dataset), clip_ids=clip_ids, source=source_uri, max_clips=max_clips)
     target = Path(normalise(str(out)))
     folder = Folder(str(target.parent))
-    with folder.publishing(target.name) as staged:
-        clips = writer(chosen, staged.path)
-    folder.sweep_staging()
+    try:
+        with folder.publishing(target.name) as staged:
+            clips = writer(chosen, staged.path)
+    finally:
+        folder.sweep_staging()
     lost = sum(clip.original_THWC is None for clip in clips)
     psnr = mean_psnr_db(clips)
     console.print(f"wrote {out}: {len(clips)} clips, original beside decoded")

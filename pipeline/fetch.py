@@ -54,7 +54,7 @@ def source_events(source: PlannedSource, settings: DecodeSettings) -> Iterator[I
         end = ItemEnd(facts=facts, reason=error.reason, detail=error.detail)
     except MemoryError:
         detail = "Reading and decoding it took more memory than the job allows."
-        end = ItemEnd(facts=MediaFacts(), reason=Reason.OUT_OF_MEMORY, detail=detail)
+        end = ItemEnd.unread(Reason.OUT_OF_MEMORY, detail)
     if end is None:
         raise ValueError("decoding stopped without an end")
     yield end

@@ -1,6 +1,6 @@
 """The values that pass from decoding to the shard loop: clips of frames, then one end for each item."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -76,9 +76,10 @@ class ItemEnd:
             return Outcome.OK
         return Outcome.PARTIAL if num_clips else Outcome.FAILED
 
-    def failing(self, reason: Reason, detail: str) -> "ItemEnd":
-        """The same end with a reason."""
-        return replace(self, reason=reason, detail=detail)
+    @classmethod
+    def unread(cls, reason: Reason, detail: str) -> "ItemEnd":
+        """The end of an item of whose media nothing (more) is known."""
+        return cls(facts=MediaFacts(), reason=reason, detail=detail)
 
 
 ItemEvent = DecodedClip | ItemEnd

@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw
 
 from bsq_model import BSQTokenizer, fingerprint, tokenizer_from_files
 from pipeline.dataset_folder import CONFIG_FILE, WEIGHTS_FILE, load_plan
-from pipeline.fetch import DecodeSettings, source_events
+from pipeline.fetch import DecodeSettings
+from pipeline.isolated import isolated_events
 from pipeline.items import DecodedClip
 from pipeline.reading import TokenDataset
 from pipeline.storage import Folder
@@ -118,7 +119,7 @@ class _Originals:
 
     def _clips(self, uri: str) -> Iterator[DecodedClip]:
         for planned in self._sources.get(uri, []):
-            for event in source_events(planned, self._settings):
+            for event in isolated_events(planned, self._settings):
                 if isinstance(event, DecodedClip):
                     yield event
 

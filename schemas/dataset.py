@@ -110,7 +110,10 @@ def read_card(data: bytes, *, origin: str) -> DatasetCard:
         newer = _newer_version(data)
         if newer is not None:
             raise FormatError(newer.format(origin=origin)) from error
-        raise FormatError(f"{origin} is not a readable dataset.json: {describe_validation(error)}") from error
+        raise FormatError(
+            f"{origin} is damaged: {describe_validation(error)} Restore it from a copy; shards and ledgers "
+            "beside it are not touched."
+        ) from error
     if card.format_version > DATASET_FORMAT_VERSION:
         raise FormatError(_too_new(card.format_version).format(origin=origin))
     return card

@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
 
 from pipeline.fetch import DecodeSettings, Staged, source_events
-from pipeline.items import ItemEnd, ItemEvent, MediaFacts
+from pipeline.items import ItemEnd, ItemEvent
 from schemas.errors import BitmillError, InfrastructureError
 from schemas.outcomes import Reason
 from schemas.plan import PlannedSource
@@ -101,7 +101,7 @@ class _Item:
                 self.cancel()
                 seconds = self._settings.limits.item_timeout_s
                 detail = f"The decoder gave nothing for {seconds:g} s and was ended."
-                yield _lost(Reason.DECODE_TIMEOUT, detail)
+                yield ItemEnd.unread(Reason.DECODE_TIMEOUT, detail)
                 return
             except (WorkerCrashedError, OutOfMemoryError) as error:
                 deaths += 1
@@ -155,13 +155,9 @@ def _raise_cause(error: RayTaskError) -> NoReturn:
 def _death(error: RayError) -> ItemEnd:
     if isinstance(error, OutOfMemoryError):
         detail = f"The node ran out of memory while decoding it, in each of {_ATTEMPTS} attempts."
-        return _lost(Reason.OUT_OF_MEMORY, detail)
+        return ItemEnd.unread(Reason.OUT_OF_MEMORY, detail)
     detail = f"The decoder's process died in each of {_ATTEMPTS} attempts."
-    return _lost(Reason.DECODER_CRASHED, detail)
-
-
-def _lost(reason: Reason, detail: str) -> ItemEnd:
-    return ItemEnd(facts=MediaFacts(), reason=reason, detail=detail)
+    return ItemEnd.unread(Reason.DECODER_CRASHED, detail)
 
 
 @contextmanager

@@ -1,0 +1,54 @@
+"""Decoding one source in a child process that may crash or hang alone, where no cluster does it."""
+
+import multiprocessing
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+from pipeline.fetch import DecodeSettings, Staged, source_events
+from pipeline.items import ItemEnd, ItemEvent
+from schemas.outcomes import Reason
+from schemas.plan import PlannedSource
+
+
+def isolated_events(source: PlannedSource, settings: DecodeSettings) -> Iterator[ItemEvent]:
+    """Clips of one source and its end; a death or hang of the child becomes the end.
+
+    The child is ended when the caller stops early. Its memory is not limited here.
+    """
+    # A forked child would share locks of threads that it does not have.
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe(duplex=False)
+    child = spawn.Process(target=_send_events, args=(theirs, source, settings), daemon=True)
+    child.start()
+    theirs.close()
+    try:
+        yield from _received(ours, settings.limits.item_timeout_s)
+    finally:
+        child.kill()
+        child.join()
+        ours.close()
+
+
+def _send_events(connection: Connection, source: PlannedSource, settings: DecodeSettings) -> None:
+    for event in source_events(source, settings):
+        connection.send(event)
+
+
+def _received(connection: Connection, timeout_s: float) -> Iterator[ItemEvent]:
+    while True:
+        if not connection.poll(timeout_s):
+            yield ItemEnd.unread(
+                Reason.DECODE_TIMEOUT, f"The decoder gave nothing for {timeout_s:g} s and was ended."
+            )
+            return
+        try:
+            event: Any = connection.recv()
+        except EOFError:
+            yield ItemEnd.unread(Reason.DECODER_CRASHED, "The decoder's process died.")
+            return
+        if isinstance(event, Staged):
+            continue
+        yield event
+        if isinstance(event, ItemEnd):
+            return
