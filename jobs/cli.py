@@ -48,7 +48,7 @@ def main() -> None:
     try:
         app()
     except BitmillError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
+        _console(stderr=True, soft_wrap=True).print(f"error: {error}")
         sys.exit(error.exit_code)
 
 
@@ -87,7 +87,7 @@ def plan(
 
     spec = _job(job, tokenizer=tokenizer, assignments=set_, fps=fps, clip_frames=clip_frames)
     prepared = prepare(spec, cluster_has_gpus=lambda: has_gpus(address))
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console(soft_wrap=True)
     part_bytes = sum(part.size_bytes for part in prepared.card.plan)
     console.print(
         f"{prepared.folder.uri}: {prepared.card.num_sources} sources ({bytes_text(part_bytes)}) in "
@@ -118,7 +118,7 @@ def tokenize(
         clip_frames=clip_frames,
         max_failures=max_failures,
     )
-    all_ok = tokenize_job(spec, address=address, console=Console(highlight=False))
+    all_ok = tokenize_job(spec, address=address, console=_console())
     raise typer.Exit(EXIT_COMPLETE if all_ok else EXIT_NOT_ALL_OK)
 
 
@@ -130,7 +130,7 @@ def inspect(
     """Show what a dataset or a token shard holds: schema, counts, a few clips, items that are not ok."""
     from jobs.inspecting import show
 
-    show(path, clips=clips, console=Console(highlight=False))
+    show(path, clips=clips, console=_console())
 
 
 @app.command()
@@ -150,8 +150,13 @@ def preview(
         clip_ids=clip,
         source=source,
         max_clips=max_clips,
-        console=Console(highlight=False, soft_wrap=True),
+        console=_console(soft_wrap=True),
     )
+
+
+def _console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
+    # Names of files are foreign text: brackets in them are no markup.
+    return Console(stderr=stderr, soft_wrap=soft_wrap, highlight=False, markup=False)
 
 
 def _job(

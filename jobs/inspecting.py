@@ -1,9 +1,8 @@
-"""``bitmill inspect``: tables on the terminal."""
+"""``bitmill inspect``: tables on the terminal. Consoles have no markup: names of files are foreign text."""
 
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from jobs.progress import bytes_text, summary
@@ -25,7 +24,7 @@ def show(path: str, *, clips: int, console: Console) -> None:
 def _show_dataset(uri: str, clips: int, console: Console) -> None:
     view = view_dataset(Folder(uri), max_clips=clips, max_not_ok=_MAX_NOT_OK)
     card = view.card
-    console.print(f"dataset    {escape(uri)}", soft_wrap=True)
+    console.print(f"dataset    {uri}", soft_wrap=True)
     state = "complete" if view.committed == card.num_shards else "NOT complete"
     console.print(f"shards     {view.committed} of {card.num_shards} committed ({state})")
     config = card.tokenizer
@@ -38,14 +37,14 @@ def _show_dataset(uri: str, clips: int, console: Console) -> None:
         table = Table("item", "outcome", "reason", "detail", box=None, pad_edge=False)
         for row in view.not_ok:
             name = row["source"].rsplit("/", 1)[-1]
-            table.add_row(escape(name), row["outcome"], row["reason"], escape(row["detail"] or ""))
+            table.add_row(name, row["outcome"], row["reason"], row["detail"] or "")
         console.print(table)
     _show_clips(view.clips, console)
 
 
 def _show_shard(uri: str, clips: int, console: Console) -> None:
     view = view_shard(uri, max_clips=clips)
-    console.print(f"shard      {escape(uri)}", soft_wrap=True)
+    console.print(f"shard      {uri}", soft_wrap=True)
     console.print(f"clips      {view.num_clips} in {view.num_row_groups} row groups")
     console.print(f"size       {bytes_text(view.file_bytes)}, codes {bytes_text(view.code_bytes)}")
     console.print(
@@ -66,5 +65,5 @@ def _show_clips(clips: list[dict[str, Any]], console: Console) -> None:
     for clip in clips:
         span = f"{clip['start_ns'] / 1e9:.3f}–{clip['end_ns'] / 1e9:.3f}"
         shape = f"{clip['num_frames']}×{clip['height']}×{clip['width']}"
-        table.add_row(clip["clip_id"], escape(clip["source"].rsplit("/", 1)[-1]), span, shape)
+        table.add_row(clip["clip_id"], clip["source"].rsplit("/", 1)[-1], span, shape)
     console.print(table)
