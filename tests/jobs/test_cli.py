@@ -11,7 +11,7 @@ from tests.support.datasets import make_dataset
 def _out(capsys, monkeypatch, *arguments: str) -> str:
     monkeypatch.setenv("COLUMNS", "400")
     monkeypatch.setattr(sys, "argv", ["bitmill", *arguments])
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         main()
     return capsys.readouterr().out
 
