@@ -1,0 +1,64 @@
+"""The entropy penalty: sure of each token, yet using every code alike; for training only.
+
+arXiv 2406.07548, section 3: ``E_u[H(q(·|u))] − γ·H(E_u[q(·|u)])`` with the soft assignment
+``q(c|u) ∝ exp(2τ·cᵀu)`` over the 2^L corners c. Axes: M tokens, L bits of a token, G groups of g bits,
+V = 2^g codes of a group.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_MOST_GROUP_BITS = 12
+"""A table of M × 2^g probabilities stands in memory for each group."""
+
+
+class EntropyTerms(NamedTuple):
+    """Both halves of the penalty, in nats a token; scalars, differentiable."""
+
+    per_token: Tensor
+    """``E_u[H(q(·|u))]``, 0 to L·ln 2: low where each token's bits are decided. Exact."""
+    of_mean: Tensor
+    """``H(E_u[q(·|u)])``, 0 to L·ln 2: high where the tokens together use all codes.
+
+    Approximated, from above, by the sum over groups of the entropy of the group's mean distribution.
+    """
+
+    def penalty(self, *, gamma: float = 1.0) -> Tensor:
+        """``per_token − γ·of_mean``, to be made small."""
+        return self.per_token - gamma * self.of_mean
+
+
+def entropy_terms(u_xL: Tensor, *, inv_temperature: float = 1.0, group_bits: int = 1) -> EntropyTerms:
+    """The terms over all tokens of ``u``, float [..., L] on the unit sphere, computed in float32.
+
+    The assignment factorises over bits: bit k is 1 with probability σ(4τ·u_k/√L). ``group_bits`` (g) divides
+    L and is at most 12; else ValueError.
+    """
+    num_bits = u_xL.shape[-1]
+    if not 1 <= group_bits <= _MOST_GROUP_BITS or num_bits % group_bits:
+        raise ValueError(
+            f"group_bits must divide {num_bits} and be 1 to {_MOST_GROUP_BITS}, not {group_bits}"
+        )
+    with torch.autocast(u_xL.device.type, enabled=False):
+        logits_ML = u_xL.float().reshape(-1, num_bits) * (4 * inv_temperature * num_bits**-0.5)
+        per_token = _bernoulli_entropy(logits_ML).sum(-1).mean()
+        mean_GV = _group_probabilities(logits_ML, group_bits).mean(0)
+        return EntropyTerms(per_token, torch.special.entr(mean_GV).sum())
+
+
+def _bernoulli_entropy(logits: Tensor) -> Tensor:
+    # softplus(x) − x·σ(x) is the binary entropy of σ(x) without a logarithm of zero at sure bits.
+    return functional.softplus(logits) - logits * logits.sigmoid()
+
+
+def _group_probabilities(logits_ML: Tensor, group_bits: int) -> Tensor:
+    """[M, G, V]: products over a group's bits, the first bit being the most significant of the index."""
+    ones_MGg = logits_ML.sigmoid().unflatten(-1, (-1, group_bits))
+    p_MGV = torch.ones_like(ones_MGg[..., :1])
+    for bit in range(group_bits):
+        p = ones_MGg[..., bit, None]
+        p_MGV = torch.stack((p_MGV * (1 - p), p_MGV * p), dim=-1).flatten(-2)
+    return p_MGV
