@@ -9,6 +9,7 @@ import typer
 import yaml
 from rich.console import Console
 
+from jobs import weights
 from schemas.errors import BadJobError, BitmillError
 from schemas.job import JobSpec, load_job, make_job
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(weights.app, name="weights")
 
 JobArguments = Annotated[
     list[str],
