@@ -76,6 +76,11 @@ def _listed(path: str) -> Listing:
         raise BadJobError(f"The source {path} may not be listed; check your rights.") from error
 
 
+def is_image_name(uri: str) -> bool:
+    """Whether a source's name has an image's suffix (animations included)."""
+    return _suffix(uri) in IMAGE_SUFFIXES
+
+
 def _suffix(uri: str) -> str:
     name = uri.rsplit("/", 1)[-1]
     return f".{name.rsplit('.', 1)[-1].lower()}" if "." in name else ""

@@ -132,7 +132,7 @@ def _image_facts(image: Image.Image, media: str) -> MediaFacts:
 def _video(item: _Item, prefer: Preference) -> Iterator[ItemEvent]:
     found = probe(item.path, max_pixels=item.limits.max_pixels)
     item.facts = _video_facts(found)
-    _check_span(item.span_ns, found.start_ns, found.end_ns)
+    check_span(item.span_ns, found.start_ns, found.end_ns)
     native_fps = item.facts.fps
     if choose(found, prefer=prefer, held_bytes=0) == "decord":
         by_decord = _by_decord(item, found, native_fps)
@@ -205,7 +205,8 @@ def _video_facts(found: VideoFacts) -> MediaFacts:
     )
 
 
-def _check_span(span_ns: Span, first_ns: int | None, end_ns: int | None) -> None:
+def check_span(span_ns: Span, first_ns: int | None, end_ns: int | None) -> None:
+    """Raises BadItemError(SPAN_OUTSIDE) where the media, from ``first_ns`` to ``end_ns``, has none of it."""
     start_ns, stop_ns = span_ns
     if start_ns is not None and stop_ns is not None and start_ns >= stop_ns:
         raise BadItemError(Reason.SPAN_OUTSIDE, "The manifest's end is not after its start.")

@@ -17,15 +17,17 @@ _LANCZOS_LOBES = 3
 _SANE_ASPECTS = (Fraction(1, 20), Fraction(20))
 
 
+def sane_aspect(aspect: Fraction) -> Fraction:
+    """The pixels' aspect, or 1 where it lies beyond 1:20, which is taken for damage."""
+    return aspect if _SANE_ASPECTS[0] <= aspect <= _SANE_ASPECTS[1] else Fraction(1)
+
+
 def scaled_size(width: int, height: int, aspect: Fraction, size_px: int) -> tuple[int, int]:
     """(width, height) once the short side, as shown with pixels of ``aspect``, measures ``size_px``.
 
-    The long side is rounded down, as torchvision's Resize does. An aspect beyond 1:20 is taken for damage,
-    hence for 1.
+    The long side is rounded down, as torchvision's Resize does.
     """
-    if not _SANE_ASPECTS[0] <= aspect <= _SANE_ASPECTS[1]:
-        aspect = Fraction(1)
-    shown_width = width * aspect
+    shown_width = width * sane_aspect(aspect)
     if shown_width <= height:
         return size_px, int(size_px * height / shown_width)
     return int(size_px * shown_width / height), size_px
@@ -46,17 +48,22 @@ def crop_box(width: int, height: int, aspect: Fraction, size_px: int) -> Box:
 def to_square(picture_HWC: Picture, size_px: int, aspect: Fraction = Fraction(1)) -> Picture:
     """[H, W, 3] to [size_px, size_px, 3], C-contiguous: short side to size_px, centre crop, one Lanczos."""
     height, width = picture_HWC.shape[:2]
-    box = crop_box(width, height, aspect, size_px)
-    columns, x_shift = _needed(box[0], box[2], width, size_px)
-    rows, y_shift = _needed(box[1], box[3], height, size_px)
+    return resample(picture_HWC, crop_box(width, height, aspect, size_px), size_px, size_px)
+
+
+def resample(picture_HWC: Picture, box: Box, width_px: int, height_px: int) -> Picture:
+    """The box of a picture as [height_px, width_px, 3], C-contiguous, by Lanczos."""
+    height, width = picture_HWC.shape[:2]
+    columns, x_shift = _needed(box[0], box[2], width, width_px)
+    rows, y_shift = _needed(box[1], box[3], height, height_px)
     # Pillow copies the whole picture before it resizes: hand it only what the filter can reach.
     image = Image.fromarray(np.ascontiguousarray(picture_HWC[rows, columns]))
     # One axis at a time, across first. Left to itself Pillow picks the order by cost, and since it rounds to
     # 8 bits in between, pixels would depend on the picture's shape and on Pillow's version.
     across = (box[0] - x_shift, 0.0, box[2] - x_shift, float(image.height))
-    image = image.resize((size_px, image.height), Image.Resampling.LANCZOS, box=across)
-    down = (0.0, box[1] - y_shift, float(size_px), box[3] - y_shift)
-    return np.array(image.resize((size_px, size_px), Image.Resampling.LANCZOS, box=down), np.uint8)
+    image = image.resize((width_px, image.height), Image.Resampling.LANCZOS, box=across)
+    down = (0.0, box[1] - y_shift, float(width_px), box[3] - y_shift)
+    return np.array(image.resize((width_px, height_px), Image.Resampling.LANCZOS, box=down), np.uint8)
 
 
 def _needed(low: float, high: float, length: int, size_px: int) -> tuple[slice, int]:

@@ -1,0 +1,37 @@
+"""Decoded frames that were lately used, bounded in bytes."""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+
+import numpy as np
+import numpy.typing as npt
+
+Frames = npt.NDArray[np.uint8]
+"""[T, H, W, 3] RGB."""
+
+
+class FrameCache:
+    """Forgets what was unused for longest once it holds more than ``max_bytes``."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._kept: OrderedDict[Hashable, Frames] = OrderedDict()
+        self.num_bytes = 0
+
+    def get(self, key: Hashable) -> Frames | None:
+        """The frames kept under ``key``, which count as used now."""
+        frames = self._kept.get(key)
+        if frames is not None:
+            self._kept.move_to_end(key)
+        return frames
+
+    def put(self, key: Hashable, frames: Frames) -> None:
+        """Keep ``frames``, unless they alone exceed the bound."""
+        if key in self._kept:
+            self.num_bytes -= self._kept.pop(key).nbytes
+        if frames.nbytes > self._max_bytes:
+            return
+        self._kept[key] = frames
+        self.num_bytes += frames.nbytes
+        while self.num_bytes > self._max_bytes:
+            self.num_bytes -= self._kept.popitem(last=False)[1].nbytes
