@@ -1,10 +1,7 @@
 """Decoding in Ray tasks: one item a task, in a process that may crash, hang or eat memory by itself."""
 
-import resource
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 import ray
@@ -12,6 +9,7 @@ from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrash
 
 from pipeline.fetch import DecodeSettings, Staged, source_events
 from pipeline.items import ItemEnd, ItemEvent
+from pipeline.memory_limit import memory_limit
 from schemas.errors import BitmillError, InfrastructureError
 from schemas.outcomes import Reason
 from schemas.plan import PlannedSource
@@ -35,7 +33,7 @@ _LOSSES = 5
 def decode_task(source: PlannedSource, settings: DecodeSettings) -> Iterator[ItemEvent | Staged | str]:
     """The task's body: a mark, then the source's events under its memory limit."""
     yield _STARTED
-    with _memory_limit(settings.limits.item_memory_bytes):
+    with memory_limit(settings.limits.item_memory_bytes):
         yield from source_events(source, settings)
 
 
@@ -158,24 +156,3 @@ def _death(error: RayError) -> ItemEnd:
         return ItemEnd.unread(Reason.OUT_OF_MEMORY, detail)
     detail = f"The decoder's process died in each of {_ATTEMPTS} attempts."
     return ItemEnd.unread(Reason.DECODER_CRASHED, detail)
-
-
-@contextmanager
-def _memory_limit(limit_bytes: int) -> Generator[None]:
-    """Let this process take at most ``limit_bytes`` more private memory; allocations beyond it fail.
-
-    RLIMIT_DATA leaves shared mappings alone, so the object store's do not count.
-    """
-    before = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (_private_bytes() + limit_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, before)
-
-
-def _private_bytes() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmData:"):
-            return int(line.split()[1]) * 1024
-    return 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,14 +11,16 @@ from pipeline.training.clips import FailedTask
 from pipeline.training.crew import Crew
 from pipeline.training.supply import Pick, SampleFailure, Supply
 from pipeline.training.worker import DecoderLostError, Made
+from schemas.outcomes import Reason
 
 _GROUP = 8
 """Samples of one order: few enough that a lost worker costs little, enough that messages cost nothing."""
 _GROUP_PATIENCE = 2.0
 """A group's deadline in those of a sample; one that exceeds it is done again sample by sample."""
-_LOSSES = 2
-"""Workers that a sample may cost before its source takes the blame."""
+_PATIENCE = {Reason.DECODER_CRASHED: 3, Reason.DECODE_TIMEOUT: 2}
+"""Workers that a sample may cost before its source takes the blame; a neighbour's memory may kill one too."""
 _PLACES = 16
+"""Parts of a video's time that are shared out among workers."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,11 @@ class Assembly:
     def _lost(self, samples: tuple[_Sample, ...], loss: DecoderLostError) -> None:
         """Each sample by itself, so that only the one to blame, if any is, falls out."""
         for sample in samples:
-            losses = sample.losses + 1
-            if losses < _LOSSES or len(samples) > 1:
-                self._again(replace(sample, losses=losses))
+            losses, pick = sample.losses + 1, sample.pick
+            if losses < _PATIENCE[loss.reason] or len(samples) > 1:
+                # Another batch may have found the source to blame by now.
+                usable = self._supply.pick(pick.sample_index, pick.attempt)
+                self._again(_Sample(sample.slot, usable, losses if usable == pick else 0))
             else:
                 failure = FailedTask(reason=loss.reason, detail=loss.detail, lasting=True)
                 self._replace(sample, failure)

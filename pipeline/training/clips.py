@@ -71,9 +71,8 @@ class ClipMaker:
             frames_THWC, within = self._frames(task)
             first = int(within * (len(frames_THWC) - task.num_frames + 1))
             clip_THWC = frames_THWC[first : first + task.num_frames]
-            return crop(
-                clip_THWC, task.draw, size_px=self._settings.size_px, crop_scale=self._spec.crop_scale
-            )
+            spec, size_px = self._spec, self._settings.size_px
+            return crop(clip_THWC, task.draw, size_px=size_px, crop_scale=spec.crop_scale, flip=spec.flip)
         except BadItemError as fault:
             return self._failure(task, fault)
         except MemoryError:

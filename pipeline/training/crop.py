@@ -16,8 +16,12 @@ def drawn_box(width: int, height: int, draw: Draw, crop_scale: tuple[float, floa
     return left, top, min(left + side, float(width)), min(top + side, float(height))
 
 
-def crop(frames_THWC: Frames, draw: Draw, *, size_px: int, crop_scale: tuple[float, float]) -> Frames:
-    """[T, size_px, size_px, 3], C-contiguous: one square for all frames, mirrored where drawn so."""
+def crop(
+    frames_THWC: Frames, draw: Draw, *, size_px: int, crop_scale: tuple[float, float], flip: bool
+) -> Frames:
+    """[T, size_px, size_px, 3], C-contiguous: one square for all frames, mirrored where that is drawn and
+    ``flip`` allows it.
+    """
     box = drawn_box(frames_THWC.shape[2], frames_THWC.shape[1], draw, crop_scale)
     squares = np.stack([resample(frame_HWC, box, size_px, size_px) for frame_HWC in frames_THWC])
-    return np.ascontiguousarray(squares[:, :, ::-1]) if draw.flip else squares
+    return np.ascontiguousarray(squares[:, :, ::-1]) if flip and draw.flip else squares

@@ -97,10 +97,12 @@ class TrainingData:
         step = first_step
         try:
             while True:
-                assembly = ahead.popleft() if ahead else self._assembly(step)
-                ahead.appendleft(assembly)
-                assembly.finish()
-                ahead.popleft()
+                if not self.close.alive:
+                    raise ValueError("this TrainingData is closed")
+                if not ahead:
+                    ahead.append(self._assembly(step))
+                ahead[0].finish()
+                assembly = ahead.popleft()
                 for other in ahead:
                     other.collect()
                 while len(ahead) < self._depth():

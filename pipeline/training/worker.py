@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import resource
 import signal
 import threading
 import time
@@ -10,10 +9,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from pipeline.memory_limit import memory_limit
 from pipeline.training.cache import Frames
 from pipeline.training.clips import ClipMaker, ClipSettings, FailedTask, SampleTask
 from schemas.errors import BitmillError, InfrastructureError
@@ -22,6 +21,7 @@ from schemas.outcomes import Reason
 Made = list[Frames | FailedTask]
 
 _START_S = 300.0
+_STARTS = 3
 _LOOK_S = 0.5
 _READY = "ready"
 
@@ -55,12 +55,14 @@ class DecodingWorker:
 
     def submit(self, tasks: Sequence[SampleTask], *, deadline_s: float) -> "Future[Made]":
         """What becomes of the tasks, in order; raises DecoderLostError after a death or the deadline."""
+        if self._closed.is_set():
+            raise ValueError("this worker is closed")
         future: Future[Made] = Future()
         self._orders.put(_Order(tasks, deadline_s, future))
         return future
 
     def close(self) -> None:
-        """End the process, also in the midst of its work; open orders are never done."""
+        """End the process, also in the midst of its work; orders not done by then are cancelled."""
         self._closed.set()
         self._orders.put(None)
 
@@ -72,11 +74,13 @@ class DecodingWorker:
 def _serve(orders: "SimpleQueue[_Order | None]", closed: threading.Event, settings: ClipSettings) -> None:
     child: _Child | None = None
     try:
-        while (order := orders.get()) is not None and not closed.is_set():
+        while (order := orders.get()) is not None:
+            if closed.is_set():
+                order.future.cancel()
             if not order.future.set_running_or_notify_cancel():
                 continue
             try:
-                child = child or _Child(settings, closed)
+                child = child or _started(settings, closed)
                 order.future.set_result(child.make(order.tasks, order.deadline_s))
             except DecoderLostError as loss:
                 child = _ended(child)
@@ -86,6 +90,27 @@ def _serve(orders: "SimpleQueue[_Order | None]", closed: threading.Event, settin
                 order.future.set_exception(error)
     finally:
         _ended(child)
+
+
+def _started(settings: ClipSettings, closed: threading.Event) -> "_Child":
+    """A process that is ready. One that is killed on its way there, as for want of memory, is tried again.
+
+    Raises InfrastructureError.
+    """
+    for start in range(1, _STARTS + 1):
+        child = _Child(settings, closed)
+        try:
+            child.await_ready()
+            return child
+        except DecoderLostError as loss:
+            child.kill()
+            killed = loss.reason is Reason.DECODER_CRASHED and child.exit_code < 0
+            if not killed or closed.is_set() or start == _STARTS:
+                raise InfrastructureError(
+                    f"A decoding process could not be started ({loss.detail}); a script that trains needs an "
+                    "`if __name__ == '__main__':` around its work, or data.workers 0."
+                ) from loss
+    raise AssertionError
 
 
 def _ended(child: "_Child | None") -> None:
@@ -105,14 +130,15 @@ class _Child:
         self._process.start()
         # With no copy of its end here, the child's death ends the pipe, even halfway through a clip.
         theirs.close()
-        try:
-            self._receive(_START_S)
-        except DecoderLostError as loss:
-            self.kill()
-            raise InfrastructureError(
-                f"A decoding process could not be started ({loss.detail}); a script that trains needs an "
-                "`if __name__ == '__main__':` around its work, or data.workers 0."
-            ) from loss
+
+    def await_ready(self) -> None:
+        """Wait until tasks can be sent; time to import is no task's. Raises DecoderLostError."""
+        self._receive(_START_S)
+
+    @property
+    def exit_code(self) -> int:
+        """Below 0 where a signal ended the process."""
+        return self._process.exitcode or 0
 
     def make(self, tasks: Sequence[SampleTask], deadline_s: float) -> Made:
         try:
@@ -153,9 +179,12 @@ def _work(pipe: Connection, settings: ClipSettings, parent: int) -> None:
     # Ctrl-C reaches the whole terminal; the trainer ends its children itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _limit_memory(settings.spec.cache_bytes + settings.spec.item_memory_bytes)
-    maker = ClipMaker(settings)
-    pipe.send(_READY)
+    with memory_limit(settings.spec.cache_bytes + settings.spec.item_memory_bytes):
+        pipe.send(_READY)
+        _make_all(pipe, ClipMaker(settings))
+
+
+def _make_all(pipe: Connection, maker: ClipMaker) -> None:
     while True:
         try:
             tasks: Sequence[SampleTask] = pipe.recv()
@@ -172,11 +201,3 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)
-
-
-def _limit_memory(more_bytes: int) -> None:
-    """Let this process take at most ``more_bytes`` more private memory; allocations beyond it fail."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmData:"):
-            limit = int(line.split()[1]) * 1024 + more_bytes
-            resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))

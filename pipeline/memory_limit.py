@@ -1,0 +1,27 @@
+"""A bound on the memory of a process that decodes foreign bytes."""
+
+import resource
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def memory_limit(limit_bytes: int) -> Generator[None]:
+    """Let this process take at most ``limit_bytes`` more private memory; allocations beyond it fail.
+
+    RLIMIT_DATA leaves shared mappings alone, so an object store's do not count.
+    """
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (_private_bytes() + limit_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _private_bytes() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    return 0
