@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
@@ -73,6 +74,10 @@ class DecodingWorker:
 
 def _serve(orders: "SimpleQueue[_Order | None]", closed: threading.Event, settings: ClipSettings) -> None:
     child: _Child | None = None
+    # Ctrl-C reaches the whole terminal, but the trainer ends its children itself: they inherit this thread's
+    # mask. (Starting the tracker, which multiprocessing does with its first child, would lift it.)
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         while (order := orders.get()) is not None:
             if closed.is_set():
@@ -176,8 +181,6 @@ def _death(exit_code: int | None) -> DecoderLostError:
 
 def _work(pipe: Connection, settings: ClipSettings, parent: int) -> None:
     """The child's life: tasks in, clips out, until the pipe ends."""
-    # Ctrl-C reaches the whole terminal; the trainer ends its children itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     with memory_limit(settings.spec.cache_bytes + settings.spec.item_memory_bytes):
         pipe.send(_READY)

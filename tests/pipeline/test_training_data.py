@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from PIL import Image
 
 from pipeline.sources import find_sources
+from pipeline.storage import Folder
 from pipeline.training import worker
 from pipeline.training.clips import ClipMaker, ClipSettings, SampleTask
 from pipeline.training.draws import Draw
@@ -30,6 +30,7 @@ from tests.support.media import (
     truncated_jpeg,
     write_video,
 )
+from tests.support.poisoned import DEADLY, HANGING, poisoned_work
 
 WHOLE = Draw(0, 0.5, 0.5, 0.5, 0.0, flip=False)
 """The largest crop, in the middle."""
@@ -141,6 +142,15 @@ class TestSources:
         assert 24 <= frames.min() <= 28
         assert 45 <= frames.max() <= 50
 
+    @pytest.mark.s3
+    def test_a_store_gives_the_samples_that_a_disk_gives(self, photos, videos, s3):
+        folder = Folder(s3)
+        for path in (*photos.iterdir(), videos / "0.mp4"):
+            folder.write_bytes(f"media/{path.name}", path.read_bytes())
+        stored = find_sources(SourceSpec(paths=[f"{s3}/media"])).sources
+        local = sorted(sources(photos, videos / "0.mp4"), key=lambda source: Path(source.uri).name)
+        assert (taken(data(stored, workers=1), 4) == taken(data(local), 4)).all()
+
     @pytest.mark.parametrize(
         ("num_frames", "image_share", "message"),
         [(4, 0.0, "no source is a video"), (4, 0.5, "no source is a video")],
@@ -239,23 +249,6 @@ class TestBadSources:
             next(loader.batches())
 
 
-class PoisonedMaker(ClipMaker):
-    """A decoder that dies of one source and hangs on another."""
-
-    def make(self, task):
-        if task.source.uri.endswith("3.png"):
-            os.abort()
-        while task.source.uri.endswith("5.png"):
-            time.sleep(1)
-        return super().make(task)
-
-
-def poisoned_work(pipe, settings, parent):
-    """The child's main, in the child."""
-    worker.ClipMaker = PoisonedMaker
-    worker._work(pipe, settings, parent)
-
-
 class TestProcesses:
     def test_a_source_that_kills_or_hangs_its_decoder_is_replaced_and_told(self, photos, monkeypatch):
         monkeypatch.setattr(worker, "_work", poisoned_work)
@@ -263,7 +256,7 @@ class TestProcesses:
         with data(found, batch=10, workers=1, item_timeout_s=1.0) as loader:
             batch = next(loader.batches())
         told = {(Path(failure.uri).name, failure.reason) for failure in batch.failures}
-        assert told == {("3.png", Reason.DECODER_CRASHED), ("5.png", Reason.DECODE_TIMEOUT)}
+        assert told == {(DEADLY, Reason.DECODER_CRASHED), (HANGING, Reason.DECODE_TIMEOUT)}
         (sound,) = taken(data(found, batch=10), 1)
         greys = sound[:, 0, 8, 8, 0]
         kept = (greys != 60) & (greys != 100)
@@ -304,6 +297,25 @@ class TestProcesses:
         started.wait()
         started.stdout.close()
         wait_until(lambda: not _lives(child), "the decoding process to end", 30)
+
+    def test_ctrl_c_ends_all_without_a_word_from_them(self, photos, tmp_path):
+        script = tmp_path / "train.py"
+        script.write_text(SCRIPT)
+        started = subprocess.Popen(
+            [sys.executable, str(script), str(photos)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            start_new_session=True,
+        )
+        assert started.stdout is not None
+        child = int(started.stdout.readline())
+        os.killpg(started.pid, signal.SIGINT)
+        _, said = started.communicate(timeout=60)
+        assert started.returncode == -signal.SIGINT
+        assert said.count("Traceback") == 1
+        assert not _lives(child)
 
     def test_a_script_without_a_main_guard_is_told_so(self, photos, tmp_path):
         script = tmp_path / "train.py"

@@ -1,0 +1,24 @@
+"""A decoding process that dies of one source and hangs on another; quick to import in that process."""
+
+import os
+import time
+
+from pipeline.training import worker
+from pipeline.training.clips import ClipMaker
+
+DEADLY, HANGING = "3.png", "5.png"
+
+
+class PoisonedMaker(ClipMaker):
+    def make(self, task):
+        if task.source.uri.endswith(DEADLY):
+            os.abort()
+        while task.source.uri.endswith(HANGING):
+            time.sleep(1)
+        return super().make(task)
+
+
+def poisoned_work(pipe, settings, parent):
+    """The child's main."""
+    worker.ClipMaker = PoisonedMaker
+    worker._work(pipe, settings, parent)
