@@ -112,8 +112,8 @@ def _started(settings: ClipSettings, closed: threading.Event) -> "_Child":
             killed = loss.reason is Reason.DECODER_CRASHED and child.exit_code < 0
             if not killed or closed.is_set() or start == _STARTS:
                 raise InfrastructureError(
-                    f"A decoding process could not be started ({loss.detail}); a script that trains needs an "
-                    "`if __name__ == '__main__':` around its work, or data.workers 0."
+                    f"A decoding process could not be started ({loss.detail}); a script that trains must "
+                    "be a file, with `if __name__ == '__main__':` around its work, or set data.workers to 0."
                 ) from loss
     raise AssertionError
 
