@@ -5,6 +5,7 @@ arXiv 2406.07548, section 3: ``E_u[H(q(·|u))] − γ·H(E_u[q(·|u)])`` with th
 V = 2^g codes of a group.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,10 @@ from torch.nn import functional
 
 _MOST_GROUP_BITS = 12
 """A table of M × 2^g probabilities stands in memory for each group."""
+
+
+def _as_it_is(mean: Tensor) -> Tensor:
+    return mean
 
 
 class EntropyTerms(NamedTuple):
@@ -31,11 +36,18 @@ class EntropyTerms(NamedTuple):
         return self.per_token - gamma * self.of_mean
 
 
-def entropy_terms(u_xL: Tensor, *, inv_temperature: float = 1.0, group_bits: int = 1) -> EntropyTerms:
+def entropy_terms(
+    u_xL: Tensor,
+    *,
+    inv_temperature: float = 1.0,
+    group_bits: int = 1,
+    mean_across: Callable[[Tensor], Tensor] = _as_it_is,
+) -> EntropyTerms:
     """The terms over all tokens of ``u``, float [..., L] on the unit sphere, computed in float32.
 
     The assignment factorises over bits: bit k is 1 with probability σ(4τ·u_k/√L). ``group_bits`` (g) divides
-    L and is at most 12; else ValueError.
+    L and is at most 12; else ValueError. ``mean_across`` averages a tensor over the processes that share a
+    batch, so that ``of_mean`` is that of the whole batch.
     """
     num_bits = u_xL.shape[-1]
     if not 1 <= group_bits <= _MOST_GROUP_BITS or num_bits % group_bits:
@@ -45,7 +57,7 @@ def entropy_terms(u_xL: Tensor, *, inv_temperature: float = 1.0, group_bits: int
     with torch.autocast(u_xL.device.type, enabled=False):
         logits_ML = u_xL.float().reshape(-1, num_bits) * (4 * inv_temperature * num_bits**-0.5)
         per_token = _bernoulli_entropy(logits_ML).sum(-1).mean()
-        mean_GV = _group_probabilities(logits_ML, group_bits).mean(0)
+        mean_GV = mean_across(_group_probabilities(logits_ML, group_bits).mean(0))
         return EntropyTerms(per_token, torch.special.entr(mean_GV).sum())
 
 

@@ -1,5 +1,6 @@
-"""The command line: ``bitmill plan | tokenize | inspect | preview``; each error is a sentence and a code."""
+"""The command line: ``bitmill tokenize`` and its fellows; each error is a sentence and a code."""
 
+import importlib.util
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -156,6 +157,76 @@ def preview(
     )
 
 
+@app.command()
+def train(
+    file: Annotated[str, typer.Argument(metavar="TRAIN.yaml", help="A training file.")],
+    address: AddressOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Train a tokenizer on images and video. Run it again to go on; a complete run is left alone."""
+    _need("tensorboardX", extra="train")
+    from jobs.training import train_job
+    from schemas.training import load_train_spec
+
+    overrides = dict(_assignment(text) for text in set_ or [])
+    spec = load_train_spec(_read_job(file), origin=file, overrides=overrides)
+    train_job(spec, address=address, console=_console(soft_wrap=True))
+
+
+@app.command()
+def evaluate(
+    tokenizer: Annotated[str, typer.Argument(help="Folder of a saved tokenizer, or a preset.")],
+    source: Annotated[str, typer.Argument(help="A folder, glob, file or manifest.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for report.json and pictures.png.")] = Path(
+        "evaluation"
+    ),
+    fps: FpsOption = None,
+    clip_frames: ClipFramesOption = None,
+    size: Annotated[int | None, typer.Option("--size", min=1, help="Side of the frames in pixels.")] = None,
+    interpolate_positions: Annotated[
+        bool, typer.Option("--interpolate-positions", help="Allow a --size other than the tokenizer's own.")
+    ] = False,
+    max_items: Annotated[
+        int | None, typer.Option("--max-items", min=1, help="Take so many sources, spread over the listing.")
+    ] = None,
+    inception: Annotated[
+        Path | None, typer.Option("--inception", help="The FID Inception's weights file, for FID.")
+    ] = None,
+    codecs: Annotated[
+        bool, typer.Option("--codecs/--no-codecs", help="Compare pictures with JPEG, WebP and JPEG2000.")
+    ] = True,
+    pictures: Annotated[int, typer.Option("--pictures", min=0, help="Pictures on the sheet.")] = 8,
+) -> None:
+    """Measure a tokenizer's reconstructions: PSNR, SSIM, LPIPS, Fréchet distances, use of the code."""
+    from jobs.evaluating import EvaluationRequest, evaluate_job
+    from schemas.job import SourceSpec
+
+    request = EvaluationRequest(
+        tokenizer=tokenizer,
+        source=SourceSpec.model_validate({_source_kind(source): source}),
+        out=out,
+        fps=fps,
+        clip_frames=clip_frames,
+        size_px=size,
+        interpolate_positions=interpolate_positions,
+        max_items=max_items,
+        inception=inception,
+        with_codecs=codecs,
+        num_shown=pictures,
+    )
+    all_ok = evaluate_job(request, _console())
+    raise typer.Exit(EXIT_COMPLETE if all_ok else EXIT_NOT_ALL_OK)
+
+
+def _need(module: str, *, extra: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        raise BadJobError(f"This command needs the package {module}: pip install 'bitmill[{extra}]'")
+
+
+def _source_kind(source: str) -> str:
+    return "manifest" if source.lower().endswith(MANIFEST_SUFFIXES) else "paths"
+
+
 def _console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
     # Names of files are foreign text: brackets in them are no markup.
     return Console(stderr=stderr, soft_wrap=soft_wrap, highlight=False, markup=False)
@@ -184,10 +255,9 @@ def _job(
     if len(arguments) > 2:
         raise BadJobError("Give one job file, or one source and one output.")
     source, output = arguments
-    kind = "manifest" if source.lower().endswith(MANIFEST_SUFFIXES) else "paths"
     document: dict[str, Any] = {
         "version": 1,
-        "source": {kind: source},
+        "source": {_source_kind(source): source},
         "output": output,
         "tokenizer": _tokenizer_document("tiny"),
     }

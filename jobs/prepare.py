@@ -4,7 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bsq_model import PRESETS, fingerprint, make_preset, tokenizer_files, tokenizer_from_files
+from bsq_model import (
+    PRESETS,
+    BSQTokenizer,
+    fingerprint,
+    make_preset,
+    tokenizer_files,
+    tokenizer_from_files,
+)
+from bsq_model.resolution import resize_tokenizer
 from pipeline.dataset_folder import (
     WEIGHTS_FILE,
     committed_shards,
@@ -68,8 +76,8 @@ def prepare(job: JobSpec, *, cluster_has_gpus: Callable[[], bool]) -> PreparedJo
     ``cluster_has_gpus`` is asked only where ``device: auto`` of a new dataset needs it.
     Raises BadJobError (also OutputConflictError, naming each differing field) before anything is written.
     """
-    tokenizer = load_tokenizer_spec(job.tokenizer)
-    size_px = _frame_size(job, tokenizer.config)
+    tokenizer = _of_frame_size(load_tokenizer_spec(job.tokenizer), job)
+    size_px = tokenizer.config.image_size_px
     _check_clip_length(job, tokenizer.config)
     folder = Folder(job.output)
     card = find_card(folder)
@@ -100,6 +108,11 @@ def prepare(job: JobSpec, *, cluster_has_gpus: Callable[[], bool]) -> PreparedJo
             size_px=size_px,
         ),
     )
+
+
+def tokenizer_spec(name: str) -> TokenizerSpec:
+    """What a person means by a tokenizer's name on the command line: a preset, else a folder."""
+    return TokenizerSpec(preset=name) if name in PRESETS else TokenizerSpec(path=name)
 
 
 def load_tokenizer_spec(spec: TokenizerSpec) -> LoadedTokenizer:
@@ -136,18 +149,35 @@ def _tokenizer_file(folder: Folder, name: str) -> bytes:
         raise InfrastructureError(str(error)) from error
 
 
-def _frame_size(job: JobSpec, config: TokenizerConfig) -> int:
-    size = job.frames.size_px or config.image_size_px
-    if size % config.patch_size_px:
+def _of_frame_size(loaded: LoadedTokenizer, job: JobSpec) -> LoadedTokenizer:
+    """The tokenizer for the job's frames: itself, or its copy of another size where the job asks for one."""
+    size_px = job.frames.size_px or loaded.config.image_size_px
+    if size_px == loaded.config.image_size_px:
+        return loaded
+    if size_px % loaded.config.patch_size_px:
         raise BadJobError(
-            f"frames.size_px {size} is not divisible by the tokenizer's patch size {config.patch_size_px}."
+            f"frames.size_px {size_px} is not divisible by the tokenizer's patch size "
+            f"{loaded.config.patch_size_px}."
         )
-    if size != config.image_size_px:
+    if not job.frames.interpolate_positions:
         raise BadJobError(
-            f"frames.size_px {size} is not the size that the tokenizer was made for "
-            f"({config.image_size_px}); leave it out, or name a tokenizer of that size."
+            f"frames.size_px {size_px} is not the size that the tokenizer was made for "
+            f"({loaded.config.image_size_px}); leave it out, name a tokenizer of that size, or set "
+            "frames.interpolate_positions to true (which costs quality, see docs/model.md)."
         )
-    return size
+    tokenizer = tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
+    return _loaded(resize_tokenizer(tokenizer, size_px), is_random=loaded.is_random)
+
+
+def _loaded(tokenizer: BSQTokenizer, *, is_random: bool) -> LoadedTokenizer:
+    files = tokenizer_files(tokenizer)
+    return LoadedTokenizer(
+        config_bytes=files["config.json"],
+        weights_bytes=files["model.safetensors"],
+        config=tokenizer.config,
+        fingerprint=fingerprint(tokenizer),
+        is_random=is_random,
+    )
 
 
 def _check_clip_length(job: JobSpec, config: TokenizerConfig) -> None:

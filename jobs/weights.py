@@ -1,5 +1,20 @@
 """``bitmill weights …``: weights from elsewhere, made into ours."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 app = typer.Typer(no_args_is_help=True, help="Bring in weights: import checkpoints, fetch metric networks.")
+
+
+@app.command()
+def resize(
+    tokenizer: Annotated[str, typer.Argument(help="Folder of a tokenizer.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the new one.")],
+    size: Annotated[int, typer.Option("--size", min=1, help="Side of its frames in pixels.")],
+) -> None:
+    """Take a trained tokenizer to another frame size, by interpolated positions."""
+    from jobs.resizing import resize_saved
+
+    resize_saved(tokenizer, out, size_px=size)

@@ -1,7 +1,8 @@
 """Decoding one source in a child process that may crash or hang alone, where no cluster does it."""
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -11,28 +12,52 @@ from schemas.outcomes import Reason
 from schemas.plan import PlannedSource
 
 
-def isolated_events(source: PlannedSource, settings: DecodeSettings) -> Iterator[ItemEvent]:
+def isolated_events(source: PlannedSource, settings: DecodeSettings) -> Generator[ItemEvent]:
     """Clips of one source and its end; a death or hang of the child becomes the end.
 
     The child is ended when the caller stops early. Its memory is not limited here.
     """
+    yield from _events_of([source], settings)
+
+
+def isolated_sources(
+    sources: Sequence[PlannedSource], settings: DecodeSettings
+) -> Generator[tuple[PlannedSource, ItemEvent]]:
+    """As ``isolated_events`` for one source after another, in one child until it dies: a picture costs no
+    process of its own. The child works ahead by what a pipe holds.
+    """
+    left = list(sources)
+    while left:
+        with closing(_events_of(left, settings)) as events:
+            for event in events:
+                yield left[0], event
+                if isinstance(event, ItemEnd):
+                    del left[0]
+                    if event.reason in (Reason.DECODE_TIMEOUT, Reason.DECODER_CRASHED):
+                        break
+
+
+def _events_of(sources: Sequence[PlannedSource], settings: DecodeSettings) -> Generator[ItemEvent]:
+    """Events of all sources in order, from one child; a death or hang ends them after that source's end."""
     # A forked child would share locks of threads that it does not have.
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe(duplex=False)
-    child = spawn.Process(target=_send_events, args=(theirs, source, settings), daemon=True)
+    child = spawn.Process(target=_send_events, args=(theirs, list(sources), settings), daemon=True)
     child.start()
     theirs.close()
     try:
-        yield from _received(ours, settings.limits.item_timeout_s)
+        for _ in sources:
+            yield from _received(ours, settings.limits.item_timeout_s)
     finally:
         child.kill()
         child.join()
         ours.close()
 
 
-def _send_events(connection: Connection, source: PlannedSource, settings: DecodeSettings) -> None:
-    for event in source_events(source, settings):
-        connection.send(event)
+def _send_events(connection: Connection, sources: list[PlannedSource], settings: DecodeSettings) -> None:
+    for source in sources:
+        for event in source_events(source, settings):
+            connection.send(event)
 
 
 def _received(connection: Connection, timeout_s: float) -> Iterator[ItemEvent]:

@@ -88,6 +88,9 @@ class FrameSpec(_Part):
     size_px: Annotated[int, Field(gt=0, le=8192)] | None = None
     """Side of the square: short side resized to it (Lanczos, antialiased), centre cropped. Null takes the
     tokenizer's own."""
+    interpolate_positions: bool = False
+    """Allow a ``size_px`` that the tokenizer was not made for: a copy of it with interpolated positions, a
+    tokenizer of its own, makes the tokens and goes into the dataset."""
 
 
 class LimitsSpec(_Part):
@@ -175,7 +178,7 @@ def load_job(text: str, *, origin: str, overrides: dict[str, Any] | None = None)
 def make_job(document: dict[str, Any], *, origin: str, overrides: dict[str, Any] | None = None) -> JobSpec:
     """Validate a job given as nested mappings; arguments and errors as for ``load_job``."""
     for dotted, value in (overrides or {}).items():
-        _set_dotted(document, dotted, value)
+        set_dotted(document, dotted, value)
     version = document.get("version")
     if isinstance(version, int) and version > JOB_SPEC_VERSION:
         raise BadJobError(
@@ -201,7 +204,8 @@ def describe_validation(error: ValidationError) -> str:
     return "; ".join(parts) + "."
 
 
-def _set_dotted(document: dict[str, Any], dotted: str, value: Any) -> None:
+def set_dotted(document: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set one key of nested mappings by its dotted name, in place; missing parents are made."""
     *parents, last = dotted.split(".")
     place = document
     for parent in parents:

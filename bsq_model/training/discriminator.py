@@ -30,7 +30,7 @@ class Discriminator(nn.Module):
         if image_size_px < _LAST_SIDE:
             raise ValueError(f"the discriminator needs frames of {_LAST_SIDE} pixels or more")
         channels, side = min(base_channels, max_channels), image_size_px
-        self.from_pixels = nn.Conv2d(3, channels, 1)
+        self.entry = nn.Conv2d(3, channels, 1)
         blocks: list[nn.Module] = []
         while side > _LAST_SIDE:
             wider = min(2 * channels, max_channels)
@@ -44,8 +44,8 @@ class Discriminator(nn.Module):
 
     def forward(self, pixels_BHWC: Tensor) -> Tensor:
         """Float pixels in [−1, 1], H = W = ``image_size_px``, to logits [B]."""
-        x_BFHW = _activate(self.from_pixels(pixels_BHWC.permute(0, 3, 1, 2)))
-        x_BFHW = _with_spread(self.blocks(x_BFHW))
+        x_BFHW = _activate(self.entry(pixels_BHWC.permute(0, 3, 1, 2)))
+        x_BFHW = with_minibatch_deviation(self.blocks(x_BFHW))
         x_BF = _activate(self.hidden(_activate(self.mix(x_BFHW)).flatten(1)))
         return self.logit(x_BF)[:, 0]
 
@@ -55,17 +55,17 @@ class _Block(nn.Module):
 
     def __init__(self, channels: int, wider: int) -> None:
         super().__init__()
-        self.conv_1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv_2 = nn.Conv2d(channels, wider, 3, stride=2)
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, wider, 3, stride=2)
         self.skip = nn.Conv2d(channels, wider, 1, bias=False)
         kernel = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
         self.register_buffer("kernel", kernel[:, None] * kernel[None], persistent=False)
 
     def forward(self, x_BFHW: Tensor) -> Tensor:
         """[B, F, H, W] to [B, F', H//2, W//2]."""
-        inner = self._blur(_activate(self.conv_1(x_BFHW)), padding=2, stride=1)
+        inner = self._blur(_activate(self.first(x_BFHW)), padding=2, stride=1)
         skipped = self.skip(self._blur(x_BFHW, padding=1, stride=2))
-        return (_activate(self.conv_2(inner)) + skipped) * 0.5**0.5
+        return (_activate(self.second(inner)) + skipped) * 0.5**0.5
 
     def _blur(self, x_BFHW: Tensor, padding: int, stride: int) -> Tensor:
         channels = x_BFHW.shape[1]
@@ -73,7 +73,7 @@ class _Block(nn.Module):
         return functional.conv2d(x_BFHW, kernel, stride=stride, padding=padding, groups=channels)
 
 
-def _with_spread(x_BFHW: Tensor) -> Tensor:
+def with_minibatch_deviation(x_BFHW: Tensor) -> Tensor:
     """One more feature: the mean deviation within a group of pictures, where a lack of variety shows.
 
     A group is picked across the batch, so that neighbours in it (frames of one clip) are not compared.

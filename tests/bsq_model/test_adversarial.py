@@ -64,7 +64,7 @@ def test_r1_of_the_discriminator_against_finite_differences():
     assert penalty().item() == pytest.approx(half_square.item(), rel=1e-5)
     # ... and the penalty's own gradient holds for a weight inside the blocks.
     network.zero_grad()
-    weight = network.get_parameter("blocks.0.conv_2.weight")
+    weight = network.get_parameter("blocks.0.second.weight")
     penalty().backward()
     assert weight.grad is not None
     direction = weight.grad / weight.grad.norm()

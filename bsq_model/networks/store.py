@@ -1,0 +1,37 @@
+"""The networks' files: one safetensors file each, in a folder of the user's cache."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import nn
+
+from bsq_model.networks.lpips import LPIPS
+from schemas.errors import BadJobError, FormatError
+
+NETWORKS: Mapping[str, Callable[[], nn.Module]] = {"lpips-alexnet": LPIPS}
+"""What makes each network, by its name."""
+
+
+def load_network(folder: Path, name: str) -> nn.Module:
+    """The network from ``<folder>/<name>.safetensors``: float32 on CPU, frozen, in eval mode.
+
+    Raises BadJobError where the file is not there, FormatError where it is not that network.
+    """
+    if name not in NETWORKS:
+        raise BadJobError(f"unknown network {name!r}; there are {', '.join(sorted(NETWORKS))}")
+    path = folder / f"{name}.safetensors"
+    network = NETWORKS[name]()
+    try:
+        network.load_state_dict(safetensors.torch.load_file(path))
+    except FileNotFoundError as error:
+        raise BadJobError(
+            f"The network {name} is not in {folder}; fetch it once: bitmill weights fetch {name}"
+        ) from error
+    except (SafetensorError, RuntimeError) as error:
+        raise FormatError(
+            f"{path} is damaged or another network ({error}); delete it and fetch it again: "
+            f"bitmill weights fetch {name}"
+        ) from error
+    return network.requires_grad_(False).eval()

@@ -1,0 +1,54 @@
+"""A trained tokenizer at another frame size: its spatial positions interpolated.
+
+The transformer takes any number of tokens; only the table of spatial positions belongs to one grid. The
+result is a tokenizer of its own, with its own config and fingerprint: its tokens are not those of the first.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bsq_model.tokenizer import BSQTokenizer
+from schemas.errors import BadJobError
+from schemas.tokenizer import TokenizerConfig
+
+_POSITIONS = "spatial_positions"
+
+
+@torch.no_grad()
+def resize_tokenizer(tokenizer: BSQTokenizer, size_px: int) -> BSQTokenizer:
+    """A float32 copy on CPU for frames of ``size_px``²; of the same size an exact copy.
+
+    Raises BadJobError where patches do not tile such a frame.
+    """
+    config = tokenizer.config
+    if size_px % config.patch_size_px or size_px < config.patch_size_px:
+        raise BadJobError(
+            f"Frames of {size_px} pixels are not divisible by the tokenizer's patch size "
+            f"{config.patch_size_px}."
+        )
+    fields = config.model_dump() | {"image_size_px": size_px}
+    resized = TokenizerConfig.model_validate(fields)
+    weights = {name: tensor.cpu().float().clone() for name, tensor in tokenizer.state_dict().items()}
+    for name, tensor in weights.items():
+        if name.endswith(_POSITIONS):
+            weights[name] = interpolate_positions(tensor, config.grid_size, resized.grid_size)
+    with torch.device("meta"):
+        copy = BSQTokenizer(resized)
+    copy.load_state_dict(weights, assign=True)
+    return copy.requires_grad_(True).eval()
+
+
+def interpolate_positions(positions_ND: Tensor, grid_size: int, new_grid_size: int) -> Tensor:
+    """[h·w, D] of a square grid, row by row, as [h'·w', D] of another, float32.
+
+    Bicubic between cell centres, as ViTs usually are taken to other sizes (arXiv 2010.11929, section 3.2).
+    """
+    if grid_size == new_grid_size:
+        return positions_ND.clone()
+    grid_1Dhw = positions_ND.float().T.unflatten(1, (grid_size, grid_size))[None]
+    size = (new_grid_size, new_grid_size)
+    # The antialiased form is Catmull-Rom where the grid grows, which keeps straight lines straight; torch's
+    # other one does not.
+    resized = functional.interpolate(grid_1Dhw, size, mode="bicubic", align_corners=False, antialias=True)
+    return resized[0].flatten(1).T.contiguous()

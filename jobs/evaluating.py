@@ -1,0 +1,273 @@
+"""``bitmill evaluate``: a tokenizer measured on media that the user names; a table, a report and pictures."""
+
+import datetime
+import os
+import platform
+import time
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from bsq_model import BSQTokenizer, fingerprint, tokenizer_from_files
+from bsq_model.networks.store import load_network
+from bsq_model.resolution import resize_tokenizer
+from jobs.fetching import networks_folder
+from jobs.prepare import load_tokenizer_spec, tokenizer_spec
+from jobs.progress import duration_text
+from pipeline.evaluation.contender import Judges
+from pipeline.evaluation.run import Measured, evaluate
+from pipeline.evaluation.sheet import write_sheet
+from pipeline.fetch import DecodeSettings
+from pipeline.sources import find_sources
+from schemas.errors import BadJobError
+from schemas.evaluation import EvaluationReport, QualityRow
+from schemas.job import LimitsSpec, SamplingSpec, SourceSpec
+
+REPORT_FILE, SHEET_FILE = "report.json", "pictures.png"
+
+_LOG_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRequest:
+    """What the command line asked for."""
+
+    tokenizer: str
+    source: SourceSpec
+    out: Path
+    fps: float | None
+    clip_frames: int | None
+    size_px: int | None
+    interpolate_positions: bool
+    max_items: int | None
+    inception: Path | None
+    with_codecs: bool
+    num_shown: int
+
+
+def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
+    """Measure, print the table, write report and pictures. Gives whether every source was measured whole."""
+    tokenizer = _tokenizer(request)
+    judges, left_out = find_judges(request.inception)
+    sources = find_sources(request.source).sources
+    if request.max_items is not None:
+        sources = _spread(sources, request.max_items)
+    config = tokenizer.config
+    settings = DecodeSettings(
+        sampling=SamplingSpec(fps=request.fps, clip_frames=request.clip_frames or config.num_frames),
+        limits=LimitsSpec(),
+        size_px=config.image_size_px,
+        decoder="auto",
+    )
+    if settings.sampling.clip_frames > config.num_frames:
+        raise BadJobError(
+            f"--clip-frames {settings.sampling.clip_frames} is more than the {config.num_frames} frames that "
+            "the tokenizer has positions for."
+        )
+    request.out.mkdir(parents=True, exist_ok=True)
+    with _Progress(console, len(sources)) as progress:
+        measured = evaluate(
+            tokenizer,
+            sources,
+            settings,
+            judges,
+            with_codecs=request.with_codecs,
+            num_shown=request.num_shown,
+            report=progress.show,
+        )
+    left_out += _inapplicable(measured.rows[0], judges, config.image_size_px)
+    report = _report(request, tokenizer, measured, left_out, num_sources=len(sources))
+    _write(report, measured, request.out)
+    _print(report, console)
+    console.print(f"report     {request.out / REPORT_FILE}", soft_wrap=True)
+    return measured.ok == len(sources)
+
+
+def find_judges(inception: Path | None) -> tuple[Judges, list[str]]:
+    """The networks in the user's cache, and a sentence for each that is not there."""
+    folder, left_out = networks_folder(), list[str]()
+
+    def find(name: str, metric: str) -> Any:
+        try:
+            return load_network(folder, name)
+        except BadJobError:
+            left_out.append(f"{metric}: fetch its network once with `bitmill weights fetch {name}`")
+            return None
+
+    lpips, efficientnet, i3d = (
+        find("lpips-alexnet", "LPIPS"),
+        find("efficientnet-lite0", "FD-EffNetLite0"),
+        find("i3d-kinetics400", "FVD"),
+    )
+    features: dict[str, Any] = {}
+    if efficientnet is not None:
+        features["fd_effnetlite0"] = efficientnet.features
+    if inception is not None:
+        from bsq_model.networks.inception import load_inception
+
+        features["fid"] = load_inception(inception).features
+    else:
+        left_out.append("FID: name the Inception file with --inception")
+    clip_features = i3d.features if i3d is not None else None
+    return Judges(lpips=lpips, frame_features=features, clip_features=clip_features), left_out
+
+
+def _tokenizer(request: EvaluationRequest) -> BSQTokenizer:
+    loaded = load_tokenizer_spec(tokenizer_spec(request.tokenizer))
+    tokenizer = tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
+    size_px = request.size_px or loaded.config.image_size_px
+    if size_px != loaded.config.image_size_px and not request.interpolate_positions:
+        raise BadJobError(
+            f"--size {size_px} is not the size that the tokenizer was made for "
+            f"({loaded.config.image_size_px}); add --interpolate-positions to measure it there."
+        )
+    return resize_tokenizer(tokenizer, size_px).to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _spread(sources: tuple[Any, ...], count: int) -> tuple[Any, ...]:
+    """``count`` sources, spread evenly over the listing."""
+    if count >= len(sources):
+        return sources
+    return tuple(sources[i * len(sources) // count] for i in range(count))
+
+
+def _inapplicable(row: QualityRow, judges: Judges, size_px: int) -> list[str]:
+    sentences: list[str] = []
+    if row.ms_ssim is None:
+        sentences.append(f"MS-SSIM: frames of {size_px} pixels are smaller than its five scales need (161)")
+    if judges.clip_features is not None and row.fvd is None:
+        sentences.append(f"FVD: it needs two clips of {judges.least_clip_frames} frames or more")
+    return sentences
+
+
+def _report(
+    request: EvaluationRequest,
+    tokenizer: BSQTokenizer,
+    measured: Measured,
+    left_out: list[str],
+    *,
+    num_sources: int,
+) -> EvaluationReport:
+    return EvaluationReport(
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        tokenizer=request.tokenizer,
+        tokenizer_fingerprint=fingerprint(tokenizer),
+        config=tokenizer.config,
+        source=request.source.manifest or ", ".join(request.source.paths or []),
+        sources=num_sources,
+        ok=measured.ok,
+        failures=measured.failures,
+        clips=measured.clips,
+        frames=measured.frames,
+        rows=measured.rows,
+        code=measured.code,
+        throughput=measured.throughput,
+        left_out=left_out,
+        machine={
+            "processor": _processor(),
+            "cpus": str(len(os.sched_getaffinity(0))),
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("bitmill", "torch", "pillow", "av")},
+        },
+    )
+
+
+def _processor() -> str:
+    """The CPU's model name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _write(report: EvaluationReport, measured: Measured, out: Path) -> None:
+    if measured.shown:
+        write_sheet(measured.shown, out / SHEET_FILE)
+    staged = out / f".{REPORT_FILE}.staged"
+    staged.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    staged.replace(out / REPORT_FILE)
+
+
+_COLUMNS = {
+    "bits_per_pixel": ("bit/pixel", "{:.3f}"),
+    "psnr_db": ("PSNR dB", "{:.2f}"),
+    "ssim": ("SSIM", "{:.4f}"),
+    "ms_ssim": ("MS-SSIM", "{:.4f}"),
+    "lpips": ("LPIPS", "{:.4f}"),
+    "fid": ("FID", "{:.2f}"),
+    "fd_effnetlite0": ("FD-EffNetLite0", "{:.2f}"),
+    "fvd": ("FVD", "{:.1f}"),
+}
+
+
+def _print(report: EvaluationReport, console: Console) -> None:
+    shown = [name for name in _COLUMNS if any(getattr(row, name) is not None for row in report.rows)]
+    table = Table("", *(_COLUMNS[name][0] for name in shown), box=None, pad_edge=False)
+    for row in report.rows:
+        values = [getattr(row, name) for name in shown]
+        texts = [
+            _COLUMNS[name][1].format(value) if value is not None else "–"
+            for name, value in zip(shown, values, strict=True)
+        ]
+        table.add_row(row.name, *texts)
+    console.print(table)
+    code = report.code
+    console.print(
+        f"sources    {report.sources}: {report.ok} ok, {len(report.failures)} not ok; "
+        f"{report.clips} clips, {report.frames} frames"
+    )
+    for failed in report.failures:
+        console.print(f"  {failed.outcome} {failed.uri}: {failed.reason}: {failed.detail}", soft_wrap=True)
+    console.print(
+        f"bits       weakest {code.weakest_bit:.3f}, mean {code.mean_bit:.3f} of 1; "
+        f"{code.used_codes:,} codes in {code.tokens:,} tokens, {code.code_entropy_bits:.2f} bits a token"
+    )
+    if report.throughput is not None:
+        speed = report.throughput
+        console.print(
+            f"speed      encode {speed.encode_frames_per_s:.1f}, reconstruct "
+            f"{speed.reconstruct_frames_per_s:.1f} frames/s on {speed.device}, {speed.threads} threads"
+        )
+    for sentence in report.left_out:
+        console.print(f"left out   {sentence}", soft_wrap=True)
+
+
+class _Progress:
+    """A live line on a terminal, a line every ten seconds elsewhere."""
+
+    def __init__(self, console: Console, planned: int) -> None:
+        self._console, self._planned = console, planned
+        self._started = self._logged = time.monotonic()
+        self._live = (
+            Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        )
+
+    def __enter__(self) -> "_Progress":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, done: int) -> None:
+        """Say that ``done`` sources are behind."""
+        now = time.monotonic()
+        rate = done / max(now - self._started, 1e-9)
+        left = duration_text((self._planned - done) / rate)
+        text = f"{done}/{self._planned} sources ({rate:.1f}/s) · {left} left"
+        if self._live:
+            self._live.update(Text(text))
+        elif now - self._logged >= _LOG_EVERY_S:
+            self._logged = now
+            self._console.print(text)

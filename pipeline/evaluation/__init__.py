@@ -1,0 +1,1 @@
+"""Reconstructions of held-out media measured, beside what image codecs make of the same bits."""

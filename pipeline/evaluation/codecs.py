@@ -1,0 +1,93 @@
+"""What JPEG, WebP and JPEG2000 make of a picture in as many bytes as its tokens take."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Picture = npt.NDArray[np.uint8]
+"""[H, W, 3] RGB."""
+
+_SEARCH_STEPS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coded:
+    """One picture through a codec."""
+
+    num_bytes: int
+    """Bytes that count, see ``CODECS``."""
+    picture: Picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec:
+    """A codec of Pillow's with one knob, from least (0) to most (1) quality."""
+
+    name: str
+    counted: str
+    """Which bytes of the file count."""
+    write: Callable[[Image.Image, float], bytes]
+    size: Callable[[bytes], int] = len
+
+
+def _jpeg(image: Image.Image, knob: float) -> bytes:
+    return _saved(image, "JPEG", quality=round(1 + 99 * knob), optimize=True)
+
+
+def _scan_bytes(data: bytes) -> int:
+    """JPEG's entropy-coded data alone: tables and headers, some 600 bytes, would outweigh a small picture."""
+    return len(data) - data.index(b"\xff\xda")
+
+
+def _webp(image: Image.Image, knob: float) -> bytes:
+    return _saved(image, "WEBP", quality=round(100 * knob), method=6)
+
+
+def _jpeg2000(image: Image.Image, knob: float) -> bytes:
+    # From 1:1000 to 1:2; irreversible wavelets and YCC, as JPEG2000 is used at low rates. No JP2 boxes.
+    ratio = 1000.0 ** (1 - knob) * 2
+    return _saved(
+        image,
+        "JPEG2000",
+        quality_mode="rates",
+        quality_layers=[ratio],
+        irreversible=True,
+        mct=1,
+        no_jp2=True,
+    )
+
+
+CODECS = (
+    Codec(name="JPEG", counted="scan data, without headers and tables", write=_jpeg, size=_scan_bytes),
+    Codec(name="WebP", counted="the whole file", write=_webp),
+    Codec(name="JPEG2000", counted="the codestream, without JP2 boxes", write=_jpeg2000),
+)
+
+
+def code_at(codec: Codec, picture: Picture, budget_bytes: int) -> Coded:
+    """The best quality whose bytes do not exceed the budget; the least one where none fits."""
+    image = Image.fromarray(picture)
+    low, high = 0.0, 1.0
+    best = codec.write(image, 0.0)
+    for _ in range(_SEARCH_STEPS):
+        if codec.size(best) > budget_bytes:
+            break
+        middle = (low + high) / 2
+        tried = codec.write(image, middle)
+        if codec.size(tried) <= budget_bytes:
+            low, best = middle, tried
+        else:
+            high = middle
+    decoded = np.asarray(Image.open(io.BytesIO(best)).convert("RGB"))
+    return Coded(num_bytes=codec.size(best), picture=decoded)
+
+
+def _saved(image: Image.Image, format_name: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format=format_name, **options)
+    return buffer.getvalue()

@@ -1,0 +1,109 @@
+"""One contender's running scores: the tokenizer's, or a codec's."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from bsq_model.metrics.frechet import FeatureStatistics, frechet_distance
+from bsq_model.metrics.quality import MS_SSIM_LEAST_PX, ms_ssim, psnr_db, ssim
+from schemas.evaluation import QualityRow
+
+Features = Callable[[Tensor], Tensor]
+
+_EQUAL_DB = 100.0
+_SSIM_LEAST_PX = 11
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judges:
+    """The networks at hand; each null where it is absent."""
+
+    lpips: Callable[[Tensor, Tensor], Tensor] | None = None
+    """Two float [B, H, W, 3] in [−1, 1] to [B]."""
+    frame_features: Mapping[str, Features] = field(default_factory=dict[str, Features])
+    """By the report's field (``fid``, ``fd_effnetlite0``): float [B, H, W, 3] to [B, D]."""
+    clip_features: Features | None = None
+    """For ``fvd``: float [B, T, H, W, 3] to [B, D]."""
+    least_clip_frames: int = 16
+    """Shorter clips have no FVD features."""
+
+
+class FeatureSums:
+    """Statistics of features over the frames and clips of one contender, or of the originals."""
+
+    def __init__(self, judges: Judges) -> None:
+        self._judges = judges
+        self.statistics: dict[str, FeatureStatistics] = {}
+
+    def add(self, clip_THWC: Tensor) -> None:
+        """Count one clip, floats in [−1, 1]."""
+        for name, features in self._judges.frame_features.items():
+            self._add(name, features(clip_THWC))
+        clips = self._judges.clip_features
+        if clips is not None and len(clip_THWC) >= self._judges.least_clip_frames:
+            self._add("fvd", clips(clip_THWC[None]))
+
+    def distances(self, originals: "FeatureSums") -> dict[str, float]:
+        """Fréchet distance to the originals by the report's field, where there are two vectors or more."""
+        return {
+            name: frechet_distance(ours, originals.statistics[name])
+            for name, ours in self.statistics.items()
+            if ours.count > 1
+        }
+
+    def _add(self, name: str, features_MD: Tensor) -> None:
+        if name not in self.statistics:
+            self.statistics[name] = FeatureStatistics(features_MD.shape[1])
+        self.statistics[name].add(features_MD)
+
+
+class Contender:
+    """Sums of scores over clips."""
+
+    def __init__(self, name: str, judges: Judges, note: str | None = None) -> None:
+        self.name = name
+        self._judges = judges
+        self._note = note
+        self._bits = self._pixels = 0.0
+        self._psnr: list[Tensor] = []
+        self._frames: dict[str, list[Tensor]] = {}
+        self._sums = FeatureSums(judges)
+
+    @torch.inference_mode()
+    def add(self, original_THWC: Tensor, reconstruction_THWC: Tensor, bits: float) -> float:
+        """Count one clip, floats in [−1, 1], coded in ``bits``; gives its PSNR in dB."""
+        self._bits += bits
+        self._pixels += original_THWC.shape[:3].numel()
+        score = psnr_db(reconstruction_THWC[None], original_THWC[None])[0].clamp_max(_EQUAL_DB)
+        self._psnr.append(score.cpu())
+        side = min(original_THWC.shape[1:3])
+        if side >= _SSIM_LEAST_PX:
+            self._note_frames("ssim", ssim(reconstruction_THWC, original_THWC))
+        if side >= MS_SSIM_LEAST_PX:
+            self._note_frames("ms_ssim", ms_ssim(reconstruction_THWC, original_THWC))
+        if self._judges.lpips is not None:
+            self._note_frames("lpips", self._judges.lpips(reconstruction_THWC, original_THWC))
+        self._sums.add(reconstruction_THWC)
+        return float(score)
+
+    @property
+    def has_clips(self) -> bool:
+        """Whether anything was counted."""
+        return bool(self._psnr)
+
+    def row(self, originals: FeatureSums) -> QualityRow:
+        """Means over clips and frames, and distances to the originals."""
+        means = {name: float(torch.cat(values).mean()) for name, values in self._frames.items()}
+        return QualityRow(
+            name=self.name,
+            bits_per_pixel=self._bits / self._pixels,
+            psnr_db=float(torch.stack(self._psnr).mean()),
+            note=self._note,
+            **means,
+            **self._sums.distances(originals),
+        )
+
+    def _note_frames(self, name: str, values_T: Tensor) -> None:
+        self._frames.setdefault(name, []).append(values_T.double().cpu())

@@ -1,0 +1,58 @@
+"""Measurements of a training run: ``metrics.jsonl`` and TensorBoard event files, without gaps or doubles."""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tensorboardX import SummaryWriter
+
+METRICS_FILE = "metrics.jsonl"
+TENSORBOARD_FOLDER = "tensorboard"
+
+
+class MetricsLog:
+    """A context manager that appends rows; those that a dead run left after ``steps_done`` go first."""
+
+    def __init__(self, folder: Path, steps_done: int) -> None:
+        self._path = folder / METRICS_FILE
+        keep_rows_until(self._path, steps_done)
+        self._file = self._path.open("a", encoding="utf-8")
+        # TensorBoard hides what an earlier run wrote from this step on.
+        self._board = SummaryWriter(str(folder / TENSORBOARD_FOLDER), purge_step=steps_done)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._board.close()
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """One row: ``step`` is the number of steps done, ``values`` finite numbers by name."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The whole rows of a metrics file, in order; a row cut short by a crash is left out."""
+    rows: list[dict[str, Any]] = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+    return rows
+
+
+def keep_rows_until(path: Path, steps_done: int) -> None:
+    """Rewrite a metrics file without the rows after ``steps_done``; these steps will be taken again."""
+    rows = [row for row in read_metrics(path) if row["step"] <= steps_done]
+    staged = path.with_name(f".{path.name}.staged")
+    staged.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    staged.replace(path)

@@ -1,0 +1,33 @@
+"""A grid of reconstructions on the way: what the tokenizer makes of held-out pictures."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+_GAP_PX = 4
+_COLUMNS = 8
+
+
+def write_grid(
+    originals: Sequence[npt.NDArray[np.uint8]], decoded: Sequence[npt.NDArray[np.uint8]], path: Path
+) -> None:
+    """Write a PNG: originals, uint8 [H, W, 3] each, in rows of eight, what they decode to below each row."""
+    size = originals[0].shape[0]
+    columns = min(_COLUMNS, len(originals))
+    rows = -(-len(originals) // columns)
+    step = size + _GAP_PX
+    sheet = Image.new("RGB", (columns * step - _GAP_PX, rows * (2 * step + _GAP_PX) - 2 * _GAP_PX), "white")
+    for number, pair in enumerate(zip(originals, decoded, strict=True)):
+        left, top = number % columns * step, number // columns * (2 * step + _GAP_PX)
+        for line, picture in enumerate(pair):
+            sheet.paste(Image.fromarray(picture), (left, top + line * step))
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.staged")
+    staged.write_bytes(buffer.getvalue())
+    staged.replace(path)

@@ -1,0 +1,88 @@
+"""Held-out media on the way: decoded once, then reconstructed by the averaged weights again and again."""
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bsq_model import BSQTokenizer
+from bsq_model.metrics.codes import bit_entropies
+from bsq_model.metrics.quality import psnr_db
+from bsq_model.pixels import pixels_from_uint8
+from bsq_model.training.losses import Perceptual
+from pipeline.fetch import DecodeSettings
+from pipeline.isolated import isolated_events
+from pipeline.items import DecodedClip
+from pipeline.sources import find_sources
+from pipeline.training.pictures import write_grid
+from schemas.errors import BadJobError
+from schemas.job import LimitsSpec, SamplingSpec
+from schemas.training import TrainSpec
+
+_GRID_PICTURES = 32
+
+
+def validation_clips(spec: TrainSpec) -> list[Tensor]:
+    """The first clip of each chosen source, as ``tokenize`` cuts it: uint8 [T, H, W, 3], T ≤ num_frames.
+
+    Raises BadJobError where no source gives one; single bad sources are passed over, as these clips only
+    show the way (``evaluate`` accounts for each).
+    """
+    if spec.validation is None:
+        return []
+    sources = find_sources(spec.validation.source).sources
+    count = min(spec.validation.items, len(sources))
+    chosen = np.unique(np.linspace(0, len(sources) - 1, count).round().astype(int)) if count else []
+    settings = DecodeSettings(
+        sampling=SamplingSpec(fps=spec.data.fps, clip_frames=spec.model.num_frames),
+        limits=LimitsSpec(),
+        size_px=spec.model.image_size_px,
+        decoder="auto",
+    )
+    clips: list[Tensor] = []
+    for index in chosen:
+        with closing(isolated_events(sources[int(index)], settings)) as events:
+            first = next((event for event in events if isinstance(event, DecodedClip)), None)
+        if first is not None:
+            clips.append(torch.from_numpy(first.frames_THWC.copy()))
+    if not clips:
+        raise BadJobError("No source of validation.source gives a picture; check the path.")
+    return clips
+
+
+@torch.inference_mode()
+def validate(
+    tokenizer: BSQTokenizer, clips: list[Tensor], perceptual: Perceptual | None, grid: Path
+) -> dict[str, float]:
+    """Reconstruct ``clips`` through their bits and write a grid of first frames.
+
+    Gives ``validation_psnr_db`` (mean over clips), ``validation_lpips`` (mean over frames) where there is a
+    network, and the entropy of the weakest and the mean bit, in bits, over all tokens.
+    """
+    scores_db: list[float] = []
+    lpips: list[Tensor] = []
+    ones_L = torch.zeros(tokenizer.config.bits_per_token)
+    num_tokens = 0
+    decoded: list[npt.NDArray[np.uint8]] = []
+    for clip in clips:
+        bits = tokenizer.encode([clip])[0]
+        ones_L += bits.flatten(0, 2).sum(0).cpu()
+        num_tokens += bits.shape[:3].numel()
+        pixels = tokenizer.decode_pixels([bits])[0]
+        original = pixels_from_uint8(clip.to(pixels.device), torch.float32)
+        scores_db.append(float(psnr_db(pixels[None], original[None]).clamp_max(100)))
+        if perceptual is not None:
+            lpips.append(perceptual(pixels, original).float())
+        decoded.append(((pixels[0] + 1) * 127.5).round().to(torch.uint8).cpu().numpy())
+    write_grid([clip[0].numpy() for clip in clips[:_GRID_PICTURES]], decoded[:_GRID_PICTURES], grid)
+    measured = {"validation_psnr_db": sum(scores_db) / len(scores_db)}
+    if lpips:
+        measured["validation_lpips"] = float(torch.cat(lpips).mean())
+    entropies = bit_entropies(ones_L / num_tokens)
+    return measured | {
+        "validation_weakest_bit": float(entropies.min()),
+        "validation_mean_bit": float(entropies.mean()),
+    }

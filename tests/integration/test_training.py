@@ -1,0 +1,128 @@
+"""``bitmill train`` as a user runs it: on real pictures, killed and taken up again, on two processes."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from tests.support.commands import bitmill, command, environment, wait_until
+from tests.support.media import real_pictures
+
+_SPEC = {
+    "version": 1,
+    "model": {
+        "image_size_px": 32,
+        "bits_per_token": 8,
+        "num_frames": 1,
+        "encoder": {"width": 32, "layers": 1, "heads": 2},
+        "decoder": {"width": 32, "layers": 1, "heads": 2},
+        "decoder_ffn_width": 64,
+    },
+    "steps": 300,
+    "global_batch": 8,
+    "data": {"workers": 1, "crop_scale": [1.0, 1.2]},
+    "loss": {"lpips": 0, "gan": {"weight": 0}, "entropy": {"ramp_steps": 50}},
+    "optimizer": {"learning_rate": 0.003, "warmup_steps": 20, "final_share": 0.1},
+    "compute": {"threads": 1},
+    "log_every": 20,
+    "checkpoint_every": 60,
+    "validate_every": 300,
+}
+_EXACT = ("loss", "l1", "psnr_db", "entropy_of_mean", "gradient_norm", "weakest_bit")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for clip in ("bikes.mp4", "carphone_pristine.mp4"):
+        for number, picture in enumerate(real_pictures(12, 80, 60, clip)):
+            Image.fromarray(picture).save(folder / f"{clip[:4]}-{number:02d}.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    return folder
+
+
+def _file(folder: Path, photos: Path, output: str, **changes) -> Path:
+    document = {
+        **_SPEC,
+        "source": {"paths": str(photos)},
+        "output": str(folder / output),
+        "validation": {"source": {"paths": str(photos / "bike*.png")}, "items": 4},
+        **changes,
+    }
+    path = folder / f"{output}.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def _rows(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def _course(run: Path) -> list[tuple]:
+    return [(row["step"], *(row[name] for name in _EXACT)) for row in _rows(run)]
+
+
+def test_a_run_learns_and_a_killed_one_ends_in_the_same_bytes(tmp_path, photos):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    done = bitmill("train", str(_file(tmp_path, photos, "whole")))
+    assert done.code == 0, done.err
+    rows = _rows(whole)
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert rows[-1]["psnr_db"] > rows[0]["psnr_db"] + 2
+    assert rows[-1]["validation_psnr_db"] > 15
+    assert (whole / "pictures" / "step-00000300.png").exists()
+    assert [json.loads(line)["reason"] for line in (whole / "failures.jsonl").read_text().splitlines()]
+
+    file = _file(tmp_path, photos, "killed")
+    process = subprocess.Popen(command("train", str(file)), env=environment(), start_new_session=True)
+    wait_until(lambda: list(killed.glob("checkpoints/step-*.safetensors")), "a checkpoint")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / "tokenizer").exists()
+    again = bitmill("train", str(file))
+    assert again.code == 0, again.err
+    assert _course(killed) == _course(whole)
+    for name in ("tokenizer/model.safetensors", "tokenizer-last/model.safetensors"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+
+    once_more = bitmill("train", str(file))
+    assert once_more.code == 0
+    assert "nothing to do" in once_more.out
+    other = bitmill("train", str(file), "--set", "seed=5")
+    assert other.code == 2
+    assert "seed is 0 there and 5 here" in other.err
+
+
+def test_an_interrupt_keeps_the_steps_that_were_taken(tmp_path, photos):
+    file = _file(tmp_path, photos, "run", checkpoint_every=100000, steps=100000)
+    process = subprocess.Popen(
+        command("train", str(file)),
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until(lambda: (tmp_path / "run" / "metrics.jsonl").exists() and _rows(tmp_path / "run"), "a row")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "go on from it" in err
+    assert list((tmp_path / "run" / "checkpoints").glob("step-*.safetensors"))
+
+
+@pytest.mark.ray
+def test_two_processes_learn_what_one_learns(tmp_path, photos):
+    short = {"steps": 30, "log_every": 10, "checkpoint_every": 30, "validate_every": 30}
+    one = bitmill("train", str(_file(tmp_path, photos, "one", **short)))
+    assert one.code == 0, one.err
+    file = _file(tmp_path, photos, "two", **short, compute={"threads": 1, "processes": 2})
+    two = bitmill("train", str(file))
+    assert two.code == 0, two.err
+    for ours, theirs in zip(_course(tmp_path / "two"), _course(tmp_path / "one"), strict=True):
+        assert ours[0] == theirs[0]
+        assert ours[1:] == pytest.approx(theirs[1:], rel=2e-3)
