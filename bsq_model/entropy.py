@@ -49,13 +49,22 @@ def entropy_terms(
     L and is at most 12; else ValueError. ``mean_across`` averages a tensor over the processes that share a
     batch, so that ``of_mean`` is that of the whole batch.
     """
-    num_bits = u_xL.shape[-1]
+    with torch.autocast(u_xL.device.type, enabled=False):
+        logits_xL = u_xL.float() * (4 * inv_temperature * u_xL.shape[-1] ** -0.5)
+    return entropy_terms_of_logits(logits_xL, group_bits=group_bits, mean_across=mean_across)
+
+
+def entropy_terms_of_logits(
+    logits_xL: Tensor, *, group_bits: int = 1, mean_across: Callable[[Tensor], Tensor] = _as_it_is
+) -> EntropyTerms:
+    """As ``entropy_terms``, where bit k is 1 with probability ``σ(logits_k)``, float [..., L]."""
+    num_bits = logits_xL.shape[-1]
     if not 1 <= group_bits <= _MOST_GROUP_BITS or num_bits % group_bits:
         raise ValueError(
             f"group_bits must divide {num_bits} and be 1 to {_MOST_GROUP_BITS}, not {group_bits}"
         )
-    with torch.autocast(u_xL.device.type, enabled=False):
-        logits_ML = u_xL.float().reshape(-1, num_bits) * (4 * inv_temperature * num_bits**-0.5)
+    with torch.autocast(logits_xL.device.type, enabled=False):
+        logits_ML = logits_xL.float().reshape(-1, num_bits)
         per_token = _bernoulli_entropy(logits_ML).sum(-1).mean()
         mean_GV = mean_across(_group_probabilities(logits_ML, group_bits).mean(0))
         return EntropyTerms(per_token, torch.special.entr(mean_GV).sum())

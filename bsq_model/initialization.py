@@ -5,14 +5,17 @@ from torch import Tensor, nn
 
 from bsq_model.tokenizer import BSQTokenizer
 
+_ENDS_OF_BRANCHES = ("attention_out.weight", "mlp_out.weight", "conv_2.weight")
+
 
 @torch.no_grad()
 def initialize_weights(tokenizer: BSQTokenizer, seed: int) -> None:
     """Fill all parameters in place from ``seed``.
 
-    Linear weights are uniform with variance 1/inputs, those that end a residual branch smaller by
-    1/√(2·layers); biases and temporal positions are zero, LayerNorms are the identity. So an untrained
-    tokenizer's bits already follow the picture: the patch, not its position, dominates a token.
+    Linear and convolution weights are uniform with variance 1/inputs, those that end a residual branch
+    smaller by 1/√(branches); biases and temporal positions are zero, norms are the identity; a codebook's
+    entries have the variance of untrained latents, 1. So an untrained tokenizer's bits already follow the
+    picture: the patch, not its position, dominates a token.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in tokenizer.named_parameters():
@@ -24,16 +27,19 @@ def _values(name: str, parameter: Tensor, tokenizer: BSQTokenizer, generator: to
         return _uniform(parameter.shape, 0.1, generator)
     if name.endswith("temporal_positions") or parameter.ndim == 1:
         return torch.full(parameter.shape, 1.0 if _is_scale(name, tokenizer) else 0.0)
-    deviation = parameter.shape[1] ** -0.5
-    if name.endswith(("attention_out.weight", "mlp_out.weight")):
-        network = tokenizer.encoder if name.startswith("encoder.") else tokenizer.decoder
-        deviation *= (2 * len(network.blocks)) ** -0.5
+    if name.endswith("codebook"):
+        return _uniform(parameter.shape, 1.0, generator)
+    deviation = parameter[0].numel() ** -0.5
+    if name.endswith(_ENDS_OF_BRANCHES):
+        side = name.partition(".")[0]
+        names = (other for other, _ in tokenizer.get_submodule(side).named_parameters())
+        deviation *= sum(other.endswith(_ENDS_OF_BRANCHES) for other in names) ** -0.5
     return _uniform(parameter.shape, deviation, generator)
 
 
 def _is_scale(name: str, tokenizer: BSQTokenizer) -> bool:
     module, _, kind = name.rpartition(".")
-    return kind == "weight" and isinstance(tokenizer.get_submodule(module), nn.LayerNorm)
+    return kind == "weight" and isinstance(tokenizer.get_submodule(module), nn.LayerNorm | nn.GroupNorm)
 
 
 def _uniform(shape: torch.Size, deviation: float, generator: torch.Generator) -> Tensor:

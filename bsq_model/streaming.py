@@ -1,4 +1,4 @@
-"""One clip through the tokenizer a frame at a time, with cached keys and values.
+"""One clip through a causal tokenizer a frame at a time, with cached keys and values.
 
 Axes: H and W pixels, C = 3 colours, h and w tokens, L bits of a token.
 """
@@ -6,19 +6,21 @@ Axes: H and W pixels, C = 3 colours, h and w tokens, L bits of a token.
 import torch
 from torch import Tensor
 
+from bsq_model.backbone import Backbone
+from bsq_model.bottleneck import Bottleneck
 from bsq_model.checks import check_bits, check_clip, check_finite
-from bsq_model.pixels import patches_from_pixels, pixels_from_patches, pixels_from_uint8, uint8_from_pixels
-from bsq_model.quantizer import bits_of_latents, codes_of_bits
-from bsq_model.vit import BlockCausalViT
+from bsq_model.output import pixels_of_output
+from bsq_model.pixels import patches_from_pixels, pixels_from_uint8, uint8_from_pixels
 from schemas.tokenizer import TokenizerConfig
 
 
 class StreamEncoder:
     """Frames in, their bits out at once; on CPU the same in every bit as ``encode`` of the whole clip."""
 
-    def __init__(self, config: TokenizerConfig, encoder: BlockCausalViT) -> None:
+    def __init__(self, config: TokenizerConfig, encoder: Backbone, bottleneck: Bottleneck) -> None:
         self._config = config
-        self._weights = encoder.spatial_positions
+        self._weights = next(encoder.parameters())
+        self._bottleneck = bottleneck
         self._stream = encoder.stream()
 
     @torch.inference_mode()
@@ -27,22 +29,24 @@ class StreamEncoder:
         check_clip(frame_HWC[None], self._config)
         pixels = pixels_from_uint8(frame_HWC.to(self._weights.device), self._weights.dtype)
         v_NL = self._stream.push(patches_from_pixels(pixels, self._config.patch_size_px))
-        return bits_of_latents(check_finite(v_NL, "latents")).unflatten(0, (self._config.grid_size, -1))
+        bits_NL = self._bottleneck.bits_of_latents(check_finite(v_NL, "latents"))
+        return bits_NL.unflatten(0, (self._config.grid_size, -1))
 
 
 class StreamDecoder:
     """A frame's bits in, its pixels out at once; on CPU the same as ``decode`` of the whole clip."""
 
-    def __init__(self, config: TokenizerConfig, decoder: BlockCausalViT) -> None:
+    def __init__(self, config: TokenizerConfig, decoder: Backbone, bottleneck: Bottleneck) -> None:
         self._config = config
-        self._weights = decoder.spatial_positions
+        self._weights = next(decoder.parameters())
+        self._bottleneck = bottleneck
         self._stream = decoder.stream()
 
     @torch.inference_mode()
     def push(self, bits_hwL: Tensor) -> Tensor:
         """The next frame's bits, bool [h, w, L], as uint8 [H, W, 3] on the tokenizer's device."""
         check_bits(bits_hwL[None], self._config)
-        codes_NL = codes_of_bits(bits_hwL.to(self._weights.device).flatten(0, 1), self._weights.dtype)
-        patches_NP = check_finite(self._stream.push(codes_NL), "pixels")
-        pixels = pixels_from_patches(patches_NP, self._config.grid_size, self._config.patch_size_px)
-        return uint8_from_pixels(pixels)
+        bits_NL = bits_hwL.to(self._weights.device).flatten(0, 1)
+        codes_NL = self._bottleneck.codes_of_bits(bits_NL, self._weights.dtype)
+        values_NX = check_finite(self._stream.push(codes_NL), "pixels")
+        return uint8_from_pixels(pixels_of_output(values_NX, self._config))

@@ -1,7 +1,10 @@
-"""The BSQ-ViT tokenizer: clips to bits and back, for inference and for training (arXiv 2406.07548).
+"""The tokenizer: clips to bits and back, for inference and for training (arXiv 2406.07548).
+
+By default a BSQ-ViT; the config selects variants (docs/model.md), made in ``backbones``, ``bottleneck`` and
+``output``.
 
 Axes: B clips of one length, T frames, H and W pixels, C = 3 colours, h and w tokens, N = h·w, L bits of a
-token, P = 3·p² values of a patch.
+token, P = 3·p² values of a patch, X values of a token that the decoder gives.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,24 +12,17 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from bsq_model.backbones import make_decoder, make_encoder
+from bsq_model.bottleneck import make_bottleneck
 from bsq_model.checks import check_bits, check_clip, check_finite
+from bsq_model.entropy import entropy_terms_of_logits
 from bsq_model.fingerprint import weights_fingerprint
-from bsq_model.pixels import patches_from_pixels, pixels_from_patches, pixels_from_uint8, uint8_from_pixels
-from bsq_model.quantizer import bits_of_latents, codes_of_bits, quantize
+from bsq_model.logit_laplace import LogitLaplace
+from bsq_model.output import distribution_of_output, pixels_of_output
+from bsq_model.pixels import patches_from_pixels, pixels_from_uint8, uint8_from_pixels
 from bsq_model.streaming import StreamDecoder, StreamEncoder
-from bsq_model.vit import BlockCausalViT
 from schemas.tokenizer import TokenizerConfig
-
-
-class LatentProjection(nn.Linear):
-    """Width to L in float32, whatever the weights' dtype or autocast, since signs decide bits."""
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (nn.Linear's name)
-        """[..., D] of any float dtype to float32 [..., L]."""
-        with torch.autocast(input.device.type, enabled=False):
-            return functional.linear(input.float(), self.weight.float(), self.bias.float())
 
 
 class TrainingOutput(NamedTuple):
@@ -37,40 +33,40 @@ class TrainingOutput(NamedTuple):
     v_BThwL: Tensor
     """Latents before normalisation and sign, float32."""
     codes_BThwL: Tensor
-    """Quantised latents ±1/√L, with the straight-through gradient."""
+    """Quantised latents (±1/√L with BSQ), with the straight-through gradient."""
+    bits_BThwL: Tensor
+    """Bool."""
+    commitment_BThw: Tensor
+    """Squared distance of each token's latent to its code; see the bottleneck's kind."""
+    logit_laplace_BTHWC: LogitLaplace | None
+    """Parameters for each value where ``output`` is logit-laplace; the reconstruction is their mean."""
+
+
+class BottleneckLosses(NamedTuple):
+    """The losses on latents: scalars, float32, differentiable, unweighted."""
+
+    per_token_entropy: Tensor
+    """In nats a token, to be made small; zero where the quantizer has no entropy penalty (VQ)."""
+    entropy_of_mean: Tensor
+    """In nats a token, to be made large; zero likewise."""
+    commitment: Tensor
+    """Mean over tokens of the squared distance of latents to codes."""
 
 
 class BSQTokenizer(nn.Module):
     """Clips of 1 to ``num_frames`` square frames to L bits a patch a frame, and back.
 
-    A frame's bits depend on no later frame and on no other clip of the call: in every bit on CPU, to
-    rounding elsewhere (docs/model.md). Weights may be float32 or bfloat16, on any device, by
-    ``tokenizer.to(device, dtype)``, which casts them; latents are float32 in both.
+    A frame's bits depend on no later frame (unless ``attention`` is full) and on no other clip of the call:
+    in every bit on CPU, to rounding elsewhere (docs/model.md). Weights may be float32 or bfloat16, on any
+    device, by ``tokenizer.to(device, dtype)``, which casts them; latents are float32 in both.
     """
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.config = config
-        tokens, frames = config.tokens_per_frame, config.num_frames
-        patch_values = 3 * config.patch_size_px**2
-        self.encoder = BlockCausalViT(
-            config.encoder,
-            tokens,
-            frames,
-            embed=nn.Linear(patch_values, config.encoder.width, bias=False),
-            head=LatentProjection(config.encoder.width, config.bits_per_token),
-        )
-        self.decoder = BlockCausalViT(
-            config.decoder,
-            tokens,
-            frames,
-            embed=nn.Linear(config.bits_per_token, config.decoder.width),
-            head=nn.Sequential(
-                nn.Linear(config.decoder.width, config.decoder_ffn_width),
-                nn.Tanh(),
-                nn.Linear(config.decoder_ffn_width, patch_values),
-            ),
-        )
+        self.encoder = make_encoder(config)
+        self.decoder = make_decoder(config)
+        self.bottleneck = make_bottleneck(config)
         self.cast_from_fingerprint: str | None = None
         """Fingerprint of the float32 weights that these, of a lower precision, were cast from."""
         self.register_load_state_dict_post_hook(_forget_fingerprint)
@@ -79,18 +75,41 @@ class BSQTokenizer(nn.Module):
         """The differentiable masked form, for training: float pixels in [−1, 1], all clips of one length."""
         patches_BTNP = patches_from_pixels(pixels_BTHWC.to(self._dtype), self.config.patch_size_px)
         v_BTNL = self.encoder(patches_BTNP)
-        codes_BTNL = quantize(v_BTNL)
-        patches_BTNP = self.decoder(codes_BTNL.to(self._dtype))
-        return TrainingOutput(self._pixels(patches_BTNP), self._grid(v_BTNL), self._grid(codes_BTNL))
+        bits_BTNL, codes_BTNL, commitment_BTN = self.bottleneck(v_BTNL)
+        values_BTNX = self.decoder(codes_BTNL.to(self._dtype))
+        return TrainingOutput(
+            reconstruction_BTHWC=pixels_of_output(values_BTNX, self.config),
+            v_BThwL=self._grid(v_BTNL),
+            codes_BThwL=self._grid(codes_BTNL),
+            bits_BThwL=self._grid(bits_BTNL),
+            commitment_BThw=self._grid(commitment_BTN[..., None])[..., 0],
+            logit_laplace_BTHWC=distribution_of_output(values_BTNX, self.config),
+        )
+
+    def bottleneck_losses(
+        self,
+        output: TrainingOutput,
+        *,
+        inv_temperature: float = 1.0,
+        group_bits: int = 1,
+        mean_across: Callable[[Tensor], Tensor] = lambda mean: mean,
+    ) -> BottleneckLosses:
+        """The losses on latents of one ``forward``; the options are those of ``entropy_terms``."""
+        commitment = output.commitment_BThw.float().mean()
+        logits_BThwL = self.bottleneck.logits_of_bits(output.v_BThwL, inv_temperature)
+        if logits_BThwL is None:
+            return BottleneckLosses(torch.zeros_like(commitment), torch.zeros_like(commitment), commitment)
+        entropies = entropy_terms_of_logits(logits_BThwL, group_bits=group_bits, mean_across=mean_across)
+        return BottleneckLosses(entropies.per_token, entropies.of_mean, commitment)
 
     @torch.inference_mode()
     def encode(self, clips: Sequence[Tensor]) -> list[Tensor]:
         """Clips, uint8 [T, H, W, 3] each, as bits, bool [T, h, w, L], in order, on the tokenizer's device."""
-        return [bits_of_latents(v_ThwL) for v_ThwL in self.latents(clips)]
+        return [self.bottleneck.bits_of_latents(v_ThwL) for v_ThwL in self.latents(clips)]
 
     @torch.inference_mode()
     def latents(self, clips: Sequence[Tensor]) -> list[Tensor]:
-        """The values whose signs are the bits, before normalisation: float32 [T, h, w, L] for each clip."""
+        """What the bits are taken from (BSQ, LFQ: by sign): float32 [T, h, w, L] for each clip."""
         for clip in clips:
             check_clip(clip, self.config)
         on_device = [clip.to(self._device, non_blocking=True) for clip in clips]
@@ -107,40 +126,36 @@ class BSQTokenizer(nn.Module):
         """As ``decode``, before rounding to grey levels: float32 [T, H, W, 3], clamped to [−1, 1]."""
         for bits_ThwL in bits:
             check_bits(bits_ThwL, self.config)
-        codes = [
-            codes_of_bits(b.to(self._device, non_blocking=True).flatten(1, 2), self._dtype) for b in bits
-        ]
-        decoded = self.decoder.infer(codes)
-        return [check_finite(self._pixels(x_TNP), "pixels").float().clamp(-1, 1) for x_TNP in decoded]
+        on_device = [b.to(self._device, non_blocking=True).flatten(1, 2) for b in bits]
+        codes = [self.bottleneck.codes_of_bits(bits_TNL, self._dtype) for bits_TNL in on_device]
+        values = [check_finite(values_TNX, "pixels") for values_TNX in self.decoder.infer(codes)]
+        return [pixels_of_output(values_TNX, self.config).float().clamp(-1, 1) for values_TNX in values]
 
     def stream_encoder(self) -> StreamEncoder:
         """An encoder for one clip whose frames come one at a time."""
-        return StreamEncoder(self.config, self.encoder)
+        return StreamEncoder(self.config, self.encoder, self.bottleneck)
 
     def stream_decoder(self) -> StreamDecoder:
         """A decoder for one clip whose bits come a frame at a time."""
-        return StreamDecoder(self.config, self.decoder)
+        return StreamDecoder(self.config, self.decoder, self.bottleneck)
 
     @property
     def _device(self) -> torch.device:
-        return self.encoder.spatial_positions.device
+        return next(self.encoder.parameters()).device
 
     @property
     def _dtype(self) -> torch.dtype:
-        return self.encoder.spatial_positions.dtype
+        return next(self.encoder.parameters()).dtype
 
     def _patches(self, clip_THWC: Tensor) -> Tensor:
         return patches_from_pixels(pixels_from_uint8(clip_THWC, self._dtype), self.config.patch_size_px)
-
-    def _pixels(self, patches_xNP: Tensor) -> Tensor:
-        return pixels_from_patches(patches_xNP, self.config.grid_size, self.config.patch_size_px)
 
     def _grid(self, x_xNL: Tensor) -> Tensor:
         return x_xNL.unflatten(-2, (self.config.grid_size, self.config.grid_size))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "BSQTokenizer":
         """Every ``.to`` ends here: a cast from float32 keeps the fingerprint that the new weights lose."""
-        was, becomes = self._dtype, fn(self.encoder.spatial_positions.detach()[:1]).dtype
+        was, becomes = self._dtype, fn(next(self.encoder.parameters()).detach()[:1]).dtype
         if becomes == torch.float32:
             self.cast_from_fingerprint = None
         elif was == torch.float32:

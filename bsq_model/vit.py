@@ -2,7 +2,8 @@
 
 One set of weights runs in four ways: ``forward`` (masked, training), ``frame_by_frame`` (one clip on CPU),
 ``end_to_end`` (a batch on an accelerator) and ``stream`` (frames as they come). They agree to rounding;
-``frame_by_frame`` and ``stream`` agree in every bit.
+``frame_by_frame`` and ``stream`` agree in every bit. With full attention only ``forward`` is left, without a
+mask.
 
 Axes: B clips, T frames, N tokens of a frame, S = T·N, D width, F input and G output features of a token.
 """
@@ -13,6 +14,7 @@ from itertools import groupby, pairwise
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from bsq_model.attention import (
     KeyValueCache,
@@ -21,6 +23,8 @@ from bsq_model.attention import (
     masked_attention,
     prefix_attention,
 )
+from bsq_model.backbone import Backbone
+from schemas.errors import BadJobError
 from schemas.tokenizer import TransformerConfig
 
 
@@ -47,15 +51,20 @@ class Block(nn.Module):
         x_xD = x_xD + self.attention_out(attended_xD)
         return x_xD + self.mlp_out(functional.gelu(self.mlp_in(self.ln_2(x_xD))))
 
+    def forward(self, x_BSD: Tensor, mask_SS: Tensor | None) -> Tensor:
+        """Whole clips under a mask: [B, S, D]."""
+        return self.finish(x_BSD, masked_attention(self.project(x_BSD), self.heads, mask_SS))
+
     def step(self, x_ND: Tensor, cache: KeyValueCache) -> Tensor:
         """The next frame of the clip whose earlier frames the cache holds."""
         return self.finish(x_ND, cached_attention(self.project(x_ND), self.heads, cache))
 
 
-class BlockCausalViT(nn.Module):
+class BlockCausalViT(Backbone):
     """``embed`` → positions → ``ln_pre`` → blocks → ``ln_post`` → ``head`` (arXiv 2406.07548, section 3).
 
     ``embed`` maps F features of a token to the width, ``head`` the width to G; both act on each token alone.
+    ``causal=False`` lets every frame see all frames of its clip, a comparison that cannot stream.
     """
 
     def __init__(
@@ -65,10 +74,13 @@ class BlockCausalViT(nn.Module):
         num_frames: int,
         embed: nn.Module,
         head: nn.Module,
+        *,
+        causal: bool = True,
     ) -> None:
         super().__init__()
         self.tokens_per_frame = tokens_per_frame
         self.num_frames = num_frames
+        self.causal = causal
         self.embed = embed
         self.spatial_positions = nn.Parameter(torch.zeros(tokens_per_frame, sizes.width))
         # An image tokenizer has no temporal positions at all, as in the published checkpoints.
@@ -85,15 +97,19 @@ class BlockCausalViT(nn.Module):
         num_frames = x_BTNF.shape[1]
         x_BSD = self._enter(x_BTNF, self._positions(0, num_frames)).flatten(1, 2)
         mask_SS = None
-        if num_frames > 1:
+        if num_frames > 1 and self.causal:
             mask_SS = block_causal_mask(num_frames, self.tokens_per_frame, x_BSD.device)
         for block in self._blocks():
-            attended = masked_attention(block.project(x_BSD), block.heads, mask_SS)
-            x_BSD = block.finish(x_BSD, attended)
+            if self.checkpoint_blocks and torch.is_grad_enabled():
+                x_BSD = checkpoint(block, x_BSD, mask_SS, use_reentrant=False)
+            else:
+                x_BSD = block(x_BSD, mask_SS)
         return self._leave(x_BSD).unflatten(1, (num_frames, -1))
 
     def infer(self, clips_TNF: Sequence[Tensor]) -> list[Tensor]:
         """Each clip's [T, N, G], in the form that suits the device: see the two below."""
+        if not self.causal:
+            return [self.forward(clip[None])[0] for clip in clips_TNF]
         if all(clip.device.type == "cpu" for clip in clips_TNF):
             return [self.frame_by_frame(clip) for clip in clips_TNF]
         return self.end_to_end(clips_TNF)
@@ -127,9 +143,14 @@ class BlockCausalViT(nn.Module):
         outputs: dict[int, Tensor] = dict(zip(order, frames_MNG.split(lengths), strict=True))
         return [outputs[i] for i in range(len(order))]
 
-    def stream(self) -> "FrameStream":
+    def stream(self) -> "CachedStream":
         """A stream over one clip, starting before its first frame."""
-        return FrameStream(self)
+        if not self.causal:
+            raise BadJobError(
+                "A tokenizer with attention 'full' cannot stream: its tokens depend on later frames. Encode "
+                "whole clips, or use a tokenizer with attention 'block-causal'."
+            )
+        return CachedStream(self)
 
     def step(self, x_NF: Tensor, frame_index: int, caches: Sequence[KeyValueCache]) -> Tensor:
         """Frame ``frame_index`` of a clip whose earlier frames the caches (one a layer) hold: [N, G]."""
@@ -164,7 +185,7 @@ class BlockCausalViT(nn.Module):
         return [block for block in self.blocks if isinstance(block, Block)]
 
 
-class FrameStream:
+class CachedStream:
     """One clip, a frame at a time: the state is a cache a layer and the number of frames so far."""
 
     def __init__(self, network: BlockCausalViT) -> None:
@@ -174,11 +195,7 @@ class FrameStream:
 
     def push(self, x_NF: Tensor) -> Tensor:
         """The next frame's output [N, G], the same in every bit (on CPU) as in the whole clip."""
-        if self._frame_index == self._network.num_frames:
-            raise ValueError(
-                f"the stream has had all {self._network.num_frames} frames that the tokenizer has "
-                "positions for; start a new stream for the next clip"
-            )
+        self._network.check_frame(self._frame_index)
         out_NG = self._network.step(x_NF, self._frame_index, self._caches)
         self._frame_index += 1
         return out_NG

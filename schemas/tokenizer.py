@@ -1,22 +1,36 @@
-"""The tokenizer's config.json: geometry and sizes of a BSQ-ViT, and nothing about training."""
+"""The tokenizer's config.json: geometry and sizes of a BSQ-ViT or a variant, and nothing about training."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 TOKENIZER_FORMAT_VERSION = 1
 
 PositiveInt = Annotated[int, Field(gt=0)]
 
 
+_VARIANT_FIELDS = ("quantizer", "backbone", "attention", "output")
+
+_MOST_VQ_BITS = 16
+"""A learned codebook has a row for each of its 2^L codes."""
+
+
 class TransformerConfig(BaseModel):
-    """Sizes of one ViT (encoder or decoder)."""
+    """Sizes of one network (encoder or decoder): a ViT's, or a CNN's with one head."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: PositiveInt
-    """Features a token."""
+    """Features a token; of a CNN: channels at full resolution, doubled with each halving."""
     layers: PositiveInt
+    """Transformer blocks; of a CNN: residual blocks at each resolution."""
     heads: PositiveInt
     mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
 
@@ -48,7 +62,15 @@ class TokenizerConfig(BaseModel):
     encoder: TransformerConfig
     decoder: TransformerConfig
     decoder_ffn_width: PositiveInt = 3072
-    """Width of the tanh layer before the decoder's pixels."""
+    """Width of the tanh layer before the decoder's pixels; a CNN has no such layer."""
+    quantizer: Literal["bsq", "lfq", "vq"] = "bsq"
+    """bsq: signs on the unit sphere; lfq: signs, no sphere; vq: a learned codebook, at most 16 bits."""
+    backbone: Literal["vit", "cnn"] = "vit"
+    """cnn: convolutions over each frame alone."""
+    attention: Literal["block-causal", "full"] = "block-causal"
+    """full: every frame sees all frames of its clip, so that no token is final before the last frame."""
+    output: Literal["pixels", "logit-laplace"] = "pixels"
+    """logit-laplace: the decoder gives a distribution of each value, of which inference takes the mean."""
 
     @model_validator(mode="after")
     def _patches_tile_the_frame(self) -> "TokenizerConfig":
@@ -57,6 +79,32 @@ class TokenizerConfig(BaseModel):
                 f"image_size_px {self.image_size_px} is not divisible by patch_size_px {self.patch_size_px}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _variant_is_whole(self) -> "TokenizerConfig":
+        if self.quantizer == "vq" and self.bits_per_token > _MOST_VQ_BITS:
+            raise ValueError(
+                f"quantizer vq takes at most {_MOST_VQ_BITS} bits_per_token, not {self.bits_per_token}: its "
+                "codebook has 2^bits_per_token rows"
+            )
+        if self.backbone == "cnn":
+            self._check_cnn()
+        return self
+
+    def _check_cnn(self) -> None:
+        if self.patch_size_px & (self.patch_size_px - 1):
+            raise ValueError(f"backbone cnn needs a power of two as patch_size_px, not {self.patch_size_px}")
+        if self.attention != "block-causal" or self.encoder.heads != 1 or self.decoder.heads != 1:
+            raise ValueError("backbone cnn has no attention: leave attention out and set heads to 1")
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Variant fields at their default are left out: so files and fingerprints are as before them."""
+        document: dict[str, Any] = handler(self)
+        for name in _VARIANT_FIELDS:
+            if document.get(name) == type(self).model_fields[name].default:
+                del document[name]
+        return document
 
     @property
     def grid_size(self) -> int:

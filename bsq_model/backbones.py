@@ -1,0 +1,41 @@
+"""Encoder and decoder of the kind that a config names; the kinds are told apart here alone."""
+
+from torch import nn
+
+from bsq_model.backbone import Backbone, LatentProjection
+from bsq_model.cnn import CNNDecoder, CNNEncoder
+from bsq_model.output import values_per_patch
+from bsq_model.vit import BlockCausalViT
+from schemas.tokenizer import TokenizerConfig
+
+
+def make_encoder(config: TokenizerConfig) -> Backbone:
+    """Patches [..., N, 3·p²] to latents [..., N, L], float32."""
+    if config.backbone == "cnn":
+        return CNNEncoder(config)
+    return BlockCausalViT(
+        config.encoder,
+        config.tokens_per_frame,
+        config.num_frames,
+        embed=nn.Linear(3 * config.patch_size_px**2, config.encoder.width, bias=False),
+        head=LatentProjection(config.encoder.width, config.bits_per_token),
+        causal=config.attention == "block-causal",
+    )
+
+
+def make_decoder(config: TokenizerConfig) -> Backbone:
+    """Codes [..., N, L] to the output's values [..., N, X] (``bsq_model.output``)."""
+    if config.backbone == "cnn":
+        return CNNDecoder(config)
+    return BlockCausalViT(
+        config.decoder,
+        config.tokens_per_frame,
+        config.num_frames,
+        embed=nn.Linear(config.bits_per_token, config.decoder.width),
+        head=nn.Sequential(
+            nn.Linear(config.decoder.width, config.decoder_ffn_width),
+            nn.Tanh(),
+            nn.Linear(config.decoder_ffn_width, values_per_patch(config)),
+        ),
+        causal=config.attention == "block-causal",
+    )
