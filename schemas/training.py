@@ -165,6 +165,12 @@ class TrainSpec(_Part):
             )
         return self
 
+    @model_validator(mode="after")
+    def _codebook_learns(self) -> Self:
+        if self.model.quantizer == "vq" and not self.loss.commitment:
+            raise ValueError("model.quantizer vq learns its codebook by loss.commitment: set it to 1")
+        return self
+
     @property
     def peak_learning_rate(self) -> float:
         """The given one, or the paper's 4e-7 a clip of the global batch."""

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bsq_model.entropy import entropy_terms
+from bsq_model.logit_laplace import logit_laplace_loss
 from bsq_model.pixels import pixels_from_uint8
-from bsq_model.quantizer import bits_of_latents
 from bsq_model.tokenizer import BSQTokenizer, TrainingOutput
 from bsq_model.training.adversary import Adversary
 from bsq_model.training.average import WeightAverage
@@ -46,6 +45,7 @@ class TrainingStep:
         self.adversary = Adversary(spec, device) if spec.loss.gan.weight else None
         self._perceptual = perceptual
         self._device = device
+        self._set_up_compute()
         self._forward: Callable[[Tensor], TrainingOutput] = self.tokenizer
         self._parallel: DistributedDataParallel | None = None
         if num_processes() > 1:
@@ -53,6 +53,15 @@ class TrainingStep:
                 self.tokenizer, device_ids=[device.index] if device.type == "cuda" else None
             )
             self._forward = self._parallel
+
+    def _set_up_compute(self) -> None:
+        compute = self.spec.compute
+        if compute.compile and self._device.type != "cuda":
+            raise BadJobError("compute.compile needs a CUDA device; leave it out on CPU.")
+        for network in (self.tokenizer.encoder, self.tokenizer.decoder):
+            network.checkpoint_blocks = compute.checkpoint_blocks
+            if compute.compile:
+                network.compile()
 
     def run(self, clips_BTHWC: Tensor, step: int) -> dict[str, Tensor]:
         """Learn from uint8 [B, T, H, W, 3], this process's share of batch ``step`` (from 0).
@@ -88,17 +97,24 @@ class TrainingStep:
         measured = {name: term.detach() for name, term in terms.items()} | {
             "loss": loss.detach(),
             "psnr_db": psnr_db(reconstruction, pixels),
-            "share_of_ones": bits_of_latents(output.v_BThwL.detach()).float().mean((0, 1, 2, 3)),
+            "share_of_ones": output.bits_BThwL.float().mean((0, 1, 2, 3)),
         }
         return measured, reconstruction
 
     def _terms(self, output: TrainingOutput, pixels: Tensor, step: int) -> dict[str, Tensor]:
         spec = self.spec.loss
         terms = pixel_losses(output.reconstruction_BTHWC, pixels, spec, self._perceptual)
-        u = torch.nn.functional.normalize(output.v_BThwL.float(), dim=-1)  # TMP
-        t = entropy_terms(u, inv_temperature=spec.entropy.inv_temperature, mean_across=mean_across)
-        terms["entropy_per_token"] = t.per_token
-        terms["entropy_of_mean"] = t.of_mean
+        if output.logit_laplace_BTHWC is not None and terms.pop("l1", None) is not None:
+            terms["logit_laplace"] = logit_laplace_loss(output.logit_laplace_BTHWC, pixels)
+        latents = self.tokenizer.bottleneck_losses(
+            output,
+            inv_temperature=spec.entropy.inv_temperature,
+            group_bits=spec.entropy.group_bits,
+            mean_across=mean_across,
+        )
+        terms["entropy_per_token"] = latents.per_token_entropy
+        terms["entropy_of_mean"] = latents.entropy_of_mean
+        terms["commitment"] = latents.commitment
         if self.adversary is not None and self.adversary.plays(step):
             terms["gan"] = self.adversary.generator_loss(output.reconstruction_BTHWC)
         return terms
