@@ -1,8 +1,8 @@
 """The reviewers' ablation at toy scale: quantizers, backbones and attention, trained alike and compared.
 
-Each variant is trained by ``bitmill train`` with the same data, steps, batch and loss weights, on photos
-(the last two on clips of four frames), then measured by ``bitmill evaluate`` on held-out media. 12 bits a token,
-as a VQ codebook of 2^18 codes cannot be trained here. Prints a Markdown table; ``--out`` keeps runs and
+Each variant is trained by ``bitmill train`` with the same data, steps, batch and loss weights, on photographs
+(the last two on clips of four frames), then measured by ``bitmill evaluate`` on held-out media. 12 bits a
+token, as a VQ codebook of 2^18 codes cannot be trained here. Prints a Markdown table; ``--out`` keeps runs and
 reports.
 
     python -m examples.small_tokenizer.fetch_data small-data
