@@ -79,6 +79,7 @@ def prepare(job: JobSpec, *, cluster_has_gpus: Callable[[], bool]) -> PreparedJo
     tokenizer = _of_frame_size(load_tokenizer_spec(job.tokenizer), job)
     size_px = tokenizer.config.image_size_px
     _check_clip_length(job, tokenizer.config)
+    _check_causal(tokenizer.config)
     folder = Folder(job.output)
     card = find_card(folder)
     device = _device(job, card, cluster_has_gpus)
@@ -185,6 +186,14 @@ def _check_clip_length(job: JobSpec, config: TokenizerConfig) -> None:
         raise BadJobError(
             f"sampling.clip_frames {job.sampling.clip_frames} is more than the {config.num_frames} frames "
             "that the tokenizer has positions for."
+        )
+
+
+def _check_causal(config: TokenizerConfig) -> None:
+    if config.attention == "full" and config.num_frames > 1:
+        raise BadJobError(
+            "The tokenizer has attention 'full': its tokens depend on later frames, as a dataset's "
+            "must not. Use one with attention 'block-causal'; this one can only be evaluated."
         )
 
 

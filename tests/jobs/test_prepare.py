@@ -1,0 +1,50 @@
+"""What is refused before anything is planned or written."""
+
+from pathlib import Path
+
+import pytest
+
+from bsq_model import save_tokenizer, untrained_tokenizer
+from jobs.prepare import prepare
+from schemas.errors import BadJobError
+from schemas.job import JobSpec
+from schemas.tokenizer import TokenizerConfig
+
+
+def _prepare(tmp_path: Path, attention: str, num_frames: int):
+    sizes = {"width": 8, "layers": 1, "heads": 1}
+    config = TokenizerConfig.model_validate(
+        {
+            "image_size_px": 16,
+            "bits_per_token": 4,
+            "num_frames": num_frames,
+            "encoder": sizes,
+            "decoder": sizes,
+            "decoder_ffn_width": 8,
+            "attention": attention,
+        }
+    )
+    save_tokenizer(untrained_tokenizer(config), tmp_path / "tokenizer")
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "a.mp4").write_bytes(b"x")
+    job = JobSpec.model_validate(
+        {
+            "version": 1,
+            "source": {"paths": [str(tmp_path / "media")]},
+            "output": str(tmp_path / "out"),
+            "tokenizer": {"path": str(tmp_path / "tokenizer")},
+            "sampling": {"fps": 1, "clip_frames": num_frames},
+        }
+    )
+    return prepare(job, cluster_has_gpus=lambda: False)
+
+
+def test_a_tokenizer_that_looks_ahead_makes_no_dataset(tmp_path):
+    with pytest.raises(BadJobError, match=r"attention 'full': its tokens depend on later frames"):
+        _prepare(tmp_path, "full", 4)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("attention", "num_frames"), [("block-causal", 4), ("full", 1)])
+def test_a_tokenizer_that_cannot_look_ahead_does(tmp_path, attention, num_frames):
+    assert len(_prepare(tmp_path, attention, num_frames).remaining) == 1
