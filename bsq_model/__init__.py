@@ -6,18 +6,20 @@ from bsq_model.saving import (
     WEIGHTS_FILE,
     fingerprint,
     load_tokenizer,
+    round_weights,
     save_tokenizer,
     tokenizer_files,
     tokenizer_from_files,
 )
 from bsq_model.streaming import StreamDecoder, StreamEncoder
-from bsq_model.tokenizer import BSQTokenizer, TrainingOutput
+from bsq_model.tokenizer import BottleneckLosses, BSQTokenizer, TrainingOutput
 
 __all__ = [
     "CONFIG_FILE",
     "PRESETS",
     "WEIGHTS_FILE",
     "BSQTokenizer",
+    "BottleneckLosses",
     "StreamDecoder",
     "StreamEncoder",
     "TrainingOutput",
@@ -25,6 +27,7 @@ __all__ = [
     "load_tokenizer",
     "make_preset",
     "preset_config",
+    "round_weights",
     "save_tokenizer",
     "tokenizer_files",
     "tokenizer_from_files",

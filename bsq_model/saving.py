@@ -22,6 +22,8 @@ from schemas.tokenizer import TOKENIZER_FORMAT_VERSION, TokenizerConfig
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
+_NARROW_DTYPES = frozenset({torch.float16, torch.bfloat16})
+
 
 def fingerprint(tokenizer: BSQTokenizer) -> str:
     """32 hex digits that name config and float32 weights, wherever and in whatever dtype they now run."""
@@ -30,10 +32,17 @@ def fingerprint(tokenizer: BSQTokenizer) -> str:
     return weights_fingerprint(tokenizer.config, _float32_weights(tokenizer))
 
 
-def tokenizer_files(tokenizer: BSQTokenizer) -> dict[str, bytes]:
-    """The two files' bytes by name; equal tokenizers give equal bytes."""
+def tokenizer_files(tokenizer: BSQTokenizer, *, dtype: torch.dtype = torch.float32) -> dict[str, bytes]:
+    """The two files' bytes by name; equal tokenizers give equal bytes.
+
+    ``dtype`` float16 or bfloat16 stores float32 weights that have exactly such values (``round_weights``) in
+    half the bytes; read again they are the same tokenizer, with the same fingerprint. ValueError if rounding
+    would change a weight.
+    """
     weights = {name: tensor.contiguous() for name, tensor in _float32_weights(tokenizer).items()}
     _check_finite(weights, "the tokenizer to be saved")
+    if dtype != torch.float32:
+        weights = _stored_in(weights, dtype)
     config = json.dumps(tokenizer.config.model_dump(mode="json"), indent=2) + "\n"
     return {
         CONFIG_FILE: config.encode(),
@@ -42,7 +51,10 @@ def tokenizer_files(tokenizer: BSQTokenizer) -> dict[str, bytes]:
 
 
 def tokenizer_from_files(config_bytes: bytes, weights_bytes: bytes) -> BSQTokenizer:
-    """The tokenizer in float32 on CPU, in eval mode; FormatError where the files are not exactly one."""
+    """The tokenizer in float32 on CPU, in eval mode; FormatError where the files are not exactly one.
+
+    Weights that are all float16 or all bfloat16 are widened, which changes no value.
+    """
     config = _config_from_json(config_bytes)
     with torch.device("meta"):
         tokenizer = BSQTokenizer(config)
@@ -50,6 +62,7 @@ def tokenizer_from_files(config_bytes: bytes, weights_bytes: bytes) -> BSQTokeni
         weights = safetensors.torch.load(weights_bytes)
     except SafetensorError as error:
         raise FormatError(f"{WEIGHTS_FILE} is damaged ({error}); copy it anew from its origin") from error
+    weights = _widened(weights)
     _check_layout(weights, tokenizer.state_dict())
     _check_finite(weights, WEIGHTS_FILE)
     # Cloned: the file's tensors lie at odd addresses of one buffer.
@@ -57,9 +70,26 @@ def tokenizer_from_files(config_bytes: bytes, weights_bytes: bytes) -> BSQTokeni
     return tokenizer.eval()
 
 
-def save_tokenizer(tokenizer: BSQTokenizer, folder: Path) -> None:
-    """Write both files, the config last; saving again is safe, over another tokenizer it is refused."""
-    files = tokenizer_files(tokenizer)
+@torch.no_grad()
+def round_weights(tokenizer: BSQTokenizer, dtype: torch.dtype) -> None:
+    """Round float32 weights in place to the nearest values of float16 or bfloat16; they stay float32.
+
+    The result is another tokenizer with its own fingerprint, whose files may be stored in ``dtype``.
+    ValueError, before anything has changed, where a weight is too large for ``dtype``.
+    """
+    rounded = {name: t.to(dtype).float() for name, t in _float32_weights(tokenizer).items()}
+    for name, tensor in rounded.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{name} has values that {dtype} cannot hold")
+    tokenizer.load_state_dict(rounded)
+
+
+def save_tokenizer(tokenizer: BSQTokenizer, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+    """Write both files, the config last; saving again is safe, over another tokenizer it is refused.
+
+    ``dtype`` is that of ``tokenizer_files``.
+    """
+    files = tokenizer_files(tokenizer, dtype=dtype)
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         target = folder / name
@@ -97,6 +127,27 @@ def _float32_weights(tokenizer: BSQTokenizer) -> dict[str, Tensor]:
             f"the tokenizer's weights are {', '.join(cast)}, a tokenizer is float32: save it, or take its "
             "fingerprint, before it is cast"
         )
+    return weights
+
+
+def _stored_in(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    if dtype not in _NARROW_DTYPES:
+        raise ValueError(f"weights are stored as float32, float16 or bfloat16, not {dtype}")
+    stored = {name: tensor.to(dtype) for name, tensor in weights.items()}
+    inexact = [name for name in sorted(weights) if not torch.equal(stored[name].float(), weights[name])]
+    if inexact:
+        raise ValueError(
+            f"{len(inexact)} tensors of the tokenizer ({inexact[0]} first) are not exactly {dtype}; round "
+            "them with round_weights, or store them as float32"
+        )
+    return stored
+
+
+def _widened(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Float32 where all tensors share one narrower dtype of ours; else as they are, for the layout check."""
+    dtypes = {tensor.dtype for tensor in weights.values()}
+    if len(dtypes) == 1 and dtypes <= _NARROW_DTYPES:
+        return {name: tensor.float() for name, tensor in weights.items()}
     return weights
 
 

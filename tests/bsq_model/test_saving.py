@@ -10,6 +10,7 @@ from bsq_model import (
     WEIGHTS_FILE,
     fingerprint,
     load_tokenizer,
+    round_weights,
     save_tokenizer,
     tokenizer_files,
     tokenizer_from_files,
@@ -152,3 +153,45 @@ def test_weights_that_are_not_finite_are_not_saved() -> None:
         FormatError, match=r"to be saved holds values that are not finite in encoder\.ln_post\.bias"
     ):
         tokenizer_files(tokenizer)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_rounded_weights_are_stored_in_half_the_bytes_and_read_as_the_same_tokenizer(
+    dtype: torch.dtype, tmp_path: Path
+) -> None:
+    tokenizer = random_tokenizer()
+    before = fingerprint(tokenizer)
+    with pytest.raises(ValueError, match=r"are not exactly torch\.b?float16; round them"):
+        tokenizer_files(tokenizer, dtype=dtype)
+    round_weights(tokenizer, dtype)
+    assert fingerprint(tokenizer) != before
+    assert {p.dtype for p in tokenizer.parameters()} == {torch.float32}
+    narrow, wide = tokenizer_files(tokenizer, dtype=dtype), tokenizer_files(tokenizer)
+    assert narrow[CONFIG_FILE] == wide[CONFIG_FILE]
+    assert len(narrow[WEIGHTS_FILE]) < 0.52 * len(wide[WEIGHTS_FILE])
+    save_tokenizer(tokenizer, tmp_path, dtype=dtype)
+    loaded = load_tokenizer(tmp_path)
+    assert fingerprint(loaded) == fingerprint(tokenizer)
+    assert tokenizer_files(loaded) == wide
+    # Twice is once.
+    round_weights(loaded, dtype)
+    assert fingerprint(loaded) == fingerprint(tokenizer)
+
+
+def test_weights_too_large_for_float16_are_refused_before_any_is_rounded() -> None:
+    tokenizer = random_tokenizer()
+    with torch.no_grad():
+        tokenizer.decoder.ln_post.bias[0] = 1e5
+    before = fingerprint(tokenizer)
+    with pytest.raises(ValueError, match=r"decoder\.ln_post\.bias has values that torch\.float16 cannot"):
+        round_weights(tokenizer, torch.float16)
+    assert fingerprint(tokenizer) == before
+
+
+def test_other_dtypes_of_files_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"float32, float16 or bfloat16, not torch\.float64"):
+        tokenizer_files(random_tokenizer(), dtype=torch.float64)
+    files = tokenizer_files(random_tokenizer())
+    weights = {n: t.double() for n, t in safetensors.torch.load(files[WEIGHTS_FILE]).items()}
+    with pytest.raises(FormatError, match=r"is torch\.float64 .* and not torch\.float32"):
+        tokenizer_from_files(files[CONFIG_FILE], safetensors.torch.save(weights))
