@@ -9,6 +9,18 @@ app = typer.Typer(no_args_is_help=True, help="Bring in weights: import checkpoin
 
 
 @app.command()
+def fetch(
+    names: Annotated[list[str], typer.Argument(help="lpips-alexnet, lpips-vgg16 …, or all.")],
+) -> None:
+    """Fetch networks for the perceptual loss and the metrics, once, into the user's cache."""
+    from rich.console import Console
+
+    from jobs.fetching import fetch_networks
+
+    fetch_networks(names, Console(highlight=False, markup=False))
+
+
+@app.command()
 def resize(
     tokenizer: Annotated[str, typer.Argument(help="Folder of a tokenizer.")],
     out: Annotated[Path, typer.Argument(help="Folder for the new one.")],

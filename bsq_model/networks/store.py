@@ -10,7 +10,10 @@ from torch import nn
 from bsq_model.networks.lpips import LPIPS
 from schemas.errors import BadJobError, FormatError
 
-NETWORKS: Mapping[str, Callable[[], nn.Module]] = {"lpips-alexnet": LPIPS}
+NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
+    "lpips-alexnet": LPIPS,
+    "lpips-vgg16": lambda: LPIPS("vgg16"),
+}
 """What makes each network, by its name."""
 
 
