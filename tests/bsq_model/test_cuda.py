@@ -8,6 +8,8 @@ import torch
 
 from bsq_model import make_preset
 from pipeline.encoding import ModelEncoder
+from tests.bsq_model.small import random_clip, random_tokenizer
+from tests.bsq_model.test_variants import VARIANTS
 
 pytestmark = pytest.mark.cuda
 
@@ -39,3 +41,16 @@ def test_the_same_batch_gives_the_same_bits():
     encoder = ModelEncoder(make_preset("tiny").to("cuda"))
     for one, other in zip(encoder.encode(_clips()), encoder.encode(_clips()), strict=True):
         assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_give_the_cpus_latents_and_pixels_to_rounding(name):
+    tokenizer = random_tokenizer(VARIANTS[name])
+    clips = [random_clip(frames, seed=frames) for frames in (3, 1, 3)]
+    latents, bits = tokenizer.latents(clips), tokenizer.encode(clips)
+    pixels = tokenizer.decode_pixels(bits)
+    tokenizer.to("cuda")
+    for found, expected in zip(tokenizer.latents(clips), latents, strict=True):
+        torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)
+    for found, expected in zip(tokenizer.decode_pixels(bits), pixels, strict=True):
+        torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)
