@@ -8,6 +8,24 @@ import typer
 app = typer.Typer(no_args_is_help=True, help="Bring in weights: import checkpoints, fetch metric networks.")
 
 
+@app.command(name="import")
+def import_(
+    checkpoint: Annotated[Path, typer.Argument(help="The authors' .pt file.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the tokenizer.")],
+    config: Annotated[Path, typer.Option("--config", help="The YAML file beside the checkpoint.")],
+    ema: Annotated[
+        bool, typer.Option("--ema/--no-ema", help="Take the averaged weights, or the raw ones.")
+    ] = True,
+    image_as_video: Annotated[
+        bool, typer.Option("--image-as-video", help="Take an image checkpoint for a video config.")
+    ] = False,
+) -> None:
+    """Import a published checkpoint. Nothing in it is executed."""
+    from jobs.importing import import_weights
+
+    import_weights(checkpoint, config, out, ema=ema, image_as_video=image_as_video)
+
+
 @app.command()
 def fetch(
     names: Annotated[list[str], typer.Argument(help="lpips-alexnet, lpips-vgg16 …, or all.")],

@@ -1,0 +1,168 @@
+"""A published checkpoint as a tokenizer: names mapped one to one, every tensor accounted for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from bsq_model.importing.files import read_checkpoint
+from bsq_model.importing.pickles import SavedTensor
+from bsq_model.tokenizer import BSQTokenizer
+from bsq_model.training.start import with_num_frames
+from schemas.errors import BadJobError, FormatError
+from schemas.tokenizer import TokenizerConfig
+
+Which = Literal["ema", "raw"]
+
+_TEMPORAL = "temporal_positional_embedding"
+_BUFFERS = {"quantize.basis", "quantize.group_basis"}
+"""Powers of two, which our quantizer does not need."""
+
+_PARTS = {
+    "spatial_positions": "positional_embedding",
+    "temporal_positions": _TEMPORAL,
+    "embed.weight": "conv1.weight",
+    "ln_1": "ln_1",
+}
+_BLOCK = {
+    "qkv.weight": "attn.in_proj_weight",
+    "qkv.bias": "attn.in_proj_bias",
+    "attention_out": "attn.out_proj",
+    "mlp_in": "mlp.c_fc",
+    "mlp_out": "mlp.c_proj",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """A tokenizer from a checkpoint, and which of its weights these are."""
+
+    tokenizer: BSQTokenizer
+    which: Which
+
+
+def import_checkpoint(
+    path: Path, config: TokenizerConfig, *, prefer_ema: bool = True, image_as_video: bool = False
+) -> Imported:
+    """The tokenizer of ``config`` with a checkpoint's weights, float32.
+
+    Averaged weights are taken where there are any and ``prefer_ema``. ``image_as_video`` takes an image
+    checkpoint for a config of several frames: temporal positions are zero. Raises BadJobError or FormatError
+    naming the tensor that is missing, unknown, misshapen or not finite.
+    """
+    which, saved = _state_dict(read_checkpoint(path), path, prefer_ema)
+    named = _plain_names(saved, path)
+    is_image = not any(name.endswith(_TEMPORAL) for name in named)
+    if is_image and config.num_frames > 1:
+        if not image_as_video:
+            raise BadJobError(
+                f"{path} is an image checkpoint, but the config asks for {config.num_frames} frames; "
+                "--image-as-video takes it for video, with temporal positions of zero."
+            )
+        image = _filled(config.model_copy(update={"num_frames": 1}), named, path)
+        return Imported(tokenizer=with_num_frames(image, config.num_frames), which=which)
+    return Imported(tokenizer=_filled(config, named, path), which=which)
+
+
+def published_name(name: str) -> str:
+    """The published name of one of our tensors, e.g. ``encoder.blocks.0.qkv.bias`` (docs/model.md)."""
+    side, _, rest = name.partition(".")
+    if (side, rest.partition(".")[0]) in (("encoder", "head"), ("decoder", "embed")):
+        layer = "quant_embed" if side == "encoder" else "post_quant_embed"
+        return f"{layer}.{rest.partition('.')[2]}"
+    if rest.startswith("head."):
+        _, number, kind = rest.split(".")
+        return f"decoder.{'ffn.0' if number == '0' else 'conv_out'}.{kind}"
+    if rest.startswith("blocks."):
+        _, number, layer = rest.split(".", 2)
+        return f"{side}.transformer.resblocks.{number}.{_renamed(layer, _BLOCK)}"
+    return f"{side}.{_renamed(rest, _PARTS)}"
+
+
+def _renamed(name: str, names: Mapping[str, str]) -> str:
+    if name in names:
+        return names[name]
+    layer, _, kind = name.rpartition(".")
+    return f"{names.get(layer, layer)}.{kind}" if layer else name
+
+
+def _state_dict(whole: Any, path: Path, prefer_ema: bool) -> tuple[Which, dict[str, SavedTensor]]:
+    if not isinstance(whole, dict):
+        raise FormatError(f"{path} holds no state dict.")
+    averaged, raw = whole.get("ema_state_dict"), whole.get("state_dict")
+    if averaged is None and raw is None:
+        return "raw", _tensors(whole, path)
+    if prefer_ema and isinstance(averaged, dict):
+        return "ema", _tensors(averaged, path)
+    if not isinstance(raw, dict):
+        raise FormatError(f"{path} holds no raw weights; leave --no-ema out.")
+    return "raw", _tensors(raw, path)
+
+
+def _tensors(state: dict[Any, Any], path: Path) -> dict[str, SavedTensor]:
+    wrong = [
+        name
+        for name, value in state.items()
+        if not isinstance(name, str) or not isinstance(value, SavedTensor)
+    ]
+    if wrong or not state:
+        what = f"its entry {wrong[0]!r} is no tensor" if wrong else "it is empty"
+        raise FormatError(f"{path} holds no state dict: {what}.")
+    return dict(state)
+
+
+def _plain_names(saved: Mapping[str, SavedTensor], path: Path) -> dict[str, SavedTensor]:
+    """Names without what DDP and the average (``module.``) and torch.compile (``_orig_mod.``) put there."""
+    named: dict[str, SavedTensor] = {}
+    for name, tensor in saved.items():
+        plain = name.replace("_orig_mod.", "")
+        while plain.startswith("module."):
+            plain = plain.removeprefix("module.")
+        if plain in named:
+            raise FormatError(f"{path} holds {plain} twice.")
+        named[plain] = tensor
+    return named
+
+
+def _filled(config: TokenizerConfig, named: Mapping[str, SavedTensor], path: Path) -> BSQTokenizer:
+    with torch.device("meta"):
+        tokenizer = BSQTokenizer(config)
+    expected = {published_name(name): (name, tensor) for name, tensor in tokenizer.state_dict().items()}
+    left = dict(named)
+    for name in _BUFFERS & left.keys():
+        _check_buffer(name, left.pop(name), path)
+    problems = [f"{name} is missing" for name in sorted(expected.keys() - left.keys())]
+    problems += [f"{name} is unknown" for name in sorted(left.keys() - expected.keys())]
+    problems += [
+        f"{name} is {list(left[name].shape)} and not {list(expected[name][1].shape)}"
+        for name in sorted(left.keys() & expected.keys())
+        if left[name].shape != tuple(expected[name][1].shape)
+    ]
+    if problems:
+        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise FormatError(
+            f"{path} does not fit the config: {'; '.join(problems[:3])}{more}. Is it its config?"
+        )
+    weights = {ours: _loaded(name, left[name], path) for name, (ours, _) in expected.items()}
+    tokenizer.load_state_dict(weights, assign=True)
+    return tokenizer.requires_grad_(True).eval()
+
+
+def _loaded(name: str, saved: SavedTensor, path: Path) -> Tensor:
+    if not saved.storage.dtype.is_floating_point:
+        raise FormatError(f"{path}: {name} holds {saved.storage.dtype} and no floats.")
+    tensor = saved.load().float()
+    if not bool(torch.isfinite(tensor).all()):
+        raise FormatError(
+            f"{path}: {name} holds values that are not finite; take a checkpoint from before that."
+        )
+    return tensor
+
+
+def _check_buffer(name: str, saved: SavedTensor, path: Path) -> None:
+    values: list[int] = saved.load().flatten().tolist()
+    if sorted(values) != [1 << bit for bit in range(len(values))]:
+        raise FormatError(f"{path}: {name} holds no powers of two: codes of another numbering.")

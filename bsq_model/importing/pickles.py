@@ -1,0 +1,192 @@
+"""An unpickler for which every name is inert, but those of tensors and plain containers.
+
+A pickle is a program that may call whatever it can name. Here it can name nothing: what it asks for is
+replaced by ``Inert``, which takes any call, state or item and does nothing. Checkpoints hold optimizers,
+argparse namespaces, numpy scalars and OmegaConf objects beside their tensors; these become such stubs and are
+ignored.
+"""
+
+import io
+import pickle
+import pickletools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from schemas.errors import FormatError
+
+_STORAGE_DTYPES = {
+    "FloatStorage": torch.float32,
+    "DoubleStorage": torch.float64,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+_MEMO_OPCODES = {"PUT", "BINPUT", "LONG_BINPUT"}
+
+
+class Inert:
+    """Stands for anything that is not admitted."""
+
+    def __new__(cls, *_args: object, **_options: object) -> "Inert":
+        """Whatever it is called with, a new stub."""
+        return super().__new__(cls)
+
+    def __call__(self, *_args: object, **_options: object) -> "Inert":
+        """A stub that is called gives a stub."""
+        return Inert()
+
+    def __setstate__(self, state: object) -> None:
+        """Forget it."""
+
+    def __setitem__(self, key: object, value: object) -> None:
+        """Forget it."""
+
+    def append(self, value: object) -> None:
+        """Forget it."""
+
+    def extend(self, values: object) -> None:
+        """Forget them."""
+
+    def add(self, value: object) -> None:
+        """Forget it."""
+
+
+class PlainDict(dict[Any, Any]):
+    """An OrderedDict's items; the attributes that torch hangs on a state dict are forgotten."""
+
+    def __setstate__(self, state: object) -> None:
+        """Forget it."""
+
+
+@dataclass(frozen=True)
+class StorageType:
+    """What a pickle names ``torch.FloatStorage`` and the like."""
+
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """A flat array in the file, read when it is asked for."""
+
+    key: str
+    dtype: torch.dtype
+    numel: int
+    read: Callable[[], bytes]
+    """Its bytes, exactly ``numel`` elements."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedTensor:
+    """A tensor in the file: where it lies in its storage."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    def load(self) -> Tensor:
+        """Its values, a copy of their own. Raises FormatError where the storage's bytes are not there."""
+        data = self.storage.read()
+        flat = torch.frombuffer(bytearray(data), dtype=self.storage.dtype) if data else torch.empty(0)
+        return flat.as_strided(self.shape, self.stride, self.offset).clone().contiguous()
+
+
+class TensorUnpickler(pickle.Unpickler):
+    """Loads one pickle; ``storage`` makes a Storage of (dtype, key, elements)."""
+
+    def __init__(self, file: BinaryIO, storage: Callable[[torch.dtype, str, int], Storage]) -> None:
+        super().__init__(file)
+        self._storage = storage
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The few admitted names, and ``Inert`` for every other; nothing is ever imported."""
+        if module == "torch" and name in _STORAGE_DTYPES:
+            return StorageType(_STORAGE_DTYPES[name])
+        return _ADMITTED.get((module, name), Inert)
+
+    def persistent_load(self, pid: Any) -> Any:
+        """A storage: ("storage", type, key, device, elements, view), the view only in old files."""
+        match pid:
+            case ("storage", StorageType(dtype), str(key), _, int(numel), *view) if view in ([], [None]):
+                return self._storage(dtype, key, numel)
+            case _:
+                return Inert()
+
+
+def load_pickle(file: BinaryIO, storage: Callable[[torch.dtype, str, int], Storage]) -> Any:
+    """Load the pickle that starts here; the file then stands behind it. Raises FormatError.
+
+    Its opcodes are looked at first: a memo index far beyond the pickle's own length would claim memory.
+    """
+    start = file.tell()
+    try:
+        for opcode, argument, _ in pickletools.genops(file):
+            if opcode.name in _MEMO_OPCODES and isinstance(argument, int) and argument > file.tell():
+                raise FormatError("its pickle claims more objects than it has bytes")
+        end = file.tell()
+        file.seek(start)
+        whole = TensorUnpickler(io.BytesIO(file.read(end - start)), storage).load()
+        file.seek(end)
+    except FormatError:
+        raise
+    except Exception as error:
+        raise FormatError(f"its pickle is damaged ({type(error).__name__}: {error})") from error
+    return whole
+
+
+def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_rest: Any) -> SavedTensor | Inert:
+    """torch._utils._rebuild_tensor and _rebuild_tensor_v2; bounds are checked before anything is touched."""
+    if not isinstance(storage, Storage):
+        return Inert()
+    places = (offset, *shape, *stride)
+    if any(type(n) is not int or n < 0 for n in places) or len(shape) != len(stride):
+        raise FormatError("a tensor's shape is no list of sizes")
+    numel = 1
+    for side in shape:
+        numel *= side
+    last = offset + sum((side - 1) * step for side, step in zip(shape, stride, strict=True))
+    if numel and (numel > storage.numel or last >= storage.numel):
+        raise FormatError(f"a tensor of shape {list(shape)} reaches beyond its storage of {storage.numel}")
+    return SavedTensor(storage=storage, offset=offset, shape=tuple(shape), stride=tuple(stride))
+
+
+def _rebuild_parameter(data: Any, *_rest: Any) -> Any:
+    return data if isinstance(data, SavedTensor) else Inert()
+
+
+def _rebuild_from_type(function: Any, _type: Any, arguments: Any, _state: Any) -> Any:
+    """torch._tensor._rebuild_from_type_v2: tensors with attributes, which are forgotten."""
+    if function in (_rebuild_tensor, _rebuild_parameter):
+        return function(*arguments)
+    return Inert()
+
+
+def _ordered_dict(*items: Any) -> PlainDict:
+    return PlainDict(*items)
+
+
+def _shape(sides: Any = ()) -> tuple[Any, ...]:
+    return tuple(sides)
+
+
+_ADMITTED: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): _ordered_dict,
+    ("builtins", "set"): set,
+    ("__builtin__", "set"): set,
+    ("torch", "Size"): _shape,
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
+    ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_from_type,
+}
