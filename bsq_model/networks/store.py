@@ -7,12 +7,16 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import nn
 
+from bsq_model.networks.efficientnet import EfficientNetLite0
+from bsq_model.networks.i3d import I3D
 from bsq_model.networks.lpips import LPIPS
 from schemas.errors import BadJobError, FormatError
 
 NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     "lpips-alexnet": LPIPS,
     "lpips-vgg16": lambda: LPIPS("vgg16"),
+    "efficientnet-lite0": EfficientNetLite0,
+    "i3d-kinetics400": I3D,
 }
 """What makes each network, by its name."""
 
