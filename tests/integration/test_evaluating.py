@@ -1,0 +1,65 @@
+"""``bitmill evaluate`` as a user runs it: every source is in the numbers or told with its reason."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from schemas.evaluation import EvaluationReport
+from tests.support.commands import bitmill
+from tests.support.media import real_pictures, write_video
+
+
+@pytest.fixture(scope="module")
+def media(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("held-out")
+    for number, picture in enumerate(real_pictures(2, 160, 140)):
+        Image.fromarray(picture).save(folder / f"[{number}] picture.png")
+    write_video(folder / "clip.mp4", real_pictures(6, 160, 140))
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    return folder
+
+
+def test_a_tokenizer_is_measured_and_nothing_is_passed_over(media, tmp_path):
+    out = tmp_path / "report"
+    nowhere = {"BITMILL_NETWORKS": str(tmp_path / "none")}
+    done = bitmill("evaluate", "tiny", str(media), "--out", str(out), "--clip-frames", "4", extra=nowhere)
+    assert done.code == 3, done.err
+    report = EvaluationReport.model_validate_json((out / "report.json").read_text(encoding="utf-8"))
+    assert (report.sources, report.ok, report.clips, report.frames) == (4, 3, 4, 8)
+    assert [(Path(failed.uri).name, failed.reason) for failed in report.failures] == [
+        ("broken.jpg", "corrupt")
+    ]
+    assert "broken.jpg" in done.out
+    names = [row.name for row in report.rows]
+    assert names == ["BSQ-ViT", "JPEG", "WebP", "JPEG2000"]
+    ours = report.rows[0]
+    assert ours.bits_per_pixel == pytest.approx(18 / 64)
+    assert 0 < ours.psnr_db < 40
+    assert all(row.bits_per_pixel <= 18 / 64 for row in report.rows)
+    assert (ours.lpips, ours.fvd) == (None, None)
+    assert any("bitmill weights fetch lpips-alexnet" in sentence for sentence in report.left_out)
+    assert report.code.tokens == 8 * 256
+    sheet = np.asarray(Image.open(out / "pictures.png"))
+    assert sheet.shape[0] > 3 * 128
+    # The first pane of the first row is the original, whatever the file is called.
+    assert json.loads((out / "report.json").read_text(encoding="utf-8"))["definitions"]["psnr_db"]
+
+
+def test_another_size_must_be_asked_for(media, tmp_path):
+    refused = bitmill("evaluate", "tiny", str(media), "--out", str(tmp_path / "x"), "--size", "96")
+    assert refused.code == 2
+    assert "--interpolate-positions" in refused.err
+    assert not (tmp_path / "x").exists()
+    pictures = f"{media}/*.png"
+    asked = bitmill(
+        *("evaluate", "tiny", pictures, "--out", str(tmp_path / "y"), "--size", "96", "--no-codecs"),
+        "--interpolate-positions",
+    )
+    # A name with brackets is matched by the glob's star and read as it is.
+    assert asked.code == 0, asked.err
+    report = EvaluationReport.model_validate_json((tmp_path / "y" / "report.json").read_text())
+    assert report.config.image_size_px == 96
+    assert [row.name for row in report.rows] == ["BSQ-ViT"]
