@@ -5,6 +5,7 @@ import os
 import platform
 import time
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -220,25 +221,26 @@ def _print(report: EvaluationReport, console: Console) -> None:
         ]
         table.add_row(row.name, *texts)
     console.print(table)
+    say = partial(console.print, soft_wrap=True)
     code = report.code
-    console.print(
+    say(
         f"sources    {report.sources}: {report.ok} ok, {len(report.failures)} not ok; "
         f"{report.clips} clips, {report.frames} frames"
     )
     for failed in report.failures:
-        console.print(f"  {failed.outcome} {failed.uri}: {failed.reason}: {failed.detail}", soft_wrap=True)
-    console.print(
+        say(f"  {failed.outcome} {failed.uri}: {failed.reason}: {failed.detail}")
+    say(
         f"bits       weakest {code.weakest_bit:.3f}, mean {code.mean_bit:.3f} of 1; "
         f"{code.used_codes:,} codes in {code.tokens:,} tokens, {code.code_entropy_bits:.2f} bits a token"
     )
     if report.throughput is not None:
         speed = report.throughput
-        console.print(
+        say(
             f"speed      encode {speed.encode_frames_per_s:.1f}, reconstruct "
             f"{speed.reconstruct_frames_per_s:.1f} frames/s on {speed.device}, {speed.threads} threads"
         )
     for sentence in report.left_out:
-        console.print(f"left out   {sentence}", soft_wrap=True)
+        say(f"left out   {sentence}")
 
 
 class _Progress:
