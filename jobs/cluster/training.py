@@ -1,5 +1,6 @@
 """Training on many processes: Ray Train starts them, torch's DistributedDataParallel joins them."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,19 +8,21 @@ from typing import Any
 import ray
 import torch
 from ray import train as ray_train
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from torch import nn
 
 from bsq_model import BSQTokenizer, tokenizer_files, tokenizer_from_files
+from bsq_model.training.checkpoint import find_checkpoints
 from jobs.cluster.session import Cluster, available_cpus
+from pipeline.training.desk import CHECKPOINTS_FOLDER
 from pipeline.training.run import Process, train
 from schemas.errors import BitmillError, InfrastructureError
 from schemas.plan import PlannedSource
 from schemas.training import TrainSpec, run_id
 
-_MAX_RESTARTS = 20
-"""Times that the group of processes is started anew, from the last checkpoint, after one is lost."""
+_FRUITLESS_STARTS = 3
+"""Times in a row that the group of processes may be lost before it has written another checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,33 +45,47 @@ def train_on_cluster(
     """Train on ``compute.processes`` workers of a cluster, or of a local Ray.
 
     A lost worker ends the group, which starts again from the last checkpoint; so ``spec.output`` must be a
-    folder that every node sees. Raises what a worker raised, InfrastructureError where Ray gives out.
+    folder that every node sees. Raises what a worker raised, InfrastructureError where groups are lost time
+    and again without progress.
     """
     with Cluster(address) as cluster:
         use_gpu = _use_gpu(spec, cluster)
         data = WorkerInput(
             spec=spec, sources=sources, tokenizer_files=tokenizer_files(tokenizer), perceptual=perceptual
         )
-        trainer = TorchTrainer(
-            _work,
-            train_loop_config={"input": ray.put(data)},
-            torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
-            scaling_config=ScalingConfig(num_workers=spec.compute.processes, use_gpu=use_gpu),
-            run_config=RunConfig(
-                name=run_id(spec),
-                storage_path=str(Path(spec.output).absolute() / "ray"),
-                failure_config=FailureConfig(max_failures=_MAX_RESTARTS),
-            ),
-        )
-        try:
-            trainer.fit()
-        except Exception as error:
-            raise _told(error) from error
+        reference = ray.put(data)
+        checkpoints = Path(spec.output) / CHECKPOINTS_FOLDER
+        fruitless, start = 0, 0
+        while True:
+            newest = find_checkpoints(checkpoints)[-1:]
+            try:
+                _trainer(spec, reference, start, use_gpu=use_gpu).fit()
+                return
+            except Exception as error:
+                told = _told(error)
+                fruitless = 0 if find_checkpoints(checkpoints)[-1:] != newest else fruitless + 1
+                if not isinstance(told, InfrastructureError) or fruitless == _FRUITLESS_STARTS:
+                    raise told from error
+            start += 1
+
+
+def _trainer(spec: TrainSpec, reference: Any, start: int, *, use_gpu: bool) -> TorchTrainer:
+    """One group of processes. Ray Train's own restarts are off: they would repeat a user's mistake, too."""
+    return TorchTrainer(
+        _work,
+        train_loop_config={"input": [reference]},
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        scaling_config=ScalingConfig(num_workers=spec.compute.processes, use_gpu=use_gpu),
+        run_config=RunConfig(
+            name=f"{run_id(spec)}-{os.getpid()}-{start}",
+            storage_path=str(Path(spec.output).absolute() / "ray"),
+        ),
+    )
 
 
 def _work(config: dict[str, Any]) -> None:
     """One process: joins the group that Ray Train set up, then trains its share."""
-    data: WorkerInput = ray.get(config["input"])
+    data: WorkerInput = ray.get(config["input"][0])
     context = ray_train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     use_gpu = torch.cuda.is_available() and data.spec.compute.device != "cpu"

@@ -63,13 +63,19 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_readme_tells_of_commands_that_exist():
+    from jobs import weights
     from jobs.cli import app
 
     known = {command.callback.__name__ for command in app.registered_commands if command.callback}
-    blocks = re.findall(r"```console\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
-    told = set(re.findall(r"^bitmill (\w+)", "\n".join(blocks), re.MULTILINE))
+    known |= {
+        f"weights {command.name or command.callback.__name__}" for command in weights.app.registered_commands
+    }
+    blocks = [
+        block for page in PAGES for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
+    ]
+    told = set(re.findall(r"^bitmill (weights \w+|\w+)", "\n".join(blocks), re.MULTILINE))
     assert told <= known
-    assert {"tokenize", "inspect", "preview"} <= told
+    assert {"tokenize", "inspect", "preview", "train", "evaluate", "weights import"} <= told
 
 
 def test_the_repository_holds_no_path_of_a_machine():

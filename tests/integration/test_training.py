@@ -126,3 +126,54 @@ def test_two_processes_learn_what_one_learns(tmp_path, photos):
     for ours, theirs in zip(_course(tmp_path / "two"), _course(tmp_path / "one"), strict=True):
         assert ours[0] == theirs[0]
         assert ours[1:] == pytest.approx(theirs[1:], rel=2e-3)
+
+
+@pytest.mark.ray
+def test_a_lost_process_costs_only_time_and_a_mistake_is_told_once(tmp_path, photos):
+    short = {"steps": 60, "log_every": 10, "checkpoint_every": 10, "validate_every": 60}
+    two = {"threads": 1, "processes": 2}
+    file = _file(tmp_path, photos, "lost", **short, compute=two)
+    process = subprocess.Popen(
+        command("train", str(file)),
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    run = tmp_path / "lost"
+    wait_until(lambda: list(run.glob("checkpoints/step-*.safetensors")), "a checkpoint", deadline_s=200)
+    victims = [pid for pid in _descendants(process.pid) if "RayTrainWorker" in _name(pid)]
+    assert victims, "no worker of Ray Train found"
+    os.kill(victims[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert [row["step"] for row in _rows(run)] == [10, 20, 30, 40, 50, 60]
+
+    mad = _file(tmp_path, photos, "mad", **short, compute=two, optimizer={"learning_rate": 1e30})
+    done = bitmill("train", str(mad))
+    assert done.code == 2, done.err
+    assert "no longer finite" in done.err
+    assert done.err.count("\n") == 1
+
+
+def _descendants(pid: int) -> list[int]:
+    """Processes below one, at any depth."""
+    parents = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                parents[int(folder.name)] = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            except OSError:
+                continue
+    found, wave = [], [pid]
+    while wave:
+        wave = [child for child, parent in parents.items() if parent in wave]
+        found += wave
+    return found
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
