@@ -1,9 +1,9 @@
 """The reviewers' ablation at toy scale: quantizers, backbones and attention, trained alike and compared.
 
 Each variant is trained by ``bitmill train`` with the same data, steps, batch and loss weights, on photographs
-(the last two on clips of four frames), then measured by ``bitmill evaluate`` on held-out media. 12 bits a
-token, as a VQ codebook of 2^18 codes cannot be trained here. Prints a Markdown table; ``--out`` keeps runs and
-reports.
+(the last two on clips of four frames), then measured by ``bitmill evaluate`` on held-out media. 12 bits
+a token, as a VQ codebook of 2^18 codes cannot be trained here. Prints a Markdown table; ``--out`` keeps runs
+and reports.
 
     python -m examples.small_tokenizer.fetch_data small-data
     python benchmarks/quality.py small-data --out quality
@@ -33,11 +33,14 @@ class Variant:
     num_frames: int = 1
 
 
+_CNN = {"width": 12, "layers": 1, "heads": 1}
+"""As many weights as the ViT of ``spec``, to a few percent."""
+
 VARIANTS = (
     Variant("BSQ, ViT"),
     Variant("LFQ, ViT", {"quantizer": "lfq"}, commitment=0.25),
     Variant("VQ, ViT", {"quantizer": "vq"}, commitment=1.0),
-    Variant("BSQ, CNN", {"backbone": "cnn"}),
+    Variant("BSQ, CNN", {"backbone": "cnn", "encoder": _CNN, "decoder": _CNN}),
     Variant("BSQ, ViT, 4 frames, block-causal", {}, num_frames=4),
     Variant("BSQ, ViT, 4 frames, full attention", {"attention": "full"}, num_frames=4),
 )

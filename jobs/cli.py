@@ -16,6 +16,8 @@ from schemas.job import JobSpec, load_job, make_job
 
 EXIT_COMPLETE, EXIT_NOT_ALL_OK = 0, 3
 
+DEFAULT_TOKENIZER = "small"
+
 MANIFEST_SUFFIXES = (".parquet", ".csv", ".jsonl", ".ndjson")
 
 app = typer.Typer(
@@ -31,7 +33,11 @@ JobArguments = Annotated[
     typer.Argument(metavar="JOB.yaml | SOURCE OUTPUT", help="A job file, or a source and an output."),
 ]
 TokenizerOption = Annotated[
-    str | None, typer.Option("--tokenizer", help="Folder of a saved tokenizer, or a preset (tiny, base).")
+    str | None,
+    typer.Option(
+        "--tokenizer",
+        help="small (bundled), a saved one's folder, or a random preset.",
+    ),
 ]
 FpsOption = Annotated[
     float | None, typer.Option("--fps", help="Sampled frames a second; default: each frame of the source.")
@@ -175,7 +181,7 @@ def train(
 
 @app.command()
 def evaluate(
-    tokenizer: Annotated[str, typer.Argument(help="Folder of a saved tokenizer, or a preset.")],
+    tokenizer: Annotated[str, typer.Argument(help="small (bundled), a saved one's folder, or a preset.")],
     source: Annotated[str, typer.Argument(help="A folder, glob, file or manifest.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for report.json and pictures.png.")] = Path(
         "evaluation"
@@ -259,15 +265,15 @@ def _job(
         "version": 1,
         "source": {_source_kind(source): source},
         "output": output,
-        "tokenizer": _tokenizer_document("tiny"),
+        "tokenizer": _tokenizer_document(DEFAULT_TOKENIZER),
     }
     return make_job(document, origin="the command line", overrides=overrides)
 
 
 def _tokenizer_document(name: str) -> dict[str, Any]:
-    from bsq_model import PRESETS
+    from jobs.prepare import tokenizer_spec
 
-    return {"preset": name} if name in PRESETS else {"path": name}
+    return tokenizer_spec(name).model_dump(exclude_unset=True)
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bsq_model import (
+    CONFIG_FILE,
     PRESETS,
+    WEIGHTS_FILE,
     BSQTokenizer,
     fingerprint,
     make_preset,
     tokenizer_files,
     tokenizer_from_files,
 )
+from bsq_model.bundled import BUNDLED, bundled_files
 from bsq_model.resolution import resize_tokenizer
+from pipeline.dataset_folder import WEIGHTS_FILE as STORED_WEIGHTS_FILE
 from pipeline.dataset_folder import (
-    WEIGHTS_FILE,
     committed_shards,
     find_card,
     load_plan,
@@ -112,7 +115,9 @@ def prepare(job: JobSpec, *, cluster_has_gpus: Callable[[], bool]) -> PreparedJo
 
 
 def tokenizer_spec(name: str) -> TokenizerSpec:
-    """What a person means by a tokenizer's name on the command line: a preset, else a folder."""
+    """What a person means by a tokenizer's name on the command line: bundled, a preset, else a folder."""
+    if name in BUNDLED:
+        return TokenizerSpec(bundled=name)
     return TokenizerSpec(preset=name) if name in PRESETS else TokenizerSpec(path=name)
 
 
@@ -120,21 +125,23 @@ def load_tokenizer_spec(spec: TokenizerSpec) -> LoadedTokenizer:
     """Load or make the tokenizer that a job names. Raises BadJobError or FormatError, saying what to do."""
     if spec.preset is not None:
         tokenizer = make_preset(spec.preset, bits_per_token=spec.bits_per_token, seed=spec.seed)
-        files = tokenizer_files(tokenizer)
-        config_bytes, weights_bytes = files["config.json"], files["model.safetensors"]
-    else:
-        folder = Folder(spec.path or "")
-        config_bytes, weights_bytes = (
-            _tokenizer_file(folder, name) for name in ("config.json", "model.safetensors")
-        )
-        tokenizer = tokenizer_from_files(config_bytes, weights_bytes)
-    return LoadedTokenizer(
-        config_bytes=config_bytes,
-        weights_bytes=weights_bytes,
-        config=tokenizer.config,
-        fingerprint=fingerprint(tokenizer),
-        is_random=spec.preset is not None,
-    )
+        return _loaded(tokenizer, is_random=True)
+    if spec.bundled is not None:
+        return _from_files(*_bundled(spec.bundled))
+    folder = Folder(spec.path or "")
+    return _from_files(_tokenizer_file(folder, CONFIG_FILE), _tokenizer_file(folder, WEIGHTS_FILE))
+
+
+def _from_files(config_bytes: bytes, weights_bytes: bytes) -> LoadedTokenizer:
+    """The files as they will be kept: float32, whatever precision they were stored in."""
+    return _loaded(tokenizer_from_files(config_bytes, weights_bytes), is_random=False)
+
+
+def _bundled(name: str) -> tuple[bytes, bytes]:
+    try:
+        return bundled_files(name)
+    except KeyError as error:
+        raise BadJobError(f"unknown bundled tokenizer {name!r}; there are {', '.join(BUNDLED)}") from error
 
 
 def _tokenizer_file(folder: Folder, name: str) -> bytes:
@@ -144,7 +151,7 @@ def _tokenizer_file(folder: Folder, name: str) -> bytes:
         presets = ", ".join(sorted(PRESETS))
         raise BadJobError(
             f"There is no tokenizer at {folder.uri} (no {name} in it); name a folder with config.json and "
-            f"model.safetensors, or a preset ({presets})."
+            f"model.safetensors, the bundled {', '.join(BUNDLED)}, or a preset ({presets})."
         ) from error
     except TransientError as error:
         raise InfrastructureError(str(error)) from error
@@ -235,8 +242,8 @@ def _check_unused(folder: Folder, tokenizer: LoadedTokenizer) -> None:
     except NotADirectoryError as error:
         raise OutputConflictError(f"The output {folder.uri} is a file; name a folder.") from error
     ours = names <= {TOKENIZER_FOLDER, PLAN_FOLDER}
-    if ours and folder.exists(WEIGHTS_FILE):
-        ours = folder.read_bytes(WEIGHTS_FILE) == tokenizer.weights_bytes
+    if ours and folder.exists(STORED_WEIGHTS_FILE):
+        ours = folder.read_bytes(STORED_WEIGHTS_FILE) == tokenizer.weights_bytes
     if not ours:
         raise OutputConflictError(
             f"The output {folder.uri} holds files but no dataset; choose a new or empty folder."

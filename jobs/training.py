@@ -1,5 +1,6 @@
 """``bitmill train``: check the file and the folder, train here or on a cluster, tell how it ended."""
 
+import json
 import signal
 import threading
 import time
@@ -11,24 +12,26 @@ from typing import Any
 
 import torch
 import yaml
-from bsq_model.networks.store import load_network
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 from torch import nn
 
-from bsq_model import BSQTokenizer, fingerprint, load_tokenizer
+from bsq_model import BSQTokenizer, fingerprint, load_tokenizer, tokenizer_from_files
+from bsq_model.networks.store import load_network
 from bsq_model.training.start import start_tokenizer
 from jobs.fetching import networks_folder
+from jobs.prepare import load_tokenizer_spec, tokenizer_spec
 from jobs.progress import duration_text
 from pipeline.sources import find_sources
 from pipeline.training.metrics_log import METRICS_FILE, read_metrics
 from pipeline.training.run import TOKENIZER_FOLDER, Process, TrainProgress, train
 from schemas.errors import BadJobError, InterruptedJobError, OutputConflictError
+from schemas.ids import content_id
 from schemas.plan import PlannedSource
 from schemas.training import TrainSpec, fixed_fields
 
-SPEC_FILE = "train.yaml"
+SPEC_FILE, LISTING_FILE = "train.yaml", "sources.json"
 
 _POLL_S = 1.0
 
@@ -73,18 +76,47 @@ def prepare_run(spec: TrainSpec) -> PreparedRun:
     Raises BadJobError; OutputConflictError where the folder is another run's.
     """
     _check_folder(spec)
-    start = load_tokenizer(Path(spec.start_from)) if spec.start_from is not None else None
+    start = _start(spec.start_from) if spec.start_from is not None else None
     tokenizer = start_tokenizer(spec.model, seed=spec.seed, start=start)
     perceptual = load_network(networks_folder(), spec.loss.lpips_network) if spec.loss.lpips else None
     sources = find_sources(spec.source).sources
     if not sources:
         raise BadJobError("source names no image and no video; check its paths.")
     folder = Path(spec.output)
+    listing = _listing(sources)
+    _check_listing(folder, listing)
     folder.mkdir(parents=True, exist_ok=True)
-    staged = folder / f".{SPEC_FILE}.staged"
-    staged.write_text(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-    staged.replace(folder / SPEC_FILE)
+    _write(folder / LISTING_FILE, listing)
+    _write(folder / SPEC_FILE, yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False))
     return PreparedRun(spec=spec, sources=sources, tokenizer=tokenizer, perceptual=perceptual)
+
+
+def _listing(sources: tuple[PlannedSource, ...]) -> str:
+    """What the draws depend on: every source, in order, by number and content id."""
+    document = {"sources": len(sources), "id": content_id("sources", [source.id for source in sources])}
+    return json.dumps(document) + "\n"
+
+
+def _check_listing(folder: Path, listing: str) -> None:
+    """Refuse to go on with other sources: batches would not be those of one run."""
+    path = folder / LISTING_FILE
+    if path.exists() and path.read_text(encoding="utf-8") != listing:
+        there, here = json.loads(path.read_text(encoding="utf-8")), json.loads(listing)
+        raise OutputConflictError(
+            f"source holds other files than when the run in {folder} began ({there['sources']} there, "
+            f"{here['sources']} here, or changed ones); bring them back, or choose another output."
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    staged = path.with_name(f".{path.name}.staged")
+    staged.write_text(text, encoding="utf-8")
+    staged.replace(path)
+
+
+def _start(name: str) -> BSQTokenizer:
+    loaded = load_tokenizer_spec(tokenizer_spec(name))
+    return tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
 
 
 def _check_folder(spec: TrainSpec) -> None:

@@ -42,8 +42,10 @@ class SourceSpec(_Part):
 
 
 class TokenizerSpec(_Part):
-    """Which tokenizer: a saved folder, or a preset with seeded random weights (for trials only)."""
+    """Which tokenizer: a bundled one, a saved folder, or a preset with random weights (for trials only)."""
 
+    bundled: str | None = None
+    """Name of a trained tokenizer that comes with bitmill: ``small``."""
     path: str | None = None
     """Folder with config.json and model.safetensors, on any store."""
     preset: str | None = None
@@ -54,10 +56,10 @@ class TokenizerSpec(_Part):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if (self.path is None) == (self.preset is None):
-            raise ValueError("give either path or preset")
-        if self.path is not None and self.bits_per_token is not None:
-            raise ValueError("bits_per_token belongs to a preset; a saved tokenizer has its own")
+        if sum(name is not None for name in (self.bundled, self.path, self.preset)) != 1:
+            raise ValueError("give one of bundled, path and preset")
+        if self.preset is None and self.bits_per_token is not None:
+            raise ValueError("bits_per_token belongs to a preset; a trained tokenizer has its own")
         return self
 
 

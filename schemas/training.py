@@ -129,8 +129,9 @@ class TrainSpec(_Part):
     """Folder of the run, on a disk that all processes see; new, empty, or this very run's own."""
     model: TokenizerConfig
     start_from: str | None = None
-    """Folder of a tokenizer whose weights training starts from: the same model, or an image tokenizer for a
-    video model (temporal positions start at zero), or one of another size (positions interpolated)."""
+    """Folder of a tokenizer, or a bundled one's name, whose weights training starts from: the same model, or
+    an image tokenizer for a video model (temporal positions start at zero), or one of another size
+    (positions interpolated)."""
     seed: Annotated[int, Field(ge=0)] = 0
     steps: Count
     global_batch: Count

@@ -9,8 +9,8 @@ TARGET = Path(__file__).resolve().parents[2] / "bsq_model" / "bundled" / "small"
 _HEAD = """# What the tokenizer `small` was trained on
 
 Photographs in the public domain or under CC0, clips under BSD-3-Clause or CC0; no other data. The LPIPS
-network (AlexNet and the heads of LPIPS v0.1) judged reconstructions during training; none of its weights are in
-the tokenizer. Packages, sources and licences are as the packages state them.
+network (AlexNet and the heads of LPIPS v0.1) judged reconstructions during training; none of its weights are
+in the tokenizer. Packages, sources and licences are as the packages state them.
 `examples/small_tokenizer/` fetches everything. Held-out media were never trained on.
 
 ## Video

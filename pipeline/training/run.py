@@ -78,8 +78,9 @@ def train(
     if steps_done < spec.steps:
         return False
     if process.leads:
-        save_tokenizer(training.average.tokenizer, folder / TOKENIZER_FOLDER)
+        # The average comes last: where it stands, the run is complete.
         save_tokenizer(training.tokenizer.eval(), folder / LAST_WEIGHTS_FOLDER)
+        save_tokenizer(training.average.tokenizer, folder / TOKENIZER_FOLDER)
     return True
 
 

@@ -21,7 +21,9 @@ def odd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def odd_run(odd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
     """The odd files tokenized by the command line, in one shard."""
     output = tmp_path_factory.mktemp("odd-run") / "tokens"
-    done = bitmill("tokenize", f"{odd_folder}/*", str(output), "--fps", "8", "--clip-frames", "8")
+    done = bitmill(
+        "tokenize", f"{odd_folder}/*", str(output), "--fps", "8", "--clip-frames", "8", "--tokenizer", "tiny"
+    )
     return output, done
 
 
@@ -41,4 +43,4 @@ def clips_run(clips_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> t
     return output, bitmill("tokenize", str(clips_folder), str(output), *CLIPS_OPTIONS)
 
 
-CLIPS_OPTIONS = ("--fps", "10", "--set", "sharding.max_sources=1")
+CLIPS_OPTIONS = ("--tokenizer", "tiny", "--fps", "10", "--set", "sharding.max_sources=1")

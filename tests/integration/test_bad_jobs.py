@@ -111,9 +111,15 @@ def test_a_wrong_job_file_names_each_wrong_key(capsys, monkeypatch, tmp_path):
 
 
 def test_an_unknown_preset_is_named(capsys, monkeypatch, tmp_path, media):
-    arguments = [str(media), str(tmp_path / "o"), "--set", "tokenizer.preset=huge"]
+    arguments = [str(media), str(tmp_path / "o"), "--tokenizer", "tiny", "--set", "tokenizer.preset=huge"]
     code, err = _run(capsys, monkeypatch, "tokenize", *arguments)
     assert (code, "huge" in err, "tiny" in err) == (2, True, True)
+
+
+def test_an_unknown_bundled_tokenizer_is_named(capsys, monkeypatch, tmp_path, media):
+    arguments = [str(media), str(tmp_path / "o"), "--set", "tokenizer.bundled=large"]
+    code, err = _run(capsys, monkeypatch, "tokenize", *arguments)
+    assert (code, "large" in err, "small" in err) == (2, True, True)
 
 
 def test_what_is_no_dataset_cannot_be_inspected_or_previewed(capsys, monkeypatch, tmp_path):
@@ -155,7 +161,8 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(media, tmp_path):
         pytest.skip("this machine allows no private mounts")
     disk = tmp_path / "disk"
     disk.mkdir()
-    words = shlex.join(command("tokenize", str(media), f"{disk}/out", "--set", "tokenizer.bits_per_token=64"))
+    wide = ("--tokenizer", "tiny", "--set", "tokenizer.bits_per_token=64")
+    words = shlex.join(command("tokenize", str(media), f"{disk}/out", *wide))
     listing = f"find {disk} -type f -size +0 | sort"
     # Room for the tokenizer and the plan, not for a shard: 250 frames × 256 tokens × 8 bytes.
     size = f"size={_tokenizer_bytes(64) // 1024 + 200}k"

@@ -69,6 +69,8 @@ def rows(tmp_path: Path):
         "tokenize",
         str(media),
         str(tmp_path / "tokens"),
+        "--tokenizer",
+        "tiny",
         "--fps",
         "8",
         "--set",

@@ -65,7 +65,9 @@ def test_tokens_add_up_with_the_ledger(odd_run, rows):
 def test_a_second_run_does_nothing(odd_folder, odd_run):
     output, _ = odd_run
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
-    done = bitmill("tokenize", f"{odd_folder}/*", str(output), "--fps", "8", "--clip-frames", "8")
+    done = bitmill(
+        "tokenize", f"{odd_folder}/*", str(output), "--fps", "8", "--clip-frames", "8", "--tokenizer", "tiny"
+    )
     assert done.code == 3
     assert "nothing to do" in done.out
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
@@ -138,7 +140,7 @@ def test_codes_cost_their_bits_and_hardly_more(odd_run):
 
 
 def test_decord_where_it_is_safe_gives_the_same_tokens(odd_folder, odd_run, tmp_path):
-    options = ["--fps", "8", "--clip-frames", "8", "--set", "compute.decoder=decord"]
+    options = ["--fps", "8", "--clip-frames", "8", "--tokenizer", "tiny", "--set", "compute.decoder=decord"]
     done = bitmill("tokenize", f"{odd_folder}/*", str(tmp_path / "tokens"), *options)
     assert done.code == 3, done.err
     (own,) = (odd_run[0] / "shards").iterdir()

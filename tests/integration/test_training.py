@@ -93,6 +93,15 @@ def test_a_run_learns_and_a_killed_one_ends_in_the_same_bytes(tmp_path, photos):
     once_more = bitmill("train", str(file))
     assert once_more.code == 0
     assert "nothing to do" in once_more.out
+    Image.new("RGB", (40, 40)).save(photos / "one-more.png")
+    grown = bitmill("train", str(file), "--set", f"output={tmp_path / 'cut'}")
+    assert grown.code == 0
+    (tmp_path / "cut" / "tokenizer" / "config.json").unlink()
+    (photos / "one-more.png").unlink()
+    shrunk = bitmill("train", str(file), "--set", f"output={tmp_path / 'cut'}")
+    assert shrunk.code == 2
+    assert "26 there, 25 here" in shrunk.err
+
     other = bitmill("train", str(file), "--set", "seed=5")
     assert other.code == 2
     assert "seed is 0 there and 5 here" in other.err

@@ -31,7 +31,8 @@ def test_the_example_shows_every_key_with_its_default():
     for part in ("sampling", "frames", "limits", "sharding", "storage", "compute", "max_failures"):
         assert shown[part] == defaults[part], part
     commented = example_text()
-    for part, fields in (("source", ["manifest"]), ("tokenizer", ["preset", "bits_per_token", "seed"])):
+    tokenizer = ["bundled", "preset", "bits_per_token", "seed"]
+    for part, fields in (("source", ["manifest"]), ("tokenizer", tokenizer)):
         for name in fields:
             assert f"# {name}:" in commented, f"{part}.{name}"
     assert set(shown) == set(JobSpec.model_fields)
@@ -48,7 +49,7 @@ def test_the_example_shows_every_key_with_its_default():
         ("max_failures: 1.5", r"max_failures"),
         ("source: {paths: [/a], manifest: /b.csv}", r"give either paths or manifest"),
         ("source: {paths: []}", r"paths is empty"),
-        ("tokenizer: {}", r"give either path or preset"),
+        ("tokenizer: {}", r"give one of bundled, path and preset"),
         ("tokenizer: {path: /t, bits_per_token: 9}", r"bits_per_token belongs to a preset"),
         ("version: 2", r"has version 2; this bitmill knows up to 1. Upgrade"),
     ],
