@@ -1,15 +1,19 @@
-"""The reviewers' ablation at toy scale: quantizers, backbones and attention, trained alike and compared.
+"""What a choice is worth: small tokenizers that differ in it, trained alike, measured on held-out media.
 
-Each variant is trained by ``bitmill train`` with the same data, steps, batch and loss weights, on photographs
-(the last two on clips of four frames), then measured by ``bitmill evaluate`` on held-out media. 12 bits
-a token, as a VQ codebook of 2^18 codes cannot be trained here. Prints a Markdown table; ``--out`` keeps runs
-and reports.
+Two tables of variants, each trained by ``bitmill train`` with the same data, steps and batch, then measured
+by ``bitmill evaluate``:
 
-    python -m examples.small_tokenizer.fetch_data small-data
-    python benchmarks/quality.py small-data --out quality
+- ``ablation``, the reviewers' questions: quantizers, backbones and, on clips of four frames, attention.
+  12 bits a token, as a VQ codebook of 2^18 codes cannot be trained here; both backbones have as many weights.
+- ``recipe``, what the bundled tokenizer's first stage could have done otherwise, on frames of 64².
+
+Prints a Markdown table; ``--out`` keeps runs and reports, and a second call goes on from them.
+
+    python benchmarks/quality.py ablation small-data --out quality
 """
 
 import argparse
+import copy
 import datetime
 import json
 import subprocess
@@ -20,42 +24,84 @@ from typing import Any
 
 import yaml
 
-BITS = 12
+RECIPE = Path(__file__).resolve().parents[1] / "examples" / "small_tokenizer" / "image.yaml"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the table."""
+    """One row of a table: what differs from the base, by dotted keys of the training file."""
 
     name: str
-    model: dict[str, Any] = field(default_factory=dict)
-    commitment: float = 0.0
-    num_frames: int = 1
+    changes: dict[str, Any] = field(default_factory=dict)
 
 
 _CNN = {"width": 12, "layers": 1, "heads": 1}
-"""As many weights as the ViT of ``spec``, to a few percent."""
+"""As many weights as the ViT of ``_ABLATION``, to a few percent."""
+_CLIPS = {"model.num_frames": 4, "data.fps": 12, "global_batch": 8}
+_VIT = {"width": 96, "layers": 2, "heads": 2}
 
-VARIANTS = (
-    Variant("BSQ, ViT"),
-    Variant("LFQ, ViT", {"quantizer": "lfq"}, commitment=0.25),
-    Variant("VQ, ViT", {"quantizer": "vq"}, commitment=1.0),
-    Variant("BSQ, CNN", {"backbone": "cnn", "encoder": _CNN, "decoder": _CNN}),
-    Variant("BSQ, ViT, 4 frames, block-causal", {}, num_frames=4),
-    Variant("BSQ, ViT, 4 frames, full attention", {"attention": "full"}, num_frames=4),
-)
+_ABLATION: dict[str, Any] = {
+    "model": {
+        "image_size_px": 64,
+        "bits_per_token": 12,
+        "num_frames": 1,
+        "encoder": _VIT,
+        "decoder": _VIT,
+        "decoder_ffn_width": 384,
+    },
+    "global_batch": 32,
+    "data": {"crop_scale": [1.0, 2.0], "workers": 1},
+    "loss": {"l2": 1.0, "lpips": 0.1, "gan": {"weight": 0}},
+    "optimizer": {"learning_rate": 1e-3, "warmup_steps": 50, "final_share": 0.02, "ema": 0.99},
+    "compute": {"precision": "bfloat16"},
+}
+
+TABLES: dict[str, tuple[Variant, ...]] = {
+    "ablation": (
+        Variant("BSQ, ViT"),
+        Variant("LFQ, ViT", {"model.quantizer": "lfq", "loss.commitment": 0.25}),
+        Variant("VQ, ViT", {"model.quantizer": "vq", "loss.commitment": 1.0}),
+        Variant("BSQ, CNN", {"model.backbone": "cnn", "model.encoder": _CNN, "model.decoder": _CNN}),
+        Variant("BSQ, ViT, 4 frames, block-causal", _CLIPS),
+        Variant("BSQ, ViT, 4 frames, full attention", {**_CLIPS, "model.attention": "full"}),
+    ),
+    "recipe": (
+        Variant("as the recipe"),
+        Variant("AdamW", {"optimizer.name": "adamw"}),
+        Variant("half the rate", {"optimizer.learning_rate": 0.001}),
+        Variant("4 + 4 layers", {"model.encoder.layers": 4, "model.decoder.layers": 4}),
+        Variant(
+            "width 128",
+            {
+                "model.encoder": {"width": 128, "layers": 3, "heads": 2},
+                "model.decoder": {"width": 128, "layers": 5, "heads": 2},
+            },
+        ),
+        Variant("without LPIPS", {"loss.lpips": 0.0}),
+        Variant("LPIPS 0.3", {"loss.lpips": 0.3}),
+        Variant("without squared error", {"loss.l2": 0.0}),
+        Variant("a third of the entropy penalty", {"loss.entropy.weight": 0.033}),
+        Variant("crops up to 2.5 frames", {"data.crop_scale": [1.0, 2.5]}),
+        Variant("12 bits", {"model.bits_per_token": 12}),
+        Variant("36 bits", {"model.bits_per_token": 36}),
+    ),
+}
 
 
 def main() -> None:
-    """Train and measure every variant, then print the table."""
+    """Train and measure every variant of a table, then print it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("table", choices=sorted(TABLES))
     parser.add_argument("data", type=Path, help="the folder that fetch_data made")
     parser.add_argument("--out", type=Path, default=Path("quality"))
     parser.add_argument("--steps", type=int, default=600)
     options = parser.parse_args()
-    rows = [measure(variant, options.data, options.out, options.steps) for variant in VARIANTS]
+    rows = [
+        measure(variant, options.table, options.data, options.out / options.table, options.steps)
+        for variant in TABLES[options.table]
+    ]
     print(table(rows))
     machine = rows[0]["machine"]
     print(
@@ -64,54 +110,45 @@ def main() -> None:
     )
 
 
-def measure(variant: Variant, data: Path, out: Path, steps: int) -> dict[str, Any]:
+def measure(variant: Variant, table_name: str, data: Path, out: Path, steps: int) -> dict[str, Any]:
     """The report of one variant, trained unless an earlier run of the same settings is complete."""
     folder = out / variant.name.replace(", ", "-").replace(" ", "-").lower()
     folder.mkdir(parents=True, exist_ok=True)
-    kind = "photos" if variant.num_frames == 1 else "video"
+    document = training_file(table_name, variant, data, folder / "run", steps)
     file = folder / "train.yaml"
-    file.write_text(yaml.safe_dump(spec(variant, data / kind / "train", folder / "run", steps)))
+    file.write_text(yaml.safe_dump(document))
     bitmill("train", str(file))
-    held_out = str(data / kind / "held-out")
+    num_frames = document["model"]["num_frames"]
     report = folder / "evaluation"
     more = ["--no-codecs", "--out", str(report)]
-    if variant.num_frames > 1:
-        more += ["--fps", "12", "--clip-frames", str(variant.num_frames)]
-    bitmill("evaluate", str(folder / "run" / "tokenizer"), held_out, *more)
+    if num_frames > 1:
+        more += ["--fps", "12", "--clip-frames", str(num_frames)]
+    bitmill("evaluate", str(folder / "run" / "tokenizer"), str(data / _kind(document) / "held-out"), *more)
     return {"name": variant.name, **json.loads((report / "report.json").read_text())}
 
 
-def spec(variant: Variant, source: Path, output: Path, steps: int) -> dict[str, Any]:
-    """The training file of one variant: all but the model and the commitment are the same."""
-    sizes = {"width": 96, "layers": 2, "heads": 2}
-    clips = 32 // variant.num_frames
-    return {
-        "version": 1,
-        "source": {"paths": str(source)},
-        "output": str(output),
-        "model": {
-            "image_size_px": 64,
-            "bits_per_token": BITS,
-            "num_frames": variant.num_frames,
-            "encoder": sizes,
-            "decoder": sizes,
-            "decoder_ffn_width": 384,
-            **variant.model,
-        },
-        "steps": steps,
-        "global_batch": clips,
-        "data": {"crop_scale": [1.0, 2.0], "workers": 1, "fps": 12 if variant.num_frames > 1 else None},
-        "loss": {
-            "l2": 1.0,
-            "lpips": 0.1,
-            "commitment": variant.commitment,
-            "entropy": {"ramp_steps": steps // 4},
-            "gan": {"weight": 0},
-        },
-        "optimizer": {"learning_rate": 1e-3, "warmup_steps": 50, "final_share": 0.02, "ema": 0.99},
-        "compute": {"precision": "bfloat16"},
-        "checkpoint_every": steps,
-    }
+def training_file(table_name: str, variant: Variant, data: Path, output: Path, steps: int) -> dict[str, Any]:
+    """The training file of one variant: all but its changes is the same for a whole table."""
+    if table_name == "recipe":
+        document = yaml.safe_load(RECIPE.read_text())
+        del document["validation"]
+        document["model"]["image_size_px"] = 64
+    else:
+        document = copy.deepcopy(_ABLATION)
+    document |= {"version": 1, "output": str(output), "steps": steps, "checkpoint_every": steps}
+    document["loss"].setdefault("entropy", {})["ramp_steps"] = steps // 4
+    for key, value in variant.changes.items():
+        *path, last = key.split(".")
+        part = document
+        for name in path:
+            part = part.setdefault(name, {})
+        part[last] = copy.deepcopy(value)
+    document["source"] = {"paths": str(data / _kind(document) / "train")}
+    return document
+
+
+def _kind(document: dict[str, Any]) -> str:
+    return "video" if document["model"]["num_frames"] > 1 else "photos"
 
 
 def bitmill(*arguments: str) -> None:
@@ -124,15 +161,16 @@ def bitmill(*arguments: str) -> None:
 def table(rows: list[dict[str, Any]]) -> str:
     """The reports as a Markdown table."""
     lines = [
-        "| variant | PSNR dB | SSIM | LPIPS | weakest bit | mean bit | code entropy, bits |",
-        "|---|---|---|---|---|---|---|",
+        "| variant | bit/pixel | PSNR dB | SSIM | LPIPS | weakest bit | mean bit | code entropy, bits |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         quality, code = row["rows"][0], row["code"]
         lpips = f"{quality['lpips']:.4f}" if quality["lpips"] is not None else "–"
         lines.append(
-            f"| {row['name']} | {quality['psnr_db']:.2f} | {quality['ssim']:.4f} | {lpips} | "
-            f"{code['weakest_bit']:.3f} | {code['mean_bit']:.3f} | {code['code_entropy_bits']:.2f} |"
+            f"| {row['name']} | {quality['bits_per_pixel']:.3f} | {quality['psnr_db']:.2f} | "
+            f"{quality['ssim']:.4f} | {lpips} | {code['weakest_bit']:.3f} | {code['mean_bit']:.3f} | "
+            f"{code['code_entropy_bits']:.2f} |"
         )
     return "\n".join(lines)
 
