@@ -9,6 +9,7 @@ by ``bitmill evaluate``:
 
 Prints a Markdown table; ``--out`` keeps runs and reports, and a second call goes on from them.
 
+    python -m examples.small_tokenizer.fetch_data small-data
     python benchmarks/quality.py ablation small-data --out quality
 """
 
