@@ -110,7 +110,7 @@ def stage(expected: ObjectInfo) -> Generator[StagedObject]:
         local = Path(folder) / f"source{Path(expected.uri).suffix}"
         with _item_faults():
             _check_unchanged(expected)
-            retrying(lambda: _download(expected.uri, local))
+            retrying(lambda: _download(expected, local))
             _check_unchanged(expected)
         yield StagedObject(path=str(local))
 
@@ -127,10 +127,14 @@ def _item_faults() -> Generator[None]:
         raise BadItemError(Reason.READ_ERROR, str(error)) from error
 
 
-def _download(uri: str, local: Path) -> None:
-    fs, path = filesystem(uri)
-    with store_errors(uri), full_disk_told(str(local.parent.parent)):
+def _download(expected: ObjectInfo, local: Path) -> None:
+    fs, path = filesystem(expected.uri)
+    with store_errors(expected.uri), full_disk_told(str(local.parent.parent)):
         fs.get_file(path, str(local))
+    # Not every store's client notices that an answer ended early.
+    got = local.stat().st_size
+    if got != expected.size_bytes:
+        raise TransientError(f"The store gave {got} of {expected.size_bytes} bytes of {expected.uri}.")
 
 
 def _check_unchanged(expected: ObjectInfo) -> None:
