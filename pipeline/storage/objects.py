@@ -134,6 +134,7 @@ def _download(expected: ObjectInfo, local: Path) -> None:
     # Not every store's client notices that an answer ended early.
     got = local.stat().st_size
     if got != expected.size_bytes:
+        _check_unchanged(expected)
         raise TransientError(f"The store gave {got} of {expected.size_bytes} bytes of {expected.uri}.")
 
 
