@@ -13,6 +13,7 @@ from rich.console import Console
 from jobs import weights
 from schemas.errors import BadJobError, BitmillError
 from schemas.job import JobSpec, load_job, make_job
+from schemas.outcomes import Reason
 
 EXIT_COMPLETE, EXIT_NOT_ALL_OK = 0, 3
 
@@ -49,6 +50,14 @@ SetOption = Annotated[
 ]
 AddressOption = Annotated[
     str | None, typer.Option("--address", help="Ray cluster to use; without it a local Ray is started.")
+]
+
+AppendOption = Annotated[
+    bool, typer.Option("--append", help="Add the job's sources that are not planned yet to the dataset.")
+]
+RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Do failed items again.")]
+ReasonOption = Annotated[
+    list[Reason] | None, typer.Option("--reason", help="Retry only items that failed for this reason.")
 ]
 
 
@@ -113,12 +122,17 @@ def tokenize(
     max_failures: Annotated[
         float | None, typer.Option("--max-failures", help="Share of failed items that stops the job.")
     ] = None,
+    append: AppendOption = False,
+    retry_failed: RetryOption = False,
+    reason: ReasonOption = None,
     address: AddressOption = None,
     set_: SetOption = None,
 ) -> None:
     """Tokenize a collection into a dataset folder. Run it again to resume; a finished one is left alone."""
+    from jobs.growing import Growth
     from jobs.tokenize import tokenize_job
 
+    growth = Growth(append=append, retry_failed=retry_failed, reasons=frozenset(reason or ()))
     spec = _job(
         job,
         tokenizer=tokenizer,
@@ -127,7 +141,7 @@ def tokenize(
         clip_frames=clip_frames,
         max_failures=max_failures,
     )
-    all_ok = tokenize_job(spec, address=address, console=_console())
+    all_ok = tokenize_job(spec, address=address, console=_console(), growth=growth)
     raise typer.Exit(EXIT_COMPLETE if all_ok else EXIT_NOT_ALL_OK)
 
 

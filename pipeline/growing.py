@@ -1,0 +1,73 @@
+"""What a dataset's plan lacks: sources that are new, and failed ones to be done again. Pure functions."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pipeline.shard.ledger import LedgerRow
+from pipeline.shard.newest import NewestAttempts
+from schemas.outcomes import Outcome, Reason
+from schemas.plan import PlannedShard, PlannedSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sifted:
+    """Sources that were found, against those that are planned."""
+
+    new: tuple[PlannedSource, ...]
+    """Not planned yet, in the order in which they were found."""
+    known: int
+    """Planned as they are now."""
+    changed: int
+    """Planned with another size or version: their clips would carry the ids of clips that are there."""
+
+
+def sift_sources(found: Iterable[PlannedSource], planned: Iterable[PlannedSource]) -> Sifted:
+    """Tell new sources from known and changed ones; ``planned`` is in plan order, so the newest counts."""
+    newest = {source.place: source.id for source in planned}
+    new: list[PlannedSource] = []
+    known = changed = 0
+    for source in found:
+        planned_id = newest.get(source.place)
+        if planned_id is None:
+            new.append(source)
+        elif planned_id == source.id:
+            known += 1
+        else:
+            changed += 1
+    return Sifted(new=tuple(new), known=known, changed=changed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """Failed items of a dataset, as far as they can be done again."""
+
+    sources: tuple[PlannedSource, ...]
+    """Of which no clip is there, in plan order, as they were planned."""
+    members_left_out: int
+    """Failed items of sources that gave clips of other items: doing these again would double the clips."""
+
+
+def failed_sources(
+    committed: Iterable[tuple[PlannedShard, Sequence[LedgerRow]]],
+    newest: NewestAttempts,
+    reasons: frozenset[Reason],
+) -> Failed:
+    """Sources whose newest attempt gave nothing, for one of ``reasons`` (any, where there are none).
+
+    ``committed`` is each committed shard with its ledger, in plan order; ``newest`` is over the whole plan,
+    so that what is planned again already, and not yet done, is not planned once more.
+    """
+    chosen: list[PlannedSource] = []
+    members_left_out = 0
+    for shard, ledger in committed:
+        rows_of: dict[int, list[LedgerRow]] = {}
+        for row in newest.counting(ledger):
+            rows_of.setdefault(row["source_index"] - shard.first_source_index, []).append(row)
+        for place, rows in sorted(rows_of.items()):
+            failed = [row for row in rows if row["outcome"] == Outcome.FAILED]
+            wanted = [row for row in failed if not reasons or row["reason"] in reasons]
+            if wanted and len(failed) == len(rows):
+                chosen.append(shard.sources[place])
+            else:
+                members_left_out += len(wanted)
+    return Failed(sources=tuple(chosen), members_left_out=members_left_out)
