@@ -97,20 +97,23 @@ def plan(
     clip_frames: ClipFramesOption = None,
     address: AddressOption = None,
     set_: SetOption = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only say what the job will come to, from a sample.")
+    ] = False,
+    sample: Annotated[
+        int, typer.Option("--sample", min=1, help="Videos, and images, that --estimate looks at.")
+    ] = 64,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the sources, cut them into shards and store the plan, without tokenizing."""
-    from jobs.prepare import prepare
-    from jobs.progress import bytes_text
-    from jobs.tokenize import has_gpus
+    from jobs.planning import plan_job, show_estimate
 
     spec = _job(job, tokenizer=tokenizer, assignments=set_, fps=fps, clip_frames=clip_frames)
-    prepared = prepare(spec, cluster_has_gpus=lambda: has_gpus(address))
     console = _console(soft_wrap=True)
-    part_bytes = sum(part.size_bytes for part in prepared.card.plan)
-    console.print(
-        f"{prepared.folder.uri}: {prepared.card.num_sources} sources ({bytes_text(part_bytes)}) in "
-        f"{prepared.card.num_shards} shards, {len(prepared.committed)} of them committed"
-    )
+    if estimate:
+        show_estimate(spec, sample=sample, as_json=as_json, console=console)
+    else:
+        plan_job(spec, address=address, as_json=as_json, console=console)
 
 
 @app.command()

@@ -113,9 +113,7 @@ class _Growing:
             self._add(looked_up_again(failed.sources), attempt=attempt)
             self.notes.append(f"{len(failed.sources)} failed items{which} will be done again.")
         else:
-            self.notes.append(
-                f"nothing to retry: no failed item{which} that is not planned again already."
-            )
+            self.notes.append(f"nothing to retry: no failed item{which} that is not planned again already.")
         if failed.members_left_out:
             self.notes.append(
                 f"{failed.members_left_out} failed members of tars were left out: a tar of which other "

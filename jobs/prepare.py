@@ -84,10 +84,8 @@ def prepare(
     ``cluster_has_gpus`` is asked only where ``device: auto`` of a new dataset needs it.
     Raises BadJobError (also OutputConflictError, naming each differing field) before anything is written.
     """
-    tokenizer = _of_frame_size(load_tokenizer_spec(job.tokenizer), job)
+    tokenizer = job_tokenizer(job)
     size_px = tokenizer.config.image_size_px
-    _check_clip_length(job, tokenizer.config)
-    _check_causal(tokenizer.config)
     folder = Folder(job.output)
     card = find_card(folder)
     device = _device(job, card, cluster_has_gpus)
@@ -124,6 +122,14 @@ def prepare(
         ),
         notes=notes,
     )
+
+
+def job_tokenizer(job: JobSpec) -> LoadedTokenizer:
+    """The tokenizer of a job, for its frame size. Raises BadJobError where the job cannot use it."""
+    tokenizer = _of_frame_size(load_tokenizer_spec(job.tokenizer), job)
+    _check_clip_length(job, tokenizer.config)
+    _check_causal(tokenizer.config)
+    return tokenizer
 
 
 def tokenizer_spec(name: str) -> TokenizerSpec:
