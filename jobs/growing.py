@@ -11,6 +11,7 @@ from pipeline.planning import cut_shards
 from pipeline.shard.ledger import LedgerRow
 from pipeline.shard.newest import NewestAttempts
 from pipeline.sources import find_sources, looked_up_again
+from pipeline.splitting import split_long
 from pipeline.storage import Folder
 from schemas.dataset import DATASET_FILE, DatasetCard
 from schemas.errors import BadJobError
@@ -94,7 +95,8 @@ class _Growing:
                     "ignored_files": self.card.ignored_files + (0 if known else found.ignored_files),
                 }
             )
-            self._add(sifted.new, attempt=1)
+            new = split_long(sifted.new, self._job.sharding.split_s, self._job.limits)
+            self._add(new, attempt=1)
             self.notes.append(f"appended {len(sifted.new)} new sources; {sifted.known} were planned already.")
         else:
             self.notes.append(f"nothing to append: all {len(found.sources)} sources are planned already.")

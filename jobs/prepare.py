@@ -28,6 +28,7 @@ from pipeline.dataset_folder import (
 from pipeline.planning import cut_shards
 from pipeline.shard.loop import ShardContext
 from pipeline.sources import find_sources
+from pipeline.splitting import split_long
 from pipeline.storage import Folder, normalise
 from schemas.dataset import DATASET_FILE, PLAN_FOLDER, TOKENIZER_FOLDER, DatasetCard, Totals
 from schemas.errors import BadJobError, InfrastructureError, OutputConflictError, TransientError
@@ -236,7 +237,8 @@ def _plan_new(
     _check_unused(folder, tokenizer)
     found = find_sources(job.source)
     fingerprint_of_job = job_fingerprint(fields)
-    shards = cut_shards(found.sources, job.sharding, fingerprint_of_job)
+    sources = split_long(found.sources, job.sharding.split_s, job.limits)
+    shards = cut_shards(sources, job.sharding, fingerprint_of_job)
     save_tokenizer_files(folder, tokenizer.config_bytes, tokenizer.weights_bytes)
     card = DatasetCard(
         tokenizer_fingerprint=tokenizer.fingerprint,

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from pipeline.shard.ledger import LedgerRow
 from pipeline.shard.newest import NewestAttempts
+from pipeline.splitting import split_uris
 from schemas.outcomes import Outcome, Reason
-from schemas.plan import PlannedShard, PlannedSource
+from schemas.plan import PlannedShard, PlannedSource, SourcePlace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +23,23 @@ class Sifted:
 
 
 def sift_sources(found: Iterable[PlannedSource], planned: Iterable[PlannedSource]) -> Sifted:
-    """Tell new sources from known and changed ones; ``planned`` is in plan order, so the newest counts."""
-    newest = {source.place: source.id for source in planned}
+    """Tell new sources from known and changed ones; ``planned`` is in plan order, so the newest counts.
+
+    A video that the plan cut by time is known as a whole.
+    """
+    newest: dict[SourcePlace, PlannedSource] = {}
+    for source in planned:
+        newest[source.place] = source
+    in_spans = split_uris(newest.values())
     new: list[PlannedSource] = []
     known = changed = 0
     for source in found:
-        planned_id = newest.get(source.place)
-        if planned_id is None:
+        same = [newest[source.place]] if source.place in newest else []
+        if source.span_ns == (None, None):
+            same = same or in_spans.get(source.uri, [])
+        if not same:
             new.append(source)
-        elif planned_id == source.id:
+        elif any((one.size_bytes, one.version) == (source.size_bytes, source.version) for one in same):
             known += 1
         else:
             changed += 1

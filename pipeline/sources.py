@@ -57,7 +57,7 @@ def _from_paths(paths: list[str]) -> SourceList:
         listing = _listed(path)
         for info in listing.objects:
             # A folder is taken by suffix; what a file's name or a glob matches is meant.
-            if listing.kind == "folder" and _suffix(info.uri) not in VIDEO_SUFFIXES | IMAGE_SUFFIXES:
+            if listing.kind == "folder" and suffix(info.uri) not in VIDEO_SUFFIXES | IMAGE_SUFFIXES:
                 ignored.add(info.uri)
             else:
                 objects[info.uri] = info
@@ -94,10 +94,11 @@ def looked_up_again(sources: Sequence[PlannedSource]) -> list[PlannedSource]:
 
 def is_image_name(uri: str) -> bool:
     """Whether a source's name has an image's suffix (animations included)."""
-    return _suffix(uri) in IMAGE_SUFFIXES
+    return suffix(uri) in IMAGE_SUFFIXES
 
 
-def _suffix(uri: str) -> str:
+def suffix(uri: str) -> str:
+    """The lower-case suffix of a name, with its dot; empty where it has none."""
     name = uri.rsplit("/", 1)[-1]
     return f".{name.rsplit('.', 1)[-1].lower()}" if "." in name else ""
 
