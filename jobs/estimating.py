@@ -23,6 +23,9 @@ from schemas.plan import PlannedSource
 _TIMED_S = 2.0
 _LONGEST_BATCH_S = 10.0
 
+_ROW_BYTES = 50
+"""What a clip's row takes beside its codes, and a source's in plan and ledger together, names included."""
+
 
 def estimate_job(job: JobSpec, *, sample: int) -> Estimate:
     """List the sources, look at up to ``sample`` videos and as many images, time the tokenizer.
@@ -37,8 +40,10 @@ def estimate_job(job: JobSpec, *, sample: int) -> Estimate:
         part, unread = _looked_at(sources, job, sample, by_bytes=by_bytes)
         parts.append(part)
         unreadable += unread
-    frames = whole(parts, "frames")
+    clips, frames = whole(parts, "clips"), whole(parts, "frames")
     config = tokenizer.config
+    codes = frames.times(config.tokens_per_frame * config.bits_per_token / 8)
+    rows = Quantity(value=len(found.sources), standard_error=0).plus(clips)
     device, frames_per_s = time_tokenizer(tokenizer, job)
     return Estimate(
         sources=len(found.sources),
@@ -46,10 +51,11 @@ def estimate_job(job: JobSpec, *, sample: int) -> Estimate:
         ignored_files=found.ignored_files,
         sampled=sum(len(part.sampled) for part in parts),
         unreadable=unreadable,
-        clips=whole(parts, "clips"),
+        clips=clips,
         frames=frames,
         tokens=frames.times(config.tokens_per_frame),
-        code_bytes=frames.times(config.tokens_per_frame * config.bits_per_token / 8),
+        code_bytes=codes,
+        stored_bytes=codes.plus(rows.times(_ROW_BYTES)),
         device=device,
         frames_per_s=frames_per_s,
         accelerator_hours=frames.times(1 / frames_per_s / 3600),
@@ -112,7 +118,7 @@ def print_estimate(estimate: Estimate, console: Console) -> None:
         ("clips", _text(estimate.clips, _count)),
         ("frames", _text(estimate.frames, _count)),
         ("tokens", _text(estimate.tokens, _count)),
-        ("codes", _text(estimate.code_bytes, lambda value: bytes_text(round(value)))),
+        ("stored", _text(estimate.stored_bytes, lambda value: bytes_text(round(value)))),
         ("hours", f"{_text(estimate.accelerator_hours, _hours)} of one device, decoding left out"),
         ("timed on", f"{estimate.device}: {estimate.frames_per_s:,.1f} frames/s"),
     ]

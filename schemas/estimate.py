@@ -23,6 +23,12 @@ class Quantity(_Part):
         error = self.standard_error
         return Quantity(value=self.value * factor, standard_error=None if error is None else error * factor)
 
+    def plus(self, other: "Quantity") -> "Quantity":
+        """The sum of two that err alike, as those of one sample do."""
+        unknown = self.standard_error is None or other.standard_error is None
+        error = None if unknown else (self.standard_error or 0) + (other.standard_error or 0)
+        return Quantity(value=self.value + other.value, standard_error=error)
+
     @property
     def bounds(self) -> tuple[float, float] | None:
         """Two standard errors below and above; null where the error is."""
@@ -48,7 +54,9 @@ class Estimate(_Part):
     frames: Quantity
     tokens: Quantity
     code_bytes: Quantity
-    """Packed tokens, nearly all of what is stored."""
+    """Packed tokens."""
+    stored_bytes: Quantity
+    """The same with what stands beside them: the other columns, ledger and plan; metadata left out."""
     device: str
     """Where the tokenizer was timed: this machine's, whatever the job will run on."""
     frames_per_s: float

@@ -25,9 +25,6 @@ class NewestAttempts:
             return list(rows)
         return [row for row in rows if self._newest.get(place_of(row), row["shard_id"]) == row["shard_id"]]
 
-    def __contains__(self, place: SourcePlace) -> bool:
-        return place in self._newest
-
 
 def place_of(row: LedgerRow) -> SourcePlace:
     """The planned source that a ledger row belongs to; a tar's members share theirs."""

@@ -45,6 +45,9 @@ def test_a_sample_of_everything_is_exact(tmp_path, fps):
     assert estimate.frames.standard_error == 0
     assert estimate.tokens.value == pytest.approx(estimate.frames.value * 16 * 16)
     assert estimate.code_bytes.value == pytest.approx(estimate.tokens.value * 18 / 8)
+    assert estimate.stored_bytes.value == pytest.approx(
+        estimate.code_bytes.value + 50 * (estimate.clips.value + 5)
+    )
     assert estimate.accelerator_hours.value * 3600 * estimate.frames_per_s == pytest.approx(
         estimate.frames.value
     )
