@@ -97,13 +97,13 @@ class _Growing:
             )
             new = split_long(sifted.new, self._job.sharding.split_s, self._job.limits)
             self._add(new, attempt=1)
-            self.notes.append(f"appended {len(sifted.new)} new sources; {sifted.known} were planned already.")
+            self.notes.append(f"new sources: {len(sifted.new)} appended; {sifted.known} planned already.")
         else:
             self.notes.append(f"nothing to append: all {len(found.sources)} sources are planned already.")
         if sifted.changed:
             self.notes.append(
-                f"{sifted.changed} sources are not the ones that were planned (size or version differ) and "
-                "were left alone; --retry-failed takes up those that failed, a new dataset the others."
+                f"changed sources: {sifted.changed} left alone, whose size or version is not the planned one; "
+                "--retry-failed takes up those that failed, a new dataset the others."
             )
 
     def retry_failed(self, reasons: frozenset[Reason]) -> None:
@@ -113,13 +113,13 @@ class _Growing:
         if failed.sources:
             attempt = 1 + max(part.attempt for part in self.card.plan)
             self._add(looked_up_again(failed.sources), attempt=attempt)
-            self.notes.append(f"{len(failed.sources)} failed items{which} will be done again.")
+            self.notes.append(f"failed items{which}: {len(failed.sources)} to be done again.")
         else:
             self.notes.append(f"nothing to retry: no failed item{which} that is not planned again already.")
         if failed.members_left_out:
             self.notes.append(
-                f"{failed.members_left_out} failed members of tars were left out: a tar of which other "
-                "members became tokens is not done again; put the mended ones into a new tar and append it."
+                f"members of tars: {failed.members_left_out} failed ones left out, since other members of "
+                "their tars became tokens; put the mended ones into a new tar and append it."
             )
 
     def _add(self, sources: Sequence[PlannedSource], *, attempt: int) -> None:

@@ -48,9 +48,9 @@ def grown(base: tuple[Path, Path]) -> tuple[Path, str]:
 def test_new_and_mended_files_become_shards_beside_the_old_ones(base, grown):
     _, tokens = base
     copy, said = grown
-    assert "1 failed items will be done again." in said
-    assert "appended 2 new sources; 2 were planned already." in said
-    assert "1 sources are not the ones" not in said
+    assert "failed items: 1 to be done again." in said
+    assert "new sources: 2 appended; 2 planned already." in said
+    assert "changed sources" not in said
     before, after = stored_files(tokens), stored_files(copy)
     assert {name: after[name] for name in before} == before
     card = require_card(Folder(str(copy)))

@@ -59,7 +59,7 @@ def test_new_sources_become_new_shards_and_nothing_else_changes(media):
         (media / f"{name}.mp4").write_bytes(b"y")
     grown = _prepare(media, APPEND)
     assert _names(grown) == ["aaz"]
-    assert grown.notes == ("appended 2 new sources; 4 were planned already.",)
+    assert grown.notes == ("new sources: 2 appended; 4 planned already.",)
     assert (grown.card.num_sources, grown.card.num_shards, grown.card.totals) == (6, 3, None)
     assert grown.remaining[0].first_source_index == 4
     after = stored_files(Path(first.folder.uri))
@@ -89,7 +89,9 @@ def test_changed_sources_are_not_doubled(media):
     (media / "e.mp4").write_bytes(b"y")
     grown = _prepare(media, APPEND)
     assert _names(grown) == ["e"]
-    assert grown.notes[1].startswith("1 sources are not the ones that were planned (size or version differ)")
+    assert grown.notes[1].startswith(
+        "changed sources: 1 left alone, whose size or version is not the planned one"
+    )
 
 
 def test_an_append_that_died_before_its_card_never_was(media):
@@ -128,7 +130,7 @@ def test_failed_items_are_done_again_and_count_once(media):
     before = stored_files(Path(first.folder.uri))
     (media / "b.mp4").write_bytes(b"repaired")
     retry = _prepare(media, RETRY)
-    assert retry.notes == ("2 failed items will be done again.",)
+    assert retry.notes == ("failed items: 2 to be done again.",)
     assert _names(retry) == ["bc"]
     assert retry.remaining[0].sources[0].size_bytes == len(b"repaired")
     assert (retry.card.num_sources, retry.card.num_retried) == (4, 2)
@@ -177,7 +179,7 @@ def test_only_the_reasons_that_were_asked_for(media):
     _commit(_prepare(media), failing="c", reason=Reason.CORRUPT)
     retry = _prepare(media, Growth(retry_failed=True, reasons=frozenset({Reason.DECODE_TIMEOUT})))
     assert _names(retry) == ["a"]
-    assert retry.notes == ("1 failed items (decode_timeout) will be done again.",)
+    assert retry.notes == ("failed items (decode_timeout): 1 to be done again.",)
 
 
 def test_retry_and_append_go_together(media):
@@ -186,6 +188,28 @@ def test_retry_and_append_go_together(media):
     both = _prepare(media, Growth(append=True, retry_failed=True))
     assert _names(both) == ["a", "e"]
     assert load_plan(both.folder, require_card(both.folder)) == list(both.shards)
+
+
+@pytest.mark.s3
+def test_growing_and_mending_on_an_object_store(s3):
+    remote = Folder(s3)
+    for name in "ab":
+        remote.write_bytes(f"media/{name}.mp4", b"x")
+    job = make_job(source={"paths": [f"{s3}/media"]}, output=f"{s3}/tokens")
+    _commit(prepare(job, cluster_has_gpus=lambda: False), failing="b")
+    remote.write_bytes("media/b.mp4", b"y")
+    remote.write_bytes("media/c.mp4", b"x")
+    both = Growth(append=True, retry_failed=True)
+    grown = prepare(job, cluster_has_gpus=lambda: False, growth=both)
+    assert _names(grown) == ["b", "c"]
+    assert grown.notes[1] == "new sources: 1 appended; 2 planned already."
+    _commit(grown)
+    again = prepare(job, cluster_has_gpus=lambda: False, growth=both)
+    assert (again.remaining, again.card) == ([], grown.card)
+    totals = committed_totals(again)
+    publish_totals(again.folder, again.card, totals)
+    assert (totals.ok, totals.failed) == (3, 0)
+    assert require_card(again.folder).totals == totals
 
 
 def test_what_cannot_be_retried_is_told(media):
