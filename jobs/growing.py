@@ -1,14 +1,13 @@
 """``--append`` and ``--retry-failed``: further parts of a stored plan. What is planned or committed stays."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.dataset_folder import committed_shards, load_ledger, write_plan
-from pipeline.growing import failed_sources, sift_sources
+from pipeline.growing import Failed, failed_sources, sift_sources
 from pipeline.planning import cut_shards
-from pipeline.shard.ledger import LedgerRow
 from pipeline.shard.newest import NewestAttempts
 from pipeline.sources import find_sources, looked_up_again
 from pipeline.splitting import split_long
@@ -102,13 +101,12 @@ class _Growing:
             self.notes.append(f"nothing to append: all {len(found.sources)} sources are planned already.")
         if sifted.changed:
             self.notes.append(
-                f"changed sources: {sifted.changed} left alone, whose size or version is not the planned one; "
+                f"changed sources: {sifted.changed} left alone, of another size or version than planned; "
                 "--retry-failed takes up those that failed, a new dataset the others."
             )
 
     def retry_failed(self, reasons: frozenset[Reason]) -> None:
-        newest = NewestAttempts(self.shards)
-        failed = failed_sources(self._committed(), newest, reasons)
+        failed = self._failed(reasons)
         which = f" ({', '.join(sorted(reasons))})" if reasons else ""
         if failed.sources:
             attempt = 1 + max(part.attempt for part in self.card.plan)
@@ -130,9 +128,15 @@ class _Growing:
         self.card = self.card.model_copy(update={"plan": [*self.card.plan, part], "totals": None})
         self.shards += added
 
-    def _committed(self) -> Iterator[tuple[PlannedShard, list[LedgerRow]]]:
-        names = committed_shards(self._folder)
-        shards = [shard for shard in self.shards if shard.shard_id in names]
+    def _failed(self, reasons: frozenset[Reason]) -> Failed:
+        newest, names = NewestAttempts(self.shards), committed_shards(self._folder)
+
+        def failed_of(shard: PlannedShard) -> Failed:
+            return failed_sources(shard, load_ledger(self._folder, shard.shard_id), newest, reasons)
+
         with ThreadPoolExecutor(_LEDGER_THREADS) as pool:
-            ledgers = pool.map(lambda shard: load_ledger(self._folder, shard.shard_id), shards)
-            yield from zip(shards, ledgers, strict=True)
+            found = list(pool.map(failed_of, (shard for shard in self.shards if shard.shard_id in names)))
+        return Failed(
+            sources=tuple(source for failed in found for source in failed.sources),
+            members_left_out=sum(failed.members_left_out for failed in found),
+        )

@@ -48,7 +48,7 @@ def sift_sources(found: Iterable[PlannedSource], planned: Iterable[PlannedSource
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """Failed items of a dataset, as far as they can be done again."""
+    """Failed items, as far as they can be done again."""
 
     sources: tuple[PlannedSource, ...]
     """Of which no clip is there, in plan order, as they were planned."""
@@ -57,26 +57,22 @@ class Failed:
 
 
 def failed_sources(
-    committed: Iterable[tuple[PlannedShard, Sequence[LedgerRow]]],
-    newest: NewestAttempts,
-    reasons: frozenset[Reason],
+    shard: PlannedShard, ledger: Sequence[LedgerRow], newest: NewestAttempts, reasons: frozenset[Reason]
 ) -> Failed:
-    """Sources whose newest attempt gave nothing, for one of ``reasons`` (any, where there are none).
+    """Sources of a committed shard that gave nothing, for one of ``reasons`` (any, where there are none).
 
-    ``committed`` is each committed shard with its ledger, in plan order; ``newest`` is over the whole plan,
-    so that what is planned again already, and not yet done, is not planned once more.
+    ``newest`` is over the whole plan, so that what is planned again already, done or not, is not chosen.
     """
+    rows_of: dict[int, list[LedgerRow]] = {}
+    for row in newest.counting(ledger):
+        rows_of.setdefault(row["source_index"] - shard.first_source_index, []).append(row)
     chosen: list[PlannedSource] = []
     members_left_out = 0
-    for shard, ledger in committed:
-        rows_of: dict[int, list[LedgerRow]] = {}
-        for row in newest.counting(ledger):
-            rows_of.setdefault(row["source_index"] - shard.first_source_index, []).append(row)
-        for place, rows in sorted(rows_of.items()):
-            failed = [row for row in rows if row["outcome"] == Outcome.FAILED]
-            wanted = [row for row in failed if not reasons or row["reason"] in reasons]
-            if wanted and len(failed) == len(rows):
-                chosen.append(shard.sources[place])
-            else:
-                members_left_out += len(wanted)
+    for place, rows in sorted(rows_of.items()):
+        failed = [row for row in rows if row["outcome"] == Outcome.FAILED]
+        wanted = [row for row in failed if not reasons or row["reason"] in reasons]
+        if wanted and len(failed) == len(rows):
+            chosen.append(shard.sources[place])
+        else:
+            members_left_out += len(wanted)
     return Failed(sources=tuple(chosen), members_left_out=members_left_out)

@@ -63,10 +63,15 @@ class _Dataset:
         return [(s, self.ledgers[s.shard_id]) for s in self.shards if s.shard_id in self.ledgers]
 
     def retry(self, reasons: frozenset[Reason]) -> list[PlannedSource]:
-        failed = failed_sources(self.committed(), NewestAttempts(self.shards), reasons)
+        newest = NewestAttempts(self.shards)
+        failed = [
+            source
+            for shard, rows in self.committed()
+            for source in failed_sources(shard, rows, newest, reasons).sources
+        ]
         self.attempt += 1
-        self.add(list(failed.sources), self.attempt)
-        return list(failed.sources)
+        self.add(failed, self.attempt)
+        return failed
 
     def totals(self) -> Totals:
         committed = self.committed()
@@ -130,7 +135,7 @@ def test_a_tar_of_which_members_became_tokens_is_left_alone():
         _row(shard, 1, Reason.CORRUPT, "a.jpg"),
         _row(shard, 1, Reason.CORRUPT, "b.jpg"),
     ]
-    failed = failed_sources([(shard, rows)], NewestAttempts([shard]), frozenset())
+    failed = failed_sources(shard, rows, NewestAttempts([shard]), frozenset())
     assert [source.uri for source in failed.sources] == [make_source(1).uri]
     assert failed.members_left_out == 1
 
