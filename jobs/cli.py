@@ -13,6 +13,7 @@ from rich.console import Console
 from jobs import weights
 from schemas.errors import BadJobError, BitmillError
 from schemas.job import JobSpec, load_job, make_job
+from schemas.outcomes import Reason
 
 EXIT_COMPLETE, EXIT_NOT_ALL_OK = 0, 3
 
@@ -49,6 +50,14 @@ SetOption = Annotated[
 ]
 AddressOption = Annotated[
     str | None, typer.Option("--address", help="Ray cluster to use; without it a local Ray is started.")
+]
+
+AppendOption = Annotated[
+    bool, typer.Option("--append", help="Add the job's sources that are not planned yet to the dataset.")
+]
+RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Do failed items again.")]
+ReasonOption = Annotated[
+    list[Reason] | None, typer.Option("--reason", help="Retry only items that failed for this reason.")
 ]
 
 
@@ -88,20 +97,23 @@ def plan(
     clip_frames: ClipFramesOption = None,
     address: AddressOption = None,
     set_: SetOption = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only say what the job will come to, from a sample.")
+    ] = False,
+    sample: Annotated[
+        int, typer.Option("--sample", min=1, help="Videos, and images, that --estimate looks at.")
+    ] = 64,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the sources, cut them into shards and store the plan, without tokenizing."""
-    from jobs.prepare import prepare
-    from jobs.progress import bytes_text
-    from jobs.tokenize import has_gpus
+    from jobs.planning import plan_job, show_estimate
 
     spec = _job(job, tokenizer=tokenizer, assignments=set_, fps=fps, clip_frames=clip_frames)
-    prepared = prepare(spec, cluster_has_gpus=lambda: has_gpus(address))
     console = _console(soft_wrap=True)
-    part_bytes = sum(part.size_bytes for part in prepared.card.plan)
-    console.print(
-        f"{prepared.folder.uri}: {prepared.card.num_sources} sources ({bytes_text(part_bytes)}) in "
-        f"{prepared.card.num_shards} shards, {len(prepared.committed)} of them committed"
-    )
+    if estimate:
+        show_estimate(spec, sample=sample, as_json=as_json, console=console)
+    else:
+        plan_job(spec, address=address, as_json=as_json, console=console)
 
 
 @app.command()
@@ -113,12 +125,17 @@ def tokenize(
     max_failures: Annotated[
         float | None, typer.Option("--max-failures", help="Share of failed items that stops the job.")
     ] = None,
+    append: AppendOption = False,
+    retry_failed: RetryOption = False,
+    reason: ReasonOption = None,
     address: AddressOption = None,
     set_: SetOption = None,
 ) -> None:
     """Tokenize a collection into a dataset folder. Run it again to resume; a finished one is left alone."""
+    from jobs.growing import Growth
     from jobs.tokenize import tokenize_job
 
+    growth = Growth(append=append, retry_failed=retry_failed, reasons=frozenset(reason or ()))
     spec = _job(
         job,
         tokenizer=tokenizer,
@@ -127,7 +144,7 @@ def tokenize(
         clip_frames=clip_frames,
         max_failures=max_failures,
     )
-    all_ok = tokenize_job(spec, address=address, console=_console())
+    all_ok = tokenize_job(spec, address=address, console=_console(), growth=growth)
     raise typer.Exit(EXIT_COMPLETE if all_ok else EXIT_NOT_ALL_OK)
 
 

@@ -1,7 +1,6 @@
 """The driver: hands shards to actors, follows them, re-queues lost ones, and ends with a result."""
 
 from collections import Counter, deque
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -9,10 +8,11 @@ from jobs.cluster.actor import ActorSettings, TokenizerFiles
 from jobs.cluster.session import ActorLostError, Cluster, Work
 from jobs.prepare import PreparedJob
 from jobs.progress import Progress
-from pipeline.dataset_folder import committed_shards, load_ledger
+from pipeline.dataset_folder import committed_shards, load_ledger, publish_totals
 from pipeline.shard.ledger import totals_of
 from pipeline.shard.loop import EndedItem, ShardProgress, ShardReport
-from schemas.dataset import DATASET_FILE, Totals
+from pipeline.shard.newest import NewestAttempts
+from schemas.dataset import Totals
 from schemas.errors import InfrastructureError, TooManyFailuresError
 from schemas.outcomes import Outcome
 from schemas.plan import PlannedShard
@@ -50,18 +50,18 @@ def run(prepared: PreparedJob, cluster: Cluster, progress: Progress) -> RunResul
             progress.refresh(f"waiting for {num_actors} tokenizer actors to start" if starting else None)
     totals = earlier + state.totals
     _check_sums(prepared, totals)
-    card = prepared.card.model_copy(update={"totals": totals})
-    prepared.folder.write_bytes(DATASET_FILE, card.to_json())
+    publish_totals(prepared.folder, prepared.card, totals)
     prepared.folder.sweep_staging()
     return RunResult(totals=totals, seconds=state.seconds)
 
 
 def committed_totals(prepared: PreparedJob) -> Totals:
-    """Totals over the ledgers of shards that earlier runs committed."""
+    """Totals over what earlier runs committed, less the items that this plan does again."""
+    newest = NewestAttempts(prepared.shards)
     shard_ids = sorted(prepared.committed)
     with ThreadPoolExecutor(_LEDGER_THREADS) as pool:
         ledgers = pool.map(lambda shard_id: load_ledger(prepared.folder, shard_id), shard_ids)
-        return sum((totals_of(rows) for rows in ledgers), start=Totals())
+        return sum((totals_of(newest.counting(rows)) for rows in ledgers), start=Totals())
 
 
 class _State:
@@ -160,9 +160,9 @@ def _start_actors(prepared: PreparedJob, cluster: Cluster) -> int:
 
 
 def _check_sums(prepared: PreparedJob, totals: Totals) -> None:
-    planned: Sequence[int] = [len(shard.sources) for shard in prepared.shards]
-    if totals.items != sum(planned):
+    planned = prepared.card.num_sources
+    if totals.items != planned:
         raise InfrastructureError(
-            f"The ledgers tell of {totals.items} items where {sum(planned)} were planned; "
+            f"The ledgers tell of {totals.items} items where {planned} were planned; "
             f"the dataset in {prepared.folder.uri} is damaged."
         )

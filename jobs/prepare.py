@@ -16,6 +16,7 @@ from bsq_model import (
 )
 from bsq_model.bundled import BUNDLED, bundled_files
 from bsq_model.resolution import resize_tokenizer
+from jobs.growing import Growth, grow
 from pipeline.dataset_folder import WEIGHTS_FILE as STORED_WEIGHTS_FILE
 from pipeline.dataset_folder import (
     committed_shards,
@@ -27,6 +28,7 @@ from pipeline.dataset_folder import (
 from pipeline.planning import cut_shards
 from pipeline.shard.loop import ShardContext
 from pipeline.sources import find_sources
+from pipeline.splitting import split_long
 from pipeline.storage import Folder, normalise
 from schemas.dataset import DATASET_FILE, PLAN_FOLDER, TOKENIZER_FOLDER, DatasetCard, Totals
 from schemas.errors import BadJobError, InfrastructureError, OutputConflictError, TransientError
@@ -61,6 +63,8 @@ class PreparedJob:
     tokenizer: LoadedTokenizer
     device: Device
     context: ShardContext
+    notes: tuple[str, ...] = ()
+    """What planning has to tell the user, a sentence each."""
 
     @property
     def remaining(self) -> list[PlannedShard]:
@@ -73,27 +77,33 @@ class PreparedJob:
         return None if self.remaining else self.card.totals
 
 
-def prepare(job: JobSpec, *, cluster_has_gpus: Callable[[], bool]) -> PreparedJob:
-    """Check a job, then plan its dataset, or take up the stored plan of an unfinished run.
+def prepare(
+    job: JobSpec, *, cluster_has_gpus: Callable[[], bool], growth: Growth | None = None
+) -> PreparedJob:
+    """Check a job, then plan its dataset, or take up the stored plan of an earlier run and grow it.
 
     ``cluster_has_gpus`` is asked only where ``device: auto`` of a new dataset needs it.
     Raises BadJobError (also OutputConflictError, naming each differing field) before anything is written.
     """
-    tokenizer = _of_frame_size(load_tokenizer_spec(job.tokenizer), job)
+    tokenizer = job_tokenizer(job)
     size_px = tokenizer.config.image_size_px
-    _check_clip_length(job, tokenizer.config)
-    _check_causal(tokenizer.config)
     folder = Folder(job.output)
     card = find_card(folder)
     device = _device(job, card, cluster_has_gpus)
     fields = fingerprint_fields(
         job, tokenizer_fingerprint=tokenizer.fingerprint, size_px=size_px, device=device
     )
+    growth, notes = growth or Growth(), tuple[str, ...]()
     if card is None:
+        if growth.retry_failed and not growth.append:
+            raise BadJobError(f"There is no dataset at {folder.uri} whose failed items could be retried.")
         card, shards = _plan_new(job, folder, tokenizer, fields)
     else:
-        _check_same_job(folder, card, fields, _source_fields(job.source))
+        sources = _source_fields(job.source)
+        _check_same_job(folder, card, fields, sources, append=growth.append)
         shards = load_plan(folder, card)
+        grown = grow(folder, job, growth, card=card, shards=shards, source_fields=sources)
+        card, shards, notes = grown.card, grown.shards, grown.notes
     folder.sweep_staging()
     return PreparedJob(
         job=job,
@@ -111,7 +121,16 @@ def prepare(job: JobSpec, *, cluster_has_gpus: Callable[[], bool]) -> PreparedJo
             patch_size_px=tokenizer.config.patch_size_px,
             size_px=size_px,
         ),
+        notes=notes,
     )
+
+
+def job_tokenizer(job: JobSpec) -> LoadedTokenizer:
+    """The tokenizer of a job, for its frame size. Raises BadJobError where the job cannot use it."""
+    tokenizer = _of_frame_size(load_tokenizer_spec(job.tokenizer), job)
+    _check_clip_length(job, tokenizer.config)
+    _check_causal(tokenizer.config)
+    return tokenizer
 
 
 def tokenizer_spec(name: str) -> TokenizerSpec:
@@ -218,7 +237,8 @@ def _plan_new(
     _check_unused(folder, tokenizer)
     found = find_sources(job.source)
     fingerprint_of_job = job_fingerprint(fields)
-    shards = cut_shards(found.sources, job.sharding, fingerprint_of_job)
+    sources = split_long(found.sources, job.sharding.split_s, job.limits)
+    shards = cut_shards(sources, job.sharding, fingerprint_of_job)
     save_tokenizer_files(folder, tokenizer.config_bytes, tokenizer.weights_bytes)
     card = DatasetCard(
         tokenizer_fingerprint=tokenizer.fingerprint,
@@ -258,10 +278,18 @@ def _source_fields(source: SourceSpec) -> dict[str, Any]:
 
 
 def _check_same_job(
-    folder: Folder, card: DatasetCard, fields: dict[str, Any], source_fields: dict[str, Any]
+    folder: Folder,
+    card: DatasetCard,
+    fields: dict[str, Any],
+    source_fields: dict[str, Any],
+    *,
+    append: bool,
 ) -> None:
-    stored = {**card.fingerprint_fields, **card.source_fields}
-    wanted = {**fields, **source_fields}
+    stored, wanted = card.fingerprint_fields, fields
+    advice = ""
+    if not append and not card.names_sources(source_fields):
+        advice = " To add these sources to that dataset, run it with --append." if stored == wanted else ""
+        stored, wanted = {**stored, **card.source_fields}, {**wanted, **source_fields}
     differing = [
         f"{name} is {stored.get(name)!r} there and {wanted.get(name)!r} here"
         for name in sorted({*stored, *wanted})
@@ -270,5 +298,5 @@ def _check_same_job(
     if differing:
         raise OutputConflictError(
             f"The output {folder.uri} holds another job's dataset: {'; '.join(differing)}. "
-            "Choose another output, or run the job that made it."
+            f"Choose another output, or run the job that made it.{advice}"
         )

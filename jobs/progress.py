@@ -123,6 +123,8 @@ def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
         ("codes", bytes_text(totals.code_bytes)),
         ("tokenizer", card.tokenizer_fingerprint),
     ]
+    if card.num_retried:
+        rows.insert(1, ("done again", f"{card.num_retried} items that had failed"))
     if card.ignored_files:
         rows.append(("left out", f"{card.ignored_files} files that are no media by their names"))
     for name, value in rows:

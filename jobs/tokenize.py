@@ -4,6 +4,7 @@ from contextlib import ExitStack
 
 from rich.console import Console
 
+from jobs.growing import Growth
 from jobs.prepare import PreparedJob, prepare
 from jobs.progress import Progress, duration_text, summary
 from schemas.dataset import Totals
@@ -11,9 +12,13 @@ from schemas.errors import InterruptedJobError
 from schemas.job import JobSpec
 
 
-def tokenize_job(job: JobSpec, *, address: str | None, console: Console) -> bool:
+def tokenize_job(
+    job: JobSpec, *, address: str | None, console: Console, growth: Growth | None = None
+) -> bool:
     """Run a job to its end and print the summary. Gives whether every planned item is ok."""
-    prepared = prepare(job, cluster_has_gpus=lambda: has_gpus(address))
+    prepared = prepare(job, cluster_has_gpus=lambda: has_gpus(address), growth=growth)
+    for note in prepared.notes:
+        console.print(note, soft_wrap=True)
     if prepared.tokenizer.is_random:
         console.print(
             f"note: preset {job.tokenizer.preset!r} has random weights; its tokens are for trials only."

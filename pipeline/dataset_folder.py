@@ -10,6 +10,7 @@ from schemas.dataset import (
     TOKENIZER_FOLDER,
     DatasetCard,
     PlanPart,
+    Totals,
     ledger_file,
     read_card,
     shard_file,
@@ -39,8 +40,12 @@ def require_card(folder: Folder) -> DatasetCard:
 
 
 def write_plan(folder: Folder, number: int, shards: list[PlannedShard]) -> PlanPart:
-    """Publish plan part ``number`` and give its entry for the card."""
-    part = plan_part(f"{PLAN_FOLDER}/part-{number:05d}.parquet", shards)
+    """Publish plan part ``number`` and give its entry for the card.
+
+    A further part has its content in its name: two that grow a dataset at once replace no file of each other.
+    """
+    content = f"-{plan_part('', shards).plan_id[:8]}" if number else ""
+    part = plan_part(f"{PLAN_FOLDER}/part-{number:05d}{content}.parquet", shards)
     folder.write_bytes(part.file, plan_bytes(shards))
     return part
 
@@ -51,13 +56,23 @@ def load_plan(folder: Folder, card: DatasetCard) -> list[PlannedShard]:
     for part in card.plan:
         origin = f"{folder.uri}/{part.file}"
         try:
-            loaded = read_plan(folder.read_bytes(part.file), origin=origin)
+            loaded = read_plan(folder.read_bytes(part.file), origin=origin, attempt=part.attempt)
         except FileNotFoundError as error:
             raise FormatError(f"The plan {origin} is missing; the dataset cannot be resumed.") from error
         if plan_part(part.file, loaded) != part:
             raise FormatError(f"The plan {origin} is not the one that dataset.json names.")
         shards.extend(loaded)
     return shards
+
+
+def publish_totals(folder: Folder, card: DatasetCard, totals: Totals) -> None:
+    """Write the totals of a complete dataset into its card, unless its plan has grown meanwhile.
+
+    Then they are no longer the dataset's; the run that grew it sums up.
+    """
+    stored = find_card(folder)
+    if stored is None or stored.plan == card.plan:
+        folder.write_bytes(DATASET_FILE, (stored or card).model_copy(update={"totals": totals}).to_json())
 
 
 def committed_shards(folder: Folder) -> set[str]:

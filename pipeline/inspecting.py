@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from pipeline.dataset_folder import committed_shards, load_ledger, load_plan, require_card
 from pipeline.reading.index import damage_named, open_shard
 from pipeline.shard.ledger import LedgerRow, totals_of
+from pipeline.shard.newest import NewestAttempts
 from pipeline.storage import Folder, store_errors
 from schemas.dataset import DatasetCard, Totals
 from schemas.errors import BadJobError, FormatError
@@ -74,17 +75,18 @@ def view_dataset(folder: Folder, *, max_clips: int, max_not_ok: int) -> DatasetV
     """Look into a dataset folder; counts come from the ledgers of the committed shards."""
     card = require_card(folder)
     committed = committed_shards(folder)
-    planned = [shard.shard_id for shard in load_plan(folder, card) if shard.shard_id in committed]
+    shards = [shard for shard in load_plan(folder, card) if shard.shard_id in committed]
+    newest = NewestAttempts(shards)
     totals, not_ok, clips = Totals(), list[LedgerRow](), list[dict[str, Any]]()
-    for shard_id in planned:
-        rows = load_ledger(folder, shard_id)
+    for shard_id in (shard.shard_id for shard in shards):
+        rows = newest.counting(load_ledger(folder, shard_id))
         totals += totals_of(rows)
         not_ok.extend(row for row in rows if row["reason"] is not None and len(not_ok) < max_not_ok)
         if len(clips) < max_clips:
             with open_shard(folder, shard_id) as file:
                 clips.extend(_first_clips(file, max_clips - len(clips)))
     return DatasetView(
-        card=card, committed=len(planned), totals=totals, not_ok=not_ok[:max_not_ok], clips=clips
+        card=card, committed=len(shards), totals=totals, not_ok=not_ok[:max_not_ok], clips=clips
     )
 
 

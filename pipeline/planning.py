@@ -11,18 +11,29 @@ from schemas.plan import PLAN_FORMAT_VERSION, PLAN_SCHEMA, PlannedShard, Planned
 
 
 def cut_shards(
-    sources: Sequence[PlannedSource], sharding: ShardingSpec, job_fingerprint: str
+    sources: Sequence[PlannedSource],
+    sharding: ShardingSpec,
+    job_fingerprint: str,
+    *,
+    behind: Sequence[PlannedShard] = (),
+    attempt: int = 1,
 ) -> list[PlannedShard]:
     """Cut sources, in their order, into shards of at most ``max_bytes`` and ``max_sources``.
 
     Shards are disjoint, together all sources, and none is empty; a source over ``max_bytes`` stands alone.
+    Their numbers go on where those of ``behind`` end.
     """
     shards: list[PlannedShard] = []
-    first = 0
+    first = behind[-1].first_source_index + len(behind[-1].sources) if behind else 0
     for run in _runs(sources, sharding):
-        name = shard_id(job_fingerprint, [source.id for source in run])
         shards.append(
-            PlannedShard(shard_id=name, shard_index=len(shards), first_source_index=first, sources=tuple(run))
+            PlannedShard(
+                shard_id=shard_id(job_fingerprint, [source.id for source in run], attempt),
+                shard_index=len(behind) + len(shards),
+                first_source_index=first,
+                sources=tuple(run),
+                attempt=attempt,
+            )
         )
         first += len(run)
     return shards
@@ -50,6 +61,7 @@ def plan_part(file: str, shards: Sequence[PlannedShard]) -> PlanPart:
         num_sources=sum(len(shard.sources) for shard in shards),
         num_shards=len(shards),
         size_bytes=sum(shard.size_bytes for shard in shards),
+        attempt=shards[0].attempt if shards else 1,
     )
 
 
@@ -74,13 +86,16 @@ def plan_bytes(shards: Sequence[PlannedShard]) -> bytes:
     return table_bytes(columns, PLAN_SCHEMA)
 
 
-def read_plan(data: bytes, *, origin: str) -> list[PlannedShard]:
-    """Shards of a plan file, in order. Raises FormatError, naming ``origin``, where it cannot be read."""
+def read_plan(data: bytes, *, origin: str, attempt: int = 1) -> list[PlannedShard]:
+    """Shards of a plan file, in order; ``attempt`` is what the card says of it.
+
+    Raises FormatError, naming ``origin``, where it cannot be read.
+    """
     rows = read_table(data, PLAN_SCHEMA, what=f"The plan {origin}", version=PLAN_FORMAT_VERSION)
-    return list(_shards(rows))
+    return list(_shards(rows, attempt))
 
 
-def _shards(rows: list[dict[str, Any]]) -> Iterator[PlannedShard]:
+def _shards(rows: list[dict[str, Any]], attempt: int) -> Iterator[PlannedShard]:
     start = 0
     for position in range(1, len(rows) + 1):
         if position < len(rows) and rows[position]["shard_id"] == rows[start]["shard_id"]:
@@ -101,5 +116,6 @@ def _shards(rows: list[dict[str, Any]]) -> Iterator[PlannedShard]:
                 )
                 for row in run
             ),
+            attempt=attempt,
         )
         start = position

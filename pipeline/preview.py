@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from bsq_model import BSQTokenizer, fingerprint, tokenizer_from_files
 from pipeline.dataset_folder import CONFIG_FILE, WEIGHTS_FILE, load_plan
+from pipeline.decode.sampling import Span
 from pipeline.fetch import DecodeSettings
 from pipeline.isolated import isolated_events
 from pipeline.items import DecodedClip
@@ -98,10 +99,11 @@ class _Originals:
     """Clips decoded again from their sources, by the dataset's own rule; one source in memory at a time."""
 
     def __init__(self, folder: Folder, card: DatasetCard) -> None:
-        self._sources: dict[str, list[PlannedSource]] = {}
+        # A source that was done again is the newer one: its clips are of that attempt.
+        self._sources: dict[str, dict[Span, PlannedSource]] = {}
         for shard in load_plan(folder, card):
             for planned in shard.sources:
-                self._sources.setdefault(planned.uri, []).append(planned)
+                self._sources.setdefault(planned.uri, {})[planned.span_ns] = planned
         job = JobSpec.model_validate({**card.job, "output": folder.uri})
         self._settings = DecodeSettings.of(job, int(card.fingerprint_fields["frames.size_px"]))
         self._open: tuple[str, Iterator[DecodedClip]] | None = None
@@ -118,7 +120,7 @@ class _Originals:
         return None
 
     def _clips(self, uri: str) -> Iterator[DecodedClip]:
-        for planned in self._sources.get(uri, []):
+        for planned in self._sources.get(uri, {}).values():
             for event in isolated_events(planned, self._settings):
                 if isinstance(event, DecodedClip):
                     yield event

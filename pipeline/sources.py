@@ -1,8 +1,8 @@
 """From a job's source section to planned sources: listed files, or the rows of a manifest."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.manifest import ManifestRow, read_manifest
 from pipeline.storage import Listing, ObjectInfo, list_objects, normalise, stat
@@ -57,7 +57,7 @@ def _from_paths(paths: list[str]) -> SourceList:
         listing = _listed(path)
         for info in listing.objects:
             # A folder is taken by suffix; what a file's name or a glob matches is meant.
-            if listing.kind == "folder" and _suffix(info.uri) not in VIDEO_SUFFIXES | IMAGE_SUFFIXES:
+            if listing.kind == "folder" and suffix(info.uri) not in VIDEO_SUFFIXES | IMAGE_SUFFIXES:
                 ignored.add(info.uri)
             else:
                 objects[info.uri] = info
@@ -76,12 +76,29 @@ def _listed(path: str) -> Listing:
         raise BadJobError(f"The source {path} may not be listed; check your rights.") from error
 
 
+def looked_up_again(sources: Sequence[PlannedSource]) -> list[PlannedSource]:
+    """Planned sources with size and version as the store tells them now; order and all else stay.
+
+    Raises InfrastructureError where the store fails.
+    """
+    try:
+        with ThreadPoolExecutor(_STAT_THREADS) as pool:
+            infos = list(pool.map(_identity, (source.uri for source in sources)))
+    except TransientError as error:
+        raise InfrastructureError(f"{error} The sources could not be looked up; try again later.") from error
+    return [
+        replace(source, size_bytes=info.size_bytes, version=info.version)
+        for source, info in zip(sources, infos, strict=True)
+    ]
+
+
 def is_image_name(uri: str) -> bool:
     """Whether a source's name has an image's suffix (animations included)."""
-    return _suffix(uri) in IMAGE_SUFFIXES
+    return suffix(uri) in IMAGE_SUFFIXES
 
 
-def _suffix(uri: str) -> str:
+def suffix(uri: str) -> str:
+    """The lower-case suffix of a name, with its dot; empty where it has none."""
     name = uri.rsplit("/", 1)[-1]
     return f".{name.rsplit('.', 1)[-1].lower()}" if "." in name else ""
 

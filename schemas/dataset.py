@@ -8,7 +8,8 @@ from schemas.errors import FormatError
 from schemas.job import describe_validation
 from schemas.tokenizer import TokenizerConfig
 
-DATASET_FORMAT_VERSION = 1
+DATASET_FORMAT_VERSION = 2
+"""2 added ``attempt`` of plan parts and ``appended_sources``; a card of version 1 reads as it ever did."""
 
 DATASET_FILE = "dataset.json"
 PLAN_FOLDER = "plan"
@@ -65,6 +66,8 @@ class PlanPart(_Part):
     num_sources: int
     num_shards: int
     size_bytes: int
+    attempt: int = 1
+    """1: sources that were new. Above: failed ones of earlier parts, done again; the newer outcome counts."""
 
 
 class DatasetCard(_Part):
@@ -81,6 +84,8 @@ class DatasetCard(_Part):
     """The job as written, without its output, for people."""
     source_fields: dict[str, Any]
     """The sources that were asked for; resuming with others is refused."""
+    appended_sources: list[dict[str, Any]] = []
+    """Other sources that were asked for later and appended, in the form of ``source_fields``."""
     plan: list[PlanPart]
     ignored_files: int = 0
     """Files below the source folders that are no media by their name, and were left out of the plan."""
@@ -89,8 +94,17 @@ class DatasetCard(_Part):
 
     @property
     def num_sources(self) -> int:
-        """Planned sources of all parts."""
-        return sum(part.num_sources for part in self.plan)
+        """Planned sources of all parts; one that is done again is the same source."""
+        return sum(part.num_sources for part in self.plan if part.attempt == 1)
+
+    @property
+    def num_retried(self) -> int:
+        """Sources that were planned again because they had failed, each as often as that happened."""
+        return sum(part.num_sources for part in self.plan if part.attempt > 1)
+
+    def names_sources(self, source_fields: dict[str, Any]) -> bool:
+        """Whether these are the sources that were asked for, at first or for an append."""
+        return source_fields in (self.source_fields, *self.appended_sources)
 
     @property
     def num_shards(self) -> int:
@@ -98,8 +112,9 @@ class DatasetCard(_Part):
         return sum(part.num_shards for part in self.plan)
 
     def to_json(self) -> bytes:
-        """The file's bytes."""
-        return (self.model_dump_json(indent=2) + "\n").encode()
+        """The file's bytes, in this release's version."""
+        card = self.model_copy(update={"format_version": DATASET_FORMAT_VERSION})
+        return (card.model_dump_json(indent=2) + "\n").encode()
 
 
 def read_card(data: bytes, *, origin: str) -> DatasetCard:

@@ -24,9 +24,10 @@ def source_id(uri: str, size_bytes: int, version: str, start_ns: int | None, end
     return content_id("source", [uri, size_bytes, version, start_ns, end_ns])
 
 
-def shard_id(job_fingerprint: str, source_ids: Sequence[str]) -> str:
-    """Name of a shard: the job that makes it and the sources that it holds, in order."""
-    return content_id("shard", [job_fingerprint, list(source_ids)])
+def shard_id(job_fingerprint: str, source_ids: Sequence[str], attempt: int = 1) -> str:
+    """Name of a shard: the job that makes it, the sources that it holds, in order, and a later attempt."""
+    again = [attempt] if attempt > 1 else []
+    return content_id("shard", [job_fingerprint, list(source_ids), *again])
 
 
 def clip_id(

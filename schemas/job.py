@@ -114,6 +114,8 @@ class ShardingSpec(_Part):
     max_bytes: Annotated[int, Field(gt=0)] = 512 * MIB
     """Source bytes in one shard (one larger source is a shard by itself)."""
     max_sources: Annotated[int, Field(gt=0)] = 4096
+    split_s: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
+    """Videos that last longer are planned in spans of so many seconds, each a source by itself."""
 
 
 class StorageSpec(_Part):

@@ -29,6 +29,10 @@ PLAN_SCHEMA = pa.schema(
 )
 
 
+SourcePlace = tuple[str, int | None, int | None]
+"""URI and wanted span: what clip ids are made of, and what is planned once only."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PlannedSource:
     """One row of the plan, without its place: what to read and what to take of it."""
@@ -46,6 +50,11 @@ class PlannedSource:
         return source_id(self.uri, self.size_bytes, self.version, self.start_ns, self.end_ns)
 
     @property
+    def place(self) -> "SourcePlace":
+        """Which source this is, whatever bytes are there now."""
+        return (self.uri, self.start_ns, self.end_ns)
+
+    @property
     def span_ns(self) -> tuple[int | None, int | None]:
         """Wanted span [start, end); null is open."""
         return (self.start_ns, self.end_ns)
@@ -59,6 +68,8 @@ class PlannedShard:
     shard_index: int
     first_source_index: int
     sources: tuple[PlannedSource, ...]
+    attempt: int = 1
+    """Above 1: sources that failed before, done again. Stands in the card, by plan part."""
 
     @property
     def size_bytes(self) -> int:

@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.planning import plan_bytes, plan_part, read_plan
 from pipeline.shard.ledger import read_ledger
+from schemas.dataset import read_card
 from schemas.errors import FormatError
 from schemas.ledger import LEDGER_SCHEMA
 from schemas.packing import unpack_bits
@@ -47,6 +49,23 @@ def test_golden_shards_are_read_as_ever(version):
 def test_golden_ledgers_are_read_as_ever(version):
     data = (Path(__file__).parent / version / "ledger.parquet").read_bytes()
     assert read_ledger(data, origin=version) == _expected(version)["ledger"]
+
+
+def test_a_dataset_of_the_first_version_is_read_and_written_as_todays():
+    card = read_card((LATEST / "dataset.json").read_bytes(), origin="x")
+    (part,) = card.plan
+    shards = read_plan((LATEST / "plan.parquet").read_bytes(), origin="x", attempt=part.attempt)
+    assert (card.format_version, card.num_sources, card.num_retried, card.appended_sources) == (1, 3, 0, [])
+    assert plan_part(part.file, shards) == part
+    assert plan_bytes(shards) == (LATEST / "plan.parquet").read_bytes()
+    again = read_card(card.to_json(), origin="x")
+    assert (again.format_version, again.plan, again.totals) == (2, card.plan, card.totals)
+
+
+def test_a_newer_card_is_refused():
+    newer = (LATEST / "dataset.json").read_bytes().replace(b'version": 1', b'version": 3', 1)
+    with pytest.raises(FormatError, match=r"x has dataset format 3; this bitmill reads up to 2\. Upgrade"):
+        read_card(newer, origin="x")
 
 
 def test_duckdb_reads_a_shard_as_it_is():

@@ -1,0 +1,41 @@
+"""``bitmill plan``: the plan stored and counted, or what the job would come to."""
+
+import json
+
+from rich.console import Console
+
+from jobs.estimating import estimate_job, print_estimate
+from jobs.prepare import prepare
+from jobs.progress import bytes_text
+from jobs.tokenize import has_gpus
+from schemas.job import JobSpec
+
+
+def plan_job(job: JobSpec, *, address: str | None, as_json: bool, console: Console) -> None:
+    """Store the plan, or take up the stored one, and print its counts."""
+    prepared = prepare(job, cluster_has_gpus=lambda: has_gpus(address))
+    card = prepared.card
+    counts = {
+        "dataset": prepared.folder.uri,
+        "sources": card.num_sources,
+        "size_bytes": sum(part.size_bytes for part in card.plan),
+        "shards": card.num_shards,
+        "committed": len(prepared.committed),
+        "ignored_files": card.ignored_files,
+    }
+    if as_json:
+        console.print(json.dumps(counts, indent=2))
+        return
+    console.print(
+        f"{counts['dataset']}: {card.num_sources} sources ({bytes_text(int(counts['size_bytes']))}) in "
+        f"{card.num_shards} shards, {counts['committed']} of them committed"
+    )
+
+
+def show_estimate(job: JobSpec, *, sample: int, as_json: bool, console: Console) -> None:
+    """Print what the job would come to; nothing is written."""
+    estimate = estimate_job(job, sample=sample)
+    if as_json:
+        console.print(estimate.model_dump_json(indent=2))
+    else:
+        print_estimate(estimate, console)

@@ -1,0 +1,31 @@
+"""Which ledger rows count where items were done again: of each source those of its newest attempt."""
+
+from collections.abc import Iterable, Sequence
+
+from pipeline.shard.ledger import LedgerRow
+from schemas.plan import PlannedShard, SourcePlace
+
+
+class NewestAttempts:
+    """The newest attempt at each source, over shards in plan order.
+
+    Over the committed shards it tells what a dataset holds now; over the whole plan, what will count once all
+    of it is committed: rows that wait to be superseded are left out. Holds only sources that were planned
+    again.
+    """
+
+    def __init__(self, shards: Iterable[PlannedShard]) -> None:
+        self._newest: dict[SourcePlace, str] = {
+            source.place: shard.shard_id for shard in shards if shard.attempt > 1 for source in shard.sources
+        }
+
+    def counting(self, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
+        """Those of a shard's ledger rows that no newer attempt supersedes, in order."""
+        if not self._newest:
+            return list(rows)
+        return [row for row in rows if self._newest.get(place_of(row), row["shard_id"]) == row["shard_id"]]
+
+
+def place_of(row: LedgerRow) -> SourcePlace:
+    """The planned source that a ledger row belongs to; a tar's members share theirs."""
+    return (row["source"], row["start_ns"], row["end_ns"])
