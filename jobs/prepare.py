@@ -32,6 +32,7 @@ from schemas.dataset import DATASET_FILE, PLAN_FOLDER, TOKENIZER_FOLDER, Dataset
 from schemas.errors import BadJobError, InfrastructureError, OutputConflictError, TransientError
 from schemas.job import JobSpec, SourceSpec, TokenizerSpec, fingerprint_fields, job_fingerprint
 from schemas.plan import PlannedShard
+from schemas.status import STATUS_FILE
 from schemas.tokenizer import TokenizerConfig
 
 Device = Literal["cpu", "cuda"]
@@ -73,10 +74,13 @@ class PreparedJob:
         return None if self.remaining else self.card.totals
 
 
-def prepare(job: JobSpec, *, cluster_has_gpus: Callable[[], bool]) -> PreparedJob:
+def prepare(
+    job: JobSpec, *, cluster_has_gpus: Callable[[], bool], claim: Callable[[Folder], None] | None = None
+) -> PreparedJob:
     """Check a job, then plan its dataset, or take up the stored plan of an unfinished run.
 
-    ``cluster_has_gpus`` is asked only where ``device: auto`` of a new dataset needs it.
+    ``cluster_has_gpus`` is asked only where ``device: auto`` of a new dataset needs it; ``claim`` hears of
+    the output folder once it is known to be this job's own.
     Raises BadJobError (also OutputConflictError, naming each differing field) before anything is written.
     """
     tokenizer = _of_frame_size(load_tokenizer_spec(job.tokenizer), job)
@@ -90,9 +94,14 @@ def prepare(job: JobSpec, *, cluster_has_gpus: Callable[[], bool]) -> PreparedJo
         job, tokenizer_fingerprint=tokenizer.fingerprint, size_px=size_px, device=device
     )
     if card is None:
-        card, shards = _plan_new(job, folder, tokenizer, fields)
+        _check_unused(folder, tokenizer)
     else:
         _check_same_job(folder, card, fields, _source_fields(job.source))
+    if claim is not None:
+        claim(folder)
+    if card is None:
+        card, shards = _plan_new(job, folder, tokenizer, fields)
+    else:
         shards = load_plan(folder, card)
     folder.sweep_staging()
     return PreparedJob(
@@ -215,7 +224,6 @@ def _device(job: JobSpec, card: DatasetCard | None, cluster_has_gpus: Callable[[
 def _plan_new(
     job: JobSpec, folder: Folder, tokenizer: LoadedTokenizer, fields: dict[str, Any]
 ) -> tuple[DatasetCard, list[PlannedShard]]:
-    _check_unused(folder, tokenizer)
     found = find_sources(job.source)
     fingerprint_of_job = job_fingerprint(fields)
     shards = cut_shards(found.sources, job.sharding, fingerprint_of_job)
@@ -241,7 +249,7 @@ def _check_unused(folder: Folder, tokenizer: LoadedTokenizer) -> None:
         names = folder.top_names()
     except NotADirectoryError as error:
         raise OutputConflictError(f"The output {folder.uri} is a file; name a folder.") from error
-    ours = names <= {TOKENIZER_FOLDER, PLAN_FOLDER}
+    ours = names <= {TOKENIZER_FOLDER, PLAN_FOLDER, STATUS_FILE}
     if ours and folder.exists(STORED_WEIGHTS_FILE):
         ours = folder.read_bytes(STORED_WEIGHTS_FILE) == tokenizer.weights_bytes
     if not ours:
