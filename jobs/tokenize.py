@@ -22,7 +22,12 @@ def tokenize_job(job: JobSpec, *, address: str | None, console: Console) -> bool
 
 
 def _tokenize(job: JobSpec, address: str | None, console: Console, teller: Teller) -> bool:
-    prepared = prepare(job, cluster_has_gpus=lambda: has_gpus(address), claim=teller.claim)
+    def ask_for_gpus() -> bool:
+        found = has_gpus(address)
+        heed_sigterm()
+        return found
+
+    prepared = prepare(job, cluster_has_gpus=ask_for_gpus, claim=teller.claim)
     if prepared.tokenizer.is_random:
         console.print(
             f"note: preset {job.tokenizer.preset!r} has random weights; its tokens are for trials only."

@@ -71,6 +71,8 @@ def ray_head(*, num_cpus: int = 2) -> Generator[RayHead]:
         "RAY_AUTH_TOKEN_PATH": str(token_file),
         # Whoever activates the environment of the head has its Python first.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        # Workers as eager as the rest: a busy machine would starve a test's job at Ray's own 15.
+        "RAY_worker_niceness": "0",
         _MARK: mark,
     }
     with (folder / "out").open("wb") as out:
