@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 
-from jobs import weights
+from jobs import cluster_commands, weights
+from jobs.job_files import assignment, read_job
 from schemas.errors import BadJobError, BitmillError
 from schemas.job import JobSpec, load_job, make_job
 from schemas.outcomes import Reason
-
-EXIT_COMPLETE, EXIT_NOT_ALL_OK = 0, 3
+from schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 
 DEFAULT_TOKENIZER = "small"
 
@@ -85,7 +84,8 @@ def common(
     """Turns image and video collections into training-ready tokens.
 
     Exit codes: 0 complete; 2 bad job; 3 finished, but some items are not ok; 4 stopped by too many failures;
-    5 disk, store or cluster gave out (run the same command again to resume); 130 interrupted.
+    5 disk, store or cluster gave out (run the same command again to resume); 6 (status) not finished;
+    130 interrupted.
     """
 
 
@@ -191,8 +191,8 @@ def train(
     from jobs.training import train_job
     from schemas.training import load_train_spec
 
-    overrides = dict(_assignment(text) for text in set_ or [])
-    spec = load_train_spec(_read_job(file), origin=file, overrides=overrides)
+    overrides = dict(assignment(text) for text in set_ or [])
+    spec = load_train_spec(read_job(file), origin=file, overrides=overrides)
     train_job(spec, address=address, console=_console(soft_wrap=True))
 
 
@@ -241,6 +241,10 @@ def evaluate(
     raise typer.Exit(EXIT_COMPLETE if all_ok else EXIT_NOT_ALL_OK)
 
 
+for cluster_command in cluster_commands.COMMANDS:
+    app.command()(cluster_command)
+
+
 def _need(module: str, *, extra: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise BadJobError(f"This command needs the package {module}: pip install 'bitmill[{extra}]'")
@@ -272,9 +276,9 @@ def _job(
     overrides = {name: value for name, value in given.items() if value is not None}
     if tokenizer is not None:
         overrides["tokenizer"] = _tokenizer_document(tokenizer)
-    overrides |= dict(_assignment(text) for text in assignments or [])
+    overrides |= dict(assignment(text) for text in assignments or [])
     if len(arguments) == 1:
-        return load_job(_read_job(arguments[0]), origin=arguments[0], overrides=overrides)
+        return load_job(read_job(arguments[0]), origin=arguments[0], overrides=overrides)
     if len(arguments) > 2:
         raise BadJobError("Give one job file, or one source and one output.")
     source, output = arguments
@@ -291,26 +295,3 @@ def _tokenizer_document(name: str) -> dict[str, Any]:
     from jobs.prepare import tokenizer_spec
 
     return tokenizer_spec(name).model_dump(exclude_unset=True)
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    name, separator, value = text.partition("=")
-    if not separator or not name:
-        raise BadJobError(f"--set takes KEY=VALUE, not {text!r}.")
-    try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise BadJobError(f"--set {name}: {value!r} is not a YAML value.") from error
-
-
-def _read_job(path: str) -> str:
-    try:
-        return Path(path).read_text()
-    except FileNotFoundError as error:
-        raise BadJobError(
-            f"There is no job file {path}; to tokenize a folder give SOURCE and OUTPUT."
-        ) from error
-    except IsADirectoryError as error:
-        raise BadJobError(f"{path} is a folder; to tokenize it give SOURCE and OUTPUT.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadJobError(f"The job file {path} cannot be read as text.") from error

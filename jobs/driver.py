@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from jobs.cluster.actor import ActorSettings, TokenizerFiles
 from jobs.cluster.session import ActorLostError, Cluster, Work
+from jobs.observing import Observer
 from jobs.prepare import PreparedJob
-from jobs.progress import Progress
 from pipeline.dataset_folder import committed_shards, load_ledger, publish_totals
 from pipeline.shard.ledger import totals_of
 from pipeline.shard.loop import EndedItem, ShardProgress, ShardReport
@@ -30,7 +30,7 @@ class RunResult:
     seconds: dict[str, float]
 
 
-def run(prepared: PreparedJob, cluster: Cluster, progress: Progress) -> RunResult:
+def run(prepared: PreparedJob, cluster: Cluster, progress: Observer) -> RunResult:
     """Commit every remaining shard, then the totals.
 
     Raises TooManyFailuresError where the job's share of failures is exceeded, InfrastructureError where a
@@ -91,7 +91,7 @@ def _take(
     work: Work,
     event: ShardProgress | ShardReport | ActorLostError,
     cluster: Cluster,
-    progress: Progress,
+    progress: Observer,
 ) -> None:
     shard_id = work.shard.shard_id
     if isinstance(event, ShardProgress):
@@ -106,11 +106,14 @@ def _take(
         state.totals += event.totals
         for stage, seconds in event.seconds.items():
             state.seconds[stage] = state.seconds.get(stage, 0.0) + seconds
+        progress.commit(shard_id, event.totals, event.seconds)
         return
     cluster.await_actor(work.actor)
     if shard_id in committed_shards(state.prepared.folder):
         # It died, or was out of reach, after the commit.
-        state.totals += totals_of(load_ledger(state.prepared.folder, shard_id))
+        totals = totals_of(load_ledger(state.prepared.folder, shard_id))
+        state.totals += totals
+        progress.commit(shard_id, totals, {})
         return
     progress.drop(shard_id)
     state.failed.pop(shard_id, None)

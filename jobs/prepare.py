@@ -34,6 +34,7 @@ from schemas.dataset import DATASET_FILE, PLAN_FOLDER, TOKENIZER_FOLDER, Dataset
 from schemas.errors import BadJobError, InfrastructureError, OutputConflictError, TransientError
 from schemas.job import JobSpec, SourceSpec, TokenizerSpec, fingerprint_fields, job_fingerprint
 from schemas.plan import PlannedShard
+from schemas.status import STATUS_FILE
 from schemas.tokenizer import TokenizerConfig
 
 Device = Literal["cpu", "cuda"]
@@ -78,11 +79,16 @@ class PreparedJob:
 
 
 def prepare(
-    job: JobSpec, *, cluster_has_gpus: Callable[[], bool], growth: Growth | None = None
+    job: JobSpec,
+    *,
+    cluster_has_gpus: Callable[[], bool],
+    growth: Growth | None = None,
+    claim: Callable[[Folder], None] | None = None,
 ) -> PreparedJob:
     """Check a job, then plan its dataset, or take up the stored plan of an earlier run and grow it.
 
-    ``cluster_has_gpus`` is asked only where ``device: auto`` of a new dataset needs it.
+    ``cluster_has_gpus`` is asked only where ``device: auto`` of a new dataset needs it; ``claim`` hears of
+    the output folder once it is known to be this job's own.
     Raises BadJobError (also OutputConflictError, naming each differing field) before anything is written.
     """
     tokenizer = job_tokenizer(job)
@@ -97,10 +103,15 @@ def prepare(
     if card is None:
         if growth.retry_failed and not growth.append:
             raise BadJobError(f"There is no dataset at {folder.uri} whose failed items could be retried.")
-        card, shards = _plan_new(job, folder, tokenizer, fields)
+        _check_unused(folder, tokenizer)
     else:
         sources = _source_fields(job.source)
         _check_same_job(folder, card, fields, sources, append=growth.append)
+    if claim is not None:
+        claim(folder)
+    if card is None:
+        card, shards = _plan_new(job, folder, tokenizer, fields)
+    else:
         shards = load_plan(folder, card)
         grown = grow(folder, job, growth, card=card, shards=shards, source_fields=sources)
         card, shards, notes = grown.card, grown.shards, grown.notes
@@ -234,7 +245,6 @@ def _device(job: JobSpec, card: DatasetCard | None, cluster_has_gpus: Callable[[
 def _plan_new(
     job: JobSpec, folder: Folder, tokenizer: LoadedTokenizer, fields: dict[str, Any]
 ) -> tuple[DatasetCard, list[PlannedShard]]:
-    _check_unused(folder, tokenizer)
     found = find_sources(job.source)
     fingerprint_of_job = job_fingerprint(fields)
     sources = split_long(found.sources, job.sharding.split_s, job.limits)
@@ -261,7 +271,7 @@ def _check_unused(folder: Folder, tokenizer: LoadedTokenizer) -> None:
         names = folder.top_names()
     except NotADirectoryError as error:
         raise OutputConflictError(f"The output {folder.uri} is a file; name a folder.") from error
-    ours = names <= {TOKENIZER_FOLDER, PLAN_FOLDER}
+    ours = names <= {TOKENIZER_FOLDER, PLAN_FOLDER, STATUS_FILE}
     if ours and folder.exists(STORED_WEIGHTS_FILE):
         ours = folder.read_bytes(STORED_WEIGHTS_FILE) == tokenizer.weights_bytes
     if not ours:

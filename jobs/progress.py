@@ -81,6 +81,9 @@ class Progress:
         """Forget the counts of a shard that starts over."""
         self._counts.pop(shard_id, None)
 
+    def commit(self, shard_id: str, totals: Totals, seconds: dict[str, float]) -> None:
+        """A shard's counts stay as they were reported."""
+
     def refresh(self, note: str | None = None) -> None:
         """Show the state now, or a note instead: at once on a terminal, every ten seconds in a log."""
         line = note or self.line()

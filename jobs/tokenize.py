@@ -5,18 +5,34 @@ from contextlib import ExitStack
 from rich.console import Console
 
 from jobs.growing import Growth
+from jobs.observing import Observers
 from jobs.prepare import PreparedJob, prepare
 from jobs.progress import Progress, duration_text, summary
+from jobs.standing import Standing
+from jobs.stopping import heed_sigterm, stoppable
+from jobs.telling import Teller
 from schemas.dataset import Totals
-from schemas.errors import InterruptedJobError
 from schemas.job import JobSpec
+from schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 
 
 def tokenize_job(
     job: JobSpec, *, address: str | None, console: Console, growth: Growth | None = None
 ) -> bool:
     """Run a job to its end and print the summary. Gives whether every planned item is ok."""
-    prepared = prepare(job, cluster_has_gpus=lambda: has_gpus(address), growth=growth)
+    with Teller(console) as teller, stoppable():
+        return _tokenize(job, address, console, teller, growth)
+
+
+def _tokenize(
+    job: JobSpec, address: str | None, console: Console, teller: Teller, growth: Growth | None
+) -> bool:
+    def ask_for_gpus() -> bool:
+        found = has_gpus(address)
+        heed_sigterm()
+        return found
+
+    prepared = prepare(job, cluster_has_gpus=ask_for_gpus, growth=growth, claim=teller.claim)
     for note in prepared.notes:
         console.print(note, soft_wrap=True)
     if prepared.tokenizer.is_random:
@@ -27,10 +43,12 @@ def tokenize_job(
     if totals is not None:
         console.print("nothing to do: every planned shard is committed.")
     else:
-        totals = _run(prepared, address, console)
+        totals = _run(prepared, address, console, teller)
+    all_ok = totals.ok == prepared.card.num_sources
+    teller.finish(all_ok=all_ok, exit_code=EXIT_COMPLETE if all_ok else EXIT_NOT_ALL_OK)
     summary(prepared.card, totals, console)
     console.print(f"dataset    {prepared.folder.uri}", soft_wrap=True)
-    return totals.ok == prepared.card.num_sources
+    return all_ok
 
 
 def has_gpus(address: str | None) -> bool:
@@ -45,7 +63,7 @@ def has_gpus(address: str | None) -> bool:
         return cluster.count("GPU") > 0
 
 
-def _run(prepared: PreparedJob, address: str | None, console: Console) -> Totals:
+def _run(prepared: PreparedJob, address: str | None, console: Console, teller: Teller) -> Totals:
     # Ray is slow to import; a finished dataset is told without it.
     from jobs.cluster.session import Cluster
     from jobs.driver import run
@@ -54,15 +72,17 @@ def _run(prepared: PreparedJob, address: str | None, console: Console) -> Totals
         f"{len(prepared.remaining)} of {prepared.card.num_shards} shards to do "
         f"({prepared.card.num_sources} items) on {address or 'a local Ray'} …"
     )
+    standing = Standing(
+        num_sources=prepared.card.num_sources,
+        num_shards=prepared.card.num_shards,
+        num_committed=len(prepared.committed),
+    )
+    teller.run(prepared.folder, standing)
     with ExitStack() as stack:
         cluster = stack.enter_context(Cluster(address))
+        heed_sigterm()
         progress = stack.enter_context(Progress(console))
-        try:
-            result = run(prepared, cluster, progress)
-        except KeyboardInterrupt as interrupt:
-            raise InterruptedJobError(
-                "Interrupted; committed shards stay. Run the same command again to resume."
-            ) from interrupt
+        result = run(prepared, cluster, Observers([progress, standing]))
     stages = ", ".join(f"{stage} {duration_text(seconds)}" for stage, seconds in result.seconds.items())
     if stages:
         console.print(f"actors' time: {stages}")

@@ -13,12 +13,14 @@ import ray
 from ray.exceptions import (
     ActorDiedError,
     ActorUnschedulableError,
+    AuthenticationError,
     RayError,
     RayTaskError,
     RuntimeEnvSetupError,
 )
 
 from jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerFiles
+from jobs.cluster.authentication import hushed, tells_of_token, token_error
 from schemas.errors import BadJobError, BitmillError, InfrastructureError
 from schemas.plan import PlannedShard
 
@@ -76,7 +78,9 @@ class Cluster:
                     **quiet,
                 )
             else:
-                ray.init(address=self._address, **quiet)
+                _join(self._address, quiet)
+        except AuthenticationError as error:
+            raise token_error(self._address or "this machine") from error
         except (ConnectionError, RayError, RuntimeError, ValueError) as error:
             where = self._address or "this machine"
             raise InfrastructureError(f"No Ray session on {where}: {_first_line(error)}") from error
@@ -181,6 +185,17 @@ def _next_event(generator: Any) -> Any:
         raise cause from error
     except RayError as error:
         return ActorLostError(_first_line(error))
+
+
+def _join(address: str, options: dict[str, Any]) -> None:
+    """Ray tells of a refused token only on file descriptor 2, between two dozen other lines."""
+    with hushed() as written:
+        try:
+            ray.init(address=address, **options)
+        except ConnectionError as error:
+            if tells_of_token(written()):
+                raise token_error(address) from error
+            raise
 
 
 def _require_listener(address: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from schemas.ledger import LEDGER_SCHEMA
 from schemas.outcomes import REASON_TEXT, Reason
+from schemas.status import DriverState, JobStatus
 from schemas.token_shard import TOKEN_COLUMNS
 from tests.support.commands import REPOSITORY
 from tests.support.datasets import make_dataset
@@ -54,6 +55,12 @@ def test_the_format_page_names_every_column_and_reason():
         assert f"`{field.name}`" in page, field.name
     for reason in Reason:
         assert f"| `{reason}` | {REASON_TEXT[reason]} |" in page
+
+
+def test_the_format_page_names_every_key_and_state_of_the_status_file():
+    page = (REPOSITORY / "docs" / "format.md").read_text().partition("## The status file")[2]
+    for name in [*JobStatus.model_fields, *DriverState]:
+        assert f"`{name}`" in page, name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))

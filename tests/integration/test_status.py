@@ -1,0 +1,37 @@
+"""A job that is ended from outside says so beside its dataset, and resumes."""
+
+import signal
+import subprocess
+
+import pytest
+
+from schemas.status import read_status
+from tests.integration.conftest import CLIPS_OPTIONS
+from tests.support.commands import bitmill, command, environment, stored_files, wait_until
+
+pytestmark = pytest.mark.ray
+
+
+def test_sigterm_ends_a_job_whole_and_it_resumes(clips_folder, clips_run, tmp_path):
+    output = tmp_path / "tokens"
+    arguments = ("tokenize", str(clips_folder), str(output), *CLIPS_OPTIONS)
+    process = subprocess.Popen(
+        command(*arguments), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    shards = output / "shards"
+    wait_until(lambda: shards.exists() and any(shards.iterdir()), "a commit")
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 130, out + err
+    assert "Interrupted; committed shards stay" in err
+    assert "Traceback" not in out + err
+    status = read_status((output / "status.json").read_bytes(), origin="here")
+    assert (status.state, status.exit_code) == ("stopped", 130)
+    shown = bitmill("status", str(output))
+    assert (shown.code, shown.out.split(":")[0]) == (6, "stopped")
+    done = bitmill(*arguments)
+    assert done.code == 0, done.err
+    assert stored_files(output) == stored_files(clips_run[0])
+    status = read_status((output / "status.json").read_bytes(), origin="here")
+    assert (status.state, status.items.done, status.shards.done) == ("complete", 4, 4)
+    assert bitmill("status", str(output)).code == 0
