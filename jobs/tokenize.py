@@ -12,7 +12,7 @@ from schemas.job import JobSpec
 
 
 def tokenize_job(job: JobSpec, *, address: str | None, console: Console) -> bool:
-    """Run a job to its end and print the summary. Gives whether every planned item is ok."""
+    """Run a job to its end and print the summary. Gives whether every item of every source is ok."""
     prepared = prepare(job, cluster_has_gpus=lambda: has_gpus(address))
     if prepared.tokenizer.is_random:
         console.print(
@@ -25,7 +25,7 @@ def tokenize_job(job: JobSpec, *, address: str | None, console: Console) -> bool
         totals = _run(prepared, address, console)
     summary(prepared.card, totals, console)
     console.print(f"dataset    {prepared.folder.uri}", soft_wrap=True)
-    return totals.ok == prepared.card.num_sources
+    return totals.ok == totals.items
 
 
 def has_gpus(address: str | None) -> bool:
@@ -47,7 +47,7 @@ def _run(prepared: PreparedJob, address: str | None, console: Console) -> Totals
 
     console.print(
         f"{len(prepared.remaining)} of {prepared.card.num_shards} shards to do "
-        f"({prepared.card.num_sources} items) on {address or 'a local Ray'} …"
+        f"({prepared.card.num_sources} sources) on {address or 'a local Ray'} …"
     )
     with ExitStack() as stack:
         cluster = stack.enter_context(Cluster(address))
