@@ -113,7 +113,16 @@ def test_the_plans_metadata_lies_below_the_sidecars(tmp_path, jpg):
 
 
 def test_dots_in_keys_merge_nothing(tmp_path, jpg):
-    names = ["a.v1.jpg", "a.v2.jpg", "a.v1.json", "a.json", "a.v2.caption.txt", "b.c/d.jpg", "b.json", "d.txt"]
+    names = [
+        "a.v1.jpg",
+        "a.v2.jpg",
+        "a.v1.json",
+        "a.json",
+        "a.v2.caption.txt",
+        "b.c/d.jpg",
+        "b.json",
+        "d.txt",
+    ]
     data = {".jpg": jpg, "json": b'{"n": 1, "of": "%s"}', ".txt": b"text"}
     members = [
         (name, data[name[-4:]] % name.encode() if name.endswith("json") else data[name[-4:]])
@@ -287,10 +296,10 @@ def test_a_size_below_zero_does_not_turn_in_circles(whole):
     assert [row.told for row in read(whole)] == [("a.jpg", OK, None), (None, FAILED, Reason.CORRUPT)]
 
 
-@pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_long_and_foreign_names_are_keys(tmp_path, jpg, format):
+@pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_and_foreign_names_are_keys(tmp_path, jpg, kind):
     names = ["d/" * 40 + "ü" * 30 + ".jpg", "./a b.jpg"]
-    rows = read(write_tar(tmp_path / "x.tar", [(name, jpg) for name in names], format=format))
+    rows = read(write_tar(tmp_path / "x.tar", [(name, jpg) for name in names], kind=kind))
     assert [row.told for row in rows] == [(name, OK, None) for name in names]
 
 

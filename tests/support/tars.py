@@ -11,9 +11,9 @@ import webdataset as wds
 BLOCK = 512
 
 
-def write_tar(path: Path, members: Sequence[tuple[str, bytes]], *, format: int = tarfile.GNU_FORMAT) -> Path:
+def write_tar(path: Path, members: Sequence[tuple[str, bytes]], *, kind: int = tarfile.GNU_FORMAT) -> Path:
     """A plain tar with these members in this order, names repeated where they are."""
-    with tarfile.open(path, "w", format=format) as tar:
+    with tarfile.open(path, "w", format=kind) as tar:
         for name, data in members:
             header = tarfile.TarInfo(name)
             header.size = len(data)
