@@ -36,8 +36,8 @@ def run(prepared: PreparedJob, cluster: Cluster, progress: Progress) -> RunResul
     shard loses its actor time and again, and whatever a shard raised; what is committed stays.
     """
     earlier = committed_totals(prepared)
-    progress.begin(earlier.items + _num_remaining(prepared), earlier)
     state = _State(prepared, earlier)
+    progress.begin(state.planned, earlier)
     if state.waiting:
         num_actors = _start_actors(prepared, cluster)
         while state.waiting or state.working:
@@ -68,11 +68,6 @@ def committed_totals(prepared: PreparedJob) -> Totals:
         return sum(pool.map(totals, committed), start=Totals())
 
 
-def _num_remaining(prepared: PreparedJob) -> int:
-    """Sources left to do; each gives one item at least."""
-    return sum(len(shard.sources) for shard in prepared.remaining)
-
-
 class _State:
     """What the driver knows of a run: shards waiting and at work, attempts, and sums so far."""
 
@@ -84,6 +79,8 @@ class _State:
         self.attempts: dict[str, int] = {}
         self.totals = Totals()
         self.earlier = earlier
+        # Of a tar, which is one source, only its first item can be counted before it is opened.
+        self.planned = earlier.items + sum(len(shard.sources) for shard in prepared.remaining)
         self.added: Counter[str] = Counter()
         """By shard, items of tars beyond those that the plan counts."""
         self.failed: dict[str, list[EndedItem]] = {}
@@ -140,7 +137,7 @@ def _take(
 
 def _check_failures(state: _State) -> None:
     allowed = state.prepared.job.max_failures
-    planned = state.earlier.items + _num_remaining(state.prepared) + state.added.total()
+    planned = state.planned + state.added.total()
     items = [item for items in state.failed.values() for item in items]
     failed = state.earlier.failed + len(items)
     if allowed is None or not items or failed <= allowed * planned:

@@ -105,15 +105,19 @@ class _Reading:
     @contextmanager
     def _unpacked(self, member: Member, number: int) -> Generator[str]:
         """A local file with the member's bytes, as many as there are, for the length of the block."""
-        # The suffix stays, since some demuxers look at it.
+        # The file has no name of its own, so that a decoder that dies leaves no bytes behind. The link to it
+        # has the member's suffix, since some demuxers look at it.
         path = self._folder / f"member-{number}.{member.name.rpartition('.')[2]}"
-        try:
-            with full_disk_told(str(self._folder.parent)), path.open("wb") as file:
+        with tempfile.TemporaryFile(dir=self._folder) as file:
+            with full_disk_told(str(self._folder.parent)):
                 for chunk in self._chunks(member):
                     file.write(chunk)
-            yield str(path)
-        finally:
-            path.unlink(missing_ok=True)
+                file.flush()
+            path.symlink_to(f"/proc/self/fd/{file.fileno()}")
+            try:
+                yield str(path)
+            finally:
+                path.unlink()
 
     def _chunks(self, member: Member) -> Iterator[bytes]:
         """A member's bytes, as many as there are. Raises BadItemError where the disk does not give them."""

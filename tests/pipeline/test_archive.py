@@ -2,10 +2,12 @@
 
 import json
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipeline.archive.events import archive_events
 from pipeline.archive.index import index_tar
 from pipeline.fetch import DecodeSettings, Staged, source_events
 from pipeline.isolated import isolated_events
@@ -367,6 +369,17 @@ def test_nothing_is_left_in_the_temporary_folder(whole, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     assert len(read(whole)) == 3
     assert not list((tmp_path / "tmp").iterdir())
+
+
+def test_a_decoder_that_dies_would_leave_no_bytes_behind(whole, jpg):
+    def decode(path):
+        assert Path(path).read_bytes()[:2] == jpg[:2] or path.endswith(".mp4")
+        left = [file for file in Path(path).parent.iterdir() if not file.is_symlink()]
+        assert not left
+        yield ItemEnd.unread(Reason.CORRUPT, "Not decoded.")
+
+    events = archive_events(str(whole), index_tar(str(whole)), source_of(whole), decode)
+    assert len(list(events)) == 6
 
 
 def test_a_tar_in_a_child_process_gives_the_same_items(whole):
