@@ -112,7 +112,7 @@ class _Owners:
     def of(self, member: Member) -> Iterator[tuple[Member, Sidecar]]:
         """The media that a sidecar belongs to."""
         name = _Name.of(member.name)
-        if not name.stem:
+        if not name.stem or not name.suffix:
             return
         found, closeness, ending = self._same.get(name.place), Closeness.SAME, name.suffix
         if not found:

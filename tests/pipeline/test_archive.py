@@ -143,7 +143,7 @@ def test_dots_in_keys_merge_nothing(tmp_path, jpg):
 def test_members_of_one_key_meet_wherever_they_stand(tmp_path, jpg):
     others = [(f"other-{number}.jpg", jpg) for number in range(3)]
     members = [("a.json", b'{"n": 1}'), *others, ("a.jpg", jpg), ("b.jpg", jpg), *others[:0], ("a.cls", b"2")]
-    members.append(("b.txt", b"late"))
+    members += [("b.txt", b"late"), ("b.", b"no suffix"), ("b", b"none at all")]
     rows = {row.start.key: row.metadata for row in read(write_tar(tmp_path / "x.tar", members))}
     assert rows["a.jpg"] == {"n": 1, "cls": "2"}
     assert rows["b.jpg"] == {"caption": "late"}
@@ -209,7 +209,7 @@ def test_a_name_that_comes_twice_is_taken_once(tmp_path, jpg, mp4):
 
 
 def test_a_tar_without_media_is_one_failed_row(tmp_path):
-    (row,) = read(write_tar(tmp_path / "x.tar", [("README", b"x"), ("a.json", b"{}")]))
+    (row,) = read(write_tar(tmp_path / "x.tar", [("README", b"x"), ("a.", b"x"), ("a.json", b"{}")]))
     assert row.told == (None, FAILED, Reason.NOT_MEDIA)
     (row,) = read(write_tar(tmp_path / "empty.tar", []))
     assert row.told == (None, FAILED, Reason.NOT_MEDIA)
