@@ -108,9 +108,9 @@ def tokenize_shard(
     """Tokenize one shard and commit it; yields progress, and the report last.
 
     ``items`` gives the events of the shard's sources, one iterator each, in plan order: of a plain source one
-    item, of an archive one or more, each opened by an ItemStart. The ledger is
-    published before the token file, whose appearance is the commit; when anything raises, neither is.
-    Raises ValueError where ``items`` does not match the shard, and what storage raises.
+    item, of an archive one or more, each opened by an ItemStart. The ledger is published before the token
+    file, whose appearance is the commit; when anything raises, neither is. Raises ValueError where ``items``
+    does not match the shard, and what storage raises.
     """
     run = _ShardRun(shard, encoder, context)
     with output.publishing(shard_file(shard.shard_id)) as staged:
@@ -150,6 +150,7 @@ class _ShardRun:
         """Read one source to its end; gives the batches that its clips completed, and news of its items."""
         source = self._shard.sources[place]
         item: _Item | None = None
+        added_items = 0
         if not source.is_archive:
             whole = ItemStart(key=None, size_bytes=source.size_bytes, metadata=source.metadata)
             item = self._begun(place, whole)
@@ -159,14 +160,13 @@ class _ShardRun:
             if isinstance(event, ItemStart):
                 if item is not None and (item.end is None or not source.is_archive):
                     raise ValueError("an item began within another")
-                if item is not None:
-                    yield ShardProgress(shard_id=self._shard.shard_id, added_items=1)
+                added_items = 0 if item is None else 1
                 item = self._begun(place, event)
             elif item is None or item.end is not None:
                 raise ValueError("an item went on after its end, or before its start")
             elif isinstance(event, ItemEnd):
                 item.end = event
-                yield self._ended(item)
+                yield self._ended(item, added_items)
             else:
                 item.count(event)
                 full = self.batcher.add(_Placed(event, item))
@@ -181,7 +181,7 @@ class _ShardRun:
         self._items.append(item)
         return item
 
-    def _ended(self, item: _Item) -> ShardProgress:
+    def _ended(self, item: _Item, added_items: int) -> ShardProgress:
         assert item.end is not None
         ended = EndedItem(
             source=self._shard.sources[item.place].uri,
@@ -190,7 +190,7 @@ class _ShardRun:
             reason=item.end.reason,
             detail=item.end.detail,
         )
-        return ShardProgress(shard_id=self._shard.shard_id, ended=ended)
+        return ShardProgress(shard_id=self._shard.shard_id, ended=ended, added_items=added_items)
 
     def encode(self, batch: list[_Placed], writer: TokenShardWriter) -> ShardProgress:
         """Bits of a batch, packed and written as rows."""
