@@ -9,10 +9,10 @@ from jobs.cluster.session import ActorLostError, Cluster, Work
 from jobs.observing import Observer
 from jobs.prepare import PreparedJob
 from pipeline.dataset_folder import committed_shards, load_ledger, publish_totals
-from pipeline.shard.ledger import totals_of
+from pipeline.shard.ledger import check_accounts, totals_of
 from pipeline.shard.loop import EndedItem, ShardProgress, ShardReport
 from pipeline.shard.newest import NewestAttempts
-from schemas.dataset import Totals
+from schemas.dataset import Totals, ledger_file
 from schemas.errors import InfrastructureError, TooManyFailuresError
 from schemas.outcomes import Outcome
 from schemas.plan import PlannedShard
@@ -37,8 +37,8 @@ def run(prepared: PreparedJob, cluster: Cluster, progress: Observer) -> RunResul
     shard loses its actor time and again, and whatever a shard raised; what is committed stays.
     """
     earlier = committed_totals(prepared)
-    progress.begin(prepared.card.num_sources, earlier)
-    state = _State(prepared, failed_before=earlier.failed)
+    state = _State(prepared, earlier)
+    progress.begin(state.planned, earlier)
     if state.waiting:
         num_actors = _start_actors(prepared, cluster)
         while state.waiting or state.working:
@@ -56,25 +56,37 @@ def run(prepared: PreparedJob, cluster: Cluster, progress: Observer) -> RunResul
 
 
 def committed_totals(prepared: PreparedJob) -> Totals:
-    """Totals over what earlier runs committed, less the items that this plan does again."""
+    """Totals over what earlier runs committed, less the items that this plan does again.
+
+    Each ledger is checked against its shard.
+    """
     newest = NewestAttempts(prepared.shards)
-    shard_ids = sorted(prepared.committed)
+
+    def totals(shard: PlannedShard) -> Totals:
+        rows = load_ledger(prepared.folder, shard.shard_id)
+        check_accounts(rows, shard, origin=f"{prepared.folder.uri}/{ledger_file(shard.shard_id)}")
+        return totals_of(newest.counting(rows))
+
+    committed = [shard for shard in prepared.shards if shard.shard_id in prepared.committed]
     with ThreadPoolExecutor(_LEDGER_THREADS) as pool:
-        ledgers = pool.map(lambda shard_id: load_ledger(prepared.folder, shard_id), shard_ids)
-        return sum((totals_of(newest.counting(rows)) for rows in ledgers), start=Totals())
+        return sum(pool.map(totals, committed), start=Totals())
 
 
 class _State:
     """What the driver knows of a run: shards waiting and at work, attempts, and sums so far."""
 
-    def __init__(self, prepared: PreparedJob, failed_before: int) -> None:
+    def __init__(self, prepared: PreparedJob, earlier: Totals) -> None:
         self.prepared = prepared
         self.waiting: deque[PlannedShard] = deque(prepared.remaining)
         self.working: list[Work] = []
         self.idle: deque[int] = deque()
         self.attempts: dict[str, int] = {}
         self.totals = Totals()
-        self.failed_before = failed_before
+        self.earlier = earlier
+        # Of a tar, which is one source, only its first item can be counted before it is opened.
+        self.planned = earlier.items + sum(len(shard.sources) for shard in prepared.remaining)
+        self.added: Counter[str] = Counter()
+        """By shard, items of tars beyond those that the plan counts."""
         self.failed: dict[str, list[EndedItem]] = {}
         self.seconds: dict[str, float] = {}
 
@@ -96,9 +108,12 @@ def _take(
     shard_id = work.shard.shard_id
     if isinstance(event, ShardProgress):
         progress.advance(event)
+        state.added[shard_id] += event.added_items
         if event.ended is not None and event.ended.outcome is Outcome.FAILED:
             state.failed.setdefault(shard_id, []).append(event.ended)
-            _check_failures(state)
+            # A tar's first items say too little of its share.
+            if event.ended.key is None:
+                _check_failures(state)
         return
     state.working.remove(work)
     if isinstance(event, ShardReport):
@@ -107,6 +122,7 @@ def _take(
         for stage, seconds in event.seconds.items():
             state.seconds[stage] = state.seconds.get(stage, 0.0) + seconds
         progress.commit(shard_id, event.totals, event.seconds)
+        _check_failures(state)
         return
     cluster.await_actor(work.actor)
     if shard_id in committed_shards(state.prepared.folder):
@@ -117,6 +133,7 @@ def _take(
         return
     progress.drop(shard_id)
     state.failed.pop(shard_id, None)
+    state.added.pop(shard_id, None)
     if state.attempts[shard_id] >= _SHARD_ATTEMPTS:
         raise InfrastructureError(
             f"Shard {shard_id} lost its actor {_SHARD_ATTEMPTS} times ({event}). "
@@ -127,10 +144,10 @@ def _take(
 
 def _check_failures(state: _State) -> None:
     allowed = state.prepared.job.max_failures
-    planned = state.prepared.card.num_sources
+    planned = state.planned + state.added.total()
     items = [item for items in state.failed.values() for item in items]
-    failed = state.failed_before + len(items)
-    if allowed is None or failed <= allowed * planned:
+    failed = state.earlier.failed + len(items)
+    if allowed is None or not items or failed <= allowed * planned:
         return
     reasons = Counter(str(item.reason) for item in items).most_common(3)
     counted = ", ".join(f"{reason} {count} times" for reason, count in reasons)
@@ -164,7 +181,8 @@ def _start_actors(prepared: PreparedJob, cluster: Cluster) -> int:
 
 def _check_sums(prepared: PreparedJob, totals: Totals) -> None:
     planned = prepared.card.num_sources
-    if totals.items != planned:
+    has_archives = any(source.is_archive for shard in prepared.shards for source in shard.sources)
+    if totals.items < planned or (totals.items > planned and not has_archives):
         raise InfrastructureError(
             f"The ledgers tell of {totals.items} items where {planned} were planned; "
             f"the dataset in {prepared.folder.uri} is damaged."

@@ -26,7 +26,7 @@ from pipeline.evaluation.contender import Judges
 from pipeline.evaluation.run import Measured, evaluate
 from pipeline.evaluation.sheet import write_sheet
 from pipeline.fetch import DecodeSettings
-from pipeline.sources import find_sources
+from pipeline.sources import find_sources, refuse_archives
 from schemas.errors import BadJobError
 from schemas.evaluation import EvaluationReport, QualityRow
 from schemas.job import LimitsSpec, SamplingSpec, SourceSpec
@@ -58,6 +58,7 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
     tokenizer = _tokenizer(request)
     judges, left_out = find_judges(request.inception)
     sources = find_sources(request.source).sources
+    refuse_archives(sources, purpose="evaluation")
     if request.max_items is not None:
         sources = _spread(sources, request.max_items)
     config = tokenizer.config

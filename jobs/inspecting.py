@@ -36,7 +36,7 @@ def _show_dataset(uri: str, clips: int, console: Console) -> None:
     if view.not_ok:
         table = Table("item", "outcome", "reason", "detail", box=None, pad_edge=False)
         for row in view.not_ok:
-            name = row["source"].rsplit("/", 1)[-1]
+            name = _item_name(row)
             table.add_row(name, row["outcome"], row["reason"], row["detail"] or "")
         console.print(table)
     _show_clips(view.clips, console)
@@ -65,5 +65,11 @@ def _show_clips(clips: list[dict[str, Any]], console: Console) -> None:
     for clip in clips:
         span = f"{clip['start_ns'] / 1e9:.3f}–{clip['end_ns'] / 1e9:.3f}"
         shape = f"{clip['num_frames']}×{clip['height']}×{clip['width']}"
-        table.add_row(clip["clip_id"], clip["source"].rsplit("/", 1)[-1], span, shape)
+        table.add_row(clip["clip_id"], _item_name(clip), span, shape)
     console.print(table)
+
+
+def _item_name(row: dict[str, Any]) -> str:
+    """The object's own name, and the member's behind it."""
+    name: str = row["source"].rsplit("/", 1)[-1]
+    return name if row["key"] is None else f"{name}:{row['key']}"

@@ -23,6 +23,7 @@ class _Counts:
     """What one shard has reported so far."""
 
     items: int = 0
+    added_items: int = 0
     not_ok: int = 0
     clips: int = 0
     frames: int = 0
@@ -31,6 +32,7 @@ class _Counts:
     def __add__(self, other: "_Counts") -> "_Counts":
         return _Counts(
             items=self.items + other.items,
+            added_items=self.added_items + other.added_items,
             not_ok=self.not_ok + other.not_ok,
             clips=self.clips + other.clips,
             frames=self.frames + other.frames,
@@ -63,7 +65,7 @@ class Progress:
             self._live.stop()
 
     def begin(self, planned: int, earlier: Totals) -> None:
-        """Set what is planned and what earlier runs did; rates count from now."""
+        """Set how many items are planned and what earlier runs did; rates count from now."""
         self._planned, self._earlier = planned, earlier
         self._started = self._logged = self._clock()
 
@@ -73,6 +75,7 @@ class Progress:
         counts.clips += event.clips
         counts.frames += event.frames
         counts.tokens += event.tokens
+        counts.added_items += event.added_items
         if event.ended is not None:
             counts.items += 1
             counts.not_ok += event.ended.outcome is not Outcome.OK
@@ -98,9 +101,10 @@ class Progress:
         elapsed = max(self._clock() - self._started, 1e-9)
         now = sum(self._counts.values(), start=_Counts())
         done = self._earlier.items + now.items
-        remaining = (self._planned - done) * elapsed / now.items if now.items else None
+        planned = self._planned + now.added_items
+        remaining = (planned - done) * elapsed / now.items if now.items else None
         parts = [
-            f"{done}/{self._planned} items",
+            f"{done}/{planned} items",
             f"{now.clips} clips ({now.clips / elapsed:.1f}/s)",
             f"{_scaled(now.frames / elapsed)} frames/s",
             f"{_scaled(now.tokens / elapsed)} tokens/s",
@@ -113,8 +117,9 @@ class Progress:
 def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
     """Print a dataset's totals and, where items are not ok, the reasons."""
     table = Table(show_header=False, box=None, pad_edge=False)
+    what = f"sources, with {totals.items} items," if totals.items > card.num_sources else "items"
     rows = [
-        ("planned", f"{card.num_sources} items in {card.num_shards} shards"),
+        ("planned", f"{card.num_sources} {what} in {card.num_shards} shards"),
         ("ok", f"{totals.ok}"),
         ("partial", f"{totals.partial}"),
         ("failed", f"{totals.failed}"),

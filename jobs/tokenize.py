@@ -19,7 +19,7 @@ from schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 def tokenize_job(
     job: JobSpec, *, address: str | None, console: Console, growth: Growth | None = None
 ) -> bool:
-    """Run a job to its end and print the summary. Gives whether every planned item is ok."""
+    """Run a job to its end and print the summary. Gives whether every item of every source is ok."""
     with Teller(console) as teller, stoppable():
         return _tokenize(job, address, console, teller, growth)
 
@@ -44,7 +44,7 @@ def _tokenize(
         console.print("nothing to do: every planned shard is committed.")
     else:
         totals = _run(prepared, address, console, teller)
-    all_ok = totals.ok == prepared.card.num_sources
+    all_ok = totals.ok == totals.items
     teller.finish(all_ok=all_ok, exit_code=EXIT_COMPLETE if all_ok else EXIT_NOT_ALL_OK)
     summary(prepared.card, totals, console)
     console.print(f"dataset    {prepared.folder.uri}", soft_wrap=True)
@@ -70,7 +70,7 @@ def _run(prepared: PreparedJob, address: str | None, console: Console, teller: T
 
     console.print(
         f"{len(prepared.remaining)} of {prepared.card.num_shards} shards to do "
-        f"({prepared.card.num_sources} items) on {address or 'a local Ray'} …"
+        f"({prepared.card.num_sources} sources) on {address or 'a local Ray'} …"
     )
     standing = Standing(
         num_sources=prepared.card.num_sources,

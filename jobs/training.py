@@ -23,7 +23,7 @@ from bsq_model.training.start import start_tokenizer
 from jobs.fetching import networks_folder
 from jobs.prepare import load_tokenizer_spec, tokenizer_spec
 from jobs.progress import duration_text
-from pipeline.sources import find_sources
+from pipeline.sources import find_sources, refuse_archives
 from pipeline.training.metrics_log import METRICS_FILE, read_metrics
 from pipeline.training.run import TOKENIZER_FOLDER, Process, TrainProgress, train
 from schemas.errors import BadJobError, InterruptedJobError, OutputConflictError
@@ -80,6 +80,7 @@ def prepare_run(spec: TrainSpec) -> PreparedRun:
     tokenizer = start_tokenizer(spec.model, seed=spec.seed, start=start)
     perceptual = load_network(networks_folder(), spec.loss.lpips_network) if spec.loss.lpips else None
     sources = find_sources(spec.source).sources
+    refuse_archives(sources, purpose="training")
     if not sources:
         raise BadJobError("source names no image and no video; check its paths.")
     folder = Path(spec.output)

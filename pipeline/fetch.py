@@ -4,13 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline.archive.events import archive_events, whole_archive
+from pipeline.archive.index import index_tar
 from pipeline.decode.item import decode_item
-from pipeline.items import ItemEnd, ItemEvent, MediaFacts
+from pipeline.items import ItemEnd, ItemEvent, MediaFacts, SourceEvent
 from pipeline.storage import ObjectInfo, stage
 from schemas.errors import BadItemError
 from schemas.job import JobSpec, LimitsSpec, SamplingSpec
 from schemas.outcomes import Reason
 from schemas.plan import PlannedSource
+
+_TOO_MUCH_MEMORY = "Reading and decoding it took more memory than the job allows."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +37,24 @@ class Staged:
     """The mark between reading a source and decoding it: what follows is the decoder's time."""
 
 
-def source_events(source: PlannedSource, settings: DecodeSettings) -> Iterator[ItemEvent | Staged]:
+def source_events(
+    source: PlannedSource, settings: DecodeSettings, *, skip_items: int = 0
+) -> Iterator[SourceEvent | Staged]:
     """A mark once the source is at hand, its clips, and its end as the very last thing.
 
     The end is held back until everything is closed: a crash on closing is then the item's, and a source that
-    changed while it was read is told. Meant for a process that may be killed, since the bytes are foreign.
+    changed while it was read is told. Of an archive the first ``skip_items`` items are left out. Meant for a
+    process that may be killed, since the bytes are foreign.
     """
-    expected = ObjectInfo(uri=source.uri, size_bytes=source.size_bytes, version=source.version)
+    if source.is_archive:
+        return _archive_events(source, settings, skip_items)
+    return _plain_events(source, settings)
+
+
+def _plain_events(source: PlannedSource, settings: DecodeSettings) -> Iterator[ItemEvent | Staged]:
     end: ItemEnd | None = None
     try:
-        with stage(expected) as staged:
+        with stage(_identity(source)) as staged:
             yield Staged()
             for event in _decoded(staged.path, source, settings):
                 if isinstance(event, ItemEnd):
@@ -53,11 +65,35 @@ def source_events(source: PlannedSource, settings: DecodeSettings) -> Iterator[I
         facts = end.facts if end is not None else MediaFacts()
         end = ItemEnd(facts=facts, reason=error.reason, detail=error.detail)
     except MemoryError:
-        detail = "Reading and decoding it took more memory than the job allows."
-        end = ItemEnd.unread(Reason.OUT_OF_MEMORY, detail)
+        end = ItemEnd.unread(Reason.OUT_OF_MEMORY, _TOO_MUCH_MEMORY)
     if end is None:
         raise ValueError("decoding stopped without an end")
     yield end
+
+
+def _archive_events(
+    source: PlannedSource, settings: DecodeSettings, skip_items: int
+) -> Iterator[SourceEvent | Staged]:
+    try:
+        with stage(_identity(source)) as staged:
+            index = index_tar(staged.path)
+            yield Staged()
+            yield from archive_events(
+                staged.path,
+                index,
+                source,
+                lambda path: _decoded(path, source, settings),
+                skip_items=skip_items,
+            )
+    except BadItemError as error:
+        # Of the whole tar: what single items get wrong has become their ends.
+        yield from whole_archive(source, ItemEnd.unread(error.reason, error.detail))
+    except MemoryError:
+        yield from whole_archive(source, ItemEnd.unread(Reason.OUT_OF_MEMORY, _TOO_MUCH_MEMORY))
+
+
+def _identity(source: PlannedSource) -> ObjectInfo:
+    return ObjectInfo(uri=source.uri, size_bytes=source.size_bytes, version=source.version)
 
 
 def _decoded(path: str, source: PlannedSource, settings: DecodeSettings) -> Iterator[ItemEvent]:

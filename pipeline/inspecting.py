@@ -15,7 +15,7 @@ from schemas.dataset import DatasetCard, Totals
 from schemas.errors import BadJobError, FormatError
 from schemas.token_shard import ShardMetadata, read_shard_metadata
 
-CLIP_COLUMNS = ("clip_id", "source", "start_ns", "end_ns", "num_frames", "height", "width", "metadata")
+CLIP_COLUMNS = ("clip_id", "source", "key", "start_ns", "end_ns", "num_frames", "height", "width", "metadata")
 
 
 @dataclass(frozen=True, kw_only=True)

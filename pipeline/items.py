@@ -60,6 +60,18 @@ class MediaFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ItemStart:
+    """The beginning of one of an archive's items."""
+
+    key: str | None
+    """The member's name; null for what is said of the archive as a whole."""
+    size_bytes: int
+    """Of the member, or the archive."""
+    metadata: str | None = None
+    """JSON object: what the plan carries for the archive, and the item's sidecars."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ItemEnd:
     """The end of one item's clips: nothing wrong (``reason`` null), or what is missing and why."""
 
@@ -84,3 +96,6 @@ class ItemEnd:
 
 ItemEvent = DecodedClip | ItemEnd
 """An item is any number of DecodedClip, then exactly one ItemEnd."""
+
+SourceEvent = ItemStart | ItemEvent
+"""A plain source is one item. An archive is one item or more, each opened by an ItemStart."""

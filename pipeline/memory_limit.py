@@ -1,21 +1,26 @@
 """A bound on the memory of a process that decodes foreign bytes."""
 
 import resource
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def memory_limit(limit_bytes: int) -> Generator[None]:
+def memory_limit(limit_bytes: int) -> Generator[Callable[[], None]]:
     """Let this process take at most ``limit_bytes`` more private memory; allocations beyond it fail.
 
-    RLIMIT_DATA leaves shared mappings alone, so an object store's do not count.
+    Gives a function that counts anew from what the process has by then. RLIMIT_DATA leaves shared mappings
+    alone, so an object store's do not count.
     """
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (_private_bytes() + limit_bytes, before[1]))
+
+    def count_anew() -> None:
+        resource.setrlimit(resource.RLIMIT_DATA, (_private_bytes() + limit_bytes, before[1]))
+
+    count_anew()
     try:
-        yield
+        yield count_anew
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
 

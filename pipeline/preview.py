@@ -17,7 +17,7 @@ from pipeline.dataset_folder import CONFIG_FILE, WEIGHTS_FILE, load_plan
 from pipeline.decode.sampling import Span
 from pipeline.fetch import DecodeSettings
 from pipeline.isolated import isolated_events
-from pipeline.items import DecodedClip
+from pipeline.items import DecodedClip, ItemStart
 from pipeline.reading import TokenDataset
 from pipeline.storage import Folder
 from schemas.dataset import DatasetCard
@@ -52,7 +52,7 @@ def preview_clips(
     Raises BadJobError where nothing matches, TokenizerMismatchError where the stored tokenizer is not the
     one that made the tokens.
     """
-    columns = ("clip_id", "source", "start_ns", "end_ns", "fps")
+    columns = ("clip_id", "source", "key", "start_ns", "end_ns", "fps")
     dataset = TokenDataset(uri, view="bits", columns=columns, allow_incomplete=True)
     tokenizer = stored_tokenizer(dataset.folder, dataset.card)
     originals = _Originals(dataset.folder, dataset.card)
@@ -72,7 +72,9 @@ def preview_clips(
             end_ns=sample["end_ns"],
             fps=sample["fps"],
             decoded_THWC=tokenizer.decode([sample["tokens"]])[0].numpy(),
-            original_THWC=originals.find(sample["source"], sample["start_ns"], len(sample["tokens"])),
+            original_THWC=originals.find(
+                sample["source"], sample["key"], sample["start_ns"], len(sample["tokens"])
+            ),
         )
     if not count:
         wanted = (
@@ -106,24 +108,28 @@ class _Originals:
                 self._sources.setdefault(planned.uri, {})[planned.span_ns] = planned
         job = JobSpec.model_validate({**card.job, "output": folder.uri})
         self._settings = DecodeSettings.of(job, int(card.fingerprint_fields["frames.size_px"]))
-        self._open: tuple[str, Iterator[DecodedClip]] | None = None
+        self._open: tuple[str, Iterator[tuple[str | None, DecodedClip]]] | None = None
 
-    def find(self, uri: str, start_ns: int, num_frames: int) -> Frames | None:
+    def find(self, uri: str, key: str | None, start_ns: int, num_frames: int) -> Frames | None:
         """Frames of the clip that starts at ``start_ns``, or null where the source does not give it now."""
         if self._open is None or self._open[0] != uri:
             self._open = (uri, self._clips(uri))
         # Clips of a source stand in order, so that a search goes on where the last one ended.
-        for clip in self._open[1]:
-            if clip.start_ns == start_ns and len(clip.frames_THWC) == num_frames:
+        for clip_key, clip in self._open[1]:
+            if clip_key == key and clip.start_ns == start_ns and len(clip.frames_THWC) == num_frames:
                 return clip.frames_THWC
         self._open = None
         return None
 
-    def _clips(self, uri: str) -> Iterator[DecodedClip]:
+    def _clips(self, uri: str) -> Iterator[tuple[str | None, DecodedClip]]:
+        """Clips with the key of their item."""
         for planned in self._sources.get(uri, {}).values():
+            key: str | None = None
             for event in isolated_events(planned, self._settings):
-                if isinstance(event, DecodedClip):
-                    yield event
+                if isinstance(event, ItemStart):
+                    key = event.key
+                elif isinstance(event, DecodedClip):
+                    yield key, event
 
 
 def side_by_side(clip: PreviewClip) -> Frames:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from pipeline.braces import expand_braces
 from pipeline.manifest import ManifestRow, read_manifest
 from pipeline.storage import Listing, ObjectInfo, list_objects, normalise, stat
 from schemas.errors import BadJobError, InfrastructureError, TransientError
@@ -18,6 +20,9 @@ IMAGE_SUFFIXES = frozenset(
     """.apng .avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif .tiff
     .webp""".split()  # noqa: SIM905
 )
+
+_MEDIA_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES
+_SOURCE_SUFFIXES = _MEDIA_SUFFIXES | {".tar"}
 
 _STAT_THREADS = 32
 
@@ -34,8 +39,9 @@ class SourceList:
 def find_sources(spec: SourceSpec) -> SourceList:
     """List a job's sources in a stable order: by URI where listed, by row where a manifest names them.
 
-    A folder gives the files below it with a media suffix (the others are counted); a file or glob gives all
-    that it names. Raises BadJobError where nothing is found, InfrastructureError where the store fails.
+    A folder gives the files below it with a media suffix and the tars (the others are counted); a file or
+    glob gives all that it names; braces stand for each name that they expand to. Raises BadJobError where
+    nothing is found, InfrastructureError where the store fails.
     """
     try:
         found = _from_manifest(spec.manifest) if spec.manifest is not None else _from_paths(spec.paths or [])
@@ -50,21 +56,44 @@ def find_sources(spec: SourceSpec) -> SourceList:
     return found
 
 
+def refuse_archives(sources: Iterable[PlannedSource], *, purpose: str) -> None:
+    """Raise BadJobError where one of the sources is a tar: only ``tokenize`` reads what is in them."""
+    tar = next((source.uri for source in sources if source.is_archive), None)
+    if tar is not None:
+        raise BadJobError(
+            f"{tar} is a tar, and {purpose} reads only plain files; unpack it and name its folder, or name "
+            "the media with a glob that leaves tars out (folder/*.mp4)."
+        )
+
+
 def _from_paths(paths: list[str]) -> SourceList:
     objects: dict[str, ObjectInfo] = {}
     ignored: set[str] = set()
-    for path in map(normalise, paths):
-        listing = _listed(path)
-        for info in listing.objects:
-            # A folder is taken by suffix; what a file's name or a glob matches is meant.
-            if listing.kind == "folder" and suffix(info.uri) not in VIDEO_SUFFIXES | IMAGE_SUFFIXES:
-                ignored.add(info.uri)
-            else:
-                objects[info.uri] = info
+    with ThreadPoolExecutor(_STAT_THREADS) as pool:
+        for path in map(normalise, paths):
+            for listing in _listings(path, pool):
+                for info in listing.objects:
+                    # A folder is taken by suffix; what a file's name or a glob matches is meant.
+                    if listing.kind == "folder" and suffix(info.uri) not in _SOURCE_SUFFIXES:
+                        ignored.add(info.uri)
+                    else:
+                        objects[info.uri] = info
     return SourceList(
         sources=tuple(_planned(objects[uri]) for uri in sorted(objects)),
         ignored_files=len(ignored - objects.keys()),
     )
+
+
+def _listings(path: str, pool: ThreadPoolExecutor) -> Iterable[Listing]:
+    """What a path names: itself where there is such a thing, else each of the names its braces make."""
+    names = [normalise(name) for name in expand_braces(path)]
+    if len(names) == 1:
+        return [_listed(path)]
+    with suppress(BadJobError):
+        literal = _listed(path)
+        if literal.objects:
+            return [literal]
+    return pool.map(_listed, names)
 
 
 def _listed(path: str) -> Listing:
@@ -92,6 +121,11 @@ def looked_up_again(sources: Sequence[PlannedSource]) -> list[PlannedSource]:
     ]
 
 
+def is_media_name(name: str) -> bool:
+    """Whether a name has the suffix of a video or a picture."""
+    return suffix(name) in _MEDIA_SUFFIXES
+
+
 def is_image_name(uri: str) -> bool:
     """Whether a source's name has an image's suffix (animations included)."""
     return suffix(uri) in IMAGE_SUFFIXES
@@ -109,6 +143,12 @@ def _planned(info: ObjectInfo) -> PlannedSource:
 
 def _from_manifest(manifest: str) -> SourceList:
     rows = read_manifest(normalise(manifest))
+    for row in rows:
+        if row.uri.lower().endswith(".tar") and (row.start_ns is not None or row.end_ns is not None):
+            raise BadJobError(
+                f"Manifest {manifest} gives {row.uri} a start or end, but a tar has no time of its own; "
+                "leave both empty, which takes all its items whole."
+            )
     with ThreadPoolExecutor(_STAT_THREADS) as pool:
         sources = tuple(_with_identity(rows, pool.map(_identity, (row.uri for row in rows))))
     return SourceList(sources=sources, ignored_files=0)

@@ -37,7 +37,7 @@ class Survey:
     @property
     def all_ok(self) -> bool:
         """Whether it is complete and every planned item is ok."""
-        return self.is_complete and self.card is not None and self.totals.ok == self.card.num_sources
+        return self.is_complete and self.card is not None and self.totals.ok == self.totals.items
 
 
 def survey(folder: Folder, *, required: bool = True) -> Survey:

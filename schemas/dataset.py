@@ -23,7 +23,7 @@ class _Part(BaseModel):
 
 
 class Totals(_Part):
-    """Sums over ledger rows; ``planned`` equals ok + partial + failed once every shard is committed."""
+    """Sums over ledger rows: ok + partial + failed are all items; each planned source has one at least."""
 
     ok: int = 0
     partial: int = 0

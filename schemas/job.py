@@ -22,7 +22,8 @@ class SourceSpec(_Part):
     """Where the media is: exactly one of ``paths`` and ``manifest``."""
 
     paths: list[str] | None = None
-    """Folders (taken with everything below them), globs and single files, on any store fsspec knows."""
+    """Folders (taken with everything below them), globs, braces and single files, on any store fsspec knows.
+    A tar is a source of many items."""
     manifest: str | None = None
     """A Parquet, CSV or JSONL table with a column ``uri`` and, if wanted, ``start``, ``end`` (seconds),
     ``caption`` and any others, which travel along as metadata."""
@@ -161,7 +162,8 @@ class JobSpec(_Part):
     storage: StorageSpec = StorageSpec()
     compute: ComputeSpec = ComputeSpec()
     max_failures: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Share of planned sources that may fail before the job stops with exit code 4; null never stops."""
+    """Share of items that may fail before the job stops with exit code 4; null never stops. A tar's items are
+    judged when its shard is done, by the number of items known then."""
 
 
 def load_job(text: str, *, origin: str, overrides: dict[str, Any] | None = None) -> JobSpec:

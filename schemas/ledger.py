@@ -2,7 +2,8 @@
 
 import pyarrow as pa
 
-LEDGER_FORMAT_VERSION = 1
+LEDGER_FORMAT_VERSION = 2
+"""2: tars, with rows by key and the reasons bad_sidecar and duplicate_key. The columns are those of 1."""
 
 LEDGER_SCHEMA = pa.schema(
     [
@@ -10,10 +11,11 @@ LEDGER_SCHEMA = pa.schema(
         # The plan's row of the source.
         pa.field("source_index", pa.int64(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
-        # Member of a tar; null for a plain object.
+        # Member of a tar; null for a plain object, and for what is said of a tar as a whole.
         pa.field("key", pa.string()),
         pa.field("start_ns", pa.int64()),
         pa.field("end_ns", pa.int64()),
+        # Of the object, or of the member.
         pa.field("size_bytes", pa.int64(), nullable=False),
         # schemas.outcomes.Outcome, Reason; detail is a sentence for people.
         pa.field("outcome", pa.string(), nullable=False),

@@ -4,10 +4,10 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """How a planned source ended."""
+    """How an item ended."""
 
     OK = "ok"
-    """Every sampled frame of the source became tokens."""
+    """Every sampled frame became tokens, and nothing is missing."""
     PARTIAL = "partial"
     """Some clips became tokens; the reason says what is missing."""
     FAILED = "failed"
@@ -32,6 +32,9 @@ class Reason(StrEnum):
     TRUNCATED = "truncated"
     BAD_TIMESTAMPS = "bad_timestamps"
     EXTRA_PAGES = "extra_pages"
+    # What the tar around it holds
+    BAD_SIDECAR = "bad_sidecar"
+    DUPLICATE_KEY = "duplicate_key"
     # What the job asks of it
     TOO_SHORT = "too_short"
     SPAN_OUTSIDE = "span_outside"
@@ -57,6 +60,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.TRUNCATED: "the file ends before its media does",
     Reason.BAD_TIMESTAMPS: "the frames carry no usable presentation times",
     Reason.EXTRA_PAGES: "only the first picture of a multi-page file was taken",
+    Reason.BAD_SIDECAR: "a sidecar in the tar cannot be understood; metadata is missing, no token is",
+    Reason.DUPLICATE_KEY: "another member of the tar has the very same name; only the first was taken",
     Reason.TOO_SHORT: "fewer frames than the job's min_frames",
     Reason.SPAN_OUTSIDE: "the manifest's start or end lies outside the media",
     Reason.TOO_MANY_PIXELS: "a frame is larger than the job's max_pixels",

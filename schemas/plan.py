@@ -55,6 +55,11 @@ class PlannedSource:
         return (self.uri, self.start_ns, self.end_ns)
 
     @property
+    def is_archive(self) -> bool:
+        """Whether it is a tar, by its name: a source of many items."""
+        return self.uri.lower().endswith(".tar")
+
+    @property
     def span_ns(self) -> tuple[int | None, int | None]:
         """Wanted span [start, end); null is open."""
         return (self.start_ns, self.end_ns)

@@ -1,4 +1,4 @@
-"""Decoding in Ray tasks: one item a task, in a process that may crash, hang or eat memory by itself."""
+"""Decoding in Ray tasks: one source a task, in a process that may crash, hang or eat memory by itself."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -7,8 +7,9 @@ from typing import Any, NoReturn
 import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
 
+from pipeline.archive.events import whole_archive
 from pipeline.fetch import DecodeSettings, Staged, source_events
-from pipeline.items import ItemEnd, ItemEvent
+from pipeline.items import ItemEnd, ItemStart, SourceEvent
 from pipeline.memory_limit import memory_limit
 from schemas.errors import BitmillError, InfrastructureError
 from schemas.outcomes import Reason
@@ -30,42 +31,53 @@ _LOSSES = 5
 """Nodes and connections may be lost under an item this often before the shard is given up."""
 
 
-def decode_task(source: PlannedSource, settings: DecodeSettings) -> Iterator[ItemEvent | Staged | str]:
-    """The task's body: a mark, then the source's events under its memory limit."""
+def decode_task(
+    source: PlannedSource, settings: DecodeSettings, skip_items: int
+) -> Iterator[SourceEvent | Staged | str]:
+    """The task's body: a mark, then the source's events, each item under its own memory limit."""
     yield _STARTED
-    with memory_limit(settings.limits.item_memory_bytes):
-        yield from source_events(source, settings)
+    with memory_limit(settings.limits.item_memory_bytes) as count_anew:
+        for event in source_events(source, settings, skip_items=skip_items):
+            if isinstance(event, ItemStart):
+                count_anew()
+            yield event
 
 
-# One remote function for all items: Ray queues by function, and only within one queue is an owner's earliest
-# task the first to run. The item whose turn it is must never wait for a CPU behind those that follow it,
-# which hold theirs until their clips are taken.
+# One remote function for all sources: Ray queues by function, and only within one queue is an owner's
+# earliest task the first to run. The source whose turn it is must never wait for a CPU behind those that
+# follow it, which hold theirs until their clips are taken.
 _DECODE: Any = ray.remote(decode_task)
 
 
 def decoded_items(
     sources: Sequence[PlannedSource], settings: DecodeSettings, *, window: int
-) -> Iterator[Iterator[ItemEvent]]:
+) -> Iterator[Iterator[SourceEvent]]:
     """Events of each source in order, with ``window`` tasks under way at once."""
     waiting = deque(sources)
-    running: deque[_Item] = deque()
+    running: deque[_Source] = deque()
     try:
         while waiting or running:
             while waiting and len(running) < window:
-                running.append(_Item(waiting.popleft(), settings))
+                running.append(_Source(waiting.popleft(), settings))
             yield running[0].events()
             running.popleft()
     finally:
-        for item in running:
-            item.cancel()
+        for source in running:
+            source.cancel()
 
 
-class _Item:
+class _Source:
     """One source's decoding task, and its next attempt should the process or its node die."""
 
     def __init__(self, source: PlannedSource, settings: DecodeSettings) -> None:
         self._source = source
         self._settings = settings
+        self._ended_items = 0
+        self._taken = 0
+        """Events of the item that is under way."""
+        self._deaths = self._losses = 0
+        """Under that item."""
+        self._is_over = False
         self._submit(num_cpus=1)
 
     def _submit(self, num_cpus: int) -> None:
@@ -76,52 +88,79 @@ class _Item:
             name=f"decode {self._source.uri.rsplit('/', 1)[-1]}",
             _generator_backpressure_num_objects=_VALUES_AHEAD,
         )
-        self._generator: Any = options.remote(self._source, self._settings)
+        self._generator: Any = options.remote(self._source, self._settings, self._ended_items)
 
-    def events(self) -> Iterator[ItemEvent]:
-        """The item's events; a death or hang of the decoder becomes its end, after what came before.
+    def events(self) -> Iterator[SourceEvent]:
+        """The source's events; a death or hang of the decoder ends the item under way, after what came
+        before it, and decoding goes on with the next one, if the source is an archive.
 
         Raises InfrastructureError where the cluster loses the task time and again.
         """
-        delivered = deaths = losses = 0
         while True:
+            trouble: ItemEnd | None = None
             try:
-                # A repeated attempt gives the same clips again; those that were taken are passed over.
-                for position, event in enumerate(self._attempt()):
-                    if isinstance(event, ItemEnd):
-                        yield event
-                        return
-                    if position >= delivered:
-                        delivered += 1
-                        yield event
-                raise InfrastructureError(f"Decoding of {self._source.uri} stopped without an end.")
+                yield from self._new_events()
             except TimeoutError:
                 self.cancel()
                 seconds = self._settings.limits.item_timeout_s
                 detail = f"The decoder gave nothing for {seconds:g} s and was ended."
-                yield ItemEnd.unread(Reason.DECODE_TIMEOUT, detail)
-                return
+                trouble = ItemEnd.unread(Reason.DECODE_TIMEOUT, detail)
             except (WorkerCrashedError, OutOfMemoryError) as error:
-                deaths += 1
-                if deaths == _ATTEMPTS:
-                    yield _death(error)
-                    return
+                self._deaths += 1
+                if self._deaths == _ATTEMPTS:
+                    trouble = _death(error)
             except RayError as error:
-                losses += 1
-                if losses == _LOSSES:
+                self._losses += 1
+                if self._losses == _LOSSES:
                     raise InfrastructureError(
                         f"The cluster lost the decoding of {self._source.uri} {_LOSSES} times "
                         f"({type(error).__name__}); run the same command again to resume."
                     ) from error
-            # Items behind this one may hold every CPU, waiting for their clips to be taken, which
+            if trouble is not None:
+                yield from self._given_up(trouble)
+            if self._is_over:
+                return
+            # Sources behind this one may hold every CPU, waiting for their clips to be taken, which
             # happens only after this one: so another attempt must not wait for a CPU.
             self._submit(num_cpus=0)
+
+    def _new_events(self) -> Iterator[SourceEvent]:
+        """Events of one attempt. A repeated one gives those of the item under way again; what was taken of
+        them is passed over."""
+        position = 0
+        for event in self._attempt():
+            position += 1
+            if isinstance(event, ItemEnd):
+                position = 0
+                self._close_item()
+                yield event
+                if not self._source.is_archive:
+                    break
+            elif position > self._taken:
+                self._taken += 1
+                yield event
+        if self._taken or not self._ended_items:
+            raise InfrastructureError(f"Decoding of {self._source.uri} stopped without an end.")
+        self._is_over = True
+
+    def _given_up(self, end: ItemEnd) -> Iterator[SourceEvent]:
+        """End the item under way; between two of an archive's items, tell that its rest is missing."""
+        self._is_over = not (self._source.is_archive and self._taken)
+        if self._is_over and self._source.is_archive:
+            yield from whole_archive(self._source, end)
+        else:
+            yield end
+        self._close_item()
+
+    def _close_item(self) -> None:
+        self._ended_items += 1
+        self._taken = self._deaths = self._losses = 0
 
     def cancel(self) -> None:
         """End the task's process; a decoder that hangs in C answers to nothing less."""
         ray.cancel(self._generator, force=True)
 
-    def _attempt(self) -> Iterator[ItemEvent]:
+    def _attempt(self) -> Iterator[SourceEvent]:
         timeout: float | None = None
         limit_s = self._settings.limits.item_timeout_s
         while True:

@@ -1,14 +1,16 @@
 """Ledger rows: made from an item's end, written as a file, summed up as totals."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.items import ItemEnd
+from pipeline.items import ItemEnd, ItemStart
 from pipeline.tables import read_table, table_bytes
 from schemas.dataset import Totals
+from schemas.errors import FormatError
 from schemas.ledger import LEDGER_FORMAT_VERSION, LEDGER_SCHEMA
 from schemas.outcomes import Outcome
-from schemas.plan import PlannedSource
+from schemas.plan import PlannedShard, PlannedSource
 
 LedgerRow = dict[str, Any]
 """One row by LEDGER_SCHEMA's column names."""
@@ -19,6 +21,7 @@ def ledger_row(
     shard_id: str,
     source_index: int,
     source: PlannedSource,
+    start: ItemStart,
     end: ItemEnd,
     num_clips: int,
     num_frames: int,
@@ -32,10 +35,10 @@ def ledger_row(
         "shard_id": shard_id,
         "source_index": source_index,
         "source": source.uri,
-        "key": None,
+        "key": start.key,
         "start_ns": source.start_ns,
         "end_ns": source.end_ns,
-        "size_bytes": source.size_bytes,
+        "size_bytes": start.size_bytes,
         "outcome": end.outcome(num_clips).value,
         "reason": end.reason.value if end.reason else None,
         "detail": end.detail,
@@ -64,6 +67,17 @@ def ledger_bytes(rows: Sequence[LedgerRow]) -> bytes:
 def read_ledger(data: bytes, *, origin: str) -> list[LedgerRow]:
     """Rows of a ledger file. Raises FormatError, naming ``origin``, where it cannot be read."""
     return read_table(data, LEDGER_SCHEMA, what=f"The ledger {origin}", version=LEDGER_FORMAT_VERSION)
+
+
+def check_accounts(rows: Sequence[LedgerRow], shard: PlannedShard, *, origin: str) -> None:
+    """Raise FormatError, naming ``origin``, where a source has no row there, or a plain one several."""
+    counts = Counter(row["source_index"] for row in rows)
+    for place, source in enumerate(shard.sources):
+        count = counts.pop(shard.first_source_index + place, 0)
+        if not count or (count > 1 and not source.is_archive):
+            raise FormatError(f"The ledger {origin} has {count} rows of {source.uri}; it is damaged.")
+    if counts:
+        raise FormatError(f"The ledger {origin} has rows of sources that its shard does not hold.")
 
 
 def totals_of(rows: Sequence[LedgerRow]) -> Totals:

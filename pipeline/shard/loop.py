@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from pipeline.dataset_folder import load_ledger
 from pipeline.encoding import Bits, ClipEncoder
-from pipeline.items import DecodedClip, ItemEnd, ItemEvent
+from pipeline.items import DecodedClip, ItemEnd, ItemStart, SourceEvent
 from pipeline.shard.batching import Batcher
-from pipeline.shard.ledger import LedgerRow, ledger_bytes, ledger_row, totals_of
+from pipeline.shard.ledger import LedgerRow, check_accounts, ledger_bytes, ledger_row, totals_of
 from pipeline.shard.writer import TokenRow, TokenShardWriter
 from pipeline.storage import Folder
 from schemas.dataset import Totals, ledger_file, shard_file
@@ -40,6 +40,7 @@ class EndedItem:
     outcome: Outcome
     reason: Reason | None
     detail: str | None
+    key: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,8 @@ class ShardProgress:
     tokens: int = 0
     ended: EndedItem | None = None
     """An item whose clips have all been read."""
+    added_items: int = 0
+    """Items of archives beyond the first, which a plan of sources does not count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,59 +66,69 @@ class ShardReport:
     seconds: dict[str, float]
 
 
-@dataclass(frozen=True)
-class _Placed:
-    """A clip with the place of its item in the shard."""
-
-    clip: DecodedClip
-    place: int
-
-    @property
-    def num_frames(self) -> int:
-        return len(self.clip.frames_THWC)
-
-
 @dataclass
-class _Tally:
-    """Running sums over one item's clips."""
+class _Item:
+    """An item under way or ended, with sums over its clips."""
 
+    place: int
+    """Of its source in the shard."""
+    start: ItemStart
+    end: ItemEnd | None = None
     num_clips: int = 0
     num_frames: int = 0
     num_tokens: int = 0
     code_bytes: int = 0
     tokenized_ns: int = 0
 
+    def count(self, clip: DecodedClip) -> None:
+        self.num_clips += 1
+        self.num_frames += len(clip.frames_THWC)
+        self.tokenized_ns += clip.end_ns - clip.start_ns
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A clip with its item."""
+
+    clip: DecodedClip
+    item: _Item
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.clip.frames_THWC)
+
 
 def tokenize_shard(
     shard: PlannedShard,
-    items: Iterable[Iterator[ItemEvent]],
+    items: Iterable[Iterator[SourceEvent]],
     encoder: ClipEncoder,
     context: ShardContext,
     output: Folder,
 ) -> Iterator[ShardProgress | ShardReport]:
     """Tokenize one shard and commit it; yields progress, and the report last.
 
-    ``items`` gives the events of the shard's sources, one iterator each, in plan order. The ledger is
-    published before the token file, whose appearance is the commit; when anything raises, neither is.
-    Raises ValueError where ``items`` does not match the shard, and what storage raises.
+    ``items`` gives the events of the shard's sources, one iterator each, in plan order: of a plain source one
+    item, of an archive one or more, each opened by an ItemStart. The ledger is published before the token
+    file, whose appearance is the commit; when anything raises, neither is. Raises ValueError where ``items``
+    does not match the shard, and what storage raises.
     """
     run = _ShardRun(shard, encoder, context)
     with output.publishing(shard_file(shard.shard_id)) as staged:
         with TokenShardWriter(staged.path, _metadata(shard, context), context.job.storage) as writer:
             for place, events in zip(range(len(shard.sources)), items, strict=True):
-                for batch in run.take(place, events):
-                    yield run.encode(batch, writer)
-                yield run.ended(place)
+                for news in run.take(place, events):
+                    yield news if isinstance(news, ShardProgress) else run.encode(news, writer)
             rest = run.batcher.rest()
             if rest:
                 yield run.encode(rest, writer)
-        ledger = [run.ledger_row(place) for place in range(len(shard.sources))]
+        ledger = run.ledger_rows()
         started = time.perf_counter()
         if output.exists(shard_file(shard.shard_id)):
             # Another actor was quicker. What is committed stays: outcomes that hang on time (a decoder that
             # was ended) could differ here, and ledger and tokens must be of one run.
             staged.drop()
             ledger = load_ledger(output, shard.shard_id)
+            check_accounts(ledger, shard, origin=ledger_file(shard.shard_id))
         else:
             output.write_bytes(ledger_file(shard.shard_id), ledger_bytes(ledger))
     run.seconds["publish"] += time.perf_counter() - started
@@ -123,7 +136,7 @@ def tokenize_shard(
 
 
 class _ShardRun:
-    """What one pass over a shard gathers: a tally and an end for each item, and where the time went."""
+    """What one pass over a shard gathers: every item with its end, and where the time went."""
 
     def __init__(self, shard: PlannedShard, encoder: ClipEncoder, context: ShardContext) -> None:
         self.batcher: Batcher[_Placed] = Batcher(context.job.compute.batch_frames)
@@ -131,37 +144,53 @@ class _ShardRun:
         self._shard = shard
         self._encoder = encoder
         self._context = context
-        self._tallies = [_Tally() for _ in shard.sources]
-        self._ends: dict[int, ItemEnd] = {}
+        self._items: list[_Item] = []
 
-    def take(self, place: int, events: Iterator[ItemEvent]) -> Iterator[list[_Placed]]:
-        """Read one item to its end; gives the batches that its clips completed."""
+    def take(self, place: int, events: Iterator[SourceEvent]) -> Iterator[list[_Placed] | ShardProgress]:
+        """Read one source to its end; gives the batches that its clips completed, and news of its items."""
+        source = self._shard.sources[place]
+        item: _Item | None = None
+        added_items = 0
+        if not source.is_archive:
+            whole = ItemStart(key=None, size_bytes=source.size_bytes, metadata=source.metadata)
+            item = self._begun(place, whole)
         started = time.perf_counter()
         for event in events:
             self.seconds["wait"] += time.perf_counter() - started
-            if place in self._ends:
-                raise ValueError("an item went on after its end")
-            if isinstance(event, ItemEnd):
-                self._ends[place] = event
+            if isinstance(event, ItemStart):
+                if item is not None and (item.end is None or not source.is_archive):
+                    raise ValueError("an item began within another")
+                added_items = 0 if item is None else 1
+                item = self._begun(place, event)
+            elif item is None or item.end is not None:
+                raise ValueError("an item went on after its end, or before its start")
+            elif isinstance(event, ItemEnd):
+                item.end = event
+                yield self._ended(item, added_items)
             else:
-                self._count(place, event)
-                full = self.batcher.add(_Placed(event, place))
+                item.count(event)
+                full = self.batcher.add(_Placed(event, item))
                 if full:
                     yield full
             started = time.perf_counter()
-        if place not in self._ends:
+        if item is None or item.end is None:
             raise ValueError("an item's events stopped without an end")
 
-    def ended(self, place: int) -> ShardProgress:
-        """The news that an item has ended."""
-        end = self._ends[place]
-        item = EndedItem(
-            source=self._shard.sources[place].uri,
-            outcome=end.outcome(self._tallies[place].num_clips),
-            reason=end.reason,
-            detail=end.detail,
+    def _begun(self, place: int, start: ItemStart) -> _Item:
+        item = _Item(place, start)
+        self._items.append(item)
+        return item
+
+    def _ended(self, item: _Item, added_items: int) -> ShardProgress:
+        assert item.end is not None
+        ended = EndedItem(
+            source=self._shard.sources[item.place].uri,
+            key=item.start.key,
+            outcome=item.end.outcome(item.num_clips),
+            reason=item.end.reason,
+            detail=item.end.detail,
         )
-        return ShardProgress(shard_id=self._shard.shard_id, ended=item)
+        return ShardProgress(shard_id=self._shard.shard_id, ended=ended, added_items=added_items)
 
     def encode(self, batch: list[_Placed], writer: TokenShardWriter) -> ShardProgress:
         """Bits of a batch, packed and written as rows."""
@@ -170,11 +199,11 @@ class _ShardRun:
         encoded = time.perf_counter()
         num_tokens = 0
         for placed, bits_THWL in zip(batch, bits, strict=True):
-            source = self._shard.sources[placed.place]
-            row = _token_row(source, placed.clip, bits_THWL, self._context)
-            tally = self._tallies[placed.place]
-            tally.num_tokens += row.num_frames * row.height * row.width
-            tally.code_bytes += len(row.codes)
+            item = placed.item
+            source = self._shard.sources[item.place]
+            row = _token_row(source, item.start, placed.clip, bits_THWL, self._context)
+            item.num_tokens += row.num_frames * row.height * row.width
+            item.code_bytes += len(row.codes)
             num_tokens += row.num_frames * row.height * row.width
             writer.add(row)
         self.seconds["encode"] += encoded - started
@@ -186,36 +215,35 @@ class _ShardRun:
             tokens=num_tokens,
         )
 
-    def ledger_row(self, place: int) -> LedgerRow:
-        """The row of an item whose clips are all written."""
-        tally = self._tallies[place]
+    def ledger_rows(self) -> list[LedgerRow]:
+        """The rows of all items, whose clips are all written."""
+        return [self._ledger_row(item, item.end) for item in self._items if item.end is not None]
+
+    def _ledger_row(self, item: _Item, end: ItemEnd) -> LedgerRow:
         return ledger_row(
             shard_id=self._shard.shard_id,
-            source_index=self._shard.first_source_index + place,
-            source=self._shard.sources[place],
-            end=self._ends[place],
-            num_clips=tally.num_clips,
-            num_frames=tally.num_frames,
-            num_tokens=tally.num_tokens,
-            code_bytes=tally.code_bytes,
-            tokenized_ns=tally.tokenized_ns,
+            source_index=self._shard.first_source_index + item.place,
+            source=self._shard.sources[item.place],
+            start=item.start,
+            end=end,
+            num_clips=item.num_clips,
+            num_frames=item.num_frames,
+            num_tokens=item.num_tokens,
+            code_bytes=item.code_bytes,
+            tokenized_ns=item.tokenized_ns,
         )
 
-    def _count(self, place: int, clip: DecodedClip) -> None:
-        tally = self._tallies[place]
-        tally.num_clips += 1
-        tally.num_frames += len(clip.frames_THWC)
-        tally.tokenized_ns += clip.end_ns - clip.start_ns
 
-
-def _token_row(source: PlannedSource, clip: DecodedClip, bits_THWL: Bits, context: ShardContext) -> TokenRow:
+def _token_row(
+    source: PlannedSource, start: ItemStart, clip: DecodedClip, bits_THWL: Bits, context: ShardContext
+) -> TokenRow:
     num_frames, height, width, bits_per_token = bits_THWL.shape
     if num_frames != len(clip.frames_THWC) or bits_per_token != context.bits_per_token:
         raise ValueError(f"the encoder gave bits {bits_THWL.shape} for frames {clip.frames_THWC.shape}")
     return TokenRow(
-        clip_id=clip_id(source.uri, None, source.span_ns, clip.start_ns, context.job.sampling.rule()),
+        clip_id=clip_id(source.uri, start.key, source.span_ns, clip.start_ns, context.job.sampling.rule()),
         source=source.uri,
-        key=None,
+        key=start.key,
         start_ns=clip.start_ns,
         end_ns=clip.end_ns,
         fps=clip.fps,
@@ -226,7 +254,7 @@ def _token_row(source: PlannedSource, clip: DecodedClip, bits_THWL: Bits, contex
         source_height=clip.source_height,
         source_width=clip.source_width,
         codes=pack_bits(bits_THWL.reshape(-1, bits_per_token)),
-        metadata=source.metadata,
+        metadata=start.metadata,
     )
 
 

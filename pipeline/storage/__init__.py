@@ -1,6 +1,6 @@
 """Objects on any store: listing, reading, publishing whole. The only room that knows fsspec."""
 
-from pipeline.storage.filesystem import store_errors
+from pipeline.storage.filesystem import full_disk_told, store_errors
 from pipeline.storage.folder import Folder, StagedFile
 from pipeline.storage.objects import Listing, ObjectInfo, StagedObject, list_objects, stage, stat
 from pipeline.storage.uri import is_local, join, normalise
@@ -11,6 +11,7 @@ __all__ = [
     "ObjectInfo",
     "StagedFile",
     "StagedObject",
+    "full_disk_told",
     "is_local",
     "join",
     "list_objects",

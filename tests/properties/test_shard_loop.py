@@ -5,18 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.items import ItemStart
 from pipeline.shard.batching import Batcher
-from pipeline.shard.ledger import read_ledger
-from pipeline.shard.loop import ShardReport, tokenize_shard
+from pipeline.shard.ledger import check_accounts, read_ledger
+from pipeline.shard.loop import ShardProgress, ShardReport, tokenize_shard
 from pipeline.storage import Folder
 from schemas.dataset import ledger_file, shard_file
 from schemas.job import ComputeSpec, StorageSpec
 from schemas.outcomes import Reason
 from schemas.packing import unpack_bits
-from schemas.plan import PlannedShard
+from schemas.plan import PlannedShard, PlannedSource
 from tests.support.fakes import HashEncoder, make_clip, make_context, make_item, make_job, make_source
 
 ITEMS = st.lists(
@@ -80,6 +82,70 @@ def test_a_shard_holds_what_was_decoded(items, batch_frames):
     assert report.totals.items == len(items)
     assert report.totals.clips == len(rows) == sum(row["num_clips"] for row in ledger)
     assert report.totals.code_bytes == sum(len(row["codes"]) for row in rows)
+
+
+@settings(max_examples=20)
+@given(st.lists(ITEMS.filter(bool), min_size=1, max_size=3), st.integers(1, 20))
+def test_an_archives_items_are_accounted_for_one_by_one(archives, batch_frames):
+    sources = tuple(PlannedSource(uri=f"/{n}.tar", size_bytes=9, version="") for n in range(len(archives)))
+    shard = PlannedShard(shard_id="s" * 32, shard_index=0, first_source_index=7, sources=sources)
+
+    def events(items):
+        for number, (lengths, reason) in enumerate(items):
+            yield ItemStart(key=f"{number}.mp4", size_bytes=number, metadata=f'{{"n":{number}}}')
+            yield from make_item(number, lengths, reason=reason)
+
+    job = make_job(compute=ComputeSpec(batch_frames=batch_frames))
+    with tempfile.TemporaryDirectory() as name:
+        *progress, report = tokenize_shard(
+            shard, map(events, archives), HashEncoder(), make_context(job), Folder(name)
+        )
+        rows = pq.read_table(Path(name) / shard_file(shard.shard_id)).to_pylist()
+        ledger = read_ledger((Path(name) / ledger_file(shard.shard_id)).read_bytes(), origin="x")
+    items = [
+        (source, number, *item)
+        for source, archive in zip(sources, archives, strict=True)
+        for number, item in enumerate(archive)
+    ]
+    assert [(row["source"], row["key"], row["size_bytes"], row["num_clips"]) for row in ledger] == [
+        (source.uri, f"{number}.mp4", number, len(lengths)) for source, number, lengths, _ in items
+    ]
+    assert [(row["source"], row["key"], row["num_frames"], row["metadata"]) for row in rows] == [
+        (source.uri, f"{number}.mp4", length, f'{{"n":{number}}}')
+        for source, number, lengths, _ in items
+        for length in lengths
+    ]
+    assert len({row["clip_id"] for row in rows}) == len(rows)
+    check_accounts(ledger, shard, origin="x")
+    assert isinstance(report, ShardReport)
+    assert report.totals.items == len(items)
+    ended = [event for event in progress if isinstance(event, ShardProgress)]
+    assert sum(event.ended is not None for event in ended) == len(items)
+    assert len(sources) + sum(event.added_items for event in ended) == len(items)
+
+
+def _clip_then(*more):
+    yield from make_item(0, [1])
+    yield from more
+
+
+@pytest.mark.parametrize(
+    ("uri", "events", "message"),
+    [
+        ("/a.mp4", _clip_then(make_clip(1)), "went on after its end"),
+        ("/a.mp4", _clip_then(ItemStart(key="x", size_bytes=1)), "began within another"),
+        ("/a.mp4", iter([make_clip(1)]), "stopped without an end"),
+        ("/a.tar", iter([]), "stopped without an end"),
+        ("/a.tar", make_item(0, [1]), "went on after its end, or before its start"),
+        ("/a.tar", iter([ItemStart(key="x", size_bytes=1)] * 2), "began within another"),
+    ],
+)
+def test_events_that_are_no_items_commit_nothing(tmp_path, uri, events, message):
+    source = PlannedSource(uri=uri, size_bytes=1, version="")
+    shard = PlannedShard(shard_id="s" * 32, shard_index=0, first_source_index=0, sources=(source,))
+    with pytest.raises(ValueError, match=message):
+        list(tokenize_shard(shard, [events], HashEncoder(), make_context(), Folder(str(tmp_path))))
+    assert not (tmp_path / shard_file(shard.shard_id)).exists()
 
 
 @settings(max_examples=20)

@@ -1,0 +1,153 @@
+"""The members of a tar on a local disk, from its headers alone; no member's bytes are read here."""
+
+import posixpath
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from schemas.errors import BadItemError
+from schemas.outcomes import Reason
+
+_BLOCK_BYTES = 512
+_SCAN_BYTES = 1 << 20
+_CUT_OFF = frozenset({"unexpected end of data", "truncated header", "empty header", "empty file"})
+"""What tarfile says of a header or of data that the file's end cuts."""
+_BAD_HEADER = (tarfile.TarError, ValueError, OverflowError, RecursionError)
+
+Failing = tuple[Reason, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A named file in a tar, and where its bytes lie."""
+
+    name: str
+    """As in the tar; bytes that are no UTF-8 stand as ``\\xff``."""
+    offset: int
+    """Of its first byte in the tar."""
+    size_bytes: int
+    """By its header."""
+    present_bytes: int
+    """Less than ``size_bytes`` where the tar ends within the member."""
+    fault: Failing | None = None
+    """Why its bytes cannot be read, where that is known beforehand."""
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the tar ends within it."""
+        return self.present_bytes < self.size_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class TarIndex:
+    """All files of a tar in its order."""
+
+    members: tuple[Member, ...]
+    fault: Failing | None
+    """Why the tar's rest, behind ``members``, is missing; null where it ends as a tar must."""
+
+
+def index_tar(path: str) -> TarIndex:
+    """Read every header; whatever is damaged becomes the index's fault.
+
+    Raises BadItemError: EMPTY_FILE, or NOT_MEDIA for a compressed tar.
+    """
+    with Path(path).open("rb") as file:
+        size_bytes = file.seek(0, 2)
+        file.seek(0)
+        _refuse_others(file.read(6), size_bytes)
+        file.seek(0)
+        headers: list[tarfile.TarInfo] = []
+        fault = _walk(file, size_bytes, headers)
+    return TarIndex(members=tuple(_members(headers, size_bytes)), fault=fault)
+
+
+def _refuse_others(head: bytes, size_bytes: int) -> None:
+    if not size_bytes:
+        raise BadItemError(Reason.EMPTY_FILE, "The tar has no bytes.")
+    if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
+        raise BadItemError(Reason.NOT_MEDIA, "The tar is compressed, and such are not read; decompress it.")
+
+
+def _walk(file: BinaryIO, size_bytes: int, headers: list[tarfile.TarInfo]) -> Failing | None:
+    """Append headers up to the tar's end, or up to what is wrong with it."""
+    reached = -1
+    try:
+        tar = tarfile.TarFile(fileobj=file, encoding="utf-8", errors="surrogateescape")
+        while True:
+            header = tar.next()
+            if header is None:
+                return _ending(file, tar.offset)
+            # A negative size would lead tarfile back to where it was, for ever.
+            if header.size < 0 or header.offset_data <= reached:
+                return _damaged(header.offset)
+            reached = header.offset_data
+            headers.append(header)
+            if header.isreg() and header.offset_data + header.size > size_bytes:
+                return _cut_off()
+    except _BAD_HEADER as error:
+        return _cut_off() if str(error) in _CUT_OFF else _damaged(max(reached, 0))
+
+
+def _ending(file: BinaryIO, offset: int) -> Failing | None:
+    """Whether a tar that gives no further header has come to its end: a block of zeros and nothing more."""
+    file.seek(offset)
+    block = file.read(_BLOCK_BYTES)
+    if len(block) < _BLOCK_BYTES:
+        return _cut_off()
+    if any(block):
+        return _damaged(offset)
+    while chunk := file.read(_SCAN_BYTES):
+        if chunk.count(0) != len(chunk):
+            detail = "More bytes follow the tar's end mark, and were not read; pack it anew as one tar."
+            return Reason.CORRUPT, detail
+    return None
+
+
+def _cut_off() -> Failing:
+    return (
+        Reason.TRUNCATED,
+        "The tar is cut off: it has no end mark, and what stood behind its end is missing.",
+    )
+
+
+def _damaged(offset: int) -> Failing:
+    return (
+        Reason.CORRUPT,
+        f"A header of the tar near byte {offset} is damaged; members behind it are missing.",
+    )
+
+
+def _members(headers: list[tarfile.TarInfo], size_bytes: int) -> Iterator[Member]:
+    files = {header.name: header for header in reversed(headers) if header.isreg()}
+    for header in headers:
+        if header.isreg():
+            yield _member(header, header, size_bytes)
+        elif header.islnk() or header.issym():
+            base = "" if header.islnk() else posixpath.dirname(header.name)
+            target = header.linkname if header.islnk() else posixpath.join(base, header.linkname)
+            yield _member(header, files.get(target) or files.get(posixpath.normpath(target)), size_bytes)
+
+
+def _member(header: tarfile.TarInfo, stored: tarfile.TarInfo | None, size_bytes: int) -> Member:
+    fault: Failing | None = None
+    if stored is None:
+        fault = Reason.NOT_FOUND, "The member is a link, and what it leads to is not in the tar."
+    elif stored.issparse():
+        fault = Reason.NOT_MEDIA, "The member is stored as a sparse file, which is not read; pack it plainly."
+    if stored is None or fault is not None:
+        return Member(name=_text(header.name), offset=0, size_bytes=0, present_bytes=0, fault=fault)
+    present_bytes = min(stored.size, max(0, size_bytes - stored.offset_data))
+    return Member(
+        name=_text(header.name),
+        offset=stored.offset_data,
+        size_bytes=stored.size,
+        present_bytes=present_bytes,
+    )
+
+
+def _text(name: str) -> str:
+    """A name that every table can hold."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
