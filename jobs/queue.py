@@ -2,27 +2,11 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from jobs.assignment import Assignment, GivenUp, Isolation, Loss
-from schemas.errors import InfrastructureError
-from schemas.outcomes import Reason
+from jobs.assignment import Assignment, Loss
+from jobs.suspicion import Suspicion
 from schemas.plan import PlannedShard
-
-LOSSES_BEFORE_ISOLATION = 2
-"""An actor may die through no fault of its shard; of a shard that loses two, one source is suspected."""
-
-DEATHS_OF_A_SOURCE = 2
-"""A source under which, alone, so many actors died is given up."""
-
-UNEXPLAINED_LOSSES = 2
-"""One that goes on to lose actors while no source is tried alone is given up, and the job with it."""
-
-MOST_LOSSES = 10
-"""The same for one that loses so many actors at all, by death or hang."""
-
-MOST_NODES_LOST = 50
-"""Nodes may go under a shard this often; on spot machines that says nothing of the shard."""
 
 
 @dataclass
@@ -32,18 +16,6 @@ class _Bench:
     at_work: Assignment | None = None
     next: Assignment | None = None
     asked_back: bool = False
-
-
-@dataclass
-class _History:
-    """What a shard has cost so far, and what is known of its sources."""
-
-    losses: int = 0
-    unexplained: int = 0
-    nodes_lost: int = 0
-    deaths: dict[int, int] = field(default_factory=dict[int, int])
-    trying: int | None = None
-    isolation: Isolation | None = None
 
 
 class ShardQueue:
@@ -56,7 +28,7 @@ class ShardQueue:
     def __init__(self, shards: Sequence[PlannedShard]) -> None:
         self._waiting: deque[PlannedShard] = deque(shards)
         self._benches: dict[int, _Bench] = {}
-        self._histories: dict[str, _History] = {}
+        self._suspicions: dict[str, Suspicion] = {}
         self._given = 0
         self._stopping = False
 
@@ -100,7 +72,7 @@ class ShardQueue:
                 given.append(bench.at_work)
         for actor, bench in self._benches.items():
             # The last shards are kept for whoever is free first.
-            if len(self._waiting) < len(self._benches) or self._is_suspect(self._waiting[0]):
+            if len(self._waiting) < len(self._benches) or self._is_isolated(self._waiting[0]):
                 break
             if bench.next is None and bench.at_work is not None and bench.at_work.isolation is None:
                 bench.next = self._give(self._waiting.popleft(), actor)
@@ -137,21 +109,17 @@ class ShardQueue:
 
     def trying(self, assignment: Assignment, place: int | None) -> None:
         """An isolated shard is about to try the source at ``place`` alone; null: all have been tried."""
-        history = self._history(assignment.shard)
-        history.trying = place
-        try_from = len(assignment.shard.sources) if place is None else place
-        given_up = history.isolation.given_up if history.isolation is not None else {}
-        history.isolation = Isolation(try_from=try_from, given_up=given_up)
+        self._suspicion(assignment.shard).trying(place)
 
     def finished(self, assignment: Assignment) -> None:
         """The shard at work is committed; the one ahead, if any, is at work now."""
         bench = self._benches[assignment.actor]
         if bench.at_work != assignment:
             raise ValueError(f"shard {assignment.shard.shard_id} was not at work")
-        self._histories.pop(assignment.shard.shard_id, None)
+        self._suspicions.pop(assignment.shard.shard_id, None)
         bench.at_work, bench.next, bench.asked_back = bench.next, None, False
 
-    def lost(self, actor: int, error: Loss, *, committed: bool = False, detail: str = "") -> None:
+    def lost(self, actor: int, loss: Loss, *, committed: bool = False, detail: str = "") -> None:
         """An actor is gone, with both its shards; the one at work may have been committed before.
 
         Raises InfrastructureError where the shard at work has lost too many.
@@ -161,65 +129,21 @@ class ShardQueue:
             return
         if bench.next is not None:
             self._waiting.appendleft(bench.next.shard)
-        if bench.at_work is None or committed:
-            return
-        self._waiting.appendleft(bench.at_work.shard)
-        if error is Loss.NODE_LOST:
-            self._count_node(bench.at_work.shard, detail)
-        elif error is not Loss.REMOVED:
-            self._count_loss(bench.at_work.shard, error, detail)
+        if bench.at_work is not None and not committed:
+            self._waiting.appendleft(bench.at_work.shard)
+            self._suspicion(bench.at_work.shard).count(loss, detail)
 
     def _give(self, shard: PlannedShard, actor: int) -> Assignment:
         self._given += 1
-        history = self._histories.get(shard.shard_id)
-        if history is not None:
-            history.trying = None
-        isolation = history.isolation if history is not None else None
+        suspicion = self._suspicions.get(shard.shard_id)
+        if suspicion is not None:
+            suspicion.begin()
+        isolation = suspicion.isolation if suspicion is not None else None
         return Assignment(number=self._given, shard=shard, actor=actor, isolation=isolation)
 
-    def _is_suspect(self, shard: PlannedShard) -> bool:
-        history = self._histories.get(shard.shard_id)
-        return history is not None and history.isolation is not None
+    def _is_isolated(self, shard: PlannedShard) -> bool:
+        suspicion = self._suspicions.get(shard.shard_id)
+        return suspicion is not None and suspicion.isolation is not None
 
-    def _history(self, shard: PlannedShard) -> _History:
-        return self._histories.setdefault(shard.shard_id, _History())
-
-    def _count_node(self, shard: PlannedShard, detail: str) -> None:
-        history = self._history(shard)
-        history.nodes_lost += 1
-        if history.nodes_lost >= MOST_NODES_LOST:
-            raise _gave_up(shard, history.nodes_lost, detail)
-
-    def _count_loss(self, shard: PlannedShard, loss: Loss, detail: str) -> None:
-        history = self._history(shard)
-        place, isolation = history.trying, history.isolation
-        history.losses += 1
-        history.unexplained += isolation is not None and place is None
-        if history.losses >= MOST_LOSSES or history.unexplained >= UNEXPLAINED_LOSSES:
-            raise _gave_up(shard, history.losses, detail)
-        if isolation is None:
-            if history.losses >= LOSSES_BEFORE_ISOLATION:
-                history.isolation = Isolation()
-        elif place is not None:
-            history.deaths[place] = history.deaths.get(place, 0) + 1
-            if history.deaths[place] >= DEATHS_OF_A_SOURCE:
-                given_up = {**isolation.given_up, place: _verdict(loss)}
-                history.isolation = Isolation(try_from=place + 1, given_up=given_up)
-
-
-def _verdict(loss: Loss) -> GivenUp:
-    alone = f"while taking it alone, in each of {DEATHS_OF_A_SOURCE} attempts."
-    if loss is Loss.OUT_OF_MEMORY:
-        return GivenUp(
-            reason=Reason.OUT_OF_MEMORY, detail=f"The tokenizer's process ran out of memory {alone}"
-        )
-    if loss is Loss.HUNG:
-        return GivenUp(reason=Reason.DECODE_TIMEOUT, detail=f"The tokenizer's process hung {alone}")
-    return GivenUp(reason=Reason.DECODER_CRASHED, detail=f"The tokenizer's process died {alone}")
-
-
-def _gave_up(shard: PlannedShard, times: int, detail: str) -> InfrastructureError:
-    return InfrastructureError(
-        f"Shard {shard.shard_id} lost its actor {times} times ({detail or 'no cause given'}). "
-        "See the cluster's logs; run the same command again to resume."
-    )
+    def _suspicion(self, shard: PlannedShard) -> Suspicion:
+        return self._suspicions.setdefault(shard.shard_id, Suspicion(shard))

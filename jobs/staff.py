@@ -18,8 +18,8 @@ from schemas.ids import content_id
 _LOOK_EVERY_S = 2.0
 """How often the cluster is looked at for nodes that came or went."""
 
-_DEATHS_WITHOUT_NEWS = 3
-"""Actors that die for good, one after another, before any shard tells anything: none will live."""
+_DEATHS_WITHOUT_NEWS = 5
+"""Actors that die in starting, one after another, before any shard tells anything: none will live."""
 
 
 class Staff:
@@ -73,7 +73,7 @@ class Staff:
         if self._clock() - self._looked >= _LOOK_EVERY_S:
             self._looked = self._clock()
             self._capacity = self._cluster.capacity()
-            self._fit()
+        self._fit()
         self._give_out()
         self._look_for_life()
 
@@ -89,13 +89,13 @@ class Staff:
             yield work[0].assignment, work[1]
 
     def ended(self) -> Iterator[tuple[Assignment, ActorLostError]]:
-        """Shards whose actors are ended here: hung ones, which start anew, and those in decoding's way.
+        """Shards whose actors are ended here: hung ones, and those in decoding's way.
 
         Where nodes went, actors may hold every CPU, and wait for ever for their decoders.
         """
         busy = {assignment.actor: assignment for assignment in self.queue.at_work}
         for actor in self._watch.overdue(busy):
-            self._actors.restart(actor)
+            self._actors.remove(actor)
             yield busy.pop(actor), ActorLostError(Loss.HUNG, "it gave no sign of life for too long")
         held = {actor: cpus for actor, cpus in self._actors.held_cpus().items() if cpus}
         too_many = actors_too_many(list(held.values()), self._capacity)
@@ -112,9 +112,9 @@ class Staff:
         self.queue.finished(assignment)
 
     def lost(self, assignment: Assignment, error: ActorLostError, *, committed: bool) -> None:
-        """An actor is lost; it may come back. Raises InfrastructureError where the shard lost too many."""
+        """An actor is lost; another will be started. Raises InfrastructureError at one too many."""
         self._drop(assignment.actor)
-        self._actors.await_ready(assignment.actor)
+        self._actors.remove(assignment.actor)
         self.queue.lost(assignment.actor, error.loss, committed=committed, detail=str(error))
 
     def _drop(self, actor: int) -> None:
@@ -131,7 +131,7 @@ class Staff:
             self._deaths += 1
             if self._deaths >= _DEATHS_WITHOUT_NEWS:
                 raise InfrastructureError(
-                    f"The tokenizer actors die and do not come back ({detail}). "
+                    f"The tokenizer actors die before they are ready ({detail}). "
                     "See the cluster's logs; run the same command again to resume."
                 )
 

@@ -45,7 +45,7 @@ class TokenizerFiles:
 
 
 class TokenizerActor:
-    """Tokenizes one shard at a time; restarted by Ray, it starts over with nothing lost."""
+    """Tokenizes one shard at a time; what is lost with it is a shard's work, never a committed one."""
 
     def __init__(self, settings: ActorSettings) -> None:
         self._settings = settings
@@ -59,14 +59,14 @@ class TokenizerActor:
         self._beats = 0
 
     def ready(self) -> bool:
-        """Answers once the process is up, and done with the shards that it has."""
+        """Answers once the process is up."""
         return True
 
     def tokenize(self, assignment: Assignment, files: TokenizerFiles, window: int) -> Iterator[ShardEvent]:
         """Run one shard, with ``window`` items in decoding; streams progress, the report last.
 
-        Nothing comes from a shard that was withdrawn. ``files`` come with each shard rather than once, so
-        that a restarted actor needs nothing else.
+        Nothing comes from a shard that was withdrawn. ``files`` come with each shard, by reference:
+        an actor that is started and never used loads nothing.
         """
         with self._lock:
             if assignment.number in self._withdrawn:
@@ -118,6 +118,8 @@ class TokenizerActor:
         """Decode and encode each source by itself, for nothing but to see which one kills the process."""
         sources = assignment.shard.sources
         for place in range(isolation.try_from, len(sources)):
+            if place in isolation.given_up:
+                continue
             yield TriedAlone(place=place)
             for events in self._window.items(assignment.number, sources[place : place + 1], 1):
                 for event in events:

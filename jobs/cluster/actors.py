@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import (
     ActorDiedError,
     ActorUnschedulableError,
-    GetTimeoutError,
+    OutOfMemoryError,
     RayError,
     RayTaskError,
     RuntimeEnvSetupError,
@@ -20,10 +20,8 @@ from jobs.assignment import ActorLostError, Assignment, Loss
 from jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerFiles
 from schemas.errors import BitmillError, InfrastructureError
 
-_MAX_RESTARTS = 20
-
-_REFUSALS = 10
-"""An actor that says so often, half a second apart, that it is dead, will not come back."""
+_PROCESS_DIED = "Worker exit type: SYSTEM_ERROR"
+"""What Ray says of an actor whose process died while its node lives."""
 
 _GET_S = 60.0
 """Values that are said to be ready are here sooner than that, or their owner is out of reach."""
@@ -39,17 +37,16 @@ class Work:
 
 @dataclass
 class _Actor:
-    """One actor, the answers that it owes, and how often it has said that it is dead."""
+    """One actor, and the answers that it owes."""
 
     handle: Any
     num_cpus: int
-    ready: Any = None
+    ready: Any
     pulse: Any = None
-    refusals: int = 0
 
 
 class TokenizerActors:
-    """Actors by number; a number is never used twice. Ray restarts those that die, wherever there is room.
+    """Actors by number; a number is never used twice. One that is lost stays so; another takes its place.
 
     Names hold the run's, so that several jobs share a cluster; nothing outlives the run's Ray session.
     """
@@ -72,27 +69,22 @@ class TokenizerActors:
             name=f"{self._settings.name} tokenizer {number}",
             num_cpus=num_cpus,
             num_gpus=self._num_gpus,
-            max_restarts=_MAX_RESTARTS,
+            # The driver replaces actors: for one that is never restarted, Ray tells how it died.
+            max_restarts=0,
             max_task_retries=0,
         )
-        self._actors[number] = _Actor(options.remote(self._settings), num_cpus)
-        self.await_ready(number)
+        handle = options.remote(self._settings)
+        self._actors[number] = _Actor(handle=handle, num_cpus=num_cpus, ready=handle.ready.remote())
         return number
 
     def held_cpus(self) -> dict[int, int]:
         """CPUs that each actor holds, or waits for."""
         return {number: actor.num_cpus for number, actor in self._actors.items()}
 
-    def await_ready(self, number: int) -> None:
-        """Ask an actor that starts, or was lost, to say when it is ready."""
-        actor = self._actors.get(number)
-        if actor is not None and actor.ready is None:
-            actor.ready = actor.handle.ready.remote()
-
     def ready(self) -> tuple[list[int], list[str]]:
-        """Actors that have become ready since the last call; and why others died for good.
+        """Actors that have become ready since the last call; and why others died in starting.
 
-        The latter are dropped. Raises InfrastructureError where none can start at all.
+        Raises InfrastructureError where none can start at all.
         """
         answered: list[int] = []
         gone: list[str] = []
@@ -105,15 +97,9 @@ class TokenizerActors:
             except (RuntimeEnvSetupError, ActorUnschedulableError) as error:
                 raise InfrastructureError(f"No tokenizer actor can start: {first_line(error)}") from error
             except RayError as error:
-                # A restarting actor refuses calls at once; one that goes on refusing is gone.
-                actor.refusals += isinstance(error, ActorDiedError)
-                if actor.refusals >= _REFUSALS:
-                    self.remove(number)
-                    gone.append(first_line(error))
-                else:
-                    self.await_ready(number)
+                self.remove(number)
+                gone.append(first_line(error))
             else:
-                actor.refusals = 0
                 answered.append(number)
         return answered, gone
 
@@ -162,15 +148,12 @@ class TokenizerActors:
                     beats[number] = ray.get(answer, timeout=_GET_S)
         return beats
 
-    def restart(self, number: int) -> None:
-        """End an actor's process, whatever it does; Ray starts another."""
-        with suppress(RayError):
-            ray.kill(self._actors[number].handle, no_restart=False)
-
     def remove(self, number: int) -> None:
-        """End an actor for good."""
-        with suppress(RayError):
-            ray.kill(self._actors.pop(number).handle)
+        """End an actor, whatever it does."""
+        actor = self._actors.pop(number, None)
+        if actor is not None:
+            with suppress(RayError):
+                ray.kill(actor.handle)
 
     def end(self) -> None:
         """End all of them."""
@@ -220,16 +203,11 @@ def _next_event(generator: Any) -> Any:
 
 
 def _loss(error: RayError) -> Loss:
-    """How an actor was lost, as far as Ray tells: it has one error for all deaths, with a text."""
-    text = str(error)
-    if not isinstance(error, ActorDiedError):
-        died = isinstance(error, RayTaskError) or not isinstance(error, GetTimeoutError)
-        return Loss.NODE_LOST if not died or "unavailable" in text else Loss.DIED
-    if error.preempted or "its node has died" in text or "node died" in text.lower():
-        return Loss.NODE_LOST
-    if "OOM" in text or "out of memory" in text.lower() or "memory monitor" in text:
+    """How an actor was lost: by its process's own death only where Ray says so, else with its node."""
+    if isinstance(error, OutOfMemoryError):
         return Loss.OUT_OF_MEMORY
-    return Loss.DIED
+    died = isinstance(error, ActorDiedError) and _PROCESS_DIED in str(error)
+    return Loss.DIED if died else Loss.NODE_LOST
 
 
 def first_line(error: BaseException) -> str:

@@ -49,7 +49,7 @@ class FakeCluster:
         self.attempts: list[tuple[str, int]] = []
         self.ahead: list[str] = []
         self.most_actors = 0
-        self.killed: list[int] = []
+        self.removed: list[int] = []
         self._held: dict[int, int] = {}
         self._ready: list[int] = []
         self._started = 0
@@ -77,14 +77,9 @@ class FakeCluster:
         ready, self._ready = self._ready, []
         return [actor for actor in ready if actor in self._held], []
 
-    def await_ready(self, actor: int) -> None:
-        self._ready.append(actor)
-
-    def restart(self, actor: int) -> None:
-        self.killed.append(actor)
-
     def remove(self, actor: int) -> None:
-        del self._held[actor]
+        if self._held.pop(actor, None) is not None:
+            self.removed.append(actor)
 
     def withdraw(self, assignment: Assignment) -> None:
         self._asked_back.append(assignment)
@@ -329,11 +324,11 @@ def test_an_actor_that_gives_no_sign_is_ended_and_its_shard_done_again(prepared,
             yield from super().events([work for work in works if work.assignment.actor not in self.mute()], 0)
 
         def mute(self) -> set[int]:
-            return set() if self.killed else {0}
+            return set() if self.removed else {0}
 
     cluster = Hanging(_never)
     result, _ = _run(patient, cluster)
-    assert cluster.killed == [0]
+    assert cluster.removed == [0]
     assert result.totals.ok == 6
 
 

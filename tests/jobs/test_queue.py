@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.assignment import Assignment, Loss
-from jobs.queue import DEATHS_OF_A_SOURCE, MOST_LOSSES, MOST_NODES_LOST, ShardQueue
+from jobs.queue import ShardQueue
+from jobs.suspicion import DEATHS_OF_A_SOURCE, MOST_LOSSES, MOST_NODES_LOST
 from schemas.errors import InfrastructureError
 from schemas.outcomes import Reason
 from schemas.plan import PlannedShard
