@@ -23,6 +23,9 @@ from schemas.errors import BitmillError, InfrastructureError
 _PROCESS_DIED = "Worker exit type: SYSTEM_ERROR"
 """What Ray says of an actor whose process died while its node lives."""
 
+_TOLD_TO_END = "receives a SIGTERM"
+"""What it adds where the process was told to end, as on a node that is taken away."""
+
 _GET_S = 60.0
 """Values that are said to be ready are here sooner than that, or their owner is out of reach."""
 
@@ -52,6 +55,8 @@ class TokenizerActors:
     """
 
     def __init__(self, files: TokenizerFiles, settings: ActorSettings, num_gpus: float) -> None:
+        as_actor: Any = ray.remote
+        self._actor_class: Any = as_actor(concurrency_groups={"control": 1})(TokenizerActor)
         # The weights travel once to each node, by the object store.
         self._files = ray.put(files)
         self._settings = settings
@@ -63,9 +68,7 @@ class TokenizerActors:
     def start(self, num_cpus: int) -> int:
         """Start one more actor and give its number; without room it waits for a node that has some."""
         number, self._started = self._started, self._started + 1
-        as_actor: Any = ray.remote
-        actor_class: Any = as_actor(concurrency_groups={"control": 1})(TokenizerActor)
-        options = actor_class.options(
+        options = self._actor_class.options(
             name=f"{self._settings.name} tokenizer {number}",
             num_cpus=num_cpus,
             num_gpus=self._num_gpus,
@@ -206,8 +209,8 @@ def _loss(error: RayError) -> Loss:
     """How an actor was lost: by its process's own death only where Ray says so, else with its node."""
     if isinstance(error, OutOfMemoryError):
         return Loss.OUT_OF_MEMORY
-    died = isinstance(error, ActorDiedError) and _PROCESS_DIED in str(error)
-    return Loss.DIED if died else Loss.NODE_LOST
+    text = str(error) if isinstance(error, ActorDiedError) else ""
+    return Loss.DIED if _PROCESS_DIED in text and _TOLD_TO_END not in text else Loss.NODE_LOST
 
 
 def first_line(error: BaseException) -> str:

@@ -31,6 +31,7 @@ class Cluster:
     def __init__(self, address: str | None) -> None:
         self._address = address
         self._actors: TokenizerActors | None = None
+        self._capacity: Capacity | None = None
 
     def __enter__(self) -> Self:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -71,8 +72,13 @@ class Cluster:
         return self._address is not None
 
     def capacity(self) -> Capacity:
-        """What the living nodes hold now."""
-        return Capacity(cpus=self.count("CPU"), gpus=self.count("GPU"))
+        """What the living nodes hold now; as last known, while the head does not answer."""
+        try:
+            self._capacity = Capacity(cpus=self.count("CPU"), gpus=self.count("GPU"))
+        except (RayError, ConnectionError, RuntimeError) as error:
+            if self._capacity is None:
+                raise InfrastructureError(f"The cluster does not answer: {first_line(error)}") from error
+        return self._capacity
 
     def start_actors(
         self, files: TokenizerFiles, settings: ActorSettings, num_gpus: float
