@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from jobs.assignment import ActorLostError, Assignment, TriedAlone
 from jobs.cluster.actor import ShardEvent
 from jobs.cluster.session import Cluster
+from jobs.draining import Drain, StopRequest, interrupted
 from jobs.prepare import PreparedJob
 from jobs.progress import Progress
 from jobs.queue import ShardQueue
 from jobs.staff import Staff
-from jobs.stopping import Drain, StopRequest, stopped
 from pipeline.dataset_folder import load_ledger
 from pipeline.shard.ledger import totals_of
 from pipeline.shard.loop import EndedItem, ShardProgress, ShardReport
@@ -54,7 +54,7 @@ def run(
             if drain.draining:
                 queue.stop()
                 if drain.over or not queue.at_work:
-                    raise stopped()
+                    raise interrupted()
             staff.tend()
             for assignment, event in staff.events(_POLL_S):
                 _take(state, assignment, event, staff)

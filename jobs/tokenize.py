@@ -4,9 +4,9 @@ from contextlib import ExitStack
 
 from rich.console import Console
 
+from jobs.draining import drained_on_sigterm
 from jobs.prepare import PreparedJob, prepare
 from jobs.progress import Progress, duration_text, summary
-from jobs.stopping import stop_on_sigterm
 from schemas.dataset import Totals
 from schemas.errors import InterruptedJobError
 from schemas.job import JobSpec
@@ -51,10 +51,9 @@ def _run(prepared: PreparedJob, address: str | None, console: Console) -> Totals
         f"({prepared.card.num_sources} items) on {address or 'a local Ray'} …"
     )
     with ExitStack() as stack:
-        stop = stack.enter_context(stop_on_sigterm())
         cluster = stack.enter_context(Cluster(address))
         progress = stack.enter_context(Progress(console))
-        stack.enter_context(stop.heeded())
+        stop = stack.enter_context(drained_on_sigterm())
         try:
             result = run(prepared, cluster, progress, stop)
         except KeyboardInterrupt as interrupt:

@@ -148,7 +148,7 @@ def test_told_to_stop_it_finishes_or_abandons_and_goes_on_later(many, one_worker
         wait_until(many.sabotage.actors, "an actor at work")
         process.send_signal(signal.SIGTERM)
         told = _ended(process, 130)
-    assert told == "error: Stopped; committed shards stay. Run the same command again to resume.\n"
+    assert told == "error: Interrupted; committed shards stay. Run the same command again to resume.\n"
     assert not list(output.glob("shards/*"))
     assert not list(output.glob("ledger/*"))
     with many.sabotage.pause():
