@@ -43,6 +43,11 @@ class TriedAlone:
     place: int | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class GaveBack:
+    """The news of a shard that was asked back in time: its actor's turn to it came, and nothing was done."""
+
+
 class Loss(StrEnum):
     """How an actor was lost under a shard."""
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from jobs.assignment import ActorLostError, Assignment, Loss
+from jobs.assignment import ActorLostError, Assignment, GaveBack, Loss
 from jobs.cluster.actor import ActorSettings, TokenizerFiles
 from jobs.cluster.actors import Work
 from jobs.cluster.session import Cluster
@@ -67,8 +67,8 @@ class Staff:
     def tend(self) -> None:
         """Take in what came back, fit the number of actors to the cluster, give out shards, end the hung."""
         for assignment, had_not_begun in self._actors.withdrawn():
-            if had_not_begun and self.queue.came_back(assignment):
-                self._works.pop(assignment.number, None)
+            if had_not_begun:
+                self._take_back(assignment)
         self._take_in()
         if self._clock() - self._looked >= _LOOK_EVERY_S:
             self._looked = self._clock()
@@ -80,13 +80,17 @@ class Staff:
     def events(self, timeout_s: float) -> Iterator[tuple[Assignment, Any]]:
         """What shards at work report: (assignment, event), or (assignment, ActorLostError)."""
         works = [self._works[assignment.number] for assignment in self.queue.at_work]
-        for work in self._actors.events(works, timeout_s):
-            if work[0].assignment.number not in self._works:
+        for work, event in self._actors.events(works, timeout_s):
+            assignment = work.assignment
+            if assignment.number not in self._works:
                 continue
-            if not isinstance(work[1], ActorLostError):
+            if isinstance(event, GaveBack):
+                self._take_back(assignment)
+                continue
+            if not isinstance(event, ActorLostError):
                 self._deaths = 0
-                self._watch.alive(work[0].assignment.actor)
-            yield work[0].assignment, work[1]
+                self._watch.alive(assignment.actor)
+            yield assignment, event
 
     def ended(self) -> Iterator[tuple[Assignment, ActorLostError]]:
         """Shards whose actors are ended here: hung ones, and those in decoding's way.
@@ -116,6 +120,10 @@ class Staff:
         self._drop(assignment.actor)
         self._actors.remove(assignment.actor)
         self.queue.lost(assignment.actor, error.loss, committed=committed, detail=str(error))
+
+    def _take_back(self, assignment: Assignment) -> None:
+        if self.queue.came_back(assignment):
+            self._works.pop(assignment.number, None)
 
     def _drop(self, actor: int) -> None:
         self._watch.forget(actor)

@@ -16,7 +16,7 @@ from ray.exceptions import (
     RuntimeEnvSetupError,
 )
 
-from jobs.assignment import ActorLostError, Assignment, Loss
+from jobs.assignment import ActorLostError, Assignment, GaveBack, Loss
 from jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerFiles
 from schemas.errors import BitmillError, InfrastructureError
 
@@ -164,7 +164,7 @@ class TokenizerActors:
             self.remove(number)
 
     def events(self, works: Sequence[Work], timeout_s: float) -> Iterator[tuple[Work, Any]]:
-        """What the given shards report within ``timeout_s``: (work, event), or (work, ActorLostError).
+        """What the given shards report within ``timeout_s``; of one whose actor is lost, an ActorLostError.
 
         Raises what an actor raised, unwrapped.
         """
@@ -193,7 +193,7 @@ def _next_event(generator: Any) -> Any:
     try:
         return ray.get(next(generator), timeout=_GET_S)
     except StopIteration:
-        return ActorLostError(Loss.DIED, "the actor stopped without a report")
+        return GaveBack()
     except RayTaskError as error:
         cause = error.cause
         if isinstance(cause, RayError):

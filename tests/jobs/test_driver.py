@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from jobs.assignment import ActorLostError, Assignment, Loss, TriedAlone
+from jobs.assignment import ActorLostError, Assignment, GaveBack, Loss, TriedAlone
 from jobs.cluster.actors import Work
 from jobs.draining import StopRequest
 from jobs.driver import run
@@ -33,6 +33,8 @@ class FakeCluster:
     """
 
     may_grow = True
+    answers_late = False
+    """Whether a shard that was asked back is told by its actor's turn to it, rather than before."""
 
     def __init__(
         self,
@@ -85,6 +87,8 @@ class FakeCluster:
         self._asked_back.append(assignment)
 
     def withdrawn(self) -> list[tuple[Assignment, bool]]:
+        if self.answers_late:
+            return []
         asked, self._asked_back = self._asked_back, []
         return [(assignment, assignment.number not in self._begun) for assignment in asked]
 
@@ -104,6 +108,8 @@ class FakeCluster:
 
     def _events(self, assignment: Assignment):
         shard, isolation = assignment.shard, assignment.isolation
+        if assignment in self._asked_back:
+            return
         self._begun.add(assignment.number)
         numbers = range(shard.first_source_index, shard.first_source_index + len(shard.sources))
         killers = {place for place, n in enumerate(numbers) if n in self._killers}
@@ -138,6 +144,8 @@ class FakeCluster:
                 event = next(work.generator)
             except ActorLostError as error:
                 event = error
+            except StopIteration:
+                event = GaveBack()
             yield work, event
 
 
@@ -332,9 +340,11 @@ def test_an_actor_that_gives_no_sign_is_ended_and_its_shard_done_again(prepared,
     assert result.totals.ok == 6
 
 
-def test_a_stopped_run_lets_shards_at_work_finish(prepared):
+@pytest.mark.parametrize("late", [False, True])
+def test_a_stopped_run_lets_shards_at_work_finish(prepared, late):
     stop = StopRequest()
     cluster = FakeCluster(lambda *_: stop.receive() if not stop.asked else None, cpus=1)
+    cluster.answers_late = late
     with pytest.raises(InterruptedJobError, match=r"committed shards stay\. Run the same command again"):
         _run(prepared, cluster, stop)
     assert committed_shards(prepared.folder) >= {prepared.shards[0].shard_id}
