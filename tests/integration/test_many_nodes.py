@@ -157,7 +157,7 @@ def test_told_to_stop_it_finishes_or_abandons_and_goes_on_later(many, one_worker
 def test_an_actor_that_hangs_is_ended_and_one_that_is_terminated_is_replaced(many, one_worker, tmp_path):
     many.sabotage.arm("hang")
     limits = ("--set", "limits.item_timeout_s=10", "--set", "compute.actors=1")
-    done = many.run(tmp_path / "hung", *limits, QUIET_S="10")
+    done = many.run(tmp_path / "hung", *limits, QUIET_S="20")
     assert (done.code, done.err) == (0, "")
     assert not many.sabotage.is_armed("hang")
     assert stored_files(tmp_path / "hung") == one_worker
