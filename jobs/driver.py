@@ -1,25 +1,27 @@
-"""The driver: hands shards to actors, follows them, re-queues lost ones, and ends with a result."""
+"""The driver: keeps shards at work, follows them, adds up what they did, and ends with a result."""
 
-from collections import Counter, deque
-from concurrent.futures import ThreadPoolExecutor
+import secrets
+import time
+from collections import Counter
 from dataclasses import dataclass
 
-from jobs.cluster.actor import ActorSettings, TokenizerFiles
-from jobs.cluster.session import ActorLostError, Cluster, Work
+from jobs.assignment import ActorLostError, Assignment, TriedAlone
+from jobs.cluster.actor import ShardEvent
+from jobs.cluster.session import Cluster
+from jobs.draining import Drain, StopRequest, interrupted
 from jobs.observing import Observer
 from jobs.prepare import PreparedJob
-from pipeline.dataset_folder import committed_shards, load_ledger, publish_totals
-from pipeline.shard.ledger import check_accounts, totals_of
+from jobs.queue import ShardQueue
+from jobs.staff import Staff
+from pipeline.accounts import committed_totals
+from pipeline.dataset_folder import load_ledger, publish_totals
+from pipeline.shard.ledger import totals_of
 from pipeline.shard.loop import EndedItem, ShardProgress, ShardReport
-from pipeline.shard.newest import NewestAttempts
-from schemas.dataset import Totals, ledger_file
+from schemas.dataset import Totals, shard_file
 from schemas.errors import InfrastructureError, TooManyFailuresError
 from schemas.outcomes import Outcome
-from schemas.plan import PlannedShard
 
-_SHARD_ATTEMPTS = 3
 _POLL_S = 0.5
-_LEDGER_THREADS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,24 +32,33 @@ class RunResult:
     seconds: dict[str, float]
 
 
-def run(prepared: PreparedJob, cluster: Cluster, progress: Observer) -> RunResult:
+def run(
+    prepared: PreparedJob, cluster: Cluster, progress: Observer, stop: StopRequest | None = None
+) -> RunResult:
     """Commit every remaining shard, then the totals.
 
     Raises TooManyFailuresError where the job's share of failures is exceeded, InfrastructureError where a
-    shard loses its actor time and again, and whatever a shard raised; what is committed stays.
+    shard loses its actor time and again, InterruptedJobError where ``stop`` was asked for, and whatever a
+    shard raised; what is committed stays.
     """
-    earlier = committed_totals(prepared)
-    state = _State(prepared, earlier)
+    earlier = committed_totals(prepared.folder, prepared.shards, prepared.committed)
+    state = _State(prepared, progress, earlier)
     progress.begin(state.planned, earlier)
-    if state.waiting:
-        num_actors = _start_actors(prepared, cluster)
-        while state.waiting or state.working:
-            state.idle.extend(cluster.ready_actors())
-            _hand_out(state, cluster)
-            for work, event in cluster.events(state.working, _POLL_S):
-                _take(state, work, event, cluster, progress)
-            starting = not state.working and not state.idle
-            progress.refresh(f"waiting for {num_actors} tokenizer actors to start" if starting else None)
+    queue = ShardQueue(prepared.remaining)
+    if queue.unfinished:
+        staff = Staff(prepared, queue, cluster, run_id=secrets.token_hex(3))
+        drain = Drain(stop or StopRequest(), prepared.job.compute.grace_s, time.monotonic)
+        while queue.unfinished:
+            if drain.draining:
+                queue.stop()
+                if drain.over or not queue.at_work:
+                    raise interrupted()
+            staff.tend()
+            for assignment, event in staff.events(_POLL_S):
+                _take(state, assignment, event, staff)
+            for assignment, event in staff.ended():
+                _take(state, assignment, event, staff)
+            progress.refresh(_note(queue, staff, drain))
     totals = earlier + state.totals
     _check_sums(prepared, totals)
     publish_totals(prepared.folder, prepared.card, totals)
@@ -55,32 +66,12 @@ def run(prepared: PreparedJob, cluster: Cluster, progress: Observer) -> RunResul
     return RunResult(totals=totals, seconds=state.seconds)
 
 
-def committed_totals(prepared: PreparedJob) -> Totals:
-    """Totals over what earlier runs committed, less the items that this plan does again.
-
-    Each ledger is checked against its shard.
-    """
-    newest = NewestAttempts(prepared.shards)
-
-    def totals(shard: PlannedShard) -> Totals:
-        rows = load_ledger(prepared.folder, shard.shard_id)
-        check_accounts(rows, shard, origin=f"{prepared.folder.uri}/{ledger_file(shard.shard_id)}")
-        return totals_of(newest.counting(rows))
-
-    committed = [shard for shard in prepared.shards if shard.shard_id in prepared.committed]
-    with ThreadPoolExecutor(_LEDGER_THREADS) as pool:
-        return sum(pool.map(totals, committed), start=Totals())
-
-
 class _State:
-    """What the driver knows of a run: shards waiting and at work, attempts, and sums so far."""
+    """What a run adds up: totals of its shards, failed items, and seconds by stage."""
 
-    def __init__(self, prepared: PreparedJob, earlier: Totals) -> None:
+    def __init__(self, prepared: PreparedJob, progress: Observer, earlier: Totals) -> None:
         self.prepared = prepared
-        self.waiting: deque[PlannedShard] = deque(prepared.remaining)
-        self.working: list[Work] = []
-        self.idle: deque[int] = deque()
-        self.attempts: dict[str, int] = {}
+        self.progress = progress
         self.totals = Totals()
         self.earlier = earlier
         # Of a tar, which is one source, only its first item can be counted before it is opened.
@@ -91,55 +82,60 @@ class _State:
         self.seconds: dict[str, float] = {}
 
 
-def _hand_out(state: _State, cluster: Cluster) -> None:
-    while state.waiting and state.idle:
-        shard = state.waiting.popleft()
-        state.attempts[shard.shard_id] = state.attempts.get(shard.shard_id, 0) + 1
-        state.working.append(cluster.begin(shard, state.idle.popleft()))
-
-
 def _take(
     state: _State,
-    work: Work,
-    event: ShardProgress | ShardReport | ActorLostError,
-    cluster: Cluster,
-    progress: Observer,
+    assignment: Assignment,
+    event: ShardEvent | ActorLostError,
+    staff: Staff,
 ) -> None:
-    shard_id = work.shard.shard_id
-    if isinstance(event, ShardProgress):
-        progress.advance(event)
-        state.added[shard_id] += event.added_items
-        if event.ended is not None and event.ended.outcome is Outcome.FAILED:
-            state.failed.setdefault(shard_id, []).append(event.ended)
-            # A tar's first items say too little of its share.
-            if event.ended.key is None:
-                _check_failures(state)
-        return
-    state.working.remove(work)
-    if isinstance(event, ShardReport):
-        state.idle.append(work.actor)
-        state.totals += event.totals
-        for stage, seconds in event.seconds.items():
-            state.seconds[stage] = state.seconds.get(stage, 0.0) + seconds
-        progress.commit(shard_id, event.totals, event.seconds)
+    if isinstance(event, TriedAlone):
+        staff.queue.trying(assignment, event.place)
+    elif isinstance(event, ShardProgress):
+        _advance(state, event)
+    elif isinstance(event, ShardReport):
+        staff.finished(assignment)
+        _commit(state, event.shard_id, event.totals, event.seconds)
         _check_failures(state)
-        return
-    cluster.await_actor(work.actor)
-    if shard_id in committed_shards(state.prepared.folder):
+    else:
+        _lose(state, assignment, event, staff)
+
+
+def _advance(state: _State, event: ShardProgress) -> None:
+    state.progress.advance(event)
+    state.added[event.shard_id] += event.added_items
+    if event.ended is not None and event.ended.outcome is Outcome.FAILED:
+        state.failed.setdefault(event.shard_id, []).append(event.ended)
+        # A tar's first items say too little of its share.
+        if event.ended.key is None:
+            _check_failures(state)
+
+
+def _commit(state: _State, shard_id: str, totals: Totals, seconds: dict[str, float]) -> None:
+    state.totals += totals
+    for stage, spent in seconds.items():
+        state.seconds[stage] = state.seconds.get(stage, 0.0) + spent
+    state.progress.commit(shard_id, totals, seconds)
+
+
+def _lose(state: _State, assignment: Assignment, error: ActorLostError, staff: Staff) -> None:
+    shard_id = assignment.shard.shard_id
+    committed = state.prepared.folder.exists(shard_file(shard_id))
+    if committed:
         # It died, or was out of reach, after the commit.
-        totals = totals_of(load_ledger(state.prepared.folder, shard_id))
-        state.totals += totals
-        progress.commit(shard_id, totals, {})
-        return
-    progress.drop(shard_id)
-    state.failed.pop(shard_id, None)
-    state.added.pop(shard_id, None)
-    if state.attempts[shard_id] >= _SHARD_ATTEMPTS:
-        raise InfrastructureError(
-            f"Shard {shard_id} lost its actor {_SHARD_ATTEMPTS} times ({event}). "
-            "See the cluster's logs; run the same command again to resume."
-        ) from event
-    state.waiting.appendleft(work.shard)
+        _commit(state, shard_id, totals_of(load_ledger(state.prepared.folder, shard_id)), {})
+    else:
+        state.progress.drop(shard_id)
+        state.failed.pop(shard_id, None)
+        state.added.pop(shard_id, None)
+    staff.lost(assignment, error, committed=committed)
+
+
+def _note(queue: ShardQueue, staff: Staff, drain: Drain) -> str | None:
+    if drain.draining:
+        return f"stopping: {len(queue.at_work)} shards at work may finish"
+    if not queue.actors:
+        return f"waiting for {staff.num_actors} tokenizer actors to start"
+    return None
 
 
 def _check_failures(state: _State) -> None:
@@ -155,28 +151,6 @@ def _check_failures(state: _State) -> None:
         f"{failed} of {planned} items failed, more than max_failures {allowed:g} allows: {counted} in this "
         f"run; the last was {items[-1].source} ({items[-1].detail})"
     )
-
-
-def _start_actors(prepared: PreparedJob, cluster: Cluster) -> int:
-    cpus = cluster.count("CPU")
-    on_gpu = prepared.device == "cuda"
-    # Without GPUs one half of the CPUs tokenizes and the other decodes.
-    available = cluster.count("GPU") if on_gpu else max(1, cpus // 2)
-    if not available:
-        raise InfrastructureError("The job runs on cuda, but the cluster has no GPU.")
-    count = min(prepared.job.compute.actors or available, available, len(prepared.remaining))
-    # Actors that would leave no CPU for decoding, or that work on a GPU, take none.
-    actor_cpus = 0 if on_gpu or count >= cpus else 1
-    decoding_cpus = max(1, cpus - count * actor_cpus)
-    # One item more than can be decoded at once, so that a freed CPU finds its next item waiting.
-    window = prepared.job.compute.decoders or decoding_cpus // count + 1
-    settings = ActorSettings(
-        context=prepared.context, output=prepared.folder.uri, device=prepared.device, window=window
-    )
-    tokenizer = prepared.tokenizer
-    files = TokenizerFiles(config=tokenizer.config_bytes, weights=tokenizer.weights_bytes)
-    cluster.start_actors(count, files, settings, actor_cpus)
-    return count
 
 
 def _check_sums(prepared: PreparedJob, totals: Totals) -> None:

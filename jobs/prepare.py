@@ -100,12 +100,12 @@ def prepare(
         job, tokenizer_fingerprint=tokenizer.fingerprint, size_px=size_px, device=device
     )
     growth, notes = growth or Growth(), tuple[str, ...]()
+    sources = _source_fields(job.source)
     if card is None:
         if growth.retry_failed and not growth.append:
             raise BadJobError(f"There is no dataset at {folder.uri} whose failed items could be retried.")
         _check_unused(folder, tokenizer)
     else:
-        sources = _source_fields(job.source)
         _check_same_job(folder, card, fields, sources, append=growth.append)
     if claim is not None:
         claim(folder)

@@ -20,6 +20,8 @@ class _Tally:
     clips: int = 0
     frames: int = 0
     tokens: int = 0
+    added: int = 0
+    """Items of tars beyond those that the plan counts."""
     reasons: Counter[str] = field(default_factory=Counter[str])
 
 
@@ -57,6 +59,7 @@ class Standing:
         self._planned = num_sources
         self._earlier = Totals()
         self._done = Totals()
+        self._done_added = 0
         self._began: float | None = None
         self._under_way: dict[str, _Tally] = {}
         self._seconds: dict[str, float] = {}
@@ -75,6 +78,7 @@ class Standing:
         tally.clips += event.clips
         tally.frames += event.frames
         tally.tokens += event.tokens
+        tally.added += event.added_items
         if event.ended is not None:
             tally.items += 1
             tally.not_ok += event.ended.outcome is not Outcome.OK
@@ -87,7 +91,8 @@ class Standing:
 
     def commit(self, shard_id: str, totals: Totals, seconds: dict[str, float]) -> None:
         """From now on the shard counts by its ledger."""
-        self._under_way.pop(shard_id, None)
+        tally = self._under_way.pop(shard_id, None)
+        self._done_added += tally.added if tally is not None else 0
         self._done += totals
         self._num_committed += 1
         for stage, spent in seconds.items():
@@ -107,11 +112,13 @@ class Standing:
         reasons = Counter(before.reasons) + Counter(self._done.reasons)
         reasons.update(sum((tally.reasons for tally in under_way), start=Counter[str]()))
         elapsed = self._clock() - self._began if self._began is not None else 0.0
-        left = self._planned - before.items - items
+        # Tars hold items that the plan could not count.
+        planned = self._planned + self._done_added + sum(tally.added for tally in under_way)
+        left = planned - before.items - items
         return Counts(
             note=note,
             shards=Part(planned=self._num_shards, done=self._num_committed),
-            items=Part(planned=self._planned, done=before.items + items),
+            items=Part(planned=planned, done=before.items + items),
             clips=before.clips + clips,
             frames=before.frames + frames,
             tokens=before.tokens + tokens,

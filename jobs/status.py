@@ -124,7 +124,7 @@ def _print(seen: Survey, verdict: Verdict, cluster: ClusterWord | None, console:
     if seen.card is not None:
         rows += [
             ("shards", f"{seen.num_committed} of {seen.card.num_shards} committed"),
-            ("items", f"{totals.items} of {seen.card.num_sources} in committed shards"),
+            ("items", f"{totals.items} in committed shards; {seen.card.num_sources} sources planned"),
             ("outcomes", f"{totals.ok} ok, {totals.partial} partial, {totals.failed} failed"),
             ("tokenized", f"{totals.clips} clips, {totals.frames} frames, {totals.tokens:,} tokens"),
             ("codes", bytes_text(totals.code_bytes)),

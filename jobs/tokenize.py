@@ -4,6 +4,7 @@ from contextlib import ExitStack
 
 from rich.console import Console
 
+from jobs.draining import drained_on_sigterm
 from jobs.growing import Growth
 from jobs.observing import Observers
 from jobs.prepare import PreparedJob, prepare
@@ -82,7 +83,8 @@ def _run(prepared: PreparedJob, address: str | None, console: Console, teller: T
         cluster = stack.enter_context(Cluster(address))
         heed_sigterm()
         progress = stack.enter_context(Progress(console))
-        result = run(prepared, cluster, Observers([progress, standing]))
+        stop = stack.enter_context(drained_on_sigterm())
+        result = run(prepared, cluster, Observers([progress, standing]), stop)
     stages = ", ".join(f"{stage} {duration_text(seconds)}" for stage, seconds in result.seconds.items())
     if stages:
         console.print(f"actors' time: {stages}")

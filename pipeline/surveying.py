@@ -1,16 +1,13 @@
 """How a dataset stands, read from its folder alone: what is planned, committed and told of the driver."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pipeline.dataset_folder import committed_shards, find_card, load_ledger, load_plan
-from pipeline.shard.ledger import totals_of
+from pipeline.accounts import committed_totals
+from pipeline.dataset_folder import committed_shards, find_card, load_plan
 from pipeline.storage import Folder
 from schemas.dataset import DatasetCard, Totals
 from schemas.errors import BadJobError, FormatError
 from schemas.status import STATUS_FILE, JobStatus, read_status
-
-_LEDGER_THREADS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +50,15 @@ def survey(folder: Folder, *, required: bool = True) -> Survey:
         return Survey(
             uri=folder.uri, card=None, num_committed=0, totals=Totals(), status=status, status_problem=problem
         )
-    planned = {shard.shard_id for shard in load_plan(folder, card)}
+    plan = load_plan(folder, card)
+    planned = {shard.shard_id for shard in plan}
     committed = planned & committed_shards(folder)
     if card.totals is not None and committed == planned:
         totals = card.totals
     else:
-        with ThreadPoolExecutor(_LEDGER_THREADS) as pool:
-            ledgers = pool.map(lambda shard_id: load_ledger(folder, shard_id), sorted(committed))
-            totals = sum((totals_of(rows) for rows in ledgers), start=Totals())
+        # What is there now: an item that waits to be done again counts as it was.
+        there = [shard for shard in plan if shard.shard_id in committed]
+        totals = committed_totals(folder, there, committed)
     return Survey(
         uri=folder.uri,
         card=card,

@@ -129,7 +129,7 @@ class StorageSpec(_Part):
 
 
 class ComputeSpec(_Part):
-    """What the job runs on. ``actors`` and ``decoders`` never touch a byte."""
+    """What the job runs on. What follows ``batch_frames`` never touches a byte."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: cuda where the cluster has GPUs, else cpu. The resolved one enters the fingerprint."""
@@ -142,9 +142,14 @@ class ComputeSpec(_Part):
     batch_frames: Annotated[int, Field(ge=1)] = 64
     """Frames given to the model at once, of one clip or several."""
     actors: Annotated[int, Field(ge=1)] | None = None
-    """Tokenizer actors; null makes one for each GPU, or one for each CPU of a cluster without GPUs."""
+    """Tokenizer actors; null follows the cluster up and down: as many as its GPUs have room for, or one for
+    each two CPUs where there are none."""
+    gpus_per_actor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of a GPU that an actor takes; 0.5 puts two on each."""
     decoders: Annotated[int, Field(ge=1)] | None = None
     """Items decoded at once for one actor; null divides the cluster's CPUs."""
+    grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
+    """When asked to stop (SIGTERM), shards at work may take so long to finish before they are abandoned."""
 
 
 class JobSpec(_Part):

@@ -1,18 +1,29 @@
 """The tokenizer actor: owns one accelerator (or a share of the CPUs) and runs shard loops on it."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import ray
 import torch
 
 from bsq_model import tokenizer_from_files
-from jobs.cluster.decoding import decoded_items
+from jobs.assignment import Assignment, GivenUp, Isolation, TriedAlone
+from jobs.cluster.decoding import SourceTask, TaskPlacement
+from jobs.cluster.window import DecodingWindow
+from pipeline.archive.events import whole_archive
 from pipeline.encoding import ModelEncoder
 from pipeline.fetch import DecodeSettings
+from pipeline.items import DecodedClip, ItemEnd, SourceEvent
 from pipeline.shard.loop import ShardContext, ShardProgress, ShardReport, tokenize_shard
 from pipeline.storage import Folder
-from schemas.plan import PlannedShard
+from schemas.plan import PlannedSource
+
+_control: Any = ray.method(concurrency_group="control")
+"""Calls that are answered while a shard is at work, each in a moment."""
+
+ShardEvent = TriedAlone | ShardProgress | ShardReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +33,8 @@ class ActorSettings:
     context: ShardContext
     output: str
     device: Literal["cpu", "cuda"]
-    window: int
-    """Items under way in decoding tasks for this actor."""
+    name: str
+    """Of the run, for the names of its tasks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,27 +46,105 @@ class TokenizerFiles:
 
 
 class TokenizerActor:
-    """Tokenizes one shard at a time; restarted by Ray, it starts over with nothing lost."""
+    """Tokenizes one shard at a time; what is lost with it is a shard's work, never a committed one."""
 
     def __init__(self, settings: ActorSettings) -> None:
         self._settings = settings
+        self._decode = DecodeSettings.of(settings.context.job, settings.context.size_px)
+        self._placement = TaskPlacement.near_here(name=settings.name)
         self._encoder: ModelEncoder | None = None
+        self._window = DecodingWindow(self._begin)
+        self._lock = threading.Lock()
+        self._begun = 0
+        self._withdrawn: set[int] = set()
+        self._beats = 0
 
     def ready(self) -> bool:
         """Answers once the process is up."""
         return True
 
-    def tokenize(self, shard: PlannedShard, files: TokenizerFiles) -> Iterator[ShardProgress | ShardReport]:
-        """Run one shard; streams progress, the report last.
+    def tokenize(self, assignment: Assignment, files: TokenizerFiles, window: int) -> Iterator[ShardEvent]:
+        """Run one shard, with ``window`` items in decoding; streams progress, the report last.
 
-        ``files`` come with each shard rather than once, so that a restarted actor needs nothing else.
+        Nothing comes from a shard that was withdrawn. ``files`` come with each shard, by reference:
+        an actor that is started and never used loads nothing.
         """
-        settings = self._settings
-        decode = DecodeSettings.of(settings.context.job, settings.context.size_px)
+        with self._lock:
+            if assignment.number in self._withdrawn:
+                self._withdrawn.discard(assignment.number)
+                return
+            self._begun = assignment.number
         if self._encoder is None:
             self._encoder = self._load(files)
-        items = decoded_items(shard.sources, decode, window=settings.window)
-        yield from tokenize_shard(shard, items, self._encoder, settings.context, Folder(settings.output))
+        for event in self._events(assignment, self._encoder, window):
+            self._beat()
+            yield event
+
+    @_control
+    def expect(self, assignment: Assignment) -> None:
+        """A shard that waits in this actor's queue: its decoding may begin while the one before it ends."""
+        with self._lock:
+            if assignment.number > self._begun:
+                self._window.expect(assignment.number, assignment.shard.sources)
+
+    @_control
+    def withdraw(self, number: int) -> bool:
+        """Take back a shard that waits here. False where it has begun."""
+        with self._lock:
+            if number <= self._begun:
+                return False
+            self._withdrawn.add(number)
+        self._window.forget(number)
+        return True
+
+    @_control
+    def pulse(self) -> int:
+        """Signs of life so far; the number stands still when the shard at work does."""
+        return self._beats
+
+    def _events(self, assignment: Assignment, encoder: ModelEncoder, window: int) -> Iterator[ShardEvent]:
+        shard, isolation = assignment.shard, assignment.isolation
+        if isolation is None:
+            items = self._window.items(assignment.number, shard.sources, window)
+        else:
+            yield from self._try_alone(assignment, isolation, encoder)
+            items = self._all_but(assignment, isolation)
+        yield from tokenize_shard(
+            shard, items, encoder, self._settings.context, Folder(self._settings.output)
+        )
+
+    def _try_alone(
+        self, assignment: Assignment, isolation: Isolation, encoder: ModelEncoder
+    ) -> Iterator[TriedAlone]:
+        """Decode and encode each source by itself, for nothing but to see which one kills the process."""
+        sources = assignment.shard.sources
+        for place in range(isolation.try_from, len(sources)):
+            if place in isolation.given_up:
+                continue
+            yield TriedAlone(place=place)
+            for events in self._window.items(assignment.number, sources[place : place + 1], 1):
+                for event in events:
+                    if isinstance(event, DecodedClip):
+                        encoder.encode([event.frames_THWC])
+                        self._beat()
+        yield TriedAlone(place=None)
+
+    def _all_but(self, assignment: Assignment, isolation: Isolation) -> Iterator[Iterator[SourceEvent]]:
+        sources = assignment.shard.sources
+        kept = [source for place, source in enumerate(sources) if place not in isolation.given_up]
+        decoded = self._window.items(assignment.number, kept, 1)
+        for place in range(len(sources)):
+            given_up = isolation.given_up.get(place)
+            if given_up is None:
+                yield next(decoded)
+            else:
+                yield _left_out(sources[place], given_up)
+
+    def _begin(self, source: PlannedSource) -> SourceTask:
+        return SourceTask(source, self._decode, self._placement, self._beat)
+
+    def _beat(self) -> None:
+        self._beats += 1
 
     def _load(self, files: TokenizerFiles) -> ModelEncoder:
         compute = self._settings.context.job.compute
@@ -64,3 +153,8 @@ class TokenizerActor:
         tokenizer = tokenizer_from_files(files.config, files.weights)
         tokenizer.to(device=self._settings.device, dtype=getattr(torch, compute.dtype))
         return ModelEncoder(tokenizer)
+
+
+def _left_out(source: PlannedSource, given_up: GivenUp) -> Iterator[SourceEvent]:
+    end = ItemEnd.unread(given_up.reason, given_up.detail)
+    return whole_archive(source, end) if source.is_archive else iter([end])

@@ -1,11 +1,14 @@
 """Decoding in Ray tasks: one source a task, in a process that may crash, hang or eat memory by itself."""
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.archive.events import whole_archive
 from pipeline.fetch import DecodeSettings, Staged, source_events
@@ -23,6 +26,9 @@ _VALUES_AHEAD = 4
 
 _SLOWEST_TRANSFER_BYTES_PER_S = 1_000_000
 """A source is copied from its store at least at this rate, or its time is over."""
+
+_BEAT_S = 5.0
+"""While it waits for a decoder, whose deadline it keeps, the actor shows at least so often that it lives."""
 
 _ATTEMPTS = 2
 """A process may die through no fault of its item (a neighbour's memory): try once more."""
@@ -49,27 +55,40 @@ def decode_task(
 _DECODE: Any = ray.remote(decode_task)
 
 
-def decoded_items(
-    sources: Sequence[PlannedSource], settings: DecodeSettings, *, window: int
-) -> Iterator[Iterator[SourceEvent]]:
-    """Events of each source in order, with ``window`` tasks under way at once."""
-    waiting = deque(sources)
-    running: deque[_Source] = deque()
-    try:
-        while waiting or running:
-            while waiting and len(running) < window:
-                running.append(_Source(waiting.popleft(), settings))
-            yield running[0].events()
-            running.popleft()
-    finally:
-        for source in running:
-            source.cancel()
+@dataclass(frozen=True, kw_only=True)
+class TaskPlacement:
+    """Where an actor's decoding tasks run, and what they are called.
+
+    One placement for all, since Ray queues by it, too: see above.
+    """
+
+    name: str
+    node_id: str
+
+    @classmethod
+    def near_here(cls, *, name: str) -> "TaskPlacement":
+        """Near the actor that asks: on its node while that has a free CPU, else wherever there is one."""
+        return cls(name=name, node_id=ray.get_runtime_context().get_node_id())
+
+    def options(self, source: PlannedSource) -> dict[str, Any]:
+        """Options of a remote function."""
+        near = NodeAffinitySchedulingStrategy(self.node_id, soft=True, _spill_on_unavailable=True)
+        return {"scheduling_strategy": near, "name": f"{self.name} decode {source.uri.rsplit('/', 1)[-1]}"}
 
 
-class _Source:
-    """One source's decoding task, and its next attempt should the process or its node die."""
+class SourceTask:
+    """One source's decoding task, and its next attempt should the process or its node die.
 
-    def __init__(self, source: PlannedSource, settings: DecodeSettings) -> None:
+    ``beat`` is called for all that comes, and now and then while something is waited for.
+    """
+
+    def __init__(
+        self,
+        source: PlannedSource,
+        settings: DecodeSettings,
+        placement: TaskPlacement,
+        beat: Callable[[], None],
+    ) -> None:
         self._source = source
         self._settings = settings
         self._ended_items = 0
@@ -78,6 +97,8 @@ class _Source:
         self._deaths = self._losses = 0
         """Under that item."""
         self._is_over = False
+        self._placement = placement
+        self._beat = beat
         self._submit(num_cpus=1)
 
     def _submit(self, num_cpus: int) -> None:
@@ -85,8 +106,8 @@ class _Source:
             num_cpus=num_cpus,
             max_retries=0,
             num_returns="streaming",
-            name=f"decode {self._source.uri.rsplit('/', 1)[-1]}",
             _generator_backpressure_num_objects=_VALUES_AHEAD,
+            **self._placement.options(self._source),
         )
         self._generator: Any = options.remote(self._source, self._settings, self._ended_items)
 
@@ -164,8 +185,7 @@ class _Source:
         timeout: float | None = None
         limit_s = self._settings.limits.item_timeout_s
         while True:
-            ready, _ = ray.wait([self._generator], timeout=timeout, fetch_local=False)
-            if not ready:
+            if not self._wait(timeout):
                 raise TimeoutError
             try:
                 value: Any = ray.get(next(self._generator))
@@ -179,6 +199,16 @@ class _Source:
                 timeout = limit_s + self._source.size_bytes / _SLOWEST_TRANSFER_BYTES_PER_S
             else:
                 yield value
+
+    def _wait(self, timeout_s: float | None) -> bool:
+        """Whether the task gives something in time; without a limit, as long as it waits for a CPU."""
+        end = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left = max(0.0, end - time.monotonic())
+            ready, _ = ray.wait([self._generator], timeout=min(_BEAT_S, left), fetch_local=False)
+            self._beat()
+            if ready or left <= _BEAT_S:
+                return bool(ready)
 
 
 def _raise_cause(error: RayTaskError) -> NoReturn:

