@@ -38,16 +38,17 @@ class Staged:
 
 
 def source_events(
-    source: PlannedSource, settings: DecodeSettings, *, skip_items: int = 0
+    source: PlannedSource, settings: DecodeSettings, *, skip_items: int = 0, instead: ItemEnd | None = None
 ) -> Iterator[SourceEvent | Staged]:
     """A mark once the source is at hand, its clips, and its end as the very last thing.
 
     The end is held back until everything is closed: a crash on closing is then the item's, and a source that
-    changed while it was read is told. Of an archive the first ``skip_items`` items are left out. Meant for a
-    process that may be killed, since the bytes are foreign.
+    changed while it was read is told. Of an archive the first ``skip_items`` items are left out, and the next
+    one is given the end ``instead`` where there is one. Meant for a process that may be killed, since the
+    bytes are foreign.
     """
     if source.is_archive:
-        return _archive_events(source, settings, skip_items)
+        return _archive_events(source, settings, skip_items, instead)
     return _plain_events(source, settings)
 
 
@@ -72,7 +73,7 @@ def _plain_events(source: PlannedSource, settings: DecodeSettings) -> Iterator[I
 
 
 def _archive_events(
-    source: PlannedSource, settings: DecodeSettings, skip_items: int
+    source: PlannedSource, settings: DecodeSettings, skip_items: int, instead: ItemEnd | None
 ) -> Iterator[SourceEvent | Staged]:
     try:
         with stage(_identity(source)) as staged:
@@ -84,6 +85,7 @@ def _archive_events(
                 source,
                 lambda path: _decoded(path, source, settings),
                 skip_items=skip_items,
+                instead=instead,
             )
     except BadItemError as error:
         # Of the whole tar: what single items get wrong has become their ends.

@@ -38,12 +38,12 @@ _LOSSES = 5
 
 
 def decode_task(
-    source: PlannedSource, settings: DecodeSettings, skip_items: int
+    source: PlannedSource, settings: DecodeSettings, skip_items: int, instead: ItemEnd | None
 ) -> Iterator[SourceEvent | Staged | str]:
     """The task's body: a mark, then the source's events, each item under its own memory limit."""
     yield _STARTED
     with memory_limit(settings.limits.item_memory_bytes) as count_anew:
-        for event in source_events(source, settings, skip_items=skip_items):
+        for event in source_events(source, settings, skip_items=skip_items, instead=instead):
             if isinstance(event, ItemStart):
                 count_anew()
             yield event
@@ -96,6 +96,8 @@ class SourceTask:
         """Events of the item that is under way."""
         self._deaths = self._losses = 0
         """Under that item."""
+        self._instead: ItemEnd | None = None
+        """How that item ends, where it brought the decoder down before it was known which one it is."""
         self._is_over = False
         self._placement = placement
         self._beat = beat
@@ -109,7 +111,7 @@ class SourceTask:
             _generator_backpressure_num_objects=_VALUES_AHEAD,
             **self._placement.options(self._source),
         )
-        self._generator: Any = options.remote(self._source, self._settings, self._ended_items)
+        self._generator: Any = options.remote(self._source, self._settings, self._ended_items, self._instead)
 
     def events(self) -> Iterator[SourceEvent]:
         """The source's events; a death or hang of the decoder ends the item under way, after what came
@@ -165,17 +167,27 @@ class SourceTask:
         self._is_over = True
 
     def _given_up(self, end: ItemEnd) -> Iterator[SourceEvent]:
-        """End the item under way; between two of an archive's items, tell that its rest is missing."""
-        self._is_over = not (self._source.is_archive and self._taken)
-        if self._is_over and self._source.is_archive:
-            yield from whole_archive(self._source, end)
-        else:
+        """End the item under way.
+
+        What a process gives just before it dies may be lost, and so an item of an archive may be unknown: the
+        next attempt names it, without decoding it. Where that fails, too, the archive's rest is missing.
+        """
+        is_known = self._taken > 0 or not self._source.is_archive
+        if not is_known and self._instead is None:
+            self._instead = end
+            self._deaths = self._losses = 0
+            return
+        self._is_over = not (is_known and self._source.is_archive)
+        if is_known:
             yield end
+        else:
+            yield from whole_archive(self._source, end)
         self._close_item()
 
     def _close_item(self) -> None:
         self._ended_items += 1
         self._taken = self._deaths = self._losses = 0
+        self._instead = None
 
     def cancel(self) -> None:
         """End the task's process; a decoder that hangs in C answers to nothing less."""

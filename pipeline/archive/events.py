@@ -30,9 +30,17 @@ Decode = Callable[[str], Iterator[ItemEvent]]
 
 
 def archive_events(
-    path: str, index: TarIndex, source: PlannedSource, decode: Decode, *, skip_items: int = 0
+    path: str,
+    index: TarIndex,
+    source: PlannedSource,
+    decode: Decode,
+    *,
+    skip_items: int = 0,
+    instead: ItemEnd | None = None,
 ) -> Iterator[SourceEvent]:
     """Every item of a tar: its start, clips and end; the first ``skip_items`` are passed over unread.
+
+    The item behind these is not decoded, and ends so, where ``instead`` says how.
 
     Items come in the order of their media members. Behind them stands one with a null key where the tar
     holds no media, or where its rest is missing. Bad members never raise here; a full disk does.
@@ -41,7 +49,9 @@ def archive_events(
     with Path(path).open("rb") as tar, tempfile.TemporaryDirectory(prefix="bitmill-") as folder:
         reading = _Reading(tar, source, decode, Path(folder))
         for number, item in enumerate(items):
-            if number >= skip_items:
+            if number == skip_items and instead is not None:
+                yield from reading.given_up(item, instead)
+            elif number >= skip_items:
                 yield from reading.events(item, number)
     fault = index.fault
     if not items and fault is None:
@@ -90,6 +100,12 @@ class _Reading:
         if end is None:
             raise ValueError("decoding stopped without an end")
         yield _judged(end, member, sidecar_fault)
+
+    def given_up(self, item: ArchiveItem, end: ItemEnd) -> Iterator[SourceEvent]:
+        """Start and end of an item that is not to be decoded."""
+        metadata, _ = self._metadata(item)
+        yield ItemStart(key=item.member.name, size_bytes=item.member.size_bytes, metadata=metadata)
+        yield end
 
     def _metadata(self, item: ArchiveItem) -> tuple[str | None, str | None]:
         try:

@@ -44,34 +44,37 @@ def media(tmp_path_factory) -> Path:
     )
     write_tar(media / "shard-001.tar", [("a.jpg", photo), ("b.jpg", photo), ("a.txt", b"late")])
     cut(media / "shard-001.tar", member_offset(media / "shard-001.tar", "b.jpg") + 100)
-    write_tar(media / "shard-002.tar", [(f"{number}.jpg", photo) for number in range(11)])
+    members = [(f"{n}.mp4", clip) if n in (7, 8, 9) else (f"{n}.jpg", photo) for n in range(11)]
+    write_tar(media / "shard-002.tar", members)
     return media
 
 
-@pytest.fixture(scope="module")
-def runs(media, tmp_path_factory):
-    """The same job by one actor and by two, with decoders that die of a tar's 8th member, hang on its 9th and
-    eat memory on its 10th."""
-    folder = tmp_path_factory.mktemp("runs")
-    (folder / "site").mkdir()
-    telling = {'"crash" in': '"member-7." in', '"hang" in': '"member-8." in', '"hungry" in': '"member-9." in'}
+TELLING = {'"crash" in': '"member-7." in', '"hang" in': '"member-8." in', '"hungry" in': '"member-9." in'}
+
+
+def _run(media: Path, folder: Path, actors: int) -> Path:
+    """The job with decoders that die of a tar's 8th member, hang on its 9th and eat memory on its 10th."""
     hostile = HOSTILE
-    for one, other in telling.items():
+    for one, other in TELLING.items():
         hostile = hostile.replace(one, other)
+    (folder / "site").mkdir()
     (folder / "site" / "sitecustomize.py").write_text(hostile)
-    for actors in (1, 2):
-        job = folder / f"{actors}.yaml"
-        job.write_text(JOB.format(media=media, output=folder / f"tokens-{actors}", actors=actors))
-        done = bitmill(
-            "tokenize",
-            str(job),
-            "--set",
-            "limits.item_memory_bytes=1000000000",
-            extra={"PYTHONPATH": f"{folder / 'site'}:{REPOSITORY}"},
-        )
-        assert (done.code, done.err) == (3, "")
-        assert "5 sources, with 18 items, in 3 shards" in done.out
-    return folder / "tokens-1", folder / "tokens-2"
+    (folder / "job.yaml").write_text(JOB.format(media=media, output=folder / "tokens", actors=actors))
+    done = bitmill(
+        "tokenize",
+        str(folder / "job.yaml"),
+        "--set",
+        "limits.item_memory_bytes=1000000000",
+        extra={"PYTHONPATH": f"{folder / 'site'}:{REPOSITORY}"},
+    )
+    assert (done.code, done.err) == (3, "")
+    assert "5 sources, with 18 items, in 3 shards" in done.out
+    return folder / "tokens"
+
+
+@pytest.fixture(scope="module")
+def run(media, tmp_path_factory) -> Path:
+    return _run(media, tmp_path_factory.mktemp("run"), actors=1)
 
 
 def _ledger(dataset: Path):
@@ -86,10 +89,10 @@ def _clips(dataset: Path):
     return [row for name in shards for row in pq.read_table(dataset / f"shards/{name}.parquet").to_pylist()]
 
 
-def test_each_member_has_its_outcome(runs):
+def test_each_member_has_its_outcome(run):
     told = [
         (Path(row["source"]).name, row["key"], row["outcome"], row["reason"], row["num_clips"])
-        for row in _ledger(runs[0])
+        for row in _ledger(run)
     ]
     clips = told[0][4]
     assert told == [
@@ -101,15 +104,15 @@ def test_each_member_has_its_outcome(runs):
         ("shard-001.tar", "b.jpg", "failed", "truncated", 0),
         ("shard-001.tar", None, "failed", "truncated", 0),
         *(("shard-002.tar", f"{number}.jpg", "ok", None, 1) for number in range(7)),
-        ("shard-002.tar", "7.jpg", "partial", "decoder_crashed", 1),
-        ("shard-002.tar", "8.jpg", "partial", "decode_timeout", 1),
-        ("shard-002.tar", "9.jpg", "partial", "out_of_memory", 1),
+        ("shard-002.tar", "7.mp4", "partial", "decoder_crashed", 1),
+        ("shard-002.tar", "8.mp4", "partial", "decode_timeout", 1),
+        ("shard-002.tar", "9.mp4", "partial", "out_of_memory", 1),
         ("shard-002.tar", "10.jpg", "ok", None, 1),
     ]
 
 
-def test_tokens_are_those_of_the_plain_files(runs):
-    rows = _clips(runs[0])
+def test_tokens_are_those_of_the_plain_files(run):
+    rows = _clips(run)
     by_item = {}
     for row in rows:
         by_item.setdefault((Path(row["source"]).name, row["key"]), []).append(row)
@@ -130,31 +133,29 @@ def test_tokens_are_those_of_the_plain_files(runs):
     assert json.loads(photo["metadata"]) == {"caption": "a photo"}
 
 
-def test_another_number_of_actors_gives_the_same_bytes(runs):
-    assert stored_files(runs[0]) == stored_files(runs[1])
+def test_another_number_of_actors_gives_the_same_bytes(run, media, tmp_path):
+    assert stored_files(_run(media, tmp_path, actors=2)) == stored_files(run)
 
 
-def test_the_card_counts_items_and_a_second_run_has_nothing_to_do(runs, media):
-    card = require_card(Folder(str(runs[0])))
+def test_the_card_counts_items_and_a_second_run_has_nothing_to_do(run, media):
+    card = require_card(Folder(str(run)))
     assert card.totals is not None
     assert (card.num_sources, card.totals.items) == (5, 18)
     assert (card.totals.ok, card.totals.partial, card.totals.failed) == (13, 3, 2)
-    again = bitmill(
-        "tokenize", str(runs[0].parent / "1.yaml"), "--set", "limits.item_memory_bytes=1000000000"
-    )
+    again = bitmill("tokenize", str(run.parent / "job.yaml"), "--set", "limits.item_memory_bytes=1000000000")
     assert again.code == 3, again.err
     assert "nothing to do" in again.out
 
 
-def test_inspect_names_the_members_that_are_not_ok(runs):
-    done = bitmill("inspect", str(runs[0]), "--clips", "3")
+def test_inspect_names_the_members_that_are_not_ok(run):
+    done = bitmill("inspect", str(run), "--clips", "3")
     assert done.code == 0, done.err
-    for name in ("shard-001.tar:b.jpg", "shard-001.tar", "shard-002.tar:7.jpg"):
+    for name in ("shard-001.tar:b.jpg", "shard-001.tar", "shard-002.tar:7.mp4"):
         assert any(line.startswith(f"{name} ") for line in done.out.splitlines()), name
 
 
-def test_preview_finds_the_original_in_its_tar(runs, media, tmp_path):
+def test_preview_finds_the_original_in_its_tar(run, media, tmp_path):
     picture = tmp_path / "sheet.png"
-    done = bitmill("preview", str(runs[0]), "--source", f"{media}/shard-000.tar", "--out", str(picture))
+    done = bitmill("preview", str(run), "--source", f"{media}/shard-000.tar", "--out", str(picture))
     assert done.code == 0, done.err
     assert "without original" not in done.out

@@ -26,7 +26,10 @@ class Scripted(decoding._Source):
     """An archive of items with so many clips; ``faults`` strike each attempt before an item's n-th event, and
     ``passing`` ones once."""
 
-    def __init__(self, clips: list[int], faults: dict[tuple[int, int], Exception], passing=()) -> None:
+    def __init__(
+        self, clips: list[int], faults: dict[tuple[int, int], Exception], passing=(), *, loses_starts=False
+    ) -> None:
+        self._loses_starts = loses_starts
         self._clips = clips
         self._faults = faults
         self._passing = dict(passing)
@@ -45,7 +48,13 @@ class Scripted(decoding._Source):
             events: list[SourceEvent] = [ItemStart(key=str(item), size_bytes=1)]
             events += [make_clip(item * 100 + clip, num_frames=1) for clip in range(count)]
             events.append(ItemEnd(facts=MediaFacts()))
+            is_passed_over = item == self._skip and self._instead is not None
+            if is_passed_over:
+                events[1:] = [self._instead]  # type: ignore[list-item]
             for place, event in enumerate(events):
+                if self._loses_starts and is_passed_over:
+                    yield event
+                    continue
                 for fault in (self._passing.pop((item, place), None), self._faults.get((item, place))):
                     if fault is not None:
                         raise fault
@@ -95,6 +104,12 @@ def test_a_passing_death_costs_nothing_however_many_items_have_one():
 def test_a_death_before_an_item_is_known_tells_that_the_rest_is_missing(fault):
     told = _told(Scripted([1, 1, 1], {(1, 0): fault}))
     assert told == [("0", 1, None), (None, 0, REASONS[fault])]
+
+
+@pytest.mark.parametrize("fault", [DEATH, HANG])
+def test_an_item_that_dies_before_it_is_known_is_named_by_the_next_attempt(fault):
+    told = _told(Scripted([1, 1, 1, 1], {(1, 0): fault, (2, 0): fault}, loses_starts=True))
+    assert told == [("0", 1, None), ("1", 0, REASONS[fault]), ("2", 0, REASONS[fault]), ("3", 1, None)]
 
 
 def test_a_cluster_that_loses_an_item_time_and_again_is_told():

@@ -353,6 +353,16 @@ def test_items_are_skipped_to_go_on_after_a_crash(whole):
     assert not read(whole, skip_items=4)
 
 
+def test_an_item_is_given_up_by_name_and_the_rest_goes_on(whole):
+    every = [row.told for row in read(whole)]
+    end = ItemEnd.unread(Reason.DECODER_CRASHED, "It died.")
+    rows = read(whole, skip_items=1, instead=end)
+    assert [row.told for row in rows] == [("b.mp4", FAILED, Reason.DECODER_CRASHED), every[2]]
+    # Its metadata is known all the same.
+    assert read(whole, instead=end)[0].metadata == {"n": 1}
+    assert not read(whole, skip_items=3, instead=end)
+
+
 def test_a_tar_that_changes_while_it_is_read_is_told(whole):
     events = source_events(source_of(whole), SETTINGS)
     assert isinstance(next(events), Staged)
