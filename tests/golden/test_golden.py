@@ -18,9 +18,9 @@ from schemas.packing import unpack_bits
 from schemas.token_shard import TOKEN_COLUMNS, read_shard_metadata
 
 VERSIONS = sorted(path.name for path in Path(__file__).parent.glob("v*") if path.is_dir())
-LATEST = Path(__file__).parent / "v2"
+FIRST, LATEST = Path(__file__).parent / "v1", Path(__file__).parent / "v2"
 SHARD_VERSIONS = {"v1": 1, "v2": 1}
-"""A folder is named by its ledger's version; the token shard has kept its own."""
+"""A folder is named by its ledger's and card's version; token shard and plan have kept their own."""
 
 
 def _expected(version: str):
@@ -55,18 +55,23 @@ def test_golden_ledgers_are_read_as_ever(version):
 
 
 def test_a_dataset_of_the_first_version_is_read_and_written_as_todays():
-    card = read_card((LATEST / "dataset.json").read_bytes(), origin="x")
+    card = read_card((FIRST / "dataset.json").read_bytes(), origin="x")
     (part,) = card.plan
-    shards = read_plan((LATEST / "plan.parquet").read_bytes(), origin="x", attempt=part.attempt)
+    shards = read_plan((FIRST / "plan.parquet").read_bytes(), origin="x", attempt=part.attempt)
     assert (card.format_version, card.num_sources, card.num_retried, card.appended_sources) == (1, 3, 0, [])
     assert plan_part(part.file, shards) == part
-    assert plan_bytes(shards) == (LATEST / "plan.parquet").read_bytes()
+    assert plan_bytes(shards) == (FIRST / "plan.parquet").read_bytes()
     again = read_card(card.to_json(), origin="x")
     assert (again.format_version, again.plan, again.totals) == (2, card.plan, card.totals)
 
 
+def test_todays_card_is_read_and_written_as_ever():
+    data = (LATEST / "dataset.json").read_bytes()
+    assert read_card(data, origin="x").to_json() == data
+
+
 def test_a_newer_card_is_refused():
-    newer = (LATEST / "dataset.json").read_bytes().replace(b'version": 1', b'version": 3', 1)
+    newer = (FIRST / "dataset.json").read_bytes().replace(b'version": 1', b'version": 3', 1)
     with pytest.raises(FormatError, match=r"x has dataset format 3; this bitmill reads up to 2\. Upgrade"):
         read_card(newer, origin="x")
 

@@ -22,7 +22,7 @@ LOSS = ObjectLostError("0" * 56, None, "")
 REASONS = {DEATH: Reason.DECODER_CRASHED, HANG: Reason.DECODE_TIMEOUT}
 
 
-class Scripted(decoding._Source):
+class Scripted(decoding.SourceTask):
     """An archive of items with so many clips; ``faults`` strike each attempt before an item's n-th event, and
     ``passing`` ones once."""
 
@@ -34,7 +34,7 @@ class Scripted(decoding._Source):
         self._faults = faults
         self._passing = dict(passing)
         self.cpus: list[int] = []
-        super().__init__(TAR, SETTINGS)
+        super().__init__(TAR, SETTINGS, decoding.TaskPlacement(name="test", node_id=""), lambda: None)
 
     def _submit(self, num_cpus: int) -> None:
         self._skip = self._ended_items

@@ -23,7 +23,9 @@ from tests.support.fakes import HashEncoder, make_item, make_job
 class TarCluster(FakeCluster):
     """Each source ``n.tar`` holds ten items, of which the first n fail."""
 
-    def _events(self, shard):
+    def _events(self, assignment):
+        shard = assignment.shard
+
         def items(source):
             failing = int(Path(source.uri).stem)
             for number in range(10):

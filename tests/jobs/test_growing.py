@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from jobs.driver import committed_totals
 from jobs.growing import Growth
 from jobs.prepare import PreparedJob, prepare
+from pipeline.accounts import committed_totals
 from pipeline.dataset_folder import load_plan, publish_totals, require_card
 from pipeline.inspecting import view_dataset
 from pipeline.shard.loop import tokenize_shard
 from pipeline.storage import Folder
+from schemas.dataset import Totals
 from schemas.errors import BadJobError, OutputConflictError
 from schemas.outcomes import Reason
 from tests.support.commands import stored_files
@@ -47,6 +48,10 @@ def _commit(prepared: PreparedJob, *, failing: str = "", reason: Reason = Reason
         list(tokenize_shard(shard, items, HashEncoder(), prepared.context, prepared.folder))
 
 
+def _totals(prepared: PreparedJob) -> Totals:
+    return committed_totals(prepared.folder, prepared.shards, prepared.committed)
+
+
 def _names(prepared: PreparedJob) -> list[str]:
     return ["".join(Path(source.uri).stem for source in shard.sources) for shard in prepared.remaining]
 
@@ -65,7 +70,7 @@ def test_new_sources_become_new_shards_and_nothing_else_changes(media):
     after = stored_files(Path(first.folder.uri))
     assert {name: after[name] for name in before} == before
     _commit(grown)
-    assert committed_totals(_prepare(media)).ok == 6
+    assert _totals(_prepare(media)).ok == 6
 
 
 def test_appending_twice_is_appending_once(media):
@@ -133,11 +138,11 @@ def test_failed_items_are_done_again_and_count_once(media):
     assert retry.remaining[0].sources[0].size_bytes == len(b"repaired")
     assert (retry.card.num_sources, retry.card.num_retried) == (4, 2)
     # They are open now: neither failed nor ok.
-    assert committed_totals(retry).items == 2
+    assert _totals(retry).items == 2
     assert view_dataset(retry.folder, max_clips=0, max_not_ok=9).totals.failed == 2
     _commit(retry, failing="c", reason=Reason.TRUNCATED)
     done = _prepare(media)
-    totals = committed_totals(done)
+    totals = _totals(done)
     assert (totals.ok, totals.failed, totals.reasons) == (3, 1, {"truncated": 1})
     view = view_dataset(done.folder, max_clips=9, max_not_ok=9)
     assert view.totals == totals
@@ -156,7 +161,7 @@ def test_a_retry_of_an_unchanged_source_alone_in_its_shard_is_another_shard(medi
         assert {shard.shard_id for shard in retry.remaining}.isdisjoint(shards)
         shards |= {shard.shard_id for shard in retry.remaining}
         _commit(retry, failing="b")
-    assert committed_totals(_prepare(media)).failed == 1
+    assert _totals(_prepare(media)).failed == 1
 
 
 def test_an_interrupted_retry_goes_on_with_the_plain_command(media):
@@ -168,7 +173,7 @@ def test_an_interrupted_retry_goes_on_with_the_plain_command(media):
     assert again.notes == ("nothing to retry: no failed item that is not planned again already.",)
     assert _names(again) == ["cd"]
     _commit(again)
-    assert committed_totals(_prepare(media)).ok == 4
+    assert _totals(_prepare(media)).ok == 4
 
 
 def test_only_the_reasons_that_were_asked_for(media):
@@ -204,7 +209,7 @@ def test_growing_and_mending_on_an_object_store(s3):
     _commit(grown)
     again = prepare(job, cluster_has_gpus=lambda: False, growth=both)
     assert (again.remaining, again.card) == ([], grown.card)
-    totals = committed_totals(again)
+    totals = _totals(again)
     publish_totals(again.folder, again.card, totals)
     assert (totals.ok, totals.failed) == (3, 0)
     assert require_card(again.folder).totals == totals
@@ -222,7 +227,7 @@ def test_totals_of_a_plan_that_grew_meanwhile_are_not_written(media):
     _commit(first)
     (media / "e.mp4").write_bytes(b"y")
     grown = _prepare(media, APPEND)
-    publish_totals(first.folder, first.card, committed_totals(first))
+    publish_totals(first.folder, first.card, _totals(first))
     assert require_card(first.folder) == grown.card
-    publish_totals(first.folder, grown.card, committed_totals(grown))
-    assert require_card(Folder(first.folder.uri)).totals == committed_totals(grown)
+    publish_totals(first.folder, grown.card, _totals(grown))
+    assert require_card(Folder(first.folder.uri)).totals == _totals(grown)

@@ -90,7 +90,7 @@ def test_a_running_driver_adds_rates_but_no_counts(monkeypatch, capsys, tmp_path
     assert code == 6
     assert out.startswith("running: The driver (process 4711 on node-7) is at work; last heard of ")
     assert "1 of 3 committed" in out
-    assert "2 of 6 in committed shards" in out
+    assert "2 in committed shards; 6 sources planned" in out
     assert "2.5 clips/s, 40.0 frames/s, 10000 tokens/s" in out
     assert "1 min 30 s" in out
 
