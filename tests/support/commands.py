@@ -30,14 +30,18 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**os.environ, "COLUMNS": "400", "PYTHONPATH": str(REPOSITORY), **(extra or {})}
 
 
-def bitmill(*arguments: str, extra: Mapping[str, str] | None = None) -> Finished:
+def bitmill(
+    *arguments: str, extra: Mapping[str, str] | None = None, deadline_s: float = _DEADLINE_S
+) -> Finished:
     """Run to the end, within a deadline."""
-    return finish(command(*arguments), extra)
+    return finish(command(*arguments), extra, deadline_s)
 
 
-def finish(words: Sequence[str], extra: Mapping[str, str] | None = None) -> Finished:
+def finish(
+    words: Sequence[str], extra: Mapping[str, str] | None = None, deadline_s: float = _DEADLINE_S
+) -> Finished:
     done = subprocess.run(
-        list(words), env=environment(extra), capture_output=True, text=True, timeout=_DEADLINE_S, check=False
+        list(words), env=environment(extra), capture_output=True, text=True, timeout=deadline_s, check=False
     )
     return Finished(done.returncode, done.stdout, done.stderr)
 
