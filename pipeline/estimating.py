@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.decode.sampling import SECOND_NS, TOLERANCE_NS, exact_rate
-from pipeline.probing import Probed
+from pipeline.probing import Found, ProbedArchive
 from pipeline.sources import is_image_name
 from schemas.estimate import Quantity
 from schemas.job import LimitsSpec, SamplingSpec
@@ -46,12 +46,13 @@ def strata(sources: Sequence[PlannedSource]) -> tuple[list[PlannedSource], list[
     return images, [source for source in sources if not is_image_name(source.uri)]
 
 
-def yield_of(
-    source: PlannedSource, probed: Probed | None, sampling: SamplingSpec, limits: LimitsSpec
-) -> Yield:
+def yield_of(source: PlannedSource, probed: Found, sampling: SamplingSpec, limits: LimitsSpec) -> Yield:
     """What a source will give, nearly: the job's rule on its length and frame count. Nothing, if unread."""
     if probed is None:
         return Yield()
+    if isinstance(probed, ProbedArchive):
+        members = [yield_of(source, member, sampling, limits) for member in probed.members]
+        return Yield(clips=sum(one.clips for one in members), frames=sum(one.frames for one in members))
     if probed.media == "image":
         return Yield(clips=1, frames=1)
     start_ns = max(probed.start_ns, source.start_ns or 0)

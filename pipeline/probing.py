@@ -1,7 +1,7 @@
 """A look at many sources at once, before any is decoded: each in a child process that may crash or hang."""
 
 import multiprocessing
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,9 +12,11 @@ from typing import Any
 
 from PIL import Image
 
+from pipeline.archive.events import archive_events
+from pipeline.archive.index import index_tar
 from pipeline.decode.images import is_animation, open_image, read_animation
 from pipeline.decode.probe import probe
-from pipeline.items import Media
+from pipeline.items import ItemEnd, ItemEvent, Media, MediaFacts
 from pipeline.memory_limit import memory_limit
 from pipeline.storage import ObjectInfo, stage
 from schemas.errors import BadItemError, BitmillError, InfrastructureError
@@ -25,6 +27,13 @@ _START_S = 60.0
 """A child may take so long to start, beside the time that the job gives an item."""
 
 _SLOWEST_TRANSFER_BYTES_PER_S = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbedArchive:
+    """What a tar's members hold, as far as they can be read."""
+
+    members: "tuple[Probed, ...]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +49,14 @@ class Probed:
     """Whether every packet has a time."""
 
 
+Found = Probed | ProbedArchive | None
+"""What a look at a source gave; null where it cannot be read, or took its child along."""
+
+
 def probe_sources(
     sources: Iterable[PlannedSource], limits: LimitsSpec, *, workers: int
-) -> Generator[tuple[PlannedSource, Probed | None]]:
-    """Each source with what was found, in order; null where it cannot be read, or took its child along.
+) -> Generator[tuple[PlannedSource, Found]]:
+    """Each source with what was found, in order.
 
     A source of a remote store is copied to be looked at. Raises InfrastructureError where this machine or
     the store gives out.
@@ -53,7 +66,7 @@ def probe_sources(
     for child in children:
         idle.put(child)
 
-    def ask(source: PlannedSource) -> tuple[PlannedSource, Probed | None]:
+    def ask(source: PlannedSource) -> tuple[PlannedSource, Found]:
         child = idle.get()
         try:
             return source, child.ask(source)
@@ -88,7 +101,7 @@ class _Child:
         self._spawn = multiprocessing.get_context("spawn")
         self._running: _Running | None = None
 
-    def ask(self, source: PlannedSource) -> Probed | None:
+    def ask(self, source: PlannedSource) -> Found:
         running = self._running or self._start()
         transfer_s = source.size_bytes / _SLOWEST_TRANSFER_BYTES_PER_S
         try:
@@ -133,10 +146,12 @@ def _answer(connection: "Connection[Any, Any]", limits: LimitsSpec) -> None:
             connection.send(_look(connection.recv(), limits))
 
 
-def _look(source: PlannedSource, limits: LimitsSpec) -> Probed | BitmillError | None:
+def _look(source: PlannedSource, limits: LimitsSpec) -> Found | BitmillError:
     expected = ObjectInfo(uri=source.uri, size_bytes=source.size_bytes, version=source.version)
     try:
         with memory_limit(limits.item_memory_bytes), stage(expected) as staged:
+            if source.is_archive:
+                return look_into(staged.path, source, limits)
             return look_at(staged.path, limits)
     except (BadItemError, MemoryError):
         return None
@@ -162,6 +177,22 @@ def look_at(path: str, limits: LimitsSpec) -> Probed:
         end_ns=found.end_ns or 0,
         orderly=not found.num_missing_pts and found.start_ns is not None,
     )
+
+
+def look_into(path: str, source: PlannedSource, limits: LimitsSpec) -> ProbedArchive:
+    """What the members of a local tar hold. Raises BadItemError where it has none; may crash or hang."""
+    members: list[Probed] = []
+
+    def look(member_path: str) -> Iterator[ItemEvent]:
+        try:
+            members.append(look_at(member_path, limits))
+            yield ItemEnd(facts=MediaFacts())
+        except BadItemError as error:
+            yield ItemEnd.unread(error.reason, error.detail)
+
+    for _ in archive_events(path, index_tar(path), source, look):
+        pass
+    return ProbedArchive(members=tuple(members))
 
 
 def _played(image: Image.Image, path: str) -> Probed:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from pipeline.decode.sampling import SECOND_NS, Span
-from pipeline.probing import Probed, probe_sources
+from pipeline.probing import Found, Probed, probe_sources
 from pipeline.sources import VIDEO_SUFFIXES, suffix
 from schemas.job import LimitsSpec
 from schemas.plan import PlannedSource
@@ -46,13 +46,13 @@ def split_long(
     )
 
 
-def spans_of(probed: Probed | None, split_ns: int) -> list[Span]:
+def spans_of(probed: Found, split_ns: int) -> list[Span]:
     """Spans of ``split_ns`` from the first frame's time on; both outer ends are open.
 
     The last one is between half a span and one and a half, so that none lies outside what is shown. A video
     that is no longer, or whose times are not to be trusted, is one span.
     """
-    if probed is None or probed.media != "video" or not probed.orderly:
+    if not isinstance(probed, Probed) or probed.media != "video" or not probed.orderly:
         return [(None, None)]
     last_cut_ns = probed.end_ns - split_ns // 2
     cuts = [*range(probed.start_ns + split_ns, last_cut_ns + 1, split_ns)]

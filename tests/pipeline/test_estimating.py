@@ -15,6 +15,7 @@ from schemas.job import LimitsSpec, SamplingSpec
 from schemas.plan import PlannedSource
 from tests.support.fakes import make_job, make_source
 from tests.support.media import animated_gif, jpeg_photo, plain_mp4, text_file, vfr_mp4
+from tests.support.tars import write_tar
 
 
 @pytest.mark.parametrize("fps", [None, 7.0, 100.0])
@@ -27,6 +28,8 @@ def test_a_sample_of_everything_is_exact(tmp_path, fps):
     text_file(media / "d.mp4")
     animated_gif(media / "e.gif")
     (media / "notes.txt").write_text("left out")
+    members = [(name, (media / name).read_bytes()) for name in ("a.mp4", "c.jpg", "d.mp4", "e.gif")]
+    write_tar(media / "f.tar", members)
     job = make_job(
         source={"paths": [str(media)]},
         output=str(tmp_path / "tokens"),
@@ -39,14 +42,14 @@ def test_a_sample_of_everything_is_exact(tmp_path, fps):
         for event in source_events(source, DecodeSettings.of(job, 16))
         if isinstance(event, DecodedClip)
     ]
-    assert (estimate.sources, estimate.sampled, estimate.unreadable, estimate.ignored_files) == (5, 5, 1, 1)
+    assert (estimate.sources, estimate.sampled, estimate.unreadable, estimate.ignored_files) == (6, 6, 1, 1)
     assert estimate.clips.value == pytest.approx(len(clips))
     assert estimate.frames.value == pytest.approx(sum(len(clip.frames_THWC) for clip in clips))
     assert estimate.frames.standard_error == 0
     assert estimate.tokens.value == pytest.approx(estimate.frames.value * 16 * 16)
     assert estimate.code_bytes.value == pytest.approx(estimate.tokens.value * 18 / 8)
     assert estimate.stored_bytes.value == pytest.approx(
-        estimate.code_bytes.value + 50 * (estimate.clips.value + 5)
+        estimate.code_bytes.value + 50 * (estimate.clips.value + 6)
     )
     assert estimate.accelerator_hours.value * 3600 * estimate.frames_per_s == pytest.approx(
         estimate.frames.value

@@ -54,7 +54,7 @@ def _hang_on_b(connection, limits):
 @pytest.mark.parametrize("answer", [_crash_on_b, _hang_on_b])
 def test_a_file_that_kills_or_hangs_its_child_costs_itself(sources, monkeypatch, answer):
     monkeypatch.setattr(probing, "_answer", answer)
-    monkeypatch.setattr(probing, "_START_S", 5.0)
+    monkeypatch.setattr(probing, "_START_S", 20.0)
     limits = LimitsSpec(item_timeout_s=3.0)
     found = [probed and probed.media for _, probed in probe_sources(sources, limits, workers=1)]
     assert found == ["video", None, "animation", None, "video"]

@@ -92,7 +92,7 @@ def wrap_folder(module):
 
 
 def wrap_decoding(module):
-    events, decode_task = module.ItemTask.events, module.decode_task
+    events, decode_task = module.SourceTask.events, module.decode_task
 
     def wrapped(self):
         for event in events(self):
@@ -100,15 +100,15 @@ def wrap_decoding(module):
                 os.kill(os.getpid(), signal.SIGKILL)
             yield event
 
-    module.ItemTask.events = wrapped
+    module.SourceTask.events = wrapped
 
 
 def wrap_fetch(module):
     source_events = module.source_events
 
-    def wrapped(source, settings):
+    def wrapped(source, settings, **options):
         note("decode")
-        yield from source_events(source, settings)
+        yield from source_events(source, settings, **options)
 
     module.source_events = wrapped
 
