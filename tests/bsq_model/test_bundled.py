@@ -1,5 +1,6 @@
 """The tokenizer that comes with the package: whole, small, and what its card says."""
 
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -38,3 +39,11 @@ def test_a_clip_that_it_never_saw_is_recognisable_in_every_frame():
     scores = psnr_db(pixels[:, None], pixels_from_uint8(clip, torch.float32)[:, None])
     # A flat picture of the mean colour has about 12 dB here.
     assert scores.min() > 19
+
+
+def test_the_log_of_both_stages_stands_beside_the_recipe():
+    card = _CARD.read_text(encoding="utf-8")
+    for stage in ("image", "video"):
+        assert re.search(rf"log/{stage}\.jsonl", card)
+        log = Path(__file__).resolve().parents[2] / "examples" / "small_tokenizer" / "log" / f"{stage}.jsonl"
+        assert len(log.read_text(encoding="utf-8").splitlines()) > 20
