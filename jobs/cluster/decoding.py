@@ -89,7 +89,7 @@ class SourceTask:
         placement: TaskPlacement,
         beat: Callable[[], None],
     ) -> None:
-        self._source = source
+        self.source = source
         self._settings = settings
         self._ended_items = 0
         self._taken = 0
@@ -109,9 +109,9 @@ class SourceTask:
             max_retries=0,
             num_returns="streaming",
             _generator_backpressure_num_objects=_VALUES_AHEAD,
-            **self._placement.options(self._source),
+            **self._placement.options(self.source),
         )
-        self._generator: Any = options.remote(self._source, self._settings, self._ended_items, self._instead)
+        self._generator: Any = options.remote(self.source, self._settings, self._ended_items, self._instead)
 
     def events(self) -> Iterator[SourceEvent]:
         """The source's events; a death or hang of the decoder ends the item under way, after what came
@@ -136,7 +136,7 @@ class SourceTask:
                 self._losses += 1
                 if self._losses == _LOSSES:
                     raise InfrastructureError(
-                        f"The cluster lost the decoding of {self._source.uri} {_LOSSES} times "
+                        f"The cluster lost the decoding of {self.source.uri} {_LOSSES} times "
                         f"({type(error).__name__}); run the same command again to resume."
                     ) from error
             if trouble is not None:
@@ -157,13 +157,13 @@ class SourceTask:
                 position = 0
                 self._close_item()
                 yield event
-                if not self._source.is_archive:
+                if not self.source.is_archive:
                     break
             elif position > self._taken:
                 self._taken += 1
                 yield event
         if self._taken or not self._ended_items:
-            raise InfrastructureError(f"Decoding of {self._source.uri} stopped without an end.")
+            raise InfrastructureError(f"Decoding of {self.source.uri} stopped without an end.")
         self._is_over = True
 
     def _given_up(self, end: ItemEnd) -> Iterator[SourceEvent]:
@@ -172,16 +172,16 @@ class SourceTask:
         What a process gives just before it dies may be lost, and so an item of an archive may be unknown: the
         next attempt names it, without decoding it. Where that fails, too, the archive's rest is missing.
         """
-        is_known = self._taken > 0 or not self._source.is_archive
+        is_known = self._taken > 0 or not self.source.is_archive
         if not is_known and self._instead is None:
             self._instead = end
             self._deaths = self._losses = 0
             return
-        self._is_over = not (is_known and self._source.is_archive)
+        self._is_over = not (is_known and self.source.is_archive)
         if is_known:
             yield end
         else:
-            yield from whole_archive(self._source, end)
+            yield from whole_archive(self.source, end)
         self._close_item()
 
     def _close_item(self) -> None:
@@ -208,7 +208,7 @@ class SourceTask:
             if isinstance(value, Staged):
                 timeout = limit_s
             elif isinstance(value, str):
-                timeout = limit_s + self._source.size_bytes / _SLOWEST_TRANSFER_BYTES_PER_S
+                timeout = limit_s + self.source.size_bytes / _SLOWEST_TRANSFER_BYTES_PER_S
             else:
                 yield value
 

@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipeline.items import SourceEvent
@@ -11,6 +12,11 @@ from schemas.plan import PlannedSource
 
 class Task(Protocol):
     """One source's decoding under way."""
+
+    @property
+    def source(self) -> PlannedSource:
+        """What is decoded."""
+        ...
 
     def events(self) -> Iterator[SourceEvent]:
         """The source's events, waited for."""
@@ -21,23 +27,30 @@ class Task(Protocol):
         ...
 
 
+@dataclass
+class _Expected:
+    """An assignment that waits behind the one at work, and what has begun of it."""
+
+    sources: Sequence[PlannedSource]
+    begun: deque[Task] = field(default_factory=deque[Task])
+
+
 class DecodingWindow:
     """Starts decoding in the order in which it will be taken, never more than ``size`` items at once.
 
-    ``items`` belongs to the actor's working thread; ``expect`` and ``forget`` may come from another.
+    ``items`` belongs to the actor's working thread; ``expect`` and ``forget`` may come from another, at any
+    time: the assignment behind the next one may be told before the next one has begun.
     """
 
     def __init__(self, begin: Callable[[PlannedSource], Task]) -> None:
         self._begin = begin
         self._lock = threading.Lock()
-        self._next: int | None = None
-        self._next_sources: Sequence[PlannedSource] = ()
-        self._ahead: deque[Task] = deque()
+        self._expected: dict[int, _Expected] = {}
 
     def expect(self, number: int, sources: Sequence[PlannedSource]) -> None:
-        """The assignment that follows the one at work, whose decoding may begin early."""
+        """An assignment that will follow, whose decoding may begin early. Numbers grow."""
         with self._lock:
-            self._next, self._next_sources = number, sources
+            self._expected.setdefault(number, _Expected(sources))
 
     def forget(self, number: int) -> None:
         """That assignment does not follow; end what has begun of it."""
@@ -53,11 +66,13 @@ class DecodingWindow:
             running = self._claim(number)
         waiting = deque(sources[len(running) :])
         try:
-            while waiting or running:
+            for source in sources:
                 while waiting and len(running) < size:
                     running.append(self._begin(waiting.popleft()))
                 if not waiting:
                     self._look_ahead(size - len(running))
+                if running[0].source != source:
+                    raise ValueError(f"{running[0].source.uri} was decoded where {source.uri} was due")
                 yield running[0].events()
                 running.popleft()
         finally:
@@ -65,13 +80,13 @@ class DecodingWindow:
                 task.cancel()
 
     def _claim(self, number: int) -> deque[Task]:
-        if self._next != number:
-            return deque()
-        begun, self._ahead = self._ahead, deque()
-        self._next, self._next_sources = None, ()
-        return begun
+        expected = self._expected.pop(number, None)
+        return expected.begun if expected is not None else deque()
 
     def _look_ahead(self, free: int) -> None:
+        """Begin what comes next, so that ``free`` sources of it are under way."""
         with self._lock:
-            while len(self._ahead) < min(free, len(self._next_sources)):
-                self._ahead.append(self._begin(self._next_sources[len(self._ahead)]))
+            if self._expected:
+                following = self._expected[min(self._expected)]
+                while len(following.begun) < min(free, len(following.sources)):
+                    following.begun.append(self._begin(following.sources[len(following.begun)]))

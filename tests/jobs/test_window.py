@@ -16,6 +16,7 @@ class Tasks:
 
     def __init__(self) -> None:
         self.begun: list[str] = []
+        self.taken: list[str] = []
         self.cancelled: list[str] = []
         self.open = self.most_open = 0
 
@@ -29,14 +30,15 @@ class Tasks:
 class Task:
     def __init__(self, tasks: Tasks, source: PlannedSource) -> None:
         self._tasks = tasks
-        self._source = source
+        self.source = source
 
     def events(self) -> Iterator[ItemEvent]:
+        self._tasks.taken.append(self.source.uri)
         yield from make_item(0, [1])
         self._tasks.open -= 1
 
     def cancel(self) -> None:
-        self._tasks.cancelled.append(self._source.uri)
+        self._tasks.cancelled.append(self.source.uri)
         self._tasks.open -= 1
 
 
@@ -57,6 +59,7 @@ def test_each_item_is_decoded_once_in_order_within_the_window(size, lengths):
         taken = (len(list(first)) == 2 if first is not None else 0) + _take(items)
         assert taken == len(sources)
     assert tasks.begun == [source.uri for sources in shards for source in sources]
+    assert tasks.taken == tasks.begun
     assert tasks.most_open <= size
     assert (tasks.open, tasks.cancelled) == (0, [])
 
@@ -70,6 +73,25 @@ def test_the_next_shards_decoding_begins_while_this_ones_ends():
     assert tasks.begun == [make_source(n).uri for n in (0, 1, 10)]
     list(next(items))
     assert tasks.begun[-1] == make_source(11).uri
+
+
+@given(st.data(), st.integers(1, 4), st.lists(st.integers(1, 5), min_size=1, max_size=6))
+def test_sources_are_their_shards_whenever_a_shard_is_told(data, size, lengths):
+    """A shard may be told long before the one ahead of it has begun, or too late to begin early."""
+    tasks = Tasks()
+    window = DecodingWindow(tasks.begin)
+    shards = [[make_source(100 * shard + n) for n in range(length)] for shard, length in enumerate(lengths)]
+    told = 0
+    for number, sources in enumerate(shards):
+        for events in window.items(number, sources, size):
+            upto = data.draw(st.integers(told, min(len(shards), number + 3)), label="told")
+            for following in range(max(told, number + 1), upto):
+                window.expect(following, shards[following])
+            told = max(told, upto)
+            list(events)
+    assert tasks.taken == [source.uri for sources in shards for source in sources]
+    assert sorted(tasks.begun) == sorted(tasks.taken)
+    assert (tasks.open, tasks.cancelled) == (0, [])
 
 
 def test_what_was_begun_of_a_shard_that_does_not_follow_is_ended():

@@ -96,7 +96,7 @@ def wrap_decoding(module):
 
     def wrapped(self):
         for event in events(self):
-            if "killer" in self._source.uri:
+            if "killer" in self.source.uri:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield event
 
