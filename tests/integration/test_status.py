@@ -15,8 +15,14 @@ pytestmark = pytest.mark.ray
 def test_sigterm_ends_a_job_whole_and_it_resumes(clips_folder, clips_run, tmp_path):
     output = tmp_path / "tokens"
     arguments = ("tokenize", str(clips_folder), str(output), *CLIPS_OPTIONS)
+    # Without grace what is at work is abandoned; one actor leaves work over.
+    hasty = ("--set", "compute.actors=1", "--set", "compute.grace_s=0")
     process = subprocess.Popen(
-        command(*arguments), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(*arguments, *hasty),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     shards = output / "shards"
     wait_until(lambda: shards.exists() and any(shards.iterdir()), "a commit")
