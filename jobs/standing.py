@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pipeline.shard.loop import ShardProgress
 from schemas.dataset import Totals
 from schemas.outcomes import Outcome
-from schemas.status import Part, Rates
+from schemas.status import Part, Rates, StaffCount
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Counts:
     """A moment's counts, named as in JobStatus."""
 
     note: str | None
+    actors: StaffCount
     shards: Part
     items: Part
     clips: int
@@ -43,7 +44,10 @@ class Counts:
 
 
 class Standing:
-    """Counts what shards report; ``counts`` is replaced whole, so that another thread may read it."""
+    """Counts what shards report; ``counts`` is replaced whole, so that another thread may read it.
+
+    ``views`` are shown the counts with each refresh.
+    """
 
     def __init__(
         self,
@@ -63,7 +67,8 @@ class Standing:
         self._began: float | None = None
         self._under_way: dict[str, _Tally] = {}
         self._seconds: dict[str, float] = {}
-        self.counts = self._count(None)
+        self.views: list[Callable[[Counts], None]] = []
+        self.counts = self._count(None, StaffCount())
 
     def begin(self, planned: int, earlier: Totals) -> None:
         """Rates count from the first report after this."""
@@ -98,11 +103,13 @@ class Standing:
         for stage, spent in seconds.items():
             self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
 
-    def refresh(self, note: str | None = None) -> None:
-        """Take the counts of now."""
-        self.counts = self._count(note)
+    def refresh(self, note: str | None = None, actors: StaffCount | None = None) -> None:
+        """Take the counts of now, and show them."""
+        self.counts = self._count(note, actors or StaffCount())
+        for view in self.views:
+            view(self.counts)
 
-    def _count(self, note: str | None) -> Counts:
+    def _count(self, note: str | None, actors: StaffCount) -> Counts:
         under_way = list(self._under_way.values())
         items = self._done.items + sum(tally.items for tally in under_way)
         clips = self._done.clips + sum(tally.clips for tally in under_way)
@@ -117,6 +124,7 @@ class Standing:
         left = planned - before.items - items
         return Counts(
             note=note,
+            actors=actors,
             shards=Part(planned=self._num_shards, done=self._num_committed),
             items=Part(planned=planned, done=before.items + items),
             clips=before.clips + clips,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from jobs.progress import bytes_text, duration_text
+from jobs.quantities import bytes_text, duration_text
 from pipeline.storage import Folder
 from pipeline.surveying import Survey, survey
 from schemas.errors import InfrastructureError, TransientError

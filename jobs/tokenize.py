@@ -6,9 +6,9 @@ from rich.console import Console
 
 from jobs.draining import drained_on_sigterm
 from jobs.growing import Growth
-from jobs.observing import Observers
 from jobs.prepare import PreparedJob, prepare
-from jobs.progress import Progress, duration_text, summary
+from jobs.progress import Progress, summary
+from jobs.quantities import duration_text
 from jobs.standing import Standing
 from jobs.stopping import heed_sigterm, stoppable
 from jobs.telling import Teller
@@ -82,9 +82,9 @@ def _run(prepared: PreparedJob, address: str | None, console: Console, teller: T
     with ExitStack() as stack:
         cluster = stack.enter_context(Cluster(address))
         heed_sigterm()
-        progress = stack.enter_context(Progress(console))
+        standing.views.append(stack.enter_context(Progress(console)).show)
         stop = stack.enter_context(drained_on_sigterm())
-        result = run(prepared, cluster, Observers([progress, standing]), stop)
+        result = run(prepared, cluster, standing, stop)
     stages = ", ".join(f"{stage} {duration_text(seconds)}" for stage, seconds in result.seconds.items())
     if stages:
         console.print(f"actors' time: {stages}")

@@ -68,6 +68,16 @@ class Rates(_Part):
     tokens: float = 0.0
 
 
+class StaffCount(_Part):
+    """The run's actors by what they do."""
+
+    at_work: int = 0
+    idle: int = 0
+    """Ready, and without a shard."""
+    starting: int = 0
+    """On their way up, or waiting for a node with room."""
+
+
 class JobStatus(_Part):
     """The contents of status.json. Counts are of the whole dataset, shards under way included."""
 
@@ -81,6 +91,7 @@ class JobStatus(_Part):
     note: str | None = None
     """What the driver waits for, if it does."""
     driver: DriverPlace
+    actors: StaffCount = StaffCount()
     started_at: datetime
     updated_at: datetime
     write_every_s: float = WRITE_EVERY_S

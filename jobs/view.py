@@ -1,0 +1,123 @@
+"""How a run stands, as text: a line for a log, some rows for a terminal. Pure: counts in, text out."""
+
+from collections.abc import Mapping
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from jobs.quantities import duration_text, rate_text
+from jobs.standing import Counts
+from schemas.status import StaffCount
+
+_LABEL_CELLS = 10
+_BAR_CELLS = 30
+_NARROWEST_CELLS = 40
+_SHORTEST_ROWS = 5
+_DECODING_STAGES = frozenset({"read", "decode"})
+
+
+def line_of(counts: Counts) -> str:
+    """One line: items, clips, frames and tokens a second, remaining time, failures."""
+    rates = counts.rates
+    return " · ".join(
+        [
+            f"{counts.items.done}/{counts.items.planned} items",
+            f"{counts.clips} clips ({rates.clips:.1f}/s)",
+            f"{rate_text(rates.frames)} frames/s",
+            f"{rate_text(rates.tokens)} tokens/s",
+            f"{_left(counts)} left",
+            f"{counts.not_ok} not ok",
+        ]
+    )
+
+
+def view_of(counts: Counts, *, width: int, height: int) -> RenderableType:
+    """Rows for a terminal of so many cells; one line where it is too small for them.
+
+    No row wraps, and there are never more than the terminal has, less one for the cursor.
+    """
+    if width < _NARROWEST_CELLS or height < _SHORTEST_ROWS:
+        return Group(_whole_line(counts.note or line_of(counts)))
+    rows = [_row(label, value) for label, value in _values(counts)]
+    rows.insert(0, _shards(counts, width))
+    if counts.note:
+        rows.insert(0, _whole_line(counts.note))
+    return Group(*rows[: height - 1])
+
+
+def stage_shares(seconds: Mapping[str, float]) -> str:
+    """Where the time went: shares of the decoders' time and of the actors', each by itself."""
+    decoders = {stage: spent for stage, spent in seconds.items() if stage in _DECODING_STAGES}
+    actors = {stage: spent for stage, spent in seconds.items() if stage not in _DECODING_STAGES}
+    told = [_shares(who, spent) for who, spent in (("decoders", decoders), ("actors", actors))]
+    return " · ".join(filter(None, told))
+
+
+def _values(counts: Counts) -> list[tuple[str, str]]:
+    """Labels and values, the ones that matter most first."""
+    rates = counts.rates
+    speeds = {"items": rates.items, "clips": rates.clips, "frames": rates.frames, "tokens": rates.tokens}
+    rows = [
+        ("items", f"{counts.items.done:,} of {counts.items.planned:,}, {_left(counts)} left"),
+        ("a second", ", ".join(f"{rate_text(speed)} {what}" for what, speed in speeds.items())),
+        ("not ok", _failures(counts)),
+        ("actors", _actors(counts.actors)),
+        ("so far", f"{counts.clips:,} clips, {counts.frames:,} frames, {counts.tokens:,} tokens"),
+    ]
+    shares = stage_shares(counts.seconds)
+    if shares:
+        rows.insert(4, ("time", shares))
+    return rows
+
+
+def _shards(counts: Counts, width: int) -> RenderableType:
+    done, planned = counts.shards.done, counts.shards.planned
+    cells = min(_BAR_CELLS, width - _NARROWEST_CELLS + _LABEL_CELLS)
+    row = Table.grid()
+    row.add_column(width=_LABEL_CELLS)
+    row.add_column(width=cells)
+    row.add_column(no_wrap=True, overflow="ellipsis")
+    bar = ProgressBar(total=max(1, planned), completed=done, width=cells)
+    row.add_row(Text("shards", style="dim"), bar, _whole_line(f" {done} of {planned}"))
+    return row
+
+
+def _row(label: str, value: str) -> Text:
+    # No table: it would narrow the labels, too, where the value is long.
+    row = _whole_line(label.ljust(_LABEL_CELLS) + value)
+    row.stylize("dim", 0, len(label))
+    return row
+
+
+def _whole_line(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def _failures(counts: Counts) -> str:
+    if not counts.not_ok:
+        return "0"
+    often_first = sorted(counts.reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in often_first)
+    return f"{counts.not_ok:,}: {reasons}" if reasons else f"{counts.not_ok:,}"
+
+
+def _actors(actors: StaffCount) -> str:
+    parts = [f"{actors.at_work} at work"]
+    if actors.idle:
+        parts.append(f"{actors.idle} idle")
+    if actors.starting:
+        parts.append(f"{actors.starting} starting, or waiting for room")
+    return ", ".join(parts)
+
+
+def _shares(who: str, seconds: Mapping[str, float]) -> str:
+    whole = sum(seconds.values())
+    if whole <= 0:
+        return ""
+    return f"{who}: " + ", ".join(f"{stage} {spent / whole:.0%}" for stage, spent in seconds.items())
+
+
+def _left(counts: Counts) -> str:
+    return "?" if counts.remaining_s is None else duration_text(max(0.0, counts.remaining_s))
