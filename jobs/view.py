@@ -40,7 +40,7 @@ def view_of(counts: Counts, *, width: int, height: int) -> RenderableType:
     """
     if width < _NARROWEST_CELLS or height < _SHORTEST_ROWS:
         return Group(_whole_line(counts.note or line_of(counts)))
-    rows = [_row(label, value) for label, value in _values(counts)]
+    rows: list[RenderableType] = [_row(label, value) for label, value in _values(counts)]
     rows.insert(0, _shards(counts, width))
     if counts.note:
         rows.insert(0, _whole_line(counts.note))
