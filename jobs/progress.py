@@ -1,4 +1,4 @@
-"""Progress of a run: a live view on a terminal, log lines elsewhere; and the summary at the end."""
+"""Progress of a run: live rows on a terminal, log lines elsewhere; and the summary at the end."""
 
 import time
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from rich.live import Live
 from rich.table import Table
 
 from jobs.quantities import bytes_text, duration_text
+from jobs.showing import line_of, rows_of
 from jobs.standing import Counts
-from jobs.view import line_of, view_of
 from schemas.dataset import DatasetCard, Totals
 from schemas.outcomes import REASON_TEXT, Reason
 
@@ -41,7 +41,7 @@ class Progress:
     def show(self, counts: Counts) -> None:
         """Show a moment's counts, or in a log what the driver waits for instead."""
         if self._live:
-            self._live.update(view_of(counts, width=self._console.width, height=self._console.height))
+            self._live.update(rows_of(counts, width=self._console.width, height=self._console.height))
         elif self._clock() - self._logged >= _LOG_EVERY_S:
             self._logged = self._clock()
             self._console.print(counts.note or line_of(counts), highlight=False, soft_wrap=True)

@@ -2,13 +2,13 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.shard.loop import ShardProgress
 from schemas.dataset import Totals
 from schemas.outcomes import Outcome
-from schemas.status import Part, Rates, StaffCount
+from schemas.status import STAGES, Part, Rates, StaffCount
 
 
 @dataclass
@@ -23,6 +23,8 @@ class _Tally:
     added: int = 0
     """Items of tars beyond those that the plan counts."""
     reasons: Counter[str] = field(default_factory=Counter[str])
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    """By stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class Counts:
 class Standing:
     """Counts what shards report; ``counts`` is replaced whole, so that another thread may read it.
 
-    ``views`` are shown the counts with each refresh.
+    ``listeners`` are shown the counts with each refresh.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Standing:
         self._began: float | None = None
         self._under_way: dict[str, _Tally] = {}
         self._seconds: dict[str, float] = {}
-        self.views: list[Callable[[Counts], None]] = []
+        self.listeners: list[Callable[[Counts], None]] = []
         self.counts = self._count(None, StaffCount())
 
     def begin(self, planned: int, earlier: Totals) -> None:
@@ -84,6 +86,7 @@ class Standing:
         tally.frames += event.frames
         tally.tokens += event.tokens
         tally.added += event.added_items
+        _add(tally.seconds, event.seconds)
         if event.ended is not None:
             tally.items += 1
             tally.not_ok += event.ended.outcome is not Outcome.OK
@@ -100,14 +103,13 @@ class Standing:
         self._done_added += tally.added if tally is not None else 0
         self._done += totals
         self._num_committed += 1
-        for stage, spent in seconds.items():
-            self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
+        _add(self._seconds, seconds)
 
     def refresh(self, note: str | None = None, actors: StaffCount | None = None) -> None:
         """Take the counts of now, and show them."""
         self.counts = self._count(note, actors or StaffCount())
-        for view in self.views:
-            view(self.counts)
+        for listener in self.listeners:
+            listener(self.counts)
 
     def _count(self, note: str | None, actors: StaffCount) -> Counts:
         under_way = list(self._under_way.values())
@@ -118,6 +120,9 @@ class Standing:
         before = self._earlier
         reasons = Counter(before.reasons) + Counter(self._done.reasons)
         reasons.update(sum((tally.reasons for tally in under_way), start=Counter[str]()))
+        seconds = dict(self._seconds)
+        for tally in under_way:
+            _add(seconds, tally.seconds)
         elapsed = self._clock() - self._began if self._began is not None else 0.0
         # Tars hold items that the plan could not count.
         planned = self._planned + self._done_added + sum(tally.added for tally in under_way)
@@ -137,9 +142,14 @@ class Standing:
             + sum(tally.not_ok for tally in under_way),
             reasons=dict(sorted(reasons.items())),
             rates=_rates(elapsed, items, clips, frames, tokens),
-            seconds={stage: round(spent, 3) for stage, spent in self._seconds.items()},
+            seconds={stage: round(seconds[stage], 3) for stage in STAGES if stage in seconds},
             remaining_s=round(left * elapsed / items, 1) if items and elapsed > 0 else None,
         )
+
+
+def _add(seconds: dict[str, float], more: Mapping[str, float]) -> None:
+    for stage, spent in more.items():
+        seconds[stage] = seconds.get(stage, 0.0) + spent
 
 
 def _rates(elapsed_s: float, items: int, clips: int, frames: int, tokens: int) -> Rates:

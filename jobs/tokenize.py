@@ -10,7 +10,7 @@ from jobs.naming import submission_of
 from jobs.observing import Observers
 from jobs.prepare import PreparedJob, prepare
 from jobs.progress import Progress, summary
-from jobs.quantities import duration_text
+from jobs.showing import stage_times
 from jobs.standing import Standing
 from jobs.stopping import heed_sigterm, stoppable
 from jobs.telling import Teller
@@ -85,11 +85,10 @@ def _run(prepared: PreparedJob, address: str | None, console: Console, teller: T
     with ExitStack() as stack:
         cluster = stack.enter_context(Cluster(address))
         heed_sigterm()
-        standing.views.append(stack.enter_context(Progress(console)).show)
+        standing.listeners.append(stack.enter_context(Progress(console)).show)
         metrics = RunMetrics(standing, job_name=submission_of(prepared.job), dataset=prepared.folder.uri)
         stop = stack.enter_context(drained_on_sigterm())
         result = run(prepared, cluster, Observers([standing, metrics]), stop)
-    stages = ", ".join(f"{stage} {duration_text(seconds)}" for stage, seconds in result.seconds.items())
-    if stages:
-        console.print(f"actors' time: {stages}")
+    if result.seconds:
+        console.print(f"time of {stage_times(result.seconds)}", soft_wrap=True)
     return result.totals

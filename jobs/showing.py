@@ -1,6 +1,6 @@
 """How a run stands, as text: a line for a log, some rows for a terminal. Pure: counts in, text out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -9,13 +9,12 @@ from rich.text import Text
 
 from jobs.quantities import duration_text, rate_text
 from jobs.standing import Counts
-from schemas.status import StaffCount
+from schemas.status import ACTOR_STAGES, DECODER_STAGES, StaffCount
 
 _LABEL_CELLS = 10
 _BAR_CELLS = 30
 _NARROWEST_CELLS = 40
 _SHORTEST_ROWS = 5
-_DECODING_STAGES = frozenset({"read", "decode"})
 
 
 def line_of(counts: Counts) -> str:
@@ -33,7 +32,7 @@ def line_of(counts: Counts) -> str:
     )
 
 
-def view_of(counts: Counts, *, width: int, height: int) -> RenderableType:
+def rows_of(counts: Counts, *, width: int, height: int) -> RenderableType:
     """Rows for a terminal of so many cells; one line where it is too small for them.
 
     No row wraps, and there are never more than the terminal has, less one for the cursor.
@@ -49,10 +48,24 @@ def view_of(counts: Counts, *, width: int, height: int) -> RenderableType:
 
 def stage_shares(seconds: Mapping[str, float]) -> str:
     """Where the time went: shares of the decoders' time and of the actors', each by itself."""
-    decoders = {stage: spent for stage, spent in seconds.items() if stage in _DECODING_STAGES}
-    actors = {stage: spent for stage, spent in seconds.items() if stage not in _DECODING_STAGES}
-    told = [_shares(who, spent) for who, spent in (("decoders", decoders), ("actors", actors))]
-    return " · ".join(filter(None, told))
+    return _by_stage(seconds, lambda spent, whole: f"{spent / whole:.0%}")
+
+
+def stage_times(seconds: Mapping[str, float]) -> str:
+    """The time of decoders and of actors by stage."""
+    return _by_stage(seconds, lambda spent, _: duration_text(spent))
+
+
+def _by_stage(seconds: Mapping[str, float], told: Callable[[float, float], str]) -> str:
+    parts: list[str] = []
+    for who, stages in (("decoders", DECODER_STAGES), ("actors", ACTOR_STAGES)):
+        spent = {stage: seconds[stage] for stage in stages if stage in seconds}
+        whole = sum(spent.values())
+        if whole > 0:
+            parts.append(
+                f"{who}: " + ", ".join(f"{stage} {told(one, whole)}" for stage, one in spent.items())
+            )
+    return " · ".join(parts)
 
 
 def _values(counts: Counts) -> list[tuple[str, str]]:
@@ -110,13 +123,6 @@ def _actors(actors: StaffCount) -> str:
     if actors.starting:
         parts.append(f"{actors.starting} starting, or waiting for room")
     return ", ".join(parts)
-
-
-def _shares(who: str, seconds: Mapping[str, float]) -> str:
-    whole = sum(seconds.values())
-    if whole <= 0:
-        return ""
-    return f"{who}: " + ", ".join(f"{stage} {spent / whole:.0%}" for stage, spent in seconds.items())
 
 
 def _left(counts: Counts) -> str:
