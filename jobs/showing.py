@@ -73,7 +73,7 @@ def _values(counts: Counts) -> list[tuple[str, str]]:
     rates = counts.rates
     speeds = {"items": rates.items, "clips": rates.clips, "frames": rates.frames, "tokens": rates.tokens}
     rows = [
-        ("items", f"{counts.items.done:,} of {counts.items.planned:,}, {_left(counts)} left"),
+        ("items", _items(counts)),
         ("a second", ", ".join(f"{rate_text(speed)} {what}" for what, speed in speeds.items())),
         ("not ok", _failures(counts)),
         ("actors", _actors(counts.actors)),
@@ -106,6 +106,14 @@ def _row(label: str, value: str) -> Text:
 
 def _whole_line(text: str) -> Text:
     return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def _items(counts: Counts) -> str:
+    done, planned = counts.items.done, counts.items.planned
+    # An item ends when its last clip is read; that clip is yet to be encoded, and its shard to be committed.
+    are_read = done == planned and counts.shards.done < counts.shards.planned
+    left = "the last clips are under way" if are_read else f"{_left(counts)} left"
+    return f"{done:,} of {planned:,}, {left}"
 
 
 def _failures(counts: Counts) -> str:

@@ -101,6 +101,16 @@ def test_the_view_tells_all_of_it():
     assert "actors: wait 25%, encode 75%" in told["time"]
 
 
+def test_items_that_are_read_are_not_yet_the_end():
+    standing = _standing(clock := Clock(), planned=1)
+    standing.begin(1, Totals())
+    standing.advance(ShardProgress(shard_id="a", clips=1))
+    clock.now += 1
+    standing.advance(ShardProgress(shard_id="a", ended=_ended(Outcome.OK)))
+    standing.refresh()
+    assert any("1 of 1, the last clips are under way" in row for row in _shown(standing, 100, 30))
+
+
 @given(width=st.integers(1, 250), height=st.integers(1, 60))
 def test_no_terminal_is_too_small(width, height):
     rows = _shown(_busy_standing(), width, height)
