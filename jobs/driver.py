@@ -58,7 +58,8 @@ def run(
                 _take(state, assignment, event, staff)
             for assignment, event in staff.ended():
                 _take(state, assignment, event, staff)
-            progress.refresh(_note(queue, staff, drain))
+            progress.refresh(_note(queue, staff, drain), staff.count)
+    progress.refresh()
     totals = earlier + state.totals
     _check_sums(prepared, totals)
     publish_totals(prepared.folder, prepared.card, totals)

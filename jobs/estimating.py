@@ -11,7 +11,7 @@ from rich.table import Table
 
 from bsq_model import tokenizer_from_files
 from jobs.prepare import LoadedTokenizer, job_tokenizer
-from jobs.progress import bytes_text
+from jobs.quantities import bytes_text
 from pipeline.encoding import ModelEncoder
 from pipeline.estimating import Stratum, spread, strata, whole, yield_of
 from pipeline.probing import probe_sources

@@ -21,7 +21,7 @@ from bsq_model.networks.store import load_network
 from bsq_model.resolution import resize_tokenizer
 from jobs.fetching import networks_folder
 from jobs.prepare import load_tokenizer_spec, tokenizer_spec
-from jobs.progress import duration_text
+from jobs.quantities import duration_text
 from pipeline.evaluation.contender import Judges
 from pipeline.evaluation.run import Measured, evaluate
 from pipeline.evaluation.sheet import write_sheet

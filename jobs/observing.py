@@ -5,6 +5,7 @@ from typing import Protocol
 
 from pipeline.shard.loop import ShardProgress
 from schemas.dataset import Totals
+from schemas.status import StaffCount
 
 
 class Observer(Protocol):
@@ -26,8 +27,8 @@ class Observer(Protocol):
         """A shard is committed, with its totals and its actor's seconds by stage."""
         ...
 
-    def refresh(self, note: str | None = None) -> None:
-        """Twice a second or so: show the state, or what the driver waits for."""
+    def refresh(self, note: str | None = None, actors: StaffCount | None = None) -> None:
+        """Twice a second or so: what the driver waits for, if it does, and its actors."""
         ...
 
 
@@ -57,7 +58,7 @@ class Observers:
         for observer in self._observers:
             observer.commit(shard_id, totals, seconds)
 
-    def refresh(self, note: str | None = None) -> None:
+    def refresh(self, note: str | None = None, actors: StaffCount | None = None) -> None:
         """Pass on."""
         for observer in self._observers:
-            observer.refresh(note)
+            observer.refresh(note, actors)

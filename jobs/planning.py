@@ -6,7 +6,7 @@ from rich.console import Console
 
 from jobs.estimating import estimate_job, print_estimate
 from jobs.prepare import prepare
-from jobs.progress import bytes_text
+from jobs.quantities import bytes_text
 from jobs.tokenize import has_gpus
 from schemas.job import JobSpec
 

@@ -14,6 +14,7 @@ from jobs.sizing import actor_cpus, actors_too_many, actors_wanted, window
 from jobs.watch import QUIET_S, Watch
 from schemas.errors import InfrastructureError
 from schemas.ids import content_id
+from schemas.status import StaffCount
 
 _LOOK_EVERY_S = 2.0
 """How often the cluster is looked at for nodes that came or went."""
@@ -63,6 +64,13 @@ class Staff:
     def num_actors(self) -> int:
         """Actors that run, start, or wait for room."""
         return len(self._actors.held_cpus())
+
+    @property
+    def count(self) -> StaffCount:
+        """The actors by what they do."""
+        ready = len(self.queue.actors)
+        at_work = len(self.queue.at_work)
+        return StaffCount(at_work=at_work, idle=ready - at_work, starting=max(0, self.num_actors - ready))
 
     def tend(self) -> None:
         """Take in what came back, fit the number of actors to the cluster, give out shards, end the hung."""

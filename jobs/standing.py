@@ -2,13 +2,13 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.shard.loop import ShardProgress
 from schemas.dataset import Totals
 from schemas.outcomes import Outcome
-from schemas.status import Part, Rates
+from schemas.status import STAGES, Part, Rates, StaffCount
 
 
 @dataclass
@@ -23,6 +23,8 @@ class _Tally:
     added: int = 0
     """Items of tars beyond those that the plan counts."""
     reasons: Counter[str] = field(default_factory=Counter[str])
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    """By stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class Counts:
     """A moment's counts, named as in JobStatus."""
 
     note: str | None
+    actors: StaffCount
     shards: Part
     items: Part
     clips: int
@@ -43,7 +46,10 @@ class Counts:
 
 
 class Standing:
-    """Counts what shards report; ``counts`` is replaced whole, so that another thread may read it."""
+    """Counts what shards report; ``counts`` is replaced whole, so that another thread may read it.
+
+    ``listeners`` are shown the counts with each refresh.
+    """
 
     def __init__(
         self,
@@ -63,7 +69,8 @@ class Standing:
         self._began: float | None = None
         self._under_way: dict[str, _Tally] = {}
         self._seconds: dict[str, float] = {}
-        self.counts = self._count(None)
+        self.listeners: list[Callable[[Counts], None]] = []
+        self.counts = self._count(None, StaffCount())
 
     def begin(self, planned: int, earlier: Totals) -> None:
         """Rates count from the first report after this."""
@@ -79,6 +86,7 @@ class Standing:
         tally.frames += event.frames
         tally.tokens += event.tokens
         tally.added += event.added_items
+        _add(tally.seconds, event.seconds)
         if event.ended is not None:
             tally.items += 1
             tally.not_ok += event.ended.outcome is not Outcome.OK
@@ -95,14 +103,15 @@ class Standing:
         self._done_added += tally.added if tally is not None else 0
         self._done += totals
         self._num_committed += 1
-        for stage, spent in seconds.items():
-            self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
+        _add(self._seconds, seconds)
 
-    def refresh(self, note: str | None = None) -> None:
-        """Take the counts of now."""
-        self.counts = self._count(note)
+    def refresh(self, note: str | None = None, actors: StaffCount | None = None) -> None:
+        """Take the counts of now, and show them."""
+        self.counts = self._count(note, actors or StaffCount())
+        for listener in self.listeners:
+            listener(self.counts)
 
-    def _count(self, note: str | None) -> Counts:
+    def _count(self, note: str | None, actors: StaffCount) -> Counts:
         under_way = list(self._under_way.values())
         items = self._done.items + sum(tally.items for tally in under_way)
         clips = self._done.clips + sum(tally.clips for tally in under_way)
@@ -111,12 +120,16 @@ class Standing:
         before = self._earlier
         reasons = Counter(before.reasons) + Counter(self._done.reasons)
         reasons.update(sum((tally.reasons for tally in under_way), start=Counter[str]()))
+        seconds = dict(self._seconds)
+        for tally in under_way:
+            _add(seconds, tally.seconds)
         elapsed = self._clock() - self._began if self._began is not None else 0.0
         # Tars hold items that the plan could not count.
         planned = self._planned + self._done_added + sum(tally.added for tally in under_way)
         left = planned - before.items - items
         return Counts(
             note=note,
+            actors=actors,
             shards=Part(planned=self._num_shards, done=self._num_committed),
             items=Part(planned=planned, done=before.items + items),
             clips=before.clips + clips,
@@ -129,9 +142,14 @@ class Standing:
             + sum(tally.not_ok for tally in under_way),
             reasons=dict(sorted(reasons.items())),
             rates=_rates(elapsed, items, clips, frames, tokens),
-            seconds={stage: round(spent, 3) for stage, spent in self._seconds.items()},
+            seconds={stage: round(seconds[stage], 3) for stage in STAGES if stage in seconds},
             remaining_s=round(left * elapsed / items, 1) if items and elapsed > 0 else None,
         )
+
+
+def _add(seconds: dict[str, float], more: Mapping[str, float]) -> None:
+    for stage, spent in more.items():
+        seconds[stage] = seconds.get(stage, 0.0) + spent
 
 
 def _rates(elapsed_s: float, items: int, clips: int, frames: int, tokens: int) -> Rates:

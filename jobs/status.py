@@ -8,7 +8,8 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from jobs.progress import bytes_text, duration_text
+from jobs.quantities import bytes_text, duration_text
+from jobs.showing import stage_times
 from pipeline.storage import Folder
 from pipeline.surveying import Survey, survey
 from schemas.errors import InfrastructureError, TransientError
@@ -152,8 +153,7 @@ def _driver_rows(status: JobStatus) -> list[tuple[str, str]]:
         ("left", left),
     ]
     if status.seconds:
-        stages = ", ".join(f"{stage} {duration_text(spent)}" for stage, spent in status.seconds.items())
-        rows.append(("actors' time", stages))
+        rows.append(("time of", stage_times(status.seconds)))
     return rows
 
 

@@ -6,9 +6,11 @@ from rich.console import Console
 
 from jobs.draining import drained_on_sigterm
 from jobs.growing import Growth
+from jobs.naming import submission_of
 from jobs.observing import Observers
 from jobs.prepare import PreparedJob, prepare
-from jobs.progress import Progress, duration_text, summary
+from jobs.progress import Progress, summary
+from jobs.showing import stage_times
 from jobs.standing import Standing
 from jobs.stopping import heed_sigterm, stoppable
 from jobs.telling import Teller
@@ -66,6 +68,7 @@ def has_gpus(address: str | None) -> bool:
 
 def _run(prepared: PreparedJob, address: str | None, console: Console, teller: Teller) -> Totals:
     # Ray is slow to import; a finished dataset is told without it.
+    from jobs.cluster.metrics import RunMetrics
     from jobs.cluster.session import Cluster
     from jobs.driver import run
 
@@ -82,10 +85,10 @@ def _run(prepared: PreparedJob, address: str | None, console: Console, teller: T
     with ExitStack() as stack:
         cluster = stack.enter_context(Cluster(address))
         heed_sigterm()
-        progress = stack.enter_context(Progress(console))
+        standing.listeners.append(stack.enter_context(Progress(console)).show)
+        metrics = RunMetrics(standing, job_name=submission_of(prepared.job), dataset=prepared.folder.uri)
         stop = stack.enter_context(drained_on_sigterm())
-        result = run(prepared, cluster, Observers([progress, standing]), stop)
-    stages = ", ".join(f"{stage} {duration_text(seconds)}" for stage, seconds in result.seconds.items())
-    if stages:
-        console.print(f"actors' time: {stages}")
+        result = run(prepared, cluster, Observers([standing, metrics]), stop)
+    if result.seconds:
+        console.print(f"time of {stage_times(result.seconds)}", soft_wrap=True)
     return result.totals

@@ -22,7 +22,7 @@ from bsq_model.networks.store import load_network
 from bsq_model.training.start import start_tokenizer
 from jobs.fetching import networks_folder
 from jobs.prepare import load_tokenizer_spec, tokenizer_spec
-from jobs.progress import duration_text
+from jobs.quantities import duration_text
 from pipeline.sources import find_sources, refuse_archives
 from pipeline.training.metrics_log import METRICS_FILE, read_metrics
 from pipeline.training.run import TOKENIZER_FOLDER, Process, TrainProgress, train

@@ -1,7 +1,9 @@
 """From a planned source to its events: staged, decoded, every fault of the bytes turned into an end."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipeline.archive.events import archive_events, whole_archive
@@ -44,15 +46,36 @@ def source_events(
 
     The end is held back until everything is closed: a crash on closing is then the item's, and a source that
     changed while it was read is told. Of an archive the first ``skip_items`` items are left out, and the next
-    one is given the end ``instead`` where there is one. Meant for a process that may be killed, since the
-    bytes are foreign.
+    one is given the end ``instead`` where there is one. Each end tells how long this side took; reading a
+    tar counts for its first item. Meant for a process that may be killed, since the bytes are foreign.
     """
     if source.is_archive:
-        return _archive_events(source, settings, skip_items, instead)
-    return _plain_events(source, settings)
+        events = _archive_events(source, settings, skip_items, instead)
+    else:
+        events = _plain_events(source, settings)
+    return _timed(events)
 
 
-def _plain_events(source: PlannedSource, settings: DecodeSettings) -> Iterator[ItemEvent | Staged]:
+def _timed(events: Generator[SourceEvent | Staged]) -> Iterator[SourceEvent | Staged]:
+    """The same events, their ends with times: not those in which an event waits to be taken."""
+    spent = {"read": 0.0, "decode": 0.0}
+    stage_now = "read"
+    with closing(events):
+        while True:
+            started = time.perf_counter()
+            event = next(events, None)
+            spent[stage_now] += time.perf_counter() - started
+            if event is None:
+                return
+            if isinstance(event, Staged):
+                stage_now = "decode"
+            elif isinstance(event, ItemEnd):
+                event = replace(event, read_s=spent["read"], decode_s=spent["decode"])
+                spent = dict.fromkeys(spent, 0.0)
+            yield event
+
+
+def _plain_events(source: PlannedSource, settings: DecodeSettings) -> Generator[ItemEvent | Staged]:
     end: ItemEnd | None = None
     try:
         with stage(_identity(source)) as staged:
@@ -74,7 +97,7 @@ def _plain_events(source: PlannedSource, settings: DecodeSettings) -> Iterator[I
 
 def _archive_events(
     source: PlannedSource, settings: DecodeSettings, skip_items: int, instead: ItemEnd | None
-) -> Iterator[SourceEvent | Staged]:
+) -> Generator[SourceEvent | Staged]:
     try:
         with stage(_identity(source)) as staged:
             index = index_tar(staged.path)

@@ -1,6 +1,6 @@
 """The values that pass from decoding to the shard loop: clips of frames, then one end for each item."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -81,6 +81,9 @@ class ItemEnd:
     """One readable sentence beside the reason; holds no path of the machine and no credential."""
     num_source_frames: int = 0
     """Frames that the decoder delivered, sampled or not."""
+    read_s: float = field(default=0.0, compare=False)
+    decode_s: float = field(default=0.0, compare=False)
+    """Time that its decoder took, for people; never in a file, and no difference between two ends."""
 
     def outcome(self, num_clips: int) -> Outcome:
         """ok without a reason; with one, partial where clips were kept, else failed."""

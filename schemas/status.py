@@ -16,6 +16,12 @@ STATUS_FILE = "status.json"
 EXIT_COMPLETE, EXIT_NOT_ALL_OK, EXIT_UNFINISHED = 0, 3, 6
 """Exit codes of commands that tell how a dataset stands; those of errors are in schemas/errors.py."""
 
+DECODER_STAGES = ("read", "decode")
+ACTOR_STAGES = ("wait", "encode", "write")
+"""What the time of a shard goes into: reading sources and decoding them, in decoders that run side by side;
+waiting for them, encoding, and packing and publishing, one after another in the actor."""
+STAGES = (*DECODER_STAGES, *ACTOR_STAGES)
+
 WRITE_EVERY_S = 5.0
 """Seconds between two writes of a driver."""
 
@@ -68,6 +74,16 @@ class Rates(_Part):
     tokens: float = 0.0
 
 
+class StaffCount(_Part):
+    """The run's actors by what they do."""
+
+    at_work: int = 0
+    idle: int = 0
+    """Ready, and without a shard."""
+    starting: int = 0
+    """On their way up, or waiting for a node with room."""
+
+
 class JobStatus(_Part):
     """The contents of status.json. Counts are of the whole dataset, shards under way included."""
 
@@ -81,6 +97,7 @@ class JobStatus(_Part):
     note: str | None = None
     """What the driver waits for, if it does."""
     driver: DriverPlace
+    actors: StaffCount = StaffCount()
     started_at: datetime
     updated_at: datetime
     write_every_s: float = WRITE_EVERY_S
@@ -94,7 +111,7 @@ class JobStatus(_Part):
     reasons: dict[str, int] = {}
     rates: Rates = Rates()
     seconds: dict[str, float] = {}
-    """Actors' time by stage (wait, encode, pack, publish) over the shards that this driver saw end."""
+    """Time by stage (read, decode, wait, encode, write) over the work of this driver's shards."""
     remaining_s: float | None = None
 
     def to_json(self) -> bytes:

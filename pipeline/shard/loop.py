@@ -1,8 +1,8 @@
 """One shard, from decoded items to committed files. Does not know where the items come from."""
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from pipeline.dataset_folder import load_ledger
 from pipeline.encoding import Bits, ClipEncoder
@@ -17,6 +17,7 @@ from schemas.job import JobSpec
 from schemas.outcomes import Outcome, Reason
 from schemas.packing import pack_bits
 from schemas.plan import PlannedShard, PlannedSource
+from schemas.status import STAGES
 from schemas.token_shard import ShardMetadata
 
 
@@ -55,6 +56,8 @@ class ShardProgress:
     """An item whose clips have all been read."""
     added_items: int = 0
     """Items of archives beyond the first, which a plan of sources does not count."""
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float], compare=False)
+    """By stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +124,8 @@ def tokenize_shard(
             rest = run.batcher.rest()
             if rest:
                 yield run.encode(rest, writer)
+            started = time.perf_counter()
         ledger = run.ledger_rows()
-        started = time.perf_counter()
         if output.exists(shard_file(shard.shard_id)):
             # Another actor was quicker. What is committed stays: outcomes that hang on time (a decoder that
             # was ended) could differ here, and ledger and tokens must be of one run.
@@ -131,7 +134,7 @@ def tokenize_shard(
             check_accounts(ledger, shard, origin=ledger_file(shard.shard_id))
         else:
             output.write_bytes(ledger_file(shard.shard_id), ledger_bytes(ledger))
-    run.seconds["publish"] += time.perf_counter() - started
+    run.seconds["write"] += time.perf_counter() - started
     yield ShardReport(shard_id=shard.shard_id, totals=totals_of(ledger), seconds=run.seconds)
 
 
@@ -140,7 +143,8 @@ class _ShardRun:
 
     def __init__(self, shard: PlannedShard, encoder: ClipEncoder, context: ShardContext) -> None:
         self.batcher: Batcher[_Placed] = Batcher(context.job.compute.batch_frames)
-        self.seconds = {"wait": 0.0, "encode": 0.0, "pack": 0.0, "publish": 0.0}
+        self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+        self._told_seconds = dict(self.seconds)
         self._shard = shard
         self._encoder = encoder
         self._context = context
@@ -166,6 +170,8 @@ class _ShardRun:
                 raise ValueError("an item went on after its end, or before its start")
             elif isinstance(event, ItemEnd):
                 item.end = event
+                self.seconds["read"] += event.read_s
+                self.seconds["decode"] += event.decode_s
                 yield self._ended(item, added_items)
             else:
                 item.count(event)
@@ -190,7 +196,16 @@ class _ShardRun:
             reason=item.end.reason,
             detail=item.end.detail,
         )
-        return ShardProgress(shard_id=self._shard.shard_id, ended=ended, added_items=added_items)
+        return ShardProgress(
+            shard_id=self._shard.shard_id,
+            ended=ended,
+            added_items=added_items,
+            seconds=self._new_seconds(),
+        )
+
+    def _new_seconds(self) -> dict[str, float]:
+        told, self._told_seconds = self._told_seconds, dict(self.seconds)
+        return {stage: spent - told[stage] for stage, spent in self.seconds.items() if spent > told[stage]}
 
     def encode(self, batch: list[_Placed], writer: TokenShardWriter) -> ShardProgress:
         """Bits of a batch, packed and written as rows."""
@@ -207,12 +222,13 @@ class _ShardRun:
             num_tokens += row.num_frames * row.height * row.width
             writer.add(row)
         self.seconds["encode"] += encoded - started
-        self.seconds["pack"] += time.perf_counter() - encoded
+        self.seconds["write"] += time.perf_counter() - encoded
         return ShardProgress(
             shard_id=self._shard.shard_id,
             clips=len(batch),
             frames=sum(placed.num_frames for placed in batch),
             tokens=num_tokens,
+            seconds=self._new_seconds(),
         )
 
     def ledger_rows(self) -> list[LedgerRow]:

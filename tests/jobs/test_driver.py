@@ -1,26 +1,25 @@
 """The driver's decisions, on a fake cluster that loses actors and shards to order."""
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from jobs.assignment import ActorLostError, Assignment, GaveBack, Loss, TriedAlone
 from jobs.cluster.actors import Work
 from jobs.draining import StopRequest
 from jobs.driver import run
 from jobs.prepare import PreparedJob, prepare
-from jobs.progress import Progress
 from jobs.sizing import Capacity
+from jobs.standing import Standing
 from pipeline.dataset_folder import committed_shards, load_ledger, require_card
 from pipeline.items import ItemEnd
 from pipeline.shard.loop import tokenize_shard
 from pipeline.storage import Folder
 from schemas.errors import InfrastructureError, InterruptedJobError, TooManyFailuresError
 from schemas.outcomes import Reason
+from schemas.status import Part
 from tests.support.fakes import HashEncoder, make_item, make_job
 
 Fault = Callable[[str, int], Exception | None]
@@ -162,9 +161,8 @@ def prepared(tmp_path: Path) -> PreparedJob:
 
 
 def _run(prepared: PreparedJob, cluster: FakeCluster, stop: StopRequest | None = None):
-    console = Console(file=io.StringIO(), width=200)
-    with Progress(console) as progress:
-        return run(prepared, cluster, progress, stop), progress  # type: ignore[arg-type]
+    standing = Standing(num_sources=0, num_shards=len(prepared.shards), num_committed=0)
+    return run(prepared, cluster, standing, stop), standing  # type: ignore[arg-type]
 
 
 def _never(shard_id: str, attempt: int) -> None:
@@ -188,10 +186,15 @@ def test_a_lost_actors_shard_is_done_again_and_counted_once(prepared):
         return ActorLostError(Loss.DIED, "died") if shard_id == lost and attempt < 3 else None
 
     cluster = FakeCluster(fault)
-    result, progress = _run(prepared, cluster)
+    result, standing = _run(prepared, cluster)
     assert [shard_id for shard_id, _ in cluster.attempts].count(lost) == 3
     assert result.totals.ok == 6
-    assert progress.line().startswith("6/6 items · 6 clips")
+    counts = standing.counts
+    assert (counts.items, counts.shards, counts.clips) == (
+        Part(planned=6, done=6),
+        Part(planned=3, done=3),
+        6,
+    )
 
 
 def test_a_shard_that_always_loses_its_actor_ends_the_job(prepared):
@@ -286,13 +289,13 @@ def test_a_lost_ledger_is_named_and_what_to_do(prepared):
 
 
 def test_a_source_that_kills_its_actors_costs_itself_and_the_ledger_says_so(prepared):
-    result, progress = _run(prepared, FakeCluster(_never, killers=frozenset({3}), cpus=1))
+    result, standing = _run(prepared, FakeCluster(_never, killers=frozenset({3}), cpus=1))
     assert (result.totals.ok, result.totals.failed) == (5, 1)
     assert result.totals.reasons == {"decoder_crashed": 1}
     rows = load_ledger(prepared.folder, prepared.shards[1].shard_id)
     assert [row["outcome"] for row in rows] == ["ok", "failed"]
     assert rows[1]["detail"] == ("The tokenizer's process died while taking it alone, in each of 2 attempts.")
-    assert progress.line().startswith("6/6 items · 5 clips")
+    assert (standing.counts.items, standing.counts.clips) == (Part(planned=6, done=6), 5)
 
 
 def test_one_actor_gets_its_next_shard_ahead(prepared):
@@ -312,12 +315,17 @@ def test_a_cluster_that_grows_and_shrinks_is_followed(prepared, monkeypatch):
         return None
 
     cluster = FakeCluster(fault, cpus=2)
-    result, progress = _run(prepared, cluster)
+    result, standing = _run(prepared, cluster)
     assert result.totals.ok == 6
     assert sizes[0] == 1
     assert max(sizes) == 3
     assert list(cluster.held_cpus().values()) in ([], [0])
-    assert progress.line().startswith("6/6 items · 6 clips")
+    counts = standing.counts
+    assert (counts.items, counts.shards, counts.clips) == (
+        Part(planned=6, done=6),
+        Part(planned=3, done=3),
+        6,
+    )
 
 
 def test_an_actor_that_gives_no_sign_is_ended_and_its_shard_done_again(prepared, monkeypatch):

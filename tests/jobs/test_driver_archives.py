@@ -8,7 +8,8 @@ from rich.console import Console
 
 from jobs.driver import run
 from jobs.prepare import PreparedJob, prepare
-from jobs.progress import Progress, summary
+from jobs.progress import summary
+from jobs.standing import Standing
 from pipeline.dataset_folder import load_ledger, require_card
 from pipeline.items import ItemStart
 from pipeline.shard.ledger import ledger_bytes
@@ -16,6 +17,7 @@ from pipeline.shard.loop import tokenize_shard
 from pipeline.storage import Folder
 from schemas.errors import FormatError, TooManyFailuresError
 from schemas.outcomes import Reason
+from schemas.status import Part
 from tests.jobs.test_driver import FakeCluster
 from tests.support.fakes import HashEncoder, make_item, make_job
 
@@ -53,16 +55,16 @@ def _prepared(tmp_path: Path, failing: list[int], max_failures: float | None) ->
 
 
 def _run(prepared: PreparedJob):
-    with Progress(Console(file=io.StringIO(), width=200)) as progress:
-        cluster = TarCluster(lambda *_: None)
-        return run(prepared, cluster, progress), progress  # type: ignore[arg-type]
+    standing = Standing(num_sources=0, num_shards=len(prepared.shards), num_committed=0)
+    cluster = TarCluster(lambda *_: None)
+    return run(prepared, cluster, standing), standing.counts  # type: ignore[arg-type]
 
 
 def test_items_are_counted_and_told(tmp_path):
     prepared = _prepared(tmp_path, [0, 1, 2], None)
-    result, progress = _run(prepared)
+    result, counts = _run(prepared)
     assert (result.totals.items, result.totals.ok, result.totals.failed) == (30, 27, 3)
-    assert progress.line().startswith("30/30 items")
+    assert counts.items == Part(planned=30, done=30)
     out = io.StringIO()
     summary(require_card(prepared.folder), result.totals, Console(file=out, width=200))
     assert "3 sources, with 30 items, in 3 shards" in out.getvalue()

@@ -1,14 +1,20 @@
-"""Progress tells rates and remaining time, as lines where there is no terminal."""
+"""Progress tells how a run stands: as rows on a terminal of any size, as lines where there is none."""
 
 import io
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
-from jobs.progress import Progress, bytes_text, duration_text
+from jobs.progress import Progress
+from jobs.quantities import bytes_text, duration_text
+from jobs.showing import line_of, rows_of, stage_shares
+from jobs.standing import Standing
 from pipeline.shard.loop import EndedItem, ShardProgress
 from schemas.dataset import Totals
-from schemas.outcomes import Outcome
+from schemas.outcomes import Outcome, Reason
+from schemas.status import StaffCount
 
 
 class Clock:
@@ -19,58 +25,106 @@ class Clock:
         return self.now
 
 
-def _ended(outcome: Outcome) -> EndedItem:
-    return EndedItem(source="/x", outcome=outcome, reason=None, detail=None)
+def _ended(outcome: Outcome, reason: Reason | None = None) -> EndedItem:
+    return EndedItem(source="/x", outcome=outcome, reason=reason, detail=None)
 
 
-def _progress(*, terminal: bool = False) -> tuple[Progress, Clock, io.StringIO]:
-    out, clock = io.StringIO(), Clock()
-    console = Console(file=out, force_terminal=terminal, width=200)
-    return Progress(console, clock=clock), clock, out
+def _standing(clock: Clock, planned: int = 10) -> Standing:
+    return Standing(num_sources=planned, num_shards=4, num_committed=1, clock=clock)
+
+
+def _busy_standing() -> Standing:
+    """One with something to say in every row."""
+    clock = Clock()
+    standing = _standing(clock)
+    standing.begin(10, Totals(ok=2, failed=1, reasons={"corrupt": 1}))
+    standing.advance(ShardProgress(shard_id="a", clips=4, frames=40, tokens=10_240))
+    clock.now += 4
+    standing.advance(ShardProgress(shard_id="b", ended=_ended(Outcome.FAILED, Reason.DECODE_TIMEOUT)))
+    standing.commit("a", Totals(ok=1, clips=4, frames=40, tokens=10_240), {"wait": 1.0, "encode": 3.0})
+    standing.refresh("waiting for a node", StaffCount(at_work=3, starting=2))
+    return standing
+
+
+def _shown(standing: Standing, width: int, height: int) -> list[str]:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, color_system=None, width=width, height=height)
+    console.print(rows_of(standing.counts, width=width, height=height))
+    return out.getvalue().splitlines()
 
 
 def test_rates_and_remaining_time_follow_from_what_was_reported():
-    progress, clock, _ = _progress()
-    progress.begin(10, Totals(ok=2, failed=1))
+    clock = Clock()
+    standing = _standing(clock)
+    standing.begin(10, Totals(ok=2, failed=1))
+    standing.advance(ShardProgress(shard_id="a", clips=4, frames=40, tokens=10_240))
     clock.now += 4
-    progress.advance(ShardProgress(shard_id="a", clips=4, frames=40, tokens=10_240))
     for outcome in (Outcome.OK, Outcome.PARTIAL):
-        progress.advance(ShardProgress(shard_id="a", ended=_ended(outcome)))
-    line = progress.line()
+        standing.advance(ShardProgress(shard_id="a", ended=_ended(outcome)))
+    standing.refresh()
+    line = line_of(standing.counts)
     assert line == ("5/10 items · 4 clips (1.0/s) · 10 frames/s · 2.6k tokens/s · 10 s left · 2 not ok")
 
 
-def test_a_shard_that_starts_over_is_not_counted_twice():
-    progress, clock, _ = _progress()
-    progress.begin(2, Totals())
-    clock.now += 1
-    for _ in range(2):
-        progress.advance(
-            ShardProgress(shard_id="a", clips=3, frames=3, tokens=3, ended=_ended(Outcome.FAILED))
-        )
-        before = progress.line()
-        progress.drop("a")
-    assert before.startswith("1/2 items · 3 clips")
-    assert progress.line().startswith("0/2 items · 0 clips")
-
-
-def test_a_log_gets_a_line_now_and_then():
-    progress, clock, out = _progress()
-    with progress:
-        progress.begin(1, Totals())
-        for _ in range(100):
+def test_a_log_gets_a_line_now_and_then_and_what_the_driver_waits_for():
+    out, clock = io.StringIO(), Clock()
+    standing = _standing(clock)
+    with Progress(Console(file=out, width=200), clock=clock) as progress:
+        standing.listeners.append(progress.show)
+        for tick in range(100):
             clock.now += 0.5
-            progress.refresh()
-    assert len(out.getvalue().splitlines()) == 5
+            standing.refresh("waiting for 1 tokenizer actors to start" if tick < 30 else None)
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 5
+    assert lines[0] == "waiting for 1 tokenizer actors to start"
+    assert lines[-1].startswith("0/10 items")
 
 
-def test_a_terminal_gets_a_live_line():
-    progress, clock, out = _progress(terminal=True)
-    with progress:
-        progress.begin(1, Totals())
-        clock.now += 1
-        progress.refresh()
-    assert "0/1 items" in out.getvalue()
+def test_a_terminal_gets_a_live_view():
+    out, clock = io.StringIO(), Clock()
+    standing = _standing(clock)
+    with Progress(Console(file=out, force_terminal=True, width=100, height=20), clock=clock) as progress:
+        standing.listeners.append(progress.show)
+        standing.refresh()
+    assert "0 of 10" in out.getvalue()
+
+
+def test_the_view_tells_all_of_it():
+    first, *rows = _shown(_busy_standing(), 100, 30)
+    assert first == "waiting for a node"
+    told = {row.split("  ")[0].strip(): " ".join(row.split()[1:]) for row in rows}
+    assert told["shards"].endswith("2 of 4")
+    assert "5 of 10, 10 s left" in told["items"]
+    assert "0.5 items, 1.0 clips, 10 frames, 2.6k tokens" in told["a second"]
+    assert "2: corrupt 1, decode_timeout 1" in told["not ok"]
+    assert "3 at work, 2 starting, or waiting for room" in told["actors"]
+    assert "actors: wait 25%, encode 75%" in told["time"]
+
+
+def test_items_that_are_read_are_not_yet_the_end():
+    standing = _standing(clock := Clock(), planned=1)
+    standing.begin(1, Totals())
+    standing.advance(ShardProgress(shard_id="a", clips=1))
+    clock.now += 1
+    standing.advance(ShardProgress(shard_id="a", ended=_ended(Outcome.OK)))
+    standing.refresh()
+    assert any("1 of 1, the last clips are under way" in row for row in _shown(standing, 100, 30))
+
+
+@given(width=st.integers(1, 250), height=st.integers(1, 60))
+def test_no_terminal_is_too_small(width, height):
+    rows = _shown(_busy_standing(), width, height)
+    # As many as there are to show: none is wrapped.
+    assert len(rows) == (1 if width < 40 or height < 5 else min(8, height - 1))
+    assert all(len(row) <= width for row in rows)
+
+
+def test_shares_are_of_decoders_and_of_actors():
+    seconds = {"read": 1.0, "decode": 3.0, "wait": 0.0, "encode": 9.0, "write": 1.0}
+    assert stage_shares(seconds) == (
+        "decoders: read 25%, decode 75% · actors: wait 0%, encode 90%, write 10%"
+    )
+    assert stage_shares({}) == ""
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,9 @@ def test_counts_are_of_the_whole_dataset_and_rates_of_this_run():
     standing.begin(10, Totals(ok=1, failed=1, clips=3, frames=30, tokens=300, reasons={"corrupt": 1}))
     standing.advance(ShardProgress(shard_id="a", clips=4, frames=40, tokens=400))
     clock.now += 4
-    standing.advance(ShardProgress(shard_id="b", ended=_failed(Reason.NO_FRAMES)))
+    standing.advance(
+        ShardProgress(shard_id="b", ended=_failed(Reason.NO_FRAMES), seconds={"decode": 2.5, "wait": 0.5})
+    )
     totals = Totals(ok=1, failed=2, clips=4, frames=40, tokens=400, reasons={"corrupt": 2})
     standing.commit("a", totals, {"wait": 1.5, "encode": 2.0})
     standing.refresh("waiting for a node")
@@ -60,7 +62,7 @@ def test_counts_are_of_the_whole_dataset_and_rates_of_this_run():
     assert (counts.clips, counts.frames, counts.tokens, counts.not_ok) == (7, 70, 700, 4)
     assert counts.reasons == {"corrupt": 3, "no_frames": 1}
     assert counts.rates == Rates(items=1.0, clips=1.0, frames=10.0, tokens=100.0)
-    assert counts.seconds == {"wait": 1.5, "encode": 2.0}
+    assert list(counts.seconds.items()) == [("decode", 2.5), ("wait", 2.0), ("encode", 2.0)]
     assert counts.remaining_s == 4.0
 
 

@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,8 @@ class RayHead:
     address: str
     """Of the job server: http://127.0.0.1:PORT."""
     gcs_address: str
+    metrics_address: str
+    """Of the page that Prometheus reads."""
     token: str = field(repr=False)
     token_file: Path
     folder: Path
@@ -43,8 +45,11 @@ class RayHead:
 
 
 @contextmanager
-def ray_head(*, num_cpus: int = 2) -> Generator[RayHead]:
-    """Start a head; gives it when its job server answers. Socket paths are short, so it lies below /tmp."""
+def ray_head(*, num_cpus: int = 2, settings: Mapping[str, str] | None = None) -> Generator[RayHead]:
+    """Start a head; gives it when its job server answers. Socket paths are short, so it lies below /tmp.
+
+    ``settings`` are variables of its environment.
+    """
     folder = Path(tempfile.mkdtemp(prefix="bmr", dir="/tmp"))
     token, mark = secrets.token_hex(32), secrets.token_hex(8)
     token_file = folder / "token"
@@ -73,6 +78,7 @@ def ray_head(*, num_cpus: int = 2) -> Generator[RayHead]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         # Workers as eager as the rest: a busy machine would starve a test's job at Ray's own 15.
         "RAY_worker_niceness": "0",
+        **(settings or {}),
         _MARK: mark,
     }
     with (folder / "out").open("wb") as out:
@@ -83,7 +89,14 @@ def ray_head(*, num_cpus: int = 2) -> Generator[RayHead]:
     try:
         wait_until(lambda: process.poll() is not None or _answers(address, token), "the head's job server")
         assert process.poll() is None, (folder / "out").read_text()
-        yield RayHead(address, f"127.0.0.1:{gcs}", token, token_file, folder)
+        yield RayHead(
+            address=address,
+            gcs_address=f"127.0.0.1:{gcs}",
+            metrics_address=f"http://127.0.0.1:{others[3]}/metrics",
+            token=token,
+            token_file=token_file,
+            folder=folder,
+        )
     finally:
         _end(process, mark)
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,30 @@
+"""Quantities as a person reads them: durations, sizes, rates."""
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds as a person reads them: 12 s, 3 min 05 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def bytes_text(size: int) -> str:
+    """Bytes in binary units."""
+    value = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError
+
+
+def rate_text(rate: float) -> str:
+    """A rate in three digits or so: 0.5, 120, 31.2k."""
+    for unit in ("", "k", "M"):
+        if rate < 1000 or unit == "M":
+            return f"{rate:.1f}{unit}" if rate < 10 or unit else f"{rate:.0f}"
+        rate /= 1000
+    raise AssertionError
