@@ -42,6 +42,7 @@ class Staff:
         self._clock = clock
         self._watch = Watch(prepared.job.limits.item_timeout_s + QUIET_S, clock)
         self._works: dict[int, Work] = {}
+        self._dead: dict[int, ActorLostError] = {}
         self._deaths = 0
         self._capacity = cluster.capacity()
         self._looked = clock()
@@ -106,6 +107,10 @@ class Staff:
         Where nodes went, actors may hold every CPU, and wait for ever for their decoders.
         """
         busy = {assignment.actor: assignment for assignment in self.queue.at_work}
+        while self._dead:
+            actor, error = self._dead.popitem()
+            if actor in busy:
+                yield busy.pop(actor), error
         for actor in self._watch.overdue(busy):
             self._actors.remove(actor)
             yield busy.pop(actor), ActorLostError(Loss.HUNG, "it gave no sign of life for too long")
@@ -171,7 +176,9 @@ class Staff:
             self._actors.withdraw(assignment)
 
     def _look_for_life(self) -> None:
-        for actor, beats in self._actors.pulses().items():
+        pulses, dead = self._actors.pulses()
+        self._dead |= dead
+        for actor, beats in pulses.items():
             self._watch.pulse(actor, beats)
         for actor in self._watch.to_ask(assignment.actor for assignment in self.queue.at_work):
             self._actors.ask_pulse(actor)

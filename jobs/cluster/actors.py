@@ -140,16 +140,24 @@ class TokenizerActors:
         if actor is not None and actor.pulse is None:
             actor.pulse = actor.handle.pulse.remote()
 
-    def pulses(self) -> dict[int, int]:
-        """Answers since the last call: how many signs of life an actor has given."""
+    def pulses(self) -> tuple[dict[int, int], dict[int, ActorLostError]]:
+        """Answers since the last call: how many signs of life an actor has given; and those who died.
+
+        A shard's stream tells of its actor's death, too, but of a lost node not always soon.
+        """
         beats: dict[int, int] = {}
+        dead: dict[int, ActorLostError] = {}
         for number, actor in self._actors.items():
             if actor.pulse is not None and _is_there(actor.pulse):
                 answer, actor.pulse = actor.pulse, None
-                # An actor that died tells it by its shard, too.
-                with suppress(RayError):
+                try:
                     beats[number] = ray.get(answer, timeout=_GET_S)
-        return beats
+                except ActorDiedError as error:
+                    dead[number] = ActorLostError(_loss(error), first_line(error))
+                except RayError:
+                    # Out of reach for now: it is asked again.
+                    continue
+        return beats, dead
 
     def remove(self, number: int) -> None:
         """End an actor, whatever it does."""

@@ -42,11 +42,14 @@ class FakeCluster:
         cpus: int = 4,
         failing: frozenset[int] = frozenset(),
         killers: frozenset[int] = frozenset(),
+        mute: frozenset[int] = frozenset(),
     ) -> None:
         self._fault = fault
         self.cpus = cpus
         self._failing = failing
         self._killers = killers
+        self._mute = mute
+        """Actors whose node is gone, of which their shards' streams never tell."""
         self.attempts: list[tuple[str, int]] = []
         self.ahead: list[str] = []
         self.most_actors = 0
@@ -94,8 +97,11 @@ class FakeCluster:
     def ask_pulse(self, actor: int) -> None:
         pass
 
-    def pulses(self) -> dict[int, int]:
-        return {}
+    def pulses(self) -> tuple[dict[int, int], dict[int, ActorLostError]]:
+        gone = {
+            actor: ActorLostError(Loss.NODE_LOST, "its node is gone") for actor in self._mute & {*self._held}
+        }
+        return {}, gone
 
     def begin(self, assignment: Assignment, window: int, *, ahead: bool) -> Work:
         shard = assignment.shard
@@ -139,6 +145,8 @@ class FakeCluster:
 
     def events(self, works: list[Work], timeout_s: float):
         for work in list(works):
+            if work.assignment.actor in self._mute:
+                continue
             try:
                 event = next(work.generator)
             except ActorLostError as error:
@@ -167,6 +175,11 @@ def _run(prepared: PreparedJob, cluster: FakeCluster, stop: StopRequest | None =
 
 def _never(shard_id: str, attempt: int) -> None:
     return None
+
+
+def test_an_actor_whose_shard_never_tells_of_its_death_is_found_dead(prepared):
+    result = _run(prepared, FakeCluster(lambda *_: None, mute=frozenset({0})))[0]
+    assert result.totals.ok == 6
 
 
 def test_every_shard_is_committed_and_the_card_sums_up(prepared):
