@@ -1,5 +1,6 @@
 """Jobs on a cluster: submitted once however often the command is given, followed, shown and stopped."""
 
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -24,8 +25,11 @@ ENTRYPOINT = f"exec python -m jobs tokenize {JOB_FILE} --address auto"
 OUTPUT_KEY = "bitmill_output"
 """Metadata of the cluster's job record: the dataset's folder."""
 
-_STOP_S = 60
-"""Time that the driver has to end by itself after SIGTERM, before Ray kills it."""
+STOP_KEY = "bitmill_stop_s"
+"""Metadata of the job record: seconds that the driver has after SIGTERM, before Ray kills it."""
+
+_CLEANUP_S = 60
+"""Beyond the grace of shards at work: time to end the actors and write the status."""
 
 _POLL_S = 1.0
 
@@ -100,13 +104,14 @@ def await_end(api: JobApi, name: str, *, deadline_s: float | None = None) -> Sub
 
 
 def stop(api: JobApi, name: str, console: Console) -> None:
-    """Have a job end by itself: shards under way are abandoned whole, committed ones stay."""
+    """Have a job end by itself: shards at work finish in their grace or are abandoned whole."""
     job = require_job(api, name)
     if job.has_ended or not api.stop(job.submission_id):
         console.print(f"{job.submission_id} had ended already ({job.state.lower()}).")
         return
     console.print(f"stopping {job.submission_id} …")
-    ended = await_end(api, job.submission_id, deadline_s=_STOP_S + 30.0)
+    stop_s = float(job.metadata.get(STOP_KEY, _CLEANUP_S))
+    ended = await_end(api, job.submission_id, deadline_s=stop_s + 30.0)
     console.print(f"{ended.submission_id} has ended ({ended.state.lower()}). Submit it again to resume.")
 
 
@@ -131,6 +136,7 @@ def require_job(api: JobApi, name: str) -> SubmittedJob:
 def _start(api: JobApi, job: JobSpec, text: str, name: str, console: Console) -> None:
     for place in local_places(job):
         console.print(f"note: {place} is a path; every node of the cluster must see the same files there.")
+    stop_s = str(math.ceil(job.compute.grace_s) + _CLEANUP_S)
     with tempfile.TemporaryDirectory(prefix="bitmill-") as folder:
         package = Path(folder) / "bitmill.zip"
         write_package(package, text)
@@ -139,8 +145,8 @@ def _start(api: JobApi, job: JobSpec, text: str, name: str, console: Console) ->
                 name,
                 ENTRYPOINT,
                 package,
-                variables={SUBMISSION_VARIABLE: name, "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_S)},
-                metadata={OUTPUT_KEY: normalise(job.output)},
+                variables={SUBMISSION_VARIABLE: name, "RAY_JOB_STOP_WAIT_TIME_S": stop_s},
+                metadata={OUTPUT_KEY: normalise(job.output), STOP_KEY: stop_s},
             )
         except SubmissionExistsError:
             console.print(f"{name} was submitted by someone else at this moment.")
