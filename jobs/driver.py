@@ -17,6 +17,7 @@ from pipeline.accounts import committed_totals
 from pipeline.dataset_folder import load_ledger, publish_totals
 from pipeline.shard.ledger import totals_of
 from pipeline.shard.loop import EndedItem, ShardProgress, ShardReport
+from pipeline.storage import sweep_copies
 from schemas.dataset import Totals, shard_file
 from schemas.errors import InfrastructureError, TooManyFailuresError
 from schemas.outcomes import Outcome
@@ -63,6 +64,7 @@ def run(
     _check_sums(prepared, totals)
     publish_totals(prepared.folder, prepared.card, totals)
     prepared.folder.sweep_staging()
+    sweep_copies()
     return RunResult(totals=totals, seconds=state.seconds)
 
 

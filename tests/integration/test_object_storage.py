@@ -1,5 +1,6 @@
 """Sources, tokenizer and dataset on a real S3 server, by the command line; no secret in any file."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,4 +52,6 @@ def test_the_whole_way_on_s3_gives_what_a_local_run_gives(s3, tmp_path):
     assert picture.stat().st_size > 1000
     for text in (done.out, done.err, shown.out, remote.read_bytes("tokens/dataset.json").decode()):
         assert SECRET_KEY not in text
-    assert not list(Path("/tmp").glob("bitmill-*")), "copies of sources are left behind"
+    space = Path(f"/tmp/bitmill-staging-{os.getuid()}")
+    assert [path.name for path in space.iterdir()] == [".lock"], "copies of sources are left behind"
+    assert list(Path("/tmp").glob("bitmill-*")) == [space]
