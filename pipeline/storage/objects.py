@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pipeline.storage.filesystem import Filesystem, filesystem, full_disk_told, retrying, store_errors
 from pipeline.storage.local import files_below, files_matching
+from pipeline.storage.pages import files_in_pages, gives_pages
 from pipeline.storage.staging_space import Room, StagingSpace
 from pipeline.storage.uri import is_local
 from schemas.errors import BadItemError, BadJobError, TransientError
@@ -22,7 +23,7 @@ _READ_AT_ONCE_BYTES = 8 << 20
 _GLOB_CHARACTERS = frozenset("*?[")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectInfo:
     """Identity of a stored object: where, how large, and the store's version tag of it."""
 
@@ -188,6 +189,12 @@ def _check_unchanged(expected: ObjectInfo) -> None:
 def _below(fs: Filesystem, path: str, inner: str) -> tuple[ObjectInfo, ...]:
     if is_local(path):
         return tuple(map(_local_info, sorted(files_below(path))))
+    if gives_pages(fs):
+        scheme = path.split("://", 1)[0]
+        listed = (
+            _remote_info(f"{scheme}://{name}", entry) for name, entry in files_in_pages(fs, inner, path)
+        )
+        return tuple(sorted(listed, key=lambda info: info.uri))
     return _remote_infos(path, fs.find(inner, detail=True))
 
 
@@ -222,7 +229,9 @@ def _local_info(path: str) -> ObjectInfo:
 
 
 def _remote_info(uri: str, details: dict[str, Any]) -> ObjectInfo:
-    return ObjectInfo(uri=uri, size_bytes=int(details["size"] or 0), version=_version(details))
+    return ObjectInfo(
+        uri=uri, size_bytes=int(details.get("size") or details.get("Size") or 0), version=_version(details)
+    )
 
 
 def _version(details: dict[str, Any]) -> str:
