@@ -36,6 +36,7 @@ docs: $(STAMP)  ## every command and code block in README and docs that is marke
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/flip_rate.py
+	$(BIN)/python -m benchmarks.planning
 
 ci: lint types arch test
 

@@ -12,11 +12,14 @@ from jobs.draining import Drain, StopRequest, interrupted
 from jobs.observing import Observer
 from jobs.prepare import PreparedJob
 from jobs.queue import ShardQueue
+from jobs.remembering import Memory
 from jobs.staff import Staff
-from pipeline.accounts import committed_totals
+from pipeline.accounts import committed_accounts
 from pipeline.dataset_folder import load_ledger, publish_totals
+from pipeline.remembering import remembered_totals
 from pipeline.shard.ledger import totals_of
 from pipeline.shard.loop import EndedItem, ShardProgress, ShardReport
+from pipeline.storage import sweep_copies
 from schemas.dataset import Totals, shard_file
 from schemas.errors import InfrastructureError, TooManyFailuresError
 from schemas.outcomes import Outcome
@@ -41,8 +44,24 @@ def run(
     shard loses its actor time and again, InterruptedJobError where ``stop`` was asked for, and whatever a
     shard raised; what is committed stays.
     """
-    earlier = committed_totals(prepared.folder, prepared.shards, prepared.committed)
-    state = _State(prepared, progress, earlier)
+    remembered = remembered_totals(prepared.folder)
+    accounts = committed_accounts(prepared.folder, prepared.shards, prepared.committed, remembered)
+    memory = Memory(prepared.folder, accounts.of_shards, remembered)
+    earlier = accounts.totals
+    state = _State(prepared, progress, earlier, memory)
+    with memory:
+        _work(prepared, cluster, state, stop)
+    totals = earlier + state.totals
+    _check_sums(prepared, totals)
+    publish_totals(prepared.folder, prepared.card, totals)
+    prepared.folder.sweep_staging()
+    sweep_copies()
+    return RunResult(totals=totals, seconds=state.seconds)
+
+
+def _work(prepared: PreparedJob, cluster: Cluster, state: "_State", stop: StopRequest | None) -> None:
+    """Commit every remaining shard."""
+    progress, earlier = state.progress, state.earlier
     progress.begin(state.planned, earlier)
     queue = ShardQueue(prepared.remaining)
     if queue.unfinished:
@@ -59,19 +78,16 @@ def run(
             for assignment, event in staff.ended():
                 _take(state, assignment, event, staff)
             progress.refresh(_note(queue, staff, drain), staff.count)
+            state.memory.keep()
     progress.refresh()
-    totals = earlier + state.totals
-    _check_sums(prepared, totals)
-    publish_totals(prepared.folder, prepared.card, totals)
-    prepared.folder.sweep_staging()
-    return RunResult(totals=totals, seconds=state.seconds)
 
 
 class _State:
     """What a run adds up: totals of its shards, failed items, and seconds by stage."""
 
-    def __init__(self, prepared: PreparedJob, progress: Observer, earlier: Totals) -> None:
+    def __init__(self, prepared: PreparedJob, progress: Observer, earlier: Totals, memory: Memory) -> None:
         self.prepared = prepared
+        self.memory = memory
         self.progress = progress
         self.totals = Totals()
         self.earlier = earlier
@@ -113,6 +129,7 @@ def _advance(state: _State, event: ShardProgress) -> None:
 
 def _commit(state: _State, shard_id: str, totals: Totals, seconds: dict[str, float]) -> None:
     state.totals += totals
+    state.memory.commit(shard_id, totals)
     for stage, spent in seconds.items():
         state.seconds[stage] = state.seconds.get(stage, 0.0) + spent
     state.progress.commit(shard_id, totals, seconds)

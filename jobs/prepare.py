@@ -34,6 +34,7 @@ from schemas.dataset import DATASET_FILE, PLAN_FOLDER, TOKENIZER_FOLDER, Dataset
 from schemas.errors import BadJobError, InfrastructureError, OutputConflictError, TransientError
 from schemas.job import JobSpec, SourceSpec, TokenizerSpec, fingerprint_fields, job_fingerprint
 from schemas.plan import PlannedShard
+from schemas.shard_totals import TOTALS_FILE
 from schemas.status import STATUS_FILE
 from schemas.tokenizer import TokenizerConfig
 
@@ -271,7 +272,7 @@ def _check_unused(folder: Folder, tokenizer: LoadedTokenizer) -> None:
         names = folder.top_names()
     except NotADirectoryError as error:
         raise OutputConflictError(f"The output {folder.uri} is a file; name a folder.") from error
-    ours = names <= {TOKENIZER_FOLDER, PLAN_FOLDER, STATUS_FILE}
+    ours = names <= {TOKENIZER_FOLDER, PLAN_FOLDER, STATUS_FILE, TOTALS_FILE}
     if ours and folder.exists(STORED_WEIGHTS_FILE):
         ours = folder.read_bytes(STORED_WEIGHTS_FILE) == tokenizer.weights_bytes
     if not ours:

@@ -5,6 +5,7 @@ from pipeline.shard.ledger import LedgerRow, read_ledger
 from pipeline.storage import Folder
 from schemas.dataset import (
     DATASET_FILE,
+    LEDGER_FOLDER,
     PLAN_FOLDER,
     SHARD_FOLDER,
     TOKENIZER_FOLDER,
@@ -77,9 +78,16 @@ def publish_totals(folder: Folder, card: DatasetCard, totals: Totals) -> None:
 
 def committed_shards(folder: Folder) -> set[str]:
     """Ids of the shards whose token file has appeared."""
-    return {
-        name.removesuffix(".parquet") for name in folder.list_names(SHARD_FOLDER) if name.endswith(".parquet")
-    }
+    return _ids_in(folder, SHARD_FOLDER)
+
+
+def committed_ledgers(folder: Folder) -> set[str]:
+    """Ids of the shards whose ledger is there."""
+    return _ids_in(folder, LEDGER_FOLDER)
+
+
+def _ids_in(folder: Folder, below: str) -> set[str]:
+    return {name.removesuffix(".parquet") for name in folder.list_names(below) if name.endswith(".parquet")}
 
 
 def load_ledger(folder: Folder, shard_id: str) -> list[LedgerRow]:

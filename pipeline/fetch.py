@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,7 +10,7 @@ from pipeline.archive.events import archive_events, whole_archive
 from pipeline.archive.index import index_tar
 from pipeline.decode.item import decode_item
 from pipeline.items import ItemEnd, ItemEvent, MediaFacts, SourceEvent
-from pipeline.storage import ObjectInfo, stage
+from pipeline.storage import ObjectInfo, Room, StagedObject, room_for, stage
 from schemas.errors import BadItemError
 from schemas.job import JobSpec, LimitsSpec, SamplingSpec
 from schemas.outcomes import Reason
@@ -39,20 +39,31 @@ class Staged:
     """The mark between reading a source and decoding it: what follows is the decoder's time."""
 
 
+def source_room(source: PlannedSource, settings: DecodeSettings) -> AbstractContextManager[Room | None]:
+    """Room for a copy of the source, if it needs one, for the length of the block; may be waited for long."""
+    return room_for(_identity(source), limit_bytes=settings.limits.staging_bytes)
+
+
 def source_events(
-    source: PlannedSource, settings: DecodeSettings, *, skip_items: int = 0, instead: ItemEnd | None = None
+    source: PlannedSource,
+    settings: DecodeSettings,
+    *,
+    skip_items: int = 0,
+    instead: ItemEnd | None = None,
+    room: Room | None = None,
 ) -> Iterator[SourceEvent | Staged]:
     """A mark once the source is at hand, its clips, and its end as the very last thing.
 
     The end is held back until everything is closed: a crash on closing is then the item's, and a source that
     changed while it was read is told. Of an archive the first ``skip_items`` items are left out, and the next
     one is given the end ``instead`` where there is one. Each end tells how long this side took; reading a
-    tar counts for its first item. Meant for a process that may be killed, since the bytes are foreign.
+    tar counts for its first item. A copy lies in ``room``, from ``source_room``, or in one that is waited
+    for here. Meant for a process that may be killed, since the bytes are foreign.
     """
     if source.is_archive:
-        events = _archive_events(source, settings, skip_items, instead)
+        events = _archive_events(source, settings, skip_items, instead, room)
     else:
-        events = _plain_events(source, settings)
+        events = _plain_events(source, settings, room)
     return _timed(events)
 
 
@@ -75,16 +86,25 @@ def _timed(events: Generator[SourceEvent | Staged]) -> Iterator[SourceEvent | St
             yield event
 
 
-def _plain_events(source: PlannedSource, settings: DecodeSettings) -> Generator[ItemEvent | Staged]:
+def _staged(
+    source: PlannedSource, settings: DecodeSettings, room: Room | None
+) -> AbstractContextManager[StagedObject]:
+    return stage(_identity(source), room=room, limit_bytes=settings.limits.staging_bytes)
+
+
+def _plain_events(
+    source: PlannedSource, settings: DecodeSettings, room: Room | None
+) -> Generator[ItemEvent | Staged]:
     end: ItemEnd | None = None
     try:
-        with stage(_identity(source)) as staged:
+        with _staged(source, settings, room) as staged:
             yield Staged()
             for event in _decoded(staged.path, source, settings):
                 if isinstance(event, ItemEnd):
                     end = event
                 else:
                     yield event
+                staged.moved()
     except BadItemError as error:
         facts = end.facts if end is not None else MediaFacts()
         end = ItemEnd(facts=facts, reason=error.reason, detail=error.detail)
@@ -96,20 +116,26 @@ def _plain_events(source: PlannedSource, settings: DecodeSettings) -> Generator[
 
 
 def _archive_events(
-    source: PlannedSource, settings: DecodeSettings, skip_items: int, instead: ItemEnd | None
+    source: PlannedSource,
+    settings: DecodeSettings,
+    skip_items: int,
+    instead: ItemEnd | None,
+    room: Room | None,
 ) -> Generator[SourceEvent | Staged]:
     try:
-        with stage(_identity(source)) as staged:
+        with _staged(source, settings, room) as staged:
             index = index_tar(staged.path)
             yield Staged()
-            yield from archive_events(
+            for event in archive_events(
                 staged.path,
                 index,
                 source,
                 lambda path: _decoded(path, source, settings),
                 skip_items=skip_items,
                 instead=instead,
-            )
+            ):
+                yield event
+                staged.moved()
     except BadItemError as error:
         # Of the whole tar: what single items get wrong has become their ends.
         yield from whole_archive(source, ItemEnd.unread(error.reason, error.detail))

@@ -1,9 +1,11 @@
 """The plan: cutting sources into shards, and the plan's file."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
-from pipeline.tables import read_table, table_bytes
+from pipeline.tables import column_bytes, read_rows
 from schemas.dataset import PlanPart
 from schemas.ids import content_id, shard_id
 from schemas.job import ShardingSpec
@@ -67,23 +69,18 @@ def plan_part(file: str, shards: Sequence[PlannedShard]) -> PlanPart:
 
 def plan_bytes(shards: Sequence[PlannedShard]) -> bytes:
     """The plan as a Parquet file, one row a source."""
-    columns: dict[str, list[object]] = {name: [] for name in PLAN_SCHEMA.names}
-    for shard in shards:
-        for offset, source in enumerate(shard.sources):
-            row = {
-                "shard_id": shard.shard_id,
-                "shard_index": shard.shard_index,
-                "source_index": shard.first_source_index + offset,
-                "uri": source.uri,
-                "size_bytes": source.size_bytes,
-                "version": source.version,
-                "start_ns": source.start_ns,
-                "end_ns": source.end_ns,
-                "metadata": source.metadata,
-            }
-            for name, value in row.items():
-                columns[name].append(value)
-    return table_bytes(columns, PLAN_SCHEMA)
+
+    def column(name: str) -> Sequence[object]:
+        # A column at a time: all values of a million sources at once take as much as the sources themselves.
+        if name in ("shard_id", "shard_index"):
+            return [getattr(shard, name) for shard in shards for _ in shard.sources]
+        if name == "source_index":
+            return [
+                shard.first_source_index + place for shard in shards for place in range(len(shard.sources))
+            ]
+        return [getattr(source, name) for shard in shards for source in shard.sources]
+
+    return column_bytes(column, PLAN_SCHEMA)
 
 
 def read_plan(data: bytes, *, origin: str, attempt: int = 1) -> list[PlannedShard]:
@@ -91,31 +88,25 @@ def read_plan(data: bytes, *, origin: str, attempt: int = 1) -> list[PlannedShar
 
     Raises FormatError, naming ``origin``, where it cannot be read.
     """
-    rows = read_table(data, PLAN_SCHEMA, what=f"The plan {origin}", version=PLAN_FORMAT_VERSION)
-    return list(_shards(rows, attempt))
+    rows = read_rows(data, PLAN_SCHEMA, what=f"The plan {origin}", version=PLAN_FORMAT_VERSION)
+    return [_shard(list(run), attempt) for _, run in groupby(rows, key=itemgetter("shard_id"))]
 
 
-def _shards(rows: list[dict[str, Any]], attempt: int) -> Iterator[PlannedShard]:
-    start = 0
-    for position in range(1, len(rows) + 1):
-        if position < len(rows) and rows[position]["shard_id"] == rows[start]["shard_id"]:
-            continue
-        run = rows[start:position]
-        yield PlannedShard(
-            shard_id=run[0]["shard_id"],
-            shard_index=run[0]["shard_index"],
-            first_source_index=run[0]["source_index"],
-            sources=tuple(
-                PlannedSource(
-                    uri=row["uri"],
-                    size_bytes=row["size_bytes"],
-                    version=row["version"],
-                    start_ns=row["start_ns"],
-                    end_ns=row["end_ns"],
-                    metadata=row["metadata"],
-                )
-                for row in run
-            ),
-            attempt=attempt,
-        )
-        start = position
+def _shard(run: list[dict[str, Any]], attempt: int) -> PlannedShard:
+    return PlannedShard(
+        shard_id=run[0]["shard_id"],
+        shard_index=run[0]["shard_index"],
+        first_source_index=run[0]["source_index"],
+        sources=tuple(
+            PlannedSource(
+                uri=row["uri"],
+                size_bytes=row["size_bytes"],
+                version=row["version"],
+                start_ns=row["start_ns"],
+                end_ns=row["end_ns"],
+                metadata=row["metadata"],
+            )
+            for row in run
+        ),
+        attempt=attempt,
+    )

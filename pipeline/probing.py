@@ -18,7 +18,7 @@ from pipeline.decode.images import is_animation, open_image, read_animation
 from pipeline.decode.probe import probe
 from pipeline.items import ItemEnd, ItemEvent, Media, MediaFacts
 from pipeline.memory_limit import memory_limit
-from pipeline.storage import ObjectInfo, stage
+from pipeline.storage import ObjectInfo, Room, room_for, stage
 from schemas.errors import BadItemError, BitmillError, InfrastructureError
 from schemas.job import LimitsSpec
 from schemas.plan import PlannedSource
@@ -103,9 +103,14 @@ class _Child:
 
     def ask(self, source: PlannedSource) -> Found:
         running = self._running or self._start()
+        # Here, not in the child, whose time counts.
+        with room_for(_identity(source), limit_bytes=self._limits.staging_bytes) as room:
+            return self._answer_of(running, source, room)
+
+    def _answer_of(self, running: "_Running", source: PlannedSource, room: Room | None) -> Found:
         transfer_s = source.size_bytes / _SLOWEST_TRANSFER_BYTES_PER_S
         try:
-            running.connection.send(source)
+            running.connection.send((source, room))
             if running.connection.poll(_START_S + self._limits.item_timeout_s + transfer_s):
                 answer: Any = running.connection.recv()
                 if isinstance(answer, BitmillError):
@@ -143,13 +148,17 @@ def _answer(connection: "Connection[Any, Any]", limits: LimitsSpec) -> None:
     """A child's life: an answer for each source, until nobody asks any more."""
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
-            connection.send(_look(connection.recv(), limits))
+            source, room = connection.recv()
+            connection.send(_look(source, limits, room))
 
 
-def _look(source: PlannedSource, limits: LimitsSpec) -> Found | BitmillError:
-    expected = ObjectInfo(uri=source.uri, size_bytes=source.size_bytes, version=source.version)
+def _identity(source: PlannedSource) -> ObjectInfo:
+    return ObjectInfo(uri=source.uri, size_bytes=source.size_bytes, version=source.version)
+
+
+def _look(source: PlannedSource, limits: LimitsSpec, room: Room | None) -> Found | BitmillError:
     try:
-        with memory_limit(limits.item_memory_bytes), stage(expected) as staged:
+        with memory_limit(limits.item_memory_bytes), stage(_identity(source), room=room) as staged:
             if source.is_archive:
                 return look_into(staged.path, source, limits)
             return look_at(staged.path, limits)

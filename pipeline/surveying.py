@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.accounts import committed_totals
 from pipeline.dataset_folder import committed_shards, find_card, load_plan
+from pipeline.remembering import remembered_totals
 from pipeline.storage import Folder
 from schemas.dataset import DatasetCard, Totals
 from schemas.errors import BadJobError, FormatError
@@ -58,7 +59,7 @@ def survey(folder: Folder, *, required: bool = True) -> Survey:
     else:
         # What is there now: an item that waits to be done again counts as it was.
         there = [shard for shard in plan if shard.shard_id in committed]
-        totals = committed_totals(folder, there, committed)
+        totals = committed_totals(folder, there, committed, remembered_totals(folder))
     return Survey(
         uri=folder.uri,
         card=card,

@@ -1,5 +1,7 @@
 """dataset.json: what a dataset folder says of itself; and where its files stand."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -40,20 +42,23 @@ class Totals(_Part):
         """Items that have an outcome."""
         return self.ok + self.partial + self.failed
 
+    @classmethod
+    def sum(cls, parts: "Iterable[Totals]") -> "Totals":
+        """Totals of all, as ``+`` gives them, of a hundred thousand too; reasons in alphabetical order."""
+        counts = dict.fromkeys(_COUNTS, 0)
+        reasons = Counter[str]()
+        for part in parts:
+            for name in _COUNTS:
+                counts[name] += getattr(part, name)
+            reasons.update(part.reasons)
+        return cls(**counts, reasons=dict(sorted(reasons.items())))
+
     def __add__(self, other: "Totals") -> "Totals":
         """Totals of both; reasons in alphabetical order."""
-        names = sorted({*self.reasons, *other.reasons})
-        return Totals(
-            ok=self.ok + other.ok,
-            partial=self.partial + other.partial,
-            failed=self.failed + other.failed,
-            clips=self.clips + other.clips,
-            frames=self.frames + other.frames,
-            tokens=self.tokens + other.tokens,
-            code_bytes=self.code_bytes + other.code_bytes,
-            tokenized_ns=self.tokenized_ns + other.tokenized_ns,
-            reasons={name: self.reasons.get(name, 0) + other.reasons.get(name, 0) for name in names},
-        )
+        return Totals.sum((self, other))
+
+
+_COUNTS = tuple(name for name in Totals.model_fields if name != "reasons")
 
 
 class PlanPart(_Part):

@@ -103,6 +103,8 @@ class LimitsSpec(_Part):
     """Longest time a decoder may take to its next clip."""
     item_memory_bytes: Annotated[int, Field(ge=64 * MIB)] = 4 * GIB
     """Memory that decoding one item may take on top of the idle decoder process."""
+    staging_bytes: Annotated[int, Field(gt=0)] | None = None
+    """Copies of remote objects on one machine, in sum (docs/operations.md); null takes what its disk has."""
     max_pixels: Annotated[int, Field(gt=0)] = 64 * MIB
     """Pixels of one source frame or picture (8192×8192)."""
     max_frames: Annotated[int, Field(gt=0)] = 10_000_000

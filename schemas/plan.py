@@ -33,7 +33,7 @@ SourcePlace = tuple[str, int | None, int | None]
 """URI and wanted span: what clip ids are made of, and what is planned once only."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedSource:
     """One row of the plan, without its place: what to read and what to take of it."""
 

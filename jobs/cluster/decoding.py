@@ -11,7 +11,7 @@ from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrash
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.archive.events import whole_archive
-from pipeline.fetch import DecodeSettings, Staged, source_events
+from pipeline.fetch import DecodeSettings, Staged, source_events, source_room
 from pipeline.items import ItemEnd, ItemStart, SourceEvent
 from pipeline.memory_limit import memory_limit
 from schemas.errors import BitmillError, InfrastructureError
@@ -19,7 +19,7 @@ from schemas.outcomes import Reason
 from schemas.plan import PlannedSource
 
 _STARTED = "started"
-"""A task's first value: from here on its time counts, not while it waits for a CPU."""
+"""A task's first value: from here on its time counts, not while it waits for a CPU, or room for a copy."""
 
 _VALUES_AHEAD = 4
 """Values that a task may give before they are taken: its two marks and the first clips."""
@@ -41,12 +41,13 @@ def decode_task(
     source: PlannedSource, settings: DecodeSettings, skip_items: int, instead: ItemEnd | None
 ) -> Iterator[SourceEvent | Staged | str]:
     """The task's body: a mark, then the source's events, each item under its own memory limit."""
-    yield _STARTED
-    with memory_limit(settings.limits.item_memory_bytes) as count_anew:
-        for event in source_events(source, settings, skip_items=skip_items, instead=instead):
-            if isinstance(event, ItemStart):
-                count_anew()
-            yield event
+    with source_room(source, settings) as room:
+        yield _STARTED
+        with memory_limit(settings.limits.item_memory_bytes) as count_anew:
+            for event in source_events(source, settings, skip_items=skip_items, instead=instead, room=room):
+                if isinstance(event, ItemStart):
+                    count_anew()
+                yield event
 
 
 # One remote function for all sources: Ray queues by function, and only within one queue is an owner's
@@ -213,7 +214,7 @@ class SourceTask:
                 yield value
 
     def _wait(self, timeout_s: float | None) -> bool:
-        """Whether the task gives something in time; without a limit, as long as it waits for a CPU."""
+        """Whether the task gives something in time; without a limit, as long as it waits to start."""
         end = math.inf if timeout_s is None else time.monotonic() + timeout_s
         while True:
             left = max(0.0, end - time.monotonic())

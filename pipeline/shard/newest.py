@@ -25,6 +25,14 @@ class NewestAttempts:
             return list(rows)
         return [row for row in rows if self._newest.get(place_of(row), row["shard_id"]) == row["shard_id"]]
 
+    def all_count(self, shard: PlannedShard) -> bool:
+        """Whether every row of a shard's ledger counts, without a look at it."""
+        if not self._newest:
+            return True
+        return all(
+            self._newest.get(source.place, shard.shard_id) == shard.shard_id for source in shard.sources
+        )
+
 
 def place_of(row: LedgerRow) -> SourcePlace:
     """The planned source that a ledger row belongs to; a tar's members share theirs."""

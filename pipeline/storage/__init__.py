@@ -2,13 +2,24 @@
 
 from pipeline.storage.filesystem import full_disk_told, store_errors
 from pipeline.storage.folder import Folder, StagedFile
-from pipeline.storage.objects import Listing, ObjectInfo, StagedObject, list_objects, stage, stat
+from pipeline.storage.objects import (
+    Listing,
+    ObjectInfo,
+    StagedObject,
+    list_objects,
+    room_for,
+    stage,
+    stat,
+    sweep_copies,
+)
+from pipeline.storage.staging_space import Room
 from pipeline.storage.uri import is_local, join, normalise
 
 __all__ = [
     "Folder",
     "Listing",
     "ObjectInfo",
+    "Room",
     "StagedFile",
     "StagedObject",
     "full_disk_told",
@@ -16,7 +27,9 @@ __all__ = [
     "join",
     "list_objects",
     "normalise",
+    "room_for",
     "stage",
     "stat",
     "store_errors",
+    "sweep_copies",
 ]

@@ -2,9 +2,8 @@
 
 import errno
 import os
-import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,14 +11,19 @@ from typing import Any, Literal
 
 from pipeline.storage.filesystem import Filesystem, filesystem, full_disk_told, retrying, store_errors
 from pipeline.storage.local import files_below, files_matching
+from pipeline.storage.pages import files_in_pages, gives_pages
+from pipeline.storage.staging_space import Room, StagingSpace
 from pipeline.storage.uri import is_local
 from schemas.errors import BadItemError, BadJobError, TransientError
 from schemas.outcomes import Reason
 
+_READ_AT_ONCE_BYTES = 8 << 20
+"""Objects up to this size are read by one request, larger ones streamed to the disk."""
+
 _GLOB_CHARACTERS = frozenset("*?[")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectInfo:
     """Identity of a stored object: where, how large, and the store's version tag of it."""
 
@@ -33,6 +37,13 @@ class StagedObject:
     """A foreign object as a local file."""
 
     path: str
+    room: Room | None = None
+    """Where it is a copy."""
+
+    def moved(self) -> None:
+        """The one who reads it gets on. Told now and then by whoever may hold it for long."""
+        if self.room is not None:
+            self.room.moved()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,13 +101,36 @@ def stat(uri: str) -> ObjectInfo:
 
 
 @contextmanager
-def stage(expected: ObjectInfo) -> Generator[StagedObject]:
+def room_for(expected: ObjectInfo, *, limit_bytes: int | None = None) -> Generator[Room | None]:
+    """Room on this machine for a copy of an object, for the length of the block; null where none is needed.
+
+    Waits for it, without limit, as ``staging_rules`` tells. All copies of this user's on this machine take at
+    most ``limit_bytes``; null decides by the disk. Raises InfrastructureError where there is no place for
+    copies.
+    """
+    if is_local(expected.uri):
+        yield None
+        return
+    suffix = Path(expected.uri).suffix
+    with StagingSpace().room(expected.size_bytes, limit_bytes=limit_bytes, suffix=suffix) as room:
+        yield room
+
+
+def sweep_copies() -> None:
+    """Remove what killed readers have left in this machine's room for copies."""
+    StagingSpace().sweep()
+
+
+@contextmanager
+def stage(
+    expected: ObjectInfo, *, room: Room | None = None, limit_bytes: int | None = None
+) -> Generator[StagedObject]:
     """A local file with the bytes of a planned object, for the length of the block.
 
-    A local object is used where it lies, and looked at again after the block; another is copied to the
-    temporary folder and removed after. What the block raises passes. Raises BadItemError: not_found,
-    access_denied, source_changed (before, or while it was read), read_error; InfrastructureError where the
-    temporary folder's disk is full.
+    A local object is used where it lies, and looked at again after the block; another is copied into
+    ``room``, or into one of its own for which ``limit_bytes`` counts. What the block raises passes. Raises
+    BadItemError: not_found, access_denied, source_changed (before, or while it was read), read_error;
+    InfrastructureError where the temporary folder's disk is full, and as ``room_for``.
     """
     if is_local(expected.uri):
         with _item_faults():
@@ -105,14 +139,13 @@ def stage(expected: ObjectInfo) -> Generator[StagedObject]:
         with _item_faults():
             _check_unchanged(expected)
         return
-    with tempfile.TemporaryDirectory(prefix="bitmill-") as folder:
-        # The suffix stays, since some demuxers look at it.
-        local = Path(folder) / f"source{Path(expected.uri).suffix}"
+    with nullcontext(room) if room is not None else room_for(expected, limit_bytes=limit_bytes) as place:
+        assert place is not None
         with _item_faults():
             _check_unchanged(expected)
-            retrying(lambda: _download(expected, local))
+            retrying(lambda: _copy(expected, Path(place.path)))
             _check_unchanged(expected)
-        yield StagedObject(path=str(local))
+        yield StagedObject(path=place.path, room=place)
 
 
 @contextmanager
@@ -127,10 +160,15 @@ def _item_faults() -> Generator[None]:
         raise BadItemError(Reason.READ_ERROR, str(error)) from error
 
 
-def _download(expected: ObjectInfo, local: Path) -> None:
+def _copy(expected: ObjectInfo, local: Path) -> None:
+    """Copy into a file that is there, and stays the same file: its holder's lock lies on it."""
     fs, path = filesystem(expected.uri)
-    with store_errors(expected.uri), full_disk_told(str(local.parent.parent)):
-        fs.get_file(path, str(local))
+    with store_errors(expected.uri), full_disk_told(str(local.parent)):
+        if expected.size_bytes > _READ_AT_ONCE_BYTES:
+            fs.get_file(path, str(local))
+        elif expected.size_bytes:
+            # Given its end, a client need not ask for the size first.
+            local.write_bytes(fs.cat_file(path, start=0, end=expected.size_bytes))
     # Not every store's client notices that an answer ended early.
     got = local.stat().st_size
     if got != expected.size_bytes:
@@ -151,6 +189,12 @@ def _check_unchanged(expected: ObjectInfo) -> None:
 def _below(fs: Filesystem, path: str, inner: str) -> tuple[ObjectInfo, ...]:
     if is_local(path):
         return tuple(map(_local_info, sorted(files_below(path))))
+    if gives_pages(fs):
+        scheme = path.split("://", 1)[0]
+        listed = (
+            _remote_info(f"{scheme}://{name}", entry) for name, entry in files_in_pages(fs, inner, path)
+        )
+        return tuple(sorted(listed, key=lambda info: info.uri))
     return _remote_infos(path, fs.find(inner, detail=True))
 
 
@@ -185,7 +229,9 @@ def _local_info(path: str) -> ObjectInfo:
 
 
 def _remote_info(uri: str, details: dict[str, Any]) -> ObjectInfo:
-    return ObjectInfo(uri=uri, size_bytes=int(details["size"] or 0), version=_version(details))
+    return ObjectInfo(
+        uri=uri, size_bytes=int(details.get("size") or details.get("Size") or 0), version=_version(details)
+    )
 
 
 def _version(details: dict[str, Any]) -> str:

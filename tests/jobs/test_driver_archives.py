@@ -17,6 +17,7 @@ from pipeline.shard.loop import tokenize_shard
 from pipeline.storage import Folder
 from schemas.errors import FormatError, TooManyFailuresError
 from schemas.outcomes import Reason
+from schemas.shard_totals import TOTALS_FILE
 from schemas.status import Part
 from tests.jobs.test_driver import FakeCluster
 from tests.support.fakes import HashEncoder, make_item, make_job
@@ -89,5 +90,7 @@ def test_a_ledger_that_lost_a_source_is_damaged(tmp_path):
         f"ledger/{first.shard_id}.parquet", ledger_bytes([{**row, "source_index": 7} for row in rows])
     )
     (Path(prepared.folder.uri) / "shards" / f"{second.shard_id}.parquet").unlink()
+    # Remembered totals vouch for a ledger that is there; without them it is read.
+    (Path(prepared.folder.uri) / TOTALS_FILE).unlink()
     with pytest.raises(FormatError, match=r"has 0 rows of .*0\.tar; it is damaged"):
         _run(_prepared(tmp_path, [0, 1], None))

@@ -37,18 +37,18 @@ def test_each_source_is_told_in_order_without_decoding(sources):
 
 def _crash_on_b(connection, limits):
     while True:
-        source = connection.recv()
+        source, room = connection.recv()
         if source.uri.endswith("b.jpg"):
             os.abort()
-        connection.send(probing._look(source, limits))
+        connection.send(probing._look(source, limits, room))
 
 
 def _hang_on_b(connection, limits):
     while True:
-        source = connection.recv()
+        source, room = connection.recv()
         if source.uri.endswith("b.jpg"):
             time.sleep(1000)
-        connection.send(probing._look(source, limits))
+        connection.send(probing._look(source, limits, room))
 
 
 @pytest.mark.parametrize("answer", [_crash_on_b, _hang_on_b])

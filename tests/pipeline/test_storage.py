@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.storage import Folder, ObjectInfo, list_objects, normalise, stage, stat
+from pipeline.storage.filesystem import filesystem
 from schemas.errors import BadItemError, BadJobError, InfrastructureError
 from schemas.outcomes import Reason
 
@@ -70,6 +71,31 @@ def test_listing_gives_files_below_in_order(base):
     globbed = [info.uri for info in list_objects(f"{folder.uri}/b/*.mp4").objects]
     assert globbed == [f"{folder.uri}/b/1.mp4", f"{folder.uri}/b/2.mp4"]
     assert list_objects(f"{folder.uri}/a.mp4").objects == (stat(f"{folder.uri}/a.mp4"),)
+
+
+@pytest.mark.s3
+def test_a_listing_of_many_pages_is_that_of_one_and_a_page_that_fails_is_asked_for_again(s3, monkeypatch):
+    folder = Folder(f"{s3}/media")
+    for name in ("b/2.mp4", "a b+c.mp4", "b/ü.mp4", "b.mp4", "b/1.mp4"):
+        folder.write_bytes(name, name.encode())
+    Folder(s3).write_bytes("media-other/no.mp4", b"no")
+    whole = list_objects(folder.uri)
+    fs, inner = filesystem(folder.uri)
+    assert {info.uri for info in whole.objects} == {f"s3://{name}" for name in fs.find(inner)}
+    monkeypatch.setitem(fs.req_kw, "MaxKeys", 2)
+    call, asked = fs.call_s3, []
+
+    def calling(method, **options):
+        asked.append(options.get("ContinuationToken"))
+        if len(asked) == 2:
+            raise ConnectionResetError("a reset")
+        return call(method, **options)
+
+    monkeypatch.setattr(fs, "call_s3", calling)
+    assert list_objects(folder.uri) == whole
+    assert len(asked) == 4, "three pages, one of them twice"
+    assert asked[0] is None
+    assert asked[1] == asked[2] != asked[3]
 
 
 def test_listing_what_is_not_there(base):

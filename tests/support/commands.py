@@ -56,9 +56,10 @@ def wait_until(condition, what: str, deadline_s: float = 120.0) -> None:
 
 
 def stored_files(dataset: Path) -> dict[str, bytes]:
-    """Every file of a dataset, by relative name, but card and status, which tell of the job and the time."""
+    """Every file of a dataset, by relative name, but card and status, which tell of the job and the time, and
+    remembered totals, which may be there or not."""
     return {
         str(path.relative_to(dataset)): path.read_bytes()
         for path in sorted(dataset.rglob("*"))
-        if path.is_file() and path.name not in {"dataset.json", "status.json"}
+        if path.is_file() and path.name not in {"dataset.json", "status.json", "totals.parquet"}
     }
