@@ -42,7 +42,7 @@ def main() -> None:
 def read(dataset: Path) -> None:
     from pipeline.reading import TokenDataset
 
-    tokens = TokenDataset(str(dataset), view="groups", group_bits=9)
+    tokens = TokenDataset(str(dataset), view="groups", group_bits=9, columns=("start_ns", "end_ns", "source"))
     sample = tokens[0]
     print(f"{len(tokens)} clips; the first: tokens {list(sample['tokens'].shape)} {sample['tokens'].dtype}")
     start_s, end_s = sample["start_ns"] / 1e9, sample["end_ns"] / 1e9

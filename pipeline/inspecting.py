@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.dataset_folder import committed_shards, load_ledger, load_plan, require_card
-from pipeline.reading.index import damage_named, open_shard
+from pipeline.reading.footers import damage_named, open_shard
 from pipeline.shard.ledger import LedgerRow, totals_of
 from pipeline.shard.newest import NewestAttempts
 from pipeline.storage import Folder, store_errors

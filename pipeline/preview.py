@@ -54,8 +54,9 @@ def preview_clips(
     """
     columns = ("clip_id", "source", "key", "start_ns", "end_ns", "fps")
     dataset = TokenDataset(uri, view="bits", columns=columns, allow_incomplete=True)
-    tokenizer = stored_tokenizer(dataset.folder, dataset.card)
-    originals = _Originals(dataset.folder, dataset.card)
+    folder = Folder(uri)
+    tokenizer = stored_tokenizer(folder, dataset.card)
+    originals = _Originals(folder, dataset.card)
     count = 0
     for sample in dataset:
         if clip_ids is not None and sample["clip_id"] not in clip_ids:

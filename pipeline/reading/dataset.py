@@ -1,130 +1,211 @@
-"""TokenDataset: a dataset folder as a map-style PyTorch dataset of clips."""
+"""TokenDataset: the clips of one or more dataset folders, one by one or in order."""
 
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch.utils.data import Dataset
 
-from pipeline.dataset_folder import committed_shards, load_plan, require_card
-from pipeline.reading.index import RowGroup, build_index, open_shard
-from pipeline.reading.views import View, check_view, view_tokens
+from pipeline.dataset_folder import require_card
+from pipeline.reading.chunk_cache import ChunkCache
+from pipeline.reading.clips import ClipSource, Part
+from pipeline.reading.filters import ClipFilter
+from pipeline.reading.finding import ClipFinder, places_of_source
+from pipeline.reading.footers import open_shard
+from pipeline.reading.index import ReadingIndex
+from pipeline.reading.opening import open_index
+from pipeline.reading.shard_files import ShardFiles
+from pipeline.reading.views import View, check_view, view_clip
 from pipeline.storage import Folder
-from schemas.dataset import shard_file
-from schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from schemas.dataset import DatasetCard
+from schemas.errors import BadJobError, TokenizerMismatchError
 from schemas.token_shard import TOKEN_COLUMNS
 
 TokenSample = dict[str, Any]
 """``tokens``: the chosen view's tensor; beside it the chosen columns, as Python values."""
 
-_SHAPE_COLUMNS = ("num_frames", "height", "width")
-_CACHED_ROW_GROUPS = 4
+Verify = Literal["pages", "always", "never"]
+"""pages: checksums are verified wherever whole pages are read, as batches and iteration do. always: single
+clips, too, for which their page is read. never: not at all."""
+
+_KEPT_TABLES = 8
+_FILTER_THREADS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiskCache:
+    """A local folder for ranges of remote shards, bounded; processes may share it."""
+
+    folder: str
+    max_bytes: int = 16 * 2**30
 
 
 class TokenDataset(Dataset[TokenSample]):
-    """Clips of a dataset folder, local or on any store: ``len``, ``dataset[i]`` and iteration, in plan order.
+    """Clips of dataset folders, local or on any store: ``len``, ``dataset[i]`` and iteration, in plan order.
 
-    ``view`` chooses the form of ``tokens`` (see ``pipeline.reading.View``), ``group_bits`` the g of groups,
-    ``columns`` what else a sample carries (any column of the token shard but ``codes``).
+    Several folders are read one after the other; their tokens must be of one tokenizer. ``view`` chooses the
+    form of ``tokens`` (see ``pipeline.reading.View``), ``group_bits`` the g of groups, ``columns`` what else
+    a sample carries (any column of the token shard but ``codes``), ``where`` which clips there are.
 
     A dataset whose job is not finished is refused unless ``allow_incomplete``; one made by another tokenizer
-    than ``expect_tokenizer`` (a fingerprint) always is. Page checksums are verified on reading.
+    than ``expect_tokenizer`` (a fingerprint) always is. ``dataset[i]`` reads one range of bytes, whose length
+    is checked; ``verify="always"`` verifies its page's checksum, too.
 
-    Safe to share between threads and to send to worker processes. Holds a few row groups in memory.
-    Raises BadJobError, TokenizerMismatchError, FormatError, each naming the folder or file.
+    For training, ``TokenBatches`` shuffles and batches. Safe to share between threads and to send to worker
+    processes. Raises BadJobError, TokenizerMismatchError, FormatError, each naming the folder or file.
     """
 
     def __init__(
         self,
-        uri: str,
+        uris: str | Path | Sequence[str | Path],
         *,
         view: View = "bits",
         group_bits: int | None = None,
-        columns: Sequence[str] = ("clip_id", "source", "start_ns", "end_ns"),
+        columns: Sequence[str] = (),
+        where: ClipFilter | None = None,
         expect_tokenizer: str | None = None,
         allow_incomplete: bool = False,
+        verify: Verify = "pages",
+        skip_damaged: bool = False,
+        cache: DiskCache | None = None,
     ) -> None:
-        self.folder = Folder(uri)
-        self.card = require_card(self.folder)
-        if expect_tokenizer is not None and expect_tokenizer != self.card.tokenizer_fingerprint:
-            raise TokenizerMismatchError(
-                f"{self.folder.uri} was made by tokenizer {self.card.tokenizer_fingerprint}, "
-                f"not by the expected {expect_tokenizer}."
-            )
-        self.bits_per_token = self.card.tokenizer.bits_per_token
+        if verify not in ("pages", "always", "never"):
+            raise BadJobError(f"verify is pages, always or never, not {verify!r}.")
+        folders = [Folder(str(uri)) for uri in ([uris] if isinstance(uris, str | Path) else uris)]
+        self.cards = [require_card(folder) for folder in folders]
+        _check_tokenizers(folders, self.cards, expect_tokenizer)
+        self.bits_per_token = self.cards[0].tokenizer.bits_per_token
         check_view(view, self.bits_per_token, group_bits)
-        self._view: View = view
-        self._group_bits = group_bits
-        self._columns = _checked_columns(columns)
-        shard_ids = _readable_shards(self.folder, [s.shard_id for s in load_plan(self.folder, self.card)])
-        if len(shard_ids) < self.card.num_shards and not allow_incomplete:
-            raise BadJobError(
-                f"{self.folder.uri} has {len(shard_ids)} of {self.card.num_shards} shards; finish its job "
-                "(run it again), or pass allow_incomplete=True to read what is there."
-            )
-        self._index = build_index(self.folder, shard_ids, self.card.tokenizer_fingerprint)
-        self._reset_cache()
+        self.view: View = view
+        self.group_bits = group_bits
+        self.columns = _checked_columns(columns)
+        self.verify: Verify = verify
+        ranges = ChunkCache(Path(cache.folder), cache.max_bytes) if cache else None
+        parts = [
+            _open_part(ShardFiles(folder, ranges), card, where, allow_incomplete=allow_incomplete)
+            for folder, card in zip(folders, self.cards, strict=True)
+        ]
+        self.clips = ClipSource(
+            parts, self.bits_per_token, verify=verify != "never", skip_damaged=skip_damaged
+        )
+        self._single = ClipSource(parts, self.bits_per_token, verify=verify == "always", skip_damaged=False)
+        self._firsts: list[int] = np.concatenate(([0], np.cumsum(self.clips.num_clips))).tolist()
+        self._finders = [ClipFinder(part.files.folder, part.index) for part in parts]
+        self._start()
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._tables: OrderedDict[int, pa.Table] = OrderedDict()
+
+    @property
+    def card(self) -> DatasetCard:
+        """The card of the (first) dataset."""
+        return self.cards[0]
+
+    @property
+    def tokenizer_fingerprint(self) -> str:
+        """Which tokenizer made the tokens."""
+        return self.cards[0].tokenizer_fingerprint
 
     def __len__(self) -> int:
-        return self._index.num_samples
+        return self._firsts[-1]
 
     def __getitem__(self, index: int) -> TokenSample:
         number = index + len(self) if index < 0 else index
         if not 0 <= number < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
-        group, row = self._index.find(number)
-        return self._sample(group, self._table(group), row)
+        group = bisect_right(self._firsts, number) - 1
+        wanted = number - self._firsts[group]
+        part, own = self.clips.locate(group)
+        selected = part.selected[own]
+        row = wanted if selected is None else int(selected[wanted])
+        codes, shape = self._single.read_clip(group, row)
+        tokens = view_clip(codes, shape, self.bits_per_token, self.view, self.group_bits)
+        return {"tokens": tokens, **self._columns_at(group, wanted)}
 
     def __iter__(self) -> Iterator[TokenSample]:
-        """All samples in plan order, one row group in memory at a time."""
-        for group in self._index.row_groups:
-            table = self._read(group)
-            for row in range(group.num_samples):
-                yield self._sample(group, table, row)
+        """All samples in plan order, one row group in memory at a time; those of damaged shards are left out
+        where ``skip_damaged``."""
+        for group in range(self.clips.num_groups):
+            codes, starts, sizes, shapes = self.clips.read_groups([group])
+            others = self.clips.read_columns([group], self.columns) if self.columns else None
+            for row, (start, size) in enumerate(zip(starts.tolist(), sizes.tolist(), strict=True)):
+                if start < 0:
+                    continue
+                frames, height, width = shapes[row].tolist()
+                own = codes[start : start + size]
+                tokens = view_clip(
+                    own, (frames, height, width), self.bits_per_token, self.view, self.group_bits
+                )
+                yield {"tokens": tokens, **_row(others, row)}
+
+    def find(self, clip_id: str) -> int:
+        """The index of the sample with this clip id. Raises KeyError where there is none.
+
+        The first call reads the ids of the whole dataset once, and leaves them beside it, sorted.
+        """
+        for number, finder in enumerate(self._finders):
+            for group, row in finder.places(clip_id):
+                index = self._index_of(number, group, row)
+                if index is not None:
+                    return index
+        raise KeyError(clip_id)
+
+    def of_source(self, source: str) -> list[int]:
+        """Indices of a source's samples, in time. Reads the plan and the shard that the source is in."""
+        found: list[int] = []
+        for number, part in enumerate(self.clips.parts):
+            for group, row in places_of_source(part.files.folder, self.cards[number], part.index, source):
+                index = self._index_of(number, group, row)
+                if index is not None:
+                    found.append(index)
+        return found
+
+    def _index_of(self, part_number: int, group: int, row: int) -> int | None:
+        """The sample's index, or null where the filter leaves it out."""
+        before = sum(part.index.num_groups for part in self.clips.parts[:part_number])
+        selected = self.clips.parts[part_number].selected[group]
+        if selected is None:
+            return self._firsts[before + group] + row
+        place = int(np.searchsorted(selected, row))
+        there = place < len(selected) and int(selected[place]) == row
+        return self._firsts[before + group] + place if there else None
+
+    def _columns_at(self, group: int, row: int) -> dict[str, Any]:
+        if not self.columns:
+            return {}
+        with self._lock:
+            table = self._tables.get(group)
+        if table is None:
+            table = self.clips.read_columns([group], self.columns)
+            with self._lock:
+                self._tables[group] = table
+                while len(self._tables) > _KEPT_TABLES:
+                    self._tables.popitem(last=False)
+        return _row(table, row)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_cache", "_lock")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_tables")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._reset_cache()
+        self._start()
 
-    def _reset_cache(self) -> None:
-        self._cache: OrderedDict[RowGroup, pa.Table] = OrderedDict()
-        self._lock = threading.Lock()
 
-    def _table(self, group: RowGroup) -> pa.Table:
-        with self._lock:
-            if group in self._cache:
-                self._cache.move_to_end(group)
-                return self._cache[group]
-        table = self._read(group)
-        with self._lock:
-            self._cache[group] = table
-            while len(self._cache) > _CACHED_ROW_GROUPS:
-                self._cache.popitem(last=False)
-        return table
-
-    def _read(self, group: RowGroup) -> pa.Table:
-        names = list(dict.fromkeys([*_SHAPE_COLUMNS, "codes", *self._columns]))
-        with open_shard(self.folder, group.shard_id) as file:
-            return file.read_row_group(group.number, columns=names)
-
-    def _sample(self, group: RowGroup, table: pa.Table, row: int) -> TokenSample:
-        frames, height, width = (int(table.column(name)[row].as_py()) for name in _SHAPE_COLUMNS)
-        codes = memoryview(table.column("codes")[row].as_buffer())
-        try:
-            tokens = view_tokens(
-                codes, (frames, height, width), self.bits_per_token, self._view, self._group_bits
-            )
-        except ValueError as error:
-            where = f"{self.folder.uri}/{shard_file(group.shard_id)}, row group {group.number}, row {row}"
-            raise FormatError(f"{where}: {error}") from error
-        others = {name: _plain(table.column(name)[row].as_py()) for name in self._columns}
-        return {"tokens": tokens, **others}
+def _row(table: pa.Table | None, row: int) -> dict[str, Any]:
+    if table is None:
+        return {}
+    return {name: _plain(table.column(name)[row].as_py()) for name in table.column_names}
 
 
 def _plain(value: object) -> object:
@@ -137,10 +218,38 @@ def _checked_columns(columns: Sequence[str]) -> tuple[str, ...]:
     for name in columns:
         if name not in known:
             raise BadJobError(f"Unknown column {name!r}; a token shard has {', '.join(known)}.")
-    return tuple(columns)
+    return tuple(dict.fromkeys(columns))
 
 
-def _readable_shards(folder: Folder, planned: Sequence[str]) -> list[str]:
-    """Planned shards that are committed, in plan order; other files in the folder are not the dataset's."""
-    committed = committed_shards(folder)
-    return [shard_id for shard_id in planned if shard_id in committed]
+def _check_tokenizers(folders: Sequence[Folder], cards: Sequence[DatasetCard], expected: str | None) -> None:
+    if not folders:
+        raise BadJobError("A TokenDataset needs at least one dataset folder.")
+    for folder, card in zip(folders, cards, strict=True):
+        wanted = expected or cards[0].tokenizer_fingerprint
+        if card.tokenizer_fingerprint != wanted:
+            of_whom = "the expected" if expected else f"that of {folders[0].uri},"
+            raise TokenizerMismatchError(
+                f"{folder.uri} was made by tokenizer {card.tokenizer_fingerprint}, not by {of_whom} {wanted}."
+            )
+
+
+def _open_part(
+    files: ShardFiles, card: DatasetCard, where: ClipFilter | None, *, allow_incomplete: bool
+) -> Part:
+    index = open_index(files.folder, card, allow_incomplete=allow_incomplete)
+    selected: Sequence[npt.NDArray[np.int64] | None] = [None] * index.num_groups
+    if where is not None and where.columns():
+        with ThreadPoolExecutor(_FILTER_THREADS) as pool:
+            shards = pool.map(partial(_selected_in, files.folder, index, where), range(len(index.shard_ids)))
+            selected = [rows for shard in shards for rows in shard]
+    return Part(files=files, index=index, selected=selected)
+
+
+def _selected_in(
+    folder: Folder, index: ReadingIndex, where: ClipFilter, shard: int
+) -> list[npt.NDArray[np.int64]]:
+    """The wanted rows of each row group of a shard. Row groups of one shard stand together in the index."""
+    groups = np.flatnonzero(index.shard_of == shard)
+    names = where.columns()
+    with open_shard(folder, index.shard_ids[shard]) as file:
+        return [where.rows(file.read_row_group(int(index.numbers[group]), columns=names)) for group in groups]

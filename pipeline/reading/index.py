@@ -1,97 +1,120 @@
-"""Where each sample stands: shards in plan order, their row groups, and counts from footers alone."""
+"""Where each clip of a dataset stands: row groups in order, the place of their codes, and clips' shapes."""
 
-from bisect import bisect_right
-from collections.abc import Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
+import numpy.typing as npt
 
-from pipeline.storage import Folder, store_errors
-from schemas.dataset import shard_file
-from schemas.errors import FormatError, TokenizerMismatchError
-from schemas.token_shard import ShardMetadata, read_shard_metadata
+from schemas.packing import packed_size
 
-_FOOTER_THREADS = 16
+Int64s = npt.NDArray[np.int64]
+Int32s = npt.NDArray[np.int32]
 
 
-@dataclass(frozen=True, kw_only=True)
-class RowGroup:
+class RowGroup(NamedTuple):
     """One row group: the unit of reading."""
 
     shard_id: str
+    shard_bytes: int
     number: int
-    first_sample: int
-    num_samples: int
+    """Its place in its shard."""
+    num_rows: int
+    codes_offset: int
+    """First byte of the codes' column chunk in the file."""
+    codes_bytes: int
+    compressed: bool
 
 
-class SampleIndex:
-    """Row groups in the dataset's order, and the way from a sample's number to its place."""
+class Shape(NamedTuple):
+    """A clip's grid of tokens."""
 
-    def __init__(self, row_groups: Sequence[RowGroup]) -> None:
-        self.row_groups = tuple(row_groups)
-        self._firsts = [group.first_sample for group in self.row_groups]
-        self.num_samples = sum(group.num_samples for group in self.row_groups)
+    num_frames: int
+    height: int
+    width: int
 
-    def find(self, sample: int) -> tuple[RowGroup, int]:
-        """Row group and row in it of a sample in [0, num_samples)."""
-        group = self.row_groups[bisect_right(self._firsts, sample) - 1]
-        return group, sample - group.first_sample
-
-
-def build_index(folder: Folder, shard_ids: Sequence[str], tokenizer_fingerprint: str) -> SampleIndex:
-    """Read the footers of shards, in order. Raises FormatError or TokenizerMismatchError, naming the file."""
-    with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
-        footers = list(pool.map(lambda shard_id: read_footer(folder, shard_id), shard_ids))
-    groups: list[RowGroup] = []
-    first = 0
-    for shard_id, (metadata, counts) in zip(shard_ids, footers, strict=True):
-        if metadata.tokenizer_fingerprint != tokenizer_fingerprint:
-            raise TokenizerMismatchError(
-                f"{folder.uri}/{shard_file(shard_id)} was made by tokenizer "
-                f"{metadata.tokenizer_fingerprint}, the dataset by {tokenizer_fingerprint}; the folder "
-                "mixes two datasets."
-            )
-        for number, count in enumerate(counts):
-            groups.append(RowGroup(shard_id=shard_id, number=number, first_sample=first, num_samples=count))
-            first += count
-    return SampleIndex(groups)
+    @property
+    def num_tokens(self) -> int:
+        """T·h·w."""
+        return self.num_frames * self.height * self.width
 
 
-def read_footer(folder: Folder, shard_id: str) -> tuple[ShardMetadata, list[int]]:
-    """A shard's own metadata and the rows of each of its row groups."""
-    with open_shard(folder, shard_id) as file:
-        metadata = read_shard_metadata(file.schema_arrow, origin=f"{folder.uri}/{shard_file(shard_id)}")
-        counts = [file.metadata.row_group(number).num_rows for number in range(file.metadata.num_row_groups)]
-    return metadata, counts
+@dataclass(frozen=True, kw_only=True)
+class ReadingIndex:
+    """Row groups in the dataset's order, and the shapes of their clips as runs of equal ones.
 
-
-@contextmanager
-def open_shard(folder: Folder, shard_id: str) -> Generator[pq.ParquetFile]:
-    """An open shard for the length of the block, checksums verified on reading.
-
-    Raises FormatError, naming the file, where it is missing or its bytes are damaged, in the block too.
+    Held as arrays: some 60 bytes a row group and 16 a run, whatever the number of clips.
     """
-    name = shard_file(shard_id)
-    uri = f"{folder.uri}/{name}"
-    try:
-        with store_errors(uri), damage_named(uri), folder.open(name) as handle:
-            yield pq.ParquetFile(handle, pre_buffer=False, page_checksum_verification=True)
-    except FileNotFoundError as error:
-        raise FormatError(f"The token shard {uri} is missing.") from error
 
+    shard_ids: tuple[str, ...]
+    shard_bytes: Int64s
+    shard_of: Int64s
+    """int64 [num_groups]: each row group's shard."""
+    numbers: Int32s
+    num_rows: Int64s
+    codes_offset: Int64s
+    codes_bytes: Int64s
+    compressed: npt.NDArray[np.bool_]
+    run_starts: Int64s
+    """int64 [num_groups + 1]: where each row group's runs begin."""
+    runs: Int32s
+    """int32 [num_runs, 4]: rows, frames, height, width."""
 
-@contextmanager
-def damage_named(uri: str) -> Generator[None]:
-    """Turn what Parquet says of damaged bytes into a FormatError that names the file.
+    @property
+    def num_groups(self) -> int:
+        """Row groups."""
+        return len(self.num_rows)
 
-    pyarrow raises a bare OSError for damage; one with an error number is the disk's or the network's.
-    """
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise FormatError(f"The token shard {uri} is damaged: {' '.join(str(error).split())}") from error
+    def group(self, number: int) -> RowGroup:
+        """A row group's place, by its place in the dataset."""
+        shard = int(self.shard_of[number])
+        return RowGroup(
+            shard_id=self.shard_ids[shard],
+            shard_bytes=int(self.shard_bytes[shard]),
+            number=int(self.numbers[number]),
+            num_rows=int(self.num_rows[number]),
+            codes_offset=int(self.codes_offset[number]),
+            codes_bytes=int(self.codes_bytes[number]),
+            compressed=bool(self.compressed[number]),
+        )
+
+    def runs_of(self, number: int) -> Int32s:
+        """A row group's runs, int32 [R, 4]."""
+        return self.runs[self.run_starts[number] : self.run_starts[number + 1]]
+
+    def shapes_of(self, number: int) -> Int64s:
+        """Frames, height and width of each row, int64 [num_rows, 3]."""
+        runs = self.runs_of(number).astype(np.int64)
+        return np.repeat(runs[:, 1:], runs[:, 0], axis=0)
+
+    def place_in(self, number: int, row: int, bits_per_token: int) -> tuple[Shape, int]:
+        """A row's shape, and the bytes of codes before it in its row group (lengths between them apart)."""
+        before = 0
+        for rows, *grid in self.runs_of(number).tolist():
+            shape = Shape(*grid)
+            size = packed_size(shape.num_tokens, bits_per_token)
+            if row < rows:
+                return shape, before + row * size
+            row -= rows
+            before += rows * size
+        raise IndexError(f"row group {number} has no such row")
+
+    def select(self, order: Sequence[int]) -> "ReadingIndex":
+        """The index of some of the row groups, in this order."""
+        chosen = np.asarray(order, np.int64)
+        lengths = np.diff(self.run_starts)[chosen]
+        starts = np.concatenate(([0], np.cumsum(lengths)))
+        rows = np.repeat(self.run_starts[:-1][chosen] - starts[:-1], lengths) + np.arange(starts[-1])
+        return ReadingIndex(
+            shard_ids=self.shard_ids,
+            shard_bytes=self.shard_bytes,
+            shard_of=self.shard_of[chosen],
+            numbers=self.numbers[chosen],
+            num_rows=self.num_rows[chosen],
+            codes_offset=self.codes_offset[chosen],
+            codes_bytes=self.codes_bytes[chosen],
+            compressed=self.compressed[chosen],
+            run_starts=starts,
+            runs=self.runs[rows],
+        )

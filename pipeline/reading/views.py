@@ -1,27 +1,42 @@
-"""The forms in which a sample's tokens can be had, from the packed codes to tensors."""
+"""The forms in which tokens can be had, and what a tensor of each holds."""
 
-from typing import Any, Literal, cast
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from schemas.errors import BadJobError
-from schemas.packing import Buffer, unpack_bits, unpack_groups, unpack_integers, unpack_values
+from schemas.unpacking import unpack_clip
 
 View = Literal["bits", "values", "groups", "integers", "packed"]
 """bits: bool [T, h, w, L], code bit 0 first. values: float32 [T, h, w, L] of ±1/√L, the decoder's input.
 groups: int64 [T, h, w, L/g] in [0, 2^g). integers: int64 [T, h, w] in [0, 2^L), for L ≤ 63.
 packed: uint8 [ceil(T·h·w·L/8)], as stored."""
 
+_DTYPES: dict[str, torch.dtype] = {
+    "bits": torch.bool,
+    "values": torch.float32,
+    "groups": torch.int64,
+    "integers": torch.int64,
+    "packed": torch.uint8,
+}
+
+_NUMPY: dict[torch.dtype, type[np.generic]] = {
+    torch.bool: np.bool_,
+    torch.float32: np.float32,
+    torch.int64: np.int64,
+    torch.uint8: np.uint8,
+}
+
 
 def check_view(view: View, bits_per_token: int, group_bits: int | None) -> None:
     """Raise BadJobError where tokens of L bits cannot be had in this view."""
-    if view not in ("bits", "values", "groups", "integers", "packed"):
+    if view not in _DTYPES:
         raise BadJobError(f"Unknown view {view!r}; take bits, values, groups, integers or packed.")
     if view == "integers" and bits_per_token > 63:
         raise BadJobError(f"Tokens of {bits_per_token} bits do not fit int64; take the view 'groups'.")
-    if view == "groups" and (group_bits is None or group_bits < 1 or bits_per_token % group_bits):
+    if view == "groups" and (group_bits is None or not 1 <= group_bits <= 63 or bits_per_token % group_bits):
         raise BadJobError(
             f"The view 'groups' needs group_bits that divide the {bits_per_token} bits of a token, "
             f"not {group_bits}."
@@ -30,20 +45,40 @@ def check_view(view: View, bits_per_token: int, group_bits: int | None) -> None:
         raise BadJobError("group_bits belongs to the view 'groups'.")
 
 
-def view_tokens(
-    codes: Buffer, shape_THW: tuple[int, int, int], bits_per_token: int, view: View, group_bits: int | None
+def element_of(view: View, bits_per_token: int, group_bits: int | None) -> tuple[torch.dtype, int]:
+    """The type of a view's tensor, and how many values stand for a token (1 for integers)."""
+    if view in ("integers", "packed"):
+        return _DTYPES[view], 1
+    return _DTYPES[view], bits_per_token // group_bits if group_bits else bits_per_token
+
+
+def numpy_of(dtype: torch.dtype) -> type[np.generic]:
+    """NumPy's type of the same values."""
+    return _NUMPY[dtype]
+
+
+def special_tokens(view: View, value_bits: int) -> tuple[int, int] | None:
+    """What stands for a clip's start and for a frame's: the two indices past those of ``value_bits`` bits.
+
+    Null for views that have no room for them.
+    """
+    if view not in ("groups", "integers") or value_bits > 61:
+        return None
+    return 2**value_bits, 2**value_bits + 1
+
+
+def view_clip(
+    codes: npt.NDArray[np.uint8],
+    shape_THW: tuple[int, int, int],
+    bits_per_token: int,
+    view: View,
+    group_bits: int | None,
 ) -> torch.Tensor:
-    """A clip's packed codes as the tensor of a view. Raises ValueError where the codes are damaged."""
+    """A clip's packed codes, of the length that its shape gives, as the tensor of a view."""
     if view == "packed":
-        return torch.from_numpy(np.frombuffer(codes, dtype=np.uint8).copy())
+        return torch.from_numpy(codes.copy())
+    dtype, values = element_of(view, bits_per_token, group_bits)
     num_tokens = shape_THW[0] * shape_THW[1] * shape_THW[2]
-    array: npt.NDArray[Any]
-    if view == "bits":
-        array = unpack_bits(codes, num_tokens, bits_per_token)
-    elif view == "values":
-        array = unpack_values(codes, num_tokens, bits_per_token)
-    elif view == "groups":
-        array = unpack_groups(codes, num_tokens, bits_per_token, cast(int, group_bits))
-    else:
-        array = unpack_integers(codes, num_tokens, bits_per_token)
-    return torch.from_numpy(array.reshape(*shape_THW, *array.shape[1:]))
+    tokens = torch.empty((num_tokens, values), dtype=dtype)
+    unpack_clip(codes, tokens.numpy(), bits_per_token)
+    return tokens.reshape(shape_THW if view == "integers" else (*shape_THW, values))

@@ -61,6 +61,10 @@ class Folder:
             return Path(uri).open("rb")
         return self._ask(name, lambda fs, path: cast(BinaryIO, fs.open(path, "rb", cache_type="none")))
 
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """Bytes [start, end) of a file, in one request. Raises as ``read_bytes``."""
+        return self._ask(name, lambda fs, path: fs.cat_file(path, start=start, end=end))
+
     def list_names(self, below: str) -> list[str]:
         """Names of the files directly in a folder of ours, sorted; empty where it does not exist."""
 

@@ -125,7 +125,9 @@ def test_a_flipped_bit_is_found_and_named(local):
     data[place + 5] ^= 0x10
     path.write_bytes(bytes(data))
     with pytest.raises(FormatError, match=f"{shard.shard_id}.parquet is damaged"):
-        TokenDataset(local)[0]
+        next(iter(TokenDataset(local)))
+    with pytest.raises(FormatError, match=f"{shard.shard_id}.parquet is damaged"):
+        TokenDataset(local, verify="always")[0]
 
 
 def test_a_truncated_shard_is_named(local):

@@ -1,0 +1,313 @@
+"""TokenBatches: the training stream, shuffled or in order, the same for any number of ranks and workers."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from pipeline.reading.batching import BatchMaker, TokenBatch
+from pipeline.reading.buffers import BufferPool
+from pipeline.reading.cutting import Clips, Packing, Padding, SampleShape
+from pipeline.reading.dataset import TokenDataset
+from pipeline.reading.order import PassOrder, choose_lanes, order_pass
+from pipeline.reading.planning import MixturePlan, Passes, Remainder, Share, Take, num_batches, plan_epoch
+from pipeline.reading.position import Position, Walk
+from pipeline.reading.prefetching import Prefetch, Prefetcher
+from pipeline.reading.proportion import thresholds
+from pipeline.reading.random_order import derive_key
+from pipeline.reading.views import special_tokens
+from pipeline.reading.windows import Window, load_window
+from schemas.errors import BadJobError
+
+Int64s = npt.NDArray[np.int64]
+Weighted = tuple[TokenDataset, float]
+
+_WINDOW_BYTES = 64 * 2**20
+_KEPT_BUFFERS = 64
+
+
+class TokenBatches(IterableDataset[TokenBatch]):
+    """Batches of a dataset, or of a mixture of datasets by weight; each iteration is one epoch.
+
+    Which samples make global batch t of an epoch is a pure function of (seed, epoch, t); a rank takes its
+    consecutive share of each, ``batch_size / world_size`` samples. Neither the number of ranks nor that of
+    DataLoader workers changes the sequence. Rank and world size are those of torch.distributed, unless given.
+
+    A batch is a dict: ``tokens`` [B, T, h, w, …] in the datasets' view (or as ``shape`` says), ``valid`` bool
+    [B], false where a sample only fills up (``remainder="pad"``) or was lost to damage (``skip_damaged``),
+    and the datasets' columns. ``window_bytes`` bounds the codes in memory, ``prefetch`` what is read ahead of
+    it.
+
+    One dataset: an epoch is one pass over it. A mixture: each dataset goes through its own passes; an epoch
+    is as many batches as ``batches_per_epoch`` says, by default as all samples together would fill.
+
+    Give it to ``DataLoader(batches, batch_size=None)``, or iterate over it as it is: that is the fast way, as
+    its own threads read and unpack. ``TokenLoader`` keeps its state with worker processes, too.
+
+    Raises BadJobError for options that cannot be.
+    """
+
+    def __init__(
+        self,
+        data: TokenDataset | Sequence[Weighted],
+        *,
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+        shape: SampleShape | None = None,
+        remainder: Remainder = "drop",
+        rank: int | None = None,
+        world_size: int | None = None,
+        lanes: int | None = None,
+        window_bytes: int = _WINDOW_BYTES,
+        batches_per_epoch: int | None = None,
+        prefetch: Prefetch | None = None,
+        pin_memory: bool = False,
+    ) -> None:
+        self._weighted: list[Weighted] = [(data, 1.0)] if isinstance(data, TokenDataset) else list(data)
+        self._mixed = not isinstance(data, TokenDataset)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shape: SampleShape = shape or Clips()
+        self.remainder: Remainder = remainder
+        self._shuffle = shuffle
+        self._rank, self._world_size = rank, world_size
+        self._prefetch = prefetch or Prefetch()
+        self._check_options(lanes)
+        self._maker = _maker([dataset for dataset, _ in self._weighted], self.shape, pin_memory=pin_memory)
+        self._counts = [self._samples_of(dataset) for dataset, _ in self._weighted]
+        sizes = np.concatenate([dataset.clips.codes_bytes for dataset, _ in self._weighted])
+        self.lanes = lanes or (choose_lanes(batch_size, sizes, window_bytes) if shuffle else 1)
+        self._lane_bytes = max(1, window_bytes // self.lanes // len(self._weighted))
+        self._passes = [
+            Passes(partial(self._order, stream), alike=self.shape.per_clip)
+            for stream in range(len(self._weighted))
+        ]
+        self._batches_per_epoch = batches_per_epoch
+        self._mixture: MixturePlan | None = self._new_mixture() if self._mixed else None
+        self._order_id = self._identify(window_bytes)
+        self._codes_pool = BufferPool(_KEPT_BUFFERS)
+        self._position = Position()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next iteration is in."""
+        return self._position.epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin with the first batch of an epoch; nothing where it is already in it."""
+        if epoch != self._position.epoch:
+            self._position = Position(epoch=epoch)
+
+    def __len__(self) -> int:
+        """Global batches of the epoch, those before the state included; the same on every rank."""
+        return self._num_batches(self._position.epoch)
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the next batch stands: a few integers, valid on any rank, at any world size."""
+        return {"seed": self.seed, "order": self._order_id, **self._position.state()}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on behind the last batch that was handed over when the state was taken.
+
+        Raises BadJobError where the state is of other data, options or seed.
+        """
+        if (state.get("seed"), state.get("order")) != (self.seed, self._order_id):
+            raise BadJobError(
+                "The state is of other batches: the datasets, their filters, seed, batch_size, shape, lanes, "
+                "window_bytes, remainder and weights must be those that it was taken with."
+            )
+        self._position = Position.of_state(state)
+
+    def __iter__(self) -> Iterator[TokenBatch]:
+        worker = get_worker_info()
+        walk = self._position.walk(*((worker.id, worker.num_workers) if worker else (0, 1)))
+        prefetcher = Prefetcher(self._plans(walk), self._load, self._weigh, self._make, self._prefetch)
+        try:
+            for number, batch in zip(walk.numbers(len(self)), prefetcher, strict=True):
+                self._position = walk.after(number)
+                yield batch
+        finally:
+            prefetcher.close()
+        self._position = Position(epoch=walk.epoch + 1)
+
+    def _plans(self, walk: Walk) -> Iterator[list[Take]]:
+        share = self._share()
+        for batch in walk.numbers(self._num_batches(walk.epoch)):
+            yield self._plan(walk.epoch, batch, share)
+
+    def _plan(self, epoch: int, batch: int, share: Share) -> list[Take]:
+        if self._mixture is None:
+            return plan_epoch(self._passes[0].order(epoch), epoch, batch, share, self.remainder)
+        return self._mixture.plan(epoch * self._num_batches(0) + batch, share)
+
+    def _num_batches(self, epoch: int) -> int:
+        if not self._mixed:
+            total = self._passes[0].order(epoch).num_samples
+            return num_batches(total, self.batch_size, self.remainder)
+        if self._batches_per_epoch is None:
+            self._batches_per_epoch = max(
+                1, sum(passes.order(0).num_samples for passes in self._passes) // self.batch_size
+            )
+        return self._batches_per_epoch
+
+    def _load(self, take: Take) -> Window:
+        dataset = self._weighted[take.stream][0]
+        order = self._passes[take.stream].order(take.pass_number)
+        return load_window(
+            dataset.clips,
+            order,
+            take.window,
+            shape=self.shape,
+            sample_tokens=self._maker.sample_tokens,
+            columns=dataset.columns,
+            allocate=self._allocate,
+        )
+
+    def _allocate(self, count: int, _: object) -> npt.NDArray[np.uint8]:
+        return self._codes_pool.take(count)[:count]
+
+    def _weigh(self, take: Take) -> int:
+        order = self._passes[take.stream].order(take.pass_number)
+        return int(self._weighted[take.stream][0].clips.codes_bytes[order.groups_of(take.window)].sum())
+
+    def _make(self, takes: list[Take], windows: list[Window]) -> TokenBatch:
+        return self._maker.make(takes, windows)
+
+    def _order(self, stream: int, number: int) -> PassOrder:
+        clips = self._weighted[stream][0].clips
+        return order_pass(
+            self._counts[stream],
+            clips.codes_bytes,
+            key=derive_key(self.seed, stream, number),
+            shuffle=self._shuffle,
+            lanes=self.lanes,
+            window_bytes=self._lane_bytes,
+            count_window=None if self.shape.per_clip else partial(self._count_window, stream),
+        )
+
+    def _count_window(self, stream: int, groups: Int64s) -> int:
+        clips = self._weighted[stream][0].clips
+        shapes = [clips.shapes_of(group) for group in groups.tolist()]
+        return int(self.shape.count(np.concatenate(shapes)).sum())
+
+    def _samples_of(self, dataset: TokenDataset) -> Int64s:
+        """Samples of each row group; for packed rows, its clips."""
+        clips = dataset.clips
+        if isinstance(self.shape, Clips | Padding) or not self.shape.per_clip:
+            return clips.num_clips
+        return np.array(
+            [int(self.shape.count(clips.shapes_of(group)).sum()) for group in range(clips.num_groups)],
+            np.int64,
+        )
+
+    def _new_mixture(self) -> MixturePlan:
+        for passes, (dataset, _) in zip(self._passes, self._weighted, strict=True):
+            if passes.order(0).num_samples < self.lanes:
+                raise BadJobError(
+                    f"{dataset.clips.parts[0].files.folder.uri} has {passes.order(0).num_samples} samples, "
+                    f"fewer than the {self.lanes} lanes of a batch; pass a smaller lanes=."
+                )
+        ends = thresholds([weight for _, weight in self._weighted])
+        return MixturePlan(self._passes, ends, key=derive_key(self.seed, -1), lanes=self.lanes)
+
+    def _share(self) -> Share:
+        rank, world_size = self._place()
+        if self.batch_size % world_size or not 0 <= rank < world_size:
+            raise BadJobError(
+                f"A global batch of {self.batch_size} cannot be shared by {world_size} ranks (rank {rank}); "
+                "batch_size counts the samples of all ranks, and must be a multiple of their number."
+            )
+        count = self.batch_size // world_size
+        return Share(batch_size=self.batch_size, first=rank * count, count=count)
+
+    def _place(self) -> tuple[int, int]:
+        """Rank and world size: as given, else those of torch.distributed, else 0 of 1."""
+        ready = torch.distributed.is_available() and torch.distributed.is_initialized()
+        rank = torch.distributed.get_rank() if ready else 0
+        world_size = torch.distributed.get_world_size() if ready else 1
+        return (
+            rank if self._rank is None else self._rank,
+            world_size if self._world_size is None else self._world_size,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A worker process has no torch.distributed of its own: it is told its place."""
+        rank, world_size = self._place()
+        return self.__dict__ | {"_rank": rank, "_world_size": world_size}
+
+    def _check_options(self, lanes: int | None) -> None:
+        if self.batch_size < 1 or (lanes is not None and (lanes < 1 or self.batch_size % lanes)):
+            raise BadJobError(
+                f"batch_size ({self.batch_size}) is at least 1, and a multiple of lanes ({lanes})."
+            )
+        if lanes not in (None, 1) and not self._shuffle:
+            raise BadJobError("lanes belongs to shuffle=True; in order there is one.")
+        if self.remainder not in ("drop", "pad", "keep"):
+            raise BadJobError(f"remainder is drop, pad or keep, not {self.remainder!r}.")
+        if self._mixed and self.remainder != "drop":
+            raise BadJobError("A mixture has no end, and so no remainder.")
+        if not self._weighted or any(weight <= 0 for _, weight in self._weighted):
+            raise BadJobError("A mixture takes datasets with weights above 0.")
+
+    def _identify(self, window_bytes: int) -> int:
+        """What decides the order, seed and position apart, as a number of 63 bits."""
+        digest = hashlib.sha256()
+        said = (1, self.batch_size, self.lanes, window_bytes, self._shuffle, self.remainder, repr(self.shape))
+        digest.update(
+            repr((*said, [weight for _, weight in self._weighted], self._batches_per_epoch)).encode()
+        )
+        for dataset, _ in self._weighted:
+            for part in dataset.clips.parts:
+                digest.update("\n".join(part.index.shard_ids).encode())
+                for selected in part.selected:
+                    digest.update(b"all" if selected is None else selected.tobytes())
+        return int.from_bytes(digest.digest()[:8], "big") >> 1
+
+
+def _maker(datasets: Sequence[TokenDataset], shape: SampleShape, *, pin_memory: bool) -> BatchMaker:
+    first = datasets[0]
+    for dataset in datasets:
+        if (dataset.view, dataset.group_bits, dataset.columns) != (
+            first.view,
+            first.group_bits,
+            first.columns,
+        ):
+            raise BadJobError("Datasets of a mixture must have the same view, group_bits and columns.")
+        if dataset.tokenizer_fingerprint != first.tokenizer_fingerprint:
+            raise BadJobError(
+                f"Datasets of a mixture must be of one tokenizer, not {first.tokenizer_fingerprint} and "
+                f"{dataset.tokenizer_fingerprint}."
+            )
+    shapes = np.unique(np.concatenate([dataset.clips.distinct_shapes() for dataset in datasets]), axis=0)
+    if not len(shapes):
+        raise BadJobError("No clip is left to read: the datasets are empty, or the filter takes none.")
+    shape.check(shapes)
+    if first.view == "packed" and not isinstance(shape, Clips):
+        raise BadJobError("The view 'packed' is of whole clips: frames of one do not begin at a byte.")
+    starts = isinstance(shape, Packing) and shape.start_tokens
+    if starts and special_tokens(first.view, first.group_bits or first.bits_per_token) is None:
+        raise BadJobError("start_tokens needs the view 'groups' or 'integers', of at most 61 bits.")
+    return BatchMaker(
+        view=first.view,
+        bits_per_token=first.bits_per_token,
+        group_bits=first.group_bits,
+        shape=shape,
+        grid=_grid(shape, shapes),
+        columns=first.columns,
+        pin_memory=pin_memory,
+        pool=BufferPool(_KEPT_BUFFERS),
+    )
+
+
+def _grid(shape: SampleShape, shapes_n3: Int64s) -> tuple[int, int, int]:
+    """Frames, height and width of a sample; one long row of tokens where they are packed."""
+    if isinstance(shape, Packing):
+        return 1, 1, shape.num_tokens
+    frames = getattr(shape, "num_frames", None) or int(shapes_n3[:, 0].max())
+    return frames, int(shapes_n3[0, 1]), int(shapes_n3[0, 2])

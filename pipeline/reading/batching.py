@@ -1,0 +1,171 @@
+"""A batch put together: pieces unpacked straight into its tensors, masks and positions beside them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipeline.reading.buffers import BufferPool
+from pipeline.reading.cutting import Packing, Padding, SampleShape
+from pipeline.reading.packed_rows import describe_rows, frame_by_frame
+from pipeline.reading.planning import Take
+from pipeline.reading.views import View, element_of, numpy_of, special_tokens
+from pipeline.reading.windows import Window, gathered
+from schemas.packing import packed_size
+from schemas.unpacking import PIECE_BYTES, address_of, bytes_at, int64s_at, unpack_pieces
+
+TokenBatch = dict[str, Any]
+Int64s = npt.NDArray[np.int64]
+
+
+class Placed(NamedTuple):
+    """Some pieces of a window, and the samples of the batch that they belong to."""
+
+    window: Window
+    pieces: Int64s
+    """Numbers of the window's pieces."""
+    owners: Int64s
+    """For each, a sample of the batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchMaker:
+    """Makes the batches of one set of options. Safe for threads."""
+
+    view: View
+    bits_per_token: int
+    group_bits: int | None
+    shape: SampleShape
+    grid: tuple[int, int, int]
+    """Frames, height and width of a sample; (1, 1, places) for packed rows."""
+    columns: tuple[str, ...]
+    pin_memory: bool
+    pool: BufferPool
+
+    @property
+    def sample_tokens(self) -> int:
+        """Places of a sample."""
+        return self.grid[0] * self.grid[1] * self.grid[2]
+
+    def make(self, takes: Sequence[Take], windows: Sequence[Window]) -> TokenBatch:
+        """The batch of these takes, each with its window."""
+        count = sum(take.num_samples for take in takes)
+        tokens, flat = self._allocated(count)
+        valid = np.ones(count, np.bool_)
+        held: list[Int64s] = []
+        runs = [self._run(take, window, valid, held) for take, window in zip(takes, windows, strict=True)]
+        self._unpack(np.array(runs, np.int64).reshape(-1, 3), flat)
+        batch: TokenBatch = {"tokens": tokens, "valid": torch.from_numpy(valid)}
+        if self.columns or isinstance(self.shape, Packing | Padding):
+            placed = [_placed(take, window) for take, window in zip(takes, windows, strict=True)]
+            batch |= self._described(placed, count, flat)
+        return batch
+
+    def _allocated(self, count: int) -> tuple[torch.Tensor, npt.NDArray[Any]]:
+        """The batch's tensor, and the same memory as [rows, values a row]; zero where samples leave gaps."""
+        dtype, values = element_of(self.view, self.bits_per_token, self.group_bits)
+        size: tuple[int, ...] = (count, *(self.grid[2:] if isinstance(self.shape, Packing) else self.grid))
+        if self.view == "packed":
+            values = packed_size(self.sample_tokens, self.bits_per_token)
+            size = (count, values)
+        elif self.view != "integers":
+            size = (*size, values)
+        if self.pin_memory:
+            tokens = torch.empty(size, dtype=dtype, pin_memory=True)
+            flat = tokens.numpy().reshape(-1, values)
+        else:
+            num_bytes = dtype.itemsize * prod(size)
+            flat = self.pool.take(num_bytes)[:num_bytes].view(numpy_of(dtype)).reshape(-1, values)
+            tokens = torch.from_numpy(flat.reshape(size))
+        if isinstance(self.shape, Packing | Padding):
+            flat.fill(0)
+        return tokens, flat
+
+    def _run(
+        self, take: Take, window: Window, valid: npt.NDArray[np.bool_], held: list[Int64s]
+    ) -> tuple[int, int, int]:
+        """A take as the kernels' run of pieces; marks samples that are not there as not valid.
+
+        Pieces that are not simply the window's own are made anew, and ``held`` until they are unpacked.
+        """
+        start, end = window.bounds[take.first], window.bounds[take.first + take.num_samples]
+        shift = (take.place - take.first) * self.sample_tokens
+        if not take.valid:
+            valid[take.place : take.place + take.num_samples] = False
+        starts = isinstance(self.shape, Packing) and self.shape.start_tokens
+        if window.lost is None and not starts:
+            return window.address + start * PIECE_BYTES, end - start, shift
+        pieces, grids = window.unpacking_P4[start:end], window.grids[start:end]
+        if window.lost is not None:
+            lost = window.lost[start:end]
+            # A packed row shows a lost document as places that are not filled.
+            if not isinstance(self.shape, Packing):
+                valid[window.owners[start:end][lost] - take.first + take.place] = False
+            pieces, grids = pieces[~lost], grids[~lost]
+        pieces = np.ascontiguousarray(frame_by_frame(pieces, grids) if starts else pieces)
+        held.append(pieces)
+        return address_of(pieces), len(pieces), shift
+
+    def _unpack(self, runs_R3: Int64s, flat: npt.NDArray[Any]) -> None:
+        if self.view != "packed":
+            unpack_pieces(runs_R3, flat, self.bits_per_token)
+            return
+        for place, count, shift in runs_R3.tolist():
+            for address, _, tokens, target in int64s_at(place, 4 * count).reshape(-1, 4).tolist():
+                size = packed_size(tokens, self.bits_per_token)
+                flat[(target + shift) // self.sample_tokens] = bytes_at(address, size)
+
+    def _described(self, placed: Sequence[Placed], count: int, flat: npt.NDArray[Any]) -> TokenBatch:
+        more: TokenBatch = {}
+        if isinstance(self.shape, Packing):
+            specials = special_tokens(self.view, self.group_bits or self.bits_per_token)
+            more |= describe_rows(placed, self.shape, count, flat, specials)
+        elif isinstance(self.shape, Padding):
+            more["mask"] = _frame_mask(placed, count, self.grid[0])
+        return more | self._columns(placed, count) if self.columns else more
+
+    def _columns(self, placed: Sequence[Placed], count: int) -> TokenBatch:
+        """The wanted columns: for each sample its clip's, for packed rows a list of its documents' each."""
+        packed = isinstance(self.shape, Packing)
+        lists: dict[str, list[Any]] = {
+            name: [[] if packed else None for _ in range(count)] for name in self.columns
+        }
+        for window, pieces, owners in placed:
+            if window.columns is None:
+                continue
+            for name, values in gathered(window.columns, window.clips[pieces]).items():
+                for owner, value in zip(owners.tolist(), values, strict=True):
+                    if packed:
+                        lists[name][owner].append(value)
+                    else:
+                        lists[name][owner] = value
+        return {name: _collated(values) for name, values in lists.items()}
+
+
+def _placed(take: Take, window: Window) -> Placed:
+    start, end = int(window.bounds[take.first]), int(window.bounds[take.first + take.num_samples])
+    pieces = np.arange(start, end)
+    if window.lost is not None:
+        pieces = pieces[~window.lost[start:end]]
+    return Placed(window, pieces, window.owners[pieces] - take.first + take.place)
+
+
+def _frame_mask(placed: Sequence[Placed], count: int, frames: int) -> torch.Tensor:
+    """Bool [B, T]: which frames are the clips' own."""
+    lengths = np.zeros(count, np.int64)
+    for window, pieces, owners in placed:
+        lengths[owners] = window.times[pieces, 1]
+    return torch.from_numpy(np.arange(frames) < lengths[:, None])
+
+
+def _collated(values: list[Any]) -> Any:
+    """Numbers as a tensor, all else as a list."""
+    if values and all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+        return torch.tensor(values, dtype=torch.int64)
+    if values and all(isinstance(value, float) for value in values):
+        return torch.tensor(values, dtype=torch.float64)
+    return values

@@ -1,0 +1,43 @@
+"""Large buffers used again once nobody holds them: fresh memory costs more than what is written to it."""
+
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_FREE = 3
+"""References to an array that only the pool has: its list's, the loop's, and that of the question itself."""
+
+
+class BufferPool:
+    """Gives out arrays, and takes those again that were dropped with every tensor and view on them.
+
+    A tensor of ``torch.from_numpy`` keeps a reference to its array, and views of it keep the tensor's
+    storage: so Python's own count tells when a batch is gone. Keeps at most ``max_kept`` arrays, of whatever
+    size was asked for last. Safe for threads.
+    """
+
+    def __init__(self, max_kept: int) -> None:
+        self._max_kept = max_kept
+        self._arrays: list[npt.NDArray[np.uint8]] = []
+        self._lock = threading.Lock()
+
+    def take(self, num_bytes: int) -> npt.NDArray[np.uint8]:
+        """A buffer of at least so many bytes, uint8, at most twice as large; its contents are anything."""
+        with self._lock:
+            for array in self._arrays:
+                if num_bytes <= len(array) <= 2 * num_bytes and sys.getrefcount(array) <= _FREE:
+                    return array
+            array = np.empty(num_bytes, np.uint8)
+            self._arrays.append(array)
+            if len(self._arrays) > self._max_kept:
+                del self._arrays[0]
+            return array
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_max_kept": self._max_kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["_max_kept"])

@@ -1,0 +1,132 @@
+"""Which clips a reader wants: by frames, duration, source, metadata, or any expression over columns."""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.errors import BadJobError
+from schemas.token_shard import TOKEN_COLUMNS
+
+_NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipFilter:
+    """Clips that fulfil every condition given; conditions are over a token shard's columns, never its codes.
+
+    ``where`` is a pyarrow expression, for example ``pyarrow.compute.field("source_height") >= 720``.
+    Durations are those of clips (``end_ns - start_ns``), in seconds; images last 0.
+    """
+
+    min_frames: int | None = None
+    max_frames: int | None = None
+    min_duration_s: float | None = None
+    max_duration_s: float | None = None
+    sources: Collection[str] = ()
+    """Shell patterns, of which the source's URI must match one; ``*`` also matches slashes."""
+    metadata_keys: Collection[str] = ()
+    """Keys that the metadata must hold, with a value that is neither null nor empty: ``caption``."""
+    clip_ids: Collection[str] | None = None
+    """Only these."""
+    without_clip_ids: Collection[str] = ()
+    """None of these: such as the duplicates that an audit lists."""
+    where: pc.Expression | None = None
+
+    def columns(self) -> list[str]:
+        """The columns that the conditions need."""
+        needed: set[str] = set()
+        if self.min_frames is not None or self.max_frames is not None:
+            needed.add("num_frames")
+        if self.min_duration_s is not None or self.max_duration_s is not None:
+            needed |= {"start_ns", "end_ns"}
+        if self.sources:
+            needed.add("source")
+        if self.metadata_keys:
+            needed.add("metadata")
+        if self.clip_ids is not None or self.without_clip_ids:
+            needed.add("clip_id")
+        if self.where is not None:
+            # An expression does not tell its fields; all but the codes are small.
+            needed |= {field.name for field in TOKEN_COLUMNS if field.name != "codes"}
+        return sorted(needed)
+
+    def rows(self, table: pa.Table) -> npt.NDArray[np.int64]:
+        """Numbers of the wanted rows of a table of ``columns()``, ascending, int64.
+
+        Raises BadJobError where ``where`` cannot be computed.
+        """
+        wanted = np.ones(table.num_rows, np.bool_)
+        for condition in (self._by_numbers, self._by_source, self._by_metadata, self._by_id):
+            wanted &= condition(table)
+        if self.where is not None:
+            wanted &= _satisfying(table, self.where)
+        return np.flatnonzero(wanted)
+
+    def _by_numbers(self, table: pa.Table) -> npt.NDArray[np.bool_]:
+        wanted = np.ones(table.num_rows, np.bool_)
+        if self.min_frames is not None:
+            wanted &= _numbers(table, "num_frames") >= self.min_frames
+        if self.max_frames is not None:
+            wanted &= _numbers(table, "num_frames") <= self.max_frames
+        if self.min_duration_s is not None or self.max_duration_s is not None:
+            duration = _numbers(table, "end_ns") - _numbers(table, "start_ns")
+            if self.min_duration_s is not None:
+                wanted &= duration >= self.min_duration_s * _NS_PER_S
+            if self.max_duration_s is not None:
+                wanted &= duration <= self.max_duration_s * _NS_PER_S
+        return wanted
+
+    def _by_source(self, table: pa.Table) -> npt.NDArray[np.bool_]:
+        if not self.sources:
+            return np.ones(table.num_rows, np.bool_)
+        coded: Any = pc.dictionary_encode(table.column("source").combine_chunks())
+        matches = [
+            any(fnmatchcase(source, pattern) for pattern in self.sources)
+            for source in coded.dictionary.to_pylist()
+        ]
+        return np.asarray(matches, np.bool_)[coded.indices.to_numpy()]
+
+    def _by_metadata(self, table: pa.Table) -> npt.NDArray[np.bool_]:
+        if not self.metadata_keys:
+            return np.ones(table.num_rows, np.bool_)
+        texts = table.column("metadata").to_pylist()
+        return np.asarray([self._holds_keys(text) for text in texts], np.bool_)
+
+    def _holds_keys(self, text: str | None) -> bool:
+        metadata: dict[str, Any] = json.loads(text) if text else {}
+        return all(metadata.get(key) not in (None, "") for key in self.metadata_keys)
+
+    def _by_id(self, table: pa.Table) -> npt.NDArray[np.bool_]:
+        wanted = np.ones(table.num_rows, np.bool_)
+        if self.clip_ids is not None:
+            wanted &= _is_in(table, self.clip_ids)
+        if self.without_clip_ids:
+            wanted &= ~_is_in(table, self.without_clip_ids)
+        return wanted
+
+
+def _numbers(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
+    return table.column(name).to_numpy()
+
+
+def _is_in(table: pa.Table, clip_ids: Collection[str]) -> npt.NDArray[np.bool_]:
+    found = pc.is_in(table.column("clip_id"), value_set=pa.array(sorted(clip_ids), pa.string()))
+    return found.to_numpy()
+
+
+def _satisfying(table: pa.Table, where: pc.Expression) -> npt.NDArray[np.bool_]:
+    numbered = table.append_column("__row", pa.array(range(table.num_rows), pa.int64()))
+    try:
+        rows = numbered.filter(where).column("__row").to_numpy()
+    except (pa.ArrowException, TypeError) as error:
+        raise BadJobError(f"The filter {where} cannot be computed: {error}") from error
+    wanted = np.zeros(table.num_rows, np.bool_)
+    wanted[rows] = True
+    return wanted

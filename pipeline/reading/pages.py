@@ -1,0 +1,118 @@
+"""The pages of a codes column: from the bytes of a column chunk to where each clip's codes lie.
+
+A page is a header, then each row's codes with their length before them (Parquet's PLAIN, a required column).
+Uncompressed, codes are found in the chunk's own bytes, without a copy.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from isal import isal_zlib
+
+from pipeline.reading.thrift import read_struct
+
+LENGTH_BYTES = 4
+"""Before each value stands its length, a little-endian uint32."""
+MAX_HEADER_BYTES = 256
+_DATA_PAGE = 0
+_PLAIN = 0
+
+Codes = npt.NDArray[np.uint8]
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A data page's place in its chunk, in bytes, and its rows."""
+
+    body: int
+    stored_bytes: int
+    full_bytes: int
+    num_rows: int
+    checksum: int | None
+
+
+def page_at(data: memoryview, offset: int) -> Page:
+    """The page whose header begins at ``offset``. Raises ValueError where it is none of ours."""
+    header, body = read_struct(data, offset)
+    rows: dict[int, Any] = header.get(5, {})
+    if header.get(1) != _DATA_PAGE or rows.get(2) != _PLAIN:
+        raise ValueError("the codes column has a page that is not a PLAIN data page")
+    stored, full, num_rows = header.get(3, -1), header.get(2, -1), rows.get(1, -1)
+    if min(stored, full, num_rows) < 0:
+        raise ValueError("a page's header lacks its sizes")
+    return Page(body=body, stored_bytes=stored, full_bytes=full, num_rows=num_rows, checksum=header.get(4))
+
+
+def pages_of(chunk: memoryview) -> Iterator[Page]:
+    """All pages of a chunk, in order. Raises ValueError where they do not fill it."""
+    offset = 0
+    while offset < len(chunk):
+        page = page_at(chunk, offset)
+        offset = page.body + page.stored_bytes
+        if offset > len(chunk):
+            raise ValueError("a page reaches past its column chunk")
+        yield page
+
+
+def find_clips(chunk: Codes, sizes: Int64s, *, compressed: bool, verify: bool) -> tuple[Codes, Int64s]:
+    """Codes and, int64 [n], where each of the chunk's n clips of ``sizes`` bytes begins in them.
+
+    The codes are the chunk itself unless it is compressed. ``verify`` checks the pages' checksums. Raises
+    ValueError where the bytes are not those of such clips.
+    """
+    view = chunk.data
+    bodies: list[Codes] = []
+    starts: list[Int64s] = []
+    row = shift = 0
+    for page in pages_of(view):
+        stored = view[page.body : page.body + page.stored_bytes]
+        if verify:
+            _check(stored, page)
+        body = _decompressed(stored, page) if compressed else chunk
+        at = shift if compressed else page.body
+        own = sizes[row : row + page.num_rows]
+        starts.append(at + LENGTH_BYTES + _starts(own))
+        if len(own) != page.num_rows or int(own.sum()) + LENGTH_BYTES * len(own) != page.full_bytes:
+            raise ValueError("a page's codes are not of the lengths that their shapes give")
+        if compressed:
+            bodies.append(body)
+            shift += len(body)
+        row += page.num_rows
+    if row != len(sizes):
+        raise ValueError(f"the codes column has {row} of {len(sizes)} rows")
+    codes = np.concatenate(bodies) if compressed and bodies else chunk
+    found = np.concatenate(starts) if starts else np.empty(0, np.int64)
+    _check_lengths(codes, found, sizes)
+    return codes, found
+
+
+def _starts(sizes: Int64s) -> Int64s:
+    """Where each value begins in its page, were there no length before the first."""
+    return np.cumsum(sizes + LENGTH_BYTES) - sizes - LENGTH_BYTES
+
+
+def _check_lengths(codes: Codes, starts: Int64s, sizes: Int64s) -> None:
+    prefix = starts[:, None] + np.arange(-LENGTH_BYTES, 0)
+    stored = np.ascontiguousarray(codes[prefix]).view("<u4").reshape(-1)
+    if not np.array_equal(stored, sizes):
+        raise ValueError("the lengths of a page's codes are not those that their shapes give")
+
+
+def _check(stored: memoryview, page: Page) -> None:
+    # isal computes the very same CRC-32 as zlib, ten times faster.
+    if page.checksum is not None and isal_zlib.crc32(stored) != page.checksum & 0xFFFFFFFF:
+        raise ValueError("a page does not match its checksum")
+
+
+def _decompressed(stored: memoryview, page: Page) -> Codes:
+    try:
+        body: Any = pa.decompress(pa.py_buffer(stored), page.full_bytes, codec="zstd")
+    except (pa.ArrowException, OSError, zlib.error) as error:
+        raise ValueError(f"a page cannot be decompressed ({error})") from error
+    return np.frombuffer(body, np.uint8)

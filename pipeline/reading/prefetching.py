@@ -1,0 +1,126 @@
+"""Batches made ahead by threads: windows are read before they are needed, and dropped after the last use."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+from pipeline.reading.planning import Take
+from pipeline.reading.windows import Window
+
+Batch = TypeVar("Batch")
+Key = tuple[int, int, int, int]
+
+_MOST_PLANNED = 1024
+"""Batches planned ahead at most, however small their windows are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prefetch:
+    """How far reading runs ahead. What batches hold does not depend on it."""
+
+    batches: int = 4
+    """Batches made ahead."""
+    window_bytes: int = 32 * 2**20
+    """Codes read ahead of the first batch that needs them."""
+    threads: int = 2
+    """Threads that unpack."""
+    read_threads: int = 8
+    """Threads that read."""
+
+
+class Prefetcher(Generic[Batch]):
+    """Makes the batches of plans in order; an iterator that ends with the plans.
+
+    ``load`` reads a take's window, ``weigh`` says its bytes before, ``make`` unpacks a batch. Raises what
+    they raise, at the batch that it concerns. ``close`` ends the threads.
+    """
+
+    def __init__(
+        self,
+        plans: Iterator[list[Take]],
+        load: Callable[[Take], Window],
+        weigh: Callable[[Take], int],
+        make: Callable[[list[Take], list[Window]], Batch],
+        prefetch: Prefetch,
+    ) -> None:
+        self._plans = plans
+        self._load, self._weigh, self._make = load, weigh, make
+        self._prefetch = prefetch
+        self._readers = ThreadPoolExecutor(prefetch.read_threads, thread_name_prefix="bitmill-read")
+        self._unpackers = ThreadPoolExecutor(prefetch.threads, thread_name_prefix="bitmill-unpack")
+        self._open: dict[Key, Future[Window]] = {}
+        """Windows of the batch that was planned last: those that later batches may take from."""
+        self._planned: deque[_Planned] = deque()
+        self._under_way: deque[Future[Batch]] = deque()
+        self._ahead = 0
+        self._ended = False
+
+    def __iter__(self) -> "Prefetcher[Batch]":
+        return self
+
+    def __next__(self) -> Batch:
+        self._plan_ahead()
+        while self._planned and len(self._under_way) <= self._prefetch.batches:
+            self._begin()
+        if not self._under_way:
+            raise StopIteration
+        return self._under_way.popleft().result()
+
+    def close(self) -> None:
+        """Stop reading ahead; what is under way ends by itself."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        self._unpackers.shutdown(wait=False, cancel_futures=True)
+        self._open.clear()
+        self._planned.clear()
+
+    def _plan_ahead(self) -> None:
+        """Plan batches, and so begin reading their windows, until enough is under way."""
+        while not self._ended and (
+            len(self._planned) + len(self._under_way) <= self._prefetch.batches
+            or (self._ahead < self._prefetch.window_bytes and len(self._planned) < _MOST_PLANNED)
+        ):
+            takes = next(self._plans, None)
+            if takes is None:
+                self._ended = True
+                self._open.clear()
+            else:
+                self._plan(takes)
+
+    def _plan(self, takes: list[Take]) -> None:
+        """Find or begin to read the batch's windows.
+
+        Lanes only go forward: a window that a batch does not take from is not needed by later ones, either.
+        It goes when the last batch that was planned with it has been made, and with it the last reference.
+        """
+        windows: list[Future[Window]] = []
+        opened: dict[Key, Future[Window]] = {}
+        added = 0
+        for take in takes:
+            key = (take.stream, take.pass_number, take.lane, take.window)
+            window = opened.get(key) or self._open.get(key)
+            if window is None:
+                window = self._readers.submit(self._load, take)
+                added += self._weigh(take)
+            opened[key] = window
+            windows.append(window)
+        self._open = opened
+        self._planned.append(_Planned(takes, windows, added))
+        self._ahead += added
+
+    def _begin(self) -> None:
+        planned = self._planned.popleft()
+        self._ahead -= planned.num_bytes
+        self._under_way.append(self._unpackers.submit(self._made, planned))
+
+    def _made(self, planned: "_Planned") -> Batch:
+        return self._make(planned.takes, [window.result() for window in planned.windows])
+
+
+class _Planned(NamedTuple):
+    """A batch whose windows are being read; ``num_bytes`` of them for it first."""
+
+    takes: list[Take]
+    windows: list[Future[Window]]
+    num_bytes: int

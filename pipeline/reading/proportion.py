@@ -1,0 +1,65 @@
+"""Which dataset of a mixture each place of a lane takes from, and how many places it had before: both in
+closed form.
+
+Place n of a lane goes where n·φ (mod 1), shifted by the lane's key, falls among the weights laid end to end.
+Steps of the golden ratio spread a share evenly (the counts stay within O(log n) of n·w), and how many of the
+first n fall into an interval is a sum of floors, which Euclid's algorithm gives in O(log n): so a mixture
+resumes anywhere.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+_STEP = 0x9E3779B97F4A7C15
+_TURN = 1 << 64
+
+
+def thresholds(weights: list[float]) -> list[int]:
+    """Upper ends of the weights' intervals in [0, 2^64]; the last is 2^64."""
+    total = sum(weights)
+    ends: list[int] = []
+    reached = 0.0
+    for weight in weights:
+        reached += weight
+        ends.append(min(_TURN, round(reached / total * _TURN)))
+    ends[-1] = _TURN
+    return ends
+
+
+def choices(first: int, count: int, ends: list[int], key: int) -> npt.NDArray[np.int64]:
+    """Dataset numbers of places [first, first + count), int64 [count]."""
+    with np.errstate(over="ignore"):
+        places = np.arange(count, dtype=np.uint64) + np.uint64(first)
+        turns = places * np.uint64(_STEP) + np.uint64(key % _TURN)
+    inner = np.array(ends[:-1], dtype=np.uint64)
+    return np.searchsorted(inner, turns, side="right").astype(np.int64, copy=False)
+
+
+def counts_before(place: int, ends: list[int], key: int) -> list[int]:
+    """How many of the places [0, ``place``) each dataset has."""
+    below = [0, *(_count_below(place, end, key % _TURN) for end in ends)]
+    return [high - low for low, high in pairwise(below)]
+
+
+def _count_below(place: int, end: int, key: int) -> int:
+    """How many n in [0, place) have (n·step + key) mod 2^64 < end."""
+    if end >= _TURN:
+        return place
+    whole = _floor_sum(place, _TURN, _STEP, key)
+    return whole - _floor_sum(place, _TURN, _STEP, key - end + _TURN) + place
+
+
+def _floor_sum(count: int, divisor: int, factor: int, offset: int) -> int:
+    """The sum of floor((factor·n + offset) / divisor) over n in [0, count), all non-negative (Euclid)."""
+    total = 0
+    while count > 0:
+        total += (count - 1) * count // 2 * (factor // divisor) + count * (offset // divisor)
+        factor, offset = factor % divisor, offset % divisor
+        reach = factor * count + offset
+        if reach < divisor:
+            break
+        count, offset = divmod(reach, divisor)
+        divisor, factor = factor, divisor
+    return total

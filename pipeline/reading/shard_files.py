@@ -1,0 +1,110 @@
+"""Byte ranges of token shards, from a local disk or any store, with few files open."""
+
+import os
+import threading
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.reading.chunk_cache import ChunkCache
+from pipeline.storage import Folder, is_local, join
+from schemas.dataset import shard_file
+from schemas.errors import FormatError
+
+Codes = npt.NDArray[np.uint8]
+
+_OPEN_FILES = 128
+
+
+class ShardFiles:
+    """Reads ranges of one dataset's shards. Safe for threads; pickles without what is open.
+
+    Raises FormatError where a shard is gone, or has another size than ``shard_bytes``: then it is not the one
+    that the index saw. TransientError, after retries, where a store gives out.
+    """
+
+    def __init__(self, folder: Folder, cache: ChunkCache | None = None) -> None:
+        self.folder = folder
+        self.cache = cache
+        self._local = is_local(folder.uri)
+        self._start()
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._open: OrderedDict[str, _LocalFile] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_open")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    def read_into(self, buffer: Codes, shard_id: str, shard_bytes: int, offset: int) -> None:
+        """Fill ``buffer`` from byte ``offset`` of a shard."""
+        if self._local:
+            self._local_file(shard_id, shard_bytes).read_into(buffer.data, offset)
+            return
+        data = self._remote(shard_id, offset, len(buffer))
+        if len(data) != len(buffer):
+            uri = join(self.folder.uri, shard_file(shard_id))
+            raise FormatError(f"{uri} ends before byte {offset + len(buffer)}: {_CHANGED}")
+        buffer[:] = np.frombuffer(data, np.uint8)
+
+    def _remote(self, shard_id: str, offset: int, size: int) -> bytes | memoryview:
+        def fetch() -> bytes:
+            try:
+                return self.folder.read_range(shard_file(shard_id), offset, offset + size)
+            except FileNotFoundError as error:
+                uri = join(self.folder.uri, shard_file(shard_id))
+                raise FormatError(f"The token shard {uri} is missing.") from error
+
+        return self.cache.get(f"{shard_id}-{offset}-{size}", fetch) if self.cache else fetch()
+
+    def _local_file(self, shard_id: str, shard_bytes: int) -> "_LocalFile":
+        with self._lock:
+            file = self._open.get(shard_id)
+            if file is not None:
+                self._open.move_to_end(shard_id)
+                return file
+        file = _LocalFile(Path(self.folder.uri) / shard_file(shard_id), shard_bytes)
+        with self._lock:
+            self._open[shard_id] = file
+            while len(self._open) > _OPEN_FILES:
+                # Who still reads from it keeps it open.
+                self._open.popitem(last=False)
+        return file
+
+
+_CHANGED = (
+    "it is not the file that index.parquet was made from. Delete index.parquet if shards were rewritten."
+)
+
+
+class _LocalFile:
+    """One open file, read by position, so that threads share it; closed with its last user."""
+
+    def __init__(self, path: Path, expected_bytes: int) -> None:
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise FormatError(f"The token shard {path} is missing.") from error
+        size = os.fstat(self._descriptor).st_size
+        if size != expected_bytes:
+            raise FormatError(f"{path} is damaged: it has {size} of {expected_bytes} bytes, or {_CHANGED}")
+        self._path = path
+
+    def read_into(self, view: memoryview, offset: int) -> None:
+        while len(view):
+            done = os.preadv(self._descriptor, [view], offset)
+            if not done:
+                raise FormatError(f"{self._path} is damaged: it ends before byte {offset + len(view)}.")
+            view, offset = view[done:], offset + done
+
+    def __del__(self) -> None:
+        with suppress(AttributeError, OSError):
+            os.close(self._descriptor)
