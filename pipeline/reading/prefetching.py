@@ -26,8 +26,8 @@ class Prefetch:
     """Codes read ahead of the first batch that needs them."""
     threads: int = 2
     """Threads that unpack."""
-    read_threads: int = 8
-    """Threads that read."""
+    read_threads: int | None = None
+    """Threads that read; by default 2 for local disks, and 16 where every read is a request to a store."""
 
 
 class Prefetcher(Generic[Batch]):
@@ -40,15 +40,17 @@ class Prefetcher(Generic[Batch]):
     def __init__(
         self,
         plans: Iterator[list[Take]],
+        *,
         load: Callable[[Take], Window],
         weigh: Callable[[Take], int],
         make: Callable[[list[Take], list[Window]], Batch],
         prefetch: Prefetch,
+        read_threads: int,
     ) -> None:
         self._plans = plans
         self._load, self._weigh, self._make = load, weigh, make
         self._prefetch = prefetch
-        self._readers = ThreadPoolExecutor(prefetch.read_threads, thread_name_prefix="bitmill-read")
+        self._readers = ThreadPoolExecutor(read_threads, thread_name_prefix="bitmill-read")
         self._unpackers = ThreadPoolExecutor(prefetch.threads, thread_name_prefix="bitmill-unpack")
         self._open: dict[Key, Future[Window]] = {}
         """Windows of the batch that was planned last: those that later batches may take from."""
