@@ -40,7 +40,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
 def _run(example: str, dataset: str, out: Path, *arguments: str) -> Finished:
     script = str(REPOSITORY / "examples" / f"{example}.py")
     words = [sys.executable, script, "--dataset", dataset, "--held-out", _HELD_OUT]
-    return finish([*words, "--out", str(out), *arguments])
+    # Threads that wait without spinning: the suite may share its cores.
+    return finish([*words, "--out", str(out), *arguments], {"OMP_WAIT_POLICY": "PASSIVE"})
 
 
 def _numbers(pattern: str, out: str) -> list[float]:
