@@ -174,7 +174,13 @@ class TokenBatches(IterableDataset[TokenBatch]):
     def _num_batches(self, epoch: int) -> int:
         if not self._mixed:
             total = self._passes[0].order(epoch).num_samples
-            return num_batches(total, self.batch_size, self.remainder)
+            number = num_batches(total, self.batch_size, self.remainder)
+            if not number:
+                raise BadJobError(
+                    f"An epoch has {total} samples, fewer than a batch of {self.batch_size}: take a smaller "
+                    'batch_size, or remainder="pad".'
+                )
+            return number
         if self._batches_per_epoch is None:
             self._batches_per_epoch = max(
                 1, sum(passes.order(0).num_samples for passes in self._passes) // self.batch_size

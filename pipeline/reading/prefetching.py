@@ -10,7 +10,7 @@ from pipeline.reading.planning import Take
 from pipeline.reading.windows import Window
 
 Batch = TypeVar("Batch")
-Key = tuple[int, int, int, int]
+Key = tuple[int, int, int]
 
 _MOST_PLANNED = 1024
 """Batches planned ahead at most, however small their windows are."""
@@ -100,7 +100,7 @@ class Prefetcher(Generic[Batch]):
         opened: dict[Key, Future[Window]] = {}
         added = 0
         for take in takes:
-            key = (take.stream, take.pass_number, take.lane, take.window)
+            key = (take.stream, take.pass_number, take.window)
             window = opened.get(key) or self._open.get(key)
             if window is None:
                 window = self._readers.submit(self._load, take)
