@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from pipeline.reading import ClipFilter, FrameWindows, TokenBatches, TokenDataset, View
 from schemas.dataset import DatasetCard
-from schemas.errors import BadJobError
 
 _EVALUATION_BATCH = 8
 _WARM_UP_STEPS = 30
@@ -50,13 +49,10 @@ def open_clips(
     training = TokenDataset(dataset, view=view, group_bits=group_bits, where=rest)
     # Windows that overlap by half: a video cut elsewhere is another example.
     overlapping = FrameWindows(num_frames, stride=max(1, num_frames // 2))
-    batches = TokenBatches(training, batch_size=batch_size, shuffle=True, seed=seed, shape=overlapping)
-    if not len(batches):
-        raise BadJobError(f"{dataset} has too few clips to learn from beside those of {held_out}.")
     return Clips(
         uri=dataset,
         card=apart.card,
-        training=batches,
+        training=TokenBatches(training, batch_size=batch_size, shuffle=True, seed=seed, shape=overlapping),
         held_out=TokenBatches(
             apart, batch_size=_EVALUATION_BATCH, shape=FrameWindows(num_frames), remainder="keep"
         ),

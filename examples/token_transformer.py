@@ -64,7 +64,7 @@ class Block(nn.Module):
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = mlp(width)
         # Equal biases of queries and keys: attention starts out looking at its own place in all frames, where
-        # the same token often stands again. Left at random, it takes hundreds of steps to find that.
+        # the same token often stands again. Begun at random, it finds that later.
         with torch.no_grad():
             self.qkv.bias.copy_(torch.cat([torch.ones(2 * width), torch.zeros(width)]))
 

@@ -120,12 +120,9 @@ def test_whole_sources_are_held_out(dataset):
         assert {token for batch in batches for token in batch["tokens"].flatten().tolist()} == wanted
 
 
-@pytest.mark.parametrize(
-    ("held_out", "message"),
-    [("*", "No clip is left"), ("*none*", "No clip is left"), ("*000[123]*", "too few")],
-)
-def test_a_side_without_clips_is_refused(dataset, held_out, message):
-    with pytest.raises(BadJobError, match=message):
+@pytest.mark.parametrize("held_out", ["*", "*none*"])
+def test_a_side_without_clips_is_refused(dataset, held_out):
+    with pytest.raises(BadJobError, match="No clip is left"):
         open_clips(dataset, held_out=held_out, view="bits", num_frames=4, batch_size=4, seed=0)
 
 
