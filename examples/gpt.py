@@ -1,8 +1,8 @@
 """A GPT over video tokens: each token is one position, its groups of bits are predicted one after another.
 
 make demo
-python examples/gpt.py             # 18 bits a token are 2 groups of 9; some hundred steps on a CPU
-python examples/gpt.py --resume    # goes on from the checkpoint, at the very next batch
+python examples/gpt.py                         # some hundred steps on a CPU; 18 bits are 2 groups of 9
+python examples/gpt.py --resume --steps 400    # goes on from the checkpoint, at the very next batch
 
 What it prints is what a lossless coder driven by the model would need: bits a token on clips held out.
 """
@@ -199,7 +199,7 @@ def main() -> None:
     model = GPT(bits_per_token // GROUP_BITS)
     checkpoint = options.out / "checkpoint.safetensors"
     train(model, clips, checkpoint=checkpoint, steps=options.steps, resume=options.resume)
-    print(f"wrote {checkpoint}")
+    print(f"checkpoint: {checkpoint}")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,8 @@ class GroupVectors(nn.Module):
     each other take far more clips.
     """
 
+    bits_Kg: Tensor
+
     def __init__(self, num_groups: int, group_bits: int, width: int) -> None:
         super().__init__()
         self.of_bits_GgD = nn.Parameter(torch.randn(num_groups, group_bits, width) * 0.02)
