@@ -40,13 +40,31 @@ class Page:
 def page_at(data: memoryview, offset: int) -> Page:
     """The page whose header begins at ``offset``. Raises ValueError where it is none of ours."""
     header, body = read_struct(data, offset)
-    rows: dict[int, Any] = header.get(5, {})
-    if header.get(1) != _DATA_PAGE or rows.get(2) != _PLAIN:
+    rows: Any = header.get(5)
+    if not isinstance(rows, dict) or header.get(1) != _DATA_PAGE or rows.get(2) != _PLAIN:
         raise ValueError("the codes column has a page that is not a PLAIN data page")
-    stored, full, num_rows = header.get(3, -1), header.get(2, -1), rows.get(1, -1)
-    if min(stored, full, num_rows) < 0:
-        raise ValueError("a page's header lacks its sizes")
-    return Page(body=body, stored_bytes=stored, full_bytes=full, num_rows=num_rows, checksum=header.get(4))
+    return Page(
+        body=body,
+        stored_bytes=_size(header, 3),
+        full_bytes=_size(header, 2),
+        num_rows=_size(rows, 1),
+        checksum=_number(header, 4) if 4 in header else None,
+    )
+
+
+def _size(fields: dict[int, Any], number: int) -> int:
+    size = _number(fields, number)
+    if size < 0:
+        raise ValueError("a page's header has a negative size")
+    return size
+
+
+def _number(fields: dict[int, Any], number: int) -> int:
+    # In damaged bytes a field may be missing, or of any type.
+    value = fields.get(number)
+    if type(value) is not int:
+        raise ValueError("a page's header lacks a number")
+    return value
 
 
 def pages_of(chunk: memoryview) -> Iterator[Page]:
@@ -74,15 +92,16 @@ def find_clips(chunk: Codes, sizes: Int64s, *, compressed: bool, verify: bool) -
         stored = view[page.body : page.body + page.stored_bytes]
         if verify:
             _check(stored, page)
-        body = _decompressed(stored, page) if compressed else chunk
-        at = shift if compressed else page.body
         own = sizes[row : row + page.num_rows]
-        starts.append(at + LENGTH_BYTES + _starts(own))
         if len(own) != page.num_rows or int(own.sum()) + LENGTH_BYTES * len(own) != page.full_bytes:
             raise ValueError("a page's codes are not of the lengths that their shapes give")
+        if not compressed and page.stored_bytes != page.full_bytes:
+            raise ValueError("a page that is not compressed has two sizes")
+        at = shift if compressed else page.body
+        starts.append(at + LENGTH_BYTES + _starts(own))
         if compressed:
-            bodies.append(body)
-            shift += len(body)
+            bodies.append(_decompressed(stored, page))
+            shift += page.full_bytes
         row += page.num_rows
     if row != len(sizes):
         raise ValueError(f"the codes column has {row} of {len(sizes)} rows")

@@ -7,6 +7,7 @@ consecutive places of the batch. Lane c of a stream goes through its passes: pas
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -58,12 +59,14 @@ class Passes:
     _kept: "OrderedDict[int, PassOrder]" = field(default_factory=OrderedDict[int, PassOrder])
 
     def order(self, number: int) -> PassOrder:
-        """Pass ``number``."""
-        if number not in self._kept:
-            self._kept[number] = self.make(number)
-            while len(self._kept) > _KEPT_PASSES:
-                self._kept.popitem(last=False)
-        return self._kept[number]
+        """Pass ``number``. Threads may ask at once: at worst, one makes it again."""
+        found = self._kept.get(number)
+        if found is None:
+            found = self._kept[number] = self.make(number)
+            with suppress(KeyError):
+                while len(self._kept) > _KEPT_PASSES:
+                    self._kept.popitem(last=False)
+        return found
 
 
 def num_batches(num_samples: int, batch_size: int, remainder: Remainder) -> int:
@@ -163,12 +166,13 @@ def _cut(
     """Consecutive positions of a pass as takes, one for each window that they touch."""
     ends = order.end_list
     window = bisect_right(ends, position) - 1
-    before, behind = ends[window], ends[window + 1]
-    if position + count <= behind:
-        return [Take(*lane, window, position - before, count, place, valid)] if count else []
-    now = behind - position
-    rest = _cut(order, lane, behind, count - now, place + now, valid=valid)
-    return [Take(*lane, window, position - before, now, place, valid), *rest]
+    takes: list[Take] = []
+    while count:
+        now = min(count, ends[window + 1] - position)
+        if now:
+            takes.append(Take(*lane, window, position - ends[window], now, place, valid))
+        position, count, place, window = position + now, count - now, place + now, window + 1
+    return takes
 
 
 def _closed_up(takes: list[Take]) -> list[Take]:
