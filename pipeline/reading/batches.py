@@ -21,6 +21,7 @@ from pipeline.reading.position import Position, Walk
 from pipeline.reading.prefetching import Prefetch, Prefetcher
 from pipeline.reading.proportion import thresholds
 from pipeline.reading.random_order import derive_key
+from pipeline.reading.starting_point import StartingPoint
 from pipeline.reading.views import special_tokens
 from pipeline.reading.windows import Window, load_window
 from pipeline.storage import is_local
@@ -96,6 +97,9 @@ class TokenBatches(IterableDataset[TokenBatch]):
         self._order_id = self._identify(window_bytes)
         self._codes_pool = BufferPool(_KEPT_BUFFERS)
         self._position = Position()
+        self._given = True
+        """Whether the position was given, and no iteration has begun from it."""
+        self._start = StartingPoint()
 
     @property
     def epoch(self) -> int:
@@ -103,9 +107,9 @@ class TokenBatches(IterableDataset[TokenBatch]):
         return self._position.epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin with the first batch of an epoch; nothing where it is already in it."""
-        if epoch != self._position.epoch:
-            self._position = Position(epoch=epoch)
+        """Begin with the first batch of an epoch; nothing where a state in it was loaded just now."""
+        loaded = self._given and epoch == self._position.epoch
+        self._give(self._position if loaded else Position(epoch=epoch))
 
     def __len__(self) -> int:
         """Global batches of the epoch, those before the state included; the same on every rank."""
@@ -125,11 +129,37 @@ class TokenBatches(IterableDataset[TokenBatch]):
                 "The state is of other batches: the datasets, their filters, seed, batch_size, shape, lanes, "
                 "window_bytes, remainder and weights must be those that it was taken with."
             )
-        self._position = Position.of_state(state)
+        self._give(Position.of_state(state))
+
+    def _give(self, position: Position) -> None:
+        self._position, self._given = position, True
+        if get_worker_info() is None:
+            self._start.tell(position)
+        else:
+            self._start.news()
+
+    def begin(self) -> Position:
+        """Begin an iteration, here and in worker processes, and give its first position.
+
+        That of the next epoch, where the last iteration came to its end, but was not asked for more.
+        """
+        if not self._given and self._position.batch >= len(self):
+            self._position = Position(epoch=self._position.epoch + 1)
+        self._given = False
+        self._start.tell(self._position)
+        return self._position
+
+    def reach(self, position: Position) -> None:
+        """Note what was handed over by whoever has the batches of worker processes."""
+        self._position = position
 
     def __iter__(self) -> Iterator[TokenBatch]:
         worker = get_worker_info()
-        walk = self._position.walk(*((worker.id, worker.num_workers) if worker else (0, 1)))
+        if worker is None:
+            walk = self.begin().walk(0, 1)
+        else:
+            self._position = self._start.news() or self._position
+            walk = self._position.walk(worker.id, worker.num_workers)
         prefetcher = Prefetcher(
             self._plans(walk),
             load=self._load,

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.reading.forking import renewed_in_forks
+
 _FREE = 3
 """References to an array that only the pool has: its list's, the loop's, and that of the question itself."""
 
@@ -21,6 +23,11 @@ class BufferPool:
 
     def __init__(self, max_kept: int) -> None:
         self._max_kept = max_kept
+        self.renew()
+
+    def renew(self) -> None:
+        """Keep nothing."""
+        renewed_in_forks(self)
         self._arrays: list[npt.NDArray[np.uint8]] = []
         self._lock = threading.Lock()
 

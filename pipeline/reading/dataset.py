@@ -23,6 +23,7 @@ from pipeline.reading.clips import ClipSource, Part
 from pipeline.reading.filters import ClipFilter
 from pipeline.reading.finding import ClipFinder, places_of_source
 from pipeline.reading.footers import open_shard
+from pipeline.reading.forking import renewed_in_forks
 from pipeline.reading.index import ReadingIndex
 from pipeline.reading.opening import open_index
 from pipeline.reading.shard_files import ShardFiles
@@ -104,9 +105,11 @@ class TokenDataset(Dataset[TokenSample]):
         self._single = SingleClips(self.bits_per_token, verify=verify == "always")
         self._firsts: list[int] = np.concatenate(([0], np.cumsum(self.clips.num_clips))).tolist()
         self._finders = [ClipFinder(part.files.folder, part.index) for part in parts]
-        self._start()
+        self.renew()
 
-    def _start(self) -> None:
+    def renew(self) -> None:
+        """Forget tables that are kept."""
+        renewed_in_forks(self)
         self._lock = threading.Lock()
         self._tables: OrderedDict[int, pa.Table] = OrderedDict()
 
@@ -201,7 +204,7 @@ class TokenDataset(Dataset[TokenSample]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._start()
+        self.renew()
 
 
 def _row(table: pa.Table | None, row: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from torch.utils.data import DataLoader
 
 from pipeline.reading.batches import TokenBatches
 from pipeline.reading.batching import TokenBatch
+from pipeline.reading.position import Position
 
 
 class TokenLoader(DataLoader[TokenBatch]):
@@ -20,25 +21,26 @@ class TokenLoader(DataLoader[TokenBatch]):
     def __init__(self, batches: TokenBatches, *, num_workers: int = 0, **options: Any) -> None:
         super().__init__(batches, batch_size=None, num_workers=num_workers, **options)
         self.batches = batches
+        self._loaded = False
+        self._ahead = 0
+        # Lightning tells the epoch to samplers alone.
+        self.sampler.set_epoch = self._hear_epoch  # pyright: ignore[reportAttributeAccessIssue]
 
     def __iter__(self) -> Iterator[TokenBatch]:  # type: ignore[override]
         if self.num_workers == 0:
             yield from super().__iter__()
             return
-        state = self.batches.state_dict()
-        epoch, total = self.batches.epoch, len(self.batches)
-        for batch in super().__iter__():
-            state = state | {"batch": state["batch"] + 1}
-            self.batches.load_state_dict(state)
+        first = self.batches.begin()
+        for number, batch in enumerate(super().__iter__(), first.batch):
+            self.batches.reach(Position(epoch=first.epoch, batch=number + 1))
             yield batch
-        if state["batch"] >= total:
-            self.batches.set_epoch(epoch + 1)
+        self.batches.reach(Position(epoch=first.epoch + 1))
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin with the first batch of an epoch; nothing where it is already in it."""
+        """Begin with the first batch of an epoch; nothing where a state in it was loaded just now."""
         self.batches.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, int]:
@@ -48,3 +50,15 @@ class TokenLoader(DataLoader[TokenBatch]):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on behind the last batch that was handed over when the state was taken."""
         self.batches.load_state_dict(state)
+        self._loaded = True
+
+    def _hear_epoch(self, epoch: int) -> None:
+        """Begin an epoch, by the count of a trainer that calls one whole that ``max_steps`` has ended.
+
+        So it is right where no state was loaded; else where the state stands, and then on from there.
+        """
+        if self._loaded:
+            self._ahead = self.batches.epoch - epoch
+            self._loaded = False
+        else:
+            self.set_epoch(epoch + self._ahead)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from schemas.errors import BadJobError
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Position:
     """The next global batch. In a worker process: also where its round began, so that it goes on with its
     own.

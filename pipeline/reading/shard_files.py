@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.reading.chunk_cache import ChunkCache
+from pipeline.reading.forking import renewed_in_forks
 from pipeline.storage import Folder, is_local, join
 from schemas.dataset import shard_file
 from schemas.errors import FormatError
@@ -31,9 +32,11 @@ class ShardFiles:
         self.folder = folder
         self.cache = cache
         self._local = is_local(folder.uri)
-        self._start()
+        self.renew()
 
-    def _start(self) -> None:
+    def renew(self) -> None:
+        """Have no file open."""
+        renewed_in_forks(self)
         self._lock = threading.Lock()
         self._open: OrderedDict[str, _LocalFile] = OrderedDict()
 
@@ -42,7 +45,7 @@ class ShardFiles:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._start()
+        self.renew()
 
     def read_into(self, buffer: Codes, shard_id: str, shard_bytes: int, offset: int) -> None:
         """Fill ``buffer`` from byte ``offset`` of a shard."""

@@ -1,0 +1,36 @@
+"""Where iterations are to begin: told by the process that has the loader, heard by its worker processes."""
+
+from dataclasses import astuple
+
+import torch
+
+from pipeline.reading.position import Position
+
+_NUM_FIELDS = len(astuple(Position()))
+
+
+class StartingPoint:
+    """A position in memory that a process shares with DataLoader workers that it forks or spawns.
+
+    A worker that outlives an epoch has its own copy of all else, and would not hear of ``set_epoch`` or of a
+    state that is loaded.
+    """
+
+    def __init__(self) -> None:
+        # How often it was told, then the position's fields.
+        self._shared = torch.zeros(1 + _NUM_FIELDS, dtype=torch.int64).share_memory_()
+        self._heard = 0
+
+    def tell(self, position: Position) -> None:
+        """Have iterations that begin from now on, in any process, begin here."""
+        self._shared[1:] = torch.tensor(astuple(position), dtype=torch.int64)
+        self._shared[0] += 1
+        self._heard = int(self._shared[0])
+
+    def news(self) -> Position | None:
+        """What another process has told since this copy of the batches told or heard anything, or null."""
+        told = int(self._shared[0])
+        if told == self._heard:
+            return None
+        self._heard = told
+        return Position(*self._shared[1:].tolist())
