@@ -84,17 +84,6 @@ def unpack_pieces(runs_R3: Int64s, out_NG: npt.NDArray[Any], bits_per_token: int
     _kernel(out_NG.dtype.kind, bits_per_token, out_NG.shape[1])(runs_R3, out_NG)
 
 
-def bad_padding(
-    codes: Codes, starts: Int64s, sizes: Int64s, num_tokens: Int64s, bits_per_token: int
-) -> Int64s:
-    """Numbers of those clips, int64, whose last byte is not padded with zeros: their codes are damaged."""
-    used = num_tokens * bits_per_token % 8
-    if not used.any():
-        return np.empty(0, np.int64)
-    last = codes[starts + sizes - 1]
-    return np.flatnonzero((used > 0) & (last >> used.astype(np.uint8) > 0))
-
-
 @lru_cache(maxsize=64)
 def _kernel(form: str, bits: int, columns: int) -> Callable[..., None]:
     """The kernel of a width and a form (a NumPy dtype kind), with shifts and strides known to the compiler.

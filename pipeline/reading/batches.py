@@ -14,6 +14,7 @@ from pipeline.reading.batching import BatchMaker, TokenBatch
 from pipeline.reading.buffers import BufferPool
 from pipeline.reading.cutting import Clips, Packing, Padding, SampleShape
 from pipeline.reading.dataset import TokenDataset
+from pipeline.reading.mixing import Mixing, measure_mixing
 from pipeline.reading.order import PassOrder, choose_lanes, order_pass
 from pipeline.reading.planning import MixturePlan, Passes, Remainder, Share, Take, num_batches, plan_epoch
 from pipeline.reading.position import Position, Walk
@@ -23,6 +24,7 @@ from pipeline.reading.random_order import derive_key
 from pipeline.reading.starting_point import StartingPoint
 from pipeline.reading.views import special_tokens
 from pipeline.reading.windows import Window, load_window
+from pipeline.storage import is_local
 from schemas.errors import BadJobError
 
 Int64s = npt.NDArray[np.int64]
@@ -30,6 +32,7 @@ Weighted = tuple[TokenDataset, float]
 
 _WINDOW_BYTES = 64 * 2**20
 _KEPT_BUFFERS = 64
+_LOCAL_READERS, _REMOTE_READERS = 2, 16
 
 
 class TokenBatches(IterableDataset[TokenBatch]):
@@ -157,7 +160,14 @@ class TokenBatches(IterableDataset[TokenBatch]):
         else:
             self._position = self._start.news() or self._position
             walk = self._position.walk(worker.id, worker.num_workers)
-        prefetcher = Prefetcher(self._plans(walk), self._load, self._weigh, self._make, self._prefetch)
+        prefetcher = Prefetcher(
+            self._plans(walk),
+            load=self._load,
+            weigh=self._weigh,
+            make=self._make,
+            prefetch=self._prefetch,
+            read_threads=self._readers(),
+        )
         try:
             for number, batch in zip(walk.numbers(len(self)), prefetcher, strict=True):
                 self._position = walk.after(number)
@@ -165,6 +175,21 @@ class TokenBatches(IterableDataset[TokenBatch]):
         finally:
             prefetcher.close()
         self._position = Position(epoch=walk.epoch + 1)
+
+    def mixing(self) -> Mixing:
+        """How well the first epoch mixes, against a uniform shuffle; of whole clips of one dataset.
+
+        Raises BadJobError for other shapes, and for mixtures.
+        """
+        if self._mixed or not isinstance(self.shape, Clips | Padding):
+            raise BadJobError("mixing() is measured on whole clips of one dataset.")
+        return measure_mixing(self._passes[0].order(0), self._counts[0], self.batch_size)
+
+    def _readers(self) -> int:
+        local = all(
+            is_local(part.files.folder.uri) for dataset, _ in self._weighted for part in dataset.clips.parts
+        )
+        return self._prefetch.read_threads or (_LOCAL_READERS if local else _REMOTE_READERS)
 
     def _plans(self, walk: Walk) -> Iterator[list[Take]]:
         share = self._share()
@@ -179,7 +204,13 @@ class TokenBatches(IterableDataset[TokenBatch]):
     def _num_batches(self, epoch: int) -> int:
         if not self._mixed:
             total = self._passes[0].order(epoch).num_samples
-            return num_batches(total, self.batch_size, self.remainder)
+            number = num_batches(total, self.batch_size, self.remainder)
+            if not number:
+                raise BadJobError(
+                    f"An epoch has {total} samples, fewer than a batch of {self.batch_size}: take a smaller "
+                    'batch_size, or remainder="pad".'
+                )
+            return number
         if self._batches_per_epoch is None:
             self._batches_per_epoch = max(
                 1, sum(passes.order(0).num_samples for passes in self._passes) // self.batch_size

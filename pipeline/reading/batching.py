@@ -99,14 +99,16 @@ class BatchMaker:
         starts = isinstance(self.shape, Packing) and self.shape.start_tokens
         if window.lost is None and not starts:
             return window.address + start * PIECE_BYTES, end - start, shift
-        pieces, grids = window.unpacking_P4[start:end], window.grids[start:end]
+        numbers = np.arange(start, end)
         if window.lost is not None:
             lost = window.lost[start:end]
             # A packed row shows a lost document as places that are not filled.
             if not isinstance(self.shape, Packing):
-                valid[window.owners[start:end][lost] - take.first + take.place] = False
-            pieces, grids = pieces[~lost], grids[~lost]
-        pieces = np.ascontiguousarray(frame_by_frame(pieces, grids) if starts else pieces)
+                valid[window.owners[numbers[lost]] - take.first + take.place] = False
+            numbers = numbers[~lost]
+        pieces = window.unpacking_P4[numbers]
+        if starts:
+            pieces = np.ascontiguousarray(frame_by_frame(pieces, window.grids_of(numbers)))
         held.append(pieces)
         return address_of(pieces), len(pieces), shift
 
@@ -137,7 +139,7 @@ class BatchMaker:
         for window, pieces, owners in placed:
             if window.columns is None:
                 continue
-            for name, values in gathered(window.columns, window.clips[pieces]).items():
+            for name, values in gathered(window.columns, window.clips_of(pieces)).items():
                 for owner, value in zip(owners.tolist(), values, strict=True):
                     if packed:
                         lists[name][owner].append(value)
@@ -158,7 +160,7 @@ def _frame_mask(placed: Sequence[Placed], count: int, frames: int) -> torch.Tens
     """Bool [B, T]: which frames are the clips' own."""
     lengths = np.zeros(count, np.int64)
     for window, pieces, owners in placed:
-        lengths[owners] = window.times[pieces, 1]
+        lengths[owners] = window.times_of(pieces)[:, 1]
     return torch.from_numpy(np.arange(frames) < lengths[:, None])
 
 

@@ -3,29 +3,25 @@
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.reading.footers import open_shard
-from pipeline.reading.index import ReadingIndex, RowGroup, Shape
-from pipeline.reading.pages import LENGTH_BYTES, MAX_HEADER_BYTES, find_clips, page_at
+from pipeline.reading.index import ReadingIndex, RowGroup
+from pipeline.reading.pages import find_clips
 from pipeline.reading.shard_files import ShardFiles
 from schemas.dataset import shard_file
 from schemas.errors import FormatError
-from schemas.packing import packed_size
-from schemas.unpacking import SPARE_BYTES, bad_padding
+from schemas.unpacking import SPARE_BYTES
 
 Int64s = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint8]
 
 Allocate = Callable[[int, Any], npt.NDArray[Any]]
-
-_LEAST_HEADER_BYTES = 20
-"""No header of a page with a checksum is shorter, and none without statistics twice as long."""
-_KEPT_PAGES = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +31,16 @@ class Part:
     files: ShardFiles
     index: ReadingIndex
     selected: Sequence[Int64s | None]
+
+
+class GroupCodes(NamedTuple):
+    """Codes of some clips in one buffer; behind them stand ``SPARE_BYTES`` more."""
+
+    codes: Codes
+    starts: Int64s
+    """int64 [n]: each clip's first byte; -1 for clips of a row group that is damaged and skipped."""
+    shapes_n3: Int64s
+    """int64 [n, 3]: frames, height and width."""
 
 
 class ClipSource:
@@ -51,7 +57,6 @@ class ClipSource:
         self.bits_per_token = bits_per_token
         self.verify = verify
         self.skip_damaged = skip_damaged
-        self._known_pages: dict[RowGroup, tuple[Int64s, Int64s]] = {}
         self._firsts = np.cumsum([0, *(part.index.num_groups for part in parts)])
         self.num_groups = int(self._firsts[-1])
         self.num_clips = np.array(
@@ -89,127 +94,50 @@ class ClipSource:
                 found.update(map(tuple, np.unique(wanted, axis=0).tolist()))
         return np.array(sorted(found), np.int64).reshape(-1, 3)
 
-    def read_groups(
-        self, groups: Sequence[int], allocate: Allocate = np.empty
-    ) -> tuple[Codes, Int64s, Int64s, Int64s]:
-        """Codes of row groups, and of their wanted clips, in order: first bytes, sizes, and shapes [n, 3].
+    def read_groups(self, groups: Sequence[int], allocate: Allocate = np.empty) -> GroupCodes:
+        """Codes of row groups' wanted clips, in order. ``allocate`` gives the buffer.
 
-        A clip of a damaged row group that is skipped begins at -1. ``allocate`` gives the buffer; behind the
-        codes stand ``SPARE_BYTES`` more.
+        Raises FormatError, naming the shard, for damage that is not skipped.
         """
-        bounds = np.cumsum([0, *(self.codes_bytes[group] for group in groups)])
-        codes = allocate(int(bounds[-1]) + SPARE_BYTES, np.uint8)
+        bounds = np.cumsum([0, *(self.codes_bytes[group] for group in groups)]).tolist()
+        codes = allocate(bounds[-1] + SPARE_BYTES, np.uint8)
         found = [
             self._read_group(group, codes[start:end])
-            for group, start, end in zip(groups, bounds[:-1], bounds[1:], strict=True)
+            for group, (start, end) in zip(groups, pairwise(bounds), strict=True)
         ]
-        if any(own is not None for own, *_ in found):
+        if any(self._is_compressed(group) for group in groups):
             # Decompressed codes have buffers of their own.
-            buffers = [
-                codes[a:b] if own is None else own
-                for (own, *_), a, b in zip(found, bounds, bounds[1:], strict=False)
-            ]
-            bounds = np.cumsum([0, *map(len, buffers)])
-            codes = np.concatenate([*buffers, np.zeros(SPARE_BYTES, np.uint8)])
-        starts = [
-            np.where(starts < 0, -1, starts + base)
-            for (_, starts, *_), base in zip(found, bounds, strict=False)
-        ]
-        empty = np.empty(0, np.int64)
-        return (
-            codes,
-            np.concatenate(starts) if found else empty,
-            np.concatenate([sizes for _, _, sizes, _ in found]) if found else empty,
-            np.concatenate([shapes for *_, shapes in found]) if found else empty.reshape(0, 3),
+            bounds = np.cumsum([0, *(len(one.codes) for one in found)]).tolist()
+            codes = np.concatenate([*(one.codes for one in found), np.zeros(SPARE_BYTES, np.uint8)])
+        for one, base in zip(found, bounds, strict=False):
+            one.starts[one.starts >= 0] += base
+        if len(found) == 1:
+            return found[0]._replace(codes=codes)
+        return GroupCodes(
+            codes=codes,
+            starts=np.concatenate([one.starts for one in found]),
+            shapes_n3=np.concatenate([one.shapes_n3 for one in found]),
         )
 
-    def _read_group(self, number: int, buffer: Codes) -> tuple[Codes | None, Int64s, Int64s, Int64s]:
+    def _is_compressed(self, number: int) -> bool:
+        part, own_number = self.locate(number)
+        return bool(part.index.compressed[own_number])
+
+    def _read_group(self, number: int, buffer: Codes) -> GroupCodes:
         part, own_number = self.locate(number)
         group = part.index.group(own_number)
         shapes, selected = part.index.shapes_of(own_number), part.selected[own_number]
-        sizes = self._sizes(shapes)
-        codes: Codes | None = None
         try:
-            with _damage_of(part, group):
-                part.files.read_into(buffer, group.shard_id, group.shard_bytes, group.codes_offset)
-                found, starts = find_clips(buffer, sizes, compressed=group.compressed, verify=self.verify)
-                self._check_padding(found, starts, sizes, shapes)
-                codes = found if group.compressed else None
+            codes, starts = read_chunk(
+                part.files, group, buffer, shapes, bits_per_token=self.bits_per_token, verify=self.verify
+            )
         except FormatError:
             if not self.skip_damaged:
                 raise
-            starts = np.full(len(sizes), -1)
+            codes, starts = buffer, np.full(len(shapes), -1)
         if selected is not None:
-            starts, sizes, shapes = starts[selected], sizes[selected], shapes[selected]
-        return codes, starts, sizes, shapes
-
-    def read_clip(self, number: int, row: int) -> tuple[Codes, Shape]:
-        """Codes and shape of one clip, by its row group and row there: only its own bytes, where they lie
-        plain.
-
-        With ``verify`` its whole row group is read, as checksums are those of pages.
-        """
-        part, own_number = self.locate(number)
-        group = part.index.group(own_number)
-        shape, before = part.index.place_in(own_number, row, self.bits_per_token)
-        size = packed_size(shape.num_tokens, self.bits_per_token)
-        with _damage_of(part, group):
-            if self.verify or group.compressed:
-                buffer = np.empty(group.codes_bytes, np.uint8)
-                part.files.read_into(buffer, group.shard_id, group.shard_bytes, group.codes_offset)
-                sizes = self._sizes(part.index.shapes_of(own_number))
-                codes, starts = find_clips(buffer, sizes, compressed=group.compressed, verify=self.verify)
-                codes = codes[starts[row] : starts[row] + size]
-            else:
-                before += self._header_bytes(part, own_number, group, row) + LENGTH_BYTES * row
-                codes = self._read_alone(part, group, before, size)
-            self._check_padding(codes, np.zeros(1, np.int64), np.array([size]), np.array([shape]))
-        return codes, shape
-
-    def _read_alone(self, part: Part, group: RowGroup, before: int, size: int) -> Codes:
-        """A clip's own bytes, ``before`` of the column chunk's before it."""
-        offset = group.codes_offset + before
-        buffer = np.empty(LENGTH_BYTES + size, np.uint8)
-        part.files.read_into(buffer, group.shard_id, group.shard_bytes, offset)
-        if int.from_bytes(buffer[:LENGTH_BYTES].tobytes(), "little") != size:
-            raise ValueError("the length before a clip's codes is not the one that its shape gives")
-        return buffer[LENGTH_BYTES:]
-
-    def _header_bytes(self, part: Part, number: int, group: RowGroup, row: int) -> int:
-        """Bytes of page headers up to a row: what the chunk has beyond its values, where it has one page."""
-        runs = part.index.runs_of(number)
-        tokens = runs[:, 1:].astype(np.int64).prod(axis=1)
-        sizes = (tokens * self.bits_per_token + 7) // 8 + LENGTH_BYTES
-        beyond = group.codes_bytes - int((sizes * runs[:, 0]).sum())
-        if beyond < 2 * _LEAST_HEADER_BYTES:
-            return beyond
-        ends, headers = self._pages(part, group)
-        return int(headers[np.searchsorted(ends, row, side="right")])
-
-    def _pages(self, part: Part, group: RowGroup) -> tuple[Int64s, Int64s]:
-        """Rows up to each page's end, and bytes of headers up to it: found once, header by header."""
-        known = self._known_pages.get(group)
-        if known is None:
-            known = self._walk_pages(part, group)
-            if len(self._known_pages) >= _KEPT_PAGES:
-                self._known_pages = {}
-            self._known_pages[group] = known
-        return known
-
-    def _walk_pages(self, part: Part, group: RowGroup) -> tuple[Int64s, Int64s]:
-        rows: list[int] = []
-        headers: list[int] = []
-        offset = 0
-        while offset < group.codes_bytes:
-            buffer = np.empty(min(MAX_HEADER_BYTES, group.codes_bytes - offset), np.uint8)
-            part.files.read_into(buffer, group.shard_id, group.shard_bytes, group.codes_offset + offset)
-            page = page_at(buffer.data, 0)
-            rows.append(page.num_rows)
-            headers.append(page.body)
-            offset += page.body + page.stored_bytes
-        if sum(rows) != group.num_rows:
-            raise ValueError(f"the codes column has {sum(rows)} of {group.num_rows} rows")
-        return np.cumsum(rows), np.cumsum(headers)
+            starts, shapes = starts[selected], shapes[selected]
+        return GroupCodes(codes=codes, starts=starts, shapes_n3=shapes)
 
     def read_columns(self, groups: Sequence[int], names: Sequence[str]) -> pa.Table:
         """Other columns of row groups' wanted clips, in order."""
@@ -222,22 +150,33 @@ class ClipSource:
             tables.append(table if selected is None else table.take(pa.array(selected, pa.int64())))
         return pa.concat_tables(tables).select(list(names))
 
-    def _sizes(self, shapes_n3: Int64s) -> Int64s:
-        return (shapes_n3.prod(axis=1) * self.bits_per_token + 7) // 8
 
-    def _check_padding(self, codes: Codes, starts: Int64s, sizes: Int64s, shapes_n3: Any) -> None:
-        num_tokens = shapes_n3.prod(axis=1)
-        if len(bad_padding(codes, starts, sizes, num_tokens, self.bits_per_token)):
-            raise ValueError("the padding after a clip's last token is not zero")
+def read_chunk(
+    files: ShardFiles,
+    group: RowGroup,
+    buffer: Codes,
+    shapes_n3: Int64s,
+    *,
+    bits_per_token: int,
+    verify: bool,
+) -> tuple[Codes, Int64s]:
+    """A row group's codes, by way of ``buffer``, and where each of its clips begins in them.
+
+    Raises FormatError, naming the shard, where they are damaged.
+    """
+    num_tokens = shapes_n3[:, 0] * shapes_n3[:, 1] * shapes_n3[:, 2]
+    with damage_of(files, group):
+        files.read_into(buffer, group.shard_id, group.shard_bytes, group.codes_offset)
+        return find_clips(buffer, num_tokens, bits_per_token, compressed=group.compressed, verify=verify)
 
 
 @contextmanager
-def _damage_of(part: Part, group: RowGroup) -> Generator[None]:
+def damage_of(files: ShardFiles, group: RowGroup) -> Generator[None]:
     """Turn what a ValueError says of bytes into a FormatError that names their shard."""
     try:
         yield
     except ValueError as error:
-        uri = f"{part.files.folder.uri}/{shard_file(group.shard_id)}"
+        uri = f"{files.folder.uri}/{shard_file(group.shard_id)}"
         raise FormatError(
             f"The token shard {uri} is damaged in row group {group.number}: {error}."
         ) from error

@@ -34,6 +34,10 @@ class Cut:
         """Samples."""
         return len(self.sample_starts) - 1
 
+    def table(self) -> Int64s:
+        """Clip, first frame, frames and place of each piece, int64 [num_pieces, 4]."""
+        return np.stack((self.clips, self.first_frames, self.num_frames, self.places), axis=1)
+
 
 class SampleShape(Protocol):
     """How clips become samples. ``shapes_n3`` are frames, height and width of clips, int64 [n, 3]."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,10 +27,12 @@ from pipeline.reading.forking import renewed_in_forks
 from pipeline.reading.index import ReadingIndex
 from pipeline.reading.opening import open_index
 from pipeline.reading.shard_files import ShardFiles
+from pipeline.reading.single_clips import SingleClips
 from pipeline.reading.views import View, check_view, view_clip
 from pipeline.storage import Folder
 from schemas.dataset import DatasetCard
 from schemas.errors import BadJobError, TokenizerMismatchError
+from schemas.packing import packed_size
 from schemas.token_shard import TOKEN_COLUMNS
 
 TokenSample = dict[str, Any]
@@ -99,7 +102,7 @@ class TokenDataset(Dataset[TokenSample]):
         self.clips = ClipSource(
             parts, self.bits_per_token, verify=verify != "never", skip_damaged=skip_damaged
         )
-        self._single = ClipSource(parts, self.bits_per_token, verify=verify == "always", skip_damaged=False)
+        self._single = SingleClips(self.bits_per_token, verify=verify == "always")
         self._firsts: list[int] = np.concatenate(([0], np.cumsum(self.clips.num_clips))).tolist()
         self._finders = [ClipFinder(part.files.folder, part.index) for part in parts]
         self.renew()
@@ -132,7 +135,7 @@ class TokenDataset(Dataset[TokenSample]):
         part, own = self.clips.locate(group)
         selected = part.selected[own]
         row = wanted if selected is None else int(selected[wanted])
-        codes, shape = self._single.read_clip(group, row)
+        codes, shape = self._single.read(part, own, row)
         tokens = view_clip(codes, shape, self.bits_per_token, self.view, self.group_bits)
         return {"tokens": tokens, **self._columns_at(group, wanted)}
 
@@ -140,15 +143,14 @@ class TokenDataset(Dataset[TokenSample]):
         """All samples in plan order, one row group in memory at a time; those of damaged shards are left out
         where ``skip_damaged``."""
         for group in range(self.clips.num_groups):
-            codes, starts, sizes, shapes = self.clips.read_groups([group])
+            codes, starts, shapes = self.clips.read_groups([group])
             others = self.clips.read_columns([group], self.columns) if self.columns else None
-            for row, (start, size) in enumerate(zip(starts.tolist(), sizes.tolist(), strict=True)):
+            for row, (start, shape) in enumerate(zip(starts.tolist(), shapes.tolist(), strict=True)):
                 if start < 0:
                     continue
-                frames, height, width = shapes[row].tolist()
-                own = codes[start : start + size]
+                size = packed_size(prod(shape), self.bits_per_token)
                 tokens = view_clip(
-                    own, (frames, height, width), self.bits_per_token, self.view, self.group_bits
+                    codes[start : start + size], shape, self.bits_per_token, self.view, self.group_bits
                 )
                 yield {"tokens": tokens, **_row(others, row)}
 

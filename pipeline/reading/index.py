@@ -1,6 +1,5 @@
 """Where each clip of a dataset stands: row groups in order, the place of their codes, and clips' shapes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -99,22 +98,3 @@ class ReadingIndex:
             row -= rows
             before += rows * size
         raise IndexError(f"row group {number} has no such row")
-
-    def select(self, order: Sequence[int]) -> "ReadingIndex":
-        """The index of some of the row groups, in this order."""
-        chosen = np.asarray(order, np.int64)
-        lengths = np.diff(self.run_starts)[chosen]
-        starts = np.concatenate(([0], np.cumsum(lengths)))
-        rows = np.repeat(self.run_starts[:-1][chosen] - starts[:-1], lengths) + np.arange(starts[-1])
-        return ReadingIndex(
-            shard_ids=self.shard_ids,
-            shard_bytes=self.shard_bytes,
-            shard_of=self.shard_of[chosen],
-            numbers=self.numbers[chosen],
-            num_rows=self.num_rows[chosen],
-            codes_offset=self.codes_offset[chosen],
-            codes_bytes=self.codes_bytes[chosen],
-            compressed=self.compressed[chosen],
-            run_starts=starts,
-            runs=self.runs[rows],
-        )

@@ -68,9 +68,9 @@ def frame_by_frame(unpacking_P4: Int64s, grids: Int64s) -> Int64s:
 def _documents(placed: Sequence[Any], shape: Packing) -> tuple[Int64s, Int64s, Int64s, Int64s]:
     """All documents by place: first places over all rows, frames [n, 2], grids [n, 2], rows."""
     owners = np.concatenate([one.owners for one in placed])
-    starts = np.concatenate([one.window.places[one.pieces] for one in placed]) + owners * shape.num_tokens
-    times = np.concatenate([one.window.times[one.pieces] for one in placed])
-    grids = np.concatenate([one.window.grids[one.pieces] for one in placed])
+    starts = np.concatenate([one.window.places_of(one.pieces) for one in placed]) + owners * shape.num_tokens
+    times = np.concatenate([one.window.times_of(one.pieces) for one in placed])
+    grids = np.concatenate([one.window.grids_of(one.pieces) for one in placed])
     order = np.argsort(starts, kind="stable")
     return starts[order], times[order], grids[order], owners[order]
 

@@ -14,10 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from isal import isal_zlib
 
+from pipeline.reading.layout import place_clips
 from pipeline.reading.thrift import read_struct
 
-LENGTH_BYTES = 4
-"""Before each value stands its length, a little-endian uint32."""
 MAX_HEADER_BYTES = 256
 _DATA_PAGE = 0
 _PLAIN = 0
@@ -60,48 +59,37 @@ def pages_of(chunk: memoryview) -> Iterator[Page]:
         yield page
 
 
-def find_clips(chunk: Codes, sizes: Int64s, *, compressed: bool, verify: bool) -> tuple[Codes, Int64s]:
-    """Codes and, int64 [n], where each of the chunk's n clips of ``sizes`` bytes begins in them.
+def find_clips(
+    chunk: Codes, num_tokens: Int64s, bits_per_token: int, *, compressed: bool, verify: bool
+) -> tuple[Codes, Int64s]:
+    """Codes and, int64 [n], where each of the chunk's n clips of ``num_tokens`` tokens begins in them.
 
     The codes are the chunk itself unless it is compressed. ``verify`` checks the pages' checksums. Raises
     ValueError where the bytes are not those of such clips.
     """
     view = chunk.data
+    starts = np.empty(len(num_tokens), np.int64)
     bodies: list[Codes] = []
-    starts: list[Int64s] = []
-    row = shift = 0
+    row = 0
     for page in pages_of(view):
         stored = view[page.body : page.body + page.stored_bytes]
         if verify:
             _check(stored, page)
+        rows = slice(row, row + page.num_rows)
+        if rows.stop > len(starts):
+            raise ValueError(f"the codes column has more than {len(starts)} rows")
         body = _decompressed(stored, page) if compressed else chunk
-        at = shift if compressed else page.body
-        own = sizes[row : row + page.num_rows]
-        starts.append(at + LENGTH_BYTES + _starts(own))
-        if len(own) != page.num_rows or int(own.sum()) + LENGTH_BYTES * len(own) != page.full_bytes:
-            raise ValueError("a page's codes are not of the lengths that their shapes give")
+        place = slice(0, len(body)) if compressed else slice(page.body, page.body + page.stored_bytes)
+        wrong = place_clips(body, place, num_tokens[rows], bits_per_token, starts[rows])
+        if wrong:
+            raise ValueError(wrong)
         if compressed:
+            starts[rows] += sum(map(len, bodies))
             bodies.append(body)
-            shift += len(body)
-        row += page.num_rows
-    if row != len(sizes):
-        raise ValueError(f"the codes column has {row} of {len(sizes)} rows")
-    codes = np.concatenate(bodies) if compressed and bodies else chunk
-    found = np.concatenate(starts) if starts else np.empty(0, np.int64)
-    _check_lengths(codes, found, sizes)
-    return codes, found
-
-
-def _starts(sizes: Int64s) -> Int64s:
-    """Where each value begins in its page, were there no length before the first."""
-    return np.cumsum(sizes + LENGTH_BYTES) - sizes - LENGTH_BYTES
-
-
-def _check_lengths(codes: Codes, starts: Int64s, sizes: Int64s) -> None:
-    prefix = starts[:, None] + np.arange(-LENGTH_BYTES, 0)
-    stored = np.ascontiguousarray(codes[prefix]).view("<u4").reshape(-1)
-    if not np.array_equal(stored, sizes):
-        raise ValueError("the lengths of a page's codes are not those that their shapes give")
+        row = rows.stop
+    if row != len(starts):
+        raise ValueError(f"the codes column has {row} of {len(starts)} rows")
+    return (np.concatenate(bodies) if bodies else np.empty(0, np.uint8)) if compressed else chunk, starts
 
 
 def _check(stored: memoryview, page: Page) -> None:

@@ -20,7 +20,7 @@ from pipeline.reading.random_order import derive_key
 Remainder = Literal["drop", "pad", "keep"]
 """What becomes of an epoch's last samples that fill no global batch. drop: left out, others in each epoch.
 pad: the last batch is filled up with samples from the epoch's other lanes' beginnings, not ``valid``. keep:
-the last batch is smaller, and may be missing on some ranks (for evaluation, not for training side by
+the last batch is smaller, and may be empty on some ranks (for evaluation, not for training side by
 side)."""
 
 _KEPT_PASSES = 4
@@ -31,7 +31,6 @@ class Take(NamedTuple):
 
     stream: int
     pass_number: int
-    lane: int
     window: int
     first: int
     num_samples: int
@@ -58,12 +57,13 @@ class Passes:
     _kept: "OrderedDict[int, PassOrder]" = field(default_factory=OrderedDict[int, PassOrder])
 
     def order(self, number: int) -> PassOrder:
-        """Pass ``number``."""
-        if number not in self._kept:
-            self._kept[number] = self.make(number)
-            while len(self._kept) > _KEPT_PASSES:
+        """Pass ``number``. Safe for threads, of which two may make the same order."""
+        order = self._kept.get(number)
+        if order is None:
+            order = self._kept[number] = self.make(number)
+            if len(self._kept) > _KEPT_PASSES:
                 self._kept.popitem(last=False)
-        return self._kept[number]
+        return order
 
 
 def num_batches(num_samples: int, batch_size: int, remainder: Remainder) -> int:
@@ -81,14 +81,14 @@ def plan_epoch(order: PassOrder, epoch: int, batch: int, share: Share, remainder
         first = start + batch * per_lane + low
         last = first + high - low
         if last <= end:
-            takes += _cut(order, (0, epoch, lane), first, high - low, place, valid=True)
+            takes += _cut(order, (0, epoch), first, high - low, place, valid=True)
             continue
         real = max(0, end - first)
-        takes += _cut(order, (0, epoch, lane), first, real, place, valid=True)
+        takes += _cut(order, (0, epoch), first, real, place, valid=True)
         if remainder == "pad":
             for position in range(first + real, last):
                 again = position % order.num_samples
-                takes += _cut(order, (0, epoch, lane), again, 1, place + position - first, valid=False)
+                takes += _cut(order, (0, epoch), again, 1, place + position - first, valid=False)
     return _closed_up(takes) if remainder == "keep" else takes
 
 
@@ -128,7 +128,7 @@ class MixturePlan:
             order = self._streams[stream].order(number)
             start, end = order.lane_bounds[lane]
             now = min(count, begun + end - start - index)
-            yield from _cut(order, (stream, number, lane), start + index - begun, now, place, valid=True)
+            yield from _cut(order, (stream, number), start + index - begun, now, place, valid=True)
             index, count, place = index + now, count - now, place + now
 
     def _pass_at(self, stream: int, lane: int, index: int) -> tuple[int, int]:
@@ -158,17 +158,18 @@ def _lanes(share: Share, per_lane: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _cut(
-    order: PassOrder, lane: tuple[int, int, int], position: int, count: int, place: int, *, valid: bool
+    order: PassOrder, of_pass: tuple[int, int], position: int, count: int, place: int, *, valid: bool
 ) -> list[Take]:
     """Consecutive positions of a pass as takes, one for each window that they touch."""
     ends = order.end_list
     window = bisect_right(ends, position) - 1
-    before, behind = ends[window], ends[window + 1]
-    if position + count <= behind:
-        return [Take(*lane, window, position - before, count, place, valid)] if count else []
-    now = behind - position
-    rest = _cut(order, lane, behind, count - now, place + now, valid=valid)
-    return [Take(*lane, window, position - before, now, place, valid), *rest]
+    takes: list[Take] = []
+    while count:
+        now = min(count, ends[window + 1] - position)
+        if now:
+            takes.append(Take(*of_pass, window, position - ends[window], now, place, valid))
+        position, count, place, window = position + now, count - now, place + now, window + 1
+    return takes
 
 
 def _closed_up(takes: list[Take]) -> list[Take]:

@@ -10,7 +10,7 @@ from pipeline.reading.planning import Take
 from pipeline.reading.windows import Window
 
 Batch = TypeVar("Batch")
-Key = tuple[int, int, int, int]
+Key = tuple[int, int, int]
 
 _MOST_PLANNED = 1024
 """Batches planned ahead at most, however small their windows are."""
@@ -26,8 +26,8 @@ class Prefetch:
     """Codes read ahead of the first batch that needs them."""
     threads: int = 2
     """Threads that unpack."""
-    read_threads: int = 8
-    """Threads that read."""
+    read_threads: int | None = None
+    """Threads that read; by default 2 for local disks, and 16 where every read is a request to a store."""
 
 
 class Prefetcher(Generic[Batch]):
@@ -40,15 +40,17 @@ class Prefetcher(Generic[Batch]):
     def __init__(
         self,
         plans: Iterator[list[Take]],
+        *,
         load: Callable[[Take], Window],
         weigh: Callable[[Take], int],
         make: Callable[[list[Take], list[Window]], Batch],
         prefetch: Prefetch,
+        read_threads: int,
     ) -> None:
         self._plans = plans
         self._load, self._weigh, self._make = load, weigh, make
         self._prefetch = prefetch
-        self._readers = ThreadPoolExecutor(prefetch.read_threads, thread_name_prefix="bitmill-read")
+        self._readers = ThreadPoolExecutor(read_threads, thread_name_prefix="bitmill-read")
         self._unpackers = ThreadPoolExecutor(prefetch.threads, thread_name_prefix="bitmill-unpack")
         self._open: dict[Key, Future[Window]] = {}
         """Windows of the batch that was planned last: those that later batches may take from."""
@@ -98,7 +100,7 @@ class Prefetcher(Generic[Batch]):
         opened: dict[Key, Future[Window]] = {}
         added = 0
         for take in takes:
-            key = (take.stream, take.pass_number, take.lane, take.window)
+            key = (take.stream, take.pass_number, take.window)
             window = opened.get(key) or self._open.get(key)
             if window is None:
                 window = self._readers.submit(self._load, take)

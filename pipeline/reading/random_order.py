@@ -5,6 +5,9 @@ months depends on must. Everything here is splitmix64 (Steele, Lea, Flood 2014):
 counter.
 """
 
+from typing import Any
+
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -23,10 +26,7 @@ def derive_key(*parts: int) -> int:
 
 def permutation(count: int, key: int) -> npt.NDArray[np.int64]:
     """Numbers 0 to ``count`` - 1 in an order that looks random: sorted by their hashes under ``key``."""
-    with np.errstate(over="ignore"):
-        numbers = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(_GOLDEN) + np.uint64(key)
-        hashes = _mix_all(numbers)
-    return np.argsort(hashes, kind="stable").astype(np.int64, copy=False)
+    return np.argsort(_hashes(count, np.uint64(key)), kind="stable")
 
 
 def _mix_one(value: int) -> int:
@@ -36,7 +36,12 @@ def _mix_one(value: int) -> int:
     return value ^ (value >> 31)
 
 
-def _mix_all(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(_FIRST)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(_SECOND)
-    return values ^ (values >> np.uint64(31))
+@numba.njit(nogil=True, cache=True)
+def _hashes(count: int, key: Any) -> Any:
+    hashes = np.empty(count, np.uint64)
+    for number in range(count):
+        value = key + np.uint64(number + 1) * np.uint64(_GOLDEN)
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(_FIRST)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(_SECOND)
+        hashes[number] = value ^ (value >> np.uint64(31))
+    return hashes

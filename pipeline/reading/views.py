@@ -1,5 +1,6 @@
 """The forms in which tokens can be had, and what a tensor of each holds."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -69,7 +70,7 @@ def special_tokens(view: View, value_bits: int) -> tuple[int, int] | None:
 
 def view_clip(
     codes: npt.NDArray[np.uint8],
-    shape_THW: tuple[int, int, int],
+    shape_THW: Sequence[int],
     bits_per_token: int,
     view: View,
     group_bits: int | None,
@@ -81,4 +82,4 @@ def view_clip(
     num_tokens = shape_THW[0] * shape_THW[1] * shape_THW[2]
     tokens = torch.empty((num_tokens, values), dtype=dtype)
     unpack_clip(codes, tokens.numpy(), bits_per_token)
-    return tokens.reshape(shape_THW if view == "integers" else (*shape_THW, values))
+    return tokens.reshape(*shape_THW, *(() if view == "integers" else (values,)))

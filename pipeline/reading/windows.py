@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from pipeline.reading.clips import Allocate, ClipSource
 from pipeline.reading.cutting import Cut, SampleShape
+from pipeline.reading.layout import lay_out, order_pieces
 from pipeline.reading.order import PassOrder
 from schemas.unpacking import address_of
 
@@ -27,20 +28,33 @@ class Window:
     """int64 [num_pieces]: the piece's sample."""
     unpacking_P4: Int64s
     """int64 [num_pieces, 4]: what the kernels take, with targets as if the window's samples were a batch."""
-    places: Int64s
-    """int64 [num_pieces]: the piece's first place in its sample."""
-    times: Int64s
-    """int64 [num_pieces, 2]: the piece's first frame in its clip, and its number of frames."""
-    grids: Int64s
-    """int64 [num_pieces, 2]: height and width."""
-    clips: Int64s
-    """int64 [num_pieces]: the piece's clip, a row of ``columns``."""
     address: int
     """Where ``unpacking_P4`` lies in memory."""
+    pieces: Int64s
+    """int64 [num_pieces]: the piece's number in the cut."""
+    cut: Cut
+    shapes_n3: Int64s
     lost: npt.NDArray[np.bool_] | None
     """bool [num_pieces]: pieces of row groups that are damaged and skipped; null where there are none."""
     columns: pa.Table | None
     """The wanted columns of the clips, where any are wanted."""
+
+    def clips_of(self, pieces: Int64s) -> Int64s:
+        """Clips of pieces: rows of ``shapes_n3`` and of ``columns``."""
+        return self.cut.clips[self.pieces[pieces]]
+
+    def times_of(self, pieces: Int64s) -> Int64s:
+        """First frame in the clip and number of frames of pieces, int64 [n, 2]."""
+        own = self.pieces[pieces]
+        return np.stack((self.cut.first_frames[own], self.cut.num_frames[own]), axis=1)
+
+    def grids_of(self, pieces: Int64s) -> Int64s:
+        """Height and width of pieces, int64 [n, 2]."""
+        return self.shapes_n3[self.clips_of(pieces), 1:]
+
+    def places_of(self, pieces: Int64s) -> Int64s:
+        """The first places of pieces in their samples."""
+        return self.cut.places[self.pieces[pieces]]
 
 
 def load_window(
@@ -58,36 +72,23 @@ def load_window(
     Raises what reading raises.
     """
     groups = order.groups_of(window).tolist()
-    codes, starts, _, shapes = source.read_groups(groups, allocate)
+    codes, starts, shapes = source.read_groups(groups, allocate)
     cut = shape.cut(shapes)
-    pieces, bounds = _in_order(cut, order.samples_of(window))
-    clips, owners = cut.clips[pieces], np.repeat(np.arange(cut.num_samples), np.diff(bounds))
-    grid = shapes[clips, 1] * shapes[clips, 2]
-    first_frames, num_frames, places = cut.first_frames[pieces], cut.num_frames[pieces], cut.places[pieces]
-    targets = owners * sample_tokens + places
-    rows = (address_of(codes) + starts[clips], first_frames * grid, num_frames * grid, targets)
-    lost = starts[clips] < 0
-    unpacking = np.stack(rows, axis=1)
+    bounds, pieces, owners = order_pieces(order.samples_of(window), cut.sample_starts)
+    unpacking = lay_out(pieces, owners, cut.table(), shapes, starts, address_of(codes), sample_tokens)
+    lost = starts < 0
     return Window(
         codes=codes,
         bounds=bounds.tolist(),
         owners=owners,
         unpacking_P4=unpacking,
         address=address_of(unpacking),
-        places=places,
-        times=np.stack((first_frames, num_frames), axis=1),
-        grids=shapes[clips, 1:],
-        clips=clips,
-        lost=lost if lost.any() else None,
+        pieces=pieces,
+        cut=cut,
+        shapes_n3=shapes,
+        lost=lost[cut.clips[pieces]] if lost.any() else None,
         columns=source.read_columns(groups, columns) if columns else None,
     )
-
-
-def _in_order(cut: Cut, samples: Int64s) -> tuple[Int64s, Int64s]:
-    """Numbers of the cut's pieces, sample after sample in this order, and where each sample's begin."""
-    counts = np.diff(cut.sample_starts)[samples]
-    bounds = np.concatenate(([0], np.cumsum(counts)))
-    return np.repeat(cut.sample_starts[:-1][samples] - bounds[:-1], counts) + np.arange(bounds[-1]), bounds
 
 
 def gathered(table: pa.Table, clips: Int64s) -> dict[str, list[Any]]:

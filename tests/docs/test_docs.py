@@ -10,6 +10,7 @@ import pytest
 
 from schemas.ledger import LEDGER_SCHEMA
 from schemas.outcomes import REASON_TEXT, Reason
+from schemas.reading_index import CLIP_INDEX_SCHEMA, INDEX_COLUMNS
 from schemas.status import DriverState, JobStatus
 from schemas.token_shard import TOKEN_COLUMNS
 from tests.support.commands import REPOSITORY
@@ -32,6 +33,22 @@ def test_the_training_loop_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     exec(compile(_block("README.md"), "README.md", "exec"), names)
     assert capsys.readouterr().out == "3 clips; torch.Size([16, 2, 2, 2])\n"
     assert list(names["tokens"].shape) == [2, 16, 2, 2, 2]  # type: ignore[attr-defined]
+
+
+def test_the_training_loop_of_the_reading_page_runs_and_resumes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_dataset("tokens", [[4, 4, 2], [8, 4]])
+    names: dict = {}
+    exec(compile(_block("docs/reading.md"), "reading.md", "exec"), names)
+    assert list(names["tokens"].shape) == [2, 4, 2, 2, 2]
+    assert (names["resumed"].epoch, names["state"]["batch"]) == (2, 2)
+    assert list(names["resumed"]) == []
+
+
+def test_the_format_page_names_every_column_of_the_indexes():
+    page = (REPOSITORY / "docs" / "format.md").read_text().partition("## The reader's indexes")[2]
+    for field in [*INDEX_COLUMNS, *CLIP_INDEX_SCHEMA]:
+        assert f"`{field.name}`" in page, field.name
 
 
 def test_ten_lines_of_numpy_read_a_shard_without_bitmill(tmp_path, monkeypatch):
