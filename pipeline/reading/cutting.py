@@ -5,7 +5,7 @@ frames) of one clip, which begin at a token of the sample.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -42,10 +42,8 @@ class Cut:
 class SampleShape(Protocol):
     """How clips become samples. ``shapes_n3`` are frames, height and width of clips, int64 [n, 3]."""
 
-    @property
-    def per_clip(self) -> bool:
-        """Whether a clip's samples are its own, so that counts add up over clips."""
-        ...
+    per_clip: ClassVar[bool]
+    """Whether a clip's samples are its own, so that counts add up over clips."""
 
     def count(self, shapes_n3: Int64s) -> Int64s:
         """Samples of each clip, int64 [n]; of all of them together as [1] where not ``per_clip``."""
@@ -64,7 +62,7 @@ class SampleShape(Protocol):
 class Clips:
     """Whole clips, which must all have one shape: ``tokens`` [B, T, h, w, …]."""
 
-    per_clip: bool = True
+    per_clip: ClassVar[bool] = True
 
     def count(self, shapes_n3: Int64s) -> Int64s:
         """One sample a clip."""
@@ -95,7 +93,7 @@ class FrameWindows:
 
     num_frames: int
     stride: int | None = None
-    per_clip: bool = True
+    per_clip: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.num_frames < 1 or (self.stride is not None and self.stride < 1):
@@ -135,7 +133,11 @@ class Padding:
     """
 
     num_frames: int | None = None
-    per_clip: bool = True
+    per_clip: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.num_frames is not None and self.num_frames < 1:
+            raise BadJobError("Padding takes at least 1 frame.")
 
     def count(self, shapes_n3: Int64s) -> Int64s:
         """One sample a clip."""
@@ -166,7 +168,7 @@ class Packing:
 
     num_tokens: int
     start_tokens: bool = False
-    per_clip: bool = False
+    per_clip: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.num_tokens < 1:

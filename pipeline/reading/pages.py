@@ -39,13 +39,31 @@ class Page:
 def page_at(data: memoryview, offset: int) -> Page:
     """The page whose header begins at ``offset``. Raises ValueError where it is none of ours."""
     header, body = read_struct(data, offset)
-    rows: dict[int, Any] = header.get(5, {})
-    if header.get(1) != _DATA_PAGE or rows.get(2) != _PLAIN:
+    rows: Any = header.get(5)
+    if not isinstance(rows, dict) or header.get(1) != _DATA_PAGE or rows.get(2) != _PLAIN:
         raise ValueError("the codes column has a page that is not a PLAIN data page")
-    stored, full, num_rows = header.get(3, -1), header.get(2, -1), rows.get(1, -1)
-    if min(stored, full, num_rows) < 0:
-        raise ValueError("a page's header lacks its sizes")
-    return Page(body=body, stored_bytes=stored, full_bytes=full, num_rows=num_rows, checksum=header.get(4))
+    return Page(
+        body=body,
+        stored_bytes=_size(header, 3),
+        full_bytes=_size(header, 2),
+        num_rows=_size(rows, 1),
+        checksum=_number(header, 4) if 4 in header else None,
+    )
+
+
+def _size(fields: dict[int, Any], number: int) -> int:
+    size = _number(fields, number)
+    if size < 0:
+        raise ValueError("a page's header has a negative size")
+    return size
+
+
+def _number(fields: dict[int, Any], number: int) -> int:
+    # In damaged bytes a field may be missing, or of any type.
+    value = fields.get(number)
+    if type(value) is not int:
+        raise ValueError("a page's header lacks a number")
+    return value
 
 
 def pages_of(chunk: memoryview) -> Iterator[Page]:
@@ -80,6 +98,8 @@ def find_clips(
             raise ValueError(f"the codes column has more than {len(starts)} rows")
         body = _decompressed(stored, page) if compressed else chunk
         place = slice(0, len(body)) if compressed else slice(page.body, page.body + page.stored_bytes)
+        if not compressed and page.stored_bytes != page.full_bytes:
+            raise ValueError("a page that is not compressed has two sizes")
         wrong = place_clips(body, place, num_tokens[rows], bits_per_token, starts[rows])
         if wrong:
             raise ValueError(wrong)

@@ -7,6 +7,7 @@ consecutive places of the batch. Lane c of a stream goes through its passes: pas
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -57,13 +58,14 @@ class Passes:
     _kept: "OrderedDict[int, PassOrder]" = field(default_factory=OrderedDict[int, PassOrder])
 
     def order(self, number: int) -> PassOrder:
-        """Pass ``number``. Safe for threads, of which two may make the same order."""
-        order = self._kept.get(number)
-        if order is None:
-            order = self._kept[number] = self.make(number)
-            if len(self._kept) > _KEPT_PASSES:
-                self._kept.popitem(last=False)
-        return order
+        """Pass ``number``. Threads may ask at once: at worst, one makes it again."""
+        found = self._kept.get(number)
+        if found is None:
+            found = self._kept[number] = self.make(number)
+            with suppress(KeyError):
+                while len(self._kept) > _KEPT_PASSES:
+                    self._kept.popitem(last=False)
+        return found
 
 
 def num_batches(num_samples: int, batch_size: int, remainder: Remainder) -> int:

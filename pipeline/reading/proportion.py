@@ -33,7 +33,8 @@ def choices(first: int, count: int, ends: list[int], key: int) -> npt.NDArray[np
     with np.errstate(over="ignore"):
         places = np.arange(count, dtype=np.uint64) + np.uint64(first)
         turns = places * np.uint64(_STEP) + np.uint64(key % _TURN)
-    inner = np.array(ends[:-1], dtype=np.uint64)
+    # Beside a weight 2^53 times its own, a dataset has no share: then an end before the last is 2^64, too.
+    inner = np.array([end for end in ends[:-1] if end < _TURN], dtype=np.uint64)
     return np.searchsorted(inner, turns, side="right").astype(np.int64, copy=False)
 
 

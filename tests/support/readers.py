@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.reading import Padding, TokenBatches, TokenDataset
-from tests.support.token_datasets import Shape, write_dataset
+from tests.support.random_datasets import Shape, write_dataset
 
 Ids = list[list[str]]
 

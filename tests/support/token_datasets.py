@@ -1,7 +1,11 @@
-"""Committed datasets of random codes, written straight by the shard writer: any shapes and widths."""
+"""Committed datasets of given shapes and codes, written row by row: quick, and of any width and layout."""
 
+import hashlib
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -10,96 +14,145 @@ from pipeline.dataset_folder import write_plan
 from pipeline.planning import cut_shards
 from pipeline.shard.writer import TokenRow, TokenShardWriter
 from pipeline.storage import Folder
-from schemas.dataset import DATASET_FILE, DatasetCard, Totals, shard_file
-from schemas.ids import content_id
+from schemas.dataset import DATASET_FILE, DatasetCard, shard_file
 from schemas.job import StorageSpec, fingerprint_fields, job_fingerprint
+from schemas.packing import pack_bits, unpack_bits
 from schemas.plan import PlannedShard
 from schemas.token_shard import ShardMetadata
 from tests.support.fakes import make_job, make_source
 
-Shape = tuple[int, int, int]
-"""Frames, height and width of a clip's tokens."""
+FrameShape = tuple[int, int, int]
+"""Frames, height and width of a clip."""
 
-_FRAME_NS = 125_000_000
+TOKENIZER = "f" * 32
+_STEP_NS = 125_000_000
 
 
-def write_dataset(
-    uri: str,
-    shapes: Sequence[Sequence[Shape]],
+@dataclass(frozen=True, kw_only=True)
+class StoredDataset:
+    """What was written, to hold a reader to."""
+
+    folder: Path
+    bits_per_token: int
+    shards: list[PlannedShard]
+    rows: list[list[TokenRow]]
+    """Of each shard, committed or not."""
+    row_group_bytes: int
+    compression: Literal["none", "zstd"]
+
+    @property
+    def clips(self) -> list[TokenRow]:
+        """All clips, in the dataset's order."""
+        return [row for rows in self.rows for row in rows]
+
+    def bits(self, row: TokenRow):
+        """A clip's code bits, bool [T, h, w, L]."""
+        num_tokens = row.num_frames * row.height * row.width
+        flat = unpack_bits(row.codes, num_tokens, self.bits_per_token)
+        return flat.reshape(row.num_frames, row.height, row.width, self.bits_per_token)
+
+    def path(self, shard: int) -> Path:
+        """The shard's file."""
+        return self.folder / shard_file(self.shards[shard].shard_id)
+
+    def commit(self, shard: int) -> None:
+        """Write a shard's file, the same bytes every time."""
+        card = json.loads((self.folder / DATASET_FILE).read_text())
+        metadata = ShardMetadata(
+            bits_per_token=self.bits_per_token,
+            patch_size_px=8,
+            tokenizer_fingerprint=card["tokenizer_fingerprint"],
+            job_fingerprint=card["job_fingerprint"],
+            shard_id=self.shards[shard].shard_id,
+        )
+        # Row groups smaller than a job may ask for keep tests small.
+        storage = StorageSpec.model_construct(
+            codes_compression=self.compression, row_group_bytes=self.row_group_bytes
+        )
+        self.path(shard).parent.mkdir(exist_ok=True)
+        with TokenShardWriter(self.path(shard), metadata, storage) as writer:
+            for row in self.rows[shard]:
+                writer.add(row)
+
+
+def store_dataset(
+    folder: Path,
+    shapes: Sequence[Sequence[FrameShape]],
     *,
     bits_per_token: int = 18,
-    row_group_bytes: int = 1024,
+    row_group_bytes: int = 100,
+    compression: Literal["none", "zstd"] = "none",
+    sources_per_shard: int = 1,
+    leave_out: Sequence[int] = (),
     seed: int = 0,
-) -> list[PlannedShard]:
-    """A dataset with a shard, of one source, for each sequence of shapes, and a clip for each shape in it.
+    tokenizer: str = TOKENIZER,
+) -> StoredDataset:
+    """A dataset of one shard for each list of clips' shapes; shards of ``leave_out`` are not committed.
 
-    Other bits or another seed stand for another tokenizer, so that no shard has the name of one of other
-    codes. Gives the plan.
+    Codes are random bits. A shard's clips are spread over its sources in order; every second source has a
+    caption, and a clip of one frame is an image, which has no rate and lasts no time.
     """
-    job = make_job(sharding={"max_sources": 1})
-    tokenizer = content_id("tokenizer", [bits_per_token, seed])
+    job = make_job(sharding={"max_sources": sources_per_shard})
     fields = fingerprint_fields(job, tokenizer_fingerprint=tokenizer, size_px=16, device="cpu")
-    sources = [make_source(number) for number in range(len(shapes))]
+    sources = [make_source(number) for number in range(len(shapes) * sources_per_shard)]
     shards = cut_shards(sources, job.sharding, job_fingerprint(fields))
-    folder = Folder(uri)
+    folder.mkdir(parents=True, exist_ok=True)
     card = DatasetCard(
         tokenizer_fingerprint=tokenizer,
         tokenizer=preset_config("tiny", bits_per_token=bits_per_token),
         job_fingerprint=job_fingerprint(fields),
         fingerprint_fields=fields,
-        job={},
-        source_fields={},
-        plan=[write_plan(folder, 0, shards)],
-        totals=Totals(),
+        job=job.model_dump(mode="json", exclude={"output"}),
+        source_fields={"source.paths": ["/media"], "source.manifest": None},
+        plan=[write_plan(Folder(str(folder)), 0, shards)],
     )
-    folder.write_bytes(DATASET_FILE, card.to_json())
-    drawn = np.random.default_rng(seed)
-    for shard, own in zip(shards, shapes, strict=True):
-        with folder.publishing(shard_file(shard.shard_id)) as staged:
-            _write_shard(staged.path, shard, own, card, row_group_bytes, drawn)
-    return shards
+    (folder / DATASET_FILE).write_bytes(card.to_json())
+    random = np.random.default_rng(seed)
+    stored = StoredDataset(
+        folder=folder,
+        bits_per_token=bits_per_token,
+        shards=shards,
+        rows=[
+            _rows(shard, own, bits_per_token, random, seed) for shard, own in zip(shards, shapes, strict=True)
+        ],
+        row_group_bytes=row_group_bytes,
+        compression=compression,
+    )
+    for shard in range(len(shards)):
+        if shard not in leave_out:
+            stored.commit(shard)
+    return stored
 
 
-def _write_shard(
-    path: Path,
+def _rows(
     shard: PlannedShard,
-    shapes: Sequence[Shape],
-    card: DatasetCard,
-    row_group_bytes: int,
-    drawn: np.random.Generator,
-) -> None:
-    bits = card.tokenizer.bits_per_token
-    metadata = ShardMetadata(
-        bits_per_token=bits,
-        patch_size_px=8,
-        tokenizer_fingerprint=card.tokenizer_fingerprint,
-        job_fingerprint=card.job_fingerprint,
-        shard_id=shard.shard_id,
-    )
-    with TokenShardWriter(path, metadata, StorageSpec(row_group_bytes=row_group_bytes)) as writer:
-        for number, (frames, height, width) in enumerate(shapes):
-            writer.add(
-                TokenRow(
-                    clip_id=content_id("clip", [shard.shard_id, number]),
-                    source=shard.sources[0].uri,
-                    key=None,
-                    start_ns=number * 10**9,
-                    end_ns=number * 10**9 + frames * _FRAME_NS,
-                    fps=8.0,
-                    frame_pts_ns=[number * 10**9 + frame * _FRAME_NS for frame in range(frames)],
-                    num_frames=frames,
-                    height=height,
-                    width=width,
-                    source_height=8 * height,
-                    source_width=8 * width,
-                    codes=_random_codes(frames * height * width * bits, drawn),
-                    metadata=None,
-                )
+    shapes: Sequence[FrameShape],
+    bits_per_token: int,
+    random: np.random.Generator,
+    seed: int,
+) -> list[TokenRow]:
+    rows: list[TokenRow] = []
+    for number, (frames, height, width) in enumerate(shapes):
+        place = number * len(shard.sources) // len(shapes)
+        start_ns = number * 10**9
+        source = shard.first_source_index + place
+        bits_NL = random.random((frames * height * width, bits_per_token)) < 0.5
+        rows.append(
+            TokenRow(
+                clip_id=hashlib.sha256(f"{seed} {shard.shard_index} {number}".encode()).hexdigest()[:32],
+                source=shard.sources[place].uri,
+                key=None,
+                start_ns=start_ns,
+                end_ns=start_ns + (frames * _STEP_NS if frames > 1 else 0),
+                fps=8.0 if frames > 1 else None,
+                frame_pts_ns=[start_ns + frame * _STEP_NS for frame in range(frames)],
+                num_frames=frames,
+                height=height,
+                width=width,
+                source_height=360 + 360 * (source % 2),
+                source_width=640,
+                codes=pack_bits(bits_NL),
+                metadata=json.dumps({"caption": f"source {source}"}) if source % 2 else None,
             )
-
-
-def _random_codes(num_bits: int, drawn: np.random.Generator) -> bytes:
-    codes = np.frombuffer(drawn.bytes((num_bits + 7) // 8), np.uint8).copy()
-    if num_bits % 8:
-        codes[-1] &= (1 << num_bits % 8) - 1
-    return codes.tobytes()
+        )
+    return rows
