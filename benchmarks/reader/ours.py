@@ -1,0 +1,44 @@
+"""bitmill's own reader over a committed dataset, as docs/training show it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from benchmarks.reader.contender import folder_bytes
+from benchmarks.reader.dataset import write_dataset
+from benchmarks.reader.workers import NUM_WORKERS
+from pipeline.reading import TokenBatches, TokenDataset
+from schemas.dataset import TOKENIZER_FOLDER
+
+
+class Ours:
+    """TokenBatches for epochs, with its own threads; TokenDataset for single clips."""
+
+    title = "bitmill"
+    packages = ()
+    no_s3 = None
+    write = staticmethod(write_dataset)
+
+    @staticmethod
+    def stored_bytes(folder: Path) -> int:
+        """All but the tokenizer: shards, plan, ledgers, card."""
+        return folder_bytes(folder) - folder_bytes(folder / TOKENIZER_FOLDER)
+
+    def __init__(self, uri: str, *, batch_size: int, cache: Path) -> None:  # noqa: ARG002 - reads in place
+        self._batch_size = batch_size
+        self._dataset = TokenDataset(uri, view="integers")
+
+    def batches(self, *, shuffled: bool, epoch: int) -> Iterator[torch.Tensor]:
+        return (batch["tokens"] for batch in self._epoch(shuffled=shuffled, epoch=epoch))
+
+    def clip(self, number: int) -> torch.Tensor:
+        return self._dataset[number]["tokens"]
+
+    def worker_batches(self, *, epoch: int) -> Iterator[torch.Tensor]:
+        batches = self._epoch(shuffled=True, epoch=epoch)
+        return (batch["tokens"] for batch in DataLoader(batches, batch_size=None, num_workers=NUM_WORKERS))
+
+    def _epoch(self, *, shuffled: bool, epoch: int) -> TokenBatches:
+        return TokenBatches(self._dataset, batch_size=self._batch_size, shuffle=shuffled, seed=epoch)
