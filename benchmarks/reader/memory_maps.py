@@ -1,8 +1,8 @@
 """One flat file, mapped: tokens and nothing beside them, as quick as a machine's page cache allows.
 
 ``Uint32Map`` stores four bytes a token and widens them in the one copy that makes the batch. ``PackedMap``
-stores 18 bits a token, as bitmill's shards do, and unpacks a whole batch with bitmill's unpacker: a clip's
-4,096 tokens fill whole bytes, so clips that are laid end to end unpack in one go.
+stores 18 bits a token, as bitmill's shards do, and unpacks a whole batch with bitmill's compiled unpacker: a
+clip's 4,096 tokens fill whole bytes, so clips that are laid end to end unpack in one go.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,8 @@ import torch
 from benchmarks.reader.contender import folder_bytes
 from benchmarks.reader.corpus import BITS_PER_TOKEN, SHAPE_THW, TOKENS_PER_CLIP, open_corpus
 from benchmarks.reader.workers import clip_numbers, worker_batches
-from schemas.packing import pack_integers, packed_size, unpack_integers
+from schemas.packing import pack_integers, packed_size
+from schemas.unpacking import unpack_into
 
 _FILE = "tokens.bin"
 _CLIP_BYTES = packed_size(TOKENS_PER_CLIP, BITS_PER_TOKEN)
@@ -100,6 +101,6 @@ class PackedMap:
 
     @staticmethod
     def _unpacked(codes_NB: np.ndarray) -> torch.Tensor:
-        num_tokens = len(codes_NB) * TOKENS_PER_CLIP
-        index_N = unpack_integers(codes_NB.reshape(-1), num_tokens, BITS_PER_TOKEN)
+        index_N = np.empty(len(codes_NB) * TOKENS_PER_CLIP, np.int64)
+        unpack_into(codes_NB.reshape(-1), index_N, BITS_PER_TOKEN)
         return torch.from_numpy(index_N.reshape(-1, *SHAPE_THW))

@@ -1,20 +1,23 @@
-"""bitmill's own reader over a committed dataset, as docs/training show it."""
+"""bitmill's reader over a committed dataset, with its defaults: page checksums are verified in epochs.
+
+``TokenBatches`` in the training process, whose own threads read and unpack; single clips by ``TokenDataset``.
+With workers, each process has these threads, and hands over whole batches of int64.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch.utils.data import DataLoader
 
 from benchmarks.reader.contender import folder_bytes
 from benchmarks.reader.dataset import write_dataset
 from benchmarks.reader.workers import NUM_WORKERS
-from pipeline.reading import TokenBatches, TokenDataset
+from pipeline.reading import TokenBatches, TokenDataset, TokenLoader
 from schemas.dataset import TOKENIZER_FOLDER
 
 
 class Ours:
-    """TokenBatches for epochs, with its own threads; TokenDataset for single clips."""
+    """TokenBatches for epochs, TokenDataset for single clips, TokenLoader for workers."""
 
     title = "bitmill"
     packages = ()
@@ -37,8 +40,11 @@ class Ours:
         return self._dataset[number]["tokens"]
 
     def worker_batches(self, *, epoch: int) -> Iterator[torch.Tensor]:
-        batches = self._epoch(shuffled=True, epoch=epoch)
-        return (batch["tokens"] for batch in DataLoader(batches, batch_size=None, num_workers=NUM_WORKERS))
+        loader = TokenLoader(self._epoch(shuffled=True, epoch=epoch), num_workers=NUM_WORKERS)
+        return (batch["tokens"] for batch in loader)
 
     def _epoch(self, *, shuffled: bool, epoch: int) -> TokenBatches:
-        return TokenBatches(self._dataset, batch_size=self._batch_size, shuffle=shuffled, seed=epoch)
+        """``keep``: the last clips are not left out, so that all can be compared with what was stored."""
+        return TokenBatches(
+            self._dataset, batch_size=self._batch_size, shuffle=shuffled, seed=epoch, remainder="keep"
+        )

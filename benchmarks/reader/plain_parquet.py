@@ -1,9 +1,9 @@
 """The very shards of bitmill's dataset, read by plain pyarrow, as one would after a look at docs/format.md.
 
 One row group is read at a time, the ``codes`` column alone, and its clips are unpacked one by one into a
-batch. Shuffled, the row groups come in random order, and the clips of each in random order; two workers
-share the row groups. A single clip costs the row group in which it stands. Files stay open; checksums are
-not asked for.
+batch, by bitmill's compiled unpacker. Shuffled, the row groups come in random order, and the clips of each in
+random order; two workers share the row groups. A single clip costs the row group in which it stands. Files
+stay open; checksums are not asked for.
 """
 
 from bisect import bisect_right
@@ -23,7 +23,7 @@ from benchmarks.reader.workers import NUM_WORKERS
 from pipeline.dataset_folder import load_plan, require_card
 from pipeline.storage import Folder
 from schemas.dataset import shard_file
-from schemas.packing import unpack_integers
+from schemas.unpacking import unpack_into
 
 
 class PlainParquet:
@@ -106,5 +106,5 @@ def _unpacked(codes: Sequence[object]) -> torch.Tensor:
     """int64 [B, 16, 16, 16] of clips' buffers."""
     batch_BK = np.empty((len(codes), TOKENS_PER_CLIP), np.int64)
     for place, buffer in enumerate(codes):
-        batch_BK[place] = unpack_integers(memoryview(buffer), TOKENS_PER_CLIP, BITS_PER_TOKEN)
+        unpack_into(np.frombuffer(buffer, np.uint8), batch_BK[place], BITS_PER_TOKEN)
     return torch.from_numpy(batch_BK.reshape(-1, *SHAPE_THW))

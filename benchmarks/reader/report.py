@@ -1,8 +1,9 @@
 """The Markdown table, with ratios against the first contender."""
 
 from collections.abc import Mapping
-from statistics import median
 from typing import Any
+
+from benchmarks.repeated import ratio
 
 _HEADINGS = {
     "sequential": "sequential",
@@ -12,13 +13,8 @@ _HEADINGS = {
 }
 
 
-def summary(values: list[float]) -> dict[str, float]:
-    """Median and spread of repeated measurements."""
-    return {"median": median(values), "min": min(values), "max": max(values)}
-
-
 def rates_table(contenders: Mapping[str, dict[str, Any]], modes: tuple[str, ...]) -> str:
-    """Mtok/s: median (min to max), and the ratio to the first contender's median."""
+    """Mtok/s: median (min to max), and the ratio to the first contender."""
     lines = ["| Mtok/s: median (min–max), × ours | " + " | ".join(_HEADINGS[mode] for mode in modes) + " |"]
     lines.append("|---" * (len(modes) + 1) + "|")
     ours = next(iter(contenders.values()))
@@ -48,7 +44,7 @@ def _rate_cell(mode: dict[str, Any], ours: dict[str, Any]) -> str:
     middle, low, high = (_mega(rate[key]) for key in ("median", "min", "max"))
     told = f"{middle} ({low}–{high})"
     if "tokens_per_s" in ours:
-        told += f", {rate['median'] / ours['tokens_per_s']['median']:.2g}×"
+        told += f", {ratio(rate, ours['tokens_per_s']):.2f}×"
     return told
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from benchmarks.reader.contender import load_contender, missing_packages
 from benchmarks.reader.measuring import MODES
-from benchmarks.reader.report import summary
 from benchmarks.reader.running import RunningContender
 from benchmarks.reader.s3 import served
+from benchmarks.repeated import summary
 
 S3_MODES = ("sequential", "shuffled", "clips")
 _S3_CLIPS = 64
