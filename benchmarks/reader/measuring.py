@@ -10,6 +10,7 @@ import torch
 
 from benchmarks.reader.contender import Contender
 from benchmarks.reader.corpus import batch_marks, corpus_marks, open_corpus
+from benchmarks.reader.mixing import mixing
 
 MODES = ("sequential", "shuffled", "clips", "workers")
 """Epochs in the stored order and in random ones; single clips by random numbers; random epochs through two
@@ -41,22 +42,30 @@ def _numbers(num_clips: int, epoch: int) -> Iterator[int]:
         yield from generator.integers(0, num_clips, 1024).tolist()
 
 
-def check(contender: Contender, mode: str, corpus: Path) -> None:
-    """Raise WrongTokensError unless a mode gives each clip once, as stored; in order, or in none."""
+def check(contender: Contender, mode: str, corpus: Path) -> dict[str, float]:
+    """Raise WrongTokensError unless a mode gives each clip once, as stored; in order, or in none.
+
+    Of a shuffled epoch, gives the figures of how well it mixes.
+    """
     expected = corpus_marks(open_corpus(corpus))
     if mode == "clips":
         numbers = list(itertools.islice(_numbers(len(expected), 0), _CHECKED_CLIPS))
         found = np.concatenate([batch_marks(contender.clip(number)[None]) for number in numbers])
         if not np.array_equal(found, expected[numbers]):
             raise WrongTokensError("single clips are not those that were stored")
-        return
+        return {}
     epoch = epoch_of(contender, mode, len(expected))
-    found = np.concatenate([batch_marks(batch) for batch in epoch(0)])
+    batches = [batch_marks(batch) for batch in epoch(0)]
+    found = np.concatenate(batches)
     if len(found) != len(expected) or not np.array_equal(np.sort(found), np.sort(expected)):
         missing = len(np.setdiff1d(expected, found))
         raise WrongTokensError(f"{mode}: {len(found)} of {len(expected)} clips came, {missing} never did")
     if np.array_equal(found, expected) != (mode == "sequential"):
         raise WrongTokensError(f"{mode}: the order is not what was asked for")
+    if mode == "sequential":
+        return {}
+    by_mark = np.argsort(expected)
+    return mixing([by_mark[np.searchsorted(expected, batch, sorter=by_mark)] for batch in batches])
 
 
 def rate(epoch: Epoch, first_epoch: int, seconds: float) -> tuple[float, float]:

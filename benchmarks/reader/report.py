@@ -25,14 +25,18 @@ def rates_table(contenders: Mapping[str, dict[str, Any]], modes: tuple[str, ...]
 
 
 def sizes_table(contenders: Mapping[str, dict[str, Any]]) -> str:
-    """Bytes on disk, memory, and the wait for the first batch."""
-    lines = ["| | bytes a token | peak memory | of it private | first shuffled batch |", "|---" * 5 + "|"]
+    """Bytes on disk, memory, the wait for the first batch, and how well shuffling mixes (uniform: 1)."""
+    heads = ["", "bytes a token", "peak memory", "of it private", "first shuffled batch"]
+    heads += ["diversity", "spread"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for told in contenders.values():
         memory = told.get("memory", {})
         cells = [f"{told['bytes_per_token']:.3f}"]
         cells += [f"{memory[key] / 2**20:.0f} MiB" if key in memory else "–" for key in ("peak", "private")]
         first = told["modes"].get("shuffled", {}).get("first_batch_s")
         cells.append(f"{first['median'] * 1000:.0f} ms" if first else "–")
+        mixing = told.get("mixing", {})
+        cells += [f"{mixing[key]:.2f}" if key in mixing else "–" for key in ("diversity", "spread")]
         lines.append(f"| {told['title']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -3,12 +3,14 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks.reader.contender import load_contender
 from benchmarks.reader.corpus import SHAPE_THW, make_corpus, open_corpus
 from benchmarks.reader.measuring import WrongTokensError, check
+from benchmarks.reader.mixing import mixing
 from tests.support.commands import bitmill, finish
 
 _NUM_CLIPS = 210
@@ -77,6 +79,14 @@ def _flip_a_bit(clips):
 def test_wrong_tokens_are_noticed(mode, alter, said, corpus):
     with pytest.raises(WrongTokensError, match=said):
         check(_Altered(corpus, alter), mode, corpus)
+
+
+def test_mixing_tells_order_from_a_uniform_shuffle():
+    in_order = np.split(np.arange(4560), range(48, 4560, 48))
+    uniform = np.split(np.random.default_rng(1).permutation(4560), range(48, 4560, 48))
+    assert mixing(in_order)["diversity"] < 0.15
+    assert mixing(in_order)["spread"] < 0.15
+    assert mixing(uniform) == pytest.approx({"diversity": 1, "spread": 1}, abs=0.02)
 
 
 def test_other_types_are_not_batches(corpus):
