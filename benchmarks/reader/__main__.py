@@ -7,7 +7,7 @@
 Every contender stores the same random 18-bit codes of N clips of 16×16×16 tokens and gives int64 batches;
 what it gives is compared with what was stored before anything is timed. Each runs in a process of its own;
 in every round each is measured once in each way of reading, one after another, from a warm page cache. From
-S3, an epoch is timed as a whole, from opening on, with an empty local cache.
+S3, an epoch (or 64 single clips) is timed as a whole, from opening on, with an empty local cache.
 
 Peers beyond bitmill's dependencies: pip install --no-deps -r benchmarks/reader/peers.txt
 One that is not installed is left out, and said to be. Each contender's module says how it is used, and why.
