@@ -13,7 +13,7 @@ from pipeline.reading import TokenBatches, TokenDataset, TokenLoader
 from schemas.dataset import shard_file
 from schemas.errors import FormatError
 from tests.support.commands import wait_until
-from tests.support.token_datasets import write_dataset
+from tests.support.random_datasets import write_dataset
 
 pytestmark = pytest.mark.timeout(300)
 
