@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import fsspec
@@ -88,7 +89,8 @@ def test_opening_with_a_stored_index_reads_two_objects(store):
     TokenDataset(uri)
     proxy.begin(lambda _: None)
     TokenDataset(uri)
-    assert [call.rsplit("/", 1)[-1] for call in proxy.calls] == ["dataset.json", INDEX_FILE]
+    assert {call.rsplit("/", 1)[-1] for call in proxy.calls} == {"dataset.json", INDEX_FILE}
+    assert len(proxy.calls) == 4
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -114,8 +116,16 @@ def test_a_cache_keeps_to_its_bound(local, store, tmp_path):
     for _ in range(2):
         for batch, other in zip(batches, expected, strict=True):
             _same([batch], [other])
-            sizes.append(sum(path.stat().st_size for path in place.glob("*")))
+            sizes.append(_size_of(place))
     assert bound / 2 < max(sizes) <= bound * 1.1
+
+
+def _size_of(folder: Path) -> int:
+    size = 0
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
