@@ -33,8 +33,8 @@ def open_index(folder: Folder, card: DatasetCard, *, allow_incomplete: bool) -> 
         return index_of(stored)
     shard_ids = _readable(folder, card, allow_incomplete=allow_incomplete)
     table = _completed(folder, card, stored, shard_ids)
-    if stored is None or table.num_rows != stored.num_rows or stored_plan != plan:
-        complete = plan if len(shard_ids) == card.num_shards else ""
+    complete = plan if len(shard_ids) == card.num_shards else ""
+    if stored is None or stored_plan != complete or not table.equals(stored):
         data = index_bytes(table, plan=complete, tokenizer_fingerprint=card.tokenizer_fingerprint)
         with suppress(BitmillError, OSError):
             folder.write_bytes(INDEX_FILE, data)

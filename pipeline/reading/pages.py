@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from isal import isal_zlib
 
-from pipeline.reading.layout import place_clips
+from pipeline.reading.layout import LENGTH_BYTES, place_clips
 from pipeline.reading.thrift import read_struct
 
 MAX_HEADER_BYTES = 256
@@ -96,7 +96,7 @@ def find_clips(
         rows = slice(row, row + page.num_rows)
         if rows.stop > len(starts):
             raise ValueError(f"the codes column has more than {len(starts)} rows")
-        body = _decompressed(stored, page) if compressed else chunk
+        body = _decompressed(stored, page, num_tokens[rows], bits_per_token) if compressed else chunk
         place = slice(0, len(body)) if compressed else slice(page.body, page.body + page.stored_bytes)
         if not compressed and page.stored_bytes != page.full_bytes:
             raise ValueError("a page that is not compressed has two sizes")
@@ -118,9 +118,13 @@ def _check(stored: memoryview, page: Page) -> None:
         raise ValueError("a page does not match its checksum")
 
 
-def _decompressed(stored: memoryview, page: Page) -> Codes:
+def _decompressed(stored: memoryview, page: Page, num_tokens: Int64s, bits_per_token: int) -> Codes:
+    expected = int(((num_tokens * bits_per_token + 7) >> 3).sum()) + LENGTH_BYTES * len(num_tokens)
+    if page.full_bytes != expected:
+        # As much memory would be taken as a damaged header says.
+        raise ValueError(f"a page has {page.full_bytes} bytes of codes and lengths, not {expected}")
     try:
-        body: Any = pa.decompress(pa.py_buffer(stored), page.full_bytes, codec="zstd")
+        body: Any = pa.decompress(pa.py_buffer(stored), expected, codec="zstd")
     except (pa.ArrowException, OSError, zlib.error) as error:
         raise ValueError(f"a page cannot be decompressed ({error})") from error
     return np.frombuffer(body, np.uint8)

@@ -27,9 +27,9 @@ def packed(draw: st.DrawFn):
     cut = shape.cut(shapes)
     owners = np.repeat(np.arange(cut.num_samples), np.diff(cut.sample_starts))
     window = SimpleNamespace(
-        places=cut.places,
-        times=np.stack((cut.first_frames, cut.num_frames), axis=1),
-        grids=shapes[cut.clips, 1:],
+        places_of=lambda pieces: cut.places[pieces],
+        times_of=lambda pieces: np.stack((cut.first_frames, cut.num_frames), axis=1)[pieces],
+        grids_of=lambda pieces: shapes[cut.clips[pieces], 1:],
     )
     kept = np.flatnonzero([draw(st.integers(0, 5)) > 0 for _ in owners])
     # Samples of the batch come from takes in any order of windows' samples.
@@ -39,10 +39,10 @@ def packed(draw: st.DrawFn):
     for rows in (range(split), range(split, cut.num_samples)):
         pieces = np.array([piece for piece in kept if order[owners[piece]] in rows], np.int64)
         placed.append(SimpleNamespace(window=window, pieces=pieces, owners=order[owners[pieces]]))
-    documents = sorted(
-        (int(order[owners[p]]), int(cut.places[p]), *window.times[p].tolist(), *window.grids[p].tolist())
-        for p in kept
+    lying = np.column_stack(
+        (order[owners], cut.places, cut.first_frames, cut.num_frames, shapes[cut.clips, 1:])
     )
+    documents = sorted(map(tuple, lying[kept].tolist()))
     return shape, cut.num_samples, placed, documents
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline.reading.pages import find_clips, page_at, pages_of
 from pipeline.reading.thrift import read_struct
 
+# Tokens of 8 bits, so that a clip has as many bytes as tokens.
 SIZES = (9, 21, 9, 1, 33, 9, 9, 2, 40, 9, 5, 5)
 LONG = 5000
 """A size whose length, as a number of a header, takes several bytes."""
@@ -48,7 +49,7 @@ def stored_chunk(compressed: bool, long: bool = False) -> tuple[np.ndarray, np.n
 def clips_in(chunk: np.ndarray, sizes: np.ndarray, **options: bool) -> tuple[bytes, ...] | None:
     """The clips of a chunk, or null where a ValueError says that it is not sound."""
     try:
-        codes, starts = find_clips(chunk, sizes, **options)
+        codes, starts = find_clips(chunk, sizes, 8, **options)
     except ValueError:
         return None
     return tuple(codes[a : a + size].tobytes() for a, size in zip(starts, sizes, strict=True))
@@ -82,7 +83,7 @@ def test_a_changed_byte_of_codes_is_always_found(compressed, data, change):
     damaged = chunk.copy()
     damaged[page.body + data.draw(st.integers(0, page.stored_bytes - 1))] ^= change
     with pytest.raises(ValueError, match="a page does not match its checksum"):
-        find_clips(damaged, sizes, compressed=compressed, verify=True)
+        find_clips(damaged, sizes, 8, compressed=compressed, verify=True)
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -172,7 +173,7 @@ def test_structs_are_read_as_they_were_written(struct, before, behind):
 @given(structs(), st.data())
 def test_structs_cut_short_are_none(struct, data):
     written = struct[0]
-    with pytest.raises(ValueError, match=r"^no Thrift struct"):
+    with pytest.raises(ValueError, match="Thrift"):
         read_struct(memoryview(written[: data.draw(st.integers(0, len(written) - 1))]), 0)
 
 

@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 
 from schemas.packing import (
     pack_bits,
-    packed_size,
     unpack_bits,
     unpack_groups,
     unpack_integers,
     unpack_values,
 )
-from schemas.unpacking import SPARE_BYTES, address_of, bad_padding, unpack_pieces
+from schemas.unpacking import SPARE_BYTES, address_of, unpack_pieces
 
 WIDTHS = (1, 7, 12, 13, 18, 36, 57, 58, 61, 62, 63, 64)
 """One of each kind: a whole period of one token and of eight, one load and two, up to the ninth byte."""
@@ -107,20 +106,3 @@ def test_pieces_are_unpacked_as_numpy_unpacks_whole_clips(bits, layout, seed):
         check(unpack_integers, np.int32, 1)
     group = max(number for number in range(1, 33) if bits % number == 0)
     check(lambda *clip: unpack_groups(*clip, group), np.int64, bits // group)
-
-
-@given(
-    tokens=st.lists(st.integers(1, 20), max_size=6),
-    bits=st.integers(1, 64),
-    dirty=st.sets(st.integers(0, 5)),
-    bit=st.integers(0, 7),
-)
-def test_bad_padding_names_the_clips_whose_last_bits_are_set(tokens, bits, dirty, bit):
-    sizes = np.array([packed_size(count, bits) for count in tokens], np.int64)
-    starts = np.cumsum(sizes) - sizes
-    codes = np.zeros(int(sizes.sum()), np.uint8)
-    for clip in dirty:
-        if clip < len(tokens):
-            codes[starts[clip] + sizes[clip] - 1] |= 1 << bit
-    bad = [clip for clip, count in enumerate(tokens) if clip in dirty and 0 < count * bits % 8 <= bit]
-    assert bad_padding(codes, starts, sizes, np.array(tokens, np.int64), bits).tolist() == bad

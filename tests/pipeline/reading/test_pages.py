@@ -1,5 +1,6 @@
 """Pages of codes as pyarrow writes them, through TokenShardWriter: where clips lie, and what damage says."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from pipeline.reading.pages import find_clips, page_at, pages_of
 from pipeline.reading.thrift import read_struct
+from pipeline.shard.writer import TokenRow
 from tests.support.token_datasets import StoredDataset, store_dataset
 
 MIXED = [(4, 2, 2), (1, 3, 3), (2, 2, 2), (16, 1, 1), (1, 1, 1)]
@@ -29,18 +31,24 @@ def chunks_of(path: Path) -> list[tuple[np.ndarray, int]]:
     return found
 
 
+def tokens_of(rows: Sequence[TokenRow]) -> np.ndarray:
+    return np.array([row.num_frames * row.height * row.width for row in rows], np.int64)
+
+
 def check_clips(stored: StoredDataset, *, compressed: bool) -> int:
     """All clips of the first shard are found where they lie; gives the number of pages."""
     rows = iter(stored.rows[0])
     pages = 0
     for chunk, num_rows in chunks_of(stored.path(0)):
-        clips = [next(rows).codes for _ in range(num_rows)]
-        sizes = np.array([len(codes) for codes in clips], np.int64)
+        own = [next(rows) for _ in range(num_rows)]
+        tokens = tokens_of(own)
         for verify in (True, False):
-            codes, starts = find_clips(chunk, sizes, compressed=compressed, verify=verify)
+            codes, starts = find_clips(
+                chunk, tokens, stored.bits_per_token, compressed=compressed, verify=verify
+            )
             assert (codes is chunk) == (not compressed)
-            found = [codes[a : a + size].tobytes() for a, size in zip(starts, sizes, strict=True)]
-            assert found == clips
+            for start, row in zip(starts, own, strict=True):
+                assert codes[start : start + len(row.codes)].tobytes() == row.codes
         pages += len(list(pages_of(chunk.data)))
     assert next(rows, None) is None
     return pages
@@ -79,49 +87,49 @@ def test_a_header_says_what_pyarrow_wrote(tmp_path):
 def chunk(tmp_path) -> tuple[np.ndarray, np.ndarray]:
     stored = store_dataset(tmp_path, [MIXED], row_group_bytes=2**30)
     ((chunk, _),) = chunks_of(stored.path(0))
-    return chunk, np.array([len(row.codes) for row in stored.clips], np.int64)
+    return chunk, tokens_of(stored.clips)
 
 
 def test_a_missing_row_is_said(chunk):
-    data, sizes = chunk
-    with pytest.raises(ValueError, match="not of the lengths that their shapes give"):
-        find_clips(data, sizes[:-1], compressed=False, verify=True)
+    data, tokens = chunk
+    with pytest.raises(ValueError, match="the codes column has more than 4 rows"):
+        find_clips(data, tokens[:-1], 18, compressed=False, verify=True)
     with pytest.raises(ValueError, match="the codes column has 5 of 6 rows"):
-        find_clips(data, np.append(sizes, 3), compressed=False, verify=True)
+        find_clips(data, np.append(tokens, 3), 18, compressed=False, verify=True)
 
 
 def test_sizes_in_another_order_are_said(chunk):
-    data, sizes = chunk
+    data, tokens = chunk
     with pytest.raises(ValueError, match="the lengths of a page's codes are not those"):
-        find_clips(data, sizes[::-1], compressed=False, verify=True)
+        find_clips(data, tokens[::-1], 18, compressed=False, verify=True)
 
 
 def test_a_flipped_bit_of_codes_is_said_where_it_is_looked_for(chunk):
-    data, sizes = chunk
+    data, tokens = chunk
     damaged = data.copy()
     damaged[-1] ^= 1
     with pytest.raises(ValueError, match="does not match its checksum"):
-        find_clips(damaged, sizes, compressed=False, verify=True)
-    codes, starts = find_clips(damaged, sizes, compressed=False, verify=False)
-    assert (codes is damaged, len(starts)) == (True, len(sizes))
+        find_clips(damaged, tokens, 18, compressed=False, verify=True)
+    codes, starts = find_clips(damaged, tokens, 18, compressed=False, verify=False)
+    assert (codes is damaged, len(starts)) == (True, len(tokens))
 
 
 def test_a_chunk_cut_short_is_said(chunk):
-    data, sizes = chunk
+    data, tokens = chunk
     for end in (len(data) - 1, len(data) // 2, 30):
         with pytest.raises(ValueError, match="past its column chunk"):
-            find_clips(data[:end], sizes, compressed=False, verify=True)
+            find_clips(data[:end], tokens, 18, compressed=False, verify=True)
     for end in (1, 5, 15):
         with pytest.raises(ValueError, match="no Thrift struct"):
-            find_clips(data[:end], sizes, compressed=False, verify=True)
+            find_clips(data[:end], tokens, 18, compressed=False, verify=True)
     with pytest.raises(ValueError, match="has 0 of 5 rows"):
-        find_clips(data[:0], sizes, compressed=False, verify=True)
+        find_clips(data[:0], tokens, 18, compressed=False, verify=True)
 
 
 def test_a_page_of_another_kind_is_said(tmp_path, chunk):
     stored = store_dataset(tmp_path / "other", [MIXED])
     table = pq.read_table(stored.path(0), columns=["codes"])
-    _, sizes = chunk
+    _, tokens = chunk
     for options in (
         {"use_dictionary": True},
         {"use_dictionary": False, "data_page_version": "2.0"},
@@ -131,4 +139,4 @@ def test_a_page_of_another_kind_is_said(tmp_path, chunk):
         pq.write_table(table, path, compression="none", **options)
         ((data, _),) = chunks_of(path)
         with pytest.raises(ValueError, match="not a PLAIN data page"):
-            find_clips(data, sizes, compressed=False, verify=True)
+            find_clips(data, tokens, 18, compressed=False, verify=True)
