@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from pipeline.storage import full_disk_told
 
 _SUFFIX = ".range"
+_ASIDE = ".part"
+_ABANDONED_S = 3600
 _SHARE = 0.1
 """The folder is listed whenever this share of its bound was written since the last time."""
 
@@ -26,13 +29,15 @@ class ChunkCache:
         self._unseen = max_bytes
         """Bytes written since the folder was listed last; at first, as if never."""
 
-    def get(self, name: str, fetch: Callable[[], bytes]) -> bytes:
+    def get(self, name: str, num_bytes: int, fetch: Callable[[], bytes]) -> bytes:
         """The named range, from disk, or fetched and kept. Raises what ``fetch`` raises."""
-        path = self.folder / f"{name}{_SUFFIX}"
+        path = self.folder / f"{name}-{num_bytes}{_SUFFIX}"
         with suppress(OSError):
             data = path.read_bytes()
-            os.utime(path)
-            return data
+            # A machine that lost its power may leave files without their bytes.
+            if len(data) == num_bytes:
+                os.utime(path)
+                return data
         data = fetch()
         if len(data) <= self.max_bytes:
             self._keep(path, data)
@@ -45,7 +50,7 @@ class ChunkCache:
             if self._unseen > self.max_bytes * _SHARE:
                 self._make_room(len(data))
                 self._unseen = 0
-            aside = path.with_name(f".{secrets.token_hex(8)}.part")
+            aside = path.with_name(f".{secrets.token_hex(8)}{_ASIDE}")
             try:
                 aside.write_bytes(data)
                 aside.replace(path)
@@ -58,6 +63,11 @@ class ChunkCache:
             with suppress(OSError):
                 found = path.stat()
                 entries.append((found.st_mtime, found.st_size, path))
+        for path in self.folder.glob(f".*{_ASIDE}"):
+            # What a killed process was writing.
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                    path.unlink()
         held = sum(size for _, size, _ in entries) + needed
         for _, size, path in sorted(entries):
             if held <= self.max_bytes * (1 - _SHARE):

@@ -152,10 +152,10 @@ class TokenDataset(Dataset[TokenSample]):
             codes, starts, shapes = self.clips.read_groups([group])
             others = self.clips.read_columns([group], self.columns) if self.columns else None
             for row, (start, shape) in enumerate(zip(starts.tolist(), shapes.tolist(), strict=True)):
-                if start < 0:
+                if start < 0 or (others is not None and others.lost[row]):
                     continue
                 tokens = view_clip(codes, start, shape, self.bits_per_token, self.view, self.group_bits)
-                yield {"tokens": tokens, **_row(others, row)}
+                yield {"tokens": tokens, **_row(others.table if others else None, row)}
 
     def find(self, clip_id: str) -> int:
         """The index of the sample with this clip id. Raises KeyError where there is none.
@@ -195,7 +195,7 @@ class TokenDataset(Dataset[TokenSample]):
         with self._lock:
             table = self._tables.get(group)
         if table is None:
-            table = self.clips.read_columns([group], self.columns)
+            table = self.clips.read_columns([group], self.columns).table
             with self._lock:
                 self._tables[group] = table
                 while len(self._tables) > _KEPT_TABLES:
