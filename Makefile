@@ -37,6 +37,9 @@ docs: $(STAMP)  ## every command and code block in README and docs that is marke
 bench: $(STAMP)
 	$(BIN)/python benchmarks/flip_rate.py
 	$(BIN)/python -m benchmarks.planning
+	$(BIN)/python -m benchmarks.unpack
+	$(BIN)/python -m pip install --quiet --no-deps --requirement benchmarks/reader/peers.txt
+	$(BIN)/python -m benchmarks.reader --rounds 3 --seconds 1
 
 ci: lint types arch test
 

@@ -19,11 +19,15 @@ def make_dataset(
     clip_lengths: Sequence[Sequence[int]],
     *,
     bits_per_token: int = 18,
+    grid_size: int = 2,
     max_sources: int = 2,
     row_group_bytes: int = 1024,
     leave_out: int = 0,
 ) -> list[PlannedShard]:
-    """A dataset with one item for each list of clip lengths; the last ``leave_out`` shards uncommitted."""
+    """A dataset with one item for each list of clip lengths; the last ``leave_out`` shards uncommitted.
+
+    A frame's tokens are ``grid_size`` squared; the stored tokenizer decodes those of 16.
+    """
     job = make_job(sharding={"max_sources": max_sources}, storage={"row_group_bytes": row_group_bytes})
     tokenizer = untrained_tokenizer(preset_config("tiny", bits_per_token=bits_per_token))
     files = tokenizer_files(tokenizer)
@@ -57,7 +61,7 @@ def make_dataset(
         patch_size_px=8,
         size_px=16,
     )
-    encoder = HashEncoder(bits_per_token=bits_per_token)
+    encoder = HashEncoder(grid_size=grid_size, bits_per_token=bits_per_token)
     for shard in shards[: len(shards) - leave_out]:
         numbers = range(shard.first_source_index, shard.first_source_index + len(shard.sources))
         items = [make_item(number, clip_lengths[number]) for number in numbers]

@@ -1,0 +1,134 @@
+"""The clips as a bitmill dataset, as a finished job leaves it: card, plan, token shards, ledgers."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.reader.corpus import BITS_PER_TOKEN, SHAPE_THW, TOKENS_PER_CLIP, Tokens, open_corpus
+from bsq_model import fingerprint, preset_config, tokenizer_files, untrained_tokenizer
+from pipeline.dataset_folder import save_tokenizer_files, write_plan
+from pipeline.items import ItemEnd, ItemStart, MediaFacts
+from pipeline.planning import cut_shards
+from pipeline.shard.ledger import LedgerRow, ledger_bytes, ledger_row, totals_of
+from pipeline.shard.writer import TokenRow, TokenShardWriter
+from pipeline.storage import Folder
+from schemas.dataset import DATASET_FILE, DatasetCard, Totals, ledger_file, shard_file
+from schemas.ids import clip_id
+from schemas.job import JobSpec, fingerprint_fields, job_fingerprint
+from schemas.packing import pack_integers, packed_size
+from schemas.plan import PlannedShard, PlannedSource
+from schemas.token_shard import ShardMetadata
+
+NUM_SHARDS = 8
+_CLIPS_PER_SOURCE = 25
+_CLIP_BYTES = packed_size(TOKENS_PER_CLIP, BITS_PER_TOKEN)
+_FRAME_NS = 125_000_000
+_CLIP_NS = SHAPE_THW[0] * _FRAME_NS
+_FPS = 8.0
+_PATCH_PX = 8
+
+
+def write_dataset(corpus: Path, folder: Path) -> None:
+    """Commit all clips, 25 a source, in eight shards with row groups of the default size."""
+    tokens_NK = open_corpus(corpus)
+    output = Folder(str(folder))
+    num_sources = -(-len(tokens_NK) // _CLIPS_PER_SOURCE)
+    job = JobSpec.model_validate(
+        {
+            "version": 1,
+            "source": {"paths": ["/media"]},
+            "output": str(folder),
+            "tokenizer": {"preset": "tiny"},
+            "sharding": {"max_sources": -(-num_sources // NUM_SHARDS)},
+        }
+    )
+    tokenizer = untrained_tokenizer(preset_config("tiny", bits_per_token=BITS_PER_TOKEN))
+    files = tokenizer_files(tokenizer)
+    save_tokenizer_files(output, files["config.json"], files["model.safetensors"])
+    side_px = SHAPE_THW[1] * _PATCH_PX
+    fields = fingerprint_fields(
+        job, tokenizer_fingerprint=fingerprint(tokenizer), size_px=side_px, device="cpu"
+    )
+    sources = [
+        PlannedSource(uri=f"/media/{number:06d}.mp4", size_bytes=1_000_000, version=f"v{number}")
+        for number in range(num_sources)
+    ]
+    shards = cut_shards(sources, job.sharding, job_fingerprint(fields))
+    card = DatasetCard(
+        tokenizer_fingerprint=fingerprint(tokenizer),
+        tokenizer=tokenizer.config,
+        job_fingerprint=job_fingerprint(fields),
+        fingerprint_fields=fields,
+        job=job.model_dump(mode="json", exclude={"output"}),
+        source_fields={"source.paths": ["/media"], "source.manifest": None},
+        plan=[write_plan(output, 0, shards)],
+    )
+    totals = [_commit(shard, tokens_NK, output, card, job) for shard in shards]
+    output.write_bytes(DATASET_FILE, card.model_copy(update={"totals": Totals.sum(totals)}).to_json())
+
+
+def _commit(
+    shard: PlannedShard, tokens_NK: Tokens, output: Folder, card: DatasetCard, job: JobSpec
+) -> Totals:
+    """Ledger, then token shard."""
+    metadata = ShardMetadata(
+        bits_per_token=BITS_PER_TOKEN,
+        patch_size_px=_PATCH_PX,
+        tokenizer_fingerprint=card.tokenizer_fingerprint,
+        job_fingerprint=card.job_fingerprint,
+        shard_id=shard.shard_id,
+    )
+    ledger: list[LedgerRow] = []
+    with output.publishing(shard_file(shard.shard_id)) as staged:
+        with TokenShardWriter(staged.path, metadata, job.storage) as writer:
+            for place, source in enumerate(shard.sources):
+                first = (shard.first_source_index + place) * _CLIPS_PER_SOURCE
+                rows = list(_rows(source, tokens_NK[first : first + _CLIPS_PER_SOURCE]))
+                for row in rows:
+                    writer.add(row)
+                ledger.append(_ledger_row(shard, place, len(rows)))
+        output.write_bytes(ledger_file(shard.shard_id), ledger_bytes(ledger))
+    return totals_of(ledger)
+
+
+def _rows(source: PlannedSource, tokens_NK: Tokens) -> Iterator[TokenRow]:
+    """A clip's tokens fill whole bytes, so that all clips of a source are packed at once."""
+    codes = pack_integers(tokens_NK.astype(np.uint64).reshape(-1), BITS_PER_TOKEN)
+    for number in range(len(tokens_NK)):
+        start_ns = number * _CLIP_NS
+        yield TokenRow(
+            clip_id=clip_id(source.uri, None, source.span_ns, start_ns, {"fps": _FPS}),
+            source=source.uri,
+            key=None,
+            start_ns=start_ns,
+            end_ns=start_ns + _CLIP_NS,
+            fps=_FPS,
+            frame_pts_ns=[start_ns + frame * _FRAME_NS for frame in range(SHAPE_THW[0])],
+            num_frames=SHAPE_THW[0],
+            height=SHAPE_THW[1],
+            width=SHAPE_THW[2],
+            source_height=720,
+            source_width=1280,
+            codes=codes[number * _CLIP_BYTES : (number + 1) * _CLIP_BYTES],
+            metadata=None,
+        )
+
+
+def _ledger_row(shard: PlannedShard, place: int, num_clips: int) -> LedgerRow:
+    source = shard.sources[place]
+    num_frames = num_clips * SHAPE_THW[0]
+    return ledger_row(
+        shard_id=shard.shard_id,
+        source_index=shard.first_source_index + place,
+        source=source,
+        start=ItemStart(key=None, size_bytes=source.size_bytes),
+        end=ItemEnd(
+            facts=MediaFacts(media="video", codec="h264", decoder="pyav"), num_source_frames=num_frames
+        ),
+        num_clips=num_clips,
+        num_frames=num_frames,
+        num_tokens=num_clips * TOKENS_PER_CLIP,
+        code_bytes=num_clips * _CLIP_BYTES,
+        tokenized_ns=num_clips * _CLIP_NS,
+    )

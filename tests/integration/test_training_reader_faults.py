@@ -1,0 +1,108 @@
+"""What goes wrong in reading reaches the training loop, and names the place; nothing hangs or lingers."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.reading import TokenBatches, TokenDataset, TokenLoader
+from schemas.dataset import shard_file
+from schemas.errors import FormatError
+from tests.support.commands import wait_until
+from tests.support.token_datasets import write_dataset
+
+pytestmark = pytest.mark.timeout(300)
+
+_ENDED_S = 60
+
+
+@pytest.fixture
+def long(tmp_path) -> TokenBatches:
+    """Many batches, each from several small windows."""
+    write_dataset(str(tmp_path), [[(4, 8, 8)] * 500] * 3)
+    dataset = TokenDataset(tmp_path, view="groups", group_bits=9)
+    return TokenBatches(dataset, batch_size=8, shuffle=True, window_bytes=16_384)
+
+
+def _damaged(folder: Path) -> str:
+    """A dataset of three shards, the last of which has a flipped bit in its codes; that shard's id."""
+    shards = write_dataset(str(folder), [[(4, 8, 8)] * 40] * 3)
+    codes = TokenDataset(folder, view="packed")[119]["tokens"].numpy().tobytes()
+    path = folder / shard_file(shards[2].shard_id)
+    data = bytearray(path.read_bytes())
+    data[data.index(codes) + 7] ^= 4
+    path.write_bytes(data)
+    return shards[2].shard_id
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_damaged_shard_is_named_in_the_training_loop(tmp_path, num_workers):
+    shard_id = _damaged(tmp_path)
+    batches = TokenBatches(TokenDataset(tmp_path), batch_size=10, window_bytes=4096)
+    loader = TokenLoader(batches, num_workers=num_workers)
+    with pytest.raises(FormatError, match=rf"{shard_id}\.parquet is damaged in row group \d+: a page"):
+        list(loader)
+    # All that comes before was handed over, and the state stands before what could not be.
+    assert loader.state_dict()["batch"] == 11
+
+
+def test_a_damaged_shard_that_is_skipped_leaves_the_others(tmp_path):
+    _damaged(tmp_path)
+    dataset = TokenDataset(tmp_path, skip_damaged=True, columns=("clip_id",))
+    batches = list(TokenLoader(TokenBatches(dataset, batch_size=10), num_workers=2))
+    assert len(batches) == 12
+    valid = torch.cat([batch["valid"] for batch in batches])
+    lost = int((~valid).sum())
+    assert 0 < lost <= 40
+    assert valid[:80].all()
+
+
+@pytest.mark.parametrize("timeout", [0, 30])
+def test_a_killed_worker_is_an_error_and_no_hang(long, timeout):
+    loader = TokenLoader(long, num_workers=2, timeout=timeout, prefetch_factor=1)
+    iterator = iter(loader)
+    next(iterator)
+    workers = torch.multiprocessing.active_children()
+    assert len(workers) == 2
+    os.kill(workers[0].pid, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match=r"DataLoader worker .*(killed by signal|exited unexpectedly)"):
+        list(iterator)
+    # It goes on from there with new workers.
+    reached = loader.state_dict()["batch"]
+    assert 1 <= reached < len(loader)
+    assert len(list(loader)) == len(loader) - reached
+
+
+def _own_threads() -> Iterator[threading.Thread]:
+    return (thread for thread in threading.enumerate() if thread.name.startswith("bitmill"))
+
+
+@pytest.mark.parametrize("way", ["break", "del", "close", "error", "end"])
+def test_an_iteration_that_is_over_leaves_no_threads(long, way):
+    iterator = iter(long)
+    next(iterator)
+    assert any(_own_threads())
+    if way == "del":
+        del iterator
+    elif way == "close":
+        iterator.close()
+    elif way == "error":
+        with pytest.raises(ZeroDivisionError, match="modulo by zero"):
+            _fail_in_loop(iterator)
+        del iterator
+    elif way == "end":
+        list(iterator)
+    else:
+        for _ in iterator:
+            break
+        del iterator
+    wait_until(lambda: not any(_own_threads()), "the reader's threads to end", _ENDED_S)
+
+
+def _fail_in_loop(iterator: Iterator[object]) -> None:
+    for number, _ in enumerate(iterator):
+        _ = 1 // (number - 2)
