@@ -30,8 +30,14 @@ class Ours:
         return folder_bytes(folder) - folder_bytes(folder / TOKENIZER_FOLDER)
 
     def __init__(self, uri: str, *, batch_size: int, cache: Path) -> None:  # noqa: ARG002 - reads in place
-        self._batch_size = batch_size
-        self._dataset = TokenDataset(uri, view="integers")
+        dataset = TokenDataset(uri, view="integers")
+        self._dataset = dataset
+        # As a training run does: one for all epochs, which goes on using the same memory. ``keep``: the last
+        # clips are not left out, so that all can be compared with what was stored.
+        self._epochs = {
+            shuffled: TokenBatches(dataset, batch_size=batch_size, shuffle=shuffled, remainder="keep")
+            for shuffled in (False, True)
+        }
 
     def batches(self, *, shuffled: bool, epoch: int) -> Iterator[torch.Tensor]:
         return (batch["tokens"] for batch in self._epoch(shuffled=shuffled, epoch=epoch))
@@ -44,7 +50,6 @@ class Ours:
         return (batch["tokens"] for batch in loader)
 
     def _epoch(self, *, shuffled: bool, epoch: int) -> TokenBatches:
-        """``keep``: the last clips are not left out, so that all can be compared with what was stored."""
-        return TokenBatches(
-            self._dataset, batch_size=self._batch_size, shuffle=shuffled, seed=epoch, remainder="keep"
-        )
+        batches = self._epochs[shuffled]
+        batches.set_epoch(epoch)
+        return batches

@@ -32,7 +32,6 @@ Weighted = tuple[TokenDataset, float]
 
 _WINDOW_BYTES = 64 * 2**20
 _KEPT_BUFFERS = 64
-_LOCAL_READERS, _REMOTE_READERS = 2, 16
 
 
 class TokenBatches(IterableDataset[TokenBatch]):
@@ -81,7 +80,9 @@ class TokenBatches(IterableDataset[TokenBatch]):
         self.remainder: Remainder = remainder
         self._shuffle = shuffle
         self._rank, self._world_size = rank, world_size
-        self._prefetch = prefetch or Prefetch()
+        self._prefetch = (prefetch or Prefetch()).for_store(
+            local=all(is_local(uri) for dataset, _ in self._weighted for uri in dataset.uris)
+        )
         self._check_options(lanes)
         self._maker = _maker([dataset for dataset, _ in self._weighted], self.shape, pin_memory=pin_memory)
         self._counts = [self._samples_of(dataset) for dataset, _ in self._weighted]
@@ -166,7 +167,6 @@ class TokenBatches(IterableDataset[TokenBatch]):
             weigh=self._weigh,
             make=self._make,
             prefetch=self._prefetch,
-            read_threads=self._readers(),
         )
         try:
             for number, batch in zip(walk.numbers(len(self)), prefetcher, strict=True):
@@ -184,12 +184,6 @@ class TokenBatches(IterableDataset[TokenBatch]):
         if self._mixed or not isinstance(self.shape, Clips | Padding):
             raise BadJobError("mixing() is measured on whole clips of one dataset.")
         return measure_mixing(self._passes[0].order(0), self._counts[0], self.batch_size)
-
-    def _readers(self) -> int:
-        local = all(
-            is_local(part.files.folder.uri) for dataset, _ in self._weighted for part in dataset.clips.parts
-        )
-        return self._prefetch.read_threads or (_LOCAL_READERS if local else _REMOTE_READERS)
 
     def _plans(self, walk: Walk) -> Iterator[list[Take]]:
         share = self._share()

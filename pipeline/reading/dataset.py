@@ -119,6 +119,11 @@ class TokenDataset(Dataset[TokenSample]):
         return self.cards[0]
 
     @property
+    def uris(self) -> list[str]:
+        """The datasets' folders."""
+        return [part.files.folder.uri for part in self.clips.parts]
+
+    @property
     def tokenizer_fingerprint(self) -> str:
         """Which tokenizer made the tokens."""
         return self.cards[0].tokenizer_fingerprint

@@ -22,12 +22,21 @@ class Prefetch:
 
     batches: int = 4
     """Batches made ahead."""
-    window_bytes: int = 32 * 2**20
-    """Codes read ahead of the first batch that needs them."""
+    window_bytes: int | None = None
+    """Codes read ahead of the batch that needs them; by default 16 MiB from local disks, 64 from stores."""
     threads: int = 2
     """Threads that unpack."""
     read_threads: int | None = None
-    """Threads that read; by default 2 for local disks, and 16 where every read is a request to a store."""
+    """Threads that read; by default 2 from local disks, and 16 where every read is a request to a store."""
+
+    def for_store(self, *, local: bool) -> "Prefetch":
+        """With what is left to the kind of store filled in."""
+        return Prefetch(
+            batches=self.batches,
+            window_bytes=self.window_bytes or (16 if local else 64) * 2**20,
+            threads=self.threads,
+            read_threads=self.read_threads or (2 if local else 16),
+        )
 
 
 class Prefetcher(Generic[Batch]):
@@ -45,12 +54,11 @@ class Prefetcher(Generic[Batch]):
         weigh: Callable[[Take], int],
         make: Callable[[list[Take], list[Window]], Batch],
         prefetch: Prefetch,
-        read_threads: int,
     ) -> None:
         self._plans = plans
         self._load, self._weigh, self._make = load, weigh, make
         self._prefetch = prefetch
-        self._readers = ThreadPoolExecutor(read_threads, thread_name_prefix="bitmill-read")
+        self._readers = ThreadPoolExecutor(prefetch.read_threads, thread_name_prefix="bitmill-read")
         self._unpackers = ThreadPoolExecutor(prefetch.threads, thread_name_prefix="bitmill-unpack")
         self._open: dict[Key, Future[Window]] = {}
         """Windows of the batch that was planned last: those that later batches may take from."""
@@ -81,7 +89,7 @@ class Prefetcher(Generic[Batch]):
         """Plan batches, and so begin reading their windows, until enough is under way."""
         while not self._ended and (
             len(self._planned) + len(self._under_way) <= self._prefetch.batches
-            or (self._ahead < self._prefetch.window_bytes and len(self._planned) < _MOST_PLANNED)
+            or (self._ahead < (self._prefetch.window_bytes or 0) and len(self._planned) < _MOST_PLANNED)
         ):
             takes = next(self._plans, None)
             if takes is None:
