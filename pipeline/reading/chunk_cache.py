@@ -47,7 +47,7 @@ class ChunkCache:
 
     def get(self, name: str, num_bytes: int, fetch: Callable[[], bytes]) -> bytes:
         """The named range of so many bytes, from disk, or fetched and kept. Raises what ``fetch`` raises."""
-        path = self.folder / f"{name}{_SUFFIX}"
+        path = self.folder / f"{name}-{num_bytes}{_SUFFIX}"
         with suppress(OSError):
             data = path.read_bytes()
             # A machine that lost power may have kept a name without its bytes.

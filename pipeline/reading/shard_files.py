@@ -66,7 +66,7 @@ class ShardFiles:
                 uri = join(self.folder.uri, shard_file(shard_id))
                 raise FormatError(f"The token shard {uri} is missing.") from error
 
-        return self.cache.get(f"{shard_id}-{offset}-{size}", size, fetch) if self.cache else fetch()
+        return self.cache.get(f"{shard_id}-{offset}", size, fetch) if self.cache else fetch()
 
     def _local_file(self, shard_id: str, shard_bytes: int) -> "_LocalFile":
         with self._lock:

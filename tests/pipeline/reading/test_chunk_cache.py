@@ -45,19 +45,19 @@ def test_what_was_fetched_is_kept(folder):
     assert not got(cache, "a", 100)
     assert got(cache, "a", 100)
     assert got(ChunkCache(folder, 1000), "a", 100)
-    assert [path.name for path in folder.iterdir()] == ["a.range"]
+    assert [path.name for path in folder.iterdir()] == ["a-100.range"]
 
 
 def test_the_least_recently_read_goes_first(folder):
     cache = ChunkCache(folder, 1000)
     for number, name in enumerate("abcdefgh"):
         got(cache, name, 100)
-        os.utime(folder / f"{name}.range", (number, number))
+        os.utime(folder / f"{name}-100.range", (number, number))
     # Read, and so the newest.
     assert got(cache, "a", 100)
     for name in "ijk":
         got(cache, name, 100)
-    assert [name for name in "abcdefghijk" if (folder / f"{name}.range").exists()] == list("adefghijk")
+    assert [name for name in "abcdefghijk" if (folder / f"{name}-100.range").exists()] == list("adefghijk")
 
 
 @settings(max_examples=30)
@@ -90,13 +90,13 @@ def test_what_others_left_counts(folder):
     got(ChunkCache(folder, 1000), "a", 100)
     assert held(folder) <= 1000
     got(ChunkCache(folder, 150), "b", 100)
-    assert sorted(path.name for path in folder.iterdir()) == ["b.range"]
+    assert sorted(path.name for path in folder.iterdir()) == ["b-100.range"]
 
 
 def test_an_entry_without_all_its_bytes_is_fetched_again(folder):
     cache = ChunkCache(folder, 1000)
     got(cache, "a", 100)
-    (folder / "a.range").write_bytes(b"")
+    (folder / "a-100.range").write_bytes(b"")
     assert not got(cache, "a", 100)
     assert got(cache, "a", 100)
 
@@ -110,7 +110,7 @@ def test_an_answer_that_is_too_short_is_not_kept(folder):
 def test_entries_and_the_folder_may_be_removed_by_others(folder):
     cache = ChunkCache(folder, 1000)
     got(cache, "a", 100)
-    (folder / "a.range").unlink()
+    (folder / "a-100.range").unlink()
     assert not got(cache, "a", 100)
     shutil.rmtree(folder)
     assert not got(cache, "a", 100)
