@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from pipeline.reading.forking import renewed_in_forks
 
-_FREE = 3
-"""References to an array that only the pool has: its list's, the loop's, and that of the question itself."""
+_FREE = max(sys.getrefcount(array) for array in [np.empty(0, np.uint8)])
+"""References to an array that only a list has, asked as ``take`` asks: Pythons count differently."""
 
 
 class BufferPool:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,12 @@ class ClipFilter:
     """None of these: such as the duplicates that an audit lists."""
     where: pc.Expression | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("sources", "metadata_keys", "clip_ids", "without_clip_ids"):
+            if isinstance(one := getattr(self, name), str):
+                # Its letters would be taken one by one.
+                raise BadJobError(f"ClipFilter takes a list of {name}: write {name}=[{one!r}] for one.")
+
     def columns(self) -> list[str]:
         """The columns that the conditions need."""
         needed: set[str] = set()
@@ -69,6 +76,15 @@ class ClipFilter:
             wanted &= _satisfying(table, self.where)
         return np.flatnonzero(wanted)
 
+    # Made once, however many row groups ask.
+    @cached_property
+    def _wanted_ids(self) -> pa.StringArray:
+        return pa.array(list(self.clip_ids or ()), pa.string())
+
+    @cached_property
+    def _unwanted_ids(self) -> pa.StringArray:
+        return pa.array(list(self.without_clip_ids), pa.string())
+
     def _by_numbers(self, table: pa.Table) -> npt.NDArray[np.bool_]:
         wanted = np.ones(table.num_rows, np.bool_)
         if self.min_frames is not None:
@@ -78,9 +94,9 @@ class ClipFilter:
         if self.min_duration_s is not None or self.max_duration_s is not None:
             duration = _numbers(table, "end_ns") - _numbers(table, "start_ns")
             if self.min_duration_s is not None:
-                wanted &= duration >= self.min_duration_s * _NS_PER_S
+                wanted &= duration >= round(self.min_duration_s * _NS_PER_S)
             if self.max_duration_s is not None:
-                wanted &= duration <= self.max_duration_s * _NS_PER_S
+                wanted &= duration <= round(self.max_duration_s * _NS_PER_S)
         return wanted
 
     def _by_source(self, table: pa.Table) -> npt.NDArray[np.bool_]:
@@ -101,14 +117,14 @@ class ClipFilter:
 
     def _holds_keys(self, text: str | None) -> bool:
         metadata: dict[str, Any] = json.loads(text) if text else {}
-        return all(metadata.get(key) not in (None, "") for key in self.metadata_keys)
+        return all(metadata.get(key) not in (None, "", [], {}) for key in self.metadata_keys)
 
     def _by_id(self, table: pa.Table) -> npt.NDArray[np.bool_]:
         wanted = np.ones(table.num_rows, np.bool_)
         if self.clip_ids is not None:
-            wanted &= _is_in(table, self.clip_ids)
+            wanted &= _is_in(table, self._wanted_ids)
         if self.without_clip_ids:
-            wanted &= ~_is_in(table, self.without_clip_ids)
+            wanted &= ~_is_in(table, self._unwanted_ids)
         return wanted
 
 
@@ -116,9 +132,8 @@ def _numbers(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
     return table.column(name).to_numpy()
 
 
-def _is_in(table: pa.Table, clip_ids: Collection[str]) -> npt.NDArray[np.bool_]:
-    found = pc.is_in(table.column("clip_id"), value_set=pa.array(sorted(clip_ids), pa.string()))
-    return found.to_numpy()
+def _is_in(table: pa.Table, clip_ids: pa.StringArray) -> npt.NDArray[np.bool_]:
+    return pc.is_in(table.column("clip_id"), value_set=clip_ids).to_numpy()
 
 
 def _satisfying(table: pa.Table, where: pc.Expression) -> npt.NDArray[np.bool_]:

@@ -48,7 +48,8 @@ class ClipFinder:
             prefix = int(clip_id[:16], 16)
         except ValueError:
             return
-        for group, row in self._candidates(prefix):
+        # Python reads a sign as one.
+        for group, row in self._candidates(prefix) if prefix >= 0 else ():
             with open_shard(self._folder, self._index.group(group).shard_id) as file:
                 ids = file.read_row_group(int(self._index.numbers[group]), columns=["clip_id"])
             if ids.column("clip_id")[row].as_py() == clip_id:
@@ -57,9 +58,16 @@ class ClipFinder:
     def _candidates(self, prefix: int) -> list[Place]:
         if self._bounds is None:
             self._bounds = self._opened()
+        # The file may be gone by now, or damaged where nobody has looked yet.
+        with suppress(FileNotFoundError, FormatError):
+            return self._among(self._bounds, prefix)
+        self._bounds = self._built_anew()
+        return self._among(self._bounds, prefix)
+
+    def _among(self, bounds: npt.NDArray[np.uint64], prefix: int) -> list[Place]:
         wanted = np.uint64(prefix)
-        first = max(0, int(np.searchsorted(self._bounds, wanted, side="left")) - 1)
-        last = int(np.searchsorted(self._bounds, wanted, side="right"))
+        first = max(0, int(np.searchsorted(bounds, wanted, side="left")) - 1)
+        last = int(np.searchsorted(bounds, wanted, side="right"))
         found: list[Place] = []
         for number in range(first, last):
             table = self._read(number)
@@ -69,17 +77,22 @@ class ClipFinder:
         return found
 
     def _read(self, number: int) -> pa.Table:
-        if self._own is not None:
-            return self._own.slice(number * _GROUP_ROWS, _GROUP_ROWS)
-        uri = f"{self._folder.uri}/{CLIP_INDEX_FILE}"
-        with store_errors(uri), damage_named(uri), self._folder.open(CLIP_INDEX_FILE) as handle:
-            return pq.ParquetFile(handle, pre_buffer=False, page_checksum_verification=True).read_row_group(
-                number
-            )
+        if self._own is None:
+            uri = f"{self._folder.uri}/{CLIP_INDEX_FILE}"
+            with store_errors(uri), damage_named(uri), self._folder.open(CLIP_INDEX_FILE) as handle:
+                file = pq.ParquetFile(handle, pre_buffer=False, page_checksum_verification=True)
+                if self._is_of_these_shards(file):
+                    return file.read_row_group(number)
+            # A reader of other shards has put its own in place: there is no use in taking turns.
+            self._own = self._built()
+        return self._own.slice(number * _GROUP_ROWS, _GROUP_ROWS)
 
     def _opened(self) -> npt.NDArray[np.uint64]:
         with suppress(FileNotFoundError, FormatError, pa.ArrowException, OSError):
             return self._stored_bounds()
+        return self._built_anew()
+
+    def _built_anew(self) -> npt.NDArray[np.uint64]:
         table = self._built()
         sink = io.BytesIO()
         metadata = {
@@ -103,16 +116,19 @@ class ClipFinder:
     def _stored_bounds(self) -> npt.NDArray[np.uint64]:
         with self._folder.open(CLIP_INDEX_FILE) as handle:
             file = pq.ParquetFile(handle, pre_buffer=False)
-            metadata = file.schema_arrow.metadata or {}
-            version = str(INDEX_FORMAT_VERSION).encode()
-            if (metadata.get(b"bitmill.shards"), metadata.get(b"bitmill.format_version")) != (
-                self._key.encode(),
-                version,
-            ):
+            if not self._is_of_these_shards(file):
                 raise FormatError(f"{CLIP_INDEX_FILE} is of other shards.")
             groups = range(file.metadata.num_row_groups)
             firsts: list[Any] = [_least(file, number) for number in groups]
         return np.array(firsts, np.uint64)
+
+    def _is_of_these_shards(self, file: pq.ParquetFile) -> bool:
+        metadata = file.schema_arrow.metadata or {}
+        version = str(INDEX_FORMAT_VERSION).encode()
+        return (metadata.get(b"bitmill.shards"), metadata.get(b"bitmill.format_version")) == (
+            self._key.encode(),
+            version,
+        )
 
     def _built(self) -> pa.Table:
         shards = range(len(self._index.shard_ids))
