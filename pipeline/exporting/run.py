@@ -1,0 +1,149 @@
+"""An export from dataset to inventory: outline, missing files, companions, inventory, in this order."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline.exporting.clips import open_clips
+from pipeline.exporting.form import Form
+from pipeline.exporting.forms import form_of
+from pipeline.exporting.listing import list_clips
+from pipeline.exporting.making import make_files
+from pipeline.exporting.outline import ExportSource, find_outline, find_source, make_outline
+from pipeline.exporting.progress import ExportProgress
+from pipeline.reading import TokenDataset
+from pipeline.storage import Folder, list_objects
+from schemas.errors import BadJobError, InfrastructureError
+from schemas.export import (
+    INVENTORY_FILE,
+    OUTLINE_FILE,
+    ExportedFile,
+    ExportForm,
+    ExportInventory,
+    ExportOutline,
+    read_inventory,
+)
+
+Tell = Callable[[ExportProgress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """An export that is complete."""
+
+    inventory: ExportInventory
+    kept_files: int
+    """Files that an earlier run had published."""
+
+    @property
+    def made_files(self) -> int:
+        """Files of this run."""
+        return len(self.inventory.files) - self.kept_files
+
+
+def export_dataset(
+    dataset_uri: str,
+    out_uri: str,
+    *,
+    form: ExportForm,
+    max_bytes: int,
+    allow_incomplete: bool = False,
+    tell: Tell = lambda _: None,
+) -> ExportResult:
+    """Export a dataset into a folder that is empty, or holds the same export, which then goes on.
+
+    ``tell`` hears of progress, in this thread. Raises BadJobError where dataset, folder or form do not fit,
+    FormatError where the dataset is damaged, InfrastructureError where disk or store gives out.
+    """
+    source = find_source(Folder(dataset_uri), allow_incomplete=allow_incomplete)
+    out = Folder(out_uri)
+    layout = form_of(form, source.dataset.bits_per_token)
+    outline = find_outline(out, source.dataset, form, max_bytes)
+    inventory = None if outline is None else _find_inventory(out)
+    if inventory is not None:
+        return ExportResult(inventory=inventory, kept_files=len(inventory.files))
+    try:
+        out.sweep_staging()
+        if outline is None:
+            outline = make_outline(source, form, layout, max_bytes, tell)
+            out.write_bytes(OUTLINE_FILE, outline.to_json())
+        return _Export(source, layout, outline, out).finish(tell)
+    finally:
+        out.sweep_staging()
+
+
+@dataclass(frozen=True)
+class _Export:
+    """An export that has an outline."""
+
+    source: ExportSource
+    form: Form
+    outline: ExportOutline
+    out: Folder
+
+    def finish(self, tell: Tell) -> ExportResult:
+        """Publish what is not there yet."""
+        kept = set(self._published())
+        missing = [file for file in self.outline.files if file.name not in kept]
+        if missing:
+            make_files(self._dataset(), self.form, missing, self.out, tell)
+        for companion in self.form.companions:
+            if companion.name not in kept:
+                with self.out.publishing(companion.name) as staged:
+                    companion.write(staged.path, self.outline, self._rows)
+        inventory = self._inventory()
+        self.out.write_bytes(INVENTORY_FILE, inventory.to_json())
+        kept_files = sum(file.name in kept for file in inventory.files)
+        return ExportResult(inventory=inventory, kept_files=kept_files)
+
+    def _dataset(self) -> TokenDataset:
+        incomplete = self.source.dataset.num_shards < self.source.dataset.planned_shards
+        dataset = open_clips(self.source.folder.uri, allow_incomplete=incomplete)
+        # It has listed the shards by itself; a job at work may have committed one meanwhile.
+        if len(dataset) != self.outline.contents.clips:
+            raise BadJobError(
+                f"{self.source.folder.uri} has {len(dataset)} clips now, its export in {self.out.uri} "
+                f"{self.outline.contents.clips}; let its job finish, then export into another folder."
+            )
+        return dataset
+
+    def _rows(self) -> Iterator[pa.Table]:
+        return list_clips(self.source.folder, self.source.shard_ids, lambda rows: rows)
+
+    def _inventory(self) -> ExportInventory:
+        sizes = self._published()
+        places = {file.name: (file.first_clip, file.num_clips) for file in self.outline.files}
+        names = [*places, *(companion.name for companion in self.form.companions)]
+        gone = [name for name in names if name not in sizes]
+        if gone:
+            raise InfrastructureError(
+                f"{gone[0]} has gone from {self.out.uri}; run the same command again to make it anew."
+            )
+        files = [
+            ExportedFile(name=name, size_bytes=sizes[name], first_clip=first, num_clips=count)
+            for name in names
+            for first, count in [places.get(name, (None, None))]
+        ]
+        return ExportInventory.model_validate(
+            {
+                "form": self.outline.form,
+                "token_dtype": self.form.dtype.name,
+                "dataset": self.outline.dataset,
+                "contents": self.outline.contents,
+                "files": files,
+            }
+        )
+
+    def _published(self) -> dict[str, int]:
+        """Sizes of the files that are there, by name."""
+        listed = list_objects(self.out.uri).objects
+        return {info.uri.removeprefix(f"{self.out.uri}/"): info.size_bytes for info in listed}
+
+
+def _find_inventory(out: Folder) -> ExportInventory | None:
+    try:
+        data = out.read_bytes(INVENTORY_FILE)
+    except FileNotFoundError:
+        return None
+    return read_inventory(data, origin=f"{out.uri}/{INVENTORY_FILE}")

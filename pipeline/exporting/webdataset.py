@@ -1,0 +1,81 @@
+"""The form ``webdataset``: tars of samples, each a .npy of tokens and a .json of all else. Pure tarfile."""
+
+import io
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.exporting.clips import CLIP_COLUMNS, ExportedClip, Tokens, clip_json, token_dtype
+from pipeline.exporting.form import Companion
+from schemas.export import ExportContents
+
+_BLOCK = tarfile.BLOCKSIZE
+_END = 2 * _BLOCK
+
+
+class WebdatasetForm:
+    """Samples are named by their clip's id, which has no dot: readers cut a name at its first."""
+
+    companions: Sequence[Companion] = ()
+
+    def __init__(self, bits_per_token: int) -> None:
+        self.dtype = token_dtype(bits_per_token)
+
+    def check(self, contents: ExportContents) -> None:
+        """Tars hold any clips."""
+
+    def clips_within(self, max_bytes: int) -> int:
+        """Whole records, but for the two empty blocks that end a tar."""
+        return max_bytes // tarfile.RECORDSIZE * tarfile.RECORDSIZE - _END
+
+    def clip_sizes(self, rows: pa.Table) -> Iterable[int]:
+        """Both members with their headers."""
+        for columns in rows.select(list(CLIP_COLUMNS)).to_pylist():
+            shape = columns["num_frames"], columns["height"], columns["width"]
+            tokens = int(np.prod(shape)) * self.dtype.itemsize
+            npy = len(_npy_header(shape, self.dtype.str)) + tokens
+            yield 2 * _BLOCK + _filled(npy) + _filled(len(clip_json(columns)))
+
+    def file_name(self, number: int, num_files: int) -> str:  # noqa: ARG002 - names don't tell how many
+        """clips-000000.tar and so on."""
+        return f"clips-{number:06d}.tar"
+
+    def write_clips(self, path: Path, clips: Iterator[ExportedClip]) -> None:
+        """One tar. Nothing in it tells when, where or by whom it was written."""
+        with path.open("wb") as file:
+            for clip in clips:
+                file.write(_member(f"{clip.clip_id}.npy", _npy(clip.tokens_THW)))
+                file.write(_member(f"{clip.clip_id}.json", clip_json(clip.columns)))
+            file.write(bytes(_END))
+            file.write(bytes(-file.tell() % tarfile.RECORDSIZE))
+
+
+def _member(name: str, data: bytes) -> bytes:
+    """A member's header and data. A TarFile would do it, and remember each of a million members."""
+    # A TarInfo as it comes has owner 0 without a name, mode 644 and time 0.
+    header = tarfile.TarInfo(name)
+    header.size = len(data)
+    # GNU's format has room for members of any size.
+    block = header.tobuf(tarfile.GNU_FORMAT, "utf-8", "strict")
+    return block + data + bytes(-len(data) % _BLOCK)
+
+
+def _npy(tokens_THW: Tokens) -> bytes:
+    return _npy_header(tokens_THW.shape, tokens_THW.dtype.str) + tokens_THW.tobytes()
+
+
+@cache
+def _npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
+    header: dict[str, Any] = {"descr": dtype, "fortran_order": False, "shape": shape}
+    sink = io.BytesIO()
+    np.lib.format.write_array_header_1_0(sink, header)
+    return sink.getvalue()
+
+
+def _filled(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK
