@@ -1,8 +1,8 @@
 """Clips on their way out: columns, and tokens as the smallest unsigned integers that hold them."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from pipeline.reading import TokenDataset
 from schemas.errors import FormatError
-from schemas.ids import canonical_json
 from schemas.packing import unpack_unsigned
 from schemas.token_shard import TOKEN_COLUMNS
 
@@ -18,6 +17,8 @@ Tokens = npt.NDArray[Any]
 """[T, h, w], unsigned, little-endian; each index in [0, 2^L)."""
 
 CLIP_COLUMNS = tuple(field.name for field in TOKEN_COLUMNS if field.name != "codes")
+
+SHAPE_COLUMNS = ("num_frames", "height", "width")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,26 +54,12 @@ def read_clips(dataset: TokenDataset, first: int, count: int, dtype: np.dtype[An
     for number in range(first, first + count):
         sample = dataset[number]
         columns = {name: _plain(sample[name]) for name in CLIP_COLUMNS}
-        shape = columns["num_frames"], columns["height"], columns["width"]
+        shape = tuple(columns[name] for name in SHAPE_COLUMNS)
         try:
-            index_N = unpack_unsigned(sample["tokens"].numpy(), int(np.prod(shape)), dataset.bits_per_token)
+            index_N = unpack_unsigned(sample["tokens"].numpy(), prod(shape), dataset.bits_per_token)
         except ValueError as error:
             raise FormatError(f"{dataset.folder.uri}, clip {columns['clip_id']}: {error}") from error
         yield ExportedClip(columns=columns, tokens_THW=index_N.astype(dtype).reshape(shape))
-
-
-def clip_json(columns: Mapping[str, Any]) -> bytes:
-    """A clip's columns as one JSON object, its metadata parsed.
-
-    Raises FormatError, naming the clip, where its metadata is no JSON.
-    """
-    try:
-        metadata = None if columns["metadata"] is None else json.loads(columns["metadata"])
-        return canonical_json({**columns, "metadata": metadata}).encode()
-    except ValueError as error:
-        raise FormatError(
-            f"The metadata of clip {columns['clip_id']} of {columns['source']} is no JSON: {error}"
-        ) from error
 
 
 def _plain(value: Any) -> Any:

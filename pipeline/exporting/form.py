@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from pipeline.exporting.clips import ExportedClip
+from pipeline.exporting.clips import SHAPE_COLUMNS, ExportedClip
 from schemas.export import ExportContents, ExportOutline
 
 Rows = Callable[[], Iterator[pa.Table]]
@@ -56,7 +56,5 @@ class Form(Protocol):
 
 def token_counts(rows: pa.Table) -> list[int]:
     """Tokens of each clip."""
-    frames, height, width = (
-        rows.column(name).to_numpy().astype(np.int64) for name in ("num_frames", "height", "width")
-    )
+    frames, height, width = (rows.column(name).to_numpy().astype(np.int64) for name in SHAPE_COLUMNS)
     return (frames * height * width).tolist()

@@ -14,7 +14,7 @@ from pipeline.exporting.readme import readme_text
 from schemas.export import ExportContents, ExportOutline
 from schemas.token_shard import TOKEN_COLUMNS
 
-_ROW_GROUP_BYTES = 32 << 20
+_ROW_GROUP_BYTES = 16 << 20
 """Of tokens as integers."""
 
 _TOKENS = "tokens"

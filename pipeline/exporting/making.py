@@ -1,93 +1,40 @@
-"""Makes an export's files, a few at a time, and publishes each whole."""
+"""Makes an export's files, each published whole: here, or in processes side by side."""
 
-import copy
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from pipeline.exporting.clips import ExportedClip, read_clips
 from pipeline.exporting.form import Form
-from pipeline.exporting.progress import ExportProgress
 from pipeline.reading import TokenDataset
 from pipeline.storage import Folder
-from schemas.errors import FormatError, InterruptedJobError
+from schemas.errors import FormatError
 from schemas.export import OutlinedFile
 
-_MAKERS = 2
-"""Threads: while one publishes a file, the other goes on writing."""
-
-_TELL_EVERY_S = 0.25
+Done = Callable[[ExportedClip], None]
+"""Hears of each clip once it is written."""
 
 
-def make_files(
-    dataset: TokenDataset,
-    form: Form,
-    files: Sequence[OutlinedFile],
-    out: Folder,
-    tell: Callable[[ExportProgress], None],
-) -> None:
-    """Write and publish ``files``. The first error passes once the others' work is given up."""
-    making = _Making(dataset, form, files, out)
-    with ThreadPoolExecutor(_MAKERS) as pool:
-        try:
-            at_work = {pool.submit(making.work) for _ in range(_MAKERS)}
-            while at_work:
-                done, at_work = wait(at_work, timeout=_TELL_EVERY_S)
-                for future in done:
-                    future.result()
-                tell(making.progress())
-        finally:
-            making.stop()
+@dataclass(frozen=True, kw_only=True)
+class FileMaker:
+    """Writes and publishes files of one export. Pickles small, so that it can be sent to a process."""
 
+    dataset: TokenDataset
+    form: Form
+    out: Folder
 
-class _Making:
-    """What the threads share."""
+    def make(self, file: OutlinedFile, done: Done) -> None:
+        """Publish one file. What ``done`` raises gives it up."""
+        with self.out.publishing(file.name) as staged:
+            self.form.write_clips(staged.path, self._clips(file, done))
 
-    def __init__(self, dataset: TokenDataset, form: Form, files: Sequence[OutlinedFile], out: Folder) -> None:
-        self._dataset = dataset
-        self._form = form
-        self._files = deque(files)
-        self._out = out
-        self._clips = sum(file.num_clips for file in files)
-        self._lock = threading.Lock()
-        self._done_clips = self._done_bytes = 0
-        self._stopped = threading.Event()
-
-    def work(self) -> None:
-        """Take files until there are none."""
-        # A copy has row groups in memory of its own.
-        dataset = copy.copy(self._dataset)
-        while True:
-            try:
-                file = self._files.popleft()
-            except IndexError:
-                return
-            with self._out.publishing(file.name) as staged:
-                self._form.write_clips(staged.path, self._clips_of(dataset, file))
-
-    def stop(self) -> None:
-        """Files at work are given up, at their next clip."""
-        self._files.clear()
-        self._stopped.set()
-
-    def progress(self) -> ExportProgress:
-        """How far the threads are."""
-        with self._lock:
-            return ExportProgress(done_clips=self._done_clips, clips=self._clips, done_bytes=self._done_bytes)
-
-    def _clips_of(self, dataset: TokenDataset, file: OutlinedFile) -> Iterator[ExportedClip]:
+    def _clips(self, file: OutlinedFile, done: Done) -> Iterator[ExportedClip]:
         tokens = 0
-        for clip in read_clips(dataset, file.first_clip, file.num_clips, self._form.dtype):
-            if self._stopped.is_set():
-                raise InterruptedJobError("The export was stopped; run the same command again to go on.")
+        for clip in read_clips(self.dataset, file.first_clip, file.num_clips, self.form.dtype):
             yield clip
             tokens += clip.tokens_THW.size
-            with self._lock:
-                self._done_clips += 1
-                self._done_bytes += clip.tokens_THW.nbytes
+            done(clip)
         if tokens != file.num_tokens:
             raise FormatError(
-                f"{dataset.folder.uri} is not as it was when its export began: {file.name} would hold "
+                f"{self.dataset.folder.uri} is not as it was when its export began: {file.name} would hold "
                 f"{tokens} tokens, not {file.num_tokens}. Export into another folder."
             )

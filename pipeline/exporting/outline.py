@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipeline.dataset_folder import committed_shards, load_plan, require_card
+from pipeline.exporting.clips import SHAPE_COLUMNS
 from pipeline.exporting.cutting import ContentsSum, PortionCutter
 from pipeline.exporting.form import Form, token_counts
 from pipeline.exporting.listing import list_clips
@@ -94,7 +95,7 @@ def make_outline(
     total = ContentsSum()
 
     def look(rows: pa.Table) -> list[tuple[int, tuple[int, int, int], float | None, int]]:
-        columns = [rows.column(key).to_pylist() for key in ("num_frames", "height", "width")]
+        columns = [rows.column(key).to_pylist() for key in SHAPE_COLUMNS]
         fps = rows.column("fps").to_pylist()
         shapes = list(zip(*columns, strict=True))
         return list(zip(form.clip_sizes(rows), shapes, fps, token_counts(rows), strict=True))

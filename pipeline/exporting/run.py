@@ -1,6 +1,6 @@
 """An export from dataset to inventory: outline, missing files, companions, inventory, in this order."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -9,9 +9,9 @@ from pipeline.exporting.clips import open_clips
 from pipeline.exporting.form import Form
 from pipeline.exporting.forms import form_of
 from pipeline.exporting.listing import list_clips
-from pipeline.exporting.making import make_files
+from pipeline.exporting.making import FileMaker
 from pipeline.exporting.outline import ExportSource, find_outline, find_source, make_outline
-from pipeline.exporting.progress import ExportProgress
+from pipeline.exporting.workers import Tell, make_files
 from pipeline.reading import TokenDataset
 from pipeline.storage import Folder, list_objects
 from schemas.errors import BadJobError, InfrastructureError
@@ -24,8 +24,6 @@ from schemas.export import (
     ExportOutline,
     read_inventory,
 )
-
-Tell = Callable[[ExportProgress], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +47,14 @@ def export_dataset(
     form: ExportForm,
     max_bytes: int,
     allow_incomplete: bool = False,
+    workers: int = 1,
     tell: Tell = lambda _: None,
 ) -> ExportResult:
     """Export a dataset into a folder that is empty, or holds the same export, which then goes on.
 
-    ``tell`` hears of progress, in this thread. Raises BadJobError where dataset, folder or form do not fit,
-    FormatError where the dataset is damaged, InfrastructureError where disk or store gives out.
+    ``workers`` processes write files; ``tell`` hears of progress, in this thread. Raises BadJobError where
+    dataset, folder or form do not fit, FormatError where the dataset is damaged, InfrastructureError where
+    disk or store gives out.
     """
     source = find_source(Folder(dataset_uri), allow_incomplete=allow_incomplete)
     out = Folder(out_uri)
@@ -68,7 +68,7 @@ def export_dataset(
         if outline is None:
             outline = make_outline(source, form, layout, max_bytes, tell)
             out.write_bytes(OUTLINE_FILE, outline.to_json())
-        return _Export(source, layout, outline, out).finish(tell)
+        return _Export(source, layout, outline, out).finish(workers, tell)
     finally:
         out.sweep_staging()
 
@@ -82,12 +82,13 @@ class _Export:
     outline: ExportOutline
     out: Folder
 
-    def finish(self, tell: Tell) -> ExportResult:
+    def finish(self, workers: int, tell: Tell) -> ExportResult:
         """Publish what is not there yet."""
         kept = set(self._published())
         missing = [file for file in self.outline.files if file.name not in kept]
         if missing:
-            make_files(self._dataset(), self.form, missing, self.out, tell)
+            maker = FileMaker(dataset=self._dataset(), form=self.form, out=self.out)
+            make_files(maker, missing, workers=workers, tell=tell)
         for companion in self.form.companions:
             if companion.name not in kept:
                 with self.out.publishing(companion.name) as staged:

@@ -4,13 +4,15 @@ import io
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.exporting.clips import CLIP_COLUMNS, ExportedClip, Tokens, clip_json, token_dtype
+from pipeline.exporting.clip_json import clip_json, most_json_bytes
+from pipeline.exporting.clips import SHAPE_COLUMNS, ExportedClip, Tokens, token_dtype
 from pipeline.exporting.form import Companion
 from schemas.export import ExportContents
 
@@ -34,12 +36,11 @@ class WebdatasetForm:
         return max_bytes // tarfile.RECORDSIZE * tarfile.RECORDSIZE - _END
 
     def clip_sizes(self, rows: pa.Table) -> Iterable[int]:
-        """Both members with their headers."""
-        for columns in rows.select(list(CLIP_COLUMNS)).to_pylist():
-            shape = columns["num_frames"], columns["height"], columns["width"]
-            tokens = int(np.prod(shape)) * self.dtype.itemsize
-            npy = len(_npy_header(shape, self.dtype.str)) + tokens
-            yield 2 * _BLOCK + _filled(npy) + _filled(len(clip_json(columns)))
+        """At most what both members take with their headers."""
+        shapes = zip(*(rows.column(name).to_pylist() for name in SHAPE_COLUMNS), strict=True)
+        for shape, json_bytes in zip(shapes, most_json_bytes(rows).tolist(), strict=True):
+            npy_bytes = len(_npy_header(shape, self.dtype.str)) + prod(shape) * self.dtype.itemsize
+            yield 2 * _BLOCK + _filled(npy_bytes) + _filled(json_bytes)
 
     def file_name(self, number: int, num_files: int) -> str:  # noqa: ARG002 - names don't tell how many
         """clips-000000.tar and so on."""
