@@ -108,7 +108,7 @@ class _Child:
         except (EOFError, OSError) as error:
             self._process.join()
             raise InfrastructureError(
-                f"A process that wrote files died (exit code {self._process.exitcode}); with less --workers "
+                f"A process that wrote files died (exit code {self._process.exitcode}); with fewer --workers "
                 "there is more memory for each. Run the same command again to go on."
             ) from error
         if isinstance(answer, BitmillError):
