@@ -25,7 +25,7 @@ from schemas.ids import content_id
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportSource:
+class DatasetState:
     """A dataset's folder with the committed shards, in plan order, that are exported."""
 
     folder: Folder
@@ -33,7 +33,7 @@ class ExportSource:
     shard_ids: tuple[str, ...]
 
 
-def find_source(folder: Folder, *, allow_incomplete: bool) -> ExportSource:
+def look_at(folder: Folder, *, allow_incomplete: bool) -> DatasetState:
     """Look what there is. Raises BadJobError where it is no dataset, or an incomplete one and not allowed."""
     card = require_card(folder)
     committed = committed_shards(folder)
@@ -51,7 +51,7 @@ def find_source(folder: Folder, *, allow_incomplete: bool) -> ExportSource:
         num_shards=len(shard_ids),
         planned_shards=card.num_shards,
     )
-    return ExportSource(folder=folder, dataset=dataset, shard_ids=tuple(shard_ids))
+    return DatasetState(folder=folder, dataset=dataset, shard_ids=tuple(shard_ids))
 
 
 def find_outline(
@@ -81,7 +81,7 @@ def find_outline(
 
 
 def make_outline(
-    source: ExportSource,
+    state: DatasetState,
     name: ExportForm,
     form: Form,
     max_bytes: int,
@@ -100,14 +100,14 @@ def make_outline(
         shapes = list(zip(*columns, strict=True))
         return list(zip(form.clip_sizes(rows), shapes, fps, token_counts(rows), strict=True))
 
-    for number, clips in enumerate(list_clips(source.folder, source.shard_ids, look), 1):
+    for number, clips in enumerate(list_clips(state.folder, state.shard_ids, look), 1):
         for size, shape_THW, fps, num_tokens in clips:
             cutter.add(size, shape_THW[0], num_tokens)
             total.add(shape_THW, fps)
-        tell(ExportProgress(listed_shards=number, shards=len(source.shard_ids)))
+        tell(ExportProgress(listed_shards=number, shards=len(state.shard_ids)))
     contents = total.contents()
     if not contents.clips:
-        raise BadJobError(f"{source.folder.uri} holds no clips, so there is nothing to export.")
+        raise BadJobError(f"{state.folder.uri} holds no clips, so there is nothing to export.")
     form.check(contents)
     portions = cutter.finish()
     files = [
@@ -121,7 +121,7 @@ def make_outline(
         for number, portion in enumerate(portions)
     ]
     return ExportOutline(
-        form=name, max_bytes=max_bytes, dataset=source.dataset, contents=contents, files=files
+        form=name, max_bytes=max_bytes, dataset=state.dataset, contents=contents, files=files
     )
 
 

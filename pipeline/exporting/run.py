@@ -10,7 +10,7 @@ from pipeline.exporting.form import Form
 from pipeline.exporting.forms import form_of
 from pipeline.exporting.listing import list_clips
 from pipeline.exporting.making import FileMaker
-from pipeline.exporting.outline import ExportSource, find_outline, find_source, make_outline
+from pipeline.exporting.outline import DatasetState, find_outline, look_at, make_outline
 from pipeline.exporting.workers import Tell, make_files
 from pipeline.reading import TokenDataset
 from pipeline.storage import Folder, list_objects
@@ -56,19 +56,19 @@ def export_dataset(
     dataset, folder or form do not fit, FormatError where the dataset is damaged, InfrastructureError where
     disk or store gives out.
     """
-    source = find_source(Folder(dataset_uri), allow_incomplete=allow_incomplete)
+    state = look_at(Folder(dataset_uri), allow_incomplete=allow_incomplete)
     out = Folder(out_uri)
-    layout = form_of(form, source.dataset.bits_per_token)
-    outline = find_outline(out, source.dataset, form, max_bytes)
+    layout = form_of(form, state.dataset.bits_per_token)
+    outline = find_outline(out, state.dataset, form, max_bytes)
     inventory = None if outline is None else _find_inventory(out)
     if inventory is not None:
         return ExportResult(inventory=inventory, kept_files=len(inventory.files))
     try:
         out.sweep_staging()
         if outline is None:
-            outline = make_outline(source, form, layout, max_bytes, tell)
+            outline = make_outline(state, form, layout, max_bytes, tell)
             out.write_bytes(OUTLINE_FILE, outline.to_json())
-        return _Export(source, layout, outline, out).finish(workers, tell)
+        return _Export(state, layout, outline, out).finish(workers, tell)
     finally:
         out.sweep_staging()
 
@@ -77,7 +77,7 @@ def export_dataset(
 class _Export:
     """An export that has an outline."""
 
-    source: ExportSource
+    state: DatasetState
     form: Form
     outline: ExportOutline
     out: Folder
@@ -99,18 +99,18 @@ class _Export:
         return ExportResult(inventory=inventory, kept_files=kept_files)
 
     def _dataset(self) -> TokenDataset:
-        incomplete = self.source.dataset.num_shards < self.source.dataset.planned_shards
-        dataset = open_clips(self.source.folder.uri, allow_incomplete=incomplete)
+        incomplete = self.state.dataset.num_shards < self.state.dataset.planned_shards
+        dataset = open_clips(self.state.folder.uri, allow_incomplete=incomplete)
         # It has listed the shards by itself; a job at work may have committed one meanwhile.
         if len(dataset) != self.outline.contents.clips:
             raise BadJobError(
-                f"{self.source.folder.uri} has {len(dataset)} clips now, its export in {self.out.uri} "
+                f"{self.state.folder.uri} has {len(dataset)} clips now, its export in {self.out.uri} "
                 f"{self.outline.contents.clips}; let its job finish, then export into another folder."
             )
         return dataset
 
     def _rows(self) -> Iterator[pa.Table]:
-        return list_clips(self.source.folder, self.source.shard_ids, lambda rows: rows)
+        return list_clips(self.state.folder, self.state.shard_ids, lambda rows: rows)
 
     def _inventory(self) -> ExportInventory:
         sizes = self._published()

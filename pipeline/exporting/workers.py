@@ -4,9 +4,10 @@ import multiprocessing
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -93,7 +94,8 @@ class _Child:
         spawn = multiprocessing.get_context("spawn")
         self.pipe, theirs = spawn.Pipe()
         self._process = spawn.Process(target=_work, args=(theirs, maker), daemon=True)
-        self._process.start()
+        with _ctrl_c_waits():
+            self._process.start()
         theirs.close()
 
     def send(self, file: OutlinedFile) -> None:
@@ -125,10 +127,22 @@ class _Child:
         self._process.join()
 
 
+@contextmanager
+def _ctrl_c_waits() -> Generator[None]:
+    """Processes started in the block never hear of Ctrl-C, which reaches the whole terminal: they end with
+    their pipes.
+    """
+    # It comes with the first process, and would lift the mask.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _work(pipe: "Connection[Any, Any]", maker: FileMaker) -> None:
     """A worker's life: files in, reports out, until the pipe ends."""
-    # Ctrl-C reaches the whole terminal; the parent ends its workers by their pipes.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             file: OutlinedFile = pipe.recv()

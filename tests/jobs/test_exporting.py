@@ -30,8 +30,9 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _arguments(dataset: Path, out: Path, form: ExportForm) -> tuple[str, ...]:
-    return ("export", str(dataset), str(out), "--to", form, "--max-bytes", "1", "--workers", "2")
+def _arguments(dataset: Path, out: Path, form: ExportForm, workers: int) -> tuple[str, ...]:
+    options = ("--to", form, "--max-bytes", "1", "--workers", str(workers))
+    return ("export", str(dataset), str(out), *options)
 
 
 def _start(arguments: tuple[str, ...], out: Path) -> subprocess.Popen[str]:
@@ -57,10 +58,10 @@ def files_named(out: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("form", list(ExportForm))
-def test_killed_in_the_middle_and_run_again(many, tmp_path, form):
+@pytest.mark.parametrize(("form", "workers"), list(zip(ExportForm, (1, 2, 1), strict=True)))
+def test_killed_in_the_middle_and_run_again(many, tmp_path, form, workers):
     out = tmp_path / "out"
-    arguments = _arguments(many, out, form)
+    arguments = _arguments(many, out, form, workers)
     process = _start(arguments, out)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
@@ -77,7 +78,7 @@ def test_killed_in_the_middle_and_run_again(many, tmp_path, form):
 
 def test_workers_end_with_their_killed_parent(many, tmp_path):
     out = tmp_path / "out"
-    process = _start(_arguments(many, out, ExportForm.BIN), out)
+    process = _start(_arguments(many, out, ExportForm.BIN, 2), out)
     children = _children(process.pid)
     assert children
     process.kill()
@@ -88,10 +89,10 @@ def test_workers_end_with_their_killed_parent(many, tmp_path):
     assert INVENTORY_FILE not in left
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_with_a_sentence(many, tmp_path, number):
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 1), (signal.SIGINT, 2)])
+def test_stopped_with_a_sentence(many, tmp_path, number, workers):
     out = tmp_path / "out"
-    process = _start(_arguments(many, out, ExportForm.BIN), out)
+    process = _start(_arguments(many, out, ExportForm.BIN, workers), out)
     # As a terminal does it for Ctrl-C: to everyone in the group.
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
     _, err = process.communicate(timeout=120)
