@@ -36,7 +36,7 @@ pixels of one frame. Code bit 0 is an index's most significant bit. `metadata` i
 ```python
 from datasets import load_dataset
 
-clips = load_dataset("{place}", split="train").with_format("torch")
+clips = load_dataset("FOLDER", split="train").with_format("torch")
 tokens = clips[0]["tokens"]  # int64 [T, h, w]{note}
 ```
 """
@@ -59,7 +59,6 @@ def readme_text(outline: ExportOutline, schema: pa.Schema, dtype: np.dtype[Any])
         dtype=dtype.name,
         patch=dataset.patch_size_px,
         shape="[T, h, w] = [" + ", ".join("any" if size is None else str(size) for size in shape) + "]",
-        place="FOLDER",
         note=_NOTE_64 if dataset.bits_per_token == 64 else "",
     )
 

@@ -1,5 +1,7 @@
 """Folders that ``datasets.load_dataset`` reads for real, offline, with every token and column."""
 
+import os
+
 import datasets
 import numpy as np
 import polars as pl
@@ -10,10 +12,12 @@ import torch
 import yaml
 from datasets import load_dataset
 
+from pipeline.exporting import export_dataset
 from pipeline.exporting.huggingface import HuggingfaceForm, nested_tokens
 from pipeline.exporting.readme import readme_text
 from pipeline.reading import TokenDataset
 from schemas.export import ExportContents, ExportedDataset, ExportForm, ExportOutline, OutlinedFile
+from tests.support.datasets import make_dataset
 from tests.support.exports import LENGTHS, WIDTHS, expected_tokens, export, made_clip
 
 pytestmark = pytest.mark.usefixtures("hub_cache")
@@ -65,6 +69,22 @@ def test_streaming_and_plain_parquet_give_the_same(tmp_path):
     for loaded in (streamed, plain):
         tokens = [np.array(row["tokens"], dtype=np.uint64) for row in loaded]
         assert all(np.array_equal(one, other) for one, other in zip(tokens, expected, strict=True))
+
+
+@pytest.mark.s3
+def test_load_dataset_reads_from_a_store(s3, monkeypatch):
+    # Offline, datasets asks no store either; this one is here.
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    make_dataset(f"{s3}/tokens", LENGTHS)
+    options = {"form": ExportForm.HUGGINGFACE, "max_bytes": 200}
+    export_dataset(f"{s3}/tokens", f"{s3}/hub", **options)
+    storage = {"endpoint_url": os.environ["AWS_ENDPOINT_URL"]}
+    loaded = load_dataset(
+        "parquet", data_files=f"{s3}/hub/data/*.parquet", split="train", storage_options=storage
+    )
+    tokens = [np.array(row["tokens"], dtype=np.uint64) for row in loaded]
+    expected = expected_tokens(LENGTHS, bits_per_token=18)
+    assert all(np.array_equal(one, other) for one, other in zip(tokens, expected, strict=True))
 
 
 def test_a_missing_file_is_noticed(tmp_path):
