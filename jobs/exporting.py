@@ -108,7 +108,7 @@ class ExportView:
             self._console.print(self._line(progress, now))
 
     def _line(self, progress: "ExportProgress", now: float) -> str:
-        if self._writing_since is None:
+        if self._writing_since is None or not progress.clips:
             return f"listing clips: {progress.listed_shards}/{progress.shards} shards"
         seconds = max(now - self._writing_since, 1e-9)
         clips_per_s = progress.done_clips / seconds

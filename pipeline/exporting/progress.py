@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class ExportProgress:
-    """A moment of an export: first shards are listed, then clips are written."""
+    """A moment of an export: shards are listed, clips written, and for an index shards listed again."""
 
     listed_shards: int = 0
     shards: int = 0

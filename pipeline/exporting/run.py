@@ -11,6 +11,7 @@ from pipeline.exporting.forms import form_of
 from pipeline.exporting.listing import list_clips
 from pipeline.exporting.making import FileMaker
 from pipeline.exporting.outline import DatasetState, find_outline, look_at, make_outline
+from pipeline.exporting.progress import ExportProgress
 from pipeline.exporting.workers import Tell, make_files
 from pipeline.reading import TokenDataset
 from pipeline.storage import Folder, list_objects
@@ -92,7 +93,7 @@ class _Export:
         for companion in self.form.companions:
             if companion.name not in kept:
                 with self.out.publishing(companion.name) as staged:
-                    companion.write(staged.path, self.outline, self._rows)
+                    companion.write(staged.path, self.outline, lambda: self._rows(tell))
         inventory = self._inventory()
         self.out.write_bytes(INVENTORY_FILE, inventory.to_json())
         kept_files = sum(file.name in kept for file in inventory.files)
@@ -109,8 +110,11 @@ class _Export:
             )
         return dataset
 
-    def _rows(self) -> Iterator[pa.Table]:
-        return list_clips(self.state.folder, self.state.shard_ids, lambda rows: rows)
+    def _rows(self, tell: Tell) -> Iterator[pa.Table]:
+        shard_ids = self.state.shard_ids
+        for number, rows in enumerate(list_clips(self.state.folder, shard_ids, lambda rows: rows), 1):
+            yield rows
+            tell(ExportProgress(listed_shards=number, shards=len(shard_ids)))
 
     def _inventory(self) -> ExportInventory:
         sizes = self._published()

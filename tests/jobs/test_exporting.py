@@ -153,9 +153,12 @@ def test_progress_tells_rate_and_remaining_time():
         view.show(ExportProgress(clips=1000, done_clips=200, done_bytes=50 << 20))
         now[0] = 31
         view.show(ExportProgress(clips=1000, done_clips=220, done_bytes=55 << 20))
+        now[0] = 90
+        view.show(ExportProgress(listed_shards=9, shards=9))
     assert out.getvalue().splitlines() == [
         "listing clips: 5/9 shards",
         "200/1,000 clips · 20 clips/s, 5.0 MiB/s · 40 s left",
+        "listing clips: 9/9 shards",
     ]
 
 

@@ -172,19 +172,21 @@ def test_a_dataset_that_grows_meanwhile_is_noticed(tmp_path, monkeypatch):
 def test_progress_counts_what_is_missing(tmp_path):
     told = []
     export(tmp_path, ExportForm.BIN, max_bytes=200, tell=told.append)
-    assert [(one.listed_shards, one.shards) for one in told if not one.clips] == [(1, 3), (2, 3), (3, 3)]
-    assert [one.done_clips for one in told if one.clips] == list(range(1, 11))
+    listed = [one for one in told if not one.clips]
+    # Once to cut files, and once each for index and segment ids.
+    assert [(one.listed_shards, one.shards) for one in listed] == 3 * [(1, 3), (2, 3), (3, 3)]
+    told = [one for one in told if one.clips]
+    assert [one.done_clips for one in told] == list(range(1, 11))
     assert (told[-1].clips, told[-1].done_bytes) == (10, 136 * 4)
     for name in (INVENTORY_FILE, "tokens-00001.bin"):
         (tmp_path / "out" / name).unlink()
-    told.clear()
     export(tmp_path, ExportForm.BIN, max_bytes=200, tell=told.append, workers=2)
     assert (told[-1].done_clips, told[-1].clips) == (3, 3)
 
 
 def test_processes_tell_of_every_clip(tmp_path):
     told = []
-    export(tmp_path, ExportForm.BIN, max_bytes=200, tell=told.append, workers=3)
+    export(tmp_path, ExportForm.HUGGINGFACE, max_bytes=200, tell=told.append, workers=3)
     assert (told[-1].done_clips, told[-1].clips, told[-1].done_bytes) == (10, 10, 136 * 4)
 
 
