@@ -45,8 +45,8 @@ def describe_rows(
     edges = (starts, starts + lengths, np.arange(num_rows + 1) * shape.num_tokens)
     bounds = np.unique(np.concatenate(edges)).astype(np.int32)
     return {
-        "document_ids": torch.from_numpy(documents.reshape(num_rows, -1)),
-        "positions": torch.from_numpy(positions.reshape(num_rows, -1, 3)),
+        "document_ids": torch.from_numpy(documents.reshape(num_rows, shape.num_tokens)),
+        "positions": torch.from_numpy(positions.reshape(num_rows, shape.num_tokens, 3)),
         "cu_seqlens": torch.from_numpy(bounds),
         "max_seqlen": int(np.diff(bounds).max(initial=0)),
     }
@@ -67,6 +67,9 @@ def frame_by_frame(unpacking_P4: Int64s, grids: Int64s) -> Int64s:
 
 def _documents(placed: Sequence[Any], shape: Packing) -> tuple[Int64s, Int64s, Int64s, Int64s]:
     """All documents by place: first places over all rows, frames [n, 2], grids [n, 2], rows."""
+    if not placed:
+        none, pairs = np.empty(0, np.int64), np.empty((0, 2), np.int64)
+        return none, pairs, pairs, none
     owners = np.concatenate([one.owners for one in placed])
     starts = np.concatenate([one.window.places_of(one.pieces) for one in placed]) + owners * shape.num_tokens
     times = np.concatenate([one.window.times_of(one.pieces) for one in placed])
