@@ -59,14 +59,17 @@ def unpack_into(codes: Codes, out_N: npt.NDArray[Any], bits_per_token: int) -> N
     used = num_tokens * bits_per_token % 8
     if used and codes[-1] >> used:
         raise ValueError("the padding after the last token is not zero: the codes are damaged")
-    unpack_clip(codes, out_N.reshape(-1, 1), bits_per_token)
-
-
-def unpack_clip(codes: Codes, out_NG: npt.NDArray[Any], bits_per_token: int) -> None:
-    """One clip's codes, of the length that its tokens have, in ``out_NG``'s form (see ``unpack_pieces``)."""
     spared = np.empty(len(codes) + SPARE_BYTES, np.uint8)
     spared[: len(codes)] = codes
-    pieces_P4 = np.array([[address_of(spared), 0, len(out_NG), 0]])
+    unpack_clip(spared, 0, out_N.reshape(-1, 1), bits_per_token)
+
+
+def unpack_clip(codes: Codes, start: int, out_NG: npt.NDArray[Any], bits_per_token: int) -> None:
+    """The clip that begins at ``start``, with ``SPARE_BYTES`` behind it, in ``out_NG``'s form.
+
+    See ``unpack_pieces``; nothing is checked here, either.
+    """
+    pieces_P4 = np.array([[address_of(codes) + start, 0, len(out_NG), 0]])
     unpack_pieces(np.array([[address_of(pieces_P4), 1, 0]]), out_NG, bits_per_token)
 
 

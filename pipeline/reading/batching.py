@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
+from torch.utils.data import get_worker_info
 
 from pipeline.reading.buffers import BufferPool
 from pipeline.reading.cutting import Packing, Padding, SampleShape
@@ -81,8 +82,11 @@ class BatchMaker:
             size = (count, values)
         elif self.view != "integers":
             size = (*size, values)
-        if self.pin_memory:
-            tokens = torch.empty(size, dtype=dtype, pin_memory=True)
+        if self.pin_memory or get_worker_info() is not None:
+            # What a worker process hands over goes through shared memory: unpacked there, it is not copied
+            # again.
+            tokens = torch.empty(size, dtype=dtype, pin_memory=self.pin_memory)
+            tokens = tokens if self.pin_memory else tokens.share_memory_()
             flat = tokens.numpy().reshape(-1, values)
         else:
             num_bytes = dtype.itemsize * prod(size)

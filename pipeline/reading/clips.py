@@ -9,13 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from pipeline.reading.footers import open_shard
+from pipeline.reading.footers import damage_named
 from pipeline.reading.index import ReadingIndex, RowGroup
 from pipeline.reading.pages import find_clips
+from pipeline.reading.ranged_file import RangedFile
 from pipeline.reading.shard_files import ShardFiles
 from schemas.dataset import shard_file
 from schemas.errors import FormatError
+from schemas.token_shard import TOKEN_COLUMNS
 from schemas.unpacking import SPARE_BYTES
 
 Int64s = npt.NDArray[np.int64]
@@ -41,6 +44,14 @@ class GroupCodes(NamedTuple):
     """int64 [n]: each clip's first byte; -1 for clips of a row group that is damaged and skipped."""
     shapes_n3: Int64s
     """int64 [n, 3]: frames, height and width."""
+
+
+class GroupColumns(NamedTuple):
+    """Other columns of some clips."""
+
+    table: pa.Table
+    lost: npt.NDArray[np.bool_]
+    """bool [n]: clips of a row group that is damaged and skipped; their values are null."""
 
 
 class ClipSource:
@@ -139,16 +150,36 @@ class ClipSource:
             starts, shapes = starts[selected], shapes[selected]
         return GroupCodes(codes=codes, starts=starts, shapes_n3=shapes)
 
-    def read_columns(self, groups: Sequence[int], names: Sequence[str]) -> pa.Table:
-        """Other columns of row groups' wanted clips, in order."""
+    def read_columns(self, groups: Sequence[int], names: Sequence[str]) -> GroupColumns:
+        """Other columns of row groups' wanted clips, in order. Raises as ``read_groups``."""
         tables: list[pa.Table] = []
+        lost: list[npt.NDArray[np.bool_]] = []
         for number in groups:
-            part, own_number = self.locate(number)
-            group, selected = part.index.group(own_number), part.selected[own_number]
-            with open_shard(part.files.folder, group.shard_id) as file:
-                table = file.read_row_group(group.number, columns=list(names))
-            tables.append(table if selected is None else table.take(pa.array(selected, pa.int64())))
-        return pa.concat_tables(tables).select(list(names))
+            count = int(self.num_clips[number])
+            damaged = False
+            try:
+                table = self._read_columns(number, names)
+            except FormatError:
+                if not self.skip_damaged:
+                    raise
+                damaged = True
+                fields = [pa.schema(TOKEN_COLUMNS).field(name) for name in names]
+                nulls = [pa.nulls(count, field.type) for field in fields]
+                table = pa.Table.from_arrays(nulls, schema=pa.schema(fields))
+            tables.append(table)
+            lost.append(np.full(count, damaged))
+        return GroupColumns(table=pa.concat_tables(tables), lost=np.concatenate(lost))
+
+    def _read_columns(self, number: int, names: Sequence[str]) -> pa.Table:
+        part, own_number = self.locate(number)
+        group, selected = part.index.group(own_number), part.selected[own_number]
+        uri = f"{part.files.folder.uri}/{shard_file(group.shard_id)}"
+        with damage_named(uri), RangedFile(part.files, group.shard_id, group.shard_bytes) as handle:
+            file = pq.ParquetFile(
+                pa.PythonFile(handle, mode="r"), pre_buffer=False, page_checksum_verification=True
+            )
+            table = file.read_row_group(group.number, columns=list(names)).select(list(names))
+        return table if selected is None else table.take(pa.array(selected, pa.int64()))
 
 
 def read_chunk(

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +31,6 @@ from pipeline.reading.views import View, check_view, view_clip
 from pipeline.storage import Folder
 from schemas.dataset import DatasetCard
 from schemas.errors import BadJobError, TokenizerMismatchError
-from schemas.packing import packed_size
 from schemas.token_shard import TOKEN_COLUMNS
 
 TokenSample = dict[str, Any]
@@ -102,7 +100,8 @@ class TokenDataset(Dataset[TokenSample]):
         self.clips = ClipSource(
             parts, self.bits_per_token, verify=verify != "never", skip_damaged=skip_damaged
         )
-        self._single = SingleClips(self.bits_per_token, verify=verify == "always")
+        self._filtered = where is not None
+        self._single = SingleClips(self.clips, verify=verify == "always")
         self._firsts: list[int] = np.concatenate(([0], np.cumsum(self.clips.num_clips))).tolist()
         self._finders = [ClipFinder(part.files.folder, part.index) for part in parts]
         self.renew()
@@ -137,11 +136,13 @@ class TokenDataset(Dataset[TokenSample]):
             raise IndexError(f"sample {index} of {len(self)}")
         group = bisect_right(self._firsts, number) - 1
         wanted = number - self._firsts[group]
-        part, own = self.clips.locate(group)
-        selected = part.selected[own]
-        row = wanted if selected is None else int(selected[wanted])
-        codes, shape = self._single.read(part, own, row)
-        tokens = view_clip(codes, shape, self.bits_per_token, self.view, self.group_bits)
+        row = wanted
+        if self._filtered:
+            part, own = self.clips.locate(group)
+            selected = part.selected[own]
+            row = wanted if selected is None else int(selected[wanted])
+        codes, start, shape = self._single.read(group, row)
+        tokens = view_clip(codes, start, shape, self.bits_per_token, self.view, self.group_bits)
         return {"tokens": tokens, **self._columns_at(group, wanted)}
 
     def __iter__(self) -> Iterator[TokenSample]:
@@ -151,13 +152,10 @@ class TokenDataset(Dataset[TokenSample]):
             codes, starts, shapes = self.clips.read_groups([group])
             others = self.clips.read_columns([group], self.columns) if self.columns else None
             for row, (start, shape) in enumerate(zip(starts.tolist(), shapes.tolist(), strict=True)):
-                if start < 0:
+                if start < 0 or (others is not None and others.lost[row]):
                     continue
-                size = packed_size(prod(shape), self.bits_per_token)
-                tokens = view_clip(
-                    codes[start : start + size], shape, self.bits_per_token, self.view, self.group_bits
-                )
-                yield {"tokens": tokens, **_row(others, row)}
+                tokens = view_clip(codes, start, shape, self.bits_per_token, self.view, self.group_bits)
+                yield {"tokens": tokens, **_row(others.table if others else None, row)}
 
     def find(self, clip_id: str) -> int:
         """The index of the sample with this clip id. Raises KeyError where there is none.
@@ -197,7 +195,7 @@ class TokenDataset(Dataset[TokenSample]):
         with self._lock:
             table = self._tables.get(group)
         if table is None:
-            table = self.clips.read_columns([group], self.columns)
+            table = self.clips.read_columns([group], self.columns).table
             with self._lock:
                 self._tables[group] = table
                 while len(self._tables) > _KEPT_TABLES:

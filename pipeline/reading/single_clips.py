@@ -1,105 +1,135 @@
 """One clip by itself: where its codes lie in the file, found from the index, read as one range of bytes."""
 
-from typing import Any
+from struct import unpack_from
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.reading.clips import Part, damage_of, read_chunk
+from pipeline.reading.clips import ClipSource, Part, damage_of, read_chunk
 from pipeline.reading.index import RowGroup, Shape
 from pipeline.reading.layout import LENGTH_BYTES
 from pipeline.reading.pages import MAX_HEADER_BYTES, page_at
 from schemas.packing import packed_size
+from schemas.unpacking import SPARE_BYTES
 
 Int64s = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint8]
 
 _LEAST_HEADER_BYTES = 20
 """No header of a page with a checksum is shorter, and none without statistics twice as long."""
-_KEPT_PAGES = 10_000
+_KEPT_GROUPS = 10_000
+
+
+class _Run(NamedTuple):
+    """Rows of one shape in a row group."""
+
+    first: int
+    end: int
+    before: int
+    """Bytes of the rows before them, lengths included."""
+    size: int
+    """Bytes of a clip's codes."""
+    shape: Shape
+
+
+class _Group(NamedTuple):
+    """What was found out of a row group."""
+
+    part: Part
+    group: RowGroup
+    number: int
+    """In the dataset's index."""
+    runs: list[_Run]
+    page_ends: list[int]
+    """Rows up to the end of each page."""
+    headers: list[int]
+    """Bytes of page headers up to each page's rows."""
 
 
 class SingleClips:
-    """Reads clips of datasets one by one. Safe for threads; pickles without what it found.
+    """Reads clips one by one. Safe for threads; pickles without what it found out.
 
     With ``verify``, a clip's whole row group is read, as checksums are those of pages. Raises FormatError,
     naming the shard, for damage.
     """
 
-    def __init__(self, bits_per_token: int, *, verify: bool) -> None:
-        self._bits_per_token = bits_per_token
+    def __init__(self, clips: ClipSource, *, verify: bool) -> None:
+        self._clips = clips
+        self._bits_per_token = clips.bits_per_token
         self._verify = verify
-        self._pages: dict[tuple[str, int], tuple[Int64s, Int64s]] = {}
+        self._groups: dict[int, _Group] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_pages": {}}
+        return self.__dict__ | {"_groups": {}}
 
-    def read(self, part: Part, number: int, row: int) -> tuple[Codes, Shape]:
-        """Codes and shape of a row of a row group, by the group's number in the dataset's index."""
-        group = part.index.group(number)
-        shape, before = part.index.place_in(number, row, self._bits_per_token)
-        size = packed_size(shape.num_tokens, self._bits_per_token)
-        if self._verify or group.compressed:
-            shapes = part.index.shapes_of(number)
-            buffer = np.empty(group.codes_bytes, np.uint8)
-            codes, starts = read_chunk(
-                part.files,
-                group,
-                buffer,
-                shapes,
-                bits_per_token=self._bits_per_token,
-                verify=self._verify,
-            )
-            return codes[starts[row] : starts[row] + size], shape
-        with damage_of(part.files, group):
-            offset = self._headers(part, number, group, row) + before + LENGTH_BYTES * row
-            codes = self._read_alone(part, group, offset, size)
-            used = shape.num_tokens * self._bits_per_token % 8
-            if used and codes[-1] >> used:
-                raise ValueError("the padding after the clip's last token is not zero")
-        return codes, shape
+    def read(self, group: int, row: int) -> tuple[Codes, int, Shape]:
+        """A row of a row group: a buffer, where the clip's codes begin in it, and its shape.
 
-    def _read_alone(self, part: Part, group: RowGroup, offset: int, size: int) -> Codes:
-        """A clip's own bytes, whose length stands at ``offset`` of the column chunk."""
-        buffer = np.empty(LENGTH_BYTES + size, np.uint8)
-        part.files.read_into(buffer, group.shard_id, group.shard_bytes, group.codes_offset + offset)
-        if int.from_bytes(buffer[:LENGTH_BYTES].tobytes(), "little") != size:
-            raise ValueError("the length before a clip's codes is not the one that its shape gives")
-        return buffer[LENGTH_BYTES:]
+        Behind the codes stand at least ``SPARE_BYTES``.
+        """
+        known = self._groups.get(group) or self._find_out(group)
+        run = next(run for run in known.runs if row < run.end)
+        if self._verify or known.group.compressed:
+            return *self._from_whole(known, row), run.shape
+        page = next(page for page, end in enumerate(known.page_ends) if row < end)
+        offset = known.headers[page] + run.before + (row - run.first) * (run.size + LENGTH_BYTES)
+        buffer = np.empty(LENGTH_BYTES + run.size + SPARE_BYTES, np.uint8)
+        own = buffer[: LENGTH_BYTES + run.size]
+        files, place = known.part.files, known.group
+        files.read_into(own, place.shard_id, place.shard_bytes, place.codes_offset + offset)
+        used = run.shape.num_tokens * self._bits_per_token & 7
+        if unpack_from("<I", buffer.data)[0] != run.size or (used and own[-1] >> used):
+            with damage_of(files, place):
+                raise ValueError("a clip's length or padding is not the one that its shape gives")
+        return buffer, LENGTH_BYTES, run.shape
 
-    def _headers(self, part: Part, number: int, group: RowGroup, row: int) -> int:
-        """Bytes of page headers up to a row: what the chunk has beyond its values, where it has one page."""
-        beyond = group.codes_bytes
-        for rows, *grid in part.index.runs_of(number).tolist():
-            beyond -= rows * (packed_size(Shape(*grid).num_tokens, self._bits_per_token) + LENGTH_BYTES)
-        if beyond < 2 * _LEAST_HEADER_BYTES:
-            return beyond
-        ends, headers = self._known_pages(part, group)
-        return int(headers[np.searchsorted(ends, row, side="right")])
+    def _from_whole(self, known: _Group, row: int) -> tuple[Codes, int]:
+        shapes = known.part.index.shapes_of(known.number)
+        buffer = np.empty(known.group.codes_bytes, np.uint8)
+        codes, starts = read_chunk(
+            known.part.files,
+            known.group,
+            buffer,
+            shapes,
+            bits_per_token=self._bits_per_token,
+            verify=self._verify,
+        )
+        return np.concatenate((codes, np.zeros(SPARE_BYTES, np.uint8))), int(starts[row])
 
-    def _known_pages(self, part: Part, group: RowGroup) -> tuple[Int64s, Int64s]:
-        """Rows up to each page's end, and bytes of headers up to it: found once, header by header."""
-        key = (group.shard_id, group.number)
-        known = self._pages.get(key)
-        if known is None:
-            known = _walk_pages(part, group)
-            if len(self._pages) >= _KEPT_PAGES:
-                self._pages = {}
-            self._pages[key] = known
-        return known
+    def _find_out(self, number: int) -> _Group:
+        part, own_number = self._clips.locate(number)
+        group = part.index.group(own_number)
+        runs: list[_Run] = []
+        row = before = 0
+        for rows, *grid in part.index.runs_of(own_number).tolist():
+            shape = Shape(*grid)
+            size = packed_size(shape.num_tokens, self._bits_per_token)
+            runs.append(_Run(row, row + rows, before, size, shape))
+            row, before = row + rows, before + rows * (size + LENGTH_BYTES)
+        ends, headers = [group.num_rows], [group.codes_bytes - before]
+        if headers[0] >= 2 * _LEAST_HEADER_BYTES and not group.compressed:
+            with damage_of(part.files, group):
+                ends, headers = _walk_pages(part, group)
+        if len(self._groups) >= _KEPT_GROUPS:
+            self._groups = {}
+        found = self._groups[number] = _Group(part, group, own_number, runs, ends, headers)
+        return found
 
 
-def _walk_pages(part: Part, group: RowGroup) -> tuple[Int64s, Int64s]:
-    rows: list[int] = []
+def _walk_pages(part: Part, group: RowGroup) -> tuple[list[int], list[int]]:
+    """Rows up to each page's end, and bytes of headers up to it: header by header."""
+    ends: list[int] = []
     headers: list[int] = []
-    offset = 0
+    offset = rows = header_bytes = 0
     while offset < group.codes_bytes:
         buffer = np.empty(min(MAX_HEADER_BYTES, group.codes_bytes - offset), np.uint8)
         part.files.read_into(buffer, group.shard_id, group.shard_bytes, group.codes_offset + offset)
         page = page_at(buffer.data, 0)
-        rows.append(page.num_rows)
-        headers.append(page.body)
+        rows, header_bytes = rows + page.num_rows, header_bytes + page.body
+        ends.append(rows)
+        headers.append(header_bytes)
         offset += page.body + page.stored_bytes
-    if sum(rows) != group.num_rows:
-        raise ValueError(f"the codes column has {sum(rows)} of {group.num_rows} rows")
-    return np.cumsum(rows), np.cumsum(headers)
+    if rows != group.num_rows:
+        raise ValueError(f"the codes column has {rows} of {group.num_rows} rows")
+    return ends, headers

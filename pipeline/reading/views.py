@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 from schemas.errors import BadJobError
+from schemas.packing import packed_size
 from schemas.unpacking import unpack_clip
 
 View = Literal["bits", "values", "groups", "integers", "packed"]
@@ -68,18 +69,21 @@ def special_tokens(view: View, value_bits: int) -> tuple[int, int] | None:
     return 2**value_bits, 2**value_bits + 1
 
 
-def view_clip(
+def view_clip(  # noqa: PLR0917 - called for every clip
     codes: npt.NDArray[np.uint8],
+    start: int,
     shape_THW: Sequence[int],
     bits_per_token: int,
     view: View,
     group_bits: int | None,
 ) -> torch.Tensor:
-    """A clip's packed codes, of the length that its shape gives, as the tensor of a view."""
+    """The clip whose codes begin at ``start``, with ``SPARE_BYTES`` behind them, as the tensor of a view."""
+    frames, height, width = shape_THW
+    num_tokens = frames * height * width
     if view == "packed":
-        return torch.from_numpy(codes.copy())
+        return torch.from_numpy(codes[start : start + packed_size(num_tokens, bits_per_token)].copy())
     dtype, values = element_of(view, bits_per_token, group_bits)
-    num_tokens = shape_THW[0] * shape_THW[1] * shape_THW[2]
-    tokens = torch.empty((num_tokens, values), dtype=dtype)
-    unpack_clip(codes, tokens.numpy(), bits_per_token)
-    return tokens.reshape(*shape_THW, *(() if view == "integers" else (values,)))
+    out = np.empty((num_tokens, values), _NUMPY[dtype])
+    unpack_clip(codes, start, out, bits_per_token)
+    grid = (frames, height, width) if view == "integers" else (frames, height, width, values)
+    return torch.from_numpy(out.reshape(grid))

@@ -76,7 +76,10 @@ def load_window(
     cut = shape.cut(shapes)
     bounds, pieces, owners = order_pieces(order.samples_of(window), cut.sample_starts)
     unpacking = lay_out(pieces, owners, cut.table(), shapes, starts, address_of(codes), sample_tokens)
+    others = source.read_columns(groups, columns) if columns else None
     lost = starts < 0
+    if others is not None:
+        lost |= others.lost
     return Window(
         codes=codes,
         bounds=bounds.tolist(),
@@ -87,7 +90,7 @@ def load_window(
         cut=cut,
         shapes_n3=shapes,
         lost=lost[cut.clips[pieces]] if lost.any() else None,
-        columns=source.read_columns(groups, columns) if columns else None,
+        columns=others.table if others else None,
     )
 
 

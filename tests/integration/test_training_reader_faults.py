@@ -13,7 +13,7 @@ from pipeline.reading import TokenBatches, TokenDataset, TokenLoader
 from schemas.dataset import shard_file
 from schemas.errors import FormatError
 from tests.support.commands import wait_until
-from tests.support.token_datasets import write_dataset
+from tests.support.random_datasets import write_dataset
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -50,15 +50,23 @@ def test_a_damaged_shard_is_named_in_the_training_loop(tmp_path, num_workers):
     assert loader.state_dict()["batch"] == 11
 
 
-def test_a_damaged_shard_that_is_skipped_leaves_the_others(tmp_path):
-    _damaged(tmp_path)
-    dataset = TokenDataset(tmp_path, skip_damaged=True, columns=("clip_id",))
-    batches = list(TokenLoader(TokenBatches(dataset, batch_size=10), num_workers=2))
+@pytest.mark.parametrize("damage", ["codes", "columns", "gone"])
+def test_a_damaged_shard_that_is_skipped_leaves_the_others(tmp_path, damage):
+    shard_id = _damaged(tmp_path)
+    whole = TokenDataset(tmp_path, skip_damaged=True, columns=("clip_id", "start_ns"))
+    path = tmp_path / shard_file(shard_id)
+    if damage == "columns":
+        # Row groups are whole; what says where their columns stand is not.
+        path.write_bytes(path.read_bytes()[:-8] + b"\0" * 8)
+    elif damage == "gone":
+        path.unlink()
+    batches = list(TokenLoader(TokenBatches(whole, batch_size=10), num_workers=2))
     assert len(batches) == 12
     valid = torch.cat([batch["valid"] for batch in batches])
-    lost = int((~valid).sum())
-    assert 0 < lost <= 40
     assert valid[:80].all()
+    assert 0 < int((~valid).sum()) <= 40
+    assert int(valid.sum()) == len(list(whole))
+    assert damage == "codes" or not valid[80:].any()
 
 
 @pytest.mark.parametrize("timeout", [0, 30])

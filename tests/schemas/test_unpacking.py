@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from schemas.packing import pack_bits, packed_size, unpack_groups, unpack_integers, unpack_unsigned
-from schemas.unpacking import address_of, bytes_at, int64s_at, unpack_clip, unpack_into, unpack_pieces
+from schemas.unpacking import (
+    SPARE_BYTES,
+    address_of,
+    bytes_at,
+    int64s_at,
+    unpack_clip,
+    unpack_into,
+    unpack_pieces,
+)
 
 
 def random_codes(count: int, bits: int) -> bytes:
@@ -18,7 +26,8 @@ def random_codes(count: int, bits: int) -> bytes:
 def test_groups_of_every_divisor(bits, group):
     codes = random_codes(37, bits)
     out = np.empty((37, bits // group), np.int64)
-    unpack_clip(np.frombuffer(codes, np.uint8), out, bits)
+    spared = np.frombuffer(codes + bytes(SPARE_BYTES), np.uint8)
+    unpack_clip(spared, 0, out, bits)
     assert np.array_equal(out, unpack_groups(codes, 37, bits, group))
 
 
@@ -64,7 +73,7 @@ def test_dirty_padding_is_refused():
 @pytest.mark.parametrize("bits", [0, 65])
 def test_an_impossible_width_is_refused(bits):
     with pytest.raises(ValueError, match=f"bits_per_token must be 1 to 64, not {bits}"):
-        unpack_clip(np.zeros(9, np.uint8), np.empty((1, 1), np.int64), bits)
+        unpack_clip(np.zeros(17, np.uint8), 0, np.empty((1, 1), np.int64), bits)
 
 
 def test_memory_is_seen_where_it_lies():

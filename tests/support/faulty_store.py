@@ -28,6 +28,8 @@ class FaultyStore:
     plan: Callable[[int], Fault | None] = lambda _: None
     calls: list[str] = field(default_factory=list)
     """Method and path of each call, in order of arrival."""
+    ranges: list[str] = field(default_factory=list)
+    """The bytes that each call asks for (``bytes=0-99``), empty where it asks for all."""
     injected: list[Fault] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -36,12 +38,14 @@ class FaultyStore:
         with self.lock:
             self.plan = plan
             self.calls.clear()
+            self.ranges.clear()
             self.injected.clear()
 
-    def arrived(self, call: str) -> Fault | None:
+    def arrived(self, call: str, asked_range: str) -> Fault | None:
         with self.lock:
             fault = self.plan(len(self.calls))
             self.calls.append(call)
+            self.ranges.append(asked_range)
             if fault is not None:
                 self.injected.append(fault)
             return fault
@@ -70,7 +74,7 @@ def _handler(store: FaultyStore, upstream: str) -> type[BaseHTTPRequestHandler]:
         def _serve(self) -> None:
             # The body is read whatever happens, as a store does that refuses after listening.
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            fault = store.arrived(f"{self.command} {self.path}")
+            fault = store.arrived(f"{self.command} {self.path}", self.headers.get("Range") or "")
             if fault == "slow_down":
                 self._answer(503, "Slow Down", [("Content-Type", "application/xml")], _SLOW_DOWN)
                 return
