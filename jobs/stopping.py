@@ -10,8 +10,9 @@ from schemas.errors import InterruptedJobError
 
 
 @contextmanager
-def stoppable() -> Generator[None]:
-    """SIGTERM and Ctrl-C in the block become InterruptedJobError; what the block began is cleaned up once.
+def stoppable(*, kept: str = "committed shards stay") -> Generator[None]:
+    """SIGTERM and Ctrl-C in the block become InterruptedJobError, which says what is ``kept``; what the block
+    began is cleaned up once.
 
     A second SIGTERM changes nothing: whoever cannot wait for the cleaning up kills.
     """
@@ -21,7 +22,7 @@ def stoppable() -> Generator[None]:
         yield
     except KeyboardInterrupt as interrupt:
         raise InterruptedJobError(
-            "Interrupted; committed shards stay. Run the same command again to resume."
+            f"Interrupted; {kept}. Run the same command again to resume."
         ) from interrupt
     finally:
         if _in_main_thread():

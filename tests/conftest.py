@@ -14,6 +14,9 @@ from tests.support.s3 import BUCKET, S3Server, juicefs_binary, s3_server
 settings.register_profile("bitmill", deadline=None)
 settings.load_profile("bitmill")
 
+# Hugging Face's libraries read these when they are imported; nothing here is fetched from the hub.
+os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
+
 
 @pytest.fixture(scope="session")
 def _s3_process(tmp_path_factory: pytest.TempPathFactory) -> Generator[S3Server]:
@@ -35,3 +38,15 @@ def s3(
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     return f"s3://{BUCKET}/{tmp_path.name}"
+
+
+@pytest.fixture
+def hub_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A fresh cache for Hugging Face's datasets, in the place of the user's."""
+    import datasets
+
+    cache = tmp_path / "hub-cache"
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+    monkeypatch.setattr(datasets.config, "DOWNLOADED_DATASETS_PATH", cache / "downloads")
+    datasets.disable_progress_bars()
+    return cache

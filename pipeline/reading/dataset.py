@@ -146,16 +146,23 @@ class TokenDataset(Dataset[TokenSample]):
         return {"tokens": tokens, **self._columns_at(group, wanted)}
 
     def __iter__(self) -> Iterator[TokenSample]:
-        """All samples in plan order, one row group in memory at a time; those of damaged shards are left out
-        where ``skip_damaged``."""
-        for group in range(self.clips.num_groups):
+        """All samples in plan order; those of damaged shards are left out where ``skip_damaged``."""
+        return self.between(0, len(self))
+
+    def between(self, first: int, end: int) -> Iterator[TokenSample]:
+        """Samples [first, end) in plan order, one row group in memory at a time, with what ``verify`` checks."""
+        group = bisect_right(self._firsts, first) - 1
+        while group < self.clips.num_groups and self._firsts[group] < end:
+            before = self._firsts[group]
             codes, starts, shapes = self.clips.read_groups([group])
             others = self.clips.read_columns([group], self.columns) if self.columns else None
-            for row, (start, shape) in enumerate(zip(starts.tolist(), shapes.tolist(), strict=True)):
-                if start < 0 or (others is not None and others.lost[row]):
+            for row in range(max(0, first - before), min(end - before, len(starts))):
+                if starts[row] < 0 or (others is not None and others.lost[row]):
                     continue
-                tokens = view_clip(codes, start, shape, self.bits_per_token, self.view, self.group_bits)
+                place, shape = int(starts[row]), shapes[row].tolist()
+                tokens = view_clip(codes, place, shape, self.bits_per_token, self.view, self.group_bits)
                 yield {"tokens": tokens, **_row(others.table if others else None, row)}
+            group += 1
 
     def find(self, clip_id: str) -> int:
         """The index of the sample with this clip id. Raises KeyError where there is none.

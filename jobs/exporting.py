@@ -1,0 +1,120 @@
+"""``bitmill export``: a dataset's clips in the layout of another loader."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Self
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from jobs.quantities import bytes_text, duration_text, rate_text
+from jobs.stopping import stoppable
+from schemas.export import ExportForm
+
+if TYPE_CHECKING:
+    from pipeline.exporting import ExportProgress, ExportResult
+
+DEFAULT_MAX_BYTES = 512 << 20
+
+_SHOW_EVERY_S = 0.25
+_LOG_EVERY_S = 10.0
+
+
+def export(
+    dataset: Annotated[str, typer.Argument(help="A dataset folder.")],
+    out: Annotated[
+        str, typer.Argument(help="A folder, local or on a store, that is empty or holds this export.")
+    ],
+    to: Annotated[ExportForm, typer.Option("--to", help="The layout.")],
+    max_bytes: Annotated[
+        int,
+        typer.Option(
+            "--max-bytes",
+            min=1,
+            help="Of a tar, a .bin, or a Parquet file's tokens before compression; no clip is cut.",
+        ),
+    ] = DEFAULT_MAX_BYTES,
+    allow_incomplete: Annotated[
+        bool, typer.Option("--allow-incomplete", help="Export what an unfinished job has committed.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes that write files; default: one a CPU.")
+    ] = None,
+) -> None:
+    """Export a dataset for other loaders: integers in tars, flat files or Parquet. Run it again to go on."""
+    from pipeline.exporting import export_dataset
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    with stoppable(kept="published files stay"), ExportView(console) as view:
+        result = export_dataset(
+            dataset,
+            out,
+            form=to,
+            max_bytes=max_bytes,
+            allow_incomplete=allow_incomplete,
+            workers=workers or len(os.sched_getaffinity(0)),
+            tell=view.show,
+        )
+    console.print(_summary(out, result))
+
+
+def _summary(out: str, result: "ExportResult") -> str:
+    inventory = result.inventory
+    contents = inventory.contents
+    text = (
+        f"{out}: {contents.clips:,} clips, {contents.frames:,} frames, {contents.tokens:,} tokens as "
+        f"{inventory.token_dtype}, {bytes_text(inventory.size_bytes)} in {len(inventory.files)} files"
+    )
+    if not result.made_files:
+        return f"nothing to do; there is {text}"
+    kept = f"; {result.kept_files} of them were there already" if result.kept_files else ""
+    return f"wrote {text}{kept}"
+
+
+class ExportView:
+    """A context manager: a live line on a terminal, a line every ten seconds elsewhere."""
+
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._logged = self._shown = clock()
+        self._writing_since: float | None = None
+        self._live = (
+            Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        )
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, progress: "ExportProgress") -> None:
+        """Take a moment's progress; called for every clip, so most moments are not shown."""
+        now = self._clock()
+        if progress.clips and self._writing_since is None:
+            self._writing_since = now
+        if self._live and now - self._shown >= _SHOW_EVERY_S:
+            self._shown = now
+            self._live.update(Text(self._line(progress, now), no_wrap=True, overflow="ellipsis"))
+        elif not self._live and now - self._logged >= _LOG_EVERY_S:
+            self._logged = now
+            self._console.print(self._line(progress, now))
+
+    def _line(self, progress: "ExportProgress", now: float) -> str:
+        if self._writing_since is None or not progress.clips:
+            return f"listing clips: {progress.listed_shards}/{progress.shards} shards"
+        seconds = max(now - self._writing_since, 1e-9)
+        clips_per_s = progress.done_clips / seconds
+        left_s = (progress.clips - progress.done_clips) / clips_per_s if clips_per_s else None
+        return (
+            f"{progress.done_clips:,}/{progress.clips:,} clips · {rate_text(clips_per_s)} clips/s, "
+            f"{bytes_text(round(progress.done_bytes / seconds))}/s · "
+            f"{'?' if left_s is None else duration_text(left_s)} left"
+        )

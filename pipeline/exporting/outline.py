@@ -1,0 +1,139 @@
+"""An export's outline: found in its folder, or made from all shapes of the dataset."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline.dataset_folder import committed_shards, load_plan, require_card
+from pipeline.exporting.clips import SHAPE_COLUMNS
+from pipeline.exporting.cutting import ContentsSum, PortionCutter
+from pipeline.exporting.form import Form, token_counts
+from pipeline.exporting.listing import list_clips
+from pipeline.exporting.progress import ExportProgress
+from pipeline.storage import Folder
+from schemas.errors import BadJobError, OutputConflictError
+from schemas.export import (
+    OUTLINE_FILE,
+    ExportedDataset,
+    ExportForm,
+    ExportOutline,
+    OutlinedFile,
+    read_outline,
+)
+from schemas.ids import content_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetState:
+    """A dataset's folder with the committed shards, in plan order, that are exported."""
+
+    folder: Folder
+    dataset: ExportedDataset
+    shard_ids: tuple[str, ...]
+
+
+def look_at(folder: Folder, *, allow_incomplete: bool) -> DatasetState:
+    """Look what there is. Raises BadJobError where it is no dataset, or an incomplete one and not allowed."""
+    card = require_card(folder)
+    committed = committed_shards(folder)
+    shard_ids = [shard.shard_id for shard in load_plan(folder, card) if shard.shard_id in committed]
+    if len(shard_ids) < card.num_shards and not allow_incomplete:
+        raise BadJobError(
+            f"{folder.uri} has {len(shard_ids)} of {card.num_shards} shards; finish its job (run it again), "
+            "or export what is there with --allow-incomplete."
+        )
+    dataset = ExportedDataset(
+        content_id=content_id("exported-dataset", [card.tokenizer_fingerprint, shard_ids]),
+        tokenizer_fingerprint=card.tokenizer_fingerprint,
+        bits_per_token=card.tokenizer.bits_per_token,
+        patch_size_px=card.tokenizer.patch_size_px,
+        num_shards=len(shard_ids),
+        planned_shards=card.num_shards,
+    )
+    return DatasetState(folder=folder, dataset=dataset, shard_ids=tuple(shard_ids))
+
+
+def find_outline(
+    out: Folder, dataset: ExportedDataset, form: ExportForm, max_bytes: int
+) -> ExportOutline | None:
+    """The outline of an export of this very kind that was begun in ``out``; null where nothing is there.
+
+    Raises OutputConflictError, naming what differs, where anything else is.
+    """
+    try:
+        names = out.top_names()
+    except NotADirectoryError as error:
+        raise OutputConflictError(f"{out.uri} is a file; name a folder for the export.") from error
+    if OUTLINE_FILE not in names:
+        if names:
+            raise OutputConflictError(
+                f"{out.uri} is not empty and holds no export (it has no {OUTLINE_FILE}); name another folder."
+            )
+        return None
+    found = read_outline(out.read_bytes(OUTLINE_FILE), origin=f"{out.uri}/{OUTLINE_FILE}")
+    differing = _difference(found, dataset, form, max_bytes)
+    if differing is not None:
+        raise OutputConflictError(
+            f"{out.uri} holds another export: {differing}. Name another folder, or export as it was begun."
+        )
+    return found
+
+
+def make_outline(
+    state: DatasetState,
+    name: ExportForm,
+    form: Form,
+    max_bytes: int,
+    tell: Callable[[ExportProgress], None],
+) -> ExportOutline:
+    """Cut the dataset into files; ``tell`` hears how many shards were listed.
+
+    Raises BadJobError where there are no clips, or the form cannot hold them.
+    """
+    cutter = PortionCutter(form.clips_within(max_bytes))
+    total = ContentsSum()
+
+    def look(rows: pa.Table) -> list[tuple[int, tuple[int, int, int], float | None, int]]:
+        columns = [rows.column(key).to_pylist() for key in SHAPE_COLUMNS]
+        fps = rows.column("fps").to_pylist()
+        shapes = list(zip(*columns, strict=True))
+        return list(zip(form.clip_sizes(rows), shapes, fps, token_counts(rows), strict=True))
+
+    for number, clips in enumerate(list_clips(state.folder, state.shard_ids, look), 1):
+        for size, shape_THW, fps, num_tokens in clips:
+            cutter.add(size, shape_THW[0], num_tokens)
+            total.add(shape_THW, fps)
+        tell(ExportProgress(listed_shards=number, shards=len(state.shard_ids)))
+    contents = total.contents()
+    if not contents.clips:
+        raise BadJobError(f"{state.folder.uri} holds no clips, so there is nothing to export.")
+    form.check(contents)
+    portions = cutter.finish()
+    files = [
+        OutlinedFile(
+            name=form.file_name(number, len(portions)),
+            first_clip=portion.first_clip,
+            num_clips=portion.num_clips,
+            num_frames=portion.num_frames,
+            num_tokens=portion.num_tokens,
+        )
+        for number, portion in enumerate(portions)
+    ]
+    return ExportOutline(
+        form=name, max_bytes=max_bytes, dataset=state.dataset, contents=contents, files=files
+    )
+
+
+def _difference(
+    found: ExportOutline, dataset: ExportedDataset, form: ExportForm, max_bytes: int
+) -> str | None:
+    if found.form != form:
+        return f"its form is {found.form}, not {form}"
+    if found.dataset.tokenizer_fingerprint != dataset.tokenizer_fingerprint:
+        return "it is of a dataset of another tokenizer"
+    if found.dataset.content_id != dataset.content_id:
+        return "it is of another dataset, or of this one when it had other shards"
+    if found.max_bytes != max_bytes:
+        return f"its files were cut at {found.max_bytes} bytes, not {max_bytes}"
+    return None
