@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from pipeline.reading.cutting import Packing
+from schemas.compiling import compiled
 
 Int64s = npt.NDArray[np.int64]
 
@@ -88,7 +88,7 @@ def _mark(
     flat[marks] = np.where(begins, specials[0], specials[1])[:, None]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _number(rows: Any, starts: Any, lengths: Any, documents: Any) -> None:
     number = 0
     for document in range(len(rows)):
@@ -96,7 +96,7 @@ def _number(rows: Any, starts: Any, lengths: Any, documents: Any) -> None:
         documents[starts[document] : starts[document] + lengths[document]] = number
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _place(starts: Any, times: Any, grids: Any, special: int, positions: Any) -> None:
     for document in range(len(starts)):
         place = starts[document]
