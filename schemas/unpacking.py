@@ -10,13 +10,13 @@ from functools import lru_cache
 from math import gcd
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from schemas.compiling import compiled
 from schemas.packing import MAX_BITS_PER_TOKEN, packed_size
 
 Int64s = npt.NDArray[np.int64]
@@ -104,7 +104,7 @@ def _kernel(form: str, bits: int, columns: int) -> Callable[..., None]:
     group_bits = 1 if form in "bf" else bits // columns
     scale = np.float32(1.0 / np.sqrt(bits)) if form == "f" else np.float32(0)
 
-    @_compiled
+    @compiled
     def kernel(runs: Any, out: Any) -> None:
         for run in range(len(runs)):
             for number in range(runs[run, 1]):
@@ -128,9 +128,6 @@ def _kernel(form: str, bits: int, columns: int) -> Callable[..., None]:
     return kernel
 
 
-_compiled = numba.njit(nogil=True, cache=True, boundscheck=False, error_model="numpy")
-
-
 def _type_load(typing_context: Any, address: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
     """Eight bytes from any address, little-endian: one unaligned load."""
 
@@ -144,12 +141,12 @@ def _type_load(typing_context: Any, address: Any) -> tuple[Any, Callable[..., An
 _load_word: Any = intrinsic(_type_load)
 
 
-@_compiled
+@compiled
 def _load_int(address: int) -> Any:
     return np.int64(_load_word(address))
 
 
-@_compiled
+@compiled
 def _lone_token(address: int, token: int, bits: int) -> Any:
     """A token at any place of a clip."""
     position = token * bits
@@ -162,7 +159,7 @@ def _lone_token(address: int, token: int, bits: int) -> Any:
     return word
 
 
-@_compiled
+@compiled
 def _put(out: Any, row: int, word: Any, bits: int, group_bits: int, scale: Any) -> None:  # noqa: PLR0917
     """Write one token as a row of the output: its groups, or ±scale a bit where ``scale`` is given.
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from functools import partial
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ class TokenBatches(IterableDataset[TokenBatch]):
         self._prefetch = (prefetch or Prefetch()).for_store(
             local=all(is_local(uri) for dataset, _ in self._weighted for uri in dataset.uris)
         )
-        self._check_options(lanes)
+        self._check_options(lanes, batches_per_epoch)
         self._maker = _maker([dataset for dataset, _ in self._weighted], self.shape, pin_memory=pin_memory)
         self._counts = [self._samples_of(dataset) for dataset, _ in self._weighted]
         sizes = np.concatenate([dataset.clips.codes_bytes for dataset, _ in self._weighted])
@@ -296,7 +297,7 @@ class TokenBatches(IterableDataset[TokenBatch]):
         rank, world_size = self._place()
         return self.__dict__ | {"_rank": rank, "_world_size": world_size}
 
-    def _check_options(self, lanes: int | None) -> None:
+    def _check_options(self, lanes: int | None, batches_per_epoch: int | None) -> None:
         if self.batch_size < 1 or (lanes is not None and (lanes < 1 or self.batch_size % lanes)):
             raise BadJobError(
                 f"batch_size ({self.batch_size}) is at least 1, and a multiple of lanes ({lanes})."
@@ -307,21 +308,23 @@ class TokenBatches(IterableDataset[TokenBatch]):
             raise BadJobError(f"remainder is drop, pad or keep, not {self.remainder!r}.")
         if self._mixed and self.remainder != "drop":
             raise BadJobError("A mixture has no end, and so no remainder.")
-        if not self._weighted or any(weight <= 0 for _, weight in self._weighted):
+        if batches_per_epoch is not None and (batches_per_epoch < 1 or not self._mixed):
+            raise BadJobError("batches_per_epoch belongs to a mixture, and is at least 1.")
+        if not self._weighted or not all(0 < weight < inf for _, weight in self._weighted):
             raise BadJobError("A mixture takes datasets with weights above 0.")
 
     def _identify(self, window_bytes: int) -> int:
         """What decides the order, seed and position apart, as a number of 63 bits."""
         digest = hashlib.sha256()
         said = (1, self.batch_size, self.lanes, window_bytes, self._shuffle, self.remainder, repr(self.shape))
-        digest.update(
-            repr((*said, [weight for _, weight in self._weighted], self._batches_per_epoch)).encode()
-        )
+        weights = [float(weight) for _, weight in self._weighted] if self._mixed else None
+        digest.update(repr((*said, weights, self._batches_per_epoch)).encode())
         for dataset, _ in self._weighted:
+            digest.update(b"dataset")
             for part in dataset.clips.parts:
                 digest.update("\n".join(part.index.shard_ids).encode())
                 for selected in part.selected:
-                    digest.update(b"all" if selected is None else selected.tobytes())
+                    digest.update(b"all" if selected is None else b"%d " % len(selected) + selected.tobytes())
         return int.from_bytes(digest.digest()[:8], "big") >> 1
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from math import nan, prod
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import torch
 from torch.utils.data import get_worker_info
 
@@ -17,7 +18,10 @@ from pipeline.reading.planning import Take
 from pipeline.reading.views import View, element_of, numpy_of, special_tokens
 from pipeline.reading.windows import Window, gathered
 from schemas.packing import packed_size
+from schemas.token_shard import TOKEN_COLUMNS
 from schemas.unpacking import PIECE_BYTES, address_of, bytes_at, int64s_at, unpack_pieces
+
+_COLUMN_TYPES = {field.name: field.type for field in TOKEN_COLUMNS}
 
 TokenBatch = dict[str, Any]
 Int64s = npt.NDArray[np.int64]
@@ -58,6 +62,9 @@ class BatchMaker:
         tokens, flat = self._allocated(count)
         valid = np.ones(count, np.bool_)
         held: list[Int64s] = []
+        if any(window.lost is not None for window in windows):
+            # What the buffer held before may be no index, and no bool, at all.
+            flat.fill(0)
         runs = [self._run(take, window, valid, held) for take, window in zip(takes, windows, strict=True)]
         self._unpack(np.array(runs, np.int64).reshape(-1, 3), flat)
         batch: TokenBatch = {"tokens": tokens, "valid": torch.from_numpy(valid)}
@@ -149,7 +156,7 @@ class BatchMaker:
                         lists[name][owner].append(value)
                     else:
                         lists[name][owner] = value
-        return {name: _collated(values) for name, values in lists.items()}
+        return lists if packed else {name: _collated(name, values) for name, values in lists.items()}
 
 
 def _placed(take: Take, window: Window) -> Placed:
@@ -168,10 +175,14 @@ def _frame_mask(placed: Sequence[Placed], count: int, frames: int) -> torch.Tens
     return torch.from_numpy(np.arange(frames) < lengths[:, None])
 
 
-def _collated(values: list[Any]) -> Any:
-    """Numbers as a tensor, all else as a list."""
-    if values and all(isinstance(value, int) and not isinstance(value, bool) for value in values):
-        return torch.tensor(values, dtype=torch.int64)
-    if values and all(isinstance(value, float) for value in values):
-        return torch.tensor(values, dtype=torch.float64)
+def _collated(name: str, values: list[Any]) -> Any:
+    """Numbers as a tensor, whatever stands in it; all else as a list.
+
+    A number that is not there (of a lost sample, or the rate of an image) is 0, or NaN among floats.
+    """
+    kind = _COLUMN_TYPES[name]
+    if pa.types.is_integer(kind):
+        return torch.tensor([0 if value is None else value for value in values], dtype=torch.int64)
+    if pa.types.is_floating(kind):
+        return torch.tensor([nan if value is None else value for value in values], dtype=torch.float64)
     return values

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from schemas.compiling import compiled
 
 Int64s = npt.NDArray[np.int64]
 
@@ -23,7 +24,7 @@ def best_fit(lengths: Int64s, capacity: int) -> tuple[Int64s, Int64s]:
     return rows, places * unit
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _best_fit(lengths: Any, order: Any, capacity: int) -> Any:
     count = len(lengths)
     rows, places = np.empty(count, np.int64), np.empty(count, np.int64)

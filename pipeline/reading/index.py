@@ -6,8 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from schemas.packing import packed_size
-
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 
@@ -86,15 +84,3 @@ class ReadingIndex:
         """Frames, height and width of each row, int64 [num_rows, 3]."""
         runs = self.runs_of(number).astype(np.int64)
         return np.repeat(runs[:, 1:], runs[:, 0], axis=0)
-
-    def place_in(self, number: int, row: int, bits_per_token: int) -> tuple[Shape, int]:
-        """A row's shape, and the bytes of codes before it in its row group (lengths between them apart)."""
-        before = 0
-        for rows, *grid in self.runs_of(number).tolist():
-            shape = Shape(*grid)
-            size = packed_size(shape.num_tokens, bits_per_token)
-            if row < rows:
-                return shape, before + row * size
-            row -= rows
-            before += rows * size
-        raise IndexError(f"row group {number} has no such row")

@@ -5,16 +5,15 @@ Every function here releases the GIL, which the training loop wants.
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from schemas.compiling import compiled
 
 Int64s = npt.NDArray[np.int64]
 
 LENGTH_BYTES = 4
 """Before each value of a PLAIN page stands its length, a little-endian uint32."""
-
-_compiled = numba.njit(nogil=True, cache=True, boundscheck=False)
 
 
 def place_clips(
@@ -35,7 +34,7 @@ _WRONG = (
 )
 
 
-@_compiled
+@compiled
 def _place_clips(  # noqa: PLR0917 - compiled code takes no keywords
     codes: Any, at: int, end: int, num_tokens: Any, bits: int, starts: Any
 ) -> int:
@@ -57,7 +56,7 @@ def _place_clips(  # noqa: PLR0917 - compiled code takes no keywords
     return 0 if at == end else 1
 
 
-@_compiled
+@compiled
 def order_pieces(samples: Any, sample_starts: Any) -> Any:
     """Pieces of samples in a new order, sample after sample: bounds of each one's, numbers, and owners."""
     count = len(samples)
@@ -75,7 +74,7 @@ def order_pieces(samples: Any, sample_starts: Any) -> Any:
     return bounds, pieces, owners
 
 
-@_compiled
+@compiled
 def lay_out(  # noqa: PLR0917 - compiled code takes no keywords
     pieces: Any, owners: Any, cut_P4: Any, shapes_n3: Any, starts: Any, address: int, sample_tokens: int
 ) -> Any:

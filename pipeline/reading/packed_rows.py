@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from pipeline.reading.cutting import Packing
+from schemas.compiling import compiled
 
 Int64s = npt.NDArray[np.int64]
 
@@ -45,8 +45,8 @@ def describe_rows(
     edges = (starts, starts + lengths, np.arange(num_rows + 1) * shape.num_tokens)
     bounds = np.unique(np.concatenate(edges)).astype(np.int32)
     return {
-        "document_ids": torch.from_numpy(documents.reshape(num_rows, -1)),
-        "positions": torch.from_numpy(positions.reshape(num_rows, -1, 3)),
+        "document_ids": torch.from_numpy(documents.reshape(num_rows, shape.num_tokens)),
+        "positions": torch.from_numpy(positions.reshape(num_rows, shape.num_tokens, 3)),
         "cu_seqlens": torch.from_numpy(bounds),
         "max_seqlen": int(np.diff(bounds).max(initial=0)),
     }
@@ -67,6 +67,9 @@ def frame_by_frame(unpacking_P4: Int64s, grids: Int64s) -> Int64s:
 
 def _documents(placed: Sequence[Any], shape: Packing) -> tuple[Int64s, Int64s, Int64s, Int64s]:
     """All documents by place: first places over all rows, frames [n, 2], grids [n, 2], rows."""
+    if not placed:
+        none, pairs = np.empty(0, np.int64), np.empty((0, 2), np.int64)
+        return none, pairs, pairs, none
     owners = np.concatenate([one.owners for one in placed])
     starts = np.concatenate([one.window.places_of(one.pieces) for one in placed]) + owners * shape.num_tokens
     times = np.concatenate([one.window.times_of(one.pieces) for one in placed])
@@ -85,7 +88,7 @@ def _mark(
     flat[marks] = np.where(begins, specials[0], specials[1])[:, None]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _number(rows: Any, starts: Any, lengths: Any, documents: Any) -> None:
     number = 0
     for document in range(len(rows)):
@@ -93,7 +96,7 @@ def _number(rows: Any, starts: Any, lengths: Any, documents: Any) -> None:
         documents[starts[document] : starts[document] + lengths[document]] = number
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _place(starts: Any, times: Any, grids: Any, special: int, positions: Any) -> None:
     for document in range(len(starts)):
         place = starts[document]

@@ -7,9 +7,10 @@ counter.
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from schemas.compiling import compiled
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -36,7 +37,7 @@ def _mix_one(value: int) -> int:
     return value ^ (value >> 31)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _hashes(count: int, key: Any) -> Any:
     hashes = np.empty(count, np.uint64)
     for number in range(count):

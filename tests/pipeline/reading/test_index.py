@@ -1,4 +1,4 @@
-"""The index against the shards: a row's place is where the file has it, shapes are the rows'."""
+"""The index against the shards: row groups stand where the file has them, shapes are the rows'."""
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.dataset_folder import require_card
-from pipeline.reading.index import ReadingIndex, Shape
+from pipeline.reading.index import ReadingIndex
 from pipeline.reading.opening import open_index
 from pipeline.storage import Folder
-from schemas.packing import packed_size
 from tests.support.token_datasets import store_dataset
 
 MIXED = [(4, 2, 2), (4, 2, 2), (1, 3, 3), (2, 2, 2), (2, 2, 2), (2, 2, 2), (16, 1, 1)]
@@ -36,18 +35,14 @@ def index_of_runs(*groups: list[tuple[int, int, int, int]]) -> ReadingIndex:
 RUNS = st.lists(st.tuples(*[st.integers(1, 4)] * 4), min_size=1, max_size=4)
 
 
-@given(st.lists(RUNS, min_size=1, max_size=4), st.integers(1, 64))
-def test_a_rows_place_is_behind_the_codes_of_those_before(groups, bits):
+@given(st.lists(RUNS, min_size=1, max_size=4))
+def test_shapes_are_those_of_the_runs(groups):
     index = index_of_runs(*groups)
-    for number in range(index.num_groups):
-        before = 0
-        shapes = index.shapes_of(number).tolist()
-        assert len(shapes) == index.num_rows[number]
-        for row, shape in enumerate(shapes):
-            assert index.place_in(number, row, bits) == (Shape(*shape), before)
-            before += packed_size(Shape(*shape).num_tokens, bits)
-        with pytest.raises(IndexError, match=f"row group {number} has no such row"):
-            index.place_in(number, len(shapes), bits)
+    for number, runs in enumerate(groups):
+        assert index.runs_of(number).tolist() == [list(run) for run in runs]
+        shapes = [list(grid) for rows, *grid in runs for _ in range(rows)]
+        assert index.shapes_of(number).tolist() == shapes
+        assert len(shapes) == index.group(number).num_rows
 
 
 @pytest.mark.parametrize("compression", ["none", "zstd"])
