@@ -150,7 +150,7 @@ class TokenDataset(Dataset[TokenSample]):
         return self.between(0, len(self))
 
     def between(self, first: int, end: int) -> Iterator[TokenSample]:
-        """Samples [first, end) in plan order, a row group in memory at a time, verified as ``verify`` says."""
+        """Samples [first, end) in plan order, a row group in memory at a time."""
         group = bisect_right(self._firsts, first) - 1
         while group < self.clips.num_groups and self._firsts[group] < end:
             before = self._firsts[group]
