@@ -150,19 +150,22 @@ class TokenDataset(Dataset[TokenSample]):
         return self.between(0, len(self))
 
     def between(self, first: int, end: int) -> Iterator[TokenSample]:
-        """Samples [first, end) in plan order, a row group in memory at a time."""
-        group = bisect_right(self._firsts, first) - 1
-        while group < self.clips.num_groups and self._firsts[group] < end:
-            before = self._firsts[group]
+        """Samples [first, end) in plan order, verified as ``verify`` says; one row group in memory."""
+        for group in range(bisect_right(self._firsts, first) - 1, self.clips.num_groups):
+            before, behind = self._firsts[group], self._firsts[group + 1]
+            if before >= end:
+                break
+            if before == behind:
+                # The filter takes none of its clips.
+                continue
             codes, starts, shapes = self.clips.read_groups([group])
             others = self.clips.read_columns([group], self.columns) if self.columns else None
-            for row in range(max(0, first - before), min(end - before, len(starts))):
+            for row in range(max(0, first - before), min(end, behind) - before):
                 if starts[row] < 0 or (others is not None and others.lost[row]):
                     continue
                 place, shape = int(starts[row]), shapes[row].tolist()
                 tokens = view_clip(codes, place, shape, self.bits_per_token, self.view, self.group_bits)
                 yield {"tokens": tokens, **_row(others.table if others else None, row)}
-            group += 1
 
     def find(self, clip_id: str) -> int:
         """The index of the sample with this clip id. Raises KeyError where there is none.

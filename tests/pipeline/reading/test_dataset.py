@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from pipeline.reading import TokenDataset
+from pipeline.reading import ClipFilter, TokenDataset
 from schemas.dataset import shard_file
 from schemas.errors import BadJobError, FormatError, TokenizerMismatchError
 from tests.support.datasets import expected_bits, make_dataset
+from tests.support.token_datasets import store_dataset
 
 LENGTHS = [[4, 4, 2], [], [1], [4, 3], [4, 4, 4, 4]]
 
@@ -146,6 +147,7 @@ def test_a_truncated_shard_is_named(local):
         ({"view": "groups", "group_bits": 4}, "needs group_bits that divide the 18 bits"),
         ({"group_bits": 9}, "group_bits belongs to the view 'groups'"),
         ({"columns": ("codes",)}, "Unknown column 'codes'"),
+        ({"verify": "sometimes"}, "verify is pages, always or never, not 'sometimes'"),
     ],
 )
 def test_impossible_options_are_refused(local, options, message):
@@ -161,3 +163,69 @@ def test_a_folder_without_a_dataset_is_no_dataset(tmp_path):
 def test_a_sample_outside_raises_index_error(local):
     with pytest.raises(IndexError, match="sample 10 of 10"):
         TokenDataset(local)[10]
+
+
+@pytest.mark.parametrize("where", [None, ClipFilter(min_frames=4), ClipFilter(max_frames=1)])
+def test_a_stretch_of_samples(local, where):
+    dataset = TokenDataset(local, view="packed", columns=("clip_id",), where=where)
+    ids = [sample["clip_id"] for sample in dataset]
+    for first in range(len(ids) + 1):
+        for end in range(first, len(ids) + 2):
+            assert [sample["clip_id"] for sample in dataset.between(first, end)] == ids[first:end]
+
+
+def test_row_groups_of_which_nothing_is_wanted_are_not_read(tmp_path):
+    stored = store_dataset(tmp_path, [[(1, 2, 2)] * 5, [(2, 2, 2)] * 5])
+    dataset = TokenDataset(tmp_path, columns=("num_frames",), where=ClipFilter(min_frames=2))
+    stored.path(0).unlink()
+    assert [sample["num_frames"] for sample in dataset] == [2] * 5
+
+
+def test_folders_are_read_one_after_the_other(tmp_path):
+    stored = [store_dataset(tmp_path / name, [[(1, 2, 2)] * 3], seed=seed) for seed, name in enumerate("ab")]
+    clips = stored[0].clips + stored[1].clips
+    dataset = TokenDataset([one.folder for one in stored], columns=("clip_id",))
+    assert [sample["clip_id"] for sample in dataset] == [row.clip_id for row in clips]
+    assert [dataset.find(row.clip_id) for row in clips] == list(range(6))
+    # Both have the same sources.
+    assert dataset.of_source("/media/0000.mp4") == list(range(6))
+    assert dataset[4]["tokens"].shape == (1, 2, 2, 18)
+
+
+def test_folders_of_two_tokenizers_are_refused(tmp_path):
+    store_dataset(tmp_path / "a", [[(1, 2, 2)]])
+    store_dataset(tmp_path / "b", [[(1, 2, 2)]], tokenizer="e" * 32)
+    with pytest.raises(TokenizerMismatchError, match=f"by tokenizer {'e' * 32}, not by that of {tmp_path}/a"):
+        TokenDataset([tmp_path / "a", tmp_path / "b"])
+    with pytest.raises(TokenizerMismatchError, match=f"/a was made by tokenizer {'f' * 32}, not by the exp"):
+        TokenDataset([tmp_path / "a", tmp_path / "b"], expect_tokenizer="e" * 32)
+
+
+@pytest.mark.parametrize("verify", ["pages", "always", "never"])
+@pytest.mark.parametrize("skip_damaged", [False, True])
+def test_what_is_verified_where(tmp_path, verify, skip_damaged):
+    """A flipped bit of codes: iterating looks at checksums, a single clip only where it is told to."""
+    stored = store_dataset(tmp_path, [[(1, 2, 2)] * 5, [(2, 2, 2)] * 5], row_group_bytes=10**6)
+    dataset = TokenDataset(tmp_path, columns=("clip_id",), verify=verify, skip_damaged=skip_damaged)
+    data = bytearray(stored.path(0).read_bytes())
+    data[bytes(data).index(stored.clips[3].codes)] ^= 1
+    stored.path(0).write_bytes(bytes(data))
+    ids = [row.clip_id for row in stored.clips]
+    if verify == "never":
+        assert [sample["clip_id"] for sample in dataset] == ids
+    elif skip_damaged:
+        assert [sample["clip_id"] for sample in dataset] == ids[5:]
+    else:
+        with pytest.raises(FormatError, match="a page does not match its checksum"):
+            list(dataset)
+    if verify == "always":
+        with pytest.raises(FormatError, match="a page does not match its checksum"):
+            dataset[3]
+    else:
+        assert int((dataset[3]["tokens"].numpy() != stored.bits(stored.clips[3])).sum()) == 1
+
+
+@pytest.mark.parametrize("uris", [[], ()])
+def test_no_folder_is_no_dataset(uris):
+    with pytest.raises(BadJobError, match="at least one dataset folder"):
+        TokenDataset(uris)
