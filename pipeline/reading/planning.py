@@ -37,6 +37,8 @@ class Take(NamedTuple):
     num_samples: int
     place: int
     valid: bool
+    lane: int
+    """Whose samples they are: a lane of a stream goes through windows one after the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,14 +85,14 @@ def plan_epoch(order: PassOrder, epoch: int, batch: int, share: Share, remainder
         first = start + batch * per_lane + low
         last = first + high - low
         if last <= end:
-            takes += _cut(order, (0, epoch), first, high - low, place, valid=True)
+            takes += _cut(order, (0, epoch, lane), first, high - low, place, valid=True)
             continue
         real = max(0, end - first)
-        takes += _cut(order, (0, epoch), first, real, place, valid=True)
+        takes += _cut(order, (0, epoch, lane), first, real, place, valid=True)
         if remainder == "pad":
             for position in range(first + real, last):
                 again = position % order.num_samples
-                takes += _cut(order, (0, epoch), again, 1, place + position - first, valid=False)
+                takes += _cut(order, (0, epoch, lane), again, 1, place + position - first, valid=False)
     return _closed_up(takes) if remainder == "keep" else takes
 
 
@@ -130,7 +132,7 @@ class MixturePlan:
             order = self._streams[stream].order(number)
             start, end = order.lane_bounds[lane]
             now = min(count, begun + end - start - index)
-            yield from _cut(order, (stream, number), start + index - begun, now, place, valid=True)
+            yield from _cut(order, (stream, number, lane), start + index - begun, now, place, valid=True)
             index, count, place = index + now, count - now, place + now
 
     def _pass_at(self, stream: int, lane: int, index: int) -> tuple[int, int]:
@@ -160,16 +162,17 @@ def _lanes(share: Share, per_lane: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _cut(
-    order: PassOrder, of_pass: tuple[int, int], position: int, count: int, place: int, *, valid: bool
+    order: PassOrder, of_lane: tuple[int, int, int], position: int, count: int, place: int, *, valid: bool
 ) -> list[Take]:
     """Consecutive positions of a pass as takes, one for each window that they touch."""
     ends = order.end_list
     window = bisect_right(ends, position) - 1
+    stream, number, lane = of_lane
     takes: list[Take] = []
     while count:
         now = min(count, ends[window + 1] - position)
         if now:
-            takes.append(Take(*of_pass, window, position - ends[window], now, place, valid))
+            takes.append(Take(stream, number, window, position - ends[window], now, place, valid, lane))
         position, count, place, window = position + now, count - now, place + now, window + 1
     return takes
 

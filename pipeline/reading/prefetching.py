@@ -61,7 +61,9 @@ class Prefetcher(Generic[Batch]):
         self._readers = ThreadPoolExecutor(prefetch.read_threads, thread_name_prefix="bitmill-read")
         self._unpackers = ThreadPoolExecutor(prefetch.threads, thread_name_prefix="bitmill-unpack")
         self._open: dict[Key, Future[Window]] = {}
-        """Windows of the batch that was planned last: those that later batches may take from."""
+        """Windows that a lane of a stream is in: those that later batches may take from."""
+        self._reached: dict[tuple[int, int], Key] = {}
+        """The window that each stream's each lane was in last."""
         self._planned: deque[_Planned] = deque()
         self._under_way: deque[Future[Batch]] = deque()
         self._ahead = 0
@@ -101,21 +103,21 @@ class Prefetcher(Generic[Batch]):
     def _plan(self, takes: list[Take]) -> None:
         """Find or begin to read the batch's windows.
 
-        Lanes only go forward: a window that a batch does not take from is not needed by later ones, either.
-        It goes when the last batch that was planned with it has been made, and with it the last reference.
+        Lanes only go forward: a window that all have left is not needed by later batches. It goes when the
+        last batch that was planned with it has been made, and with it the last reference. A lane may pass
+        over some batches, where its stream has a small weight: its window stays.
         """
         windows: list[Future[Window]] = []
-        opened: dict[Key, Future[Window]] = {}
         added = 0
         for take in takes:
             key = (take.stream, take.pass_number, take.window)
-            window = opened.get(key) or self._open.get(key)
-            if window is None:
-                window = self._readers.submit(self._load, take)
+            if key not in self._open:
+                self._open[key] = self._readers.submit(self._load, take)
                 added += self._weigh(take)
-            opened[key] = window
-            windows.append(window)
-        self._open = opened
+            self._reached[take.stream, take.lane] = key
+            windows.append(self._open[key])
+        for key in self._open.keys() - self._reached.values():
+            del self._open[key]
         self._planned.append(_Planned(takes, windows, added))
         self._ahead += added
 

@@ -174,9 +174,9 @@ def test_a_lane_never_goes_back_to_a_window(groups, key, batches):
     reached: dict[int, int] = {}
     for batch in range(num_batches(order.num_samples, batch_size, "drop")):
         for take in plan_epoch(order, 0, batch, share, "drop"):
-            lane = take.place * lanes // batch_size
-            assert take.window >= reached.get(lane, 0)
-            reached[lane] = take.window
+            assert take.lane == take.place * lanes // batch_size
+            assert take.window >= reached.get(take.lane, 0)
+            reached[take.lane] = take.window
 
 
 @given(GROUPS, SEEDS, st.integers(1, 6))
@@ -263,8 +263,8 @@ def test_each_lane_of_each_stream_goes_from_pass_to_pass(streams, batches, seed,
         for take in plan.plan(batch, share):
             assert take.valid
             places += range(take.place, take.place + take.num_samples)
-            lane = take.place * lanes // batch_size
-            read.setdefault((take.stream, lane), []).extend(positions_of(take, passes))
+            assert take.lane == take.place * lanes // batch_size
+            read.setdefault((take.stream, take.lane), []).extend(positions_of(take, passes))
         assert sorted(places) == list(range(batch_size))
     for (stream, lane), positions in read.items():
         expected: list[tuple[int, int]] = []

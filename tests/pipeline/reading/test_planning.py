@@ -36,7 +36,7 @@ def test_the_last_batch_of_a_rank_that_has_no_samples_left(remainder, rank, expe
     share = Share(batch_size=4, first=2 * rank, count=2)
     takes = plan_epoch(in_order([3, 3]), 5, 1, share, remainder)
     assert takes == [
-        Take(0, 5, window, first, count, place, valid) for window, first, count, place, valid in expected
+        Take(0, 5, window, first, count, place, valid, 0) for window, first, count, place, valid in expected
     ]
 
 
