@@ -18,7 +18,7 @@ from pipeline.reading.ranged_file import RangedFile
 from pipeline.reading.shard_files import ShardFiles
 from schemas.dataset import shard_file
 from schemas.errors import FormatError
-from schemas.token_shard import TOKEN_COLUMNS
+from schemas.token_shard import TOKEN_COLUMNS, check_columns
 from schemas.unpacking import SPARE_BYTES
 
 Int64s = npt.NDArray[np.int64]
@@ -163,9 +163,8 @@ class ClipSource:
                 if not self.skip_damaged:
                     raise
                 damaged = True
-                fields = [pa.schema(TOKEN_COLUMNS).field(name) for name in names]
-                nulls = [pa.nulls(count, field.type) for field in fields]
-                table = pa.Table.from_arrays(nulls, schema=pa.schema(fields))
+                schema = _schema_of(names)
+                table = pa.Table.from_arrays([pa.nulls(count, field.type) for field in schema], schema=schema)
             tables.append(table)
             lost.append(np.full(count, damaged))
         return GroupColumns(table=pa.concat_tables(tables), lost=np.concatenate(lost))
@@ -179,7 +178,12 @@ class ClipSource:
                 pa.PythonFile(handle, mode="r"), pre_buffer=False, page_checksum_verification=True
             )
             table = file.read_row_group(group.number, columns=list(names)).select(list(names))
+        check_columns(table.schema, _schema_of(names), origin=uri)
         return table if selected is None else table.take(pa.array(selected, pa.int64()))
+
+
+def _schema_of(names: Sequence[str]) -> pa.Schema:
+    return pa.schema([pa.schema(TOKEN_COLUMNS).field(name) for name in names])
 
 
 def read_chunk(

@@ -100,11 +100,12 @@ def _opened(folder: Folder, shard_id: str) -> Generator[tuple[pq.ParquetFile, in
 def damage_named(uri: str) -> Generator[None]:
     """Turn what Parquet says of damaged bytes into a FormatError that names the file.
 
-    pyarrow raises a bare OSError for damage; one with an error number is the disk's or the network's.
+    pyarrow raises a bare OSError for damage; one with an error number is the disk's or the network's. A
+    damaged footer may also lack a column that is looked for, or name one by bytes that are no text.
     """
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise FormatError(f"The token shard {uri} is damaged: {' '.join(str(error).split())}") from error
