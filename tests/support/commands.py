@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from schemas.reading_index import CLIP_INDEX_FILE, INDEX_FILE
+
 _DEADLINE_S = 240
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -55,11 +57,14 @@ def wait_until(condition, what: str, deadline_s: float = 120.0) -> None:
         time.sleep(0.02)
 
 
+_LEFT_OUT = {"dataset.json", "status.json", "totals.parquet", INDEX_FILE, CLIP_INDEX_FILE}
+
+
 def stored_files(dataset: Path) -> dict[str, bytes]:
     """Every file of a dataset, by relative name, but card and status, which tell of the job and the time, and
-    remembered totals, which may be there or not."""
+    remembered totals and readers' indexes, which may be there or not."""
     return {
         str(path.relative_to(dataset)): path.read_bytes()
         for path in sorted(dataset.rglob("*"))
-        if path.is_file() and path.name not in {"dataset.json", "status.json", "totals.parquet"}
+        if path.is_file() and path.name not in _LEFT_OUT
     }
