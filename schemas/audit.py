@@ -80,7 +80,7 @@ KIND_TEXT: dict[Kind, str] = {
     Kind.WRONG_SHARD: "a file's content belongs to another shard than its name",
     Kind.WRONG_TOKENIZER: "a shard was made by another tokenizer than dataset.json names",
     Kind.WRONG_JOB: "a shard was made by another job than dataset.json names",
-    Kind.WRONG_CODES_LENGTH: "a clip's codes are not as long as its shape needs, or padded with ones",
+    Kind.WRONG_CODES_LENGTH: "codes are not as long as the clip's shape needs, or padded with ones",
     Kind.WRONG_CLIP_ID: "a clip's id is not the one of its source, start and sampling rule",
     Kind.DUPLICATE_CLIP: "a clip stands more than once",
     Kind.OUT_OF_ORDER: "rows are not in the plan's order, then in time",
@@ -109,7 +109,7 @@ KIND_SEVERITY: dict[Kind, Severity] = dict.fromkeys(Kind, Severity.DAMAGED) | {
     Kind.BITS_DIFFER: Severity.NOTE,
     Kind.STUCK_BIT: Severity.NOTE,
 }
-"""Bits may differ on another processor; sources may go once they are tokens. Neither damages what is there."""
+"""Bits may differ on another processor, sources may go once they are tokens: nothing there is damaged."""
 
 
 class Finding(_Part):
