@@ -68,9 +68,9 @@ class Kind(StrEnum):
 
 KIND_TEXT: dict[Kind, str] = {
     Kind.PENDING_SHARD: "a planned shard is not committed yet; run the job again",
-    Kind.MISSING_SHARD: "the ledger is there, but the token shard is not; run the job again",
-    Kind.MISSING_LEDGER: "the token shard is there, its ledger is not; remove the shard and run the job again",
-    Kind.MISSING_PLAN: "a plan file that dataset.json names is gone or is another; restore it from a copy",
+    Kind.MISSING_SHARD: "the ledger is there, the token shard is not; run the job again",
+    Kind.MISSING_LEDGER: "the shard is there, its ledger is not; remove the shard and run the job again",
+    Kind.MISSING_PLAN: "a plan file of dataset.json is gone or another; restore it from a copy",
     Kind.MISSING_TOKENIZER: "the tokenizer beside the tokens is gone or is not the one that made them",
     Kind.FAILED_ITEMS: "items failed or are partial; --retry-failed does the failed ones again",
     Kind.FOREIGN_FILE: "a file in the dataset's folders that no plan names",
