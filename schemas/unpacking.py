@@ -8,7 +8,7 @@ import ctypes
 from collections.abc import Callable
 from functools import lru_cache
 from math import gcd
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -69,8 +69,7 @@ def unpack_clip(codes: Codes, start: int, out_NG: npt.NDArray[Any], bits_per_tok
 
     See ``unpack_pieces``; nothing is checked here, either.
     """
-    pieces_P4 = np.array([[address_of(codes) + start, 0, len(out_NG), 0]])
-    unpack_pieces(np.array([[address_of(pieces_P4), 1, 0]]), out_NG, bits_per_token)
+    _kernels(out_NG.dtype.kind, bits_per_token, out_NG.shape[1]).clip(codes, start, out_NG)
 
 
 def unpack_pieces(runs_R3: Int64s, out_NG: npt.NDArray[Any], bits_per_token: int) -> None:
@@ -84,12 +83,19 @@ def unpack_pieces(runs_R3: Int64s, out_NG: npt.NDArray[Any], bits_per_token: int
     code bit 0 first. Nothing is checked here: the caller holds the arrays, with ``SPARE_BYTES`` behind the
     codes, and pieces lie inside their clips and the output.
     """
-    _kernel(out_NG.dtype.kind, bits_per_token, out_NG.shape[1])(runs_R3, out_NG)
+    _kernels(out_NG.dtype.kind, bits_per_token, out_NG.shape[1]).pieces(runs_R3, out_NG)
+
+
+class _Kernels(NamedTuple):
+    """For runs of pieces, and for one whole clip."""
+
+    pieces: Callable[..., None]
+    clip: Callable[..., None]
 
 
 @lru_cache(maxsize=64)
-def _kernel(form: str, bits: int, columns: int) -> Callable[..., None]:
-    """The kernel of a width and a form (a NumPy dtype kind), with shifts and strides known to the compiler.
+def _kernels(form: str, bits: int, columns: int) -> _Kernels:
+    """Kernels of a width and a form (a NumPy dtype kind), with shifts and strides known to the compiler.
 
     8/gcd(L, 8) tokens fill whole bytes: in such a period each token has its own byte offset and shift, and is
     one unaligned eight-byte load. Tokens up to a period's start or behind its end are loaded one by one; so
@@ -105,27 +111,34 @@ def _kernel(form: str, bits: int, columns: int) -> Callable[..., None]:
     scale = np.float32(1.0 / np.sqrt(bits)) if form == "f" else np.float32(0)
 
     @compiled
-    def kernel(runs: Any, out: Any) -> None:
+    def unpack(address: int, first: int, left: int, row: int, out: Any) -> None:
+        while left and (not one_load or first % period):
+            _put(out, row, _lone_token(address, first, bits), bits, group_bits, scale)
+            first, left, row = first + 1, left - 1, row + 1
+        base = address + first // period * period_bytes
+        for _ in range(left // period):
+            for k in range(period):
+                word = _load_word(base + (k * bits >> 3)) >> np.uint64(k * bits & 7)
+                _put(out, row + k, word & mask, bits, group_bits, scale)
+            base, row = base + period_bytes, row + period
+        first += left // period * period
+        for _ in range(left % period):
+            _put(out, row, _lone_token(address, first, bits), bits, group_bits, scale)
+            first, row = first + 1, row + 1
+
+    @compiled
+    def pieces(runs: Any, out: Any) -> None:
         for run in range(len(runs)):
             for number in range(runs[run, 1]):
                 piece = runs[run, 0] + number * PIECE_BYTES
-                address, first = _load_int(piece), _load_int(piece + 8)
-                left, row = _load_int(piece + 16), _load_int(piece + 24) + runs[run, 2]
-                while left and (not one_load or first % period):
-                    _put(out, row, _lone_token(address, first, bits), bits, group_bits, scale)
-                    first, left, row = first + 1, left - 1, row + 1
-                base = address + first // period * period_bytes
-                for _ in range(left // period):
-                    for k in range(period):
-                        word = _load_word(base + (k * bits >> 3)) >> np.uint64(k * bits & 7)
-                        _put(out, row + k, word & mask, bits, group_bits, scale)
-                    base, row = base + period_bytes, row + period
-                first += left // period * period
-                for _ in range(left % period):
-                    _put(out, row, _lone_token(address, first, bits), bits, group_bits, scale)
-                    first, row = first + 1, row + 1
+                target = _load_int(piece + 24) + runs[run, 2]
+                unpack(_load_int(piece), _load_int(piece + 8), _load_int(piece + 16), target, out)
 
-    return kernel
+    @compiled
+    def clip(codes: Any, start: int, out: Any) -> None:
+        unpack(np.int64(codes.ctypes.data) + start, 0, len(out), 0, out)
+
+    return _Kernels(pieces, clip)
 
 
 def _type_load(typing_context: Any, address: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001

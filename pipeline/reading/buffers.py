@@ -32,16 +32,21 @@ class BufferPool:
         self._lock = threading.Lock()
 
     def take(self, num_bytes: int) -> npt.NDArray[np.uint8]:
-        """A buffer of at least so many bytes, uint8, at most twice as large; its contents are anything."""
+        """A buffer of at least so many bytes, uint8, at most a quarter larger; its contents are anything.
+
+        Where none that is free fits, those that are free go: sizes wander, and what no longer fits would be
+        kept beside what does.
+        """
         with self._lock:
+            held: list[npt.NDArray[np.uint8]] = []
             for array in self._arrays:
-                if num_bytes <= len(array) <= 2 * num_bytes and sys.getrefcount(array) <= _FREE:
+                if sys.getrefcount(array) > _FREE:
+                    held.append(array)
+                elif num_bytes <= len(array) <= num_bytes + num_bytes // 4:
                     return array
-            array = np.empty(num_bytes, np.uint8)
-            self._arrays.append(array)
-            if len(self._arrays) > self._max_kept:
-                del self._arrays[0]
-            return array
+            made = np.empty(num_bytes, np.uint8)
+            self._arrays = [*held, made][-self._max_kept :]
+            return made
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_max_kept": self._max_kept}

@@ -266,8 +266,8 @@ def _open_part(
 def _selected_in(
     folder: Folder, index: ReadingIndex, where: ClipFilter, shard: int
 ) -> list[npt.NDArray[np.int64]]:
-    """The wanted rows of each row group of a shard. Row groups of one shard stand together in the index."""
-    groups = np.flatnonzero(index.shard_of == shard)
+    """The wanted rows of each row group of a shard."""
+    groups = index.groups_of(shard)
     names = where.columns()
     with open_shard(folder, index.shard_ids[shard]) as file:
         return [where.rows(file.read_row_group(int(index.numbers[group]), columns=names)) for group in groups]

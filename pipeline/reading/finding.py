@@ -142,10 +142,10 @@ class ClipFinder:
         return pa.Table.from_arrays(columns, schema=CLIP_INDEX_SCHEMA)
 
     def _prefixes_of(self, shard: int) -> tuple[Any, Any, Any]:
-        groups = np.flatnonzero(self._index.shard_of == shard)
+        groups = np.array(self._index.groups_of(shard), np.int32)
         prefixes: list[Any] = []
         with open_shard(self._folder, self._index.shard_ids[shard]) as file:
-            for group in groups:
+            for group in groups.tolist():
                 ids = file.read_row_group(int(self._index.numbers[group]), columns=["clip_id"])
                 texts: list[Any] = ids.column("clip_id").to_pylist()
                 prefixes.append(np.fromiter((int(text[:16], 16) for text in texts), np.uint64, len(texts)))
@@ -153,7 +153,7 @@ class ClipFinder:
         rows = [np.arange(count, dtype=np.int32) for count in counts]
         return (
             np.concatenate(prefixes) if prefixes else np.empty(0, np.uint64),
-            np.repeat(groups.astype(np.int32), counts),
+            np.repeat(groups, counts),
             np.concatenate(rows) if rows else np.empty(0, np.int32),
         )
 
@@ -173,7 +173,7 @@ def places_of_source(folder: Folder, card: DatasetCard, index: ReadingIndex, sou
         if shard_id not in places:
             continue
         with open_shard(folder, shard_id) as file:
-            for group in np.flatnonzero(index.shard_of == places[shard_id]).tolist():
+            for group in index.groups_of(places[shard_id]):
                 table = file.read_row_group(int(index.numbers[group]), columns=["source"])
                 same = pc.equal(table.column("source"), pa.scalar(source)).to_numpy()
                 for row in np.flatnonzero(same).tolist():

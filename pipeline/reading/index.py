@@ -63,6 +63,11 @@ class ReadingIndex:
         """Row groups."""
         return len(self.num_rows)
 
+    def groups_of(self, shard: int) -> range:
+        """The row groups of a shard, which stand together."""
+        first, end = np.searchsorted(self.shard_of, (shard, shard + 1)).tolist()
+        return range(first, end)
+
     def group(self, number: int) -> RowGroup:
         """A row group's place, by its place in the dataset."""
         shard = int(self.shard_of[number])

@@ -56,12 +56,19 @@ def test_a_held_buffer_is_not_given_out(pool, holder):
     assert place in [address_of(one) for one in [pool.take(100) for _ in range(4)]]
 
 
-def test_a_buffer_is_at_most_twice_as_large_as_asked_for(pool):
+def test_a_buffer_is_at_most_a_quarter_larger_than_asked_for(pool):
     place = address_of(pool.take(100))
-    assert address_of(pool.take(50)) == place
+    assert address_of(pool.take(80)) == place
     assert address_of(pool.take(100)) == place
-    assert len(pool.take(49)) == 49
-    assert len(pool.take(101)) == 101
+    assert len(pool.take(79)) == 79
+
+
+def test_free_buffers_that_fit_no_more_are_not_kept(pool):
+    held = pool.take(100)
+    for size in (200, 300, 400, 500):
+        pool.take(size)
+    assert sum(len(array) for array in pool._arrays) == 600
+    assert len(held) == 100
 
 
 def test_few_are_kept(pool):

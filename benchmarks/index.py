@@ -1,0 +1,236 @@
+"""A dataset of many shards, found and opened: time and memory of a reader's first steps and its searches.
+
+    python -m benchmarks.index [--shards 100000]
+
+Each step runs in a process of its own, the shards lie in a temporary folder on a local disk, their footers in
+the page cache: what is measured is bitmill's part. Making the dataset takes longer than all steps together.
+"""
+
+import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.machine import describe, sentence
+from bsq_model import preset_config
+from pipeline.dataset_folder import write_plan
+from pipeline.planning import cut_shards
+from pipeline.reading import TokenBatches, TokenDataset
+from pipeline.shard.writer import TokenRow, TokenShardWriter
+from pipeline.storage import Folder
+from schemas.dataset import DATASET_FILE, DatasetCard, shard_file
+from schemas.ids import clip_id
+from schemas.job import JobSpec, fingerprint_fields, job_fingerprint
+from schemas.packing import packed_size
+from schemas.plan import PlannedShard, PlannedSource
+from schemas.token_shard import ShardMetadata
+
+_TOKENIZER = "f" * 32
+_BITS = 18
+_CLIPS = 10
+"""Of a shard: what counts here is how many shards there are."""
+_SHAPE = (4, 8, 8)
+_CLIP_NS = 500_000_000
+_LOOKUPS = 1000
+_SOURCES = 20
+
+
+def _job(folder: str) -> JobSpec:
+    return JobSpec.model_validate(
+        {
+            "version": 1,
+            "source": {"paths": ["/media"]},
+            "output": folder,
+            "tokenizer": {"preset": "tiny"},
+            "sharding": {"max_sources": 1},
+        }
+    )
+
+
+def make(folder: str, num_shards: int) -> int:
+    """A committed dataset of one source a shard."""
+    job = _job(folder)
+    fields = fingerprint_fields(job, tokenizer_fingerprint=_TOKENIZER, size_px=64, device="cpu")
+    sources = [_source(number) for number in range(num_shards)]
+    shards = cut_shards(sources, job.sharding, job_fingerprint(fields))
+    card = DatasetCard(
+        tokenizer_fingerprint=_TOKENIZER,
+        tokenizer=preset_config("tiny", bits_per_token=_BITS),
+        job_fingerprint=job_fingerprint(fields),
+        fingerprint_fields=fields,
+        job=job.model_dump(mode="json", exclude={"output"}),
+        source_fields={"source.paths": ["/media"], "source.manifest": None},
+        plan=[write_plan(Folder(folder), 0, shards)],
+    )
+    (Path(folder) / "shards").mkdir()
+    with ProcessPoolExecutor() as pool:
+        for _ in pool.map(partial(_commit, folder, job_fingerprint(fields)), shards, chunksize=500):
+            pass
+    (Path(folder) / DATASET_FILE).write_bytes(card.to_json())
+    return num_shards
+
+
+def _source(number: int) -> PlannedSource:
+    return PlannedSource(uri=f"/media/{number:06d}.mp4", size_bytes=1_000_000, version=f"v{number}")
+
+
+def _commit(folder: str, fingerprint: str, shard: PlannedShard) -> None:
+    metadata = ShardMetadata(
+        bits_per_token=_BITS,
+        patch_size_px=8,
+        tokenizer_fingerprint=_TOKENIZER,
+        job_fingerprint=fingerprint,
+        shard_id=shard.shard_id,
+    )
+    codes = np.random.default_rng(shard.shard_index).bytes(packed_size(int(np.prod(_SHAPE)), _BITS))
+    with TokenShardWriter(
+        Path(folder) / shard_file(shard.shard_id), metadata, _job(folder).storage
+    ) as writer:
+        for number in range(_CLIPS):
+            writer.add(_row(shard.sources[0], number, codes))
+
+
+def _row(source: PlannedSource, number: int, codes: bytes) -> TokenRow:
+    frames, height, width = _SHAPE
+    start_ns = number * _CLIP_NS
+    return TokenRow(
+        clip_id=_clip_id(source, number),
+        source=source.uri,
+        key=None,
+        start_ns=start_ns,
+        end_ns=start_ns + _CLIP_NS,
+        fps=8.0,
+        frame_pts_ns=[start_ns + frame * _CLIP_NS // frames for frame in range(frames)],
+        num_frames=frames,
+        height=height,
+        width=width,
+        source_height=720,
+        source_width=1280,
+        codes=codes,
+        metadata=None,
+    )
+
+
+def _clip_id(source: PlannedSource, number: int) -> str:
+    return clip_id(source.uri, None, source.span_ns, number * _CLIP_NS, {"fps": 8.0})
+
+
+def open_dataset(folder: str, num_shards: int) -> int:
+    """Open; the first time, every footer is read and the index published."""
+    clips = len(TokenDataset(folder))
+    assert clips == num_shards * _CLIPS
+    return clips
+
+
+def first_batch(folder: str, _: int) -> int:
+    """Open, and have the first shuffled batch."""
+    batches = TokenBatches(TokenDataset(folder, view="integers"), batch_size=64, shuffle=True)
+    return len(next(iter(batches))["tokens"])
+
+
+def by_index(folder: str, num_shards: int) -> int:
+    """Single clips, anywhere."""
+    dataset = TokenDataset(folder)
+    draw = random.Random(0)
+    for _ in range(_LOOKUPS):
+        dataset[draw.randrange(num_shards * _CLIPS)]
+    return _LOOKUPS
+
+
+def find_one(folder: str, num_shards: int) -> int:
+    """One clip by its id; the first time, the ids of all shards are read and their index published."""
+    return _find(folder, num_shards, 1)
+
+
+def find_many(folder: str, num_shards: int) -> int:
+    """Clips by their ids."""
+    return _find(folder, num_shards, _LOOKUPS)
+
+
+def _find(folder: str, num_shards: int, count: int) -> int:
+    dataset = TokenDataset(folder)
+    draw = random.Random(1)
+    for _ in range(count):
+        shard, number = draw.randrange(num_shards), draw.randrange(_CLIPS)
+        assert dataset.find(_clip_id(_source(shard), number)) == shard * _CLIPS + number
+    return count
+
+
+def by_source(folder: str, num_shards: int) -> int:
+    """All clips of a source."""
+    dataset = TokenDataset(folder)
+    draw = random.Random(2)
+    for _ in range(_SOURCES):
+        shard = draw.randrange(num_shards)
+        assert len(dataset.of_source(_source(shard).uri)) == _CLIPS
+    return _SOURCES
+
+
+Step = Callable[[str, int], int]
+STEPS: dict[str, tuple[str, Step]] = {
+    "make": ("(making the dataset)", make),
+    "build": ("open, every footer read, index.parquet published", open_dataset),
+    "open": ("open, index.parquet there", open_dataset),
+    "batch": ("open, and the first shuffled batch of 64", first_batch),
+    "clips": ("open, and 1,000 clips anywhere by index", by_index),
+    "find-first": ("open, and one clip by id, clip_index.parquet made and published", find_one),
+    "find": ("open, and 1,000 clips by id", find_many),
+    "source": ("open, and the clips of 20 sources", by_source),
+}
+
+
+def run_step(name: str, folder: str, num_shards: int) -> dict[str, Any]:
+    """Run one step here; memory is the process's peak, its imports (some 300 MiB) included."""
+    what, step = STEPS[name]
+    began = time.perf_counter()
+    step(folder, num_shards)
+    return {
+        "step": what,
+        "seconds": round(time.perf_counter() - began, 2),
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def _measure(name: str, folder: str, num_shards: int) -> dict[str, Any]:
+    words = [sys.executable, "-m", "benchmarks.index", "--step", name, "--folder", folder]
+    done = subprocess.run(
+        [*words, "--shards", str(num_shards)], check=True, stdout=subprocess.PIPE, text=True
+    )
+    print(done.stdout, end="", file=sys.stderr, flush=True)
+    return json.loads(done.stdout)
+
+
+def main() -> None:
+    """Make the dataset, run every step, print a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--shards", type=int, default=100_000)
+    parser.add_argument("--step", choices=STEPS)
+    parser.add_argument("--folder")
+    asked = parser.parse_args()
+    if asked.step:
+        print(json.dumps(run_step(asked.step, asked.folder, asked.shards)))
+        return
+    machine = describe(["pyarrow", "numpy"])
+    with tempfile.TemporaryDirectory() as place:
+        steps = [_measure(name, place, asked.shards) for name in STEPS]
+    print(f"\n{asked.shards:,} shards, {asked.shards * _CLIPS:,} clips; {sentence(machine)}\n")
+    print("| step | time | peak memory |\n|---|---|---|")
+    for one in steps[1:]:
+        print(f"| {one['step']} | {one['seconds']} s | {one['peak_bytes'] / 2**20:.0f} MiB |")
+
+
+if __name__ == "__main__":
+    main()
