@@ -1,0 +1,52 @@
+"""A reader's memory is bounded by its windows, whatever the size of a shard's file."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.token_datasets import store_dataset
+
+CLIP = (16, 16, 16)
+CLIP_BYTES = 16 * 16 * 16 * 18 // 8
+MIB = 2**20
+
+READ = """
+import resource, sys
+from pipeline.reading import TokenBatches, TokenDataset
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+def read(folder):
+    dataset = TokenDataset(folder, view="integers")
+    shuffle = sys.argv[3] == "shuffled"
+    batches = TokenBatches(dataset, batch_size=64, shuffle=shuffle, remainder="keep")
+    return sum(int(batch["valid"].sum()) for _ in range(2) for batch in batches)
+
+# What is loaded and compiled at the first batch is not the reader's to bound.
+read(sys.argv[1])
+before = peak()
+print(read(sys.argv[2]), peak() - before)
+"""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A dataset of one batch, and one whose only shard is larger than all that may be held."""
+    place = tmp_path_factory.mktemp("memory")
+    store_dataset(place / "small", [[CLIP] * 64], row_group_bytes=4 * MIB)
+    num_clips = 250 * MIB // CLIP_BYTES
+    store_dataset(place / "large", [[CLIP] * num_clips], row_group_bytes=4 * MIB)
+    return place / "small", place / "large"
+
+
+@pytest.mark.parametrize("order", ["shuffled", "in order"])
+def test_memory_stays_below_200_mb_whatever_the_file_size(folders, order):
+    small, large = folders
+    words = [sys.executable, "-c", READ, str(small), str(large), order]
+    told = subprocess.run(words, check=True, capture_output=True, text=True, timeout=250)
+    clips, grown = map(int, told.stdout.split())
+    assert clips == 2 * (250 * MIB // CLIP_BYTES)
+    assert grown < 200e6
