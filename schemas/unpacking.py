@@ -111,7 +111,11 @@ def _kernels(form: str, bits: int, columns: int) -> _Kernels:
     scale = np.float32(1.0 / np.sqrt(bits)) if form == "f" else np.float32(0)
 
     @compiled
-    def unpack(address: int, first: int, left: int, row: int, out: Any) -> None:
+    def unpack(address: int, first: int, out: Any) -> None:
+        left = len(out)
+        # Rows are counted from 0, in a slice: of an index that might be negative numba would look at the
+        # sign each time, and nothing would become SIMD.
+        row = 0
         while left and (not one_load or first % period):
             _put(out, row, _lone_token(address, first, bits), bits, group_bits, scale)
             first, left, row = first + 1, left - 1, row + 1
@@ -131,12 +135,12 @@ def _kernels(form: str, bits: int, columns: int) -> _Kernels:
         for run in range(len(runs)):
             for number in range(runs[run, 1]):
                 piece = runs[run, 0] + number * PIECE_BYTES
-                target = _load_int(piece + 24) + runs[run, 2]
-                unpack(_load_int(piece), _load_int(piece + 8), _load_int(piece + 16), target, out)
+                row = _load_int(piece + 24) + runs[run, 2]
+                unpack(_load_int(piece), _load_int(piece + 8), out[row : row + _load_int(piece + 16)])
 
     @compiled
     def clip(codes: Any, start: int, out: Any) -> None:
-        unpack(np.int64(codes.ctypes.data) + start, 0, len(out), 0, out)
+        unpack(np.int64(codes.ctypes.data) + start, 0, out)
 
     return _Kernels(pieces, clip)
 

@@ -81,9 +81,8 @@ class TokenBatches(IterableDataset[TokenBatch]):
         self.remainder: Remainder = remainder
         self._shuffle = shuffle
         self._rank, self._world_size = rank, world_size
-        self._prefetch = (prefetch or Prefetch()).for_store(
-            local=all(is_local(uri) for dataset, _ in self._weighted for uri in dataset.uris)
-        )
+        self._prefetch = prefetch or Prefetch()
+        self._local = all(is_local(uri) for dataset, _ in self._weighted for uri in dataset.uris)
         self._check_options(lanes, batches_per_epoch)
         self._maker = _maker([dataset for dataset, _ in self._weighted], self.shape, pin_memory=pin_memory)
         self._counts = [self._samples_of(dataset) for dataset, _ in self._weighted]
@@ -167,7 +166,7 @@ class TokenBatches(IterableDataset[TokenBatch]):
             load=self._load,
             weigh=self._weigh,
             make=self._make,
-            prefetch=self._prefetch,
+            prefetch=self._prefetch.chosen(local=self._local, in_worker=worker is not None),
         )
         try:
             for number, batch in zip(walk.numbers(len(self)), prefetcher, strict=True):

@@ -18,25 +18,44 @@ _MOST_PLANNED = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Prefetch:
-    """How far reading runs ahead. What batches hold does not depend on it."""
+    """How far reading runs ahead. What batches hold does not depend on it. Null takes what suits the place.
 
-    batches: int = 4
-    """Batches made ahead."""
+    A DataLoader's worker process runs ahead by itself, beside others that want the same cores: one of each.
+    """
+
+    batches: int | None = None
+    """Batches made ahead; by default 4, and 1 in a worker process."""
     window_bytes: int | None = None
     """Codes read ahead of the batch that needs them; by default 16 MiB from local disks, 64 from stores."""
-    threads: int = 2
-    """Threads that unpack."""
+    threads: int | None = None
+    """Threads that unpack; by default 2, and 1 in a worker process."""
     read_threads: int | None = None
-    """Threads that read; by default 2 from local disks, and 16 where every read is a request to a store."""
+    """Threads that read; by default 2 from local disks (1 in a worker process), and 16 where every read is a
+    request to a store."""
 
-    def for_store(self, *, local: bool) -> "Prefetch":
-        """With what is left to the kind of store filled in."""
-        return Prefetch(
-            batches=self.batches,
-            window_bytes=self.window_bytes or (16 if local else 64) * 2**20,
-            threads=self.threads,
-            read_threads=self.read_threads or (2 if local else 16),
+    def chosen(self, *, local: bool, in_worker: bool) -> "ChosenPrefetch":
+        """With what is left open filled in."""
+        read_threads = 16 if not local else 1 if in_worker else 2
+        return ChosenPrefetch(
+            batches=_or(self.batches, 1 if in_worker else 4),
+            window_bytes=_or(self.window_bytes, (16 if local else 64) * 2**20),
+            threads=_or(self.threads, 1 if in_worker else 2),
+            read_threads=_or(self.read_threads, read_threads),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenPrefetch:
+    """A ``Prefetch`` with nothing left open."""
+
+    batches: int
+    window_bytes: int
+    threads: int
+    read_threads: int
+
+
+def _or(given: int | None, default: int) -> int:
+    return default if given is None else given
 
 
 class Prefetcher(Generic[Batch]):
@@ -53,7 +72,7 @@ class Prefetcher(Generic[Batch]):
         load: Callable[[Take], Window],
         weigh: Callable[[Take], int],
         make: Callable[[list[Take], list[Window]], Batch],
-        prefetch: Prefetch,
+        prefetch: ChosenPrefetch,
     ) -> None:
         self._plans = plans
         self._load, self._weigh, self._make = load, weigh, make
@@ -91,7 +110,7 @@ class Prefetcher(Generic[Batch]):
         """Plan batches, and so begin reading their windows, until enough is under way."""
         while not self._ended and (
             len(self._planned) + len(self._under_way) <= self._prefetch.batches
-            or (self._ahead < (self._prefetch.window_bytes or 0) and len(self._planned) < _MOST_PLANNED)
+            or (self._ahead < self._prefetch.window_bytes and len(self._planned) < _MOST_PLANNED)
         ):
             takes = next(self._plans, None)
             if takes is None:
@@ -109,14 +128,19 @@ class Prefetcher(Generic[Batch]):
         """
         windows: list[Future[Window]] = []
         added = 0
+        moved = False
         for take in takes:
             key = (take.stream, take.pass_number, take.window)
-            if key not in self._open:
-                self._open[key] = self._readers.submit(self._load, take)
+            window = self._open.get(key)
+            if window is None:
+                window = self._open[key] = self._readers.submit(self._load, take)
                 added += self._weigh(take)
-            self._reached[take.stream, take.lane] = key
-            windows.append(self._open[key])
-        for key in self._open.keys() - self._reached.values():
+            lane = (take.stream, take.lane)
+            if self._reached.get(lane) != key:
+                self._reached[lane] = key
+                moved = True
+            windows.append(window)
+        for key in self._open.keys() - self._reached.values() if moved else ():
             del self._open[key]
         self._planned.append(_Planned(takes, windows, added))
         self._ahead += added

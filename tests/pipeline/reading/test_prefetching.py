@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.reading.planning import Take
-from pipeline.reading.prefetching import Prefetch, Prefetcher
+from pipeline.reading.prefetching import ChosenPrefetch, Prefetch, Prefetcher
 from schemas.errors import FormatError
 
 
@@ -59,7 +59,9 @@ class Reader:
             assert [window.name for window in windows] == names(takes)
             return names(takes)
 
-        settings = Prefetch(**{"batches": 2, "window_bytes": 4, "threads": 2, "read_threads": 2} | prefetch)
+        settings = ChosenPrefetch(
+            **{"batches": 2, "window_bytes": 4, "threads": 2, "read_threads": 2} | prefetch
+        )
         return Prefetcher(plans, load=self.load, weigh=lambda _: 1, make=make or check, prefetch=settings)
 
 
@@ -186,7 +188,15 @@ def test_a_batch_without_samples_is_one_all_the_same():
 
 
 def test_what_is_left_to_the_kind_of_store():
-    assert Prefetch().for_store(local=True) == Prefetch(window_bytes=16 * 2**20, read_threads=2)
-    assert Prefetch().for_store(local=False) == Prefetch(window_bytes=64 * 2**20, read_threads=16)
-    own = Prefetch(batches=1, window_bytes=5, threads=3, read_threads=7)
-    assert own.for_store(local=True) == own.for_store(local=False) == own
+    def choose(prefetch: Prefetch, *, local: bool, in_worker: bool) -> tuple[int, ...]:
+        chosen = prefetch.chosen(local=local, in_worker=in_worker)
+        return chosen.batches, chosen.window_bytes, chosen.threads, chosen.read_threads
+
+    assert choose(Prefetch(), local=True, in_worker=False) == (4, 16 * 2**20, 2, 2)
+    assert choose(Prefetch(), local=True, in_worker=True) == (1, 16 * 2**20, 1, 1)
+    assert choose(Prefetch(), local=False, in_worker=False) == (4, 64 * 2**20, 2, 16)
+    assert choose(Prefetch(), local=False, in_worker=True) == (1, 64 * 2**20, 1, 16)
+    own = Prefetch(batches=0, window_bytes=0, threads=3, read_threads=7)
+    for local in (True, False):
+        for in_worker in (True, False):
+            assert choose(own, local=local, in_worker=in_worker) == (0, 0, 3, 7)
