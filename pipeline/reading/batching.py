@@ -13,6 +13,7 @@ from torch.utils.data import get_worker_info
 
 from pipeline.reading.buffers import BufferPool
 from pipeline.reading.cutting import Packing, Padding, SampleShape
+from pipeline.reading.handing_over import inline
 from pipeline.reading.packed_rows import describe_rows, frame_by_frame
 from pipeline.reading.planning import Take
 from pipeline.reading.views import View, element_of, numpy_of, special_tokens
@@ -67,7 +68,8 @@ class BatchMaker:
             flat.fill(0)
         runs = [self._run(take, window, valid, held) for take, window in zip(takes, windows, strict=True)]
         self._unpack(np.array(runs, np.int64).reshape(-1, 3), flat)
-        batch: TokenBatch = {"tokens": tokens, "valid": torch.from_numpy(valid)}
+        flags = torch.from_numpy(valid)
+        batch: TokenBatch = {"tokens": tokens, "valid": inline(flags) if get_worker_info() else flags}
         if self.columns or isinstance(self.shape, Packing | Padding):
             placed = [_placed(take, window) for take, window in zip(takes, windows, strict=True)]
             batch |= self._described(placed, count, flat)
