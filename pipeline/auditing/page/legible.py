@@ -8,11 +8,11 @@ from typing import Any
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 _INVISIBLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e007f]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e"
+    "\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
-"""Controls, marks that turn the order of text around, and characters without width, apart from the joiners that
-emoji and some scripts need. Tabs and line feeds are only spaces in a page."""
+"""Controls, marks that turn the order of text around, and characters without width, apart from the joiners
+that emoji and some scripts need. Tabs and line feeds are only spaces in a page."""
 
 _ESCAPED = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029"})
 

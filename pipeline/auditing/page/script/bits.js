@@ -14,12 +14,14 @@ function perBit({ title, note, key, of, level }) {
   const length = Math.max(...of.map(([, health]) => health[key].length));
   const bits = Array.from({ length }, (_, bit) => bit);
   const stuck = (health, bit) => health.stuck_bits.includes(bit);
-  const anyStuck = of.some(([, health]) => health.stuck_bits.length);
+  const alone = of.length === 1;
+  const told = of.filter(([, health]) => health.stuck_bits.length).map(([label, health]) =>
+    `${label ? `${label}: ` : ""}bit ${health.stuck_bits.join(", ")}`);
   return chart({
     title,
-    note: anyStuck ? `${note}; stuck bits are striped` : note,
+    note: told.length ? `${note}. Stuck: ${told.join("; ")}` : note,
     option: (colours) => ({
-      legend: of.length > 1 ? legend(colours) : undefined,
+      legend: alone ? undefined : legend(colours),
       tooltip: tooltip(colours, (params) => [`bit ${params[0].dataIndex}`, ...of.map(([label, health]) =>
         `${label ? `${label}: ` : ""}${grouped(health[key][params[0].dataIndex], 4)}${
           stuck(health, params[0].dataIndex) ? ", stuck" : ""}`)], "axis"),
@@ -28,10 +30,11 @@ function perBit({ title, note, key, of, level }) {
       series: of.map(([label, health], place) => ({
         name: label,
         type: "bar",
-        barCategoryGap: of.length > 1 ? "20%" : "15%",
-        itemStyle: { color: place ? colours.second : colours.first },
-        data: health[key].map((value, bit) => (stuck(health, bit)
-          ? { value, itemStyle: outcomeStyle(colours, "failed") } : value)),
+        barCategoryGap: alone ? "15%" : "20%",
+        itemStyle: overlaid(colours, place),
+        data: health[key].map((value, bit) => (alone && stuck(health, bit)
+          ? { value, itemStyle: outcomeStyle(colours, "failed"),
+            label: { show: true, position: "top", formatter: "stuck", color: colours.text } } : value)),
       })),
     }),
     values: () => table({
@@ -51,12 +54,13 @@ function pairsOfBits(correlation) {
   return sorted(pairs, (pair) => Math.abs(pair.value), true);
 }
 
-function correlationChart(health, label = "") {
+/** `least`: what the scale reaches at least, so that two maps can share one. */
+function correlationChart(health, { label = "", least = 0.05 } = {}) {
   const pairs = pairsOfBits(health.correlation);
   if (!pairs.length) return null;
   const [strongest] = pairs;
   const bits = health.correlation.map((_, bit) => bit);
-  const reach = Math.max(0.05, Math.abs(strongest.value));
+  const reach = Math.max(least, Math.abs(strongest.value));
   const title = label ? `Correlation of bits, ${label}` : "Correlation of bits";
   const signed = (value) => (value > 0 ? `+${grouped(value, 3)}` : grouped(value, 3));
   return chart({
@@ -65,7 +69,7 @@ function correlationChart(health, label = "") {
       signed(strongest.value)}`,
     height: 380,
     option: (colours, width) => ({
-      grid: { left: 40, right: 12, top: 8, bottom: 92 },
+      grid: { left: 40, right: 12, top: 8, bottom: 76 },
       tooltip: tooltip(colours, (params) => [`bits ${params.value[0]} and ${params.value[1]}`, signed(params.value[2])]),
       xAxis: categoryAxis(colours, bits, "bit", { nameGap: 22 }),
       yAxis: categoryAxis(colours, bits, "", { inverse: true }),
@@ -101,9 +105,9 @@ function groupChart(health, of = [["", health]]) {
       tooltip: tooltip(colours, (params) => [`group ${params[0].dataIndex}`, ...of.map(([label, part]) =>
         `${label ? `${label}: ` : ""}${grouped(part.group_entropies[params[0].dataIndex], 3)} bits`)], "axis"),
       xAxis: categoryAxis(colours, places, "group of the code"),
-      yAxis: valueAxis(colours, "bits", { min: 0, max: health.group_bits }),
+      yAxis: valueAxis(colours, "", { min: 0, max: health.group_bits }),
       series: of.map(([label, part], place) => ({ name: label, type: "bar", barMaxWidth: 48,
-        itemStyle: { color: place ? colours.second : colours.first }, data: part.group_entropies })),
+        itemStyle: overlaid(colours, place), data: part.group_entropies })),
     }),
     values: () => table({
       label: `Entropy of groups of ${health.group_bits} bits`,

@@ -128,3 +128,9 @@ function faded(colour) {
 function outcomeStyle(colours, name) {
   return { color: colours[name], decal: { ...PATTERNS[name], color: faded(colours.ground) } };
 }
+
+/** A plain, B striped. */
+function overlaid(colours, place) {
+  return place ? { color: colours.second, decal: { ...PATTERNS.partial, color: faded(colours.ground) } }
+    : { color: colours.first, decal: PATTERNS.ok };
+}

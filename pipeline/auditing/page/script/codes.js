@@ -5,8 +5,7 @@ function codes(report) {
   if (!health || !health.tokens) return null;
   return section("codes", "Code health", figures([
     ["Tokens", grouped(health.tokens), `of ${health.bits_per_token} bits`],
-    ["Used codes", usedCodes(health), health.possible_codes
-      ? `of ${grouped(health.possible_codes)} possible (${percent(health.used_codes, health.possible_codes)})` : null],
+    ["Used codes", (health.used_codes_error ? `≈${THIN}` : "") + grouped(health.used_codes), usedShare(health)],
     ["Bits a token needs", grouped(health.order0_bits_per_token, 2),
       `of ${health.bits_per_token}, by an order-0 model of groups of ${health.group_bits} bits`],
     ["Stuck bits", grouped(health.stuck_bits.length),
@@ -20,9 +19,12 @@ function codes(report) {
     overSources(health.by_source)));
 }
 
-function usedCodes(health) {
-  return health.used_codes_error ? `≈${THIN}${grouped(health.used_codes)} ±${THIN}${
-    grouped(100 * health.used_codes_error, 1)}${THIN}%` : grouped(health.used_codes);
+function usedShare(health) {
+  return [
+    health.used_codes_error ? `±${THIN}${withUnit(100 * health.used_codes_error, "%", 1)} standard error` : "exact",
+    health.possible_codes
+      && `${percent(health.used_codes, health.possible_codes)} of ${grouped(health.possible_codes)} possible`,
+  ].filter(Boolean).join("; ");
 }
 
 const STATISTICS = [

@@ -56,12 +56,6 @@ function okBars(colours, width, rows) {
   };
 }
 
-/** A plain, B striped. */
-function overlaid(colours, place) {
-  return place ? { color: colours.second, decal: { ...PATTERNS.partial, color: faded(colours.ground) } }
-    : { color: colours.first, decal: PATTERNS.ok };
-}
-
 function coveragePairs(rows, by) {
   const share = (counts) => (counts ? percent(counts.ok, itemsOf(counts)) : NONE);
   return table({ label: `Coverage by ${spaced(by)}`, rows, size: 25, columns: [
@@ -87,8 +81,10 @@ function codesCompared(reports) {
     ["Repeated frames (share)", (part) => (part.pairs_of_frames ? part.repeated_frames / part.pairs_of_frames : null), 4],
     ["Still clips (share)", (part) => (part.clips ? part.still_clips / part.clips : null), 4],
   ].map(([name, value, digits]) => ({ name, a: a && value(a), b: b && value(b), write: (shown) => grouped(shown, digits) }));
+  const least = Math.max(0.05, ...of.flatMap(([, part]) => pairsOfBits(part.correlation).slice(0, 1)
+    .map((pair) => Math.abs(pair.value))));
   return section("codes", "Code health", pairTable("Code health", rows), el("div", { class: "grid" },
-    entropyChart(of[0][1], of), balanceChart(of[0][1], of), of.map(([label, part]) => correlationChart(part, label)),
+    entropyChart(of[0][1], of), balanceChart(of[0][1], of), of.map(([label, part]) => correlationChart(part, { label, least })),
     groupChart(of[0][1], of), overFrames(of.map(([label, part]) => [label, part.by_frame])),
     alongDataset(of.map(([label, part]) => [label, part.along]))));
 }

@@ -14,11 +14,11 @@ function withUnit(value, unit, digits = 0) {
   return value === null || value === undefined ? NONE : `${grouped(value, digits)}${THIN}${unit}`;
 }
 
-/** Three digits that count, and a word for the thousands, for axes. */
+/** Few digits, for axes: from ten thousand up three that count, and a letter for the thousands. */
 function short(value) {
   const steps = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
-  const step = steps.find(([size]) => Math.abs(value) >= size);
-  return step ? `${Number((value / step[0]).toPrecision(3))}${THIN}${step[1]}` : String(Number(value.toPrecision(3)));
+  const step = Math.abs(value) >= 1e4 && steps.find(([size]) => Math.abs(value) >= size);
+  return step ? `${Number((value / step[0]).toPrecision(3))}${THIN}${step[1]}` : String(Number(value.toPrecision(4)));
 }
 
 function bytes(value) {

@@ -9,6 +9,8 @@ const SAMPLE_ORDERS = [
   ["rate", "fewest bits per pixel", (row) => row.clip.bits_per_pixel, false],
 ];
 
+const SYMBOLS = [["circle", "triangle"], ["emptyCircle", "emptyTriangle"]]; // of A and B; equal bits, differing ones
+
 function sample(report, pictures) {
   const part = report.sample;
   if (!part) return null;
@@ -58,7 +60,7 @@ function qualityChart(parts) {
         minInterval: byRate ? 0 : 1, splitLine: { show: false } }),
       yAxis: valueAxis(colours, "dB", { scale: true }),
       series: groups.map((group) => ({ name: group.name, type: "scatter",
-        symbol: group.differs ? "triangle" : "circle", symbolSize: group.differs ? 11 : 8,
+        symbol: SYMBOLS[group.place][Number(group.differs)], symbolSize: group.differs ? 11 : 8,
         itemStyle: { color: group.place ? colours.second : colours.first, opacity: 0.85 },
         data: group.points.map(({ clip, rank }) => [byRate ? clip.bits_per_pixel : rank, clip.psnr_db]) })),
     }),
