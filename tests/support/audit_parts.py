@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 
 from schemas.audit import (
     KIND_SEVERITY,
@@ -30,8 +31,7 @@ HOSTILE = (
     '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1"> \'`&lt;&amp; '
     "\u202egnp.exe\u2066 \u200b\x1b[31m {{data}} {a|b} 👩\u200d🚀 عربى"
 )
-LEGIBLE = HOSTILE.replace("\u202e", "\\u202e").replace("\u2066", "\\u2066").replace("\u200b", "\\u200b")
-LEGIBLE = LEGIBLE.replace("\x1b", "\\x1b".replace("x", "u00"))
+LEGIBLE = re.sub("[\u202e\u2066\u200b\x1b]", lambda mark: f"\\u{ord(mark[0]):04x}", HOSTILE)
 """What a page shows in the place of ``HOSTILE``."""
 
 _PREFIXES = ("s3://films/travel/2024", "s3://films/kitchen", "/data/archive/phone clips", f"s3://x/{HOSTILE}")

@@ -119,5 +119,5 @@ def _script() -> str:
 
 
 def _read(name: str) -> str:
-    text = files(__package__).joinpath(name).read_text(encoding="utf-8")
+    text = files("pipeline.auditing.page").joinpath(name).read_text(encoding="utf-8")
     return text.replace("\r\n", "\n")  # a browser hashes what it parsed

@@ -36,7 +36,8 @@ const STATISTICS = [
 function bitsLines({ title, note, unit, axis, lines }) {
   const kept = lines.filter(([, rows]) => rows?.length);
   if (!kept.length) return null;
-  const names = [...new Map(kept.flatMap(([, rows]) => rows.map((row) => [row.value, row.value]))).keys()];
+  const names = [...new Set(kept.flatMap(([, rows]) => rows.map((row) => row.value)))];
+  if (kept.length > 1) names.sort(collator.compare); // one may lack what the other has
   const series = kept.flatMap(([label, rows], place) => STATISTICS.map(([key, meaning], kind) =>
     ({ label: label ? `${label}, ${meaning}` : meaning, key, place, kind, of: new Map(rows.map((row) => [row.value, row])) })));
   return chart({

@@ -7,6 +7,7 @@ function coverageCompared([a, b]) {
   const below = el("div");
   const figure = chart({
     title: "Share of items that are ok",
+    note: "Of the values that each audit lists; rarer ones are in its own page",
     height: () => 70 + 34 * Math.min(coverageRows(a, b, chosen.by).length, SHOWN_BARS),
     controls: el("div", { class: "controls" }, select("By", shared.map((part) => [part.by, spaced(part.by)]), chosen.by,
       (by) => { chosen.by = by; refresh(); })),
