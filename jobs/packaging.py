@@ -10,7 +10,8 @@ PACKAGES = ("schemas", "bsq_model", "pipeline", "jobs")
 JOB_FILE = "job.yaml"
 
 _SUFFIXES = {".py", ".yaml", ".json", ".safetensors"}
-"""Code, the example job, and the bundled tokenizer. Nothing else of the packages is read at run time."""
+"""Code, the example job, and the bundled tokenizer. Nothing else of the packages is read by a
+job: an audit's page is drawn where the audit was asked for."""
 
 _SAME_TIME = (1980, 1, 1, 0, 0, 0)
 

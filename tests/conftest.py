@@ -3,12 +3,17 @@
 import os
 from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import fsspec
 import pytest
 from hypothesis import settings
 
+from tests.support.browser import chromium_binary, chromium_browser
 from tests.support.s3 import BUCKET, S3Server, juicefs_binary, s3_server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Deadlines of single examples would time the machine, which is shared.
 settings.register_profile("bitmill", deadline=None)
@@ -38,6 +43,17 @@ def s3(
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     return f"s3://{BUCKET}/{tmp_path.name}"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Generator["Browser"]:
+    """Headless Chromium; for a module only, since Playwright keeps an event loop running while it is open."""
+    if chromium_binary() is None:
+        if os.environ.get("REQUIRE_BROWSER") == "1":
+            pytest.fail("REQUIRE_BROWSER=1, but Chromium is not installed")
+        pytest.skip("Chromium is not installed")
+    with chromium_browser() as started:
+        yield started
 
 
 @pytest.fixture

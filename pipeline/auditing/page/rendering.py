@@ -1,0 +1,123 @@
+"""The page's parts put together: template, style, charts, our script, and the report as data."""
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from pipeline.auditing.page.legible import legible, script_json
+from schemas.audit import KIND_TEXT, AuditReport
+
+SCRIPTS = (
+    "format",
+    "elements",
+    "pager",
+    "table",
+    "chart",
+    "overview",
+    "findings",
+    "coverage",
+    "failures",
+    "codes",
+    "bits",
+    "sample",
+    "duplicates",
+    "closing",
+    "comparison",
+    "comparison_charts",
+    "main",
+)
+"""Files of ``script/`` in the order of the one script that they make."""
+
+_PLACE = re.compile(r"\{\{(\w+)\}\}")
+
+_PICTURE_TYPES = (
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
+    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
+)
+
+
+def render_page(report: AuditReport, pictures: Mapping[str, bytes]) -> str:
+    """One HTML text that shows ``report`` and needs no network; the same arguments give the same text.
+
+    ``pictures`` are PNG, JPEG or WebP files by the names in ``report.sample``; others are not shown.
+    """
+    shown = report.sample.clips if report.sample else []
+    data = {
+        "page": "audit",
+        "report": report.model_dump(mode="python"),
+        "pictures": [_picture(pictures.get(clip.picture or "")) for clip in shown],
+        "kind_text": KIND_TEXT,
+    }
+    return _fill(f"Audit of {report.dataset}", data, f"The verdict is: {report.verdict}.")
+
+
+def render_comparison(a: AuditReport, b: AuditReport) -> str:
+    """Two audits side by side, of two datasets or two tokenizers, as one HTML text like that of an audit."""
+    data = {
+        "page": "comparison",
+        "reports": [a.model_dump(mode="python"), b.model_dump(mode="python")],
+        "kind_text": KIND_TEXT,
+    }
+    return _fill(
+        f"{a.dataset} and {b.dataset} compared", data, f"The verdicts are: {a.verdict}; {b.verdict}."
+    )
+
+
+def _fill(title: str, data: dict[str, Any], verdict: str) -> str:
+    style, library, script = _style(), _library(), _script()
+    policy = (
+        f"default-src 'none'; img-src data:; script-src {_hash(library)} {_hash(script)}; "
+        # The charts' library places its tooltips and its drawing by style attributes.
+        f"style-src {_hash(style)}; style-src-attr 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+    )
+    parts = {
+        "policy": policy,
+        "title": html.escape(legible(title)),
+        "style": style,
+        "verdict": verdict,
+        "data": script_json(data),
+        "library": library,
+        "script": script,
+    }
+    return _PLACE.sub(lambda place: parts[place[1]], _read("page.html"))
+
+
+def _picture(data: bytes | None) -> str | None:
+    if data is None:
+        return None
+    for start, media_type in _PICTURE_TYPES:
+        if start.match(data):
+            return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+    return None
+
+
+def _hash(text: str) -> str:
+    """A policy's word for one inline element."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+@cache
+def _style() -> str:
+    return _read("page.css")
+
+
+@cache
+def _library() -> str:
+    return _read("vendor/echarts.min.js")
+
+
+@cache
+def _script() -> str:
+    body = "\n".join(_read(f"script/{name}.js") for name in SCRIPTS)
+    return f'(() => {{\n"use strict";\n{body}}})();\n'
+
+
+def _read(name: str) -> str:
+    text = files("pipeline.auditing.page").joinpath(name).read_text(encoding="utf-8")
+    return text.replace("\r\n", "\n")  # a browser hashes what it parsed
