@@ -9,7 +9,7 @@ from pipeline.dataset_folder import load_plan
 from pipeline.decode.sampling import Span
 from pipeline.fetch import DecodeSettings
 from pipeline.isolated import isolated_events
-from pipeline.items import DecodedClip, ItemEnd, ItemStart
+from pipeline.items import DecodedClip, ItemStart
 from pipeline.storage import Folder
 from schemas.dataset import DatasetCard
 from schemas.job import JobSpec
@@ -63,5 +63,5 @@ class Originals:
                     key = event.key
                 elif isinstance(event, DecodedClip):
                     yield key, event
-                elif isinstance(event, ItemEnd) and event.reason is not None:
+                elif event.reason is not None:
                     self.problem = f"{event.reason}: {event.detail}"

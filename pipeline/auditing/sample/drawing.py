@@ -46,7 +46,8 @@ class SampleDrawer:
         """Consider a row group's clips."""
         if not self._num_clips or not len(group.starts):
             return
-        ranks = ranks_of(group.table.column("clip_id").to_pylist(), self._seed)
+        clip_ids: list[Any] = group.table.column("clip_id").to_pylist()
+        ranks = ranks_of(clip_ids, self._seed)
         full = len(self._drawn) == self._num_clips
         rows = np.flatnonzero(ranks < np.uint64(self._drawn[-1].rank)) if full else np.arange(len(ranks))
         first = rows[np.argsort(ranks[rows], kind="stable")][: self._num_clips]
