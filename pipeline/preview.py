@@ -13,17 +13,12 @@ import torch
 from PIL import Image, ImageDraw
 
 from bsq_model import BSQTokenizer, fingerprint, tokenizer_from_files
-from pipeline.dataset_folder import CONFIG_FILE, WEIGHTS_FILE, load_plan
-from pipeline.decode.sampling import Span
-from pipeline.fetch import DecodeSettings
-from pipeline.isolated import isolated_events
-from pipeline.items import DecodedClip, ItemStart
+from pipeline.dataset_folder import CONFIG_FILE, WEIGHTS_FILE
+from pipeline.originals import Originals
 from pipeline.reading import TokenDataset
 from pipeline.storage import Folder
 from schemas.dataset import DatasetCard
 from schemas.errors import BadJobError, FormatError, TokenizerMismatchError
-from schemas.job import JobSpec
-from schemas.plan import PlannedSource
 
 _GAP_PX = 4
 _DEFAULT_FPS = 8.0
@@ -56,7 +51,7 @@ def preview_clips(
     dataset = TokenDataset(uri, view="bits", columns=columns, allow_incomplete=True)
     folder = Folder(uri)
     tokenizer = stored_tokenizer(folder, dataset.card)
-    originals = _Originals(folder, dataset.card)
+    originals = Originals(folder, dataset.card)
     count = 0
     for sample in dataset:
         if clip_ids is not None and sample["clip_id"] not in clip_ids:
@@ -96,41 +91,6 @@ def stored_tokenizer(folder: Folder, card: DatasetCard) -> BSQTokenizer:
             f"({card.tokenizer_fingerprint})."
         )
     return tokenizer
-
-
-class _Originals:
-    """Clips decoded again from their sources, by the dataset's own rule; one source in memory at a time."""
-
-    def __init__(self, folder: Folder, card: DatasetCard) -> None:
-        # A source that was done again is the newer one: its clips are of that attempt.
-        self._sources: dict[str, dict[Span, PlannedSource]] = {}
-        for shard in load_plan(folder, card):
-            for planned in shard.sources:
-                self._sources.setdefault(planned.uri, {})[planned.span_ns] = planned
-        job = JobSpec.model_validate({**card.job, "output": folder.uri})
-        self._settings = DecodeSettings.of(job, int(card.fingerprint_fields["frames.size_px"]))
-        self._open: tuple[str, Iterator[tuple[str | None, DecodedClip]]] | None = None
-
-    def find(self, uri: str, key: str | None, start_ns: int, num_frames: int) -> Frames | None:
-        """Frames of the clip that starts at ``start_ns``, or null where the source does not give it now."""
-        if self._open is None or self._open[0] != uri:
-            self._open = (uri, self._clips(uri))
-        # Clips of a source stand in order, so that a search goes on where the last one ended.
-        for clip_key, clip in self._open[1]:
-            if clip_key == key and clip.start_ns == start_ns and len(clip.frames_THWC) == num_frames:
-                return clip.frames_THWC
-        self._open = None
-        return None
-
-    def _clips(self, uri: str) -> Iterator[tuple[str | None, DecodedClip]]:
-        """Clips with the key of their item."""
-        for planned in self._sources.get(uri, {}).values():
-            key: str | None = None
-            for event in isolated_events(planned, self._settings):
-                if isinstance(event, ItemStart):
-                    key = event.key
-                elif isinstance(event, DecodedClip):
-                    yield key, event
 
 
 def side_by_side(clip: PreviewClip) -> Frames:

@@ -25,6 +25,14 @@ Codes = npt.NDArray[np.uint8]
 Int64s = npt.NDArray[np.int64]
 
 
+class WrongChecksumError(ValueError):
+    """A page's bytes are not those that were written."""
+
+
+class WrongLengthsError(ValueError):
+    """Codes are not as long as their shapes need, or are padded with ones."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """A data page's place in its chunk, in bytes, and its rows."""
@@ -83,7 +91,8 @@ def find_clips(
     """Codes and, int64 [n], where each of the chunk's n clips of ``num_tokens`` tokens begins in them.
 
     The codes are the chunk itself unless it is compressed. ``verify`` checks the pages' checksums. Raises
-    ValueError where the bytes are not those of such clips.
+    ValueError where the bytes are not those of such clips: WrongChecksumError or WrongLengthsError where that
+    is why.
     """
     view = chunk.data
     starts = np.empty(len(num_tokens), np.int64)
@@ -102,7 +111,7 @@ def find_clips(
             raise ValueError("a page that is not compressed has two sizes")
         wrong = place_clips(body, place, num_tokens[rows], bits_per_token, starts[rows])
         if wrong:
-            raise ValueError(wrong)
+            raise WrongLengthsError(wrong)
         if compressed:
             starts[rows] += sum(map(len, bodies))
             bodies.append(body)
@@ -112,17 +121,25 @@ def find_clips(
     return (np.concatenate(bodies) if bodies else np.empty(0, np.uint8)) if compressed else chunk, starts
 
 
+def check_pages(chunk: memoryview) -> None:
+    """Raise WrongChecksumError where a page of a chunk is damaged, ValueError where they do not fill it."""
+    for page in pages_of(chunk):
+        _check(chunk[page.body : page.body + page.stored_bytes], page)
+
+
 def _check(stored: memoryview, page: Page) -> None:
     # isal computes the very same CRC-32 as zlib, ten times faster.
     if page.checksum is not None and isal_zlib.crc32(stored) != page.checksum & 0xFFFFFFFF:
-        raise ValueError("a page does not match its checksum")
+        raise WrongChecksumError("a page does not match its checksum")
 
 
 def _decompressed(stored: memoryview, page: Page, num_tokens: Int64s, bits_per_token: int) -> Codes:
     expected = int(((num_tokens * bits_per_token + 7) >> 3).sum()) + LENGTH_BYTES * len(num_tokens)
     if page.full_bytes != expected:
         # As much memory would be taken as a damaged header says.
-        raise ValueError(f"a page has {page.full_bytes} bytes of codes and lengths, not {expected}")
+        raise WrongLengthsError(
+            f"a page has {page.full_bytes} bytes of codes and lengths, not {expected}"
+        )
     try:
         body: Any = pa.decompress(pa.py_buffer(stored), expected, codec="zstd")
     except (pa.ArrowException, OSError, zlib.error) as error:

@@ -30,6 +30,11 @@ def permutation(count: int, key: int) -> npt.NDArray[np.int64]:
     return np.argsort(_hashes(count, np.uint64(key)), kind="stable")
 
 
+def mixed(values: npt.NDArray[np.uint64], key: int) -> npt.NDArray[np.uint64]:
+    """Each number's hash under ``key``, uint64 [n]."""
+    return _mixed(values, np.uint64(key))
+
+
 def _mix_one(value: int) -> int:
     value &= _MASK
     value = ((value ^ (value >> 30)) * _FIRST) & _MASK
@@ -41,8 +46,20 @@ def _mix_one(value: int) -> int:
 def _hashes(count: int, key: Any) -> Any:
     hashes = np.empty(count, np.uint64)
     for number in range(count):
-        value = key + np.uint64(number + 1) * np.uint64(_GOLDEN)
-        value = (value ^ (value >> np.uint64(30))) * np.uint64(_FIRST)
-        value = (value ^ (value >> np.uint64(27))) * np.uint64(_SECOND)
-        hashes[number] = value ^ (value >> np.uint64(31))
+        hashes[number] = _finalized(key + np.uint64(number + 1) * np.uint64(_GOLDEN))
     return hashes
+
+
+@compiled
+def _mixed(values: Any, key: Any) -> Any:
+    hashes = np.empty(len(values), np.uint64)
+    for number in range(len(values)):
+        hashes[number] = _finalized((values[number] ^ key) + np.uint64(_GOLDEN))
+    return hashes
+
+
+@compiled
+def _finalized(value: Any) -> Any:
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(_FIRST)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(_SECOND)
+    return value ^ (value >> np.uint64(31))

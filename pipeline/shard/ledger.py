@@ -1,7 +1,7 @@
 """Ledger rows: made from an item's end, written as a file, summed up as totals."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.items import ItemEnd, ItemStart
@@ -71,13 +71,19 @@ def read_ledger(data: bytes, *, origin: str) -> list[LedgerRow]:
 
 def check_accounts(rows: Sequence[LedgerRow], shard: PlannedShard, *, origin: str) -> None:
     """Raise FormatError, naming ``origin``, where a source has no row there, or a plain one several."""
+    for fault in account_faults(rows, shard):
+        raise FormatError(f"The ledger {origin} {fault}; it is damaged.")
+
+
+def account_faults(rows: Sequence[LedgerRow], shard: PlannedShard) -> Iterator[str]:
+    """What a ledger lacks of its shard's sources, or has too much; each completes "The ledger …"."""
     counts = Counter(row["source_index"] for row in rows)
     for place, source in enumerate(shard.sources):
         count = counts.pop(shard.first_source_index + place, 0)
         if not count or (count > 1 and not source.is_archive):
-            raise FormatError(f"The ledger {origin} has {count} rows of {source.uri}; it is damaged.")
+            yield f"has {count} rows of {source.uri}"
     if counts:
-        raise FormatError(f"The ledger {origin} has rows of sources that its shard does not hold.")
+        yield f"has {counts.total()} rows of sources that its shard does not hold"
 
 
 def totals_of(rows: Sequence[LedgerRow]) -> Totals:

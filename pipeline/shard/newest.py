@@ -23,15 +23,17 @@ class NewestAttempts:
         """Those of a shard's ledger rows that no newer attempt supersedes, in order."""
         if not self._newest:
             return list(rows)
-        return [row for row in rows if self._newest.get(place_of(row), row["shard_id"]) == row["shard_id"]]
+        return [row for row in rows if self.counts_in(place_of(row), row["shard_id"])]
+
+    def counts_in(self, place: SourcePlace, shard_id: str) -> bool:
+        """Whether no shard but this one has a newer attempt at a source."""
+        return self._newest.get(place, shard_id) == shard_id
 
     def all_count(self, shard: PlannedShard) -> bool:
         """Whether every row of a shard's ledger counts, without a look at it."""
         if not self._newest:
             return True
-        return all(
-            self._newest.get(source.place, shard.shard_id) == shard.shard_id for source in shard.sources
-        )
+        return all(self.counts_in(source.place, shard.shard_id) for source in shard.sources)
 
 
 def place_of(row: LedgerRow) -> SourcePlace:

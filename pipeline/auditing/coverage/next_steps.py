@@ -1,0 +1,92 @@
+"""What running the job again, or ``--retry-failed``, would do."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
+
+from pipeline.growing import failed_sources
+from pipeline.shard.ledger import LedgerRow
+from pipeline.shard.newest import NewestAttempts
+from schemas.dataset import SHARD_FOLDER
+from schemas.plan import PlannedShard
+
+_MAX_NAMED = 3
+
+
+@dataclass
+class StepTally:
+    """Work that is left, over some shards."""
+
+    shards: int = 0
+    sources: int = 0
+    bytes: int = 0
+    """Of shards that are not committed."""
+    failed_sources: int = 0
+    failed_bytes: int = 0
+    members_left_out: int = 0
+    partial_items: int = 0
+    damaged: int = 0
+    """Token shards that are there and cannot be trusted."""
+    damaged_names: list[str] = field(default_factory=list[str])
+
+    def add_pending(self, shard: PlannedShard) -> None:
+        """A shard that is not committed."""
+        self.shards += 1
+        self.sources += len(shard.sources)
+        self.bytes += shard.size_bytes
+
+    def add_failed(
+        self, shard: PlannedShard, ledger: Sequence[LedgerRow], over_plan: NewestAttempts
+    ) -> None:
+        """What of a committed shard can be done again, less what is planned again already."""
+        failed = failed_sources(shard, ledger, over_plan, frozenset())
+        self.failed_sources += len(failed.sources)
+        self.failed_bytes += sum(source.size_bytes for source in failed.sources)
+        self.members_left_out += failed.members_left_out
+
+    def add_damaged(self, shard: PlannedShard) -> None:
+        """A token shard that is there and cannot be trusted."""
+        self.damaged += 1
+        if len(self.damaged_names) < _MAX_NAMED:
+            self.damaged_names.append(shard.shard_id)
+
+    def merge(self, other: "StepTally") -> None:
+        """Take up the work of the shards that follow."""
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.damaged_names.extend(other.damaged_names[: _MAX_NAMED - len(self.damaged_names)])
+
+    def sentences(self, *, has_totals: bool) -> Iterator[str]:
+        """What to do next."""
+        if self.damaged:
+            more = f" and {self.damaged - _MAX_NAMED} more" if self.damaged > _MAX_NAMED else ""
+            names = ", ".join(f"{SHARD_FOLDER}/{name}.parquet" for name in self.damaged_names)
+            yield (
+                f"{_many(self.damaged, 'token shard')} cannot be trusted ({names}{more}): restore them from a "
+                "copy, or remove them and run the job again, which makes them anew."
+            )
+        if self.shards:
+            yield (
+                f"Running the job again does {_many(self.shards, 'shard')} with "
+                f"{_many(self.sources, 'source')} of {self.bytes:,} bytes."
+            )
+        elif not has_totals:
+            yield "dataset.json has no totals yet; running the job again writes them."
+        if self.failed_sources:
+            yield (
+                f"Running it with --retry-failed does {_many(self.failed_sources, 'failed source')} of "
+                f"{self.failed_bytes:,} bytes again."
+            )
+        if self.members_left_out:
+            yield (
+                f"{_many(self.members_left_out, 'failed member')} of tars cannot be done again, since other "
+                "members of their tars became tokens; put the mended ones into a new tar and --append it."
+            )
+        if self.partial_items:
+            yield f"{_many(self.partial_items, 'item')} in part became tokens; no command does them again."
+
+
+_COUNTS = tuple(field.name for field in fields(StepTally) if field.name != "damaged_names")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

@@ -1,0 +1,82 @@
+"""Sums over sources and their items, as integers, so that their order does not matter."""
+
+from dataclasses import dataclass, fields
+
+from pipeline.shard.ledger import LedgerRow
+from schemas.audit import Counts
+from schemas.outcomes import Outcome
+from schemas.plan import PlannedSource
+
+
+@dataclass
+class Sums:
+    """What ``schemas.audit.Counts`` holds, times in nanoseconds."""
+
+    sources: int = 0
+    pending: int = 0
+    ok: int = 0
+    partial: int = 0
+    failed: int = 0
+    clips: int = 0
+    frames: int = 0
+    tokens: int = 0
+    source_frames: int = 0
+    bytes_in: int = 0
+    code_bytes: int = 0
+    ns_in: int = 0
+    ns_out: int = 0
+
+    def merge(self, other: "Sums") -> None:
+        """Add another's."""
+        for name in _NAMES:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    @property
+    def items(self) -> int:
+        """Items with an outcome."""
+        return self.ok + self.partial + self.failed
+
+    def report(self) -> Counts:
+        """As the report has it."""
+        named = {name: getattr(self, name) for name in _NAMES if not name.startswith("ns_")}
+        return Counts(**named, seconds_in=self.ns_in / 1e9, seconds_out=self.ns_out / 1e9)
+
+
+_NAMES = tuple(field.name for field in fields(Sums))
+
+
+def pending_source() -> Sums:
+    """Of a source of which no committed ledger tells."""
+    return Sums(sources=1, pending=1)
+
+
+def item_sums(row: LedgerRow, source: PlannedSource, *, is_first: bool) -> Sums:
+    """Of one ledger row; its source counts with the first of its rows.
+
+    What is said of a tar as a whole has no bytes of its own: they are its members'.
+    """
+    is_whole_tar = source.is_archive and row["key"] is None
+    return Sums(
+        sources=int(is_first),
+        ok=int(row["outcome"] == Outcome.OK),
+        partial=int(row["outcome"] == Outcome.PARTIAL),
+        failed=int(row["outcome"] == Outcome.FAILED),
+        clips=row["num_clips"],
+        frames=row["num_frames"],
+        tokens=row["num_tokens"],
+        source_frames=row["num_source_frames"],
+        bytes_in=0 if is_whole_tar else row["size_bytes"],
+        code_bytes=row["code_bytes"],
+        ns_in=item_ns(row["duration_ns"], source) or 0,
+        ns_out=row["tokenized_ns"],
+    )
+
+
+def item_ns(duration_ns: int | None, source: PlannedSource) -> int | None:
+    """How long an item's media lasts, as its container tells, within the planned span."""
+    if duration_ns is None:
+        return None
+    start_ns, end_ns = source.span_ns
+    if end_ns is not None:
+        return min(duration_ns, end_ns - (start_ns or 0))
+    return max(0, duration_ns - (start_ns or 0))

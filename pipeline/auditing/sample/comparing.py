@@ -1,0 +1,145 @@
+"""The sample compared: stored bits against those of tokenizing again, reconstructions against originals."""
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bsq_model import BSQTokenizer
+from bsq_model.metrics.quality import psnr_db, ssim
+from bsq_model.pixels import pixels_from_uint8, uint8_from_pixels
+from pipeline.auditing.sample.drawing import DrawnClip
+from pipeline.auditing.sample.pictures import strip
+from pipeline.encoding import ModelEncoder
+from pipeline.originals import Originals
+from schemas.audit import Sample, SampledClip
+from schemas.packing import unpack_bits
+
+Bits = npt.NDArray[np.bool_]
+Lpips = Callable[[Tensor, Tensor], Tensor]
+"""Two float [B, H, W, 3] in [−1, 1] to [B]."""
+
+_EQUAL_DB = 100.0
+_SSIM_LEAST_PX = 11
+_SHOWN_PLACES = 8
+_NO_ORIGINAL = "its source does not give this clip now"
+
+
+def compare_sample(
+    drawn: Sequence[DrawnClip],
+    originals: Originals,
+    tokenizer: BSQTokenizer,
+    *,
+    seed: int,
+    lpips: Lpips | None,
+    report: Callable[[int], None],
+) -> tuple[Sample, dict[str, bytes]]:
+    """Decode and tokenize every drawn clip again; gives the report's part and its pictures by file name.
+
+    The tokenizer stands on its device, in its precision; ``report`` is told how many clips are behind.
+    Sources are read one after the other. A clip whose source is gone is told as such.
+    """
+    comparison = _Comparison(originals, tokenizer, lpips)
+    found: list[SampledClip] = []
+    for one in sorted(drawn, key=_by_source):
+        found.append(comparison.compare(one))
+        report(len(found))
+    found.sort(key=_worst_first)
+    compared = [clip for clip in found if clip.differing_bits is not None]
+    sample = Sample(
+        seed=seed,
+        num_clips=len(found),
+        compared=len(compared),
+        psnr_db=_mean(clip.psnr_db for clip in compared),
+        ssim=_mean(clip.ssim for clip in compared),
+        lpips=_mean(clip.lpips for clip in compared),
+        num_bits=sum(clip.num_bits for clip in compared),
+        differing_bits=sum(clip.differing_bits or 0 for clip in compared),
+        clips=found,
+    )
+    return sample, comparison.pictures
+
+
+class _Comparison:
+    """One clip after the other."""
+
+    def __init__(self, originals: Originals, tokenizer: BSQTokenizer, lpips: Lpips | None) -> None:
+        self.pictures: dict[str, bytes] = {}
+        self._originals = originals
+        self._tokenizer = tokenizer
+        self._encoder = ModelEncoder(tokenizer)
+        self._lpips = lpips
+
+    @torch.inference_mode()
+    def compare(self, drawn: DrawnClip) -> SampledClip:
+        config = self._tokenizer.config
+        clip, (frames, height, width) = drawn.clip, drawn.shape
+        flat = unpack_bits(drawn.codes, frames * height * width, config.bits_per_token)
+        stored_ThwL = flat.reshape(frames, height, width, config.bits_per_token)
+        made_THWC = self._tokenizer.decode_pixels([torch.from_numpy(stored_ThwL)])[0]
+        shown_THWC = uint8_from_pixels(made_THWC).cpu().numpy()
+        original_THWC = self._originals.find(clip.source, clip.key, clip.start_ns, frames)
+        picture = f"sample-{clip.clip_id}.webp"
+        self.pictures[picture] = strip(original_THWC, shown_THWC, drawn.frame_pts_ns)
+        told = SampledClip(
+            clip=clip,
+            num_frames=frames,
+            psnr_db=None,
+            ssim=None,
+            lpips=None,
+            bits_per_pixel=config.bits_per_token / config.patch_size_px**2,
+            num_bits=stored_ThwL.size,
+            differing_bits=None,
+            differs_at=[],
+            picture=picture,
+        )
+        if original_THWC is None:
+            more = f" ({self._originals.problem})" if self._originals.problem else ""
+            return told.model_copy(update={"problem": _NO_ORIGINAL + more})
+        again_ThwL = self._encoder.encode([original_THWC])[0]
+        original = pixels_from_uint8(torch.from_numpy(original_THWC), torch.float32).to(made_THWC.device)
+        return told.model_copy(
+            update={
+                "differing_bits": int((again_ThwL != stored_ThwL).sum()),
+                "differs_at": places_of_difference(stored_ThwL, again_ThwL),
+                **self._scores(original, made_THWC.float()),
+            }
+        )
+
+    def _scores(self, original_THWC: Tensor, made_THWC: Tensor) -> dict[str, float]:
+        scores = {"psnr_db": min(_EQUAL_DB, float(psnr_db(made_THWC[None], original_THWC[None])[0]))}
+        if min(original_THWC.shape[1:3]) >= _SSIM_LEAST_PX:
+            scores["ssim"] = float(ssim(made_THWC, original_THWC).mean())
+        if self._lpips is not None:
+            scores["lpips"] = float(self._lpips(made_THWC, original_THWC).mean())
+        return scores
+
+
+def places_of_difference(a_ThwL: Bits, b_ThwL: Bits) -> list[str]:
+    """The first places where two clips' bits differ, in words."""
+    places = np.argwhere(a_ThwL != b_ThwL)[:_SHOWN_PLACES].tolist()
+    return [f"frame {t}, row {y}, column {x}, bit {bit}" for t, y, x, bit in places]
+
+
+def _by_source(drawn: DrawnClip) -> tuple[str, int]:
+    # An archive's items stand in the order of the file, not of their keys: they may be read more than once.
+    return drawn.clip.source, drawn.clip.start_ns
+
+
+def _worst_first(clip: SampledClip) -> tuple[bool, int, float, str]:
+    """Other bits before worse pictures; what could not be compared comes last."""
+    differing = clip.differing_bits or 0
+    return (
+        clip.differing_bits is None,
+        -differing,
+        clip.psnr_db if clip.psnr_db is not None else 0.0,
+        clip.clip.clip_id,
+    )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return fmean(there) if there else None

@@ -1,0 +1,76 @@
+"""Datasets tokenized from real media in this process: real decoders, model and shard loop, without Ray."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bsq_model import (
+    fingerprint,
+    preset_config,
+    tokenizer_files,
+    tokenizer_from_files,
+    untrained_tokenizer,
+)
+from pipeline.dataset_folder import save_tokenizer_files, write_plan
+from pipeline.encoding import ModelEncoder
+from pipeline.fetch import DecodeSettings, Staged, source_events
+from pipeline.items import SourceEvent
+from pipeline.planning import cut_shards
+from pipeline.shard.loop import ShardContext, tokenize_shard
+from pipeline.sources import find_sources
+from pipeline.storage import Folder
+from schemas.dataset import DATASET_FILE, DatasetCard
+from schemas.job import JobSpec, fingerprint_fields, job_fingerprint
+from schemas.plan import PlannedSource
+
+
+def tokenize_here(media: Path, output: Path, *, clip_frames: int = 4, fps: float = 4.0) -> DatasetCard:
+    """Tokenize all of a folder with the tiny preset, a source a shard; gives the card."""
+    job = JobSpec.model_validate(
+        {
+            "version": 1,
+            "source": {"paths": [str(media)]},
+            "output": str(output),
+            "tokenizer": {"preset": "tiny"},
+            "sampling": {"fps": fps, "clip_frames": clip_frames},
+            "sharding": {"max_sources": 1},
+        }
+    )
+    files = tokenizer_files(untrained_tokenizer(preset_config("tiny")))
+    tokenizer = tokenizer_from_files(files["config.json"], files["model.safetensors"])
+    size_px = tokenizer.config.image_size_px
+    fields = fingerprint_fields(
+        job, tokenizer_fingerprint=fingerprint(tokenizer), size_px=size_px, device="cpu"
+    )
+    folder = Folder(str(output))
+    output.mkdir(parents=True)
+    save_tokenizer_files(folder, files["config.json"], files["model.safetensors"])
+    shards = cut_shards(find_sources(job.source).sources, job.sharding, job_fingerprint(fields))
+    card = DatasetCard(
+        tokenizer_fingerprint=fingerprint(tokenizer),
+        tokenizer=tokenizer.config,
+        job_fingerprint=job_fingerprint(fields),
+        fingerprint_fields=fields,
+        job=job.model_dump(mode="json", exclude={"output"}),
+        source_fields={"source.paths": [str(media)], "source.manifest": None},
+        plan=[write_plan(folder, 0, shards)],
+    )
+    folder.write_bytes(DATASET_FILE, card.to_json())
+    context = ShardContext(
+        job=job,
+        job_fingerprint=card.job_fingerprint,
+        tokenizer_fingerprint=card.tokenizer_fingerprint,
+        bits_per_token=tokenizer.config.bits_per_token,
+        patch_size_px=tokenizer.config.patch_size_px,
+        size_px=size_px,
+    )
+    settings = DecodeSettings.of(job, size_px)
+    for shard in shards:
+        items = [_events(source, settings) for source in shard.sources]
+        list(tokenize_shard(shard, items, ModelEncoder(tokenizer), context, folder))
+    return card
+
+
+def _events(source: PlannedSource, settings: DecodeSettings) -> Iterator[SourceEvent]:
+    for event in source_events(source, settings):
+        if not isinstance(event, Staged):
+            yield event
