@@ -1,9 +1,9 @@
-"""One token shard read whole: footer, every page of every column against its checksum, codes against shapes."""
+"""One token shard read whole: its footer, every page against its checksum, codes against shapes."""
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -195,7 +195,7 @@ class OpenShard:
         """bool [n]: which rows' codes fit their shape, one by one; the others are noted."""
         fits = np.zeros(len(shapes_n3), bool)
         try:
-            codes = self._read(number, [_CODES]).column(_CODES).to_pylist()
+            codes: list[Any] = self._read(number, [_CODES]).column(_CODES).to_pylist()
         except FormatError as error:
             self._note(damage_kind(error), f"column {_CODES!r}: {_cause(error)}", number)
             return fits
@@ -207,7 +207,9 @@ class OpenShard:
                 and not (used and data[-1] >> used)
             )
             if not fits[row]:
-                detail = f"{len(data)} bytes are not {num_tokens} tokens of {bits_per_token} bits, padded with 0"
+                detail = (
+                    f"{len(data)} bytes are not {num_tokens} tokens of {bits_per_token} bits, padded with 0"
+                )
                 self._note(Kind.WRONG_CODES_LENGTH, detail, number, row)
         if fits.all():
             self._note(Kind.WRONG_CODES_LENGTH, "a page has bytes that belong to no clip", number)

@@ -16,7 +16,7 @@ from pipeline.auditing.shard_reading import OpenShard, damage_kind, open_whole
 from pipeline.shard.ledger import LedgerRow, read_ledger, totals_of
 from pipeline.shard.newest import NewestAttempts
 from pipeline.storage import Folder
-from schemas.audit import Kind
+from schemas.audit import KIND_SEVERITY, Kind, Severity
 from schemas.dataset import Totals, ledger_file, shard_file
 from schemas.errors import FormatError
 from schemas.ids import shard_id
@@ -105,8 +105,8 @@ class _ShardRun:
         self._shard = shard.planned
         self._audit = audit
         self._found = FindingTally()
-        self._metadata: dict[ItemKey, str] = {}
-        """Of items' first clips, where coverage asks for metadata."""
+        self._metadata: dict[tuple[str, str | None], str] = {}
+        """By source and key, of items' first clips, where coverage asks for metadata."""
 
     def run(self) -> None:
         self._audit.planned += 1
@@ -123,7 +123,9 @@ class _ShardRun:
         ids = [source.id for source in shard.sources]
         if shard_id(self._auditor.job_fingerprint, ids, shard.attempt) != shard.shard_id:
             self._found.note(
-                Kind.MISSING_PLAN, "the plan's sources are not those of the shard's name", where=shard.shard_id
+                Kind.MISSING_PLAN,
+                "the plan's sources are not those of the shard's name",
+                where=shard.shard_id,
             )
 
     def _pending(self) -> None:
@@ -149,21 +151,15 @@ class _ShardRun:
         self._audit.committed += 1
         ledger = self._ledger()
         accounts = None if ledger is None else item_accounts(ledger, self._shard)
-        if self._read_shard(accounts):
-            self._audit.read += 1
-        else:
+        self._audit.read += self._read_shard(accounts)
+        if any(KIND_SEVERITY[kind] is Severity.DAMAGED for kind in self._found.counts):
             self._audit.steps.add_damaged(self._shard)
+        if ledger is None or Kind.COUNTS_DIFFER in self._found:
+            self._audit.totals_known = False
         if ledger is None:
             self._add_pending_sources()
         else:
             self._cover(ledger)
-        told_of_ledger = any(
-            example.file == ledger_file(self._shard.shard_id)
-            for kind in self._found.counts
-            for example in self._found.examples[kind]
-        )
-        if ledger is None or told_of_ledger:
-            self._audit.totals_known = False
 
     def _ledger(self) -> list[LedgerRow] | None:
         """The ledger's rows, where they are this shard's."""
@@ -179,8 +175,7 @@ class _ShardRun:
         return rows if check_ledger(rows, self._shard, self._found) else None
 
     def _read_shard(self, accounts: Mapping[ItemKey, ItemAccount] | None) -> bool:
-        """Whether nothing is wrong with the token shard."""
-        before = dict(self._found.counts)
+        """Whether the token shard could be read whole; what is wrong with its rows is another matter."""
         try:
             with open_whole(self._auditor.folder, self._shard, self._found) as opened:
                 metadata = opened.metadata()
@@ -188,9 +183,10 @@ class _ShardRun:
                     self._read_rows(opened, metadata, accounts)
         except FileNotFoundError:
             self._found.note(Kind.MISSING_SHARD, "it went away", file=shard_file(self._shard.shard_id))
+            return False
         except FormatError as error:
             self._found.note(damage_kind(error), _cause(error), file=shard_file(self._shard.shard_id))
-        return self._found.counts == before
+        return not any(kind in self._found for kind in _NOT_WHOLE)
 
     def _is_own(self, metadata: ShardMetadata) -> bool:
         """Whether a file is this shard's, by whomever it was made."""
@@ -269,6 +265,15 @@ class _ShardRun:
                 file = ledger_file(self._shard.shard_id)
                 self._found.note(Kind.FAILED_ITEMS, detail, file=file, where=where)
         audit.steps.add_failed(self._shard, ledger, auditor.over_plan)
+
+
+_NOT_WHOLE = (
+    Kind.UNREADABLE,
+    Kind.BAD_CHECKSUM,
+    Kind.WRONG_SCHEMA,
+    Kind.WRONG_SHARD,
+    Kind.WRONG_CODES_LENGTH,
+)
 
 
 def _cause(error: FormatError) -> str:

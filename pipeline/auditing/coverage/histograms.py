@@ -24,9 +24,7 @@ _POWERS = tuple(float(2**power) for power in range(17))
 SCALES: dict[str, Scale] = {
     "clip seconds": Scale(unit="s", of="clips", edges=(0, 0.125, 0.25, 0.5, *_POWERS[:13])),
     "clip frames": Scale(unit="frames", of="clips", edges=_POWERS),
-    "source height": Scale(
-        unit="px", of="items", edges=(0, 144, 240, 360, 480, 720, 1080, 1440, 2160, 4320)
-    ),
+    "source height": Scale(unit="px", of="items", edges=(0, 144, 240, 360, 480, 720, 1080, 1440, 2160, 4320)),
     "source fps": Scale(
         unit="fps", of="items", edges=(0, 5, 10, 15, 20, 23, 24.5, 26, 29, 31, 48, 52, 59, 61, 120, 240)
     ),
