@@ -1,4 +1,4 @@
-"""An audit's chunks of shards as Ray tasks, a CPU each; any node that sees the dataset's folder may do them."""
+"""An audit's chunks of shards as Ray tasks, a CPU each, on any node; all must see the dataset's folder."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -85,10 +85,22 @@ def audit_dataset(
             raise BadJobError(f"Coverage by {column} is there anyway; --by takes columns of the metadata.")
     found = FindingTally()
     at_hand = look_at_dataset(folder, found)
+    auditor = auditor_of(at_hand, columns=columns, gatherers=gatherers or {})
+    shards = merge_all(auditor, at_hand.shards, sharing, workers=workers, tell=tell)
+    found.merge(shards.found)
+    if at_hand.plan_is_whole and shards.totals_known:
+        check_totals(at_hand.card, shards.totals, found)
+    return DatasetAudit(at_hand=at_hand, shards=shards, found=found)
+
+
+def auditor_of(
+    at_hand: DatasetAtHand, *, columns: tuple[str, ...] = (), gatherers: Gatherers | None = None
+) -> ShardAuditor:
+    """What audits a dataset's shards."""
     card = at_hand.card
     fields = card.fingerprint_fields
-    auditor = ShardAuditor(
-        folder=folder,
+    return ShardAuditor(
+        folder=at_hand.folder,
         tokenizer_fingerprint=card.tokenizer_fingerprint,
         job_fingerprint=card.job_fingerprint,
         bits_per_token=card.tokenizer.bits_per_token,
@@ -102,8 +114,3 @@ def audit_dataset(
         ),
         gatherers=gatherers or {},
     )
-    shards = merge_all(auditor, at_hand.shards, sharing, workers=workers, tell=tell)
-    found.merge(shards.found)
-    if at_hand.plan_is_whole and shards.totals_known:
-        check_totals(card, shards.totals, found)
-    return DatasetAudit(at_hand=at_hand, shards=shards, found=found)

@@ -90,8 +90,10 @@ def test_a_tar_with_all_that_may_befall_it(tmp_path: Path):
     assert (total.sources, total.ok, total.partial, total.failed) == (1, 2, 0, 2)
     assert total.bytes_in == 21
     assert report.coverage.next_steps == [
-        "2 failed members of tars cannot be done again, since other members of their tars became tokens; put "
-        "the mended ones into a new tar and --append it."
+        (
+            "2 failed members of tars cannot be done again, since other members of their tars became tokens; "
+            "put the mended ones into a new tar and --append it."
+        )
     ]
 
 
