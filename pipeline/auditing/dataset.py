@@ -22,6 +22,7 @@ from schemas.dataset import (
     Totals,
 )
 from schemas.errors import FormatError
+from schemas.job import job_fingerprint
 from schemas.plan import PlannedShard
 
 _SUFFIX = ".parquet"
@@ -33,6 +34,9 @@ class DatasetAtHand:
 
     folder: Folder
     card: DatasetCard
+    tokenizer_fingerprint: str
+    job_fingerprint: str
+    """That its files should have."""
     plan_is_whole: bool
     shards: tuple[ShardAtHand, ...]
     """As far as the plan can be read, in its order."""
@@ -70,10 +74,13 @@ def look_at_dataset(folder: Folder, found: FindingTally) -> DatasetAtHand:
             _note_foreign(below, names, planned_names, found)
     planned_files = {part.file.rpartition("/")[2] for part in card.plan}
     _note_foreign(PLAN_FOLDER, folder.list_names(PLAN_FOLDER), planned_files, found)
-    _check_tokenizer(folder, card, found)
+    tokenizer, job = _fingerprints(card, found)
+    _check_tokenizer(folder, card, tokenizer, found)
     return DatasetAtHand(
         folder=folder,
         card=card,
+        tokenizer_fingerprint=tokenizer,
+        job_fingerprint=job,
         plan_is_whole=plan_is_whole,
         shards=shards,
         over_committed=NewestAttempts(shard.planned for shard in shards if shard.has_shard),
@@ -167,7 +174,22 @@ def _note_foreign(below: str, names: Sequence[str], planned: set[str], found: Fi
             found.note(Kind.FOREIGN_FILE, "no plan names it", file=f"{below}/{name}")
 
 
-def _check_tokenizer(folder: Folder, card: DatasetCard, found: FindingTally) -> None:
+def _fingerprints(card: DatasetCard, found: FindingTally) -> tuple[str, str]:
+    """The tokenizer's fingerprint and the job's: those that follow from the fields of which they are made."""
+    tokenizer: str = card.fingerprint_fields.get("tokenizer", card.tokenizer_fingerprint)
+    job = job_fingerprint(card.fingerprint_fields)
+    if card.tokenizer_fingerprint != tokenizer:
+        detail = f"the card names tokenizer {card.tokenizer_fingerprint}, its fields {tokenizer}"
+        found.note(Kind.WRONG_TOKENIZER, detail, file=DATASET_FILE)
+    if card.job_fingerprint != job:
+        detail = f"the card names job {card.job_fingerprint}, its fields give {job}"
+        found.note(Kind.WRONG_JOB, detail, file=DATASET_FILE)
+    return tokenizer, job
+
+
+def _check_tokenizer(
+    folder: Folder, card: DatasetCard, expected_fingerprint: str, found: FindingTally
+) -> None:
     files: dict[str, bytes] = {}
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         try:
@@ -181,8 +203,8 @@ def _check_tokenizer(folder: Folder, card: DatasetCard, found: FindingTally) -> 
         found.note(Kind.MISSING_TOKENIZER, str(error), file=WEIGHTS_FILE)
         return
     own = fingerprint(tokenizer)
-    if own != card.tokenizer_fingerprint:
-        detail = f"its fingerprint is {own}, the dataset's tokenizer has {card.tokenizer_fingerprint}"
+    if own != expected_fingerprint:
+        detail = f"its fingerprint is {own}, the dataset's tokenizer has {expected_fingerprint}"
         found.note(Kind.MISSING_TOKENIZER, detail, file=WEIGHTS_FILE)
     elif tokenizer.config != card.tokenizer:
         found.note(Kind.MISSING_TOKENIZER, "the card tells of another config", file=DATASET_FILE)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.auditing.coverage.prefixes import prefix_rule
+from pipeline.auditing.coverage.prefixes import PrefixRule, prefix_rule
 from pipeline.auditing.coverage.tally import OWN_TABLES, CoverageLayout
 from pipeline.auditing.dataset import DatasetAtHand, check_totals, look_at_dataset
 from pipeline.auditing.findings import FindingTally, verdict_of
@@ -16,6 +16,14 @@ from schemas.audit import AuditReport, Coverage
 from schemas.errors import BadJobError
 
 Tell = Callable[[AuditProgress], None]
+
+ChooseGatherers = Callable[[DatasetAtHand, PrefixRule], Gatherers]
+"""From a dataset as it is listed, and the folders by which sources are counted, to gatherers."""
+
+
+def no_gatherers(_at_hand: DatasetAtHand, _prefixes: PrefixRule) -> Gatherers:
+    """Look at no codes beyond their checksums and lengths."""
+    return {}
 
 
 @dataclass(kw_only=True)
@@ -70,14 +78,14 @@ def audit_dataset(
     sharing: Sharing,
     workers: int,
     columns: tuple[str, ...] = (),
-    gatherers: Gatherers | None = None,
+    gatherers: ChooseGatherers = no_gatherers,
     tell: Tell = lambda _: None,
 ) -> DatasetAudit:
     """Read every file of a dataset once.
 
     ``sharing`` has shards read by about ``workers`` processes somewhere; ``columns`` of the metadata break
-    coverage down further; ``gatherers`` are offered the codes. The result does not depend on who read what.
-    Raises BadJobError where the folder is no dataset, FormatError where its card cannot be read, and what the
+    coverage down further; ``gatherers`` chooses who is offered the codes, once the plan is known. The result
+    does not depend on who read what. Raises BadJobError where the folder is no dataset, FormatError where its card cannot be read, and what the
     store raises.
     """
     for column in columns:
@@ -85,7 +93,7 @@ def audit_dataset(
             raise BadJobError(f"Coverage by {column} is there anyway; --by takes columns of the metadata.")
     found = FindingTally()
     at_hand = look_at_dataset(folder, found)
-    auditor = auditor_of(at_hand, columns=columns, gatherers=gatherers or {})
+    auditor = auditor_of(at_hand, columns=columns, gatherers=gatherers)
     shards = merge_all(auditor, at_hand.shards, sharing, workers=workers, tell=tell)
     found.merge(shards.found)
     if at_hand.plan_is_whole and shards.totals_known:
@@ -94,23 +102,21 @@ def audit_dataset(
 
 
 def auditor_of(
-    at_hand: DatasetAtHand, *, columns: tuple[str, ...] = (), gatherers: Gatherers | None = None
+    at_hand: DatasetAtHand, *, columns: tuple[str, ...] = (), gatherers: ChooseGatherers = no_gatherers
 ) -> ShardAuditor:
     """What audits a dataset's shards."""
     card = at_hand.card
+    prefixes = prefix_rule(source.uri for shard in at_hand.plan for source in shard.sources)
     fields = card.fingerprint_fields
     return ShardAuditor(
         folder=at_hand.folder,
-        tokenizer_fingerprint=card.tokenizer_fingerprint,
-        job_fingerprint=card.job_fingerprint,
+        tokenizer_fingerprint=at_hand.tokenizer_fingerprint,
+        job_fingerprint=at_hand.job_fingerprint,
         bits_per_token=card.tokenizer.bits_per_token,
         patch_size_px=card.tokenizer.patch_size_px,
         sampling_rule={name: fields.get(f"sampling.{name}") for name in ("fps", "clip_frames")},
         over_committed=at_hand.over_committed,
         over_plan=at_hand.over_plan,
-        layout=CoverageLayout(
-            prefixes=prefix_rule(source.uri for shard in at_hand.plan for source in shard.sources),
-            columns=tuple(dict.fromkeys(columns)),
-        ),
-        gatherers=gatherers or {},
+        layout=CoverageLayout(prefixes=prefixes, columns=tuple(dict.fromkeys(columns))),
+        gatherers=gatherers(at_hand, prefixes),
     )

@@ -14,7 +14,7 @@ from pipeline.auditing.gathering import Gatherer, Gatherers
 from pipeline.auditing.rows import RowCheck
 from pipeline.auditing.shard_reading import OpenShard, damage_kind, open_whole
 from pipeline.shard.ledger import LedgerRow, read_ledger, totals_of
-from pipeline.shard.newest import NewestAttempts
+from pipeline.shard.newest import NewestAttempts, place_of
 from pipeline.storage import Folder
 from schemas.audit import KIND_SEVERITY, Kind, Severity
 from schemas.dataset import Totals, ledger_file, shard_file
@@ -234,6 +234,16 @@ class _ShardRun:
                     gatherer.add(group.data)
         check.finish()
 
+    def _check_superseded(self, ledger: list[LedgerRow]) -> None:
+        """A source is done again only where no clip came of it: else its clips would stand twice."""
+        over_committed = self._auditor.over_committed
+        for row in ledger:
+            if row["num_clips"] and not over_committed.counts_in(place_of(row), row["shard_id"]):
+                where = item_name(row["source"], row["key"])
+                detail = f"its {row['num_clips']} clips are here, and it was done again"
+                file = ledger_file(self._shard.shard_id)
+                self._found.note(Kind.DUPLICATE_CLIP, detail, file=file, where=where)
+
     def _note_metadata(self, table: pa.Table) -> None:
         """Items' metadata as their first clips have it, sidecars included."""
         if not self._auditor.layout.columns:
@@ -248,6 +258,8 @@ class _ShardRun:
         audit, auditor = self._audit, self._auditor
         counting = auditor.over_committed.counting(ledger)
         audit.totals += totals_of(counting)
+        if len(counting) < len(ledger):
+            self._check_superseded(ledger)
         before = -1
         for row in counting:
             source = self._shard.sources[row["source_index"] - self._shard.first_source_index]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
@@ -100,21 +101,23 @@ class AuditedDataset:
         path.write_bytes(data)
 
     def audit(
-        self, *, workers: int = 1, columns: Sequence[str] = (), gatherers: Gatherers | None = None
+        self, *, workers: int = 1, columns: Sequence[str] = (), gatherers: Gatherers = MappingProxyType({})
     ) -> AuditReport:
         audit = audit_dataset(
             self.folder,
             sharing=LocalProcesses(workers),
             workers=workers,
             columns=tuple(columns),
-            gatherers=gatherers,
+            gatherers=lambda _at_hand, _prefixes: gatherers,
         )
         return audit.report(bitmill_version="0", created="2026-01-01T00:00:00Z", seconds=0.0)
 
     def gathered(self, gatherers: Gatherers, *, workers: int = 1) -> Mapping[str, Any]:
         """What gatherers made of the codes."""
         sharing = LocalProcesses(workers)
-        return audit_dataset(self.folder, sharing=sharing, workers=workers, gatherers=gatherers).gathered
+        return audit_dataset(
+            self.folder, sharing=sharing, workers=workers, gatherers=lambda _at_hand, _prefixes: gatherers
+        ).gathered
 
     def stored(self, number: int) -> Iterator[tuple[list[str], list[bytes]]]:
         """Ids and codes of each row group of a shard, as pyarrow reads them."""

@@ -156,6 +156,24 @@ def test_another_job(dataset: AuditedDataset):
     assert dataset.found() == {Kind.WRONG_JOB: 1}
 
 
+@pytest.mark.parametrize("field", ["tokenizer_fingerprint", "job_fingerprint"])
+def test_a_card_that_names_another(dataset: AuditedDataset, field: str):
+    dataset.change_card(**{field: "c" * 32})
+    expected = {"tokenizer_fingerprint": Kind.WRONG_TOKENIZER, "job_fingerprint": Kind.WRONG_JOB}
+    assert dataset.found() == {expected[field]: 1}
+
+
+def test_a_bug_is_not_told_as_damage(dataset: AuditedDataset):
+    class Broken:
+        def add(self, group: object) -> None:
+            raise KeyError("a bug")
+
+        def merge(self, other: object) -> None: ...
+
+    with pytest.raises(KeyError, match="a bug"):
+        dataset.audit(gatherers={"broken": Broken})
+
+
 def test_rewriting_a_shard_alone_is_no_defect(dataset: AuditedDataset):
     dataset.change_rows(0, nothing)
     assert dataset.found() == {}

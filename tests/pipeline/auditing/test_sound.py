@@ -106,6 +106,14 @@ def test_what_was_done_again_counts_once(tmp_path: Path):
     assert (total.sources, total.ok, total.failed, total.pending) == (2, 2, 0, 0)
 
 
+def test_what_was_done_again_though_clips_came_of_it(tmp_path: Path):
+    first = [Planted(source("a.mp4"), video(0)), Planted(source("b.mp4"), failed())]
+    report = dataset_of(tmp_path / "tokens", first, [Planted(source("a.mp4"), video(0))]).audit()
+    assert {one.kind: one.count for one in report.findings if one.kind is not Kind.FAILED_ITEMS} == {
+        Kind.DUPLICATE_CLIP: 1
+    }
+
+
 def test_what_waits_to_be_done_again_counts_as_it_was(tmp_path: Path):
     first = [Planted(source("a.mp4"), video(0)), Planted(source("b.mp4"), failed())]
     dataset = dataset_of(tmp_path / "tokens", first, [Planted(source("b.mp4"), video(0))])
