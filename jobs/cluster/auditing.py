@@ -8,7 +8,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from jobs.cluster.actors import first_line
-from pipeline.auditing.shards import ShardAuditor, ShardsAudit
+from pipeline.auditing.auditor import ShardAuditor
+from pipeline.auditing.shards import ShardsAudit
 from pipeline.auditing.sharing import AHEAD, Chunk, in_order
 from schemas.errors import BitmillError, InfrastructureError
 

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.auditing.auditor import ShardAuditor
 from pipeline.auditing.coverage.prefixes import PrefixRule, prefix_rule
 from pipeline.auditing.coverage.tally import OWN_TABLES, CoverageLayout
 from pipeline.auditing.dataset import DatasetAtHand, check_totals, look_at_dataset
 from pipeline.auditing.findings import FindingTally, verdict_of
 from pipeline.auditing.gathering import Gatherer, Gatherers
-from pipeline.auditing.shards import ShardAuditor, ShardsAudit
+from pipeline.auditing.shards import ShardsAudit
 from pipeline.auditing.sharing import AuditProgress, Sharing, merge_all
 from pipeline.storage import Folder
 from schemas.audit import AuditReport, Coverage
@@ -85,8 +86,8 @@ def audit_dataset(
 
     ``sharing`` has shards read by about ``workers`` processes somewhere; ``columns`` of the metadata break
     coverage down further; ``gatherers`` chooses who is offered the codes, once the plan is known. The result
-    does not depend on who read what. Raises BadJobError where the folder is no dataset, FormatError where its card cannot be read, and what the
-    store raises.
+    does not depend on who read what. Raises BadJobError where the folder is no dataset, FormatError where its
+    card cannot be read, and what the store raises.
     """
     for column in columns:
         if column in OWN_TABLES:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
-from pipeline.auditing.shards import ShardAtHand, ShardAuditor, ShardsAudit
+from pipeline.auditing.auditor import ShardAuditor
+from pipeline.auditing.shards import ShardAtHand, ShardsAudit
 from pipeline.worker_process import WorkerProcess, serve
 
 Chunk = Sequence[ShardAtHand]
