@@ -89,7 +89,7 @@ def test_tables_within_any_bound(things, bound, borders, cuts):
 @given(st.lists(st.floats(0, 1e6)), Cuts, Cuts)
 def test_histograms(things, borders, cuts):
     def take(tally: HistogramTally, thing: float) -> None:
-        tally.add([thing])
+        tally.count(thing)
 
     check_law(lambda: HistogramTally("item duration"), take, HistogramTally.report, things, borders, cuts)
 

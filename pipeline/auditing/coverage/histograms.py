@@ -1,5 +1,6 @@
 """Distributions over fixed edges, which add up whatever is merged with what."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -51,6 +52,12 @@ class HistogramTally:
         for place, count in zip(*np.unique(bins, return_counts=True), strict=True):
             self.counts[int(place)] = self.counts.get(int(place), 0) + int(count)
         self.largest = max(self.largest, float(np.max(values)))
+
+    def count(self, value: float) -> None:
+        """Count one value, as ``add`` does."""
+        place = max(bisect_right(SCALES[self.name].edges, value) - 1, 0)
+        self.counts[place] = self.counts.get(place, 0) + 1
+        self.largest = max(self.largest, float(value))
 
     def merge(self, other: "HistogramTally") -> None:
         """Add another's."""

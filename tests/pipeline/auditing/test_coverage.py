@@ -112,8 +112,13 @@ def test_histograms_count_every_clip_and_item(tmp_path: Path):
 
 def test_values_lie_in_their_bins():
     tally = HistogramTally("source height")
-    tally.add([0, 143, 144, 1079, 10_000])
+    values = [0, 143, 144, 1079, 10_000]
+    tally.add(values)
     report = tally.report()
+    one_by_one = HistogramTally("source height")
+    for value in values:
+        one_by_one.count(value)
+    assert one_by_one.report() == report
     assert report is not None
     assert dict(zip(report.edges, report.counts, strict=False)) == {
         0: 2, 144: 1, 240: 0, 360: 0, 480: 0, 720: 1, 1080: 0, 1440: 0, 2160: 0, 4320: 1,
