@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
@@ -101,14 +100,14 @@ class AuditedDataset:
         path.write_bytes(data)
 
     def audit(
-        self, *, workers: int = 1, columns: Sequence[str] = (), gatherers: Gatherers = MappingProxyType({})
+        self, *, workers: int = 1, columns: Sequence[str] = (), gatherers: Gatherers | None = None
     ) -> AuditReport:
         audit = audit_dataset(
             self.folder,
             sharing=LocalProcesses(workers),
             workers=workers,
             columns=tuple(columns),
-            gatherers=lambda _at_hand, _prefixes: gatherers,
+            gatherers=lambda _at_hand, _prefixes: gatherers or {},
         )
         return audit.report(bitmill_version="0", created="2026-01-01T00:00:00Z", seconds=0.0)
 

@@ -23,7 +23,7 @@ def source(name: str, start_s: int | None = None, end_s: int | None = None) -> P
 
 
 def video(*starts_s: int, clip_s: int = 1, **facts: object) -> list[SourceEvent]:
-    clips = [make_clip(at, start_ns=at * S) for at in starts_s]
+    clips = [make_clip(abs(at), start_ns=at * S) for at in starts_s]
     timed = [replace(clip, end_ns=clip.start_ns + clip_s * S) for clip in clips]
     return [*timed, ItemEnd(facts=replace(VIDEO, **facts))]
 
