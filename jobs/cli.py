@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from jobs import cluster_commands, exporting, weights
+from jobs import auditing, cluster_commands, exporting, weights
 from jobs.job_files import assignment, read_job
 from schemas.errors import BadJobError, BitmillError
 from schemas.job import JobSpec, load_job, make_job
@@ -241,6 +241,7 @@ def evaluate(
     raise typer.Exit(EXIT_COMPLETE if all_ok else EXIT_NOT_ALL_OK)
 
 
+app.command()(auditing.audit)
 app.command()(exporting.export)
 
 for cluster_command in cluster_commands.COMMANDS:

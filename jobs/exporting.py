@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
+from jobs.live_line import LiveLine
 from jobs.quantities import bytes_text, duration_text, rate_text
 from jobs.stopping import stoppable
 from schemas.export import ExportForm
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from pipeline.exporting import ExportProgress, ExportResult
 
 DEFAULT_MAX_BYTES = 512 << 20
-
-_SHOW_EVERY_S = 0.25
-_LOG_EVERY_S = 10.0
 
 
 def export(
@@ -78,34 +74,23 @@ class ExportView:
     """A context manager: a live line on a terminal, a line every ten seconds elsewhere."""
 
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = console
         self._clock = clock
-        self._logged = self._shown = clock()
         self._writing_since: float | None = None
-        self._live = (
-            Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
-        )
+        self._shown = LiveLine(console, clock=clock)
 
     def __enter__(self) -> Self:
-        if self._live:
-            self._live.start()
+        self._shown.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live:
-            self._live.stop()
+        self._shown.__exit__()
 
     def show(self, progress: "ExportProgress") -> None:
         """Take a moment's progress; called for every clip, so most moments are not shown."""
         now = self._clock()
         if progress.clips and self._writing_since is None:
             self._writing_since = now
-        if self._live and now - self._shown >= _SHOW_EVERY_S:
-            self._shown = now
-            self._live.update(Text(self._line(progress, now), no_wrap=True, overflow="ellipsis"))
-        elif not self._live and now - self._logged >= _LOG_EVERY_S:
-            self._logged = now
-            self._console.print(self._line(progress, now))
+        self._shown.show(lambda: self._line(progress, now))
 
     def _line(self, progress: "ExportProgress", now: float) -> str:
         if self._writing_since is None or not progress.clips:

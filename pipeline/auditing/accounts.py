@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.auditing.findings import FindingTally
-from pipeline.shard.ledger import LedgerRow, account_faults, place_of
+from pipeline.shard.ledger import LedgerRow, account_faults
+from pipeline.shard.newest import place_of
 from schemas.audit import Kind
 from schemas.dataset import ledger_file
 from schemas.outcomes import Outcome

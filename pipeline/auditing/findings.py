@@ -65,7 +65,6 @@ def verdict_of(findings: list[Findings]) -> tuple[Verdict, int]:
     return "sound", EXIT_COMPLETE
 
 
-
 def _short(text: str | None) -> str | None:
     if text is None or len(text) <= MAX_DETAIL:
         return text

@@ -103,10 +103,12 @@ class RowCheck:
             self._compare(self._accounts)
 
     def _rows(self, table: pa.Table) -> Iterator[_Row]:
-        shapes = zip(*(table.column(name).to_pylist() for name in ("num_frames", "height", "width")), strict=True)
+        shapes = zip(
+            *(table.column(name).to_pylist() for name in ("num_frames", "height", "width")), strict=True
+        )
         columns = (table.column(name).to_pylist() for name in COLUMNS[:5])
         for number, (*values, shape) in enumerate(zip(*columns, shapes, strict=True), self.num_rows):
-            yield _Row(number, *values, shape)
+            yield _Row._make((number, *values, shape))
 
     def _take(self, row: _Row, *, shape_counts: bool) -> None:
         places = self._places.get(row.source)
@@ -186,8 +188,8 @@ class RowCheck:
         source = item_name(self._shard.sources[key[0]].uri, key[1])
         for earlier, later in overlapping(item.spans):
             detail = (
-                f"rows {earlier.row} and {later.row} (clips {earlier.clip_id} and {later.clip_id}) both cover "
-                f"the time from {later.start_ns} ns"
+                f"rows {earlier.row} and {later.row} (clips {earlier.clip_id} and {later.clip_id}) both "
+                f"cover the time from {later.start_ns} ns"
             )
             self._found.note(Kind.OVERLAPPING_SPANS, detail, file=self._file, where=source)
             item.timed = False
@@ -235,7 +237,7 @@ def _contains(source: PlannedSource, start_ns: int) -> bool:
 
 def _times_fit(table: pa.Table) -> npt.NDArray[np.bool_]:
     """bool [n]: whether a row has one presentation time a frame, none before the one that it follows."""
-    times = table.column("frame_pts_ns").combine_chunks()
+    times: Any = table.column("frame_pts_ns").combine_chunks()
     offsets: npt.NDArray[np.int64] = times.offsets.to_numpy().astype(np.int64)
     values: npt.NDArray[np.int64] = times.values.to_numpy()
     fits: npt.NDArray[np.bool_] = np.diff(offsets) == table.column("num_frames").to_numpy()

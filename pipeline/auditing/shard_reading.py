@@ -1,9 +1,9 @@
-"""One token shard read whole: footer, every page of every column against its checksum, codes against shapes."""
+"""One token shard read whole: its footer, every page against its checksum, codes against shapes."""
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -51,39 +51,47 @@ class ReadGroup:
 def open_whole(folder: Folder, shard: PlannedShard, found: FindingTally) -> Generator["OpenShard"]:
     """A shard, open for the length of the block; findings go to ``found``.
 
-    Raises FormatError, in the block too, where it is no Parquet file, or its footer is damaged.
+    Raises FormatError where it is no Parquet file, or its footer is damaged; what the block raises passes.
     """
     name = shard_file(shard.shard_id)
     uri = join(folder.uri, name)
-    with store_errors(uri), damage_named(uri), folder.open(name) as handle:
-        # Far away, a row group's columns come in one request; here, that would take memory for nothing.
-        file = pq.ParquetFile(handle, pre_buffer=not is_local(uri), page_checksum_verification=True)
-        yield OpenShard(handle, file, shard, found)
+    with ExitStack() as stack:
+        with store_errors(uri), damage_named(uri):
+            handle = stack.enter_context(folder.open(name))
+            # Far away, a row group's columns come in one request; here, that would take memory for nothing.
+            file = pq.ParquetFile(handle, pre_buffer=not is_local(uri), page_checksum_verification=True)
+            opened = OpenShard(handle, file, shard, uri, found)
+        yield opened
 
 
 class OpenShard:
     """An open shard."""
 
     def __init__(
-        self, handle: BinaryIO, file: pq.ParquetFile, shard: PlannedShard, found: FindingTally
+        self, handle: BinaryIO, file: pq.ParquetFile, shard: PlannedShard, uri: str, found: FindingTally
     ) -> None:
         self._handle = handle
         self._file = file
         self._shard = shard
+        self._uri = uri
         self._found = found
         self._name = shard_file(shard.shard_id)
         self._size = handle.seek(0, 2)
+        self._schema = file.schema_arrow
+        leaves = {file.schema.column(leaf).path: leaf for leaf in range(len(file.schema.names))}
+        footer = file.metadata
+        self._groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+        self._codes_leaf = leaves.get(_CODES, 0)
         self._buffer = np.zeros(0, np.uint8)
 
     def metadata(self) -> ShardMetadata | None:
         """What the shard says of itself; null, with a finding, where its schema is not that of a shard."""
-        schema = self._file.schema_arrow
         try:
-            metadata = read_shard_metadata(schema, origin="the file")
+            metadata = read_shard_metadata(self._schema, origin="the file")
         except FormatError as error:
             self._found.note(Kind.WRONG_SCHEMA, str(error), file=self._name)
             return None
-        if not schema.remove_metadata().equals(pa.schema(TOKEN_COLUMNS)):
+        if not self._schema.remove_metadata().equals(pa.schema(TOKEN_COLUMNS)):
             detail = "it has other columns too, in another order, or some that may be null"
             self._found.note(Kind.WRONG_SCHEMA, detail, file=self._name)
             return None
@@ -91,11 +99,11 @@ class OpenShard:
 
     def groups(self, bits_per_token: int) -> Iterator[ReadGroup]:
         """Row groups in order, each read once; what is damaged is noted and passed over."""
-        for number in range(self._file.metadata.num_row_groups):
+        for number in range(len(self._groups)):
             yield self._group(number, bits_per_token)
 
     def _group(self, number: int, bits_per_token: int) -> ReadGroup:
-        num_rows: int = self._file.metadata.row_group(number).num_rows
+        num_rows: int = self._groups[number].num_rows
         chunk = self._chunk(number)
         table = self._columns(number)
         if table is None:
@@ -132,7 +140,7 @@ class OpenShard:
         return None
 
     def _read(self, number: int, names: list[str]) -> pa.Table:
-        with damage_named(self._name):
+        with store_errors(self._uri), damage_named(self._uri):
             return self._file.read_row_group(number, columns=names)
 
     def _chunk(self, number: int) -> Codes:
@@ -140,29 +148,25 @@ class OpenShard:
 
         Raises FormatError where the footer's place for them is not in the file.
         """
-        column = self._codes_column(number)
+        column = self._groups[number].column(self._codes_leaf)
         start, size = column.data_page_offset, column.total_compressed_size
         if start < 0 or size < 0 or start + size > self._size:
             raise FormatError(f"The codes of row group {number} lie outside the file.")
         if len(self._buffer) < size + SPARE_BYTES:
             self._buffer = np.zeros(size + SPARE_BYTES, np.uint8)
-        self._handle.seek(start)
-        data = self._handle.read(size)
+        with store_errors(self._uri), damage_named(self._uri):
+            self._handle.seek(start)
+            data = self._handle.read(size)
         if len(data) != size:
             raise FormatError(f"The file ends within the codes of row group {number}.")
         self._buffer[:size] = np.frombuffer(data, np.uint8)
         return self._buffer[:size]
 
-    def _codes_column(self, number: int) -> pq.ColumnChunkMetaData:
-        schema, group = self._file.schema, self._file.metadata.row_group(number)
-        leaves = {schema.column(leaf).path: leaf for leaf in range(len(schema.names))}
-        return group.column(leaves[_CODES])
-
     def _clips(
         self, number: int, chunk: Codes, shapes_n3: Int64s, bits_per_token: int
     ) -> tuple[Codes, Int64s] | Literal["lengths"] | None:
         """Codes with spare bytes, and where clips begin in them; or that lengths are wrong; or null."""
-        compressed = self._codes_column(number).compression != "UNCOMPRESSED"
+        compressed = self._groups[number].column(self._codes_leaf).compression != "UNCOMPRESSED"
         found: list[tuple[Codes, Int64s]] = []
 
         def find() -> None:
@@ -195,7 +199,7 @@ class OpenShard:
         """bool [n]: which rows' codes fit their shape, one by one; the others are noted."""
         fits = np.zeros(len(shapes_n3), bool)
         try:
-            codes = self._read(number, [_CODES]).column(_CODES).to_pylist()
+            codes: list[Any] = self._read(number, [_CODES]).column(_CODES).to_pylist()
         except FormatError as error:
             self._note(damage_kind(error), f"column {_CODES!r}: {_cause(error)}", number)
             return fits
@@ -207,7 +211,9 @@ class OpenShard:
                 and not (used and data[-1] >> used)
             )
             if not fits[row]:
-                detail = f"{len(data)} bytes are not {num_tokens} tokens of {bits_per_token} bits, padded with 0"
+                detail = (
+                    f"{len(data)} bytes are not {num_tokens} tokens of {bits_per_token} bits, padded with 0"
+                )
                 self._note(Kind.WRONG_CODES_LENGTH, detail, number, row)
         if fits.all():
             self._note(Kind.WRONG_CODES_LENGTH, "a page has bytes that belong to no clip", number)

@@ -1,26 +1,19 @@
 """An export's files made by processes side by side; each gets one file after the other through a pipe."""
 
-import multiprocessing
-import signal
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from pipeline.exporting.clips import ExportedClip
 from pipeline.exporting.making import FileMaker
 from pipeline.exporting.progress import ExportProgress
-from schemas.errors import BitmillError, InfrastructureError
+from pipeline.worker_process import WorkerProcess, serve
 from schemas.export import OutlinedFile
 
 _TELL_EVERY_S = 0.25
-
-_LAST_CLIPS_S = 60.0
-"""A process that is to stop notices it within a quarter of a second, unless it publishes."""
 
 Tell = Callable[[ExportProgress], None]
 
@@ -65,7 +58,7 @@ class _Told:
 def _make_side_by_side(maker: FileMaker, files: Sequence[OutlinedFile], workers: int, tell: Tell) -> None:
     told = _Told(sum(file.num_clips for file in files), tell)
     left = deque(files)
-    children = [_Child(maker) for _ in range(workers)]
+    children = [WorkerProcess(_work, maker, doing="wrote files") for _ in range(workers)]
     try:
         for child in children:
             child.send(left.popleft())
@@ -73,7 +66,7 @@ def _make_side_by_side(maker: FileMaker, files: Sequence[OutlinedFile], workers:
         while at_work:
             ready = wait([child.pipe for child in at_work])
             for child in [child for child in at_work if child.pipe in ready]:
-                report = child.receive()
+                report: _Written = child.receive()
                 told.add(report.clips, report.size_bytes)
                 if report.file_done and left:
                     child.send(left.popleft())
@@ -86,73 +79,15 @@ def _make_side_by_side(maker: FileMaker, files: Sequence[OutlinedFile], workers:
             child.end()
 
 
-class _Child:
-    """A process, and our end of the pipe to it."""
-
-    def __init__(self, maker: FileMaker) -> None:
-        # A forked child would share locks of threads, and connections to stores, that it does not have.
-        spawn = multiprocessing.get_context("spawn")
-        self.pipe, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_work, args=(theirs, maker), daemon=True)
-        with _ctrl_c_waits():
-            self._process.start()
-        theirs.close()
-
-    def send(self, file: OutlinedFile) -> None:
-        # A dead child is noticed when its answer is read.
-        with suppress(OSError):
-            self.pipe.send(file)
-
-    def receive(self) -> _Written:
-        """Its next report. Raises what it failed by, InfrastructureError where it died."""
-        try:
-            answer: Any = self.pipe.recv()
-        except (EOFError, OSError) as error:
-            self._process.join()
-            raise InfrastructureError(
-                f"A process that wrote files died (exit code {self._process.exitcode}); with fewer --workers "
-                "there is more memory for each. Run the same command again to go on."
-            ) from error
-        if isinstance(answer, BitmillError):
-            raise answer
-        return answer
-
-    def let_go(self) -> None:
-        """Without a pipe it gives up its file, sweeps up and ends."""
-        self.pipe.close()
-
-    def end(self) -> None:
-        self._process.join(_LAST_CLIPS_S)
-        self._process.kill()
-        self._process.join()
-
-
-@contextmanager
-def _ctrl_c_waits() -> Generator[None]:
-    """Processes started in the block never hear of Ctrl-C, which reaches the whole terminal: they end with
-    their pipes.
-    """
-    # It comes with the first process, and would lift the mask.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _work(pipe: "Connection[Any, Any]", maker: FileMaker) -> None:
-    """A worker's life: files in, reports out, until the pipe ends."""
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        while True:
-            file: OutlinedFile = pipe.recv()
-            reports = _Reports(pipe)
-            try:
-                maker.make(file, reports.clip_done)
-            except BitmillError as error:
-                pipe.send(error)
-                return
-            reports.send(file_done=True)
+    """A worker's life: files in, reports out."""
+
+    def make(file: OutlinedFile) -> None:
+        reports = _Reports(pipe)
+        maker.make(file, reports.clip_done)
+        reports.send(file_done=True)
+
+    serve(pipe, make)
 
 
 class _Reports:

@@ -137,9 +137,7 @@ def _decompressed(stored: memoryview, page: Page, num_tokens: Int64s, bits_per_t
     expected = int(((num_tokens * bits_per_token + 7) >> 3).sum()) + LENGTH_BYTES * len(num_tokens)
     if page.full_bytes != expected:
         # As much memory would be taken as a damaged header says.
-        raise WrongLengthsError(
-            f"a page has {page.full_bytes} bytes of codes and lengths, not {expected}"
-        )
+        raise WrongLengthsError(f"a page has {page.full_bytes} bytes of codes and lengths, not {expected}")
     try:
         body: Any = pa.decompress(pa.py_buffer(stored), expected, codec="zstd")
     except (pa.ArrowException, OSError, zlib.error) as error:

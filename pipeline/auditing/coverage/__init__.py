@@ -1,1 +1,1 @@
-"""Planned against done, in total and by properties of the items. Every tally here merges associatively, exactly."""
+"""Planned against done, in total and by properties of the items. Tallies merge associatively, exactly."""

@@ -1,5 +1,6 @@
 """Distributions over fixed edges, which add up whatever is merged with what."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,9 +25,7 @@ _POWERS = tuple(float(2**power) for power in range(17))
 SCALES: dict[str, Scale] = {
     "clip seconds": Scale(unit="s", of="clips", edges=(0, 0.125, 0.25, 0.5, *_POWERS[:13])),
     "clip frames": Scale(unit="frames", of="clips", edges=_POWERS),
-    "source height": Scale(
-        unit="px", of="items", edges=(0, 144, 240, 360, 480, 720, 1080, 1440, 2160, 4320)
-    ),
+    "source height": Scale(unit="px", of="items", edges=(0, 144, 240, 360, 480, 720, 1080, 1440, 2160, 4320)),
     "source fps": Scale(
         unit="fps", of="items", edges=(0, 5, 10, 15, 20, 23, 24.5, 26, 29, 31, 48, 52, 59, 61, 120, 240)
     ),
@@ -53,6 +52,12 @@ class HistogramTally:
         for place, count in zip(*np.unique(bins, return_counts=True), strict=True):
             self.counts[int(place)] = self.counts.get(int(place), 0) + int(count)
         self.largest = max(self.largest, float(np.max(values)))
+
+    def count(self, value: float) -> None:
+        """Count one value, as ``add`` does."""
+        place = max(bisect_right(SCALES[self.name].edges, value) - 1, 0)
+        self.counts[place] = self.counts.get(place, 0) + 1
+        self.largest = max(self.largest, float(value))
 
     def merge(self, other: "HistogramTally") -> None:
         """Add another's."""

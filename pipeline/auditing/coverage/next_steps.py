@@ -34,9 +34,7 @@ class StepTally:
         self.sources += len(shard.sources)
         self.bytes += shard.size_bytes
 
-    def add_failed(
-        self, shard: PlannedShard, ledger: Sequence[LedgerRow], over_plan: NewestAttempts
-    ) -> None:
+    def add_failed(self, shard: PlannedShard, ledger: Sequence[LedgerRow], over_plan: NewestAttempts) -> None:
         """What of a committed shard can be done again, less what is planned again already."""
         failed = failed_sources(shard, ledger, over_plan, frozenset())
         self.failed_sources += len(failed.sources)
@@ -61,8 +59,8 @@ class StepTally:
             more = f" and {self.damaged - _MAX_NAMED} more" if self.damaged > _MAX_NAMED else ""
             names = ", ".join(f"{SHARD_FOLDER}/{name}.parquet" for name in self.damaged_names)
             yield (
-                f"{_many(self.damaged, 'token shard')} cannot be trusted ({names}{more}): restore them from a "
-                "copy, or remove them and run the job again, which makes them anew."
+                f"{_many(self.damaged, 'token shard')} cannot be trusted ({names}{more}): restore from a "
+                "copy what is damaged, or remove these and run the job again, which makes them anew."
             )
         if self.shards:
             yield (

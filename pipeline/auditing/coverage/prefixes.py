@@ -26,7 +26,9 @@ def prefix_rule(uris: Iterable[str]) -> PrefixRule:
         if common is None:
             common = folders
         elif folders[: len(common)] != common:
-            same = (place for place, pair in enumerate(zip(common, folders, strict=False)) if pair[0] != pair[1])
+            same = (
+                place for place, pair in enumerate(zip(common, folders, strict=False)) if pair[0] != pair[1]
+            )
             common = common[: next(same, min(len(common), len(folders)))]
     shared = max(1, len(common or ()))
     for depth in range(shared + _MAX_DEPTH, shared, -1):

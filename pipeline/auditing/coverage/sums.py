@@ -28,8 +28,20 @@ class Sums:
 
     def merge(self, other: "Sums") -> None:
         """Add another's."""
-        for name in _NAMES:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        # Written out: it is done for every item and every table.
+        self.sources += other.sources
+        self.pending += other.pending
+        self.ok += other.ok
+        self.partial += other.partial
+        self.failed += other.failed
+        self.clips += other.clips
+        self.frames += other.frames
+        self.tokens += other.tokens
+        self.source_frames += other.source_frames
+        self.bytes_in += other.bytes_in
+        self.code_bytes += other.code_bytes
+        self.ns_in += other.ns_in
+        self.ns_out += other.ns_out
 
     @property
     def items(self) -> int:

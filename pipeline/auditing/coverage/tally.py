@@ -84,7 +84,7 @@ class CoverageTally:
         self._add(sums, values | self._of_source(source) | self._of_metadata(metadata or source.metadata))
         for name, value in (("source height", height), ("source fps", fps), ("item duration", seconds)):
             if value is not None:
-                self.histograms[name].add([value])
+                self.histograms[name].count(value)
         if row["outcome"] != Outcome.OK:
             self._add_failure(row)
 
