@@ -24,8 +24,10 @@ def print_summary(report: AuditReport, console: Console) -> None:
                 counts = row.counts
                 numbers = (counts.sources, counts.ok, counts.partial, counts.failed, counts.clips)
                 rows.add_row(row.value or "(unknown)", *(f"{number:,}" for number in numbers))
+            console.print()
             console.print(rows)
     if report.findings:
+        console.print()
         console.print(_findings(report))
     for findings in report.findings:
         for example in findings.examples[:_MAX_EXAMPLES]:
@@ -34,8 +36,12 @@ def print_summary(report: AuditReport, console: Console) -> None:
         reasons = Table("reason", "failed", "partial", "meaning", box=None, pad_edge=False)
         for reason in report.coverage.reasons:
             reasons.add_row(reason.reason, str(reason.failed), str(reason.partial), reason.meaning)
+        console.print()
         console.print(reasons)
-    for sentence in (*report.coverage.next_steps, *report.left_out):
+    sentences = (*report.coverage.next_steps, *report.left_out)
+    if sentences:
+        console.print()
+    for sentence in sentences:
         console.print(sentence, soft_wrap=True)
 
 
