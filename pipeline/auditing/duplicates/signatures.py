@@ -1,0 +1,133 @@
+"""What is kept of each clip to find its like: a hash of its codes, words of sampled bits, and its place."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.auditing.duplicates.bit_sample import num_words, sample_words
+
+ID_BYTES = 32
+_DIGEST_BYTES = 16
+SIDE_BITS = 20
+"""A clip's frames, height and width have no more bits each."""
+_KEPT_BYTES = 1 << 26
+
+Int64s = npt.NDArray[np.int64]
+Signatures = npt.NDArray[np.void]
+"""Structured: ``shard``, ``group`` and ``row`` (in the group), ``clip_id``, ``digest`` (as two uint64),
+``shape`` (three sides in a uint64) and ``words`` [W]."""
+
+
+def signature_type(radius: float) -> np.dtype[np.void]:
+    """A signature's type; it depends on how many words a radius needs."""
+    return np.dtype(
+        [
+            ("shard", np.int32),
+            ("group", np.int32),
+            ("row", np.int32),
+            ("clip_id", f"S{ID_BYTES}"),
+            ("digest", np.uint64, 2),
+            ("shape", np.uint64),
+            ("words", np.uint32, num_words(radius)),
+        ]
+    )
+
+
+class DuplicateSignatures:
+    """Signatures of clips in the order in which they came. Beyond 64 MiB they go to a temporary file.
+
+    Pickles with all signatures (200 bytes a clip at a radius of 0.05), wherever they are kept.
+    """
+
+    def __init__(self, bits_per_token: int, radius: float, folder: Path | None = None) -> None:
+        """``folder`` holds the temporary file; by default the system's place for such."""
+        self.bits_per_token = bits_per_token
+        self.radius = radius
+        self.num_clips = 0
+        self.record_type = signature_type(radius)
+        self._folder = folder
+        self._kept: list[Signatures] = []
+        self._kept_bytes = 0
+        self._file: Any = None
+
+    def add_clips(
+        self,
+        codes: npt.NDArray[np.uint8],
+        starts: Int64s,
+        shapes_n3: Int64s,
+        clip_ids: pa.ChunkedArray[Any],
+        place: tuple[int, int],
+    ) -> None:
+        """Take up the n clips of a row group, whose shard and number are its ``place``.
+
+        A clip whose id has not the length of one is passed over: no list could name it.
+        """
+        ids = clip_ids.cast(pa.binary())
+        fits = pc.equal(pc.binary_length(ids), ID_BYTES).to_numpy()
+        rows = np.flatnonzero(fits)
+        signatures = np.zeros(len(rows), self.record_type)
+        signatures["shard"], signatures["group"] = place
+        signatures["row"] = rows
+        signatures["clip_id"] = np.array(ids.to_pylist(), object)[rows].astype(f"S{ID_BYTES}")
+        num_bits = shapes_n3.prod(1) * self.bits_per_token
+        signatures["digest"] = _digests(codes, starts[rows], num_bits[rows], shapes_n3[rows])
+        sides = shapes_n3[rows].astype(np.uint64) << np.arange(3, dtype=np.uint64) * np.uint64(SIDE_BITS)
+        signatures["shape"] = np.bitwise_or.reduce(sides, axis=1)
+        words = self.record_type["words"].shape[0]
+        signatures["words"] = sample_words(codes, starts[rows], num_bits[rows], words)
+        self._append(signatures)
+
+    def merge(self, other: "DuplicateSignatures") -> None:
+        """Take up those of the clips that follow. Raises ValueError where they are of another kind."""
+        if (self.bits_per_token, self.radius) != (other.bits_per_token, other.radius):
+            raise ValueError("signatures of other tokens or another radius cannot be compared")
+        for chunk in other.chunks():
+            self._append(chunk)
+
+    def chunks(self) -> Iterator[Signatures]:
+        """All signatures, in order, some at a time."""
+        if self._file is not None:
+            self._file.seek(0)
+            size = max(1, (1 << 22) // self.record_type.itemsize) * self.record_type.itemsize
+            while data := self._file.read(size):
+                yield np.frombuffer(data, self.record_type)
+        yield from self._kept
+
+    def _append(self, signatures: Signatures) -> None:
+        if not len(signatures):
+            return
+        self._kept.append(signatures)
+        self._kept_bytes += signatures.nbytes
+        self.num_clips += len(signatures)
+        if self._kept_bytes > _KEPT_BYTES:
+            self._file = self._file or tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+            self._file.seek(0, 2)
+            for kept in self._kept:
+                self._file.write(kept.data)
+            self._kept, self._kept_bytes = [], 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        every = np.concatenate([np.empty(0, self.record_type), *self.chunks()])
+        return self.__dict__ | {"_kept": [every], "_kept_bytes": every.nbytes, "_file": None, "_folder": None}
+
+
+def _digests(
+    codes: npt.NDArray[np.uint8], starts: Int64s, num_bits: Int64s, shapes_n3: Int64s
+) -> npt.NDArray[np.uint64]:
+    """128 bits of BLAKE2b over shape and codes: uint64 [n, 2]."""
+    view = codes.data
+    heads = np.ascontiguousarray(shapes_n3, "<i8").view(np.uint8)
+    digests = bytearray()
+    ends = starts + (num_bits + 7) // 8
+    for head, start, end in zip(heads, starts.tolist(), ends.tolist(), strict=True):
+        hashed = hashlib.blake2b(head.data, digest_size=_DIGEST_BYTES)
+        hashed.update(view[start:end])
+        digests += hashed.digest()
+    return np.frombuffer(bytes(digests), "<u8").reshape(-1, 2)
