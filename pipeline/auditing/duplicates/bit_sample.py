@@ -63,8 +63,7 @@ def sample_words(
 @lru_cache(maxsize=8)
 def _draws(words: int) -> npt.NDArray[np.float64]:
     """Numbers in [0, 1), float64 [W, 32], the same for ever: splitmix64 of their own numbers."""
-    with np.errstate(over="ignore"):
-        mixed = mix(np.arange(words * WORD_BITS, dtype=np.uint64))
+    mixed = mix(np.arange(words * WORD_BITS, dtype=np.uint64))
     return ((mixed >> np.uint64(11)) * 2.0**-53).reshape(words, WORD_BITS)
 
 

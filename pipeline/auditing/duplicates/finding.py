@@ -83,8 +83,8 @@ def method(radius: float) -> str:
     crowd = FIRST_IN_BUCKET + BEFORE_IN_BUCKET
     return (
         f"Exact: the same shape and codes, by a hash of 128 bits. Near: of clips of one shape, "
-        f"{words * WORD_BITS} bits at places drawn from the whole clip make {words} words; clips that share a "
-        f"word are compared, first in the drawn bits, then in all. Of pairs that differ in just {radius:.2%} "
+        f"{words * WORD_BITS} bits at places drawn from the whole clip make {words} words; clips that share "
+        f"one are compared, first in the drawn bits, then in all. Of pairs that differ in just {radius:.2%} "
         f"of their bits, {missed(radius, radius):.3%} share no word and are missed; at {radius / 2:.2%}, "
         f"{missed(radius / 2, radius):.1e} of them. Where more than {crowd} clips before it share a word, a "
         f"clip is compared with the first {FIRST_IN_BUCKET} and the last {BEFORE_IN_BUCKET} of them. A clip "

@@ -79,7 +79,8 @@ def _pairs_in(
         batch = shared[first : first + _BATCH]
         out = np.empty((len(batch) * _PARTNERS, 2), np.int64)
         found = _compare(batch, offsets, members, clips.words_nW, most, out)
-        yield out[:found].view(_PAIR)[:, 0]
+        # A copy, so that what is handed on holds no more than itself.
+        yield out[:found].view(_PAIR)[:, 0].copy()
 
 
 @compiled
@@ -92,9 +93,10 @@ def _compare(batch: Any, offsets: Any, members: Any, words_nW: Any, most: int, o
         for number in range(partners):
             other = first + number if number < FIRST_IN_BUCKET else place - partners + number
             later, earlier = members[place], members[other]
-            differing = np.uint64(0)
+            differing = 0
             for word in range(words_nW.shape[1]):
-                differing += count_ones(np.uint64(words_nW[later, word] ^ words_nW[earlier, word]))
+                word_bits = np.uint64(words_nW[later, word] ^ words_nW[earlier, word])
+                differing += np.int64(count_ones(word_bits))
                 if differing > most:
                     break
             else:

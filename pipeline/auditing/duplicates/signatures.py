@@ -13,10 +13,12 @@ import pyarrow.compute as pc
 
 from pipeline.auditing.duplicates.bit_sample import num_words, sample_words
 
-ID_BYTES = 32
-_DIGEST_BYTES = 16
 SIDE_BITS = 20
 """A clip's frames, height and width have no more bits each."""
+
+_ID_BYTES = 32
+_CLIP_ID = f"^[0-9a-f]{{{_ID_BYTES}}}$"
+_DIGEST_BYTES = 16
 _KEPT_BYTES = 1 << 26
 
 Int64s = npt.NDArray[np.int64]
@@ -32,7 +34,7 @@ def signature_type(radius: float) -> np.dtype[np.void]:
             ("shard", np.int32),
             ("group", np.int32),
             ("row", np.int32),
-            ("clip_id", f"S{ID_BYTES}"),
+            ("clip_id", f"S{_ID_BYTES}"),
             ("digest", np.uint64, 2),
             ("shape", np.uint64),
             ("words", np.uint32, num_words(radius)),
@@ -62,20 +64,18 @@ class DuplicateSignatures:
         codes: npt.NDArray[np.uint8],
         starts: Int64s,
         shapes_n3: Int64s,
-        clip_ids: pa.ChunkedArray[Any],
+        clip_ids: "pa.ChunkedArray[Any]",
         place: tuple[int, int],
     ) -> None:
         """Take up the n clips of a row group, whose shard and number are its ``place``.
 
-        A clip whose id has not the length of one is passed over: no list could name it.
+        A clip whose id is none is passed over: no list could name it.
         """
-        ids = clip_ids.cast(pa.binary())
-        fits = pc.equal(pc.binary_length(ids), ID_BYTES).to_numpy()
-        rows = np.flatnonzero(fits)
+        rows = np.flatnonzero(pc.match_substring_regex(clip_ids, _CLIP_ID).to_numpy())
         signatures = np.zeros(len(rows), self.record_type)
         signatures["shard"], signatures["group"] = place
         signatures["row"] = rows
-        signatures["clip_id"] = np.array(ids.to_pylist(), object)[rows].astype(f"S{ID_BYTES}")
+        signatures["clip_id"] = np.array(clip_ids.to_pylist(), object)[rows].astype(f"S{_ID_BYTES}")
         num_bits = shapes_n3.prod(1) * self.bits_per_token
         signatures["digest"] = _digests(codes, starts[rows], num_bits[rows], shapes_n3[rows])
         sides = shapes_n3[rows].astype(np.uint64) << np.arange(3, dtype=np.uint64) * np.uint64(SIDE_BITS)
