@@ -64,7 +64,7 @@ def sample_words(
 def _draws(words: int) -> npt.NDArray[np.float64]:
     """Numbers in [0, 1), float64 [W, 32], the same for ever: splitmix64 of their own numbers."""
     mixed = mix(np.arange(words * WORD_BITS, dtype=np.uint64))
-    return ((mixed >> np.uint64(11)) * 2.0**-53).reshape(words, WORD_BITS)
+    return ((mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53).reshape(words, WORD_BITS)
 
 
 def mix(values: Uint64s) -> Uint64s:

@@ -1,13 +1,15 @@
 """All clips that are compared, in one order, on disk: signatures, and their words by themselves."""
 
 from collections.abc import Iterator, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.auditing.duplicates.signatures import SIDE_BITS, DuplicateSignatures, Signatures
+from pipeline.auditing.duplicates.signatures import DuplicateSignatures, Signatures, shape_of
+from pipeline.auditing.duplicates.stored_clips import ClipAddress
 
 _CHUNK_CLIPS = 1 << 14
 
@@ -48,9 +50,21 @@ class ClipCollection:
 
     def num_bits(self, number: int) -> int:
         """Bits of a clip's codes."""
-        shape = int(self.clips["shape"][number])
-        frames, height, width = (shape >> SIDE_BITS * side & (1 << SIDE_BITS) - 1 for side in range(3))
-        return frames * height * width * self.bits_per_token
+        return prod(shape_of(self.clips["shape"][number])) * self.bits_per_token
+
+    def address(self, number: int) -> ClipAddress:
+        """Where a clip's codes are."""
+        clip = self.clips[number]
+        return ClipAddress(
+            dataset=int(np.searchsorted(self.firsts, number, side="right")) - 1,
+            shard=int(clip["shard"]),
+            group=int(clip["group"]),
+            row=int(clip["row"]),
+            start=int(clip["start"]),
+            num_bytes=(self.num_bits(number) + 7) // 8,
+            shape=shape_of(clip["shape"]),
+            digest=clip["digest"].tobytes(),
+        )
 
 
 def _mapped(path: Path, record: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:

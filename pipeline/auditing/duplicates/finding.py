@@ -12,13 +12,14 @@ from pipeline.auditing.duplicates.bit_sample import WORD_BITS, missed, num_words
 from pipeline.auditing.duplicates.collection import ClipCollection
 from pipeline.auditing.duplicates.exact import exact_copies
 from pipeline.auditing.duplicates.near import BEFORE_IN_BUCKET, FIRST_IN_BUCKET, candidate_pairs
-from pipeline.auditing.duplicates.rereading import ClipRereader, ReadGroup
+from pipeline.auditing.duplicates.rereading import ClipRereader
 from pipeline.auditing.duplicates.resolving import resolve
 from pipeline.auditing.duplicates.signatures import DuplicateSignatures
+from pipeline.auditing.duplicates.stored_clips import ClipStore
 from schemas.audit import DuplicateGroup, Duplicates
 from schemas.errors import BadJobError
 
-PARTITION_BYTES = 1 << 26
+PARTITION_BYTES = 1 << 25
 _MAX_GROUPS = 100
 _MAX_CLIPS_OF_GROUP = 8
 
@@ -40,7 +41,7 @@ class _Found:
 def find_duplicates(
     own: DuplicateSignatures,
     others: Sequence[tuple[str, DuplicateSignatures]],
-    read_group: ReadGroup,
+    store: ClipStore,
     *,
     list_path: Path | None = None,
     folder: Path | None = None,
@@ -49,7 +50,7 @@ def find_duplicates(
     """Compare a dataset's clips with each other, and with those of other datasets of the same tokenizer.
 
     The other datasets come first, in their order: what they hold stays, and only clips of the own dataset
-    are duplicates. ``read_group`` numbers datasets in this order, the own one last. Ids of all duplicates go
+    are duplicates. ``store`` numbers datasets in this order, the own one last. Ids of all duplicates go
     to ``list_path``, one a line. Temporary files in ``folder`` take 800 bytes a clip at a radius of 0.05;
     memory holds one partition, 4 bytes a clip, and some 100 bytes a duplicate. Raises BadJobError where the
     datasets' tokens cannot be compared.
@@ -59,7 +60,7 @@ def find_duplicates(
         raise BadJobError("Only datasets of one tokenizer can be searched for duplicates together.")
     with tempfile.TemporaryDirectory(dir=folder, prefix="bitmill-duplicates-") as work:
         clips = ClipCollection(Path(work), datasets)
-        rereader = ClipRereader(clips, read_group, [*(name for name, _ in others), None])
+        rereader = ClipRereader(clips, store, [*(name for name, _ in others), None])
         found = _search(clips, rereader, own.radius, Path(work), partition_bytes)
         if list_path is not None:
             _write_list(clips, found.clips, list_path)
@@ -131,7 +132,7 @@ def _groups(found: _Found, rereader: ClipRereader) -> list[DuplicateGroup]:
         [int(kept[one]), *found.clips[own[: _MAX_CLIPS_OF_GROUP - 1]].tolist()]
         for one, own in zip(largest, members, strict=True)
     ]
-    places = rereader.places(sorted({number for numbers in shown for number in numbers}))
+    places = rereader.places({number for numbers in shown for number in numbers})
     return [
         DuplicateGroup(
             num_clips=1 + len(own),

@@ -30,7 +30,9 @@ def resolve(
     found: list[_Found] = [_NONE]
     for later, earlier in candidates:
         found += _rounds(later, earlier, is_duplicate, undecided, radius, distances)
-    kept, duplicates, far = (np.concatenate([part[side] for part in found]) for side in (0, 1, 2))
+    kept = np.concatenate([part[0] for part in found])
+    duplicates = np.concatenate([part[1] for part in found])
+    far = np.concatenate([part[2] for part in found])
     order = np.argsort(duplicates)
     return kept[order], duplicates[order], far[order]
 

@@ -2,8 +2,9 @@
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from struct import pack
 from typing import Any
 
 import numpy as np
@@ -13,18 +14,19 @@ import pyarrow.compute as pc
 
 from pipeline.auditing.duplicates.bit_sample import num_words, sample_words
 
-SIDE_BITS = 20
-"""A clip's frames, height and width have no more bits each."""
-
 _ID_BYTES = 32
 _CLIP_ID = f"^[0-9a-f]{{{_ID_BYTES}}}$"
 _DIGEST_BYTES = 16
+_SIDE_BITS = 20
+"""A clip's frames, height and width have no more bits each."""
 _KEPT_BYTES = 1 << 26
 
 Int64s = npt.NDArray[np.int64]
+Shape = tuple[int, int, int]
+"""Frames, height and width of a clip's tokens."""
 Signatures = npt.NDArray[np.void]
-"""Structured: ``shard``, ``group`` and ``row`` (in the group), ``clip_id``, ``digest`` (as two uint64),
-``shape`` (three sides in a uint64) and ``words`` [W]."""
+"""Structured: ``shard``, ``group`` and ``row`` (in the group), ``start`` (of its codes), ``clip_id``,
+``digest`` (as two uint64), ``shape`` (three sides in a uint64) and ``words`` [W]."""
 
 
 def signature_type(radius: float) -> np.dtype[np.void]:
@@ -34,6 +36,7 @@ def signature_type(radius: float) -> np.dtype[np.void]:
             ("shard", np.int32),
             ("group", np.int32),
             ("row", np.int32),
+            ("start", np.int64),
             ("clip_id", f"S{_ID_BYTES}"),
             ("digest", np.uint64, 2),
             ("shape", np.uint64),
@@ -74,11 +77,11 @@ class DuplicateSignatures:
         rows = np.flatnonzero(pc.match_substring_regex(clip_ids, _CLIP_ID).to_numpy())
         signatures = np.zeros(len(rows), self.record_type)
         signatures["shard"], signatures["group"] = place
-        signatures["row"] = rows
+        signatures["row"], signatures["start"] = rows, starts[rows]
         signatures["clip_id"] = np.array(clip_ids.to_pylist(), object)[rows].astype(f"S{_ID_BYTES}")
         num_bits = shapes_n3.prod(1) * self.bits_per_token
         signatures["digest"] = _digests(codes, starts[rows], num_bits[rows], shapes_n3[rows])
-        sides = shapes_n3[rows].astype(np.uint64) << np.arange(3, dtype=np.uint64) * np.uint64(SIDE_BITS)
+        sides = shapes_n3[rows].astype(np.uint64) << np.arange(3, dtype=np.uint64) * np.uint64(_SIDE_BITS)
         signatures["shape"] = np.bitwise_or.reduce(sides, axis=1)
         words = self.record_type["words"].shape[0]
         signatures["words"] = sample_words(codes, starts[rows], num_bits[rows], words)
@@ -121,13 +124,21 @@ class DuplicateSignatures:
 def _digests(
     codes: npt.NDArray[np.uint8], starts: Int64s, num_bits: Int64s, shapes_n3: Int64s
 ) -> npt.NDArray[np.uint64]:
-    """128 bits of BLAKE2b over shape and codes: uint64 [n, 2]."""
     view = codes.data
-    heads = np.ascontiguousarray(shapes_n3, "<i8").view(np.uint8)
-    digests = bytearray()
     ends = starts + (num_bits + 7) // 8
-    for head, start, end in zip(heads, starts.tolist(), ends.tolist(), strict=True):
-        hashed = hashlib.blake2b(head.data, digest_size=_DIGEST_BYTES)
-        hashed.update(view[start:end])
-        digests += hashed.digest()
-    return np.frombuffer(bytes(digests), "<u8").reshape(-1, 2)
+    places = zip(shapes_n3.tolist(), starts.tolist(), ends.tolist(), strict=True)
+    digests = b"".join(digest_of(shape, view[start:end]) for shape, start, end in places)
+    return np.frombuffer(digests, "<u8").reshape(-1, 2)
+
+
+def digest_of(shape: Sequence[int], codes: memoryview) -> bytes:
+    """128 bits of BLAKE2b over a clip's shape and codes."""
+    hashed = hashlib.blake2b(pack("<3q", *shape), digest_size=_DIGEST_BYTES)
+    hashed.update(codes)
+    return hashed.digest()
+
+
+def shape_of(sides: np.uint64) -> Shape:
+    """The shape that a signature holds."""
+    frames, height, width = (int(sides) >> _SIDE_BITS * side & (1 << _SIDE_BITS) - 1 for side in range(3))
+    return frames, height, width

@@ -12,6 +12,7 @@ from pipeline.auditing.duplicates import signatures as signatures_module
 from pipeline.auditing.duplicates.bit_sample import missed, num_words, sample_words
 from pipeline.auditing.duplicates.finding import find_duplicates
 from pipeline.auditing.duplicates.gathering import DuplicateGatherer
+from pipeline.auditing.duplicates.stored_clips import ClipAddress
 from pipeline.auditing.gathering import RowGroupData
 from schemas.errors import BadJobError
 from schemas.packing import pack_bits
@@ -89,13 +90,27 @@ class Corpus:
         )
 
 
+@dataclass
+class Corpora:
+    """The clips of several datasets, as they are read again."""
+
+    corpora: list[Corpus]
+
+    def codes(self, address: ClipAddress):
+        table = self.corpora[address.dataset].table(address.shard, address.group)
+        return np.frombuffer(table.column("codes")[address.row].as_py(), np.uint8)
+
+    def names(self, dataset: int, shard: int, group: int) -> pa.Table:
+        return self.corpora[dataset].table(shard, group).drop_columns(["codes"])
+
+
 def find(own: Corpus, others=(), *, list_path: Path | None = None, radius=RADIUS, **options):
     division = options.pop("division", {})
     corpora = [*others, own]
     return find_duplicates(
         own.gathered(radius, **division).signatures,
         [(other.name, other.gathered(radius, **division).signatures) for other in others],
-        lambda dataset, shard, group, columns: corpora[dataset].table(shard, group).select(columns),
+        Corpora(corpora),
         list_path=list_path,
         **options,
     )
@@ -244,7 +259,7 @@ def test_tokens_of_other_widths_are_not_compared():
         find_duplicates(
             DuplicateGatherer(18, RADIUS).signatures,
             [("b", DuplicateGatherer(36, RADIUS).signatures)],
-            lambda *_: pa.table({}),
+            Corpora([]),
         )
 
 
