@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pipeline.auditing.duplicates.bit_sample import DEFAULT_RADIUS
 from pipeline.auditing.duplicates.signatures import DuplicateSignatures
 from pipeline.auditing.gathering import RowGroupData
 
@@ -9,7 +10,9 @@ from pipeline.auditing.gathering import RowGroupData
 class DuplicateGatherer:
     """Gathers ``signatures`` of shards; see ``pipeline.auditing.gathering.Gatherer``."""
 
-    def __init__(self, bits_per_token: int, radius: float, folder: Path | None = None) -> None:
+    def __init__(
+        self, bits_per_token: int, radius: float = DEFAULT_RADIUS, folder: Path | None = None
+    ) -> None:
         self.signatures = DuplicateSignatures(bits_per_token, radius, folder)
 
     def add(self, group: RowGroupData) -> None:
