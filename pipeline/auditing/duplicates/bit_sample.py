@@ -15,7 +15,7 @@ import numpy.typing as npt
 from schemas.compiling import compiled
 
 DEFAULT_RADIUS = 0.05
-"""Finds what was encoded again at a usual rate; clips that have nothing in common differ in half their bits."""
+"""Finds what was encoded again at a usual rate; clips that have nothing in common differ in half the bits."""
 
 WORD_BITS = 32
 MAX_RADIUS = 0.1
