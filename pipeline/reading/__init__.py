@@ -1,6 +1,7 @@
 """Reading tokens back for training; imports neither Ray nor a decoder nor the model."""
 
 from pipeline.reading.batches import TokenBatches
+from pipeline.reading.clip_lists import clip_ids_in
 from pipeline.reading.cutting import Clips, FrameWindows, Packing, Padding
 from pipeline.reading.dataset import DiskCache, TokenDataset, TokenSample
 from pipeline.reading.filters import ClipFilter
@@ -21,4 +22,5 @@ __all__ = [
     "TokenLoader",
     "TokenSample",
     "View",
+    "clip_ids_in",
 ]

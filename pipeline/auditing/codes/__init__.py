@@ -1,0 +1,1 @@
+"""How alive a code is: what its bits, groups and whole codes are worth, counted over packed clips."""

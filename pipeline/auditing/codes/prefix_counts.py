@@ -1,0 +1,73 @@
+"""Ones of each bit by source prefix, for as many prefixes as there is room for; the rest together."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+MAX_PREFIXES = 256
+_OTHERS = 0
+
+Int64s = npt.NDArray[np.int64]
+
+
+class PrefixCounts:
+    """Counts of up to ``MAX_PREFIXES`` prefixes, exact for each that is kept.
+
+    Where there are more, those with the lowest hashes are kept: a sample that does not depend on the order in
+    which prefixes come or parts are merged.
+    """
+
+    def __init__(self, bits_per_token: int) -> None:
+        self.ones_SL = np.zeros((1 + MAX_PREFIXES, bits_per_token), np.int64)
+        self.tokens_S = np.zeros(1 + MAX_PREFIXES, np.int64)
+        self._rows: dict[str, int] = {}
+        self._hashes: dict[str, bytes] = {}
+
+    def rows_of(self, prefixes: Sequence[str]) -> Int64s:
+        """Where each prefix is counted: its row, or that of all others."""
+        # In order of their hashes, so that none takes a row that is taken from it by the next.
+        for prefix in sorted(set(prefixes) - self._rows.keys(), key=_hash_of):
+            self._admit(prefix)
+        return np.fromiter((self._rows.get(prefix, _OTHERS) for prefix in prefixes), np.int64, len(prefixes))
+
+    def merge(self, other: "PrefixCounts") -> None:
+        """Take up another's counts."""
+        names = list(other._rows)
+        own_rows = self.rows_of(names)
+        their_rows = np.array([other._rows[name] for name in names], np.int64)
+        # Several may go to the others' row.
+        for mine, theirs in ((self.ones_SL, other.ones_SL), (self.tokens_S, other.tokens_S)):
+            np.add.at(mine, own_rows, theirs[their_rows])
+            mine[_OTHERS] += theirs[_OTHERS]
+
+    def largest(self, count: int) -> Iterator[tuple[str | None, Int64s, int]]:
+        """Prefixes with most tokens, their ones [L] and tokens; last, as None, all others together."""
+        tokens = self.tokens_S.tolist()
+        ranked = sorted(self._rows, key=lambda prefix: (-tokens[self._rows[prefix]], prefix))
+        for prefix in ranked[:count]:
+            row = self._rows[prefix]
+            yield prefix, self.ones_SL[row], tokens[row]
+        rest = np.array([_OTHERS, *(self._rows[prefix] for prefix in ranked[count:])])
+        if left := int(self.tokens_S[rest].sum()):
+            yield None, self.ones_SL[rest].sum(0), left
+
+    def _admit(self, prefix: str) -> None:
+        own = _hash_of(prefix)
+        row = 1 + len(self._rows)
+        if row > MAX_PREFIXES:
+            highest = max(self._hashes, key=lambda kept: self._hashes[kept])
+            if own > self._hashes[highest]:
+                return
+            del self._hashes[highest]
+            row = self._rows.pop(highest)
+            for counts in (self.ones_SL, self.tokens_S):
+                counts[_OTHERS] += counts[row]
+                counts[row] = 0
+        self._rows[prefix], self._hashes[prefix] = row, own
+
+
+def _hash_of(prefix: str) -> bytes:
+    # Foreign text may hold surrogates.
+    return hashlib.sha256(prefix.encode(errors="surrogatepass")).digest()

@@ -1,0 +1,104 @@
+"""How many different codes were seen: a map of one bit a code up to 2^24 codes, a sketch beyond.
+
+The sketch is HyperLogLog (Flajolet, Fusy, Gandouet and Meunier, 2007) with the estimator of Ertl, "New
+cardinality estimation algorithms for HyperLogLog sketches" (arXiv 1702.01284), which needs no tables and is
+unbiased from one code on.
+"""
+
+from math import inf, log, sqrt
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.auditing.machine_bits import leading_zeros
+from schemas.compiling import compiled
+
+MAX_EXACT_BITS = 24
+_INDEX_BITS = 16
+_RANK_BITS = 64 - _INDEX_BITS
+
+
+class UsedCodes:
+    """The codes that were seen. Merging is exact, in any order; memory is at most 2 MiB."""
+
+    def __init__(self, bits_per_token: int) -> None:
+        self._is_exact = bits_per_token <= MAX_EXACT_BITS
+        self._seen = np.zeros(
+            max(1, (1 << bits_per_token) >> 6) if self._is_exact else 1 << _INDEX_BITS,
+            np.uint64 if self._is_exact else np.uint8,
+        )
+
+    def add(self, tokens: npt.NDArray[np.uint64]) -> None:
+        """Take up indices, uint64 [n]."""
+        (_mark if self._is_exact else _sketch)(tokens, self._seen)
+
+    def merge(self, other: "UsedCodes") -> None:
+        """Take up what another saw."""
+        (np.bitwise_or if self._is_exact else np.maximum)(self._seen, other._seen, out=self._seen)
+
+    @property
+    def count(self) -> int:
+        """How many: exact, or the sketch's estimate."""
+        return int(np.bitwise_count(self._seen).sum()) if self._is_exact else round(_estimate(self._seen))
+
+    @property
+    def relative_error(self) -> float:
+        """Standard error of ``count``, as a share of it: 0 where it is exact."""
+        return 0.0 if self._is_exact else 1.04 / sqrt(len(self._seen))
+
+
+@compiled
+def _mark(tokens: Any, seen: Any) -> None:
+    for place in range(len(tokens)):
+        token = tokens[place]
+        seen[np.int64(token >> np.uint64(6))] |= np.uint64(1) << (token & np.uint64(63))
+
+
+@compiled
+def _sketch(tokens: Any, ranks: Any) -> None:
+    """Each register keeps the longest run of leading zeros, and one, of the hashes that fall to it."""
+    for place in range(len(tokens)):
+        # splitmix64: one to one, so that two codes never share a hash.
+        word = tokens[place] + np.uint64(0x9E3779B97F4A7C15)
+        word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        word ^= word >> np.uint64(31)
+        register = np.int64(word >> np.uint64(_RANK_BITS))
+        # The bit set behind the rest bounds the run.
+        rest = (word << np.uint64(_INDEX_BITS)) | (np.uint64(1) << np.uint64(_INDEX_BITS - 1))
+        rank = leading_zeros(rest) + np.uint64(1)
+        ranks[register] = max(ranks[register], rank)
+
+
+def _estimate(ranks: npt.NDArray[Any]) -> float:
+    """Ertl's improved raw estimator (his algorithm 6)."""
+    registers = len(ranks)
+    counts: list[int] = np.bincount(ranks, minlength=_RANK_BITS + 2).tolist()
+    z = registers * _tau(1 - counts[_RANK_BITS + 1] / registers)
+    for rank in range(_RANK_BITS, 0, -1):
+        z = (z + counts[rank]) / 2
+    z += registers * _sigma(counts[0] / registers)
+    return registers * registers / (2 * log(2) * z)
+
+
+def _sigma(x: float) -> float:
+    if x == 1:
+        return inf
+    y, z, before = 1.0, x, -1.0
+    while z != before:
+        x, before = x * x, z
+        z += x * y
+        y += y
+    return z
+
+
+def _tau(x: float) -> float:
+    if x in (0, 1):
+        return 0.0
+    y, z, before = 1.0, 1 - x, -1.0
+    while z != before:
+        x, before = sqrt(x), z
+        y /= 2
+        z -= (1 - x) ** 2 * y
+    return z / 3

@@ -1,0 +1,1 @@
+"""Clips that are alike: the same codes, or nearly so, within a dataset and with others."""

@@ -1,0 +1,112 @@
+"""Pairs of clips that may be near: those that share a word of sampled bits, and differ in few of the rest."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.auditing.duplicates.bit_sample import mix, most_differing
+from pipeline.auditing.duplicates.collection import ClipCollection
+from pipeline.auditing.duplicates.partitions import Partitions, num_partitions, partition_of
+from pipeline.auditing.machine_bits import count_ones
+from schemas.compiling import compiled
+
+FIRST_IN_BUCKET = 4
+BEFORE_IN_BUCKET = 4
+"""In a bucket, the clips that share a word, each is compared with the first ones and those just before it: so
+the pairs grow with the clips, and not with their square."""
+
+_PARTNERS = FIRST_IN_BUCKET + BEFORE_IN_BUCKET
+_BATCH = 1 << 17
+_CLIPS_OF_PAIRS = 1 << 15
+"""Pairs are handed on for so many later clips at a time."""
+
+_BAND = np.dtype([("key", np.uint64), ("clip", np.int64)])
+_PAIR = np.dtype([("later", np.int64), ("earlier", np.int64)])
+
+Int64s = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+def candidate_pairs(
+    clips: ClipCollection, left_out: Bools, radius: float, folder: Path, partition_bytes: int
+) -> Iterator[tuple[Int64s, Int64s]]:
+    """Pairs (later, earlier) of clips that may lie within ``radius``, each once, ascending, some at a time.
+
+    Pairs of one later clip come together. ``left_out`` [n] clips are in no pair.
+    """
+    num_words = clips.words_nW.shape[1]
+    count = num_partitions(int((~left_out).sum()) * num_words * _BAND.itemsize, partition_bytes)
+    bands = Partitions(folder, "bands", _BAND, count)
+    for span in clips.spans():
+        records = _band_records(clips, span, left_out)
+        bands.add(records, partition_of(records["key"], count))
+    pair_count = num_partitions(len(clips), _CLIPS_OF_PAIRS)
+    pairs = Partitions(folder, "pairs", _PAIR, pair_count)
+    most = most_differing(radius)
+    for records in bands.read():
+        for found in _pairs_in(records, clips, most):
+            pairs.add(found, (found["later"] * pair_count // len(clips)).astype(np.uint16))
+    for found in pairs.read():
+        yield _unique(found)
+
+
+def _band_records(clips: ClipCollection, span: slice, left_out: Bools) -> npt.NDArray[np.void]:
+    """A record for each word of each clip; its key stands for the word, its band, and the clip's shape."""
+    numbers = span.start + np.flatnonzero(~left_out[span])
+    words_nW = clips.words_nW[numbers].astype(np.uint64)
+    bands_W = np.arange(words_nW.shape[1], dtype=np.uint64) << np.uint64(32)
+    records = np.empty(words_nW.shape, _BAND)
+    records["key"] = mix(mix(clips.clips["shape"][numbers])[:, None] ^ (words_nW | bands_W))
+    records["clip"] = numbers[:, None]
+    return records.reshape(-1)
+
+
+def _pairs_in(
+    records: npt.NDArray[np.void], clips: ClipCollection, most: int
+) -> Iterator[npt.NDArray[np.void]]:
+    # Within a key clips stay in their order.
+    order = np.argsort(records["key"], kind="stable")
+    keys, members = records["key"][order], records["clip"][order]
+    fresh = np.ones(len(keys), np.bool_)
+    fresh[1:] = keys[1:] != keys[:-1]
+    places = np.arange(len(keys))
+    offsets = places - np.maximum.accumulate(np.where(fresh, places, 0))
+    shared = np.flatnonzero(~fresh)
+    for first in range(0, len(shared), _BATCH):
+        batch = shared[first : first + _BATCH]
+        out = np.empty((len(batch) * _PARTNERS, 2), np.int64)
+        found = _compare(batch, offsets, members, clips.words_nW, most, out)
+        # A copy, so that what is handed on holds no more than itself.
+        yield out[:found].view(_PAIR)[:, 0].copy()
+
+
+@compiled
+def _compare(batch: Any, offsets: Any, members: Any, words_nW: Any, most: int, out: Any) -> int:  # noqa: PLR0917
+    """Pairs of members at ``batch``'s places with their partners, if few of their sampled bits differ."""
+    found = 0
+    for place in batch:
+        partners = min(offsets[place], _PARTNERS)
+        first = place - offsets[place]
+        for number in range(partners):
+            other = first + number if number < FIRST_IN_BUCKET else place - partners + number
+            later, earlier = members[place], members[other]
+            differing = 0
+            for word in range(words_nW.shape[1]):
+                word_bits = np.uint64(words_nW[later, word] ^ words_nW[earlier, word])
+                differing += np.int64(count_ones(word_bits))
+                if differing > most:
+                    break
+            else:
+                out[found, 0], out[found, 1] = later, earlier
+                found += 1
+    return found
+
+
+def _unique(pairs: npt.NDArray[np.void]) -> tuple[Int64s, Int64s]:
+    pairs = pairs[np.lexsort((pairs["earlier"], pairs["later"]))]
+    fresh = np.ones(len(pairs), np.bool_)
+    fresh[1:] = pairs[1:] != pairs[:-1]
+    return pairs["later"][fresh], pairs["earlier"][fresh]

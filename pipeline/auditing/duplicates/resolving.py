@@ -1,0 +1,62 @@
+"""Which clips stay and which are duplicates of one that stays."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+Distances = Callable[[Int64s, Int64s], Float64s]
+"""Of pairs (later, earlier): the share of bits in which their codes differ, 1 for other shapes."""
+
+_Found = tuple[Int64s, Int64s, Float64s]
+_NONE: _Found = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
+
+
+def resolve(
+    candidates: Iterable[tuple[Int64s, Int64s]], num_clips: int, radius: float, distances: Distances
+) -> tuple[Int64s, Int64s, Float64s]:
+    """Duplicates, ascending, what they are duplicates of, and how far from it: (kept, duplicates, distances).
+
+    In the order of clips, a clip is a duplicate if it lies within ``radius`` of an earlier one that is none
+    itself, the first such among its candidates. So no chain of small steps takes out a clip that is far from
+    all that stay. Candidates are pairs (later, earlier), ascending, all of one later clip together.
+    """
+    is_duplicate: Bools = np.zeros(num_clips, np.bool_)
+    undecided: Bools = np.zeros(num_clips, np.bool_)
+    found: list[_Found] = [_NONE]
+    for later, earlier in candidates:
+        found += _rounds(later, earlier, is_duplicate, undecided, radius, distances)
+    kept = np.concatenate([part[0] for part in found])
+    duplicates = np.concatenate([part[1] for part in found])
+    far = np.concatenate([part[2] for part in found])
+    order = np.argsort(duplicates)
+    return kept[order], duplicates[order], far[order]
+
+
+def _rounds(  # noqa: PLR0917
+    later: Int64s, earlier: Int64s, is_duplicate: Bools, undecided: Bools, radius: float, distances: Distances
+) -> Iterator[_Found]:
+    """Decide all later clips, in each round those whose first open candidate is decided; marks duplicates."""
+    waiting = later
+    undecided[waiting] = True
+    while True:
+        is_open = undecided[later] & ~is_duplicate[earlier]
+        later, earlier = later[is_open], earlier[is_open]
+        heads = np.flatnonzero(np.diff(later, prepend=-1))
+        # Who has no candidate left stays.
+        undecided[waiting] = False
+        waiting = later[heads]
+        undecided[waiting] = True
+        if not len(waiting):
+            return
+        ready = heads[~undecided[earlier[heads]]]
+        far = distances(later[ready], earlier[ready])
+        near = far <= radius
+        yield earlier[ready][near], later[ready][near], far[near]
+        is_duplicate[later[ready][near]] = True
+        undecided[later[ready][near]] = False
+        later, earlier = np.delete(later, ready), np.delete(earlier, ready)

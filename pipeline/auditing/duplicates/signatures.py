@@ -1,0 +1,144 @@
+"""What is kept of each clip to find its like: a hash of its codes, words of sampled bits, and its place."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from struct import pack
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.auditing.duplicates.bit_sample import num_words, sample_words
+
+_ID_BYTES = 32
+_CLIP_ID = f"^[0-9a-f]{{{_ID_BYTES}}}$"
+_DIGEST_BYTES = 16
+_SIDE_BITS = 20
+"""A clip's frames, height and width have no more bits each."""
+_KEPT_BYTES = 1 << 26
+
+Int64s = npt.NDArray[np.int64]
+Shape = tuple[int, int, int]
+"""Frames, height and width of a clip's tokens."""
+Signatures = npt.NDArray[np.void]
+"""Structured: ``shard``, ``group`` and ``row`` (in the group), ``start`` (of its codes), ``clip_id``,
+``digest`` (as two uint64), ``shape`` (three sides in a uint64) and ``words`` [W]."""
+
+
+def signature_type(radius: float) -> np.dtype[np.void]:
+    """A signature's type; it depends on how many words a radius needs."""
+    return np.dtype(
+        [
+            ("shard", np.int32),
+            ("group", np.int32),
+            ("row", np.int32),
+            ("start", np.int64),
+            ("clip_id", f"S{_ID_BYTES}"),
+            ("digest", np.uint64, 2),
+            ("shape", np.uint64),
+            ("words", np.uint32, num_words(radius)),
+        ]
+    )
+
+
+class DuplicateSignatures:
+    """Signatures of clips in the order in which they came. Beyond 64 MiB they go to a temporary file.
+
+    Pickles with all signatures (200 bytes a clip at a radius of 0.05), wherever they are kept.
+    """
+
+    def __init__(self, bits_per_token: int, radius: float, folder: Path | None = None) -> None:
+        """``folder`` holds the temporary file; by default the system's place for such."""
+        self.bits_per_token = bits_per_token
+        self.radius = radius
+        self.num_clips = 0
+        self.record_type = signature_type(radius)
+        self._folder = folder
+        self._kept: list[Signatures] = []
+        self._kept_bytes = 0
+        self._file: Any = None
+
+    def add_clips(
+        self,
+        codes: npt.NDArray[np.uint8],
+        starts: Int64s,
+        shapes_n3: Int64s,
+        clip_ids: "pa.ChunkedArray[Any]",
+        place: tuple[int, int],
+    ) -> None:
+        """Take up the n clips of a row group, whose shard and number are its ``place``.
+
+        A clip whose id is none is passed over: no list could name it.
+        """
+        rows = np.flatnonzero(pc.match_substring_regex(clip_ids, _CLIP_ID).to_numpy())
+        signatures = np.zeros(len(rows), self.record_type)
+        signatures["shard"], signatures["group"] = place
+        signatures["row"], signatures["start"] = rows, starts[rows]
+        signatures["clip_id"] = np.array(clip_ids.to_pylist(), object)[rows].astype(f"S{_ID_BYTES}")
+        num_bits = shapes_n3.prod(1) * self.bits_per_token
+        signatures["digest"] = _digests(codes, starts[rows], num_bits[rows], shapes_n3[rows])
+        sides = shapes_n3[rows].astype(np.uint64) << np.arange(3, dtype=np.uint64) * np.uint64(_SIDE_BITS)
+        signatures["shape"] = np.bitwise_or.reduce(sides, axis=1)
+        words = self.record_type["words"].shape[0]
+        signatures["words"] = sample_words(codes, starts[rows], num_bits[rows], words)
+        self._append(signatures)
+
+    def merge(self, other: "DuplicateSignatures") -> None:
+        """Take up those of the clips that follow. Raises ValueError where they are of another kind."""
+        if (self.bits_per_token, self.radius) != (other.bits_per_token, other.radius):
+            raise ValueError("signatures of other tokens or another radius cannot be compared")
+        for chunk in other.chunks():
+            self._append(chunk)
+
+    def chunks(self) -> Iterator[Signatures]:
+        """All signatures, in order, some at a time."""
+        if self._file is not None:
+            self._file.seek(0)
+            size = max(1, (1 << 22) // self.record_type.itemsize) * self.record_type.itemsize
+            while data := self._file.read(size):
+                yield np.frombuffer(data, self.record_type)
+        yield from self._kept
+
+    def _append(self, signatures: Signatures) -> None:
+        if not len(signatures):
+            return
+        self._kept.append(signatures)
+        self._kept_bytes += signatures.nbytes
+        self.num_clips += len(signatures)
+        if self._kept_bytes > _KEPT_BYTES:
+            self._file = self._file or tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+            self._file.seek(0, 2)
+            for kept in self._kept:
+                self._file.write(kept.data)
+            self._kept, self._kept_bytes = [], 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        every = np.concatenate([np.empty(0, self.record_type), *self.chunks()])
+        return self.__dict__ | {"_kept": [every], "_kept_bytes": every.nbytes, "_file": None, "_folder": None}
+
+
+def _digests(
+    codes: npt.NDArray[np.uint8], starts: Int64s, num_bits: Int64s, shapes_n3: Int64s
+) -> npt.NDArray[np.uint64]:
+    view = codes.data
+    ends = starts + (num_bits + 7) // 8
+    places = zip(shapes_n3.tolist(), starts.tolist(), ends.tolist(), strict=True)
+    digests = b"".join(digest_of(shape, view[start:end]) for shape, start, end in places)
+    return np.frombuffer(digests, "<u8").reshape(-1, 2)
+
+
+def digest_of(shape: Sequence[int], codes: memoryview) -> bytes:
+    """128 bits of BLAKE2b over a clip's shape and codes."""
+    hashed = hashlib.blake2b(pack("<3q", *shape), digest_size=_DIGEST_BYTES)
+    hashed.update(codes)
+    return hashed.digest()
+
+
+def shape_of(sides: np.uint64) -> Shape:
+    """The shape that a signature holds."""
+    frames, height, width = (int(sides) >> _SIDE_BITS * side & (1 << _SIDE_BITS) - 1 for side in range(3))
+    return frames, height, width

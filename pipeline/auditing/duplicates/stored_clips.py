@@ -1,0 +1,101 @@
+"""Single clips of committed shards, read again by their place."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.auditing.duplicates.signatures import Shape, digest_of
+from pipeline.reading.footers import open_shard
+from pipeline.storage import Folder, join
+from schemas.dataset import shard_file
+from schemas.errors import FormatError
+
+_KEPT_SHARDS = 1024
+_KEPT_TABLES = 8
+_PLACE_COLUMNS = ["clip_id", "source", "key", "start_ns", "end_ns"]
+
+Codes = npt.NDArray[np.uint8]
+
+
+class ClipAddress(NamedTuple):
+    """Where a clip's codes are, and what they must be."""
+
+    dataset: int
+    """In the order of comparing."""
+    shard: int
+    """``shard_index`` of the plan."""
+    group: int
+    row: int
+    """In the row group."""
+    start: int
+    """Their first byte in the column chunk, where that is not compressed."""
+    num_bytes: int
+    shape: Shape
+    digest: bytes
+
+
+class ClipStore(Protocol):
+    """Reads single clips again. Safe for threads."""
+
+    def codes(self, address: ClipAddress) -> Codes:
+        """A clip's codes."""
+        ...
+
+    def names(self, dataset: int, shard: int, group: int) -> pa.Table:
+        """``clip_id``, ``source``, ``key``, ``start_ns`` and ``end_ns`` of a row group's clips."""
+        ...
+
+
+class StoredClips:
+    """A ``ClipStore`` of datasets' folders: a clip is one range of bytes, held to its digest.
+
+    Raises FormatError where a shard is damaged or no longer what it was, and the storage's errors.
+    """
+
+    def __init__(self, datasets: Sequence[tuple[Folder, Mapping[int, str]]]) -> None:
+        """Each dataset's folder, and its shards' ids by ``shard_index``."""
+        self._datasets = datasets
+        self._chunks = lru_cache(maxsize=_KEPT_SHARDS)(self._read_chunks)
+        self.names = lru_cache(maxsize=_KEPT_TABLES)(self._read_names)
+
+    def codes(self, address: ClipAddress) -> Codes:
+        """See ``ClipStore``."""
+        folder, shard_ids = self._datasets[address.dataset]
+        name = shard_file(shard_ids[address.shard])
+        first = self._chunks(address.dataset, address.shard)[address.group]
+        if first is not None:
+            start = first + address.start
+            found = np.frombuffer(folder.read_range(name, start, start + address.num_bytes), np.uint8)
+            if digest_of(address.shape, found.data) == address.digest:
+                return found
+        found = self._from_whole(address)
+        if digest_of(address.shape, found.data) != address.digest:
+            raise FormatError(f"{join(folder.uri, name)} was changed while it was audited.")
+        return found
+
+    def _read_chunks(self, dataset: int, shard: int) -> list[int | None]:
+        """The first byte of each row group's codes; null where they are compressed."""
+        folder, shard_ids = self._datasets[dataset]
+        with open_shard(folder, shard_ids[shard]) as file:
+            leaves = {file.schema.column(leaf).path: leaf for leaf in range(len(file.schema.names))}
+            groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
+            columns = [group.column(leaves["codes"]) for group in groups]
+        return [
+            column.data_page_offset if column.compression == "UNCOMPRESSED" else None for column in columns
+        ]
+
+    def _from_whole(self, address: ClipAddress) -> Codes:
+        folder, shard_ids = self._datasets[address.dataset]
+        with open_shard(folder, shard_ids[address.shard]) as file:
+            table = file.read_row_group(address.group, columns=["codes"])
+        scalar: Any = table.column("codes")[address.row]
+        return np.frombuffer(scalar.as_buffer(), np.uint8)
+
+    def _read_names(self, dataset: int, shard: int, group: int) -> pa.Table:
+        folder, shard_ids = self._datasets[dataset]
+        with open_shard(folder, shard_ids[shard]) as file:
+            return file.read_row_group(group, columns=_PLACE_COLUMNS)

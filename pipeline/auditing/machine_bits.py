@@ -1,0 +1,28 @@
+"""What processors count in the bits of a word, for compiled functions: uint64 to uint64."""
+
+from collections.abc import Callable
+from typing import Any
+
+from numba.core import types
+from numba.extending import intrinsic
+
+
+def _type_count_ones(typing_context: Any, word: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), generate
+
+
+def _type_leading_zeros(typing_context: Any, word: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return builder.ctlz(arguments[0], context.get_constant(types.boolean, False))
+
+    return types.uint64(types.uint64), generate
+
+
+count_ones: Any = intrinsic(_type_count_ones)
+"""How many bits are one."""
+
+leading_zeros: Any = intrinsic(_type_leading_zeros)
+"""How many zeros stand above the highest one; 64 where there is none."""

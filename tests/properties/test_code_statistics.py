@@ -1,0 +1,146 @@
+"""Laws of the codes' statistics: they are what NumPy counts, and parts add up to the whole."""
+
+import pickle
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from pipeline.auditing.codes.prefix_counts import MAX_PREFIXES, PrefixCounts
+from pipeline.auditing.codes.report import code_health
+from pipeline.auditing.codes.statistics import MAX_FRAMES, CodeStatistics
+from schemas.packing import pack_bits
+from schemas.unpacking import SPARE_BYTES
+
+
+def random_clips(seed: int, bits: int, shapes):
+    """Bits [T, h, w, L] of clips whose bits are skewed, depend on each other, and whose frames repeat."""
+    random = np.random.default_rng(seed)
+    clips = []
+    for shape in shapes:
+        clip = random.random((*shape, bits)) < random.random(bits)
+        clip[..., -1] |= clip[..., 0]
+        for t in range(1, shape[0]):
+            if random.random() < 0.4:
+                clip[t] = clip[t - 1]
+        clips.append(clip)
+    return clips
+
+
+def count(clips, prefixes, bits, stretch=0, statistics=None):
+    statistics = statistics or CodeStatistics(bits)
+    packed = [pack_bits(clip.reshape(-1, bits)) for clip in clips]
+    starts = np.cumsum([3, *map(len, packed)])[:-1]
+    codes = np.frombuffer(b"\xff" * 3 + b"".join(packed) + b"\xff" * SPARE_BYTES, np.uint8)
+    shapes = np.array([clip.shape[:3] for clip in clips], np.int64).reshape(-1, 3)
+    statistics.add_clips(codes, starts, shapes, prefixes, stretch)
+    return statistics
+
+
+def plain_entropy(values) -> float:
+    counts = Counter(map(bytes, values.reshape(len(values), -1)))
+    shares = np.array(list(counts.values())) / len(values)
+    return float(-(shares * np.log2(shares)).sum())
+
+
+@st.composite
+def datasets(draw: st.DrawFn):
+    bits = draw(st.integers(1, 64))
+    sizes = st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 19))
+    shapes = draw(st.lists(sizes, min_size=1, max_size=6))
+    return draw(st.integers(0, 1000)), bits, shapes
+
+
+@settings(max_examples=40)
+@given(datasets())
+@example((0, 18, [(5, 16, 16), (1, 17, 19)]))
+@example((0, 36, [(3, 16, 17)]))
+@example((0, 64, [(3, 16, 17)]))
+@example((0, 16, [(2, 9, 100)]))
+@example((0, 33, [(2, 9, 100)]))
+def test_statistics_are_what_plain_counting_gives(dataset):
+    seed, bits, shapes = dataset
+    clips = random_clips(seed, bits, shapes)
+    found = code_health(count(clips, ["a", "b"] * (len(clips) // 2) + ["c"] * (len(clips) % 2), bits))
+    tokens_NL = np.concatenate([clip.reshape(-1, bits) for clip in clips])
+
+    assert found.tokens == len(tokens_NL)
+    assert found.ones == pytest.approx(tokens_NL.mean(0))
+    assert found.entropies == pytest.approx([plain_entropy(column) for column in tokens_NL.T])
+    changing = np.flatnonzero(tokens_NL.any(0) & ~tokens_NL.all(0))
+    expected = np.zeros((bits, bits))
+    if len(changing):
+        expected[np.ix_(changing, changing)] = np.corrcoef(tokens_NL[:, changing].T.astype(float))
+    assert np.allclose(found.correlation, expected, atol=1e-9)
+    different = len(set(map(bytes, tokens_NL)))
+    assert found.used_codes == (different if bits <= 24 else pytest.approx(different, rel=0.03))
+    assert found.group_bits == max(g for g in range(1, 13) if bits % g == 0)
+    groups = np.split(tokens_NL, bits // found.group_bits, axis=1)
+    assert found.group_entropies == pytest.approx([plain_entropy(group) for group in groups])
+    assert found.order0_bits_per_token == pytest.approx(sum(found.group_entropies))
+
+    for row in found.by_frame:
+        of_frame = [c[int(row.value)].reshape(-1, bits) for c in clips if len(c) > int(row.value)]
+        entropies = [plain_entropy(column) for column in np.concatenate(of_frame).T]
+        assert row.tokens == sum(map(len, of_frame))
+        assert row.mean_entropy == pytest.approx(np.mean(entropies))
+        assert row.weakest_entropy == pytest.approx(min(entropies))
+        assert entropies[row.weakest_bit] == pytest.approx(min(entropies))
+    assert len(found.by_frame) == max(map(len, clips))
+
+    equal = [[np.array_equal(c[t], c[t - 1]) for t in range(1, len(c))] for c in clips]
+    assert found.pairs_of_frames == sum(map(len, equal))
+    assert found.repeated_frames == sum(map(sum, equal))
+    assert (found.clips, found.still_clips) == (len(clips), sum(all(c) for c in equal if c))
+
+
+@settings(max_examples=25)
+@given(datasets(), st.data())
+def test_parts_merge_to_the_whole_in_any_order(dataset, data):
+    seed, bits, shapes = dataset
+    clips = random_clips(seed, bits, shapes)
+    prefixes = [data.draw(st.sampled_from("abc")) for _ in clips]
+    stretches = sorted(data.draw(st.integers(0, 63)) for _ in clips)
+    whole, parts = CodeStatistics(bits), []
+    for clip, prefix, stretch in zip(clips, prefixes, stretches, strict=True):
+        count([clip], [prefix], bits, stretch, whole)
+        parts.append(count([clip], [prefix], bits, stretch))
+    merged = CodeStatistics(bits)
+    for part in data.draw(st.permutations(parts)):
+        merged.merge(pickle.loads(pickle.dumps(part)))
+    assert code_health(merged) == code_health(whole)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 1000), st.lists(st.integers(0, 500), min_size=1, max_size=4), st.data())
+@example(0, [800], None)
+def test_prefixes_beyond_the_bound_are_counted_together_whatever_the_order(seed, sizes, data):
+    random = np.random.default_rng(seed)
+    lists = [random.integers(0, 2 * MAX_PREFIXES, size).tolist() for size in sizes]
+
+    def counted(numbers):
+        own = PrefixCounts(1)
+        rows = own.rows_of([f"/{number}" for number in numbers])
+        np.add.at(own.tokens_S, rows, 1)
+        return own
+
+    whole = counted([number for numbers in lists for number in numbers])
+    merged = PrefixCounts(1)
+    parts = [counted(numbers) for numbers in lists]
+    for part in data.draw(st.permutations(parts)) if data else parts:
+        merged.merge(part)
+    rows = [(prefix, tokens) for prefix, _, tokens in merged.largest(MAX_PREFIXES)]
+    assert rows == [(prefix, tokens) for prefix, _, tokens in whole.largest(MAX_PREFIXES)]
+    every = np.concatenate([np.array(numbers, int) for numbers in lists])
+    assert sum(tokens for _, tokens in rows) == len(every)
+    assert all(tokens == (every == int(prefix[1:])).sum() for prefix, tokens in rows if prefix)
+    assert len([prefix for prefix, _ in rows if prefix]) == min(MAX_PREFIXES, len(np.unique(every)))
+
+
+def test_frames_beyond_the_bound_are_counted_together():
+    clip = np.zeros((MAX_FRAMES + 10, 1, 2, 4), np.bool_)
+    rows = code_health(count([clip], ["a"], 4)).by_frame
+    assert len(rows) == MAX_FRAMES
+    assert (rows[-1].value, rows[-1].tokens) == ("127 and later", 22)
