@@ -121,6 +121,14 @@ def find_judges(inception: Path | None) -> tuple[Judges, list[str]]:
     return Judges(lpips=lpips, frame_features=features, clip_features=clip_features), left_out
 
 
+def find_lpips() -> Any:
+    """The LPIPS network in the user's cache; null where it was not fetched."""
+    try:
+        return load_network(networks_folder(), "lpips-alexnet")
+    except BadJobError:
+        return None
+
+
 def _tokenizer(request: EvaluationRequest) -> BSQTokenizer:
     loaded = load_tokenizer_spec(tokenizer_spec(request.tokenizer))
     tokenizer = tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)

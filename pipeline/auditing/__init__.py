@@ -1,1 +1,1 @@
-"""What a dataset holds, lacks and is worth, found by reading its files. Knows no Ray and decodes no media."""
+"""What a dataset holds, lacks and is worth, found by reading its files. Knows no Ray."""
