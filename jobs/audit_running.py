@@ -80,6 +80,7 @@ def write_audit(made: MadeAudit, out: Folder) -> list[str]:
     page = render_page(made.report, pictures).encode()
     for name, data in {**made.files, PAGE_FILE: page, AUDIT_FILE: made.report.to_json()}.items():
         out.write_bytes(name, data)
+    out.sweep_staging()
     return [f"{out.uri}/{name}" for name in (AUDIT_FILE, PAGE_FILE)]
 
 

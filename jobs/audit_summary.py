@@ -1,10 +1,12 @@
 """An audit's summary on the terminal. Consoles have no markup: names of files are foreign text."""
 
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.table import Table
 
 from jobs.quantities import bytes_text, duration_text
-from schemas.audit import KIND_TEXT, AuditReport, Finding
+from schemas.audit import KIND_TEXT, AuditReport, CodeHealth, Finding, Sample
 
 _MAX_EXAMPLES = 3
 _MAX_ROWS = 12
@@ -46,6 +48,50 @@ def print_summary(report: AuditReport, console: Console) -> None:
 
 
 _OWN = ("prefix", "media", "container", "codec", "duration", "resolution", "frame rate")
+
+
+def closer_look(report: AuditReport) -> Iterator[str]:
+    """A line for each part of the report beyond files and coverage."""
+    if report.codes:
+        yield f"codes      {_codes(report.codes)}"
+    if report.duplicates:
+        found = report.duplicates
+        listed = f"; listed in {found.list_file}" if found.exact_clips + found.near_clips else ""
+        yield (
+            f"duplicates {found.exact_clips:,} exact, {found.near_clips:,} within {found.radius:.1%} of the "
+            f"bits{listed}"
+        )
+    if report.sample:
+        yield f"sample     {_sample(report.sample)}"
+    if report.sources:
+        check = report.sources
+        yield (
+            f"sources    {check.checked:,} looked up: {check.gone:,} gone, {check.changed:,} changed, "
+            f"{check.unplanned:,} not planned"
+        )
+
+
+def _codes(codes: CodeHealth) -> str:
+    weakest = min(range(codes.bits_per_token), key=codes.entropies.__getitem__)
+    mean = sum(codes.entropies) / codes.bits_per_token
+    about = "" if codes.used_codes_error == 0 else "about "
+    return (
+        f"weakest bit {codes.entropies[weakest]:.3f} (bit {weakest}), mean {mean:.3f} of 1; "
+        f"{codes.order0_bits_per_token:.2f} of {codes.bits_per_token} bits a token at order 0; "
+        f"{about}{codes.used_codes:,} codes used; {codes.repeated_frames:,} of {codes.pairs_of_frames:,} "
+        f"frames repeat, {codes.still_clips:,} clips are still"
+    )
+
+
+def _sample(sample: Sample) -> str:
+    scores = (
+        ("PSNR {:.2f} dB", sample.psnr_db),
+        ("SSIM {:.4f}", sample.ssim),
+        ("LPIPS {:.4f}", sample.lpips),
+    )
+    told = [form.format(value) for form, value in scores if value is not None]
+    bits = f"{sample.differing_bits:,} of {sample.num_bits:,} bits differ when tokenized again"
+    return f"{sample.compared:,} of {sample.num_clips:,} clips compared: {', '.join([*told, bits])}"
 
 
 def _totals(report: AuditReport) -> Table:

@@ -21,14 +21,15 @@ def strip(original_THWC: Frames | None, decoded_THWC: Frames, frame_pts_ns: Sequ
     panes = [decoded_THWC] if original_THWC is None else [original_THWC, decoded_THWC]
     height, width = decoded_THWC.shape[1:3]
     step_x, step_y = width + _GAP_PX, height + _GAP_PX
-    size = (len(chosen) * step_x - _GAP_PX, _LABEL_PX + len(panes) * step_y - _GAP_PX)
+    top = _LABEL_PX if count > 1 else 0
+    size = (len(chosen) * step_x - _GAP_PX, top + len(panes) * step_y - _GAP_PX)
     canvas = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(canvas)
     for column, frame in enumerate(chosen):
         if count > 1:
             draw.text((column * step_x + 2, 1), time_code(frame_pts_ns[frame]), fill="black")
         for line, pane in enumerate(panes):
-            canvas.paste(Image.fromarray(pane[frame]), (column * step_x, _LABEL_PX + line * step_y))
+            canvas.paste(Image.fromarray(pane[frame]), (column * step_x, top + line * step_y))
     buffer = io.BytesIO()
     canvas.save(buffer, format="WEBP", quality=_QUALITY)
     return buffer.getvalue()

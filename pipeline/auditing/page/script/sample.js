@@ -100,7 +100,7 @@ function clipCard({ clip, picture }) {
   const { source, key } = clip.clip;
   return el("li", {}, clipPicture(clip, picture),
     el("p", { class: "mono" }, foreign(source), key !== null && [" · ", foreign(key)]),
-    el("p", { class: "small" }, `${span(clip.clip)}, ${several(clip.num_frames, "frame")}`),
+    el("p", { class: "small" }, clip.clip.start_ns === clip.clip.end_ns ? "An image" : `${span(clip.clip)}, ${several(clip.num_frames, "frame")}`),
     el("dl", { class: "values small" }, qualityOf(clip).map(([name, value]) =>
       el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
     clip.problem !== null && el("p", { class: "small" }, "✕ ", foreign(clip.problem)),
