@@ -60,6 +60,8 @@ def datasets(draw: st.DrawFn):
 @example((0, 64, [(3, 16, 17)]))
 @example((0, 16, [(2, 9, 100)]))
 @example((0, 33, [(2, 9, 100)]))
+@example((0, 5, [(2, 100, 90), (1, 1, 1)]))
+@example((0, 12, [(40, 16, 16), (3, 2, 2)]))
 def test_statistics_are_what_plain_counting_gives(dataset):
     seed, bits, shapes = dataset
     clips = random_clips(seed, bits, shapes)

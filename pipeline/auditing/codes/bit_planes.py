@@ -12,9 +12,8 @@ import numpy as np
 from pipeline.auditing.machine_bits import count_ones
 from schemas.compiling import compiled
 
-LANES = 4
-"""Words of 64 bits that are worked on together: vectors of 256 bits."""
-BLOCK_TOKENS = 64 * LANES
+_COLUMNS = 128
+"""Words of a plane that are worked on together: 64 planes of them stay in the processor's first caches."""
 
 
 @compiled
@@ -37,21 +36,27 @@ def count_clips(  # noqa: PLR0917
     several frames that are all equal.
     """
     bits = ones_L.shape[0]
-    planes = np.empty((64, LANES), np.uint64)
-    ones = np.empty(bits, np.int64)
-    start = 0
+    width = 64 if bits > 32 else 32 if bits > 16 else 16
+    planes = np.empty((64, _COLUMNS), np.uint64)
+    # Of frames, or pieces of large ones: the column behind the last, the frame's number, the source's row.
+    pieces = np.empty((_COLUMNS, 3), np.int64)
+    start = used = num_pieces = 0
     for clip in range(len(shapes_n3)):
         num_frames = shapes_n3[clip, 0]
         size = shapes_n3[clip, 1] * shapes_n3[clip, 2]
         repeated = 0
         for t in range(num_frames):
-            ones[:] = 0
-            _count_frame(tokens[start : start + size], planes, ones, shared_LL)
             frame, source = min(t, ones_FL.shape[0] - 1), sources_n[clip]
-            for bit in range(bits):
-                ones_FL[frame, bit] += ones[bit]
-                ones_SL[source, bit] += ones[bit]
-                ones_L[bit] += ones[bit]
+            for first in range(start, start + size, 64 * _COLUMNS):
+                piece = tokens[first : min(first + 64 * _COLUMNS, start + size)]
+                columns = (len(piece) + 63) >> 6
+                if used + columns > _COLUMNS:
+                    _count(planes, used, width, pieces[:num_pieces], ones_FL, ones_SL, ones_L, shared_LL)
+                    used = num_pieces = 0
+                _load(piece, planes, used, columns, width)
+                used += columns
+                pieces[num_pieces, 0], pieces[num_pieces, 1], pieces[num_pieces, 2] = used, frame, source
+                num_pieces += 1
             tokens_F[frame] += size
             tokens_S[source] += size
             if t and _are_equal(tokens, start - size, start, size):
@@ -61,6 +66,7 @@ def count_clips(  # noqa: PLR0917
         tallies[1] += repeated
         tallies[2] += 1
         tallies[3] += num_frames > 1 and repeated == num_frames - 1
+    _count(planes, used, width, pieces[:num_pieces], ones_FL, ones_SL, ones_L, shared_LL)
 
 
 @compiled
@@ -84,44 +90,47 @@ def _are_equal(tokens: Any, first: int, second: int, count: int) -> bool:
 
 
 @compiled
-def _count_frame(tokens: Any, planes: Any, ones: Any, shared_LL: Any) -> None:
-    """Add a frame's ones, and those that two bits share: by planes, 64 tokens an operation and lane."""
-    bits = ones.shape[0]
-    width = 64 if bits > 32 else 32 if bits > 16 else 16
-    for start in range(0, len(tokens), BLOCK_TOKENS):
-        _load(tokens, start, planes, width)
-        _transpose(planes, width)
-        for first in range(bits):
-            count = np.uint64(0)
-            for lane in range(LANES):
-                count += count_ones(planes[first, lane])
-            ones[first] += np.int64(count)
-            for second in range(first):
-                count = np.uint64(0)
-                for lane in range(LANES):
-                    count += count_ones(planes[first, lane] & planes[second, lane])
-                shared_LL[first, second] += np.int64(count)
+def _count(  # noqa: PLR0917
+    planes: Any, used: int, width: int, pieces: Any, ones_FL: Any, ones_SL: Any, ones_L: Any, shared_LL: Any
+) -> None:
+    """Add the ones of all pieces, and those that two bits share: 64 tokens an operation."""
+    _transpose(planes, used, width)
+    for bit in range(len(ones_L)):
+        first = 0
+        for piece in range(len(pieces)):
+            ones = np.uint64(0)
+            for column in range(first, pieces[piece, 0]):
+                ones += count_ones(planes[bit, column])
+            first = pieces[piece, 0]
+            ones_FL[pieces[piece, 1], bit] += np.int64(ones)
+            ones_SL[pieces[piece, 2], bit] += np.int64(ones)
+            ones_L[bit] += np.int64(ones)
+        for other in range(bit):
+            shared = np.uint64(0)
+            for column in range(used):
+                shared += count_ones(planes[bit, column] & planes[other, column])
+            shared_LL[bit, other] += np.int64(shared)
 
 
 @compiled
-def _load(tokens: Any, start: int, planes: Any, width: int) -> None:
-    """A block of tokens into ``width`` words a lane, narrow ones side by side in a word; zeros follow.
+def _load(tokens: Any, planes: Any, start: int, columns: int, width: int) -> None:
+    """Tokens into ``width`` words of each column, narrow ones side by side in a word; zeros follow.
 
     Which token goes where is no matter: they are only counted.
     """
     for word in range(width):
-        for lane in range(LANES):
-            planes[word, lane] = 0
+        for column in range(start, start + columns):
+            planes[word, column] = 0
         for part in range(64 // width):
             shift = np.uint64(part * width)
-            place = start + (part * width + word) * LANES
-            for lane in range(min(LANES, len(tokens) - place)):
-                planes[word, lane] |= tokens[place + lane] << shift
+            place = (part * width + word) * columns
+            for column in range(min(columns, len(tokens) - place)):
+                planes[word, start + column] |= tokens[place + column] << shift
 
 
 @compiled
-def _transpose(planes: Any, width: int) -> None:
-    """Transpose squares of ``width`` bits in each lane: word w's bit b becomes word b's bit w.
+def _transpose(planes: Any, used: int, width: int) -> None:
+    """Transpose squares of ``width`` bits in each column: word w's bit b becomes word b's bit w.
 
     Hacker's Delight (Warren, 2nd edition, section 7-3): squares of half the size are exchanged, and so on.
     """
@@ -131,8 +140,8 @@ def _transpose(planes: Any, width: int) -> None:
         shift = np.uint64(step)
         for base in range(0, width, 2 * step):
             for low in range(base, base + step):
-                for lane in range(LANES):
-                    swap = ((planes[low, lane] >> shift) ^ planes[low + step, lane]) & mask
-                    planes[low + step, lane] ^= swap
-                    planes[low, lane] ^= swap << shift
+                for column in range(used):
+                    swap = ((planes[low, column] >> shift) ^ planes[low + step, column]) & mask
+                    planes[low + step, column] ^= swap
+                    planes[low, column] ^= swap << shift
         step >>= 1
