@@ -1,6 +1,6 @@
 """Clips of a dataset decoded again from their sources, by the dataset's own rule."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -8,8 +8,9 @@ import numpy.typing as npt
 from pipeline.dataset_folder import load_plan
 from pipeline.decode.sampling import Span
 from pipeline.fetch import DecodeSettings
-from pipeline.isolated import isolated_events
-from pipeline.items import DecodedClip, ItemStart
+from pipeline.isolated import isolated_events, isolated_sources
+from pipeline.items import DecodedClip, ItemEnd, ItemStart
+from pipeline.sources import is_image_name
 from pipeline.storage import Folder
 from schemas.dataset import DatasetCard
 from schemas.job import JobSpec
@@ -19,9 +20,13 @@ Frames = npt.NDArray[np.uint8]
 
 
 class Originals:
-    """Finds frames by clip; one source in memory at a time, so that clips asked in order are read once."""
+    """Finds frames by clip; one source in memory at a time, so that clips asked in order are read once.
 
-    def __init__(self, folder: Folder, card: DatasetCard) -> None:
+    Each source has a decoder process of its own, which ends once another is asked for; pictures of
+    ``expected``, URIs in the order in which they will be asked for, share one.
+    """
+
+    def __init__(self, folder: Folder, card: DatasetCard, expected: Iterable[str] = ()) -> None:
         # A source that was done again is the newer one: its clips are of that attempt.
         self._sources: dict[str, dict[Span, PlannedSource]] = {}
         for shard in load_plan(folder, card):
@@ -29,6 +34,13 @@ class Originals:
                 self._sources.setdefault(planned.uri, {})[planned.span_ns] = planned
         job = JobSpec.model_validate({**card.job, "output": folder.uri})
         self._settings = DecodeSettings.of(job, int(card.fingerprint_fields["frames.size_px"]))
+        pictures = [
+            spans[None, None]
+            for uri in dict.fromkeys(expected)
+            if is_image_name(uri) and list(spans := self._sources.get(uri, {})) == [(None, None)]
+        ]
+        self._pictures = {source.uri for source in pictures}
+        self._picture_events = isolated_sources(pictures, self._settings)
         self._open: tuple[str, Iterator[tuple[str | None, DecodedClip]]] | None = None
         self.problem: str | None = None
         """What the source that was read last said at its end, where it was not well."""
@@ -56,6 +68,10 @@ class Originals:
 
     def _clips(self, uri: str) -> Iterator[tuple[str | None, DecodedClip]]:
         """Clips with the key of their item."""
+        if uri in self._pictures:
+            self._pictures.discard(uri)
+            yield from self._shared_clips(uri)
+            return
         for planned in self._sources.get(uri, {}).values():
             key: str | None = None
             for event in isolated_events(planned, self._settings):
@@ -63,5 +79,17 @@ class Originals:
                     key = event.key
                 elif isinstance(event, DecodedClip):
                     yield key, event
-                elif event.reason is not None:
-                    self.problem = f"{event.reason}: {event.detail}"
+                else:
+                    self._note(event)
+
+    def _shared_clips(self, uri: str) -> Iterator[tuple[None, DecodedClip]]:
+        for source, event in self._picture_events:
+            if source.uri == uri and isinstance(event, DecodedClip):
+                yield None, event
+            elif source.uri == uri and isinstance(event, ItemEnd):
+                self._note(event)
+                return
+
+    def _note(self, end: ItemEnd) -> None:
+        if end.reason is not None:
+            self.problem = f"{end.reason}: {end.detail}"

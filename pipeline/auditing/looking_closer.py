@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -129,7 +130,6 @@ def _sample(
         return None
     try:
         tokenizer = stored_tokenizer(folder, card)
-        originals = Originals(folder, card)
     except (FormatError, TokenizerMismatchError, BadJobError) as error:
         parts.left_out.append(f"No sample was compared: {error}")
         return None
@@ -143,7 +143,7 @@ def _sample(
         parts.left_out.append("LPIPS: fetch its network once with `bitmill weights fetch lpips-alexnet`.")
     sample, pictures = compare_sample(
         drawn,
-        originals,
+        partial(Originals, folder, card),
         tokenizer,
         seed=asked.seed,
         lpips=lpips,

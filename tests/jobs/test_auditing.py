@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.auditing import progress_line
+from jobs.audit_running import progress_line
 from jobs.cli import main
 from pipeline.auditing.sharing import AuditProgress
 from schemas.audit import read_audit

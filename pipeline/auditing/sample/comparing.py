@@ -30,7 +30,7 @@ _NO_ORIGINAL = "its source does not give this clip now"
 
 def compare_sample(
     drawn: Sequence[DrawnClip],
-    originals: Originals,
+    open_originals: Callable[[Sequence[str]], Originals],
     tokenizer: BSQTokenizer,
     *,
     seed: int,
@@ -39,12 +39,14 @@ def compare_sample(
 ) -> tuple[Sample, dict[str, bytes]]:
     """Decode and tokenize every drawn clip again; gives the report's part and its pictures by file name.
 
-    The tokenizer stands on its device, in its precision; ``report`` is told how many clips are behind.
-    Sources are read one after the other. A clip whose source is gone is told as such.
+    The tokenizer stands on its device, in its precision; ``open_originals`` is given the sources in the
+    order of asking, ``report`` is told how many clips are behind. A clip whose source is gone is told as such.
     """
+    in_order = sorted(drawn, key=_by_source)
+    originals = open_originals([one.clip.source for one in in_order])
     comparison = _Comparison(originals, tokenizer, lpips)
     found: list[SampledClip] = []
-    for one in sorted(drawn, key=_by_source):
+    for one in in_order:
         found.append(comparison.compare(one))
         report(len(found))
     found.sort(key=_worst_first)
@@ -77,13 +79,7 @@ class _Comparison:
     def compare(self, drawn: DrawnClip) -> SampledClip:
         config = self._tokenizer.config
         clip, (frames, height, width) = drawn.clip, drawn.shape
-        flat = unpack_bits(drawn.codes, frames * height * width, config.bits_per_token)
-        stored_ThwL = flat.reshape(frames, height, width, config.bits_per_token)
-        made_THWC = self._tokenizer.decode_pixels([torch.from_numpy(stored_ThwL)])[0]
-        shown_THWC = uint8_from_pixels(made_THWC).cpu().numpy()
-        original_THWC = self._originals.find(clip.source, clip.key, clip.start_ns, frames)
-        picture = f"sample-{clip.clip_id}.webp"
-        self.pictures[picture] = strip(original_THWC, shown_THWC, drawn.frame_pts_ns)
+        side = config.grid_size
         told = SampledClip(
             clip=clip,
             num_frames=frames,
@@ -91,11 +87,22 @@ class _Comparison:
             ssim=None,
             lpips=None,
             bits_per_pixel=config.bits_per_token / config.patch_size_px**2,
-            num_bits=stored_ThwL.size,
+            num_bits=frames * height * width * config.bits_per_token,
             differing_bits=None,
             differs_at=[],
-            picture=picture,
         )
+        if (height, width) != (side, side) or frames > config.num_frames:
+            shape = f"{frames} frame{'s' if frames > 1 else ''} of {height} × {width} tokens"
+            most = f"{config.num_frames} of {side} × {side}"
+            return told.model_copy(update={"problem": f"it has {shape}; the tokenizer takes up to {most}"})
+        flat = unpack_bits(drawn.codes, frames * height * width, config.bits_per_token)
+        stored_ThwL = flat.reshape(frames, height, width, config.bits_per_token)
+        made_THWC = self._tokenizer.decode_pixels([torch.from_numpy(stored_ThwL)])[0]
+        shown_THWC = uint8_from_pixels(made_THWC).cpu().numpy()
+        original_THWC = self._originals.find(clip.source, clip.key, clip.start_ns, frames)
+        picture = f"sample-{clip.clip_id}.webp"
+        self.pictures[picture] = strip(original_THWC, shown_THWC, drawn.frame_pts_ns)
+        told = told.model_copy(update={"picture": picture})
         if original_THWC is None:
             more = f" ({self._originals.problem})" if self._originals.problem else ""
             return told.model_copy(update={"problem": _NO_ORIGINAL + more})

@@ -3,6 +3,7 @@
 import io
 import random
 import shutil
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -130,7 +131,7 @@ def compare(folder: Path, card: DatasetCard, drawn: list[DrawnClip], lpips=None)
     told: list[int] = []
     sample, pictures = compare_sample(
         drawn,
-        Originals(store, card),
+        partial(Originals, store, card),
         stored_tokenizer(store, card),
         seed=0,
         lpips=lpips,
@@ -209,3 +210,14 @@ def test_places_are_told_up_to_a_bound():
     a = np.zeros((2, 4, 4, 18), np.bool_)
     assert places_of_difference(a, a) == []
     assert len(places_of_difference(a, ~a)) == 8
+
+
+def test_a_clip_that_the_tokenizer_cannot_take_is_told(tokenized):
+    _, folder, card = tokenized
+    one = drawn_clips(folder)[0]
+    strange = DrawnClip(**{**one.__dict__, "shape": (1, 2, 2), "codes": bytes(9)})
+    sample, pictures = compare(folder, card, [strange])
+    assert (
+        sample.clips[0].problem == "it has 1 frame of 2 × 2 tokens; the tokenizer takes up to 16 of 16 × 16"
+    )
+    assert (sample.compared, pictures) == (0, {})
