@@ -40,7 +40,7 @@ def compare_sample(
     """Decode and tokenize every drawn clip again; gives the report's part and its pictures by file name.
 
     The tokenizer stands on its device, in its precision; ``open_originals`` is given the sources in the
-    order of asking, ``report`` is told how many clips are behind. A clip whose source is gone is told as such.
+    order of asking, ``report`` is told how many clips are behind. A clip whose source is gone is told so.
     """
     in_order = sorted(drawn, key=_by_source)
     originals = open_originals([one.clip.source for one in in_order])
