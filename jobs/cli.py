@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from jobs import cluster_commands, exporting, weights
+from jobs import cluster_commands, exporting, removing, tracing, weights
 from jobs.job_files import assignment, read_job
 from schemas.errors import BadJobError, BitmillError
 from schemas.job import JobSpec, load_job, make_job
@@ -242,6 +242,8 @@ def evaluate(
 
 
 app.command()(exporting.export)
+app.command()(tracing.trace)
+app.command()(removing.remove)
 
 for cluster_command in cluster_commands.COMMANDS:
     app.command()(cluster_command)
