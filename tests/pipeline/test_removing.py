@@ -290,7 +290,7 @@ def test_on_a_store_and_behind_a_cache(s3, stored, tmp_path):
     folder = Folder(f"{s3}/tokens")
     for name, data in files_of(stored).items():
         folder.write_bytes(name, data)
-    cache = DiskCache(str(tmp_path / "cache"))
+    cache = DiskCache(folder=str(tmp_path / "cache"))
     columns = ("clip_id",)
     before = {one["clip_id"]: one["tokens"] for one in TokenDataset(folder.uri, columns=columns, cache=cache)}
     gone = next(iter(before))
