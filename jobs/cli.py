@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from jobs import auditing, cluster_commands, exporting, weights
+from jobs import auditing, cluster_commands, exporting, removing, tracing, weights
 from jobs.job_files import assignment, read_job
 from schemas.errors import BadJobError, BitmillError
 from schemas.job import JobSpec, load_job, make_job
@@ -243,6 +243,8 @@ def evaluate(
 
 app.command()(auditing.audit)
 app.command()(exporting.export)
+app.command()(tracing.trace)
+app.command()(removing.remove)
 
 for cluster_command in cluster_commands.COMMANDS:
     app.command()(cluster_command)

@@ -22,7 +22,7 @@ from pipeline.shard.loop import EndedItem, ShardProgress, ShardReport
 from pipeline.storage import sweep_copies
 from schemas.dataset import Totals, shard_file
 from schemas.errors import InfrastructureError, TooManyFailuresError
-from schemas.outcomes import Outcome
+from schemas.outcomes import Outcome, Reason
 
 _POLL_S = 0.5
 
@@ -120,10 +120,11 @@ def _take(
 def _advance(state: _State, event: ShardProgress) -> None:
     state.progress.advance(event)
     state.added[event.shard_id] += event.added_items
-    if event.ended is not None and event.ended.outcome is Outcome.FAILED:
-        state.failed.setdefault(event.shard_id, []).append(event.ended)
+    ended = event.ended
+    if ended is not None and ended.outcome is Outcome.FAILED and ended.reason is not Reason.REMOVED:
+        state.failed.setdefault(event.shard_id, []).append(ended)
         # A tar's first items say too little of its share.
-        if event.ended.key is None:
+        if ended.key is None:
             _check_failures(state)
 
 
@@ -160,7 +161,9 @@ def _check_failures(state: _State) -> None:
     allowed = state.prepared.job.max_failures
     planned = state.planned + state.added.total()
     items = [item for items in state.failed.values() for item in items]
-    failed = state.earlier.failed + len(items)
+    # What was taken down is no failure; sums do not tell items that lost all clips from those that lost some.
+    removed = state.earlier.reasons.get(Reason.REMOVED, 0)
+    failed = max(0, state.earlier.failed - removed) + len(items)
     if allowed is None or not items or failed <= allowed * planned:
         return
     reasons = Counter(str(item.reason) for item in items).most_common(3)

@@ -26,6 +26,8 @@ from pipeline.dataset_folder import (
     write_plan,
 )
 from pipeline.planning import cut_shards
+from pipeline.removing.records import KnownTakedown
+from pipeline.removing.takedown import NOTHING, Takedown
 from pipeline.shard.loop import ShardContext
 from pipeline.sources import find_sources
 from pipeline.splitting import split_long
@@ -65,6 +67,8 @@ class PreparedJob:
     tokenizer: LoadedTokenizer
     device: Device
     context: ShardContext
+    takedown: Takedown = NOTHING
+    """What was taken down of the dataset; actors look again before each shard."""
     notes: tuple[str, ...] = ()
     """What planning has to tell the user, a sentence each."""
 
@@ -133,6 +137,7 @@ def prepare(
             patch_size_px=tokenizer.config.patch_size_px,
             size_px=size_px,
         ),
+        takedown=KnownTakedown(folder).look(),
         notes=notes,
     )
 

@@ -53,6 +53,7 @@ class Staff:
             output=prepared.folder.uri,
             device=prepared.device,
             name=run_name(prepared.folder.uri, run_id),
+            takedown=prepared.takedown,
         )
         files = TokenizerFiles(
             config=prepared.tokenizer.config_bytes, weights=prepared.tokenizer.weights_bytes

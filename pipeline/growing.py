@@ -62,6 +62,7 @@ def failed_sources(
     """Sources of a committed shard that gave nothing, for one of ``reasons`` (any, where there are none).
 
     ``newest`` is over the whole plan, so that what is planned again already, done or not, is not chosen.
+    Nor is what was taken down.
     """
     rows_of: dict[int, list[LedgerRow]] = {}
     for row in newest.counting(ledger):
@@ -70,7 +71,8 @@ def failed_sources(
     members_left_out = 0
     for place, rows in sorted(rows_of.items()):
         failed = [row for row in rows if row["outcome"] == Outcome.FAILED]
-        wanted = [row for row in failed if not reasons or row["reason"] in reasons]
+        retried = [row for row in failed if row["reason"] != Reason.REMOVED]
+        wanted = [row for row in retried if not reasons or row["reason"] in reasons]
         if wanted and len(failed) == len(rows):
             chosen.append(shard.sources[place])
         else:

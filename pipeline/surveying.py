@@ -43,7 +43,7 @@ def survey(folder: Folder, *, required: bool = True) -> Survey:
 
     The status file is read first: whoever ended between the two looks is told by the files, which win.
     """
-    status, problem = _find_status(folder)
+    status, problem = find_status(folder)
     card = find_card(folder)
     if card is None:
         if required and status is None and problem is None:
@@ -70,7 +70,8 @@ def survey(folder: Folder, *, required: bool = True) -> Survey:
     )
 
 
-def _find_status(folder: Folder) -> tuple[JobStatus | None, str | None]:
+def find_status(folder: Folder) -> tuple[JobStatus | None, str | None]:
+    """What the last driver said of itself, or a sentence on why the file tells nothing; nulls without one."""
     try:
         return read_status(folder.read_bytes(STATUS_FILE), origin=f"{folder.uri}/{STATUS_FILE}"), None
     except (FileNotFoundError, NotADirectoryError):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from schemas.errors import FormatError
-from schemas.job import describe_validation
+from schemas.job import SamplingSpec, describe_validation
 from schemas.tokenizer import TokenizerConfig
 
 DATASET_FORMAT_VERSION = 2
@@ -115,6 +115,13 @@ class DatasetCard(_Part):
     def num_shards(self) -> int:
         """Planned shards of all parts."""
         return sum(part.num_shards for part in self.plan)
+
+    @property
+    def sampling_rule(self) -> dict[str, Any]:
+        """What of the job's sampling enters clip ids."""
+        fields = self.fingerprint_fields
+        sampling = {"fps": fields["sampling.fps"], "clip_frames": fields["sampling.clip_frames"]}
+        return SamplingSpec.model_construct(**sampling).rule()
 
     def to_json(self) -> bytes:
         """The file's bytes, in this release's version."""

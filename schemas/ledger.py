@@ -2,8 +2,9 @@
 
 import pyarrow as pa
 
-LEDGER_FORMAT_VERSION = 2
-"""2: tars, with rows by key and the reasons bad_sidecar and duplicate_key. The columns are those of 1."""
+LEDGER_FORMAT_VERSION = 3
+"""2: tars, with rows by key and the reasons bad_sidecar and duplicate_key. 3: the reason removed. The
+columns are those of 1."""
 
 LEDGER_SCHEMA = pa.schema(
     [

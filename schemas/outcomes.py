@@ -44,6 +44,8 @@ class Reason(StrEnum):
     DECODE_TIMEOUT = "decode_timeout"
     OUT_OF_MEMORY = "out_of_memory"
     DECODER_CRASHED = "decoder_crashed"
+    # What was decided later
+    REMOVED = "removed"
 
 
 REASON_TEXT: dict[Reason, str] = {
@@ -69,4 +71,5 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.DECODE_TIMEOUT: "the decoder made no progress within the job's item_timeout_s",
     Reason.OUT_OF_MEMORY: "the decoder needed more memory than the job's item_memory_bytes",
     Reason.DECODER_CRASHED: "the decoder process died",
+    Reason.REMOVED: "taken down on request; no retry brings it back",
 }

@@ -1,7 +1,7 @@
 """The tokenizer actor: owns one accelerator (or a share of the CPUs) and runs shard loops on it."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,15 +9,18 @@ import ray
 import torch
 
 from bsq_model import tokenizer_from_files
-from jobs.assignment import Assignment, GivenUp, Isolation, TriedAlone
+from jobs.assignment import Assignment, GivenUp, TriedAlone
 from jobs.cluster.decoding import SourceTask, TaskPlacement
 from jobs.cluster.window import DecodingWindow
 from pipeline.archive.events import whole_archive
 from pipeline.encoding import ModelEncoder
 from pipeline.fetch import DecodeSettings
 from pipeline.items import DecodedClip, ItemEnd, SourceEvent
+from pipeline.removing.records import KnownTakedown
+from pipeline.removing.takedown import ALL_GONE, NOTHING, Takedown, withheld
 from pipeline.shard.loop import ShardContext, ShardProgress, ShardReport, tokenize_shard
 from pipeline.storage import Folder
+from schemas.outcomes import Reason
 from schemas.plan import PlannedSource
 
 _control: Any = ray.method(concurrency_group="control")
@@ -35,6 +38,8 @@ class ActorSettings:
     device: Literal["cpu", "cuda"]
     name: str
     """Of the run, for the names of its tasks."""
+    takedown: Takedown = NOTHING
+    """What was taken down when the run began."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +57,7 @@ class TokenizerActor:
         self._settings = settings
         self._decode = DecodeSettings.of(settings.context.job, settings.context.size_px)
         self._placement = TaskPlacement.near_here(name=settings.name)
+        self._takedown = KnownTakedown(Folder(settings.output), settings.takedown)
         self._encoder: ModelEncoder | None = None
         self._window = DecodingWindow(self._begin)
         self._lock = threading.Lock()
@@ -85,7 +91,8 @@ class TokenizerActor:
         """A shard that waits in this actor's queue: its decoding may begin while the one before it ends."""
         with self._lock:
             if assignment.number > self._begun:
-                self._window.expect(assignment.number, assignment.shard.sources)
+                left_out = self._left_out(assignment, self._takedown.newest)
+                self._window.expect(assignment.number, _kept(assignment.shard.sources, left_out))
 
     @_control
     def withdraw(self, number: int) -> bool:
@@ -103,23 +110,36 @@ class TokenizerActor:
         return self._beats
 
     def _events(self, assignment: Assignment, encoder: ModelEncoder, window: int) -> Iterator[ShardEvent]:
-        shard, isolation = assignment.shard, assignment.isolation
-        if isolation is None:
-            items = self._window.items(assignment.number, shard.sources, window)
-        else:
-            yield from self._try_alone(assignment, isolation, encoder)
-            items = self._all_but(assignment, isolation)
-        yield from tokenize_shard(
-            shard, items, encoder, self._settings.context, Folder(self._settings.output)
-        )
+        shard, context = assignment.shard, self._settings.context
+        takedown = self._takedown.look()
+        left_out = self._left_out(assignment, takedown)
+        if assignment.isolation is not None:
+            yield from self._try_alone(assignment, assignment.isolation.try_from, left_out, encoder)
+            window = 1
+        items = self._window.items(assignment.number, _kept(shard.sources, left_out), window)
+        if left_out:
+            items = _put_back(shard.sources, items, left_out)
+        if takedown:
+            rule = context.job.sampling.rule()
+            pairs = zip(shard.sources, items, strict=True)
+            items = (withheld(source, events, takedown, rule) for source, events in pairs)
+        yield from tokenize_shard(shard, items, encoder, context, Folder(self._settings.output))
+
+    def _left_out(self, assignment: Assignment, takedown: Takedown) -> Mapping[int, GivenUp]:
+        """Sources that are not to be read, by their place in the shard: at fault, or taken down."""
+        given_up = dict(assignment.isolation.given_up) if assignment.isolation is not None else {}
+        for place, source in enumerate(assignment.shard.sources):
+            if takedown.takes_item(source.uri, None):
+                given_up[place] = GivenUp(reason=Reason.REMOVED, detail=ALL_GONE)
+        return given_up
 
     def _try_alone(
-        self, assignment: Assignment, isolation: Isolation, encoder: ModelEncoder
+        self, assignment: Assignment, try_from: int, left_out: Mapping[int, GivenUp], encoder: ModelEncoder
     ) -> Iterator[TriedAlone]:
         """Decode and encode each source by itself, for nothing but to see which one kills the process."""
         sources = assignment.shard.sources
-        for place in range(isolation.try_from, len(sources)):
-            if place in isolation.given_up:
+        for place in range(try_from, len(sources)):
+            if place in left_out:
                 continue
             yield TriedAlone(place=place)
             for events in self._window.items(assignment.number, sources[place : place + 1], 1):
@@ -128,17 +148,6 @@ class TokenizerActor:
                         encoder.encode([event.frames_THWC])
                         self._beat()
         yield TriedAlone(place=None)
-
-    def _all_but(self, assignment: Assignment, isolation: Isolation) -> Iterator[Iterator[SourceEvent]]:
-        sources = assignment.shard.sources
-        kept = [source for place, source in enumerate(sources) if place not in isolation.given_up]
-        decoded = self._window.items(assignment.number, kept, 1)
-        for place in range(len(sources)):
-            given_up = isolation.given_up.get(place)
-            if given_up is None:
-                yield next(decoded)
-            else:
-                yield _left_out(sources[place], given_up)
 
     def _begin(self, source: PlannedSource) -> SourceTask:
         return SourceTask(source, self._decode, self._placement, self._beat)
@@ -155,6 +164,22 @@ class TokenizerActor:
         return ModelEncoder(tokenizer)
 
 
-def _left_out(source: PlannedSource, given_up: GivenUp) -> Iterator[SourceEvent]:
-    end = ItemEnd.unread(given_up.reason, given_up.detail)
-    return whole_archive(source, end) if source.is_archive else iter([end])
+def _kept(sources: Sequence[PlannedSource], left_out: Collection[int]) -> Sequence[PlannedSource]:
+    return [source for place, source in enumerate(sources) if place not in left_out]
+
+
+def _put_back(
+    sources: Sequence[PlannedSource],
+    decoded: Iterator[Iterator[SourceEvent]],
+    left_out: Mapping[int, GivenUp],
+) -> Iterator[Iterator[SourceEvent]]:
+    """Events of all sources: those that are decoded, and the ends of those left out."""
+    for place, source in enumerate(sources):
+        given_up = left_out.get(place)
+        if given_up is not None:
+            end = ItemEnd.unread(given_up.reason, given_up.detail)
+            yield whole_archive(source, end) if source.is_archive else iter([end])
+        else:
+            yield next(decoded)
+    # To its very end: it holds what it has begun.
+    yield from decoded

@@ -61,9 +61,13 @@ class DecodingWindow:
     def items(
         self, number: int, sources: Sequence[PlannedSource], size: int
     ) -> Iterator[Iterator[SourceEvent]]:
-        """Events of each source of an assignment, in order."""
+        """Events of each source of an assignment, in order; these may be fewer than were expected."""
         with self._lock:
             running = self._claim(number)
+        if [task.source for task in running] != list(sources[: len(running)]):
+            for task in running:
+                task.cancel()
+            running.clear()
         waiting = deque(sources[len(running) :])
         try:
             for source in sources:

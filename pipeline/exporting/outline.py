@@ -11,6 +11,7 @@ from pipeline.exporting.cutting import ContentsSum, PortionCutter
 from pipeline.exporting.form import Form, token_counts
 from pipeline.exporting.listing import list_clips
 from pipeline.exporting.progress import ExportProgress
+from pipeline.removing.records import record_names
 from pipeline.storage import Folder
 from schemas.errors import BadJobError, OutputConflictError
 from schemas.export import (
@@ -43,8 +44,11 @@ def look_at(folder: Folder, *, allow_incomplete: bool) -> DatasetState:
             f"{folder.uri} has {len(shard_ids)} of {card.num_shards} shards; finish its job (run it again), "
             "or export what is there with --allow-incomplete."
         )
+    # Shards that lost clips have their names still.
+    removals = record_names(folder)
+    contents = [card.tokenizer_fingerprint, shard_ids, *([removals] if removals else [])]
     dataset = ExportedDataset(
-        content_id=content_id("exported-dataset", [card.tokenizer_fingerprint, shard_ids]),
+        content_id=content_id("exported-dataset", contents),
         tokenizer_fingerprint=card.tokenizer_fingerprint,
         bits_per_token=card.tokenizer.bits_per_token,
         patch_size_px=card.tokenizer.patch_size_px,
@@ -133,7 +137,7 @@ def _difference(
     if found.dataset.tokenizer_fingerprint != dataset.tokenizer_fingerprint:
         return "it is of a dataset of another tokenizer"
     if found.dataset.content_id != dataset.content_id:
-        return "it is of another dataset, or of this one when it had other shards"
+        return "it is of another dataset, or of this one when it had other shards or clips"
     if found.max_bytes != max_bytes:
         return f"its files were cut at {found.max_bytes} bytes, not {max_bytes}"
     return None

@@ -322,6 +322,8 @@ class TokenBatches(IterableDataset[TokenBatch]):
             digest.update(b"dataset")
             for part in dataset.clips.parts:
                 digest.update("\n".join(part.index.shard_ids).encode())
+                # Shards that lost clips since have their names still.
+                digest.update(part.index.num_rows.tobytes())
                 for selected in part.selected:
                     digest.update(b"all" if selected is None else b"%d " % len(selected) + selected.tobytes())
         return int.from_bytes(digest.digest()[:8], "big") >> 1

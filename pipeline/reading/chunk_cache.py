@@ -18,7 +18,8 @@ _SHARE = 0.1
 
 
 class ChunkCache:
-    """A folder of ranges named by shard id and place; a shard never changes, so no entry is ever old.
+    """A folder of ranges named by shard id, its size and place; a shard only ever loses clips, and is smaller
+    then, so no entry is ever taken for another.
 
     Many processes may share it: files appear whole, and one that another process removed is fetched again.
     One process keeps the folder within ``max_bytes``; each further one may exceed it by a tenth for a while.

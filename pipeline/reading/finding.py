@@ -37,7 +37,8 @@ class ClipFinder:
     def __init__(self, folder: Folder, index: ReadingIndex) -> None:
         self._folder = folder
         self._index = index
-        self._key = content_id("shards", list(index.shard_ids))
+        # With sizes, since shards that lost clips have their names still.
+        self._key = content_id("shards", [list(index.shard_ids), index.shard_bytes.tolist()])
         self._bounds: npt.NDArray[np.uint64] | None = None
         self._own: pa.Table | None = None
         """The index itself, where it could not be published."""
@@ -148,6 +149,8 @@ class ClipFinder:
             for group in groups.tolist():
                 ids = file.read_row_group(int(self._index.numbers[group]), columns=["clip_id"])
                 texts: list[Any] = ids.column("clip_id").to_pylist()
+                if len(texts) != self._index.num_rows[group]:
+                    raise FormatError(f"{self._folder.uri} has other shards now than when it was opened.")
                 prefixes.append(np.fromiter((int(text[:16], 16) for text in texts), np.uint64, len(texts)))
         counts = self._index.num_rows[groups]
         rows = [np.arange(count, dtype=np.int32) for count in counts]

@@ -52,13 +52,13 @@ class ShardFiles:
         if self._local:
             self._local_file(shard_id, shard_bytes).read_into(buffer.data, offset)
             return
-        data = self._remote(shard_id, offset, len(buffer))
+        data = self._remote(shard_id, shard_bytes, offset, len(buffer))
         if len(data) != len(buffer):
             uri = join(self.folder.uri, shard_file(shard_id))
             raise FormatError(f"{uri} ends before byte {offset + len(buffer)}: {_CHANGED}")
         buffer[:] = np.frombuffer(data, np.uint8)
 
-    def _remote(self, shard_id: str, offset: int, size: int) -> bytes | memoryview:
+    def _remote(self, shard_id: str, shard_bytes: int, offset: int, size: int) -> bytes | memoryview:
         def fetch() -> bytes:
             try:
                 return self.folder.read_range(shard_file(shard_id), offset, offset + size)
@@ -66,7 +66,9 @@ class ShardFiles:
                 uri = join(self.folder.uri, shard_file(shard_id))
                 raise FormatError(f"The token shard {uri} is missing.") from error
 
-        return self.cache.get(f"{shard_id}-{offset}", size, fetch) if self.cache else fetch()
+        # The size tells a shard from what it was before clips were taken out of it.
+        name = f"{shard_id}-{shard_bytes}-{offset}"
+        return self.cache.get(name, size, fetch) if self.cache else fetch()
 
     def _local_file(self, shard_id: str, shard_bytes: int) -> "_LocalFile":
         with self._lock:

@@ -1,7 +1,7 @@
 """Objects on any store: listing, reading, publishing whole. The only room that knows fsspec."""
 
 from pipeline.storage.filesystem import full_disk_told, store_errors
-from pipeline.storage.folder import Folder, StagedFile
+from pipeline.storage.folder import STAGING_FOLDER, Folder, StagedFile
 from pipeline.storage.objects import (
     Listing,
     ObjectInfo,
@@ -16,6 +16,7 @@ from pipeline.storage.staging_space import Room
 from pipeline.storage.uri import is_local, join, normalise
 
 __all__ = [
+    "STAGING_FOLDER",
     "Folder",
     "Listing",
     "ObjectInfo",

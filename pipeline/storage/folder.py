@@ -126,6 +126,15 @@ class Folder:
                 with suppress(OSError):
                     folder.rmdir()
 
+    def remove(self, name: str) -> None:
+        """Delete a file, if it is there. Raises BadJobError where that is not allowed."""
+
+        def delete(fs: Any, path: str) -> None:
+            with suppress(FileNotFoundError):
+                fs.rm_file(path)
+
+        self._ask(name, delete)
+
     def sweep_staging(self) -> None:
         """Remove what killed writers of this machine left in ``.staging/``, and what is a day old."""
         if not is_local(self.uri):

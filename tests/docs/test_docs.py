@@ -11,6 +11,7 @@ import pytest
 from schemas.ledger import LEDGER_SCHEMA
 from schemas.outcomes import REASON_TEXT, Reason
 from schemas.reading_index import CLIP_INDEX_SCHEMA, INDEX_COLUMNS
+from schemas.removal import Removal, RemovedShard, RemovedSource
 from schemas.status import DriverState, JobStatus
 from schemas.token_shard import TOKEN_COLUMNS
 from tests.support.commands import REPOSITORY
@@ -78,6 +79,13 @@ def test_the_format_page_names_every_key_and_state_of_the_status_file():
     page = (REPOSITORY / "docs" / "format.md").read_text().partition("## The status file")[2]
     for name in [*JobStatus.model_fields, *DriverState]:
         assert f"`{name}`" in page, name
+
+
+def test_the_format_page_names_every_key_of_a_removal():
+    page = (REPOSITORY / "docs" / "format.md").read_text()
+    section = page.partition("## The removals")[2].partition("\n## ")[0]
+    for name in [*Removal.model_fields, *RemovedSource.model_fields, *RemovedShard.model_fields]:
+        assert f"`{name}`" in section, name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))

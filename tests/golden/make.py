@@ -1,6 +1,6 @@
-"""Made the golden files of format version 2; run again only for a new version, into a new folder.
+"""Made the golden files of format version 3; run again only for a new version, into a new folder.
 
-python -m tests.golden.make v2
+python -m tests.golden.make v3
 """
 
 import json
@@ -8,17 +8,21 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from pipeline.items import ItemStart, SourceEvent
-from pipeline.shard.loop import tokenize_shard
+from pipeline.removing.rewriting import WritingRules, rewrite_shard
+from pipeline.removing.takedown import Takedown
+from pipeline.shard.loop import ShardContext, tokenize_shard
 from pipeline.storage import Folder
 from schemas.dataset import ledger_file, shard_file
 from schemas.outcomes import Reason
 from schemas.packing import unpack_bits
 from schemas.plan import PlannedShard, PlannedSource
+from schemas.removal import Removal, RemovedShard, RemovedSource
 from tests.support.fakes import HashEncoder, make_context, make_item, make_source
 
 ITEMS = [([3, 1], None), ([], Reason.NOT_MEDIA), ([2], Reason.TRUNCATED)]
@@ -38,6 +42,25 @@ def tar_events() -> Iterator[SourceEvent]:
         size_bytes = TAR.size_bytes if key is None else 1000 + number
         yield ItemStart(key=key, size_bytes=size_bytes, metadata=metadata)
         yield from make_item(10 + number, lengths, reason=reason)
+
+
+def take_down(folder: Path, shard: PlannedShard, context: ShardContext) -> Removal:
+    """Remove the last clip of the first source, and a member of the tar."""
+    rows = pq.read_table(folder / shard_file(shard.shard_id), columns=["clip_id", "key"]).to_pylist()
+    clip = rows[1]["clip_id"]
+    (member,) = (row["clip_id"] for row in rows if row["key"] == MEMBERS[1][0])
+    removal = Removal(
+        removed_on=date(2026, 11, 5),
+        reason="asked for by mail",
+        sources=[RemovedSource(uri=TAR.uri, key=MEMBERS[1][0])],
+        clips=[clip],
+        shards=[RemovedShard(shard_id=shard.shard_id, clip_ids=[clip, member])],
+        num_clips=2,
+        finished=True,
+    )
+    rules = WritingRules(storage=context.job.storage, sampling_rule=context.job.sampling.rule())
+    rewrite_shard(Folder(str(folder)), shard, Takedown.of([removal]), rules)
+    return removal
 
 
 def main(version: str) -> None:
@@ -60,7 +83,10 @@ def main(version: str) -> None:
     ]
     events.append(tar_events())
     with tempfile.TemporaryDirectory() as name:
-        list(tokenize_shard(shard, events, HashEncoder(), make_context(), Folder(name)))
+        context = make_context()
+        list(tokenize_shard(shard, events, HashEncoder(), context, Folder(name)))
+        removal = take_down(Path(name), shard, context)
+        (target / "removal.json").write_bytes(removal.to_json())
         shutil.copy(Path(name) / shard_file(shard.shard_id), target / "shard.parquet")
         shutil.copy(Path(name) / ledger_file(shard.shard_id), target / "ledger.parquet")
     rows = pq.read_table(target / "shard.parquet").to_pylist()

@@ -113,3 +113,14 @@ def test_a_shard_that_is_left_in_the_middle_ends_its_decoding():
     next(items)
     items.close()  # type: ignore[attr-defined]
     assert tasks.cancelled == [make_source(n).uri for n in range(3)]
+
+
+def test_what_was_begun_of_a_shard_that_lost_sources_is_begun_anew():
+    tasks = Tasks()
+    window = DecodingWindow(tasks.begin)
+    window.expect(2, [make_source(n) for n in (10, 11, 12)])
+    assert _take(window.items(1, [make_source(0)], 3)) == 1
+    assert _take(window.items(2, [make_source(11), make_source(12)], 3)) == 2
+    assert tasks.taken == [make_source(n).uri for n in (0, 11, 12)]
+    assert set(tasks.cancelled) == {make_source(n).uri for n in (10, 11)}
+    assert tasks.open == 0

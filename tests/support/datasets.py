@@ -1,15 +1,18 @@
 """Small committed datasets made by the real shard loop from fake items, without Ray or media."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from bsq_model import fingerprint, preset_config, tokenizer_files, untrained_tokenizer
-from pipeline.dataset_folder import save_tokenizer_files, write_plan
+from pipeline.accounts import committed_totals
+from pipeline.dataset_folder import publish_totals, save_tokenizer_files, write_plan
+from pipeline.items import ItemEnd, ItemEvent
 from pipeline.planning import cut_shards
 from pipeline.shard.loop import ShardContext, tokenize_shard
 from pipeline.storage import Folder
-from schemas.dataset import DATASET_FILE, DatasetCard, Totals
+from schemas.dataset import DATASET_FILE, DatasetCard
 from schemas.job import fingerprint_fields, job_fingerprint
+from schemas.outcomes import Reason
 from schemas.plan import PlannedShard
 from tests.support.fakes import HashEncoder, make_item, make_job, make_source
 
@@ -22,13 +25,22 @@ def make_dataset(
     grid_size: int = 2,
     max_sources: int = 2,
     row_group_bytes: int = 1024,
+    compression: str = "none",
     leave_out: int = 0,
+    without: Collection[tuple[int, int]] = (),
+    failing: Mapping[int, Reason] | None = None,
 ) -> list[PlannedShard]:
     """A dataset with one item for each list of clip lengths; the last ``leave_out`` shards uncommitted.
 
+    Clips of ``without``, by item and place in it, are as if they had never been. Items of ``failing`` end
+    with a reason.
+
     A frame's tokens are ``grid_size`` squared; the stored tokenizer decodes those of 16.
     """
-    job = make_job(sharding={"max_sources": max_sources}, storage={"row_group_bytes": row_group_bytes})
+    job = make_job(
+        sharding={"max_sources": max_sources},
+        storage={"row_group_bytes": row_group_bytes, "codes_compression": compression},
+    )
     tokenizer = untrained_tokenizer(preset_config("tiny", bits_per_token=bits_per_token))
     files = tokenizer_files(tokenizer)
     folder = Folder(uri)
@@ -50,7 +62,6 @@ def make_dataset(
         job=job.model_dump(mode="json", exclude={"output"}),
         source_fields={"source.paths": ["/media"], "source.manifest": None},
         plan=[write_plan(folder, 0, shards)],
-        totals=Totals(),
     )
     folder.write_bytes(DATASET_FILE, card.to_json())
     context = ShardContext(
@@ -64,9 +75,24 @@ def make_dataset(
     encoder = HashEncoder(grid_size=grid_size, bits_per_token=bits_per_token)
     for shard in shards[: len(shards) - leave_out]:
         numbers = range(shard.first_source_index, shard.first_source_index + len(shard.sources))
-        items = [make_item(number, clip_lengths[number]) for number in numbers]
+        items = [
+            _kept(
+                make_item(number, clip_lengths[number], reason=(failing or {}).get(number)), number, without
+            )
+            for number in numbers
+        ]
         list(tokenize_shard(shard, items, encoder, context, folder))
+    if not leave_out:
+        publish_totals(folder, card, committed_totals(folder, shards, {shard.shard_id for shard in shards}))
     return shards
+
+
+def _kept(
+    events: Iterator[ItemEvent], item: int, without: Collection[tuple[int, int]]
+) -> Iterator[ItemEvent]:
+    for place, event in enumerate(events):
+        if isinstance(event, ItemEnd) or (item, place) not in without:
+            yield event
 
 
 def expected_bits(clip_lengths: Sequence[Sequence[int]], *, bits_per_token: int = 18):
