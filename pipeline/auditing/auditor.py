@@ -13,6 +13,7 @@ from pipeline.auditing.gathering import Gatherers
 from pipeline.auditing.rows import RowCheck
 from pipeline.auditing.shard_reading import OpenShard, damage_kind, open_whole
 from pipeline.auditing.shards import ShardAtHand, ShardsAudit
+from pipeline.removing.proof import RemovedClips
 from pipeline.shard.ledger import LedgerRow, read_ledger, totals_of
 from pipeline.shard.newest import NewestAttempts, place_of
 from pipeline.storage import Folder
@@ -20,7 +21,7 @@ from schemas.audit import KIND_SEVERITY, Kind, Severity
 from schemas.dataset import ledger_file, shard_file
 from schemas.errors import FormatError
 from schemas.ids import shard_id
-from schemas.outcomes import Outcome
+from schemas.outcomes import Outcome, Reason
 from schemas.token_shard import ShardMetadata
 
 
@@ -38,6 +39,8 @@ class ShardAuditor:
     """Which attempts count now."""
     over_plan: NewestAttempts
     """Which ones will count once all is committed."""
+    removed: RemovedClips
+    """What was taken down, and must not be there."""
     layout: CoverageLayout
     gatherers: Gatherers = field(default_factory=dict)
 
@@ -183,6 +186,7 @@ class _ShardRun:
                 check.skip(group.num_rows)
                 continue
             check.add(group.table, codes_fit=group.codes_fit)
+            self._check_removed(group.table)
             audit.coverage.add_clips(group.table)
             audit.clips += group.num_rows
             self._note_metadata(group.table)
@@ -191,6 +195,16 @@ class _ShardRun:
                 for gatherer in audit.gathered.values():
                     gatherer.add(group.data)
         check.finish()
+
+    def _check_removed(self, table: pa.Table) -> None:
+        """Clips that a record took down are gone."""
+        ids: list[Any] = table.column("clip_id").to_pylist()
+        sources: list[Any] = table.column("source").to_pylist()
+        keys: list[Any] = table.column("key").to_pylist()
+        file = shard_file(self._shard.shard_id)
+        for row in self._auditor.removed.still_there(self._shard.shard_id, ids, sources, keys):
+            where = item_name(sources[row], keys[row])
+            self._found.note(Kind.REMOVED_STILL_THERE, f"clip {ids[row]}", file=file, where=where)
 
     def _check_superseded(self, ledger: list[LedgerRow]) -> None:
         """A source is done again only where no clip came of it: else its clips would stand twice."""
@@ -215,6 +229,11 @@ class _ShardRun:
         """Coverage, totals and what is left to do, by the rows that count."""
         audit, auditor = self._audit, self._auditor
         counting = auditor.over_committed.counting(ledger)
+        for place in auditor.removed.still_counted(ledger):
+            row = ledger[place]
+            detail = f"the ledger has {row['num_clips']} clips of it"
+            where, file = item_name(row["source"], row["key"]), ledger_file(self._shard.shard_id)
+            self._found.note(Kind.REMOVED_STILL_THERE, detail, file=file, where=where)
         audit.totals += totals_of(counting)
         if len(counting) < len(ledger):
             self._check_superseded(ledger)
@@ -228,8 +247,10 @@ class _ShardRun:
                 metadata=self._metadata.get((row["source"], row["key"])),
             )
             before = row["source_index"]
-            audit.steps.partial_items += row["outcome"] == Outcome.PARTIAL
-            if row["outcome"] != Outcome.OK:
+            is_removed = row["reason"] == Reason.REMOVED
+            audit.steps.partial_items += row["outcome"] == Outcome.PARTIAL and not is_removed
+            # What was taken down is not to be done again.
+            if row["outcome"] != Outcome.OK and not is_removed:
                 detail = f"{row['outcome']}: {row['reason']}"
                 where = item_name(row["source"], row["key"])
                 file = ledger_file(self._shard.shard_id)

@@ -9,6 +9,7 @@ from pipeline.auditing.shard_reading import damage_kind
 from pipeline.auditing.shards import ShardAtHand
 from pipeline.dataset_folder import CONFIG_FILE, WEIGHTS_FILE, require_card
 from pipeline.planning import plan_part, read_plan
+from pipeline.removing.proof import RemovedClips, removed_clips
 from pipeline.shard.newest import NewestAttempts
 from pipeline.storage import Folder
 from schemas.audit import Kind
@@ -24,6 +25,7 @@ from schemas.dataset import (
 from schemas.errors import FormatError
 from schemas.job import job_fingerprint
 from schemas.plan import PlannedShard
+from schemas.removal import REMOVAL_FOLDER
 
 _SUFFIX = ".parquet"
 
@@ -42,6 +44,7 @@ class DatasetAtHand:
     """As far as the plan can be read, in its order."""
     over_committed: NewestAttempts
     over_plan: NewestAttempts
+    removed: RemovedClips
 
     @property
     def plan(self) -> list[PlannedShard]:
@@ -85,7 +88,20 @@ def look_at_dataset(folder: Folder, found: FindingTally) -> DatasetAtHand:
         shards=shards,
         over_committed=NewestAttempts(shard.planned for shard in shards if shard.has_shard),
         over_plan=NewestAttempts(plan),
+        removed=_removed(folder, found),
     )
+
+
+def _removed(folder: Folder, found: FindingTally) -> RemovedClips:
+    """What the records say; of a damaged one, that it is."""
+    try:
+        removed = removed_clips(folder)
+    except FormatError as error:
+        found.note(Kind.UNREADABLE, str(error), file=REMOVAL_FOLDER)
+        return RemovedClips.none()
+    for file in removed.unfinished:
+        found.note(Kind.REMOVED_STILL_THERE, "this removal was interrupted", file=file)
+    return removed
 
 
 def check_totals(card: DatasetCard, totals: Totals, found: FindingTally) -> None:

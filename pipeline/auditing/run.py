@@ -60,6 +60,7 @@ class DatasetAudit:
             shards_planned=card.num_shards,
             shards_committed=self.shards.committed,
             shards_read=self.shards.read,
+            removals=self.at_hand.removed.num_clips,
             coverage=Coverage(
                 total=coverage.total.report(),
                 tables=[table.report(by) for by, table in coverage.tables.items()],
@@ -118,6 +119,7 @@ def auditor_of(
         sampling_rule={name: fields.get(f"sampling.{name}") for name in ("fps", "clip_frames")},
         over_committed=at_hand.over_committed,
         over_plan=at_hand.over_plan,
+        removed=at_hand.removed,
         layout=CoverageLayout(prefixes=prefixes, columns=tuple(dict.fromkeys(columns))),
         gatherers=gatherers(at_hand, prefixes),
     )

@@ -20,6 +20,11 @@ class RemovedClips:
     unfinished: tuple[str, ...]
     """Files of records whose work was not finished."""
 
+    @classmethod
+    def none(cls) -> "RemovedClips":
+        """Those of a dataset without records."""
+        return cls(takedown=Takedown.of(()), of_shard={}, unfinished=())
+
     @property
     def num_clips(self) -> int:
         """Clips that were taken down."""
