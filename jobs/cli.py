@@ -241,13 +241,14 @@ def evaluate(
     raise typer.Exit(EXIT_COMPLETE if all_ok else EXIT_NOT_ALL_OK)
 
 
-app.command()(auditing.audit)
-app.command()(exporting.export)
-app.command()(tracing.trace)
-app.command()(removing.remove)
-
-for cluster_command in cluster_commands.COMMANDS:
-    app.command()(cluster_command)
+for command in (
+    auditing.audit,
+    exporting.export,
+    tracing.trace,
+    removing.remove,
+    *cluster_commands.COMMANDS,
+):
+    app.command()(command)
 
 
 def _need(module: str, *, extra: str) -> None:

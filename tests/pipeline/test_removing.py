@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.dataset_folder import load_ledger, load_plan, require_card
+from pipeline.exporting import export_dataset
 from pipeline.growing import failed_sources
 from pipeline.reading import DiskCache, Padding, TokenBatches, TokenDataset
 from pipeline.removing.proof import removed_clips
@@ -18,7 +19,8 @@ from pipeline.removing.run import Request, finish_removals, propose, remove
 from pipeline.shard.newest import NewestAttempts
 from pipeline.storage import Folder
 from schemas.dataset import shard_file
-from schemas.errors import BadJobError, FormatError
+from schemas.errors import BadJobError, FormatError, OutputConflictError
+from schemas.export import ExportForm
 from schemas.outcomes import Reason
 from tests.support.datasets import make_dataset
 from tests.support.fakes import make_source
@@ -283,6 +285,16 @@ def test_an_index_of_ids_that_was_left_behind_misleads_nobody(tokens):
     (tokens / "clip_index.parquet").write_bytes(left)
     dataset = TokenDataset(tokens)
     assert [dataset.find(clip) for clip in ids[1:]] == list(range(len(ids) - 1))
+
+
+def test_an_export_of_what_was_is_not_taken_for_one_of_what_is(tokens, tmp_path):
+    options = {"form": ExportForm.BIN, "max_bytes": 1 << 20}
+    export_dataset(str(tokens), str(tmp_path / "out"), **options)
+    take_down(Folder(str(tokens)), asked(uri(0)))
+    with pytest.raises(OutputConflictError, match="or of this one when it had other shards or clips"):
+        export_dataset(str(tokens), str(tmp_path / "out"), **options)
+    result = export_dataset(str(tokens), str(tmp_path / "new"), **options)
+    assert result.inventory.contents.clips == len(clip_ids(tokens))
 
 
 @pytest.mark.s3
