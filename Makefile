@@ -38,6 +38,8 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/flip_rate.py
 	$(BIN)/python -m benchmarks.planning
 	$(BIN)/python -m benchmarks.unpack
+	$(BIN)/python -m benchmarks.index --shards 3000
+	$(BIN)/python -m benchmarks.audit --shards 100
 	$(BIN)/python -m pip install --quiet --no-deps --requirement benchmarks/reader/peers.txt
 	$(BIN)/python -m benchmarks.reader --rounds 3 --seconds 1
 
