@@ -1,6 +1,7 @@
 """Fixtures of the whole suite, and skips that turn into failures where CI has the part."""
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 # Deadlines of single examples would time the machine, which is shared.
 settings.register_profile("bitmill", deadline=None)
 settings.load_profile("bitmill")
+
+# A shell starts jobs in the background with Ctrl-C ignored, and so would be all that tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Hugging Face's libraries read these when they are imported; nothing here is fetched from the hub.
 os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"

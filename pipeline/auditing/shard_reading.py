@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipeline.auditing.findings import FindingTally
 from pipeline.auditing.gathering import RowGroupData
-from pipeline.reading.footers import damage_named
+from pipeline.reading.footers import damage_named, leaves_of
 from pipeline.reading.pages import WrongChecksumError, WrongLengthsError, check_pages, find_clips
 from pipeline.storage import Folder, is_local, join, store_errors
 from schemas.audit import Kind
@@ -78,10 +78,9 @@ class OpenShard:
         self._name = shard_file(shard.shard_id)
         self._size = handle.seek(0, 2)
         self._schema = file.schema_arrow
-        leaves = {file.schema.column(leaf).path: leaf for leaf in range(len(file.schema.names))}
         footer = file.metadata
         self._groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
-        self._codes_leaf = leaves.get(_CODES, 0)
+        self._codes_leaf = leaves_of(self._groups[0]).get(_CODES, 0) if self._groups else 0
         self._buffer = np.zeros(0, np.uint8)
 
     def metadata(self) -> ShardMetadata | None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import chain, islice
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,13 +12,16 @@ from pipeline.dataset_folder import committed_shards, load_plan
 from pipeline.reading.footers import index_rows
 from pipeline.reading.index import ReadingIndex
 from pipeline.reading.index_file import index_bytes, index_of, parse_index, rows_table
-from pipeline.storage import Folder
+from pipeline.storage import Folder, is_local
 from schemas.dataset import DatasetCard
 from schemas.errors import BadJobError, BitmillError, FormatError
 from schemas.ids import content_id
 from schemas.reading_index import INDEX_FILE
 
-_FOOTER_THREADS = 16
+_STORE_THREADS = 16
+_LOCAL_THREADS = 2
+"""Reading a local footer is work for Python, at which more threads only get in each other's way."""
+_SHARDS_A_TABLE = 1024
 
 
 def open_index(folder: Folder, card: DatasetCard, *, allow_incomplete: bool) -> ReadingIndex:
@@ -69,9 +73,13 @@ def _completed(
     """Rows of these shards, in this order: the stored ones, and those of footers for the others."""
     known = set(stored.column("shard_id").to_pylist()) if stored is not None else set[str]()
     missing = [shard_id for shard_id in shard_ids if shard_id not in known]
-    with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
-        read = pool.map(lambda one: rows_table(index_rows(folder, one, card.tokenizer_fingerprint)), missing)
-        tables = [rows_table([]), *read]
+    threads = _LOCAL_THREADS if is_local(folder.uri) else _STORE_THREADS
+    tables = [rows_table([])]
+    with ThreadPoolExecutor(threads) as pool:
+        read = pool.map(lambda one: index_rows(folder, one, card.tokenizer_fingerprint), missing)
+        # A table of few rows takes a hundred times their bytes.
+        while some := list(islice(read, _SHARDS_A_TABLE)):
+            tables.append(rows_table(chain.from_iterable(some)))
     if stored is not None:
         tables.append(stored.replace_schema_metadata(None))
     table = pa.concat_tables(tables)

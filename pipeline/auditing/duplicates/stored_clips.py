@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.auditing.duplicates.signatures import Shape, digest_of
-from pipeline.reading.footers import open_shard
+from pipeline.reading.footers import leaves_of, open_shard
 from pipeline.storage import Folder, join
 from schemas.dataset import shard_file
 from schemas.errors import FormatError
@@ -81,9 +81,8 @@ class StoredClips:
         """The first byte of each row group's codes; null where they are compressed."""
         folder, shard_ids = self._datasets[dataset]
         with open_shard(folder, shard_ids[shard]) as file:
-            leaves = {file.schema.column(leaf).path: leaf for leaf in range(len(file.schema.names))}
             groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
-            columns = [group.column(leaves["codes"]) for group in groups]
+            columns = [group.column(leaves_of(group)["codes"]) for group in groups]
         return [
             column.data_page_offset if column.compression == "UNCOMPRESSED" else None for column in columns
         ]
