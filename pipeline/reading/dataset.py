@@ -21,7 +21,7 @@ from pipeline.reading.chunk_cache import ChunkCache
 from pipeline.reading.clips import ClipSource, Part
 from pipeline.reading.filters import ClipFilter
 from pipeline.reading.finding import ClipFinder, places_of_source
-from pipeline.reading.footers import open_shard
+from pipeline.reading.footers import num_threads, open_shard
 from pipeline.reading.forking import renewed_in_forks
 from pipeline.reading.index import ReadingIndex
 from pipeline.reading.opening import open_index
@@ -41,7 +41,6 @@ Verify = Literal["pages", "always", "never"]
 clips, too, for which their page is read. never: not at all."""
 
 _KEPT_TABLES = 8
-_FILTER_THREADS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +256,7 @@ def _open_part(
     index = open_index(files.folder, card, allow_incomplete=allow_incomplete)
     selected: Sequence[npt.NDArray[np.int64] | None] = [None] * index.num_groups
     if where is not None and where.columns():
-        with ThreadPoolExecutor(_FILTER_THREADS) as pool:
+        with ThreadPoolExecutor(num_threads(files.folder)) as pool:
             shards = pool.map(partial(_selected_in, files.folder, index, where), range(len(index.shard_ids)))
             selected = [rows for shard in shards for rows in shard]
     return Part(files=files, index=index, selected=selected)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.reading.footers import damage_named, open_shard
+from pipeline.reading.footers import damage_named, num_threads, open_shard
 from pipeline.reading.index import ReadingIndex
 from pipeline.storage import Folder, store_errors
 from schemas.dataset import DatasetCard
@@ -20,7 +20,6 @@ from schemas.errors import BitmillError, FormatError
 from schemas.ids import content_id
 from schemas.reading_index import CLIP_INDEX_FILE, CLIP_INDEX_SCHEMA, INDEX_FORMAT_VERSION
 
-_THREADS = 16
 _GROUP_ROWS = 65536
 
 Place = tuple[int, int]
@@ -133,7 +132,7 @@ class ClipFinder:
 
     def _built(self) -> pa.Table:
         shards = range(len(self._index.shard_ids))
-        with ThreadPoolExecutor(_THREADS) as pool:
+        with ThreadPoolExecutor(num_threads(self._folder)) as pool:
             parts = list(pool.map(self._prefixes_of, shards))
         prefix = np.concatenate([part[0] for part in parts]) if parts else np.empty(0, np.uint64)
         group = np.concatenate([part[1] for part in parts]) if parts else np.empty(0, np.int32)

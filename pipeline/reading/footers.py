@@ -8,12 +8,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.storage import Folder, store_errors
+from pipeline.storage import Folder, is_local, store_errors
 from schemas.dataset import shard_file
 from schemas.errors import FormatError, TokenizerMismatchError
 from schemas.token_shard import read_shard_metadata
 
 _SHAPE = ("num_frames", "height", "width")
+
+_STORE_THREADS = 16
+_LOCAL_THREADS = 2
+
+
+def num_threads(folder: Folder) -> int:
+    """Threads to read many shards' footers or small columns with.
+
+    From a local disk that is work for Python, at which more threads only get in each other's way.
+    """
+    return _LOCAL_THREADS if is_local(folder.uri) else _STORE_THREADS
 
 
 def index_rows(folder: Folder, shard_id: str, tokenizer_fingerprint: str) -> list[dict[str, Any]]:

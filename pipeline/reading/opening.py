@@ -9,18 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.dataset_folder import committed_shards, load_plan
-from pipeline.reading.footers import index_rows
+from pipeline.reading.footers import index_rows, num_threads
 from pipeline.reading.index import ReadingIndex
 from pipeline.reading.index_file import index_bytes, index_of, parse_index, rows_table
-from pipeline.storage import Folder, is_local
+from pipeline.storage import Folder
 from schemas.dataset import DatasetCard
 from schemas.errors import BadJobError, BitmillError, FormatError
 from schemas.ids import content_id
 from schemas.reading_index import INDEX_FILE
 
-_STORE_THREADS = 16
-_LOCAL_THREADS = 2
-"""Reading a local footer is work for Python, at which more threads only get in each other's way."""
 _SHARDS_A_TABLE = 1024
 
 
@@ -73,9 +70,8 @@ def _completed(
     """Rows of these shards, in this order: the stored ones, and those of footers for the others."""
     known = set(stored.column("shard_id").to_pylist()) if stored is not None else set[str]()
     missing = [shard_id for shard_id in shard_ids if shard_id not in known]
-    threads = _LOCAL_THREADS if is_local(folder.uri) else _STORE_THREADS
     tables = [rows_table([])]
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(num_threads(folder)) as pool:
         read = pool.map(lambda one: index_rows(folder, one, card.tokenizer_fingerprint), missing)
         # A table of few rows takes a hundred times their bytes.
         while some := list(islice(read, _SHARDS_A_TABLE)):

@@ -7,6 +7,7 @@ import pytest
 from jobs.audit_running import progress_line
 from jobs.cli import main
 from pipeline.auditing.sharing import AuditProgress
+from pipeline.storage import Folder
 from schemas.audit import read_audit
 from schemas.plan import PlannedSource
 from tests.support.audits import AuditedDataset, Planted, dataset_of, sound_dataset
@@ -79,3 +80,25 @@ def test_foreign_names_are_no_markup(tmp_path: Path, monkeypatch, capsys):
 def test_progress_tells_rate_and_remaining_time():
     progress = AuditProgress(done_shards=25, shards=100, done_clips=5000, done_bytes=10 << 20)
     assert progress_line(progress, 10.0) == ("25/100 shards · 5,000 clips (500/s), 1.0 MiB/s · 30 s left")
+
+
+@pytest.mark.s3
+def test_a_dataset_on_s3_is_audited_and_taken_down_from_like_a_local_one(
+    dataset: AuditedDataset, s3: str, tmp_path: Path, monkeypatch, capsys
+):
+    there, folder = f"{s3}/tokens", Folder(f"{s3}/tokens")
+    for path in sorted(path for path in dataset.path.rglob("*") if path.is_file()):
+        folder.write_bytes(str(path.relative_to(dataset.path)), path.read_bytes())
+    assert run(monkeypatch, there, "--out", f"{s3}/audit", "--workers", 2, "--sample", 0) == 0
+    assert run(monkeypatch, dataset.path, "--out", tmp_path, "--workers", 1, "--sample", 0) == 0
+    ours = read_audit(Folder(f"{s3}/audit").read_bytes("audit.json"), origin="it")
+    unlike = {"created", "seconds", "dataset"}
+    local = read_audit((tmp_path / "audit.json").read_bytes(), origin="it")
+    assert ours.model_dump(exclude=unlike) == local.model_dump(exclude=unlike)
+    gone = dataset.plan[0].sources[0].uri
+    monkeypatch.setattr("sys.argv", ["bitmill", "remove", there, "--source", gone, "--yes"])
+    main()
+    assert run(monkeypatch, there, "--out", f"{s3}/audit", "--workers", 1, "--sample", 0) == 0
+    after = read_audit(Folder(f"{s3}/audit").read_bytes("audit.json"), origin="it")
+    assert (after.verdict, after.removals) == ("sound", 3)
+    capsys.readouterr()
