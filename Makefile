@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test lint types arch docs bench ci clean
+.PHONY: setup demo test lint types arch docs bench bench-guard ci clean
 
 setup: $(STAMP)  ## make the virtual environment
 
@@ -35,13 +35,23 @@ docs: $(STAMP)  ## every command and code block in README and docs that is marke
 	$(BIN)/python -m pytest tests/docs -q
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/flip_rate.py
+	$(BIN)/python -m benchmarks.flip_rate
+	$(BIN)/python -m pip install --quiet --no-deps --requirement benchmarks/encoding/peers.txt
+	$(BIN)/python -m benchmarks.encoding --rounds 3 --parts images numerics clips mixed --lengths 4 16 --sizes small
 	$(BIN)/python -m benchmarks.planning
 	$(BIN)/python -m benchmarks.unpack
 	$(BIN)/python -m benchmarks.index --shards 3000
 	$(BIN)/python -m benchmarks.audit --shards 100
+	$(BIN)/python -m benchmarks.compression.speed --rounds 1
 	$(BIN)/python -m pip install --quiet --no-deps --requirement benchmarks/reader/peers.txt
 	$(BIN)/python -m benchmarks.reader --rounds 3 --seconds 1
+	$(BIN)/python -m pip install --quiet --no-deps torchcodec==0.12.0
+	$(BIN)/python -m benchmarks.decoding --rounds 3
+	$(BIN)/python -m benchmarks.end_to_end --rounds 2 --copies 4 --fps 1
+	$(BIN)/python -m benchmarks.orchestration --actors 1 2
+
+bench-guard: $(STAMP)  ## is anything slower than at the last tag, or REF=...
+	$(BIN)/python -m benchmarks.guard $(if $(REF),--against $(REF))
 
 ci: lint types arch test
 

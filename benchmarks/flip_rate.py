@@ -1,11 +1,11 @@
 """How many bits change between the model's forms, thread counts and dtypes; prints a Markdown table.
 
-    python benchmarks/flip_rate.py --preset tiny --clips 8 --frames 16
+    python -m benchmarks.flip_rate --preset tiny --clips 8 --frames 16
 
 Another machine, or another instruction set on this one, is compared by way of a file:
 
-    python benchmarks/flip_rate.py --write v.pt
-    ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 python benchmarks/flip_rate.py --compare v.pt
+    python -m benchmarks.flip_rate --write v.pt
+    ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 python -m benchmarks.flip_rate --compare v.pt
 
 Weights are untrained, pictures synthetic (smooth colour with noise): an untrained encoder's latents lie as
 close to zero as any.
@@ -16,21 +16,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from benchmarks.encoding.pictures import synthetic_clip
 from bsq_model import BSQTokenizer, make_preset
 from bsq_model.pixels import patches_from_pixels, pixels_from_uint8
-
-
-def synthetic_clip(num_frames: int, side_px: int, seed: int) -> Tensor:
-    """uint8 [T, H, W, 3]: two smooth pictures, one fading into the other, under noise of 5 grey levels."""
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(2, 3, side_px // 16, side_px // 16, generator=generator) * 255
-    first, last = functional.interpolate(coarse, (side_px, side_px), mode="bilinear")
-    fade = torch.linspace(0, 1, num_frames).view(-1, 1, 1, 1)
-    frames = first * (1 - fade) + last * fade
-    frames = frames + 5 * torch.randn(frames.shape, generator=generator)
-    return frames.clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def row(name: str, reference: list[Tensor], other: list[Tensor]) -> str:

@@ -32,41 +32,60 @@ def masked_attention(qkv_BSE: Tensor, heads: int, mask_SS: Tensor | None) -> Ten
 def prefix_attention(qkv_BSE: Tensor, heads: int, tokens_per_frame: int) -> Tensor:
     """Each frame's queries over the keys of its own and all earlier frames of the clip: [B, S, D]."""
     q, k, v = (_split_heads(x, heads) for x in qkv_BSE.chunk(3, dim=-1))
-    frames: list[Tensor] = []
+    if qkv_BSE.shape[1] == tokens_per_frame:
+        return _merge_heads(scaled_dot_product_attention(q, k, v))
+    attended_BSD = qkv_BSE.new_empty(*qkv_BSE.shape[:2], qkv_BSE.shape[2] // 3)
+    attended_BHSX = _split_heads(attended_BSD, heads)
     for start in range(0, qkv_BSE.shape[1], tokens_per_frame):
         end = start + tokens_per_frame
-        frames.append(scaled_dot_product_attention(q[:, :, start:end], k[:, :, :end], v[:, :, :end]))
-    return _merge_heads(torch.cat(frames, dim=2))
+        attended_BHSX[:, :, start:end] = scaled_dot_product_attention(
+            q[:, :, start:end], k[:, :, :end], v[:, :, :end]
+        )
+    return attended_BSD
 
 
 class KeyValueCache:
-    """Keys and values of one layer for one clip's frames so far; one buffer, doubled when full."""
+    """Keys and values of one layer for one clip's frames so far, head after head; doubled when full.
+
+    Each head's rows stand side by side: attention reads them again for every later frame, and rows that lie
+    apart by the width of all heads cost it a tenth more (docs/performance.md).
+    """
 
     def __init__(self, capacity_frames: int = 1) -> None:
         self._capacity_frames = capacity_frames
-        self._buffer: Tensor | None = None
+        self._keys: Tensor | None = None
+        self._values: Tensor | None = None
         self._num_tokens = 0
 
-    def append(self, kv_NX: Tensor) -> Tensor:
-        """Add one frame's keys and values [N, 2·D]; returns those of all frames so far [S, 2·D], a view."""
-        end = self._num_tokens + kv_NX.shape[0]
-        if self._buffer is None:
-            self._buffer = kv_NX.new_empty(self._capacity_frames * kv_NX.shape[0], kv_NX.shape[1])
-        elif end > self._buffer.shape[0]:
-            grown = kv_NX.new_empty(2 * self._buffer.shape[0], kv_NX.shape[1])
-            grown[: self._num_tokens] = self._buffer
-            self._buffer = grown
-        self._buffer[self._num_tokens : end] = kv_NX
+    def append(self, k_HNX: Tensor, v_HNX: Tensor) -> tuple[Tensor, Tensor]:
+        """Add one frame's keys and values [heads, N, D/heads]; those of all frames so far [heads, S, …]."""
+        end = self._num_tokens + k_HNX.shape[1]
+        self._keys = self._with(self._keys, k_HNX, end)
+        self._values = self._with(self._values, v_HNX, end)
         self._num_tokens = end
-        return self._buffer[:end]
+        return self._keys[:, :end], self._values[:, :end]
+
+    def clear(self) -> None:
+        """Forget the frames and keep their memory, for the next layer."""
+        self._num_tokens = 0
+
+    def _with(self, buffer: Tensor | None, x_HNX: Tensor, end: int) -> Tensor:
+        heads, num_tokens, width = x_HNX.shape
+        if buffer is None:
+            buffer = x_HNX.new_empty(heads, self._capacity_frames * num_tokens, width)
+        elif end > buffer.shape[1]:
+            grown = x_HNX.new_empty(heads, 2 * buffer.shape[1], width)
+            grown[:, : self._num_tokens] = buffer[:, : self._num_tokens]
+            buffer = grown
+        buffer[:, self._num_tokens : end] = x_HNX
+        return buffer
 
 
 def cached_attention(qkv_NE: Tensor, heads: int, cache: KeyValueCache) -> Tensor:
     """One frame's attention over the cached frames and itself [N, D]; its keys and values join the cache."""
-    width = qkv_NE.shape[-1] // 3
-    k, v = (_split_heads(x[None], heads) for x in cache.append(qkv_NE[:, width:]).chunk(2, dim=-1))
-    q = _split_heads(qkv_NE[None, :, :width], heads)
-    return _merge_heads(scaled_dot_product_attention(q, k, v))[0]
+    q, k, v = (_split_heads(x[None], heads) for x in qkv_NE.chunk(3, dim=-1))
+    keys, values = cache.append(k[0], v[0])
+    return _merge_heads(scaled_dot_product_attention(q, keys[None], values[None]))[0]
 
 
 def _split_heads(x_BSD: Tensor, heads: int) -> Tensor:

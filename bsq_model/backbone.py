@@ -28,6 +28,7 @@ class Backbone(nn.Module, ABC):
     """
 
     num_frames: int
+    blocks: nn.ModuleList
     checkpoint_blocks: bool = False
     """Whether ``forward`` recomputes its blocks in the backward pass: less memory, more work, same values."""
 

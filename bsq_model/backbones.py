@@ -6,6 +6,7 @@ from bsq_model.backbone import Backbone, LatentProjection
 from bsq_model.cnn import CNNDecoder, CNNEncoder
 from bsq_model.output import values_per_patch
 from bsq_model.vit import BlockCausalViT
+from bsq_model.workspace import TanhInPlace
 from schemas.tokenizer import TokenizerConfig
 
 
@@ -34,7 +35,7 @@ def make_decoder(config: TokenizerConfig) -> Backbone:
         embed=nn.Linear(config.bits_per_token, config.decoder.width),
         head=nn.Sequential(
             nn.Linear(config.decoder.width, config.decoder_ffn_width),
-            nn.Tanh(),
+            TanhInPlace(),
             nn.Linear(config.decoder_ffn_width, values_per_patch(config)),
         ),
         causal=config.attention == "block-causal",

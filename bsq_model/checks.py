@@ -24,12 +24,17 @@ def check_bits(bits_ThwL: Tensor, config: TokenizerConfig) -> None:
 
 def check_finite(x: Tensor, what: str) -> Tensor:
     """``x`` itself if all its values are finite: NaN compares as False and would pass as a bit or a pixel."""
-    if not bool(torch.isfinite(x).all()):
+    refuse_unless(torch.isfinite(x).all(), what)
+    return x
+
+
+def refuse_unless(finite: Tensor, what: str) -> None:
+    """BadJobError where the scalar says that some value was not finite; waits for its device."""
+    if not bool(finite):
         raise BadJobError(
             f"the tokenizer computed {what} that are not finite: its weights are damaged, or too large for "
             "their dtype; load the weights anew and run it in float32"
         )
-    return x
 
 
 def _check_shape(name: str, x: Tensor, tail: tuple[int, ...], config: TokenizerConfig) -> None:

@@ -59,7 +59,9 @@ class FrameCNN(Backbone):
         """One frame at a time on CPU, so that its result is the same in every bit; one batch elsewhere."""
         if all(clip.device.type == "cpu" for clip in clips_TNF):
             return [torch.cat([self.frames(x_NF[None]) for x_NF in clip]) for clip in clips_TNF]
-        outputs = self.frames(torch.cat(list(clips_TNF)))
+        # By itself cuDNN rounds float32 to TF32's 10 bits, and may choose another algorithm each time.
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            outputs = self.frames(torch.cat(list(clips_TNF)))
         return list(outputs.split([clip.shape[0] for clip in clips_TNF]))
 
     def stream(self) -> "CountedStream":

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -10,18 +11,31 @@ from schemas.ids import canonical_json
 from schemas.tokenizer import TokenizerConfig
 
 
+class Digest(Protocol):
+    """A hash under way, as hashlib makes it."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Take more bytes."""
+        ...
+
+
 def weights_fingerprint(config: TokenizerConfig, weights: Mapping[str, Tensor]) -> str:
     """32 hex digits (128 bits of SHA-256) over the config's canonical JSON and every tensor in name order.
 
     A tensor counts by its name, dtype, shape and little-endian bytes; the device it is on does not count.
     """
     digest = hashlib.sha256(b"bsq-tokenizer\n" + canonical_json(config.model_dump(mode="json")).encode())
+    update_with_weights(digest, weights)
+    return digest.hexdigest()[:32]
+
+
+def update_with_weights(digest: Digest, weights: Mapping[str, Tensor]) -> None:
+    """Every tensor in name order: name, dtype, shape and little-endian bytes."""
     for name in sorted(weights):
         tensor = weights[name].detach().to("cpu").contiguous()
         head = [name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)]
         digest.update(b"\n" + canonical_json(head).encode() + b"\n")
         digest.update(_little_endian_bytes(tensor))
-    return digest.hexdigest()[:32]
 
 
 def _little_endian_bytes(tensor: Tensor) -> memoryview:

@@ -15,9 +15,11 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from bsq_model.fingerprint import weights_fingerprint
+from bsq_model.int8 import Int8Linear
 from bsq_model.tokenizer import BSQTokenizer
 from schemas.errors import BadJobError, FormatError, OutputConflictError
 from schemas.tokenizer import TOKENIZER_FORMAT_VERSION, TokenizerConfig
+from schemas.versioned import versioned_json
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -39,8 +41,10 @@ def tokenizer_files(tokenizer: BSQTokenizer, *, dtype: torch.dtype = torch.float
     half the bytes; read again they are the same tokenizer, with the same fingerprint. ValueError if rounding
     would change a weight.
     """
+    if any(isinstance(module, Int8Linear) for module in tokenizer.modules()):
+        raise ValueError("a tokenizer that computes in int8 has lost its weights; save what it was made of")
     weights = {name: tensor.contiguous() for name, tensor in _float32_weights(tokenizer).items()}
-    _check_finite(weights, "the tokenizer to be saved")
+    check_finite_weights(weights, "the tokenizer to be saved")
     if dtype != torch.float32:
         weights = _stored_in(weights, dtype)
     config = json.dumps(tokenizer.config.model_dump(mode="json"), indent=2) + "\n"
@@ -62,9 +66,9 @@ def tokenizer_from_files(config_bytes: bytes, weights_bytes: bytes) -> BSQTokeni
         weights = safetensors.torch.load(weights_bytes)
     except SafetensorError as error:
         raise FormatError(f"{WEIGHTS_FILE} is damaged ({error}); copy it anew from its origin") from error
-    weights = _widened(weights)
-    _check_layout(weights, tokenizer.state_dict())
-    _check_finite(weights, WEIGHTS_FILE)
+    weights = widened(weights)
+    check_layout(weights, tokenizer.state_dict())
+    check_finite_weights(weights, WEIGHTS_FILE)
     # Cloned: the file's tensors lie at odd addresses of one buffer.
     tokenizer.load_state_dict({name: tensor.clone() for name, tensor in weights.items()}, assign=True)
     return tokenizer.eval()
@@ -143,7 +147,7 @@ def _stored_in(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, T
     return stored
 
 
-def _widened(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def widened(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Float32 where all tensors share one narrower dtype of ours; else as they are, for the layout check."""
     dtypes = {tensor.dtype for tensor in weights.values()}
     if len(dtypes) == 1 and dtypes <= _NARROW_DTYPES:
@@ -152,23 +156,14 @@ def _widened(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _config_from_json(config_bytes: bytes) -> TokenizerConfig:
-    try:
-        raw = json.loads(config_bytes)
-    except ValueError as error:
-        raise FormatError(f"{CONFIG_FILE} is not JSON ({error}); copy it anew from its origin") from error
-    version = raw.get("format_version") if isinstance(raw, dict) else None
-    if isinstance(version, int) and version > TOKENIZER_FORMAT_VERSION:
-        raise FormatError(
-            f"{CONFIG_FILE} has format_version {version}, this release knows up to "
-            f"{TOKENIZER_FORMAT_VERSION}; upgrade bitmill"
-        )
+    raw = versioned_json(config_bytes, name=CONFIG_FILE, newest=TOKENIZER_FORMAT_VERSION)
     try:
         return TokenizerConfig.model_validate(raw)
     except ValidationError as error:
         raise FormatError(f"{CONFIG_FILE} is no tokenizer config: {error}") from error
 
 
-def _check_layout(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def check_layout(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     problems = [f"{name} is missing" for name in sorted(expected.keys() - weights.keys())]
     problems += [f"{name} is unknown" for name in sorted(weights.keys() - expected.keys())]
     for name in sorted(expected.keys() & weights.keys()):
@@ -185,7 +180,7 @@ def _check_layout(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor])
         )
 
 
-def _check_finite(weights: Mapping[str, Tensor], where: str) -> None:
+def check_finite_weights(weights: Mapping[str, Tensor], where: str) -> None:
     for name in sorted(weights):
         if not bool(torch.isfinite(weights[name]).all()):
             raise FormatError(

@@ -3,8 +3,8 @@
 By default a BSQ-ViT; the config selects variants (docs/model.md), made in ``backbones``, ``bottleneck`` and
 ``output``.
 
-Axes: B clips of one length, T frames, H and W pixels, C = 3 colours, h and w tokens, N = h·w, L bits of a
-token, P = 3·p² values of a patch, X values of a token that the decoder gives.
+Axes: B clips of one length, T frames, M frames of all clips, H and W pixels, C = 3 colours, h and w tokens,
+N = h·w, L bits of a token, P = 3·p² values of a patch, X values of a token that the decoder gives.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bsq_model.backbones import make_decoder, make_encoder
 from bsq_model.bottleneck import make_bottleneck
-from bsq_model.checks import check_bits, check_clip, check_finite
+from bsq_model.checks import check_bits, check_clip, check_finite, refuse_unless
 from bsq_model.entropy import entropy_terms_of_logits
 from bsq_model.fingerprint import weights_fingerprint
 from bsq_model.logit_laplace import LogitLaplace
@@ -51,6 +51,15 @@ class BottleneckLosses(NamedTuple):
     """In nats a token, to be made large; zero likewise."""
     commitment: Tensor
     """Mean over tokens of the squared distance of latents to codes."""
+
+
+class StartedEncode(NamedTuple):
+    """Bits that an accelerator may still be working on."""
+
+    bits: list[Tensor]
+    """Bool [T, h, w, L] for each clip."""
+    finite: Tensor
+    """Bool scalar: whether all latents were finite; otherwise the bits mean nothing."""
 
 
 class BSQTokenizer(nn.Module):
@@ -105,16 +114,37 @@ class BSQTokenizer(nn.Module):
     @torch.inference_mode()
     def encode(self, clips: Sequence[Tensor]) -> list[Tensor]:
         """Clips, uint8 [T, H, W, 3] each, as bits, bool [T, h, w, L], in order, on the tokenizer's device."""
-        return [self.bottleneck.bits_of_latents(v_ThwL) for v_ThwL in self.latents(clips)]
+        started = self.start_encode(clips)
+        refuse_unless(started.finite, "latents")
+        return started.bits
+
+    @torch.inference_mode()
+    def start_encode(self, clips: Sequence[Tensor]) -> "StartedEncode":
+        """``encode`` that does not wait for an accelerator; look at ``finite`` before the bits."""
+        latents = self._latents(clips)
+        if self._device.type == "cpu":
+            bits = [self.bottleneck.bits_of_latents(v_ThwL) for v_ThwL in latents]
+            finite = torch.tensor(all(bool(torch.isfinite(v_ThwL).all()) for v_ThwL in latents))
+            return StartedEncode(bits, finite)
+        v_MhwL = torch.cat(latents)
+        bits_MhwL = self.bottleneck.bits_of_latents(v_MhwL)
+        return StartedEncode(list(bits_MhwL.split([len(v) for v in latents])), torch.isfinite(v_MhwL).all())
 
     @torch.inference_mode()
     def latents(self, clips: Sequence[Tensor]) -> list[Tensor]:
         """What the bits are taken from (BSQ, LFQ: by sign): float32 [T, h, w, L] for each clip."""
+        return [check_finite(v_ThwL, "latents") for v_ThwL in self._latents(clips)]
+
+    def _latents(self, clips: Sequence[Tensor]) -> list[Tensor]:
         for clip in clips:
             check_clip(clip, self.config)
         on_device = [clip.to(self._device, non_blocking=True) for clip in clips]
-        patches = [self._patches(clip) for clip in on_device]
-        return [check_finite(self._grid(v_TNL), "latents") for v_TNL in self.encoder.infer(patches)]
+        if self._device.type == "cpu":
+            patches = [self._patches(clip) for clip in on_device]
+        else:
+            # One kernel for all clips: launched for each alone they take as long as a fifth of the network.
+            patches = list(self._patches(torch.cat(on_device)).split([len(clip) for clip in clips]))
+        return [self._grid(v_TNL) for v_TNL in self.encoder.infer(patches)]
 
     @torch.inference_mode()
     def decode(self, bits: Sequence[Tensor]) -> list[Tensor]:

@@ -8,7 +8,7 @@ mask.
 Axes: B clips, T frames, N tokens of a frame, S = T·N, D width, F input and G output features of a token.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby, pairwise
 
 import torch
@@ -24,8 +24,13 @@ from bsq_model.attention import (
     prefix_attention,
 )
 from bsq_model.backbone import Backbone
+from bsq_model.graphs import CudaGraphs
+from bsq_model.workspace import Workspace, Workspaces, gelu_in_place, linear_into
 from schemas.errors import BadJobError
 from schemas.tokenizer import TransformerConfig
+
+_MOST_RECORDED_TOKENS = 16_384
+"""Above, a GPU is busy longer than the launches take, and recordings would hold memory for nothing."""
 
 
 class Block(nn.Module):
@@ -55,9 +60,18 @@ class Block(nn.Module):
         """Whole clips under a mask: [B, S, D]."""
         return self.finish(x_BSD, masked_attention(self.project(x_BSD), self.heads, mask_SS))
 
-    def step(self, x_ND: Tensor, cache: KeyValueCache) -> Tensor:
-        """The next frame of the clip whose earlier frames the cache holds."""
-        return self.finish(x_ND, cached_attention(self.project(x_ND), self.heads, cache))
+    def step(self, x_ND: Tensor, cache: KeyValueCache, room: Workspace) -> Tensor:
+        """The next frame of the clip whose earlier frames the cache holds, in place of its argument.
+
+        The same in every bit as ``project`` and ``finish``, without their fresh memory.
+        """
+        width, hidden = x_ND.shape[1], self.mlp_out.in_features
+        qkv_NE = linear_into(self.qkv, self.ln_1(x_ND), room.take("qkv", x_ND, 3 * width))
+        attended_ND = cached_attention(qkv_NE, self.heads, cache)
+        x_ND += linear_into(self.attention_out, attended_ND, room.take("residual", x_ND, width))
+        inner_NX = linear_into(self.mlp_in, self.ln_2(x_ND), room.take("hidden", x_ND, hidden))
+        x_ND += linear_into(self.mlp_out, gelu_in_place(inner_NX), room.take("residual", x_ND, width))
+        return x_ND
 
 
 class BlockCausalViT(Backbone):
@@ -91,6 +105,8 @@ class BlockCausalViT(Backbone):
         self.blocks = nn.ModuleList(Block(sizes) for _ in range(sizes.layers))
         self.ln_post = nn.LayerNorm(sizes.width)
         self.head = head
+        self._workspaces = Workspaces()
+        self._graphs = CudaGraphs()
 
     def forward(self, x_BTNF: Tensor) -> Tensor:
         """The masked full-sequence form, for training: [B, T, N, G]; differentiable."""
@@ -112,8 +128,13 @@ class BlockCausalViT(Backbone):
             return [self.forward(clip[None])[0] for clip in clips_TNF]
         if all(clip.device.type == "cpu" for clip in clips_TNF):
             return [self.frame_by_frame(clip) for clip in clips_TNF]
+        num_tokens = sum(map(len, clips_TNF)) * self.tokens_per_frame
+        recorded = clips_TNF[0].device.type == "cuda" and num_tokens <= _MOST_RECORDED_TOKENS
+        if recorded and not torch.is_grad_enabled():
+            return self._graphs.run(self.end_to_end, clips_TNF)
         return self.end_to_end(clips_TNF)
 
+    @torch.inference_mode()
     def frame_by_frame(self, clip_TNF: Tensor) -> Tensor:
         """One clip, layer after layer, every operation on exactly one frame's tokens.
 
@@ -122,9 +143,12 @@ class BlockCausalViT(Backbone):
         fill the matrix unit, and pieces stay in cache (docs/model.md has the measurement).
         """
         frames = [self._enter(x_NF, self._positions(t, t + 1)[0]) for t, x_NF in enumerate(clip_TNF)]
-        for block in self._blocks():
-            cache = KeyValueCache(capacity_frames=len(frames))
-            frames = [block.step(x_ND, cache) for x_ND in frames]
+        cache = KeyValueCache(capacity_frames=len(frames))
+        with self._workspaces.one() as room:
+            for block in self._blocks():
+                cache.clear()
+                for x_ND in frames:
+                    block.step(x_ND, cache, room)
         return torch.stack([self._leave(x_ND) for x_ND in frames])
 
     def end_to_end(self, clips_TNF: Sequence[Tensor]) -> list[Tensor]:
@@ -152,11 +176,13 @@ class BlockCausalViT(Backbone):
             )
         return CachedStream(self)
 
+    @torch.inference_mode()
     def step(self, x_NF: Tensor, frame_index: int, caches: Sequence[KeyValueCache]) -> Tensor:
         """Frame ``frame_index`` of a clip whose earlier frames the caches (one a layer) hold: [N, G]."""
         x_ND = self._enter(x_NF, self._positions(frame_index, frame_index + 1)[0])
-        for block, cache in zip(self._blocks(), caches, strict=True):
-            x_ND = block.step(x_ND, cache)
+        with self._workspaces.one() as room:
+            for block, cache in zip(self._blocks(), caches, strict=True):
+                block.step(x_ND, cache, room)
         return self._leave(x_ND)
 
     def _grouped_attention(self, qkv_ME: Tensor, heads: int, groups: Sequence[tuple[int, int]]) -> Tensor:
@@ -167,7 +193,7 @@ class BlockCausalViT(Backbone):
         for (start, end), (_, num_clips) in zip(pairwise(ends), groups, strict=True):
             qkv_BSE = qkv_ME[start:end].unflatten(0, (num_clips, -1))
             attended.append(prefix_attention(qkv_BSE, heads, self.tokens_per_frame).flatten(0, 1))
-        return torch.cat(attended)
+        return torch.cat(attended) if len(attended) > 1 else attended[0]
 
     def _positions(self, start: int, end: int) -> Tensor:
         """Position embeddings of frames [start, end): [frames, N, D]; spatial plus temporal."""
@@ -180,6 +206,12 @@ class BlockCausalViT(Backbone):
 
     def _leave(self, x_xD: Tensor) -> Tensor:
         return self.head(self.ln_post(x_xD))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "BlockCausalViT":
+        """Weights move: what was recorded would read them where they were."""
+        self._graphs.clear()
+        super()._apply(fn, recurse)
+        return self
 
     def _blocks(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]

@@ -1,14 +1,12 @@
 """An audit carried out: shards read by processes or a cluster, a closer look, files beside the report."""
 
 import os
-import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 
 from rich.console import Console
 
@@ -21,7 +19,7 @@ from pipeline.auditing.looking_closer import Parts, look_closer
 from pipeline.auditing.page import render_page
 from pipeline.auditing.run import ChooseGatherers, DatasetAudit, audit_dataset
 from pipeline.auditing.sharing import AuditProgress, LocalProcesses, Sharing
-from pipeline.storage import Folder
+from pipeline.storage import Folder, scratch_folder
 from schemas.audit import AuditReport
 from schemas.errors import BadJobError
 
@@ -53,7 +51,7 @@ def run_audit(dataset: str, request: AuditRequest, console: Console) -> MadeAudi
         stoppable(kept="nothing was written"),
         LiveLine(console) as line,
         _sharing(request) as (sharing, workers),
-        tempfile.TemporaryDirectory(prefix="bitmill-audit-") as work,
+        scratch_folder() as work,
     ):
         auditing = _Auditing(sharing, workers, line)
         asked = request.asked
@@ -67,7 +65,7 @@ def run_audit(dataset: str, request: AuditRequest, console: Console) -> MadeAudi
             asked,
             others=others,
             lpips=find_lpips() if asked.sample else None,
-            work=Path(work),
+            work=work,
             tell=lambda text: line.show(lambda: text),
         )
         report = _report(audit, parts, seconds=time.monotonic() - started)

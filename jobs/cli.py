@@ -9,7 +9,18 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from jobs import auditing, cluster_commands, exporting, removing, tracing, weights
+from jobs import (
+    auditing,
+    cluster_commands,
+    compressing,
+    decompressing,
+    exporting,
+    removing,
+    sampling,
+    token_evaluating,
+    tracing,
+    weights,
+)
 from jobs.job_files import assignment, read_job
 from schemas.errors import BadJobError, BitmillError
 from schemas.job import JobSpec, load_job, make_job
@@ -186,14 +197,28 @@ def train(
     address: AddressOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Train a tokenizer on images and video. Run it again to go on; a complete run is left alone."""
+    """Train a tokenizer on images and video, or a model over tokens on their shards.
+
+    Run it again to go on; a complete run is left alone.
+    """
     _need("tensorboardX", extra="train")
-    from jobs.training import train_job
-    from schemas.training import load_train_spec
+    from schemas.token_training import load_token_train_spec, trains_token_model
 
     overrides = dict(assignment(text) for text in set_ or [])
-    spec = load_train_spec(read_job(file), origin=file, overrides=overrides)
-    train_job(spec, address=address, console=_console(soft_wrap=True))
+    text, console = read_job(file), _console(soft_wrap=True)
+    # Each kind imports its own: where models over tokens are trained there may be no media library.
+    if trains_token_model(text):
+        from jobs.token_training import train_token_job
+
+        if address is not None:
+            raise BadJobError("--address: a model over tokens is trained by one process, where you call it.")
+        train_token_job(load_token_train_spec(text, origin=file, overrides=overrides), console=console)
+    else:
+        from jobs.training import train_job
+        from schemas.training import load_train_spec
+
+        spec = load_train_spec(text, origin=file, overrides=overrides)
+        train_job(spec, address=address, console=console)
 
 
 @app.command()
@@ -218,6 +243,10 @@ def evaluate(
     codecs: Annotated[
         bool, typer.Option("--codecs/--no-codecs", help="Compare pictures with JPEG, WebP and JPEG2000.")
     ] = True,
+    codec: Annotated[
+        bool, typer.Option("--codec", help="Also tell the size of what compress makes of each source.")
+    ] = False,
+    prior: Annotated[str | None, typer.Option("--prior", help="With --codec: as for compress.")] = None,
     pictures: Annotated[int, typer.Option("--pictures", min=0, help="Pictures on the sheet.")] = 8,
 ) -> None:
     """Measure a tokenizer's reconstructions: PSNR, SSIM, LPIPS, Fréchet distances, use of the code."""
@@ -235,6 +264,8 @@ def evaluate(
         max_items=max_items,
         inception=inception,
         with_codecs=codecs,
+        with_codec=codec,
+        prior=prior,
         num_shown=pictures,
     )
     all_ok = evaluate_job(request, _console())
@@ -246,6 +277,10 @@ for command in (
     exporting.export,
     tracing.trace,
     removing.remove,
+    compressing.compress,
+    decompressing.decompress,
+    sampling.sample,
+    token_evaluating.evaluate_tokens,
     *cluster_commands.COMMANDS,
 ):
     app.command()(command)

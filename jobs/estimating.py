@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bsq_model import tokenizer_from_files
+from bsq_model.numerics import set_numerics
 from jobs.prepare import LoadedTokenizer, job_tokenizer
 from jobs.quantities import bytes_text
 from pipeline.encoding import ModelEncoder
@@ -85,7 +86,7 @@ def time_tokenizer(tokenizer: LoadedTokenizer, job: JobSpec) -> tuple[str, float
     if not on_gpu:
         torch.set_num_threads(job.compute.threads)
     model = tokenizer_from_files(tokenizer.config_bytes, tokenizer.weights_bytes)
-    model.to(device="cuda" if on_gpu else "cpu", dtype=getattr(torch, job.compute.dtype))
+    set_numerics(model, job.compute.dtype, "cuda" if on_gpu else "cpu")
     encoder = ModelEncoder(model)
     size_px, clip_frames = tokenizer.config.image_size_px, job.sampling.clip_frames
     shape = (clip_frames, size_px, size_px, 3)

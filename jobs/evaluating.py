@@ -21,7 +21,9 @@ from bsq_model.networks.store import load_network
 from bsq_model.resolution import resize_tokenizer
 from jobs.fetching import networks_folder
 from jobs.prepare import load_tokenizer_spec, tokenizer_spec
+from jobs.priors import choose_prior
 from jobs.quantities import duration_text
+from pipeline.compressing.coding import LoadedPrior
 from pipeline.evaluation.contender import Judges
 from pipeline.evaluation.run import Measured, evaluate
 from pipeline.evaluation.sheet import write_sheet
@@ -50,6 +52,8 @@ class EvaluationRequest:
     max_items: int | None
     inception: Path | None
     with_codecs: bool
+    with_codec: bool
+    prior: str | None
     num_shown: int
 
 
@@ -73,6 +77,7 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
             f"--clip-frames {settings.sampling.clip_frames} is more than the {config.num_frames} frames that "
             "the tokenizer has positions for."
         )
+    coders = _coders(request, tokenizer)
     request.out.mkdir(parents=True, exist_ok=True)
     with _Progress(console, len(sources)) as progress:
         measured = evaluate(
@@ -83,6 +88,7 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
             with_codecs=request.with_codecs,
             num_shown=request.num_shown,
             report=progress.show,
+            coders=coders,
         )
     left_out += _inapplicable(measured.rows[0], judges, config.image_size_px)
     report = _report(request, tokenizer, measured, left_out, num_sources=len(sources))
@@ -109,16 +115,21 @@ def find_judges(inception: Path | None) -> tuple[Judges, list[str]]:
         find("i3d-kinetics400", "FVD"),
     )
     features: dict[str, Any] = {}
+    class_logits = None
     if efficientnet is not None:
         features["fd_effnetlite0"] = efficientnet.features
     if inception is not None:
         from bsq_model.networks.inception import load_inception
 
-        features["fid"] = load_inception(inception).features
+        network = load_inception(inception)
+        features["fid"], class_logits = network.features, network.class_logits
     else:
         left_out.append("FID: name the Inception file with --inception")
     clip_features = i3d.features if i3d is not None else None
-    return Judges(lpips=lpips, frame_features=features, clip_features=clip_features), left_out
+    judges = Judges(
+        lpips=lpips, frame_features=features, clip_features=clip_features, class_logits=class_logits
+    )
+    return judges, left_out
 
 
 def find_lpips() -> Any:
@@ -139,6 +150,15 @@ def _tokenizer(request: EvaluationRequest) -> BSQTokenizer:
             f"({loaded.config.image_size_px}); add --interpolate-positions to measure it there."
         )
     return resize_tokenizer(tokenizer, size_px).to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _coders(request: EvaluationRequest, tokenizer: BSQTokenizer) -> dict[str, LoadedPrior | None]:
+    """What ``--codec`` asks for: streams without a prior, and with the one that ``compress`` would take."""
+    if not request.with_codec:
+        return {}
+    coders: dict[str, LoadedPrior | None] = {"compressed, no prior": None}
+    prior = choose_prior(request.prior, fingerprint(tokenizer))
+    return coders if prior is None else coders | {"compressed, prior": prior}
 
 
 def _spread(sources: tuple[Any, ...], count: int) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from bsq_model import (
     CONFIG_FILE,
@@ -16,6 +16,7 @@ from bsq_model import (
 )
 from bsq_model.bundled import BUNDLED, bundled_files
 from bsq_model.resolution import resize_tokenizer
+from jobs.differences import differences
 from jobs.growing import Growth, grow
 from pipeline.dataset_folder import WEIGHTS_FILE as STORED_WEIGHTS_FILE
 from pipeline.dataset_folder import (
@@ -34,13 +35,11 @@ from pipeline.splitting import split_long
 from pipeline.storage import Folder, normalise
 from schemas.dataset import DATASET_FILE, PLAN_FOLDER, TOKENIZER_FOLDER, DatasetCard, Totals
 from schemas.errors import BadJobError, InfrastructureError, OutputConflictError, TransientError
-from schemas.job import JobSpec, SourceSpec, TokenizerSpec, fingerprint_fields, job_fingerprint
+from schemas.job import Device, JobSpec, SourceSpec, TokenizerSpec, fingerprint_fields, job_fingerprint
 from schemas.plan import PlannedShard
 from schemas.shard_totals import TOTALS_FILE
 from schemas.status import STATUS_FILE
 from schemas.tokenizer import TokenizerConfig
-
-Device = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +98,8 @@ def prepare(
     tokenizer = job_tokenizer(job)
     size_px = tokenizer.config.image_size_px
     folder = Folder(job.output)
+    # Listed before the card is looked for: another driver may write it, and more, at this moment.
+    names = _names_in(folder)
     card = find_card(folder)
     device = _device(job, card, cluster_has_gpus)
     fields = fingerprint_fields(
@@ -109,7 +110,7 @@ def prepare(
     if card is None:
         if growth.retry_failed and not growth.append:
             raise BadJobError(f"There is no dataset at {folder.uri} whose failed items could be retried.")
-        _check_unused(folder, tokenizer)
+        _check_unused(folder, names, tokenizer)
     else:
         _check_same_job(folder, card, fields, sources, append=growth.append)
     if claim is not None:
@@ -271,12 +272,15 @@ def _plan_new(
     return card, shards
 
 
-def _check_unused(folder: Folder, tokenizer: LoadedTokenizer) -> None:
-    """Refuse an output that holds anything but what a run left that died before its card."""
+def _names_in(folder: Folder) -> set[str]:
     try:
-        names = folder.top_names()
+        return folder.top_names()
     except NotADirectoryError as error:
         raise OutputConflictError(f"The output {folder.uri} is a file; name a folder.") from error
+
+
+def _check_unused(folder: Folder, names: set[str], tokenizer: LoadedTokenizer) -> None:
+    """Refuse an output that holds anything but what a run left that died before its card."""
     ours = names <= {TOKENIZER_FOLDER, PLAN_FOLDER, STATUS_FILE, TOTALS_FILE}
     if ours and folder.exists(STORED_WEIGHTS_FILE):
         ours = folder.read_bytes(STORED_WEIGHTS_FILE) == tokenizer.weights_bytes
@@ -306,11 +310,7 @@ def _check_same_job(
     if not append and not card.names_sources(source_fields):
         advice = " To add these sources to that dataset, run it with --append." if stored == wanted else ""
         stored, wanted = {**stored, **card.source_fields}, {**wanted, **source_fields}
-    differing = [
-        f"{name} is {stored.get(name)!r} there and {wanted.get(name)!r} here"
-        for name in sorted({*stored, *wanted})
-        if stored.get(name) != wanted.get(name)
-    ]
+    differing = differences(stored, wanted)
     if differing:
         raise OutputConflictError(
             f"The output {folder.uri} holds another job's dataset: {'; '.join(differing)}. "

@@ -2,11 +2,17 @@
 
 from dataclasses import dataclass
 
-from jobs.prepare import Device
-from schemas.job import ComputeSpec
+from pipeline.bundles import MESSAGE_BYTES
+from schemas.job import ComputeSpec, Device
 
 _DECODING_CPUS = 1
 """Decoding always has at least one CPU: actors that held them all would wait for ever."""
+
+LEAST_VALUES = 4
+"""What a decoding task may give before it is taken, at least: its two marks and the first clips."""
+
+_SHARE_OF_STORE = 0.5
+"""Of Ray's object store for clips in flight; what it has no room for is spilled to disk and read again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +21,8 @@ class Capacity:
 
     cpus: int
     gpus: int
+    object_store_bytes: int | None = None
+    """Null where it is not known; then it is no bound."""
 
 
 def room(compute: ComputeSpec, device: Device, capacity: Capacity) -> int:
@@ -52,10 +60,26 @@ def actors_too_many(held_cpus: list[int], capacity: Capacity) -> int:
     return too_many
 
 
-def window(compute: ComputeSpec, held_cpus: list[int], capacity: Capacity) -> int:
-    """Items under way in decoding tasks for one of the actors.
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """What may be under way in decoding tasks for one actor."""
 
-    One more than can be decoded at once, so that a freed CPU finds its next item waiting.
+    items: int
+    values: int = LEAST_VALUES
+    """That each task may give before they are taken: marks, clips, or messages of many small ones."""
+
+
+def window(compute: ComputeSpec, held_cpus: list[int], capacity: Capacity, *, clip_bytes: int) -> Window:
+    """As much as CPUs can decode and half of the object stores hold; ``clip_bytes`` are a full clip's frames.
+
+    One item more than can be decoded at once, so that a freed CPU finds its next one waiting; fewer where
+    their first clips would not fit. Clips are taken item by item, in order: what the stores have room for
+    beyond that lets the items behind the first one be decoded to their ends meanwhile.
     """
-    decoding_cpus = max(_DECODING_CPUS, capacity.cpus - sum(held_cpus))
-    return compute.decoders or decoding_cpus // max(1, len(held_cpus)) + 1
+    actors = max(1, len(held_cpus))
+    items = max(_DECODING_CPUS, capacity.cpus - sum(held_cpus)) // actors + 1
+    if capacity.object_store_bytes is None:
+        return Window(items=compute.decoders or items)
+    room = int(_SHARE_OF_STORE * capacity.object_store_bytes) // actors // max(clip_bytes, MESSAGE_BYTES)
+    items = compute.decoders or max(1, min(items, room // LEAST_VALUES))
+    return Window(items=items, values=max(LEAST_VALUES, room // items))

@@ -8,12 +8,13 @@ from jobs.assignment import ActorLostError, Assignment, GaveBack, Loss
 from jobs.cluster.actor import ActorSettings, TokenizerFiles
 from jobs.cluster.actors import Work
 from jobs.cluster.session import Cluster
-from jobs.prepare import Device, PreparedJob
+from jobs.prepare import PreparedJob
 from jobs.queue import ShardQueue
 from jobs.sizing import actor_cpus, actors_too_many, actors_wanted, window
 from jobs.watch import QUIET_S, Watch
 from schemas.errors import InfrastructureError
 from schemas.ids import content_id
+from schemas.job import Device
 from schemas.status import StaffCount
 
 _LOOK_EVERY_S = 2.0
@@ -41,6 +42,7 @@ class Staff:
         self._cluster = cluster
         self._clock = clock
         self._watch = Watch(prepared.job.limits.item_timeout_s + QUIET_S, clock)
+        self._clip_bytes = prepared.job.sampling.clip_frames * 3 * prepared.context.size_px**2
         self._works: dict[int, Work] = {}
         self._dead: dict[int, ActorLostError] = {}
         self._deaths = 0
@@ -167,7 +169,8 @@ class Staff:
             self._actors.start(actor_cpus(self._device, self._capacity))
 
     def _give_out(self) -> None:
-        size = window(self._compute, list(self._actors.held_cpus().values()), self._capacity)
+        held = list(self._actors.held_cpus().values())
+        size = window(self._compute, held, self._capacity, clip_bytes=self._clip_bytes)
         for assignment in self.queue.assign():
             ahead = assignment not in self.queue.at_work
             if not ahead:

@@ -1,20 +1,15 @@
 """``bitmill train``: check the file and the folder, train here or on a cluster, tell how it ended."""
 
 import json
-import signal
 import threading
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 from torch import nn
 
 from bsq_model import BSQTokenizer, fingerprint, load_tokenizer, tokenizer_from_files
@@ -22,16 +17,18 @@ from bsq_model.networks.store import load_network
 from bsq_model.training.start import start_tokenizer
 from jobs.fetching import networks_folder
 from jobs.prepare import load_tokenizer_spec, tokenizer_spec
-from jobs.quantities import duration_text
+from jobs.run_folder import SPEC_FILE, check_run_folder
+from jobs.training_view import TrainingView, asked_to_stop
 from pipeline.sources import find_sources, refuse_archives
 from pipeline.training.metrics_log import METRICS_FILE, read_metrics
-from pipeline.training.run import TOKENIZER_FOLDER, Process, TrainProgress, train
+from pipeline.training.progress import TrainProgress
+from pipeline.training.run import TOKENIZER_FOLDER, Process, train
 from schemas.errors import BadJobError, InterruptedJobError, OutputConflictError
 from schemas.ids import content_id
 from schemas.plan import PlannedSource
 from schemas.training import TrainSpec, fixed_fields
 
-SPEC_FILE, LISTING_FILE = "train.yaml", "sources.json"
+LISTING_FILE = "sources.json"
 
 _POLL_S = 1.0
 
@@ -121,39 +118,9 @@ def _start(name: str) -> BSQTokenizer:
 
 
 def _check_folder(spec: TrainSpec) -> None:
-    """Refuse an output that holds anything but this run."""
-    if "://" in spec.output:
-        raise BadJobError(f"output {spec.output} is a URL; training writes to a disk that all processes see.")
-    folder = Path(spec.output)
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    try:
-        stored = TrainSpec.model_validate(yaml.safe_load((folder / SPEC_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise OutputConflictError(
-            f"The output {folder} holds files but no training run; choose a new or empty folder."
-        ) from error
-    there, here = _flat(fixed_fields(stored)), _flat(fixed_fields(spec))
-    differing = [
-        f"{name} is {there.get(name)!r} there and {here.get(name)!r} here"
-        for name in sorted({*there, *here})
-        if there.get(name) != here.get(name)
-    ]
-    if differing:
-        raise OutputConflictError(
-            f"The output {folder} holds another run: {'; '.join(differing)}. Choose another output, or train "
-            "with the file that began it."
-        )
-
-
-def _flat(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in nested.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
+    check_run_folder(
+        spec.output, fixed_fields(spec), lambda stored: fixed_fields(TrainSpec.model_validate(stored))
+    )
 
 
 def resolve_device(spec: TrainSpec) -> torch.device:
@@ -172,7 +139,7 @@ def _train_here(prepared: PreparedRun, console: Console) -> None:
         torch.set_num_threads(spec.compute.threads)
     device = resolve_device(spec)
     perceptual = prepared.perceptual.to(device) if prepared.perceptual is not None else None
-    with TrainingView(console) as view, _asked_to_stop() as stop:
+    with TrainingView(console) as view, asked_to_stop() as stop:
         complete = train(
             spec,
             prepared.sources,
@@ -189,20 +156,7 @@ def _train_here(prepared: PreparedRun, console: Console) -> None:
 
 
 @contextmanager
-def _asked_to_stop() -> Generator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets, so that the step at work is finished and kept."""
-    event = threading.Event()
-    wanted = (signal.SIGINT, signal.SIGTERM)
-    previous = {number: signal.signal(number, lambda *_: event.set()) for number in wanted}
-    try:
-        yield event
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def following(spec: TrainSpec, view: "TrainingView") -> Generator[None]:
+def following(spec: TrainSpec, view: TrainingView) -> Generator[None]:
     """Show the rows that processes elsewhere write to the run's folder, as they appear."""
     path = Path(spec.output) / METRICS_FILE
     ended = threading.Event()
@@ -223,56 +177,3 @@ def following(spec: TrainSpec, view: "TrainingView") -> Generator[None]:
     finally:
         ended.set()
         thread.join()
-
-
-class TrainingView:
-    """A context manager: a live line on a terminal, each row of measurements as a line elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._started: tuple[int, float] | None = None
-        self._values: dict[str, float] = {}
-        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
-
-    def __enter__(self) -> "TrainingView":
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live:
-            self._live.stop()
-
-    def show(self, progress: TrainProgress) -> None:
-        """Take one step's report."""
-        now = time.monotonic()
-        if self._started is None:
-            # The first steps warm up caches and compilers: the rate counts from here.
-            self._started = (progress.steps_done, now)
-        if progress.values is not None:
-            self._values = progress.values
-        if self._live is None and progress.values is None:
-            return
-        since, started = self._started
-        steps = progress.steps_done - since
-        seconds = (progress.steps - progress.steps_done) * (now - started) / steps if steps else None
-        left = duration_text(seconds) if seconds is not None else "?"
-        text = f"step {progress.steps_done}/{progress.steps} · {_measured(self._values)} · {left} left"
-        if self._live:
-            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"))
-        else:
-            self._console.print(text, highlight=False, soft_wrap=True)
-
-
-_SHOWN = {
-    "loss": "loss {:.4f}",
-    "psnr_db": "PSNR {:.2f} dB",
-    "weakest_bit": "weakest bit {:.3f}",
-    "validation_psnr_db": "held out {:.2f} dB",
-    "validation_lpips": "LPIPS {:.4f}",
-    "clips_per_s": "{:.1f} clips/s",
-}
-
-
-def _measured(values: dict[str, float]) -> str:
-    return " · ".join(text.format(values[name]) for name, text in _SHOWN.items() if name in values) or "…"

@@ -1,4 +1,7 @@
-"""From clips of uint8 frames to bits: the seam between the shard loop and the model."""
+"""From clips of uint8 frames to bits: the seam between the shard loop and the model.
+
+Axes: M frames of all clips of a batch.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,6 +11,8 @@ import numpy.typing as npt
 import torch
 
 from bsq_model import BSQTokenizer
+from bsq_model.checks import refuse_unless
+from bsq_model.tokenizer import StartedEncode
 from schemas.errors import InfrastructureError
 
 Frames = npt.NDArray[np.uint8]
@@ -16,12 +21,39 @@ Bits = npt.NDArray[np.bool_]
 """[T, h, w, L]"""
 
 
+class PendingBits(Protocol):
+    """A batch that an accelerator may still be working on."""
+
+    def ready(self) -> bool:
+        """Whether ``wait`` would give the bits at once."""
+        ...
+
+    def wait(self) -> list[Bits]:
+        """Bits [T, h, w, L] for each clip of the batch."""
+        ...
+
+
 class ClipEncoder(Protocol):
     """What the shard loop needs of a tokenizer."""
 
-    def encode(self, clips: Sequence[Frames]) -> list[Bits]:
-        """Bits [T, h, w, L] for each clip uint8 [T, H, W, 3]."""
+    def begin(self, clips: Sequence[Frames]) -> PendingBits:
+        """Take clips uint8 [T, H, W, 3]; they must not change until the bits are there."""
         ...
+
+
+class ReadyBits:
+    """Bits that were computed at once, as on a CPU."""
+
+    def __init__(self, bits: list[Bits]) -> None:
+        self._bits = bits
+
+    def ready(self) -> bool:
+        """Always."""
+        return True
+
+    def wait(self) -> list[Bits]:
+        """See PendingBits."""
+        return self._bits
 
 
 class ModelEncoder:
@@ -30,19 +62,57 @@ class ModelEncoder:
     def __init__(self, tokenizer: BSQTokenizer) -> None:
         self._tokenizer = tokenizer
         self._device = next(tokenizer.parameters()).device
+        self._copies = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
 
     def encode(self, clips: Sequence[Frames]) -> list[Bits]:
-        """See ClipEncoder."""
-        on_cuda = self._device.type == "cuda"
-        tensors: list[torch.Tensor] = []
-        for frames_THWC in clips:
-            # Frames from shared memory are read-only, which torch warns of; the model does not write them.
-            tensor = torch.from_numpy(frames_THWC if frames_THWC.flags.writeable else frames_THWC.copy())
-            tensors.append(tensor.pin_memory().to(self._device, non_blocking=True) if on_cuda else tensor)
+        """``begin`` and ``wait`` in one."""
+        return self.begin(clips).wait()
+
+    def begin(self, clips: Sequence[Frames]) -> PendingBits:
+        """See ClipEncoder. On CUDA it returns when all is queued: copies, passes, and the way back."""
         try:
-            return [bits_THWL.cpu().numpy() for bits_THWL in self._tokenizer.encode(tensors)]
+            if self._copies is not None:
+                return self._begin_on_cuda(clips, self._copies)
+            # Frames from shared memory are read-only, which torch warns of; the model does not write them.
+            tensors = [torch.from_numpy(clip if clip.flags.writeable else clip.copy()) for clip in clips]
+            return ReadyBits([bits_THWL.numpy() for bits_THWL in self._tokenizer.encode(tensors)])
         except torch.OutOfMemoryError as error:
             raise InfrastructureError(
                 f"The accelerator has too little memory for {sum(map(len, clips))} frames at once; "
                 "start a new dataset with a lower compute.batch_frames."
             ) from error
+
+    def _begin_on_cuda(self, clips: Sequence[Frames], copies: torch.cuda.Stream) -> PendingBits:
+        lengths = [len(clip) for clip in clips]
+        staged_MHWC = torch.empty((sum(lengths), *clips[0].shape[1:]), dtype=torch.uint8, pin_memory=True)
+        np.concatenate(clips, out=staged_MHWC.numpy())
+        computing = torch.cuda.current_stream(self._device)
+        # A stream of their own: these frames travel while the batch before is computed.
+        with torch.cuda.stream(copies):
+            frames_MHWC = staged_MHWC.to(self._device, non_blocking=True)
+        computing.wait_stream(copies)
+        frames_MHWC.record_stream(computing)
+        return _CudaBits(self._tokenizer.start_encode(frames_MHWC.split(lengths)), lengths)
+
+
+class _CudaBits:
+    """Bits on their way into pinned memory, and the event after which they are there."""
+
+    def __init__(self, started: StartedEncode, lengths: list[int]) -> None:
+        self._lengths = lengths
+        self._bits_MHWL = _pinned_copy(torch.cat(started.bits))
+        self._finite = _pinned_copy(started.finite)
+        self._done = torch.cuda.Event()
+        self._done.record()
+
+    def ready(self) -> bool:
+        return self._done.query()
+
+    def wait(self) -> list[Bits]:
+        self._done.synchronize()
+        refuse_unless(self._finite, "latents")
+        return [bits_THWL.numpy() for bits_THWL in self._bits_MHWL.split(self._lengths)]
+
+
+def _pinned_copy(x: torch.Tensor) -> torch.Tensor:
+    return torch.empty(x.shape, dtype=x.dtype, pin_memory=True).copy_(x, non_blocking=True)

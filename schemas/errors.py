@@ -3,7 +3,8 @@
     BitmillError
     ├── BadJobError            the user's job cannot run as written        stop now, exit 2
     │   ├── OutputConflictError    the output holds something else's work
-    │   └── TokenizerMismatchError tokens and tokenizer do not belong together
+    │   ├── TokenizerMismatchError tokens and tokenizer do not belong together
+    │   └── NumericsMismatchError  a stream needs the arithmetic of another machine
     ├── FormatError            a file of ours is damaged or too new        stop now, exit 2
     ├── BadItemError           one item's bytes are at fault               record in the ledger, go on
     ├── TransientError         the store or network may answer next time   retry, bounded, then infrastructure
@@ -35,6 +36,10 @@ class OutputConflictError(BadJobError):
 
 class TokenizerMismatchError(BadJobError):
     """A dataset's tokenizer is not the one that the caller expects or has given."""
+
+
+class NumericsMismatchError(BadJobError):
+    """A compressed stream is whole, but this machine's floats are not those that it was made with."""
 
 
 class FormatError(BitmillError):

@@ -18,7 +18,8 @@ DEFINITIONS = {
     "fd_effnetlite0": "Fréchet distance on EfficientNet-Lite0's pooled features of the frames; not FID",
     "fvd": "Fréchet distance on I3D (Kinetics-400) logits of the clips; the network's weights were not "
     "compared with the original's outputs",
-    "bits_per_pixel": "bits of the codes over pixels of the frames; of a codec the bytes that count",
+    "bits_per_pixel": "bits of the codes over pixels of the frames; of a codec the bytes that count, of "
+    "compressed streams those of whole files",
 }
 
 

@@ -10,6 +10,9 @@ from schemas.ids import content_id
 
 JOB_SPEC_VERSION = 1
 
+Device = Literal["cpu", "cuda"]
+"""What a job runs on, once ``device: auto`` is decided."""
+
 MIB = 1 << 20
 GIB = 1 << 30
 
@@ -135,7 +138,8 @@ class ComputeSpec(_Part):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: cuda where the cluster has GPUs, else cpu. The resolved one enters the fingerprint."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "int8"] = "float32"
+    """What the model computes in; in the fingerprint, since each gives other bits (docs/model.md)."""
     threads: Annotated[int, Field(ge=1)] = 1
     """Model threads of a CPU actor; in the fingerprint, so that bytes don't depend on the machine's size."""
     decoder: Literal["auto", "pyav", "decord"] = "auto"
@@ -149,7 +153,8 @@ class ComputeSpec(_Part):
     gpus_per_actor: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of a GPU that an actor takes; 0.5 puts two on each."""
     decoders: Annotated[int, Field(ge=1)] | None = None
-    """Items decoded at once for one actor; null divides the cluster's CPUs."""
+    """Items decoded at once for one actor; null divides the cluster's CPUs, with no more clips in flight
+    than half of Ray's object stores hold."""
     grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
     """When asked to stop (SIGTERM), shards at work may take so long to finish before they are abandoned."""
 

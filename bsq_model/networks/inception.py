@@ -78,6 +78,10 @@ class FIDInception(nn.Module):
         x = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x)))))
         return self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x))).mean((2, 3))
 
+    def class_logits(self, features_BD: Tensor) -> Tensor:
+        """``features`` to [B, 1008]; without the bias, as the Inception score's own code takes them."""
+        return functional.linear(features_BD, self.fc.weight)
+
 
 class _Unit(nn.Module):
     """Convolution, batch normalisation, ReLU."""

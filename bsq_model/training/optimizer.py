@@ -71,9 +71,9 @@ def load_optimizer_tensors(
             if key != "step" and tensor.shape != parameter.shape:
                 raise FormatError(f"the checkpoint's optimizer state {key} of {name} does not fit the model")
         if state:
+            # Fused AdamW wants its count of steps on the weights' device, too.
             optimizer.state[parameter] = {
-                key: tensor.clone() if key == "step" else tensor.to(parameter.device).clone()
-                for key, tensor in state.items()
+                key: tensor.to(parameter.device).clone() for key, tensor in state.items()
             }
     if by_weight:
         raise FormatError(f"the checkpoint's optimizer state of {min(by_weight)} belongs to no weight")

@@ -2,18 +2,22 @@
 
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import ray
 import torch
 
 from bsq_model import tokenizer_from_files
+from bsq_model.numerics import set_numerics
 from jobs.assignment import Assignment, GivenUp, TriedAlone
-from jobs.cluster.decoding import SourceTask, TaskPlacement
+from jobs.cluster.bundle_task import BundleTask
+from jobs.cluster.decoding import TaskPlacement
 from jobs.cluster.window import DecodingWindow
+from jobs.sizing import Window
 from pipeline.archive.events import whole_archive
-from pipeline.encoding import ModelEncoder
+from pipeline.bundles import Bundle, bundled
+from pipeline.encoding import ClipEncoder, ModelEncoder
 from pipeline.fetch import DecodeSettings
 from pipeline.items import DecodedClip, ItemEnd, SourceEvent
 from pipeline.removing.records import KnownTakedown
@@ -58,7 +62,7 @@ class TokenizerActor:
         self._decode = DecodeSettings.of(settings.context.job, settings.context.size_px)
         self._placement = TaskPlacement.near_here(name=settings.name)
         self._takedown = KnownTakedown(Folder(settings.output), settings.takedown)
-        self._encoder: ModelEncoder | None = None
+        self._encoder: ClipEncoder | None = None
         self._window = DecodingWindow(self._begin)
         self._lock = threading.Lock()
         self._begun = 0
@@ -69,8 +73,8 @@ class TokenizerActor:
         """Answers once the process is up."""
         return True
 
-    def tokenize(self, assignment: Assignment, files: TokenizerFiles, window: int) -> Iterator[ShardEvent]:
-        """Run one shard, with ``window`` items in decoding; streams progress, the report last.
+    def tokenize(self, assignment: Assignment, files: TokenizerFiles, window: Window) -> Iterator[ShardEvent]:
+        """Run one shard, with so much in decoding; streams progress, the report last.
 
         Nothing comes from a shard that was withdrawn. ``files`` come with each shard, by reference:
         an actor that is started and never used loads nothing.
@@ -80,9 +84,10 @@ class TokenizerActor:
                 self._withdrawn.discard(assignment.number)
                 return
             self._begun = assignment.number
+        self._placement = replace(self._placement, values=window.values)
         if self._encoder is None:
-            self._encoder = self._load(files)
-        for event in self._events(assignment, self._encoder, window):
+            self._encoder = self.load(files)
+        for event in self._events(assignment, self._encoder, window.items):
             self._beat()
             yield event
 
@@ -92,7 +97,8 @@ class TokenizerActor:
         with self._lock:
             if assignment.number > self._begun:
                 left_out = self._left_out(assignment, self._takedown.newest)
-                self._window.expect(assignment.number, _kept(assignment.shard.sources, left_out))
+                kept = _kept(assignment.shard.sources, left_out)
+                self._window.expect(assignment.number, bundled(kept))
 
     @_control
     def withdraw(self, number: int) -> bool:
@@ -109,14 +115,15 @@ class TokenizerActor:
         """Signs of life so far; the number stands still when the shard at work does."""
         return self._beats
 
-    def _events(self, assignment: Assignment, encoder: ModelEncoder, window: int) -> Iterator[ShardEvent]:
+    def _events(self, assignment: Assignment, encoder: ClipEncoder, size: int) -> Iterator[ShardEvent]:
         shard, context = assignment.shard, self._settings.context
         takedown = self._takedown.look()
         left_out = self._left_out(assignment, takedown)
         if assignment.isolation is not None:
             yield from self._try_alone(assignment, assignment.isolation.try_from, left_out, encoder)
-            window = 1
-        items = self._window.items(assignment.number, _kept(shard.sources, left_out), window)
+            size = 1
+        bundles = bundled(_kept(shard.sources, left_out))
+        items = _by_source(bundles, self._window.items(assignment.number, bundles, size))
         if left_out:
             items = _put_back(shard.sources, items, left_out)
         if takedown:
@@ -134,7 +141,7 @@ class TokenizerActor:
         return given_up
 
     def _try_alone(
-        self, assignment: Assignment, try_from: int, left_out: Mapping[int, GivenUp], encoder: ModelEncoder
+        self, assignment: Assignment, try_from: int, left_out: Mapping[int, GivenUp], encoder: ClipEncoder
     ) -> Iterator[TriedAlone]:
         """Decode and encode each source by itself, for nothing but to see which one kills the process."""
         sources = assignment.shard.sources
@@ -142,30 +149,51 @@ class TokenizerActor:
             if place in left_out:
                 continue
             yield TriedAlone(place=place)
-            for events in self._window.items(assignment.number, sources[place : place + 1], 1):
+            alone = bundled(sources[place : place + 1])
+            for events in self._window.items(assignment.number, alone, 1):
                 for event in events:
                     if isinstance(event, DecodedClip):
-                        encoder.encode([event.frames_THWC])
+                        encoder.begin([event.frames_THWC]).wait()
                         self._beat()
         yield TriedAlone(place=None)
 
-    def _begin(self, source: PlannedSource) -> SourceTask:
-        return SourceTask(source, self._decode, self._placement, self._beat)
+    def _begin(self, bundle: Bundle) -> BundleTask:
+        return BundleTask(bundle, self._decode, self._placement, self._beat)
 
     def _beat(self) -> None:
         self._beats += 1
 
-    def _load(self, files: TokenizerFiles) -> ModelEncoder:
+    def load(self, files: TokenizerFiles) -> ClipEncoder:
+        """The tokenizer on its device; benchmarks put another encoder in its place."""
         compute = self._settings.context.job.compute
         if self._settings.device == "cpu":
             torch.set_num_threads(compute.threads)
         tokenizer = tokenizer_from_files(files.config, files.weights)
-        tokenizer.to(device=self._settings.device, dtype=getattr(torch, compute.dtype))
+        set_numerics(tokenizer, compute.dtype, self._settings.device)
         return ModelEncoder(tokenizer)
 
 
 def _kept(sources: Sequence[PlannedSource], left_out: Collection[int]) -> Sequence[PlannedSource]:
     return [source for place, source in enumerate(sources) if place not in left_out]
+
+
+def _by_source(
+    bundles: Sequence[Bundle], decoded: Iterator[Iterator[SourceEvent]]
+) -> Iterator[Iterator[SourceEvent]]:
+    """Events of each source by itself."""
+    for bundle, events in zip(bundles, decoded, strict=True):
+        if len(bundle.sources) == 1:
+            yield events
+        else:
+            for _ in bundle.sources:
+                yield _item_of(events)
+
+
+def _item_of(events: Iterator[SourceEvent]) -> Iterator[SourceEvent]:
+    for event in events:
+        yield event
+        if isinstance(event, ItemEnd):
+            return
 
 
 def _put_back(

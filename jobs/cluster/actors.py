@@ -18,6 +18,7 @@ from ray.exceptions import (
 
 from jobs.assignment import ActorLostError, Assignment, GaveBack, Loss
 from jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerFiles
+from jobs.sizing import Window
 from schemas.errors import BitmillError, InfrastructureError
 
 _PROCESS_DIED = "Worker exit type: SYSTEM_ERROR"
@@ -54,9 +55,15 @@ class TokenizerActors:
     Names hold the run's, so that several jobs share a cluster; nothing outlives the run's Ray session.
     """
 
-    def __init__(self, files: TokenizerFiles, settings: ActorSettings, num_gpus: float) -> None:
+    def __init__(
+        self,
+        files: TokenizerFiles,
+        settings: ActorSettings,
+        num_gpus: float,
+        actor_class: type[TokenizerActor],
+    ) -> None:
         as_actor: Any = ray.remote
-        self._actor_class: Any = as_actor(concurrency_groups={"control": 1})(TokenizerActor)
+        self._actor_class: Any = as_actor(concurrency_groups={"control": 1})(actor_class)
         # The weights travel once to each node, by the object store.
         self._files = ray.put(files)
         self._settings = settings
@@ -106,7 +113,7 @@ class TokenizerActors:
                 answered.append(number)
         return answered, gone
 
-    def begin(self, assignment: Assignment, window: int, *, ahead: bool) -> Work:
+    def begin(self, assignment: Assignment, window: Window, *, ahead: bool) -> Work:
         """Give a shard to an actor; ``ahead``: behind one that is at work there."""
         handle = self._actors[assignment.actor].handle
         options: dict[str, Any] = {"num_returns": "streaming"}

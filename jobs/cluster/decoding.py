@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -10,7 +10,10 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from jobs.sizing import LEAST_VALUES
 from pipeline.archive.events import whole_archive
+from pipeline.bundles import Bundle, Message, bundle_messages
+from pipeline.decode.lanczos import make_ready
 from pipeline.fetch import DecodeSettings, Staged, source_events, source_room
 from pipeline.items import ItemEnd, ItemStart, SourceEvent
 from pipeline.memory_limit import memory_limit
@@ -21,10 +24,7 @@ from schemas.plan import PlannedSource
 _STARTED = "started"
 """A task's first value: from here on its time counts, not while it waits for a CPU, or room for a copy."""
 
-_VALUES_AHEAD = 4
-"""Values that a task may give before they are taken: its two marks and the first clips."""
-
-_SLOWEST_TRANSFER_BYTES_PER_S = 1_000_000
+SLOWEST_TRANSFER_BYTES_PER_S = 1_000_000
 """A source is copied from its store at least at this rate, or its time is over."""
 
 _BEAT_S = 5.0
@@ -38,9 +38,17 @@ _LOSSES = 5
 
 
 def decode_task(
-    source: PlannedSource, settings: DecodeSettings, skip_items: int, instead: ItemEnd | None
-) -> Iterator[SourceEvent | Staged | str]:
-    """The task's body: a mark, then the source's events, each item under its own memory limit."""
+    sources: Sequence[PlannedSource], settings: DecodeSettings, skip_items: int, instead: ItemEnd | None
+) -> Iterator[SourceEvent | Staged | str | Message]:
+    """The task's body: a mark, then the source's events, each item under its own memory limit; of several
+    sources a bundle's messages."""
+    # Not at the first item's cost, in time or memory.
+    make_ready()
+    if len(sources) > 1:
+        with memory_limit(settings.limits.item_memory_bytes) as count_anew:
+            yield from bundle_messages(Bundle(tuple(sources)), settings, count_anew)
+        return
+    (source,) = sources
     with source_room(source, settings) as room:
         yield _STARTED
         with memory_limit(settings.limits.item_memory_bytes) as count_anew:
@@ -56,15 +64,28 @@ def decode_task(
 _DECODE: Any = ray.remote(decode_task)
 
 
+def decode_options(*, num_cpus: int, placement: "TaskPlacement", source: PlannedSource) -> Any:
+    """The remote function with its options; ``source`` is what it is named by."""
+    return _DECODE.options(
+        num_cpus=num_cpus,
+        max_retries=0,
+        num_returns="streaming",
+        _generator_backpressure_num_objects=placement.values,
+        **placement.options(source),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaskPlacement:
-    """Where an actor's decoding tasks run, and what they are called.
+    """Where an actor's decoding tasks run, what they are called, and how far they may run ahead.
 
-    One placement for all, since Ray queues by it, too: see above.
+    One place for all, since Ray queues by it, too: see above.
     """
 
     name: str
     node_id: str
+    values: int = LEAST_VALUES
+    """See Window."""
 
     @classmethod
     def near_here(cls, *, name: str) -> "TaskPlacement":
@@ -80,7 +101,8 @@ class TaskPlacement:
 class SourceTask:
     """One source's decoding task, and its next attempt should the process or its node die.
 
-    ``beat`` is called for all that comes, and now and then while something is waited for.
+    ``beat`` is called for all that comes, and now and then while something is waited for. ``taken`` events of
+    its first item are known already and do not come again.
     """
 
     def __init__(
@@ -89,11 +111,14 @@ class SourceTask:
         settings: DecodeSettings,
         placement: TaskPlacement,
         beat: Callable[[], None],
+        *,
+        taken: int = 0,
+        num_cpus: int = 1,
     ) -> None:
         self.source = source
         self._settings = settings
         self._ended_items = 0
-        self._taken = 0
+        self._taken = taken
         """Events of the item that is under way."""
         self._deaths = self._losses = 0
         """Under that item."""
@@ -102,17 +127,12 @@ class SourceTask:
         self._is_over = False
         self._placement = placement
         self._beat = beat
-        self._submit(num_cpus=1)
+        self._submit(num_cpus)
 
     def _submit(self, num_cpus: int) -> None:
-        options = _DECODE.options(
-            num_cpus=num_cpus,
-            max_retries=0,
-            num_returns="streaming",
-            _generator_backpressure_num_objects=_VALUES_AHEAD,
-            **self._placement.options(self.source),
-        )
-        self._generator: Any = options.remote(self.source, self._settings, self._ended_items, self._instead)
+        options = decode_options(num_cpus=num_cpus, placement=self._placement, source=self.source)
+        sources = (self.source,)
+        self._generator: Any = options.remote(sources, self._settings, self._ended_items, self._instead)
 
     def events(self) -> Iterator[SourceEvent]:
         """The source's events; a death or hang of the decoder ends the item under way, after what came
@@ -198,10 +218,8 @@ class SourceTask:
         timeout: float | None = None
         limit_s = self._settings.limits.item_timeout_s
         while True:
-            if not self._wait(timeout):
-                raise TimeoutError
             try:
-                value: Any = ray.get(next(self._generator))
+                value = next_value(self._generator, timeout, self._beat)
             except StopIteration:
                 return
             except RayTaskError as error:
@@ -209,19 +227,25 @@ class SourceTask:
             if isinstance(value, Staged):
                 timeout = limit_s
             elif isinstance(value, str):
-                timeout = limit_s + self.source.size_bytes / _SLOWEST_TRANSFER_BYTES_PER_S
+                timeout = limit_s + self.source.size_bytes / SLOWEST_TRANSFER_BYTES_PER_S
             else:
                 yield value
 
-    def _wait(self, timeout_s: float | None) -> bool:
-        """Whether the task gives something in time; without a limit, as long as it waits to start."""
-        end = math.inf if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            left = max(0.0, end - time.monotonic())
-            ready, _ = ray.wait([self._generator], timeout=min(_BEAT_S, left), fetch_local=False)
-            self._beat()
-            if ready or left <= _BEAT_S:
-                return bool(ready)
+
+def next_value(generator: Any, timeout_s: float | None, beat: Callable[[], None]) -> Any:
+    """What a decoding task gives next, waited for without limit where there is none, as before it starts.
+
+    Raises StopIteration, TimeoutError, and what Ray raises.
+    """
+    end = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        left = max(0.0, end - time.monotonic())
+        ready, _ = ray.wait([generator], timeout=min(_BEAT_S, left), fetch_local=False)
+        beat()
+        if ready:
+            return ray.get(next(generator))
+        if left <= _BEAT_S:
+            raise TimeoutError
 
 
 def _raise_cause(error: RayTaskError) -> NoReturn:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import ray
 from ray.exceptions import AuthenticationError, RayError
 
-from jobs.cluster.actor import ActorSettings, TokenizerFiles
+from jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerFiles
 from jobs.cluster.actors import TokenizerActors, first_line
 from jobs.cluster.authentication import hushed, tells_of_token, token_error
 from jobs.sizing import Capacity
@@ -26,11 +26,13 @@ class Cluster:
 
     Without an address a local Ray is started and ended with the block. Its CPUs are offered twice, since
     actors and decoders take turns on them: the kernel shares them out better than a fixed split.
+    ``actor_class``: what works on the shards.
     Raises InfrastructureError where Ray does not start or the address does not answer.
     """
 
-    def __init__(self, address: str | None) -> None:
+    def __init__(self, address: str | None, *, actor_class: type[TokenizerActor] = TokenizerActor) -> None:
         self._address = address
+        self._actor_class = actor_class
         self._actors: TokenizerActors | None = None
         self._capacity: Capacity | None = None
 
@@ -66,7 +68,7 @@ class Cluster:
         ray.shutdown()
 
     def count(self, resource_name: str) -> int:
-        """Whole units of a resource (CPU, GPU) in the cluster now."""
+        """Whole units of a resource (CPU, GPU, a byte of object_store_memory) in the cluster now."""
         return int(ray.cluster_resources().get(resource_name, 0))
 
     @property
@@ -77,7 +79,11 @@ class Cluster:
     def capacity(self) -> Capacity:
         """What the living nodes hold now; as last known, while the head does not answer."""
         try:
-            self._capacity = Capacity(cpus=self.count("CPU"), gpus=self.count("GPU"))
+            self._capacity = Capacity(
+                cpus=self.count("CPU"),
+                gpus=self.count("GPU"),
+                object_store_bytes=self.count("object_store_memory") or None,
+            )
         except (RayError, ConnectionError, RuntimeError) as error:
             if self._capacity is None:
                 raise InfrastructureError(f"The cluster does not answer: {first_line(error)}") from error
@@ -87,7 +93,7 @@ class Cluster:
         self, files: TokenizerFiles, settings: ActorSettings, num_gpus: float
     ) -> TokenizerActors:
         """This run's tokenizer actors, none so far; they end with the session."""
-        self._actors = TokenizerActors(files, settings, num_gpus)
+        self._actors = TokenizerActors(files, settings, num_gpus, self._actor_class)
         return self._actors
 
 

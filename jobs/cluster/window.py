@@ -4,17 +4,29 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from pipeline.items import SourceEvent
-from schemas.plan import PlannedSource
 
 
-class Task(Protocol):
-    """One source's decoding under way."""
+class Work(Protocol):
+    """What a task decodes: a source, or several together."""
 
     @property
-    def source(self) -> PlannedSource:
+    def uri(self) -> str:
+        """What it is called in errors."""
+        ...
+
+
+WorkT = TypeVar("WorkT", bound=Work)
+WorkT_co = TypeVar("WorkT_co", bound=Work, covariant=True)
+
+
+class Task(Protocol[WorkT_co]):
+    """One source's decoding under way, or that of several together."""
+
+    @property
+    def source(self) -> WorkT_co:
         """What is decoded."""
         ...
 
@@ -28,26 +40,26 @@ class Task(Protocol):
 
 
 @dataclass
-class _Expected:
+class _Expected(Generic[WorkT]):
     """An assignment that waits behind the one at work, and what has begun of it."""
 
-    sources: Sequence[PlannedSource]
-    begun: deque[Task] = field(default_factory=deque[Task])
+    sources: Sequence[WorkT]
+    begun: deque[Task[WorkT]] = field(default_factory=deque)
 
 
-class DecodingWindow:
+class DecodingWindow(Generic[WorkT]):
     """Starts decoding in the order in which it will be taken, never more than ``size`` items at once.
 
     ``items`` belongs to the actor's working thread; ``expect`` and ``forget`` may come from another, at any
     time: the assignment behind the next one may be told before the next one has begun.
     """
 
-    def __init__(self, begin: Callable[[PlannedSource], Task]) -> None:
+    def __init__(self, begin: Callable[[WorkT], Task[WorkT]]) -> None:
         self._begin = begin
         self._lock = threading.Lock()
-        self._expected: dict[int, _Expected] = {}
+        self._expected: dict[int, _Expected[WorkT]] = {}
 
-    def expect(self, number: int, sources: Sequence[PlannedSource]) -> None:
+    def expect(self, number: int, sources: Sequence[WorkT]) -> None:
         """An assignment that will follow, whose decoding may begin early. Numbers grow."""
         with self._lock:
             self._expected.setdefault(number, _Expected(sources))
@@ -58,9 +70,7 @@ class DecodingWindow:
             for task in self._claim(number):
                 task.cancel()
 
-    def items(
-        self, number: int, sources: Sequence[PlannedSource], size: int
-    ) -> Iterator[Iterator[SourceEvent]]:
+    def items(self, number: int, sources: Sequence[WorkT], size: int) -> Iterator[Iterator[SourceEvent]]:
         """Events of each source of an assignment, in order; these may be fewer than were expected."""
         with self._lock:
             running = self._claim(number)
@@ -83,7 +93,7 @@ class DecodingWindow:
             for task in running:
                 task.cancel()
 
-    def _claim(self, number: int) -> deque[Task]:
+    def _claim(self, number: int) -> deque[Task[WorkT]]:
         expected = self._expected.pop(number, None)
         return expected.begun if expected is not None else deque()
 

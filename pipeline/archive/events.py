@@ -12,7 +12,7 @@ from pipeline.archive.index import Member, TarIndex
 from pipeline.archive.sidecars import item_metadata
 from pipeline.decode.container import library_fault
 from pipeline.items import ItemEnd, ItemEvent, ItemStart, SourceEvent
-from pipeline.storage import full_disk_told
+from pipeline.storage import full_disk_told, scratch_folder
 from schemas.errors import BadItemError
 from schemas.outcomes import Reason
 from schemas.plan import PlannedSource
@@ -46,8 +46,8 @@ def archive_events(
     holds no media, or where its rest is missing. Bad members never raise here; a full disk does.
     """
     items = arrange(index.members)
-    with Path(path).open("rb") as tar, tempfile.TemporaryDirectory(prefix="bitmill-") as folder:
-        reading = _Reading(tar, source, decode, Path(folder))
+    with Path(path).open("rb") as tar, scratch_folder() as folder:
+        reading = _Reading(tar, source, decode, folder)
         for number, item in enumerate(items):
             if number == skip_items and instead is not None:
                 yield from reading.given_up(item, instead)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 
+from bsq_model.numerics import set_numerics
 from pipeline.auditing.asked import CODES, DUPLICATES, SAMPLE, Asked
 from pipeline.auditing.codes.gathering import CodeGatherer
 from pipeline.auditing.codes.report import code_health
@@ -138,7 +139,7 @@ def _sample(
     device = "cuda" if made_on == "cuda" and torch.cuda.is_available() else "cpu"
     if device == "cpu":
         torch.set_num_threads(job.compute.threads)
-    tokenizer.to(device=device, dtype=getattr(torch, job.compute.dtype))
+    set_numerics(tokenizer, job.compute.dtype, device)
     if lpips is None:
         parts.left_out.append("LPIPS: fetch its network once with `bitmill weights fetch lpips-alexnet`.")
     sample, pictures = compare_sample(

@@ -1,11 +1,12 @@
-"""The one resizing filter: Pillow's Lanczos on 8-bit RGB, in fixed-point arithmetic, alike everywhere."""
+"""What is resized to what, and cropped where: the geometry of the one filter, Pillow's Lanczos."""
 
 import math
 from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+
+from pipeline.decode.lanczos import LOBES, resampled
 
 Picture = npt.NDArray[np.uint8]
 """[H, W, 3] RGB."""
@@ -13,7 +14,6 @@ Picture = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in source pixels."""
 
-_LANCZOS_LOBES = 3
 _SANE_ASPECTS = (Fraction(1, 20), Fraction(20))
 
 
@@ -56,19 +56,14 @@ def resample(picture_HWC: Picture, box: Box, width_px: int, height_px: int) -> P
     height, width = picture_HWC.shape[:2]
     columns, x_shift = _needed(box[0], box[2], width, width_px)
     rows, y_shift = _needed(box[1], box[3], height, height_px)
-    # Pillow copies the whole picture before it resizes: hand it only what the filter can reach.
-    image = Image.fromarray(np.ascontiguousarray(picture_HWC[rows, columns]))
-    # One axis at a time, across first. Left to itself Pillow picks the order by cost, and since it rounds to
-    # 8 bits in between, pixels would depend on the picture's shape and on Pillow's version.
-    across = (box[0] - x_shift, 0.0, box[2] - x_shift, float(image.height))
-    image = image.resize((width_px, image.height), Image.Resampling.LANCZOS, box=across)
-    down = (0.0, box[1] - y_shift, float(width_px), box[3] - y_shift)
-    return np.array(image.resize((width_px, height_px), Image.Resampling.LANCZOS, box=down), np.uint8)
+    near_HWC = np.ascontiguousarray(picture_HWC[rows, columns])
+    near_box = (box[0] - x_shift, box[1] - y_shift, box[2] - x_shift, box[3] - y_shift)
+    return resampled(near_HWC, near_box, (width_px, height_px))
 
 
 def _needed(low: float, high: float, length: int, size_px: int) -> tuple[slice, int]:
     """Source pixels within the filter's reach of [low, high), and where they start."""
-    reach = math.ceil(_LANCZOS_LOBES * max((high - low) / size_px, 1.0)) + 2
+    reach = math.ceil(LOBES * max((high - low) / size_px, 1.0)) + 2
     start = max(0, math.floor(low) - reach)
     stop = min(length, math.ceil(high) + reach)
     return slice(start, stop), start

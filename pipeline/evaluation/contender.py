@@ -26,6 +26,8 @@ class Judges:
     """By the report's field (``fid``, ``fd_effnetlite0``): float [B, H, W, 3] to [B, D]."""
     clip_features: Features | None = None
     """For ``fvd``: float [B, T, H, W, 3] to [B, D]."""
+    class_logits: Callable[[Tensor], Tensor] | None = None
+    """The features of ``fid`` to float [B, K], for the Inception score."""
     least_clip_frames: int = 16
     """Shorter clips have no FVD features."""
 

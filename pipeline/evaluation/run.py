@@ -1,8 +1,9 @@
 """From a tokenizer and sources to the numbers of a report and some pictures; memory stays bounded."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,9 @@ from torch import Tensor
 from bsq_model import BSQTokenizer
 from bsq_model.metrics.codes import CodeCounts
 from bsq_model.pixels import pixels_from_uint8, uint8_from_pixels
+from pipeline.compressing.coding import LoadedPrior
 from pipeline.evaluation.codecs import CODECS, code_at
+from pipeline.evaluation.compressed import CompressedSizes
 from pipeline.evaluation.contender import Contender, FeatureSums, Judges
 from pipeline.fetch import DecodeSettings
 from pipeline.isolated import isolated_sources
@@ -64,6 +67,7 @@ class _State:
     codecs: list[Contender]
     originals: FeatureSums
     codes: CodeCounts
+    compressed: list[CompressedSizes]
     clock: _Clock = field(default_factory=_Clock)
     failures: list[FailedSource] = field(default_factory=list[FailedSource])
     shown: list[Shown] = field(default_factory=list[Shown])
@@ -81,15 +85,21 @@ def evaluate(
     with_codecs: bool,
     num_shown: int,
     report: Callable[[int], None],
+    coders: Mapping[str, LoadedPrior | None] = MappingProxyType({}),
 ) -> Measured:
     """Measure every clip of every source, through its bits, as ``tokenize`` would cut it.
 
     Codecs are given single pictures only: clips of more frames would ask for a video codec. ``report`` is
-    told the number of sources done. Raises BadJobError where no source gives a clip.
+    told the number of sources done. ``coders`` are priors by the name of a row that tells the size of what
+    ``compress`` makes with each; null is no prior. Raises BadJobError where no source gives a clip.
     """
     codecs = [Contender(codec.name, judges, codec.counted) for codec in CODECS] if with_codecs else []
     state = _State(
-        Contender("BSQ-ViT", judges), codecs, FeatureSums(judges), CodeCounts(tokenizer.config.bits_per_token)
+        Contender("BSQ-ViT", judges),
+        codecs,
+        FeatureSums(judges),
+        CodeCounts(tokenizer.config.bits_per_token),
+        [CompressedSizes(name, tokenizer, prior) for name, prior in coders.items()],
     )
     show_every = max(1, len(sources) // max(num_shown, 1))
     done = clips_of_source = 0
@@ -100,6 +110,8 @@ def evaluate(
             clips_of_source += 1
         else:
             _note_end(state, source, event, clips_of_source)
+            for sizes in state.compressed:
+                sizes.end_source()
             done, clips_of_source = done + 1, 0
             report(done)
     if not state.clips:
@@ -125,6 +137,8 @@ def _measure(
     state.clips += 1
     state.frames += len(frames_THWC)
     state.codes.add(bits_ThwL)
+    for sizes in state.compressed:
+        sizes.add(clip, bits_ThwL.cpu().numpy())
     original_THWC = pixels_from_uint8(frames_THWC.to(reconstruction_THWC.device), torch.float32)
     state.originals.add(original_THWC)
     score = state.tokenizer.add(original_THWC, reconstruction_THWC, bits_ThwL.numel())
@@ -171,9 +185,10 @@ def _result(state: _State, tokenizer: BSQTokenizer) -> Measured:
             device=str(next(tokenizer.parameters()).device),
             threads=torch.get_num_threads(),
         )
-    contenders = [state.tokenizer, *(codec for codec in state.codecs if codec.has_clips)]
+    own = state.tokenizer.row(state.originals)
+    codecs = [codec.row(state.originals) for codec in state.codecs if codec.has_clips]
     return Measured(
-        rows=[contender.row(state.originals) for contender in contenders],
+        rows=[own, *(sizes.row(own) for sizes in state.compressed), *codecs],
         code=CodeHealth(
             tokens=state.codes.num_tokens,
             bit_entropies=entropies.tolist(),

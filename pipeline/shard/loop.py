@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.dataset_folder import load_ledger
-from pipeline.encoding import Bits, ClipEncoder
+from pipeline.encoding import Bits, ClipEncoder, PendingBits
 from pipeline.items import DecodedClip, ItemEnd, ItemStart, SourceEvent
 from pipeline.shard.batching import Batcher
 from pipeline.shard.ledger import LedgerRow, check_accounts, ledger_bytes, ledger_row, totals_of
@@ -120,10 +120,14 @@ def tokenize_shard(
         with TokenShardWriter(staged.path, _metadata(shard, context), context.job.storage) as writer:
             for place, events in zip(range(len(shard.sources)), items, strict=True):
                 for news in run.take(place, events):
-                    yield news if isinstance(news, ShardProgress) else run.encode(news, writer)
+                    if isinstance(news, ShardProgress):
+                        yield news
+                    else:
+                        yield from run.encode(news, writer)
             rest = run.batcher.rest()
             if rest:
-                yield run.encode(rest, writer)
+                yield from run.encode(rest, writer)
+            yield from run.finish(writer)
             started = time.perf_counter()
         ledger = run.ledger_rows()
         if output.exists(shard_file(shard.shard_id)):
@@ -149,6 +153,7 @@ class _ShardRun:
         self._encoder = encoder
         self._context = context
         self._items: list[_Item] = []
+        self._under_way: tuple[list[_Placed], PendingBits] | None = None
 
     def take(self, place: int, events: Iterator[SourceEvent]) -> Iterator[list[_Placed] | ShardProgress]:
         """Read one source to its end; gives the batches that its clips completed, and news of its items."""
@@ -207,10 +212,25 @@ class _ShardRun:
         told, self._told_seconds = self._told_seconds, dict(self.seconds)
         return {stage: spent - told[stage] for stage, spent in self.seconds.items() if spent > told[stage]}
 
-    def encode(self, batch: list[_Placed], writer: TokenShardWriter) -> ShardProgress:
-        """Bits of a batch, packed and written as rows."""
+    def encode(self, batch: list[_Placed], writer: TokenShardWriter) -> Iterator[ShardProgress]:
+        """Begin a batch, then write the one before: an accelerator computes while that is packed."""
         started = time.perf_counter()
-        bits = self._encoder.encode([placed.clip.frames_THWC for placed in batch])
+        pending = self._encoder.begin([placed.clip.frames_THWC for placed in batch])
+        self.seconds["encode"] += time.perf_counter() - started
+        yield from self.finish(writer)
+        self._under_way = (batch, pending)
+        if pending.ready():
+            yield from self.finish(writer)
+
+    def finish(self, writer: TokenShardWriter) -> Iterator[ShardProgress]:
+        """Wait for the batch under way, if there is one, and write its rows."""
+        if self._under_way is not None:
+            (batch, pending), self._under_way = self._under_way, None
+            yield self._write(batch, pending, writer)
+
+    def _write(self, batch: list[_Placed], pending: PendingBits, writer: TokenShardWriter) -> ShardProgress:
+        started = time.perf_counter()
+        bits = pending.wait()
         encoded = time.perf_counter()
         num_tokens = 0
         for placed, bits_THWL in zip(batch, bits, strict=True):

@@ -12,6 +12,7 @@ from pipeline.storage.objects import (
     stat,
     sweep_copies,
 )
+from pipeline.storage.scratch import scratch_folder
 from pipeline.storage.staging_space import Room
 from pipeline.storage.uri import is_local, join, normalise
 
@@ -29,6 +30,7 @@ __all__ = [
     "list_objects",
     "normalise",
     "room_for",
+    "scratch_folder",
     "stage",
     "stat",
     "store_errors",

@@ -2,15 +2,14 @@
 
 import os
 import secrets
-import socket
-import tempfile
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from pipeline.storage.filesystem import filesystem, full_disk_told, retrying, store_errors
+from pipeline.storage.scratch import owner_is_dead, owner_name, scratch_folder, sweep_scratch
 from pipeline.storage.uri import is_local, join, normalise
 from schemas.errors import BadJobError, InfrastructureError, TransientError
 
@@ -109,22 +108,20 @@ class Folder:
         BadJobError where the folder may not be written, InfrastructureError where the disk is full or the
         store does not answer; what the block raises passes.
         """
-        with self._write_errors():
-            folder, temporary = self._staging()
-        # The process's name in the file's tells a later run whether its owner is still there.
-        staged = StagedFile(folder / f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
-        try:
-            with full_disk_told(self.uri if not temporary else str(folder.parent)):
-                yield staged
-            if not staged.dropped:
-                with self._write_errors():
-                    self._publish(staged.path, name)
-        finally:
-            with suppress(OSError):
-                staged.path.unlink(missing_ok=True)
-            if temporary:
+        with ExitStack() as stack:
+            with self._write_errors():
+                folder = self._staging(stack)
+            # The process's name in the file's tells a later run whether its owner is still there.
+            staged = StagedFile(folder / f"{owner_name()}-{secrets.token_hex(4)}")
+            try:
+                with full_disk_told(self.uri if is_local(self.uri) else str(folder.parent)):
+                    yield staged
+                if not staged.dropped:
+                    with self._write_errors():
+                        self._publish(staged.path, name)
+            finally:
                 with suppress(OSError):
-                    folder.rmdir()
+                    staged.path.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
         """Delete a file, if it is there. Raises BadJobError where that is not allowed."""
@@ -136,25 +133,26 @@ class Folder:
         self._ask(name, delete)
 
     def sweep_staging(self) -> None:
-        """Remove what killed writers of this machine left in ``.staging/``, and what is a day old."""
+        """Remove what killed writers of this machine left: in ``.staging/``, where it also removes what is a
+        day old, or among the machine's temporary files where the folder is on another store."""
+        sweep_scratch()
         if not is_local(self.uri):
             return
         folder = Path(self.uri) / STAGING_FOLDER
         for path in folder.glob("*") if folder.is_dir() else ():
-            host, _, rest = path.name.rpartition("-")[0].rpartition("-")
-            dead = host == socket.gethostname() and rest.isdigit() and not Path(f"/proc/{rest}").exists()
             with suppress(OSError):
+                dead = owner_is_dead(path.name.rpartition("-")[0])
                 if dead or time.time() - path.stat().st_mtime > _STALE_AFTER_S:
                     path.unlink()
         with suppress(OSError):
             folder.rmdir()
 
-    def _staging(self) -> tuple[Path, bool]:
-        if is_local(self.uri):
-            folder = Path(self.uri) / STAGING_FOLDER
-            folder.mkdir(parents=True, exist_ok=True)
-            return folder, False
-        return Path(tempfile.mkdtemp(prefix="bitmill-")), True
+    def _staging(self, stack: ExitStack) -> Path:
+        if not is_local(self.uri):
+            return stack.enter_context(scratch_folder())
+        folder = Path(self.uri) / STAGING_FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def _publish(self, staged: Path, name: str) -> None:
         if is_local(self.uri):

@@ -16,21 +16,12 @@ from bsq_model.training.step import TrainingStep
 from bsq_model.training.window import Window
 from pipeline.training.desk import CHECKPOINTS_FOLDER, Desk, is_logged
 from pipeline.training.loader import Batch, TrainingData
+from pipeline.training.progress import TrainProgress
 from schemas.plan import PlannedSource
 from schemas.training import TrainSpec, run_id
 
 TOKENIZER_FOLDER = "tokenizer"
 LAST_WEIGHTS_FOLDER = "tokenizer-last"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainProgress:
-    """What the loop says after a step."""
-
-    steps_done: int
-    steps: int
-    values: dict[str, float] | None
-    """Measurements, after steps that were logged."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,10 @@ import pytest
 import torch
 
 from bsq_model import make_preset
+from bsq_model.numerics import set_numerics
+from bsq_model.training.optimizer import load_optimizer_tensors, make_optimizers, optimizer_tensors, step_all
 from pipeline.encoding import ModelEncoder
+from schemas.training import OptimizerSpec
 from tests.bsq_model.small import random_clip, random_tokenizer
 from tests.bsq_model.test_variants import VARIANTS
 
@@ -54,3 +57,57 @@ def test_variants_give_the_cpus_latents_and_pixels_to_rounding(name):
         torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)
     for found, expected in zip(tokenizer.decode_pixels(bits), pixels, strict=True):
         torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_recorded_pass_gives_the_bits_of_the_first_and_follows_its_weights():
+    tokenizer = make_preset("tiny").to("cuda")
+    clips = [torch.from_numpy(clip).cuda() for clip in _clips()[:1]]
+    first, *later = [tokenizer.latents(clips)[0] for _ in range(4)]
+    for v_ThwL in later:
+        torch.testing.assert_close(v_ThwL, first, rtol=0, atol=1e-5)
+    with torch.no_grad():
+        tokenizer.encoder.head.bias += 1
+    torch.testing.assert_close(tokenizer.latents(clips)[0], first + 1, rtol=0, atol=1e-4)
+    moved = tokenizer.to(torch.bfloat16).latents(clips)[0]
+    torch.testing.assert_close(moved, first + 1, rtol=0.1, atol=0.1)
+
+
+def test_batches_that_follow_each_other_unwaited_keep_their_bits():
+    encoder, clips = ModelEncoder(make_preset("tiny").to("cuda")), _clips()
+    expected = [encoder.encode([clip])[0] for clip in clips]
+    under_way = [encoder.begin([clip]) for clip in clips]
+    for pending, bits_THWL in zip(under_way, expected, strict=True):
+        assert np.array_equal(pending.wait()[0], bits_THWL)
+        assert pending.ready()
+
+
+def test_int8_on_a_gpu_changes_few_bits():
+    clips = [torch.from_numpy(clip) for clip in _clips()]
+    tokenizer = make_preset("tiny")
+    expected = tokenizer.encode(clips)
+    set_numerics(tokenizer, "int8", "cuda")
+    for found, bits_ThwL in zip(tokenizer.encode(clips), expected, strict=True):
+        assert (found.cpu() != bits_ThwL).float().mean() < 0.02
+
+
+def test_an_optimizer_goes_on_from_what_was_saved():
+    torch.manual_seed(0)
+    x = torch.randn(16, 8, device="cuda")
+    layers = [torch.nn.Linear(8, 8).cuda() for _ in range(2)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    optimizers = [make_optimizers(layer, OptimizerSpec()) for layer in layers]
+
+    def step(k: int) -> None:
+        layers[k](x).square().mean().backward()
+        step_all(optimizers[k], 1e-2)
+
+    for _ in range(4):
+        step(0)
+    for _ in range(2):
+        step(1)
+    saved = {name: tensor.cpu() for name, tensor in optimizer_tensors(optimizers[1], layers[1]).items()}
+    optimizers[1] = make_optimizers(layers[1], OptimizerSpec())
+    load_optimizer_tensors(optimizers[1], layers[1], saved)
+    for _ in range(2):
+        step(1)
+    assert torch.equal(layers[0].weight, layers[1].weight)

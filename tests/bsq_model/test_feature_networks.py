@@ -165,6 +165,9 @@ def test_the_inception_that_the_user_names_is_read_and_another_file_refused(tmp_
     pixels = torch.rand(1, 75, 75, 3) * 2 - 1
     assert torch.equal(loaded.features(pixels), network.features(pixels))
     assert loaded.features(pixels).shape == (1, 2048)
+    features = torch.rand(2, 2048)
+    logits = network.fc(features) - network.fc.bias
+    torch.testing.assert_close(loaded.class_logits(features), logits)
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(FormatError, match="is not the FID Inception"):
         load_inception(tmp_path / "other.pth")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bsq_model.metrics.codes import CodeCounts, bit_entropies
 from bsq_model.metrics.frechet import FeatureStatistics, frechet_distance
+from bsq_model.metrics.inception_score import inception_score
 from bsq_model.metrics.quality import MS_SSIM_LEAST_PX, ms_ssim, psnr_db, ssim
 from schemas.errors import BadJobError
 
@@ -124,3 +125,15 @@ def test_codes_of_64_bits_do_not_run_together():
     bits[1, 63] = True
     counts.add(bits)
     assert counts.used_codes == 2
+
+
+def test_the_inception_score_is_one_for_one_answer_and_the_classes_where_each_is_sure():
+    assert inception_score(torch.randn(1, 9).expand(5, 9)) == pytest.approx(1)
+    sure = torch.eye(7).repeat(3, 1) * 1e4
+    assert inception_score(sure) == pytest.approx(7)
+    logits = torch.randn(50, 12, generator=torch.Generator().manual_seed(0))
+    shares = logits.double().softmax(1).numpy()
+    divergence = (shares * np.log(shares / shares.mean(0))).sum(1).mean()
+    assert inception_score(logits) == pytest.approx(np.exp(divergence))
+    with pytest.raises(ValueError, match="no picture"):
+        inception_score(torch.zeros(0, 5))

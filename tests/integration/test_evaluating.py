@@ -63,3 +63,33 @@ def test_another_size_must_be_asked_for(media, tmp_path):
     report = EvaluationReport.model_validate_json((tmp_path / "y" / "report.json").read_text())
     assert report.config.image_size_px == 96
     assert [row.name for row in report.rows] == ["BSQ-ViT"]
+
+
+def test_the_codecs_size_is_told_of_whole_files(media, tmp_path):
+    out = tmp_path / "report"
+    done = bitmill(
+        *(
+            "evaluate",
+            "tiny",
+            f"{media}/*.png",
+            "--out",
+            str(out),
+            "--no-codecs",
+            "--codec",
+            "--prior",
+            "none",
+        )
+    )
+    assert done.code == 0, done.err
+    report = EvaluationReport.model_validate_json((out / "report.json").read_text())
+    own, compressed = report.rows
+    assert (compressed.name, compressed.note) == ("compressed, no prior", "whole files")
+    assert compressed.psnr_db == own.psnr_db
+    (tmp_path / "streams").mkdir()
+    size = 0
+    for number, path in enumerate(sorted(media.glob("*.png"))):
+        stream = tmp_path / "streams" / f"{number}.bmz"
+        made = bitmill("compress", str(path), str(stream), "--tokenizer", "tiny", "--prior", "none")
+        assert made.code == 0, made.err
+        size += stream.stat().st_size
+    assert compressed.bits_per_pixel == pytest.approx(size * 8 / (2 * 128**2))

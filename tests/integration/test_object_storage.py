@@ -51,6 +51,5 @@ def test_the_whole_way_on_s3_gives_what_a_local_run_gives(s3, tmp_path):
     assert picture.stat().st_size > 1000
     for text in (done.out, done.err, shown.out, remote.read_bytes("tokens/dataset.json").decode()):
         assert SECRET_KEY not in text
-    # The link to a tar's member that a killed decoder leaves holds no bytes.
     left = [path for path in Path("/tmp").glob("bitmill-*/*") if path.is_file() and path.name != ".lock"]
     assert not left, "copies of sources are left behind"

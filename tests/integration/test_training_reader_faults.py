@@ -80,8 +80,9 @@ loader = TokenLoader(batches, num_workers=2, timeout=int(sys.argv[2]), prefetch_
 iterator = iter(loader)
 next(iterator)
 workers = torch.multiprocessing.active_children()
-os.kill(workers[0].pid, signal.SIGKILL)
 try:
+    # The signal of its death may come at once, on this very line.
+    os.kill(workers[0].pid, signal.SIGKILL)
     list(iterator)
 except RuntimeError as error:
     assert re.search("DataLoader worker .*(killed by signal|exited unexpectedly)", str(error)), error

@@ -11,7 +11,7 @@ from jobs.cluster.actors import Work
 from jobs.draining import StopRequest
 from jobs.driver import run
 from jobs.prepare import PreparedJob, prepare
-from jobs.sizing import Capacity
+from jobs.sizing import Capacity, Window
 from jobs.standing import Standing
 from pipeline.dataset_folder import committed_shards, load_ledger, require_card
 from pipeline.items import ItemEnd
@@ -103,7 +103,7 @@ class FakeCluster:
         }
         return {}, gone
 
-    def begin(self, assignment: Assignment, window: int, *, ahead: bool) -> Work:
+    def begin(self, assignment: Assignment, window: Window, *, ahead: bool) -> Work:
         shard = assignment.shard
         self.window = window
         if ahead:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.sizing import Capacity, actor_cpus, actors_too_many, actors_wanted, window
+from jobs.sizing import LEAST_VALUES, Capacity, actor_cpus, actors_too_many, actors_wanted, window
 from schemas.job import ComputeSpec
 
 counts = st.integers(0, 200)
@@ -19,8 +19,8 @@ def test_on_cpus_decoding_has_one_and_there_are_no_more_actors_than_shards(cpus,
     if cpus:
         assert sum(held) < cpus
         assert actors_too_many(held, capacity) == 0
-    assert window(ComputeSpec(), held, capacity) >= 2
-    assert window(ComputeSpec(decoders=7), held, capacity) == 7
+    assert window(ComputeSpec(), held, capacity, clip_bytes=1).items >= 2
+    assert window(ComputeSpec(decoders=7), held, capacity, clip_bytes=1 << 40).items == 7
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,26 @@ def test_after_those_that_are_too_many_go_decoding_has_a_cpu(held, cpus):
     assert sum(left) == 0 or sum(left) < cpus
     if too_many:
         assert sum(sorted(held, reverse=True)[too_many - 1 :]) > cpus - 1
+
+
+@given(
+    st.lists(st.integers(0, 1), max_size=20),
+    counts,
+    st.integers(1, 1 << 40),
+    st.integers(1, 1 << 30),
+    st.none() | st.integers(1, 9),
+)
+def test_clips_in_flight_fill_half_of_the_object_stores_and_no_more(held, cpus, store, clip, decoders):
+    compute, capacity = ComputeSpec(decoders=decoders), Capacity(cpus=cpus, gpus=0, object_store_bytes=store)
+    found = window(compute, held, capacity, clip_bytes=clip)
+    free = window(compute, held, Capacity(cpus=cpus, gpus=0), clip_bytes=clip)
+    assert (1 <= found.items <= free.items, free.values) == (True, LEAST_VALUES)
+    actors, unit = max(1, len(held)), max(clip, 1 << 20)
+    in_flight = actors * found.items * found.values * unit
+    if found.values > LEAST_VALUES:
+        assert in_flight <= store / 2
+        assert found.items == free.items
+    elif decoders is None and found.items > 1:
+        assert in_flight <= store / 2
+    # Less is left than one more value for each task.
+    assert found.items < free.items or in_flight + actors * (found.items + 2) * unit >= store / 2

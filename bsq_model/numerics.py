@@ -1,0 +1,32 @@
+"""What a tokenizer computes in, by the names that jobs use for it."""
+
+from typing import Literal
+
+import torch
+
+from bsq_model.int8 import quantize_linear_layers
+from bsq_model.saving import fingerprint
+from bsq_model.tokenizer import BSQTokenizer
+from schemas.errors import BadJobError
+
+Numerics = Literal["float32", "bfloat16", "int8"]
+
+
+def set_numerics(tokenizer: BSQTokenizer, numerics: Numerics, device: str) -> None:
+    """Move a float32 tokenizer to the device, to compute there as asked, in place.
+
+    ``int8``: the linear layers of the encoder's blocks in integers (``bsq_model.int8``), all else in float32
+    on CPU and in bfloat16 elsewhere. The fingerprint stays that of the float32 weights; such a copy cannot
+    be saved. Raises BadJobError where the encoder has no such layer.
+    """
+    if numerics != "int8":
+        tokenizer.to(device=device, dtype=getattr(torch, numerics))
+        return
+    kept = fingerprint(tokenizer)
+    if not quantize_linear_layers(tokenizer.encoder.blocks):
+        raise BadJobError(
+            "dtype int8 is for the linear layers of a ViT, of which this tokenizer's encoder has none in "
+            "sizes that are multiples of 8; use float32 or bfloat16."
+        )
+    tokenizer.to(device=device, dtype=torch.float32 if device == "cpu" else torch.bfloat16)
+    tokenizer.cast_from_fingerprint = kept

@@ -1,0 +1,1 @@
+"""What models over tokens share: layers, files and fingerprints; no pixels, no storage."""

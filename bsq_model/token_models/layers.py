@@ -1,0 +1,120 @@
+"""Layers of transformers over a clip's grid of tokens.
+
+Axes: B clips, T frames, h and w tokens, N = T·h·w positions in row-major order, S keys, D width, A heads of X
+features, L bits of a token, G groups of a token, g bits of a group, K = 2^g values, R angles of a rotation.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from schemas.token_models import HEAD_DIM
+
+_AXES = ((4, 16.0), (6, 64.0), (6, 64.0))
+"""A head's 16 pairs shared out among time, height and width; the slowest turns by π in so many steps."""
+
+
+def places(num_frames: int, height: int, width: int) -> Tensor:
+    """(t, h, w) of each position of a clip, float32 [N, 3]."""
+    axes = (torch.arange(num_frames), torch.arange(height), torch.arange(width))
+    return torch.cartesian_prod(*axes).view(-1, 3).float()
+
+
+def rotary_angles(places_N3: Tensor) -> Tensor:
+    """Angles [N, R] of rotary embedding (arXiv 2104.09864): attention sees distances on each axis."""
+    angles: list[Tensor] = []
+    for axis, (count, slowest) in enumerate(_AXES):
+        exponents = torch.linspace(0, 1, count, device=places_N3.device)
+        angles.append(places_N3[:, axis : axis + 1] * (math.pi * slowest**-exponents))
+    return torch.cat(angles, dim=1)
+
+
+def rotate(x_xX: Tensor, angles_xR: Tensor) -> Tensor:
+    """Features in pairs (i, i + X/2), turned; angles broadcast over the axes before."""
+    first, second = x_xX.chunk(2, dim=-1)
+    cos, sin = angles_xR.cos().to(x_xX.dtype), angles_xR.sin().to(x_xX.dtype)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+
+
+def signs_of_values(group_bits: int) -> Tensor:
+    """The g bits of each value as ±1, float32 [K, g], the most significant first."""
+    shifts = torch.arange(group_bits - 1, -1, -1)
+    return (torch.arange(2**group_bits)[:, None] >> shifts & 1).float() * 2 - 1
+
+
+def values_of_bits(bits_xL: Tensor, group_bits: int) -> Tensor:
+    """Bool [..., L] to the groups' values, int64 [..., G], the first bit of each the most significant."""
+    powers_g = 2 ** torch.arange(group_bits - 1, -1, -1, device=bits_xL.device)
+    return (bits_xL.unflatten(-1, (-1, group_bits)).long() * powers_g).sum(-1)
+
+
+def bits_of_values(values_xG: Tensor, group_bits: int) -> Tensor:
+    """The inverse of ``values_of_bits``: bool [..., L]."""
+    shifts_g = torch.arange(group_bits - 1, -1, -1, device=values_xG.device)
+    return ((values_xG[..., None] >> shifts_g) & 1).bool().flatten(-2)
+
+
+class GroupVectors(nn.Module):
+    """A vector for each value of each group: a linear map of its bits, plus one of its own.
+
+    Values that share bits begin alike, so that a rare one is known, too: 2^g vectors that know nothing of
+    each other take far more clips.
+    """
+
+    signs_Kg: Tensor
+
+    def __init__(self, num_groups: int, group_bits: int, width: int) -> None:
+        super().__init__()
+        self.of_bits_GgD = nn.Parameter(torch.randn(num_groups, group_bits, width) * 0.02)
+        self.own_GKD = nn.Parameter(torch.randn(num_groups, 2**group_bits, width) * 0.02)
+        self.register_buffer("signs_Kg", signs_of_values(group_bits), persistent=False)
+
+    def forward(self) -> Tensor:
+        """Float32 [G, K, D]."""
+        return self.signs_Kg @ self.of_bits_GgD + self.own_GKD
+
+
+class Block(nn.Module):
+    """Attention with rotary embedding, then an MLP; each behind a LayerNorm and around it a residual."""
+
+    def __init__(self, width: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.num_heads = width // HEAD_DIM
+        self.norm_attention = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.mlp = mlp(width, mlp_ratio)
+        # Equal biases of queries and keys: attention starts out looking at its own place in all frames, where
+        # the same token often stands again. Begun at random, it finds that later.
+        with torch.no_grad():
+            self.qkv.bias.copy_(torch.cat([torch.ones(2 * width), torch.zeros(width)]))
+
+    def project(self, x_BND: Tensor, query_NR: Tensor, key_NR: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys (both turned) and values, each [B, A, N, X]."""
+        heads_BNAx = self.qkv(self.norm_attention(x_BND)).unflatten(-1, (-1, 3 * HEAD_DIM))
+        q_BANX, k_BANX, v_BANX = heads_BNAx.transpose(1, 2).chunk(3, dim=-1)
+        return rotate(q_BANX, query_NR), rotate(k_BANX, key_NR), v_BANX
+
+    def finish(self, x_BND: Tensor, attended_BANX: Tensor) -> Tensor:
+        """Everything after attention: [B, N, D]."""
+        x_BND = x_BND + self.out(attended_BANX.transpose(1, 2).flatten(2))
+        return x_BND + self.mlp(self.norm_mlp(x_BND))
+
+    def forward(
+        self, x_BND: Tensor, query_NR: Tensor, key_NR: Tensor, *, mask_NN: Tensor | None, is_causal: bool
+    ) -> Tensor:
+        """[B, N, D]; attention where the mask says True, or from each position to those up to it."""
+        q_BANX, k_BANX, v_BANX = self.project(x_BND, query_NR, key_NR)
+        attended_BANX = functional.scaled_dot_product_attention(
+            q_BANX, k_BANX, v_BANX, attn_mask=mask_NN, is_causal=is_causal
+        )
+        return self.finish(x_BND, attended_BANX)
+
+
+def mlp(width: int, ratio: float = 4.0) -> nn.Sequential:
+    """Linear, GELU, linear; the width stays."""
+    inner = int(width * ratio)
+    return nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width))

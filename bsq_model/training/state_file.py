@@ -1,0 +1,59 @@
+"""The state of a training run in one safetensors file: tensors of named parts, and JSON; nothing executes."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor, nn
+
+from schemas.errors import FormatError
+
+Parts = Mapping[str, Mapping[str, Tensor]]
+"""Tensors by part (``tokenizer``, ``optimizer``) and name in it."""
+
+
+def write_state(path: Path, key: str, parts: Parts, state: dict[str, Any]) -> None:
+    """Write it whole or not at all; equal states give equal bytes.
+
+    ``state`` is JSON under the one metadata ``key``: safetensors stores several in no fixed order.
+    """
+    tensors = {
+        f"{part}/{name}": tensor.detach().cpu().contiguous().clone()
+        for part, named in parts.items()
+        for name, tensor in named.items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.staged")
+    safetensors.torch.save_file(tensors, staged, {key: json.dumps(state, sort_keys=True)})
+    staged.replace(path)
+
+
+def read_state(path: Path, key: str, run: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Parts and state as written. Raises FormatError on a damaged file, or one whose ``run`` is another."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            state: dict[str, Any] = json.loads((file.metadata() or {}).get(key, "{}"))
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise FormatError(
+            f"The checkpoint {path} cannot be read ({error}); delete it to go on from the one before."
+        ) from error
+    if state.get("run") != run:
+        raise FormatError(f"The checkpoint {path} belongs to another run.")
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition("/")
+        parts.setdefault(part, {})[rest] = tensor
+    return parts, state
+
+
+def set_modules(modules: Mapping[str, nn.Module], parts: Parts, path: Path) -> None:
+    """Load each module's part. Raises FormatError where the file is one of another model."""
+    try:
+        for part, module in modules.items():
+            module.load_state_dict(parts.get(part, {}))
+    except RuntimeError as error:
+        raise FormatError(f"The checkpoint {path} does not fit the model: {error}") from error

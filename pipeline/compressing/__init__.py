@@ -1,0 +1,1 @@
+"""Pictures and token shards as compressed streams, and back."""

@@ -1,0 +1,73 @@
+"""Restored frames as files: a PNG, a lossless video (FFV1 in MKV), or one that every player takes (MP4)."""
+
+import io
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.video.stream import VideoStream
+from PIL import Image
+
+from schemas.errors import BadJobError
+
+Frames = npt.NDArray[np.uint8]
+"""[T, H, W, 3]"""
+
+_STILL_FPS = 1.0
+_MP4_OPTIONS = {"crf": "10", "preset": "medium"}
+
+
+def write_png(clips: Sequence[Frames], fps: float, path: Path) -> None:
+    """The one frame that there is. Raises BadJobError where there are more."""
+    del fps
+    if len(clips) != 1 or len(clips[0]) != 1:
+        raise BadJobError(
+            f"The stream holds {sum(map(len, clips))} frames and a PNG one; let OUT end in .mkv or .mp4."
+        )
+    buffer = io.BytesIO()
+    Image.fromarray(clips[0][0]).save(buffer, format="PNG")
+    path.write_bytes(buffer.getvalue())
+
+
+def write_mkv(clips: Sequence[Frames], fps: float, path: Path) -> None:
+    """FFV1: exactly the frames."""
+    _write_video(clips, fps, path, container="matroska", codec="ffv1", pixels="bgr0", options={})
+
+
+def write_mp4(clips: Sequence[Frames], fps: float, path: Path) -> None:
+    """H.264 at CRF 10, 4:2:0: close to the frames, not the same. Odd sides lose their last line."""
+    even = [clip[:, : clip.shape[1] // 2 * 2, : clip.shape[2] // 2 * 2] for clip in clips]
+    _write_video(even, fps, path, container="mp4", codec="libx264", pixels="yuv420p", options=_MP4_OPTIONS)
+
+
+WRITERS: dict[str, Callable[[Sequence[Frames], float, Path], None]] = {
+    ".png": write_png,
+    ".mkv": write_mkv,
+    ".mp4": write_mp4,
+}
+"""By the suffix of OUT."""
+
+
+def _write_video(
+    clips: Sequence[Frames],
+    fps: float,
+    path: Path,
+    *,
+    container: str,
+    codec: str,
+    pixels: str,
+    options: dict[str, str],
+) -> None:
+    height, width = clips[0].shape[1:3]
+    rate = Fraction(fps or _STILL_FPS).limit_denominator(1001)
+    with av.open(str(path), "w", format=container) as file:
+        stream = cast(VideoStream, file.add_stream(codec, rate=rate, options=options))
+        stream.height, stream.width, stream.pix_fmt = height, width, pixels
+        for clip in clips:
+            for frame in clip:
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame))))
+        file.mux(stream.encode(None))

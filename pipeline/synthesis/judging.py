@@ -1,0 +1,125 @@
+"""What drawn pictures are worth: Fréchet distances to held-out ones beside baselines, and a look for copies.
+
+All pictures are shown by the same tokenizer, so that its own loss is on both sides. Axes: B pictures, h and w
+tokens, L bits, G groups, K values of a group, D features.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bsq_model import BSQTokenizer
+from bsq_model.metrics.frechet import FeatureStatistics, frechet_distance
+from bsq_model.metrics.inception_score import inception_score
+from bsq_model.token_models.layers import bits_of_values, values_of_bits
+from pipeline.evaluation.contender import Features, Judges
+from pipeline.reading import ClipFilter, TokenDataset
+
+_AT_ONCE = 32
+_MOST_LOOKED_AT = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """One row of the table."""
+
+    name: str
+    distances: dict[str, float]
+    """Fréchet distance to the held-out pictures, by the features' name."""
+    nearest: float
+    """Median over pictures of the distance to the nearest of 2,048 training pictures, of unit features."""
+    inception_score: float | None = None
+    """Null without the Inception's classes."""
+
+
+def single_frames(dataset: str, held_out: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """First frames of clips to train on and of those held out, bool [B, h, w, L] each."""
+    apart = TokenDataset(dataset, columns=("clip_id",), where=ClipFilter(sources=held_out))
+    ids = [clip["clip_id"] for clip in apart]
+    rest = TokenDataset(dataset, where=ClipFilter(without_clip_ids=ids))
+    return torch.stack([c["tokens"][0] for c in rest]), torch.stack([c["tokens"][0] for c in apart])
+
+
+def independent_bits(of_BhwL: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Pictures whose bits are each drawn by how often it is 1 in ``of``: bool [count, h, w, L]."""
+    share_L = of_BhwL.float().mean((0, 1, 2))
+    return torch.rand(count, *of_BhwL.shape[1:], generator=generator) < share_L
+
+
+def order0_tokens(of_BhwL: Tensor, count: int, group_bits: int, generator: torch.Generator) -> Tensor:
+    """Pictures whose tokens are each drawn from those of ``of``, whatever stands beside: bool [count, …]."""
+    tokens_nL = of_BhwL.flatten(0, 2)
+    rows = torch.randint(len(tokens_nL), (count, *of_BhwL.shape[1:3]), generator=generator)
+    values = values_of_bits(tokens_nL, group_bits)[rows]
+    return bits_of_values(values, group_bits)
+
+
+def judge(
+    pictures: dict[str, Tensor],
+    training_BhwL: Tensor,
+    held_out_BhwL: Tensor,
+    tokenizer: BSQTokenizer,
+    judges: Judges,
+) -> list[Judged]:
+    """A row for each set of drawn pictures, and one for as many held-out pictures against the others.
+
+    Half of the held-out pictures are what all are compared with, the other half shows how near real ones
+    come.
+    """
+    chosen = torch.randperm(len(held_out_BhwL), generator=torch.Generator().manual_seed(0))
+    half = len(chosen) // 2
+    features = dict(judges.frame_features)
+    reference = _features(held_out_BhwL[chosen[half:]], tokenizer, features)
+    training = _features(_spread(training_BhwL), tokenizer, features)
+    rows: list[Judged] = []
+    for name, bits in {**pictures, "held out": held_out_BhwL[chosen[:half]]}.items():
+        found = _features(bits, tokenizer, features)
+        rows.append(
+            Judged(
+                name=name,
+                distances={key: _distance(found[key], reference[key]) for key in features},
+                nearest=_nearest(*(next(iter(x.values())) for x in (found, training))),
+                inception_score=_inception_score(found, judges),
+            )
+        )
+    return rows
+
+
+def _spread(bits_BhwL: Tensor) -> Tensor:
+    """At most as many as a look for copies can afford, evenly from first to last."""
+    step = -(-len(bits_BhwL) // _MOST_LOOKED_AT)
+    return bits_BhwL[::step]
+
+
+def _features(bits_BhwL: Tensor, tokenizer: BSQTokenizer, features: dict[str, Features]) -> dict[str, Tensor]:
+    """By name: [B, D]."""
+    parts: dict[str, list[Tensor]] = {name: [] for name in features}
+    for some in _pieces(bits_BhwL):
+        pixels = torch.cat(tokenizer.decode_pixels([bits[None] for bits in some]))
+        for name, of in features.items():
+            parts[name].append(of(pixels).float().cpu())
+    return {name: torch.cat(vectors) for name, vectors in parts.items()}
+
+
+def _pieces(bits_BhwL: Tensor) -> Iterable[Tensor]:
+    return bits_BhwL.split(_AT_ONCE)
+
+
+def _inception_score(found: dict[str, Tensor], judges: Judges) -> float | None:
+    if judges.class_logits is None:
+        return None
+    return inception_score(judges.class_logits(found["fid"]))
+
+
+def _distance(a_BD: Tensor, b_BD: Tensor) -> float:
+    statistics = [FeatureStatistics(a_BD.shape[1]) for _ in range(2)]
+    for one, vectors in zip(statistics, (a_BD, b_BD), strict=True):
+        one.add(vectors)
+    return frechet_distance(*statistics)
+
+
+def _nearest(a_BD: Tensor, of_BD: Tensor) -> float:
+    a, of = (torch.nn.functional.normalize(x, dim=1) for x in (a_BD, of_BD))
+    return torch.cdist(a, of).amin(1).median().item()

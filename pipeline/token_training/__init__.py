@@ -1,0 +1,1 @@
+"""Training of models over tokens, from shards that ``bitmill tokenize`` wrote."""

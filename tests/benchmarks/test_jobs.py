@@ -1,0 +1,57 @@
+"""Benchmarks that run whole jobs: they measure a real one, and one whose model is a stand-in."""
+
+import json
+import sys
+
+import pytest
+
+from tests.support.commands import finish
+
+pytestmark = pytest.mark.ray
+
+
+def test_a_job_is_measured_with_its_model_and_without(tmp_path):
+    words = [
+        sys.executable,
+        "-m",
+        "benchmarks.end_to_end",
+        "--preset",
+        "tiny",
+        "--rounds",
+        "1",
+        "--copies",
+        "1",
+    ]
+    done = finish([*words, "--json", str(tmp_path / "told.json")])
+    assert done.code == 0, done.err
+    told = json.loads((tmp_path / "told.json").read_text())
+    model, limit = told["with_model"], told["without_model"]
+    # Two frames a second of ten seconds and of five and a bit.
+    assert model["frames"] == 31
+    assert limit["frames"] == 250 + 132
+    assert model["efficiency"] > 0
+    for part in (model, limit):
+        assert all(run["steady_frames"] < run["frames"] and run["steady_s"] > 0 for run in part["runs"])
+        assert set(part["runs"][0]["seconds"]) == {"read", "decode", "wait", "encode", "write"}
+    assert "| efficiency |" in done.out
+
+
+def test_orchestration_is_measured_on_simulated_nodes(tmp_path):
+    words = [
+        sys.executable,
+        "-m",
+        "benchmarks.orchestration",
+        "--actors",
+        "2",
+        "--shards",
+        "6",
+        "--seconds",
+        "0.2",
+    ]
+    done = finish([*words, "--json", str(tmp_path / "told.json")])
+    assert done.code == 0, done.err
+    (run,) = json.loads((tmp_path / "told.json").read_text())["runs"]
+    assert run["actors"] == 2
+    assert 0 < run["shards"] <= 12
+    assert run["driver_cpu_s"] > 0
+    assert "1,000 actors" in done.out

@@ -1,0 +1,55 @@
+"""Of small sources that share a decoding task, one that crashes, hangs or eats memory costs only itself."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.bundles import bundled
+from pipeline.dataset_folder import load_ledger, load_plan, require_card
+from pipeline.storage import Folder
+from tests.integration.test_hostile_decoders import HOSTILE
+from tests.support.commands import REPOSITORY, bitmill, stored_files
+
+pytestmark = pytest.mark.ray
+
+TROUBLE = {
+    13: ("crash", "decoder_crashed"),
+    14: ("hang", "decode_timeout"),
+    50: ("hungry", "out_of_memory"),
+    99: ("crash", "decoder_crashed"),
+}
+
+
+def _tokenize(media: Path, out: Path, *options: str, pythonpath: str = str(REPOSITORY)):
+    limits = ("--set", "limits.item_timeout_s=5", "--set", "limits.item_memory_bytes=1000000000")
+    words = ("tokenize", str(media), str(out), "--tokenizer", "tiny", *limits, *options)
+    return bitmill(*words, extra={"PYTHONPATH": pythonpath})
+
+
+def test_each_costs_exactly_itself(tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(HOSTILE)
+    media = tmp_path / "media"
+    media.mkdir()
+    for number in range(100):
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        name = TROUBLE[number][0] if number in TROUBLE else "fine"
+        Image.fromarray(pixels).save(media / f"{number:03d}-{name}.png")
+    done = _tokenize(media, tmp_path / "tokens", pythonpath=f"{tmp_path / 'site'}:{REPOSITORY}")
+    assert done.code == 3, done.err
+    assert done.err == ""
+    folder = Folder(str(tmp_path / "tokens"))
+    (shard,) = load_plan(folder, require_card(folder))
+    assert max(len(bundle.sources) for bundle in bundled(shard.sources)) > 1
+    rows = load_ledger(folder, shard.shard_id)
+    # Each picture came before its trouble, and is kept.
+    assert [(row["num_clips"], row["reason"]) for row in rows] == [
+        (1, TROUBLE[number][1] if number in TROUBLE else None) for number in range(100)
+    ]
+    # Without trouble the tokens are the same.
+    assert _tokenize(media, tmp_path / "calm").code == 0
+    calm = {name: data for name, data in stored_files(tmp_path / "calm").items() if "shards/" in name}
+    assert calm
+    assert calm.items() <= stored_files(tmp_path / "tokens").items()
