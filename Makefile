@@ -1,6 +1,8 @@
 # Verbs that people and CI share. Each sets up what it needs.
 VENV ?= .venv
 PYTHON ?= python3
+# Processes of a test run. The tests of one file share fixtures and stay in one process, in the order of the folders.
+WORKERS ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
@@ -19,7 +21,7 @@ demo: $(STAMP)  ## tokenize real clips, print the summary, write a preview
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP)  ## the whole suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
