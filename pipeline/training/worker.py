@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
+from pipeline.decode.lanczos import make_ready
 from pipeline.memory_limit import memory_limit
 from pipeline.training.cache import Frames
 from pipeline.training.clips import ClipMaker, ClipSettings, FailedTask, SampleTask
@@ -182,6 +183,8 @@ def _death(exit_code: int | None) -> DecoderLostError:
 def _work(pipe: Connection, settings: ClipSettings, parent: int) -> None:
     """The child's life: tasks in, clips out, until the pipe ends."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    # Compiled code is loaded before the limit: within one, the compiler dies and OpenBLAS tries for minutes.
+    make_ready()
     with memory_limit(settings.spec.cache_bytes + settings.spec.item_memory_bytes):
         pipe.send(_READY)
         _make_all(pipe, ClipMaker(settings))
