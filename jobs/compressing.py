@@ -1,6 +1,7 @@
 """``bitmill compress``: an image, a video or a token shard as a small file."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -125,14 +126,20 @@ def _compress_pictures(
     clips = decoded_clips(sources[0], settings)
     num_frames = sum(len(clip.frames_THWC) for clip in clips)
     tiles = (size_px // config.image_size_px) ** 2
+    tokens_bits = num_frames * tiles * config.tokens_per_frame * config.bits_per_token
     view.planned = num_frames * tiles
-    data = compress_pictures(clips, tokenizer, chosen, lanes, done=view.add)
+    data, coder = _coded(
+        lambda coding: compress_pictures(clips, tokenizer, coding, lanes, done=view.add),
+        chosen,
+        view,
+        bare_bits=None if prior else tokens_bits,
+    )
     return _Made(
         data=data,
         what=f"{num_frames} frames of {size_px}²" if num_frames > 1 else f"an image of {size_px}²",
-        tokens_bits=num_frames * tiles * config.tokens_per_frame * config.bits_per_token,
+        tokens_bits=tokens_bits,
         rate=f", {len(data) * 8 / (num_frames * size_px**2):.3f} bit/pixel",
-        coder=_coder_text(chosen),
+        coder=coder,
     )
 
 
@@ -149,14 +156,43 @@ def _compress_shard(source: str, prior: str | None, lanes: int, view: "FramesVie
     view.planned = shard.num_frames
     chosen = choose_prior(prior, shard.metadata.tokenizer_fingerprint)
     lanes = max(1, min(lanes, len(shard.rows)))
-    data = compress_shard(shard, chosen, lanes, origin=source, done=view.add)
     tokens = sum(math.prod(row[name] for name in ("num_frames", "height", "width")) for row in shard.rows)
+    tokens_bits = max(tokens * shard.metadata.bits_per_token, 1)
+    data, coder = _coded(
+        lambda coding: compress_shard(shard, coding, lanes, origin=source, done=view.add),
+        chosen,
+        view,
+        bare_bits=None if prior else tokens_bits,
+    )
     return _Made(
         data=data,
         what=f"a token shard of {len(shard.rows)} clips",
-        tokens_bits=max(tokens * shard.metadata.bits_per_token, 1),
-        coder=_coder_text(chosen),
+        tokens_bits=tokens_bits,
+        coder=coder,
     )
+
+
+def _coded(
+    code: "Callable[[LoadedPrior | None], bytes]",
+    prior: "LoadedPrior | None",
+    view: "FramesView",
+    *,
+    bare_bits: int | None,
+) -> tuple[bytes, str]:
+    """A stream, and what to call its coder.
+
+    A prior that nobody named must not make a stream longer than the bare codes, as it does where it is surer
+    than it may be (frames further apart than those that it was trained on): there the stream is made without
+    it, if that is shorter. ``bare_bits`` is None where the user named the coder.
+    """
+    data = code(prior)
+    if prior is None or bare_bits is None or len(data) * 8 <= bare_bits:
+        return data, _coder_text(prior)
+    view.planned *= 2
+    plain = code(None)
+    if len(plain) >= len(data):
+        return data, _coder_text(prior)
+    return plain, f"{_coder_text(None)} (with the bundled one it takes {bytes_text(len(data))})"
 
 
 def _coder_text(prior: "LoadedPrior | None") -> str:

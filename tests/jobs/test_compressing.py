@@ -12,6 +12,7 @@ from bsq_model import fingerprint, save_tokenizer, untrained_tokenizer
 from bsq_model.token_models.saving import make_token_model, save_token_model
 from jobs.compressing import compress
 from jobs.decompressing import decompress
+from jobs.quantities import bytes_text
 from schemas.dataset import shard_file
 from schemas.errors import BadJobError, FormatError, TokenizerMismatchError
 from schemas.token_models import PriorConfig
@@ -48,6 +49,21 @@ def test_an_image_goes_there_and_back_from_the_command_line(tmp_path):
     assert "cut short" in done.err
     assert "Traceback" not in done.err
     assert not (tmp_path / "c.png").exists()
+
+
+def test_a_bundled_prior_that_does_not_fit_is_left_out_unless_it_is_named(tmp_path):
+    # In frames seconds apart there is less of each other than the prior is sure of.
+    write_video(tmp_path / "a.mp4", real_pictures(241, 128, 128)[::60], codec="libx264")
+    streams, said = {}, ""
+    for name, options in {"named": ("--prior", "small"), "none": ("--prior", "none"), "auto": ()}.items():
+        streams[name] = tmp_path / f"{name}.bmz"
+        done = bitmill("compress", str(tmp_path / "a.mp4"), str(streams[name]), *options)
+        assert done.code == 0, done.err
+        said = done.out
+    longer = streams["named"].stat().st_size
+    assert longer > streams["none"].stat().st_size
+    assert streams["auto"].read_bytes() == streams["none"].read_bytes()
+    assert f"without a prior (with the bundled one it takes {bytes_text(longer)})" in said
 
 
 def test_a_video_comes_back_as_its_tokenizer_shows_it(tmp_path, tokenizer):
