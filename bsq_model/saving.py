@@ -93,12 +93,19 @@ def save_tokenizer(tokenizer: BSQTokenizer, folder: Path, *, dtype: torch.dtype 
 
     ``dtype`` is that of ``tokenizer_files``.
     """
-    files = tokenizer_files(tokenizer, dtype=dtype)
+    write_model_files(tokenizer_files(tokenizer, dtype=dtype), folder, what="tokenizer")
+
+
+def write_model_files(files: Mapping[str, bytes], folder: Path, *, what: str) -> None:
+    """Write weights, then config, each whole or not at all; the same again is safe.
+
+    Raises OutputConflictError where another ``what`` lies there, before anything is written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         target = folder / name
         if target.exists() and target.read_bytes() != data:
-            raise OutputConflictError(f"{target} belongs to another tokenizer; choose another folder")
+            raise OutputConflictError(f"{target} belongs to another {what}; choose another folder")
     for name in (WEIGHTS_FILE, CONFIG_FILE):
         staged = folder / f".{name}.staged"
         staged.write_bytes(files[name])

@@ -12,9 +12,16 @@ from safetensors import SafetensorError
 from bsq_model.fingerprint import update_with_weights
 from bsq_model.masked_lm import MaskedLM
 from bsq_model.prior import Prior
-from bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE, check_finite_weights, check_layout, widened
+from bsq_model.saving import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    check_finite_weights,
+    check_layout,
+    widened,
+    write_model_files,
+)
 from bsq_model.token_models.model import TokenModel
-from schemas.errors import FormatError, OutputConflictError
+from schemas.errors import FormatError
 from schemas.ids import canonical_json
 from schemas.token_models import TOKEN_MODEL_FORMAT_VERSION, PriorConfig, TokenModelConfig, token_model_config
 from schemas.versioned import versioned_json
@@ -46,16 +53,7 @@ def token_model_files(model: TokenModel, *, dtype: torch.dtype = torch.float32) 
 
 def save_token_model(model: TokenModel, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
     """Write both files, the config last; over another model it is refused."""
-    files = token_model_files(model, dtype=dtype)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in files.items():
-        target = folder / name
-        if target.exists() and target.read_bytes() != data:
-            raise OutputConflictError(f"{target} belongs to another model; choose another folder")
-    for name in (WEIGHTS_FILE, CONFIG_FILE):
-        staged = folder / f".{name}.staged"
-        staged.write_bytes(files[name])
-        staged.replace(folder / name)
+    write_model_files(token_model_files(model, dtype=dtype), folder, what="model")
 
 
 def token_model_from_files(config_bytes: bytes, weights_bytes: bytes) -> TokenModel:
