@@ -24,6 +24,9 @@ settings.load_profile("bitmill")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Threads that wait for each other would keep the cores busy that the other processes of the suite need.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # Hugging Face's libraries read these when they are imported; nothing here is fetched from the hub.
 os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 

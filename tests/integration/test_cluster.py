@@ -6,7 +6,7 @@ import pytest
 from ray.cluster_utils import Cluster as RayCluster
 
 from tests.integration.conftest import CLIPS_OPTIONS
-from tests.support.commands import command, environment, stored_files, wait_until
+from tests.support.commands import HANGS_S, command, environment, stored_files, wait_until
 
 pytestmark = pytest.mark.ray
 
@@ -36,7 +36,7 @@ def test_a_lost_node_costs_nothing(cluster, clips_folder, clips_run, tmp_path):
     wait_until(lambda: shards.exists() and any(shards.iterdir()), "a commit")
     cluster.remove_node(doomed, allow_graceful=False)
     cluster.add_node(num_cpus=2)
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=HANGS_S)
     assert process.returncode == 0, out + err
     assert "Traceback" not in err
     assert stored_files(output) == stored_files(clips_run[0])

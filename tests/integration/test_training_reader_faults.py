@@ -12,10 +12,8 @@ import torch
 from pipeline.reading import TokenBatches, TokenDataset, TokenLoader
 from schemas.dataset import shard_file
 from schemas.errors import FormatError
-from tests.support.commands import wait_until
+from tests.support.commands import HANGS_S, wait_until
 from tests.support.random_datasets import write_dataset
-
-pytestmark = pytest.mark.timeout(300)
 
 _ENDED_S = 60
 
@@ -100,7 +98,7 @@ def test_a_killed_worker_is_an_error_and_no_hang(tmp_path, timeout):
     # In a process of its own: torch's signal handler raises for such a worker wherever the main thread is.
     write_dataset(str(tmp_path), [[(4, 8, 8)] * 500] * 3)
     words = [sys.executable, "-c", KILL_ONE, str(tmp_path), str(timeout)]
-    told = subprocess.run(words, check=True, capture_output=True, text=True, timeout=200)
+    told = subprocess.run(words, check=True, capture_output=True, text=True, timeout=HANGS_S)
     workers, reached, rest, whole = map(int, told.stdout.split())
     assert workers == 2
     assert 1 <= reached < whole

@@ -12,7 +12,7 @@ from pipeline.reading import TokenLoader
 from tests.support.readers import Ids, ids_of, odd_batches, write_odd_dataset
 
 # Lightning gives advice as warnings, and meets those of torch.
-pytestmark = [pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 _EPOCH = 16
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import HANGS_S
 from tests.support.token_datasets import store_dataset
 
 CLIP = (16, 16, 16)
@@ -46,7 +47,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_memory_stays_below_200_mb_whatever_the_file_size(folders, order):
     small, large = folders
     words = [sys.executable, "-c", READ, str(small), str(large), order]
-    told = subprocess.run(words, check=True, capture_output=True, text=True, timeout=250)
+    told = subprocess.run(words, check=True, capture_output=True, text=True, timeout=HANGS_S)
     clips, grown = map(int, told.stdout.split())
     assert clips == 2 * (250 * MIB // CLIP_BYTES)
     assert grown < 200e6

@@ -17,7 +17,7 @@ from schemas.reading_index import INDEX_FILE
 from tests.support.faulty_store import FAULTS, FaultyStore, faulty_store
 from tests.support.random_datasets import Shape, write_dataset
 
-pytestmark = [pytest.mark.s3, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.s3
 
 _SHAPES: list[list[Shape]] = [[(length, 8, 8) for length in (4, 4, 1, 3) * 10] for _ in range(5)]
 """Five shards of 40 clips, of some 16 KiB of codes each, in some 10 row groups."""

@@ -13,7 +13,7 @@ from tests.support.commands import finish
 from tests.support.readers import ids_of, odd_batches, write_odd_dataset
 
 # torchdata meets warnings of torch.
-pytestmark = [pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")]
+pytestmark = pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
 
 _TAKEN = 7
 
@@ -51,7 +51,7 @@ def test_a_fresh_process_goes_on_with_the_next_batch(tmp_path):
         assert ids_of(islice(iter(loader), _TAKEN)) == epochs[0][:_TAKEN]
         states[num_workers] = loader.state_dict()
     place.write_bytes(pickle.dumps(states))
-    done = finish([sys.executable, "-c", _GOING_ON, uri, str(place)], deadline_s=600)
+    done = finish([sys.executable, "-c", _GOING_ON, uri, str(place)])
     assert done.code == 0, done.err
     for rest, following in json.loads(done.out).values():
         assert rest == epochs[0][_TAKEN:]

@@ -9,11 +9,7 @@ from torch.utils.data import DataLoader
 from pipeline.reading import TokenDataset, TokenLoader
 from tests.support.readers import Ids, ids_of, odd_batches, write_odd_dataset
 
-# Starting an interpreter with torch in it takes a busy machine a while.
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")
 
 _EPOCH = 16
 _FORKED = {"num_workers": 2, "persistent_workers": True, "multiprocessing_context": "fork"}

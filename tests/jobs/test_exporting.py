@@ -14,7 +14,7 @@ from jobs.cli import main
 from jobs.exporting import ExportView
 from pipeline.exporting import ExportProgress, export_dataset
 from schemas.export import INVENTORY_FILE, ExportForm
-from tests.support.commands import bitmill, command, environment, wait_until
+from tests.support.commands import HANGS_S, bitmill, command, environment, wait_until
 from tests.support.datasets import make_dataset
 from tests.support.exports import files_in
 
@@ -95,7 +95,7 @@ def test_stopped_with_a_sentence(many, tmp_path, number, workers):
     process = _start(_arguments(many, out, ExportForm.BIN, workers), out)
     # As a terminal does it for Ctrl-C: to everyone in the group.
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=HANGS_S)
     assert process.returncode == 130
     assert err == "error: Interrupted; published files stay. Run the same command again to resume.\n"
     assert not (out / ".staging").exists()

@@ -22,7 +22,7 @@ from schemas.errors import BadJobError, InfrastructureError, TooManyFailuresErro
 from schemas.job import SourceSpec
 from schemas.outcomes import Reason
 from schemas.training_data import DataSpec
-from tests.support.commands import environment, wait_until
+from tests.support.commands import HANGS_S, environment, wait_until
 from tests.support.media import (
     exif_rotated_jpeg,
     jpeg_photo,
@@ -312,7 +312,7 @@ class TestProcesses:
         assert started.stdout is not None
         child = int(started.stdout.readline())
         os.killpg(started.pid, signal.SIGINT)
-        _, said = started.communicate(timeout=60)
+        _, said = started.communicate(timeout=HANGS_S)
         assert started.returncode == -signal.SIGINT
         assert said.count("Traceback") == 1
         assert not _lives(child)
@@ -326,7 +326,7 @@ class TestProcesses:
             check=False,
             text=True,
             env=environment(),
-            timeout=120,
+            timeout=HANGS_S,
         )
         assert done.returncode
         assert InfrastructureError.__name__ in done.stderr

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from schemas.reading_index import CLIP_INDEX_FILE, INDEX_FILE
 
-_DEADLINE_S = 240
+HANGS_S = 900
+"""After this long a process is taken to hang; a busy machine may take minutes for what takes seconds."""
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -32,15 +34,13 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**os.environ, "COLUMNS": "400", "PYTHONPATH": str(REPOSITORY), **(extra or {})}
 
 
-def bitmill(
-    *arguments: str, extra: Mapping[str, str] | None = None, deadline_s: float = _DEADLINE_S
-) -> Finished:
+def bitmill(*arguments: str, extra: Mapping[str, str] | None = None, deadline_s: float = HANGS_S) -> Finished:
     """Run to the end, within a deadline."""
     return finish(command(*arguments), extra, deadline_s)
 
 
 def finish(
-    words: Sequence[str], extra: Mapping[str, str] | None = None, deadline_s: float = _DEADLINE_S
+    words: Sequence[str], extra: Mapping[str, str] | None = None, deadline_s: float = HANGS_S
 ) -> Finished:
     done = subprocess.run(
         list(words), env=environment(extra), capture_output=True, text=True, timeout=deadline_s, check=False
@@ -48,7 +48,7 @@ def finish(
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
-def wait_until(condition, what: str, deadline_s: float = 250.0) -> None:
+def wait_until(condition, what: str, deadline_s: float = HANGS_S) -> None:
     """Poll until ``condition`` holds; fails, naming ``what``, at the deadline."""
     end = time.monotonic() + deadline_s
     while not condition():

@@ -16,7 +16,7 @@ from pathlib import Path
 ACCESS_KEY = "testuser"
 SECRET_KEY = "testpassword"
 BUCKET = "bitmill-test"
-_START_S = 30
+_START_S = 300
 
 
 @dataclass(frozen=True)
