@@ -64,13 +64,16 @@ def decode_task(
 _DECODE: Any = ray.remote(decode_task)
 
 
-def decode_options(*, num_cpus: int, placement: "TaskPlacement", source: PlannedSource) -> Any:
-    """The remote function with its options; ``source`` is what it is named by."""
+def decode_options(
+    *, num_cpus: int, placement: "TaskPlacement", source: PlannedSource, values: int | None = None
+) -> Any:
+    """The remote function with its options; ``source`` is what it is named by. It halts at so many ``values``
+    that are not taken yet; without, at the placement's."""
     return _DECODE.options(
         num_cpus=num_cpus,
         max_retries=0,
         num_returns="streaming",
-        _generator_backpressure_num_objects=placement.values,
+        _generator_backpressure_num_objects=placement.values if values is None else values,
         **placement.options(source),
     )
 
@@ -129,8 +132,10 @@ class SourceTask:
         self._beat = beat
         self._submit(num_cpus)
 
-    def _submit(self, num_cpus: int) -> None:
-        options = decode_options(num_cpus=num_cpus, placement=self._placement, source=self.source)
+    def _submit(self, num_cpus: int, values: int | None = None) -> None:
+        options = decode_options(
+            num_cpus=num_cpus, placement=self._placement, source=self.source, values=values
+        )
         sources = (self.source,)
         self._generator: Any = options.remote(sources, self._settings, self._ended_items, self._instead)
 
@@ -165,8 +170,10 @@ class SourceTask:
             if self._is_over:
                 return
             # Sources behind this one may hold every CPU, waiting for their clips to be taken, which
-            # happens only after this one: so another attempt must not wait for a CPU.
-            self._submit(num_cpus=0)
+            # happens only after this one: so another attempt must not wait for a CPU. It halts until each
+            # value is taken: what a process gave just before it died may be lost, and an item before the
+            # one that brings it down would get the blame.
+            self._submit(num_cpus=0, values=1)
 
     def _new_events(self) -> Iterator[SourceEvent]:
         """Events of one attempt. A repeated one gives those of the item under way again; what was taken of
