@@ -33,12 +33,13 @@ class Scripted(decoding.SourceTask):
         self._clips = clips
         self._faults = faults
         self._passing = dict(passing)
-        self.cpus: list[int] = []
+        self.asked: list[tuple[int, int | None]] = []
+        """CPUs of each attempt, and the events that it may give before they are taken."""
         super().__init__(TAR, SETTINGS, decoding.TaskPlacement(name="test", node_id=""), lambda: None)
 
-    def _submit(self, num_cpus: int) -> None:
+    def _submit(self, num_cpus: int, values: int | None = None) -> None:
         self._skip = self._ended_items
-        self.cpus.append(num_cpus)
+        self.asked.append((num_cpus, values))
 
     def cancel(self) -> None:
         pass
@@ -97,7 +98,7 @@ def test_a_passing_death_costs_nothing_however_many_items_have_one():
     source = Scripted([2] * 5, {}, passing)
     assert _told(source) == [(str(number), 2, None) for number in range(5)]
     # Only the first attempt waits for a CPU.
-    assert source.cpus == [1] + [0] * 6
+    assert source.asked == [(1, None)] + [(0, 1)] * 6
 
 
 @pytest.mark.parametrize("fault", [DEATH, HANG])
