@@ -49,6 +49,10 @@ def untrained_tokenizer(config: TokenizerConfig, *, seed: int = 0) -> BSQTokeniz
     """A tokenizer of any geometry with weights from a seed: float32 on CPU, in eval mode."""
     with torch.device("meta"):
         tokenizer = BSQTokenizer(config)
-    tokenizer.to_empty(device="cpu")
+    # What ``to_empty`` does, without the half second for which it loads a symbolic algebra.
+    memory = {
+        name: torch.empty(tensor.shape, dtype=tensor.dtype) for name, tensor in tokenizer.state_dict().items()
+    }
+    tokenizer.load_state_dict(memory, assign=True)
     initialize_weights(tokenizer, seed)
     return tokenizer.eval()

@@ -27,6 +27,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # Threads that wait for each other would keep the cores busy that the other processes of the suite need.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Ray's workers have a niceness of 15: beside a process of the suite that computes, they would hardly run.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 # Hugging Face's libraries read these when they are imported; nothing here is fetched from the hub.
 os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.encoding.floor import MatrixProducts, encoder_operations
 from benchmarks.encoding.memory import peak_bytes
 from benchmarks.encoding.models import make_way, tokenizer_of
 from benchmarks.encoding.pictures import synthetic_clip
@@ -17,20 +18,29 @@ _MEMORY_FRAMES = 16
 def measure_lengths(
     size: str, lengths: list[int], device: torch.device, dtype: torch.dtype, *, rounds: int
 ) -> dict[str, Any]:
-    """Seconds a clip of each length, both ways, and the largest difference of latents."""
+    """Seconds a clip of each length both ways, our share of the floor, the largest difference of latents."""
     tokenizer = tokenizer_of(size).to(device, dtype)
     ways = {"bitmill": make_way("ours", tokenizer), "textbook": make_way("textbook", tokenizer)}
     told: dict[str, Any] = {}
     for num_frames in lengths:
         clip = [synthetic_clip(num_frames, tokenizer.config.image_size_px, seed=0).to(device)]
         ours, textbook = (way(clip)[0].flatten(0, -2) for way in ways.values())
+        matrix = MatrixProducts(
+            tokenizer.config, device, dtype, rows=tokenizer.config.tokens_per_frame * num_frames
+        )
         seconds = interleaved(
-            {name: (lambda way=way, clip=clip: way(clip)) for name, way in ways.items()},
+            {
+                **{name: (lambda way=way, clip=clip: way(clip)) for name, way in ways.items()},
+                "products": matrix,
+            },
             rounds=rounds,
             device=device,
         )
+        products = seconds.pop("products")
+        operations = encoder_operations(tokenizer.config, num_frames)
+        share = matrix.share(operations, seconds["bitmill"], products)
         difference = (ours - textbook.float().flatten(0, -2)).abs().max().item()
-        told[str(num_frames)] = {**seconds, "difference": difference}
+        told[str(num_frames)] = {**seconds, "difference": difference, "share_of_floor": share}
     return told
 
 
@@ -57,14 +67,15 @@ def measure_memory(size: str) -> dict[str, int]:
 def lengths_table(told: dict[str, dict[str, Any]]) -> str:
     """Markdown: frames/s of each length, and ours against the masked sequence."""
     lines = [
-        "| | frames | masked, frames/s | bitmill, frames/s | bitmill against it |",
-        "|---|---|---|---|---|",
+        "| | frames | masked, frames/s | bitmill, frames/s | bitmill against it | of the floor |",
+        "|---|---|---|---|---|---|",
     ]
     for size, lengths in told.items():
         for frames, figure in lengths.items():
             masked, ours = (int(frames) / figure[name]["median"] for name in ("textbook", "bitmill"))
             against = ratio(figure["textbook"], figure["bitmill"])
-            lines.append(f"| {size} | {frames} | {masked:.3g} | {ours:.3g} | {against:.2f}× |")
+            floor = figure["share_of_floor"]
+            lines.append(f"| {size} | {frames} | {masked:.3g} | {ours:.3g} | {against:.2f}× | {floor:.2f} |")
     return "\n".join(lines)
 
 

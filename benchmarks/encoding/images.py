@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.encoding.floor import encoder_operations, matrix_product
+from benchmarks.encoding.floor import MatrixProducts, encoder_operations
 from benchmarks.encoding.models import make_way, tokenizer_of
 from benchmarks.encoding.peers import diffusers_peers
 from benchmarks.encoding.pictures import synthetic_clip
@@ -15,9 +15,6 @@ from benchmarks.encoding.textbook import TextbookDecoder
 from benchmarks.repeated import ratio
 from bsq_model import BSQTokenizer
 
-_PRODUCTS = 8
-"""Matrix products a measurement of the machine's rate: about as long as a layer takes."""
-
 
 def measure_images(device: torch.device, dtype: torch.dtype, *, batch: int, rounds: int) -> dict[str, Any]:
     """Seconds a batch of each peer, the differing bits, and the share of the machine's own matrix rate."""
@@ -25,18 +22,15 @@ def measure_images(device: torch.device, dtype: torch.dtype, *, batch: int, roun
     ours = tokenizer.encode(_images(tokenizer, 1))[0].flatten()
     tokenizer.to(device, dtype)
     encode, both = _ways(tokenizer, device, dtype, batch)
-    product, operations = matrix_product(tokenizer.config, device, dtype, rows=1024 * batch)
-    matrix = f"{_PRODUCTS} matrix products"
-    encode[matrix] = lambda: [product() for _ in range(_PRODUCTS)]
-    encoding = interleaved(encode, rounds=rounds, device=device)
-    products = encoding.pop(matrix)
+    matrix = MatrixProducts(tokenizer.config, device, dtype, rows=1024 * batch)
+    encoding = interleaved({**encode, "products": matrix}, rounds=rounds, device=device)
+    products = encoding.pop("products")
     reconstruction = interleaved(both, rounds=rounds, device=device)
-    # In products of the same round: whatever else the machine did, it did to both.
-    needed = batch * encoder_operations(tokenizer.config, 1) / (_PRODUCTS * operations)
+    operations = batch * encoder_operations(tokenizer.config, 1)
     return {
         "batch": batch,
-        "matrix_rate": _PRODUCTS * operations / products["median"],
-        "share_of_floor": needed * ratio(products, encoding["bitmill"]),
+        "matrix_rate": matrix.rate(products),
+        "share_of_floor": matrix.share(operations, encoding["bitmill"], products),
         "bits": len(ours),
         "differing_bits": int((ours != _textbook_bits(tokenizer)).sum()),
         "encode": encoding,

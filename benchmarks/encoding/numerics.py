@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 import torch
 
+from benchmarks.encoding.floor import MatrixProducts, encoder_operations
 from benchmarks.encoding.models import tokenizer_of
 from benchmarks.encoding.pictures import synthetic_clip
 from benchmarks.encoding.rounds import interleaved
@@ -20,26 +21,45 @@ def measure_numerics(device: torch.device, *, batch: int, rounds: int) -> dict[s
     for name, tokenizer in tokenizers.items():
         set_numerics(tokenizer, name, device.type)
     bits = {name: torch.stack(tokenizer.encode(clips)) for name, tokenizer in tokenizers.items()}
+    floors = {
+        name: MatrixProducts(original.config, device, getattr(torch, name), rows=1024 * batch)
+        for name in bits
+    }
     seconds = interleaved(
-        {name: (lambda one=one: one.encode(clips)) for name, one in tokenizers.items()},
+        {
+            **{name: (lambda one=one: one.encode(clips)) for name, one in tokenizers.items()},
+            **{f"{name} products": floor for name, floor in floors.items()},
+        },
         rounds=rounds,
         device=device,
     )
+    products = {name: seconds.pop(f"{name} products") for name in bits}
+    operations = batch * encoder_operations(original.config, 1)
     flipped = {name: (found != bits["float32"]).float().mean().item() for name, found in bits.items()}
     tokens = {name: (found != bits["float32"]).any(-1).float().mean().item() for name, found in bits.items()}
-    return {"batch": batch, "seconds": seconds, "flipped_bits": flipped, "changed_tokens": tokens}
+    return {
+        "batch": batch,
+        "seconds": seconds,
+        "matrix_rate": {name: floor.rate(products[name]) for name, floor in floors.items()},
+        "share_of_floor": {
+            name: floor.share(operations, seconds[name], products[name]) for name, floor in floors.items()
+        },
+        "flipped_bits": flipped,
+        "changed_tokens": tokens,
+    }
 
 
 def numerics_table(told: dict[str, Any]) -> str:
     """Markdown."""
     lines = [
-        "| encode, 256², base size | images/s | ratio | bits flipped | tokens changed |",
-        "|---|---|---|---|---|",
+        "| 256², base size | images/s | ratio | products, Gop/s | of the floor | flipped bits | tokens |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, seconds in told["seconds"].items():
         lines.append(
             f"| {name} | {told['batch'] / seconds['median']:.3g} | "
-            f"{ratio(told['seconds']['float32'], seconds):.2f}× | {told['flipped_bits'][name]:.2%} | "
+            f"{ratio(told['seconds']['float32'], seconds):.2f}× | {told['matrix_rate'][name] / 1e9:,.0f} | "
+            f"{told['share_of_floor'][name]:.2f} | {told['flipped_bits'][name]:.2%} | "
             f"{told['changed_tokens'][name]:.1%} |"
         )
     return "\n".join(lines)

@@ -5,7 +5,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.encoding.floor import encoder_operations, matrix_product
+from benchmarks.encoding.floor import MatrixProducts, encoder_operations
 from benchmarks.encoding.textbook import TextbookDecoder, TextbookEncoder
 from schemas.tokenizer import TokenizerConfig, TransformerConfig
 from tests.bsq_model.small import random_clip, random_tokenizer
@@ -43,11 +43,20 @@ def test_the_floor_counts_what_the_encoder_multiplies(num_frames):
     assert encoder_operations(config, num_frames) == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 
-def test_the_matrix_product_is_the_largest_layers():
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])
+def test_the_matrix_products_are_the_largest_layers(dtype):
     sizes = TransformerConfig(width=16, layers=1, heads=1)
     config = TokenizerConfig(
         image_size_px=16, bits_per_token=4, num_frames=1, encoder=sizes, decoder=sizes, decoder_ffn_width=8
     )
-    product, operations = matrix_product(config, torch.device("cpu"), torch.float32, rows=5)
-    assert product().shape == (5, 64)
-    assert operations == 2 * 5 * 16 * 64
+    products = MatrixProducts(config, torch.device("cpu"), dtype, rows=32)
+    assert products().shape == (32, 64)
+    assert products.operations == 10 * 2 * 32 * 16 * 64
+
+
+def test_the_share_of_the_floor_is_that_of_the_products_rate():
+    config = random_tokenizer().config
+    products = MatrixProducts(config, torch.device("cpu"), torch.float32, rows=32)
+    told, floor = {"median": 4.0, "rounds": [4.0, 8.0]}, {"median": 1.0, "rounds": [1.0, 2.0]}
+    assert products.rate(floor) == products.operations
+    assert products.share(2 * products.operations, told, floor) == pytest.approx(0.5)
