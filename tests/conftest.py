@@ -34,6 +34,16 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 
 
+@pytest.fixture(autouse=True)
+def _no_real_time_priority() -> Generator[None]:
+    """A library that takes it for the thread that calls it would starve all that runs beside the suite."""
+    policy = os.sched_getscheduler(0)
+    yield
+    left = os.sched_getscheduler(0)
+    os.sched_setscheduler(0, policy, os.sched_param(0))
+    assert left == policy, "the test left its thread in another scheduling policy"
+
+
 @pytest.fixture(scope="session")
 def _s3_process(tmp_path_factory: pytest.TempPathFactory) -> Generator[S3Server]:
     if juicefs_binary() is None:

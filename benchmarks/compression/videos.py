@@ -11,6 +11,7 @@ from av.video.stream import VideoStream
 
 from benchmarks.compression.contender import Coded
 from benchmarks.compression.media import Item
+from benchmarks.scheduling import scheduling_kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,15 @@ class Video:
 
     def code(self, item: Item, setting: int) -> Coded:
         """See Contender."""
+        with scheduling_kept():
+            data = self._encode(item, setting)
+        with av.open(io.BytesIO(data), format=self.container) as container:
+            decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        if len(decoded) != len(item.frames_THWC):
+            raise ValueError(f"{self.name} gave {len(decoded)} of {len(item.frames_THWC)} frames")
+        return Coded(num_bytes=len(data), frames_THWC=np.stack(decoded))
+
+    def _encode(self, item: Item, setting: int) -> bytes:
         height, width = item.frames_THWC.shape[1:3]
         file = io.BytesIO()
         with av.open(file, "w", format=self.container) as container:
@@ -35,12 +45,7 @@ class Video:
             for frame in item.frames_THWC:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame))))
             container.mux(stream.encode(None))
-        data = file.getvalue()
-        with av.open(io.BytesIO(data), format=self.container) as container:
-            decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-        if len(decoded) != len(item.frames_THWC):
-            raise ValueError(f"{self.name} gave {len(decoded)} of {len(item.frames_THWC)} frames")
-        return Coded(num_bytes=len(data), frames_THWC=np.stack(decoded))
+        return file.getvalue()
 
 
 _X264 = (20, 26, 31, 36, 41, 46, 51)

