@@ -21,7 +21,7 @@ demo: $(STAMP)  ## tokenize real clips, print the summary, write a preview
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP)  ## the whole suite
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 15
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

