@@ -1,7 +1,9 @@
 """A process of ours that works beside this one, fed and heard through a pipe."""
 
 import multiprocessing
+import os
 import signal
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
@@ -26,7 +28,7 @@ class WorkerProcess:
         spawn = multiprocessing.get_context("spawn")
         self.pipe, theirs = spawn.Pipe()
         self._doing = doing
-        self._process = spawn.Process(target=work, args=(theirs, *args), daemon=True)
+        self._process = spawn.Process(target=_live, args=(work, theirs, *args), daemon=True)
         with _ctrl_c_waits():
             self._process.start()
         theirs.close()
@@ -72,6 +74,17 @@ def serve(pipe: "Connection[Any, Any]", do: Callable[[Any], None]) -> None:
             except BitmillError as error:
                 pipe.send(error)
                 return
+
+
+def _live(work: Callable[..., None], pipe: "Connection[Any, Any]", *args: Any) -> None:
+    """The whole of a process. It ends here: Arrow's threads may still read ahead what nobody wants any more,
+    and an interpreter that is taken down under them aborts, and says so on the user's terminal.
+    """
+    work(pipe, *args)
+    pipe.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 @contextmanager
