@@ -40,7 +40,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.flip_rate
 	$(BIN)/python -m pip install --quiet --no-deps --requirement benchmarks/encoding/peers.txt
 	$(BIN)/python -m benchmarks.encoding --rounds 3 --parts images numerics clips mixed --lengths 4 16 --sizes small
-	$(BIN)/python -m benchmarks.planning
+	$(BIN)/python -m benchmarks.planning --committed 10000
 	$(BIN)/python -m benchmarks.unpack
 	$(BIN)/python -m benchmarks.index --shards 3000
 	$(BIN)/python -m benchmarks.audit --shards 100

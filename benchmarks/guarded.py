@@ -58,6 +58,22 @@ def resize() -> Pair:
     return lambda: to_square(picture, 256), by_pillow
 
 
+def encode() -> Pair:
+    """An image by two layers of the base size, against the largest layer's matrix product."""
+    import torch
+
+    from bsq_model import preset_config, untrained_tokenizer
+
+    base = preset_config("base")
+    sizes = base.encoder.model_copy(update={"layers": 2})
+    tokenizer = untrained_tokenizer(base.model_copy(update={"encoder": sizes, "decoder": sizes}))
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
+    clip = torch.from_numpy(pixels)
+    a, b = torch.randn(1024, sizes.width), torch.randn(sizes.width, 4 * sizes.width)
+    out = torch.empty(1024, 4 * sizes.width)
+    return lambda: tokenizer.encode([clip]), lambda: torch.mm(a, b, out=out)
+
+
 def read() -> Pair:
     """A shuffled epoch of the training reader, against a memory map of uint32."""
     from benchmarks.reader.contender import load_contender
@@ -80,7 +96,13 @@ def _epochs(opened: Any) -> Callable[[], Any]:
     return lambda: [len(batch) for batch in opened.batches(shuffled=True, epoch=next(numbers))]
 
 
-MEASURED: dict[str, Callable[[], Pair]] = {"unpack": unpack, "pack": pack, "resize": resize, "read": read}
+MEASURED: dict[str, Callable[[], Pair]] = {
+    "unpack": unpack,
+    "pack": pack,
+    "resize": resize,
+    "encode": encode,
+    "read": read,
+}
 
 
 def rate(work: Callable[[], Any], seconds: float) -> float:
