@@ -10,6 +10,7 @@ import fsspec
 import pytest
 from hypothesis import settings
 
+from benchmarks.scheduling import scheduling_kept
 from tests.support.browser import chromium_binary, chromium_browser
 from tests.support.s3 import BUCKET, S3Server, juicefs_binary, s3_server
 
@@ -38,9 +39,9 @@ os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 def _no_real_time_priority() -> Generator[None]:
     """A library that takes it for the thread that calls it would starve all that runs beside the suite."""
     policy = os.sched_getscheduler(0)
-    yield
-    left = os.sched_getscheduler(0)
-    os.sched_setscheduler(0, policy, os.sched_param(0))
+    with scheduling_kept():
+        yield
+        left = os.sched_getscheduler(0)
     assert left == policy, "the test left its thread in another scheduling policy"
 
 
