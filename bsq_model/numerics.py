@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 
+from bsq_model.huge_pages import put_on_huge_pages
 from bsq_model.int8 import quantize_linear_layers
 from bsq_model.saving import fingerprint
 from bsq_model.tokenizer import BSQTokenizer
@@ -19,6 +20,12 @@ def set_numerics(tokenizer: BSQTokenizer, numerics: Numerics, device: str) -> No
     on CPU and in bfloat16 elsewhere. The fingerprint stays that of the float32 weights; such a copy cannot
     be saved. Raises BadJobError where the encoder has no such layer.
     """
+    _cast(tokenizer, numerics, device)
+    if device == "cpu" and numerics != "float32":
+        put_on_huge_pages(tokenizer)
+
+
+def _cast(tokenizer: BSQTokenizer, numerics: Numerics, device: str) -> None:
     if numerics != "int8":
         tokenizer.to(device=device, dtype=getattr(torch, numerics))
         return

@@ -2,6 +2,7 @@
 
 import torch
 
+from bsq_model.huge_pages import empty_on_huge_pages
 from bsq_model.initialization import initialize_weights
 from bsq_model.tokenizer import BSQTokenizer
 from schemas.errors import BadJobError
@@ -50,9 +51,8 @@ def untrained_tokenizer(config: TokenizerConfig, *, seed: int = 0) -> BSQTokeniz
     with torch.device("meta"):
         tokenizer = BSQTokenizer(config)
     # What ``to_empty`` does, without the half second for which it loads a symbolic algebra.
-    memory = {
-        name: torch.empty(tensor.shape, dtype=tensor.dtype) for name, tensor in tokenizer.state_dict().items()
-    }
-    tokenizer.load_state_dict(memory, assign=True)
+    weights = tokenizer.state_dict()
+    memory = empty_on_huge_pages(weights.values())
+    tokenizer.load_state_dict(dict(zip(weights, memory, strict=True)), assign=True)
     initialize_weights(tokenizer, seed)
     return tokenizer.eval()

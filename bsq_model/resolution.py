@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bsq_model.huge_pages import copies_on_huge_pages
 from bsq_model.tokenizer import BSQTokenizer
 from schemas.errors import BadJobError
 from schemas.tokenizer import TokenizerConfig
@@ -29,13 +30,13 @@ def resize_tokenizer(tokenizer: BSQTokenizer, size_px: int) -> BSQTokenizer:
         )
     fields = config.model_dump() | {"image_size_px": size_px}
     resized = TokenizerConfig.model_validate(fields)
-    weights = {name: tensor.cpu().float().clone() for name, tensor in tokenizer.state_dict().items()}
+    weights = {name: tensor.cpu().float() for name, tensor in tokenizer.state_dict().items()}
     for name, tensor in weights.items():
         if name.endswith(_POSITIONS):
             weights[name] = interpolate_positions(tensor, config.grid_size, resized.grid_size)
     with torch.device("meta"):
         copy = BSQTokenizer(resized)
-    copy.load_state_dict(weights, assign=True)
+    copy.load_state_dict(copies_on_huge_pages(weights), assign=True)
     return copy.requires_grad_(True).eval()
 
 

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from bsq_model.fingerprint import weights_fingerprint
+from bsq_model.huge_pages import copies_on_huge_pages, put_on_huge_pages
 from bsq_model.int8 import Int8Linear
 from bsq_model.tokenizer import BSQTokenizer
 from schemas.errors import BadJobError, FormatError, OutputConflictError
@@ -69,8 +70,8 @@ def tokenizer_from_files(config_bytes: bytes, weights_bytes: bytes) -> BSQTokeni
     weights = widened(weights)
     check_layout(weights, tokenizer.state_dict())
     check_finite_weights(weights, WEIGHTS_FILE)
-    # Cloned: the file's tensors lie at odd addresses of one buffer.
-    tokenizer.load_state_dict({name: tensor.clone() for name, tensor in weights.items()}, assign=True)
+    # Copied: the file's tensors lie at odd addresses of one buffer.
+    tokenizer.load_state_dict(copies_on_huge_pages(weights), assign=True)
     return tokenizer.eval()
 
 
@@ -117,7 +118,10 @@ def load_tokenizer(
 ) -> BSQTokenizer:
     """The tokenizer that ``save_tokenizer`` wrote, in eval mode, its weights cast to ``dtype``."""
     tokenizer = tokenizer_from_files(_read(folder / CONFIG_FILE), _read(folder / WEIGHTS_FILE))
-    return tokenizer.to(device, dtype)
+    tokenizer.to(device, dtype)
+    if torch.device(device).type == "cpu" and dtype != torch.float32:
+        put_on_huge_pages(tokenizer)
+    return tokenizer
 
 
 def _read(path: Path) -> bytes:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bsq_model.huge_pages import empty_on_huge_pages
+
 
 class Workspace:
     """One tensor for each use, kept from layer to layer and frame to frame of one caller."""
@@ -23,7 +25,7 @@ class Workspace:
         kept = self._kept.get(use)
         shape = (like_RX.shape[0], columns)
         if kept is None or (kept.shape, kept.dtype, kept.device) != (shape, like_RX.dtype, like_RX.device):
-            kept = self._kept[use] = like_RX.new_empty(shape)
+            kept = self._kept[use] = empty_as(like_RX, shape)
         return kept
 
 
@@ -49,6 +51,13 @@ class Workspaces:
     def __reduce__(self) -> tuple[type["Workspaces"], tuple[()]]:
         """A copy in another process starts without memory."""
         return Workspaces, ()
+
+
+def empty_as(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Undefined values of the same dtype on the same device; on CPU in huge pages where it fills one."""
+    if like.device.type != "cpu":
+        return like.new_empty(shape)
+    return empty_on_huge_pages([like.new_empty(shape, device="meta")])[0]
 
 
 def linear_into(layer: nn.Module, x_RD: Tensor, out_RE: Tensor) -> Tensor:

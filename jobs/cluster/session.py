@@ -12,6 +12,7 @@ from ray.exceptions import AuthenticationError, RayError
 from jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerFiles
 from jobs.cluster.actors import TokenizerActors, first_line
 from jobs.cluster.authentication import hushed, tells_of_token, token_error
+from jobs.cluster.huge_pages import worker_variables
 from jobs.sizing import Capacity
 from schemas.errors import BadJobError, InfrastructureError
 
@@ -41,8 +42,11 @@ class Cluster:
         if self._address is not None:
             _require_listener(self._address)
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "critical"}
+        variables = worker_variables()
         try:
             if self._address is None:
+                # Ray's processes inherit it, those too that it starts before they are asked for.
+                os.environ.update(variables)
                 ray.init(
                     address="local",
                     num_cpus=2 * available_cpus(),
@@ -51,7 +55,7 @@ class Cluster:
                     **quiet,
                 )
             else:
-                _join(self._address, quiet)
+                _join(self._address, {"runtime_env": {"env_vars": variables} if variables else None} | quiet)
         except AuthenticationError as error:
             raise token_error(self._address or "this machine") from error
         except (ConnectionError, RayError, RuntimeError, ValueError) as error:
