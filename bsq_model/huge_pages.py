@@ -1,8 +1,9 @@
 """CPU memory in pages of two mebibytes, for what matrix products read and write again and again.
 
-A layer's weights lie on thousands of the usual 4 KiB pages, more than a core's translation cache holds; with
-huge pages a pass at base size takes a tenth less time and computes the same bits (docs/performance.md). They
-are advice, ``madvise(2)``'s ``MADV_HUGEPAGE``: where the kernel has none to give, memory is as usual.
+A layer's weights lie on thousands of the usual 4 KiB pages, more than a core's translation cache holds. What
+huge pages are worth depends on the machine's hour, from nothing to a sixth of a pass (docs/performance.md);
+the bits are the same. They are advice, ``madvise(2)``'s ``MADV_HUGEPAGE``: where the kernel has none to give,
+memory is as usual.
 """
 
 import mmap
