@@ -8,7 +8,7 @@ memory is as usual.
 
 import mmap
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +24,12 @@ def empty_on_huge_pages(like: Iterable[Tensor]) -> list[Tensor]:
     """
     like = list(like)
     sizes = [-(-tensor.nbytes // _LINE_BYTES) * _LINE_BYTES for tensor in like]
-    if sum(sizes) < _PAGE_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
+    memory = _mapped(sum(sizes)) if sum(sizes) >= _PAGE_BYTES else None
+    if memory is None:
         return [torch.empty(tensor.shape, dtype=tensor.dtype) for tensor in like]
-    memory, start, made = _mapped(sum(sizes)), 0, list[Tensor]()
-    for tensor, size in zip(like, sizes, strict=True):
-        made.append(_view(memory[start : start + tensor.nbytes], tensor))
-        start += size
-    return made
+    starts = accumulate(sizes, initial=0)
+    pairs = zip(like, starts, strict=False)  # The last start is the end.
+    return [_view(memory[start : start + tensor.nbytes], tensor) for tensor, start in pairs]
 
 
 def copies_on_huge_pages(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -48,12 +47,16 @@ def put_on_huge_pages(network: nn.Module) -> None:
         tensor.data = empty.copy_(tensor)
 
 
-def _mapped(num_bytes: int) -> memoryview:
-    """``num_bytes`` from a huge page's first byte on; freed with the last view of it."""
+def _mapped(num_bytes: int) -> memoryview | None:
+    """``num_bytes`` from a huge page's first byte on, freed with the last view of it; null where none are."""
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return None
     whole_pages = -(-num_bytes // _PAGE_BYTES) * _PAGE_BYTES
-    mapping = mmap.mmap(-1, whole_pages + _PAGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):  # A kernel that was built without them.
+    try:
+        mapping = mmap.mmap(-1, whole_pages + _PAGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         mapping.madvise(mmap.MADV_HUGEPAGE)
+    except OSError:  # A kernel without them; or no memory, and torch has the words for that.
+        return None
     start = -torch.frombuffer(mapping, dtype=torch.uint8).data_ptr() % _PAGE_BYTES
     return memoryview(mapping)[start : start + num_bytes]
 

@@ -1,6 +1,8 @@
 import copy
+import errno
 import gc
 import mmap
+import os
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,15 @@ def test_tensors_beside_each_other_keep_shapes_dtypes_and_their_own_values() -> 
         assert copies[name].data_ptr() % 64 == 0
         # As a file's writer demands: no tensor's storage holds another one.
         assert copies[name].untyped_storage().nbytes() == tensor.nbytes
+
+
+def test_without_room_for_a_mapping_tensors_are_usual_ones(monkeypatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(mmap, "mmap", full)
+    (tensor,) = empty_on_huge_pages([torch.empty(4 * MEBIBYTE, device="meta")])
+    assert tensor.fill_(2).sum() == 8 * MEBIBYTE
 
 
 def test_a_moved_network_has_the_same_parameters_and_trains_on() -> None:
