@@ -12,14 +12,13 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
 from bsq_model import BSQTokenizer, fingerprint, tokenizer_from_files
 from bsq_model.networks.store import load_network
 from bsq_model.resolution import resize_tokenizer
 from jobs.fetching import networks_folder
+from jobs.live_line import LiveLine
 from jobs.prepare import load_tokenizer_spec, tokenizer_spec
 from jobs.priors import choose_prior
 from jobs.quantities import duration_text
@@ -34,8 +33,6 @@ from schemas.evaluation import EvaluationReport, QualityRow
 from schemas.job import LimitsSpec, SamplingSpec, SourceSpec
 
 REPORT_FILE, SHEET_FILE = "report.json", "pictures.png"
-
-_LOG_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +76,8 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
         )
     coders = _coders(request, tokenizer)
     request.out.mkdir(parents=True, exist_ok=True)
-    with _Progress(console, len(sources)) as progress:
+    started = time.monotonic()
+    with LiveLine(console) as line:
         measured = evaluate(
             tokenizer,
             sources,
@@ -87,7 +85,7 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
             judges,
             with_codecs=request.with_codecs,
             num_shown=request.num_shown,
-            report=progress.show,
+            report=lambda done: line.show(partial(_progress, done, len(sources), started)),
             coders=coders,
         )
     left_out += _inapplicable(measured.rows[0], judges, config.image_size_px)
@@ -272,33 +270,7 @@ def _print(report: EvaluationReport, console: Console) -> None:
         say(f"left out   {sentence}")
 
 
-class _Progress:
-    """A live line on a terminal, a line every ten seconds elsewhere."""
-
-    def __init__(self, console: Console, planned: int) -> None:
-        self._console, self._planned = console, planned
-        self._started = self._logged = time.monotonic()
-        self._live = (
-            Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
-        )
-
-    def __enter__(self) -> "_Progress":
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live:
-            self._live.stop()
-
-    def show(self, done: int) -> None:
-        """Say that ``done`` sources are behind."""
-        now = time.monotonic()
-        rate = done / max(now - self._started, 1e-9)
-        left = duration_text((self._planned - done) / rate)
-        text = f"{done}/{self._planned} sources ({rate:.1f}/s) · {left} left"
-        if self._live:
-            self._live.update(Text(text))
-        elif now - self._logged >= _LOG_EVERY_S:
-            self._logged = now
-            self._console.print(text)
+def _progress(done: int, planned: int, started: float) -> str:
+    rate = done / max(time.monotonic() - started, 1e-9)
+    left = duration_text((planned - done) / rate) if done else "?"
+    return f"{done}/{planned} sources ({rate:.1f}/s) · {left} left"
