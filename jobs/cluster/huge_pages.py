@@ -1,8 +1,8 @@
 """Worker processes whose memory lies on huge pages: their C library asks the kernel for them.
 
-Matrix products, MKL's own buffers and decoded frames all live in memory that ``malloc`` gives, on pages of
-4 KiB unless glibc is told otherwise when a process starts (docs/performance.md has what it is worth). Where
-the C library is another one, or the kernel has no huge pages to give, this changes nothing.
+What ``malloc`` gives, decoded frames and a model's results among it, lies on pages of 4 KiB unless glibc is
+told otherwise when a process starts (docs/performance.md has what it is worth). Where the C library is
+another one, or the kernel has no huge pages to give, this changes nothing.
 """
 
 import os
@@ -13,5 +13,5 @@ _HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
 
 def worker_variables() -> dict[str, str]:
-    """Environment of Ray's workers; empty where the user has set the C library's tunables otherwise."""
+    """Environment of Ray's workers; empty where tunables are set already: a user's stay as they are."""
     return {} if _VARIABLE in os.environ else {_VARIABLE: _HUGE_PAGES}
