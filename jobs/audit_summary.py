@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.quantities import bytes_text, duration_text
-from schemas.audit import KIND_TEXT, AuditReport, CodeHealth, Finding, Sample
+from schemas.audit import AuditReport, CodeHealth, Sample
+from schemas.findings import KIND_TEXT, Finding
 
 _MAX_EXAMPLES = 3
 _MAX_ROWS = 12

@@ -333,6 +333,6 @@ def _job(
 
 
 def _tokenizer_document(name: str) -> dict[str, Any]:
-    from jobs.prepare import tokenizer_spec
+    from jobs.tokenizers import tokenizer_spec
 
     return tokenizer_spec(name).model_dump(exclude_unset=True)

@@ -45,7 +45,8 @@ def decompress(
     ] = False,
 ) -> None:
     """Restore what compress was given: the tokenizer's picture of an image or a video; a shard, equal."""
-    from schemas.compressed import CompressedStream, StreamKind
+    from schemas.compressed import CompressedStream
+    from schemas.stream_header import StreamKind
 
     stream = CompressedStream(_read(source), origin=str(source), salvage=salvage)
     console = plain_console()

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from bsq_model import tokenizer_from_files
 from bsq_model.numerics import set_numerics
-from jobs.prepare import LoadedTokenizer, job_tokenizer
 from jobs.quantities import bytes_text
+from jobs.tokenizers import LoadedTokenizer, job_tokenizer
 from pipeline.encoding import ModelEncoder
 from pipeline.estimating import Stratum, spread, strata, whole, yield_of
 from pipeline.probing import probe_sources

@@ -19,9 +19,9 @@ from bsq_model.networks.store import load_network
 from bsq_model.resolution import resize_tokenizer
 from jobs.fetching import networks_folder
 from jobs.live_line import LiveLine
-from jobs.prepare import load_tokenizer_spec, tokenizer_spec
 from jobs.priors import choose_prior
 from jobs.quantities import duration_text
+from jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
 from pipeline.compressing.coding import LoadedPrior
 from pipeline.evaluation.contender import Judges
 from pipeline.evaluation.run import Measured, evaluate

@@ -139,8 +139,8 @@ class _Continuing:
 
 def _load(name: str, tokenizer: str) -> "tuple[object, BSQTokenizer]":
     from bsq_model import fingerprint, tokenizer_from_files
-    from jobs.prepare import load_tokenizer_spec, tokenizer_spec
     from jobs.priors import find_token_model
+    from jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
 
     model = find_token_model(name)
     loaded = load_tokenizer_spec(tokenizer_spec(tokenizer))

@@ -31,7 +31,7 @@ class SizedTokenizer:
     def __init__(self, name: str, tile_px: int | None = None) -> None:
         from bsq_model import tokenizer_from_files
         from bsq_model.resolution import resize_tokenizer
-        from jobs.prepare import load_tokenizer_spec, tokenizer_spec
+        from jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
 
         loaded = load_tokenizer_spec(tokenizer_spec(name))
         self.own_px = loaded.config.image_size_px

@@ -16,8 +16,8 @@ from bsq_model import BSQTokenizer, fingerprint, load_tokenizer, tokenizer_from_
 from bsq_model.networks.store import load_network
 from bsq_model.training.start import start_tokenizer
 from jobs.fetching import networks_folder
-from jobs.prepare import load_tokenizer_spec, tokenizer_spec
 from jobs.run_folder import SPEC_FILE, check_run_folder
+from jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
 from jobs.training_view import TrainingView, asked_to_stop
 from pipeline.sources import find_sources, refuse_archives
 from pipeline.training.metrics_log import METRICS_FILE, read_metrics

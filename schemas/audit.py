@@ -1,11 +1,11 @@
 """``audit.json`` of ``bitmill audit``: what a dataset holds, lacks and is worth, told by its files alone."""
 
-from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from schemas.errors import FormatError
+from schemas.findings import Findings
 from schemas.job import describe_validation
 
 AUDIT_FORMAT_VERSION = 1
@@ -13,123 +13,6 @@ AUDIT_FORMAT_VERSION = 1
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Severity(StrEnum):
-    """What a finding makes of the dataset; the worst one is the verdict."""
-
-    DAMAGED = "damaged"
-    """Files contradict each other, themselves or the format: exit code 4."""
-    INCOMPLETE = "incomplete"
-    """Planned work is not there yet, or can be done again: exit code 3."""
-    NOTE = "note"
-    """Worth knowing, nothing wrong."""
-
-
-class Kind(StrEnum):
-    """The closed list of what an audit finds; ``KIND_TEXT`` and ``KIND_SEVERITY`` say what each means."""
-
-    # Not there
-    PENDING_SHARD = "pending_shard"
-    MISSING_SHARD = "missing_shard"
-    MISSING_LEDGER = "missing_ledger"
-    MISSING_PLAN = "missing_plan"
-    MISSING_TOKENIZER = "missing_tokenizer"
-    FAILED_ITEMS = "failed_items"
-    FOREIGN_FILE = "foreign_file"
-    # A file by itself
-    UNREADABLE = "unreadable"
-    BAD_CHECKSUM = "bad_checksum"
-    WRONG_SCHEMA = "wrong_schema"
-    WRONG_SHARD = "wrong_shard"
-    WRONG_TOKENIZER = "wrong_tokenizer"
-    WRONG_JOB = "wrong_job"
-    # Rows among themselves
-    WRONG_CODES_LENGTH = "wrong_codes_length"
-    WRONG_CLIP_ID = "wrong_clip_id"
-    DUPLICATE_CLIP = "duplicate_clip"
-    OUT_OF_ORDER = "out_of_order"
-    OVERLAPPING_SPANS = "overlapping_spans"
-    SPAN_OUTSIDE_SOURCE = "span_outside_source"
-    UNPLANNED_SOURCE = "unplanned_source"
-    # Ledger, shard, plan and card against each other
-    ACCOUNTS = "accounts"
-    COUNTS_DIFFER = "counts_differ"
-    TOTALS_DIFFER = "totals_differ"
-    REMOVED_STILL_THERE = "removed_still_there"
-    # Against the sources, and the tokenizer
-    SOURCE_GONE = "source_gone"
-    SOURCE_CHANGED = "source_changed"
-    SOURCE_NOT_PLANNED = "source_not_planned"
-    BITS_DIFFER = "bits_differ"
-    # The code
-    STUCK_BIT = "stuck_bit"
-
-
-KIND_TEXT: dict[Kind, str] = {
-    Kind.PENDING_SHARD: "a planned shard is not committed yet; run the job again",
-    Kind.MISSING_SHARD: "the ledger is there, the token shard is not; run the job again",
-    Kind.MISSING_LEDGER: "the shard is there, its ledger is not; remove the shard and run the job again",
-    Kind.MISSING_PLAN: "a plan file of dataset.json is gone or another; restore it from a copy",
-    Kind.MISSING_TOKENIZER: "the tokenizer beside the tokens is gone or is not the one that made them",
-    Kind.FAILED_ITEMS: "items failed or are partial; --retry-failed does the failed ones again",
-    Kind.FOREIGN_FILE: "a file in the dataset's folders that no plan names",
-    Kind.UNREADABLE: "a file cannot be opened as what its name says",
-    Kind.BAD_CHECKSUM: "a page's bytes are not those that were written",
-    Kind.WRONG_SCHEMA: "columns, types or values are not those of the format",
-    Kind.WRONG_SHARD: "a file's content belongs to another shard than its name",
-    Kind.WRONG_TOKENIZER: "a shard was made by another tokenizer than dataset.json names",
-    Kind.WRONG_JOB: "a shard was made by another job than dataset.json names",
-    Kind.WRONG_CODES_LENGTH: "codes are not as long as the clip's shape needs, or padded with ones",
-    Kind.WRONG_CLIP_ID: "a clip's id is not the one of its source, start and sampling rule",
-    Kind.DUPLICATE_CLIP: "a clip stands more than once",
-    Kind.OUT_OF_ORDER: "rows are not in the plan's order, then in time",
-    Kind.OVERLAPPING_SPANS: "two clips of one item cover the same time",
-    Kind.SPAN_OUTSIDE_SOURCE: "a clip covers time that its source does not have, or that was not asked for",
-    Kind.UNPLANNED_SOURCE: "a clip's source is not planned in its shard",
-    Kind.ACCOUNTS: "a planned source has no ledger row, or a row has no planned source",
-    Kind.COUNTS_DIFFER: "the ledger's clips, frames, tokens, bytes or time are not those of the shard",
-    Kind.TOTALS_DIFFER: "the totals in dataset.json are not the ledgers' sums",
-    Kind.REMOVED_STILL_THERE: "a clip that was taken down is still there; run bitmill remove again",
-    Kind.SOURCE_GONE: "a planned source is not where it was",
-    Kind.SOURCE_CHANGED: "a planned source is not the object that was planned",
-    Kind.SOURCE_NOT_PLANNED: "a source is there that the plan lacks; --append adds it",
-    Kind.BITS_DIFFER: "tokenizing a clip again gives other bits",
-    Kind.STUCK_BIT: "a bit of the code is the same in nearly every token",
-}
-
-KIND_SEVERITY: dict[Kind, Severity] = dict.fromkeys(Kind, Severity.DAMAGED) | {
-    Kind.PENDING_SHARD: Severity.INCOMPLETE,
-    Kind.MISSING_SHARD: Severity.INCOMPLETE,
-    Kind.FAILED_ITEMS: Severity.INCOMPLETE,
-    Kind.SOURCE_NOT_PLANNED: Severity.INCOMPLETE,
-    Kind.FOREIGN_FILE: Severity.NOTE,
-    Kind.SOURCE_GONE: Severity.NOTE,
-    Kind.SOURCE_CHANGED: Severity.NOTE,
-    Kind.BITS_DIFFER: Severity.NOTE,
-    Kind.STUCK_BIT: Severity.NOTE,
-}
-"""Bits may differ on another processor, sources may go once they are tokens: nothing there is damaged."""
-
-
-class Finding(_Part):
-    """One place where something was found."""
-
-    file: str | None = None
-    """Relative to the dataset's folder."""
-    where: str | None = None
-    """A row, a clip id or a source."""
-    detail: str
-    """What is wrong there, in a sentence."""
-
-
-class Findings(_Part):
-    """All of a kind: how many, and the first of them."""
-
-    kind: Kind
-    severity: Severity
-    count: int
-    examples: list[Finding]
 
 
 class Counts(_Part):

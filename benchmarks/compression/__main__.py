@@ -33,8 +33,8 @@ from benchmarks.compression.videos import VIDEOS
 from benchmarks.machine import describe, sentence
 from bsq_model import tokenizer_from_files
 from jobs.evaluating import find_lpips
-from jobs.prepare import load_tokenizer_spec, tokenizer_spec
 from jobs.priors import find_prior, load_prior
+from jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
 from pipeline.compressing.coding import LoadedPrior
 
 PACKAGES = ["torch", "constriction", "pillow", "av", "bjontegaard"]

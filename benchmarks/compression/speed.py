@@ -21,8 +21,8 @@ from bsq_model.coding.clips import Bits, decode_clips, encode_clips
 from bsq_model.coding.numerics import one_thread
 from bsq_model.coding.order0 import order0_model
 from bsq_model.coding.symbol_model import CodingModel
-from jobs.prepare import load_tokenizer_spec, tokenizer_spec
 from jobs.priors import find_prior, load_prior
+from jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
 
 
 def main() -> None:

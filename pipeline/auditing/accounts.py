@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pipeline.auditing.findings import FindingTally
 from pipeline.shard.ledger import LedgerRow, account_faults
 from pipeline.shard.newest import place_of
-from schemas.audit import Kind
 from schemas.dataset import ledger_file
+from schemas.findings import Kind
 from schemas.outcomes import Outcome
 from schemas.plan import PlannedShard
 

@@ -17,9 +17,9 @@ from pipeline.removing.proof import RemovedClips
 from pipeline.shard.ledger import LedgerRow, read_ledger, totals_of
 from pipeline.shard.newest import NewestAttempts, place_of
 from pipeline.storage import Folder
-from schemas.audit import KIND_SEVERITY, Kind, Severity
 from schemas.dataset import ledger_file, shard_file
 from schemas.errors import FormatError
+from schemas.findings import KIND_SEVERITY, Kind, Severity
 from schemas.ids import shard_id
 from schemas.outcomes import Outcome, Reason
 from schemas.token_shard import ShardMetadata

@@ -12,7 +12,6 @@ from pipeline.planning import plan_part, read_plan
 from pipeline.removing.proof import RemovedClips, removed_clips
 from pipeline.shard.newest import NewestAttempts
 from pipeline.storage import Folder
-from schemas.audit import Kind
 from schemas.dataset import (
     DATASET_FILE,
     LEDGER_FOLDER,
@@ -23,6 +22,7 @@ from schemas.dataset import (
     Totals,
 )
 from schemas.errors import FormatError
+from schemas.findings import Kind
 from schemas.job import job_fingerprint
 from schemas.plan import PlannedShard
 from schemas.removal import REMOVAL_FOLDER

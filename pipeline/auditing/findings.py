@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from schemas.audit import KIND_SEVERITY, Finding, Findings, Kind, Severity
+from schemas.findings import KIND_SEVERITY, Finding, Findings, Kind, Severity
 from schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 
 MAX_EXAMPLES = 20

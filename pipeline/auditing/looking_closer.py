@@ -21,8 +21,9 @@ from pipeline.auditing.sample.drawing import SampleDrawer
 from pipeline.auditing.source_check import check_sources
 from pipeline.originals import Originals
 from pipeline.preview import stored_tokenizer
-from schemas.audit import CodeHealth, Duplicates, Kind, Sample, SourceCheck
+from schemas.audit import CodeHealth, Duplicates, Sample, SourceCheck
 from schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from schemas.findings import Kind
 from schemas.job import JobSpec
 
 DUPLICATES_FILE = "duplicates.txt"

@@ -11,8 +11,8 @@ import pyarrow as pa
 from pipeline.auditing.accounts import ItemAccount, ItemKey, ItemSums, item_name
 from pipeline.auditing.findings import FindingTally
 from pipeline.auditing.spans import ClipSpan, is_still, outside_media, outside_plan, overlapping
-from schemas.audit import Kind
 from schemas.dataset import ledger_file, shard_file
+from schemas.findings import Kind
 from schemas.ids import clip_id
 from schemas.packing import packed_size
 from schemas.plan import PlannedShard, PlannedSource

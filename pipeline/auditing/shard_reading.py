@@ -15,9 +15,9 @@ from pipeline.auditing.gathering import RowGroupData
 from pipeline.reading.footers import damage_named, leaves_of
 from pipeline.reading.pages import WrongChecksumError, WrongLengthsError, check_pages, find_clips
 from pipeline.storage import Folder, is_local, join, store_errors
-from schemas.audit import Kind
 from schemas.dataset import shard_file
 from schemas.errors import FormatError
+from schemas.findings import Kind
 from schemas.packing import packed_size
 from schemas.plan import PlannedShard
 from schemas.token_shard import TOKEN_COLUMNS, ShardMetadata, read_shard_metadata

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from pipeline.auditing.findings import FindingTally
 from pipeline.growing import sift_sources
 from pipeline.sources import find_sources, looked_up_again
-from schemas.audit import Kind, SourceCheck
+from schemas.audit import SourceCheck
 from schemas.dataset import DatasetCard
 from schemas.errors import BadJobError
+from schemas.findings import Kind
 from schemas.job import SourceSpec
 from schemas.plan import PlannedShard, PlannedSource, SourcePlace
 

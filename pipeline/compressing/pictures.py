@@ -14,9 +14,10 @@ from pipeline.encoding import ModelEncoder
 from pipeline.fetch import DecodeSettings
 from pipeline.isolated import isolated_events
 from pipeline.items import DecodedClip, ItemEnd
-from schemas.compressed import CompressedStream, StreamHeader, StreamKind
+from schemas.compressed import CompressedStream
 from schemas.errors import BadJobError, FormatError, TokenizerMismatchError
 from schemas.plan import PlannedSource
+from schemas.stream_header import StreamHeader, StreamKind
 
 Frames = npt.NDArray[np.uint8]
 

@@ -5,8 +5,8 @@ from bsq_model.coding.symbol_model import CodingModel, QuantizedLogits
 from bsq_model.prior import Prior
 from bsq_model.token_models.saving import token_model_fingerprint, token_model_from_files
 from pipeline.compressing.coding import LoadedPrior
-from schemas.compressed import PriorMark
 from schemas.errors import BadJobError
+from schemas.stream_header import PriorMark
 
 
 def coding_prior(prior: Prior) -> LoadedPrior:

@@ -13,11 +13,12 @@ from pydantic import ValidationError
 from pipeline.compressing.coding import FramesDone, LoadedPrior, RestoredClip, compress_clips, restore_clips
 from pipeline.compressing.rows import row_bytes, row_dictionary, row_of_bytes
 from pipeline.shard.writer import TokenRow, TokenShardWriter
-from schemas.compressed import CompressedStream, StreamHeader, StreamKind
+from schemas.compressed import CompressedStream
 from schemas.errors import FormatError
 from schemas.ids import canonical_json
 from schemas.job import StorageSpec
 from schemas.packing import pack_bits, unpack_bits
+from schemas.stream_header import StreamHeader, StreamKind
 from schemas.token_shard import TOKEN_COLUMNS, ShardMetadata, read_shard_metadata
 
 

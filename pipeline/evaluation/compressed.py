@@ -5,8 +5,8 @@ from bsq_model.coding.clips import Bits
 from pipeline.compressing.coding import LoadedPrior, compress_clips
 from pipeline.compressing.pictures import picture_header
 from pipeline.items import DecodedClip
-from schemas.compressed import StreamHeader
 from schemas.evaluation import QualityRow
+from schemas.stream_header import StreamHeader
 
 _MOST_LANES = 8
 """As ``bitmill compress`` has it."""

@@ -8,7 +8,7 @@ from jobs.cli import app
 from pipeline.auditing.coverage.tables import MAX_ROWS, MAX_VALUES
 from pipeline.auditing.coverage.tally import MAX_FAILURES, OWN_TABLES
 from pipeline.auditing.findings import MAX_EXAMPLES
-from schemas.audit import KIND_SEVERITY, KIND_TEXT, Kind
+from schemas.findings import KIND_SEVERITY, KIND_TEXT, Kind
 from tests.support.commands import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "audit.md").read_text()

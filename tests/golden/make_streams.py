@@ -12,7 +12,7 @@ import torch
 
 from pipeline.compressing.coding import LoadedPrior, compress_clips
 from pipeline.compressing.shards import compress_shard, read_shard
-from schemas.compressed import PriorMark, StreamHeader, StreamKind
+from schemas.stream_header import PriorMark, StreamHeader, StreamKind
 from schemas.token_shard import ShardMetadata
 from tests.support.priors import given_model
 

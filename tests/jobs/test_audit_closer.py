@@ -8,7 +8,8 @@ import pytest
 
 from jobs.cli import main
 from pipeline.reading import ClipFilter, TokenDataset, clip_ids_in
-from schemas.audit import AuditReport, Kind, read_audit
+from schemas.audit import AuditReport, read_audit
+from schemas.findings import Kind
 from tests.support.audits import AuditedDataset
 from tests.support.media import jpeg_photo, plain_mp4
 from tests.support.tokenized import tokenize_here

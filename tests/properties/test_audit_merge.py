@@ -21,7 +21,7 @@ from pipeline.auditing.findings import FindingTally
 from pipeline.auditing.run import auditor_of
 from pipeline.auditing.shards import ShardsAudit
 from pipeline.auditing.sharing import LocalProcesses, merge_all
-from schemas.audit import Kind
+from schemas.findings import Kind
 from tests.support.audits import AuditedDataset, sound_dataset
 
 Cuts = st.lists(st.integers(0, 1000), max_size=8)

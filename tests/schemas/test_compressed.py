@@ -5,19 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.compressed import (
+from schemas.compressed import CompressedStream, chunk_bytes, has_second_header, stream_bytes
+from schemas.errors import FormatError
+from schemas.stream_header import (
     MOST_CLIP_TOKENS,
     ClipPlace,
-    CompressedStream,
     PriorMark,
     StreamHeader,
     StreamKind,
-    chunk_bytes,
-    has_second_header,
     header_bytes,
-    stream_bytes,
 )
-from schemas.errors import FormatError
 
 SIZES = st.integers(1, 300)
 HEX = st.binary(min_size=16, max_size=16).map(bytes.hex)

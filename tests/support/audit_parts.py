@@ -5,7 +5,6 @@ import random
 import re
 
 from schemas.audit import (
-    KIND_SEVERITY,
     BitsOf,
     ClipPlace,
     CodeHealth,
@@ -16,15 +15,12 @@ from schemas.audit import (
     DuplicateGroup,
     Duplicates,
     FailureRow,
-    Finding,
-    Findings,
     Histogram,
-    Kind,
     ReasonRow,
     Sample,
     SampledClip,
-    Severity,
 )
+from schemas.findings import KIND_SEVERITY, Finding, Findings, Kind, Severity
 from schemas.outcomes import REASON_TEXT, Reason
 
 HOSTILE = (

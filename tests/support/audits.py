@@ -19,8 +19,9 @@ from pipeline.shard.ledger import ledger_bytes
 from pipeline.shard.loop import ShardContext, tokenize_shard
 from pipeline.shard.writer import TokenRow, TokenShardWriter
 from pipeline.storage import Folder
-from schemas.audit import AuditReport, Kind
+from schemas.audit import AuditReport
 from schemas.dataset import DATASET_FILE, DatasetCard, PlanPart, ledger_file, read_card, shard_file
+from schemas.findings import Kind
 from schemas.job import ShardingSpec, StorageSpec
 from schemas.plan import PlannedShard, PlannedSource
 from schemas.token_shard import read_shard_metadata

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from bsq_model.coding.numerics import numerics
 from bsq_model.coding.symbol_model import CodingModel, QuantizedLogits
 from pipeline.compressing.coding import LoadedPrior
-from schemas.compressed import PriorMark
+from schemas.stream_header import PriorMark
 
 
 class RandomNetwork(nn.Module):

@@ -10,7 +10,8 @@ from importlib.resources import files
 from typing import Any
 
 from pipeline.auditing.page.legible import legible, script_json
-from schemas.audit import KIND_TEXT, AuditReport
+from schemas.audit import AuditReport
+from schemas.findings import KIND_TEXT
 
 SCRIPTS = (
     "format",

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.auditing.findings import MAX_EXAMPLES
-from schemas.audit import Kind
 from schemas.dataset import PLAN_FOLDER, SHARD_FOLDER
+from schemas.findings import Kind
 from tests.support.audits import AuditedDataset, Rows, sound_dataset
 
 

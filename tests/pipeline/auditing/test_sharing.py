@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.auditing.gathering import RowGroupData
 from pipeline.auditing.sharing import cut_chunks, in_order
-from schemas.audit import Kind
 from schemas.errors import InfrastructureError
+from schemas.findings import Kind
 from schemas.unpacking import SPARE_BYTES
 from tests.support.audits import AuditedDataset, sound_dataset
 from tests.support.datasets import make_dataset

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.items import ItemEnd, ItemStart, MediaFacts, SourceEvent
-from schemas.audit import Kind
+from schemas.findings import Kind
 from schemas.outcomes import Reason
 from schemas.plan import PlannedSource
 from tests.support.audits import Planted, dataset_of

@@ -8,8 +8,8 @@ import pytest
 from pipeline.auditing.source_check import check_sources
 from pipeline.planning import cut_shards
 from pipeline.sources import find_sources
-from schemas.audit import Kind
 from schemas.dataset import DatasetCard
+from schemas.findings import Kind
 from schemas.job import ShardingSpec, SourceSpec
 from tests.support.token_datasets import store_dataset
 

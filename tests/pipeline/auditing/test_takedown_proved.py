@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.removing.run import Request, propose, remove
-from schemas.audit import AuditReport, Kind
+from schemas.audit import AuditReport
+from schemas.findings import Kind
 from schemas.removal import REMOVAL_FOLDER, RemovedSource
 from tests.support.audits import AuditedDataset, sound_dataset
 

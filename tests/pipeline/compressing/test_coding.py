@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from pipeline.compressing.coding import compress_clips, restore_clips
-from schemas.compressed import CompressedStream, PriorMark, StreamHeader, StreamKind
+from schemas.compressed import CompressedStream
 from schemas.errors import BadJobError, BitmillError, FormatError, NumericsMismatchError
+from schemas.stream_header import PriorMark, StreamHeader, StreamKind
 from tests.support.priors import random_prior
 
 TOKENIZER = "ab" * 16
