@@ -18,6 +18,7 @@ from ray.exceptions import (
 
 from jobs.assignment import ActorLostError, Assignment, GaveBack, Loss
 from jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerFiles
+from jobs.cluster.decoding import GET_S
 from jobs.sizing import Window
 from schemas.errors import BitmillError, InfrastructureError
 
@@ -26,9 +27,6 @@ _PROCESS_DIED = "Worker exit type: SYSTEM_ERROR"
 
 _TOLD_TO_END = "receives a SIGTERM"
 """What it adds where the process was told to end, as on a node that is taken away."""
-
-_GET_S = 60.0
-"""Values that are said to be ready are here sooner than that, or their owner is out of reach."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class TokenizerActors:
                 continue
             answer, actor.ready = actor.ready, None
             try:
-                ray.get(answer, timeout=_GET_S)
+                ray.get(answer, timeout=GET_S)
             except (RuntimeEnvSetupError, ActorUnschedulableError) as error:
                 raise InfrastructureError(f"No tokenizer actor can start: {first_line(error)}") from error
             except RayError as error:
@@ -136,7 +134,7 @@ class TokenizerActors:
         for reference in _those_there(list(self._withdrawals)):
             assignment = self._withdrawals.pop(reference)
             try:
-                answers.append((assignment, ray.get(reference, timeout=_GET_S)))
+                answers.append((assignment, ray.get(reference, timeout=GET_S)))
             except RayError:
                 answers.append((assignment, False))
         return answers
@@ -158,7 +156,7 @@ class TokenizerActors:
             if actor.pulse is not None and _is_there(actor.pulse):
                 answer, actor.pulse = actor.pulse, None
                 try:
-                    beats[number] = ray.get(answer, timeout=_GET_S)
+                    beats[number] = ray.get(answer, timeout=GET_S)
                 except ActorDiedError as error:
                     dead[number] = ActorLostError(_loss(error), first_line(error))
                 except RayError:
@@ -206,7 +204,7 @@ def _those_there(references: list[Any]) -> list[Any]:
 
 def _next_event(generator: Any) -> Any:
     try:
-        return ray.get(next(generator), timeout=_GET_S)
+        return ray.get(next(generator), timeout=GET_S)
     except StopIteration:
         return GaveBack()
     except RayTaskError as error:

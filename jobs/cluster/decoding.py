@@ -27,6 +27,9 @@ _STARTED = "started"
 SLOWEST_TRANSFER_BYTES_PER_S = 1_000_000
 """A source is copied from its store at least at this rate, or its time is over."""
 
+GET_S = 60.0
+"""Values that are said to be ready are here sooner than that, or the node that holds them is out of reach."""
+
 _BEAT_S = 5.0
 """While it waits for a decoder, whose deadline it keeps, the actor shows at least so often that it lives."""
 
@@ -149,22 +152,24 @@ class SourceTask:
             trouble: ItemEnd | None = None
             try:
                 yield from self._new_events()
-            except TimeoutError:
-                self.cancel()
-                seconds = self._settings.limits.item_timeout_s
-                detail = f"The decoder gave nothing for {seconds:g} s and was ended."
-                trouble = ItemEnd.unread(Reason.DECODE_TIMEOUT, detail)
             except (WorkerCrashedError, OutOfMemoryError) as error:
                 self._deaths += 1
                 if self._deaths == _ATTEMPTS:
                     trouble = _death(error)
             except RayError as error:
+                # What is out of reach may go on there.
+                self.cancel()
                 self._losses += 1
                 if self._losses == _LOSSES:
                     raise InfrastructureError(
                         f"The cluster lost the decoding of {self.source.uri} {_LOSSES} times "
                         f"({type(error).__name__}); run the same command again to resume."
                     ) from error
+            except TimeoutError:
+                self.cancel()
+                seconds = self._settings.limits.item_timeout_s
+                detail = f"The decoder gave nothing for {seconds:g} s and was ended."
+                trouble = ItemEnd.unread(Reason.DECODE_TIMEOUT, detail)
             if trouble is not None:
                 yield from self._given_up(trouble)
             if self._is_over:
@@ -242,7 +247,8 @@ class SourceTask:
 def next_value(generator: Any, timeout_s: float | None, beat: Callable[[], None]) -> Any:
     """What a decoding task gives next, waited for without limit where there is none, as before it starts.
 
-    Raises StopIteration, TimeoutError, and what Ray raises.
+    Raises StopIteration, TimeoutError, and what Ray raises: GetTimeoutError, which is a RayError, too, where
+    a value cannot be fetched. Ray itself may wait ten minutes for one whose node was lost, or for ever.
     """
     end = math.inf if timeout_s is None else time.monotonic() + timeout_s
     while True:
@@ -250,7 +256,7 @@ def next_value(generator: Any, timeout_s: float | None, beat: Callable[[], None]
         ready, _ = ray.wait([generator], timeout=min(_BEAT_S, left), fetch_local=False)
         beat()
         if ready:
-            return ray.get(next(generator))
+            return ray.get(next(generator), timeout=GET_S)
         if left <= _BEAT_S:
             raise TimeoutError
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ray.exceptions import ObjectLostError, WorkerCrashedError
+from ray.exceptions import GetTimeoutError, ObjectLostError, WorkerCrashedError
 
 from jobs.cluster import decoding
 from pipeline.fetch import DecodeSettings
@@ -18,7 +18,7 @@ from tests.support.fakes import make_clip, make_job
 TAR = PlannedSource(uri="/x.tar", size_bytes=1, version="")
 SETTINGS = DecodeSettings.of(make_job(), 16)
 DEATH, HANG = WorkerCrashedError(), TimeoutError()
-LOSS = ObjectLostError("0" * 56, None, "")
+LOSS, OUT_OF_REACH = ObjectLostError("0" * 56, None, ""), GetTimeoutError()
 REASONS = {DEATH: Reason.DECODER_CRASHED, HANG: Reason.DECODE_TIMEOUT}
 
 
@@ -94,11 +94,11 @@ def test_each_death_or_hang_costs_its_item_and_no_clip_comes_twice(items):
 
 
 def test_a_passing_death_costs_nothing_however_many_items_have_one():
-    passing = {(number, 1): DEATH for number in range(5)} | {(2, 2): LOSS}
+    passing = {(number, 1): DEATH for number in range(5)} | {(2, 2): LOSS, (4, 2): OUT_OF_REACH}
     source = Scripted([2] * 5, {}, passing)
     assert _told(source) == [(str(number), 2, None) for number in range(5)]
     # Only the first attempt waits for a CPU.
-    assert source.asked == [(1, None)] + [(0, 1)] * 6
+    assert source.asked == [(1, None)] + [(0, 1)] * 7
 
 
 @pytest.mark.parametrize("fault", [DEATH, HANG])
@@ -113,6 +113,7 @@ def test_an_item_that_dies_before_it_is_known_is_named_by_the_next_attempt(fault
     assert told == [("0", 1, None), ("1", 0, REASONS[fault]), ("2", 0, REASONS[fault]), ("3", 1, None)]
 
 
-def test_a_cluster_that_loses_an_item_time_and_again_is_told():
+@pytest.mark.parametrize("loss", [LOSS, OUT_OF_REACH])
+def test_a_cluster_that_loses_an_item_time_and_again_is_told(loss):
     with pytest.raises(InfrastructureError, match=r"lost the decoding of /x\.tar 5 times"):
-        _told(Scripted([1, 1], {(1, 1): LOSS}))
+        _told(Scripted([1, 1], {(1, 1): loss}))

@@ -92,6 +92,7 @@ def wrap_folder(module):
 
 
 def wrap_decoding(module):
+    module.GET_S = float(os.environ.get("GET_S", module.GET_S))
     events, decode_task = module.SourceTask.events, module.decode_task
 
     def wrapped(self):
