@@ -1,0 +1,74 @@
+"""A worker process: what it answers, how its failures and its death are told, and how it ends."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from pipeline.worker_process import WorkerProcess, serve
+from schemas.errors import BadJobError, InfrastructureError
+
+
+def _doubles(pipe, offset):
+    def answer(work):
+        if work == "a mistake":
+            raise BadJobError("Numbers only.")
+        if work == "the end":
+            os.kill(os.getpid(), signal.SIGKILL)
+        pipe.send(2 * work + offset)
+
+    serve(pipe, answer)
+
+
+def _doubles_while_a_thread_goes_on(pipe):
+    threading.Thread(target=time.sleep, args=(3600,)).start()
+    _doubles(pipe, 0)
+
+
+def _started(work, *args):
+    """A worker, and its process."""
+    before = multiprocessing.active_children()
+    worker = WorkerProcess(work, *args, doing="doubles")
+    (process,) = (child for child in multiprocessing.active_children() if child not in before)
+    return worker, process
+
+
+def test_it_answers_in_order_and_ends_with_its_pipe():
+    worker, process = _started(_doubles, 1)
+    worker.send(1)
+    worker.send(2)
+    assert [worker.receive(), worker.receive()] == [3, 5]
+    worker.let_go()
+    worker.end()
+    assert process.exitcode == 0
+
+
+def test_what_it_fails_by_is_raised_here():
+    worker = WorkerProcess(_doubles, 0, doing="doubles")
+    worker.send("a mistake")
+    with pytest.raises(BadJobError, match=r"^Numbers only\.$"):
+        worker.receive()
+    worker.let_go()
+    worker.end()
+
+
+def test_its_death_is_told_with_what_it_did():
+    worker = WorkerProcess(_doubles, 0, doing="doubles")
+    worker.send("the end")
+    with pytest.raises(InfrastructureError, match=r"^A process that doubles died \(exit code -9\);"):
+        worker.receive()
+    worker.let_go()
+    worker.end()
+
+
+def test_threads_of_libraries_that_go_on_do_not_hold_up_its_end():
+    worker, process = _started(_doubles_while_a_thread_goes_on)
+    worker.send(4)
+    assert worker.receive() == 8
+    worker.let_go()
+    worker.end()
+    # Not killed after a minute's patience.
+    assert process.exitcode == 0
