@@ -9,6 +9,7 @@ import torch
 
 from benchmarks.repeated import ratio
 from bsq_model import BSQTokenizer
+from bsq_model.vit import Block
 from schemas.tokenizer import TokenizerConfig
 
 
@@ -60,23 +61,23 @@ class MatrixProducts:
 
 
 class EncoderProducts:
-    """Every matrix product of the encoder's layers over a batch of images, and nothing between them.
+    """On CPU, every matrix product of the encoder's layers over a batch of images, and nothing between them.
 
     Each layer's by its own weights, then scores and weighted values, head by head: an encoder that is made of
     these products is never quicker.
     """
 
-    def __init__(
-        self, tokenizer: BSQTokenizer, device: torch.device, dtype: torch.dtype, *, batch: int
-    ) -> None:
+    def __init__(self, tokenizer: BSQTokenizer, dtype: torch.dtype, *, batch: int) -> None:
         sizes, tokens = tokenizer.config.encoder, tokenizer.config.tokens_per_frame
-        linear = [module for module in tokenizer.encoder.modules() if isinstance(module, torch.nn.Linear)]
-        self._weights = [one.weight for one in linear if min(one.weight.shape) >= sizes.width]
+        blocks = [module for module in tokenizer.encoder.modules() if isinstance(module, Block)]
+        self._weights = [
+            one.weight for block in blocks for one in block.modules() if isinstance(one, torch.nn.Linear)
+        ]
         self._layers = sizes.layers
         rows, widths = batch * tokens, {size for weight in self._weights for size in weight.shape}
 
         def noise(*shape: int) -> torch.Tensor:
-            return torch.randn(shape, device=device, dtype=dtype)
+            return torch.randn(shape, dtype=dtype)
 
         self._inputs = {width: noise(rows, width) for width in widths}
         self._outputs = {width: noise(rows, width) for width in widths}

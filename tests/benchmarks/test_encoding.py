@@ -5,7 +5,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.encoding.floor import MatrixProducts, encoder_operations
+from benchmarks.encoding.floor import EncoderProducts, MatrixProducts, encoder_operations
 from benchmarks.encoding.textbook import TextbookDecoder, TextbookEncoder
 from schemas.tokenizer import TokenizerConfig, TransformerConfig
 from tests.bsq_model.small import random_clip, random_tokenizer
@@ -29,18 +29,33 @@ def test_the_textbooks_decoder_shows_the_same_picture():
     assert (ours == theirs).float().mean() > 0.99
 
 
+_SIZES = TransformerConfig(width=64, layers=3, heads=2)
+_CONFIG = TokenizerConfig(
+    image_size_px=64, bits_per_token=18, num_frames=4, encoder=_SIZES, decoder=_SIZES, decoder_ffn_width=64
+)
+
+
 @pytest.mark.parametrize("num_frames", [1, 3])
 def test_the_floor_counts_what_the_encoder_multiplies(num_frames):
-    sizes = TransformerConfig(width=64, layers=3, heads=2)
-    config = TokenizerConfig(
-        image_size_px=64, bits_per_token=18, num_frames=4, encoder=sizes, decoder=sizes, decoder_ffn_width=64
-    )
-    tokenizer = random_tokenizer(config)
+    tokenizer = random_tokenizer(_CONFIG)
     counter = FlopCounterMode(display=False)
     # Torch counts attention only where it is plain products.
     with counter, sdpa_kernel(SDPBackend.MATH):
-        tokenizer.latents([random_clip(num_frames, config)])
-    assert encoder_operations(config, num_frames) == pytest.approx(counter.get_total_flops(), rel=0.01)
+        tokenizer.latents([random_clip(num_frames, _CONFIG)])
+    assert encoder_operations(_CONFIG, num_frames) == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+def test_the_products_alone_are_all_but_the_ends():
+    products, counter = (
+        EncoderProducts(random_tokenizer(_CONFIG), torch.float32, batch=2),
+        FlopCounterMode(display=False),
+    )
+    with counter:
+        products()
+    ends = (
+        2 * _CONFIG.tokens_per_frame * _SIZES.width * (3 * _CONFIG.patch_size_px**2 + _CONFIG.bits_per_token)
+    )
+    assert counter.get_total_flops() == 2 * (encoder_operations(_CONFIG, 1) - ends)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])

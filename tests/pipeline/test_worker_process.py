@@ -46,19 +46,17 @@ def test_it_answers_in_order_and_ends_with_its_pipe():
     assert process.exitcode == 0
 
 
-def test_what_it_fails_by_is_raised_here():
+@pytest.mark.parametrize(
+    ("work", "error", "told"),
+    [
+        ("a mistake", BadJobError, r"^Numbers only\.$"),
+        ("the end", InfrastructureError, r"^A process that doubles died \(exit code -9\);"),
+    ],
+)
+def test_what_it_fails_or_dies_by_is_raised_here(work, error, told):
     worker = WorkerProcess(_doubles, 0, doing="doubles")
-    worker.send("a mistake")
-    with pytest.raises(BadJobError, match=r"^Numbers only\.$"):
-        worker.receive()
-    worker.let_go()
-    worker.end()
-
-
-def test_its_death_is_told_with_what_it_did():
-    worker = WorkerProcess(_doubles, 0, doing="doubles")
-    worker.send("the end")
-    with pytest.raises(InfrastructureError, match=r"^A process that doubles died \(exit code -9\);"):
+    worker.send(work)
+    with pytest.raises(error, match=told):
         worker.receive()
     worker.let_go()
     worker.end()
