@@ -1,7 +1,7 @@
 """How many actors a cluster gets: decoding keeps its CPUs, GPUs are filled, limits hold."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs.sizing import LEAST_VALUES, Capacity, actor_cpus, actors_too_many, actors_wanted, window
@@ -50,6 +50,8 @@ def test_after_those_that_are_too_many_go_decoding_has_a_cpu(held, cpus):
     st.integers(1, 1 << 30),
     st.none() | st.integers(1, 9),
 )
+# One item, and room for a fifth value of it.
+@example([], 0, 10 << 20, 1, None)
 def test_clips_in_flight_fill_half_of_the_object_stores_and_no_more(held, cpus, store, clip, decoders):
     compute, capacity = ComputeSpec(decoders=decoders), Capacity(cpus=cpus, gpus=0, object_store_bytes=store)
     found = window(compute, held, capacity, clip_bytes=clip)
@@ -57,10 +59,9 @@ def test_clips_in_flight_fill_half_of_the_object_stores_and_no_more(held, cpus, 
     assert (1 <= found.items <= free.items, free.values) == (True, LEAST_VALUES)
     actors, unit = max(1, len(held)), max(clip, 1 << 20)
     in_flight = actors * found.items * found.values * unit
-    if found.values > LEAST_VALUES:
-        assert in_flight <= store / 2
-        assert found.items == free.items
-    elif decoders is None and found.items > 1:
+    # Fewer items only where the least of one more would not fit.
+    assert found.items == free.items or actors * (found.items + 1) * LEAST_VALUES * unit > store / 2
+    if found.values > LEAST_VALUES or (decoders is None and found.items > 1):
         assert in_flight <= store / 2
     # Less is left than one more value for each task.
     assert found.items < free.items or in_flight + actors * (found.items + 2) * unit >= store / 2
