@@ -23,23 +23,23 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe, sentence
-from bsq_model import fingerprint, preset_config, tokenizer_files, untrained_tokenizer
-from pipeline.auditing.asked import Asked
-from pipeline.auditing.looking_closer import look_closer
-from pipeline.auditing.run import audit_dataset
-from pipeline.auditing.sharing import LocalProcesses
-from pipeline.dataset_folder import save_tokenizer_files, write_plan
-from pipeline.items import ItemEnd, ItemStart, MediaFacts
-from pipeline.planning import cut_shards
-from pipeline.shard.ledger import ledger_bytes, ledger_row, totals_of
-from pipeline.shard.writer import TokenRow, TokenShardWriter
-from pipeline.storage import Folder
-from schemas.dataset import DATASET_FILE, DatasetCard, Totals, ledger_file, shard_file
-from schemas.ids import clip_id
-from schemas.job import JobSpec, fingerprint_fields, job_fingerprint
-from schemas.packing import pack_bits
-from schemas.plan import PlannedShard, PlannedSource
-from schemas.token_shard import ShardMetadata
+from bitmill.bsq_model import fingerprint, preset_config, tokenizer_files, untrained_tokenizer
+from bitmill.pipeline.auditing.asked import Asked
+from bitmill.pipeline.auditing.looking_closer import look_closer
+from bitmill.pipeline.auditing.run import audit_dataset
+from bitmill.pipeline.auditing.sharing import LocalProcesses
+from bitmill.pipeline.dataset_folder import save_tokenizer_files, write_plan
+from bitmill.pipeline.items import ItemEnd, ItemStart, MediaFacts
+from bitmill.pipeline.planning import cut_shards
+from bitmill.pipeline.shard.ledger import ledger_bytes, ledger_row, totals_of
+from bitmill.pipeline.shard.writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import DATASET_FILE, DatasetCard, Totals, ledger_file, shard_file
+from bitmill.schemas.ids import clip_id
+from bitmill.schemas.job import JobSpec, fingerprint_fields, job_fingerprint
+from bitmill.schemas.packing import pack_bits
+from bitmill.schemas.plan import PlannedShard, PlannedSource
+from bitmill.schemas.token_shard import ShardMetadata
 
 _BITS, _SHAPE, _FPS = 18, (4, 8, 8), 8.0
 _CLIPS_A_SOURCE = 20

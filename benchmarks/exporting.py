@@ -21,17 +21,17 @@ from typing import Any
 
 import numpy as np
 
-from bsq_model import preset_config
-from pipeline.dataset_folder import write_plan
-from pipeline.exporting import export_dataset
-from pipeline.planning import cut_shards
-from pipeline.shard.writer import TokenRow, TokenShardWriter
-from pipeline.storage import Folder
-from schemas.dataset import DATASET_FILE, DatasetCard, shard_file
-from schemas.export import ExportForm
-from schemas.job import ShardingSpec, StorageSpec
-from schemas.plan import PlannedSource
-from schemas.token_shard import ShardMetadata
+from bitmill.bsq_model import preset_config
+from bitmill.pipeline.dataset_folder import write_plan
+from bitmill.pipeline.exporting import export_dataset
+from bitmill.pipeline.planning import cut_shards
+from bitmill.pipeline.shard.writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import DATASET_FILE, DatasetCard, shard_file
+from bitmill.schemas.export import ExportForm
+from bitmill.schemas.job import ShardingSpec, StorageSpec
+from bitmill.schemas.plan import PlannedSource
+from bitmill.schemas.token_shard import ShardMetadata
 
 _FRAMES, _SIDE = 16, 16
 _CLIPS_OF_A_SHARD = 2000

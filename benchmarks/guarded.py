@@ -7,11 +7,13 @@ what older trees have, too; what a tree lacks is told as missing.
 """
 
 import json
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,8 @@ Pair = tuple[Callable[[], Any], Callable[[], Any]]
 
 def unpack() -> Pair:
     """A clip's codes to int64, against a copy of the result."""
-    from schemas.packing import pack_integers
-    from schemas.unpacking import unpack_into
+    from bitmill.schemas.packing import pack_integers
+    from bitmill.schemas.unpacking import unpack_into
 
     expected = np.random.default_rng(0).integers(0, 1 << _BITS, 65_536, dtype=np.int64)
     codes = np.frombuffer(pack_integers(expected, _BITS), np.uint8)
@@ -37,7 +39,7 @@ def unpack() -> Pair:
 
 def pack() -> Pair:
     """Bits to codes, against NumPy's packing of the same bits in their own order."""
-    from schemas.packing import pack_bits
+    from bitmill.schemas.packing import pack_bits
 
     bits = np.random.default_rng(0).random((65_536, _BITS)) < 0.5
     return lambda: pack_bits(bits), lambda: np.packbits(bits)
@@ -47,7 +49,7 @@ def resize() -> Pair:
     """A 720p picture to 256², against Pillow's own way: the whole picture at once, then the crop."""
     from PIL import Image
 
-    from pipeline.decode.resize import to_square
+    from bitmill.pipeline.decode.resize import to_square
 
     picture = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), dtype=np.uint8)
 
@@ -62,7 +64,7 @@ def encode() -> Pair:
     """An image by two layers of the base size, against the largest layer's matrix product."""
     import torch
 
-    from bsq_model import preset_config, untrained_tokenizer
+    from bitmill.bsq_model import preset_config, untrained_tokenizer
 
     base = preset_config("base")
     sizes = base.encoder.model_copy(update={"layers": 2})
@@ -116,8 +118,17 @@ def rate(work: Callable[[], Any], seconds: float) -> float:
     return calls / spent
 
 
+def find_rooms(tree: Path) -> None:
+    """Give the four folders of an older tree, which imports them by bare names, their names of today."""
+    if not (tree / "bitmill").exists():
+        rooms = ModuleType("bitmill")
+        rooms.__path__ = [str(tree)]
+        sys.modules["bitmill"] = rooms
+
+
 def main() -> None:
     seconds = float(sys.argv[1])
+    find_rooms(Path(os.environ["PYTHONPATH"]))
     told: dict[str, Any] = {}
     for name, prepare in MEASURED.items():
         try:

@@ -23,18 +23,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe, sentence
-from bsq_model import preset_config
-from pipeline.dataset_folder import write_plan
-from pipeline.planning import cut_shards
-from pipeline.reading import TokenBatches, TokenDataset
-from pipeline.shard.writer import TokenRow, TokenShardWriter
-from pipeline.storage import Folder
-from schemas.dataset import DATASET_FILE, DatasetCard, shard_file
-from schemas.ids import clip_id
-from schemas.job import JobSpec, fingerprint_fields, job_fingerprint
-from schemas.packing import packed_size
-from schemas.plan import PlannedShard, PlannedSource
-from schemas.token_shard import ShardMetadata
+from bitmill.bsq_model import preset_config
+from bitmill.pipeline.dataset_folder import write_plan
+from bitmill.pipeline.planning import cut_shards
+from bitmill.pipeline.reading import TokenBatches, TokenDataset
+from bitmill.pipeline.shard.writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import DATASET_FILE, DatasetCard, shard_file
+from bitmill.schemas.ids import clip_id
+from bitmill.schemas.job import JobSpec, fingerprint_fields, job_fingerprint
+from bitmill.schemas.packing import packed_size
+from bitmill.schemas.plan import PlannedShard, PlannedSource
+from bitmill.schemas.token_shard import ShardMetadata
 
 _TOKENIZER = "f" * 32
 _BITS = 18

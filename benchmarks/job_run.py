@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from jobs.cluster.actor import TokenizerActor, TokenizerFiles
-from jobs.cluster.session import Cluster
-from jobs.driver import run
-from jobs.prepare import PreparedJob
-from pipeline.encoding import ClipEncoder, ReadyBits
-from pipeline.shard.loop import ShardProgress
-from schemas.dataset import Totals
-from schemas.status import StaffCount
-from schemas.tokenizer import TokenizerConfig
+from bitmill.jobs.cluster.actor import TokenizerActor, TokenizerFiles
+from bitmill.jobs.cluster.session import Cluster
+from bitmill.jobs.driver import run
+from bitmill.jobs.prepare import PreparedJob
+from bitmill.pipeline.encoding import ClipEncoder, ReadyBits
+from bitmill.pipeline.shard.loop import ShardProgress
+from bitmill.schemas.dataset import Totals
+from bitmill.schemas.status import StaffCount
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 
 class FreeEncoder:
@@ -97,8 +97,15 @@ class _Clock:
         self.last = time.perf_counter(), tree_cpu_s()
 
 
+def let_workers_import() -> None:
+    """Have Ray's workers find the actor classes of this folder; of a job's driver they get no paths."""
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+
+
 def run_job(prepared: PreparedJob, actor_class: type[TokenizerActor] = TokenizerActor) -> JobFigures:
     """Run a prepared job to its end. Raises ValueError where nothing was encoded."""
+    let_workers_import()
     clock = _Clock()
     began = time.perf_counter()
     with Cluster(None, actor_class=actor_class) as cluster:

@@ -23,17 +23,17 @@ from PIL import Image
 from ray.cluster_utils import Cluster as SimulatedCluster
 
 from benchmarks import machine
-from benchmarks.job_run import FreeEncoder
-from jobs.cluster.actor import TokenizerActor, TokenizerFiles
-from jobs.cluster.session import Cluster
-from jobs.driver import run
-from jobs.prepare import prepare
-from jobs.standing import Standing
-from pipeline.encoding import ClipEncoder
-from schemas.dataset import Totals
-from schemas.job import make_job
-from schemas.status import StaffCount
-from schemas.tokenizer import TokenizerConfig
+from benchmarks.job_run import FreeEncoder, let_workers_import
+from bitmill.jobs.cluster.actor import TokenizerActor, TokenizerFiles
+from bitmill.jobs.cluster.session import Cluster
+from bitmill.jobs.driver import run
+from bitmill.jobs.prepare import prepare
+from bitmill.jobs.standing import Standing
+from bitmill.pipeline.encoding import ClipEncoder
+from bitmill.schemas.dataset import Totals
+from bitmill.schemas.job import make_job
+from bitmill.schemas.status import StaffCount
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 _PACKAGES = ["ray", "torch", "pyarrow"]
 _PAUSE = "BITMILL_BENCHMARK_PAUSE_S"
@@ -155,6 +155,7 @@ def main() -> None:
     add("--json", type=Path, help="write all figures to this file")
     asked = parser.parse_args()
     os.environ[_PAUSE] = str(asked.seconds)
+    let_workers_import()
     where = machine.describe(_PACKAGES)
     costs: list[Cost] = []
     for actors in asked.actors:

@@ -20,17 +20,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.accounts import committed_accounts
-from pipeline.dataset_folder import committed_shards, write_plan
-from pipeline.items import ItemEnd, ItemStart, MediaFacts
-from pipeline.planning import cut_shards, read_plan
-from pipeline.remembering import remember_totals, remembered_totals
-from pipeline.shard.ledger import ledger_bytes, ledger_row
-from pipeline.sources import find_sources
-from pipeline.storage import Folder, objects
-from schemas.dataset import ledger_file, shard_file
-from schemas.job import ShardingSpec, SourceSpec
-from schemas.plan import PlannedShard
+from bitmill.pipeline.accounts import committed_accounts
+from bitmill.pipeline.dataset_folder import committed_shards, write_plan
+from bitmill.pipeline.items import ItemEnd, ItemStart, MediaFacts
+from bitmill.pipeline.planning import cut_shards, read_plan
+from bitmill.pipeline.remembering import remember_totals, remembered_totals
+from bitmill.pipeline.shard.ledger import ledger_bytes, ledger_row
+from bitmill.pipeline.sources import find_sources
+from bitmill.pipeline.storage import Folder, objects
+from bitmill.schemas.dataset import ledger_file, shard_file
+from bitmill.schemas.job import ShardingSpec, SourceSpec
+from bitmill.schemas.plan import PlannedShard
 
 _PAGE = 1000
 _SOURCE = "s3://synthetic/collections/videos-of-some-kind"

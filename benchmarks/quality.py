@@ -159,7 +159,7 @@ def _kind(document: dict[str, Any]) -> str:
 
 def bitmill(*arguments: str) -> None:
     """Run a command of bitmill; its refusal ends the benchmark."""
-    done = subprocess.run([sys.executable, "-m", "jobs", *arguments], check=False)
+    done = subprocess.run([sys.executable, "-m", "bitmill.jobs", *arguments], check=False)
     if done.returncode:
         sys.exit(f"bitmill {arguments[0]} ended with exit code {done.returncode}")
 

@@ -1,7 +1,11 @@
 """Pixels to bits and back: the BSQ-ViT tokenizer in pure torch; no storage, no cluster, no media files."""
 
-from bsq_model.presets import PRESETS, make_preset, preset_config, untrained_tokenizer
-from bsq_model.saving import (
+if __name__ != "bitmill.bsq_model":
+    # Under another name every class would exist twice, unequal to itself.
+    raise ImportError("import bitmill.bsq_model: bsq_model is no package of its own")
+
+from bitmill.bsq_model.presets import PRESETS, make_preset, preset_config, untrained_tokenizer
+from bitmill.bsq_model.saving import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     fingerprint,
@@ -11,8 +15,8 @@ from bsq_model.saving import (
     tokenizer_files,
     tokenizer_from_files,
 )
-from bsq_model.streaming import StreamDecoder, StreamEncoder
-from bsq_model.tokenizer import BottleneckLosses, BSQTokenizer, TrainingOutput
+from bitmill.bsq_model.streaming import StreamDecoder, StreamEncoder
+from bitmill.bsq_model.tokenizer import BottleneckLosses, BSQTokenizer, TrainingOutput
 
 __all__ = [
     "CONFIG_FILE",

@@ -2,12 +2,12 @@
 
 from torch import nn
 
-from bsq_model.backbone import Backbone, LatentProjection
-from bsq_model.cnn import CNNDecoder, CNNEncoder
-from bsq_model.output import values_per_patch
-from bsq_model.vit import BlockCausalViT
-from bsq_model.workspace import TanhInPlace
-from schemas.tokenizer import TokenizerConfig
+from bitmill.bsq_model.backbone import Backbone, LatentProjection
+from bitmill.bsq_model.cnn import CNNDecoder, CNNEncoder
+from bitmill.bsq_model.output import values_per_patch
+from bitmill.bsq_model.vit import BlockCausalViT
+from bitmill.bsq_model.workspace import TanhInPlace
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 
 def make_encoder(config: TokenizerConfig) -> Backbone:
@@ -25,7 +25,7 @@ def make_encoder(config: TokenizerConfig) -> Backbone:
 
 
 def make_decoder(config: TokenizerConfig) -> Backbone:
-    """Codes [..., N, L] to the output's values [..., N, X] (``bsq_model.output``)."""
+    """Codes [..., N, L] to the output's values [..., N, X] (``bitmill.bsq_model.output``)."""
     if config.backbone == "cnn":
         return CNNDecoder(config)
     return BlockCausalViT(

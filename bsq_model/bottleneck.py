@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bsq_model.quantizer import bits_of_latents, codes_of_bits, normalise, quantize
-from schemas.tokenizer import TokenizerConfig
+from bitmill.bsq_model.quantizer import bits_of_latents, codes_of_bits, normalise, quantize
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 _VQ_COMMITMENT = 0.25
 """β of arXiv 1711.00937, section 3.2."""
@@ -60,7 +60,7 @@ class SphericalBottleneck(Bottleneck):
     """BSQ: ``u = v/‖v‖``, bit k is ``v_k > 0``, codes are ``±1/√L``."""
 
     def bits_of_latents(self, v_xL: Tensor) -> Tensor:
-        """Signs; see ``bsq_model.quantizer``."""
+        """Signs; see ``bitmill.bsq_model.quantizer``."""
         return bits_of_latents(v_xL)
 
     def codes_of_bits(self, bits_xL: Tensor, dtype: torch.dtype) -> Tensor:

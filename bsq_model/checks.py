@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from schemas.errors import BadJobError
-from schemas.tokenizer import TokenizerConfig
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 
 def check_clip(clip_THWC: Tensor, config: TokenizerConfig) -> None:

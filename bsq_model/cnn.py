@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from bsq_model.backbone import Backbone, LatentProjection
-from bsq_model.output import values_per_patch
-from schemas.tokenizer import TokenizerConfig, TransformerConfig
+from bitmill.bsq_model.backbone import Backbone, LatentProjection
+from bitmill.bsq_model.output import values_per_patch
+from bitmill.schemas.tokenizer import TokenizerConfig, TransformerConfig
 
 _MOST_GROUPS = 32
 

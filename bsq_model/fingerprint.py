@@ -7,8 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from schemas.ids import canonical_json
-from schemas.tokenizer import TokenizerConfig
+from bitmill.schemas.ids import canonical_json
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 
 class Digest(Protocol):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from bsq_model.tokenizer import BSQTokenizer
+from bitmill.bsq_model.tokenizer import BSQTokenizer
 
 _ENDS_OF_BRANCHES = ("attention_out.weight", "mlp_out.weight", "conv_2.weight")
 

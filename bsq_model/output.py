@@ -6,9 +6,9 @@ log-scales), each in (channel, row, column) order. H and W pixels, C = 3 colours
 
 from torch import Tensor
 
-from bsq_model.logit_laplace import LogitLaplace, pixels_of_mean
-from bsq_model.pixels import pixels_from_patches
-from schemas.tokenizer import TokenizerConfig
+from bitmill.bsq_model.logit_laplace import LogitLaplace, pixels_of_mean
+from bitmill.bsq_model.pixels import pixels_from_patches
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 
 def values_per_patch(config: TokenizerConfig) -> int:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bsq_model.huge_pages import copies_on_huge_pages
-from bsq_model.tokenizer import BSQTokenizer
-from schemas.errors import BadJobError
-from schemas.tokenizer import TokenizerConfig
+from bitmill.bsq_model.huge_pages import copies_on_huge_pages
+from bitmill.bsq_model.tokenizer import BSQTokenizer
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 _POSITIONS = "spatial_positions"
 

@@ -14,13 +14,13 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from bsq_model.fingerprint import weights_fingerprint
-from bsq_model.huge_pages import copies_on_huge_pages, put_on_huge_pages
-from bsq_model.int8 import Int8Linear
-from bsq_model.tokenizer import BSQTokenizer
-from schemas.errors import BadJobError, FormatError, OutputConflictError
-from schemas.tokenizer import TOKENIZER_FORMAT_VERSION, TokenizerConfig
-from schemas.versioned import versioned_json
+from bitmill.bsq_model.fingerprint import weights_fingerprint
+from bitmill.bsq_model.huge_pages import copies_on_huge_pages, put_on_huge_pages
+from bitmill.bsq_model.int8 import Int8Linear
+from bitmill.bsq_model.tokenizer import BSQTokenizer
+from bitmill.schemas.errors import BadJobError, FormatError, OutputConflictError
+from bitmill.schemas.tokenizer import TOKENIZER_FORMAT_VERSION, TokenizerConfig
+from bitmill.schemas.versioned import versioned_json
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

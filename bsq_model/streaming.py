@@ -6,12 +6,12 @@ Axes: H and W pixels, C = 3 colours, h and w tokens, L bits of a token.
 import torch
 from torch import Tensor
 
-from bsq_model.backbone import Backbone
-from bsq_model.bottleneck import Bottleneck
-from bsq_model.checks import check_bits, check_clip, check_finite
-from bsq_model.output import pixels_of_output
-from bsq_model.pixels import patches_from_pixels, pixels_from_uint8, uint8_from_pixels
-from schemas.tokenizer import TokenizerConfig
+from bitmill.bsq_model.backbone import Backbone
+from bitmill.bsq_model.bottleneck import Bottleneck
+from bitmill.bsq_model.checks import check_bits, check_clip, check_finite
+from bitmill.bsq_model.output import pixels_of_output
+from bitmill.bsq_model.pixels import patches_from_pixels, pixels_from_uint8, uint8_from_pixels
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 
 class StreamEncoder:

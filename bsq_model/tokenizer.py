@@ -13,16 +13,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bsq_model.backbones import make_decoder, make_encoder
-from bsq_model.bottleneck import make_bottleneck
-from bsq_model.checks import check_bits, check_clip, check_finite, refuse_unless
-from bsq_model.entropy import entropy_terms_of_logits
-from bsq_model.fingerprint import weights_fingerprint
-from bsq_model.logit_laplace import LogitLaplace
-from bsq_model.output import distribution_of_output, pixels_of_output
-from bsq_model.pixels import patches_from_pixels, pixels_from_uint8, uint8_from_pixels
-from bsq_model.streaming import StreamDecoder, StreamEncoder
-from schemas.tokenizer import TokenizerConfig
+from bitmill.bsq_model.backbones import make_decoder, make_encoder
+from bitmill.bsq_model.bottleneck import make_bottleneck
+from bitmill.bsq_model.checks import check_bits, check_clip, check_finite, refuse_unless
+from bitmill.bsq_model.entropy import entropy_terms_of_logits
+from bitmill.bsq_model.fingerprint import weights_fingerprint
+from bitmill.bsq_model.logit_laplace import LogitLaplace
+from bitmill.bsq_model.output import distribution_of_output, pixels_of_output
+from bitmill.bsq_model.pixels import patches_from_pixels, pixels_from_uint8, uint8_from_pixels
+from bitmill.bsq_model.streaming import StreamDecoder, StreamEncoder
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 
 class TrainingOutput(NamedTuple):

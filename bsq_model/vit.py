@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from bsq_model.attention import (
+from bitmill.bsq_model.attention import (
     KeyValueCache,
     block_causal_mask,
     cached_attention,
     masked_attention,
     prefix_attention,
 )
-from bsq_model.backbone import Backbone
-from bsq_model.graphs import CudaGraphs
-from bsq_model.workspace import Workspace, Workspaces, gelu_in_place, linear_into
-from schemas.errors import BadJobError
-from schemas.tokenizer import TransformerConfig
+from bitmill.bsq_model.backbone import Backbone
+from bitmill.bsq_model.graphs import CudaGraphs
+from bitmill.bsq_model.workspace import Workspace, Workspaces, gelu_in_place, linear_into
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.tokenizer import TransformerConfig
 
 _MOST_RECORDED_TOKENS = 16_384
 """Above, a GPU is busy longer than the launches take, and recordings would hold memory for nothing."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bsq_model.huge_pages import empty_on_huge_pages
+from bitmill.bsq_model.huge_pages import empty_on_huge_pages
 
 
 class Workspace:

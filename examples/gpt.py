@@ -22,6 +22,8 @@ from torch import Tensor, nn
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
+from bitmill.pipeline.reading import TokenBatches  # noqa: E402
+from bitmill.schemas.errors import BadJobError, BitmillError  # noqa: E402
 from examples.token_training import (  # noqa: E402 - the repository is not installed for this script
     Clips,
     Progress,
@@ -32,8 +34,6 @@ from examples.token_training import (  # noqa: E402 - the repository is not inst
     update,
 )
 from examples.token_transformer import Block, GroupVectors, mlp, places, rotary_angles  # noqa: E402
-from pipeline.reading import TokenBatches  # noqa: E402
-from schemas.errors import BadJobError, BitmillError  # noqa: E402
 
 GROUP_BITS, NUM_FRAMES, BATCH_SIZE = 9, 4, 2
 WIDTH, NUM_BLOCKS, LEARNING_RATE = 128, 2, 3e-3

@@ -21,6 +21,10 @@ from torch import Tensor, nn
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
+from bitmill.pipeline.preview import stored_tokenizer  # noqa: E402
+from bitmill.pipeline.reading import TokenBatches  # noqa: E402
+from bitmill.pipeline.storage import Folder  # noqa: E402
+from bitmill.schemas.errors import BadJobError, BitmillError  # noqa: E402
 from examples.token_training import (  # noqa: E402 - the repository is not installed for this script
     Clips,
     Progress,
@@ -37,10 +41,6 @@ from examples.token_transformer import (  # noqa: E402
     places,
     rotary_angles,
 )
-from pipeline.preview import stored_tokenizer  # noqa: E402
-from pipeline.reading import TokenBatches  # noqa: E402
-from pipeline.storage import Folder  # noqa: E402
-from schemas.errors import BadJobError, BitmillError  # noqa: E402
 
 GROUP_BITS, NUM_FRAMES, BATCH_SIZE = 9, 4, 2
 WIDTH, NUM_BLOCKS, LEARNING_RATE = 128, 2, 3e-3

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.reading import ClipFilter, FrameWindows, TokenBatches, TokenDataset, View
-from schemas.dataset import DatasetCard
+from bitmill.pipeline.reading import ClipFilter, FrameWindows, TokenBatches, TokenDataset, View
+from bitmill.schemas.dataset import DatasetCard
 
 _EVALUATION_BATCH = 8
 _WARM_UP_STEPS = 30

@@ -1,5 +1,5 @@
-"""``python -m jobs``: the same as ``bitmill``."""
+"""``python -m bitmill.jobs``: the same as ``bitmill``."""
 
-from jobs.cli import main
+from bitmill.jobs.cli import main
 
 main()

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from schemas.outcomes import Reason
-from schemas.plan import PlannedShard
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedShard
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,13 @@
 from rich.console import Console
 from rich.table import Table
 
-from jobs.audit_running import AUDIT_FILE, AuditRequest, run_audit, write_audit
-from jobs.quantities import bytes_text
-from pipeline.auditing.page import render_comparison
-from pipeline.storage import Folder
-from schemas.audit import AuditReport, read_audit
-from schemas.dataset import DATASET_FILE
-from schemas.errors import BadJobError
+from bitmill.jobs.audit_running import AUDIT_FILE, AuditRequest, run_audit, write_audit
+from bitmill.jobs.quantities import bytes_text
+from bitmill.pipeline.auditing.page import render_comparison
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.audit import AuditReport, read_audit
+from bitmill.schemas.dataset import DATASET_FILE
+from bitmill.schemas.errors import BadJobError
 
 COMPARISON_FILE = "comparison.html"
 

@@ -10,18 +10,18 @@ from importlib import metadata
 
 from rich.console import Console
 
-from jobs.evaluating import find_lpips
-from jobs.live_line import LiveLine
-from jobs.quantities import bytes_text, duration_text, rate_text
-from jobs.stopping import heed_sigterm, stoppable
-from pipeline.auditing.asked import Asked
-from pipeline.auditing.looking_closer import Parts, look_closer
-from pipeline.auditing.page import render_page
-from pipeline.auditing.run import ChooseGatherers, DatasetAudit, audit_dataset
-from pipeline.auditing.sharing import AuditProgress, LocalProcesses, Sharing
-from pipeline.storage import Folder, scratch_folder
-from schemas.audit import AuditReport
-from schemas.errors import BadJobError
+from bitmill.jobs.evaluating import find_lpips
+from bitmill.jobs.live_line import LiveLine
+from bitmill.jobs.quantities import bytes_text, duration_text, rate_text
+from bitmill.jobs.stopping import heed_sigterm, stoppable
+from bitmill.pipeline.auditing.asked import Asked
+from bitmill.pipeline.auditing.looking_closer import Parts, look_closer
+from bitmill.pipeline.auditing.page import render_page
+from bitmill.pipeline.auditing.run import ChooseGatherers, DatasetAudit, audit_dataset
+from bitmill.pipeline.auditing.sharing import AuditProgress, LocalProcesses, Sharing
+from bitmill.pipeline.storage import Folder, scratch_folder
+from bitmill.schemas.audit import AuditReport
+from bitmill.schemas.errors import BadJobError
 
 AUDIT_FILE, PAGE_FILE = "audit.json", "audit.html"
 
@@ -120,8 +120,8 @@ def _sharing(request: AuditRequest) -> Generator[tuple[Sharing, int]]:
         count = request.workers or len(os.sched_getaffinity(0))
         yield LocalProcesses(count), count
         return
-    from jobs.cluster.auditing import ClusterTasks
-    from jobs.cluster.session import Cluster
+    from bitmill.jobs.cluster.auditing import ClusterTasks
+    from bitmill.jobs.cluster.session import Cluster
 
     with Cluster(request.address) as cluster:
         heed_sigterm()

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from jobs.quantities import bytes_text, duration_text
-from schemas.audit import AuditReport, CodeHealth, Sample
-from schemas.findings import KIND_TEXT, Finding
+from bitmill.jobs.quantities import bytes_text, duration_text
+from bitmill.schemas.audit import AuditReport, CodeHealth, Sample
+from bitmill.schemas.findings import KIND_TEXT, Finding
 
 _MAX_EXAMPLES = 3
 _MAX_ROWS = 12

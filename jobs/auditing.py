@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from schemas.errors import BadJobError
+from bitmill.schemas.errors import BadJobError
 
 
 def audit(
@@ -49,11 +49,11 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Read every file of a dataset and say whether it is whole: 0 sound, 3 incomplete, 4 damaged."""
-    from jobs.audit_comparing import compare_audits
-    from jobs.audit_running import AuditRequest, run_audit, write_audit
-    from jobs.audit_summary import print_summary
-    from pipeline.auditing.asked import Asked
-    from pipeline.storage import Folder
+    from bitmill.jobs.audit_comparing import compare_audits
+    from bitmill.jobs.audit_running import AuditRequest, run_audit, write_audit
+    from bitmill.jobs.audit_summary import print_summary
+    from bitmill.pipeline.auditing.asked import Asked
+    from bitmill.pipeline.storage import Folder
 
     console = Console(highlight=False, markup=False, soft_wrap=True, stderr=as_json)
     if (dataset is None) == (compare is None):

@@ -1,6 +1,7 @@
 """The command line: ``bitmill tokenize`` and its fellows; each error is a sentence and a code."""
 
 import importlib.util
+import os
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from jobs import (
+from bitmill.jobs import (
     auditing,
     cluster_commands,
     compressing,
@@ -21,11 +22,11 @@ from jobs import (
     tracing,
     weights,
 )
-from jobs.job_files import assignment, read_job
-from schemas.errors import BadJobError, BitmillError
-from schemas.job import JobSpec, load_job, make_job
-from schemas.outcomes import Reason
-from schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK
+from bitmill.jobs.job_files import assignment, read_job
+from bitmill.schemas.errors import BadJobError, BitmillError
+from bitmill.schemas.job import JobSpec, load_job, make_job
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 
 DEFAULT_TOKENIZER = "small"
 
@@ -73,6 +74,8 @@ ReasonOption = Annotated[
 
 def main() -> None:
     """Entry point: errors become one sentence on stderr and their exit code."""
+    # Children that are spawned begin as ``python -c``, with the current folder before all else on their path.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     try:
         app()
     except BitmillError as error:
@@ -117,7 +120,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the sources, cut them into shards and store the plan, without tokenizing."""
-    from jobs.planning import plan_job, show_estimate
+    from bitmill.jobs.planning import plan_job, show_estimate
 
     spec = _job(job, tokenizer=tokenizer, assignments=set_, fps=fps, clip_frames=clip_frames)
     console = _console(soft_wrap=True)
@@ -143,8 +146,8 @@ def tokenize(
     set_: SetOption = None,
 ) -> None:
     """Tokenize a collection into a dataset folder. Run it again to resume; a finished one is left alone."""
-    from jobs.growing import Growth
-    from jobs.tokenize import tokenize_job
+    from bitmill.jobs.growing import Growth
+    from bitmill.jobs.tokenize import tokenize_job
 
     growth = Growth(append=append, retry_failed=retry_failed, reasons=frozenset(reason or ()))
     spec = _job(
@@ -165,7 +168,7 @@ def inspect(
     clips: Annotated[int, typer.Option("--clips", min=0, help="How many clips to show.")] = 5,
 ) -> None:
     """Show what a dataset or a token shard holds: schema, counts, a few clips, items that are not ok."""
-    from jobs.inspecting import show
+    from bitmill.jobs.inspecting import show
 
     show(path, clips=clips, console=_console())
 
@@ -179,7 +182,7 @@ def preview(
     max_clips: Annotated[int, typer.Option("--max-clips", min=1)] = 8,
 ) -> None:
     """Decode stored tokens with the dataset's own tokenizer, beside the original frames."""
-    from jobs.previewing import write_preview
+    from bitmill.jobs.previewing import write_preview
 
     write_preview(
         dataset,
@@ -202,20 +205,20 @@ def train(
     Run it again to go on; a complete run is left alone.
     """
     _need("tensorboardX", extra="train")
-    from schemas.token_training import load_token_train_spec, trains_token_model
+    from bitmill.schemas.token_training import load_token_train_spec, trains_token_model
 
     overrides = dict(assignment(text) for text in set_ or [])
     text, console = read_job(file), _console(soft_wrap=True)
     # Each kind imports its own: where models over tokens are trained there may be no media library.
     if trains_token_model(text):
-        from jobs.token_training import train_token_job
+        from bitmill.jobs.token_training import train_token_job
 
         if address is not None:
             raise BadJobError("--address: a model over tokens is trained by one process, where you call it.")
         train_token_job(load_token_train_spec(text, origin=file, overrides=overrides), console=console)
     else:
-        from jobs.training import train_job
-        from schemas.training import load_train_spec
+        from bitmill.jobs.training import train_job
+        from bitmill.schemas.training import load_train_spec
 
         spec = load_train_spec(text, origin=file, overrides=overrides)
         train_job(spec, address=address, console=console)
@@ -250,8 +253,8 @@ def evaluate(
     pictures: Annotated[int, typer.Option("--pictures", min=0, help="Pictures on the sheet.")] = 8,
 ) -> None:
     """Measure a tokenizer's reconstructions: PSNR, SSIM, LPIPS, Fréchet distances, use of the code."""
-    from jobs.evaluating import EvaluationRequest, evaluate_job
-    from schemas.job import SourceSpec
+    from bitmill.jobs.evaluating import EvaluationRequest, evaluate_job
+    from bitmill.schemas.job import SourceSpec
 
     request = EvaluationRequest(
         tokenizer=tokenizer,
@@ -333,6 +336,6 @@ def _job(
 
 
 def _tokenizer_document(name: str) -> dict[str, Any]:
-    from jobs.tokenizers import tokenizer_spec
+    from bitmill.jobs.tokenizers import tokenizer_spec
 
     return tokenizer_spec(name).model_dump(exclude_unset=True)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from jobs.job_files import assignment, read_job
-from schemas.errors import BadJobError, InfrastructureError
-from schemas.job import JobSpec, load_job
-from schemas.submission import split_name
+from bitmill.jobs.job_files import assignment, read_job
+from bitmill.schemas.errors import BadJobError, InfrastructureError
+from bitmill.schemas.job import JobSpec, load_job
+from bitmill.schemas.submission import split_name
 
 if TYPE_CHECKING:
-    from jobs.cluster.job_api import JobApi
-    from jobs.status import ClusterWord
+    from bitmill.jobs.cluster.job_api import JobApi
+    from bitmill.jobs.status import ClusterWord
 
 JobFile = Annotated[str, typer.Argument(metavar="JOB.yaml", help="A job file.")]
 Target = Annotated[str, typer.Argument(metavar="ID | JOB.yaml", help="A submission's id, or its job file.")]
@@ -42,7 +42,7 @@ def submit(
     """Run a job on a cluster; this machine may go. Submitting again follows it, or resumes what has ended."""
     spec = _load(job, set_)
     api = _api(address)
-    from jobs.submitting import submit as submit_job
+    from bitmill.jobs.submitting import submit as submit_job
 
     raise typer.Exit(submit_job(spec, api, follow=follow, console=_console()))
 
@@ -65,7 +65,7 @@ def status(
 
     Exit codes: 0 complete, 3 complete but not all items ok, 6 not finished.
     """
-    from jobs.status import show_status
+    from bitmill.jobs.status import show_status
 
     known = _resolve(target, set_)
     word: ClusterWord | None = None
@@ -89,7 +89,7 @@ def logs(
     """Print what a submitted job has printed."""
     name = _name(target, set_)
     api = _api(address)
-    from jobs.submitting import print_log, require_job
+    from bitmill.jobs.submitting import print_log, require_job
 
     job = require_job(api, name)
     if follow:
@@ -102,7 +102,7 @@ def stop(target: Target, address: Address, set_: Assignments = None) -> None:
     """Stop a submitted job: committed shards stay, shards under way are abandoned whole."""
     name = _name(target, set_)
     api = _api(address)
-    from jobs.submitting import stop as stop_job
+    from bitmill.jobs.submitting import stop as stop_job
 
     stop_job(api, name, _console())
 
@@ -122,7 +122,7 @@ def _resolve(target: str, assignments: list[str] | None) -> _Known:
     if split_name(target) is not None and not Path(target).exists():
         return _Known(name=target)
     if Path(target).suffix in {".yaml", ".yml"} and not Path(target).is_dir():
-        from jobs.naming import submission_of
+        from bitmill.jobs.naming import submission_of
 
         job = _load(target, assignments)
         return _Known(name=submission_of(job), folder=job.output)
@@ -137,11 +137,11 @@ def _name(target: str, assignments: list[str] | None) -> str:
 
 def _ask(address: str, known: _Known) -> tuple["ClusterWord", str | None]:
     """What the cluster says of a job, and the dataset's folder by its record."""
-    from jobs.status import ClusterWord
+    from bitmill.jobs.status import ClusterWord
 
     try:
         api = _api(address)
-        from jobs.submitting import OUTPUT_KEY, require_job
+        from bitmill.jobs.submitting import OUTPUT_KEY, require_job
 
         job = require_job(api, known.name or "")
     except (InfrastructureError, BadJobError) as error:
@@ -156,7 +156,7 @@ def _ask(address: str, known: _Known) -> tuple["ClusterWord", str | None]:
 def _api(address: str) -> "JobApi":
     if importlib.util.find_spec("requests") is None or importlib.util.find_spec("aiohttp") is None:
         raise BadJobError("This command needs Ray's job client: pip install 'bitmill[cluster]'")
-    from jobs.cluster.job_api import JobApi
+    from bitmill.jobs.cluster.job_api import JobApi
 
     return JobApi(address)
 

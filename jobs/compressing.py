@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.priors import choose_prior
-from jobs.quantities import bytes_text
-from jobs.stream_files import (
+from bitmill.jobs.priors import choose_prior
+from bitmill.jobs.quantities import bytes_text
+from bitmill.jobs.stream_files import (
     SHARD_SUFFIX,
     STREAM_SUFFIX,
     FramesView,
@@ -22,11 +22,11 @@ from jobs.stream_files import (
     plain_console,
     publish,
 )
-from schemas.errors import BadJobError
+from bitmill.schemas.errors import BadJobError
 
 if TYPE_CHECKING:
-    from bsq_model import BSQTokenizer
-    from pipeline.compressing.coding import LoadedPrior
+    from bitmill.bsq_model import BSQTokenizer
+    from bitmill.pipeline.compressing.coding import LoadedPrior
 
 Source = Annotated[str, typer.Argument(metavar="IN", help="An image, a video, or a token shard (.parquet).")]
 
@@ -105,11 +105,11 @@ def _compress_pictures(
     lanes: int,
     view: "FramesView",
 ) -> _Made:
-    from bsq_model import fingerprint
-    from pipeline.compressing.pictures import compress_pictures, decoded_clips
-    from pipeline.fetch import DecodeSettings
-    from pipeline.sources import find_sources, refuse_archives
-    from schemas.job import LimitsSpec, SamplingSpec, SourceSpec
+    from bitmill.bsq_model import fingerprint
+    from bitmill.pipeline.compressing.pictures import compress_pictures, decoded_clips
+    from bitmill.pipeline.fetch import DecodeSettings
+    from bitmill.pipeline.sources import find_sources, refuse_archives
+    from bitmill.schemas.job import LimitsSpec, SamplingSpec, SourceSpec
 
     sources = find_sources(SourceSpec(paths=[source])).sources
     refuse_archives(sources, purpose="compress")
@@ -144,7 +144,7 @@ def _compress_pictures(
 
 
 def _compress_shard(source: str, prior: str | None, lanes: int, view: "FramesView") -> _Made:
-    from pipeline.compressing.shards import compress_shard, read_shard
+    from bitmill.pipeline.compressing.shards import compress_shard, read_shard
 
     folder, name = folder_of(source)
     try:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.priors import choose_prior
-from jobs.stream_files import (
+from bitmill.jobs.priors import choose_prior
+from bitmill.jobs.stream_files import (
     SHARD_SUFFIX,
     FramesView,
     PriorOption,
@@ -19,13 +19,13 @@ from jobs.stream_files import (
     plain_console,
     publish,
 )
-from schemas.errors import BadJobError, FormatError
-from schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK
+from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 
 if TYPE_CHECKING:
-    from pipeline.compressing.coding import LoadedPrior, RestoredClip
-    from pipeline.compressing.pictures import RestoredPictures
-    from schemas.compressed import CompressedStream
+    from bitmill.pipeline.compressing.coding import LoadedPrior, RestoredClip
+    from bitmill.pipeline.compressing.pictures import RestoredPictures
+    from bitmill.schemas.compressed import CompressedStream
 
 
 def decompress(
@@ -45,8 +45,8 @@ def decompress(
     ] = False,
 ) -> None:
     """Restore what compress was given: the tokenizer's picture of an image or a video; a shard, equal."""
-    from schemas.compressed import CompressedStream
-    from schemas.stream_header import StreamKind
+    from bitmill.schemas.compressed import CompressedStream
+    from bitmill.schemas.stream_header import StreamKind
 
     stream = CompressedStream(_read(source), origin=str(source), salvage=salvage)
     console = plain_console()
@@ -80,8 +80,8 @@ class _Restoring:
 
 def _restore_pictures(asked: _Restoring, tokenizer: str) -> tuple[int, list[str]]:
     """Frames written, and a sentence for what is lost."""
-    from pipeline.compressing.pictures import restore_pictures
-    from pipeline.compressing.writing import WRITERS
+    from bitmill.pipeline.compressing.pictures import restore_pictures
+    from bitmill.pipeline.compressing.writing import WRITERS
 
     check_suffix(asked.out, tuple(WRITERS))
     header = asked.stream.header
@@ -120,7 +120,7 @@ def _lost_parts(restored: "list[RestoredPictures]", tiles: int) -> list[str]:
 
 def _restore_shard(asked: _Restoring) -> tuple[int, list[str]]:
     """As ``_restore_pictures``."""
-    from pipeline.compressing.shards import lost_ids, restore_shard
+    from bitmill.pipeline.compressing.shards import lost_ids, restore_shard
 
     check_suffix(asked.out, (SHARD_SUFFIX,))
     clips: list[RestoredClip] = []

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from schemas.errors import InterruptedJobError
+from bitmill.schemas.errors import InterruptedJobError
 
 
 class StopRequest:

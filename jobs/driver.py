@@ -5,24 +5,24 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from jobs.assignment import ActorLostError, Assignment, TriedAlone
-from jobs.cluster.actor import ShardEvent
-from jobs.cluster.session import Cluster
-from jobs.draining import Drain, StopRequest, interrupted
-from jobs.observing import Observer
-from jobs.prepare import PreparedJob
-from jobs.queue import ShardQueue
-from jobs.remembering import Memory
-from jobs.staff import Staff
-from pipeline.accounts import committed_accounts
-from pipeline.dataset_folder import load_ledger, publish_totals
-from pipeline.remembering import remembered_totals
-from pipeline.shard.ledger import totals_of
-from pipeline.shard.loop import EndedItem, ShardProgress, ShardReport
-from pipeline.storage import sweep_copies
-from schemas.dataset import Totals, shard_file
-from schemas.errors import InfrastructureError, TooManyFailuresError
-from schemas.outcomes import Outcome, Reason
+from bitmill.jobs.assignment import ActorLostError, Assignment, TriedAlone
+from bitmill.jobs.cluster.actor import ShardEvent
+from bitmill.jobs.cluster.session import Cluster
+from bitmill.jobs.draining import Drain, StopRequest, interrupted
+from bitmill.jobs.observing import Observer
+from bitmill.jobs.prepare import PreparedJob
+from bitmill.jobs.queue import ShardQueue
+from bitmill.jobs.remembering import Memory
+from bitmill.jobs.staff import Staff
+from bitmill.pipeline.accounts import committed_accounts
+from bitmill.pipeline.dataset_folder import load_ledger, publish_totals
+from bitmill.pipeline.remembering import remembered_totals
+from bitmill.pipeline.shard.ledger import totals_of
+from bitmill.pipeline.shard.loop import EndedItem, ShardProgress, ShardReport
+from bitmill.pipeline.storage import sweep_copies
+from bitmill.schemas.dataset import Totals, shard_file
+from bitmill.schemas.errors import InfrastructureError, TooManyFailuresError
+from bitmill.schemas.outcomes import Outcome, Reason
 
 _POLL_S = 0.5
 

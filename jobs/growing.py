@@ -5,18 +5,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.dataset_folder import committed_shards, load_ledger, write_plan
-from pipeline.growing import Failed, failed_sources, sift_sources
-from pipeline.planning import cut_shards
-from pipeline.shard.newest import NewestAttempts
-from pipeline.sources import find_sources, looked_up_again
-from pipeline.splitting import split_long
-from pipeline.storage import Folder
-from schemas.dataset import DATASET_FILE, DatasetCard
-from schemas.errors import BadJobError
-from schemas.job import JobSpec
-from schemas.outcomes import Reason
-from schemas.plan import PlannedShard, PlannedSource
+from bitmill.pipeline.dataset_folder import committed_shards, load_ledger, write_plan
+from bitmill.pipeline.growing import Failed, failed_sources, sift_sources
+from bitmill.pipeline.planning import cut_shards
+from bitmill.pipeline.shard.newest import NewestAttempts
+from bitmill.pipeline.sources import find_sources, looked_up_again
+from bitmill.pipeline.splitting import split_long
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import DATASET_FILE, DatasetCard
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.job import JobSpec
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedShard, PlannedSource
 
 _LEDGER_THREADS = 16
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from bsq_model import fingerprint, save_tokenizer
-from bsq_model.importing.config import config_from_yaml
-from bsq_model.importing.convert import import_checkpoint
-from schemas.errors import BadJobError, OutputConflictError
+from bitmill.bsq_model import fingerprint, save_tokenizer
+from bitmill.bsq_model.importing.config import config_from_yaml
+from bitmill.bsq_model.importing.convert import import_checkpoint
+from bitmill.schemas.errors import BadJobError, OutputConflictError
 
 
 def import_weights(checkpoint: Path, config: Path, out: Path, *, ema: bool, image_as_video: bool) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jobs.progress import summary
-from jobs.quantities import bytes_text
-from pipeline.inspecting import view_dataset, view_shard
-from pipeline.storage import Folder, normalise
+from bitmill.jobs.progress import summary
+from bitmill.jobs.quantities import bytes_text
+from bitmill.pipeline.inspecting import view_dataset, view_shard
+from bitmill.pipeline.storage import Folder, normalise
 
 _MAX_NOT_OK = 20
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from schemas.errors import BadJobError
+from bitmill.schemas.errors import BadJobError
 
 
 def assignment(text: str) -> tuple[str, Any]:

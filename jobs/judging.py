@@ -8,14 +8,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from jobs.evaluating import find_judges
-from pipeline.synthesis.drawing import draw_pictures
-from pipeline.synthesis.judging import Judged, independent_bits, judge, order0_tokens, single_frames
-from schemas.errors import BadJobError
+from bitmill.jobs.evaluating import find_judges
+from bitmill.pipeline.synthesis.drawing import draw_pictures
+from bitmill.pipeline.synthesis.judging import Judged, independent_bits, judge, order0_tokens, single_frames
+from bitmill.schemas.errors import BadJobError
 
 if TYPE_CHECKING:
-    from bsq_model import BSQTokenizer
-    from bsq_model.masked_lm import MaskedLM, SamplingSpec
+    from bitmill.bsq_model import BSQTokenizer
+    from bitmill.bsq_model.masked_lm import MaskedLM, SamplingSpec
 
 _LEAST_HELD_OUT = 20
 

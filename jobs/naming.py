@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from pipeline.storage import is_local, normalise
-from schemas.job import JobSpec
-from schemas.submission import submission_name
+from bitmill.pipeline.storage import is_local, normalise
+from bitmill.schemas.job import JobSpec
+from bitmill.schemas.submission import submission_name
 
 
 def submission_of(job: JobSpec) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from pipeline.shard.loop import ShardProgress
-from schemas.dataset import Totals
-from schemas.status import StaffCount
+from bitmill.pipeline.shard.loop import ShardProgress
+from bitmill.schemas.dataset import Totals
+from bitmill.schemas.status import StaffCount
 
 
 class Observer(Protocol):

@@ -1,35 +1,36 @@
 """The package that travels with a submitted job: our own code and the job file, and nothing else."""
 
-import importlib
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGES = ("schemas", "bsq_model", "pipeline", "jobs")
+import bitmill
 
 JOB_FILE = "job.yaml"
-
-_SUFFIXES = {".py", ".yaml", ".json", ".safetensors"}
-"""Code, the example job, and the bundled tokenizer. Nothing else of the packages is read by a
-job: an audit's page is drawn where the audit was asked for."""
 
 _SAME_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def write_package(path: Path, job_file: str) -> None:
-    """Write a zip whose bytes depend only on our code and the job, so that Ray uploads the same one once."""
+    """Write a zip whose bytes depend only on our code and the job, so that Ray uploads the same one once.
+
+    It holds the files that bitmill's wheel installs, under the names that they have there.
+    """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, file in _own_files():
+        for name, file in sorted(_own_files()):
             _add(archive, name, file.read_bytes())
         _add(archive, JOB_FILE, job_file.encode())
 
 
 def _own_files() -> Iterator[tuple[str, Path]]:
-    for package in PACKAGES:
-        (root,) = importlib.import_module(package).__path__
-        for file in sorted(Path(root).rglob("*")):
-            if file.is_file() and file.suffix in _SUFFIXES:
-                yield f"{package}/{file.relative_to(root).as_posix()}", file
+    root = Path(bitmill.__file__).parent
+    # In the repository the four folders are links, which Path.rglob does not follow before Python 3.13.
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        for name in names:
+            file = Path(folder, name)
+            yield f"bitmill/{file.relative_to(root).as_posix()}", file
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:

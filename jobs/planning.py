@@ -4,11 +4,11 @@ import json
 
 from rich.console import Console
 
-from jobs.estimating import estimate_job, print_estimate
-from jobs.prepare import prepare
-from jobs.quantities import bytes_text
-from jobs.tokenize import has_gpus
-from schemas.job import JobSpec
+from bitmill.jobs.estimating import estimate_job, print_estimate
+from bitmill.jobs.prepare import prepare
+from bitmill.jobs.quantities import bytes_text
+from bitmill.jobs.tokenize import has_gpus
+from bitmill.schemas.job import JobSpec
 
 
 def plan_job(job: JobSpec, *, address: str | None, as_json: bool, console: Console) -> None:

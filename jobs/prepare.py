@@ -4,30 +4,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.differences import differences
-from jobs.growing import Growth, grow
-from jobs.tokenizers import LoadedTokenizer, job_tokenizer
-from pipeline.dataset_folder import WEIGHTS_FILE as STORED_WEIGHTS_FILE
-from pipeline.dataset_folder import (
+from bitmill.jobs.differences import differences
+from bitmill.jobs.growing import Growth, grow
+from bitmill.jobs.tokenizers import LoadedTokenizer, job_tokenizer
+from bitmill.pipeline.dataset_folder import WEIGHTS_FILE as STORED_WEIGHTS_FILE
+from bitmill.pipeline.dataset_folder import (
     committed_shards,
     find_card,
     load_plan,
     save_tokenizer_files,
     write_plan,
 )
-from pipeline.planning import cut_shards
-from pipeline.removing.records import KnownTakedown
-from pipeline.removing.takedown import NOTHING, Takedown
-from pipeline.shard.loop import ShardContext
-from pipeline.sources import find_sources
-from pipeline.splitting import split_long
-from pipeline.storage import Folder, normalise
-from schemas.dataset import DATASET_FILE, PLAN_FOLDER, TOKENIZER_FOLDER, DatasetCard, Totals
-from schemas.errors import BadJobError, OutputConflictError
-from schemas.job import Device, JobSpec, SourceSpec, fingerprint_fields, job_fingerprint
-from schemas.plan import PlannedShard
-from schemas.shard_totals import TOTALS_FILE
-from schemas.status import STATUS_FILE
+from bitmill.pipeline.planning import cut_shards
+from bitmill.pipeline.removing.records import KnownTakedown
+from bitmill.pipeline.removing.takedown import NOTHING, Takedown
+from bitmill.pipeline.shard.loop import ShardContext
+from bitmill.pipeline.sources import find_sources
+from bitmill.pipeline.splitting import split_long
+from bitmill.pipeline.storage import Folder, normalise
+from bitmill.schemas.dataset import DATASET_FILE, PLAN_FOLDER, TOKENIZER_FOLDER, DatasetCard, Totals
+from bitmill.schemas.errors import BadJobError, OutputConflictError
+from bitmill.schemas.job import Device, JobSpec, SourceSpec, fingerprint_fields, job_fingerprint
+from bitmill.schemas.plan import PlannedShard
+from bitmill.schemas.shard_totals import TOTALS_FILE
+from bitmill.schemas.status import STATUS_FILE
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pipeline.preview import mean_psnr_db, preview_clips, write_sheet, write_video
-from pipeline.storage import Folder, normalise
-from schemas.errors import BadJobError
+from bitmill.pipeline.preview import mean_psnr_db, preview_clips, write_sheet, write_video
+from bitmill.pipeline.storage import Folder, normalise
+from bitmill.schemas.errors import BadJobError
 
 
 def write_preview(

@@ -3,32 +3,32 @@
 import json
 from typing import TYPE_CHECKING
 
-from schemas.errors import BadJobError
+from bitmill.schemas.errors import BadJobError
 
 if TYPE_CHECKING:
-    from bsq_model.token_models.model import TokenModel
-    from pipeline.compressing.coding import LoadedPrior
+    from bitmill.bsq_model.token_models.model import TokenModel
+    from bitmill.pipeline.compressing.coding import LoadedPrior
 
 NO_PRIOR = "none"
 
 
 def find_token_model(name: str) -> "TokenModel":
     """A bundled prior by its name, or a model by its folder. Raises BadJobError or FormatError."""
-    from bsq_model.token_models.saving import token_model_from_files
+    from bitmill.bsq_model.token_models.saving import token_model_from_files
 
     return token_model_from_files(*_files(name, "model"))
 
 
 def load_prior(name: str) -> "LoadedPrior":
     """A bundled prior by its name, else that of a folder, to code with. Raises as ``find_token_model``."""
-    from pipeline.compressing.priors import prior_from_files
+    from bitmill.pipeline.compressing.priors import prior_from_files
 
     return prior_from_files(*_files(name, "prior"), origin=name)
 
 
 def find_prior(tokenizer_fingerprint: str) -> "LoadedPrior | None":
     """The bundled prior of a tokenizer; null where there is none."""
-    from bsq_model.bundled.priors import BUNDLED_PRIORS, bundled_prior_files
+    from bitmill.bsq_model.bundled.priors import BUNDLED_PRIORS, bundled_prior_files
 
     for name in BUNDLED_PRIORS:
         try:
@@ -50,9 +50,9 @@ def choose_prior(name: str | None, tokenizer_fingerprint: str) -> "LoadedPrior |
 
 def _files(name: str, what: str) -> tuple[bytes, bytes]:
     """The bytes of ``config.json`` and ``model.safetensors``."""
-    from bsq_model import CONFIG_FILE, WEIGHTS_FILE
-    from bsq_model.bundled.priors import BUNDLED_PRIORS, bundled_prior_files
-    from pipeline.storage import Folder
+    from bitmill.bsq_model import CONFIG_FILE, WEIGHTS_FILE
+    from bitmill.bsq_model.bundled.priors import BUNDLED_PRIORS, bundled_prior_files
+    from bitmill.pipeline.storage import Folder
 
     if name in BUNDLED_PRIORS:
         return bundled_prior_files(name)

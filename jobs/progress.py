@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from jobs.quantities import bytes_text, duration_text
-from jobs.showing import line_of, rows_of
-from jobs.standing import Counts
-from schemas.dataset import DatasetCard, Totals
-from schemas.outcomes import REASON_TEXT, Reason
+from bitmill.jobs.quantities import bytes_text, duration_text
+from bitmill.jobs.showing import line_of, rows_of
+from bitmill.jobs.standing import Counts
+from bitmill.schemas.dataset import DatasetCard, Totals
+from bitmill.schemas.outcomes import REASON_TEXT, Reason
 
 _LOG_EVERY_S = 10.0
 

@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.assignment import Assignment, Loss
-from jobs.suspicion import Suspicion
-from schemas.plan import PlannedShard
+from bitmill.jobs.assignment import Assignment, Loss
+from bitmill.jobs.suspicion import Suspicion
+from bitmill.schemas.plan import PlannedShard
 
 
 @dataclass

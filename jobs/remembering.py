@@ -6,10 +6,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from pipeline.remembering import remember_totals
-from pipeline.storage import Folder
-from schemas.dataset import Totals
-from schemas.errors import BitmillError
+from bitmill.pipeline.remembering import remember_totals
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import Totals
+from bitmill.schemas.errors import BitmillError
 
 KEEP_EVERY_S = 60.0
 

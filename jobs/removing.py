@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from jobs.quantities import duration_text
-from jobs.stopping import stoppable
-from schemas.errors import BadJobError, InterruptedJobError
+from bitmill.jobs.quantities import duration_text
+from bitmill.jobs.stopping import stoppable
+from bitmill.schemas.errors import BadJobError, InterruptedJobError
 
 if TYPE_CHECKING:
-    from pipeline.removing.records import Record
-    from pipeline.removing.run import Proposal, Request
-    from pipeline.storage import Folder
+    from bitmill.pipeline.removing.records import Record
+    from bitmill.pipeline.removing.run import Proposal, Request
+    from bitmill.pipeline.storage import Folder
 
 _EXAMPLES = 3
 
@@ -52,9 +52,9 @@ def remove(
     force: Annotated[bool, typer.Option("--force", help="Work beside a driver that is at work.")] = False,
 ) -> None:
     """Take sources or clips out of a dataset, for good. Run it again to go on where it was interrupted."""
-    from pipeline.removing.run import finish_removals, propose
-    from pipeline.removing.run import remove as take_down
-    from pipeline.storage import Folder
+    from bitmill.pipeline.removing.run import finish_removals, propose
+    from bitmill.pipeline.removing.run import remove as take_down
+    from bitmill.pipeline.storage import Folder
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     folder = Folder(dataset)
@@ -138,9 +138,9 @@ def _request(
     clips_from: Path | None,
     reason: str | None,
 ) -> "Request":
-    from pipeline.removing.run import Request
-    from pipeline.storage import normalise
-    from schemas.removal import RemovedSource
+    from bitmill.pipeline.removing.run import Request
+    from bitmill.pipeline.storage import normalise
+    from bitmill.schemas.removal import RemovedSource
 
     uris = [normalise(uri) for uri in [*(sources or []), *_lines(sources_from)]]
     if keys and len(uris) != 1:
@@ -164,7 +164,7 @@ def _lines(path: Path | None) -> list[str]:
 
 
 def _refuse_beside_driver(folder: "Folder", *, force: bool) -> None:
-    from pipeline.surveying import find_status
+    from bitmill.pipeline.surveying import find_status
 
     status, _ = find_status(folder)
     if force or status is None or status.state.is_end:
@@ -213,7 +213,7 @@ def _ask() -> None:
 
 
 def _tell_leftovers(folder: "Folder", console: Console) -> None:
-    from pipeline.storage import STAGING_FOLDER
+    from bitmill.pipeline.storage import STAGING_FOLDER
 
     left = folder.list_names(STAGING_FOLDER)
     if left:

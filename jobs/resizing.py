@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from bsq_model import fingerprint, save_tokenizer, tokenizer_from_files
-from bsq_model.resolution import resize_tokenizer
-from jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
+from bitmill.bsq_model import fingerprint, save_tokenizer, tokenizer_from_files
+from bitmill.bsq_model.resolution import resize_tokenizer
+from bitmill.jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
 
 
 def resize_saved(name: str, out: Path, *, size_px: int) -> None:

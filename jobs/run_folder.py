@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
-from jobs.differences import differences
-from jobs.training_view import flat_fields
-from schemas.errors import BadJobError, OutputConflictError
+from bitmill.jobs.differences import differences
+from bitmill.jobs.training_view import flat_fields
+from bitmill.schemas.errors import BadJobError, OutputConflictError
 
 SPEC_FILE = "train.yaml"
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from jobs.live_line import LiveLine
-from schemas.errors import BadJobError, OutputConflictError, TokenizerMismatchError
+from bitmill.jobs.live_line import LiveLine
+from bitmill.schemas.errors import BadJobError, OutputConflictError, TokenizerMismatchError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bsq_model import BSQTokenizer
-    from bsq_model.masked_lm import MaskedLM, SamplingSpec
-    from bsq_model.prior import Prior
+    from bitmill.bsq_model import BSQTokenizer
+    from bitmill.bsq_model.masked_lm import MaskedLM, SamplingSpec
+    from bitmill.bsq_model.prior import Prior
 
 REPORT_FILE = "judged.json"
 
@@ -67,8 +67,8 @@ def sample(
     ] = None,
 ) -> None:
     """Draw pictures from a masked model, or clips from a prior; fill in a picture; continue a clip."""
-    from bsq_model.masked_lm import MaskedLM, SamplingSpec
-    from bsq_model.prior import Prior
+    from bitmill.bsq_model.masked_lm import MaskedLM, SamplingSpec
+    from bitmill.bsq_model.prior import Prior
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     network, shown_by = _load(model, tokenizer)
@@ -102,7 +102,7 @@ def sample(
         raise BadJobError(f"{model} is no model that draws.")
     judged = None
     if judge is not None and isinstance(network, MaskedLM):
-        from jobs.judging import judge_samples
+        from bitmill.jobs.judging import judge_samples
 
         judged = judge_samples(
             network,
@@ -138,9 +138,9 @@ class _Continuing:
 
 
 def _load(name: str, tokenizer: str) -> "tuple[object, BSQTokenizer]":
-    from bsq_model import fingerprint, tokenizer_from_files
-    from jobs.priors import find_token_model
-    from jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
+    from bitmill.bsq_model import fingerprint, tokenizer_from_files
+    from bitmill.jobs.priors import find_token_model
+    from bitmill.jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
 
     model = find_token_model(name)
     loaded = load_tokenizer_spec(tokenizer_spec(tokenizer))
@@ -175,7 +175,7 @@ def _refuse_masked_options(*, label: str | None, inpaint: str | None, mask: str 
 
 
 def _draw(model: "MaskedLM", tokenizer: "BSQTokenizer", asked: _Drawing, console: Console) -> "list[Tensor]":
-    from pipeline.synthesis.drawing import draw_pictures
+    from bitmill.pipeline.synthesis.drawing import draw_pictures
 
     grid = (tokenizer.config.grid_size, tokenizer.config.grid_size)
     pictures: list[Tensor] = []
@@ -194,8 +194,8 @@ def _progress(done: int, planned: int) -> str:
 def _inpaint(
     model: "MaskedLM", tokenizer: "BSQTokenizer", asked: _Drawing, picture: str, mask: str | None
 ) -> "list[Tensor]":
-    from pipeline.synthesis.drawing import fill_in
-    from pipeline.synthesis.reading import frames_of, hidden_tokens
+    from bitmill.pipeline.synthesis.drawing import fill_in
+    from bitmill.pipeline.synthesis.reading import frames_of, hidden_tokens
 
     if mask is None:
         raise BadJobError("--inpaint needs --mask: a picture, white where to fill in.")
@@ -216,8 +216,8 @@ def _continue(
 ) -> "list[Tensor]":
     import torch
 
-    from pipeline.synthesis.drawing import go_on
-    from pipeline.synthesis.reading import frames_of
+    from bitmill.pipeline.synthesis.drawing import go_on
+    from bitmill.pipeline.synthesis.reading import frames_of
 
     config = tokenizer.config
     given_ThwL = torch.zeros(0, config.grid_size, config.grid_size, config.bits_per_token, dtype=torch.bool)
@@ -251,8 +251,8 @@ def _continue(
 
 def _write(clips: "list[Tensor]", out: Path, fps: float | None, judged: dict[str, Any] | None = None) -> None:
     """Each by itself, and all on one sheet: a row a clip, or pictures in rows; whole or not at all."""
-    from pipeline.compressing.writing import write_mkv, write_png
-    from pipeline.synthesis.sheet import write_sheet
+    from bitmill.pipeline.compressing.writing import write_mkv, write_png
+    from bitmill.pipeline.synthesis.sheet import write_sheet
 
     staged = out.with_name(f".{out.name}.staged")
     staged.mkdir(parents=True)

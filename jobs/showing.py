@@ -7,9 +7,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from jobs.quantities import duration_text, rate_text
-from jobs.standing import Counts
-from schemas.status import ACTOR_STAGES, DECODER_STAGES, StaffCount
+from bitmill.jobs.quantities import duration_text, rate_text
+from bitmill.jobs.standing import Counts
+from bitmill.schemas.status import ACTOR_STAGES, DECODER_STAGES, StaffCount
 
 _LABEL_CELLS = 10
 _BAR_CELLS = 30

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from pipeline.bundles import MESSAGE_BYTES
-from schemas.job import ComputeSpec, Device
+from bitmill.pipeline.bundles import MESSAGE_BYTES
+from bitmill.schemas.job import ComputeSpec, Device
 
 _DECODING_CPUS = 1
 """Decoding always has at least one CPU: actors that held them all would wait for ever."""

@@ -4,18 +4,18 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from jobs.assignment import ActorLostError, Assignment, GaveBack, Loss
-from jobs.cluster.actor import ActorSettings, TokenizerFiles
-from jobs.cluster.actors import Work
-from jobs.cluster.session import Cluster
-from jobs.prepare import PreparedJob
-from jobs.queue import ShardQueue
-from jobs.sizing import actor_cpus, actors_too_many, actors_wanted, window
-from jobs.watch import QUIET_S, Watch
-from schemas.errors import InfrastructureError
-from schemas.ids import content_id
-from schemas.job import Device
-from schemas.status import StaffCount
+from bitmill.jobs.assignment import ActorLostError, Assignment, GaveBack, Loss
+from bitmill.jobs.cluster.actor import ActorSettings, TokenizerFiles
+from bitmill.jobs.cluster.actors import Work
+from bitmill.jobs.cluster.session import Cluster
+from bitmill.jobs.prepare import PreparedJob
+from bitmill.jobs.queue import ShardQueue
+from bitmill.jobs.sizing import actor_cpus, actors_too_many, actors_wanted, window
+from bitmill.jobs.watch import QUIET_S, Watch
+from bitmill.schemas.errors import InfrastructureError
+from bitmill.schemas.ids import content_id
+from bitmill.schemas.job import Device
+from bitmill.schemas.status import StaffCount
 
 _LOOK_EVERY_S = 2.0
 """How often the cluster is looked at for nodes that came or went."""

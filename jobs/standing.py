@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from pipeline.shard.loop import ShardProgress
-from schemas.dataset import Totals
-from schemas.outcomes import Outcome
-from schemas.status import STAGES, Part, Rates, StaffCount
+from bitmill.pipeline.shard.loop import ShardProgress
+from bitmill.schemas.dataset import Totals
+from bitmill.schemas.outcomes import Outcome
+from bitmill.schemas.status import STAGES, Part, Rates, StaffCount
 
 
 @dataclass

@@ -8,13 +8,13 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
-from jobs.quantities import bytes_text, duration_text
-from jobs.showing import stage_times
-from pipeline.storage import Folder
-from pipeline.surveying import Survey, survey
-from schemas.errors import InfrastructureError, TransientError
-from schemas.outcomes import REASON_TEXT, Reason
-from schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK, EXIT_UNFINISHED, DriverState, JobStatus
+from bitmill.jobs.quantities import bytes_text, duration_text
+from bitmill.jobs.showing import stage_times
+from bitmill.pipeline.storage import Folder
+from bitmill.pipeline.surveying import Survey, survey
+from bitmill.schemas.errors import InfrastructureError, TransientError
+from bitmill.schemas.outcomes import REASON_TEXT, Reason
+from bitmill.schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK, EXIT_UNFINISHED, DriverState, JobStatus
 
 State = Literal[
     "complete", "complete_with_failures", "planning", "running", "silent", "stopped", "failed", "unfinished"

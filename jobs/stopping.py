@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
-from schemas.errors import InterruptedJobError
+from bitmill.schemas.errors import InterruptedJobError
 
 
 @contextmanager

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from jobs.live_line import LiveLine
-from schemas.errors import BadJobError
+from bitmill.jobs.live_line import LiveLine
+from bitmill.schemas.errors import BadJobError
 
 if TYPE_CHECKING:
-    from bsq_model import BSQTokenizer
-    from pipeline.storage import Folder
+    from bitmill.bsq_model import BSQTokenizer
+    from bitmill.pipeline.storage import Folder
 
 STREAM_SUFFIX = ".bmz"
 SHARD_SUFFIX = ".parquet"
@@ -29,9 +29,9 @@ class SizedTokenizer:
     """A tokenizer by its name on the command line, for frames or tiles of one size."""
 
     def __init__(self, name: str, tile_px: int | None = None) -> None:
-        from bsq_model import tokenizer_from_files
-        from bsq_model.resolution import resize_tokenizer
-        from jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
+        from bitmill.bsq_model import tokenizer_from_files
+        from bitmill.bsq_model.resolution import resize_tokenizer
+        from bitmill.jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
 
         loaded = load_tokenizer_spec(tokenizer_spec(name))
         self.own_px = loaded.config.image_size_px
@@ -48,7 +48,7 @@ def check_suffix(out: Path, wanted: tuple[str, ...]) -> None:
 
 def folder_of(path: str) -> "tuple[Folder, str]":
     """The folder that a file's path or URI is in, and its name there."""
-    from pipeline.storage import Folder, normalise
+    from bitmill.pipeline.storage import Folder, normalise
 
     folder, _, name = normalise(path).rpartition("/")
     return Folder(folder), name

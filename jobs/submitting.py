@@ -8,18 +8,18 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from jobs.cluster.job_api import JobApi, SubmissionExistsError, SubmittedJob
-from jobs.naming import local_places, submission_of, travelling
-from jobs.packaging import JOB_FILE, write_package
-from jobs.telling import SUBMISSION_VARIABLE
-from pipeline.storage import Folder, normalise
-from pipeline.surveying import Survey, survey
-from schemas.errors import BadJobError, BitmillError, InfrastructureError, InterruptedJobError
-from schemas.job import JobSpec
-from schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK
-from schemas.submission import attempt_name, split_name
+from bitmill.jobs.cluster.job_api import JobApi, SubmissionExistsError, SubmittedJob
+from bitmill.jobs.naming import local_places, submission_of, travelling
+from bitmill.jobs.packaging import JOB_FILE, write_package
+from bitmill.jobs.telling import SUBMISSION_VARIABLE
+from bitmill.pipeline.storage import Folder, normalise
+from bitmill.pipeline.surveying import Survey, survey
+from bitmill.schemas.errors import BadJobError, BitmillError, InfrastructureError, InterruptedJobError
+from bitmill.schemas.job import JobSpec
+from bitmill.schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK
+from bitmill.schemas.submission import attempt_name, split_name
 
-ENTRYPOINT = f"exec python -m jobs tokenize {JOB_FILE} --address auto"
+ENTRYPOINT = f"exec python -m bitmill.jobs tokenize {JOB_FILE} --address auto"
 """``exec``, so that Ray's SIGTERM reaches the driver itself and its exit code is the job's."""
 
 OUTPUT_KEY = "bitmill_output"

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from jobs.assignment import GivenUp, Isolation, Loss
-from schemas.errors import InfrastructureError
-from schemas.outcomes import Reason
-from schemas.plan import PlannedShard
+from bitmill.jobs.assignment import GivenUp, Isolation, Loss
+from bitmill.schemas.errors import InfrastructureError
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedShard
 
 LOSSES_BEFORE_ISOLATION = 2
 """An actor may die through no fault of its shard; of a shard that loses two, one source is suspected."""

@@ -11,10 +11,10 @@ from typing import Any, Self
 
 from rich.console import Console
 
-from jobs.standing import Counts, Standing
-from pipeline.storage import Folder
-from schemas.errors import BitmillError, InterruptedJobError
-from schemas.status import STATUS_FILE, WRITE_EVERY_S, DriverPlace, DriverState, JobStatus
+from bitmill.jobs.standing import Counts, Standing
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import BitmillError, InterruptedJobError
+from bitmill.schemas.status import STATUS_FILE, WRITE_EVERY_S, DriverPlace, DriverState, JobStatus
 
 SUBMISSION_VARIABLE = "BITMILL_SUBMISSION_ID"
 """Set by ``bitmill submit`` in the driver's environment."""

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from pipeline.token_training.evaluation import TokenCosts
+    from bitmill.pipeline.token_training.evaluation import TokenCosts
 
 
 def evaluate_tokens(
@@ -28,9 +28,9 @@ def evaluate_tokens(
     """Measure a model over tokens in bits a token, beside order 0, independent bits and zstd."""
     import torch
 
-    from bsq_model.token_models.saving import token_model_fingerprint
-    from jobs.priors import find_token_model
-    from pipeline.token_training.evaluation import evaluate_tokens as measure
+    from bitmill.bsq_model.token_models.saving import token_model_fingerprint
+    from bitmill.jobs.priors import find_token_model
+    from bitmill.pipeline.token_training.evaluation import evaluate_tokens as measure
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     loaded = find_token_model(model)

@@ -7,16 +7,16 @@ import torch
 import yaml
 from rich.console import Console
 
-from bsq_model.token_models.model import TokenModel
-from bsq_model.token_models.saving import load_token_model, make_token_model, token_model_fingerprint
-from jobs.run_folder import SPEC_FILE, check_run_folder
-from jobs.training_view import TrainingView, asked_to_stop
-from pipeline.token_training.data import TokenTrainingData
-from pipeline.token_training.run import MODEL_FOLDER, train_token_model
-from schemas.dataset import DatasetCard
-from schemas.errors import BadJobError, InterruptedJobError
-from schemas.token_models import token_model_config
-from schemas.token_training import TokenTrainSpec, fixed_token_fields
+from bitmill.bsq_model.token_models.model import TokenModel
+from bitmill.bsq_model.token_models.saving import load_token_model, make_token_model, token_model_fingerprint
+from bitmill.jobs.run_folder import SPEC_FILE, check_run_folder
+from bitmill.jobs.training_view import TrainingView, asked_to_stop
+from bitmill.pipeline.token_training.data import TokenTrainingData
+from bitmill.pipeline.token_training.run import MODEL_FOLDER, train_token_model
+from bitmill.schemas.dataset import DatasetCard
+from bitmill.schemas.errors import BadJobError, InterruptedJobError
+from bitmill.schemas.token_models import token_model_config
+from bitmill.schemas.token_training import TokenTrainSpec, fixed_token_fields
 
 
 def train_token_job(spec: TokenTrainSpec, *, console: Console) -> None:

@@ -4,19 +4,19 @@ from contextlib import ExitStack
 
 from rich.console import Console
 
-from jobs.draining import drained_on_sigterm
-from jobs.growing import Growth
-from jobs.naming import submission_of
-from jobs.observing import Observers
-from jobs.prepare import PreparedJob, prepare
-from jobs.progress import Progress, summary
-from jobs.showing import stage_times
-from jobs.standing import Standing
-from jobs.stopping import heed_sigterm, stoppable
-from jobs.telling import Teller
-from schemas.dataset import Totals
-from schemas.job import JobSpec
-from schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK
+from bitmill.jobs.draining import drained_on_sigterm
+from bitmill.jobs.growing import Growth
+from bitmill.jobs.naming import submission_of
+from bitmill.jobs.observing import Observers
+from bitmill.jobs.prepare import PreparedJob, prepare
+from bitmill.jobs.progress import Progress, summary
+from bitmill.jobs.showing import stage_times
+from bitmill.jobs.standing import Standing
+from bitmill.jobs.stopping import heed_sigterm, stoppable
+from bitmill.jobs.telling import Teller
+from bitmill.schemas.dataset import Totals
+from bitmill.schemas.job import JobSpec
+from bitmill.schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 
 
 def tokenize_job(
@@ -60,7 +60,7 @@ def has_gpus(address: str | None) -> bool:
         import torch
 
         return torch.cuda.is_available()
-    from jobs.cluster.session import Cluster
+    from bitmill.jobs.cluster.session import Cluster
 
     with Cluster(address) as cluster:
         return cluster.count("GPU") > 0
@@ -68,9 +68,9 @@ def has_gpus(address: str | None) -> bool:
 
 def _run(prepared: PreparedJob, address: str | None, console: Console, teller: Teller) -> Totals:
     # Ray is slow to import; a finished dataset is told without it.
-    from jobs.cluster.metrics import RunMetrics
-    from jobs.cluster.session import Cluster
-    from jobs.driver import run
+    from bitmill.jobs.cluster.metrics import RunMetrics
+    from bitmill.jobs.cluster.session import Cluster
+    from bitmill.jobs.driver import run
 
     console.print(
         f"{len(prepared.remaining)} of {prepared.card.num_shards} shards to do "

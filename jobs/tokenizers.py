@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bsq_model import (
+from bitmill.bsq_model import (
     CONFIG_FILE,
     PRESETS,
     WEIGHTS_FILE,
@@ -12,12 +12,12 @@ from bsq_model import (
     tokenizer_files,
     tokenizer_from_files,
 )
-from bsq_model.bundled import BUNDLED, bundled_files
-from bsq_model.resolution import resize_tokenizer
-from pipeline.storage import Folder
-from schemas.errors import BadJobError, InfrastructureError, TransientError
-from schemas.job import JobSpec, TokenizerSpec
-from schemas.tokenizer import TokenizerConfig
+from bitmill.bsq_model.bundled import BUNDLED, bundled_files
+from bitmill.bsq_model.resolution import resize_tokenizer
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import BadJobError, InfrastructureError, TransientError
+from bitmill.schemas.job import JobSpec, TokenizerSpec
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 
 @dataclass(frozen=True, kw_only=True)

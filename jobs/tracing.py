@@ -9,13 +9,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from jobs.quantities import bytes_text
-from jobs.removing import printable
-from schemas.errors import BadJobError
+from bitmill.jobs.quantities import bytes_text
+from bitmill.jobs.removing import printable
+from bitmill.schemas.errors import BadJobError
 
 if TYPE_CHECKING:
-    from pipeline.shard.ledger import LedgerRow
-    from pipeline.tracing import ClipTrace, SourceTrace, TracedClip
+    from bitmill.pipeline.shard.ledger import LedgerRow
+    from bitmill.pipeline.tracing import ClipTrace, SourceTrace, TracedClip
 
 _MAX_CLIPS = 50
 
@@ -35,8 +35,8 @@ def trace(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show where a training sample comes from, or all that became of a source."""
-    from pipeline.storage import Folder, normalise
-    from pipeline.tracing import Tracer
+    from bitmill.pipeline.storage import Folder, normalise
+    from bitmill.pipeline.tracing import Tracer
 
     given = [clip is not None, index is not None, shard is not None, source is not None]
     if sum(given) != 1 or (row is not None) != (shard is not None) or (key is not None and source is None):

@@ -12,21 +12,21 @@ import yaml
 from rich.console import Console
 from torch import nn
 
-from bsq_model import BSQTokenizer, fingerprint, load_tokenizer, tokenizer_from_files
-from bsq_model.networks.store import load_network
-from bsq_model.training.start import start_tokenizer
-from jobs.fetching import networks_folder
-from jobs.run_folder import SPEC_FILE, check_run_folder
-from jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
-from jobs.training_view import TrainingView, asked_to_stop
-from pipeline.sources import find_sources, refuse_archives
-from pipeline.training.metrics_log import METRICS_FILE, read_metrics
-from pipeline.training.progress import TrainProgress
-from pipeline.training.run import TOKENIZER_FOLDER, Process, train
-from schemas.errors import BadJobError, InterruptedJobError, OutputConflictError
-from schemas.ids import content_id
-from schemas.plan import PlannedSource
-from schemas.training import TrainSpec, fixed_fields
+from bitmill.bsq_model import BSQTokenizer, fingerprint, load_tokenizer, tokenizer_from_files
+from bitmill.bsq_model.networks.store import load_network
+from bitmill.bsq_model.training.start import start_tokenizer
+from bitmill.jobs.fetching import networks_folder
+from bitmill.jobs.run_folder import SPEC_FILE, check_run_folder
+from bitmill.jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
+from bitmill.jobs.training_view import TrainingView, asked_to_stop
+from bitmill.pipeline.sources import find_sources, refuse_archives
+from bitmill.pipeline.training.metrics_log import METRICS_FILE, read_metrics
+from bitmill.pipeline.training.progress import TrainProgress
+from bitmill.pipeline.training.run import TOKENIZER_FOLDER, Process, train
+from bitmill.schemas.errors import BadJobError, InterruptedJobError, OutputConflictError
+from bitmill.schemas.ids import content_id
+from bitmill.schemas.plan import PlannedSource
+from bitmill.schemas.training import TrainSpec, fixed_fields
 
 LISTING_FILE = "sources.json"
 
@@ -57,7 +57,7 @@ def train_job(spec: TrainSpec, *, address: str | None, console: Console) -> None
         f"{'process' if spec.compute.processes == 1 else 'processes'} …"
     )
     if spec.compute.processes > 1 or address is not None:
-        from jobs.cluster.training import train_on_cluster
+        from bitmill.jobs.cluster.training import train_on_cluster
 
         with TrainingView(console) as view, following(spec, view):
             train_on_cluster(spec, prepared.sources, prepared.tokenizer, prepared.perceptual, address)

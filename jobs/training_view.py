@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from jobs.quantities import duration_text
-from pipeline.training.progress import TrainProgress
+from bitmill.jobs.quantities import duration_text
+from bitmill.pipeline.training.progress import TrainProgress
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def import_(
     ] = False,
 ) -> None:
     """Import a published checkpoint. Nothing in it is executed."""
-    from jobs.importing import import_weights
+    from bitmill.jobs.importing import import_weights
 
     import_weights(checkpoint, config, out, ema=ema, image_as_video=image_as_video)
 
@@ -33,7 +33,7 @@ def fetch(
     """Fetch networks for the perceptual loss and the metrics, once, into the user's cache."""
     from rich.console import Console
 
-    from jobs.fetching import fetch_networks
+    from bitmill.jobs.fetching import fetch_networks
 
     fetch_networks(names, Console(highlight=False, markup=False))
 
@@ -45,6 +45,6 @@ def resize(
     size: Annotated[int, typer.Option("--size", min=1, help="Side of its frames in pixels.")],
 ) -> None:
     """Take a trained tokenizer to another frame size, by interpolated positions."""
-    from jobs.resizing import resize_saved
+    from bitmill.jobs.resizing import resize_saved
 
     resize_saved(tokenizer, out, size_px=size)

@@ -4,13 +4,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pipeline.dataset_folder import committed_ledgers, load_ledger
-from pipeline.remembering import are_totals_of
-from pipeline.shard.ledger import check_accounts, totals_of
-from pipeline.shard.newest import NewestAttempts
-from pipeline.storage import Folder
-from schemas.dataset import Totals, ledger_file
-from schemas.plan import PlannedShard
+from bitmill.pipeline.dataset_folder import committed_ledgers, load_ledger
+from bitmill.pipeline.remembering import are_totals_of
+from bitmill.pipeline.shard.ledger import check_accounts, totals_of
+from bitmill.pipeline.shard.newest import NewestAttempts
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import Totals, ledger_file
+from bitmill.schemas.plan import PlannedShard
 
 _LEDGER_THREADS = 16
 

@@ -5,7 +5,7 @@ from itertools import islice
 
 from braceexpand import braceexpand
 
-from schemas.errors import BadJobError
+from bitmill.schemas.errors import BadJobError
 
 MAX_NAMES = 1_000_000
 _RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?\}")

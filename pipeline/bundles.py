@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline.fetch import DecodeSettings, Staged, source_events, source_room
-from pipeline.items import DecodedClip, SourceEvent
-from pipeline.storage import is_local
-from schemas.plan import PlannedSource
+from bitmill.pipeline.fetch import DecodeSettings, Staged, source_events, source_room
+from bitmill.pipeline.items import DecodedClip, SourceEvent
+from bitmill.pipeline.storage import is_local
+from bitmill.schemas.plan import PlannedSource
 
 SMALL_BYTES = 1 << 20
 """A larger source is no small one: decoding it takes long enough to be worth a task."""

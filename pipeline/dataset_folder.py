@@ -1,9 +1,9 @@
 """A dataset's folder: its card, plan, commits and tokenizer, found and kept on any store."""
 
-from pipeline.planning import plan_bytes, plan_part, read_plan
-from pipeline.shard.ledger import LedgerRow, read_ledger
-from pipeline.storage import Folder
-from schemas.dataset import (
+from bitmill.pipeline.planning import plan_bytes, plan_part, read_plan
+from bitmill.pipeline.shard.ledger import LedgerRow, read_ledger
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import (
     DATASET_FILE,
     LEDGER_FOLDER,
     PLAN_FOLDER,
@@ -16,8 +16,8 @@ from schemas.dataset import (
     read_card,
     shard_file,
 )
-from schemas.errors import BadJobError, FormatError
-from schemas.plan import PlannedShard
+from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.plan import PlannedShard
 
 CONFIG_FILE = f"{TOKENIZER_FOLDER}/config.json"
 WEIGHTS_FILE = f"{TOKENIZER_FOLDER}/model.safetensors"

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bsq_model import BSQTokenizer
-from bsq_model.checks import refuse_unless
-from bsq_model.tokenizer import StartedEncode
-from schemas.errors import InfrastructureError
+from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.checks import refuse_unless
+from bitmill.bsq_model.tokenizer import StartedEncode
+from bitmill.schemas.errors import InfrastructureError
 
 Frames = npt.NDArray[np.uint8]
 """[T, H, W, 3]"""

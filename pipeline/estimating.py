@@ -4,12 +4,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.decode.sampling import SECOND_NS, TOLERANCE_NS, exact_rate
-from pipeline.probing import Found, ProbedArchive
-from pipeline.sources import is_image_name
-from schemas.estimate import Quantity
-from schemas.job import LimitsSpec, SamplingSpec
-from schemas.plan import PlannedSource
+from bitmill.pipeline.decode.sampling import SECOND_NS, TOLERANCE_NS, exact_rate
+from bitmill.pipeline.probing import Found, ProbedArchive
+from bitmill.pipeline.sources import is_image_name
+from bitmill.schemas.estimate import Quantity
+from bitmill.schemas.job import LimitsSpec, SamplingSpec
+from bitmill.schemas.plan import PlannedSource
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,15 +6,15 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipeline.archive.events import archive_events, whole_archive
-from pipeline.archive.index import index_tar
-from pipeline.decode.item import decode_item
-from pipeline.items import ItemEnd, ItemEvent, MediaFacts, SourceEvent
-from pipeline.storage import ObjectInfo, Room, StagedObject, room_for, stage
-from schemas.errors import BadItemError
-from schemas.job import JobSpec, LimitsSpec, SamplingSpec
-from schemas.outcomes import Reason
-from schemas.plan import PlannedSource
+from bitmill.pipeline.archive.events import archive_events, whole_archive
+from bitmill.pipeline.archive.index import index_tar
+from bitmill.pipeline.decode.item import decode_item
+from bitmill.pipeline.items import ItemEnd, ItemEvent, MediaFacts, SourceEvent
+from bitmill.pipeline.storage import ObjectInfo, Room, StagedObject, room_for, stage
+from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.job import JobSpec, LimitsSpec, SamplingSpec
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedSource
 
 _TOO_MUCH_MEMORY = "Reading and decoding it took more memory than the job allows."
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.shard.ledger import LedgerRow
-from pipeline.shard.newest import NewestAttempts
-from pipeline.splitting import split_uris
-from schemas.outcomes import Outcome, Reason
-from schemas.plan import PlannedShard, PlannedSource, SourcePlace
+from bitmill.pipeline.shard.ledger import LedgerRow
+from bitmill.pipeline.shard.newest import NewestAttempts
+from bitmill.pipeline.splitting import split_uris
+from bitmill.schemas.outcomes import Outcome, Reason
+from bitmill.schemas.plan import PlannedShard, PlannedSource, SourcePlace
 
 
 @dataclass(frozen=True, kw_only=True)

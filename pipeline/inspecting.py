@@ -6,14 +6,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.dataset_folder import committed_shards, load_ledger, load_plan, require_card
-from pipeline.reading.footers import damage_named, open_shard
-from pipeline.shard.ledger import LedgerRow, totals_of
-from pipeline.shard.newest import NewestAttempts
-from pipeline.storage import Folder, store_errors
-from schemas.dataset import DatasetCard, Totals
-from schemas.errors import BadJobError, FormatError
-from schemas.token_shard import ShardMetadata, read_shard_metadata
+from bitmill.pipeline.dataset_folder import committed_shards, load_ledger, load_plan, require_card
+from bitmill.pipeline.reading.footers import damage_named, open_shard
+from bitmill.pipeline.shard.ledger import LedgerRow, totals_of
+from bitmill.pipeline.shard.newest import NewestAttempts
+from bitmill.pipeline.storage import Folder, store_errors
+from bitmill.schemas.dataset import DatasetCard, Totals
+from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.token_shard import ShardMetadata, read_shard_metadata
 
 CLIP_COLUMNS = ("clip_id", "source", "key", "start_ns", "end_ns", "num_frames", "height", "width", "metadata")
 

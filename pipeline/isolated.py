@@ -6,10 +6,10 @@ from contextlib import closing
 from multiprocessing.connection import Connection
 from typing import Any
 
-from pipeline.fetch import DecodeSettings, Staged, source_events
-from pipeline.items import ItemEnd, ItemEvent, ItemStart, SourceEvent
-from schemas.outcomes import Reason
-from schemas.plan import PlannedSource
+from bitmill.pipeline.fetch import DecodeSettings, Staged, source_events
+from bitmill.pipeline.items import ItemEnd, ItemEvent, ItemStart, SourceEvent
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedSource
 
 _LAST = "last"
 """Behind an archive's events, of which only it knows how many there are."""

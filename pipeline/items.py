@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from schemas.outcomes import Outcome, Reason
+from bitmill.schemas.outcomes import Outcome, Reason
 
 Media = Literal["video", "image", "animation"]
 Decoder = Literal["decord", "pyav", "pillow"]

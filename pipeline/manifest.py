@@ -13,9 +13,9 @@ import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 import pyarrow.parquet as pq
 
-from pipeline.storage import Folder, is_local, normalise
-from schemas.errors import BadJobError, InfrastructureError, TransientError
-from schemas.ids import canonical_json
+from bitmill.pipeline.storage import Folder, is_local, normalise
+from bitmill.schemas.errors import BadJobError, InfrastructureError, TransientError
+from bitmill.schemas.ids import canonical_json
 
 _MAX_SECONDS = 2**63 // 10**9
 _OWN_COLUMNS = ("uri", "start", "end")

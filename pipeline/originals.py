@@ -5,16 +5,16 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.dataset_folder import load_plan
-from pipeline.decode.sampling import Span
-from pipeline.fetch import DecodeSettings
-from pipeline.isolated import isolated_events, isolated_sources
-from pipeline.items import DecodedClip, ItemEnd, ItemStart
-from pipeline.sources import is_image_name
-from pipeline.storage import Folder
-from schemas.dataset import DatasetCard
-from schemas.job import JobSpec
-from schemas.plan import PlannedSource
+from bitmill.pipeline.dataset_folder import load_plan
+from bitmill.pipeline.decode.sampling import Span
+from bitmill.pipeline.fetch import DecodeSettings
+from bitmill.pipeline.isolated import isolated_events, isolated_sources
+from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart
+from bitmill.pipeline.sources import is_image_name
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import DatasetCard
+from bitmill.schemas.job import JobSpec
+from bitmill.schemas.plan import PlannedSource
 
 Frames = npt.NDArray[np.uint8]
 

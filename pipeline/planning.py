@@ -5,11 +5,11 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from pipeline.tables import column_bytes, read_rows
-from schemas.dataset import PlanPart
-from schemas.ids import content_id, shard_id
-from schemas.job import ShardingSpec
-from schemas.plan import PLAN_FORMAT_VERSION, PLAN_SCHEMA, PlannedShard, PlannedSource
+from bitmill.pipeline.tables import column_bytes, read_rows
+from bitmill.schemas.dataset import PlanPart
+from bitmill.schemas.ids import content_id, shard_id
+from bitmill.schemas.job import ShardingSpec
+from bitmill.schemas.plan import PLAN_FORMAT_VERSION, PLAN_SCHEMA, PlannedShard, PlannedSource
 
 
 def cut_shards(

@@ -12,13 +12,13 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
 
-from bsq_model import BSQTokenizer, fingerprint, tokenizer_from_files
-from pipeline.dataset_folder import CONFIG_FILE, WEIGHTS_FILE
-from pipeline.originals import Originals
-from pipeline.reading import TokenDataset
-from pipeline.storage import Folder
-from schemas.dataset import DatasetCard
-from schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from bitmill.bsq_model import BSQTokenizer, fingerprint, tokenizer_from_files
+from bitmill.pipeline.dataset_folder import CONFIG_FILE, WEIGHTS_FILE
+from bitmill.pipeline.originals import Originals
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import DatasetCard
+from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
 
 _GAP_PX = 4
 _DEFAULT_FPS = 8.0

@@ -12,16 +12,16 @@ from typing import Any
 
 from PIL import Image
 
-from pipeline.archive.events import archive_events
-from pipeline.archive.index import index_tar
-from pipeline.decode.images import is_animation, open_image, read_animation
-from pipeline.decode.probe import probe
-from pipeline.items import ItemEnd, ItemEvent, Media, MediaFacts
-from pipeline.memory_limit import memory_limit
-from pipeline.storage import ObjectInfo, Room, room_for, stage
-from schemas.errors import BadItemError, BitmillError, InfrastructureError
-from schemas.job import LimitsSpec
-from schemas.plan import PlannedSource
+from bitmill.pipeline.archive.events import archive_events
+from bitmill.pipeline.archive.index import index_tar
+from bitmill.pipeline.decode.images import is_animation, open_image, read_animation
+from bitmill.pipeline.decode.probe import probe
+from bitmill.pipeline.items import ItemEnd, ItemEvent, Media, MediaFacts
+from bitmill.pipeline.memory_limit import memory_limit
+from bitmill.pipeline.storage import ObjectInfo, Room, room_for, stage
+from bitmill.schemas.errors import BadItemError, BitmillError, InfrastructureError
+from bitmill.schemas.job import LimitsSpec
+from bitmill.schemas.plan import PlannedSource
 
 _START_S = 60.0
 """A child may take so long to start, beside the time that the job gives an item."""

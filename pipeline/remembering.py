@@ -7,13 +7,13 @@ damaged or deleted at any time, and is made anew.
 import json
 from collections.abc import Mapping
 
-from pipeline.storage import Folder
-from pipeline.tables import read_table, table_bytes
-from schemas.dataset import Totals
-from schemas.errors import FormatError
-from schemas.ids import canonical_json
-from schemas.plan import PlannedShard
-from schemas.shard_totals import TOTALS_FILE, TOTALS_FORMAT_VERSION, TOTALS_SCHEMA
+from bitmill.pipeline.storage import Folder
+from bitmill.pipeline.tables import read_table, table_bytes
+from bitmill.schemas.dataset import Totals
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.ids import canonical_json
+from bitmill.schemas.plan import PlannedShard
+from bitmill.schemas.shard_totals import TOTALS_FILE, TOTALS_FORMAT_VERSION, TOTALS_SCHEMA
 
 _COUNTS = ("ok", "partial", "failed", "clips", "frames", "tokens", "code_bytes", "tokenized_ns")
 

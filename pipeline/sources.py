@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from pipeline.braces import expand_braces
-from pipeline.manifest import ManifestRow, read_manifest
-from pipeline.storage import Listing, ObjectInfo, list_objects, normalise, stat
-from schemas.errors import BadJobError, InfrastructureError, TransientError
-from schemas.job import SourceSpec
-from schemas.plan import PlannedSource
+from bitmill.pipeline.braces import expand_braces
+from bitmill.pipeline.manifest import ManifestRow, read_manifest
+from bitmill.pipeline.storage import Listing, ObjectInfo, list_objects, normalise, stat
+from bitmill.schemas.errors import BadJobError, InfrastructureError, TransientError
+from bitmill.schemas.job import SourceSpec
+from bitmill.schemas.plan import PlannedSource
 
 VIDEO_SUFFIXES = frozenset(
     """.3g2 .3gp .asf .avi .f4v .flv .h264 .h265 .hevc .ivf .m1v .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4

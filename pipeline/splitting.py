@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from pipeline.decode.sampling import SECOND_NS, Span
-from pipeline.probing import Found, Probed, probe_sources
-from pipeline.sources import VIDEO_SUFFIXES, suffix
-from schemas.job import LimitsSpec
-from schemas.plan import PlannedSource
+from bitmill.pipeline.decode.sampling import SECOND_NS, Span
+from bitmill.pipeline.probing import Found, Probed, probe_sources
+from bitmill.pipeline.sources import VIDEO_SUFFIXES, suffix
+from bitmill.schemas.job import LimitsSpec
+from bitmill.schemas.plan import PlannedSource
 
 _LEAST_BYTES_PER_S = 16_384
 """A video of fewer bytes than this for each second is rare (128 kbit/s); smaller files are not looked at."""

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from pipeline.accounts import committed_totals
-from pipeline.dataset_folder import committed_shards, find_card, load_plan
-from pipeline.remembering import remembered_totals
-from pipeline.storage import Folder
-from schemas.dataset import DatasetCard, Totals
-from schemas.errors import BadJobError, FormatError
-from schemas.status import STATUS_FILE, JobStatus, read_status
+from bitmill.pipeline.accounts import committed_totals
+from bitmill.pipeline.dataset_folder import committed_shards, find_card, load_plan
+from bitmill.pipeline.remembering import remembered_totals
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import DatasetCard, Totals
+from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.status import STATUS_FILE, JobStatus, read_status
 
 
 @dataclass(frozen=True, kw_only=True)

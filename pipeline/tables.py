@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.errors import FormatError
-from schemas.token_shard import check_columns
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.token_shard import check_columns
 
 _BATCH_ROWS = 8192
 

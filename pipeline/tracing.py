@@ -8,20 +8,20 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.dataset_folder import committed_shards, load_ledger, require_card
-from pipeline.reading.finding import ClipFinder, Place, places_of_source
-from pipeline.reading.footers import damage_named, open_shard
-from pipeline.reading.opening import open_index
-from pipeline.removing.records import Record, load_records
-from pipeline.shard.ledger import LedgerRow
-from pipeline.shard.matching import SourceMatcher
-from pipeline.shard.newest import place_of
-from pipeline.storage import Folder
-from schemas.dataset import shard_file
-from schemas.errors import BadJobError, FormatError
-from schemas.packing import packed_size
-from schemas.plan import PlannedShard, PlannedSource
-from schemas.token_shard import TOKEN_COLUMNS
+from bitmill.pipeline.dataset_folder import committed_shards, load_ledger, require_card
+from bitmill.pipeline.reading.finding import ClipFinder, Place, places_of_source
+from bitmill.pipeline.reading.footers import damage_named, open_shard
+from bitmill.pipeline.reading.opening import open_index
+from bitmill.pipeline.removing.records import Record, load_records
+from bitmill.pipeline.shard.ledger import LedgerRow
+from bitmill.pipeline.shard.matching import SourceMatcher
+from bitmill.pipeline.shard.newest import place_of
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import shard_file
+from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.packing import packed_size
+from bitmill.schemas.plan import PlannedShard, PlannedSource
+from bitmill.schemas.token_shard import TOKEN_COLUMNS
 
 _COLUMNS = [field.name for field in TOKEN_COLUMNS if field.name != "codes"]
 

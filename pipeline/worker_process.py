@@ -10,7 +10,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
-from schemas.errors import BitmillError, InfrastructureError
+from bitmill.schemas.errors import BitmillError, InfrastructureError
 
 _LAST_WORDS_S = 60.0
 """A process that is to stop does so with its pipe, as soon as it next looks at it."""

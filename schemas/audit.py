@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from schemas.errors import FormatError
-from schemas.findings import Findings
-from schemas.job import describe_validation
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.findings import Findings
+from bitmill.schemas.job import describe_validation
 
 AUDIT_FORMAT_VERSION = 1
 

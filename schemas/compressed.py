@@ -8,9 +8,9 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from schemas.cursor import Cursor, string_bytes
-from schemas.errors import FormatError
-from schemas.stream_header import CHECKSUM_BYTES, StreamHeader, StreamKind, header_bytes, read_header
+from bitmill.schemas.cursor import Cursor, string_bytes
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.stream_header import CHECKSUM_BYTES, StreamHeader, StreamKind, header_bytes, read_header
 
 _END = b"zmb"
 

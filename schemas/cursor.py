@@ -1,6 +1,6 @@
 """Numbers and strings of a compressed stream: written, and read on through bytes."""
 
-from schemas.errors import FormatError
+from bitmill.schemas.errors import FormatError
 
 
 def number_bytes(value: int) -> bytes:

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from schemas.errors import FormatError
-from schemas.job import SamplingSpec, describe_validation
-from schemas.tokenizer import TokenizerConfig
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.job import SamplingSpec, describe_validation
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 DATASET_FORMAT_VERSION = 2
 """2 added ``attempt`` of plan parts and ``appended_sources``; a card of version 1 reads as it ever did."""

@@ -15,7 +15,7 @@
 Each message is one or two sentences for the person who ran the command: what was wrong, where, what to do.
 """
 
-from schemas.outcomes import Reason
+from bitmill.schemas.outcomes import Reason
 
 
 class BitmillError(Exception):

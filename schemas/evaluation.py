@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.tokenizer import TokenizerConfig
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 EVALUATION_FORMAT_VERSION = 1
 

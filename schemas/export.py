@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from schemas.errors import FormatError
-from schemas.job import describe_validation
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.job import describe_validation
 
 EXPORT_FORMAT_VERSION = 1
 """Of outline and inventory, and of the files' layout: another cut or layout of the same clips is another."""

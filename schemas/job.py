@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from schemas.errors import BadJobError
-from schemas.ids import content_id
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.ids import content_id
 
 JOB_SPEC_VERSION = 1
 

@@ -18,7 +18,7 @@ LEDGER_SCHEMA = pa.schema(
         pa.field("end_ns", pa.int64()),
         # Of the object, or of the member.
         pa.field("size_bytes", pa.int64(), nullable=False),
-        # schemas.outcomes.Outcome, Reason; detail is a sentence for people.
+        # bitmill.schemas.outcomes.Outcome, Reason; detail is a sentence for people.
         pa.field("outcome", pa.string(), nullable=False),
         pa.field("reason", pa.string()),
         pa.field("detail", pa.string()),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from schemas.ids import source_id
+from bitmill.schemas.ids import source_id
 
 PLAN_FORMAT_VERSION = 1
 

@@ -5,9 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from schemas.errors import FormatError
-from schemas.ids import content_id
-from schemas.job import describe_validation
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.ids import content_id
+from bitmill.schemas.job import describe_validation
 
 REMOVAL_FORMAT_VERSION = 1
 

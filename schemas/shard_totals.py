@@ -9,7 +9,7 @@ TOTALS_FILE = "totals.parquet"
 TOTALS_SCHEMA = pa.schema(
     [
         pa.field("shard_id", pa.string(), nullable=False),
-        # Sums over all rows of the shard's ledger, named as in schemas.dataset.Totals.
+        # Sums over all rows of the shard's ledger, named as in bitmill.schemas.dataset.Totals.
         pa.field("ok", pa.int64(), nullable=False),
         pa.field("partial", pa.int64(), nullable=False),
         pa.field("failed", pa.int64(), nullable=False),

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from schemas.errors import FormatError
-from schemas.job import describe_validation
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.job import describe_validation
 
 STATUS_FORMAT_VERSION = 1
 

@@ -7,8 +7,8 @@ from enum import IntEnum
 from itertools import groupby
 from typing import Any
 
-from schemas.cursor import Cursor, number_bytes, string_bytes
-from schemas.errors import FormatError
+from bitmill.schemas.cursor import Cursor, number_bytes, string_bytes
+from bitmill.schemas.errors import FormatError
 
 STREAM_FORMAT_VERSION = 1
 

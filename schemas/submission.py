@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from schemas.ids import canonical_json, content_id
-from schemas.job import JobSpec, fingerprint_fields
+from bitmill.schemas.ids import canonical_json, content_id
+from bitmill.schemas.job import JobSpec, fingerprint_fields
 
 _NAME = re.compile(r"^(?P<base>bitmill-[0-9a-f]{16})(-(?P<attempt>[1-9]\d*))?$")
 

@@ -5,9 +5,9 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from schemas.errors import FormatError
-from schemas.ids import canonical_json
-from schemas.job import describe_validation
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.ids import canonical_json
+from bitmill.schemas.job import describe_validation
 
 TOKEN_SHARD_FORMAT_VERSION = 1
 

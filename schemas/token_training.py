@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from schemas.errors import BadJobError
-from schemas.ids import content_id
-from schemas.job import describe_validation, set_dotted
-from schemas.token_models import MaskedLMSizes, PriorSizes
-from schemas.training import OptimizerSpec, Weight
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.ids import content_id
+from bitmill.schemas.job import describe_validation, set_dotted
+from bitmill.schemas.token_models import MaskedLMSizes, PriorSizes
+from bitmill.schemas.training import OptimizerSpec, Weight
 
 TOKEN_TRAIN_SPEC_VERSION = 1
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from schemas.errors import BadJobError
-from schemas.ids import content_id
-from schemas.job import SourceSpec, describe_validation, set_dotted
-from schemas.tokenizer import TokenizerConfig
-from schemas.training_data import DataSpec
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.ids import content_id
+from bitmill.schemas.job import SourceSpec, describe_validation, set_dotted
+from bitmill.schemas.tokenizer import TokenizerConfig
+from bitmill.schemas.training_data import DataSpec
 
 TRAIN_SPEC_VERSION = 1
 

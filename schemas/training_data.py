@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from schemas.job import GIB, MIB
+from bitmill.schemas.job import GIB, MIB
 
 
 class DataSpec(BaseModel):

@@ -1,7 +1,8 @@
 """Codes to tensors, compiled: pieces of packed clips straight into a buffer that the caller owns.
 
-The layout is that of ``schemas.packing``. Kernels are compiled on first use, one for a width and a form (then
-kept in numba's cache), and release the GIL. Axes: N tokens, L bits of a token, G groups of a token.
+The layout is that of ``bitmill.schemas.packing``. Kernels are compiled on first use, one for a width and a
+form (then kept in numba's cache), and release the GIL.
+Axes: N tokens, L bits of a token, G groups of a token.
 """
 
 import ctypes
@@ -16,8 +17,8 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from schemas.compiling import compiled
-from schemas.packing import MAX_BITS_PER_TOKEN, packed_size
+from bitmill.schemas.compiling import compiled
+from bitmill.schemas.packing import MAX_BITS_PER_TOKEN, packed_size
 
 Int64s = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint8]

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from schemas.errors import FormatError
+from bitmill.schemas.errors import FormatError
 
 
 def versioned_json(data: bytes, *, name: str, newest: int) -> Any:

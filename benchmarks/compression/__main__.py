@@ -31,11 +31,11 @@ from benchmarks.compression.scoring import Point, measure
 from benchmarks.compression.stills import STILLS
 from benchmarks.compression.videos import VIDEOS
 from benchmarks.machine import describe, sentence
-from bsq_model import tokenizer_from_files
-from jobs.evaluating import find_lpips
-from jobs.priors import find_prior, load_prior
-from jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
-from pipeline.compressing.coding import LoadedPrior
+from bitmill.bsq_model import tokenizer_from_files
+from bitmill.jobs.evaluating import find_lpips
+from bitmill.jobs.priors import find_prior, load_prior
+from bitmill.jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
+from bitmill.pipeline.compressing.coding import LoadedPrior
 
 PACKAGES = ["torch", "constriction", "pillow", "av", "bjontegaard"]
 

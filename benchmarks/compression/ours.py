@@ -7,17 +7,17 @@ import torch
 
 from benchmarks.compression.contender import Coded
 from benchmarks.compression.media import Frames, Item, resized
-from bsq_model import BSQTokenizer
-from bsq_model.resolution import resize_tokenizer
-from pipeline.compressing.coding import LoadedPrior
-from pipeline.compressing.pictures import (
+from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.resolution import resize_tokenizer
+from bitmill.pipeline.compressing.coding import LoadedPrior
+from bitmill.pipeline.compressing.pictures import (
     compress_pictures,
     frames_of_tiles,
     restore_pictures,
     tiles_of,
 )
-from pipeline.items import DecodedClip
-from schemas.compressed import CompressedStream
+from bitmill.pipeline.items import DecodedClip
+from bitmill.schemas.compressed import CompressedStream
 
 _LANES = 8
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 import yaml
 
-from bsq_model import BSQTokenizer, save_tokenizer, tokenizer_from_files, untrained_tokenizer
-from bsq_model.bundled import bundled_files
-from schemas.tokenizer import TokenizerConfig
+from bitmill.bsq_model import BSQTokenizer, save_tokenizer, tokenizer_from_files, untrained_tokenizer
+from bitmill.bsq_model.bundled import bundled_files
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 RECIPE = Path(__file__).resolve().parents[2] / "examples" / "small_tokenizer" / "image.yaml"
 
@@ -40,7 +40,7 @@ def main() -> None:
         save_tokenizer(with_bits(small, bits), folder / "start")
         document = training_file(options.data, folder, bits, options.steps, options.threads)
         (folder / "train.yaml").write_text(yaml.safe_dump(document))
-        command = [sys.executable, "-m", "jobs", "train", str(folder / "train.yaml")]
+        command = [sys.executable, "-m", "bitmill.jobs", "train", str(folder / "train.yaml")]
         done = subprocess.run(command, check=False)
         if done.returncode:
             sys.exit(f"bitmill train ended with exit code {done.returncode}")

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from benchmarks.repeated import ratio
-from bsq_model import BSQTokenizer
-from bsq_model.vit import Block
-from schemas.tokenizer import TokenizerConfig
+from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.vit import Block
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 
 def encoder_operations(config: TokenizerConfig, num_frames: int) -> int:

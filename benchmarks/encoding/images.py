@@ -13,7 +13,7 @@ from benchmarks.encoding.pictures import synthetic_clip
 from benchmarks.encoding.rounds import interleaved
 from benchmarks.encoding.textbook import TextbookDecoder
 from benchmarks.repeated import ratio
-from bsq_model import BSQTokenizer
+from bitmill.bsq_model import BSQTokenizer
 
 
 def measure_images(device: torch.device, dtype: torch.dtype, *, batch: int, rounds: int) -> dict[str, Any]:

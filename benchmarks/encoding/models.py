@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.encoding.textbook import TextbookEncoder
-from bsq_model import BSQTokenizer, untrained_tokenizer
-from schemas.tokenizer import TokenizerConfig, TransformerConfig
+from bitmill.bsq_model import BSQTokenizer, untrained_tokenizer
+from bitmill.schemas.tokenizer import TokenizerConfig, TransformerConfig
 
 Encode = Callable[[Sequence[Tensor]], list[Tensor]]
 """Clips uint8 [T, H, W, 3] to latents."""

@@ -10,7 +10,7 @@ from benchmarks.encoding.models import tokenizer_of
 from benchmarks.encoding.pictures import synthetic_clip
 from benchmarks.encoding.rounds import interleaved
 from benchmarks.repeated import ratio
-from bsq_model.numerics import Numerics, set_numerics
+from bitmill.bsq_model.numerics import Numerics, set_numerics
 
 
 def measure_numerics(device: torch.device, *, batch: int, rounds: int) -> dict[str, Any]:

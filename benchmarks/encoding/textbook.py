@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from bsq_model import BSQTokenizer
-from schemas.tokenizer import TransformerConfig
+from bitmill.bsq_model import BSQTokenizer
+from bitmill.schemas.tokenizer import TransformerConfig
 
 
 class _Layer(nn.Module):

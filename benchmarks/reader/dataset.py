@@ -6,19 +6,19 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.reader.corpus import BITS_PER_TOKEN, SHAPE_THW, TOKENS_PER_CLIP, Tokens, open_corpus
-from bsq_model import fingerprint, preset_config, tokenizer_files, untrained_tokenizer
-from pipeline.dataset_folder import save_tokenizer_files, write_plan
-from pipeline.items import ItemEnd, ItemStart, MediaFacts
-from pipeline.planning import cut_shards
-from pipeline.shard.ledger import LedgerRow, ledger_bytes, ledger_row, totals_of
-from pipeline.shard.writer import TokenRow, TokenShardWriter
-from pipeline.storage import Folder
-from schemas.dataset import DATASET_FILE, DatasetCard, Totals, ledger_file, shard_file
-from schemas.ids import clip_id
-from schemas.job import JobSpec, fingerprint_fields, job_fingerprint
-from schemas.packing import pack_integers, packed_size
-from schemas.plan import PlannedShard, PlannedSource
-from schemas.token_shard import ShardMetadata
+from bitmill.bsq_model import fingerprint, preset_config, tokenizer_files, untrained_tokenizer
+from bitmill.pipeline.dataset_folder import save_tokenizer_files, write_plan
+from bitmill.pipeline.items import ItemEnd, ItemStart, MediaFacts
+from bitmill.pipeline.planning import cut_shards
+from bitmill.pipeline.shard.ledger import LedgerRow, ledger_bytes, ledger_row, totals_of
+from bitmill.pipeline.shard.writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import DATASET_FILE, DatasetCard, Totals, ledger_file, shard_file
+from bitmill.schemas.ids import clip_id
+from bitmill.schemas.job import JobSpec, fingerprint_fields, job_fingerprint
+from bitmill.schemas.packing import pack_integers, packed_size
+from bitmill.schemas.plan import PlannedShard, PlannedSource
+from bitmill.schemas.token_shard import ShardMetadata
 
 NUM_SHARDS = 8
 _CLIPS_PER_SOURCE = 25

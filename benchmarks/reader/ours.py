@@ -12,8 +12,8 @@ import torch
 from benchmarks.reader.contender import folder_bytes
 from benchmarks.reader.dataset import write_dataset
 from benchmarks.reader.workers import NUM_WORKERS
-from pipeline.reading import TokenBatches, TokenDataset, TokenLoader
-from schemas.dataset import TOKENIZER_FOLDER
+from bitmill.pipeline.reading import TokenBatches, TokenDataset, TokenLoader
+from bitmill.schemas.dataset import TOKENIZER_FOLDER
 
 
 class Ours:

@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-from bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
+from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
 
 BUNDLED = ("small",)
 """Names, the default first."""
@@ -12,5 +12,5 @@ def bundled_files(name: str) -> tuple[bytes, bytes]:
     """The bytes of ``config.json`` and ``model.safetensors`` of a bundled one; KeyError for another name."""
     if name not in BUNDLED:
         raise KeyError(name)
-    folder = resources.files("bsq_model.bundled") / name
+    folder = resources.files("bitmill.bsq_model.bundled") / name
     return (folder / CONFIG_FILE).read_bytes(), (folder / WEIGHTS_FILE).read_bytes()

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bsq_model.coding.range_coder import SymbolDecoder, SymbolEncoder, coder_probabilities
-from bsq_model.coding.symbol_model import CodingModel, Int64s, SymbolModel
-from schemas.errors import FormatError
-from schemas.packing import pack_bits
+from bitmill.bsq_model.coding.range_coder import SymbolDecoder, SymbolEncoder, coder_probabilities
+from bitmill.bsq_model.coding.symbol_model import CodingModel, Int64s, SymbolModel
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.packing import pack_bits
 
 Bits = npt.NDArray[np.bool_]
 FramesDone = Callable[[int], None]

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import BadJobError
+from bitmill.schemas.errors import BadJobError
 
 PRECISION_BITS = 24
 TOTAL = 1 << PRECISION_BITS

@@ -5,8 +5,8 @@ Axes: B lanes, G groups of a token, K values of a group.
 
 import numpy as np
 
-from bsq_model.coding.frequencies import frequencies_of_weights
-from bsq_model.coding.symbol_model import CodingModel, Int64s
+from bitmill.bsq_model.coding.frequencies import frequencies_of_weights
+from bitmill.bsq_model.coding.symbol_model import CodingModel, Int64s
 
 _STEP = 32
 """What one more occurrence adds; each value begins with 16, half of that (Krichevsky and Trofimov)."""

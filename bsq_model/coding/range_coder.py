@@ -12,8 +12,8 @@ import constriction
 import numpy as np
 import numpy.typing as npt
 
-from bsq_model.coding.symbol_model import Int64s
-from schemas.errors import FormatError
+from bitmill.bsq_model.coding.symbol_model import Int64s
+from bitmill.schemas.errors import FormatError
 
 # The module is compiled, and no checker sees into it.
 _STREAM: Any = vars(constriction)["stream"]

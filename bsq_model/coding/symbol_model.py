@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bsq_model.coding.frequencies import frequencies_of_logits
+from bitmill.bsq_model.coding.frequencies import frequencies_of_logits
 
 Int64s = npt.NDArray[np.int64]
 

@@ -5,8 +5,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from schemas.errors import BadJobError
-from schemas.tokenizer import TokenizerConfig, TransformerConfig
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.tokenizer import TokenizerConfig, TransformerConfig
 
 
 class _Part(BaseModel):

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from bsq_model.importing.files import read_checkpoint
-from bsq_model.importing.pickles import SavedTensor
-from bsq_model.tokenizer import BSQTokenizer
-from bsq_model.training.start import with_num_frames
-from schemas.errors import BadJobError, FormatError
-from schemas.tokenizer import TokenizerConfig
+from bitmill.bsq_model.importing.files import read_checkpoint
+from bitmill.bsq_model.importing.pickles import SavedTensor
+from bitmill.bsq_model.tokenizer import BSQTokenizer
+from bitmill.bsq_model.training.start import with_num_frames
+from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 Which = Literal["ema", "raw"]
 

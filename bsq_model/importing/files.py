@@ -7,8 +7,8 @@ from typing import Any, BinaryIO
 
 import torch
 
-from bsq_model.importing.pickles import Storage, load_pickle
-from schemas.errors import BadJobError, FormatError
+from bitmill.bsq_model.importing.pickles import Storage, load_pickle
+from bitmill.schemas.errors import BadJobError, FormatError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001

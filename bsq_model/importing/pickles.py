@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from schemas.errors import FormatError
+from bitmill.schemas.errors import FormatError
 
 _STORAGE_DTYPES = {
     "FloatStorage": torch.float32,

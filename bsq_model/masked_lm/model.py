@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bsq_model.masked_lm.schedule import hide, shares
-from bsq_model.token_models.layers import Block, GroupVectors, places, rotary_angles, values_of_bits
-from bsq_model.token_models.model import TokenModel
-from schemas.token_models import MaskedLMConfig
+from bitmill.bsq_model.masked_lm.schedule import hide, shares
+from bitmill.bsq_model.token_models.layers import Block, GroupVectors, places, rotary_angles, values_of_bits
+from bitmill.bsq_model.token_models.model import TokenModel
+from bitmill.schemas.token_models import MaskedLMConfig
 
 _LABEL_DROP = 0.1
 """Share of examples without their label, so that the model also knows pictures of any kind (guidance)."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from schemas.errors import BadJobError
+from bitmill.schemas.errors import BadJobError
 
 
 class FeatureStatistics:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy._core.multiarray import _reconstruct  # pyright: ignore[reportPrivateUsage, reportUnknownVariableType]
 
-from schemas.errors import FormatError
+from bitmill.schemas.errors import FormatError
 
 _ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bsq_model.importing.files import read_checkpoint
-from bsq_model.networks.arrays import read_arrays
-from schemas.errors import FormatError
+from bitmill.bsq_model.importing.files import read_checkpoint
+from bitmill.bsq_model.networks.arrays import read_arrays
+from bitmill.schemas.errors import FormatError
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bsq_model.importing.files import read_checkpoint
-from bsq_model.importing.pickles import SavedTensor
-from schemas.errors import FormatError
+from bitmill.bsq_model.importing.files import read_checkpoint
+from bitmill.bsq_model.importing.pickles import SavedTensor
+from bitmill.schemas.errors import FormatError
 
 SIZE_PX = 299
 _EPSILON = 1e-3

@@ -7,10 +7,10 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import nn
 
-from bsq_model.networks.efficientnet import EfficientNetLite0
-from bsq_model.networks.i3d import I3D
-from bsq_model.networks.lpips import LPIPS
-from schemas.errors import BadJobError, FormatError
+from bitmill.bsq_model.networks.efficientnet import EfficientNetLite0
+from bitmill.bsq_model.networks.i3d import I3D
+from bitmill.bsq_model.networks.lpips import LPIPS
+from bitmill.schemas.errors import BadJobError, FormatError
 
 NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     "lpips-alexnet": LPIPS,

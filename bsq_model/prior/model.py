@@ -13,10 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bsq_model.prior.stepper import PriorStepper
-from bsq_model.token_models.layers import Block, GroupVectors, mlp, places, rotary_angles, values_of_bits
-from bsq_model.token_models.model import TokenModel
-from schemas.token_models import PriorConfig
+from bitmill.bsq_model.prior.stepper import PriorStepper
+from bitmill.bsq_model.token_models.layers import (
+    Block,
+    GroupVectors,
+    mlp,
+    places,
+    rotary_angles,
+    values_of_bits,
+)
+from bitmill.bsq_model.token_models.model import TokenModel
+from bitmill.schemas.token_models import PriorConfig
 
 
 class Prior(TokenModel):

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bsq_model.token_models.layers import Block, rotary_angles
+from bitmill.bsq_model.token_models.layers import Block, rotary_angles
 
 if TYPE_CHECKING:
-    from bsq_model.prior.model import Prior
+    from bitmill.bsq_model.prior.model import Prior
 
 
 class PriorStepper:

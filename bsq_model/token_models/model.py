@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from schemas.token_models import TokenModelConfig
+from bitmill.schemas.token_models import TokenModelConfig
 
 
 class TokenModel(nn.Module, ABC):

@@ -9,10 +9,10 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
-from bsq_model.fingerprint import update_with_weights
-from bsq_model.masked_lm import MaskedLM
-from bsq_model.prior import Prior
-from bsq_model.saving import (
+from bitmill.bsq_model.fingerprint import update_with_weights
+from bitmill.bsq_model.masked_lm import MaskedLM
+from bitmill.bsq_model.prior import Prior
+from bitmill.bsq_model.saving import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     check_finite_weights,
@@ -20,11 +20,16 @@ from bsq_model.saving import (
     widened,
     write_model_files,
 )
-from bsq_model.token_models.model import TokenModel
-from schemas.errors import FormatError
-from schemas.ids import canonical_json
-from schemas.token_models import TOKEN_MODEL_FORMAT_VERSION, PriorConfig, TokenModelConfig, token_model_config
-from schemas.versioned import versioned_json
+from bitmill.bsq_model.token_models.model import TokenModel
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.ids import canonical_json
+from bitmill.schemas.token_models import (
+    TOKEN_MODEL_FORMAT_VERSION,
+    PriorConfig,
+    TokenModelConfig,
+    token_model_config,
+)
+from bitmill.schemas.versioned import versioned_json
 
 
 def make_token_model(config: TokenModelConfig, *, seed: int) -> TokenModel:

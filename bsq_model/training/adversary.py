@@ -6,12 +6,12 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-from bsq_model.training.adversarial import discriminator_loss, generator_loss, r1_penalty
-from bsq_model.training.discriminator import Discriminator
-from bsq_model.training.losses import freeze
-from bsq_model.training.optimizer import make_optimizers, step_all
-from bsq_model.training.parallel import average_gradients
-from schemas.training import TrainSpec
+from bitmill.bsq_model.training.adversarial import discriminator_loss, generator_loss, r1_penalty
+from bitmill.bsq_model.training.discriminator import Discriminator
+from bitmill.bsq_model.training.losses import freeze
+from bitmill.bsq_model.training.optimizer import make_optimizers, step_all
+from bitmill.bsq_model.training.parallel import average_gradients
+from bitmill.schemas.training import TrainSpec
 
 
 class Adversary:

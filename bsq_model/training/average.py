@@ -2,8 +2,8 @@
 
 import torch
 
-from bsq_model.tokenizer import BSQTokenizer
-from bsq_model.training.schedule import average_decay
+from bitmill.bsq_model.tokenizer import BSQTokenizer
+from bitmill.bsq_model.training.schedule import average_decay
 
 
 class WeightAverage:

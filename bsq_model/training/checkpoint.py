@@ -5,9 +5,9 @@ from pathlib import Path
 from torch import nn
 from torch.optim import Optimizer
 
-from bsq_model.training.optimizer import load_optimizer_tensors, optimizer_tensors
-from bsq_model.training.state_file import read_state, set_modules, write_state
-from bsq_model.training.step import TrainingStep
+from bitmill.bsq_model.training.optimizer import load_optimizer_tensors, optimizer_tensors
+from bitmill.bsq_model.training.state_file import read_state, set_modules, write_state
+from bitmill.bsq_model.training.step import TrainingStep
 
 _SUFFIX = ".safetensors"
 _METADATA = "bitmill.training"

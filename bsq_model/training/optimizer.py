@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from schemas.errors import FormatError
-from schemas.training import OptimizerSpec
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.training import OptimizerSpec
 
 _RATE_SCALE = "rate_scale"
 

@@ -2,7 +2,7 @@
 
 import math
 
-from schemas.training import EntropySpec, OptimizerSpec
+from bitmill.schemas.training import EntropySpec, OptimizerSpec
 
 
 def learning_rate_share(step: int, *, steps: int, optimizer: OptimizerSpec) -> float:

@@ -2,11 +2,11 @@
 
 import torch
 
-from bsq_model.presets import untrained_tokenizer
-from bsq_model.resolution import resize_tokenizer
-from bsq_model.tokenizer import BSQTokenizer
-from schemas.errors import BadJobError
-from schemas.tokenizer import TokenizerConfig
+from bitmill.bsq_model.presets import untrained_tokenizer
+from bitmill.bsq_model.resolution import resize_tokenizer
+from bitmill.bsq_model.tokenizer import BSQTokenizer
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 
 def start_tokenizer(config: TokenizerConfig, *, seed: int, start: BSQTokenizer | None) -> BSQTokenizer:

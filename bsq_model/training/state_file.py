@@ -9,7 +9,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
-from schemas.errors import FormatError
+from bitmill.schemas.errors import FormatError
 
 Parts = Mapping[str, Mapping[str, Tensor]]
 """Tensors by part (``tokenizer``, ``optimizer``) and name in it."""

@@ -7,17 +7,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bsq_model.logit_laplace import logit_laplace_loss
-from bsq_model.pixels import pixels_from_uint8
-from bsq_model.tokenizer import BSQTokenizer, TrainingOutput
-from bsq_model.training.adversary import Adversary
-from bsq_model.training.average import WeightAverage
-from bsq_model.training.losses import Perceptual, pixel_losses, psnr_db, weighted_sum
-from bsq_model.training.optimizer import make_optimizers, step_all
-from bsq_model.training.parallel import mean_across, num_processes
-from bsq_model.training.schedule import learning_rate_share
-from schemas.errors import BadJobError
-from schemas.training import TrainSpec
+from bitmill.bsq_model.logit_laplace import logit_laplace_loss
+from bitmill.bsq_model.pixels import pixels_from_uint8
+from bitmill.bsq_model.tokenizer import BSQTokenizer, TrainingOutput
+from bitmill.bsq_model.training.adversary import Adversary
+from bitmill.bsq_model.training.average import WeightAverage
+from bitmill.bsq_model.training.losses import Perceptual, pixel_losses, psnr_db, weighted_sum
+from bitmill.bsq_model.training.optimizer import make_optimizers, step_all
+from bitmill.bsq_model.training.parallel import mean_across, num_processes
+from bitmill.bsq_model.training.schedule import learning_rate_share
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.training import TrainSpec
 
 
 class TrainingStep:

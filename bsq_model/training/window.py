@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from bsq_model.metrics.codes import bit_entropies
-from bsq_model.training.parallel import mean_values
+from bitmill.bsq_model.metrics.codes import bit_entropies
+from bitmill.bsq_model.training.parallel import mean_values
 
 
 class Window:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from bsq_model import fingerprint, load_tokenizer, save_tokenizer
-from bsq_model.saving import round_weights
+from bitmill.bsq_model import fingerprint, load_tokenizer, save_tokenizer
+from bitmill.bsq_model.saving import round_weights
 from examples.small_tokenizer.attribution import TARGET as ATTRIBUTION
 from examples.small_tokenizer.attribution import attribution
 

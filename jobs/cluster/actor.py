@@ -8,24 +8,24 @@ from typing import Any, Literal
 import ray
 import torch
 
-from bsq_model import tokenizer_from_files
-from bsq_model.numerics import set_numerics
-from jobs.assignment import Assignment, GivenUp, TriedAlone
-from jobs.cluster.bundle_task import BundleTask
-from jobs.cluster.decoding import TaskPlacement
-from jobs.cluster.window import DecodingWindow
-from jobs.sizing import Window
-from pipeline.archive.events import whole_archive
-from pipeline.bundles import Bundle, bundled
-from pipeline.encoding import ClipEncoder, ModelEncoder
-from pipeline.fetch import DecodeSettings
-from pipeline.items import DecodedClip, ItemEnd, SourceEvent
-from pipeline.removing.records import KnownTakedown
-from pipeline.removing.takedown import ALL_GONE, NOTHING, Takedown, withheld
-from pipeline.shard.loop import ShardContext, ShardProgress, ShardReport, tokenize_shard
-from pipeline.storage import Folder
-from schemas.outcomes import Reason
-from schemas.plan import PlannedSource
+from bitmill.bsq_model import tokenizer_from_files
+from bitmill.bsq_model.numerics import set_numerics
+from bitmill.jobs.assignment import Assignment, GivenUp, TriedAlone
+from bitmill.jobs.cluster.bundle_task import BundleTask
+from bitmill.jobs.cluster.decoding import TaskPlacement
+from bitmill.jobs.cluster.window import DecodingWindow
+from bitmill.jobs.sizing import Window
+from bitmill.pipeline.archive.events import whole_archive
+from bitmill.pipeline.bundles import Bundle, bundled
+from bitmill.pipeline.encoding import ClipEncoder, ModelEncoder
+from bitmill.pipeline.fetch import DecodeSettings
+from bitmill.pipeline.items import DecodedClip, ItemEnd, SourceEvent
+from bitmill.pipeline.removing.records import KnownTakedown
+from bitmill.pipeline.removing.takedown import ALL_GONE, NOTHING, Takedown, withheld
+from bitmill.pipeline.shard.loop import ShardContext, ShardProgress, ShardReport, tokenize_shard
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedSource
 
 _control: Any = ray.method(concurrency_group="control")
 """Calls that are answered while a shard is at work, each in a moment."""

@@ -16,11 +16,11 @@ from ray.exceptions import (
     RuntimeEnvSetupError,
 )
 
-from jobs.assignment import ActorLostError, Assignment, GaveBack, Loss
-from jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerFiles
-from jobs.cluster.decoding import GET_S
-from jobs.sizing import Window
-from schemas.errors import BitmillError, InfrastructureError
+from bitmill.jobs.assignment import ActorLostError, Assignment, GaveBack, Loss
+from bitmill.jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerFiles
+from bitmill.jobs.cluster.decoding import GET_S
+from bitmill.jobs.sizing import Window
+from bitmill.schemas.errors import BitmillError, InfrastructureError
 
 _PROCESS_DIED = "Worker exit type: SYSTEM_ERROR"
 """What Ray says of an actor whose process died while its node lives."""

@@ -7,11 +7,11 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from jobs.cluster.actors import first_line
-from pipeline.auditing.auditor import ShardAuditor
-from pipeline.auditing.shards import ShardsAudit
-from pipeline.auditing.sharing import AHEAD, Chunk, in_order
-from schemas.errors import BitmillError, InfrastructureError
+from bitmill.jobs.cluster.actors import first_line
+from bitmill.pipeline.auditing.auditor import ShardAuditor
+from bitmill.pipeline.auditing.shards import ShardsAudit
+from bitmill.pipeline.auditing.sharing import AHEAD, Chunk, in_order
+from bitmill.schemas.errors import BitmillError, InfrastructureError
 
 _LOOK_S = 5.0
 _RETRIES = 3

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from schemas.errors import BadJobError
+from bitmill.schemas.errors import BadJobError
 
 _REMEDY = (
     "set RAY_AUTH_MODE=token, and have the cluster's token in ~/.ray/auth_token, in a file that "

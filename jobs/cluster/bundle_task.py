@@ -7,16 +7,16 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from jobs.cluster.decoding import (
+from bitmill.jobs.cluster.decoding import (
     SLOWEST_TRANSFER_BYTES_PER_S,
     SourceTask,
     TaskPlacement,
     decode_options,
     next_value,
 )
-from pipeline.bundles import MESSAGE_S, Bundle, Message, Waiting
-from pipeline.fetch import DecodeSettings, Staged
-from pipeline.items import ItemEnd, SourceEvent
+from bitmill.pipeline.bundles import MESSAGE_S, Bundle, Message, Waiting
+from bitmill.pipeline.fetch import DecodeSettings, Staged
+from bitmill.pipeline.items import ItemEnd, SourceEvent
 
 
 class BundleTask:

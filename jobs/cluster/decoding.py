@@ -10,16 +10,16 @@ import ray
 from ray.exceptions import OutOfMemoryError, RayError, RayTaskError, WorkerCrashedError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from jobs.sizing import LEAST_VALUES
-from pipeline.archive.events import whole_archive
-from pipeline.bundles import Bundle, Message, bundle_messages
-from pipeline.decode.lanczos import make_ready
-from pipeline.fetch import DecodeSettings, Staged, source_events, source_room
-from pipeline.items import ItemEnd, ItemStart, SourceEvent
-from pipeline.memory_limit import memory_limit
-from schemas.errors import BitmillError, InfrastructureError
-from schemas.outcomes import Reason
-from schemas.plan import PlannedSource
+from bitmill.jobs.sizing import LEAST_VALUES
+from bitmill.pipeline.archive.events import whole_archive
+from bitmill.pipeline.bundles import Bundle, Message, bundle_messages
+from bitmill.pipeline.decode.lanczos import make_ready
+from bitmill.pipeline.fetch import DecodeSettings, Staged, source_events, source_room
+from bitmill.pipeline.items import ItemEnd, ItemStart, SourceEvent
+from bitmill.pipeline.memory_limit import memory_limit
+from bitmill.schemas.errors import BitmillError, InfrastructureError
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedSource
 
 _STARTED = "started"
 """A task's first value: from here on its time counts, not while it waits for a CPU, or room for a copy."""

@@ -17,8 +17,8 @@ import aiohttp
 from ray.exceptions import AuthenticationError, RayError
 from ray.job_submission import JobSubmissionClient
 
-from jobs.cluster.authentication import token_error
-from schemas.errors import BadJobError, InfrastructureError
+from bitmill.jobs.cluster.authentication import token_error
+from bitmill.schemas.errors import BadJobError, InfrastructureError
 
 _CONNECT_S = 10.0
 

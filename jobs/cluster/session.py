@@ -8,13 +8,14 @@ from typing import Any, Self
 
 import ray
 from ray.exceptions import AuthenticationError, RayError
+from ray.job_config import JobConfig
 
-from jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerFiles
-from jobs.cluster.actors import TokenizerActors, first_line
-from jobs.cluster.authentication import hushed, tells_of_token, token_error
-from jobs.cluster.huge_pages import worker_variables
-from jobs.sizing import Capacity
-from schemas.errors import BadJobError, InfrastructureError
+from bitmill.jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerFiles
+from bitmill.jobs.cluster.actors import TokenizerActors, first_line
+from bitmill.jobs.cluster.authentication import hushed, tells_of_token, token_error
+from bitmill.jobs.cluster.huge_pages import worker_variables
+from bitmill.jobs.sizing import Capacity
+from bitmill.schemas.errors import BadJobError, InfrastructureError
 
 _OBJECT_STORE_BYTES = 1 << 30
 """Enough for the window of clips in flight; a local session need not claim a third of the memory."""
@@ -41,7 +42,11 @@ class Cluster:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if self._address is not None:
             _require_listener(self._address)
-        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "critical"}
+        shared: dict[str, Any] = {
+            "log_to_driver": False,
+            "logging_level": "critical",
+            "job_config": _InstalledCode(),
+        }
         variables = worker_variables()
         try:
             if self._address is None:
@@ -52,10 +57,10 @@ class Cluster:
                     num_cpus=2 * available_cpus(),
                     include_dashboard=False,
                     object_store_memory=_OBJECT_STORE_BYTES,
-                    **quiet,
+                    **shared,
                 )
             else:
-                _join(self._address, {"runtime_env": {"env_vars": variables} if variables else None} | quiet)
+                _join(self._address, {"runtime_env": {"env_vars": variables} if variables else None} | shared)
         except AuthenticationError as error:
             raise token_error(self._address or "this machine") from error
         except (ConnectionError, RayError, RuntimeError, ValueError) as error:
@@ -99,6 +104,18 @@ class Cluster:
         """This run's tokenizer actors, none so far; they end with the session."""
         self._actors = TokenizerActors(files, settings, num_gpus, self._actor_class)
         return self._actors
+
+
+class _InstalledCode(JobConfig):
+    """Keeps the driver's current folder and its script's off the workers' ``sys.path``.
+
+    Ray puts both before all else there, and a user's ``queue.py`` would be imported in a library's place.
+    Ray has no option for this; where its internals have changed, a test tells.
+    """
+
+    def _serialize(self) -> str:
+        self._py_driver_sys_path.clear()
+        return super()._serialize()
 
 
 def _join(address: str, options: dict[str, Any]) -> None:

@@ -12,14 +12,14 @@ from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from torch import nn
 
-from bsq_model import BSQTokenizer, tokenizer_files, tokenizer_from_files
-from bsq_model.training.checkpoint import find_checkpoints
-from jobs.cluster.session import Cluster, available_cpus
-from pipeline.training.desk import CHECKPOINTS_FOLDER
-from pipeline.training.run import Process, train
-from schemas.errors import BitmillError, InfrastructureError
-from schemas.plan import PlannedSource
-from schemas.training import TrainSpec, run_id
+from bitmill.bsq_model import BSQTokenizer, tokenizer_files, tokenizer_from_files
+from bitmill.bsq_model.training.checkpoint import find_checkpoints
+from bitmill.jobs.cluster.session import Cluster, available_cpus
+from bitmill.pipeline.training.desk import CHECKPOINTS_FOLDER
+from bitmill.pipeline.training.run import Process, train
+from bitmill.schemas.errors import BitmillError, InfrastructureError
+from bitmill.schemas.plan import PlannedSource
+from bitmill.schemas.training import TrainSpec, run_id
 
 _FRUITLESS_STARTS = 3
 """Times in a row that the group of processes may be lost before it has written another checkpoint."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from pipeline.items import SourceEvent
+from bitmill.pipeline.items import SourceEvent
 
 
 class Work(Protocol):

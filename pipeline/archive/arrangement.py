@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from pipeline.archive.index import Member
-from pipeline.sources import is_media_name
+from bitmill.pipeline.archive.index import Member
+from bitmill.pipeline.sources import is_media_name
 
 
 class Closeness(IntEnum):

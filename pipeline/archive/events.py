@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from pipeline.archive.arrangement import ArchiveItem, Sidecar, arrange
-from pipeline.archive.index import Member, TarIndex
-from pipeline.archive.sidecars import item_metadata
-from pipeline.decode.container import library_fault
-from pipeline.items import ItemEnd, ItemEvent, ItemStart, SourceEvent
-from pipeline.storage import full_disk_told, scratch_folder
-from schemas.errors import BadItemError
-from schemas.outcomes import Reason
-from schemas.plan import PlannedSource
+from bitmill.pipeline.archive.arrangement import ArchiveItem, Sidecar, arrange
+from bitmill.pipeline.archive.index import Member, TarIndex
+from bitmill.pipeline.archive.sidecars import item_metadata
+from bitmill.pipeline.decode.container import library_fault
+from bitmill.pipeline.items import ItemEnd, ItemEvent, ItemStart, SourceEvent
+from bitmill.pipeline.storage import full_disk_told, scratch_folder
+from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedSource
 
 _COPY_BYTES = 1 << 20
 

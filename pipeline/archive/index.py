@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from schemas.errors import BadItemError
-from schemas.outcomes import Reason
+from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.outcomes import Reason
 
 _BLOCK_BYTES = 512
 _SCAN_BYTES = 1 << 20

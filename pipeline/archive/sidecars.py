@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pipeline.archive.arrangement import Sidecar
-from schemas.ids import canonical_json
+from bitmill.pipeline.archive.arrangement import Sidecar
+from bitmill.schemas.ids import canonical_json
 
 MAX_SIDECAR_BYTES = 1 << 20
 """Of all sidecars of one item together: metadata travels with each of its clips."""

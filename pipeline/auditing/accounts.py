@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.auditing.findings import FindingTally
-from pipeline.shard.ledger import LedgerRow, account_faults
-from pipeline.shard.newest import place_of
-from schemas.dataset import ledger_file
-from schemas.findings import Kind
-from schemas.outcomes import Outcome
-from schemas.plan import PlannedShard
+from bitmill.pipeline.auditing.findings import FindingTally
+from bitmill.pipeline.shard.ledger import LedgerRow, account_faults
+from bitmill.pipeline.shard.newest import place_of
+from bitmill.schemas.dataset import ledger_file
+from bitmill.schemas.findings import Kind
+from bitmill.schemas.outcomes import Outcome
+from bitmill.schemas.plan import PlannedShard
 
 ItemKey = tuple[int, str | None]
 """An item of a shard: its source's place there, and its key."""

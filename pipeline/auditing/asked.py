@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from pipeline.auditing.codes.gathering import CodeGatherer
-from pipeline.auditing.coverage.prefixes import PrefixRule
-from pipeline.auditing.dataset import DatasetAtHand
-from pipeline.auditing.duplicates.bit_sample import DEFAULT_RADIUS, MAX_RADIUS
-from pipeline.auditing.duplicates.gathering import DuplicateGatherer
-from pipeline.auditing.gathering import Gatherer, Gatherers
-from pipeline.auditing.sample.drawing import SampleDrawer
-from schemas.errors import BadJobError
+from bitmill.pipeline.auditing.codes.gathering import CodeGatherer
+from bitmill.pipeline.auditing.coverage.prefixes import PrefixRule
+from bitmill.pipeline.auditing.dataset import DatasetAtHand
+from bitmill.pipeline.auditing.duplicates.bit_sample import DEFAULT_RADIUS, MAX_RADIUS
+from bitmill.pipeline.auditing.duplicates.gathering import DuplicateGatherer
+from bitmill.pipeline.auditing.gathering import Gatherer, Gatherers
+from bitmill.pipeline.auditing.sample.drawing import SampleDrawer
+from bitmill.schemas.errors import BadJobError
 
 CODES, DUPLICATES, SAMPLE = "codes", "duplicates", "sample"
 """Names of the gatherers."""

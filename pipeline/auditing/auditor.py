@@ -6,23 +6,23 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.auditing.accounts import ItemAccount, ItemKey, check_ledger, item_accounts, item_name
-from pipeline.auditing.coverage.tally import CoverageLayout, CoverageTally
-from pipeline.auditing.findings import FindingTally
-from pipeline.auditing.gathering import Gatherers
-from pipeline.auditing.rows import RowCheck
-from pipeline.auditing.shard_reading import OpenShard, damage_kind, open_whole
-from pipeline.auditing.shards import ShardAtHand, ShardsAudit
-from pipeline.removing.proof import RemovedClips
-from pipeline.shard.ledger import LedgerRow, read_ledger, totals_of
-from pipeline.shard.newest import NewestAttempts, place_of
-from pipeline.storage import Folder
-from schemas.dataset import ledger_file, shard_file
-from schemas.errors import FormatError
-from schemas.findings import KIND_SEVERITY, Kind, Severity
-from schemas.ids import shard_id
-from schemas.outcomes import Outcome, Reason
-from schemas.token_shard import ShardMetadata
+from bitmill.pipeline.auditing.accounts import ItemAccount, ItemKey, check_ledger, item_accounts, item_name
+from bitmill.pipeline.auditing.coverage.tally import CoverageLayout, CoverageTally
+from bitmill.pipeline.auditing.findings import FindingTally
+from bitmill.pipeline.auditing.gathering import Gatherers
+from bitmill.pipeline.auditing.rows import RowCheck
+from bitmill.pipeline.auditing.shard_reading import OpenShard, damage_kind, open_whole
+from bitmill.pipeline.auditing.shards import ShardAtHand, ShardsAudit
+from bitmill.pipeline.removing.proof import RemovedClips
+from bitmill.pipeline.shard.ledger import LedgerRow, read_ledger, totals_of
+from bitmill.pipeline.shard.newest import NewestAttempts, place_of
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import ledger_file, shard_file
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.findings import KIND_SEVERITY, Kind, Severity
+from bitmill.schemas.ids import shard_id
+from bitmill.schemas.outcomes import Outcome, Reason
+from bitmill.schemas.token_shard import ShardMetadata
 
 
 @dataclass(frozen=True, kw_only=True)

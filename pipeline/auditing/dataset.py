@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bsq_model import fingerprint, tokenizer_from_files
-from pipeline.auditing.findings import FindingTally
-from pipeline.auditing.shard_reading import damage_kind
-from pipeline.auditing.shards import ShardAtHand
-from pipeline.dataset_folder import CONFIG_FILE, WEIGHTS_FILE, require_card
-from pipeline.planning import plan_part, read_plan
-from pipeline.removing.proof import RemovedClips, removed_clips
-from pipeline.shard.newest import NewestAttempts
-from pipeline.storage import Folder
-from schemas.dataset import (
+from bitmill.bsq_model import fingerprint, tokenizer_from_files
+from bitmill.pipeline.auditing.findings import FindingTally
+from bitmill.pipeline.auditing.shard_reading import damage_kind
+from bitmill.pipeline.auditing.shards import ShardAtHand
+from bitmill.pipeline.dataset_folder import CONFIG_FILE, WEIGHTS_FILE, require_card
+from bitmill.pipeline.planning import plan_part, read_plan
+from bitmill.pipeline.removing.proof import RemovedClips, removed_clips
+from bitmill.pipeline.shard.newest import NewestAttempts
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import (
     DATASET_FILE,
     LEDGER_FOLDER,
     PLAN_FOLDER,
@@ -21,11 +21,11 @@ from schemas.dataset import (
     PlanPart,
     Totals,
 )
-from schemas.errors import FormatError
-from schemas.findings import Kind
-from schemas.job import job_fingerprint
-from schemas.plan import PlannedShard
-from schemas.removal import REMOVAL_FOLDER
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.findings import Kind
+from bitmill.schemas.job import job_fingerprint
+from bitmill.schemas.plan import PlannedShard
+from bitmill.schemas.removal import REMOVAL_FOLDER
 
 _SUFFIX = ".parquet"
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from schemas.findings import KIND_SEVERITY, Finding, Findings, Kind, Severity
-from schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK
+from bitmill.schemas.findings import KIND_SEVERITY, Finding, Findings, Kind, Severity
+from bitmill.schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 
 MAX_EXAMPLES = 20
 MAX_DETAIL = 500

@@ -18,14 +18,14 @@ class RowGroupData:
     number: int
     """The row group's number in its shard."""
     codes: npt.NDArray[np.uint8]
-    """Holds all clips' codes; behind them stand at least ``schemas.unpacking.SPARE_BYTES`` more. The buffer
-    is used again for the next row group: who keeps codes copies them."""
+    """Holds all clips' codes; behind them stand at least ``bitmill.schemas.unpacking.SPARE_BYTES`` more.
+    The buffer is used again for the next row group: who keeps codes copies them."""
     starts: npt.NDArray[np.int64]
     """int64 [n]: each clip's first byte in ``codes``."""
     shapes_n3: npt.NDArray[np.int64]
     """int64 [n, 3]: frames, height and width of each clip's tokens."""
     table: pa.Table
-    """All other columns of the n clips (``schemas.token_shard.TOKEN_COLUMNS``)."""
+    """All other columns of the n clips (``bitmill.schemas.token_shard.TOKEN_COLUMNS``)."""
 
 
 class Gatherer(Protocol):

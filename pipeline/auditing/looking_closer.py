@@ -8,23 +8,23 @@ from typing import TypeVar
 
 import torch
 
-from bsq_model.numerics import set_numerics
-from pipeline.auditing.asked import CODES, DUPLICATES, SAMPLE, Asked
-from pipeline.auditing.codes.gathering import CodeGatherer
-from pipeline.auditing.codes.report import code_health
-from pipeline.auditing.duplicates.finding import find_duplicates
-from pipeline.auditing.duplicates.gathering import DuplicateGatherer
-from pipeline.auditing.duplicates.stored_clips import StoredClips
-from pipeline.auditing.run import DatasetAudit
-from pipeline.auditing.sample.comparing import Lpips, compare_sample
-from pipeline.auditing.sample.drawing import SampleDrawer
-from pipeline.auditing.source_check import check_sources
-from pipeline.originals import Originals
-from pipeline.preview import stored_tokenizer
-from schemas.audit import CodeHealth, Duplicates, Sample, SourceCheck
-from schemas.errors import BadJobError, FormatError, TokenizerMismatchError
-from schemas.findings import Kind
-from schemas.job import JobSpec
+from bitmill.bsq_model.numerics import set_numerics
+from bitmill.pipeline.auditing.asked import CODES, DUPLICATES, SAMPLE, Asked
+from bitmill.pipeline.auditing.codes.gathering import CodeGatherer
+from bitmill.pipeline.auditing.codes.report import code_health
+from bitmill.pipeline.auditing.duplicates.finding import find_duplicates
+from bitmill.pipeline.auditing.duplicates.gathering import DuplicateGatherer
+from bitmill.pipeline.auditing.duplicates.stored_clips import StoredClips
+from bitmill.pipeline.auditing.run import DatasetAudit
+from bitmill.pipeline.auditing.sample.comparing import Lpips, compare_sample
+from bitmill.pipeline.auditing.sample.drawing import SampleDrawer
+from bitmill.pipeline.auditing.source_check import check_sources
+from bitmill.pipeline.originals import Originals
+from bitmill.pipeline.preview import stored_tokenizer
+from bitmill.schemas.audit import CodeHealth, Duplicates, Sample, SourceCheck
+from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from bitmill.schemas.findings import Kind
+from bitmill.schemas.job import JobSpec
 
 DUPLICATES_FILE = "duplicates.txt"
 

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.auditing.accounts import ItemAccount, ItemKey, ItemSums, item_name
-from pipeline.auditing.findings import FindingTally
-from pipeline.auditing.spans import ClipSpan, is_still, outside_media, outside_plan, overlapping
-from schemas.dataset import ledger_file, shard_file
-from schemas.findings import Kind
-from schemas.ids import clip_id
-from schemas.packing import packed_size
-from schemas.plan import PlannedShard, PlannedSource
+from bitmill.pipeline.auditing.accounts import ItemAccount, ItemKey, ItemSums, item_name
+from bitmill.pipeline.auditing.findings import FindingTally
+from bitmill.pipeline.auditing.spans import ClipSpan, is_still, outside_media, outside_plan, overlapping
+from bitmill.schemas.dataset import ledger_file, shard_file
+from bitmill.schemas.findings import Kind
+from bitmill.schemas.ids import clip_id
+from bitmill.schemas.packing import packed_size
+from bitmill.schemas.plan import PlannedShard, PlannedSource
 
 COLUMNS = ("clip_id", "source", "key", "start_ns", "end_ns", "num_frames", "height", "width", "frame_pts_ns")
 

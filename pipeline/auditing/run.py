@@ -4,17 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.auditing.auditor import ShardAuditor
-from pipeline.auditing.coverage.prefixes import PrefixRule, prefix_rule
-from pipeline.auditing.coverage.tally import OWN_TABLES, CoverageLayout
-from pipeline.auditing.dataset import DatasetAtHand, check_totals, look_at_dataset
-from pipeline.auditing.findings import FindingTally, verdict_of
-from pipeline.auditing.gathering import Gatherer, Gatherers
-from pipeline.auditing.shards import ShardsAudit
-from pipeline.auditing.sharing import AuditProgress, Sharing, merge_all
-from pipeline.storage import Folder
-from schemas.audit import AuditReport, Coverage
-from schemas.errors import BadJobError
+from bitmill.pipeline.auditing.auditor import ShardAuditor
+from bitmill.pipeline.auditing.coverage.prefixes import PrefixRule, prefix_rule
+from bitmill.pipeline.auditing.coverage.tally import OWN_TABLES, CoverageLayout
+from bitmill.pipeline.auditing.dataset import DatasetAtHand, check_totals, look_at_dataset
+from bitmill.pipeline.auditing.findings import FindingTally, verdict_of
+from bitmill.pipeline.auditing.gathering import Gatherer, Gatherers
+from bitmill.pipeline.auditing.shards import ShardsAudit
+from bitmill.pipeline.auditing.sharing import AuditProgress, Sharing, merge_all
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.audit import AuditReport, Coverage
+from bitmill.schemas.errors import BadJobError
 
 Tell = Callable[[AuditProgress], None]
 

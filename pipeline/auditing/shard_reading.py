@@ -10,18 +10,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.auditing.findings import FindingTally
-from pipeline.auditing.gathering import RowGroupData
-from pipeline.reading.footers import damage_named, leaves_of
-from pipeline.reading.pages import WrongChecksumError, WrongLengthsError, check_pages, find_clips
-from pipeline.storage import Folder, is_local, join, store_errors
-from schemas.dataset import shard_file
-from schemas.errors import FormatError
-from schemas.findings import Kind
-from schemas.packing import packed_size
-from schemas.plan import PlannedShard
-from schemas.token_shard import TOKEN_COLUMNS, ShardMetadata, read_shard_metadata
-from schemas.unpacking import SPARE_BYTES
+from bitmill.pipeline.auditing.findings import FindingTally
+from bitmill.pipeline.auditing.gathering import RowGroupData
+from bitmill.pipeline.reading.footers import damage_named, leaves_of
+from bitmill.pipeline.reading.pages import WrongChecksumError, WrongLengthsError, check_pages, find_clips
+from bitmill.pipeline.storage import Folder, is_local, join, store_errors
+from bitmill.schemas.dataset import shard_file
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.findings import Kind
+from bitmill.schemas.packing import packed_size
+from bitmill.schemas.plan import PlannedShard
+from bitmill.schemas.token_shard import TOKEN_COLUMNS, ShardMetadata, read_shard_metadata
+from bitmill.schemas.unpacking import SPARE_BYTES
 
 _CODES = "codes"
 _OTHERS = [field.name for field in TOKEN_COLUMNS if field.name != _CODES]

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from pipeline.auditing.coverage.next_steps import StepTally
-from pipeline.auditing.coverage.tally import CoverageTally
-from pipeline.auditing.findings import FindingTally
-from pipeline.auditing.gathering import Gatherer
-from schemas.dataset import Totals
-from schemas.plan import PlannedShard
+from bitmill.pipeline.auditing.coverage.next_steps import StepTally
+from bitmill.pipeline.auditing.coverage.tally import CoverageTally
+from bitmill.pipeline.auditing.findings import FindingTally
+from bitmill.pipeline.auditing.gathering import Gatherer
+from bitmill.schemas.dataset import Totals
+from bitmill.schemas.plan import PlannedShard
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
-from pipeline.auditing.auditor import ShardAuditor
-from pipeline.auditing.shards import ShardAtHand, ShardsAudit
-from pipeline.worker_process import WorkerProcess, serve
+from bitmill.pipeline.auditing.auditor import ShardAuditor
+from bitmill.pipeline.auditing.shards import ShardAtHand, ShardsAudit
+from bitmill.pipeline.worker_process import WorkerProcess, serve
 
 Chunk = Sequence[ShardAtHand]
 

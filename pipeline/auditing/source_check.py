@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 
-from pipeline.auditing.findings import FindingTally
-from pipeline.growing import sift_sources
-from pipeline.sources import find_sources, looked_up_again
-from schemas.audit import SourceCheck
-from schemas.dataset import DatasetCard
-from schemas.errors import BadJobError
-from schemas.findings import Kind
-from schemas.job import SourceSpec
-from schemas.plan import PlannedShard, PlannedSource, SourcePlace
+from bitmill.pipeline.auditing.findings import FindingTally
+from bitmill.pipeline.growing import sift_sources
+from bitmill.pipeline.sources import find_sources, looked_up_again
+from bitmill.schemas.audit import SourceCheck
+from bitmill.schemas.dataset import DatasetCard
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.findings import Kind
+from bitmill.schemas.job import SourceSpec
+from bitmill.schemas.plan import PlannedShard, PlannedSource, SourcePlace
 
 _EXAMPLES = 20
 _GONE = ("missing", "denied")

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from pipeline.auditing.accounts import ItemAccount
-from pipeline.decode.sampling import LONGEST_HOLD_NS, SECOND_NS
+from bitmill.pipeline.auditing.accounts import ItemAccount
+from bitmill.pipeline.decode.sampling import LONGEST_HOLD_NS, SECOND_NS
 
 _LEAST_SLACK_NS = SECOND_NS
 

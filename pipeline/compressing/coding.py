@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from bsq_model.coding.clips import Bits, CodedClip, decode_clips, encode_clips
-from bsq_model.coding.numerics import one_thread
-from bsq_model.coding.order0 import order0_model
-from bsq_model.coding.symbol_model import CodingModel
-from schemas.compressed import Chunk, CompressedStream, chunk_bytes, stream_bytes
-from schemas.errors import BadJobError, FormatError, NumericsMismatchError
-from schemas.stream_header import ClipPlace, PriorMark, StreamHeader
+from bitmill.bsq_model.coding.clips import Bits, CodedClip, decode_clips, encode_clips
+from bitmill.bsq_model.coding.numerics import one_thread
+from bitmill.bsq_model.coding.order0 import order0_model
+from bitmill.bsq_model.coding.symbol_model import CodingModel
+from bitmill.schemas.compressed import Chunk, CompressedStream, chunk_bytes, stream_bytes
+from bitmill.schemas.errors import BadJobError, FormatError, NumericsMismatchError
+from bitmill.schemas.stream_header import ClipPlace, PriorMark, StreamHeader
 
 FramesDone = Callable[[int], None]
 

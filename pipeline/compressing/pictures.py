@@ -8,16 +8,22 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bsq_model import BSQTokenizer, fingerprint
-from pipeline.compressing.coding import FramesDone, LoadedPrior, RestoredClip, compress_clips, restore_clips
-from pipeline.encoding import ModelEncoder
-from pipeline.fetch import DecodeSettings
-from pipeline.isolated import isolated_events
-from pipeline.items import DecodedClip, ItemEnd
-from schemas.compressed import CompressedStream
-from schemas.errors import BadJobError, FormatError, TokenizerMismatchError
-from schemas.plan import PlannedSource
-from schemas.stream_header import StreamHeader, StreamKind
+from bitmill.bsq_model import BSQTokenizer, fingerprint
+from bitmill.pipeline.compressing.coding import (
+    FramesDone,
+    LoadedPrior,
+    RestoredClip,
+    compress_clips,
+    restore_clips,
+)
+from bitmill.pipeline.encoding import ModelEncoder
+from bitmill.pipeline.fetch import DecodeSettings
+from bitmill.pipeline.isolated import isolated_events
+from bitmill.pipeline.items import DecodedClip, ItemEnd
+from bitmill.schemas.compressed import CompressedStream
+from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from bitmill.schemas.plan import PlannedSource
+from bitmill.schemas.stream_header import StreamHeader, StreamKind
 
 Frames = npt.NDArray[np.uint8]
 

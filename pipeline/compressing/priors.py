@@ -1,12 +1,12 @@
 """A trained prior made ready to code with."""
 
-from bsq_model.coding.numerics import numerics
-from bsq_model.coding.symbol_model import CodingModel, QuantizedLogits
-from bsq_model.prior import Prior
-from bsq_model.token_models.saving import token_model_fingerprint, token_model_from_files
-from pipeline.compressing.coding import LoadedPrior
-from schemas.errors import BadJobError
-from schemas.stream_header import PriorMark
+from bitmill.bsq_model.coding.numerics import numerics
+from bitmill.bsq_model.coding.symbol_model import CodingModel, QuantizedLogits
+from bitmill.bsq_model.prior import Prior
+from bitmill.bsq_model.token_models.saving import token_model_fingerprint, token_model_from_files
+from bitmill.pipeline.compressing.coding import LoadedPrior
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.stream_header import PriorMark
 
 
 def coding_prior(prior: Prior) -> LoadedPrior:

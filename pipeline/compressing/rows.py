@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-from schemas.errors import FormatError
-from schemas.ids import canonical_json
-from schemas.token_shard import TOKEN_COLUMNS
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.ids import canonical_json
+from bitmill.schemas.token_shard import TOKEN_COLUMNS
 
 _LEFT_OUT = frozenset({"codes", "num_frames", "height", "width"})
 """Codes are the payload, and the header tells the shapes."""

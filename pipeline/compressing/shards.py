@@ -10,16 +10,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from pipeline.compressing.coding import FramesDone, LoadedPrior, RestoredClip, compress_clips, restore_clips
-from pipeline.compressing.rows import row_bytes, row_dictionary, row_of_bytes
-from pipeline.shard.writer import TokenRow, TokenShardWriter
-from schemas.compressed import CompressedStream
-from schemas.errors import FormatError
-from schemas.ids import canonical_json
-from schemas.job import StorageSpec
-from schemas.packing import pack_bits, unpack_bits
-from schemas.stream_header import StreamHeader, StreamKind
-from schemas.token_shard import TOKEN_COLUMNS, ShardMetadata, read_shard_metadata
+from bitmill.pipeline.compressing.coding import (
+    FramesDone,
+    LoadedPrior,
+    RestoredClip,
+    compress_clips,
+    restore_clips,
+)
+from bitmill.pipeline.compressing.rows import row_bytes, row_dictionary, row_of_bytes
+from bitmill.pipeline.shard.writer import TokenRow, TokenShardWriter
+from bitmill.schemas.compressed import CompressedStream
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.ids import canonical_json
+from bitmill.schemas.job import StorageSpec
+from bitmill.schemas.packing import pack_bits, unpack_bits
+from bitmill.schemas.stream_header import StreamHeader, StreamKind
+from bitmill.schemas.token_shard import TOKEN_COLUMNS, ShardMetadata, read_shard_metadata
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from av.video.stream import VideoStream
 from PIL import Image
 
-from schemas.errors import BadJobError
+from bitmill.schemas.errors import BadJobError
 
 Frames = npt.NDArray[np.uint8]
 """[T, H, W, 3]"""

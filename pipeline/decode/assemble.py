@@ -7,10 +7,10 @@ from typing import Generic
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.decode.clips import Piece, cut
-from pipeline.decode.sampling import FrameT, Sample, TimelineEnd
-from pipeline.items import DecodedClip
-from schemas.job import SamplingSpec
+from bitmill.pipeline.decode.clips import Piece, cut
+from bitmill.pipeline.decode.sampling import FrameT, Sample, TimelineEnd
+from bitmill.pipeline.items import DecodedClip
+from bitmill.schemas.job import SamplingSpec
 
 
 @dataclass(frozen=True, slots=True)

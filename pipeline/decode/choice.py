@@ -2,8 +2,8 @@
 
 from typing import Literal
 
-from pipeline.decode.orientation import UPRIGHT
-from pipeline.decode.probe import VideoFacts
+from bitmill.pipeline.decode.orientation import UPRIGHT
+from bitmill.pipeline.decode.probe import VideoFacts
 
 Preference = Literal["auto", "pyav", "decord"]
 VideoDecoder = Literal["pyav", "decord"]

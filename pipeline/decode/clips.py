@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic
 
-from pipeline.decode.sampling import FrameT, Sample, TimelineEnd
+from bitmill.pipeline.decode.sampling import FrameT, Sample, TimelineEnd
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from av.error import DecoderNotFoundError, DemuxerNotFoundError, FFmpegError, Pa
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from pipeline.decode.truncation import has_whole_index
-from schemas.errors import BadItemError
-from schemas.outcomes import Reason
+from bitmill.pipeline.decode.truncation import has_whole_index
+from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.outcomes import Reason
 
 av_logging.set_level(None)
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from schemas.errors import BadItemError
-from schemas.outcomes import Reason
+from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.outcomes import Reason
 
 Picture = npt.NDArray[np.uint8]
 """[H, W, 3] RGB."""

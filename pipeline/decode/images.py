@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from pipeline.decode.container import library_fault
-from pipeline.decode.orientation import UPRIGHT, Orientation
-from pipeline.decode.probe import check_pixels
-from pipeline.decode.sampling import Timed
-from schemas.errors import BadItemError
-from schemas.outcomes import Reason
+from bitmill.pipeline.decode.container import library_fault
+from bitmill.pipeline.decode.orientation import UPRIGHT, Orientation
+from bitmill.pipeline.decode.probe import check_pixels
+from bitmill.pipeline.decode.sampling import Timed
+from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.outcomes import Reason
 
 # The job's max_pixels stands in for Pillow's own guard, before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None

@@ -10,18 +10,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.decode import decord_reader, pyav_reader
-from pipeline.decode.assemble import Assembled, Square, assemble
-from pipeline.decode.choice import Preference, choose
-from pipeline.decode.container import library_fault
-from pipeline.decode.images import is_animation, num_pages, open_image, read_animation, read_still
-from pipeline.decode.probe import VideoFacts, packet_times, probe
-from pipeline.decode.resize import to_square
-from pipeline.decode.sampling import FrameT, Sample, Span, Timed, TimelineEnd, sample
-from pipeline.items import DecodedClip, ItemEnd, ItemEvent, MediaFacts
-from schemas.errors import BadItemError
-from schemas.job import LimitsSpec, SamplingSpec
-from schemas.outcomes import Reason
+from bitmill.pipeline.decode import decord_reader, pyav_reader
+from bitmill.pipeline.decode.assemble import Assembled, Square, assemble
+from bitmill.pipeline.decode.choice import Preference, choose
+from bitmill.pipeline.decode.container import library_fault
+from bitmill.pipeline.decode.images import is_animation, num_pages, open_image, read_animation, read_still
+from bitmill.pipeline.decode.probe import VideoFacts, packet_times, probe
+from bitmill.pipeline.decode.resize import to_square
+from bitmill.pipeline.decode.sampling import FrameT, Sample, Span, Timed, TimelineEnd, sample
+from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemEvent, MediaFacts
+from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.job import LimitsSpec, SamplingSpec
+from bitmill.schemas.outcomes import Reason
 
 Failing = tuple[Reason, str]
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from schemas.compiling import compiled
+from bitmill.schemas.compiling import compiled
 
 Picture = npt.NDArray[np.uint8]
 """[H, W, 3] RGB."""

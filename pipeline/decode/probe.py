@@ -12,12 +12,12 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from pipeline.decode.container import library_fault, open_media, video_stream
-from pipeline.decode.orientation import UPRIGHT, Orientation, read_matrix
-from pipeline.decode.sampling import SECOND_NS
-from pipeline.decode.truncation import matroska_is_cut, riff_is_cut
-from schemas.errors import BadItemError
-from schemas.outcomes import Reason
+from bitmill.pipeline.decode.container import library_fault, open_media, video_stream
+from bitmill.pipeline.decode.orientation import UPRIGHT, Orientation, read_matrix
+from bitmill.pipeline.decode.sampling import SECOND_NS
+from bitmill.pipeline.decode.truncation import matroska_is_cut, riff_is_cut
+from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.outcomes import Reason
 
 ARBITRARY_ORIGIN = ("mpegts", "mpeg")
 """Broadcast containers, whose clock starts anywhere: there time counts from the first frame."""

@@ -14,12 +14,12 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from pipeline.decode.container import library_fault, open_media, video_stream
-from pipeline.decode.probe import STEPPING, VideoFacts, check_pixels, orientation_of
-from pipeline.decode.sampling import SECOND_NS, TOLERANCE_NS, Span, Timed
-from pipeline.decode.timestamps import FrameClock
-from schemas.errors import BadItemError
-from schemas.outcomes import Reason
+from bitmill.pipeline.decode.container import library_fault, open_media, video_stream
+from bitmill.pipeline.decode.probe import STEPPING, VideoFacts, check_pixels, orientation_of
+from bitmill.pipeline.decode.sampling import SECOND_NS, TOLERANCE_NS, Span, Timed
+from bitmill.pipeline.decode.timestamps import FrameClock
+from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.outcomes import Reason
 
 _SEEK_FROM_NS = 5 * SECOND_NS
 _SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.decode.lanczos import LOBES, resampled
+from bitmill.pipeline.decode.lanczos import LOBES, resampled
 
 Picture = npt.NDArray[np.uint8]
 """[H, W, 3] RGB."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, TypeVar
 
-from schemas.errors import BadItemError
-from schemas.outcomes import Reason
+from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.outcomes import Reason
 
 FrameT = TypeVar("FrameT")
 

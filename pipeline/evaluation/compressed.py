@@ -1,12 +1,12 @@
 """What measured sources take as compressed streams, a file each: rows of their own beside the bare codes."""
 
-from bsq_model import BSQTokenizer
-from bsq_model.coding.clips import Bits
-from pipeline.compressing.coding import LoadedPrior, compress_clips
-from pipeline.compressing.pictures import picture_header
-from pipeline.items import DecodedClip
-from schemas.evaluation import QualityRow
-from schemas.stream_header import StreamHeader
+from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.coding.clips import Bits
+from bitmill.pipeline.compressing.coding import LoadedPrior, compress_clips
+from bitmill.pipeline.compressing.pictures import picture_header
+from bitmill.pipeline.items import DecodedClip
+from bitmill.schemas.evaluation import QualityRow
+from bitmill.schemas.stream_header import StreamHeader
 
 _MOST_LANES = 8
 """As ``bitmill compress`` has it."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from bsq_model.metrics.frechet import FeatureStatistics, frechet_distance
-from bsq_model.metrics.quality import MS_SSIM_LEAST_PX, ms_ssim, psnr_db, ssim
-from schemas.evaluation import QualityRow
+from bitmill.bsq_model.metrics.frechet import FeatureStatistics, frechet_distance
+from bitmill.bsq_model.metrics.quality import MS_SSIM_LEAST_PX, ms_ssim, psnr_db, ssim
+from bitmill.schemas.evaluation import QualityRow
 
 Features = Callable[[Tensor], Tensor]
 

@@ -10,20 +10,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bsq_model import BSQTokenizer
-from bsq_model.metrics.codes import CodeCounts
-from bsq_model.pixels import pixels_from_uint8, uint8_from_pixels
-from pipeline.compressing.coding import LoadedPrior
-from pipeline.evaluation.codecs import CODECS, code_at
-from pipeline.evaluation.compressed import CompressedSizes
-from pipeline.evaluation.contender import Contender, FeatureSums, Judges
-from pipeline.fetch import DecodeSettings
-from pipeline.isolated import isolated_sources
-from pipeline.items import DecodedClip, ItemEnd
-from schemas.errors import BadJobError
-from schemas.evaluation import CodeHealth, FailedSource, QualityRow, Throughput
-from schemas.outcomes import Outcome
-from schemas.plan import PlannedSource
+from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.metrics.codes import CodeCounts
+from bitmill.bsq_model.pixels import pixels_from_uint8, uint8_from_pixels
+from bitmill.pipeline.compressing.coding import LoadedPrior
+from bitmill.pipeline.evaluation.codecs import CODECS, code_at
+from bitmill.pipeline.evaluation.compressed import CompressedSizes
+from bitmill.pipeline.evaluation.contender import Contender, FeatureSums, Judges
+from bitmill.pipeline.fetch import DecodeSettings
+from bitmill.pipeline.isolated import isolated_sources
+from bitmill.pipeline.items import DecodedClip, ItemEnd
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.evaluation import CodeHealth, FailedSource, QualityRow, Throughput
+from bitmill.schemas.outcomes import Outcome
+from bitmill.schemas.plan import PlannedSource
 
 Picture = npt.NDArray[np.uint8]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from pipeline.evaluation.run import Shown
+from bitmill.pipeline.evaluation.run import Shown
 
 _GAP_PX, _LABEL_PX = 4, 16
 _ERROR_GAIN = 4

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.exporting.clips import ExportedClip, token_dtype
-from pipeline.exporting.form import Companion, Rows, token_counts
-from schemas.errors import BadJobError
-from schemas.export import BinFile, BinMetadata, ExportContents, ExportOutline
-from schemas.token_shard import TOKEN_COLUMNS
+from bitmill.pipeline.exporting.clips import ExportedClip, token_dtype
+from bitmill.pipeline.exporting.form import Companion, Rows, token_counts
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.export import BinFile, BinMetadata, ExportContents, ExportOutline
+from bitmill.schemas.token_shard import TOKEN_COLUMNS
 
 INDEX_SCHEMA = pa.schema(
     [

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.exporting.clips import CLIP_COLUMNS
-from schemas.errors import FormatError
-from schemas.ids import canonical_json
+from bitmill.pipeline.exporting.clips import CLIP_COLUMNS
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.ids import canonical_json
 
 _NULL_BYTES = len("null")
 _FLOAT_BYTES = 25

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.reading import TokenDataset
-from schemas.errors import FormatError
-from schemas.packing import unpack_unsigned
-from schemas.token_shard import TOKEN_COLUMNS
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.packing import unpack_unsigned
+from bitmill.schemas.token_shard import TOKEN_COLUMNS
 
 Tokens = npt.NDArray[Any]
 """[T, h, w], unsigned, little-endian; each index in [0, 2^L)."""

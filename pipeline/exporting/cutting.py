@@ -6,7 +6,7 @@ Cuts follow from the clips' sizes and the bound alone, so that the same dataset 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from schemas.export import ExportContents
+from bitmill.schemas.export import ExportContents
 
 
 @dataclass(frozen=True, kw_only=True)

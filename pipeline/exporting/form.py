@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from pipeline.exporting.clips import SHAPE_COLUMNS, ExportedClip
-from schemas.export import ExportContents, ExportOutline
+from bitmill.pipeline.exporting.clips import SHAPE_COLUMNS, ExportedClip
+from bitmill.schemas.export import ExportContents, ExportOutline
 
 Rows = Callable[[], Iterator[pa.Table]]
 """All clips without their codes, in order, a shard at a time; read anew by each call."""

@@ -1,10 +1,10 @@
 """The forms by their names."""
 
-from pipeline.exporting.bin import BinForm
-from pipeline.exporting.form import Form
-from pipeline.exporting.huggingface import HuggingfaceForm
-from pipeline.exporting.webdataset import WebdatasetForm
-from schemas.export import ExportForm
+from bitmill.pipeline.exporting.bin import BinForm
+from bitmill.pipeline.exporting.form import Form
+from bitmill.pipeline.exporting.huggingface import HuggingfaceForm
+from bitmill.pipeline.exporting.webdataset import WebdatasetForm
+from bitmill.schemas.export import ExportForm
 
 
 def form_of(name: ExportForm, bits_per_token: int) -> Form:

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.exporting.clips import ExportedClip, Tokens, token_dtype
-from pipeline.exporting.form import Companion, Rows, token_counts
-from pipeline.exporting.readme import readme_text
-from schemas.export import ExportContents, ExportOutline
-from schemas.token_shard import TOKEN_COLUMNS
+from bitmill.pipeline.exporting.clips import ExportedClip, Tokens, token_dtype
+from bitmill.pipeline.exporting.form import Companion, Rows, token_counts
+from bitmill.pipeline.exporting.readme import readme_text
+from bitmill.schemas.export import ExportContents, ExportOutline
+from bitmill.schemas.token_shard import TOKEN_COLUMNS
 
 _ROW_GROUP_BYTES = 16 << 20
 """Of tokens as integers."""

@@ -8,12 +8,12 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.exporting.clips import CLIP_COLUMNS
-from pipeline.reading.footers import damage_named
-from pipeline.storage import Folder, store_errors
-from schemas.dataset import shard_file
-from schemas.errors import FormatError
-from schemas.token_shard import read_shard_metadata
+from bitmill.pipeline.exporting.clips import CLIP_COLUMNS
+from bitmill.pipeline.reading.footers import damage_named
+from bitmill.pipeline.storage import Folder, store_errors
+from bitmill.schemas.dataset import shard_file
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.token_shard import read_shard_metadata
 
 _THREADS = 8
 _AHEAD = 16

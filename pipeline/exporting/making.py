@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pipeline.exporting.clips import ExportedClip, read_clips
-from pipeline.exporting.form import Form
-from pipeline.reading import TokenDataset
-from pipeline.storage import Folder
-from schemas.errors import FormatError
-from schemas.export import OutlinedFile
+from bitmill.pipeline.exporting.clips import ExportedClip, read_clips
+from bitmill.pipeline.exporting.form import Form
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.export import OutlinedFile
 
 Done = Callable[[ExportedClip], None]
 """Hears of each clip once it is written."""

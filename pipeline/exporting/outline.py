@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.dataset_folder import committed_shards, load_plan, require_card
-from pipeline.exporting.clips import SHAPE_COLUMNS
-from pipeline.exporting.cutting import ContentsSum, PortionCutter
-from pipeline.exporting.form import Form, token_counts
-from pipeline.exporting.listing import list_clips
-from pipeline.exporting.progress import ExportProgress
-from pipeline.removing.records import record_names
-from pipeline.storage import Folder
-from schemas.errors import BadJobError, OutputConflictError
-from schemas.export import (
+from bitmill.pipeline.dataset_folder import committed_shards, load_plan, require_card
+from bitmill.pipeline.exporting.clips import SHAPE_COLUMNS
+from bitmill.pipeline.exporting.cutting import ContentsSum, PortionCutter
+from bitmill.pipeline.exporting.form import Form, token_counts
+from bitmill.pipeline.exporting.listing import list_clips
+from bitmill.pipeline.exporting.progress import ExportProgress
+from bitmill.pipeline.removing.records import record_names
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import BadJobError, OutputConflictError
+from bitmill.schemas.export import (
     OUTLINE_FILE,
     ExportedDataset,
     ExportForm,
@@ -22,7 +22,7 @@ from schemas.export import (
     OutlinedFile,
     read_outline,
 )
-from schemas.ids import content_id
+from bitmill.schemas.ids import content_id
 
 
 @dataclass(frozen=True, kw_only=True)

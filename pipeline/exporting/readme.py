@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from schemas.export import ExportOutline
+from bitmill.schemas.export import ExportOutline
 
 _CARD = """\
 ---

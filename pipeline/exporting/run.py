@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.exporting.clips import open_clips
-from pipeline.exporting.form import Form
-from pipeline.exporting.forms import form_of
-from pipeline.exporting.listing import list_clips
-from pipeline.exporting.making import FileMaker
-from pipeline.exporting.outline import DatasetState, find_outline, look_at, make_outline
-from pipeline.exporting.progress import ExportProgress
-from pipeline.exporting.workers import Tell, make_files
-from pipeline.reading import TokenDataset
-from pipeline.storage import Folder, list_objects
-from schemas.errors import BadJobError, InfrastructureError
-from schemas.export import (
+from bitmill.pipeline.exporting.clips import open_clips
+from bitmill.pipeline.exporting.form import Form
+from bitmill.pipeline.exporting.forms import form_of
+from bitmill.pipeline.exporting.listing import list_clips
+from bitmill.pipeline.exporting.making import FileMaker
+from bitmill.pipeline.exporting.outline import DatasetState, find_outline, look_at, make_outline
+from bitmill.pipeline.exporting.progress import ExportProgress
+from bitmill.pipeline.exporting.workers import Tell, make_files
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.pipeline.storage import Folder, list_objects
+from bitmill.schemas.errors import BadJobError, InfrastructureError
+from bitmill.schemas.export import (
     INVENTORY_FILE,
     OUTLINE_FILE,
     ExportedFile,

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.exporting.clip_json import clip_json, most_json_bytes
-from pipeline.exporting.clips import SHAPE_COLUMNS, ExportedClip, Tokens, token_dtype
-from pipeline.exporting.form import Companion
-from schemas.export import ExportContents
+from bitmill.pipeline.exporting.clip_json import clip_json, most_json_bytes
+from bitmill.pipeline.exporting.clips import SHAPE_COLUMNS, ExportedClip, Tokens, token_dtype
+from bitmill.pipeline.exporting.form import Companion
+from bitmill.schemas.export import ExportContents
 
 _BLOCK = tarfile.BLOCKSIZE
 _END = 2 * _BLOCK

@@ -11,22 +11,30 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from pipeline.reading.batching import BatchMaker, TokenBatch
-from pipeline.reading.buffers import BufferPool
-from pipeline.reading.cutting import Clips, Packing, Padding, SampleShape
-from pipeline.reading.dataset import TokenDataset
-from pipeline.reading.mixing import Mixing, measure_mixing
-from pipeline.reading.order import PassOrder, choose_lanes, order_pass
-from pipeline.reading.planning import MixturePlan, Passes, Remainder, Share, Take, num_batches, plan_epoch
-from pipeline.reading.position import Position, Walk
-from pipeline.reading.prefetching import Prefetch, Prefetcher
-from pipeline.reading.proportion import thresholds
-from pipeline.reading.random_order import derive_key
-from pipeline.reading.starting_point import StartingPoint
-from pipeline.reading.views import special_tokens
-from pipeline.reading.windows import Window, load_window
-from pipeline.storage import is_local
-from schemas.errors import BadJobError
+from bitmill.pipeline.reading.batching import BatchMaker, TokenBatch
+from bitmill.pipeline.reading.buffers import BufferPool
+from bitmill.pipeline.reading.cutting import Clips, Packing, Padding, SampleShape
+from bitmill.pipeline.reading.dataset import TokenDataset
+from bitmill.pipeline.reading.mixing import Mixing, measure_mixing
+from bitmill.pipeline.reading.order import PassOrder, choose_lanes, order_pass
+from bitmill.pipeline.reading.planning import (
+    MixturePlan,
+    Passes,
+    Remainder,
+    Share,
+    Take,
+    num_batches,
+    plan_epoch,
+)
+from bitmill.pipeline.reading.position import Position, Walk
+from bitmill.pipeline.reading.prefetching import Prefetch, Prefetcher
+from bitmill.pipeline.reading.proportion import thresholds
+from bitmill.pipeline.reading.random_order import derive_key
+from bitmill.pipeline.reading.starting_point import StartingPoint
+from bitmill.pipeline.reading.views import special_tokens
+from bitmill.pipeline.reading.windows import Window, load_window
+from bitmill.pipeline.storage import is_local
+from bitmill.schemas.errors import BadJobError
 
 Int64s = npt.NDArray[np.int64]
 Weighted = tuple[TokenDataset, float]

@@ -11,16 +11,16 @@ import pyarrow as pa
 import torch
 from torch.utils.data import get_worker_info
 
-from pipeline.reading.buffers import BufferPool
-from pipeline.reading.cutting import Packing, Padding, SampleShape
-from pipeline.reading.handing_over import inline
-from pipeline.reading.packed_rows import describe_rows, frame_by_frame
-from pipeline.reading.planning import Take
-from pipeline.reading.views import View, element_of, numpy_of, special_tokens
-from pipeline.reading.windows import Window, gathered
-from schemas.packing import packed_size
-from schemas.token_shard import TOKEN_COLUMNS
-from schemas.unpacking import PIECE_BYTES, address_of, bytes_at, int64s_at, unpack_pieces
+from bitmill.pipeline.reading.buffers import BufferPool
+from bitmill.pipeline.reading.cutting import Packing, Padding, SampleShape
+from bitmill.pipeline.reading.handing_over import inline
+from bitmill.pipeline.reading.packed_rows import describe_rows, frame_by_frame
+from bitmill.pipeline.reading.planning import Take
+from bitmill.pipeline.reading.views import View, element_of, numpy_of, special_tokens
+from bitmill.pipeline.reading.windows import Window, gathered
+from bitmill.schemas.packing import packed_size
+from bitmill.schemas.token_shard import TOKEN_COLUMNS
+from bitmill.schemas.unpacking import PIECE_BYTES, address_of, bytes_at, int64s_at, unpack_pieces
 
 _COLUMN_TYPES = {field.name: field.type for field in TOKEN_COLUMNS}
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from schemas.compiling import compiled
+from bitmill.schemas.compiling import compiled
 
 Int64s = npt.NDArray[np.int64]
 

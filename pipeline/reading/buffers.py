@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.reading.forking import renewed_in_forks
+from bitmill.pipeline.reading.forking import renewed_in_forks
 
 _FREE = max(sys.getrefcount(array) for array in [np.empty(0, np.uint8)])
 """References to an array that only a list has, asked as ``take`` asks: Pythons count differently."""

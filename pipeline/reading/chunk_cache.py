@@ -8,9 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.reading.forking import renewed_in_forks
-from pipeline.storage import full_disk_told
-from schemas.errors import BadJobError
+from bitmill.pipeline.reading.forking import renewed_in_forks
+from bitmill.pipeline.storage import full_disk_told
+from bitmill.schemas.errors import BadJobError
 
 _SUFFIX, _ASIDE = ".range", ".part"
 _SHARE = 0.1

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from pipeline.storage import Folder, normalise
-from schemas.errors import BadJobError
+from bitmill.pipeline.storage import Folder, normalise
+from bitmill.schemas.errors import BadJobError
 
 _CLIP_ID = re.compile(r"[0-9a-f]{32}")
 

@@ -11,15 +11,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.reading.footers import damage_named
-from pipeline.reading.index import ReadingIndex, RowGroup
-from pipeline.reading.pages import find_clips
-from pipeline.reading.ranged_file import RangedFile
-from pipeline.reading.shard_files import ShardFiles
-from schemas.dataset import shard_file
-from schemas.errors import FormatError
-from schemas.token_shard import TOKEN_COLUMNS, check_columns
-from schemas.unpacking import SPARE_BYTES
+from bitmill.pipeline.reading.footers import damage_named
+from bitmill.pipeline.reading.index import ReadingIndex, RowGroup
+from bitmill.pipeline.reading.pages import find_clips
+from bitmill.pipeline.reading.ranged_file import RangedFile
+from bitmill.pipeline.reading.shard_files import ShardFiles
+from bitmill.schemas.dataset import shard_file
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.token_shard import TOKEN_COLUMNS, check_columns
+from bitmill.schemas.unpacking import SPARE_BYTES
 
 Int64s = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint8]

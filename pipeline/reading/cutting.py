@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.reading.best_fit import best_fit
-from schemas.errors import BadJobError
+from bitmill.pipeline.reading.best_fit import best_fit
+from bitmill.schemas.errors import BadJobError
 
 Int64s = npt.NDArray[np.int64]
 

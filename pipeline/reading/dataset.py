@@ -16,22 +16,22 @@ import pyarrow as pa
 import torch
 from torch.utils.data import Dataset
 
-from pipeline.dataset_folder import require_card
-from pipeline.reading.chunk_cache import ChunkCache
-from pipeline.reading.clips import ClipSource, Part
-from pipeline.reading.filters import ClipFilter
-from pipeline.reading.finding import ClipFinder, places_of_source
-from pipeline.reading.footers import num_threads, open_shard
-from pipeline.reading.forking import renewed_in_forks
-from pipeline.reading.index import ReadingIndex
-from pipeline.reading.opening import open_index
-from pipeline.reading.shard_files import ShardFiles
-from pipeline.reading.single_clips import SingleClips
-from pipeline.reading.views import View, check_view, view_clip
-from pipeline.storage import Folder
-from schemas.dataset import DatasetCard
-from schemas.errors import BadJobError, TokenizerMismatchError
-from schemas.token_shard import TOKEN_COLUMNS
+from bitmill.pipeline.dataset_folder import require_card
+from bitmill.pipeline.reading.chunk_cache import ChunkCache
+from bitmill.pipeline.reading.clips import ClipSource, Part
+from bitmill.pipeline.reading.filters import ClipFilter
+from bitmill.pipeline.reading.finding import ClipFinder, places_of_source
+from bitmill.pipeline.reading.footers import num_threads, open_shard
+from bitmill.pipeline.reading.forking import renewed_in_forks
+from bitmill.pipeline.reading.index import ReadingIndex
+from bitmill.pipeline.reading.opening import open_index
+from bitmill.pipeline.reading.shard_files import ShardFiles
+from bitmill.pipeline.reading.single_clips import SingleClips
+from bitmill.pipeline.reading.views import View, check_view, view_clip
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import DatasetCard
+from bitmill.schemas.errors import BadJobError, TokenizerMismatchError
+from bitmill.schemas.token_shard import TOKEN_COLUMNS
 
 TokenSample = dict[str, Any]
 """``tokens``: the chosen view's tensor; beside it the chosen columns, as Python values."""
@@ -55,8 +55,8 @@ class TokenDataset(Dataset[TokenSample]):
     """Clips of dataset folders, local or on any store: ``len``, ``dataset[i]`` and iteration, in plan order.
 
     Several folders are read one after the other; their tokens must be of one tokenizer. ``view`` chooses the
-    form of ``tokens`` (see ``pipeline.reading.View``), ``group_bits`` the g of groups, ``columns`` what else
-    a sample carries (any column of the token shard but ``codes``), ``where`` which clips there are.
+    form of ``tokens`` (see ``bitmill.pipeline.reading.View``), ``group_bits`` the g of groups, ``columns``
+    what else a sample carries (any column of the token shard but ``codes``), ``where`` which clips there are.
 
     A dataset whose job is not finished is refused unless ``allow_incomplete``; one made by another tokenizer
     than ``expect_tokenizer`` (a fingerprint) always is. ``dataset[i]`` reads one range of bytes, whose length

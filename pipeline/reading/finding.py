@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.reading.footers import damage_named, num_threads, open_shard
-from pipeline.reading.index import ReadingIndex
-from pipeline.storage import Folder, store_errors
-from schemas.dataset import DatasetCard
-from schemas.errors import BitmillError, FormatError
-from schemas.ids import content_id
-from schemas.reading_index import CLIP_INDEX_FILE, CLIP_INDEX_SCHEMA, INDEX_FORMAT_VERSION
+from bitmill.pipeline.reading.footers import damage_named, num_threads, open_shard
+from bitmill.pipeline.reading.index import ReadingIndex
+from bitmill.pipeline.storage import Folder, store_errors
+from bitmill.schemas.dataset import DatasetCard
+from bitmill.schemas.errors import BitmillError, FormatError
+from bitmill.schemas.ids import content_id
+from bitmill.schemas.reading_index import CLIP_INDEX_FILE, CLIP_INDEX_SCHEMA, INDEX_FORMAT_VERSION
 
 _GROUP_ROWS = 65536
 

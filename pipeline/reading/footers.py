@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.storage import Folder, is_local, store_errors
-from schemas.dataset import shard_file
-from schemas.errors import FormatError, TokenizerMismatchError
-from schemas.token_shard import read_shard_metadata
+from bitmill.pipeline.storage import Folder, is_local, store_errors
+from bitmill.schemas.dataset import shard_file
+from bitmill.schemas.errors import FormatError, TokenizerMismatchError
+from bitmill.schemas.token_shard import read_shard_metadata
 
 _SHAPE = ("num_frames", "height", "width")
 

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.reading.index import ReadingIndex
-from schemas.errors import FormatError
-from schemas.reading_index import INDEX_COLUMNS, INDEX_FILE, INDEX_FORMAT_VERSION
-from schemas.token_shard import check_columns
+from bitmill.pipeline.reading.index import ReadingIndex
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.reading_index import INDEX_COLUMNS, INDEX_FILE, INDEX_FORMAT_VERSION
+from bitmill.schemas.token_shard import check_columns
 
 _RUNS = ("run_rows", "run_frames", "run_height", "run_width")
 

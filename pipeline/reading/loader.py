@@ -5,9 +5,9 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from pipeline.reading.batches import TokenBatches
-from pipeline.reading.batching import TokenBatch
-from pipeline.reading.position import Position
+from bitmill.pipeline.reading.batches import TokenBatches
+from bitmill.pipeline.reading.batching import TokenBatch
+from bitmill.pipeline.reading.position import Position
 
 
 class TokenLoader(DataLoader[TokenBatch]):

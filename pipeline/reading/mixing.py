@@ -6,8 +6,8 @@ from math import exp, lgamma
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.reading.order import PassOrder
-from pipeline.reading.planning import Share, plan_epoch
+from bitmill.pipeline.reading.order import PassOrder
+from bitmill.pipeline.reading.planning import Share, plan_epoch
 
 Int64s = npt.NDArray[np.int64]
 

@@ -8,15 +8,15 @@ from itertools import chain, islice
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.dataset_folder import committed_shards, load_plan
-from pipeline.reading.footers import index_rows, num_threads
-from pipeline.reading.index import ReadingIndex
-from pipeline.reading.index_file import index_bytes, index_of, parse_index, rows_table
-from pipeline.storage import Folder
-from schemas.dataset import DatasetCard
-from schemas.errors import BadJobError, BitmillError, FormatError
-from schemas.ids import content_id
-from schemas.reading_index import INDEX_FILE
+from bitmill.pipeline.dataset_folder import committed_shards, load_plan
+from bitmill.pipeline.reading.footers import index_rows, num_threads
+from bitmill.pipeline.reading.index import ReadingIndex
+from bitmill.pipeline.reading.index_file import index_bytes, index_of, parse_index, rows_table
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import DatasetCard
+from bitmill.schemas.errors import BadJobError, BitmillError, FormatError
+from bitmill.schemas.ids import content_id
+from bitmill.schemas.reading_index import INDEX_FILE
 
 _SHARDS_A_TABLE = 1024
 

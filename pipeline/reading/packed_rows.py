@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.reading.cutting import Packing
-from schemas.compiling import compiled
+from bitmill.pipeline.reading.cutting import Packing
+from bitmill.schemas.compiling import compiled
 
 Int64s = npt.NDArray[np.int64]
 

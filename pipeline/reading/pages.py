@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from isal import isal_zlib
 
-from pipeline.reading.layout import LENGTH_BYTES, place_clips
-from pipeline.reading.thrift import read_struct
+from bitmill.pipeline.reading.layout import LENGTH_BYTES, place_clips
+from bitmill.pipeline.reading.thrift import read_struct
 
 MAX_HEADER_BYTES = 256
 _DATA_PAGE = 0

@@ -14,9 +14,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from pipeline.reading.order import PassOrder
-from pipeline.reading.proportion import choices, counts_before
-from pipeline.reading.random_order import derive_key
+from bitmill.pipeline.reading.order import PassOrder
+from bitmill.pipeline.reading.proportion import choices, counts_before
+from bitmill.pipeline.reading.random_order import derive_key
 
 Remainder = Literal["drop", "pad", "keep"]
 """What becomes of an epoch's last samples that fill no global batch. drop: left out, others in each epoch.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from schemas.errors import BadJobError
+from bitmill.schemas.errors import BadJobError
 
 
 @dataclass(frozen=True)

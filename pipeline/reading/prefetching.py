@@ -6,8 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
-from pipeline.reading.planning import Take
-from pipeline.reading.windows import Window
+from bitmill.pipeline.reading.planning import Take
+from bitmill.pipeline.reading.windows import Window
 
 Batch = TypeVar("Batch")
 Key = tuple[int, int, int]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.reading.shard_files import ShardFiles
+from bitmill.pipeline.reading.shard_files import ShardFiles
 
 
 class RangedFile(io.RawIOBase):

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.reading.chunk_cache import ChunkCache
-from pipeline.reading.forking import renewed_in_forks
-from pipeline.storage import Folder, is_local, join
-from schemas.dataset import shard_file
-from schemas.errors import FormatError
+from bitmill.pipeline.reading.chunk_cache import ChunkCache
+from bitmill.pipeline.reading.forking import renewed_in_forks
+from bitmill.pipeline.storage import Folder, is_local, join
+from bitmill.schemas.dataset import shard_file
+from bitmill.schemas.errors import FormatError
 
 Codes = npt.NDArray[np.uint8]
 

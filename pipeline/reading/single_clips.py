@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.reading.clips import ClipSource, Part, damage_of, read_chunk
-from pipeline.reading.index import RowGroup, Shape
-from pipeline.reading.layout import LENGTH_BYTES
-from pipeline.reading.pages import MAX_HEADER_BYTES, page_at
-from schemas.packing import packed_size
-from schemas.unpacking import SPARE_BYTES
+from bitmill.pipeline.reading.clips import ClipSource, Part, damage_of, read_chunk
+from bitmill.pipeline.reading.index import RowGroup, Shape
+from bitmill.pipeline.reading.layout import LENGTH_BYTES
+from bitmill.pipeline.reading.pages import MAX_HEADER_BYTES, page_at
+from bitmill.schemas.packing import packed_size
+from bitmill.schemas.unpacking import SPARE_BYTES
 
 Int64s = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint8]

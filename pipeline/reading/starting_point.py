@@ -4,7 +4,7 @@ from dataclasses import astuple
 
 import torch
 
-from pipeline.reading.position import Position
+from bitmill.pipeline.reading.position import Position
 
 _NUM_FIELDS = len(astuple(Position()))
 

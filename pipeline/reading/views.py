@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from schemas.errors import BadJobError
-from schemas.packing import packed_size
-from schemas.unpacking import unpack_clip
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.packing import packed_size
+from bitmill.schemas.unpacking import unpack_clip
 
 View = Literal["bits", "values", "groups", "integers", "packed"]
 """bits: bool [T, h, w, L], code bit 0 first. values: float32 [T, h, w, L] of ±1/√L, the decoder's input.

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.reading.clips import Allocate, ClipSource
-from pipeline.reading.cutting import Cut, SampleShape
-from pipeline.reading.layout import lay_out, order_pieces
-from pipeline.reading.order import PassOrder
-from schemas.unpacking import address_of
+from bitmill.pipeline.reading.clips import Allocate, ClipSource
+from bitmill.pipeline.reading.cutting import Cut, SampleShape
+from bitmill.pipeline.reading.layout import lay_out, order_pieces
+from bitmill.pipeline.reading.order import PassOrder
+from bitmill.schemas.unpacking import address_of
 
 Int64s = npt.NDArray[np.int64]
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.removing.records import load_records
-from pipeline.removing.takedown import Takedown
-from pipeline.shard.ledger import LedgerRow
-from pipeline.storage import Folder
-from schemas.outcomes import Outcome, Reason
+from bitmill.pipeline.removing.records import load_records
+from bitmill.pipeline.removing.takedown import Takedown
+from bitmill.pipeline.shard.ledger import LedgerRow
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.outcomes import Outcome, Reason
 
 
 @dataclass(frozen=True, kw_only=True)

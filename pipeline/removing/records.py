@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from pipeline.removing.takedown import Takedown
-from pipeline.storage import Folder
-from schemas.errors import FormatError
-from schemas.removal import REMOVAL_FOLDER, Removal, read_removal, removal_file
+from bitmill.pipeline.removing.takedown import Takedown
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.removal import REMOVAL_FOLDER, Removal, read_removal, removal_file
 
 _SUFFIX = ".json"
 

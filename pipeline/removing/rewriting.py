@@ -4,18 +4,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.dataset_folder import load_ledger
-from pipeline.reading.footers import open_shard
-from pipeline.removing.takedown import ALL_GONE, SOME_GONE, Takedown
-from pipeline.shard.ledger import LedgerRow, ledger_bytes
-from pipeline.shard.matching import SourceMatcher
-from pipeline.shard.writer import TokenRow, TokenShardWriter
-from pipeline.storage import Folder
-from schemas.dataset import DatasetCard, ledger_file, shard_file
-from schemas.job import StorageSpec
-from schemas.outcomes import Outcome, Reason
-from schemas.plan import PlannedShard
-from schemas.token_shard import read_shard_metadata
+from bitmill.pipeline.dataset_folder import load_ledger
+from bitmill.pipeline.reading.footers import open_shard
+from bitmill.pipeline.removing.takedown import ALL_GONE, SOME_GONE, Takedown
+from bitmill.pipeline.shard.ledger import LedgerRow, ledger_bytes
+from bitmill.pipeline.shard.matching import SourceMatcher
+from bitmill.pipeline.shard.writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import DatasetCard, ledger_file, shard_file
+from bitmill.schemas.job import StorageSpec
+from bitmill.schemas.outcomes import Outcome, Reason
+from bitmill.schemas.plan import PlannedShard
+from bitmill.schemas.token_shard import read_shard_metadata
 
 _COUNTS = ("num_clips", "num_frames", "num_tokens", "code_bytes", "tokenized_ns")
 

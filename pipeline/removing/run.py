@@ -8,22 +8,22 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from pipeline.accounts import committed_totals
-from pipeline.dataset_folder import committed_shards, load_plan, publish_totals, require_card
-from pipeline.planning import plan_bytes
-from pipeline.remembering import remembered_totals
-from pipeline.removing.proof import removed_clips
-from pipeline.removing.records import Record, load_records, publish_record
-from pipeline.removing.rewriting import WritingRules, rewrite_shard
-from pipeline.removing.selecting import Selection, Tell, Touched, select
-from pipeline.removing.takedown import Takedown
-from pipeline.storage import Folder
-from schemas.dataset import DatasetCard
-from schemas.errors import BadJobError
-from schemas.plan import PlannedShard, PlannedSource
-from schemas.reading_index import CLIP_INDEX_FILE, INDEX_FILE
-from schemas.removal import Removal, RemovedShard, RemovedSource
-from schemas.shard_totals import TOTALS_FILE
+from bitmill.pipeline.accounts import committed_totals
+from bitmill.pipeline.dataset_folder import committed_shards, load_plan, publish_totals, require_card
+from bitmill.pipeline.planning import plan_bytes
+from bitmill.pipeline.remembering import remembered_totals
+from bitmill.pipeline.removing.proof import removed_clips
+from bitmill.pipeline.removing.records import Record, load_records, publish_record
+from bitmill.pipeline.removing.rewriting import WritingRules, rewrite_shard
+from bitmill.pipeline.removing.selecting import Selection, Tell, Touched, select
+from bitmill.pipeline.removing.takedown import Takedown
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import DatasetCard
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.plan import PlannedShard, PlannedSource
+from bitmill.schemas.reading_index import CLIP_INDEX_FILE, INDEX_FILE
+from bitmill.schemas.removal import Removal, RemovedShard, RemovedSource
+from bitmill.schemas.shard_totals import TOTALS_FILE
 
 _DERIVED = (INDEX_FILE, CLIP_INDEX_FILE, TOTALS_FILE)
 """Files that follow from shards and ledgers, and are made anew by whoever lacks them."""

@@ -5,16 +5,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from pipeline.dataset_folder import committed_shards, load_ledger
-from pipeline.reading.finding import ClipFinder
-from pipeline.reading.footers import open_shard
-from pipeline.reading.opening import open_index
-from pipeline.removing.takedown import Takedown
-from pipeline.shard.ledger import LedgerRow
-from pipeline.storage import Folder
-from schemas.dataset import DatasetCard
-from schemas.outcomes import Reason
-from schemas.plan import PlannedShard
+from bitmill.pipeline.dataset_folder import committed_shards, load_ledger
+from bitmill.pipeline.reading.finding import ClipFinder
+from bitmill.pipeline.reading.footers import open_shard
+from bitmill.pipeline.reading.opening import open_index
+from bitmill.pipeline.removing.takedown import Takedown
+from bitmill.pipeline.shard.ledger import LedgerRow
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import DatasetCard
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedShard
 
 _THREADS = 8
 

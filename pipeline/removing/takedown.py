@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.items import DecodedClip, ItemEnd, ItemStart, SourceEvent
-from schemas.ids import clip_id
-from schemas.outcomes import Reason
-from schemas.plan import PlannedSource
-from schemas.removal import Removal
+from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart, SourceEvent
+from bitmill.schemas.ids import clip_id
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedSource
+from bitmill.schemas.removal import Removal
 
 ALL_GONE = "Taken down on request."
 SOME_GONE = "Some of its clips were taken down on request."

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.items import ItemEnd, ItemStart
-from pipeline.tables import read_table, table_bytes
-from schemas.dataset import Totals
-from schemas.errors import FormatError
-from schemas.ledger import LEDGER_FORMAT_VERSION, LEDGER_SCHEMA
-from schemas.outcomes import Outcome
-from schemas.plan import PlannedShard, PlannedSource
+from bitmill.pipeline.items import ItemEnd, ItemStart
+from bitmill.pipeline.tables import read_table, table_bytes
+from bitmill.schemas.dataset import Totals
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.ledger import LEDGER_FORMAT_VERSION, LEDGER_SCHEMA
+from bitmill.schemas.outcomes import Outcome
+from bitmill.schemas.plan import PlannedShard, PlannedSource
 
 LedgerRow = dict[str, Any]
 """One row by LEDGER_SCHEMA's column names."""

@@ -4,21 +4,21 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pipeline.dataset_folder import load_ledger
-from pipeline.encoding import Bits, ClipEncoder, PendingBits
-from pipeline.items import DecodedClip, ItemEnd, ItemStart, SourceEvent
-from pipeline.shard.batching import Batcher
-from pipeline.shard.ledger import LedgerRow, check_accounts, ledger_bytes, ledger_row, totals_of
-from pipeline.shard.writer import TokenRow, TokenShardWriter
-from pipeline.storage import Folder
-from schemas.dataset import Totals, ledger_file, shard_file
-from schemas.ids import clip_id
-from schemas.job import JobSpec
-from schemas.outcomes import Outcome, Reason
-from schemas.packing import pack_bits
-from schemas.plan import PlannedShard, PlannedSource
-from schemas.status import STAGES
-from schemas.token_shard import ShardMetadata
+from bitmill.pipeline.dataset_folder import load_ledger
+from bitmill.pipeline.encoding import Bits, ClipEncoder, PendingBits
+from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart, SourceEvent
+from bitmill.pipeline.shard.batching import Batcher
+from bitmill.pipeline.shard.ledger import LedgerRow, check_accounts, ledger_bytes, ledger_row, totals_of
+from bitmill.pipeline.shard.writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import Totals, ledger_file, shard_file
+from bitmill.schemas.ids import clip_id
+from bitmill.schemas.job import JobSpec
+from bitmill.schemas.outcomes import Outcome, Reason
+from bitmill.schemas.packing import pack_bits
+from bitmill.schemas.plan import PlannedShard, PlannedSource
+from bitmill.schemas.status import STAGES
+from bitmill.schemas.token_shard import ShardMetadata
 
 
 @dataclass(frozen=True, kw_only=True)

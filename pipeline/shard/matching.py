@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from schemas.errors import FormatError
-from schemas.ids import clip_id
-from schemas.plan import PlannedShard
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.ids import clip_id
+from bitmill.schemas.plan import PlannedShard
 
 
 class SourceMatcher:

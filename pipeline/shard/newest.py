@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from pipeline.shard.ledger import LedgerRow
-from schemas.plan import PlannedShard, SourcePlace
+from bitmill.pipeline.shard.ledger import LedgerRow
+from bitmill.schemas.plan import PlannedShard, SourcePlace
 
 
 class NewestAttempts:

@@ -8,16 +8,16 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.errors import InfrastructureError
-from schemas.job import StorageSpec
-from schemas.token_shard import ShardMetadata, token_shard_schema
+from bitmill.schemas.errors import InfrastructureError
+from bitmill.schemas.job import StorageSpec
+from bitmill.schemas.token_shard import ShardMetadata, token_shard_schema
 
 _PLAIN = "codes"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenRow:
-    """One row of a token shard; the columns stand in ``schemas.token_shard``."""
+    """One row of a token shard; the columns stand in ``bitmill.schemas.token_shard``."""
 
     clip_id: str
     source: str

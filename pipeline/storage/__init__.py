@@ -1,8 +1,8 @@
 """Objects on any store: listing, reading, publishing whole. The only room that knows fsspec."""
 
-from pipeline.storage.filesystem import full_disk_told, store_errors
-from pipeline.storage.folder import STAGING_FOLDER, Folder, StagedFile
-from pipeline.storage.objects import (
+from bitmill.pipeline.storage.filesystem import full_disk_told, store_errors
+from bitmill.pipeline.storage.folder import STAGING_FOLDER, Folder, StagedFile
+from bitmill.pipeline.storage.objects import (
     Listing,
     ObjectInfo,
     StagedObject,
@@ -12,9 +12,9 @@ from pipeline.storage.objects import (
     stat,
     sweep_copies,
 )
-from pipeline.storage.scratch import scratch_folder
-from pipeline.storage.staging_space import Room
-from pipeline.storage.uri import is_local, join, normalise
+from bitmill.pipeline.storage.scratch import scratch_folder
+from bitmill.pipeline.storage.staging_space import Room
+from bitmill.pipeline.storage.uri import is_local, join, normalise
 
 __all__ = [
     "STAGING_FOLDER",

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from pipeline.storage.uri import is_local
-from schemas.errors import BadJobError, BitmillError, InfrastructureError, TransientError
+from bitmill.pipeline.storage.uri import is_local
+from bitmill.schemas.errors import BadJobError, BitmillError, InfrastructureError, TransientError
 
 Filesystem = Any
 """fsspec's AbstractFileSystem, which carries no types."""

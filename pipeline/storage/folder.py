@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
-from pipeline.storage.filesystem import filesystem, full_disk_told, retrying, store_errors
-from pipeline.storage.scratch import owner_is_dead, owner_name, scratch_folder, sweep_scratch
-from pipeline.storage.uri import is_local, join, normalise
-from schemas.errors import BadJobError, InfrastructureError, TransientError
+from bitmill.pipeline.storage.filesystem import filesystem, full_disk_told, retrying, store_errors
+from bitmill.pipeline.storage.scratch import owner_is_dead, owner_name, scratch_folder, sweep_scratch
+from bitmill.pipeline.storage.uri import is_local, join, normalise
+from bitmill.schemas.errors import BadJobError, InfrastructureError, TransientError
 
 STAGING_FOLDER = ".staging"
 _STALE_AFTER_S = 24 * 3600

@@ -9,13 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.storage.filesystem import Filesystem, filesystem, full_disk_told, retrying, store_errors
-from pipeline.storage.local import files_below, files_matching
-from pipeline.storage.pages import files_in_pages, gives_pages
-from pipeline.storage.staging_space import Room, StagingSpace
-from pipeline.storage.uri import is_local
-from schemas.errors import BadItemError, BadJobError, TransientError
-from schemas.outcomes import Reason
+from bitmill.pipeline.storage.filesystem import Filesystem, filesystem, full_disk_told, retrying, store_errors
+from bitmill.pipeline.storage.local import files_below, files_matching
+from bitmill.pipeline.storage.pages import files_in_pages, gives_pages
+from bitmill.pipeline.storage.staging_space import Room, StagingSpace
+from bitmill.pipeline.storage.uri import is_local
+from bitmill.schemas.errors import BadItemError, BadJobError, TransientError
+from bitmill.schemas.outcomes import Reason
 
 _READ_AT_ONCE_BYTES = 8 << 20
 """Objects up to this size are read by one request, larger ones streamed to the disk."""

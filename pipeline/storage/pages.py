@@ -6,7 +6,7 @@ s3fs' own ``find`` holds a dict of a dozen entries for each object until the las
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.storage.filesystem import Filesystem, retrying, store_errors
+from bitmill.pipeline.storage.filesystem import Filesystem, retrying, store_errors
 
 
 def gives_pages(fs: Filesystem) -> bool:

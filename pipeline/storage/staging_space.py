@@ -19,9 +19,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.storage.filesystem import full_disk_told
-from pipeline.storage.staging_rules import Stillness, automatic_limit, fits
-from schemas.errors import InfrastructureError
+from bitmill.pipeline.storage.filesystem import full_disk_told
+from bitmill.pipeline.storage.staging_rules import Stillness, automatic_limit, fits
+from bitmill.schemas.errors import InfrastructureError
 
 PATIENCE_S = 20.0
 """Nothing must have moved for so long before a copy goes over the bound."""

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bsq_model import BSQTokenizer
-from bsq_model.metrics.frechet import FeatureStatistics, frechet_distance
-from bsq_model.metrics.inception_score import inception_score
-from bsq_model.token_models.layers import bits_of_values, values_of_bits
-from pipeline.evaluation.contender import Features, Judges
-from pipeline.reading import ClipFilter, TokenDataset
+from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.metrics.frechet import FeatureStatistics, frechet_distance
+from bitmill.bsq_model.metrics.inception_score import inception_score
+from bitmill.bsq_model.token_models.layers import bits_of_values, values_of_bits
+from bitmill.pipeline.evaluation.contender import Features, Judges
+from bitmill.pipeline.reading import ClipFilter, TokenDataset
 
 _AT_ONCE = 32
 _MOST_LOOKED_AT = 2048

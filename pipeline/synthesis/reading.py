@@ -6,12 +6,12 @@ Axes: T frames, H and W pixels, h and w tokens.
 import torch
 from torch import Tensor
 
-from pipeline.compressing.pictures import decoded_clips
-from pipeline.fetch import DecodeSettings
-from pipeline.sources import find_sources, refuse_archives
-from schemas.errors import BadJobError
-from schemas.job import LimitsSpec, SamplingSpec, SourceSpec
-from schemas.tokenizer import TokenizerConfig
+from bitmill.pipeline.compressing.pictures import decoded_clips
+from bitmill.pipeline.fetch import DecodeSettings
+from bitmill.pipeline.sources import find_sources, refuse_archives
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.job import LimitsSpec, SamplingSpec, SourceSpec
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 _WHITE = 128
 

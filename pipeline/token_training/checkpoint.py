@@ -6,8 +6,8 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from bsq_model.training.optimizer import load_optimizer_tensors, optimizer_tensors
-from bsq_model.training.state_file import read_state, set_modules, write_state
+from bitmill.bsq_model.training.optimizer import load_optimizer_tensors, optimizer_tensors
+from bitmill.bsq_model.training.state_file import read_state, set_modules, write_state
 
 _METADATA = "bitmill.token_training"
 

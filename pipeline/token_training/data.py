@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.reading import ClipFilter, FrameWindows, TokenBatches, TokenDataset
-from pipeline.reading.batching import TokenBatch
-from schemas.dataset import DatasetCard
-from schemas.errors import BadJobError, TokenizerMismatchError
-from schemas.token_models import MaskedLMSizes, TokenModelSizes
-from schemas.token_training import TokenDataSpec, TokenTrainSpec
+from bitmill.pipeline.reading import ClipFilter, FrameWindows, TokenBatches, TokenDataset
+from bitmill.pipeline.reading.batching import TokenBatch
+from bitmill.schemas.dataset import DatasetCard
+from bitmill.schemas.errors import BadJobError, TokenizerMismatchError
+from bitmill.schemas.token_models import MaskedLMSizes, TokenModelSizes
+from bitmill.schemas.token_training import TokenDataSpec, TokenTrainSpec
 
 _GOLDEN = (5**0.5 - 1) / 2
 

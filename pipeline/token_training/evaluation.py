@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bsq_model.token_models.model import TokenModel
-from pipeline.reading import ClipFilter, TokenDataset
-from pipeline.token_training import baselines
-from schemas.errors import BadJobError, TokenizerMismatchError
+from bitmill.bsq_model.token_models.model import TokenModel
+from bitmill.pipeline.reading import ClipFilter, TokenDataset
+from bitmill.pipeline.token_training import baselines
+from bitmill.schemas.errors import BadJobError, TokenizerMismatchError
 
 _SEED = 0
 

@@ -5,9 +5,9 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from bsq_model.token_models.model import TokenModel
-from pipeline.reading import TokenBatches
-from pipeline.token_training.data import labelled, labels_of
+from bitmill.bsq_model.token_models.model import TokenModel
+from bitmill.pipeline.reading import TokenBatches
+from bitmill.pipeline.token_training.data import labelled, labels_of
 
 _SEED = 0
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bsq_model.token_models.model import TokenModel
-from bsq_model.token_models.saving import save_token_model
-from bsq_model.training.checkpoint import find_checkpoints
-from bsq_model.training.optimizer import make_optimizers, step_all
-from bsq_model.training.schedule import average_decay, learning_rate_share
-from pipeline.token_training.checkpoint import load_token_checkpoint, save_token_checkpoint
-from pipeline.token_training.data import TokenTrainingData
-from pipeline.token_training.judging import judge
-from pipeline.training.metrics_log import MetricsLog
-from pipeline.training.progress import TrainProgress
-from schemas.token_training import TokenTrainSpec, token_run_id
+from bitmill.bsq_model.token_models.model import TokenModel
+from bitmill.bsq_model.token_models.saving import save_token_model
+from bitmill.bsq_model.training.checkpoint import find_checkpoints
+from bitmill.bsq_model.training.optimizer import make_optimizers, step_all
+from bitmill.bsq_model.training.schedule import average_decay, learning_rate_share
+from bitmill.pipeline.token_training.checkpoint import load_token_checkpoint, save_token_checkpoint
+from bitmill.pipeline.token_training.data import TokenTrainingData
+from bitmill.pipeline.token_training.judging import judge
+from bitmill.pipeline.training.metrics_log import MetricsLog
+from bitmill.pipeline.training.progress import TrainProgress
+from bitmill.schemas.token_training import TokenTrainSpec, token_run_id
 
 MODEL_FOLDER = "model"
 CHECKPOINTS_FOLDER = "checkpoints"

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.sources import is_image_name
-from pipeline.training.clips import FailedTask
-from pipeline.training.crew import Crew
-from pipeline.training.supply import Pick, SampleFailure, Supply
-from pipeline.training.worker import DecoderLostError, Made
-from schemas.outcomes import Reason
+from bitmill.pipeline.sources import is_image_name
+from bitmill.pipeline.training.clips import FailedTask
+from bitmill.pipeline.training.crew import Crew
+from bitmill.pipeline.training.supply import Pick, SampleFailure, Supply
+from bitmill.pipeline.training.worker import DecoderLostError, Made
+from bitmill.schemas.outcomes import Reason
 
 _GROUP = 8
 """Samples of one order: few enough that a lost worker costs little, enough that messages cost nothing."""

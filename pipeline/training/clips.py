@@ -4,20 +4,20 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from pipeline.decode.container import library_fault
-from pipeline.decode.images import open_image
-from pipeline.decode.item import check_span
-from pipeline.decode.probe import VideoFacts, probe
-from pipeline.storage import ObjectInfo, stage
-from pipeline.training.cache import FrameCache, Frames
-from pipeline.training.crop import crop
-from pipeline.training.draws import Draw
-from pipeline.training.shrinking import shrunk_image, shrunk_stretch
-from pipeline.training.stretches import Stretch, stretch_at, stretch_frames
-from schemas.errors import BadItemError
-from schemas.outcomes import Reason
-from schemas.plan import PlannedSource
-from schemas.training_data import DataSpec
+from bitmill.pipeline.decode.container import library_fault
+from bitmill.pipeline.decode.images import open_image
+from bitmill.pipeline.decode.item import check_span
+from bitmill.pipeline.decode.probe import VideoFacts, probe
+from bitmill.pipeline.storage import ObjectInfo, stage
+from bitmill.pipeline.training.cache import FrameCache, Frames
+from bitmill.pipeline.training.crop import crop
+from bitmill.pipeline.training.draws import Draw
+from bitmill.pipeline.training.shrinking import shrunk_image, shrunk_stretch
+from bitmill.pipeline.training.stretches import Stretch, stretch_at, stretch_frames
+from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedSource
+from bitmill.schemas.training_data import DataSpec
 
 _PASSING = frozenset({Reason.READ_ERROR, Reason.OUT_OF_MEMORY})
 """What may be different another time, and is therefore tried again."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
-from pipeline.training.clips import ClipMaker, ClipSettings, SampleTask
-from pipeline.training.worker import DecodingWorker, Made
+from bitmill.pipeline.training.clips import ClipMaker, ClipSettings, SampleTask
+from bitmill.pipeline.training.worker import DecodingWorker, Made
 
 
 class Crew(Protocol):

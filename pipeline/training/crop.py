@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from pipeline.decode.resize import Box, resample
-from pipeline.training.cache import Frames
-from pipeline.training.draws import Draw
+from bitmill.pipeline.decode.resize import Box, resample
+from bitmill.pipeline.training.cache import Frames
+from bitmill.pipeline.training.draws import Draw
 
 
 def drawn_box(width: int, height: int, draw: Draw, crop_scale: tuple[float, float]) -> Box:

@@ -8,14 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bsq_model.training.checkpoint import find_checkpoints, save_checkpoint
-from bsq_model.training.losses import Perceptual
-from bsq_model.training.schedule import learning_rate_share
-from bsq_model.training.step import TrainingStep
-from pipeline.training.loader import SampleFailure
-from pipeline.training.metrics_log import MetricsLog
-from pipeline.training.validation import validate, validation_clips
-from schemas.training import TrainSpec, run_id
+from bitmill.bsq_model.training.checkpoint import find_checkpoints, save_checkpoint
+from bitmill.bsq_model.training.losses import Perceptual
+from bitmill.bsq_model.training.schedule import learning_rate_share
+from bitmill.bsq_model.training.step import TrainingStep
+from bitmill.pipeline.training.loader import SampleFailure
+from bitmill.pipeline.training.metrics_log import MetricsLog
+from bitmill.pipeline.training.validation import validate, validation_clips
+from bitmill.schemas.training import TrainSpec, run_id
 
 CHECKPOINTS_FOLDER = "checkpoints"
 PICTURES_FOLDER = "pictures"

@@ -16,15 +16,15 @@ from typing import Self
 
 import torch
 
-from pipeline.sources import is_image_name
-from pipeline.training.assembly import Assembly
-from pipeline.training.clips import ClipSettings
-from pipeline.training.crew import Crew, OwnProcess, WorkerCrew
-from pipeline.training.draws import place_of_batch
-from pipeline.training.supply import SampleFailure, Supply
-from schemas.errors import BadJobError
-from schemas.plan import PlannedSource
-from schemas.training_data import DataSpec
+from bitmill.pipeline.sources import is_image_name
+from bitmill.pipeline.training.assembly import Assembly
+from bitmill.pipeline.training.clips import ClipSettings
+from bitmill.pipeline.training.crew import Crew, OwnProcess, WorkerCrew
+from bitmill.pipeline.training.draws import place_of_batch
+from bitmill.pipeline.training.supply import SampleFailure, Supply
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.plan import PlannedSource
+from bitmill.schemas.training_data import DataSpec
 
 __all__ = ["Batch", "SampleFailure", "TrainingData"]
 

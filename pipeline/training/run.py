@@ -9,16 +9,16 @@ from pathlib import Path
 
 import torch
 
-from bsq_model import BSQTokenizer, save_tokenizer
-from bsq_model.training.checkpoint import find_checkpoints, load_checkpoint
-from bsq_model.training.losses import Perceptual
-from bsq_model.training.step import TrainingStep
-from bsq_model.training.window import Window
-from pipeline.training.desk import CHECKPOINTS_FOLDER, Desk, is_logged
-from pipeline.training.loader import Batch, TrainingData
-from pipeline.training.progress import TrainProgress
-from schemas.plan import PlannedSource
-from schemas.training import TrainSpec, run_id
+from bitmill.bsq_model import BSQTokenizer, save_tokenizer
+from bitmill.bsq_model.training.checkpoint import find_checkpoints, load_checkpoint
+from bitmill.bsq_model.training.losses import Perceptual
+from bitmill.bsq_model.training.step import TrainingStep
+from bitmill.bsq_model.training.window import Window
+from bitmill.pipeline.training.desk import CHECKPOINTS_FOLDER, Desk, is_logged
+from bitmill.pipeline.training.loader import Batch, TrainingData
+from bitmill.pipeline.training.progress import TrainProgress
+from bitmill.schemas.plan import PlannedSource
+from bitmill.schemas.training import TrainSpec, run_id
 
 TOKENIZER_FOLDER = "tokenizer"
 LAST_WEIGHTS_FOLDER = "tokenizer-last"

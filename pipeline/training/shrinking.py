@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pipeline.decode import pyav_reader
-from pipeline.decode.images import read_still
-from pipeline.decode.probe import VideoFacts
-from pipeline.decode.pyav_reader import PyavPicture
-from pipeline.decode.resize import Picture, resample, sane_aspect, scaled_size
-from pipeline.decode.sampling import Sample, Span, TimelineEnd, sample
-from pipeline.training.cache import Frames
-from schemas.errors import BadItemError
-from schemas.outcomes import Reason
+from bitmill.pipeline.decode import pyav_reader
+from bitmill.pipeline.decode.images import read_still
+from bitmill.pipeline.decode.probe import VideoFacts
+from bitmill.pipeline.decode.pyav_reader import PyavPicture
+from bitmill.pipeline.decode.resize import Picture, resample, sane_aspect, scaled_size
+from bitmill.pipeline.decode.sampling import Sample, Span, TimelineEnd, sample
+from bitmill.pipeline.training.cache import Frames
+from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.outcomes import Reason
 
 _DRAFT_MARGIN = 2
 """A JPEG is decoded at a half, quarter or eighth where its sides stay this many times what is needed."""

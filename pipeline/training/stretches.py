@@ -7,8 +7,8 @@ decoding one costs a seek and a stretch, whatever the video's length.
 from dataclasses import dataclass
 from math import floor
 
-from pipeline.decode.probe import VideoFacts
-from pipeline.decode.sampling import SECOND_NS, Span
+from bitmill.pipeline.decode.probe import VideoFacts
+from bitmill.pipeline.decode.sampling import SECOND_NS, Span
 
 _LEAST_FRAMES = 16
 _UNTOLD_FPS = 25.0

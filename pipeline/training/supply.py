@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.training.clips import SampleTask
-from pipeline.training.draws import draw
-from schemas.errors import TooManyFailuresError
-from schemas.outcomes import Reason
-from schemas.plan import PlannedSource
+from bitmill.pipeline.training.clips import SampleTask
+from bitmill.pipeline.training.draws import draw
+from bitmill.schemas.errors import TooManyFailuresError
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedSource
 
 MAX_ATTEMPTS = 32
 """Sources drawn for one sample before the run is given up: with half of all sources bad, one sample in four

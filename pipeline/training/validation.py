@@ -8,19 +8,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bsq_model import BSQTokenizer
-from bsq_model.metrics.codes import bit_entropies
-from bsq_model.metrics.quality import psnr_db
-from bsq_model.pixels import pixels_from_uint8
-from bsq_model.training.losses import Perceptual
-from pipeline.fetch import DecodeSettings
-from pipeline.isolated import isolated_events
-from pipeline.items import DecodedClip
-from pipeline.sources import find_sources, refuse_archives
-from pipeline.training.pictures import write_grid
-from schemas.errors import BadJobError
-from schemas.job import LimitsSpec, SamplingSpec
-from schemas.training import TrainSpec
+from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.metrics.codes import bit_entropies
+from bitmill.bsq_model.metrics.quality import psnr_db
+from bitmill.bsq_model.pixels import pixels_from_uint8
+from bitmill.bsq_model.training.losses import Perceptual
+from bitmill.pipeline.fetch import DecodeSettings
+from bitmill.pipeline.isolated import isolated_events
+from bitmill.pipeline.items import DecodedClip
+from bitmill.pipeline.sources import find_sources, refuse_archives
+from bitmill.pipeline.training.pictures import write_grid
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.job import LimitsSpec, SamplingSpec
+from bitmill.schemas.training import TrainSpec
 
 _GRID_PICTURES = 32
 

@@ -13,12 +13,12 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
 
-from pipeline.decode.lanczos import make_ready
-from pipeline.memory_limit import memory_limit
-from pipeline.training.cache import Frames
-from pipeline.training.clips import ClipMaker, ClipSettings, FailedTask, SampleTask
-from schemas.errors import BitmillError, InfrastructureError
-from schemas.outcomes import Reason
+from bitmill.pipeline.decode.lanczos import make_ready
+from bitmill.pipeline.memory_limit import memory_limit
+from bitmill.pipeline.training.cache import Frames
+from bitmill.pipeline.training.clips import ClipMaker, ClipSettings, FailedTask, SampleTask
+from bitmill.schemas.errors import BitmillError, InfrastructureError
+from bitmill.schemas.outcomes import Reason
 
 Made = list[Frames | FailedTask]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bsq_model import BSQTokenizer
+from bitmill.bsq_model import BSQTokenizer
 
 
 def _transformer(

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from bsq_model import BSQTokenizer, untrained_tokenizer
-from schemas.tokenizer import TokenizerConfig, TransformerConfig
+from bitmill.bsq_model import BSQTokenizer, untrained_tokenizer
+from bitmill.schemas.tokenizer import TokenizerConfig, TransformerConfig
 
 SMALL = TokenizerConfig(
     image_size_px=24,

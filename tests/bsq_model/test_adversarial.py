@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from bsq_model.training.adversarial import discriminator_loss, generator_loss, r1_penalty
-from bsq_model.training.discriminator import Discriminator
+from bitmill.bsq_model.training.adversarial import discriminator_loss, generator_loss, r1_penalty
+from bitmill.bsq_model.training.discriminator import Discriminator
 
 
 def _discriminator(side: int = 32) -> Discriminator:

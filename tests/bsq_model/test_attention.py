@@ -1,6 +1,6 @@
 import torch
 
-from bsq_model.attention import KeyValueCache, block_causal_mask
+from bitmill.bsq_model.attention import KeyValueCache, block_causal_mask
 
 
 def test_mask_lets_a_frame_see_itself_and_the_past() -> None:

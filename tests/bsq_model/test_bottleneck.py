@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsq_model.bottleneck import Bottleneck, CodebookBottleneck, SignBottleneck, SphericalBottleneck
-from bsq_model.entropy import entropy_terms, entropy_terms_of_logits
+from bitmill.bsq_model.bottleneck import Bottleneck, CodebookBottleneck, SignBottleneck, SphericalBottleneck
+from bitmill.bsq_model.entropy import entropy_terms, entropy_terms_of_logits
 
 
 def _codebook(num_bits: int, seed: int = 0) -> CodebookBottleneck:

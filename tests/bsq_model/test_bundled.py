@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from bsq_model import fingerprint, tokenizer_from_files
-from bsq_model.bundled import BUNDLED, bundled_files
-from bsq_model.metrics.quality import psnr_db
-from bsq_model.pixels import pixels_from_uint8
+from bitmill.bsq_model import fingerprint, tokenizer_from_files
+from bitmill.bsq_model.bundled import BUNDLED, bundled_files
+from bitmill.bsq_model.metrics.quality import psnr_db
+from bitmill.bsq_model.pixels import pixels_from_uint8
 from tests.support.media import real_pictures
 
 _CARD = Path(__file__).resolve().parents[2] / "docs" / "small.md"
@@ -18,7 +18,7 @@ _CARD = Path(__file__).resolve().parents[2] / "docs" / "small.md"
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_it_is_at_most_ten_megabytes_and_its_authors_stand_beside_it(name):
-    folder = resources.files("bsq_model.bundled") / name
+    folder = resources.files("bitmill.bsq_model.bundled") / name
     sizes = [len((folder / file).read_bytes()) for file in ("config.json", "model.safetensors")]
     assert sum(sizes) < 10_000_000
     assert "CC0" in (folder / "ATTRIBUTION.md").read_text(encoding="utf-8")

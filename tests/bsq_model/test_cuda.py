@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from bsq_model import make_preset
-from bsq_model.numerics import set_numerics
-from bsq_model.training.optimizer import load_optimizer_tensors, make_optimizers, optimizer_tensors, step_all
-from pipeline.encoding import ModelEncoder
-from schemas.training import OptimizerSpec
+from bitmill.bsq_model import make_preset
+from bitmill.bsq_model.numerics import set_numerics
+from bitmill.bsq_model.training.optimizer import (
+    load_optimizer_tensors,
+    make_optimizers,
+    optimizer_tensors,
+    step_all,
+)
+from bitmill.pipeline.encoding import ModelEncoder
+from bitmill.schemas.training import OptimizerSpec
 from tests.bsq_model.small import random_clip, random_tokenizer
 from tests.bsq_model.test_variants import VARIANTS
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bsq_model.entropy import entropy_terms
-from bsq_model.quantizer import normalise
+from bitmill.bsq_model.entropy import entropy_terms
+from bitmill.bsq_model.quantizer import normalise
 
 
 def _latents(seed, num_tokens, num_bits):

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from bsq_model.networks.converting import efficientnet_from_checkpoint, i3d_from_pickle
-from bsq_model.networks.efficientnet import EfficientNetLite0
-from bsq_model.networks.i3d import I3D
-from bsq_model.networks.inception import FIDInception, load_inception
-from bsq_model.networks.same import max_pool_same, pad_same
-from schemas.errors import FormatError
+from bitmill.bsq_model.networks.converting import efficientnet_from_checkpoint, i3d_from_pickle
+from bitmill.bsq_model.networks.efficientnet import EfficientNetLite0
+from bitmill.bsq_model.networks.i3d import I3D
+from bitmill.bsq_model.networks.inception import FIDInception, load_inception
+from bitmill.bsq_model.networks.same import max_pool_same, pad_same
+from bitmill.schemas.errors import FormatError
 
 _LITE0 = [(1, 3, 1, 1, 32, 16), (2, 3, 2, 6, 16, 24), (2, 5, 2, 6, 24, 40), (3, 3, 2, 6, 40, 80)]
 _LITE0 += [(3, 5, 1, 6, 80, 112), (4, 5, 2, 6, 112, 192), (1, 3, 1, 6, 192, 320)]

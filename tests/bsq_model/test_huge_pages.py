@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bsq_model import (
+from bitmill.bsq_model import (
     BSQTokenizer,
     fingerprint,
     tokenizer_files,
     tokenizer_from_files,
     untrained_tokenizer,
 )
-from bsq_model.huge_pages import copies_on_huge_pages, empty_on_huge_pages, put_on_huge_pages
-from bsq_model.numerics import Numerics, set_numerics
-from schemas.tokenizer import TokenizerConfig, TransformerConfig
+from bitmill.bsq_model.huge_pages import copies_on_huge_pages, empty_on_huge_pages, put_on_huge_pages
+from bitmill.bsq_model.numerics import Numerics, set_numerics
+from bitmill.schemas.tokenizer import TokenizerConfig, TransformerConfig
 from tests.bsq_model.small import random_clip
 
 MEBIBYTE = 1 << 20

@@ -12,11 +12,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bsq_model import vit as vit_module
-from bsq_model.importing.config import config_from_yaml
-from bsq_model.importing.convert import import_checkpoint
-from bsq_model.importing.files import read_checkpoint
-from schemas.errors import BadJobError, BitmillError, FormatError
+from bitmill.bsq_model import vit as vit_module
+from bitmill.bsq_model.importing.config import config_from_yaml
+from bitmill.bsq_model.importing.convert import import_checkpoint
+from bitmill.bsq_model.importing.files import read_checkpoint
+from bitmill.schemas.errors import BadJobError, BitmillError, FormatError
 from tests.bsq_model import published as pub
 
 IMAGE = pub.document(18, pub.vit(16, 2, 2, frames=1))

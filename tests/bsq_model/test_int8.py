@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from bsq_model import fingerprint, make_preset, tokenizer_files
-from bsq_model.int8 import Int8Linear
-from bsq_model.numerics import set_numerics
-from schemas.errors import BadJobError
+from bitmill.bsq_model import fingerprint, make_preset, tokenizer_files
+from bitmill.bsq_model.int8 import Int8Linear
+from bitmill.bsq_model.numerics import set_numerics
+from bitmill.schemas.errors import BadJobError
 from tests.bsq_model.small import random_clip, random_tokenizer
 from tests.bsq_model.test_variants import VARIANTS
 

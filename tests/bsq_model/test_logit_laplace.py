@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from bsq_model.logit_laplace import LogitLaplace, logit_laplace_loss, pixels_of_mean
-from bsq_model.output import distribution_of_output, pixels_of_output
-from bsq_model.pixels import patches_from_pixels
+from bitmill.bsq_model.logit_laplace import LogitLaplace, logit_laplace_loss, pixels_of_mean
+from bitmill.bsq_model.output import distribution_of_output, pixels_of_output
+from bitmill.bsq_model.pixels import patches_from_pixels
 from tests.bsq_model.small import SMALL
 
 

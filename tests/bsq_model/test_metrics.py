@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsq_model.metrics.codes import CodeCounts, bit_entropies
-from bsq_model.metrics.frechet import FeatureStatistics, frechet_distance
-from bsq_model.metrics.inception_score import inception_score
-from bsq_model.metrics.quality import MS_SSIM_LEAST_PX, ms_ssim, psnr_db, ssim
-from schemas.errors import BadJobError
+from bitmill.bsq_model.metrics.codes import CodeCounts, bit_entropies
+from bitmill.bsq_model.metrics.frechet import FeatureStatistics, frechet_distance
+from bitmill.bsq_model.metrics.inception_score import inception_score
+from bitmill.bsq_model.metrics.quality import MS_SSIM_LEAST_PX, ms_ssim, psnr_db, ssim
+from bitmill.schemas.errors import BadJobError
 
 
 def _pair(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,11 +8,11 @@ import safetensors.torch
 import torch
 from torch.nn import functional
 
-from bsq_model.networks.arrays import read_arrays
-from bsq_model.networks.converting import lpips_from_pickle
-from bsq_model.networks.lpips import LPIPS
-from bsq_model.networks.store import load_network
-from schemas.errors import BadJobError, FormatError
+from bitmill.bsq_model.networks.arrays import read_arrays
+from bitmill.bsq_model.networks.converting import lpips_from_pickle
+from bitmill.bsq_model.networks.lpips import LPIPS
+from bitmill.bsq_model.networks.store import load_network
+from bitmill.schemas.errors import BadJobError, FormatError
 
 _ALEXNET = [(11, 3, 64), (5, 64, 192), (3, 192, 384), (3, 384, 256), (3, 256, 256)]
 

@@ -3,7 +3,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from bsq_model.pixels import patches_from_pixels, pixels_from_patches, pixels_from_uint8, uint8_from_pixels
+from bitmill.bsq_model.pixels import (
+    patches_from_pixels,
+    pixels_from_patches,
+    pixels_from_uint8,
+    uint8_from_pixels,
+)
 
 
 @given(grid=st.integers(1, 4), patch=st.integers(1, 5), frames=st.integers(1, 3))

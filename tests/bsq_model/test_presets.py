@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from bsq_model import PRESETS, BSQTokenizer, fingerprint, make_preset, preset_config
-from schemas.errors import BadJobError
+from bitmill.bsq_model import PRESETS, BSQTokenizer, fingerprint, make_preset, preset_config
+from bitmill.schemas.errors import BadJobError
 from tests.bsq_model.small import random_clip
 
 

@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsq_model import fingerprint, make_preset
-from bsq_model.resolution import interpolate_positions, resize_tokenizer
-from schemas.errors import BadJobError
+from bitmill.bsq_model import fingerprint, make_preset
+from bitmill.bsq_model.resolution import interpolate_positions, resize_tokenizer
+from bitmill.schemas.errors import BadJobError
 
 
 def test_the_same_size_is_the_same_tokenizer():

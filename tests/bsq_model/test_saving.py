@@ -5,7 +5,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from bsq_model import (
+from bitmill.bsq_model import (
     CONFIG_FILE,
     WEIGHTS_FILE,
     fingerprint,
@@ -15,7 +15,7 @@ from bsq_model import (
     tokenizer_files,
     tokenizer_from_files,
 )
-from schemas.errors import BadJobError, FormatError, OutputConflictError
+from bitmill.schemas.errors import BadJobError, FormatError, OutputConflictError
 from tests.bsq_model.small import IMAGE, random_clip, random_tokenizer
 
 

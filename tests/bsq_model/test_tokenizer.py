@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from bsq_model import BSQTokenizer, untrained_tokenizer
-from bsq_model.pixels import patches_from_pixels, pixels_from_uint8
-from bsq_model.quantizer import bits_of_latents
-from schemas.errors import BadJobError
-from schemas.tokenizer import TokenizerConfig
+from bitmill.bsq_model import BSQTokenizer, untrained_tokenizer
+from bitmill.bsq_model.pixels import patches_from_pixels, pixels_from_uint8
+from bitmill.bsq_model.quantizer import bits_of_latents
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.tokenizer import TokenizerConfig
 from tests.bsq_model.reference import reference
 from tests.bsq_model.small import IMAGE, SMALL, WIDER, random_clip, random_tokenizer
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsq_model.training.schedule import average_decay, entropy_weight, learning_rate_share
-from schemas.training import EntropySpec, OptimizerSpec
+from bitmill.bsq_model.training.schedule import average_decay, entropy_weight, learning_rate_share
+from bitmill.schemas.training import EntropySpec, OptimizerSpec
 
 
 def test_the_rate_climbs_peaks_and_ends_at_its_share():

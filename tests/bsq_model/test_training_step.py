@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from bsq_model.training.checkpoint import find_checkpoints, load_checkpoint, save_checkpoint
-from bsq_model.training.start import start_tokenizer
-from bsq_model.training.step import TrainingStep
-from schemas.errors import BadJobError, FormatError
-from schemas.training import TrainSpec
+from bitmill.bsq_model.training.checkpoint import find_checkpoints, load_checkpoint, save_checkpoint
+from bitmill.bsq_model.training.start import start_tokenizer
+from bitmill.bsq_model.training.step import TrainingStep
+from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.training import TrainSpec
 from tests.support.media import real_pictures
 
 _MODEL = {

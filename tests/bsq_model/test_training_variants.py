@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 
-from bsq_model.training.start import start_tokenizer
-from bsq_model.training.step import TrainingStep
-from schemas.errors import BadJobError
-from schemas.training import TrainSpec
+from bitmill.bsq_model.training.start import start_tokenizer
+from bitmill.bsq_model.training.step import TrainingStep
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.training import TrainSpec
 from tests.support.media import real_pictures
 
 _SIZES = {"width": 16, "layers": 1, "heads": 1}

@@ -5,8 +5,8 @@ from threading import Barrier, Thread
 import torch
 from torch import nn
 
-from bsq_model import make_preset
-from bsq_model.workspace import TanhInPlace, Workspace, Workspaces, linear_into
+from bitmill.bsq_model import make_preset
+from bitmill.bsq_model.workspace import TanhInPlace, Workspace, Workspaces, linear_into
 from tests.bsq_model.small import random_clip
 
 

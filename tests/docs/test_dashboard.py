@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from jobs.cluster.metrics import COUNTERS, GAUGES
-from schemas.status import StaffCount
+from bitmill.jobs.cluster.metrics import COUNTERS, GAUGES
+from bitmill.schemas.status import StaffCount
 from tests.support.commands import REPOSITORY
 
 EXPORTED = {

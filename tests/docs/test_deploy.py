@@ -13,8 +13,7 @@ import jsonschema
 import pytest
 import yaml
 
-from jobs.packaging import PACKAGES
-from schemas.job import load_job
+from bitmill.schemas.job import load_job
 from tests.support.commands import REPOSITORY
 
 DEPLOY = REPOSITORY / "deploy"
@@ -140,7 +139,8 @@ def test_the_image_copies_what_is_there_and_all_that_is_needed():
         *sources, _ = line.split()
         copied |= {source.rstrip("/") for source in sources}
     assert all((REPOSITORY / source).exists() for source in copied)
-    assert set(PACKAGES) | {"pyproject.toml", "README.md", "LICENSE", "constraints.txt"} == copied
+    rooms = {link.name for link in (REPOSITORY / "bitmill").iterdir() if link.is_symlink()}
+    assert rooms | {"bitmill", "pyproject.toml", "README.md", "LICENSE", "constraints.txt"} == copied
     allowed = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     assert {line[1:] for line in allowed if line.startswith("!")} == copied
     assert "*" in allowed

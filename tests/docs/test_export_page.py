@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from typer.main import get_command
 
-from jobs.cli import app
-from pipeline.exporting import export_dataset
-from pipeline.exporting.bin import INDEX_SCHEMA
-from pipeline.reading import TokenDataset
-from schemas.export import BinMetadata, ExportForm
+from bitmill.jobs.cli import app
+from bitmill.pipeline.exporting import export_dataset
+from bitmill.pipeline.exporting.bin import INDEX_SCHEMA
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.schemas.export import BinMetadata, ExportForm
 from tests.docs.test_docs import RUNNABLE
 from tests.support.commands import REPOSITORY, finish
 from tests.support.datasets import make_dataset

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitmill.schemas.training import load_train_spec
 from examples.small_tokenizer.attribution import attribution
 from examples.small_tokenizer.fetch_data import DEBIAN, photo_target, read_photos
 from examples.small_tokenizer.rcc import RccError, read_files
-from schemas.training import load_train_spec
 
 _RECIPE = Path("examples/small_tokenizer")
 

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from pipeline.items import ItemStart, SourceEvent
-from pipeline.removing.rewriting import WritingRules, rewrite_shard
-from pipeline.removing.takedown import Takedown
-from pipeline.shard.loop import ShardContext, tokenize_shard
-from pipeline.storage import Folder
-from schemas.dataset import ledger_file, shard_file
-from schemas.outcomes import Reason
-from schemas.packing import unpack_bits
-from schemas.plan import PlannedShard, PlannedSource
-from schemas.removal import Removal, RemovedShard, RemovedSource
+from bitmill.pipeline.items import ItemStart, SourceEvent
+from bitmill.pipeline.removing.rewriting import WritingRules, rewrite_shard
+from bitmill.pipeline.removing.takedown import Takedown
+from bitmill.pipeline.shard.loop import ShardContext, tokenize_shard
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import ledger_file, shard_file
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.packing import unpack_bits
+from bitmill.schemas.plan import PlannedShard, PlannedSource
+from bitmill.schemas.removal import Removal, RemovedShard, RemovedSource
 from tests.support.fakes import HashEncoder, make_context, make_item, make_source
 
 ITEMS = [([3, 1], None), ([], Reason.NOT_MEDIA), ([2], Reason.TRUNCATED)]

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.planning import plan_bytes, plan_part, read_plan
-from pipeline.shard.ledger import read_ledger
-from schemas.dataset import read_card
-from schemas.errors import FormatError
-from schemas.ledger import LEDGER_SCHEMA
-from schemas.packing import unpack_bits
-from schemas.token_shard import TOKEN_COLUMNS, read_shard_metadata
+from bitmill.pipeline.planning import plan_bytes, plan_part, read_plan
+from bitmill.pipeline.shard.ledger import read_ledger
+from bitmill.schemas.dataset import read_card
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.ledger import LEDGER_SCHEMA
+from bitmill.schemas.packing import unpack_bits
+from bitmill.schemas.token_shard import TOKEN_COLUMNS, read_shard_metadata
 
 VERSIONS = sorted(path.name for path in Path(__file__).parent.glob("v*") if path.is_dir())
 FIRST, LATEST = Path(__file__).parent / "v1", Path(__file__).parent / "v3"

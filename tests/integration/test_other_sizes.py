@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from pipeline.reading import TokenDataset
+from bitmill.pipeline.reading import TokenDataset
 from tests.support.commands import bitmill
 from tests.support.media import real_pictures
 

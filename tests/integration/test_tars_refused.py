@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.training.validation import validation_clips
-from schemas.errors import BadJobError
-from schemas.training import TrainSpec
+from bitmill.pipeline.training.validation import validation_clips
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.training import TrainSpec
 from tests.integration.test_bad_jobs import _run
 from tests.integration.test_training import _SPEC
 from tests.support.media import jpeg_photo

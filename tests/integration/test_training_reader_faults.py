@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.reading import TokenBatches, TokenDataset, TokenLoader
-from schemas.dataset import shard_file
-from schemas.errors import FormatError
+from bitmill.pipeline.reading import TokenBatches, TokenDataset, TokenLoader
+from bitmill.schemas.dataset import shard_file
+from bitmill.schemas.errors import FormatError
 from tests.support.commands import HANGS_S, wait_until
 from tests.support.random_datasets import write_dataset
 
@@ -70,7 +70,7 @@ def test_a_damaged_shard_that_is_skipped_leaves_the_others(tmp_path, damage):
 KILL_ONE = """
 import os, re, signal, sys
 import torch
-from pipeline.reading import TokenBatches, TokenDataset, TokenLoader
+from bitmill.pipeline.reading import TokenBatches, TokenDataset, TokenLoader
 
 dataset = TokenDataset(sys.argv[1], view="groups", group_bits=9)
 batches = TokenBatches(dataset, batch_size=8, shuffle=True, window_bytes=16_384)

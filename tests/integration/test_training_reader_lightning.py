@@ -8,7 +8,7 @@ import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from pipeline.reading import TokenLoader
+from bitmill.pipeline.reading import TokenLoader
 from tests.support.readers import Ids, ids_of, odd_batches, write_odd_dataset
 
 # Lightning gives advice as warnings, and meets those of torch.

@@ -15,7 +15,7 @@ MIB = 2**20
 
 READ = """
 import resource, sys
-from pipeline.reading import TokenBatches, TokenDataset
+from bitmill.pipeline.reading import TokenBatches, TokenDataset
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -11,7 +11,7 @@ import json, sys
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.utils.data import DataLoader
-from pipeline.reading import TokenLoader
+from bitmill.pipeline.reading import TokenLoader
 from tests.support.readers import ids_of, odd_batches
 
 def run(rank, uri, place):

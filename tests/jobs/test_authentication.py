@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from jobs.cluster.authentication import hushed, tells_of_token, token_error
+from bitmill.jobs.cluster.authentication import hushed, tells_of_token, token_error
 
 TOKEN = "c0ffee" * 10
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from jobs.cli import main
+from bitmill.jobs.cli import main
 from tests.support.datasets import make_dataset
 
 

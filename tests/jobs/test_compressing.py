@@ -8,14 +8,14 @@ import torch
 import typer
 from PIL import Image
 
-from bsq_model import fingerprint, save_tokenizer, untrained_tokenizer
-from bsq_model.token_models.saving import make_token_model, save_token_model
-from jobs.compressing import compress
-from jobs.decompressing import decompress
-from jobs.quantities import bytes_text
-from schemas.dataset import shard_file
-from schemas.errors import BadJobError, FormatError, TokenizerMismatchError
-from schemas.token_models import PriorConfig
+from bitmill.bsq_model import fingerprint, save_tokenizer, untrained_tokenizer
+from bitmill.bsq_model.token_models.saving import make_token_model, save_token_model
+from bitmill.jobs.compressing import compress
+from bitmill.jobs.decompressing import decompress
+from bitmill.jobs.quantities import bytes_text
+from bitmill.schemas.dataset import shard_file
+from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from bitmill.schemas.token_models import PriorConfig
 from tests.bsq_model.small import SMALL, random_tokenizer
 from tests.support.commands import bitmill
 from tests.support.datasets import make_dataset
@@ -76,8 +76,8 @@ def test_a_video_comes_back_as_its_tokenizer_shows_it(tmp_path, tokenizer):
         lossless = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
     with av.open(str(tmp_path / "b.mp4")) as video:
         assert len(list(video.decode(video=0))) == len(lossless) == 12
-    from pipeline.compressing.pictures import restore_pictures
-    from schemas.compressed import CompressedStream
+    from bitmill.pipeline.compressing.pictures import restore_pictures
+    from bitmill.schemas.compressed import CompressedStream
 
     stream = CompressedStream((tmp_path / "a.bmz").read_bytes(), origin="a")
     clips = restore_pictures(stream, made, None, origin="a")

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray.exceptions import GetTimeoutError, ObjectLostError, WorkerCrashedError
 
-from jobs.cluster import decoding
-from pipeline.fetch import DecodeSettings
-from pipeline.items import DecodedClip, ItemEnd, ItemStart, MediaFacts, SourceEvent
-from schemas.errors import InfrastructureError
-from schemas.outcomes import Reason
-from schemas.plan import PlannedSource
+from bitmill.jobs.cluster import decoding
+from bitmill.pipeline.fetch import DecodeSettings
+from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart, MediaFacts, SourceEvent
+from bitmill.schemas.errors import InfrastructureError
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedSource
 from tests.support.fakes import make_clip, make_job
 
 TAR = PlannedSource(uri="/x.tar", size_bytes=1, version="")

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from jobs.draining import Drain, StopRequest, drained_on_sigterm
-from schemas.errors import InterruptedJobError
+from bitmill.jobs.draining import Drain, StopRequest, drained_on_sigterm
+from bitmill.schemas.errors import InterruptedJobError
 
 
 def _terminate() -> None:

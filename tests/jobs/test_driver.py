@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
-from jobs.assignment import ActorLostError, Assignment, GaveBack, Loss, TriedAlone
-from jobs.cluster.actors import Work
-from jobs.draining import StopRequest
-from jobs.driver import run
-from jobs.prepare import PreparedJob, prepare
-from jobs.sizing import Capacity, Window
-from jobs.standing import Standing
-from pipeline.dataset_folder import committed_shards, load_ledger, require_card
-from pipeline.items import ItemEnd
-from pipeline.shard.loop import tokenize_shard
-from pipeline.storage import Folder
-from schemas.errors import InfrastructureError, InterruptedJobError, TooManyFailuresError
-from schemas.outcomes import Reason
-from schemas.status import Part
+from bitmill.jobs.assignment import ActorLostError, Assignment, GaveBack, Loss, TriedAlone
+from bitmill.jobs.cluster.actors import Work
+from bitmill.jobs.draining import StopRequest
+from bitmill.jobs.driver import run
+from bitmill.jobs.prepare import PreparedJob, prepare
+from bitmill.jobs.sizing import Capacity, Window
+from bitmill.jobs.standing import Standing
+from bitmill.pipeline.dataset_folder import committed_shards, load_ledger, require_card
+from bitmill.pipeline.items import ItemEnd
+from bitmill.pipeline.shard.loop import tokenize_shard
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import InfrastructureError, InterruptedJobError, TooManyFailuresError
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.status import Part
 from tests.support.fakes import HashEncoder, make_item, make_job
 
 Fault = Callable[[str, int], Exception | None]
@@ -318,7 +318,7 @@ def test_one_actor_gets_its_next_shard_ahead(prepared):
 
 
 def test_a_cluster_that_grows_and_shrinks_is_followed(prepared, monkeypatch):
-    monkeypatch.setattr("jobs.staff._LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("bitmill.jobs.staff._LOOK_EVERY_S", 0.0)
     sizes: list[int] = []
 
     def fault(shard_id: str, attempt: int) -> Exception | None:
@@ -342,7 +342,7 @@ def test_a_cluster_that_grows_and_shrinks_is_followed(prepared, monkeypatch):
 
 
 def test_an_actor_that_gives_no_sign_is_ended_and_its_shard_done_again(prepared, monkeypatch):
-    monkeypatch.setattr("jobs.staff.QUIET_S", 0.05)
+    monkeypatch.setattr("bitmill.jobs.staff.QUIET_S", 0.05)
     job = prepared.job.model_copy(
         update={"limits": prepared.job.limits.model_copy(update={"item_timeout_s": 0.01})}
     )

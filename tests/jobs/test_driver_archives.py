@@ -6,19 +6,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from jobs.driver import run
-from jobs.prepare import PreparedJob, prepare
-from jobs.progress import summary
-from jobs.standing import Standing
-from pipeline.dataset_folder import load_ledger, require_card
-from pipeline.items import ItemStart
-from pipeline.shard.ledger import ledger_bytes
-from pipeline.shard.loop import tokenize_shard
-from pipeline.storage import Folder
-from schemas.errors import FormatError, TooManyFailuresError
-from schemas.outcomes import Reason
-from schemas.shard_totals import TOTALS_FILE
-from schemas.status import Part
+from bitmill.jobs.driver import run
+from bitmill.jobs.prepare import PreparedJob, prepare
+from bitmill.jobs.progress import summary
+from bitmill.jobs.standing import Standing
+from bitmill.pipeline.dataset_folder import load_ledger, require_card
+from bitmill.pipeline.items import ItemStart
+from bitmill.pipeline.shard.ledger import ledger_bytes
+from bitmill.pipeline.shard.loop import tokenize_shard
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import FormatError, TooManyFailuresError
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.shard_totals import TOTALS_FILE
+from bitmill.schemas.status import Part
 from tests.jobs.test_driver import FakeCluster
 from tests.support.fakes import HashEncoder, make_item, make_job
 

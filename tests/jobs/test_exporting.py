@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from jobs.cli import main
-from jobs.exporting import ExportView
-from pipeline.exporting import ExportProgress, export_dataset
-from schemas.export import INVENTORY_FILE, ExportForm
+from bitmill.jobs.cli import main
+from bitmill.jobs.exporting import ExportView
+from bitmill.pipeline.exporting import ExportProgress, export_dataset
+from bitmill.schemas.export import INVENTORY_FILE, ExportForm
 from tests.support.commands import HANGS_S, bitmill, command, environment, wait_until
 from tests.support.datasets import make_dataset
 from tests.support.exports import files_in

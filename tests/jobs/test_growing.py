@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from jobs.growing import Growth
-from jobs.prepare import PreparedJob, prepare
-from pipeline.accounts import committed_totals
-from pipeline.dataset_folder import load_plan, publish_totals, require_card
-from pipeline.inspecting import view_dataset
-from pipeline.shard.loop import tokenize_shard
-from pipeline.storage import Folder
-from schemas.dataset import Totals
-from schemas.errors import BadJobError, OutputConflictError
-from schemas.outcomes import Reason
+from bitmill.jobs.growing import Growth
+from bitmill.jobs.prepare import PreparedJob, prepare
+from bitmill.pipeline.accounts import committed_totals
+from bitmill.pipeline.dataset_folder import load_plan, publish_totals, require_card
+from bitmill.pipeline.inspecting import view_dataset
+from bitmill.pipeline.shard.loop import tokenize_shard
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import Totals
+from bitmill.schemas.errors import BadJobError, OutputConflictError
+from bitmill.schemas.outcomes import Reason
 from tests.support.commands import stored_files
 from tests.support.fakes import HashEncoder, make_item, make_job
 

@@ -5,8 +5,8 @@ import sys
 import pytest
 import torch
 
-from bsq_model import fingerprint, load_tokenizer
-from jobs.cli import main
+from bitmill.bsq_model import fingerprint, load_tokenizer
+from bitmill.jobs.cli import main
 from tests.bsq_model import published as pub
 
 DOCUMENT = pub.document(18, pub.vit(16, 2, 2, frames=1))

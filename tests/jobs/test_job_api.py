@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from jobs.cluster import job_api
-from jobs.cluster.job_api import JobApi
-from schemas.errors import BadJobError, InfrastructureError
+from bitmill.jobs.cluster import job_api
+from bitmill.jobs.cluster.job_api import JobApi
+from bitmill.schemas.errors import BadJobError, InfrastructureError
 
 LOG = [f"line {number}\n" for number in range(6)]
 

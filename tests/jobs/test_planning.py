@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from jobs.cli import main
-from schemas.estimate import Estimate
+from bitmill.jobs.cli import main
+from bitmill.schemas.estimate import Estimate
 from tests.support.media import jpeg_photo, plain_mp4
 
 
@@ -51,7 +51,7 @@ def test_the_counts_of_a_plan_as_json(capsys, monkeypatch, tmp_path, media):
 
 
 def test_long_videos_are_planned_in_spans_and_appended_once(capsys, monkeypatch, tmp_path, media):
-    monkeypatch.setattr("pipeline.splitting._LEAST_BYTES_PER_S", 0)
+    monkeypatch.setattr("bitmill.pipeline.splitting._LEAST_BYTES_PER_S", 0)
     arguments = (str(media), str(tmp_path / "tokens"), "--set", "sharding.split_s=1", "--json")
     assert json.loads(_run(capsys, monkeypatch, *arguments))["sources"] == 7
     # The stored plan rules: another split on resume changes nothing.

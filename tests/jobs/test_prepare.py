@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from bsq_model import save_tokenizer, untrained_tokenizer
-from jobs.prepare import prepare
-from pipeline.storage import Folder
-from schemas.errors import BadJobError
-from schemas.job import JobSpec
-from schemas.tokenizer import TokenizerConfig
+from bitmill.bsq_model import save_tokenizer, untrained_tokenizer
+from bitmill.jobs.prepare import prepare
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.job import JobSpec
+from bitmill.schemas.tokenizer import TokenizerConfig
 
 
 def _job(tmp_path: Path, attention: str, num_frames: int) -> JobSpec:

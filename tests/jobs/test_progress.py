@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from jobs.progress import Progress
-from jobs.quantities import bytes_text, duration_text
-from jobs.showing import line_of, rows_of, stage_shares
-from jobs.standing import Standing
-from pipeline.shard.loop import EndedItem, ShardProgress
-from schemas.dataset import Totals
-from schemas.outcomes import Outcome, Reason
-from schemas.status import StaffCount
+from bitmill.jobs.progress import Progress
+from bitmill.jobs.quantities import bytes_text, duration_text
+from bitmill.jobs.showing import line_of, rows_of, stage_shares
+from bitmill.jobs.standing import Standing
+from bitmill.pipeline.shard.loop import EndedItem, ShardProgress
+from bitmill.schemas.dataset import Totals
+from bitmill.schemas.outcomes import Outcome, Reason
+from bitmill.schemas.status import StaffCount
 
 
 class Clock:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.assignment import Assignment, Loss
-from jobs.queue import ShardQueue
-from jobs.suspicion import DEATHS_OF_A_SOURCE, MOST_LOSSES, MOST_NODES_LOST
-from schemas.errors import InfrastructureError
-from schemas.outcomes import Reason
-from schemas.plan import PlannedShard
+from bitmill.jobs.assignment import Assignment, Loss
+from bitmill.jobs.queue import ShardQueue
+from bitmill.jobs.suspicion import DEATHS_OF_A_SOURCE, MOST_LOSSES, MOST_NODES_LOST
+from bitmill.schemas.errors import InfrastructureError
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedShard
 from tests.support.fakes import make_source
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs.remembering import KEEP_EVERY_S, Memory
-from pipeline.remembering import remembered_totals
-from pipeline.storage import Folder
-from pipeline.surveying import survey
-from schemas.dataset import Totals
-from schemas.errors import FormatError, InterruptedJobError
-from schemas.shard_totals import TOTALS_FILE
+from bitmill.jobs.remembering import KEEP_EVERY_S, Memory
+from bitmill.pipeline.remembering import remembered_totals
+from bitmill.pipeline.storage import Folder
+from bitmill.pipeline.surveying import survey
+from bitmill.schemas.dataset import Totals
+from bitmill.schemas.errors import FormatError, InterruptedJobError
+from bitmill.schemas.shard_totals import TOTALS_FILE
 from tests.jobs.test_growing import APPEND, RETRY, _commit, _prepare
 
 ONE, TWO = Totals(ok=1, clips=3), Totals(failed=2, reasons={"corrupt": 2})
@@ -64,7 +64,7 @@ def media(tmp_path: Path) -> Path:
 
 
 def _remember(prepared) -> None:
-    from pipeline.accounts import committed_accounts
+    from bitmill.pipeline.accounts import committed_accounts
 
     accounts = committed_accounts(prepared.folder, prepared.shards, prepared.committed)
     with Memory(prepared.folder, accounts.of_shards, {}):

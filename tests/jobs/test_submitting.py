@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from jobs.cluster.job_api import SubmissionExistsError, SubmittedJob
-from jobs.naming import submission_of
-from jobs.submitting import follow_to_end, require_job, stop, submit
-from pipeline.dataset_folder import require_card
-from pipeline.storage import Folder
-from pipeline.surveying import survey
-from schemas.dataset import DATASET_FILE
-from schemas.errors import BadJobError, InfrastructureError, InterruptedJobError
-from schemas.job import JobSpec
+from bitmill.jobs.cluster.job_api import SubmissionExistsError, SubmittedJob
+from bitmill.jobs.naming import submission_of
+from bitmill.jobs.submitting import follow_to_end, require_job, stop, submit
+from bitmill.pipeline.dataset_folder import require_card
+from bitmill.pipeline.storage import Folder
+from bitmill.pipeline.surveying import survey
+from bitmill.schemas.dataset import DATASET_FILE
+from bitmill.schemas.errors import BadJobError, InfrastructureError, InterruptedJobError
+from bitmill.schemas.job import JobSpec
 from tests.support.datasets import make_dataset
 from tests.support.fakes import make_job
 

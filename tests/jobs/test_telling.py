@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from jobs.standing import Standing
-from jobs.telling import SUBMISSION_VARIABLE, Teller
-from pipeline.shard.loop import EndedItem, ShardProgress
-from pipeline.storage import Folder
-from schemas.dataset import Totals
-from schemas.errors import BadJobError, InfrastructureError, InterruptedJobError
-from schemas.outcomes import Outcome, Reason
-from schemas.status import STATUS_FILE, JobStatus, Part, Rates, read_status
+from bitmill.jobs.standing import Standing
+from bitmill.jobs.telling import SUBMISSION_VARIABLE, Teller
+from bitmill.pipeline.shard.loop import EndedItem, ShardProgress
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import Totals
+from bitmill.schemas.errors import BadJobError, InfrastructureError, InterruptedJobError
+from bitmill.schemas.outcomes import Outcome, Reason
+from bitmill.schemas.status import STATUS_FILE, JobStatus, Part, Rates, read_status
 from tests.support.commands import wait_until
 
 

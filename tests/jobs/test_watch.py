@@ -1,6 +1,6 @@
 """Deadlines of actors: silence ends them, any sign of life does not."""
 
-from jobs.watch import ASK_EVERY_S, Watch
+from bitmill.jobs.watch import ASK_EVERY_S, Watch
 
 
 class Clock:

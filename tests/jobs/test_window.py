@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.cluster.window import DecodingWindow
-from pipeline.items import ItemEvent
-from schemas.plan import PlannedSource
+from bitmill.jobs.cluster.window import DecodingWindow
+from bitmill.pipeline.items import ItemEvent
+from bitmill.schemas.plan import PlannedSource
 from tests.support.fakes import make_item, make_source
 
 

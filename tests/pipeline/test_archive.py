@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.archive.events import archive_events
-from pipeline.archive.index import index_tar
-from pipeline.fetch import DecodeSettings, Staged, source_events
-from pipeline.isolated import isolated_events
-from pipeline.items import DecodedClip, ItemEnd, ItemStart
-from pipeline.sources import find_sources
-from schemas.job import SourceSpec
-from schemas.outcomes import Outcome, Reason
+from bitmill.pipeline.archive.events import archive_events
+from bitmill.pipeline.archive.index import index_tar
+from bitmill.pipeline.fetch import DecodeSettings, Staged, source_events
+from bitmill.pipeline.isolated import isolated_events
+from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart
+from bitmill.pipeline.sources import find_sources
+from bitmill.schemas.job import SourceSpec
+from bitmill.schemas.outcomes import Outcome, Reason
 from tests.support.fakes import make_job
 from tests.support.media import jpeg_photo, plain_mp4
 from tests.support.tars import BLOCK, cut, member_offset, overwrite, write_samples, write_tar
@@ -403,7 +403,7 @@ def test_a_tar_in_a_child_process_gives_the_same_items(whole):
 
 @pytest.mark.s3
 def test_a_tar_on_s3_is_read_as_a_local_one(s3, whole):
-    from pipeline.storage import Folder
+    from bitmill.pipeline.storage import Folder
 
     Folder(s3).write_bytes("x.tar", whole.read_bytes())
     far, near = read(f"{s3}/x.tar"), read(whole)

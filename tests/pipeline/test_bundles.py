@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.bundles import SMALL_BYTES, Bundle, Waiting, bundle_messages, bundled
-from pipeline.fetch import DecodeSettings, Staged, source_events
-from pipeline.items import DecodedClip, ItemEnd, SourceEvent
-from pipeline.storage import stat
-from schemas.plan import PlannedSource
+from bitmill.pipeline.bundles import SMALL_BYTES, Bundle, Waiting, bundle_messages, bundled
+from bitmill.pipeline.fetch import DecodeSettings, Staged, source_events
+from bitmill.pipeline.items import DecodedClip, ItemEnd, SourceEvent
+from bitmill.pipeline.storage import stat
+from bitmill.schemas.plan import PlannedSource
 from tests.support.fakes import make_job
 
 SETTINGS = DecodeSettings.of(make_job(), 16)

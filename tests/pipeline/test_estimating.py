@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.estimating import estimate_job
-from pipeline.estimating import Stratum, Yield, spread, whole, yield_of
-from pipeline.fetch import DecodeSettings, source_events
-from pipeline.items import DecodedClip
-from pipeline.probing import Probed
-from pipeline.sources import find_sources
-from schemas.errors import BadJobError
-from schemas.job import LimitsSpec, SamplingSpec
-from schemas.plan import PlannedSource
+from bitmill.jobs.estimating import estimate_job
+from bitmill.pipeline.estimating import Stratum, Yield, spread, whole, yield_of
+from bitmill.pipeline.fetch import DecodeSettings, source_events
+from bitmill.pipeline.items import DecodedClip
+from bitmill.pipeline.probing import Probed
+from bitmill.pipeline.sources import find_sources
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.job import LimitsSpec, SamplingSpec
+from bitmill.schemas.plan import PlannedSource
 from tests.support.fakes import make_job, make_source
 from tests.support.media import animated_gif, jpeg_photo, plain_mp4, text_file, vfr_mp4
 from tests.support.tars import write_tar

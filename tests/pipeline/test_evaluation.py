@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.evaluation.codecs import CODECS, code_at
-from pipeline.evaluation.sheet import error_map
-from pipeline.fetch import DecodeSettings
-from pipeline.isolated import isolated_sources
-from pipeline.items import DecodedClip, ItemEnd
-from pipeline.sources import find_sources
-from schemas.job import LimitsSpec, SamplingSpec, SourceSpec
-from schemas.outcomes import Reason
+from bitmill.pipeline.evaluation.codecs import CODECS, code_at
+from bitmill.pipeline.evaluation.sheet import error_map
+from bitmill.pipeline.fetch import DecodeSettings
+from bitmill.pipeline.isolated import isolated_sources
+from bitmill.pipeline.items import DecodedClip, ItemEnd
+from bitmill.pipeline.sources import find_sources
+from bitmill.schemas.job import LimitsSpec, SamplingSpec, SourceSpec
+from bitmill.schemas.outcomes import Reason
 from tests.support.media import real_pictures
 
 

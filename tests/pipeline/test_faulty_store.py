@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jobs.prepare import prepare
-from pipeline.fetch import DecodeSettings, Staged, source_events
-from pipeline.items import ItemEvent
-from pipeline.shard.loop import tokenize_shard
-from pipeline.storage import Folder
-from schemas.errors import TransientError
-from schemas.job import JobSpec
+from bitmill.jobs.prepare import prepare
+from bitmill.pipeline.fetch import DecodeSettings, Staged, source_events
+from bitmill.pipeline.items import ItemEvent
+from bitmill.pipeline.shard.loop import tokenize_shard
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import TransientError
+from bitmill.schemas.job import JobSpec
 from tests.support.fakes import HashEncoder
 from tests.support.faulty_store import FAULTS, Fault, FaultyStore, faulty_store
 from tests.support.media import real_pictures

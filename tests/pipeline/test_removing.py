@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.dataset_folder import load_ledger, load_plan, require_card
-from pipeline.exporting import export_dataset
-from pipeline.growing import failed_sources
-from pipeline.reading import DiskCache, Padding, TokenBatches, TokenDataset
-from pipeline.removing.proof import removed_clips
-from pipeline.removing.records import load_records
-from pipeline.removing.run import Request, finish_removals, propose, remove
-from pipeline.shard.newest import NewestAttempts
-from pipeline.storage import Folder
-from schemas.dataset import shard_file
-from schemas.errors import BadJobError, FormatError, OutputConflictError
-from schemas.export import ExportForm
-from schemas.outcomes import Reason
+from bitmill.pipeline.dataset_folder import load_ledger, load_plan, require_card
+from bitmill.pipeline.exporting import export_dataset
+from bitmill.pipeline.growing import failed_sources
+from bitmill.pipeline.reading import DiskCache, Padding, TokenBatches, TokenDataset
+from bitmill.pipeline.removing.proof import removed_clips
+from bitmill.pipeline.removing.records import load_records
+from bitmill.pipeline.removing.run import Request, finish_removals, propose, remove
+from bitmill.pipeline.shard.newest import NewestAttempts
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import shard_file
+from bitmill.schemas.errors import BadJobError, FormatError, OutputConflictError
+from bitmill.schemas.export import ExportForm
+from bitmill.schemas.outcomes import Reason
 from tests.support.datasets import make_dataset
 from tests.support.fakes import make_source
 from tests.support.removals import GivesOut, GivesOutError, asked, files_of, holding, take_down

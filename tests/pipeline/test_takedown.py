@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from pipeline.items import DecodedClip, ItemEnd, ItemStart, SourceEvent
-from pipeline.removing.takedown import Takedown, withheld
-from schemas.ids import clip_id
-from schemas.outcomes import Reason
-from schemas.plan import PlannedSource
+from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart, SourceEvent
+from bitmill.pipeline.removing.takedown import Takedown, withheld
+from bitmill.schemas.ids import clip_id
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedSource
 from tests.support.fakes import make_item, make_job
 
 TAR = PlannedSource(uri="/media/a.tar", size_bytes=9, version="v")

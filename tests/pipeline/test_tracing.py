@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.reading import TokenDataset
-from pipeline.storage import Folder
-from pipeline.tracing import Tracer
-from schemas.dataset import shard_file
-from schemas.errors import BadJobError
-from schemas.outcomes import Reason
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.pipeline.storage import Folder
+from bitmill.pipeline.tracing import Tracer
+from bitmill.schemas.dataset import shard_file
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.outcomes import Reason
 from tests.support.datasets import make_dataset
 from tests.support.fakes import make_source
 from tests.support.removals import asked, take_down

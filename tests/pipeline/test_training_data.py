@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.sources import find_sources
-from pipeline.storage import Folder
-from pipeline.training import worker
-from pipeline.training.clips import ClipMaker, ClipSettings, SampleTask
-from pipeline.training.draws import Draw
-from pipeline.training.loader import TrainingData
-from schemas.errors import BadJobError, InfrastructureError, TooManyFailuresError
-from schemas.job import SourceSpec
-from schemas.outcomes import Reason
-from schemas.training_data import DataSpec
+from bitmill.pipeline.sources import find_sources
+from bitmill.pipeline.storage import Folder
+from bitmill.pipeline.training import worker
+from bitmill.pipeline.training.clips import ClipMaker, ClipSettings, SampleTask
+from bitmill.pipeline.training.draws import Draw
+from bitmill.pipeline.training.loader import TrainingData
+from bitmill.schemas.errors import BadJobError, InfrastructureError, TooManyFailuresError
+from bitmill.schemas.job import SourceSpec
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.training_data import DataSpec
 from tests.support.commands import HANGS_S, environment, wait_until
 from tests.support.media import (
     exif_rotated_jpeg,
@@ -335,10 +335,10 @@ class TestProcesses:
 
 SCRIPT = """
 import sys, time, multiprocessing
-from pipeline.sources import find_sources
-from pipeline.training.loader import TrainingData
-from schemas.job import SourceSpec
-from schemas.training_data import DataSpec
+from bitmill.pipeline.sources import find_sources
+from bitmill.pipeline.training.loader import TrainingData
+from bitmill.schemas.job import SourceSpec
+from bitmill.schemas.training_data import DataSpec
 
 if __name__ == "__main__":
     found = find_sources(SourceSpec(paths=sys.argv[1:])).sources

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.decode.orientation import UPRIGHT
-from pipeline.decode.probe import VideoFacts
-from pipeline.training.cache import FrameCache
-from pipeline.training.crop import crop, drawn_box
-from pipeline.training.draws import Draw, draw, permuted, place_of_batch
-from pipeline.training.shrinking import shrunk_size
-from pipeline.training.stretches import stretch_at, stretch_frames
+from bitmill.pipeline.decode.orientation import UPRIGHT
+from bitmill.pipeline.decode.probe import VideoFacts
+from bitmill.pipeline.training.cache import FrameCache
+from bitmill.pipeline.training.crop import crop, drawn_box
+from bitmill.pipeline.training.draws import Draw, draw, permuted, place_of_batch
+from bitmill.pipeline.training.shrinking import shrunk_size
+from bitmill.pipeline.training.stretches import stretch_at, stretch_frames
 
 SECOND = 1_000_000_000
 FRACTIONS = st.floats(0, 1, exclude_max=True)

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from pipeline.worker_process import WorkerProcess, serve
-from schemas.errors import BadJobError, InfrastructureError
+from bitmill.pipeline.worker_process import WorkerProcess, serve
+from bitmill.schemas.errors import BadJobError, InfrastructureError
 
 
 def _doubles(pipe, offset):

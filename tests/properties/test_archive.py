@@ -7,10 +7,10 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.archive.arrangement import arrange
-from pipeline.archive.index import Member, index_tar
-from pipeline.archive.sidecars import item_metadata
-from schemas.outcomes import Reason
+from bitmill.pipeline.archive.arrangement import arrange
+from bitmill.pipeline.archive.index import Member, index_tar
+from bitmill.pipeline.archive.sidecars import item_metadata
+from bitmill.schemas.outcomes import Reason
 from tests.support.tars import cut, write_tar
 
 STEMS = st.text("ab.", min_size=1, max_size=5).filter(lambda stem: not stem.startswith("."))

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.auditing.coverage.histograms import HistogramTally
-from pipeline.auditing.coverage.next_steps import StepTally
-from pipeline.auditing.coverage.prefixes import PrefixRule
-from pipeline.auditing.coverage.sums import Sums
-from pipeline.auditing.coverage.tables import TableTally
-from pipeline.auditing.coverage.tally import CoverageLayout, CoverageTally
-from pipeline.auditing.dataset import look_at_dataset
-from pipeline.auditing.findings import FindingTally
-from pipeline.auditing.run import auditor_of
-from pipeline.auditing.shards import ShardsAudit
-from pipeline.auditing.sharing import LocalProcesses, merge_all
-from schemas.findings import Kind
+from bitmill.pipeline.auditing.coverage.histograms import HistogramTally
+from bitmill.pipeline.auditing.coverage.next_steps import StepTally
+from bitmill.pipeline.auditing.coverage.prefixes import PrefixRule
+from bitmill.pipeline.auditing.coverage.sums import Sums
+from bitmill.pipeline.auditing.coverage.tables import TableTally
+from bitmill.pipeline.auditing.coverage.tally import CoverageLayout, CoverageTally
+from bitmill.pipeline.auditing.dataset import look_at_dataset
+from bitmill.pipeline.auditing.findings import FindingTally
+from bitmill.pipeline.auditing.run import auditor_of
+from bitmill.pipeline.auditing.shards import ShardsAudit
+from bitmill.pipeline.auditing.sharing import LocalProcesses, merge_all
+from bitmill.schemas.findings import Kind
 from tests.support.audits import AuditedDataset, sound_dataset
 
 Cuts = st.lists(st.integers(0, 1000), max_size=8)

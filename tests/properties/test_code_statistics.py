@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.auditing.codes.prefix_counts import MAX_PREFIXES, PrefixCounts
-from pipeline.auditing.codes.report import code_health
-from pipeline.auditing.codes.statistics import MAX_FRAMES, CodeStatistics
-from schemas.packing import pack_bits
-from schemas.unpacking import SPARE_BYTES
+from bitmill.pipeline.auditing.codes.prefix_counts import MAX_PREFIXES, PrefixCounts
+from bitmill.pipeline.auditing.codes.report import code_health
+from bitmill.pipeline.auditing.codes.statistics import MAX_FRAMES, CodeStatistics
+from bitmill.schemas.packing import pack_bits
+from bitmill.schemas.unpacking import SPARE_BYTES
 
 
 def random_clips(seed: int, bits: int, shapes):

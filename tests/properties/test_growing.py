@@ -3,14 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.growing import failed_sources, sift_sources
-from pipeline.planning import cut_shards
-from pipeline.shard.ledger import LedgerRow, totals_of
-from pipeline.shard.newest import NewestAttempts, place_of
-from schemas.dataset import Totals
-from schemas.job import ShardingSpec
-from schemas.outcomes import Outcome, Reason
-from schemas.plan import PlannedShard, PlannedSource
+from bitmill.pipeline.growing import failed_sources, sift_sources
+from bitmill.pipeline.planning import cut_shards
+from bitmill.pipeline.shard.ledger import LedgerRow, totals_of
+from bitmill.pipeline.shard.newest import NewestAttempts, place_of
+from bitmill.schemas.dataset import Totals
+from bitmill.schemas.job import ShardingSpec
+from bitmill.schemas.outcomes import Outcome, Reason
+from bitmill.schemas.plan import PlannedShard, PlannedSource
 from tests.support.fakes import make_source
 
 SHARDINGS = st.builds(ShardingSpec, max_bytes=st.just(10**9), max_sources=st.integers(1, 5))

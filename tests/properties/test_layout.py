@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.reading.layout import lay_out, order_pieces, place_clips
-from schemas.packing import packed_size
+from bitmill.pipeline.reading.layout import lay_out, order_pieces, place_clips
+from bitmill.schemas.packing import packed_size
 
 WRONG_LENGTH = "the lengths of a page's codes are not those that their shapes give"
 WRONG_PADDING = "the padding after a clip's last token is not zero"

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.planning import cut_shards, plan_bytes, plan_part, read_plan
-from schemas.job import ShardingSpec
-from schemas.plan import PlannedSource
+from bitmill.pipeline.planning import cut_shards, plan_bytes, plan_part, read_plan
+from bitmill.schemas.job import ShardingSpec
+from bitmill.schemas.plan import PlannedSource
 
 NANOSECONDS = st.none() | st.integers(0, 2**62)
 

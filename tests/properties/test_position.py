@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.reading.position import Position
-from schemas.errors import BadJobError
+from bitmill.pipeline.reading.position import Position
+from bitmill.schemas.errors import BadJobError
 
 POSITIONS = st.builds(Position, st.integers(0, 9), st.integers(0, 30))
 WORKERS = st.integers(1, 5)

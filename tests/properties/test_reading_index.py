@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.reading.index import ReadingIndex
-from pipeline.reading.index_file import index_bytes, index_of, parse_index, rows_table
-from schemas.errors import FormatError
+from bitmill.pipeline.reading.index import ReadingIndex
+from bitmill.pipeline.reading.index_file import index_bytes, index_of, parse_index, rows_table
+from bitmill.schemas.errors import FormatError
 
 RUNS = st.lists(st.tuples(*[st.integers(1, 2**31 - 1)] * 4), min_size=1, max_size=4)
 

@@ -6,17 +6,17 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import accounts as accounts_module
-from pipeline.accounts import committed_accounts
-from pipeline.items import ItemEnd, ItemStart
-from pipeline.planning import cut_shards
-from pipeline.remembering import parse_totals, remember_totals, remembered_totals, totals_bytes
-from pipeline.shard.ledger import LedgerRow, ledger_bytes, ledger_row
-from pipeline.storage import Folder
-from schemas.dataset import Totals, ledger_file
-from schemas.job import ShardingSpec
-from schemas.outcomes import Reason
-from schemas.plan import PlannedShard
+from bitmill.pipeline import accounts as accounts_module
+from bitmill.pipeline.accounts import committed_accounts
+from bitmill.pipeline.items import ItemEnd, ItemStart
+from bitmill.pipeline.planning import cut_shards
+from bitmill.pipeline.remembering import parse_totals, remember_totals, remembered_totals, totals_bytes
+from bitmill.pipeline.shard.ledger import LedgerRow, ledger_bytes, ledger_row
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import Totals, ledger_file
+from bitmill.schemas.job import ShardingSpec
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedShard
 from tests.support.fakes import make_source
 
 TOTALS = st.builds(

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.items import ItemStart
-from pipeline.shard.batching import Batcher
-from pipeline.shard.ledger import check_accounts, read_ledger
-from pipeline.shard.loop import ShardProgress, ShardReport, tokenize_shard
-from pipeline.storage import Folder
-from schemas.dataset import ledger_file, shard_file
-from schemas.job import ComputeSpec, StorageSpec
-from schemas.outcomes import Reason
-from schemas.packing import unpack_bits
-from schemas.plan import PlannedShard, PlannedSource
+from bitmill.pipeline.items import ItemStart
+from bitmill.pipeline.shard.batching import Batcher
+from bitmill.pipeline.shard.ledger import check_accounts, read_ledger
+from bitmill.pipeline.shard.loop import ShardProgress, ShardReport, tokenize_shard
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import ledger_file, shard_file
+from bitmill.schemas.job import ComputeSpec, StorageSpec
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.packing import unpack_bits
+from bitmill.schemas.plan import PlannedShard, PlannedSource
 from tests.support.fakes import HashEncoder, make_clip, make_context, make_item, make_job, make_source
 
 ITEMS = st.lists(

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.storage.staging_rules import Stillness, automatic_limit, fits
+from bitmill.pipeline.storage.staging_rules import Stillness, automatic_limit, fits
 
 SIZES = st.lists(st.integers(0, 20), min_size=1, max_size=6)
 

@@ -3,7 +3,7 @@
 import pytest
 from numba.core.caching import CacheImpl
 
-from schemas.compiling import compiled
+from bitmill.schemas.compiling import compiled
 
 
 def add(a: int, b: int) -> int:

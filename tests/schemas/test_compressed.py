@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.compressed import CompressedStream, chunk_bytes, has_second_header, stream_bytes
-from schemas.errors import FormatError
-from schemas.stream_header import (
+from bitmill.schemas.compressed import CompressedStream, chunk_bytes, has_second_header, stream_bytes
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.stream_header import (
     MOST_CLIP_TOKENS,
     ClipPlace,
     PriorMark,

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from schemas.errors import FormatError
-from schemas.export import (
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.export import (
     ExportContents,
     ExportedDataset,
     ExportedFile,

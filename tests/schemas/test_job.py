@@ -5,8 +5,8 @@ from importlib import resources
 import pytest
 import yaml
 
-from schemas.errors import BadJobError
-from schemas.job import JobSpec, LimitsSpec, fingerprint_fields, job_fingerprint, load_job, make_job
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.job import JobSpec, LimitsSpec, fingerprint_fields, job_fingerprint, load_job, make_job
 
 MINIMAL = """
 version: 1
@@ -17,7 +17,7 @@ tokenizer: {preset: tiny}
 
 
 def example_text() -> str:
-    return (resources.files("schemas") / "job.example.yaml").read_text()
+    return (resources.files("bitmill.schemas") / "job.example.yaml").read_text()
 
 
 def test_the_example_is_a_valid_job():

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import FormatError
-from schemas.removal import Removal, RemovedShard, RemovedSource, read_removal, removal_file
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.removal import Removal, RemovedShard, RemovedSource, read_removal, removal_file
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "v3" / "removal.json"
 ASKED = Removal(removed_on=date(2026, 11, 5), sources=[RemovedSource(uri="/m/a.mp4")], clips=["0" * 32])

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.naming import local_places, submission_of, travelling
-from schemas.errors import BadJobError
-from schemas.job import JobSpec
-from schemas.submission import attempt_name, split_name
+from bitmill.jobs.naming import local_places, submission_of, travelling
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.job import JobSpec
+from bitmill.schemas.submission import attempt_name, split_name
 from tests.support.fakes import make_job
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from schemas.errors import BadJobError
-from schemas.training import TrainSpec, fixed_fields, load_train_spec, run_id
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.training import TrainSpec, fixed_fields, load_train_spec, run_id
 
 _EXAMPLE = Path("schemas/train.example.yaml")
 _REQUIRED = {"version", "source", "output", "model", "steps", "global_batch"}

@@ -1,10 +1,10 @@
-"""The compiled kernels against schemas.packing's NumPy: forms, bounds of memory, what is refused."""
+"""The compiled kernels against bitmill.schemas.packing's NumPy: forms, bounds of memory, what is refused."""
 
 import numpy as np
 import pytest
 
-from schemas.packing import pack_bits, packed_size, unpack_groups, unpack_integers, unpack_unsigned
-from schemas.unpacking import (
+from bitmill.schemas.packing import pack_bits, packed_size, unpack_groups, unpack_integers, unpack_unsigned
+from bitmill.schemas.unpacking import (
     SPARE_BYTES,
     address_of,
     bytes_at,

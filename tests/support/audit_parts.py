@@ -4,7 +4,7 @@ import math
 import random
 import re
 
-from schemas.audit import (
+from bitmill.schemas.audit import (
     BitsOf,
     ClipPlace,
     CodeHealth,
@@ -20,8 +20,8 @@ from schemas.audit import (
     Sample,
     SampledClip,
 )
-from schemas.findings import KIND_SEVERITY, Finding, Findings, Kind, Severity
-from schemas.outcomes import REASON_TEXT, Reason
+from bitmill.schemas.findings import KIND_SEVERITY, Finding, Findings, Kind, Severity
+from bitmill.schemas.outcomes import REASON_TEXT, Reason
 
 HOSTILE = (
     '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1"> \'`&lt;&amp; '

@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from schemas.audit import (
+from bitmill.schemas.audit import (
     AuditReport,
     Counts,
     Coverage,

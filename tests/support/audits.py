@@ -8,23 +8,29 @@ from typing import Any, Literal
 
 import pyarrow.parquet as pq
 
-from pipeline.accounts import committed_totals
-from pipeline.auditing.gathering import Gatherers
-from pipeline.auditing.run import audit_dataset
-from pipeline.auditing.sharing import LocalProcesses
-from pipeline.dataset_folder import committed_shards, load_plan, publish_totals, require_card, write_plan
-from pipeline.items import SourceEvent
-from pipeline.planning import cut_shards
-from pipeline.shard.ledger import ledger_bytes
-from pipeline.shard.loop import ShardContext, tokenize_shard
-from pipeline.shard.writer import TokenRow, TokenShardWriter
-from pipeline.storage import Folder
-from schemas.audit import AuditReport
-from schemas.dataset import DATASET_FILE, DatasetCard, PlanPart, ledger_file, read_card, shard_file
-from schemas.findings import Kind
-from schemas.job import ShardingSpec, StorageSpec
-from schemas.plan import PlannedShard, PlannedSource
-from schemas.token_shard import read_shard_metadata
+from bitmill.pipeline.accounts import committed_totals
+from bitmill.pipeline.auditing.gathering import Gatherers
+from bitmill.pipeline.auditing.run import audit_dataset
+from bitmill.pipeline.auditing.sharing import LocalProcesses
+from bitmill.pipeline.dataset_folder import (
+    committed_shards,
+    load_plan,
+    publish_totals,
+    require_card,
+    write_plan,
+)
+from bitmill.pipeline.items import SourceEvent
+from bitmill.pipeline.planning import cut_shards
+from bitmill.pipeline.shard.ledger import ledger_bytes
+from bitmill.pipeline.shard.loop import ShardContext, tokenize_shard
+from bitmill.pipeline.shard.writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.audit import AuditReport
+from bitmill.schemas.dataset import DATASET_FILE, DatasetCard, PlanPart, ledger_file, read_card, shard_file
+from bitmill.schemas.findings import Kind
+from bitmill.schemas.job import ShardingSpec, StorageSpec
+from bitmill.schemas.plan import PlannedShard, PlannedSource
+from bitmill.schemas.token_shard import read_shard_metadata
 from tests.support.datasets import make_dataset
 from tests.support.fakes import HashEncoder, make_job
 

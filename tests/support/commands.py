@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.reading_index import CLIP_INDEX_FILE, INDEX_FILE
+from bitmill.schemas.reading_index import CLIP_INDEX_FILE, INDEX_FILE
+from tests.support.foreign import foreign_folder
 
 HANGS_S = 900
 """After this long a process is taken to hang; a busy machine may take minutes for what takes seconds."""
@@ -26,24 +27,33 @@ class Finished:
 
 
 def command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "jobs", *arguments]
+    return [str(Path(sys.executable).with_name("bitmill")), *arguments]
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     # A wide terminal keeps sentences on one line.
-    return {**os.environ, "COLUMNS": "400", "PYTHONPATH": str(REPOSITORY), **(extra or {})}
+    return {**os.environ, "COLUMNS": "400", **(extra or {})}
 
 
 def bitmill(*arguments: str, extra: Mapping[str, str] | None = None, deadline_s: float = HANGS_S) -> Finished:
-    """Run to the end, within a deadline."""
-    return finish(command(*arguments), extra, deadline_s)
+    """Run to the end, within a deadline, in a folder of foreign modules with the names of ours."""
+    return finish(command(*arguments), extra, deadline_s, cwd=foreign_folder())
 
 
 def finish(
-    words: Sequence[str], extra: Mapping[str, str] | None = None, deadline_s: float = HANGS_S
+    words: Sequence[str],
+    extra: Mapping[str, str] | None = None,
+    deadline_s: float = HANGS_S,
+    cwd: Path | None = None,
 ) -> Finished:
     done = subprocess.run(
-        list(words), env=environment(extra), capture_output=True, text=True, timeout=deadline_s, check=False
+        list(words),
+        env=environment(extra),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=deadline_s,
+        check=False,
     )
     return Finished(done.returncode, done.stdout, done.stderr)
 

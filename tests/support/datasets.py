@@ -3,17 +3,17 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from bsq_model import fingerprint, preset_config, tokenizer_files, untrained_tokenizer
-from pipeline.accounts import committed_totals
-from pipeline.dataset_folder import publish_totals, save_tokenizer_files, write_plan
-from pipeline.items import ItemEnd, ItemEvent
-from pipeline.planning import cut_shards
-from pipeline.shard.loop import ShardContext, tokenize_shard
-from pipeline.storage import Folder
-from schemas.dataset import DATASET_FILE, DatasetCard
-from schemas.job import fingerprint_fields, job_fingerprint
-from schemas.outcomes import Reason
-from schemas.plan import PlannedShard
+from bitmill.bsq_model import fingerprint, preset_config, tokenizer_files, untrained_tokenizer
+from bitmill.pipeline.accounts import committed_totals
+from bitmill.pipeline.dataset_folder import publish_totals, save_tokenizer_files, write_plan
+from bitmill.pipeline.items import ItemEnd, ItemEvent
+from bitmill.pipeline.planning import cut_shards
+from bitmill.pipeline.shard.loop import ShardContext, tokenize_shard
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import DATASET_FILE, DatasetCard
+from bitmill.schemas.job import fingerprint_fields, job_fingerprint
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedShard
 from tests.support.fakes import HashEncoder, make_item, make_job, make_source
 
 

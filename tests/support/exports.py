@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.exporting import ExportResult, export_dataset
-from pipeline.exporting.clips import CLIP_COLUMNS, ExportedClip
-from schemas.export import ExportForm
+from bitmill.pipeline.exporting import ExportResult, export_dataset
+from bitmill.pipeline.exporting.clips import CLIP_COLUMNS, ExportedClip
+from bitmill.schemas.export import ExportForm
 from tests.support.datasets import expected_bits, make_dataset
 
 LENGTHS = [[4, 4, 2], [], [1], [4, 3], [4, 4, 4, 4]]

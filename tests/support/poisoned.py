@@ -3,8 +3,8 @@
 import os
 import time
 
-from pipeline.training import worker
-from pipeline.training.clips import ClipMaker
+from bitmill.pipeline.training import worker
+from bitmill.pipeline.training.clips import ClipMaker
 
 DEADLY, HANGING = "3.png", "5.png"
 

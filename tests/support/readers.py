@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.reading import Padding, TokenBatches, TokenDataset
+from bitmill.pipeline.reading import Padding, TokenBatches, TokenDataset
 from tests.support.random_datasets import Shape, write_dataset
 
 Ids = list[list[str]]

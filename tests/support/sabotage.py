@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.commands import REPOSITORY
-
 STAGES = ("0-start", "1-encode", "2-before-ledger", "3-before-tokens", "0-after-commit")
 """Where an actor may be killed, each preceded by the number of the shard under which it happens."""
 
@@ -120,12 +118,12 @@ def wrap_watch(module):
 
 
 WRAPS = {
-    "pipeline.shard.loop": wrap_loop,
-    "pipeline.encoding": wrap_encoding,
-    "pipeline.storage.folder": wrap_folder,
-    "jobs.cluster.decoding": wrap_decoding,
-    "pipeline.fetch": wrap_fetch,
-    "jobs.watch": wrap_watch,
+    "bitmill.pipeline.shard.loop": wrap_loop,
+    "bitmill.pipeline.encoding": wrap_encoding,
+    "bitmill.pipeline.storage.folder": wrap_folder,
+    "bitmill.jobs.cluster.decoding": wrap_decoding,
+    "bitmill.pipeline.fetch": wrap_fetch,
+    "bitmill.jobs.watch": wrap_watch,
 }
 
 
@@ -158,7 +156,7 @@ class Sabotage:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"PYTHONPATH": f"{self.folder / 'site'}:{REPOSITORY}", "SABOTAGE": str(self.folder)}
+        return {"PYTHONPATH": str(self.folder / "site"), "SABOTAGE": str(self.folder)}
 
     def arm(self, *stages: str) -> None:
         for stage in stages:

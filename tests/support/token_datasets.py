@@ -9,16 +9,16 @@ from typing import Literal
 
 import numpy as np
 
-from bsq_model import preset_config
-from pipeline.dataset_folder import write_plan
-from pipeline.planning import cut_shards
-from pipeline.shard.writer import TokenRow, TokenShardWriter
-from pipeline.storage import Folder
-from schemas.dataset import DATASET_FILE, DatasetCard, shard_file
-from schemas.job import StorageSpec, fingerprint_fields, job_fingerprint
-from schemas.packing import pack_bits, unpack_bits
-from schemas.plan import PlannedShard
-from schemas.token_shard import ShardMetadata
+from bitmill.bsq_model import preset_config
+from bitmill.pipeline.dataset_folder import write_plan
+from bitmill.pipeline.planning import cut_shards
+from bitmill.pipeline.shard.writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import DATASET_FILE, DatasetCard, shard_file
+from bitmill.schemas.job import StorageSpec, fingerprint_fields, job_fingerprint
+from bitmill.schemas.packing import pack_bits, unpack_bits
+from bitmill.schemas.plan import PlannedShard
+from bitmill.schemas.token_shard import ShardMetadata
 from tests.support.fakes import make_job, make_source
 
 FrameShape = tuple[int, int, int]

@@ -3,24 +3,24 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from bsq_model import (
+from bitmill.bsq_model import (
     fingerprint,
     preset_config,
     tokenizer_files,
     tokenizer_from_files,
     untrained_tokenizer,
 )
-from pipeline.dataset_folder import save_tokenizer_files, write_plan
-from pipeline.encoding import ModelEncoder
-from pipeline.fetch import DecodeSettings, Staged, source_events
-from pipeline.items import SourceEvent
-from pipeline.planning import cut_shards
-from pipeline.shard.loop import ShardContext, tokenize_shard
-from pipeline.sources import find_sources
-from pipeline.storage import Folder
-from schemas.dataset import DATASET_FILE, DatasetCard
-from schemas.job import JobSpec, fingerprint_fields, job_fingerprint
-from schemas.plan import PlannedSource
+from bitmill.pipeline.dataset_folder import save_tokenizer_files, write_plan
+from bitmill.pipeline.encoding import ModelEncoder
+from bitmill.pipeline.fetch import DecodeSettings, Staged, source_events
+from bitmill.pipeline.items import SourceEvent
+from bitmill.pipeline.planning import cut_shards
+from bitmill.pipeline.shard.loop import ShardContext, tokenize_shard
+from bitmill.pipeline.sources import find_sources
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import DATASET_FILE, DatasetCard
+from bitmill.schemas.job import JobSpec, fingerprint_fields, job_fingerprint
+from bitmill.schemas.plan import PlannedSource
 
 
 def tokenize_here(media: Path, output: Path, *, clip_frames: int = 4, fps: float = 4.0) -> DatasetCard:

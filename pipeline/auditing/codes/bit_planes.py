@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.auditing.machine_bits import count_ones
-from schemas.compiling import compiled
+from bitmill.pipeline.auditing.machine_bits import count_ones
+from bitmill.schemas.compiling import compiled
 
 _COLUMNS = 128
 """Words of a plane that are worked on together: 64 planes of them stay in the processor's first caches."""

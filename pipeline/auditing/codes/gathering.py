@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.auditing.codes.statistics import NUM_STRETCHES, CodeStatistics
-from pipeline.auditing.gathering import RowGroupData
+from bitmill.pipeline.auditing.codes.statistics import NUM_STRETCHES, CodeStatistics
+from bitmill.pipeline.auditing.gathering import RowGroupData
 
 
 class CodeGatherer:
-    """Gathers ``statistics`` of shards; see ``pipeline.auditing.gathering.Gatherer``."""
+    """Gathers ``statistics`` of shards; see ``bitmill.pipeline.auditing.gathering.Gatherer``."""
 
     def __init__(self, bits_per_token: int, num_shards: int, prefix_of: Callable[[str], str]) -> None:
         """``num_shards`` are planned. ``prefix_of``, which pickles, says what a source is counted under."""

@@ -6,11 +6,11 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.auditing.codes.bit_planes import count_clips, count_groups
-from pipeline.auditing.codes.prefix_counts import PrefixCounts
-from pipeline.auditing.codes.used_codes import UsedCodes
-from schemas.packing import MAX_BITS_PER_TOKEN
-from schemas.unpacking import address_of, unpack_pieces
+from bitmill.pipeline.auditing.codes.bit_planes import count_clips, count_groups
+from bitmill.pipeline.auditing.codes.prefix_counts import PrefixCounts
+from bitmill.pipeline.auditing.codes.used_codes import UsedCodes
+from bitmill.schemas.packing import MAX_BITS_PER_TOKEN
+from bitmill.schemas.unpacking import address_of, unpack_pieces
 
 MAX_FRAMES = 128
 """Frame numbers that are counted by themselves, but for the last, which stands for all from there on."""

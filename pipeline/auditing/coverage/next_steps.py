@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 
-from pipeline.growing import failed_sources
-from pipeline.shard.ledger import LedgerRow
-from pipeline.shard.newest import NewestAttempts
-from schemas.dataset import SHARD_FOLDER
-from schemas.plan import PlannedShard
+from bitmill.pipeline.growing import failed_sources
+from bitmill.pipeline.shard.ledger import LedgerRow
+from bitmill.pipeline.shard.newest import NewestAttempts
+from bitmill.schemas.dataset import SHARD_FOLDER
+from bitmill.schemas.plan import PlannedShard
 
 _MAX_NAMED = 3
 

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass, fields
 
-from pipeline.shard.ledger import LedgerRow
-from schemas.audit import Counts
-from schemas.outcomes import Outcome
-from schemas.plan import PlannedSource
+from bitmill.pipeline.shard.ledger import LedgerRow
+from bitmill.schemas.audit import Counts
+from bitmill.schemas.outcomes import Outcome
+from bitmill.schemas.plan import PlannedSource
 
 
 @dataclass
 class Sums:
-    """What ``schemas.audit.Counts`` holds, times in nanoseconds."""
+    """What ``bitmill.schemas.audit.Counts`` holds, times in nanoseconds."""
 
     sources: int = 0
     pending: int = 0

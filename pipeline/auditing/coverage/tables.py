@@ -4,8 +4,8 @@ import hashlib
 import heapq
 from dataclasses import dataclass, field
 
-from pipeline.auditing.coverage.sums import Sums
-from schemas.audit import CoverageRow, CoverageTable
+from bitmill.pipeline.auditing.coverage.sums import Sums
+from bitmill.schemas.audit import CoverageRow, CoverageTable
 
 MAX_VALUES = 4096
 """Values that are counted one by one."""

@@ -7,16 +7,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.auditing.accounts import item_name
-from pipeline.auditing.coverage.buckets import DURATIONS, RATES, bucket, resolution
-from pipeline.auditing.coverage.histograms import SCALES, HistogramTally
-from pipeline.auditing.coverage.prefixes import PrefixRule
-from pipeline.auditing.coverage.sums import Sums, item_ns, item_sums, pending_source
-from pipeline.auditing.coverage.tables import TableTally
-from pipeline.shard.ledger import LedgerRow
-from schemas.audit import FailureRow, ReasonRow
-from schemas.outcomes import REASON_TEXT, Outcome, Reason
-from schemas.plan import PlannedSource
+from bitmill.pipeline.auditing.accounts import item_name
+from bitmill.pipeline.auditing.coverage.buckets import DURATIONS, RATES, bucket, resolution
+from bitmill.pipeline.auditing.coverage.histograms import SCALES, HistogramTally
+from bitmill.pipeline.auditing.coverage.prefixes import PrefixRule
+from bitmill.pipeline.auditing.coverage.sums import Sums, item_ns, item_sums, pending_source
+from bitmill.pipeline.auditing.coverage.tables import TableTally
+from bitmill.pipeline.shard.ledger import LedgerRow
+from bitmill.schemas.audit import FailureRow, ReasonRow
+from bitmill.schemas.outcomes import REASON_TEXT, Outcome, Reason
+from bitmill.schemas.plan import PlannedSource
 
 MAX_FAILURES = 2000
 MAX_REASON_EXAMPLES = 5

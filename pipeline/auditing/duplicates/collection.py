@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.auditing.duplicates.signatures import DuplicateSignatures, Signatures, shape_of
-from pipeline.auditing.duplicates.stored_clips import ClipAddress
+from bitmill.pipeline.auditing.duplicates.signatures import DuplicateSignatures, Signatures, shape_of
+from bitmill.pipeline.auditing.duplicates.stored_clips import ClipAddress
 
 _CHUNK_CLIPS = 1 << 14
 

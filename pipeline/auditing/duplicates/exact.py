@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.auditing.duplicates.collection import ClipCollection
-from pipeline.auditing.duplicates.partitions import Partitions, num_partitions, partition_of
+from bitmill.pipeline.auditing.duplicates.collection import ClipCollection
+from bitmill.pipeline.auditing.duplicates.partitions import Partitions, num_partitions, partition_of
 
 Int64s = npt.NDArray[np.int64]
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.auditing.duplicates.bit_sample import WORD_BITS, missed, num_words
-from pipeline.auditing.duplicates.collection import ClipCollection
-from pipeline.auditing.duplicates.exact import exact_copies
-from pipeline.auditing.duplicates.near import BEFORE_IN_BUCKET, FIRST_IN_BUCKET, candidate_pairs
-from pipeline.auditing.duplicates.rereading import ClipRereader
-from pipeline.auditing.duplicates.resolving import resolve
-from pipeline.auditing.duplicates.signatures import DuplicateSignatures
-from pipeline.auditing.duplicates.stored_clips import ClipStore
-from schemas.audit import DuplicateGroup, Duplicates
-from schemas.errors import BadJobError
+from bitmill.pipeline.auditing.duplicates.bit_sample import WORD_BITS, missed, num_words
+from bitmill.pipeline.auditing.duplicates.collection import ClipCollection
+from bitmill.pipeline.auditing.duplicates.exact import exact_copies
+from bitmill.pipeline.auditing.duplicates.near import BEFORE_IN_BUCKET, FIRST_IN_BUCKET, candidate_pairs
+from bitmill.pipeline.auditing.duplicates.rereading import ClipRereader
+from bitmill.pipeline.auditing.duplicates.resolving import resolve
+from bitmill.pipeline.auditing.duplicates.signatures import DuplicateSignatures
+from bitmill.pipeline.auditing.duplicates.stored_clips import ClipStore
+from bitmill.schemas.audit import DuplicateGroup, Duplicates
+from bitmill.schemas.errors import BadJobError
 
 PARTITION_BYTES = 1 << 25
 _MAX_GROUPS = 100

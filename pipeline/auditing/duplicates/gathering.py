@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from pipeline.auditing.duplicates.bit_sample import DEFAULT_RADIUS
-from pipeline.auditing.duplicates.signatures import DuplicateSignatures
-from pipeline.auditing.gathering import RowGroupData
+from bitmill.pipeline.auditing.duplicates.bit_sample import DEFAULT_RADIUS
+from bitmill.pipeline.auditing.duplicates.signatures import DuplicateSignatures
+from bitmill.pipeline.auditing.gathering import RowGroupData
 
 
 class DuplicateGatherer:
-    """Gathers ``signatures`` of shards; see ``pipeline.auditing.gathering.Gatherer``."""
+    """Gathers ``signatures`` of shards; see ``bitmill.pipeline.auditing.gathering.Gatherer``."""
 
     def __init__(
         self, bits_per_token: int, radius: float = DEFAULT_RADIUS, folder: Path | None = None

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.auditing.duplicates.bit_sample import mix, most_differing
-from pipeline.auditing.duplicates.collection import ClipCollection
-from pipeline.auditing.duplicates.partitions import Partitions, num_partitions, partition_of
-from pipeline.auditing.machine_bits import count_ones
-from schemas.compiling import compiled
+from bitmill.pipeline.auditing.duplicates.bit_sample import mix, most_differing
+from bitmill.pipeline.auditing.duplicates.collection import ClipCollection
+from bitmill.pipeline.auditing.duplicates.partitions import Partitions, num_partitions, partition_of
+from bitmill.pipeline.auditing.machine_bits import count_ones
+from bitmill.schemas.compiling import compiled
 
 FIRST_IN_BUCKET = 4
 BEFORE_IN_BUCKET = 4

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.auditing.duplicates.collection import ClipCollection
-from pipeline.auditing.duplicates.stored_clips import ClipStore
-from schemas.audit import ClipPlace
+from bitmill.pipeline.auditing.duplicates.collection import ClipCollection
+from bitmill.pipeline.auditing.duplicates.stored_clips import ClipStore
+from bitmill.schemas.audit import ClipPlace
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.auditing.duplicates.signatures import Shape, digest_of
-from pipeline.reading.footers import leaves_of, open_shard
-from pipeline.storage import Folder, join
-from schemas.dataset import shard_file
-from schemas.errors import FormatError
+from bitmill.pipeline.auditing.duplicates.signatures import Shape, digest_of
+from bitmill.pipeline.reading.footers import leaves_of, open_shard
+from bitmill.pipeline.storage import Folder, join
+from bitmill.schemas.dataset import shard_file
+from bitmill.schemas.errors import FormatError
 
 _KEPT_SHARDS = 1024
 _KEPT_TABLES = 8

@@ -9,9 +9,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from pipeline.auditing.page.legible import legible, script_json
-from schemas.audit import AuditReport
-from schemas.findings import KIND_TEXT
+from bitmill.pipeline.auditing.page.legible import legible, script_json
+from bitmill.schemas.audit import AuditReport
+from bitmill.schemas.findings import KIND_TEXT
 
 SCRIPTS = (
     "format",
@@ -120,5 +120,5 @@ def _script() -> str:
 
 
 def _read(name: str) -> str:
-    text = files("pipeline.auditing.page").joinpath(name).read_text(encoding="utf-8")
+    text = files("bitmill.pipeline.auditing.page").joinpath(name).read_text(encoding="utf-8")
     return text.replace("\r\n", "\n")  # a browser hashes what it parsed

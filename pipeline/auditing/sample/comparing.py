@@ -8,15 +8,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bsq_model import BSQTokenizer
-from bsq_model.metrics.quality import psnr_db, ssim
-from bsq_model.pixels import pixels_from_uint8, uint8_from_pixels
-from pipeline.auditing.sample.drawing import DrawnClip
-from pipeline.auditing.sample.pictures import strip
-from pipeline.encoding import ModelEncoder
-from pipeline.originals import Originals
-from schemas.audit import Sample, SampledClip
-from schemas.packing import unpack_bits
+from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.metrics.quality import psnr_db, ssim
+from bitmill.bsq_model.pixels import pixels_from_uint8, uint8_from_pixels
+from bitmill.pipeline.auditing.sample.drawing import DrawnClip
+from bitmill.pipeline.auditing.sample.pictures import strip
+from bitmill.pipeline.encoding import ModelEncoder
+from bitmill.pipeline.originals import Originals
+from bitmill.schemas.audit import Sample, SampledClip
+from bitmill.schemas.packing import unpack_bits
 
 Bits = npt.NDArray[np.bool_]
 Lpips = Callable[[Tensor, Tensor], Tensor]

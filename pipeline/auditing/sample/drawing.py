@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.auditing.gathering import RowGroupData
-from pipeline.reading.random_order import derive_key, mixed
-from schemas.audit import ClipPlace
-from schemas.packing import packed_size
+from bitmill.pipeline.auditing.gathering import RowGroupData
+from bitmill.pipeline.reading.random_order import derive_key, mixed
+from bitmill.schemas.audit import ClipPlace
+from bitmill.schemas.packing import packed_size
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bsq_model.coding.clips import (
+from bitmill.bsq_model.coding.clips import (
     bits_of_groups,
     decode_clips,
     encode_clips,
@@ -14,8 +14,8 @@ from bsq_model.coding.clips import (
     groups_of_bits,
     lane_batches,
 )
-from bsq_model.coding.order0 import order0_model
-from schemas.packing import pack_bits, unpack_groups
+from bitmill.bsq_model.coding.order0 import order0_model
+from bitmill.schemas.packing import pack_bits, unpack_groups
 from tests.support.priors import Recorder, given_model, random_model
 
 WIDTHS = st.sampled_from([(1, 1), (4, 2), (9, 3), (18, 9), (36, 6), (64, 4)])

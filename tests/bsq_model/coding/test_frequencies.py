@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bsq_model.coding.frequencies import TOTAL, frequencies_of_logits, frequencies_of_weights
-from schemas.errors import BadJobError
+from bitmill.bsq_model.coding.frequencies import TOTAL, frequencies_of_logits, frequencies_of_weights
+from bitmill.schemas.errors import BadJobError
 
 LOGITS = hnp.arrays(
     np.float32,

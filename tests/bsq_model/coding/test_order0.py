@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bsq_model.coding.frequencies import TOTAL, frequencies_of_weights
-from bsq_model.coding.order0 import order0_model
+from bitmill.bsq_model.coding.frequencies import TOTAL, frequencies_of_weights
+from bitmill.bsq_model.coding.order0 import order0_model
 
 
 @settings(max_examples=20)

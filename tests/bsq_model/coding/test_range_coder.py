@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsq_model.coding.frequencies import TOTAL, frequencies_of_weights
-from bsq_model.coding.range_coder import SymbolDecoder, SymbolEncoder, coder_probabilities
-from schemas.errors import FormatError
+from bitmill.bsq_model.coding.frequencies import TOTAL, frequencies_of_weights
+from bitmill.bsq_model.coding.range_coder import SymbolDecoder, SymbolEncoder, coder_probabilities
+from bitmill.schemas.errors import FormatError
 from tests.bsq_model.coding.plain_range_coder import PlainDecoder
 
 WEIGHTS = st.one_of(st.integers(0, 1 << 30), st.sampled_from([0, 1, 1 << 30]))

@@ -5,14 +5,14 @@ import json
 import pytest
 import torch
 
-from bsq_model.token_models.saving import (
+from bitmill.bsq_model.token_models.saving import (
     load_token_model,
     save_token_model,
     token_model_files,
     token_model_fingerprint,
     token_model_from_files,
 )
-from schemas.errors import FormatError, OutputConflictError
+from bitmill.schemas.errors import FormatError, OutputConflictError
 from tests.bsq_model.token_models.small import random_bits, small_model
 
 KINDS = ["prior", "masked-lm"]

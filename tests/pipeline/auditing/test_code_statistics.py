@@ -4,12 +4,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.auditing.codes.gathering import CodeGatherer
-from pipeline.auditing.codes.report import code_health
-from pipeline.auditing.codes.statistics import CodeStatistics
-from pipeline.auditing.gathering import RowGroupData
-from schemas.packing import pack_bits
-from schemas.unpacking import SPARE_BYTES
+from bitmill.pipeline.auditing.codes.gathering import CodeGatherer
+from bitmill.pipeline.auditing.codes.report import code_health
+from bitmill.pipeline.auditing.codes.statistics import CodeStatistics
+from bitmill.pipeline.auditing.gathering import RowGroupData
+from bitmill.schemas.packing import pack_bits
+from bitmill.schemas.unpacking import SPARE_BYTES
 
 BITS = 18
 

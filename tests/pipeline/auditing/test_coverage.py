@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.auditing.coverage.buckets import DURATIONS, RATES, SHORT_SIDES, bucket, resolution
-from pipeline.auditing.coverage.histograms import SCALES, HistogramTally
-from pipeline.auditing.coverage.prefixes import prefix_rule
-from pipeline.auditing.coverage.sums import Sums
-from pipeline.auditing.coverage.tables import TableTally
-from pipeline.items import ItemEnd, ItemStart, MediaFacts, SourceEvent
-from schemas.audit import Counts
-from schemas.outcomes import Reason
-from schemas.plan import PlannedSource
+from bitmill.pipeline.auditing.coverage.buckets import DURATIONS, RATES, SHORT_SIDES, bucket, resolution
+from bitmill.pipeline.auditing.coverage.histograms import SCALES, HistogramTally
+from bitmill.pipeline.auditing.coverage.prefixes import prefix_rule
+from bitmill.pipeline.auditing.coverage.sums import Sums
+from bitmill.pipeline.auditing.coverage.tables import TableTally
+from bitmill.pipeline.items import ItemEnd, ItemStart, MediaFacts, SourceEvent
+from bitmill.schemas.audit import Counts
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedSource
 from tests.support.audits import Planted, dataset_of
 from tests.support.fakes import make_clip
 

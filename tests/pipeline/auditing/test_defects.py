@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.auditing.findings import MAX_EXAMPLES
-from schemas.dataset import PLAN_FOLDER, SHARD_FOLDER
-from schemas.findings import Kind
+from bitmill.pipeline.auditing.findings import MAX_EXAMPLES
+from bitmill.schemas.dataset import PLAN_FOLDER, SHARD_FOLDER
+from bitmill.schemas.findings import Kind
 from tests.support.audits import AuditedDataset, Rows, sound_dataset
 
 

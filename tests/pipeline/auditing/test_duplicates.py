@@ -8,15 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.auditing.duplicates import signatures as signatures_module
-from pipeline.auditing.duplicates.bit_sample import missed, num_words, sample_words
-from pipeline.auditing.duplicates.finding import find_duplicates
-from pipeline.auditing.duplicates.gathering import DuplicateGatherer
-from pipeline.auditing.duplicates.stored_clips import ClipAddress
-from pipeline.auditing.gathering import RowGroupData
-from schemas.errors import BadJobError
-from schemas.packing import pack_bits
-from schemas.unpacking import SPARE_BYTES
+from bitmill.pipeline.auditing.duplicates import signatures as signatures_module
+from bitmill.pipeline.auditing.duplicates.bit_sample import missed, num_words, sample_words
+from bitmill.pipeline.auditing.duplicates.finding import find_duplicates
+from bitmill.pipeline.auditing.duplicates.gathering import DuplicateGatherer
+from bitmill.pipeline.auditing.duplicates.stored_clips import ClipAddress
+from bitmill.pipeline.auditing.gathering import RowGroupData
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.packing import pack_bits
+from bitmill.schemas.unpacking import SPARE_BYTES
 
 BITS = 18
 SHAPE = (4, 8, 8)

@@ -14,19 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.auditing.gathering import RowGroupData
-from pipeline.auditing.sample.comparing import compare_sample, places_of_difference
-from pipeline.auditing.sample.drawing import DrawnClip, SampleDrawer
-from pipeline.auditing.sample.pictures import time_code
-from pipeline.originals import Originals
-from pipeline.preview import stored_tokenizer
-from pipeline.reading import TokenDataset
-from pipeline.storage import Folder
-from schemas.audit import ClipPlace
-from schemas.dataset import DatasetCard
-from schemas.ids import content_id
-from schemas.packing import pack_bits
-from schemas.token_shard import TOKEN_COLUMNS
+from bitmill.pipeline.auditing.gathering import RowGroupData
+from bitmill.pipeline.auditing.sample.comparing import compare_sample, places_of_difference
+from bitmill.pipeline.auditing.sample.drawing import DrawnClip, SampleDrawer
+from bitmill.pipeline.auditing.sample.pictures import time_code
+from bitmill.pipeline.originals import Originals
+from bitmill.pipeline.preview import stored_tokenizer
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.audit import ClipPlace
+from bitmill.schemas.dataset import DatasetCard
+from bitmill.schemas.ids import content_id
+from bitmill.schemas.packing import pack_bits
+from bitmill.schemas.token_shard import TOKEN_COLUMNS
 from tests.support.media import jpeg_photo, plain_mp4
 from tests.support.tokenized import tokenize_here
 

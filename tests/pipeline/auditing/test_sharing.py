@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.auditing.gathering import RowGroupData
-from pipeline.auditing.sharing import cut_chunks, in_order
-from schemas.errors import InfrastructureError
-from schemas.findings import Kind
-from schemas.unpacking import SPARE_BYTES
+from bitmill.pipeline.auditing.gathering import RowGroupData
+from bitmill.pipeline.auditing.sharing import cut_chunks, in_order
+from bitmill.schemas.errors import InfrastructureError
+from bitmill.schemas.findings import Kind
+from bitmill.schemas.unpacking import SPARE_BYTES
 from tests.support.audits import AuditedDataset, sound_dataset
 from tests.support.datasets import make_dataset
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.items import ItemEnd, ItemStart, MediaFacts, SourceEvent
-from schemas.findings import Kind
-from schemas.outcomes import Reason
-from schemas.plan import PlannedSource
+from bitmill.pipeline.items import ItemEnd, ItemStart, MediaFacts, SourceEvent
+from bitmill.schemas.findings import Kind
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.plan import PlannedSource
 from tests.support.audits import Planted, dataset_of
 from tests.support.fakes import make_clip
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.auditing.source_check import check_sources
-from pipeline.planning import cut_shards
-from pipeline.sources import find_sources
-from schemas.dataset import DatasetCard
-from schemas.findings import Kind
-from schemas.job import ShardingSpec, SourceSpec
+from bitmill.pipeline.auditing.source_check import check_sources
+from bitmill.pipeline.planning import cut_shards
+from bitmill.pipeline.sources import find_sources
+from bitmill.schemas.dataset import DatasetCard
+from bitmill.schemas.findings import Kind
+from bitmill.schemas.job import ShardingSpec, SourceSpec
 from tests.support.token_datasets import store_dataset
 
 
@@ -30,8 +30,8 @@ def check(card: DatasetCard, media: Path, planned):
 
 @pytest.fixture
 def card(tmp_path: Path) -> DatasetCard:
-    from pipeline.dataset_folder import require_card
-    from pipeline.storage import Folder
+    from bitmill.pipeline.dataset_folder import require_card
+    from bitmill.pipeline.storage import Folder
 
     store_dataset(tmp_path / "tokens", [[(1, 1, 1)]])
     return require_card(Folder(str(tmp_path / "tokens")))

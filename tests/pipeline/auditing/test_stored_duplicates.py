@@ -6,14 +6,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.auditing.duplicates.finding import find_duplicates
-from pipeline.auditing.duplicates.gathering import DuplicateGatherer
-from pipeline.auditing.duplicates.stored_clips import StoredClips
-from pipeline.auditing.gathering import RowGroupData
-from pipeline.reading.pages import find_clips
-from pipeline.storage import Folder
-from schemas.errors import FormatError
-from schemas.unpacking import SPARE_BYTES
+from bitmill.pipeline.auditing.duplicates.finding import find_duplicates
+from bitmill.pipeline.auditing.duplicates.gathering import DuplicateGatherer
+from bitmill.pipeline.auditing.duplicates.stored_clips import StoredClips
+from bitmill.pipeline.auditing.gathering import RowGroupData
+from bitmill.pipeline.reading.pages import find_clips
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.unpacking import SPARE_BYTES
 from tests.support.token_datasets import StoredDataset, store_dataset
 
 SHAPES = [[(2, 4, 4)] * 5, [(1, 4, 4), (3, 4, 4)] * 2]

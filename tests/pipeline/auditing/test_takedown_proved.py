@@ -5,10 +5,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.removing.run import Request, propose, remove
-from schemas.audit import AuditReport
-from schemas.findings import Kind
-from schemas.removal import REMOVAL_FOLDER, RemovedSource
+from bitmill.pipeline.removing.run import Request, propose, remove
+from bitmill.schemas.audit import AuditReport
+from bitmill.schemas.findings import Kind
+from bitmill.schemas.removal import REMOVAL_FOLDER, RemovedSource
 from tests.support.audits import AuditedDataset, sound_dataset
 
 

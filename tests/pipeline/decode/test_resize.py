@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.decode.lanczos import resampled
-from pipeline.decode.resize import crop_box, scaled_size, to_square
+from bitmill.pipeline.decode.lanczos import resampled
+from bitmill.pipeline.decode.resize import crop_box, scaled_size, to_square
 
 LANCZOS = Image.Resampling.LANCZOS
 sides = st.integers(1, 200)

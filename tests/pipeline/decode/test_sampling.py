@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.decode.clips import Piece, cut
-from pipeline.decode.sampling import (
+from bitmill.pipeline.decode.clips import Piece, cut
+from bitmill.pipeline.decode.sampling import (
     LONGEST_HOLD_NS,
     SECOND_NS,
     TOLERANCE_NS,
@@ -19,8 +19,8 @@ from pipeline.decode.sampling import (
     grid_time,
     sample,
 )
-from schemas.errors import BadItemError
-from schemas.outcomes import Reason
+from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.outcomes import Reason
 
 MS = 1_000_000
 steps_ms = st.lists(st.integers(2, 500), min_size=1, max_size=40)

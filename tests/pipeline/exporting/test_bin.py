@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.exporting.bin import MOST_CLIPS, BinForm
-from pipeline.reading import TokenDataset
-from schemas.errors import BadJobError
-from schemas.export import BinMetadata, ExportContents, ExportForm
+from bitmill.pipeline.exporting.bin import MOST_CLIPS, BinForm
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.export import BinMetadata, ExportContents, ExportForm
 from tests.support.exports import LENGTHS, WIDTHS, expected_tokens, export
 
 DTYPES = {12: "uint16", 18: "uint32", 36: "uint64", 64: "uint64"}

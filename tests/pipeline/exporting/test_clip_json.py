@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.exporting.clip_json import clip_json, most_json_bytes
-from pipeline.exporting.clips import CLIP_COLUMNS
-from schemas.errors import FormatError
-from schemas.token_shard import TOKEN_COLUMNS
+from bitmill.pipeline.exporting.clip_json import clip_json, most_json_bytes
+from bitmill.pipeline.exporting.clips import CLIP_COLUMNS
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.token_shard import TOKEN_COLUMNS
 from tests.support.exports import made_clip
 
 TEXT = st.text(max_size=30)

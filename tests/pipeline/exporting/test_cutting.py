@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.exporting.cutting import ContentsSum, PortionCutter
+from bitmill.pipeline.exporting.cutting import ContentsSum, PortionCutter
 
 SIZES = st.lists(st.integers(0, 100), max_size=60)
 

@@ -12,11 +12,11 @@ import torch
 import yaml
 from datasets import load_dataset
 
-from pipeline.exporting import export_dataset
-from pipeline.exporting.huggingface import HuggingfaceForm, nested_tokens
-from pipeline.exporting.readme import readme_text
-from pipeline.reading import TokenDataset
-from schemas.export import ExportContents, ExportedDataset, ExportForm, ExportOutline, OutlinedFile
+from bitmill.pipeline.exporting import export_dataset
+from bitmill.pipeline.exporting.huggingface import HuggingfaceForm, nested_tokens
+from bitmill.pipeline.exporting.readme import readme_text
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.schemas.export import ExportContents, ExportedDataset, ExportForm, ExportOutline, OutlinedFile
 from tests.support.datasets import make_dataset
 from tests.support.exports import LENGTHS, WIDTHS, expected_tokens, export, made_clip
 
@@ -130,7 +130,7 @@ def test_the_card_is_yaml_of_the_stored_columns(tmp_path):
 
 
 def test_row_groups_are_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.exporting.huggingface._ROW_GROUP_BYTES", 100)
+    monkeypatch.setattr("bitmill.pipeline.exporting.huggingface._ROW_GROUP_BYTES", 100)
     export(tmp_path, ExportForm.HUGGINGFACE)
     (path,) = (tmp_path / "out" / "data").iterdir()
     footer = pq.ParquetFile(path).metadata

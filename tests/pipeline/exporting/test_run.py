@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.exporting import export_dataset
-from pipeline.exporting.bin import BinForm
-from pipeline.exporting.clips import open_clips
-from pipeline.exporting.making import FileMaker
-from pipeline.exporting.workers import make_files
-from pipeline.storage import Folder
-from schemas.dataset import shard_file
-from schemas.errors import BadJobError, FormatError, InfrastructureError, OutputConflictError
-from schemas.export import (
+from bitmill.pipeline.exporting import export_dataset
+from bitmill.pipeline.exporting.bin import BinForm
+from bitmill.pipeline.exporting.clips import open_clips
+from bitmill.pipeline.exporting.making import FileMaker
+from bitmill.pipeline.exporting.workers import make_files
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import shard_file
+from bitmill.schemas.errors import BadJobError, FormatError, InfrastructureError, OutputConflictError
+from bitmill.schemas.export import (
     INVENTORY_FILE,
     OUTLINE_FILE,
     ExportForm,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import webdataset
 
-from pipeline.exporting.webdataset import WebdatasetForm
-from pipeline.reading import TokenDataset
-from schemas.export import ExportForm
+from bitmill.pipeline.exporting.webdataset import WebdatasetForm
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.schemas.export import ExportForm
 from tests.support.exports import LENGTHS, WIDTHS, expected_tokens, export, made_clip
 
 DTYPES = {12: np.uint16, 18: np.uint32, 36: np.uint64, 64: np.uint64}

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipeline.reading import (
+from bitmill.pipeline.reading import (
     ClipFilter,
     Clips,
     FrameWindows,
@@ -19,8 +19,8 @@ from pipeline.reading import (
     TokenDataset,
     windows,
 )
-from schemas.errors import BadJobError, FormatError
-from schemas.packing import unpack_groups, unpack_integers, unpack_values
+from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.packing import unpack_groups, unpack_integers, unpack_values
 from tests.support.token_datasets import StoredDataset, store_dataset
 
 ALIKE = [[(2, 2, 3)] * 9, [(2, 2, 3)] * 5, [], [(2, 2, 3)] * 7]
@@ -463,7 +463,7 @@ def test_a_dataset_of_small_weight_is_not_read_over_and_over(tmp_path, monkeypat
         loads[order.key, window] += 1
         return windows.load_window(source, order, window, **options)
 
-    monkeypatch.setattr("pipeline.reading.batches.load_window", counted)
+    monkeypatch.setattr("bitmill.pipeline.reading.batches.load_window", counted)
     large, small = TokenDataset(tmp_path / "large"), TokenDataset(tmp_path / "small")
     options = {"batch_size": 32, "shuffle": True, "lanes": 8, "window_bytes": 3000, "batches_per_epoch": 30}
     for _ in TokenBatches([(large, 0.93), (small, 0.07)], **options):

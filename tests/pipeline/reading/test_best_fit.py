@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.reading.best_fit import best_fit
+from bitmill.pipeline.reading.best_fit import best_fit
 
 
 def plain(lengths: list[int], capacity: int) -> list[int]:

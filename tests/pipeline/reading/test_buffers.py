@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.reading.buffers import BufferPool
-from schemas.unpacking import address_of
+from bitmill.pipeline.reading.buffers import BufferPool
+from bitmill.schemas.unpacking import address_of
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.reading.chunk_cache import ChunkCache
-from schemas.errors import BadJobError, TransientError
+from bitmill.pipeline.reading.chunk_cache import ChunkCache
+from bitmill.schemas.errors import BadJobError, TransientError
 
 
 def content(name: str, size: int) -> bytes:

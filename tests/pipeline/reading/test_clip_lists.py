@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.reading import ClipFilter, TokenDataset, clip_ids_in
-from pipeline.storage import Folder
-from schemas.errors import BadJobError
+from bitmill.pipeline.reading import ClipFilter, TokenDataset, clip_ids_in
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import BadJobError
 from tests.support.token_datasets import store_dataset
 
 IDS = [f"{number:032x}" for number in range(3)]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.reading.cutting import Clips, FrameWindows, Packing, Padding
-from schemas.errors import BadJobError
+from bitmill.pipeline.reading.cutting import Clips, FrameWindows, Packing, Padding
+from bitmill.schemas.errors import BadJobError
 
 
 def shapes(*rows: tuple[int, int, int]) -> np.ndarray:

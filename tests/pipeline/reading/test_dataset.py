@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from pipeline.reading import ClipFilter, TokenDataset
-from schemas.dataset import shard_file
-from schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from bitmill.pipeline.reading import ClipFilter, TokenDataset
+from bitmill.schemas.dataset import shard_file
+from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
 from tests.support.datasets import expected_bits, make_dataset
 from tests.support.token_datasets import store_dataset
 

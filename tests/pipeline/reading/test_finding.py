@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.reading import TokenDataset, finding
-from pipeline.storage import Folder
-from schemas.errors import BadJobError, FormatError
-from schemas.reading_index import CLIP_INDEX_FILE
+from bitmill.pipeline.reading import TokenDataset, finding
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.reading_index import CLIP_INDEX_FILE
 from tests.support.token_datasets import StoredDataset, store_dataset
 
 SHAPES = [[(4, 2, 2)] * 9, [(1, 2, 2), (3, 2, 2)] * 4, [], [(2, 2, 2)] * 5]

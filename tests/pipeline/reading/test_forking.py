@@ -12,8 +12,8 @@ import multiprocessing
 import sys
 from contextlib import ExitStack
 
-from pipeline.reading import TokenDataset
-from pipeline.reading.buffers import BufferPool
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.pipeline.reading.buffers import BufferPool
 
 dataset = TokenDataset(sys.argv[1], columns=("clip_id",))
 pool = BufferPool(4)

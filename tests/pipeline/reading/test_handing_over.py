@@ -5,7 +5,7 @@ from multiprocessing.reduction import ForkingPickler
 
 import torch
 
-from pipeline.reading.handing_over import InlineTensor, inline
+from bitmill.pipeline.reading.handing_over import InlineTensor, inline
 
 
 def test_a_tensor_arrives_as_a_plain_one_with_its_values():

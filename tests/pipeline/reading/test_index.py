@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.dataset_folder import require_card
-from pipeline.reading.index import ReadingIndex
-from pipeline.reading.opening import open_index
-from pipeline.storage import Folder
+from bitmill.pipeline.dataset_folder import require_card
+from bitmill.pipeline.reading.index import ReadingIndex
+from bitmill.pipeline.reading.opening import open_index
+from bitmill.pipeline.storage import Folder
 from tests.support.token_datasets import store_dataset
 
 MIXED = [(4, 2, 2), (4, 2, 2), (1, 3, 3), (2, 2, 2), (2, 2, 2), (2, 2, 2), (16, 1, 1)]

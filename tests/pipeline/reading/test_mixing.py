@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.reading import FrameWindows, Padding, TokenBatches, TokenDataset
-from pipeline.reading.mixing import Mixing, measure_mixing
-from pipeline.reading.order import order_pass
-from pipeline.reading.planning import Share, plan_epoch
-from schemas.errors import BadJobError
+from bitmill.pipeline.reading import FrameWindows, Padding, TokenBatches, TokenDataset
+from bitmill.pipeline.reading.mixing import Mixing, measure_mixing
+from bitmill.pipeline.reading.order import order_pass
+from bitmill.pipeline.reading.planning import Share, plan_epoch
+from bitmill.schemas.errors import BadJobError
 from tests.support.token_datasets import store_dataset
 
 

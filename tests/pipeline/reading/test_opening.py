@@ -7,15 +7,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.dataset_folder import require_card, write_plan
-from pipeline.planning import cut_shards
-from pipeline.reading import TokenDataset, opening
-from pipeline.reading.index import ReadingIndex
-from pipeline.reading.opening import open_index
-from pipeline.storage import Folder
-from schemas.dataset import DATASET_FILE
-from schemas.errors import BadJobError, FormatError, TokenizerMismatchError
-from schemas.reading_index import INDEX_FILE
+from bitmill.pipeline.dataset_folder import require_card, write_plan
+from bitmill.pipeline.planning import cut_shards
+from bitmill.pipeline.reading import TokenDataset, opening
+from bitmill.pipeline.reading.index import ReadingIndex
+from bitmill.pipeline.reading.opening import open_index
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset import DATASET_FILE
+from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from bitmill.schemas.reading_index import INDEX_FILE
 from tests.support.fakes import make_job, make_source
 from tests.support.token_datasets import StoredDataset, store_dataset
 

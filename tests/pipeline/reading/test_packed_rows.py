@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.reading import Packing, TokenBatches, TokenDataset
-from schemas.packing import pack_integers
+from bitmill.pipeline.reading import Packing, TokenBatches, TokenDataset
+from bitmill.schemas.packing import pack_integers
 from tests.support.token_datasets import store_dataset
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.reading.pages import find_clips, page_at, pages_of
-from pipeline.reading.thrift import read_struct
-from pipeline.shard.writer import TokenRow
+from bitmill.pipeline.reading.pages import find_clips, page_at, pages_of
+from bitmill.pipeline.reading.thrift import read_struct
+from bitmill.pipeline.shard.writer import TokenRow
 from tests.support.token_datasets import StoredDataset, store_dataset
 
 MIXED = [(4, 2, 2), (1, 3, 3), (2, 2, 2), (16, 1, 1), (1, 1, 1)]

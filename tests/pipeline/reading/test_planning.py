@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from pipeline.reading.order import order_pass
-from pipeline.reading.planning import Passes, Share, Take, plan_epoch
+from bitmill.pipeline.reading.order import order_pass
+from bitmill.pipeline.reading.planning import Passes, Share, Take, plan_epoch
 
 
 def in_order(samples: list[int]):

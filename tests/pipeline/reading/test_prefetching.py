@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.reading.planning import Take
-from pipeline.reading.prefetching import ChosenPrefetch, Prefetch, Prefetcher
-from schemas.errors import FormatError
+from bitmill.pipeline.reading.planning import Take
+from bitmill.pipeline.reading.prefetching import ChosenPrefetch, Prefetch, Prefetcher
+from bitmill.schemas.errors import FormatError
 
 
 class Read:

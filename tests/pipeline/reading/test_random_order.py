@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.reading.random_order import derive_key, permutation
+from bitmill.pipeline.reading.random_order import derive_key, permutation
 
 _WORD = 2**64
 

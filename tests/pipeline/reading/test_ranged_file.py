@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.reading.ranged_file import RangedFile
-from pipeline.reading.shard_files import ShardFiles
-from pipeline.storage import Folder
-from schemas.errors import FormatError
+from bitmill.pipeline.reading.ranged_file import RangedFile
+from bitmill.pipeline.reading.shard_files import ShardFiles
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import FormatError
 from tests.support.token_datasets import store_dataset
 
 

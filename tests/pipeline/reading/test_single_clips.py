@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.reading import ClipFilter, TokenDataset
-from pipeline.reading.single_clips import SingleClips
-from schemas.errors import FormatError
+from bitmill.pipeline.reading import ClipFilter, TokenDataset
+from bitmill.pipeline.reading.single_clips import SingleClips
+from bitmill.schemas.errors import FormatError
 from tests.support.token_datasets import StoredDataset, store_dataset
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 3), st.integers(1, 3))
@@ -122,7 +122,7 @@ def test_with_checksums_a_changed_byte_never_gives_other_tokens(shared, data, bi
 
 
 def test_what_was_found_out_of_row_groups_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.reading.single_clips._KEPT_GROUPS", 3)
+    monkeypatch.setattr("bitmill.pipeline.reading.single_clips._KEPT_GROUPS", 3)
     stored = store_dataset(tmp_path, [[(1, 2, 2)] * 12], row_group_bytes=1)
     dataset = TokenDataset(tmp_path)
     single = SingleClips(dataset.clips, verify=False)

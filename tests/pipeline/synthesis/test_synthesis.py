@@ -5,12 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
-from bsq_model import preset_config
-from bsq_model.masked_lm import SamplingSpec
-from pipeline.synthesis.drawing import draw_pictures, fill_in, go_on
-from pipeline.synthesis.judging import independent_bits, order0_tokens
-from pipeline.synthesis.reading import hidden_tokens
-from pipeline.synthesis.sheet import write_sheet
+from bitmill.bsq_model import preset_config
+from bitmill.bsq_model.masked_lm import SamplingSpec
+from bitmill.pipeline.synthesis.drawing import draw_pictures, fill_in, go_on
+from bitmill.pipeline.synthesis.judging import independent_bits, order0_tokens
+from bitmill.pipeline.synthesis.reading import hidden_tokens
+from bitmill.pipeline.synthesis.sheet import write_sheet
 from tests.bsq_model.token_models.small import random_bits, small_masked_lm, small_prior
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.token_training.baselines import adaptive_groups, independent_bits, static_groups, zstd
+from bitmill.pipeline.token_training.baselines import adaptive_groups, independent_bits, static_groups, zstd
 
 
 @given(values=st.lists(st.integers(0, 15), min_size=1, max_size=40), group_bits=st.sampled_from([1, 2, 4]))

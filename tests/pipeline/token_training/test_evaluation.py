@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from bsq_model.token_models.saving import make_token_model, save_token_model
-from pipeline.reading import ClipFilter, TokenDataset
-from pipeline.token_training.evaluation import evaluate_tokens
-from schemas.errors import BadJobError, TokenizerMismatchError
-from schemas.token_models import token_model_config
+from bitmill.bsq_model.token_models.saving import make_token_model, save_token_model
+from bitmill.pipeline.reading import ClipFilter, TokenDataset
+from bitmill.pipeline.token_training.evaluation import evaluate_tokens
+from bitmill.schemas.errors import BadJobError, TokenizerMismatchError
+from bitmill.schemas.token_models import token_model_config
 from tests.support.commands import bitmill
 from tests.support.datasets import make_dataset
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from bsq_model.token_models.saving import load_token_model
-from jobs.token_training import new_model
-from pipeline.reading import ClipFilter, TokenDataset
-from pipeline.token_training.data import TokenTrainingData
-from pipeline.token_training.run import train_token_model
-from pipeline.training.metrics_log import read_metrics
-from schemas.errors import BadJobError, FormatError, TokenizerMismatchError
-from schemas.token_training import TokenTrainSpec
+from bitmill.bsq_model.token_models.saving import load_token_model
+from bitmill.jobs.token_training import new_model
+from bitmill.pipeline.reading import ClipFilter, TokenDataset
+from bitmill.pipeline.token_training.data import TokenTrainingData
+from bitmill.pipeline.token_training.run import train_token_model
+from bitmill.pipeline.training.metrics_log import read_metrics
+from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from bitmill.schemas.token_training import TokenTrainSpec
 from tests.support.datasets import make_dataset
 
 _LABELS = ("clip 1", "clip 3")

@@ -10,8 +10,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from pipeline.auditing.page import render_comparison, render_page
-from schemas.audit import AuditReport
+from bitmill.pipeline.auditing.page import render_comparison, render_page
+from bitmill.schemas.audit import AuditReport
 from tests.support.audit_parts import LEGIBLE
 from tests.support.audit_reports import pictures_of, plain_report, rich_report
 from tests.support.browser import Watched, opened

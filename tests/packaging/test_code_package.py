@@ -4,8 +4,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from bsq_model.bundled import BUNDLED
-from jobs.packaging import JOB_FILE, PACKAGES, write_package
+from bitmill.jobs.packaging import JOB_FILE, write_package
 from tests.support.commands import finish
 
 JOB = "version: 1\n"
@@ -16,14 +15,12 @@ def _package(path: Path, job: str = JOB) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-def test_only_our_packages_and_the_job_are_in_it(tmp_path):
-    with _package(tmp_path / "p.zip") as archive:
-        names = archive.namelist()
+def test_it_lists_what_the_wheel_lists_and_the_job(tmp_path, wheel):
+    with _package(tmp_path / "p.zip") as archive, zipfile.ZipFile(wheel) as built:
         assert archive.read(JOB_FILE).decode() == JOB
-    assert {name.split("/")[0] for name in names} == {*PACKAGES, JOB_FILE}
-    assert not [name for name in names if ".git" in name or "__pycache__" in name or "test" in name]
-    for name in BUNDLED:
-        assert f"bsq_model/bundled/{name}/model.safetensors" in names
+        ours = {name for name in built.namelist() if ".dist-info/" not in name}
+        assert set(archive.namelist()) == {*ours, JOB_FILE}
+        assert all(archive.read(name) == built.read(name) for name in ours)
 
 
 def test_the_same_job_makes_the_same_package(tmp_path):
@@ -36,7 +33,8 @@ def test_the_same_job_makes_the_same_package(tmp_path):
 def test_the_package_runs_by_itself(tmp_path):
     with _package(tmp_path / "p.zip") as archive:
         archive.extractall(tmp_path / "run")
-    code = "import jobs.cli, bsq_model.bundled as b; b.bundled_files('small'); print(jobs.cli.__file__)"
+    code = "from bitmill.jobs import cli; from bitmill.bsq_model import bundled;"
+    code += "bundled.bundled_files('small'); print(cli.__file__)"
     done = finish([sys.executable, "-P", "-c", code], {"PYTHONPATH": str(tmp_path / "run")})
     assert done.code == 0, done.err
-    assert done.out.strip() == str(tmp_path / "run" / "jobs" / "cli.py")
+    assert done.out.strip() == str(tmp_path / "run" / "bitmill" / "jobs" / "cli.py")
