@@ -75,7 +75,7 @@ ReasonOption = Annotated[
 def main() -> None:
     """Entry point: errors become one sentence on stderr and their exit code."""
     # Children that are spawned begin as ``python -c``, with the current folder before all else on their path.
-    os.environ.setdefault("PYTHONSAFEPATH", "1")
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         app()
     except BitmillError as error:

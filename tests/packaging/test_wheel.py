@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -45,6 +46,12 @@ def test_the_wheel_puts_one_name_into_an_environment(wheel):
 def test_what_the_suite_tests_is_what_is_installed(tmp_path):
     where = [sys.executable, "-P", "-c", "import bitmill; print(bitmill.__file__)"]
     assert finish(where, cwd=tmp_path).out.strip() == bitmill.__file__
+
+
+def test_types_are_checked_in_every_folder_that_is_linked():
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    linked = {f"bitmill/{path.name}" for path in (REPOSITORY / "bitmill").iterdir() if path.is_symlink()}
+    assert {*settings["tool"]["pyright"]["include"]} == {"bitmill", *linked}
 
 
 @pytest.mark.parametrize("room", ROOMS)
