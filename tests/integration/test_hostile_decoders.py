@@ -27,10 +27,9 @@ def hostile(decode_item):
                 import ctypes
                 ctypes.string_at(0)
             if number == 0 and "hang" in path:
-                import signal
+                import signal, time
                 signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-                while True:
-                    pass
+                time.sleep(1e6)
             if number == 0 and "hungry" in path:
                 hoard = []
                 while True:

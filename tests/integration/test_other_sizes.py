@@ -1,13 +1,16 @@
 """Tokens of frames at a size that the tokenizer was not made for: only when asked, and decodable for ever."""
 
+import pytest
 from PIL import Image
 
 from bitmill.pipeline.reading import TokenDataset
 from tests.support.commands import bitmill
 from tests.support.media import real_pictures
 
+pytestmark = pytest.mark.ray
 
-def test_a_job_of_another_size_keeps_the_tokenizer_that_made_its_tokens(tmp_path):
+
+def test_a_job_of_another_size_keeps_the_tokenizer_that_made_its_tokens(tokenize, tmp_path):
     for number, picture in enumerate(real_pictures(2, 120, 100)):
         (tmp_path / "in").mkdir(exist_ok=True)
         Image.fromarray(picture).save(tmp_path / "in" / f"{number}.png")
@@ -16,7 +19,7 @@ def test_a_job_of_another_size_keeps_the_tokenizer_that_made_its_tokens(tmp_path
     refused = bitmill(*words)
     assert refused.code == 2
     assert "frames.interpolate_positions" in refused.err
-    done = bitmill(*words, "--set", "frames.interpolate_positions=true")
+    done = tokenize(*words[1:], "--set", "frames.interpolate_positions=true")
     assert done.code == 0, done.err
     dataset = TokenDataset(str(tmp_path / "out"), view="bits")
     assert dataset[0]["tokens"].shape == (1, 8, 8, 18)

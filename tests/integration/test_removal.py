@@ -109,7 +109,7 @@ def test_no_resume_retry_or_append_brings_it_back(taken, clips_folder):
     assert ledger_of(tokens)[Path(uri).name, None]["reason"] == "removed"
 
 
-def test_what_is_removed_before_it_was_tokenized_is_not_read(clips_folder, clips_run, tmp_path):
+def test_what_is_removed_before_it_was_tokenized_is_not_read(tokenize, clips_folder, tmp_path):
     media, tokens = tmp_path / "media", tmp_path / "tokens"
     media.mkdir()
     clips = sorted(path.resolve() for path in clips_folder.iterdir())[:2]
@@ -128,7 +128,7 @@ def test_what_is_removed_before_it_was_tokenized_is_not_read(clips_folder, clips
         done = bitmill("remove", str(tokens), *more, "--yes")
         assert "0 clips; 0 shards are rewritten; 1 sources of shards to come will not be read" in done.out
     (media / gone.name).unlink()
-    done = bitmill(*words)
+    done = tokenize(*words[1:])
     assert done.code == 3, done.err
     ended = {name: (row["reason"], row["num_clips"] > 0) for name, row in ledger_of(tokens).items()}
     assert ended == {

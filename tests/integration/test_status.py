@@ -1,29 +1,22 @@
 """A job that is ended from outside says so beside its dataset, and resumes."""
 
 import signal
-import subprocess
 
 import pytest
 
 from bitmill.schemas.status import read_status
 from tests.integration.conftest import CLIPS_OPTIONS
-from tests.support.commands import HANGS_S, bitmill, command, environment, stored_files, wait_until
+from tests.support.commands import HANGS_S, bitmill, start, stored_files, wait_until
 
 pytestmark = pytest.mark.ray
 
 
-def test_sigterm_ends_a_job_whole_and_it_resumes(clips_folder, clips_run, tmp_path):
+def test_sigterm_ends_a_job_whole_and_it_resumes(tokenize, clips_folder, clips_run, tmp_path):
     output = tmp_path / "tokens"
     arguments = ("tokenize", str(clips_folder), str(output), *CLIPS_OPTIONS)
     # Without grace what is at work is abandoned; one actor leaves work over.
     hasty = ("--set", "compute.actors=1", "--set", "compute.grace_s=0")
-    process = subprocess.Popen(
-        command(*arguments, *hasty),
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(*arguments, *hasty)
     shards = output / "shards"
     wait_until(lambda: shards.exists() and any(shards.iterdir()), "a commit")
     process.send_signal(signal.SIGTERM)
@@ -35,7 +28,7 @@ def test_sigterm_ends_a_job_whole_and_it_resumes(clips_folder, clips_run, tmp_pa
     assert (status.state, status.exit_code) == ("stopped", 130)
     shown = bitmill("status", str(output))
     assert (shown.code, shown.out.split(":")[0]) == (6, "stopped")
-    done = bitmill(*arguments)
+    done = tokenize(*arguments[1:])
     assert done.code == 0, done.err
     assert stored_files(output) == stored_files(clips_run[0])
     status = read_status((output / "status.json").read_bytes(), origin="here")

