@@ -1,27 +1,38 @@
 # Verbs that people and CI share. Each sets up what it needs.
 VENV ?= .venv
 PYTHON ?= python3
-# Processes of a test run. The tests of one file share fixtures and stay in one process, in the order of the folders.
-WORKERS ?= 2
+# Processes of a test run, which wait for others much of their time. The tests of one file share fixtures and stay in one
+# process, in the order of the folders.
+WORKERS ?= 3
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+RUNTIME := $(VENV)/.runtime
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test lint types arch docs bench bench-guard ci clean
+.PHONY: setup demo check test lint types arch docs bench bench-guard ci clean
 
-setup: $(STAMP)  ## make the virtual environment
+setup: $(STAMP)  ## the virtual environment, with all that the other verbs need
 
-$(STAMP): pyproject.toml constraints.txt
+$(RUNTIME): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==2.13.0"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
-	touch $(STAMP)
+	$(PIP) "torch==2.13.0"
+	$(PIP) --editable .
+	touch $@
 
-demo: $(STAMP)  ## tokenize real clips, print the summary, write a preview
+$(STAMP): $(RUNTIME)
+	$(PIP) --editable ".[dev]"
+	touch $@
+
+demo: $(RUNTIME)  ## tokenize real clips, print the summary, write a preview
 	$(BIN)/python examples/demo.py
 
+check: lint arch  ## what to run while changing things: all but tests of Ray, S3, browser and training
+	$(BIN)/pyright & types=$$!; $(PYTEST) -m "not (ray or s3 or browser or training or cuda)"; tests=$$?; \
+	wait $$types && exit $$tests
+
 test: $(STAMP)  ## the whole suite
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 15
+	$(PYTEST) --durations 20
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
