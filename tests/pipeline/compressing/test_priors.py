@@ -1,5 +1,6 @@
 """The real prior behind the coder: exact round trips, its own cross-entropy, clear refusals."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitmill.bsq_model.coding.clips import decode_clips, encode_clips
+from bitmill.bsq_model.coding.numerics import one_thread
 from bitmill.bsq_model.prior import Prior
 from bitmill.bsq_model.token_models.saving import make_token_model, token_model_files
 from bitmill.pipeline.compressing.priors import coding_prior, prior_from_files
@@ -17,6 +19,13 @@ from bitmill.schemas.token_models import MaskedLMConfig
 from tests.bsq_model.token_models.small import small_prior
 
 TOKENIZER = "ab" * 16
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As the commands run a prior: two threads share out the lanes, and their kernels may differ."""
+    with one_thread():
+        yield
 
 
 def _prior(bits_per_token: int = 18, group_bits: int = 9) -> Prior:
