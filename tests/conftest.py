@@ -38,15 +38,15 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 
 
-_MARKED_BY_FIXTURE = {"s3": "s3", "browser": "browser"}
+_MARKED_BY_FIXTURE = ("s3", "browser")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a part of the environment by the fixture that gives it."""
+    """Mark what needs a part of the environment by the fixture that gives it, which has the mark's name."""
     for item in items:
-        for fixture, mark in _MARKED_BY_FIXTURE.items():
-            if fixture in getattr(item, "fixturenames", ()):
-                item.add_marker(mark)
+        for name in _MARKED_BY_FIXTURE:
+            if name in getattr(item, "fixturenames", ()):
+                item.add_marker(name)
 
 
 @pytest.fixture(scope="session", autouse=True)
