@@ -1,13 +1,17 @@
 """Reading tokens back for training; imports neither Ray nor a decoder nor the model."""
 
-from bitmill.pipeline.reading.batches import TokenBatches
-from bitmill.pipeline.reading.clip_lists import clip_ids_in
-from bitmill.pipeline.reading.cutting import Clips, FrameWindows, Packing, Padding
-from bitmill.pipeline.reading.dataset import DiskCache, TokenDataset, TokenSample
-from bitmill.pipeline.reading.filters import ClipFilter
-from bitmill.pipeline.reading.loader import TokenLoader
-from bitmill.pipeline.reading.prefetching import Prefetch
-from bitmill.pipeline.reading.views import View
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bitmill.pipeline.reading.batches import TokenBatches
+    from bitmill.pipeline.reading.clip_lists import clip_ids_in
+    from bitmill.pipeline.reading.cutting import Clips, FrameWindows, Packing, Padding
+    from bitmill.pipeline.reading.dataset import DiskCache, TokenDataset, TokenSample
+    from bitmill.pipeline.reading.filters import ClipFilter
+    from bitmill.pipeline.reading.loader import TokenLoader
+    from bitmill.pipeline.reading.prefetching import Prefetch
+    from bitmill.pipeline.reading.views import View
 
 __all__ = [
     "ClipFilter",
@@ -24,3 +28,22 @@ __all__ = [
     "View",
     "clip_ids_in",
 ]
+
+_MODULES = {
+    "batches": ("TokenBatches",),
+    "clip_lists": ("clip_ids_in",),
+    "cutting": ("Clips", "FrameWindows", "Packing", "Padding"),
+    "dataset": ("DiskCache", "TokenDataset", "TokenSample"),
+    "filters": ("ClipFilter",),
+    "loader": ("TokenLoader",),
+    "prefetching": ("Prefetch",),
+    "views": ("View",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use: an audit's processes read shards, but have no use for torch."""
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

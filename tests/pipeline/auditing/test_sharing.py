@@ -1,5 +1,6 @@
 """Who reads what, and in which chunks, changes nothing; codes are read once, and offered to all."""
 
+import sys
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from bitmill.schemas.errors import InfrastructureError
 from bitmill.schemas.findings import Kind
 from bitmill.schemas.unpacking import SPARE_BYTES
 from tests.support.audits import AuditedDataset, sound_dataset
+from tests.support.commands import finish
 from tests.support.datasets import make_dataset
 
 
@@ -79,6 +81,12 @@ def test_compressed_codes_are_offered_alike(tmp_path: Path):
     dataset.change_rows(0, lambda rows: None, compression="zstd")
     make = {"seen": partial(Seen, "seen")}
     assert dataset.gathered(make)["seen"].groups == AuditedDataset(plain).gathered(make)["seen"].groups
+
+
+def test_its_processes_start_without_torch():
+    """Which takes longer to import than all the rest."""
+    code = "import sys, bitmill.pipeline.auditing.sharing; sys.exit('torch' in sys.modules)"
+    assert finish([sys.executable, "-c", code]).code == 0
 
 
 def test_a_dead_process_is_told_in_a_sentence(dataset: AuditedDataset):
