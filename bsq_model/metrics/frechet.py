@@ -13,6 +13,7 @@ class FeatureStatistics:
         self.count = 0
         self._mean = torch.zeros(num_features, dtype=torch.float64)
         self._scatter = torch.zeros(num_features, num_features, dtype=torch.float64)
+        self._factor_DR: Tensor | None = None
 
     def add(self, features_MD: Tensor) -> None:
         """Count M more vectors (Chan et al.'s update: nothing is lost by a large mean)."""
@@ -26,6 +27,7 @@ class FeatureStatistics:
         self._scatter += centred.T @ centred + torch.outer(apart, apart) * (self.count * len(x) / total)
         self._mean += apart * (len(x) / total)
         self.count = total
+        self._factor_DR = None
 
     @property
     def mean(self) -> Tensor:
@@ -39,15 +41,24 @@ class FeatureStatistics:
             raise BadJobError("A Fréchet distance needs two pictures or clips at least.")
         return self._scatter / (self.count - 1)
 
+    def factor(self) -> Tensor:
+        """F [D, R] with F Fᵀ the covariance, of rank R; kept until more vectors come, since it takes D³."""
+        factor_DR = self._factor_DR
+        if factor_DR is None:
+            values, vectors = torch.linalg.eigh(self.covariance)
+            kept = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
+            factor_DR = self._factor_DR = vectors[:, kept] * values[kept].sqrt()
+        return factor_DR
+
 
 def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
     """``‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2(Σ_a Σ_b)^½)``.
 
-    The trace of the root is the sum of roots of the eigenvalues of ``Σ_a^½ Σ_b Σ_a^½``, which is symmetric:
-    no complex root of a singular product, whatever the number of samples.
+    With ``Σ_a = F Fᵀ``, the trace of the root is the sum of roots of the eigenvalues of ``Fᵀ Σ_b F``, which
+    is symmetric: no complex root of a singular product, whatever the number of samples. ``a`` is the one
+    that several are compared with.
     """
-    values, vectors = torch.linalg.eigh(a.covariance)
-    root_a = vectors * values.clamp_min(0).sqrt() @ vectors.T
-    product = torch.linalg.eigvalsh(root_a @ b.covariance @ root_a)
+    factor_DR = a.factor()
+    product = torch.linalg.eigvalsh(factor_DR.T @ b.covariance @ factor_DR)
     trace = a.covariance.trace() + b.covariance.trace() - 2 * product.clamp_min(0).sqrt().sum()
     return float((a.mean - b.mean).square().sum() + trace)

@@ -50,7 +50,7 @@ class FeatureSums:
     def distances(self, originals: "FeatureSums") -> dict[str, float]:
         """Fréchet distance to the originals by the report's field, where there are two vectors or more."""
         return {
-            name: frechet_distance(ours, originals.statistics[name])
+            name: frechet_distance(originals.statistics[name], ours)
             for name, ours in self.statistics.items()
             if ours.count > 1
         }

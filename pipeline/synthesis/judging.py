@@ -72,6 +72,7 @@ def judge(
     half = len(chosen) // 2
     features = dict(judges.frame_features)
     reference = _features(held_out_BhwL[chosen[half:]], tokenizer, features)
+    compared = {name: _statistics(vectors_BD) for name, vectors_BD in reference.items()}
     training = _features(_spread(training_BhwL), tokenizer, features)
     rows: list[Judged] = []
     for name, bits in {**pictures, "held out": held_out_BhwL[chosen[:half]]}.items():
@@ -79,7 +80,9 @@ def judge(
         rows.append(
             Judged(
                 name=name,
-                distances={key: _distance(found[key], reference[key]) for key in features},
+                distances={
+                    key: frechet_distance(of, _statistics(found[key])) for key, of in compared.items()
+                },
                 nearest=_nearest(*(next(iter(x.values())) for x in (found, training))),
                 inception_score=_inception_score(found, judges),
             )
@@ -113,11 +116,10 @@ def _inception_score(found: dict[str, Tensor], judges: Judges) -> float | None:
     return inception_score(judges.class_logits(found["fid"]))
 
 
-def _distance(a_BD: Tensor, b_BD: Tensor) -> float:
-    statistics = [FeatureStatistics(a_BD.shape[1]) for _ in range(2)]
-    for one, vectors in zip(statistics, (a_BD, b_BD), strict=True):
-        one.add(vectors)
-    return frechet_distance(*statistics)
+def _statistics(vectors_BD: Tensor) -> FeatureStatistics:
+    statistics = FeatureStatistics(vectors_BD.shape[1])
+    statistics.add(vectors_BD)
+    return statistics
 
 
 def _nearest(a_BD: Tensor, of_BD: Tensor) -> float:
