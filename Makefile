@@ -10,6 +10,9 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no
 RUNTIME := $(VENV)/.runtime
 STAMP := $(VENV)/.ready
 
+# Some images forbid it, and then each of the many processes of a test run would compile all modules anew.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: setup demo check test lint types arch docs bench bench-guard ci clean
 
 setup: $(STAMP)  ## the virtual environment, with all that the other verbs need

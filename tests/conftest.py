@@ -34,6 +34,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Ray's workers have a niceness of 15: beside a process of the suite that computes, they would hardly run.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
+# Ray would start a worker for each of a node's CPUs with the first job, whether it has work for them or not.
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+
 # Hugging Face's libraries read these when they are imported; nothing here is fetched from the hub.
 os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 

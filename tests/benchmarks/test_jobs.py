@@ -5,24 +5,15 @@ import sys
 
 import pytest
 
-from tests.support.commands import finish
+from tests.support.commands import finish, run_module
 
 pytestmark = pytest.mark.ray
 
 
 def test_a_job_is_measured_with_its_model_and_without(tmp_path):
-    words = [
-        sys.executable,
-        "-m",
-        "benchmarks.end_to_end",
-        "--preset",
-        "tiny",
-        "--rounds",
-        "1",
-        "--copies",
-        "1",
-    ]
-    done = finish([*words, "--json", str(tmp_path / "told.json")])
+    words = ("--preset", "tiny", "--rounds", "1", "--copies", "1", "--json", str(tmp_path / "told.json"))
+    # It starts itself anew, with memory as workers have it.
+    done = finish([sys.executable, "-m", "benchmarks.end_to_end", *words])
     assert done.code == 0, done.err
     told = json.loads((tmp_path / "told.json").read_text())
     model, limit = told["with_model"], told["without_model"]
@@ -37,18 +28,8 @@ def test_a_job_is_measured_with_its_model_and_without(tmp_path):
 
 
 def test_orchestration_is_measured_on_simulated_nodes(tmp_path):
-    words = [
-        sys.executable,
-        "-m",
-        "benchmarks.orchestration",
-        "--actors",
-        "2",
-        "--shards",
-        "6",
-        "--seconds",
-        "0.2",
-    ]
-    done = finish([*words, "--json", str(tmp_path / "told.json")])
+    words = ("--actors", "2", "--shards", "6", "--seconds", "0.2", "--json", str(tmp_path / "told.json"))
+    done = run_module("benchmarks.orchestration", *words)
     assert done.code == 0, done.err
     (run,) = json.loads((tmp_path / "told.json").read_text())["runs"]
     assert run["actors"] == 2

@@ -1,7 +1,6 @@
 """The benchmark of readers: what contenders give back is what was stored, and wrong tokens are noticed."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from benchmarks.reader.contender import load_contender
 from benchmarks.reader.corpus import SHAPE_THW, make_corpus, open_corpus
 from benchmarks.reader.measuring import WrongTokensError, check
 from benchmarks.reader.mixing import mixing
-from tests.support.commands import bitmill, finish
+from tests.support.commands import bitmill, run_module
 
 _NUM_CLIPS = 210
 _MODES = {
@@ -95,9 +94,9 @@ def test_other_types_are_not_batches(corpus):
 
 
 def test_the_command_measures_every_way_and_writes_a_complete_dataset(tmp_path):
-    words = [sys.executable, "-m", "benchmarks.reader", "--clips", "210", "--rounds", "1", "--seconds", "0.1"]
-    words += ["--contenders", "ours", "--folder", str(tmp_path), "--json", str(tmp_path / "told.json")]
-    done = finish(words)
+    words = ["--clips", "210", "--rounds", "1", "--seconds", "0.1", "--contenders", "ours"]
+    words += ["--folder", str(tmp_path), "--json", str(tmp_path / "told.json")]
+    done = run_module("benchmarks.reader", *words)
     assert done.code == 0, done.err
     told = json.loads((tmp_path / "told.json").read_text())
     assert list(told["contenders"]) == ["ours"]

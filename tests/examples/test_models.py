@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from bitmill.schemas.packing import pack_bits, unpack_groups
 from examples import gpt, masked_lm
 from examples.token_training import open_clips
 from examples.token_transformer import group_bits_of_indices
-from tests.support.commands import REPOSITORY, Finished, finish
+from tests.support.commands import REPOSITORY, Finished, ended, script
 from tests.support.datasets import make_dataset
 
 _HELD_OUT = "*0003.mp4"
@@ -38,10 +37,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def _run(example: str, dataset: str, out: Path, *arguments: str) -> Finished:
-    script = str(REPOSITORY / "examples" / f"{example}.py")
-    words = [sys.executable, script, "--dataset", dataset, "--held-out", _HELD_OUT]
-    # Threads that wait without spinning: the suite may share its cores.
-    return finish([*words, "--out", str(out), *arguments], {"OMP_WAIT_POLICY": "PASSIVE"})
+    words = ("--dataset", dataset, "--held-out", _HELD_OUT, "--out", str(out), *arguments)
+    return ended(script(REPOSITORY / "examples" / f"{example}.py", *words))
 
 
 def _numbers(pattern: str, out: str) -> list[float]:

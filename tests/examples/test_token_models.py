@@ -1,7 +1,6 @@
 """The recipe of the bundled prior and the masked model: its crops, labels and files."""
 
 import csv
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from PIL import Image
 
 from bitmill.schemas.token_training import load_token_train_spec
 from examples.token_models.make_crops import CROPS, LABELS, SIDE_PX, choose_crops, cut, label_of
-from tests.support.commands import REPOSITORY, finish
+from tests.support.commands import REPOSITORY, run_module
 
 _RECIPE = REPOSITORY / "examples" / "token_models"
 
@@ -52,8 +51,7 @@ def test_the_command_keeps_photographs_held_out_apart(tmp_path):
         folder = tmp_path / "data" / "photos" / split
         folder.mkdir(parents=True)
         Image.effect_noise((180, 160), 50).convert("RGB").save(folder / f"{name}.png")
-    words = [sys.executable, "-m", "examples.token_models.make_crops"]
-    done = finish([*words, str(tmp_path / "data"), str(tmp_path / "out")])
+    done = run_module("examples.token_models.make_crops", str(tmp_path / "data"), str(tmp_path / "out"))
     assert done.code == 0, done.err
     rows = list(csv.DictReader((tmp_path / "out" / "crops.csv").open(encoding="utf-8")))
     labels = {"train": "fish", "held-out": "object"}

@@ -1,7 +1,5 @@
 """Of small sources that share a decoding task, one that crashes, hangs or eats memory costs only itself."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -25,13 +23,13 @@ TROUBLE = {
 }
 
 
-def _tokenize(media: Path, out: Path, *options: str, extra: dict[str, str] | None = None):
-    limits = ("--set", "limits.item_timeout_s=5", "--set", "limits.item_memory_bytes=1000000000")
-    words = ("tokenize", str(media), str(out), "--tokenizer", "tiny", *limits, *options)
-    return bitmill(*words, extra=extra)
+_OPTIONS = (
+    *("--tokenizer", "tiny"),
+    *("--set", "limits.item_timeout_s=5", "--set", "limits.item_memory_bytes=1000000000"),
+)
 
 
-def test_each_costs_exactly_itself(tmp_path):
+def test_each_costs_exactly_itself(tokenize, tmp_path):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(HOSTILE)
     media = tmp_path / "media"
@@ -40,7 +38,8 @@ def test_each_costs_exactly_itself(tmp_path):
         pixels = np.random.default_rng(number).integers(0, 256, (20, 30, 3), dtype=np.uint8)
         name = TROUBLE[number][0] if number in TROUBLE else "fine"
         Image.fromarray(pixels).save(media / f"{number:03d}-{name}.png")
-    done = _tokenize(media, tmp_path / "tokens", extra={"PYTHONPATH": str(tmp_path / "site")})
+    words = ("tokenize", str(media), str(tmp_path / "tokens"), *_OPTIONS)
+    done = bitmill(*words, extra={"PYTHONPATH": str(tmp_path / "site")})
     assert done.code == 3, done.err
     assert done.err == ""
     folder = Folder(str(tmp_path / "tokens"))
@@ -52,7 +51,7 @@ def test_each_costs_exactly_itself(tmp_path):
         (1, TROUBLE[number][1] if number in TROUBLE else None) for number in range(_LAST + 1)
     ]
     # Without trouble the tokens are the same.
-    assert _tokenize(media, tmp_path / "calm").code == 0
+    assert tokenize(str(media), str(tmp_path / "calm"), *_OPTIONS).code == 0
     calm = {name: data for name, data in stored_files(tmp_path / "calm").items() if "shards/" in name}
     assert calm
     assert calm.items() <= stored_files(tmp_path / "tokens").items()

@@ -1,7 +1,5 @@
 """What goes wrong in reading reaches the training loop, and names the place; nothing hangs or lingers."""
 
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +10,7 @@ import torch
 from bitmill.pipeline.reading import TokenBatches, TokenDataset, TokenLoader
 from bitmill.schemas.dataset import shard_file
 from bitmill.schemas.errors import FormatError
-from tests.support.commands import HANGS_S, wait_until
+from tests.support.commands import ended, script, wait_until
 from tests.support.random_datasets import write_dataset
 
 _ENDED_S = 60
@@ -96,10 +94,11 @@ print(len(workers), reached, len(list(loader)), len(loader))
 @pytest.mark.parametrize("timeout", [0, 30])
 def test_a_killed_worker_is_an_error_and_no_hang(tmp_path, timeout):
     # In a process of its own: torch's signal handler raises for such a worker wherever the main thread is.
-    write_dataset(str(tmp_path), [[(4, 8, 8)] * 500] * 3)
-    words = [sys.executable, "-c", KILL_ONE, str(tmp_path), str(timeout)]
-    told = subprocess.run(words, check=True, capture_output=True, text=True, timeout=HANGS_S)
-    workers, reached, rest, whole = map(int, told.stdout.split())
+    write_dataset(str(tmp_path / "tokens"), [[(4, 8, 8)] * 500] * 3)
+    (tmp_path / "kill_one.py").write_text(KILL_ONE)
+    done = ended(script(tmp_path / "kill_one.py", str(tmp_path / "tokens"), str(timeout)))
+    assert done.code == 0, done.err
+    workers, reached, rest, whole = map(int, done.out.split())
     assert workers == 2
     assert 1 <= reached < whole
     assert rest == whole - reached

@@ -1,9 +1,8 @@
 """In a group of torch.distributed each rank takes its share of every batch, without being told its place."""
 
 import json
-import sys
 
-from tests.support.commands import WITH_TESTS, finish
+from tests.support.commands import WITH_TESTS, ended, script
 from tests.support.readers import ids_of, odd_batches, write_odd_dataset
 
 _RANKS = """
@@ -29,16 +28,15 @@ def run(rank, uri, place):
         json.dump(told, file)
 
 if __name__ == "__main__":
-    mp.spawn(run, args=tuple(sys.argv[1:]), nprocs=2)
+    mp.start_processes(run, args=tuple(sys.argv[1:]), nprocs=2, start_method="fork")
 """
 
 
 def test_ranks_and_their_workers_together_have_the_batches_of_one_process(tmp_path):
     uri = str(tmp_path / "tokens")
     write_odd_dataset(uri)
-    script = tmp_path / "ranks.py"
-    script.write_text(_RANKS)
-    done = finish([sys.executable, str(script), uri, str(tmp_path)], WITH_TESTS)
+    (tmp_path / "ranks.py").write_text(_RANKS)
+    done = ended(script(tmp_path / "ranks.py", uri, str(tmp_path), extra=WITH_TESTS))
     assert done.code == 0, done.err
     ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
     expected = ids_of(odd_batches(uri))

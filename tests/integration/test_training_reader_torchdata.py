@@ -2,14 +2,13 @@
 
 import json
 import pickle
-import sys
 from itertools import islice
 
 import pytest
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from bitmill.schemas.errors import BadJobError
-from tests.support.commands import WITH_TESTS, finish
+from tests.support.commands import WITH_TESTS, ended, script
 from tests.support.readers import ids_of, odd_batches, write_odd_dataset
 
 # torchdata meets warnings of torch.
@@ -51,7 +50,8 @@ def test_a_fresh_process_goes_on_with_the_next_batch(tmp_path):
         assert ids_of(islice(iter(loader), _TAKEN)) == epochs[0][:_TAKEN]
         states[num_workers] = loader.state_dict()
     place.write_bytes(pickle.dumps(states))
-    done = finish([sys.executable, "-c", _GOING_ON, uri, str(place)], WITH_TESTS)
+    (tmp_path / "going_on.py").write_text(_GOING_ON)
+    done = ended(script(tmp_path / "going_on.py", uri, str(place), extra=WITH_TESTS))
     assert done.code == 0, done.err
     for rest, following in json.loads(done.out).values():
         assert rest == epochs[0][_TAKEN:]

@@ -22,7 +22,7 @@ from bitmill.schemas.errors import BadJobError, InfrastructureError, TooManyFail
 from bitmill.schemas.job import SourceSpec
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.training_data import DataSpec
-from tests.support.commands import HANGS_S, environment, wait_until
+from tests.support.commands import HANGS_S, Running, ended, environment, script, wait_until
 from tests.support.media import (
     exif_rotated_jpeg,
     jpeg_photo,
@@ -283,34 +283,24 @@ class TestProcesses:
         assert not children()
 
     def test_they_end_with_a_killed_parent(self, photos, tmp_path):
-        script = tmp_path / "train.py"
-        script.write_text(SCRIPT)
-        started = subprocess.Popen(
-            [sys.executable, str(script), str(photos)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        )
-        assert started.stdout is not None
-        child = int(started.stdout.readline())
+        (tmp_path / "train.py").write_text(SCRIPT)
+        started = script(tmp_path / "train.py", str(photos))
+        child = _decoder(started, tmp_path)
         started.kill()
         started.wait()
-        started.stdout.close()
         wait_until(lambda: not _lives(child), "the decoding process to end", 30)
 
     def test_ctrl_c_ends_all_without_a_word_from_them(self, photos, tmp_path):
-        script = tmp_path / "train.py"
-        script.write_text(SCRIPT)
+        program = tmp_path / "train.py"
+        program.write_text(SCRIPT)
         started = subprocess.Popen(
-            [sys.executable, str(script), str(photos)],
-            stdout=subprocess.PIPE,
+            [sys.executable, str(program), str(photos)],
             stderr=subprocess.PIPE,
             text=True,
             env=environment(),
             start_new_session=True,
         )
-        assert started.stdout is not None
-        child = int(started.stdout.readline())
+        child = _decoder(started, tmp_path)
         os.killpg(started.pid, signal.SIGINT)
         _, said = started.communicate(timeout=HANGS_S)
         assert started.returncode == -signal.SIGINT
@@ -318,23 +308,15 @@ class TestProcesses:
         assert not _lives(child)
 
     def test_a_script_without_a_main_guard_is_told_so(self, photos, tmp_path):
-        script = tmp_path / "train.py"
-        script.write_text(SCRIPT.replace('if __name__ == "__main__":', "if True:"))
-        done = subprocess.run(
-            [sys.executable, str(script), str(photos)],
-            capture_output=True,
-            check=False,
-            text=True,
-            env=environment(),
-            timeout=HANGS_S,
-        )
-        assert done.returncode
-        assert InfrastructureError.__name__ in done.stderr
-        assert "__main__" in done.stderr
+        (tmp_path / "train.py").write_text(SCRIPT.replace('if __name__ == "__main__":', "if True:"))
+        done = ended(script(tmp_path / "train.py", str(photos)))
+        assert done.code
+        assert InfrastructureError.__name__ in done.err
+        assert "__main__" in done.err
 
 
 SCRIPT = """
-import sys, time, multiprocessing
+import os, sys, time, multiprocessing
 from bitmill.pipeline.sources import find_sources
 from bitmill.pipeline.training.loader import TrainingData
 from bitmill.schemas.job import SourceSpec
@@ -344,9 +326,19 @@ if __name__ == "__main__":
     found = find_sources(SourceSpec(paths=sys.argv[1:])).sources
     loader = TrainingData(found, DataSpec(workers=1), size_px=16, num_frames=1, seed=0, global_batch=4)
     next(loader.batches())
-    print(multiprocessing.active_children()[0].pid, flush=True)
+    place = os.path.join(os.path.dirname(__file__), "child")
+    with open(place + ".part", "w") as file:
+        file.write(str(multiprocessing.active_children()[0].pid))
+    os.rename(place + ".part", place)
     time.sleep(100)
 """
+
+
+def _decoder(started: Running, folder: Path) -> int:
+    """The decoding process of a script that has its first batch."""
+    told = folder / "child"
+    wait_until(lambda: told.exists() or started.poll() is not None, "the first batch")
+    return int(told.read_text())
 
 
 def _lives(pid: int) -> bool:

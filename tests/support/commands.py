@@ -64,13 +64,7 @@ def start(*arguments: str, extra: Mapping[str, str] | None = None) -> Running:
 
 def bitmill(*arguments: str, extra: Mapping[str, str] | None = None, deadline_s: float = HANGS_S) -> Finished:
     """Run to the end, within a deadline, in a folder of foreign modules with the names of ours."""
-    process = start(*arguments, extra=extra)
-    try:
-        out, err = process.communicate(timeout=deadline_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        raise
-    return Finished(process.returncode or 0, out, err)
+    return ended(start(*arguments, extra=extra), deadline_s)
 
 
 def finish(
@@ -89,6 +83,26 @@ def finish(
         check=False,
     )
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def script(path: Path, *arguments: str, extra: Mapping[str, str] | None = None) -> ForkedCommand:
+    """Start a user's script, in its folder."""
+    return ForkedCommand([str(path), *arguments], environment(extra), path.parent)
+
+
+def run_module(name: str, *arguments: str, extra: Mapping[str, str] | None = None) -> Finished:
+    """``python -m`` in the repository, to the end."""
+    return ended(ForkedCommand([name, *arguments], environment(extra), REPOSITORY))
+
+
+def ended(process: Running, deadline_s: float = HANGS_S) -> Finished:
+    """How a process ends, within a deadline."""
+    try:
+        out, err = process.communicate(timeout=deadline_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    return Finished(process.returncode or 0, out, err)
 
 
 def wait_until(condition, what: str, deadline_s: float = HANGS_S) -> None:

@@ -7,8 +7,8 @@ environment, a working folder, arguments, standard streams, ``sys.path`` and an 
 import atexit
 import multiprocessing
 import os
+import runpy
 import signal
-import site
 import subprocess
 import sys
 import sysconfig
@@ -37,7 +37,10 @@ _AT_IMPORT = dict(os.environ)
 
 
 class ForkedCommand:
-    """``bitmill`` at work, in a session of its own; used like a ``subprocess.Popen[str]``."""
+    """A program at work, in a session of its own; used like a ``subprocess.Popen[str]``.
+
+    ``words`` are the program and its arguments: the path of ``bitmill`` or of a script, or a module's name.
+    """
 
     def __init__(self, words: Sequence[str], environment: Mapping[str, str], cwd: Path) -> None:
         self._words = list(words)
@@ -45,7 +48,7 @@ class ForkedCommand:
         self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         files = (_Inherited(self._out), _Inherited(self._err))
         arguments = (self._words, dict(environment), str(cwd), *files)
-        self._process = _context().Process(target=_command, args=arguments)
+        self._process = context().Process(target=_command, args=arguments)
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid
@@ -54,6 +57,9 @@ class ForkedCommand:
     def returncode(self) -> int | None:
         """The exit code, negative for a signal; None while it runs."""
         return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
 
     def send_signal(self, number: int) -> None:
         if self.returncode is None:
@@ -97,7 +103,8 @@ def _read(file: IO[bytes]) -> str:
 
 
 @cache
-def _context() -> ForkServerContext:
+def context() -> ForkServerContext:
+    """Of processes that are forked from the one that has imported the libraries."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(_PRELOADED))
     # It starts with the first command, in a test that may have set variables of its own: what a
@@ -124,17 +131,32 @@ def _command(words: list[str], environment: dict[str, str], cwd: str, out: int, 
     os.dup2(err, 2)
     sys.argv = words
     # As a program in the environment's folder of scripts has it: no repository, no current folder.
-    kept = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), *site.getsitepackages()}
-    dynamic = sysconfig.get_config_var("DESTSHARED")
-    sys.path = [str(Path(words[0]).parent), *(path for path in sys.path if path in kept or path == dynamic)]
+    standard = {*map(sysconfig.get_path, ("stdlib", "platstdlib")), sysconfig.get_config_var("DESTSHARED")}
+    asked = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path = asked + [path for path in sys.path if path in standard or Path(path).name == "site-packages"]
     # Whatever this process spawns would import its main module anew.
     sys.modules["__main__"] = ModuleType("__main__")
-    from bitmill.jobs.cli import main
-
+    # It would be how this one was started.
+    multiprocessing.set_start_method(None, force=True)
     try:
-        main()
+        _run(words[0])
     finally:
         # Where a process of multiprocessing ends, the interpreter's own end does not come.
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
+
+
+def _run(program: str) -> None:
+    if os.sep not in program:
+        # As `python -m` has it, in the folder of the module.
+        sys.path.insert(0, str(Path.cwd()))
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
+        return
+    sys.path.insert(0, str(Path(program).parent))
+    if program.endswith(".py"):
+        runpy.run_path(program, run_name="__main__")
+        return
+    from bitmill.jobs.cli import main
+
+    main()

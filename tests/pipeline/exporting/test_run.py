@@ -186,7 +186,7 @@ def test_progress_counts_what_is_missing(tmp_path):
 
 def test_processes_tell_of_every_clip(tmp_path):
     told = []
-    export(tmp_path, ExportForm.HUGGINGFACE, max_bytes=200, tell=told.append, workers=3)
+    export(tmp_path, ExportForm.HUGGINGFACE, max_bytes=200, tell=told.append, workers=2)
     assert (told[-1].done_clips, told[-1].clips, told[-1].done_bytes) == (10, 10, 136 * 4)
 
 

@@ -1,6 +1,5 @@
 """Ranges kept on a disk: within their bound, the least recently read go first, many may share a folder."""
 
-import multiprocessing
 import os
 import pickle
 import shutil
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from bitmill.pipeline.reading.chunk_cache import ChunkCache
 from bitmill.schemas.errors import BadJobError, TransientError
+from tests.support.forked import context
 
 
 def content(name: str, size: int) -> bytes:
@@ -164,8 +164,7 @@ def _read_much(cache: ChunkCache, process: int) -> None:
 def test_two_processes_share_a_folder(folder):
     """Each gets what is right, and the folder stays within the bound and a tenth for the second process."""
     cache = ChunkCache(folder, 2000)
-    spawn = multiprocessing.get_context("spawn")
-    others = [spawn.Process(target=_read_much, args=(cache, number)) for number in range(2)]
+    others = [context().Process(target=_read_much, args=(cache, number)) for number in range(2)]
     for other in others:
         other.start()
     _read_much(cache, 2)
