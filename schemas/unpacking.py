@@ -1,7 +1,7 @@
 """Codes to tensors, compiled: pieces of packed clips straight into a buffer that the caller owns.
 
 The layout is that of ``bitmill.schemas.packing``. Kernels are compiled on first use, one for a width and a
-form (then kept in numba's cache), and release the GIL.
+form (then kept on disk), and release the GIL.
 Axes: N tokens, L bits of a token, G groups of a token.
 """
 
