@@ -1,7 +1,7 @@
 """Codes to tensors, compiled: pieces of packed clips straight into a buffer that the caller owns.
 
 The layout is that of ``bitmill.schemas.packing``. Kernels are compiled on first use, one for a width and a
-form (then kept in numba's cache), and release the GIL.
+form (then kept on disk), and release the GIL.
 Axes: N tokens, L bits of a token, G groups of a token.
 """
 
@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from bitmill.schemas.compiling import compiled
+from bitmill.schemas.compiling import compiled, compiled_within
 from bitmill.schemas.packing import MAX_BITS_PER_TOKEN, packed_size
 
 Int64s = npt.NDArray[np.int64]
@@ -111,7 +111,7 @@ def _kernels(form: str, bits: int, columns: int) -> _Kernels:
     group_bits = 1 if form in "bf" else bits // columns
     scale = np.float32(1.0 / np.sqrt(bits)) if form == "f" else np.float32(0)
 
-    @compiled
+    @compiled_within
     def unpack(address: int, first: int, out: Any) -> None:
         left = len(out)
         # Rows are counted from 0, in a slice: of an index that might be negative numba would look at the
@@ -159,12 +159,12 @@ def _type_load(typing_context: Any, address: Any) -> tuple[Any, Callable[..., An
 _load_word: Any = intrinsic(_type_load)
 
 
-@compiled
+@compiled_within
 def _load_int(address: int) -> Any:
     return np.int64(_load_word(address))
 
 
-@compiled
+@compiled_within
 def _lone_token(address: int, token: int, bits: int) -> Any:
     """A token at any place of a clip."""
     position = token * bits
@@ -177,7 +177,7 @@ def _lone_token(address: int, token: int, bits: int) -> Any:
     return word
 
 
-@compiled
+@compiled_within
 def _put(out: Any, row: int, word: Any, bits: int, group_bits: int, scale: Any) -> None:  # noqa: PLR0917
     """Write one token as a row of the output: its groups, or ±scale a bit where ``scale`` is given.
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.schemas.compiling import compiled
+from bitmill.schemas.compiling import compiled, compiled_within
 
 Picture = npt.NDArray[np.uint8]
 """[H, W, 3] RGB."""
@@ -70,12 +70,12 @@ def _fill(filled: Taps, length: int, low: float, scale: float) -> None:
             filled.weights_NK[place, tap] = int(scaled - 0.5 if scaled < 0 else scaled + 0.5)
 
 
-@compiled
+@compiled_within
 def _lanczos(at: float) -> float:
     return _sinc(at) * _sinc(at / LOBES) if -LOBES <= at < LOBES else 0.0
 
 
-@compiled
+@compiled_within
 def _sinc(at: float) -> float:
     return math.sin(at * math.pi) / (at * math.pi) if at != 0.0 else 1.0
 
@@ -115,7 +115,7 @@ def _across_then_down(picture_HWC: Picture, out_hwC: Picture, across: Taps, down
     _weigh_rows(narrow_HV, down, out_hwC.reshape(height, width * 3))
 
 
-@compiled
+@compiled_within
 def _lay_in_columns(rows_RWC: Picture, left: int, block_VR: Values) -> None:
     for column in range(len(block_VR) // 3):
         for colour in range(3):
@@ -124,7 +124,7 @@ def _lay_in_columns(rows_RWC: Picture, left: int, block_VR: Values) -> None:
                 values_R[row] = rows_RWC[row, left + column, colour]
 
 
-@compiled
+@compiled_within
 def _squeeze(block_VR: Values, across: Taps, squeezed_VR: Values) -> None:
     """Columns that are left out are not in the block. Rows beyond its last hold old values, never read."""
     left = across.first_N[0]
@@ -143,7 +143,7 @@ def _squeeze(block_VR: Values, across: Taps, squeezed_VR: Values) -> None:
                 squeezed_VR[x * 3 + colour, row] = np.uint8(min(max(sums_R[row] >> _FRACTION_BITS, 0), 255))
 
 
-@compiled
+@compiled_within
 def _weigh_rows(narrow_HV: Values, down: Taps, out_hV: Values) -> None:
     width = out_hV.shape[1]
     top = down.first_N[0]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.schemas.compiling import compiled
+from bitmill.schemas.compiling import compiled, compiled_within
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
@@ -58,7 +58,7 @@ def _mixed(values: Any, key: Any) -> Any:
     return hashes
 
 
-@compiled
+@compiled_within
 def _finalized(value: Any) -> Any:
     value = (value ^ (value >> np.uint64(30))) * np.uint64(_FIRST)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(_SECOND)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bitmill.pipeline.auditing.machine_bits import count_ones
-from bitmill.schemas.compiling import compiled
+from bitmill.schemas.compiling import compiled, compiled_within
 
 _COLUMNS = 128
 """Words of a plane that are worked on together: 64 planes of them stay in the processor's first caches."""
@@ -81,7 +81,7 @@ def count_groups(tokens: Any, group_bits: int, counts_GK: Any) -> None:
             word >>= np.uint64(group_bits)
 
 
-@compiled
+@compiled_within
 def _are_equal(tokens: Any, first: int, second: int, count: int) -> bool:
     for place in range(count):  # noqa: SIM110 - no generators in compiled code
         if tokens[first + place] != tokens[second + place]:
@@ -89,7 +89,7 @@ def _are_equal(tokens: Any, first: int, second: int, count: int) -> bool:
     return True
 
 
-@compiled
+@compiled_within
 def _count(  # noqa: PLR0917
     planes: Any, used: int, width: int, pieces: Any, ones_FL: Any, ones_SL: Any, ones_L: Any, shared_LL: Any
 ) -> None:
@@ -112,7 +112,7 @@ def _count(  # noqa: PLR0917
             shared_LL[bit, other] += np.int64(shared)
 
 
-@compiled
+@compiled_within
 def _load(tokens: Any, planes: Any, start: int, columns: int, width: int) -> None:
     """Tokens into ``width`` words of each column, narrow ones side by side in a word; zeros follow.
 
@@ -128,7 +128,7 @@ def _load(tokens: Any, planes: Any, start: int, columns: int, width: int) -> Non
                 planes[word, start + column] |= tokens[place + column] << shift
 
 
-@compiled
+@compiled_within
 def _transpose(planes: Any, used: int, width: int) -> None:
     """Transpose squares of ``width`` bits in each column: word w's bit b becomes word b's bit w.
 
