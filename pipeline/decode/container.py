@@ -8,7 +8,16 @@ import av
 import av.logging as av_logging
 from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
-from av.error import DecoderNotFoundError, DemuxerNotFoundError, FFmpegError, PatchWelcomeError
+from av.error import (
+    BufferTooSmallError,
+    BugError,
+    DecoderNotFoundError,
+    DemuxerNotFoundError,
+    FFmpegError,
+    OptionNotFoundError,
+    PatchWelcomeError,
+    PyAVCallbackError,
+)
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
@@ -21,6 +30,17 @@ av_logging.set_level(None)
 _MACHINE_ERRORS = frozenset(
     {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EACCES, errno.EMFILE, errno.ENFILE}
 )
+
+_UNSUPPORTED_ERRORS = frozenset({errno.ENOSYS, errno.ENOTSUP})
+_UNKNOWN_KINDS = (
+    DecoderNotFoundError,
+    DemuxerNotFoundError,
+    PatchWelcomeError,
+    UnknownCodecError,
+    NotImplementedError,
+)
+_MISUSE = (BugError, BufferTooSmallError, OptionNotFoundError, PyAVCallbackError)
+"""What FFmpeg tells of itself, or of us."""
 
 _FORMATS = (
     "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,h264,hevc,m4v,ivf,nut,obu,rm,vc1,dv,wtv,nsv,"
@@ -66,25 +86,26 @@ def _kind_of(stream: Stream) -> str:
     return "a still picture" if stream.type == "video" else stream.type
 
 
-def library_fault(error: Exception, path: str, *, truncated: bool = False) -> BadItemError:
+def library_fault(error: Exception, path: str, *, meaning: Reason | None = None) -> BadItemError:
     """A library's error as an outcome: its class and message, without the file's path.
 
-    What the machine or its disks are at fault for is never told as damage of the file.
+    ``meaning`` is what the library says of the bytes by it; null where only FFmpeg's own errors say anything.
+    What the machine, its disks or a mistake in a program are at fault for is never told as damage.
     """
-    unknown = (DecoderNotFoundError, DemuxerNotFoundError, PatchWelcomeError, UnknownCodecError)
-    if isinstance(error, MemoryError):
-        reason = Reason.OUT_OF_MEMORY
-    elif isinstance(error, FileNotFoundError):
-        reason = Reason.NOT_FOUND
-    elif getattr(error, "errno", None) in _MACHINE_ERRORS:
-        reason = Reason.READ_ERROR
-    elif isinstance(error, unknown):
-        reason = Reason.UNSUPPORTED_CODEC
-    elif truncated or isinstance(error, EOFError):
-        reason = Reason.TRUNCATED
-    else:
-        reason = Reason.CORRUPT
-    return BadItemError(reason, describe(error, path))
+    number = getattr(error, "errno", None)
+    by_ffmpeg = isinstance(error, FFmpegError)
+    reasons = (
+        (isinstance(error, MemoryError), Reason.OUT_OF_MEMORY),
+        (isinstance(error, FileNotFoundError), Reason.NOT_FOUND),
+        (number in _MACHINE_ERRORS, Reason.READ_ERROR),
+        (isinstance(error, _UNKNOWN_KINDS) or number in _UNSUPPORTED_ERRORS, Reason.UNSUPPORTED_CODEC),
+        (meaning is not None, meaning),
+        (by_ffmpeg and isinstance(error, EOFError), Reason.TRUNCATED),
+        (by_ffmpeg and not isinstance(error, _MISUSE), Reason.CORRUPT),
+        (isinstance(error, OSError) and number is not None, Reason.READ_ERROR),
+    )
+    reason = next((reason for applies, reason in reasons if applies), None)
+    return BadItemError(reason or Reason.DECODER_FAILED, describe(error, path))
 
 
 def describe(error: Exception, path: str) -> str:
@@ -95,7 +116,7 @@ def describe(error: Exception, path: str) -> str:
 
 
 def _unopened(path: str, error: Exception) -> BadItemError:
-    fault = library_fault(error, path, truncated=isinstance(error, EOFError))
+    fault = library_fault(error, path)
     if fault.reason in (Reason.OUT_OF_MEMORY, Reason.READ_ERROR):
         return fault
     with Path(path).open("rb") as file:

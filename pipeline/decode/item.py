@@ -14,7 +14,14 @@ from bitmill.pipeline.decode import decord_reader, pyav_reader
 from bitmill.pipeline.decode.assemble import Assembled, Square, assemble
 from bitmill.pipeline.decode.choice import Preference, choose
 from bitmill.pipeline.decode.container import library_fault
-from bitmill.pipeline.decode.images import is_animation, num_pages, open_image, read_animation, read_still
+from bitmill.pipeline.decode.images import (
+    StillPicture,
+    is_animation,
+    num_pages,
+    open_image,
+    read_animation,
+    read_still,
+)
 from bitmill.pipeline.decode.probe import VideoFacts, packet_times, probe
 from bitmill.pipeline.decode.resize import to_square
 from bitmill.pipeline.decode.sampling import FrameT, Sample, Span, Timed, TimelineEnd, sample
@@ -115,7 +122,13 @@ def _still(item: _Item, image: Image.Image) -> Iterator[ItemEvent]:
 
 def _animation(item: _Item, image: Image.Image) -> Iterator[ItemEvent]:
     item.facts = _image_facts(image, "animation")
-    yield from _timeline(item, read_animation(image, item.path), item.square, native_fps=None)
+
+    def draw(picture: StillPicture) -> Square:
+        square = item.square(picture)
+        item.facts = replace(item.facts, height=square.source_height, width=square.source_width)
+        return square
+
+    yield from _timeline(item, read_animation(image, item.path), draw, native_fps=None)
 
 
 def _image_facts(image: Image.Image, media: str) -> MediaFacts:

@@ -1,20 +1,17 @@
 """A look at a video file's packets and at its first picture: facts to choose a decoder by, nothing kept."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
 
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.sidedata.sidedata import SideData
-from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from bitmill.pipeline.decode.container import library_fault, open_media, video_stream
-from bitmill.pipeline.decode.orientation import UPRIGHT, Orientation, read_matrix
+from bitmill.pipeline.decode.orientation import UPRIGHT, Orientation
 from bitmill.pipeline.decode.sampling import SECOND_NS
+from bitmill.pipeline.decode.side_data import orientation_of
 from bitmill.pipeline.decode.truncation import matroska_is_cut, riff_is_cut
 from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.outcomes import Reason
@@ -106,15 +103,6 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         detail = f"A picture measures {width}×{height} pixels; the job admits {max_pixels} in all."
         raise BadItemError(Reason.TOO_MANY_PIXELS, detail)
-
-
-def orientation_of(frame: VideoFrame) -> Orientation:
-    """As the display matrix beside the frame says."""
-    # PyAV's stubs call the container a mapping of strings; it iterates over its values.
-    for side_data in cast("Iterable[SideData]", frame.side_data):
-        if side_data.type is SideDataType.DISPLAYMATRIX:
-            return read_matrix(bytes(side_data))
-    return UPRIGHT
 
 
 def packet_times(path: str, facts: VideoFacts) -> list[tuple[int, int | None]]:

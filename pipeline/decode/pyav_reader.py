@@ -15,8 +15,9 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from bitmill.pipeline.decode.container import library_fault, open_media, video_stream
-from bitmill.pipeline.decode.probe import STEPPING, VideoFacts, check_pixels, orientation_of
+from bitmill.pipeline.decode.probe import STEPPING, VideoFacts, check_pixels
 from bitmill.pipeline.decode.sampling import SECOND_NS, TOLERANCE_NS, Span, Timed
+from bitmill.pipeline.decode.side_data import orientation_of
 from bitmill.pipeline.decode.timestamps import FrameClock
 from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.outcomes import Reason
@@ -36,9 +37,15 @@ class PyavPicture:
     def rgb(self) -> tuple[npt.NDArray[np.uint8], Fraction]:
         """(upright picture [H, W, 3], aspect of its pixels), by the stream's own matrix and range.
 
-        Untagged streams count as BT.601 limited range, as FFmpeg's default has it.
+        Untagged streams count as BT.601 limited range, as FFmpeg's default has it. Raises BadItemError.
         """
-        native = self.reformatter.reformat(self.frame, format="rgb24", threads=1)
+        try:
+            native = self.reformatter.reformat(self.frame, format="rgb24", threads=1)
+        except FFmpegError as error:
+            if isinstance(error, MemoryError):
+                raise
+            detail = f"Pictures in the format {self.frame.format.name} cannot be turned into RGB here."
+            raise BadItemError(Reason.UNSUPPORTED_CODEC, detail) from error
         orientation = orientation_of(self.frame)
         picture = orientation.apply(np.asarray(native.to_ndarray(), np.uint8))
         return picture, 1 / self.aspect if orientation.transpose else self.aspect

@@ -1,11 +1,28 @@
 """Whether a container's own sizes reach beyond the end of its file; reads headers only."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 
 def has_whole_index(path: str) -> bool:
     """Whether a whole ``moov`` box stands at the top level of an MP4 or QuickTime file."""
     size = Path(path).stat().st_size
+    for kind, end in _boxes(path, size):
+        if kind == b"moov":
+            return end <= size
+        if kind is None:
+            return True
+    return False
+
+
+def boxes_are_cut(path: str) -> bool:
+    """AVIF and the like: whether a box at the top level is longer than what is left."""
+    size = Path(path).stat().st_size
+    return any(end > size for _, end in _boxes(path, size))
+
+
+def _boxes(path: str, size: int) -> Iterator[tuple[bytes | None, int]]:
+    """(kind, end) of each box at the top level; a null kind is where nothing can be made of them any more."""
     at = 0
     with Path(path).open("rb") as file:
         while at + 8 <= size:
@@ -13,16 +30,15 @@ def has_whole_index(path: str) -> bool:
             header = file.read(16)
             length = int.from_bytes(header[:4], "big")
             length = int.from_bytes(header[8:16], "big") if length == 1 else length or size - at
-            if header[4:8] == b"moov":
-                return at + length <= size
+            kind = header[4:8]
+            yield kind if length >= 8 or kind == b"moov" else None, at + length
             if length < 8:
-                return True
+                return
             at += length
-    return False
 
 
 def riff_is_cut(path: str) -> bool:
-    """AVI: whether one of its RIFF chunks (long files have several) is longer than what is left."""
+    """AVI and WebP: whether one of the RIFF chunks (long files have several) is longer than what is left."""
     size = Path(path).stat().st_size
     at = 0
     with Path(path).open("rb") as file:

