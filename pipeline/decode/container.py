@@ -21,6 +21,7 @@ from av.error import (
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
+from bitmill.pipeline.decode.boxes import is_encrypted
 from bitmill.pipeline.decode.truncation import has_whole_index
 from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.outcomes import Reason
@@ -66,7 +67,7 @@ def open_media(path: str) -> InputContainer:
 def video_stream(container: InputContainer) -> VideoStream:
     """The default video stream, else the first; cover pictures and thumbnails are none.
 
-    Raises BadItemError: NO_VIDEO_STREAM, or UNSUPPORTED_CODEC where no decoder knows the stream.
+    Raises BadItemError: NO_VIDEO_STREAM, ENCRYPTED, or UNSUPPORTED_CODEC where no decoder knows the stream.
     """
     still = Disposition.attached_pic | Disposition.timed_thumbnails
     videos = [stream for stream in container.streams.video if not stream.disposition & still]
@@ -75,6 +76,8 @@ def video_stream(container: InputContainer) -> VideoStream:
         detail = f"The container ({container.format.name}) holds only: {', '.join(kinds) or 'nothing'}."
         raise BadItemError(Reason.NO_VIDEO_STREAM, detail)
     stream = next((video for video in videos if video.disposition & Disposition.default), videos[0])
+    if container.format.name.startswith("mov") and is_encrypted(container.name, stream.id):
+        raise BadItemError(Reason.ENCRYPTED, "The video's pictures are encrypted, and no key is known here.")
     # Typed as always there, yet null for a codec that FFmpeg was built without.
     if getattr(stream, "codec_context", None) is None:
         detail = f"No decoder here reads the video stream of this {container.format.name} file."

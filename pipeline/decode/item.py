@@ -1,5 +1,7 @@
 """One media file to clips and one end: the door of this folder. Bad media never raises here."""
 
+import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -79,8 +81,7 @@ def decode_item(
     """
     item = _Item(path, span_ns, sampling, size_px, limits)
     try:
-        if Path(path).stat().st_size == 0:
-            raise BadItemError(Reason.EMPTY_FILE, "The file has no bytes.")
+        _refuse_no_bytes(Path(path).stat())
         yield from _events(item, prefer)
     except BadItemError as fault:
         yield item.end((fault.reason, fault.detail))
@@ -89,6 +90,13 @@ def decode_item(
     except Exception as error:  # noqa: BLE001 - the one place around an item
         fault = library_fault(error, path)
         yield item.end((fault.reason, fault.detail))
+
+
+def _refuse_no_bytes(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise BadItemError(Reason.NOT_MEDIA, "It is a pipe, a socket, a device or a folder, and no file.")
+    if not status.st_size:
+        raise BadItemError(Reason.EMPTY_FILE, "The file has no bytes.")
 
 
 def _events(item: _Item, prefer: Preference) -> Iterator[ItemEvent]:

@@ -1,40 +1,27 @@
 """Whether a container's own sizes reach beyond the end of its file; reads headers only."""
 
-from collections.abc import Iterator
 from pathlib import Path
+
+from bitmill.pipeline.decode.boxes import boxes
 
 
 def has_whole_index(path: str) -> bool:
     """Whether a whole ``moov`` box stands at the top level of an MP4 or QuickTime file."""
     size = Path(path).stat().st_size
-    for kind, end in _boxes(path, size):
-        if kind == b"moov":
-            return end <= size
-        if kind is None:
-            return True
+    with Path(path).open("rb") as file:
+        for box in boxes(file, 0, size):
+            if box.kind == b"moov":
+                return box.end <= size
+            if not box.kind:
+                return True
     return False
 
 
 def boxes_are_cut(path: str) -> bool:
     """AVIF and the like: whether a box at the top level is longer than what is left."""
     size = Path(path).stat().st_size
-    return any(end > size for _, end in _boxes(path, size))
-
-
-def _boxes(path: str, size: int) -> Iterator[tuple[bytes | None, int]]:
-    """(kind, end) of each box at the top level; a null kind is where nothing can be made of them any more."""
-    at = 0
     with Path(path).open("rb") as file:
-        while at + 8 <= size:
-            file.seek(at)
-            header = file.read(16)
-            length = int.from_bytes(header[:4], "big")
-            length = int.from_bytes(header[8:16], "big") if length == 1 else length or size - at
-            kind = header[4:8]
-            yield kind if length >= 8 or kind == b"moov" else None, at + length
-            if length < 8:
-                return
-            at += length
+        return any(box.end > size for box in boxes(file, 0, size))
 
 
 def riff_is_cut(path: str) -> bool:

