@@ -10,6 +10,7 @@ from av.video.stream import VideoStream
 
 from bitmill.pipeline.decode.container import library_fault, open_media, video_stream
 from bitmill.pipeline.decode.orientation import UPRIGHT, Orientation
+from bitmill.pipeline.decode.restarts import of_first_clock
 from bitmill.pipeline.decode.sampling import SECOND_NS
 from bitmill.pipeline.decode.side_data import orientation_of
 from bitmill.pipeline.decode.truncation import matroska_is_cut, riff_is_cut
@@ -53,6 +54,8 @@ class VideoFacts:
     """Subtracted from the container's times."""
     truncated: bool
     """The file ends before the media that its header promises."""
+    num_behind: int = 0
+    """Packets, not counted elsewhere, behind the place where a broadcast stream's clock starts anew."""
 
     @property
     def num_shown(self) -> int:
@@ -71,6 +74,7 @@ class _Tally:
     discard: int = 0
     keyframes: int = 0
     missing_pts: int = 0
+    behind: int = 0
     first: int | None = None
     last: int | None = None
     end: int | None = None
@@ -124,13 +128,16 @@ def packet_times(path: str, facts: VideoFacts) -> list[tuple[int, int | None]]:
 def _count(container: InputContainer, stream: VideoStream) -> _Tally:
     tally = _Tally()
     in_step = container.format.name == STEPPING
+    packets = (packet for packet in container.demux(stream) if packet.size)
+    restarts = container.format.name in ARBITRARY_ORIGIN
     try:
-        for packet in container.demux(stream):
-            if packet.size == 0:
+        for packet, counts in of_first_clock(packets) if restarts else ((packet, True) for packet in packets):
+            tally.last_is_corrupt = packet.is_corrupt
+            if not counts:
+                tally.behind += 1
                 continue
             tally.packets += 1
             tally.keyframes += packet.is_keyframe
-            tally.last_is_corrupt = packet.is_corrupt
             if packet.is_discard:
                 tally.discard += 1
             else:
@@ -179,6 +186,7 @@ def _facts(
         num_discard=tally.discard,
         num_keyframes=tally.keyframes,
         num_missing_pts=tally.missing_pts,
+        num_behind=tally.behind,
         start_ns=None if tally.first is None else round(tally.first * tick_ns) - origin_ns,
         end_ns=None if tally.end is None else round(tally.end * tick_ns) - origin_ns,
         origin_ns=origin_ns,

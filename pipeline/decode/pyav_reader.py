@@ -108,6 +108,8 @@ class _Reading:
             timed = self._timed(frame)
             if timed is not None:
                 yield timed
+        if self._facts.num_behind:
+            raise BadItemError(Reason.BAD_TIMESTAMPS, self._restart())
         if self._facts.truncated:
             raise BadItemError(Reason.TRUNCATED, self._shortfall())
         if self._out_of_order:
@@ -140,7 +142,8 @@ class _Reading:
             raise damage
 
     def _packets(self) -> "Iterator[Packet[VideoStream]]":
-        packets = self._container.demux(self._stream)
+        """Up to where the clock starts anew, and the empty one that ends them."""
+        packets, left = self._container.demux(self._stream), self._facts.num_packets
         while True:
             try:
                 packet = next(packets, None)
@@ -148,7 +151,10 @@ class _Reading:
                 raise self._damaged(error) from error
             if packet is None:
                 return
-            yield packet
+            if packet.size and self._facts.num_behind:
+                left -= 1
+            if left >= 0 or not packet.size:
+                yield packet
 
     def _timed(self, frame: VideoFrame) -> Timed[PyavPicture] | None:
         check_pixels(frame.width, frame.height, self._max_pixels)
@@ -171,6 +177,12 @@ class _Reading:
             return library_fault(error, self._path)
         at = "at the first frame" if self._last_ns is None else f"after {self._last_ns / 1e9:.3f} seconds"
         return BadItemError(Reason.CORRUPT, f"The bytes are damaged {at} and do not decode.")
+
+    def _restart(self) -> str:
+        shown, behind = self._facts.num_shown, self._facts.num_behind
+        at = f" at {self._facts.end_ns / 1e9:.3f} seconds" if self._facts.end_ns is not None else ""
+        frames = f"of {shown + behind} frames the first {shown} were read, not the rest"
+        return f"The clock starts anew{at}: {frames}."
 
     def _shortfall(self) -> str:
         told, found = self._facts.declared_frames, self._facts.num_shown

@@ -1,5 +1,7 @@
 """Times, spans, limits, rotation and damage of videos, through the one door."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from av.sidedata.sidedata import Type as SideDataType
@@ -7,6 +9,7 @@ from PIL import Image
 
 from bitmill.pipeline.decode.boxes import is_encrypted
 from bitmill.pipeline.decode.orientation import Orientation, read_matrix
+from bitmill.pipeline.decode.restarts import of_first_clock
 from bitmill.schemas.job import LimitsSpec
 from bitmill.schemas.outcomes import Outcome, Reason
 from tests.pipeline.decode.conftest import decode
@@ -189,6 +192,47 @@ def test_a_broken_gap_makes_no_copies(tmp_path) -> None:
     assert decoded.end.reason is Reason.BAD_TIMESTAMPS
     assert decoded.pts_ms == [0]
     assert decoded.clips[0].end_ns == 40 * MS
+
+
+@pytest.mark.parametrize("lengths", [(50, 50), (25, 50), (50, 25), (25, 25, 25)])
+@pytest.mark.parametrize(
+    ("suffix", "codec", "options"),
+    [("ts", "libx264", {"preset": "medium", "bf": "3"}), ("ts", "mpeg2video", {}), ("mpg", "mpeg1video", {})],
+)
+def test_up_to_where_the_clock_starts_anew_all_is_kept(tmp_path, suffix, codec, options, lengths) -> None:
+    pictures = real_pictures(50, 64, 64)
+    parts = [
+        write_video(tmp_path / f"{index}.{suffix}", pictures[-length:], codec=codec, options=options)
+        for index, length in enumerate(lengths)
+    ]
+    joined = tmp_path / f"joined.{suffix}"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    decoded, first = decode(joined), decode(parts[0])
+    assert first.end.reason is None
+    assert decoded.end.reason is Reason.BAD_TIMESTAMPS
+    assert decoded.end.detail == (
+        f"The clock starts anew at {lengths[0] / 25:.3f} seconds: of {sum(lengths)} frames the first "
+        f"{lengths[0]} were read, not the rest."
+    )
+    assert decoded.pts_ms == first.pts_ms == list(range(0, 40 * lengths[0], 40))
+    assert np.array_equal(decoded.frames_THWC, first.frames_THWC)
+    assert decode(joined, span_ns=(0, 500 * MS)).end.reason is None
+
+
+def test_one_time_that_goes_back_is_no_new_clock() -> None:
+    def counted(*times: int | None) -> list[bool]:
+        packets = [SimpleNamespace(dts=time) for time in times]
+        told = list(of_first_clock(packets))
+        assert [packet for packet, _ in told] == packets
+        return [counts for _, counts in told]
+
+    assert counted() == []
+    assert counted(0, 1, 2, 3) == [True] * 4
+    assert counted(5, 6, 7, 0, 8, 9) == [True] * 6
+    assert counted(5, 6, 7, 0) == [True] * 4
+    assert counted(5, 6, 7, 0, 1, 8, 9) == [True] * 3 + [False] * 4
+    assert counted(0, 1, 0, 1, 2) == [True] * 2 + [False] * 3
+    assert counted(None, 6, None, 0, 1) == [True] * 3 + [False] * 2
 
 
 @pytest.mark.parametrize(
