@@ -155,7 +155,7 @@ def _reading(path: str) -> Generator[None]:
     try:
         with _quiet():
             yield
-    except UnidentifiedImageError:
+    except (UnidentifiedImageError, RecursionError):
         raise
     except _DAMAGE as error:
         raise library_fault(error, path, meaning=_meaning(error, path)) from error
