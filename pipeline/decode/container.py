@@ -76,7 +76,9 @@ def video_stream(container: InputContainer) -> VideoStream:
         detail = f"The container ({container.format.name}) holds only: {', '.join(kinds) or 'nothing'}."
         raise BadItemError(Reason.NO_VIDEO_STREAM, detail)
     stream = next((video for video in videos if video.disposition & Disposition.default), videos[0])
-    if container.format.name.startswith("mov") and is_encrypted(container.name, stream.id):
+    in_boxes = container.format.name.startswith("mov")
+    # FFmpeg tells the key's id of Matroska and WebM, and is silent about the boxes of MP4.
+    if "enc_key_id" in stream.metadata or (in_boxes and is_encrypted(container.name, stream.id)):
         raise BadItemError(Reason.ENCRYPTED, "The video's pictures are encrypted, and no key is known here.")
     # Typed as always there, yet null for a codec that FFmpeg was built without.
     if getattr(stream, "codec_context", None) is None:

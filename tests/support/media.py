@@ -141,6 +141,34 @@ def encrypted_video(path: Path, *, codec: str = "libx264", **container_options: 
     )
 
 
+def encrypted_webm(path: Path) -> Path:
+    """VP9 in WebM whose track names a key."""
+
+    def element(identity: str, *parts: bytes) -> bytes:
+        body = b"".join(parts)
+        return bytes.fromhex(identity) + (len(body) | 1 << 56).to_bytes(8, "big") + body
+
+    def body_of(data: bytes, at: int) -> tuple[int, int]:
+        length = 9 - data[at].bit_length()
+        size = int.from_bytes(data[at : at + length], "big") & (1 << 7 * length) - 1
+        return at + length, at + length + size
+
+    write_video(
+        path, real_pictures(10, 64, 64), codec="libvpx-vp9", options=_VP9, container_options={"live": "1"}
+    )
+    data = path.read_bytes()
+    # The first such bytes stand in an index of the file's elements.
+    tracks_at = data.rindex(bytes.fromhex("1654ae6b"))
+    at, tracks_end = body_of(data, tracks_at + 4)
+    entry, entry_end = body_of(data, at + 1)
+    assert (data[at], entry_end) == (0xAE, tracks_end)
+    key = element("5035", element("47e1", b"\5"), element("47e2", b"0123456789abcdef"))
+    encodings = element("6d80", element("6240", element("5033", b"\1"), key))
+    tracks = element("1654ae6b", element("ae", data[entry:entry_end], encodings))
+    path.write_bytes(data[:tracks_at] + tracks + data[tracks_end:])
+    return path
+
+
 def _clip(path: Path, num_frames: int = 50, **options: Any) -> Path:
     return write_video(path, real_pictures(num_frames, 160, 120), **options)
 
@@ -283,7 +311,10 @@ _X265 = {"preset": "ultrafast", "x265-params": "log-level=none:pools=1:frame-thr
 
 def vp9_webm(path: Path) -> Path:
     """VP9 in WebM, whose clock counts whole milliseconds."""
-    return _clip(path, codec="libvpx-vp9", options={"deadline": "realtime", "cpu-used": "8"})
+    return _clip(path, codec="libvpx-vp9", options=_VP9)
+
+
+_VP9 = {"deadline": "realtime", "cpu-used": "8"}
 
 
 def av1_mp4(path: Path) -> Path:

