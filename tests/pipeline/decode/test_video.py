@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 from av.sidedata.sidedata import Type as SideDataType
@@ -23,6 +24,7 @@ from tests.support.media import (
     write_motion_jpeg,
     write_video,
 )
+from tests.support.multiview import multiview_hevc
 
 MS = 1_000_000
 QUADRANTS = {"red": (0, 0), "green": (0, 1), "blue": (1, 0), "white": (1, 1)}
@@ -343,6 +345,16 @@ def test_motion_jpeg_is_turned_as_its_exif_says(tmp_path, orientation: int) -> N
     assert found_quadrants(decoded.frames_THWC[1]) == found_quadrants(
         np.array(ImageOps.exif_transpose(still))
     )
+
+
+def test_frames_of_multiview_hevc_are_read(tmp_path, odd) -> None:
+    path = multiview_hevc(tmp_path / "x.ts")
+    # What lies beside such frames is unknown to PyAV, which this test would else not be about.
+    with av.open(str(path)) as container:
+        assert 29 in [side_data.type.value for side_data in next(container.decode(video=0)).side_data]
+    decoded = decode(path)
+    assert decoded.end.reason is None, decoded.end.detail
+    assert np.array_equal(decoded.frames_THWC, decode(odd("hevc.mp4")).frames_THWC)
 
 
 def test_no_kind_of_side_data_is_unknown() -> None:
