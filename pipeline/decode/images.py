@@ -32,7 +32,7 @@ _RARE = ["ICO", "ICNS", "PCX", "SGI", "QOI", "DDS", "PSD", "SUN", "XBM", "XPM"]
 _ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 _SIGNATURES = (b"\xff\xd8\xff", PNG_SIGNATURE, b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 _AVIF = (b"ftypavif", b"ftypavis")
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, RuntimeError)
+_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, IndexError, RuntimeError)
 """How Pillow says, while it reads them, that bytes are bad; elsewhere these are mistakes in a program."""
 _CUT = "bitmill: only what is whole of a file that ends too early"
 """Stands among a picture's facts where it is so."""
@@ -72,6 +72,8 @@ def open_image(path: str, *, max_pixels: int) -> Image.Image | None:
     try:
         with _reading(path):
             image = Image.open(_readable(path, head, is_cut=is_cut), formats=[*_COMMON, *_RARE])
+            # A GIF looks for its second frame, once, when it is first asked.
+            _is_animated(image)
     except UnidentifiedImageError:
         # FFmpeg would make a video of one frame of these.
         is_avif = head[4:] in _AVIF
@@ -98,12 +100,17 @@ def _readable(path: str, head: bytes, *, is_cut: bool) -> str | BytesIO:
 
 def is_animation(image: Image.Image) -> bool:
     """Several frames that play in time; the pages of a TIFF and the views of an MPO do not."""
-    return image.format in _ANIMATED and (bool(getattr(image, "is_animated", False)) or _CUT in image.info)
+    return image.format in _ANIMATED and (_is_animated(image) or _CUT in image.info)
 
 
-def num_pages(image: Image.Image) -> int:
-    """Pages of a TIFF; 1 for all else, MPO included, whose other views are no pages."""
-    return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
+def _is_animated(image: Image.Image) -> bool:
+    return bool(getattr(image, "is_animated", False))
+
+
+def num_pages(image: Image.Image, path: str) -> int:
+    """Pages of a TIFF; 1 for all else, MPO included, whose other views are no pages. Raises BadItemError."""
+    with _reading(path):
+        return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
 
 
 def read_still(image: Image.Image, path: str) -> StillPicture:
@@ -195,6 +202,6 @@ def _exif_orientation(image: Image.Image) -> Orientation:
     try:
         with _quiet():
             tag = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except (*_DAMAGE, KeyError, TypeError):
+    except (*_DAMAGE, KeyError):
         return UPRIGHT
     return _ORIENTATIONS.get(tag, UPRIGHT) if isinstance(tag, int) else UPRIGHT

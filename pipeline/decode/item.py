@@ -123,7 +123,7 @@ def _still(item: _Item, image: Image.Image) -> Iterator[ItemEvent]:
         source_height=square.source_height,
         source_width=square.source_width,
     )
-    pages = num_pages(image)
+    pages = num_pages(image, item.path)
     detail = f"The file has {pages} pages; only the first was taken."
     yield item.end((Reason.EXTRA_PAGES, detail) if pages > 1 else None)
 

@@ -225,6 +225,28 @@ def test_notes_that_pillow_takes_are_left_to_it(tmp_path) -> None:
     assert (decode(path).end.facts.height, decode(path).end.facts.width) == (64, 48)
 
 
+def test_a_gif_cut_anywhere_is_its_own_fault(odd, tmp_path) -> None:
+    data = odd("animated.gif").read_bytes()
+    path = tmp_path / "cut.gif"
+    for num_bytes in range(20, len(data) - 1, len(data) // 200):
+        path.write_bytes(data[:num_bytes])
+        assert decode(path).end.reason in (Reason.TRUNCATED, Reason.CORRUPT)
+
+
+def test_a_damaged_second_page_is_told_beside_the_first(odd, tmp_path) -> None:
+    data = bytearray(odd("pages.tiff").read_bytes())
+    with Image.open(odd("pages.tiff")) as image:
+        image.seek(1)
+        second = image.tag_v2._offset
+    # Its first entries, width and height, become tags without a meaning.
+    for entry in (0, 1):
+        data[second + 2 + 12 * entry : second + 4 + 12 * entry] = b"\xff\xfe"
+    path = tmp_path / "damaged.tiff"
+    path.write_bytes(data)
+    decoded = decode(path)
+    assert (decoded.end.reason, len(decoded.clips)) == (Reason.CORRUPT, 1)
+
+
 def test_a_damaged_header_is_corrupt_not_unknown(tmp_path) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 40)
