@@ -2,9 +2,9 @@
 
 import pyarrow as pa
 
-LEDGER_FORMAT_VERSION = 3
-"""2: tars, with rows by key and the reasons bad_sidecar and duplicate_key. 3: the reason removed. The
-columns are those of 1."""
+LEDGER_FORMAT_VERSION = 4
+"""2: tars, with rows by key and the reasons bad_sidecar and duplicate_key. 3: the reason removed. 4: the
+reasons encrypted and decoder_failed. The columns are those of 1."""
 
 LEDGER_SCHEMA = pa.schema(
     [

@@ -28,6 +28,7 @@ class Reason(StrEnum):
     NO_VIDEO_STREAM = "no_video_stream"
     NO_FRAMES = "no_frames"
     UNSUPPORTED_CODEC = "unsupported_codec"
+    ENCRYPTED = "encrypted"
     CORRUPT = "corrupt"
     TRUNCATED = "truncated"
     BAD_TIMESTAMPS = "bad_timestamps"
@@ -44,6 +45,7 @@ class Reason(StrEnum):
     DECODE_TIMEOUT = "decode_timeout"
     OUT_OF_MEMORY = "out_of_memory"
     DECODER_CRASHED = "decoder_crashed"
+    DECODER_FAILED = "decoder_failed"
     # What was decided later
     REMOVED = "removed"
 
@@ -54,10 +56,11 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.SOURCE_CHANGED: "the object is not the one that was planned (size or version differ)",
     Reason.READ_ERROR: "the object could not be read after retries",
     Reason.EMPTY_FILE: "the object has no bytes",
-    Reason.NOT_MEDIA: "the bytes are no known video or image format",
+    Reason.NOT_MEDIA: "the object is no file, or its bytes are no known video or image format",
     Reason.NO_VIDEO_STREAM: "the container has no video stream",
     Reason.NO_FRAMES: "the video stream yields no frame that can be shown",
     Reason.UNSUPPORTED_CODEC: "no decoder here reads this codec",
+    Reason.ENCRYPTED: "the media can be decoded only with a key",
     Reason.CORRUPT: "the bytes are damaged; frames before or around the damage were kept where whole",
     Reason.TRUNCATED: "the file ends before its media does",
     Reason.BAD_TIMESTAMPS: "the frames carry no usable presentation times",
@@ -71,5 +74,6 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.DECODE_TIMEOUT: "the decoder made no progress within the job's item_timeout_s",
     Reason.OUT_OF_MEMORY: "the decoder needed more memory than the job's item_memory_bytes",
     Reason.DECODER_CRASHED: "the decoder process died",
+    Reason.DECODER_FAILED: "bitmill or a library failed on it, which says nothing of the bytes; report it",
     Reason.REMOVED: "taken down on request; no retry brings it back",
 }

@@ -21,7 +21,7 @@ _COPY_BYTES = 1 << 20
 
 _OF_A_CUT = frozenset(
     {None, Reason.EMPTY_FILE, Reason.NOT_MEDIA, Reason.NO_VIDEO_STREAM, Reason.NO_FRAMES, Reason.CORRUPT}
-    | {Reason.TRUNCATED, Reason.BAD_SIDECAR}
+    | {Reason.TRUNCATED, Reason.BAD_SIDECAR, Reason.DECODER_FAILED}
 )
 """What decoding may say of a member's first bytes where only these are there."""
 

@@ -8,10 +8,20 @@ import av
 import av.logging as av_logging
 from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
-from av.error import DecoderNotFoundError, DemuxerNotFoundError, FFmpegError, PatchWelcomeError
+from av.error import (
+    BufferTooSmallError,
+    BugError,
+    DecoderNotFoundError,
+    DemuxerNotFoundError,
+    FFmpegError,
+    OptionNotFoundError,
+    PatchWelcomeError,
+    PyAVCallbackError,
+)
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
+from bitmill.pipeline.decode.boxes import is_encrypted
 from bitmill.pipeline.decode.truncation import has_whole_index
 from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.outcomes import Reason
@@ -21,6 +31,17 @@ av_logging.set_level(None)
 _MACHINE_ERRORS = frozenset(
     {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EACCES, errno.EMFILE, errno.ENFILE}
 )
+
+_UNSUPPORTED_ERRORS = frozenset({errno.ENOSYS, errno.ENOTSUP})
+_UNKNOWN_KINDS = (
+    DecoderNotFoundError,
+    DemuxerNotFoundError,
+    PatchWelcomeError,
+    UnknownCodecError,
+    NotImplementedError,
+)
+_MISUSE = (BugError, BufferTooSmallError, OptionNotFoundError, PyAVCallbackError)
+"""What FFmpeg tells of itself, or of us."""
 
 _FORMATS = (
     "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,h264,hevc,m4v,ivf,nut,obu,rm,vc1,dv,wtv,nsv,"
@@ -46,7 +67,7 @@ def open_media(path: str) -> InputContainer:
 def video_stream(container: InputContainer) -> VideoStream:
     """The default video stream, else the first; cover pictures and thumbnails are none.
 
-    Raises BadItemError: NO_VIDEO_STREAM, or UNSUPPORTED_CODEC where no decoder knows the stream.
+    Raises BadItemError: NO_VIDEO_STREAM, ENCRYPTED, or UNSUPPORTED_CODEC where no decoder knows the stream.
     """
     still = Disposition.attached_pic | Disposition.timed_thumbnails
     videos = [stream for stream in container.streams.video if not stream.disposition & still]
@@ -55,6 +76,10 @@ def video_stream(container: InputContainer) -> VideoStream:
         detail = f"The container ({container.format.name}) holds only: {', '.join(kinds) or 'nothing'}."
         raise BadItemError(Reason.NO_VIDEO_STREAM, detail)
     stream = next((video for video in videos if video.disposition & Disposition.default), videos[0])
+    in_boxes = container.format.name.startswith("mov")
+    # FFmpeg tells the key's id of Matroska and WebM, and is silent about the boxes of MP4.
+    if "enc_key_id" in stream.metadata or (in_boxes and is_encrypted(container.name, stream.id)):
+        raise BadItemError(Reason.ENCRYPTED, "The video's pictures are encrypted, and no key is known here.")
     # Typed as always there, yet null for a codec that FFmpeg was built without.
     if getattr(stream, "codec_context", None) is None:
         detail = f"No decoder here reads the video stream of this {container.format.name} file."
@@ -66,25 +91,26 @@ def _kind_of(stream: Stream) -> str:
     return "a still picture" if stream.type == "video" else stream.type
 
 
-def library_fault(error: Exception, path: str, *, truncated: bool = False) -> BadItemError:
+def library_fault(error: Exception, path: str, *, meaning: Reason | None = None) -> BadItemError:
     """A library's error as an outcome: its class and message, without the file's path.
 
-    What the machine or its disks are at fault for is never told as damage of the file.
+    ``meaning`` is what the library says of the bytes by it; null where only FFmpeg's own errors say anything.
+    What the machine, its disks or a mistake in a program are at fault for is never told as damage.
     """
-    unknown = (DecoderNotFoundError, DemuxerNotFoundError, PatchWelcomeError, UnknownCodecError)
-    if isinstance(error, MemoryError):
-        reason = Reason.OUT_OF_MEMORY
-    elif isinstance(error, FileNotFoundError):
-        reason = Reason.NOT_FOUND
-    elif getattr(error, "errno", None) in _MACHINE_ERRORS:
-        reason = Reason.READ_ERROR
-    elif isinstance(error, unknown):
-        reason = Reason.UNSUPPORTED_CODEC
-    elif truncated or isinstance(error, EOFError):
-        reason = Reason.TRUNCATED
-    else:
-        reason = Reason.CORRUPT
-    return BadItemError(reason, describe(error, path))
+    number = getattr(error, "errno", None)
+    by_ffmpeg = isinstance(error, FFmpegError)
+    reasons = (
+        (isinstance(error, MemoryError), Reason.OUT_OF_MEMORY),
+        (isinstance(error, FileNotFoundError), Reason.NOT_FOUND),
+        (number in _MACHINE_ERRORS, Reason.READ_ERROR),
+        (isinstance(error, _UNKNOWN_KINDS) or number in _UNSUPPORTED_ERRORS, Reason.UNSUPPORTED_CODEC),
+        (meaning is not None, meaning),
+        (by_ffmpeg and isinstance(error, EOFError), Reason.TRUNCATED),
+        (by_ffmpeg and not isinstance(error, _MISUSE), Reason.CORRUPT),
+        (isinstance(error, OSError) and number is not None, Reason.READ_ERROR),
+    )
+    reason = next((reason for applies, reason in reasons if applies), None)
+    return BadItemError(reason or Reason.DECODER_FAILED, describe(error, path))
 
 
 def describe(error: Exception, path: str) -> str:
@@ -95,7 +121,7 @@ def describe(error: Exception, path: str) -> str:
 
 
 def _unopened(path: str, error: Exception) -> BadItemError:
-    fault = library_fault(error, path, truncated=isinstance(error, EOFError))
+    fault = library_fault(error, path)
     if fault.reason in (Reason.OUT_OF_MEMORY, Reason.READ_ERROR):
         return fault
     with Path(path).open("rb") as file:

@@ -24,8 +24,8 @@ def read_frames(
     """``keep`` of each frame in ``indices`` (strictly increasing presentation order).
 
     decord prefetches without bound while its reader is held, and after a seek may return a neighbour's
-    pixels: hence one go, forward only. Raises BadItemError(CORRUPT) where it fails or where its count or
-    shape is not what the packets say. May hang for ever on bad files: call it where it can be killed.
+    pixels: hence one go, forward only. Raises BadItemError(DECODER_FAILED) where it fails or where its count
+    or shape is not what the packets say. May hang for ever on bad files: call it where it can be killed.
     """
     import decord
 
@@ -47,10 +47,10 @@ def read_frames(
             at = index + 1
         return kept
     except (decord.DECORDError, RuntimeError, StopIteration) as error:
-        raise BadItemError(Reason.CORRUPT, f"decord failed with {type(error).__name__}.") from error
+        raise BadItemError(Reason.DECODER_FAILED, f"decord failed with {type(error).__name__}.") from error
     finally:
         del reader
 
 
 def _disagrees(what: str) -> BadItemError:
-    return BadItemError(Reason.CORRUPT, f"decord reports {what}.")
+    return BadItemError(Reason.DECODER_FAILED, f"decord reports {what}.")

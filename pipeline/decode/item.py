@@ -1,5 +1,7 @@
 """One media file to clips and one end: the door of this folder. Bad media never raises here."""
 
+import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -14,7 +16,14 @@ from bitmill.pipeline.decode import decord_reader, pyav_reader
 from bitmill.pipeline.decode.assemble import Assembled, Square, assemble
 from bitmill.pipeline.decode.choice import Preference, choose
 from bitmill.pipeline.decode.container import library_fault
-from bitmill.pipeline.decode.images import is_animation, num_pages, open_image, read_animation, read_still
+from bitmill.pipeline.decode.images import (
+    StillPicture,
+    is_animation,
+    num_pages,
+    open_image,
+    read_animation,
+    read_still,
+)
 from bitmill.pipeline.decode.probe import VideoFacts, packet_times, probe
 from bitmill.pipeline.decode.resize import to_square
 from bitmill.pipeline.decode.sampling import FrameT, Sample, Span, Timed, TimelineEnd, sample
@@ -72,8 +81,7 @@ def decode_item(
     """
     item = _Item(path, span_ns, sampling, size_px, limits)
     try:
-        if Path(path).stat().st_size == 0:
-            raise BadItemError(Reason.EMPTY_FILE, "The file has no bytes.")
+        _refuse_no_bytes(Path(path).stat())
         yield from _events(item, prefer)
     except BadItemError as fault:
         yield item.end((fault.reason, fault.detail))
@@ -82,6 +90,13 @@ def decode_item(
     except Exception as error:  # noqa: BLE001 - the one place around an item
         fault = library_fault(error, path)
         yield item.end((fault.reason, fault.detail))
+
+
+def _refuse_no_bytes(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise BadItemError(Reason.NOT_MEDIA, "It is a pipe, a socket, a device or a folder, and no file.")
+    if not status.st_size:
+        raise BadItemError(Reason.EMPTY_FILE, "The file has no bytes.")
 
 
 def _events(item: _Item, prefer: Preference) -> Iterator[ItemEvent]:
@@ -108,14 +123,20 @@ def _still(item: _Item, image: Image.Image) -> Iterator[ItemEvent]:
         source_height=square.source_height,
         source_width=square.source_width,
     )
-    pages = num_pages(image)
+    pages = num_pages(image, item.path)
     detail = f"The file has {pages} pages; only the first was taken."
     yield item.end((Reason.EXTRA_PAGES, detail) if pages > 1 else None)
 
 
 def _animation(item: _Item, image: Image.Image) -> Iterator[ItemEvent]:
     item.facts = _image_facts(image, "animation")
-    yield from _timeline(item, read_animation(image, item.path), item.square, native_fps=None)
+
+    def draw(picture: StillPicture) -> Square:
+        square = item.square(picture)
+        item.facts = replace(item.facts, height=square.source_height, width=square.source_width)
+        return square
+
+    yield from _timeline(item, read_animation(image, item.path), draw, native_fps=None)
 
 
 def _image_facts(image: Image.Image, media: str) -> MediaFacts:

@@ -1,20 +1,18 @@
 """A look at a video file's packets and at its first picture: facts to choose a decoder by, nothing kept."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
 
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.sidedata.sidedata import SideData
-from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from bitmill.pipeline.decode.container import library_fault, open_media, video_stream
-from bitmill.pipeline.decode.orientation import UPRIGHT, Orientation, read_matrix
+from bitmill.pipeline.decode.orientation import UPRIGHT, Orientation
+from bitmill.pipeline.decode.restarts import of_first_clock
 from bitmill.pipeline.decode.sampling import SECOND_NS
+from bitmill.pipeline.decode.side_data import orientation_of
 from bitmill.pipeline.decode.truncation import matroska_is_cut, riff_is_cut
 from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.outcomes import Reason
@@ -56,6 +54,8 @@ class VideoFacts:
     """Subtracted from the container's times."""
     truncated: bool
     """The file ends before the media that its header promises."""
+    num_behind: int = 0
+    """Packets, not counted elsewhere, behind the place where a broadcast stream's clock starts anew."""
 
     @property
     def num_shown(self) -> int:
@@ -74,6 +74,7 @@ class _Tally:
     discard: int = 0
     keyframes: int = 0
     missing_pts: int = 0
+    behind: int = 0
     first: int | None = None
     last: int | None = None
     end: int | None = None
@@ -108,15 +109,6 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
         raise BadItemError(Reason.TOO_MANY_PIXELS, detail)
 
 
-def orientation_of(frame: VideoFrame) -> Orientation:
-    """As the display matrix beside the frame says."""
-    # PyAV's stubs call the container a mapping of strings; it iterates over its values.
-    for side_data in cast("Iterable[SideData]", frame.side_data):
-        if side_data.type is SideDataType.DISPLAYMATRIX:
-            return read_matrix(bytes(side_data))
-    return UPRIGHT
-
-
 def packet_times(path: str, facts: VideoFacts) -> list[tuple[int, int | None]]:
     """(pts_ns, duration_ns) of each shown packet in presentation order; empty where a packet has no time."""
     with open_media(path) as container:
@@ -136,13 +128,16 @@ def packet_times(path: str, facts: VideoFacts) -> list[tuple[int, int | None]]:
 def _count(container: InputContainer, stream: VideoStream) -> _Tally:
     tally = _Tally()
     in_step = container.format.name == STEPPING
+    packets = (packet for packet in container.demux(stream) if packet.size)
+    restarts = container.format.name in ARBITRARY_ORIGIN
     try:
-        for packet in container.demux(stream):
-            if packet.size == 0:
+        for packet, counts in of_first_clock(packets) if restarts else ((packet, True) for packet in packets):
+            tally.last_is_corrupt = packet.is_corrupt
+            if not counts:
+                tally.behind += 1
                 continue
             tally.packets += 1
             tally.keyframes += packet.is_keyframe
-            tally.last_is_corrupt = packet.is_corrupt
             if packet.is_discard:
                 tally.discard += 1
             else:
@@ -191,6 +186,7 @@ def _facts(
         num_discard=tally.discard,
         num_keyframes=tally.keyframes,
         num_missing_pts=tally.missing_pts,
+        num_behind=tally.behind,
         start_ns=None if tally.first is None else round(tally.first * tick_ns) - origin_ns,
         end_ns=None if tally.end is None else round(tally.end * tick_ns) - origin_ns,
         origin_ns=origin_ns,

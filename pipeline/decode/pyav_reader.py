@@ -15,8 +15,9 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from bitmill.pipeline.decode.container import library_fault, open_media, video_stream
-from bitmill.pipeline.decode.probe import STEPPING, VideoFacts, check_pixels, orientation_of
+from bitmill.pipeline.decode.probe import STEPPING, VideoFacts, check_pixels
 from bitmill.pipeline.decode.sampling import SECOND_NS, TOLERANCE_NS, Span, Timed
+from bitmill.pipeline.decode.side_data import orientation_of
 from bitmill.pipeline.decode.timestamps import FrameClock
 from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.outcomes import Reason
@@ -36,9 +37,15 @@ class PyavPicture:
     def rgb(self) -> tuple[npt.NDArray[np.uint8], Fraction]:
         """(upright picture [H, W, 3], aspect of its pixels), by the stream's own matrix and range.
 
-        Untagged streams count as BT.601 limited range, as FFmpeg's default has it.
+        Untagged streams count as BT.601 limited range, as FFmpeg's default has it. Raises BadItemError.
         """
-        native = self.reformatter.reformat(self.frame, format="rgb24", threads=1)
+        try:
+            native = self.reformatter.reformat(self.frame, format="rgb24", threads=1)
+        except FFmpegError as error:
+            if isinstance(error, MemoryError):
+                raise
+            detail = f"Pictures in the format {self.frame.format.name} cannot be turned into RGB here."
+            raise BadItemError(Reason.UNSUPPORTED_CODEC, detail) from error
         orientation = orientation_of(self.frame)
         picture = orientation.apply(np.asarray(native.to_ndarray(), np.uint8))
         return picture, 1 / self.aspect if orientation.transpose else self.aspect
@@ -101,6 +108,8 @@ class _Reading:
             timed = self._timed(frame)
             if timed is not None:
                 yield timed
+        if self._facts.num_behind:
+            raise BadItemError(Reason.BAD_TIMESTAMPS, self._restart())
         if self._facts.truncated:
             raise BadItemError(Reason.TRUNCATED, self._shortfall())
         if self._out_of_order:
@@ -133,7 +142,8 @@ class _Reading:
             raise damage
 
     def _packets(self) -> "Iterator[Packet[VideoStream]]":
-        packets = self._container.demux(self._stream)
+        """Up to where the clock starts anew, and the empty one that ends them."""
+        packets, left = self._container.demux(self._stream), self._facts.num_packets
         while True:
             try:
                 packet = next(packets, None)
@@ -141,7 +151,10 @@ class _Reading:
                 raise self._damaged(error) from error
             if packet is None:
                 return
-            yield packet
+            if packet.size and self._facts.num_behind:
+                left -= 1
+            if left >= 0 or not packet.size:
+                yield packet
 
     def _timed(self, frame: VideoFrame) -> Timed[PyavPicture] | None:
         check_pixels(frame.width, frame.height, self._max_pixels)
@@ -164,6 +177,12 @@ class _Reading:
             return library_fault(error, self._path)
         at = "at the first frame" if self._last_ns is None else f"after {self._last_ns / 1e9:.3f} seconds"
         return BadItemError(Reason.CORRUPT, f"The bytes are damaged {at} and do not decode.")
+
+    def _restart(self) -> str:
+        shown, behind = self._facts.num_shown, self._facts.num_behind
+        at = f" at {self._facts.end_ns / 1e9:.3f} seconds" if self._facts.end_ns is not None else ""
+        frames = f"of {shown + behind} frames the first {shown} were read, not the rest"
+        return f"The clock starts anew{at}: {frames}."
 
     def _shortfall(self) -> str:
         told, found = self._facts.declared_frames, self._facts.num_shown

@@ -2,27 +2,30 @@
 
 from pathlib import Path
 
+from bitmill.pipeline.decode.boxes import boxes
+
 
 def has_whole_index(path: str) -> bool:
     """Whether a whole ``moov`` box stands at the top level of an MP4 or QuickTime file."""
     size = Path(path).stat().st_size
-    at = 0
     with Path(path).open("rb") as file:
-        while at + 8 <= size:
-            file.seek(at)
-            header = file.read(16)
-            length = int.from_bytes(header[:4], "big")
-            length = int.from_bytes(header[8:16], "big") if length == 1 else length or size - at
-            if header[4:8] == b"moov":
-                return at + length <= size
-            if length < 8:
+        for box in boxes(file, 0, size):
+            if box.kind == b"moov":
+                return box.end <= size
+            if not box.kind:
                 return True
-            at += length
     return False
 
 
+def boxes_are_cut(path: str) -> bool:
+    """AVIF and the like: whether a box at the top level is longer than what is left."""
+    size = Path(path).stat().st_size
+    with Path(path).open("rb") as file:
+        return any(box.end > size for box in boxes(file, 0, size))
+
+
 def riff_is_cut(path: str) -> bool:
-    """AVI: whether one of its RIFF chunks (long files have several) is longer than what is left."""
+    """AVI and WebP: whether one of the RIFF chunks (long files have several) is longer than what is left."""
     size = Path(path).stat().st_size
     at = 0
     with Path(path).open("rb") as file:

@@ -65,7 +65,7 @@ def list_objects(path: str) -> Listing:
     def ask() -> Listing:
         with store_errors(path):
             kind = _kind(fs, inner)
-            if kind == "file":
+            if kind in ("file", "other"):
                 return Listing(kind="file", objects=(stat(path),))
             if kind == "directory":
                 return Listing(kind="folder", objects=_below(fs, path, inner))
@@ -129,12 +129,15 @@ def stage(
 
     A local object is used where it lies, and looked at again after the block; another is copied into
     ``room``, or into one of its own for which ``limit_bytes`` counts. What the block raises passes. Raises
-    BadItemError: not_found, access_denied, source_changed (before, or while it was read), read_error;
-    InfrastructureError where the temporary folder's disk is full, and as ``room_for``.
+    BadItemError: not_found, access_denied, not_media for what is no file and may never give a byte,
+    source_changed (before, or while it was read), read_error; InfrastructureError where the temporary
+    folder's disk is full, and as ``room_for``.
     """
     if is_local(expected.uri):
         with _item_faults():
             _check_unchanged(expected)
+            if not Path(expected.uri).is_file():
+                raise BadItemError(Reason.NOT_MEDIA, "It is a pipe, a socket or a device, and no file.")
         yield StagedObject(path=expected.uri)
         with _item_faults():
             _check_unchanged(expected)

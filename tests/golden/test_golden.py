@@ -18,9 +18,9 @@ from bitmill.schemas.packing import unpack_bits
 from bitmill.schemas.token_shard import TOKEN_COLUMNS, read_shard_metadata
 
 VERSIONS = sorted(path.name for path in Path(__file__).parent.glob("v*") if path.is_dir())
-FIRST, LATEST = Path(__file__).parent / "v1", Path(__file__).parent / "v3"
+FIRST, LATEST = Path(__file__).parent / "v1", Path(__file__).parent / "v4"
 LATEST_CARD = Path(__file__).parent / "v2" / "dataset.json"
-SHARD_VERSIONS = {"v1": 1, "v2": 1, "v3": 1}
+SHARD_VERSIONS = {"v1": 1, "v2": 1, "v3": 1, "v4": 1}
 """A folder is named by its ledger's version; card, token shard and plan have kept their own."""
 
 
@@ -140,9 +140,9 @@ def test_what_is_no_shard_of_ours_is_named(tmp_path, change, message):
 
 def test_a_newer_ledger_is_refused_and_a_damaged_one_named(tmp_path):
     table = pq.read_table(LATEST / "ledger.parquet")
-    newer = table.replace_schema_metadata({b"bitmill.format_version": b"4"})
+    newer = table.replace_schema_metadata({b"bitmill.format_version": b"5"})
     pq.write_table(newer, tmp_path / "newer.parquet")
-    with pytest.raises(FormatError, match="has format 4; this bitmill reads up to 3"):
+    with pytest.raises(FormatError, match="has format 5; this bitmill reads up to 4"):
         read_ledger((tmp_path / "newer.parquet").read_bytes(), origin="x")
     with pytest.raises(FormatError, match="The ledger x is damaged"):
         read_ledger((LATEST / "ledger.parquet").read_bytes()[:-9], origin="x")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from bitmill.jobs.growing import Growth
@@ -17,6 +18,7 @@ from bitmill.schemas.outcomes import Reason
 from tests.support.commands import stored_files
 from tests.support.fakes import HashEncoder, make_item, make_job
 
+VERSION = b"bitmill.format_version"
 APPEND, RETRY = Growth(append=True), Growth(retry_failed=True)
 
 
@@ -71,6 +73,28 @@ def test_new_sources_become_new_shards_and_nothing_else_changes(media):
     assert {name: after[name] for name in before} == before
     _commit(grown)
     assert _totals(_prepare(media)).ok == 6
+
+
+def test_a_dataset_begun_by_an_older_release_goes_on(media):
+    first = _prepare(media)
+    _commit(first, failing="b", limit=1)
+    (old,) = (Path(first.folder.uri) / "ledger").iterdir()
+    table = pq.read_table(old)
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, VERSION: b"3"}), old)
+    before = stored_files(Path(first.folder.uri))
+    second = _prepare(media)
+    assert _names(second) == ["cd"]
+    _commit(second, failing="c", reason=Reason.ENCRYPTED)
+    assert _totals(_prepare(media)).reasons == {"corrupt": 1, "encrypted": 1}
+    again = _prepare(media, RETRY)
+    _commit(again)
+    assert _totals(_prepare(media)).ok == 4
+    after = stored_files(Path(first.folder.uri))
+    assert {name: after[name] for name in before if name != "dataset.json"} == {
+        name: data for name, data in before.items() if name != "dataset.json"
+    }
+    versions = {pq.read_schema(path).metadata[VERSION] for path in old.parent.iterdir()}
+    assert versions == {b"3", b"4"}
 
 
 def test_appending_twice_is_appending_once(media):

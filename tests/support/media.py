@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,67 @@ def remux(
             packet.stream = copy
             out.mux(packet)
     return target
+
+
+def write_motion_jpeg(path: Path, pictures: Sequence[Picture], *, exif_orientation: int) -> Path:
+    """A JPEG with EXIF a frame, as cameras write them."""
+    exif = Image.Exif()
+    exif[0x0112] = exif_orientation
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        assert isinstance(stream, VideoStream)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt = "yuvj420p"
+        for index, picture in enumerate(pictures):
+            jpeg = BytesIO()
+            Image.fromarray(picture).save(jpeg, "JPEG", exif=exif, quality=92)
+            packet = av.Packet(jpeg.getvalue())
+            packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 25), True
+            packet.pts = packet.dts = index
+            container.mux(packet)
+    return path
+
+
+def encrypted_video(path: Path, *, codec: str = "libx264", **container_options: str) -> Path:
+    """Pictures under a key, as streaming services keep them (Common Encryption)."""
+    key = {
+        "encryption_scheme": "cenc-aes-ctr",
+        "encryption_key": "00" * 15 + "01",
+        "encryption_kid": "11" * 16,
+    }
+    options = _X265 if codec == "libx265" else {}
+    pictures = real_pictures(10, 64, 64)
+    return write_video(
+        path, pictures, codec=codec, options=options, container_options={**key, **container_options}
+    )
+
+
+def encrypted_webm(path: Path) -> Path:
+    """VP9 in WebM whose track names a key."""
+
+    def element(identity: str, *parts: bytes) -> bytes:
+        body = b"".join(parts)
+        return bytes.fromhex(identity) + (len(body) | 1 << 56).to_bytes(8, "big") + body
+
+    def body_of(data: bytes, at: int) -> tuple[int, int]:
+        length = 9 - data[at].bit_length()
+        size = int.from_bytes(data[at : at + length], "big") & (1 << 7 * length) - 1
+        return at + length, at + length + size
+
+    write_video(
+        path, real_pictures(10, 64, 64), codec="libvpx-vp9", options=_VP9, container_options={"live": "1"}
+    )
+    data = path.read_bytes()
+    # The first such bytes stand in an index of the file's elements.
+    tracks_at = data.rindex(bytes.fromhex("1654ae6b"))
+    at, tracks_end = body_of(data, tracks_at + 4)
+    entry, entry_end = body_of(data, at + 1)
+    assert (data[at], entry_end) == (0xAE, tracks_end)
+    key = element("5035", element("47e1", b"\5"), element("47e2", b"0123456789abcdef"))
+    encodings = element("6d80", element("6240", element("5033", b"\1"), key))
+    tracks = element("1654ae6b", element("ae", data[entry:entry_end], encodings))
+    path.write_bytes(data[:tracks_at] + tracks + data[tracks_end:])
+    return path
 
 
 def _clip(path: Path, num_frames: int = 50, **options: Any) -> Path:
@@ -249,7 +311,10 @@ _X265 = {"preset": "ultrafast", "x265-params": "log-level=none:pools=1:frame-thr
 
 def vp9_webm(path: Path) -> Path:
     """VP9 in WebM, whose clock counts whole milliseconds."""
-    return _clip(path, codec="libvpx-vp9", options={"deadline": "realtime", "cpu-used": "8"})
+    return _clip(path, codec="libvpx-vp9", options=_VP9)
+
+
+_VP9 = {"deadline": "realtime", "cpu-used": "8"}
 
 
 def av1_mp4(path: Path) -> Path:

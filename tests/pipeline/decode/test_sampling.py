@@ -1,5 +1,6 @@
 """Laws of sampling and cutting, on made timelines."""
 
+import math
 from fractions import Fraction
 from itertools import pairwise
 
@@ -138,6 +139,57 @@ def test_a_gap_of_hours_is_no_still_picture() -> None:
     assert [taken.frame for taken in samples] == [0]
     assert end.fault is not None
     assert end.fault.reason is Reason.BAD_TIMESTAMPS
+
+
+@pytest.mark.parametrize(
+    ("frames", "lasts_ns"),
+    [
+        # The container tells the gap itself as the frame's duration, as MP4 does.
+        ([Timed(0, 30_000 * SECOND_NS, 0), Timed(30_000 * SECOND_NS, 40 * MS, 1)], 40 * MS),
+        ([Timed(0, None, 0), Timed(30_000 * SECOND_NS, None, 1)], 40 * MS),
+        ([Timed(0, 100 * MS, 0), Timed(30_000 * SECOND_NS, 100 * MS, 1)], 100 * MS),
+        (
+            [*timeline([20, 20]), Timed(40 * MS, 30_000 * SECOND_NS, 2), Timed(30_001 * SECOND_NS, None, 3)],
+            20 * MS,
+        ),
+        # No other frame follows, and the last one is said to stay for hours.
+        ([*timeline([20, 20]), Timed(40 * MS, 30_000 * SECOND_NS, 2)], 20 * MS),
+        ([Timed(0, 30_000 * SECOND_NS, 0)], 40 * MS),
+    ],
+)
+def test_a_frame_before_a_broken_gap_is_shown_as_long_as_usual(frames, lasts_ns) -> None:
+    # The stream's average rate is as broken as the gap that it was reckoned from.
+    *samples, end = sample(frames, span_ns=(None, None), fps=100.0, native_fps=2 / 60_000)
+    assert isinstance(end, TimelineEnd)
+    last = max(frame.pts_ns for frame in frames if frame.pts_ns < SECOND_NS)
+    assert end.end_ns == last + lasts_ns
+    assert len(samples) == end.end_ns // (10 * MS)
+    assert end.fault is not None
+    assert end.fault.reason is Reason.BAD_TIMESTAMPS
+
+
+def shown_in(time_base: Fraction, pts: list[Fraction], *, duration: Fraction) -> list[Timed[int]]:
+    """The frames as a container with that clock gives them; times are rounded, durations cut off."""
+    ticks = [math.floor(at / time_base + Fraction(1, 2)) for at in pts]
+    lasts_ns = round(math.floor(duration / time_base) * time_base * SECOND_NS)
+    return [Timed(round(tick * time_base * SECOND_NS), lasts_ns, index) for index, tick in enumerate(ticks)]
+
+
+@given(
+    st.sampled_from([Fraction(30000, 1001), Fraction(24000, 1001), Fraction(24), Fraction(60), Fraction(25)]),
+    st.integers(1, 40),
+    st.sampled_from([0, 1, 7]),
+    st.sampled_from([29.97, 30000 / 1001, 24000 / 1001, 30.0, 4.8, 23.976, 1000 / 333, 1000 / 34, 125.0]),
+    st.one_of(st.none(), st.integers(0, 2 * SECOND_NS)),
+)
+def test_the_same_frames_are_taken_out_of_any_container(rate, num_frames, first, fps, start_ns) -> None:
+    pts = [index / rate for index in range(first, first + num_frames)]
+    clocks = [1 / rate / 1001, Fraction(1, 90_000), Fraction(1, 1000)]
+    taken = []
+    for clock in clocks:
+        samples, _ = run(shown_in(clock, pts, duration=1 / rate), fps, (start_ns, None))
+        taken.append([one.frame for one in samples])
+    assert taken[0] == taken[1] == taken[2]
 
 
 def test_max_frames_closes_the_last_clip_and_gives_no_end() -> None:

