@@ -6,6 +6,7 @@ from bitmill.bsq_model import fingerprint, save_tokenizer
 from bitmill.bsq_model.importing.config import config_from_yaml
 from bitmill.bsq_model.importing.convert import import_checkpoint
 from bitmill.schemas.errors import BadJobError, OutputConflictError
+from bitmill.schemas.texts import read_text
 
 
 def import_weights(checkpoint: Path, config: Path, out: Path, *, ema: bool, image_as_video: bool) -> None:
@@ -15,9 +16,9 @@ def import_weights(checkpoint: Path, config: Path, out: Path, *, ema: bool, imag
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputConflictError(f"{out} is in use; name a new or empty folder.")
     try:
-        text = config.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadJobError(f"The config {config} cannot be read as text.") from error
+        text = read_text(config.read_bytes(), what=f"The config {config}")
+    except OSError as error:
+        raise BadJobError(f"The config {config} cannot be read: {error.strerror}.") from error
     imported = import_checkpoint(
         checkpoint,
         config_from_yaml(text, origin=str(config)),

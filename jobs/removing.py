@@ -13,6 +13,7 @@ from rich.text import Text
 from bitmill.jobs.quantities import duration_text
 from bitmill.jobs.stopping import stoppable
 from bitmill.schemas.errors import BadJobError, InterruptedJobError
+from bitmill.schemas.texts import lines_of
 
 if TYPE_CHECKING:
     from bitmill.pipeline.removing.records import Record
@@ -156,11 +157,10 @@ def _lines(path: Path | None) -> list[str]:
     if path is None:
         return []
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadJobError(f"{path} cannot be read as text, one entry a line.") from error
-    # Names may hold what else counts as a line's end.
-    return [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadJobError(f"{path} cannot be read as text, one entry a line ({error.strerror}).") from error
+    return [line for line in lines_of(data, what=str(path)) if line.strip()]
 
 
 def _refuse_beside_driver(folder: "Folder", *, force: bool) -> None:

@@ -71,7 +71,7 @@ def test_each_bad_job_gets_a_sentence_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("uri,start\nmedia/bikes.mp4,soon\n", "column 'start' has type string"),
+        ("uri,start\nmedia/bikes.mp4,soon\n", "row 1: start is 'soon'"),
         ("link\nmedia/bikes.mp4\n", "has no column 'uri'"),
         ("uri,start\nmedia/bikes.mp4\n", "cannot be read as csv"),
     ],
