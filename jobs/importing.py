@@ -5,6 +5,7 @@ from pathlib import Path
 from bitmill.bsq_model import fingerprint, save_tokenizer
 from bitmill.bsq_model.importing.config import config_from_yaml
 from bitmill.bsq_model.importing.convert import import_checkpoint
+from bitmill.jobs.printing import Console
 from bitmill.schemas.errors import BadJobError, OutputConflictError
 from bitmill.schemas.texts import read_text
 
@@ -29,8 +30,9 @@ def import_weights(checkpoint: Path, config: Path, out: Path, *, ema: bool, imag
     save_tokenizer(tokenizer, out)
     made = tokenizer.config
     weights = "averaged (EMA)" if imported.which == "ema" else "raw"
-    print(
+    console = Console(soft_wrap=True)
+    console.print(
         f"{sum(p.numel() for p in tokenizer.parameters()):,} {weights} weights: frames of "
-        f"{made.image_size_px}², {made.bits_per_token} bits a token, up to {made.num_frames} frames\n"
-        f"tokenizer  {fingerprint(tokenizer)}  {out}"
+        f"{made.image_size_px}², {made.bits_per_token} bits a token, up to {made.num_frames} frames"
     )
+    console.print(f"tokenizer  {fingerprint(tokenizer)}  {out}")
