@@ -22,7 +22,7 @@ from bitmill.jobs import (
     weights,
 )
 from bitmill.jobs.job_files import assignment, read_job
-from bitmill.jobs.printing import Console
+from bitmill.jobs.printing import CommandGroup, Console
 from bitmill.schemas.errors import BadJobError, BitmillError
 from bitmill.schemas.job import JobSpec, load_job, make_job
 from bitmill.schemas.outcomes import Reason
@@ -34,6 +34,7 @@ MANIFEST_SUFFIXES = (".parquet", ".csv", ".jsonl", ".ndjson")
 
 app = typer.Typer(
     name="bitmill",
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -1,14 +1,20 @@
 """The one door to the terminal: what comes from outside is printed without control characters."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from typing import Any
 
 import rich.console
+import typer
 from rich.segment import Segment
 from rich.text import Text
+from typer.core import TyperGroup
 
 from bitmill.schemas.texts import printable, printable_json
+
+_UsageError: Any = typer.BadParameter.__base__
+"""Typer's own, by whichever name its version has it."""
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -39,6 +45,29 @@ class Console(rich.console.Console):
                 yield segment
             else:
                 yield Segment(_by_lines(segment.text), segment.style)
+
+
+class CommandGroup(TyperGroup):
+    """Commands whose complaints of arguments, which a shell may have made of names, are spelled out."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As typer's."""
+        with _usage_spelled_out():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As typer's."""
+        with _usage_spelled_out():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _usage_spelled_out() -> Generator[None]:
+    try:
+        yield
+    except _UsageError as error:
+        error.message = printable(error.message)
+        raise
 
 
 def print_json(text: str) -> None:
