@@ -1,9 +1,9 @@
 """``bitmill audit --compare``: two datasets, or two tokenizers on the same sources, side by side."""
 
-from rich.console import Console
 from rich.table import Table
 
 from bitmill.jobs.audit_running import AUDIT_FILE, AuditRequest, run_audit, write_audit
+from bitmill.jobs.printing import Console
 from bitmill.jobs.quantities import bytes_text
 from bitmill.pipeline.auditing.page import render_comparison
 from bitmill.pipeline.storage import Folder

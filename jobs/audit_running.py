@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 
-from rich.console import Console
-
 from bitmill.jobs.evaluating import find_lpips
 from bitmill.jobs.live_line import LiveLine
+from bitmill.jobs.printing import Console
 from bitmill.jobs.quantities import bytes_text, duration_text, rate_text
 from bitmill.jobs.stopping import heed_sigterm, stoppable
 from bitmill.pipeline.auditing.asked import Asked

@@ -1,10 +1,10 @@
-"""An audit's summary on the terminal. Consoles have no markup: names of files are foreign text."""
+"""An audit's summary on the terminal."""
 
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.table import Table
 
+from bitmill.jobs.printing import Console
 from bitmill.jobs.quantities import bytes_text, duration_text
 from bitmill.schemas.audit import AuditReport, CodeHealth, Sample
 from bitmill.schemas.findings import KIND_TEXT, Finding

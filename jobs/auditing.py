@@ -3,8 +3,8 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from bitmill.jobs.printing import Console, print_json
 from bitmill.schemas.errors import BadJobError
 
 
@@ -55,7 +55,7 @@ def audit(
     from bitmill.pipeline.auditing.asked import Asked
     from bitmill.pipeline.storage import Folder
 
-    console = Console(highlight=False, markup=False, soft_wrap=True, stderr=as_json)
+    console = Console(soft_wrap=True, stderr=as_json)
     if (dataset is None) == (compare is None):
         raise BadJobError("Name one dataset to audit, or two with --compare A B.")
     request = AuditRequest(
@@ -78,8 +78,7 @@ def audit(
     made = run_audit(str(dataset), request, console)
     written = write_audit(made, Folder(out))
     if as_json:
-        # Not by rich, which would wrap it.
-        print(made.report.to_json().decode(), end="")
+        print_json(made.report.to_json().decode())
     else:
         print_summary(made.report, console)
         console.print(f"wrote {', '.join(written)}")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from bitmill.jobs import (
     auditing,
@@ -23,6 +22,7 @@ from bitmill.jobs import (
     weights,
 )
 from bitmill.jobs.job_files import assignment, read_job
+from bitmill.jobs.printing import CommandGroup, Console
 from bitmill.schemas.errors import BadJobError, BitmillError
 from bitmill.schemas.job import JobSpec, load_job, make_job
 from bitmill.schemas.outcomes import Reason
@@ -34,6 +34,7 @@ MANIFEST_SUFFIXES = (".parquet", ".csv", ".jsonl", ".ndjson")
 
 app = typer.Typer(
     name="bitmill",
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -85,7 +86,7 @@ def main() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"bitmill {metadata.version('bitmill')}")
+        _console().print(f"bitmill {metadata.version('bitmill')}")
         raise typer.Exit
 
 
@@ -299,8 +300,7 @@ def _source_kind(source: str) -> str:
 
 
 def _console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
-    # Names of files are foreign text: brackets in them are no markup.
-    return Console(stderr=stderr, soft_wrap=soft_wrap, highlight=False, markup=False)
+    return Console(stderr=stderr, soft_wrap=soft_wrap)
 
 
 def _job(

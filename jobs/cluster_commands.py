@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from bitmill.jobs.job_files import assignment, read_job
+from bitmill.jobs.printing import Console, print_output
 from bitmill.schemas.errors import BadJobError, InfrastructureError
 from bitmill.schemas.job import JobSpec, load_job
 from bitmill.schemas.submission import split_name
@@ -95,7 +95,7 @@ def logs(
     if follow:
         print_log(api, job.submission_id)
     else:
-        print(api.logs(job.submission_id), end="")
+        print_output(api.logs(job.submission_id))
 
 
 def stop(target: Target, address: Address, set_: Assignments = None) -> None:
@@ -167,4 +167,4 @@ def _load(path: str, assignments: list[str] | None) -> JobSpec:
 
 
 def _console() -> Console:
-    return Console(highlight=False, markup=False, soft_wrap=True)
+    return Console(soft_wrap=True)

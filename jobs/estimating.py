@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from bitmill.bsq_model import tokenizer_from_files
 from bitmill.bsq_model.numerics import set_numerics
+from bitmill.jobs.printing import Console
 from bitmill.jobs.quantities import bytes_text
 from bitmill.jobs.tokenizers import LoadedTokenizer, job_tokenizer
 from bitmill.pipeline.encoding import ModelEncoder

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from bitmill.bsq_model import BSQTokenizer, fingerprint, tokenizer_from_files
@@ -19,6 +18,7 @@ from bitmill.bsq_model.networks.store import load_network
 from bitmill.bsq_model.resolution import resize_tokenizer
 from bitmill.jobs.fetching import networks_folder
 from bitmill.jobs.live_line import LiveLine
+from bitmill.jobs.printing import Console
 from bitmill.jobs.priors import choose_prior
 from bitmill.jobs.quantities import duration_text
 from bitmill.jobs.tokenizers import load_tokenizer_spec, tokenizer_spec

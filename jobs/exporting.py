@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
-from rich.console import Console
 
 from bitmill.jobs.live_line import LiveLine
+from bitmill.jobs.printing import Console
 from bitmill.jobs.quantities import bytes_text, duration_text, rate_text
 from bitmill.jobs.stopping import stoppable
 from bitmill.schemas.export import ExportForm
@@ -43,7 +43,7 @@ def export(
     """Export a dataset for other loaders: integers in tars, flat files or Parquet. Run it again to go on."""
     from bitmill.pipeline.exporting import export_dataset
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(soft_wrap=True)
     with stoppable(kept="published files stay"), ExportView(console) as view:
         result = export_dataset(
             dataset,

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import safetensors.torch
-from rich.console import Console
 from torch import Tensor
 
 from bitmill.bsq_model.networks.converting import (
@@ -22,6 +21,7 @@ from bitmill.bsq_model.networks.converting import (
     lpips_from_pickle,
 )
 from bitmill.bsq_model.networks.store import NETWORKS
+from bitmill.jobs.printing import Console
 from bitmill.jobs.quantities import bytes_text
 from bitmill.schemas.errors import BadJobError, InfrastructureError
 

@@ -5,7 +5,9 @@ from pathlib import Path
 from bitmill.bsq_model import fingerprint, save_tokenizer
 from bitmill.bsq_model.importing.config import config_from_yaml
 from bitmill.bsq_model.importing.convert import import_checkpoint
+from bitmill.jobs.printing import Console
 from bitmill.schemas.errors import BadJobError, OutputConflictError
+from bitmill.schemas.texts import read_text
 
 
 def import_weights(checkpoint: Path, config: Path, out: Path, *, ema: bool, image_as_video: bool) -> None:
@@ -15,9 +17,9 @@ def import_weights(checkpoint: Path, config: Path, out: Path, *, ema: bool, imag
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputConflictError(f"{out} is in use; name a new or empty folder.")
     try:
-        text = config.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadJobError(f"The config {config} cannot be read as text.") from error
+        text = read_text(config.read_bytes(), what=f"The config {config}")
+    except OSError as error:
+        raise BadJobError(f"The config {config} cannot be read: {error.strerror}.") from error
     imported = import_checkpoint(
         checkpoint,
         config_from_yaml(text, origin=str(config)),
@@ -28,8 +30,9 @@ def import_weights(checkpoint: Path, config: Path, out: Path, *, ema: bool, imag
     save_tokenizer(tokenizer, out)
     made = tokenizer.config
     weights = "averaged (EMA)" if imported.which == "ema" else "raw"
-    print(
+    console = Console(soft_wrap=True)
+    console.print(
         f"{sum(p.numel() for p in tokenizer.parameters()):,} {weights} weights: frames of "
-        f"{made.image_size_px}², {made.bits_per_token} bits a token, up to {made.num_frames} frames\n"
-        f"tokenizer  {fingerprint(tokenizer)}  {out}"
+        f"{made.image_size_px}², {made.bits_per_token} bits a token, up to {made.num_frames} frames"
     )
+    console.print(f"tokenizer  {fingerprint(tokenizer)}  {out}")

@@ -1,10 +1,10 @@
-"""``bitmill inspect``: tables on the terminal. Consoles have no markup: names of files are foreign text."""
+"""``bitmill inspect``: tables on the terminal."""
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from bitmill.jobs.printing import Console
 from bitmill.jobs.progress import summary
 from bitmill.jobs.quantities import bytes_text
 from bitmill.pipeline.inspecting import view_dataset, view_shard

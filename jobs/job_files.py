@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.texts import read_text
 
 
 def assignment(text: str) -> tuple[str, Any]:
@@ -22,12 +23,12 @@ def assignment(text: str) -> tuple[str, Any]:
 def read_job(path: str) -> str:
     """The text of a job file. Raises BadJobError where it cannot be read."""
     try:
-        return Path(path).read_text()
+        return read_text(Path(path).read_bytes(), what=f"The job file {path}")
     except FileNotFoundError as error:
         raise BadJobError(
             f"There is no job file {path}; to tokenize a folder give SOURCE and OUTPUT."
         ) from error
     except IsADirectoryError as error:
         raise BadJobError(f"{path} is a folder; to tokenize it give SOURCE and OUTPUT.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadJobError(f"The job file {path} cannot be read as text.") from error
+    except OSError as error:
+        raise BadJobError(f"The job file {path} cannot be read: {error.strerror}.") from error

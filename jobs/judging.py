@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from bitmill.jobs.evaluating import find_judges
+from bitmill.jobs.printing import Console
 from bitmill.pipeline.synthesis.drawing import draw_pictures
 from bitmill.pipeline.synthesis.judging import Judged, independent_bits, judge, order0_tokens, single_frames
 from bitmill.schemas.errors import BadJobError

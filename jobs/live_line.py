@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
+
+from bitmill.jobs.printing import Console
 
 _SHOW_EVERY_S = 0.25
 _LOG_EVERY_S = 10.0

@@ -28,12 +28,18 @@ def local_places(job: JobSpec) -> list[str]:
     return [place for one in given if one is not None and is_local(place := normalise(one))]
 
 
+def _as_named(path: str) -> str:
+    """A slash at its end says that a folder is meant, where a store has a file of that name, too."""
+    place = normalise(path)
+    return f"{place}/" if path.endswith("/") and not is_local(place) else place
+
+
 def travelling(job: JobSpec) -> dict[str, Any]:
     """The job as a document that means the same from another working directory."""
     document = job.model_dump(mode="json", exclude_unset=True)
     document["output"] = normalise(job.output)
     for key, value in document["source"].items():
-        document["source"][key] = list(map(normalise, value)) if key == "paths" else normalise(value)
+        document["source"][key] = list(map(_as_named, value)) if key == "paths" else normalise(value)
     if job.tokenizer.path is not None:
         document["tokenizer"]["path"] = normalise(job.tokenizer.path)
     return document

@@ -2,10 +2,9 @@
 
 import json
 
-from rich.console import Console
-
 from bitmill.jobs.estimating import estimate_job, print_estimate
 from bitmill.jobs.prepare import prepare
+from bitmill.jobs.printing import Console, print_json
 from bitmill.jobs.quantities import bytes_text
 from bitmill.jobs.tokenize import has_gpus
 from bitmill.schemas.job import JobSpec
@@ -24,7 +23,7 @@ def plan_job(job: JobSpec, *, address: str | None, as_json: bool, console: Conso
         "ignored_files": card.ignored_files,
     }
     if as_json:
-        console.print(json.dumps(counts, indent=2))
+        print_json(json.dumps(counts, indent=2))
         return
     console.print(
         f"{counts['dataset']}: {card.num_sources} sources ({bytes_text(int(counts['size_bytes']))}) in "
@@ -36,6 +35,6 @@ def show_estimate(job: JobSpec, *, sample: int, as_json: bool, console: Console)
     """Print what the job would come to; nothing is written."""
     estimate = estimate_job(job, sample=sample)
     if as_json:
-        console.print(estimate.model_dump_json(indent=2))
+        print_json(estimate.model_dump_json(indent=2))
     else:
         print_estimate(estimate, console)

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
+from bitmill.jobs.printing import Console
 from bitmill.pipeline.preview import mean_psnr_db, preview_clips, write_sheet, write_video
 from bitmill.pipeline.storage import Folder, normalise
 from bitmill.schemas.errors import BadJobError

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from bitmill.jobs.printing import Console
 from bitmill.jobs.quantities import bytes_text, duration_text
 from bitmill.jobs.showing import line_of, rows_of
 from bitmill.jobs.standing import Counts

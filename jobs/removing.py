@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from bitmill.jobs.printing import Console
 from bitmill.jobs.quantities import duration_text
 from bitmill.jobs.stopping import stoppable
 from bitmill.schemas.errors import BadJobError, InterruptedJobError
+from bitmill.schemas.texts import lines_of
 
 if TYPE_CHECKING:
     from bitmill.pipeline.removing.records import Record
@@ -56,7 +57,7 @@ def remove(
     from bitmill.pipeline.removing.run import remove as take_down
     from bitmill.pipeline.storage import Folder
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(soft_wrap=True)
     folder = Folder(dataset)
     request = _request(source, key, clip, sources_from, clips_from, reason)
     if resume == bool(request.sources or request.clips):
@@ -156,11 +157,10 @@ def _lines(path: Path | None) -> list[str]:
     if path is None:
         return []
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadJobError(f"{path} cannot be read as text, one entry a line.") from error
-    # Names may hold what else counts as a line's end.
-    return [line for line in text.replace("\r\n", "\n").split("\n") if line.strip()]
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadJobError(f"{path} cannot be read as text, one entry a line ({error.strerror}).") from error
+    return [line for line in lines_of(data, what=str(path)) if line.strip()]
 
 
 def _refuse_beside_driver(folder: "Folder", *, force: bool) -> None:
@@ -182,7 +182,7 @@ def _refuse_unknown(folder: "Folder", proposal: "Proposal") -> None:
     unknown = proposal.unknown
     if unknown:
         more = f" (and {len(unknown) - _EXAMPLES:,} more)" if len(unknown) > _EXAMPLES else ""
-        names = ", ".join(map(printable, unknown[:_EXAMPLES]))
+        names = ", ".join(unknown[:_EXAMPLES])
         raise BadJobError(
             f"{folder.uri} has no {names}{more}; nothing was removed. bitmill trace and bitmill inspect show "
             "what it has; --skip-unknown leaves out the rest."
@@ -221,8 +221,3 @@ def _tell_leftovers(folder: "Folder", console: Console) -> None:
             f"note: {folder.uri}/{STAGING_FOLDER} holds {len(left)} files of writers that may live on other "
             "machines; delete them, unless one is at work."
         )
-
-
-def printable(text: str) -> str:
-    """Foreign text for a terminal: what is no plain character is spelled out."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from bitmill.bsq_model import fingerprint, save_tokenizer, tokenizer_from_files
 from bitmill.bsq_model.resolution import resize_tokenizer
+from bitmill.jobs.printing import Console
 from bitmill.jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
 
 
@@ -12,4 +13,5 @@ def resize_saved(name: str, out: Path, *, size_px: int) -> None:
     loaded = load_tokenizer_spec(tokenizer_spec(name))
     tokenizer = resize_tokenizer(tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes), size_px)
     save_tokenizer(tokenizer, out)
-    print(f"tokenizer  {fingerprint(tokenizer)}  {out}  {loaded.config.image_size_px} → {size_px} pixels")
+    sizes = f"{loaded.config.image_size_px} → {size_px} pixels"
+    Console(soft_wrap=True).print(f"tokenizer  {fingerprint(tokenizer)}  {out}  {sizes}")

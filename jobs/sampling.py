@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from bitmill.jobs.live_line import LiveLine
+from bitmill.jobs.printing import Console
 from bitmill.schemas.errors import BadJobError, OutputConflictError, TokenizerMismatchError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def sample(
     from bitmill.bsq_model.masked_lm import MaskedLM, SamplingSpec
     from bitmill.bsq_model.prior import Prior
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(soft_wrap=True)
     network, shown_by = _load(model, tokenizer)
     _claim(out)
     if isinstance(network, MaskedLM):

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from rich.console import Console
 from rich.table import Table
 
+from bitmill.jobs.printing import Console, print_json
 from bitmill.jobs.quantities import bytes_text, duration_text
 from bitmill.jobs.showing import stage_times
 from bitmill.pipeline.storage import Folder
@@ -55,8 +55,7 @@ def show_status(place: str, *, as_json: bool, console: Console, cluster: Cluster
         raise InfrastructureError(str(error)) from error
     verdict = judge(seen, datetime.now(UTC), cluster)
     if as_json:
-        # Not by rich, which would wrap it.
-        print(json.dumps(_document(seen, verdict, cluster), indent=2))
+        print_json(json.dumps(_document(seen, verdict, cluster), indent=2))
     else:
         _print(seen, verdict, cluster, console)
     return verdict.exit_code

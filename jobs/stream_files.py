@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from bitmill.jobs.live_line import LiveLine
+from bitmill.jobs.printing import Console
 from bitmill.schemas.errors import BadJobError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def publish(out: Path, write: Callable[[Path], object]) -> None:
 
 def plain_console() -> Console:
     """Paths and sentences as they are, never wrapped."""
-    return Console(highlight=False, markup=False, soft_wrap=True)
+    return Console(soft_wrap=True)
 
 
 class FramesView:

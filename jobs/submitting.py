@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import yaml
-from rich.console import Console
 
 from bitmill.jobs.cluster.job_api import JobApi, SubmissionExistsError, SubmittedJob
 from bitmill.jobs.naming import local_places, submission_of, travelling
 from bitmill.jobs.packaging import JOB_FILE, write_package
+from bitmill.jobs.printing import Console, print_output
 from bitmill.jobs.telling import SUBMISSION_VARIABLE
 from bitmill.pipeline.storage import Folder, normalise
 from bitmill.pipeline.surveying import Survey, survey
@@ -81,7 +81,7 @@ def follow_to_end(api: JobApi, name: str) -> int:
 def print_log(api: JobApi, name: str) -> None:
     """Print a job's log as it comes, until its end."""
     for text in api.follow(name):
-        print(text, end="", flush=True)
+        print_output(text)
 
 
 def await_end(api: JobApi, name: str, *, deadline_s: float | None = None) -> SubmittedJob:

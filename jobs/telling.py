@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
-
+from bitmill.jobs.printing import Console
 from bitmill.jobs.standing import Counts, Standing
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import BitmillError, InterruptedJobError

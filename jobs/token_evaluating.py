@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from bitmill.jobs.printing import Console
 
 if TYPE_CHECKING:
     from bitmill.pipeline.token_training.evaluation import TokenCosts
@@ -32,7 +33,7 @@ def evaluate_tokens(
     from bitmill.jobs.priors import find_token_model
     from bitmill.pipeline.token_training.evaluation import evaluate_tokens as measure
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(soft_wrap=True)
     loaded = find_token_model(model)
     with console.status("0 clips") as status:
         costs = measure(

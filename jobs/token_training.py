@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 import yaml
-from rich.console import Console
 
 from bitmill.bsq_model.token_models.model import TokenModel
 from bitmill.bsq_model.token_models.saving import load_token_model, make_token_model, token_model_fingerprint
+from bitmill.jobs.printing import Console
 from bitmill.jobs.run_folder import SPEC_FILE, check_run_folder
 from bitmill.jobs.training_view import TrainingView, asked_to_stop
 from bitmill.pipeline.token_training.data import TokenTrainingData

@@ -2,13 +2,12 @@
 
 from contextlib import ExitStack
 
-from rich.console import Console
-
 from bitmill.jobs.draining import drained_on_sigterm
 from bitmill.jobs.growing import Growth
 from bitmill.jobs.naming import submission_of
 from bitmill.jobs.observing import Observers
 from bitmill.jobs.prepare import PreparedJob, prepare
+from bitmill.jobs.printing import Console
 from bitmill.jobs.progress import Progress, summary
 from bitmill.jobs.showing import stage_times
 from bitmill.jobs.standing import Standing

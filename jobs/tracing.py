@@ -6,11 +6,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from bitmill.jobs.printing import Console, print_json
 from bitmill.jobs.quantities import bytes_text
-from bitmill.jobs.removing import printable
 from bitmill.schemas.errors import BadJobError
 
 if TYPE_CHECKING:
@@ -44,11 +43,11 @@ def trace(
             "Say one of --clip ID, --index N, --shard ID --row N, --source URI (with --key KEY)."
         )
     tracer = Tracer(Folder(dataset))
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(soft_wrap=True)
     if source is not None:
         found = tracer.source(normalise(source), key)
         if as_json:
-            _print_json(_source_document(found))
+            print_json(json.dumps(_source_document(found), indent=2))
         else:
             _show_source(found, console)
         return
@@ -59,7 +58,7 @@ def trace(
     else:
         traced = tracer.row(shard or "", row or 0)
     if as_json:
-        _print_json(_trace_document(traced))
+        print_json(json.dumps(_trace_document(traced), indent=2))
     else:
         _show_clip(traced, console)
 
@@ -134,11 +133,11 @@ def _print_pairs(pairs: Iterable[tuple[str, str | None]], console: Console) -> N
     # No table: whoever copies a value wants it whole.
     for name, value in pairs:
         if value is not None:
-            console.print(f"{name:<11}{printable(value)}")
+            console.print(f"{name:<11}{value}")
 
 
 def _add(table: Table, *values: object) -> None:
-    table.add_row(*(printable(str(value)) for value in values))
+    table.add_row(*map(str, values))
 
 
 def _seconds(columns: dict[str, Any]) -> str:
@@ -160,11 +159,6 @@ def _outcome(row: "LedgerRow") -> str:
 def _media(row: "LedgerRow") -> str:
     found = [row["media"], row["container"], row["codec"], row["decoder"]]
     return ", ".join(part for part in found if part is not None)
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    # Not by rich, which would wrap it. Foreign text is escaped, as JSON in ASCII is.
-    print(json.dumps(document, indent=2))
 
 
 def _trace_document(traced: "ClipTrace") -> dict[str, Any]:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 import yaml
-from rich.console import Console
 from torch import nn
 
 from bitmill.bsq_model import BSQTokenizer, fingerprint, load_tokenizer, tokenizer_from_files
 from bitmill.bsq_model.networks.store import load_network
 from bitmill.bsq_model.training.start import start_tokenizer
 from bitmill.jobs.fetching import networks_folder
+from bitmill.jobs.printing import Console
 from bitmill.jobs.run_folder import SPEC_FILE, check_run_folder
 from bitmill.jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
 from bitmill.jobs.training_view import TrainingView, asked_to_stop

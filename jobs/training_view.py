@@ -7,10 +7,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from bitmill.jobs.printing import Console
 from bitmill.jobs.quantities import duration_text
 from bitmill.pipeline.training.progress import TrainProgress
 

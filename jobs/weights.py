@@ -31,11 +31,10 @@ def fetch(
     names: Annotated[list[str], typer.Argument(help="lpips-alexnet, lpips-vgg16 …, or all.")],
 ) -> None:
     """Fetch networks for the perceptual loss and the metrics, once, into the user's cache."""
-    from rich.console import Console
-
     from bitmill.jobs.fetching import fetch_networks
+    from bitmill.jobs.printing import Console
 
-    fetch_networks(names, Console(highlight=False, markup=False))
+    fetch_networks(names, Console())
 
 
 @app.command()

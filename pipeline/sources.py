@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from bitmill.pipeline.braces import expand_braces
 from bitmill.pipeline.manifest import ManifestRow, read_manifest
@@ -70,11 +71,10 @@ def _from_paths(paths: list[str]) -> SourceList:
     objects: dict[str, ObjectInfo] = {}
     ignored: set[str] = set()
     with ThreadPoolExecutor(_STAT_THREADS) as pool:
-        for path in map(normalise, paths):
-            for listing in _listings(path, pool):
+        for path in paths:
+            for listing in _listings(normalise(path), path.endswith("/"), pool):
                 for info in listing.objects:
-                    # A folder is taken by suffix; what a file's name or a glob matches is meant.
-                    if listing.kind == "folder" and suffix(info.uri) not in _SOURCE_SUFFIXES:
+                    if _is_unwanted(info.uri, listing.kind):
                         ignored.add(info.uri)
                     else:
                         objects[info.uri] = info
@@ -84,21 +84,27 @@ def _from_paths(paths: list[str]) -> SourceList:
     )
 
 
-def _listings(path: str, pool: ThreadPoolExecutor) -> Iterable[Listing]:
+def _is_unwanted(uri: str, kind: str) -> bool:
+    """A folder is taken by suffix; what a name or a glob says is meant, but for what a Mac leaves."""
+    return is_mac_leftover(uri) if kind == "glob" else kind == "folder" and not _is_source_name(uri)
+
+
+def _listings(path: str, is_folder: bool, pool: ThreadPoolExecutor) -> Iterable[Listing]:
     """What a path names: itself where there is such a thing, else each of the names its braces make."""
     names = [normalise(name) for name in expand_braces(path)]
+    listed = partial(_listed, is_folder=is_folder)
     if len(names) == 1:
-        return [_listed(path)]
+        return [listed(path)]
     with suppress(BadJobError):
-        literal = _listed(path)
+        literal = listed(path)
         if literal.objects:
             return [literal]
-    return pool.map(_listed, names)
+    return pool.map(listed, names)
 
 
-def _listed(path: str) -> Listing:
+def _listed(path: str, *, is_folder: bool) -> Listing:
     try:
-        return list_objects(path)
+        return list_objects(path, prefer_folder=is_folder)
     except FileNotFoundError as error:
         raise BadJobError(f"The source {path} does not exist; check the path.") from error
     except PermissionError as error:
@@ -122,8 +128,13 @@ def looked_up_again(sources: Sequence[PlannedSource]) -> list[PlannedSource]:
 
 
 def is_media_name(name: str) -> bool:
-    """Whether a name has the suffix of a video or a picture."""
-    return suffix(name) in _MEDIA_SUFFIXES
+    """Whether a name has the suffix of a video or a picture, and is none that a Mac has left beside it."""
+    return suffix(name) in _MEDIA_SUFFIXES and not is_mac_leftover(name)
+
+
+def is_mac_leftover(name: str) -> bool:
+    """Whether it is ``._clip.mp4``: what Macs write beside clip.mp4 on foreign disks, and is no media."""
+    return name.rsplit("/", 1)[-1].startswith("._")
 
 
 def is_image_name(uri: str) -> bool:
@@ -135,6 +146,10 @@ def suffix(uri: str) -> str:
     """The lower-case suffix of a name, with its dot; empty where it has none."""
     name = uri.rsplit("/", 1)[-1]
     return f".{name.rsplit('.', 1)[-1].lower()}" if "." in name else ""
+
+
+def _is_source_name(uri: str) -> bool:
+    return suffix(uri) in _SOURCE_SUFFIXES and not is_mac_leftover(uri)
 
 
 def _planned(info: ObjectInfo) -> PlannedSource:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bitmill.pipeline.storage import Folder, normalise
 from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.texts import read_text
 
 _CLIP_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -20,7 +21,7 @@ def clip_ids_in(path: str | Path) -> list[str]:
     except (FileNotFoundError, IsADirectoryError) as error:
         raise BadJobError(f"There is no list of clips at {folder}/{name}.") from error
     found: list[str] = []
-    for number, line in enumerate(data.decode(errors="replace").splitlines(), 1):
+    for number, line in enumerate(read_text(data, what=f"{folder}/{name}").splitlines(), 1):
         if not (text := line.strip()):
             continue
         if not _CLIP_ID.fullmatch(text):

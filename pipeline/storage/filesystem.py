@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import fsspec
 
-from bitmill.pipeline.storage.uri import is_local
+from bitmill.pipeline.storage.uri import local_path
 from bitmill.schemas.errors import BadJobError, BitmillError, InfrastructureError, TransientError
 
 Filesystem = Any
@@ -19,6 +19,10 @@ T = TypeVar("T")
 
 _ATTEMPTS = 4
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+NAMES_NOTHING = {
+    errno.ELOOP: "its link leads back to itself",
+    errno.ENAMETOOLONG: "its name is longer than a disk takes",
+}
 _SETTINGS_ERRORS = {
     "ProfileNotFound",
     "ConfigNotFound",
@@ -36,8 +40,8 @@ def filesystem(uri: str) -> tuple[Filesystem, str]:
     Listings are never cached: whoever asks whether a commit exists asks the store. Raises BadJobError for
     a scheme that no installed package serves.
     """
-    if is_local(uri):
-        return fsspec.filesystem("file"), uri
+    if (local := local_path(uri)) is not None:
+        return fsspec.filesystem("file"), local
     scheme = uri.split("://", 1)[0]
     try:
         fs = fsspec.filesystem(scheme, use_listings_cache=False)
@@ -50,9 +54,9 @@ def filesystem(uri: str) -> tuple[Filesystem, str]:
 def store_errors(uri: str) -> Generator[None]:
     """Turn what stores raise into ours, naming ``uri``.
 
-    FileNotFoundError, PermissionError, IsADirectoryError and NotADirectoryError pass; a full disk is an
-    InfrastructureError, settings that cannot work are a BadJobError, and anything else may pass by itself:
-    a TransientError.
+    FileNotFoundError, PermissionError, IsADirectoryError and NotADirectoryError pass; a link or name that can
+    lead to nothing is a FileNotFoundError, a full disk an InfrastructureError; settings that cannot work are
+    a BadJobError, and anything else may pass by itself: a TransientError.
     """
     try:
         with full_disk_told(uri):
@@ -62,6 +66,8 @@ def store_errors(uri: str) -> Generator[None]:
     except MemoryError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NAMES_NOTHING:
+            raise FileNotFoundError(error.errno, NAMES_NOTHING[error.errno], uri) from error
         name = type(error).__name__
         if any(word in name for word in ("Credential", "Token", "SSO")):
             raise PermissionError(errno.EACCES, "no valid credentials for this store", uri) from error

@@ -2,19 +2,26 @@
 
 import errno
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from bitmill.pipeline.storage.filesystem import Filesystem, filesystem, full_disk_told, retrying, store_errors
+from bitmill.pipeline.storage.filesystem import (
+    NAMES_NOTHING,
+    Filesystem,
+    filesystem,
+    full_disk_told,
+    retrying,
+    store_errors,
+)
 from bitmill.pipeline.storage.local import files_below, files_matching
 from bitmill.pipeline.storage.pages import files_in_pages, gives_pages
 from bitmill.pipeline.storage.staging_space import Room, StagingSpace
-from bitmill.pipeline.storage.uri import is_local
-from bitmill.schemas.errors import BadItemError, BadJobError, TransientError
+from bitmill.pipeline.storage.uri import is_local, local_path, spelled
+from bitmill.schemas.errors import BadItemError, TransientError
 from bitmill.schemas.outcomes import Reason
 
 _READ_AT_ONCE_BYTES = 8 << 20
@@ -55,30 +62,36 @@ class Listing:
     """Sorted by URI."""
 
 
-def list_objects(path: str) -> Listing:
+def list_objects(path: str, *, prefer_folder: bool = False) -> Listing:
     """List a normalised file, folder or glob; a name that exists is meant literally, stars and all.
 
-    Raises FileNotFoundError where there is no such file or folder; a glob may match nothing.
+    On an object store one name may be a file's and a folder's: the folder is meant where ``prefer_folder``
+    says so, and where the file has no bytes, since many tools mark folders so. Raises FileNotFoundError where
+    there is no such file or folder; a glob may match nothing.
     """
     fs, inner = filesystem(path)
 
     def ask() -> Listing:
         with store_errors(path):
-            kind = _kind(fs, inner)
-            if kind in ("file", "other"):
-                return Listing(kind="file", objects=(stat(path),))
-            if kind == "directory":
+            found = _info(fs, inner)
+            if found and found["type"] == "directory":
                 return Listing(kind="folder", objects=_below(fs, path, inner))
-            if not _GLOB_CHARACTERS & set(path):
+            if found and local_path(path) is None and (prefer_folder or found["size"] == 0):
+                below = _below_if_any(fs, path, inner)
+                if below:
+                    return Listing(kind="folder", objects=below)
+            if found and found["type"] in ("file", "other"):
+                return Listing(kind="file", objects=(stat(path),))
+            if not _GLOB_CHARACTERS & set(inner):
                 raise FileNotFoundError(errno.ENOENT, "no such file or folder", path)
             return Listing(kind="glob", objects=_matching(fs, path, inner))
 
     return retrying(ask)
 
 
-def _kind(fs: Filesystem, inner: str) -> str | None:
+def _info(fs: Filesystem, inner: str) -> dict[str, Any] | None:
     try:
-        return fs.info(inner)["type"]
+        return fs.info(inner)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -97,7 +110,11 @@ def stat(uri: str) -> ObjectInfo:
     details = retrying(ask)
     if details["type"] == "directory":
         raise IsADirectoryError(f"{uri} is a folder")
-    return _local_info(uri) if is_local(uri) else _remote_info(uri, details)
+    local = local_path(uri)
+    if local is None:
+        return _remote_info(uri, details)
+    with store_errors(uri):
+        return _local_info(local)
 
 
 @contextmanager
@@ -133,11 +150,13 @@ def stage(
     source_changed (before, or while it was read), read_error; InfrastructureError where the temporary
     folder's disk is full, and as ``room_for``.
     """
-    if is_local(expected.uri):
+    local = local_path(expected.uri)
+    if local is not None:
         with _item_faults():
             _check_unchanged(expected)
-            if not Path(expected.uri).is_file():
+            if not Path(local).is_file():
                 raise BadItemError(Reason.NOT_MEDIA, "It is a pipe, a socket or a device, and no file.")
+    if is_local(expected.uri):
         yield StagedObject(path=expected.uri)
         with _item_faults():
             _check_unchanged(expected)
@@ -156,7 +175,8 @@ def _item_faults() -> Generator[None]:
     try:
         yield
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise BadItemError(Reason.NOT_FOUND, "No object of that name is there.") from error
+        why = f": {NAMES_NOTHING[error.errno]}" if error.errno in NAMES_NOTHING else ""
+        raise BadItemError(Reason.NOT_FOUND, f"No object of that name is there{why}.") from error
     except PermissionError as error:
         raise BadItemError(Reason.ACCESS_DENIED, "The store refused to give the object.") from error
     except TransientError as error:
@@ -189,9 +209,16 @@ def _check_unchanged(expected: ObjectInfo) -> None:
         )
 
 
+def _below_if_any(fs: Filesystem, path: str, inner: str) -> tuple[ObjectInfo, ...]:
+    try:
+        return _below(fs, path, inner)
+    except FileNotFoundError:
+        return ()
+
+
 def _below(fs: Filesystem, path: str, inner: str) -> tuple[ObjectInfo, ...]:
-    if is_local(path):
-        return tuple(map(_local_info, sorted(files_below(path))))
+    if local_path(path) is not None:
+        return _local_infos(files_below(inner))
     if gives_pages(fs):
         scheme = path.split("://", 1)[0]
         listed = (
@@ -202,8 +229,8 @@ def _below(fs: Filesystem, path: str, inner: str) -> tuple[ObjectInfo, ...]:
 
 
 def _matching(fs: Filesystem, pattern: str, inner: str) -> tuple[ObjectInfo, ...]:
-    if is_local(pattern):
-        return tuple(map(_local_info, sorted(files_matching(pattern))))
+    if local_path(pattern) is not None:
+        return _local_infos(files_matching(inner))
     return _remote_infos(pattern, fs.glob(inner, detail=True))
 
 
@@ -217,18 +244,25 @@ def _remote_infos(path: str, found: dict[str, dict[str, Any]]) -> tuple[ObjectIn
     )
 
 
+def _local_infos(paths: Iterable[str]) -> tuple[ObjectInfo, ...]:
+    """Of what was listed and leads nowhere, placeholders: what is behind it is for its outcome to say."""
+
+    def info(path: str) -> ObjectInfo:
+        try:
+            return _local_info(path)
+        except PermissionError:
+            return ObjectInfo(uri=spelled(path), size_bytes=0, version="denied")
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, *NAMES_NOTHING):
+                raise
+            return ObjectInfo(uri=spelled(path), size_bytes=0, version="missing")
+
+    return tuple(sorted(map(info, paths), key=lambda one: one.uri))
+
+
 def _local_info(path: str) -> ObjectInfo:
-    try:
-        path.encode()
-    except UnicodeEncodeError as error:
-        raise BadJobError(
-            f"The file name {path!r} is not UTF-8, so no table can hold it; rename it."
-        ) from error
-    try:
-        status = os.stat(path)  # noqa: PTH116 - fsspec gives the time as a float; nanoseconds tell more
-    except FileNotFoundError:
-        return ObjectInfo(uri=path, size_bytes=0, version="missing")
-    return ObjectInfo(uri=path, size_bytes=status.st_size, version=f"mtime-{status.st_mtime_ns}")
+    status = os.stat(path)  # noqa: PTH116 - fsspec gives the time as a float; nanoseconds tell more
+    return ObjectInfo(uri=spelled(path), size_bytes=status.st_size, version=f"mtime-{status.st_mtime_ns}")
 
 
 def _remote_info(uri: str, details: dict[str, Any]) -> ObjectInfo:

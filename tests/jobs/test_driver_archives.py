@@ -4,10 +4,10 @@ import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from bitmill.jobs.driver import run
 from bitmill.jobs.prepare import PreparedJob, prepare
+from bitmill.jobs.printing import Console
 from bitmill.jobs.progress import summary
 from bitmill.jobs.standing import Standing
 from bitmill.pipeline.dataset_folder import load_ledger, require_card

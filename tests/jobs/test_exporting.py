@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from bitmill.jobs.cli import main
 from bitmill.jobs.exporting import ExportView
+from bitmill.jobs.printing import Console
 from bitmill.pipeline.exporting import ExportProgress, export_dataset
 from bitmill.schemas.export import INVENTORY_FILE, ExportForm
 from tests.support.commands import HANGS_S, Running, bitmill, start, wait_until

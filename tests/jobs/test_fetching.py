@@ -10,10 +10,10 @@ import threading
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
 from bitmill.bsq_model.networks.store import load_network
 from bitmill.jobs import fetching
+from bitmill.jobs.printing import Console
 from bitmill.schemas.errors import BadJobError, InfrastructureError
 from tests.bsq_model.test_networks import flax_alexnet
 

@@ -5,8 +5,8 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
+from bitmill.jobs.printing import Console
 from bitmill.jobs.progress import Progress
 from bitmill.jobs.quantities import bytes_text, duration_text
 from bitmill.jobs.showing import line_of, rows_of, stage_shares

@@ -92,6 +92,25 @@ def test_lists_in_files_and_what_a_dataset_does_not_have(run, tokens, tmp_path):
     assert "cannot be read as text, one entry a line" in said
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_lists_byte_order_mark_is_no_part_of_its_first_name(run, tokens, tmp_path, end):
+    names = [make_source(number).uri for number in (0, 2)]
+    (tmp_path / "sources").write_bytes(b"\xef\xbb\xbf" + end.join([*names, ""]).encode())
+    said, code = run("remove", tokens, "--sources-from", tmp_path / "sources", "--yes")
+    assert code == 0, said
+    left = {sample["source"] for sample in TokenDataset(tokens, columns=("source",))}
+    assert left.isdisjoint(names)
+    assert left
+
+
+def test_a_list_that_is_no_utf8_removes_nothing(run, tokens, tmp_path):
+    (tmp_path / "sources").write_text(make_source(0).uri, "utf-16")
+    before = files_of(tokens)
+    said, code = run("remove", tokens, "--sources-from", tmp_path / "sources", "--yes")
+    assert (said, code) == (f"error: {tmp_path}/sources is no UTF-8 text; save it as UTF-8.\n", 2)
+    assert files_of(tokens) == before
+
+
 def test_an_interrupted_one_is_finished_by_the_same_command_and_by_resume(run, tokens, tmp_path):
     other = Path(shutil.copytree(tokens, tmp_path / "other"))
     for folder in (tokens, other):

@@ -4,10 +4,10 @@ import io
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from bitmill.jobs.cluster.job_api import SubmissionExistsError, SubmittedJob
 from bitmill.jobs.naming import submission_of
+from bitmill.jobs.printing import Console
 from bitmill.jobs.submitting import follow_to_end, require_job, stop, submit
 from bitmill.pipeline.dataset_folder import require_card
 from bitmill.pipeline.storage import Folder

