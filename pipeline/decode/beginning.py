@@ -1,0 +1,98 @@
+"""Where a video begins: at a keyframe that decodes cleanly. Judges packets and frames, decodes nothing."""
+
+from typing import NamedTuple, cast
+
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+_WITHHOLDS = frozenset({"h264"})
+"""Decoders that give no frame until they have recovered, however long that takes (intra refresh)."""
+
+
+class Sent(NamedTuple):
+    """A packet that went to the decoder; whatever frame comes of it carries this as its ``opaque``."""
+
+    number: int
+    """In decoding order."""
+    pts: int | None
+    dts: int | None
+    is_keyframe: bool
+    """As the container says."""
+    is_hidden: bool
+    """Decoded but never shown."""
+
+
+def sent_of(frame: VideoFrame) -> Sent | None:
+    """The packet that a frame came of; null where its decoder does not tell."""
+    return cast("Sent | None", frame.opaque)
+
+
+class Beginning:
+    """Tells the first frame to keep: what is shown before it rests on pictures that are damaged, or that are
+    not there (a stream cut in mid-GOP).
+    """
+
+    def __init__(self, *, codec: str, has_keyframes: bool) -> None:
+        """``has_keyframes``: the container marks some; where it marks none, any frame may be the first."""
+        self._withholds, self._has_keyframes = codec in _WITHHOLDS, has_keyframes
+        self._number = 0
+        self._key: Sent | None = None
+        self._newest_key: Sent | None = None
+        self._met_keyframe = self._entered = False
+        self.is_damaged = False
+        """A keyframe, or a picture after one, was lost before the first frame that is kept."""
+
+    def sent(self, packet: "Packet[VideoStream]") -> Sent:
+        """Call before the packet is decoded, by a context with ``copy_opaque``."""
+        sent = Sent(self._number, packet.pts, packet.dts, packet.is_keyframe, packet.is_discard)
+        self._number += 1
+        packet.opaque = sent
+        if sent.is_keyframe:
+            self._met_keyframe = True
+            self._key, self._newest_key = self._key or sent, sent
+        return sent
+
+    def failed(self, sent: Sent, *, was_keyframe: bool) -> bool:
+        """A packet did not decode, or not to a whole frame; false where nothing that is kept could miss it.
+
+        What follows is then no good until the next keyframe: the caller resets the decoder. ``was_keyframe``:
+        the container's index says so, whatever has become of the bytes.
+        """
+        if self._is_leading(sent):
+            return False
+        self._met_keyframe |= was_keyframe
+        self.is_damaged |= self._met_keyframe
+        self._key, self._entered = None, False
+        return True
+
+    def admits(self, frame: VideoFrame) -> bool:
+        """Whether to keep a whole frame, told in presentation order."""
+        self._entered = self._entered or self._may_be_first(frame)
+        return self._entered
+
+    def is_after_keyframe(self, frame: VideoFrame) -> bool:
+        """Whether a frame that was not kept follows, in decoding order, the keyframe to begin at."""
+        sent = sent_of(frame)
+        return self._key is not None and sent is not None and sent.number >= self._key.number
+
+    def _may_be_first(self, frame: VideoFrame) -> bool:
+        sent, key = sent_of(frame), self._key
+        if key is None:
+            return self._withholds or frame.key_frame or not self._has_keyframes
+        if sent is None or sent is key or key.is_hidden:
+            return True
+        # The keyframe decoded without an error and yet to no picture.
+        if frame.key_frame or not self._withholds:
+            self.is_damaged |= sent.number > key.number and not self._is_leading(sent)
+        return frame.key_frame or self._withholds
+
+    def _is_leading(self, sent: Sent) -> bool:
+        """Whether a picture is decoded, or shown (an open GOP), before the keyframe to begin at."""
+        key = self._key
+        if key is None or sent is key:
+            return False
+        if sent.number < key.number:
+            return True
+        shown_before = sent.pts is not None and key.pts is not None and sent.pts < key.pts
+        return shown_before and self._newest_key is key
