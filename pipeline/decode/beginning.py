@@ -71,6 +71,13 @@ class Beginning:
         self._entered = self._entered or self._may_be_first(frame)
         return self._entered
 
+    def is_overtaken_by(self, frame: VideoFrame) -> bool:
+        """Whether one that rests on the keyframe came out before it: it decoded, yet to no picture."""
+        sent, key = sent_of(frame), self._key
+        if self._entered or self._withholds or key is None or key.is_hidden or sent is None:
+            return False
+        return not frame.key_frame and self._follows(key, sent)
+
     def is_after_keyframe(self, frame: VideoFrame) -> bool:
         """Whether a frame that was not kept follows, in decoding order, the keyframe to begin at."""
         sent = sent_of(frame)
@@ -82,10 +89,14 @@ class Beginning:
             return self._withholds or frame.key_frame or not self._has_keyframes
         if sent is None or sent is key or key.is_hidden:
             return True
-        # The keyframe decoded without an error and yet to no picture.
-        if frame.key_frame or not self._withholds:
-            self.is_damaged |= sent.number > key.number and not self._is_leading(sent)
+        if frame.key_frame:
+            self.is_damaged |= self._follows(key, sent)
         return frame.key_frame or self._withholds
+
+    def _follows(self, key: Sent, sent: Sent) -> bool:
+        """Whether a picture is decoded and shown after a keyframe."""
+        known = sent.pts is not None and key.pts is not None and sent.number > key.number
+        return known and not self._is_leading(sent)
 
     def _is_leading(self, sent: Sent) -> bool:
         """Whether a picture is decoded, or shown (an open GOP), before the keyframe to begin at."""

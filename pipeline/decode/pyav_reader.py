@@ -62,10 +62,14 @@ class Frames:
 
     def __iter__(self) -> Iterator[Timed[PyavPicture]]:
         with closing(self._reading()) as reading:
-            for timed in reading.frames(seek_ns=self._seek_ns()):
-                if self.lost is None and (self._start_ns is None or self._start_ns < timed.pts_ns):
-                    self.lost = reading.lost_beginning()
-                yield timed
+            frames = reading.frames(seek_ns=self._seek_ns())
+            first = next(frames, None)
+            if first is None:
+                return
+            if self._start_ns is None or self._start_ns < first.pts_ns:
+                self.lost = reading.lost_beginning()
+            yield first
+            yield from frames
 
     def _seek_ns(self) -> int | None:
         """Where to start reading; null is the file's beginning, where no seek finds the span."""
@@ -170,7 +174,7 @@ class _Reading:
             self._clock.refused(packet)
             return kept, self._failure(sent, error)
         for frame in frames:
-            if frame.is_corrupt:
+            if frame.is_corrupt or self._beginning.is_overtaken_by(frame):
                 return kept, self._failure(sent_of(frame) or sent, None)
             if self._beginning.admits(frame):
                 kept.append(frame)
