@@ -1,5 +1,6 @@
 """Where a video begins: at a keyframe that decodes cleanly. Judges packets and frames, decodes nothing."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 from av.packet import Packet
@@ -8,6 +9,9 @@ from av.video.stream import VideoStream
 
 _WITHHOLDS = frozenset({"h264"})
 """Decoders that give no frame until they have recovered, however long that takes (intra refresh)."""
+
+_SKIPS = frozenset({"mpeg1video", "mpeg2video", "mpeg4"})
+"""Decoders that give a keyframe out at the next picture but for those that they skip: leading ones."""
 
 
 class Sent(NamedTuple):
@@ -35,7 +39,8 @@ class Beginning:
 
     def __init__(self, *, codec: str, has_keyframes: bool) -> None:
         """``has_keyframes``: the container marks some; where it marks none, any frame may be the first."""
-        self._withholds, self._has_keyframes = codec in _WITHHOLDS, has_keyframes
+        self._withholds, self._skips = codec in _WITHHOLDS, codec in _SKIPS
+        self._has_keyframes = has_keyframes
         self._number = 0
         self._key: Sent | None = None
         self._newest_key: Sent | None = None
@@ -78,15 +83,21 @@ class Beginning:
             return False
         return not frame.key_frame and self._follows(key, sent)
 
-    def is_after_keyframe(self, frame: VideoFrame) -> bool:
-        """Whether a frame that was not kept follows, in decoding order, the keyframe to begin at."""
-        sent = sent_of(frame)
-        return self._key is not None and sent is not None and sent.number >= self._key.number
+    def passed_over(self, sent: Sent, frames: Sequence[VideoFrame]) -> Sent | None:
+        """The keyframe that a packet follows without being kept, though it has its place in time before it.
+
+        ``frames``: what came of the packet, and is not kept.
+        """
+        key = self._key
+        if self._entered or key is None or sent.number <= key.number or key.number == 0:
+            return None
+        came = any(of is not None and of.number >= key.number for of in map(sent_of, frames))
+        return key if came or (self._skips and not frames) else None
 
     def _may_be_first(self, frame: VideoFrame) -> bool:
         sent, key = sent_of(frame), self._key
         if key is None:
-            return self._withholds or frame.key_frame or not self._has_keyframes
+            return self._withholds or frame.key_frame or not (self._has_keyframes or self._met_keyframe)
         if sent is None or sent is key or key.is_hidden:
             return True
         if frame.key_frame:

@@ -178,8 +178,9 @@ class _Reading:
                 return kept, self._failure(sent_of(frame) or sent, None)
             if self._beginning.admits(frame):
                 kept.append(frame)
-            elif self._beginning.is_after_keyframe(frame):
-                self._clock.time_of(frame)
+        key = None if kept else self._beginning.passed_over(sent, frames)
+        if key is not None:
+            self._clock.pass_over(key.dts)
         return kept, None
 
     def _failure(self, sent: Sent, error: FFmpegError | None) -> BadItemError | None:

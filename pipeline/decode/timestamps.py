@@ -39,6 +39,12 @@ class FrameClock:
         while dts is not None and self._waiting and self._waiting[0] < dts:
             heapq.heappop(self._waiting)
 
+    def pass_over(self, key_dts: int | None) -> None:
+        """A picture that is shown before the keyframe of that time, and decoded after it, is not kept."""
+        self.begin(key_dts)
+        if self._waiting:
+            heapq.heappop(self._waiting)
+
     def time_of(self, frame: VideoFrame) -> int | None:
         """Ticks of the frame's time base; null where neither it nor a frame before it has a time.
 
