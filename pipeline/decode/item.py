@@ -2,6 +2,7 @@
 
 import os
 import stat
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -160,8 +161,12 @@ def _video(item: _Item, prefer: Preference) -> Iterator[ItemEvent]:
         if by_decord is not None:
             yield from by_decord
             return
-    frames = pyav_reader.read(item.path, found, span_ns=item.span_ns, max_pixels=item.limits.max_pixels)
-    yield from _timeline(item, frames, item.square, native_fps=native_fps)
+    frames = _by_pyav(item, found)
+    yield from _timeline(item, frames, item.square, native_fps=native_fps, lost=lambda: frames.lost)
+
+
+def _by_pyav(item: _Item, found: VideoFacts) -> pyav_reader.Frames:
+    return pyav_reader.Frames(item.path, found, span_ns=item.span_ns, max_pixels=item.limits.max_pixels)
 
 
 def _decord_times(item: _Item, found: VideoFacts) -> list[Timed[int]]:
@@ -191,6 +196,8 @@ def _by_decord(item: _Item, found: VideoFacts, native_fps: float | None) -> Iter
     held_bytes = len(indices) * item.size_px**2 * 3
     if not indices or choose(found, prefer="decord", held_bytes=held_bytes) != "decord":
         return None
+    if not _is_sound(item, found, times, indices):
+        return None
     height, width = found.height, found.width
     try:
         pictures = decord_reader.read_frames(
@@ -205,6 +212,25 @@ def _by_decord(item: _Item, found: VideoFacts, native_fps: float | None) -> Iter
     item.facts = replace(item.facts, decoder="decord")
     squares = {index: Square(pixels, height, width) for index, pixels in zip(indices, pictures, strict=True)}
     return _timeline(item, times, squares.__getitem__, native_fps=native_fps)
+
+
+def _is_sound(item: _Item, found: VideoFacts, times: list[Timed[int]], indices: list[int]) -> bool:
+    """Whether PyAV decodes each frame of the span whole: decord paints over damage without a word."""
+    stop_ns, limited = item.span_ns[1], len(indices) > item.limits.max_frames
+    at: int | None = None
+    try:
+        for frame in _by_pyav(item, found):
+            if at is None:
+                at = bisect_left(times, frame.pts_ns, hi=indices[0], key=lambda time: time.pts_ns)
+            else:
+                at += 1
+            if at == len(times) or times[at].pts_ns != frame.pts_ns:
+                return False
+            if (stop_ns is not None and frame.pts_ns >= stop_ns) or (limited and at == indices[-1]):
+                return True
+    except BadItemError:
+        return False
+    return at == len(times) - 1
 
 
 def _video_facts(found: VideoFacts) -> MediaFacts:
@@ -244,8 +270,12 @@ def _timeline(
     draw: Callable[[FrameT], Square],
     *,
     native_fps: float | None,
+    lost: Callable[[], BadItemError | None] = lambda: None,
 ) -> Iterator[ItemEvent]:
-    """Sample, cut, draw; then the end that the timeline deserves."""
+    """Sample, cut, draw; then the end that the timeline deserves.
+
+    ``lost`` tells, once the frames are read, why some are missing before the first of them.
+    """
     counted = _counted(item, frames)
     samples = sample(counted, span_ns=item.span_ns, fps=item.sampling.fps, native_fps=native_fps)
     done: Assembled | None = None
@@ -259,7 +289,7 @@ def _timeline(
     assert done is not None
     if item.facts.duration_ns is None and done.timeline and done.timeline.fault is None:
         item.facts = replace(item.facts, duration_ns=done.timeline.media_end_ns)
-    yield item.end(_judge(item, done))
+    yield item.end(_judge(item, done, lost()))
 
 
 def _counted(item: _Item, frames: Iterable[Timed[FrameT]]) -> Iterator[Timed[FrameT]]:
@@ -268,13 +298,14 @@ def _counted(item: _Item, frames: Iterable[Timed[FrameT]]) -> Iterator[Timed[Fra
         yield frame
 
 
-def _judge(item: _Item, done: Assembled) -> Failing | None:
+def _judge(item: _Item, done: Assembled, lost: BadItemError | None) -> Failing | None:
     """The worst thing that happened to a timeline, or null."""
     timeline = done.timeline
     if timeline is None:
         return Reason.TOO_MANY_FRAMES, f"Only the first {item.limits.max_frames} sampled frames were taken."
-    if timeline.fault is not None:
-        return timeline.fault.reason, timeline.fault.detail
+    fault = timeline.fault or lost
+    if fault is not None:
+        return fault.reason, fault.detail
     if not timeline.num_frames:
         return Reason.NO_FRAMES, "The video stream yields no frame."
     outside = _past_the_end(item.span_ns, timeline)

@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from bitmill.pipeline.decode.beginning import Beginning, Sent, sent_of
 from bitmill.pipeline.decode.container import library_fault, open_media, video_stream
 from bitmill.pipeline.decode.probe import STEPPING, VideoFacts, check_pixels
 from bitmill.pipeline.decode.sampling import SECOND_NS, TOLERANCE_NS, Span, Timed
@@ -24,6 +25,8 @@ from bitmill.schemas.outcomes import Reason
 
 _SEEK_FROM_NS = 5 * SECOND_NS
 _SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+_TELLS_LATE = frozenset({"av1"})
+"""Codecs whose damage may show only in the next packet, which inherits what the entropy coder has learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +54,41 @@ class PyavPicture:
         return picture, 1 / self.aspect if orientation.transpose else self.aspect
 
 
-def read(path: str, facts: VideoFacts, *, span_ns: Span, max_pixels: int) -> Iterator[Timed[PyavPicture]]:
+class Frames:
     """Frames strictly increasing in time, from the last one shown at the span's start (or earlier).
 
-    Raises BadItemError at the first damage, after the good frames before it, and at the end of a file that
-    is cut off or whose frames were partly out of order.
+    Iterating raises BadItemError at the first damage, after the good frames before it, and at the end of a
+    file that is cut off or whose frames were partly out of order.
     """
-    start_ns = span_ns[0]
-    if start_ns is not None and _may_seek(facts, start_ns):
-        with closing(_Reading(path, facts, max_pixels)) as reading:
-            first = next(reading.frames(seek_ns=start_ns - TOLERANCE_NS), None)
-        if first is None or first.pts_ns > start_ns:
-            start_ns = None
-    else:
-        start_ns = None
-    with closing(_Reading(path, facts, max_pixels)) as reading:
-        yield from reading.frames(seek_ns=None if start_ns is None else start_ns - TOLERANCE_NS)
+
+    def __init__(self, path: str, facts: VideoFacts, *, span_ns: Span, max_pixels: int) -> None:
+        self._path, self._facts, self._max_pixels = path, facts, max_pixels
+        self._start_ns = span_ns[0]
+        self.lost: BadItemError | None = None
+        """Why frames of the span are missing before the first that came, once that came."""
+
+    def __iter__(self) -> Iterator[Timed[PyavPicture]]:
+        with closing(self._reading()) as reading:
+            frames = reading.frames(seek_ns=self._seek_ns())
+            first = next(frames, None)
+            if first is None:
+                return
+            if self._start_ns is None or self._start_ns < first.pts_ns:
+                self.lost = reading.lost_beginning()
+            yield first
+            yield from frames
+
+    def _seek_ns(self) -> int | None:
+        """Where to start reading; null is the file's beginning, where no seek finds the span."""
+        if self._start_ns is None or not _may_seek(self._facts, self._start_ns):
+            return None
+        seek_ns = self._start_ns - TOLERANCE_NS
+        with closing(self._reading()) as reading:
+            first = next(reading.frames(seek_ns=seek_ns), None)
+        return None if first is None or first.pts_ns > self._start_ns else seek_ns
+
+    def _reading(self) -> "_Reading":
+        return _Reading(self._path, self._facts, self._max_pixels)
 
 
 def _may_seek(facts: VideoFacts, start_ns: int) -> bool:
@@ -86,12 +108,15 @@ class _Reading:
         context = self._stream.codec_context
         context.thread_count = 1
         # FFmpeg would paint over damage from neighbouring frames and call it a picture.
-        context.options = {**context.options, "err_detect": "explode"}
+        context.options = {**context.options, "err_detect": "explode+crccheck"}
+        context.copy_opaque = True
         self._reformatter = VideoReformatter()
         rate = self._stream.average_rate or Fraction(25)
         tick_s = self._stream.time_base or Fraction(1, SECOND_NS)
         in_step = facts.container == STEPPING
         self._clock = FrameClock(in_step=in_step, step_ticks=round(1 / (rate * tick_s)))
+        self._beginning = Beginning(codec=facts.codec, has_keyframes=facts.num_keyframes > 0)
+        self._first_ns: int | None = None
         self._last_ns: int | None = None
         self._out_of_order = 0
 
@@ -100,7 +125,7 @@ class _Reading:
         self._container.close()
 
     def frames(self, *, seek_ns: int | None) -> Iterator[Timed[PyavPicture]]:
-        """See ``read``."""
+        """See ``Frames``."""
         if seek_ns is not None:
             tick_ns = SECOND_NS * (self._stream.time_base or Fraction(1, SECOND_NS))
             self._container.seek((seek_ns + self._facts.origin_ns) // tick_ns, stream=self._stream)
@@ -116,30 +141,72 @@ class _Reading:
             detail = f"{self._out_of_order} frames whose times run backwards were left out."
             raise BadItemError(Reason.CORRUPT, detail)
 
+    def lost_beginning(self) -> BadItemError | None:
+        """What is wrong before the first frame; null where the stream merely began in mid-GOP."""
+        if self._first_ns is None or not self._beginning.is_damaged:
+            return None
+        at = f"before {self._first_ns / 1e9:.3f} seconds"
+        detail = f"The bytes are damaged {at}; the frames up to there rest on what does not decode."
+        return BadItemError(Reason.CORRUPT, detail)
+
     def _decoded(self) -> Iterator[VideoFrame]:
-        """Whole frames up to the first damage; damage before the first whole frame is skipped over."""
-        begun, damage = False, None
-        packets = self._packets()
-        for packet in packets:
-            try:
-                self._clock.sent(packet)
-                frames = packet.decode()
-            except FFmpegError as error:
-                self._clock.refused(packet)
-                damage = self._damaged(error)
-                if begun or damage.reason is Reason.UNSUPPORTED_CODEC:
-                    raise damage from error
-                continue
+        """Frames that rest on a keyframe which decoded cleanly, up to the first damage after one of them."""
+        begun, damage, held = False, None, list[VideoFrame]()
+        for packet in self._packets():
+            frames, failure = self._frames_of(packet)
+            if self._facts.codec in _TELLS_LATE:
+                frames, held = held, frames
+                if failure is not None and failure.reason is Reason.CORRUPT:
+                    frames = []
             for frame in frames:
-                if not frame.is_corrupt:
-                    begun = True
-                    yield frame
-                elif begun:
-                    raise self._damaged(None)
-                else:
-                    self._clock.time_of(frame)
+                begun = True
+                yield frame
+            if failure is None:
+                continue
+            damage = failure
+            if begun or failure.reason not in (Reason.CORRUPT, Reason.TRUNCATED):
+                raise failure
+        for frame in held:
+            begun = True
+            yield frame
         if not begun and damage is not None:
             raise damage
+
+    def _frames_of(self, packet: "Packet[VideoStream]") -> tuple[list[VideoFrame], BadItemError | None]:
+        """The frames to keep that come of a packet, and what is wrong with it or with the one after them."""
+        sent = self._beginning.sent(packet)
+        self._clock.sent(packet)
+        kept: list[VideoFrame] = []
+        try:
+            frames = packet.decode()
+        except FFmpegError as error:
+            self._clock.refused(packet)
+            return kept, self._failure(sent, error)
+        for frame in frames:
+            if frame.is_corrupt or self._beginning.is_overtaken_by(frame):
+                return kept, self._failure(sent_of(frame) or sent, None)
+            if self._beginning.admits(frame):
+                kept.append(frame)
+        key = None if kept else self._beginning.passed_over(sent, frames)
+        if key is not None:
+            self._clock.pass_over(key.dts)
+        return kept, None
+
+    def _failure(self, sent: Sent, error: FFmpegError | None) -> BadItemError | None:
+        damage = self._damaged(error)
+        of_the_file = damage.reason in (Reason.CORRUPT, Reason.TRUNCATED)
+        if of_the_file and not self._beginning.failed(sent, was_keyframe=self._is_indexed_keyframe(sent)):
+            return None
+        # The decoder must forget the picture that failed, or it would predict from what is there of it.
+        self._stream.codec_context.flush_buffers()
+        self._clock.forget()
+        return damage
+
+    def _is_indexed_keyframe(self, sent: Sent) -> bool:
+        """As the container's index says: FFmpeg unflags a packet that no longer looks like a keyframe."""
+        entries, time = self._stream.index_entries, sent.pts if sent.dts is None else sent.dts
+        at = -1 if time is None else entries.search_timestamp(time, any_frame=True)
+        return at >= 0 and entries[at].is_keyframe and entries[at].timestamp == time
 
     def _packets(self) -> "Iterator[Packet[VideoStream]]":
         """Up to where the clock starts anew, and the empty one that ends them."""
@@ -158,6 +225,9 @@ class _Reading:
 
     def _timed(self, frame: VideoFrame) -> Timed[PyavPicture] | None:
         check_pixels(frame.width, frame.height, self._max_pixels)
+        sent = sent_of(frame)
+        if self._first_ns is None and sent is not None:
+            self._clock.begin(sent.dts)
         ticks = self._clock.time_of(frame)
         if ticks is None or frame.time_base is None:
             raise BadItemError(Reason.BAD_TIMESTAMPS, "A frame has no presentation time.")
@@ -166,6 +236,8 @@ class _Reading:
         if self._last_ns is not None and pts_ns <= self._last_ns:
             self._out_of_order += 1
             return None
+        if self._first_ns is None:
+            self._first_ns = pts_ns
         self._last_ns = pts_ns
         duration_ns = round(frame.duration * tick_ns) if frame.duration > 0 else None
         return Timed(pts_ns, duration_ns, PyavPicture(frame, self._reformatter, self._facts.aspect))

@@ -30,6 +30,21 @@ class FrameClock:
             self._waiting.remove(packet.dts)
             heapq.heapify(self._waiting)
 
+    def forget(self) -> None:
+        """The decoder was reset: no frame will ask for the time of a packet sent before."""
+        self._waiting.clear()
+
+    def begin(self, dts: int | None) -> None:
+        """The first frame to be timed came of the packet of that time: earlier ones gave none."""
+        while dts is not None and self._waiting and self._waiting[0] < dts:
+            heapq.heappop(self._waiting)
+
+    def pass_over(self, key_dts: int | None) -> None:
+        """A picture that is shown before the keyframe of that time, and decoded after it, is not kept."""
+        self.begin(key_dts)
+        if self._waiting:
+            heapq.heappop(self._waiting)
+
     def time_of(self, frame: VideoFrame) -> int | None:
         """Ticks of the frame's time base; null where neither it nor a frame before it has a time.
 

@@ -54,7 +54,7 @@ def shrunk_stretch(
     Damage behind the needed frames is passed over. Raises BadItemError: the damage, where it leaves fewer
     than ``least_frames``; TOO_SHORT where there are no more.
     """
-    frames = pyav_reader.read(path, facts, span_ns=span_ns, max_pixels=max_pixels)
+    frames = pyav_reader.Frames(path, facts, span_ns=span_ns, max_pixels=max_pixels)
     samples = sample(frames, span_ns=span_ns, fps=fps, native_fps=facts.average_fps)
     pictures: list[Picture] = []
     fault: BadItemError | None = None
@@ -67,7 +67,7 @@ def shrunk_stretch(
                 break
     if len(pictures) < least_frames:
         detail = f"A stretch of it has {len(pictures)} sampled frames; a clip takes {least_frames}."
-        raise fault or BadItemError(Reason.TOO_SHORT, detail)
+        raise fault or frames.lost or BadItemError(Reason.TOO_SHORT, detail)
     return np.stack(pictures)
 
 
