@@ -61,7 +61,7 @@ def test_a_job_travels_without_its_working_directory(tmp_path, monkeypatch):
         source={"paths": ["clips", "s3://bucket/x/"]}, output="out", tokenizer={"path": "s3://bucket/t"}
     )
     document = travelling(job)
-    assert document["source"]["paths"] == [f"{tmp_path}/clips", "s3://bucket/x"]
+    assert document["source"]["paths"] == [f"{tmp_path}/clips", "s3://bucket/x/"]
     assert document["output"] == f"{tmp_path}/out"
     monkeypatch.chdir("/")
     assert submission_of(JobSpec.model_validate(document)) == submission_of(make_job(**document))
