@@ -25,7 +25,7 @@ TROUBLE = {
 
 _OPTIONS = (
     *("--tokenizer", "tiny"),
-    *("--set", "limits.item_timeout_s=5", "--set", "limits.item_memory_bytes=1000000000"),
+    *("--set", "limits.item_timeout_s=15", "--set", "limits.item_memory_bytes=1000000000"),
 )
 
 

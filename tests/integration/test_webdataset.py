@@ -22,7 +22,7 @@ source: {{paths: ["{media}/plain", "{media}/shard-{{000..002}}.tar"]}}
 output: {output}
 tokenizer: {{preset: tiny}}
 sampling: {{fps: 8}}
-limits: {{item_timeout_s: 5}}
+limits: {{item_timeout_s: 15}}
 sharding: {{max_sources: 2}}
 compute: {{actors: {actors}, decoders: 2}}
 """
