@@ -3,6 +3,7 @@
 import importlib
 import os
 import socket
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from bitmill.jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerF
 from bitmill.jobs.cluster.actors import TokenizerActors, first_line
 from bitmill.jobs.cluster.authentication import hushed, tells_of_token, token_error
 from bitmill.jobs.cluster.huge_pages import worker_variables
+from bitmill.jobs.cluster.local_ray import place_for_ray
 from bitmill.jobs.sizing import Capacity
 from bitmill.schemas.errors import BadJobError, InfrastructureError
 
@@ -37,8 +39,16 @@ class Cluster:
         self._actor_class = actor_class
         self._actors: TokenizerActors | None = None
         self._capacity: Capacity | None = None
+        self._place = ExitStack()
 
     def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._place = stack.enter_context(ExitStack())
+            self._begin()
+            stack.pop_all()
+        return self
+
+    def _begin(self) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if self._address is not None:
             _require_listener(self._address)
@@ -57,17 +67,17 @@ class Cluster:
                     num_cpus=2 * available_cpus(),
                     include_dashboard=False,
                     object_store_memory=_OBJECT_STORE_BYTES,
+                    **self._place.enter_context(place_for_ray()),
                     **shared,
                 )
             else:
                 _join(self._address, {"runtime_env": {"env_vars": variables} if variables else None} | shared)
         except AuthenticationError as error:
             raise token_error(self._address or "this machine") from error
-        except (ConnectionError, RayError, RuntimeError, ValueError) as error:
+        except (OSError, RayError, RuntimeError, ValueError) as error:
             where = self._address or "this machine"
             raise InfrastructureError(f"No Ray session on {where}: {first_line(error)}") from error
         _silence_worker_deaths()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -75,6 +85,7 @@ class Cluster:
         if self._actors is not None:
             self._actors.end()
         ray.shutdown()
+        self._place.close()
 
     def count(self, resource_name: str) -> int:
         """Whole units of a resource (CPU, GPU, a byte of object_store_memory) in the cluster now."""
