@@ -16,6 +16,7 @@ from bitmill.jobs.cluster.actors import TokenizerActors, first_line
 from bitmill.jobs.cluster.authentication import hushed, tells_of_token, token_error
 from bitmill.jobs.cluster.huge_pages import worker_variables
 from bitmill.jobs.cluster.local_ray import place_for_ray
+from bitmill.jobs.cluster.raylet import raylet_watched
 from bitmill.jobs.sizing import Capacity
 from bitmill.schemas.errors import BadJobError, InfrastructureError
 
@@ -31,7 +32,8 @@ class Cluster:
     Without an address a local Ray is started and ended with the block. Its CPUs are offered twice, since
     actors and decoders take turns on them: the kernel shares them out better than a fixed split.
     ``actor_class``: what works on the shards.
-    Raises InfrastructureError where Ray does not start or the address does not answer.
+    Raises InfrastructureError where Ray does not start, the address does not answer, or, in the block, the
+    local Ray's process ends.
     """
 
     def __init__(self, address: str | None, *, actor_class: type[TokenizerActor] = TokenizerActor) -> None:
@@ -77,15 +79,17 @@ class Cluster:
         except (OSError, RayError, RuntimeError, ValueError) as error:
             where = self._address or "this machine"
             raise InfrastructureError(f"No Ray session on {where}: {first_line(error)}") from error
+        self._place.callback(ray.shutdown)
         _silence_worker_deaths()
+        if self._address is None:
+            self._place.enter_context(raylet_watched())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._actors is not None:
             self._actors.end()
-        ray.shutdown()
-        self._place.close()
+        self._place.__exit__(kind, error, trace)
 
     def count(self, resource_name: str) -> int:
         """Whole units of a resource (CPU, GPU, a byte of object_store_memory) in the cluster now."""
