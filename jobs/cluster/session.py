@@ -18,6 +18,7 @@ from bitmill.jobs.cluster.huge_pages import worker_variables
 from bitmill.jobs.cluster.local_ray import place_for_ray
 from bitmill.jobs.cluster.raylet import raylet_watched
 from bitmill.jobs.sizing import Capacity
+from bitmill.pipeline.cpus import available_cpus
 from bitmill.schemas.errors import BadJobError, InfrastructureError
 
 _OBJECT_STORE_BYTES = 1 << 30
@@ -171,8 +172,3 @@ def _silence_worker_deaths() -> None:
     worker = importlib.import_module("ray._private.worker")
     if hasattr(worker, "print_to_stdstream"):
         worker.print_to_stdstream = lambda *_args, **_options: None  # type: ignore[attr-defined]
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0))
