@@ -3,6 +3,7 @@
 import importlib
 import re
 from pathlib import Path
+from typing import Any
 
 from ray.exceptions import RayActorError, RayError
 
@@ -40,5 +41,5 @@ def _last_words(pid: int, logs: Path | None) -> str | None:
 
 def _logs_folder() -> Path | None:
     """Ray tells it nowhere; where its internals have changed, the last words are missing, no more."""
-    node = getattr(importlib.import_module("ray._private.worker"), "_global_node", None)
+    node: Any = getattr(importlib.import_module("ray._private.worker"), "_global_node", None)
     return Path(node.get_logs_dir_path()) if hasattr(node, "get_logs_dir_path") else None
