@@ -1,6 +1,5 @@
 """An audit carried out: shards read by processes or a cluster, a closer look, files beside the report."""
 
-import os
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from bitmill.pipeline.auditing.looking_closer import Parts, look_closer
 from bitmill.pipeline.auditing.page import render_page
 from bitmill.pipeline.auditing.run import ChooseGatherers, DatasetAudit, audit_dataset
 from bitmill.pipeline.auditing.sharing import AuditProgress, LocalProcesses, Sharing
+from bitmill.pipeline.cpus import available_cpus
 from bitmill.pipeline.storage import Folder, scratch_folder
 from bitmill.schemas.audit import AuditReport
 from bitmill.schemas.errors import BadJobError
@@ -116,7 +116,7 @@ def _check_comparable(audit: DatasetAudit, others: list[tuple[str, DatasetAudit]
 def _sharing(request: AuditRequest) -> Generator[tuple[Sharing, int]]:
     """Who reads shards, and how many at once."""
     if request.address is None:
-        count = request.workers or len(os.sched_getaffinity(0))
+        count = request.workers or available_cpus()
         yield LocalProcesses(count), count
         return
     from bitmill.jobs.cluster.auditing import ClusterTasks

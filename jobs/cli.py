@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,9 +20,10 @@ from bitmill.jobs import (
     tracing,
     weights,
 )
+from bitmill.jobs.ending import ended_by_code
 from bitmill.jobs.job_files import assignment, read_job
 from bitmill.jobs.printing import CommandGroup, Console
-from bitmill.schemas.errors import BadJobError, BitmillError
+from bitmill.schemas.errors import BadJobError
 from bitmill.schemas.job import JobSpec, load_job, make_job
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK
@@ -77,11 +77,8 @@ def main() -> None:
     """Entry point: errors become one sentence on stderr and their exit code."""
     # Children that are spawned begin as ``python -c``, with the current folder before all else on their path.
     os.environ["PYTHONSAFEPATH"] = "1"
-    try:
+    with ended_by_code():
         app()
-    except BitmillError as error:
-        _console(stderr=True, soft_wrap=True).print(f"error: {error}")
-        sys.exit(error.exit_code)
 
 
 def _version(wanted: bool) -> None:
@@ -100,7 +97,7 @@ def common(
 
     Exit codes: 0 complete; 2 bad job; 3 finished, but some items are not ok; 4 stopped by too many failures;
     5 disk, store or cluster gave out (run the same command again to resume); 6 (status) not finished;
-    130 interrupted.
+    70 an error that bitmill does not know; 130 interrupted; 141 nobody reads the output any more.
     """
 
 
@@ -299,8 +296,8 @@ def _source_kind(source: str) -> str:
     return "manifest" if source.lower().endswith(MANIFEST_SUFFIXES) else "paths"
 
 
-def _console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
-    return Console(stderr=stderr, soft_wrap=soft_wrap)
+def _console(*, soft_wrap: bool = False) -> Console:
+    return Console(soft_wrap=soft_wrap)
 
 
 def _job(

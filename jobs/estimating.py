@@ -1,6 +1,5 @@
 """``bitmill plan --estimate``: a sample probed, the tokenizer timed here, and what the job will come to."""
 
-import os
 import time
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ from bitmill.bsq_model.numerics import set_numerics
 from bitmill.jobs.printing import Console
 from bitmill.jobs.quantities import bytes_text
 from bitmill.jobs.tokenizers import LoadedTokenizer, job_tokenizer
+from bitmill.pipeline.cpus import available_cpus
 from bitmill.pipeline.encoding import ModelEncoder
 from bitmill.pipeline.estimating import Stratum, spread, strata, whole, yield_of
 from bitmill.pipeline.probing import probe_sources
@@ -67,7 +67,7 @@ def _looked_at(
     sources: list[PlannedSource], job: JobSpec, sample: int, *, by_bytes: bool
 ) -> tuple[Stratum, int]:
     chosen = spread(sources, sample)
-    workers = max(1, min(len(os.sched_getaffinity(0)), len(chosen)))
+    workers = max(1, min(available_cpus(), len(chosen)))
     probed = list(probe_sources(chosen, job.limits, workers=workers))
     part = Stratum(
         num_sources=len(sources),

@@ -1,7 +1,6 @@
 """``bitmill evaluate``: a tokenizer measured on media that the user names; a table, a report and pictures."""
 
 import datetime
-import os
 import platform
 import time
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from bitmill.jobs.priors import choose_prior
 from bitmill.jobs.quantities import duration_text
 from bitmill.jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
 from bitmill.pipeline.compressing.coding import LoadedPrior
+from bitmill.pipeline.cpus import available_cpus
 from bitmill.pipeline.evaluation.contender import Judges
 from bitmill.pipeline.evaluation.run import Measured, evaluate
 from bitmill.pipeline.evaluation.sheet import write_sheet
@@ -200,7 +200,7 @@ def _report(
         left_out=left_out,
         machine={
             "processor": _processor(),
-            "cpus": str(len(os.sched_getaffinity(0))),
+            "cpus": str(available_cpus()),
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in ("bitmill", "torch", "pillow", "av")},
         },

@@ -1,6 +1,5 @@
 """``bitmill export``: a dataset's clips in the layout of another loader."""
 
-import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Self
@@ -11,6 +10,7 @@ from bitmill.jobs.live_line import LiveLine
 from bitmill.jobs.printing import Console
 from bitmill.jobs.quantities import bytes_text, duration_text, rate_text
 from bitmill.jobs.stopping import stoppable
+from bitmill.pipeline.cpus import available_cpus
 from bitmill.schemas.export import ExportForm
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def export(
             form=to,
             max_bytes=max_bytes,
             allow_incomplete=allow_incomplete,
-            workers=workers or len(os.sched_getaffinity(0)),
+            workers=workers or available_cpus(),
             tell=view.show,
         )
     console.print(_summary(out, result))

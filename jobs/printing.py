@@ -1,6 +1,9 @@
 """The one door to the terminal: what comes from outside is printed without control characters."""
 
+import json
+import os
 import re
+import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +14,7 @@ from rich.segment import Segment
 from rich.text import Text
 from typer.core import TyperGroup
 
+from bitmill.schemas.errors import OutputClosedError
 from bitmill.schemas.texts import printable, printable_json
 
 _UsageError: Any = typer.BadParameter.__base__
@@ -46,6 +50,10 @@ class Console(rich.console.Console):
             else:
                 yield Segment(_by_lines(segment.text), segment.style)
 
+    def on_broken_pipe(self) -> None:
+        """Raises OutputClosedError, where rich would end the process."""
+        raise _output_closed()
+
 
 class CommandGroup(TyperGroup):
     """Commands whose complaints of arguments, which a shell may have made of names, are spelled out."""
@@ -57,8 +65,12 @@ class CommandGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """As typer's."""
-        with _usage_spelled_out():
-            return super().invoke(ctx)
+        try:
+            with _usage_spelled_out():
+                return super().invoke(ctx)
+        except BrokenPipeError as error:
+            # Not the output's, which has an error of its own: typer would end with code 1 and no word.
+            raise RuntimeError(f"{error} (between processes, or to a store)") from error
 
 
 @contextmanager
@@ -71,13 +83,42 @@ def _usage_spelled_out() -> Generator[None]:
 
 
 def print_json(text: str) -> None:
-    """Print a JSON document, not wrapped."""
-    print(printable_json(text.rstrip("\n")))
+    """Print a JSON document, not wrapped; in escapes where the output's encoding needs them."""
+    told = printable_json(text.rstrip("\n"))
+    try:
+        told.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        told = "".join(one if one.isascii() else json.dumps(one)[1:-1] for one in told)
+    with _output_open():
+        print(told)
 
 
 def print_output(text: str) -> None:
     """Print a piece of another process's output, as it comes: without its colours."""
-    print(_by_lines(_COLOURS.sub("", text)), end="", flush=True)
+    with _output_open():
+        print(_by_lines(_COLOURS.sub("", text)), end="", flush=True)
+
+
+def flush_output() -> None:
+    """Write out what is still held back. Raises OutputClosedError."""
+    with _output_open():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _output_open() -> Generator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _output_closed() from error
+
+
+def _output_closed() -> OutputClosedError:
+    """Whatever is still held back goes nowhere, so that the interpreter's end does not fail with it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return OutputClosedError("Nobody reads the output any more; run the same command again to resume.")
 
 
 def _by_lines(text: str) -> str:

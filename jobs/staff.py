@@ -155,8 +155,9 @@ class Staff:
             self._deaths += 1
             if self._deaths >= _DEATHS_WITHOUT_NEWS:
                 raise InfrastructureError(
-                    f"The tokenizer actors die before they are ready ({detail}). "
-                    "See the cluster's logs; run the same command again to resume."
+                    f"{self._deaths} tokenizer actors died one after another before they were ready, the "
+                    f"last by this: {detail} What is committed stays; run the same command again once that "
+                    "is mended."
                 )
 
     def _fit(self) -> None:

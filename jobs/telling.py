@@ -12,7 +12,7 @@ from typing import Any, Self
 from bitmill.jobs.printing import Console
 from bitmill.jobs.standing import Counts, Standing
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.errors import BitmillError, InterruptedJobError
+from bitmill.schemas.errors import EXIT_UNEXPECTED, BitmillError, InterruptedJobError
 from bitmill.schemas.status import STATUS_FILE, WRITE_EVERY_S, DriverPlace, DriverState, JobStatus
 
 SUBMISSION_VARIABLE = "BITMILL_SUBMISSION_ID"
@@ -134,7 +134,11 @@ def _end_of(error: BaseException) -> dict[str, Any]:
     if isinstance(error, BitmillError):
         return {"state": DriverState.FAILED, "exit_code": error.exit_code, "error": str(error)}
     # What is no error of ours has a text that may hold anything; its kind says enough here.
-    return {"state": DriverState.FAILED, "exit_code": 1, "error": f"{type(error).__name__} in the driver"}
+    return {
+        "state": DriverState.FAILED,
+        "exit_code": EXIT_UNEXPECTED,
+        "error": f"{type(error).__name__} in the driver",
+    }
 
 
 def _now() -> datetime:

@@ -1,9 +1,9 @@
 """Long videos cut by time in the plan, so that one of them is the work of several shards."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from bitmill.pipeline.cpus import available_cpus
 from bitmill.pipeline.decode.sampling import SECOND_NS, Span
 from bitmill.pipeline.probing import Found, Probed, probe_sources
 from bitmill.pipeline.sources import VIDEO_SUFFIXES, suffix
@@ -32,7 +32,7 @@ def split_long(
         and suffix(source.uri) in VIDEO_SUFFIXES
         and source.size_bytes >= split_s * _LEAST_BYTES_PER_S
     ]
-    workers = max(1, min(len(os.sched_getaffinity(0)), len(large)))
+    workers = max(1, min(available_cpus(), len(large)))
     spans = {
         source.uri: spans_of(probed, split_ns)
         for source, probed in probe_sources(large, limits, workers=workers)

@@ -10,12 +10,18 @@
     ├── TransientError         the store or network may answer next time   retry, bounded, then infrastructure
     ├── TooManyFailuresError   more failed items than the job allows       stop now, exit 4
     ├── InfrastructureError    disk, store or cluster gave out             stop now, exit 5
-    └── InterruptedJobError    the user stopped the command                stop now, exit 130
+    ├── InterruptedJobError    the user stopped the command                stop now, exit 130
+    └── OutputClosedError      nobody reads the output any more            stop now, in silence, exit 141
+
+What is no error of ours ends a command with code 70 (``EXIT_UNEXPECTED``) and a file with its traceback.
 
 Each message is one or two sentences for the person who ran the command: what was wrong, where, what to do.
 """
 
 from bitmill.schemas.outcomes import Reason
+
+EXIT_UNEXPECTED = 70
+"""Exit code of a command that met an error which is none of these: a fault of bitmill's, most likely."""
 
 
 class BitmillError(Exception):
@@ -82,3 +88,9 @@ class InterruptedJobError(BitmillError):
     """The user stopped the command; what is committed stays."""
 
     exit_code = 130
+
+
+class OutputClosedError(BitmillError):
+    """Who read the command's output has gone, as ``head`` does; the code is a shell's for SIGPIPE."""
+
+    exit_code = 141

@@ -18,6 +18,7 @@ from ray.exceptions import (
 
 from bitmill.jobs.assignment import ActorLostError, Assignment, GaveBack, Loss
 from bitmill.jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerFiles
+from bitmill.jobs.cluster.deaths import cause_of
 from bitmill.jobs.cluster.decoding import GET_S
 from bitmill.jobs.sizing import Window
 from bitmill.schemas.errors import BitmillError, InfrastructureError
@@ -106,7 +107,7 @@ class TokenizerActors:
                 raise InfrastructureError(f"No tokenizer actor can start: {first_line(error)}") from error
             except RayError as error:
                 self.remove(number)
-                gone.append(first_line(error))
+                gone.append(cause_of(error))
             else:
                 answered.append(number)
         return answered, gone

@@ -18,7 +18,7 @@ def token_error(where: str) -> BadJobError:
     """The sentence for a cluster that does not let this process in for want of the right token."""
     if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
         return BadJobError(f"Ray on {where} asks for a token: {_REMEDY}")
-    if _has_token():
+    if has_token():
         return BadJobError(f"Ray on {where} refuses the token that is set here; {_REMEDY}")
     return BadJobError(f"RAY_AUTH_MODE is token, but there is no token for Ray on {where}: {_REMEDY}")
 
@@ -49,11 +49,13 @@ def hushed() -> Generator[Callable[[], str]]:
             os.close(kept)
 
 
-def _has_token() -> bool:
+def has_token() -> bool:
+    """Whether a token is set where Ray looks for one."""
     if os.environ.get("RAY_AUTH_TOKEN"):
         return True
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    # Path.expanduser raises where the user has no home.
+    path = os.path.expanduser(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token")  # noqa: PTH111
     try:
-        return path.stat().st_size > 0
+        return Path(path).stat().st_size > 0
     except OSError:
         return False

@@ -3,6 +3,7 @@
 import importlib
 import os
 import socket
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +15,10 @@ from bitmill.jobs.cluster.actor import ActorSettings, TokenizerActor, TokenizerF
 from bitmill.jobs.cluster.actors import TokenizerActors, first_line
 from bitmill.jobs.cluster.authentication import hushed, tells_of_token, token_error
 from bitmill.jobs.cluster.huge_pages import worker_variables
+from bitmill.jobs.cluster.local_ray import place_for_ray
+from bitmill.jobs.cluster.raylet import raylet_watched
 from bitmill.jobs.sizing import Capacity
+from bitmill.pipeline.cpus import available_cpus
 from bitmill.schemas.errors import BadJobError, InfrastructureError
 
 _OBJECT_STORE_BYTES = 1 << 30
@@ -29,7 +33,8 @@ class Cluster:
     Without an address a local Ray is started and ended with the block. Its CPUs are offered twice, since
     actors and decoders take turns on them: the kernel shares them out better than a fixed split.
     ``actor_class``: what works on the shards.
-    Raises InfrastructureError where Ray does not start or the address does not answer.
+    Raises InfrastructureError where Ray does not start, the address does not answer, or, in the block, the
+    local Ray's process ends.
     """
 
     def __init__(self, address: str | None, *, actor_class: type[TokenizerActor] = TokenizerActor) -> None:
@@ -37,8 +42,16 @@ class Cluster:
         self._actor_class = actor_class
         self._actors: TokenizerActors | None = None
         self._capacity: Capacity | None = None
+        self._place = ExitStack()
 
     def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._place = stack.enter_context(ExitStack())
+            self._begin()
+            stack.pop_all()
+        return self
+
+    def _begin(self) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if self._address is not None:
             _require_listener(self._address)
@@ -57,24 +70,27 @@ class Cluster:
                     num_cpus=2 * available_cpus(),
                     include_dashboard=False,
                     object_store_memory=_OBJECT_STORE_BYTES,
+                    **self._place.enter_context(place_for_ray()),
                     **shared,
                 )
             else:
                 _join(self._address, {"runtime_env": {"env_vars": variables} if variables else None} | shared)
         except AuthenticationError as error:
             raise token_error(self._address or "this machine") from error
-        except (ConnectionError, RayError, RuntimeError, ValueError) as error:
+        except (OSError, RayError, RuntimeError, ValueError) as error:
             where = self._address or "this machine"
             raise InfrastructureError(f"No Ray session on {where}: {first_line(error)}") from error
+        self._place.callback(ray.shutdown)
         _silence_worker_deaths()
-        return self
+        if self._address is None:
+            self._place.enter_context(raylet_watched())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._actors is not None:
             self._actors.end()
-        ray.shutdown()
+        self._place.__exit__(kind, error, trace)
 
     def count(self, resource_name: str) -> int:
         """Whole units of a resource (CPU, GPU, a byte of object_store_memory) in the cluster now."""
@@ -156,8 +172,3 @@ def _silence_worker_deaths() -> None:
     worker = importlib.import_module("ray._private.worker")
     if hasattr(worker, "print_to_stdstream"):
         worker.print_to_stdstream = lambda *_args, **_options: None  # type: ignore[attr-defined]
-
-
-def available_cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0))

@@ -14,7 +14,8 @@ from torch import nn
 
 from bitmill.bsq_model import BSQTokenizer, tokenizer_files, tokenizer_from_files
 from bitmill.bsq_model.training.checkpoint import find_checkpoints
-from bitmill.jobs.cluster.session import Cluster, available_cpus
+from bitmill.jobs.cluster.session import Cluster
+from bitmill.pipeline.cpus import available_cpus
 from bitmill.pipeline.training.desk import CHECKPOINTS_FOLDER
 from bitmill.pipeline.training.run import Process, train
 from bitmill.schemas.errors import BitmillError, InfrastructureError

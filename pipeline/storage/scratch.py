@@ -1,5 +1,6 @@
 """Temporary folders that name their owner, so that a later run can remove what a killed one left."""
 
+import hashlib
 import os
 import shutil
 import socket
@@ -10,16 +11,27 @@ from pathlib import Path
 
 _PREFIX = "bitmill-scratch-"
 
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_NAMESPACE = Path("/proc/self/ns/pid")
+
 
 def owner_name() -> str:
-    """This process's name on its machine: ``<host>-<pid>``."""
-    return f"{socket.gethostname()}-{os.getpid()}"
+    """This process's name: ``<host>-<machine>-<pid>``."""
+    return f"{_machine()}-{os.getpid()}"
 
 
 def owner_is_dead(owner: str) -> bool:
     """Whether an ``owner_name`` is of this machine and its process is gone; others count as alive."""
-    host, _, pid = owner.rpartition("-")
-    return host == socket.gethostname() and pid.isdigit() and not Path(f"/proc/{pid}").exists()
+    machine, _, pid = owner.rpartition("-")
+    return machine == _machine() and pid.isdigit() and not Path(f"/proc/{pid}").exists()
+
+
+def _machine() -> str:
+    """Where a process id means what it means here: containers may share a host's name, and machines too."""
+    told = [socket.gethostname()]
+    with suppress(OSError):
+        told += [_BOOT.read_text().strip(), str(_NAMESPACE.readlink())]
+    return f"{told[0]}-{hashlib.sha256(' '.join(told).encode()).hexdigest()[:12]}"
 
 
 @contextmanager

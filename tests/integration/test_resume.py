@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bitmill.schemas.status import STATUS_FILE, read_status
 from tests.integration.conftest import CLIPS_OPTIONS
-from tests.support.commands import HANGS_S, bitmill, start, stored_files, wait_until
+from tests.support.commands import HANGS_S, bitmill, ended, start, stored_files, wait_until
 
 pytestmark = pytest.mark.ray
 
@@ -63,6 +64,28 @@ def test_a_killed_actor_costs_nothing(clips_folder, clips_run, tmp_path):
         os.kill(pid, signal.SIGKILL)
     assert process.wait(timeout=HANGS_S) == 0
     assert stored_files(output) == stored_files(undisturbed)
+
+
+def test_the_end_of_rays_own_process_is_told_and_resumed(tokenize, clips_folder, clips_run, tmp_path):
+    undisturbed, _ = clips_run
+    arguments = (str(clips_folder), str(tmp_path / "tokens"), *CLIPS_OPTIONS)
+    process = start("tokenize", *arguments)
+    wait_until(lambda: _actors_at_work(process.pid), "an actor at work")
+    os.kill(_raylet_of(process.pid), signal.SIGKILL)
+    done = ended(process)
+    assert done.code == 5, done.err
+    (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert "(raylet) was ended from outside" in line
+    status = read_status((tmp_path / "tokens" / STATUS_FILE).read_bytes(), origin="here")
+    assert (status.state, status.exit_code) == ("failed", 5)
+    assert tokenize(*arguments).code == 0
+    assert stored_files(tmp_path / "tokens") == stored_files(undisturbed)
+
+
+def _raylet_of(driver: int) -> int:
+    words = Path(f"/proc/{driver}/task/{driver}/children").read_text().split()
+    (raylet,) = [int(pid) for pid in words if "raylet/raylet" in _title(Path("/proc") / pid)]
+    return raylet
 
 
 def _actors_at_work(driver: int) -> list[int]:

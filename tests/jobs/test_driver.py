@@ -269,6 +269,18 @@ def test_an_actor_lost_after_its_commit_is_not_run_again(prepared):
     assert (result.totals.items, result.totals.clips) == (6, 6)
 
 
+def test_actors_that_die_before_they_are_ready_end_the_job_with_the_cause(prepared):
+    class NeverReady(FakeCluster):
+        def ready(self) -> tuple[list[int], list[str]]:
+            gone, self._ready, self._held = self._ready, [], {}
+            return [], [f"No module of actor {actor}." for actor in gone]
+
+    with pytest.raises(
+        InfrastructureError, match=r"the last by this: No module of actor \d\. What is committed"
+    ):
+        _run(prepared, NeverReady(_never))
+
+
 @pytest.mark.parametrize(("cpus", "actors", "actor_cpus"), [(1, 1, 0), (2, 1, 1), (4, 2, 1), (64, 3, 1)])
 def test_decoding_always_has_a_cpu(prepared, cpus, actors, actor_cpus):
     cluster = FakeCluster(_never, cpus=cpus)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -126,6 +127,29 @@ def test_an_interrupted_one_is_finished_by_the_same_command_and_by_resume(run, t
     assert files_of(other) == files_of(tokens)
     said, code = run("remove", other, "--resume")
     assert (said, code) == (f"{other}: nothing that was taken down is left.\n", 0)
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_driver_by_a_clock_ahead_is_known_by_its_next_word(run, tokens, monkeypatch, lives):
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    status = JobStatus(
+        state=DriverState.RUNNING,
+        driver=DriverPlace(host="here", pid=7),
+        started_at=ahead,
+        updated_at=ahead,
+        write_every_s=60 if lives else 0.01,
+    )
+    (tokens / STATUS_FILE).write_bytes(status.to_json())
+
+    def write_again(_seconds: float) -> None:
+        if lives:
+            later = status.model_copy(update={"updated_at": ahead + timedelta(seconds=5)})
+            (tokens / STATUS_FILE).write_bytes(later.to_json())
+
+    monkeypatch.setattr(time, "sleep", write_again)
+    said, code = run("remove", tokens, "--source", URI, "--yes")
+    assert code == (2 if lives else 0)
+    assert ("A driver (process 7 on here, heard of 0.0 s ago) is at work" in said) == lives
 
 
 @pytest.mark.parametrize(("age_s", "refused"), [(1, True), (1000, False)])

@@ -105,7 +105,7 @@ def test_a_running_job_is_told_and_how_it_ended(tmp_path, monkeypatch):
     [
         (InterruptedJobError("Interrupted."), "stopped", 130, "Interrupted."),
         (InfrastructureError("The disk is full."), "failed", 5, "The disk is full."),
-        (ValueError("key=hunter2"), "failed", 1, "ValueError in the driver"),
+        (ValueError("key=hunter2"), "failed", 70, "ValueError in the driver"),
     ],
 )
 def test_an_error_ends_the_status_and_passes(tmp_path, error, state, code, sentence):

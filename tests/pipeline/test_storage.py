@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bitmill.pipeline.storage import Folder, ObjectInfo, list_objects, normalise, stage, stat
+from bitmill.pipeline.storage import Folder, ObjectInfo, list_objects, normalise, scratch, stage, stat
 from bitmill.pipeline.storage.filesystem import filesystem
 from bitmill.schemas.errors import BadItemError, BadJobError, InfrastructureError
 from bitmill.schemas.outcomes import Reason
@@ -260,6 +260,23 @@ def test_leftovers_of_dead_writers_are_swept_and_of_living_ones_kept(tmp_path):
     folder.sweep_staging()
     assert not staging.exists()
     assert folder.list_names("shards") == ["b"]
+
+
+@pytest.mark.parametrize("place", ["_BOOT", "_NAMESPACE"])
+def test_a_writer_in_another_container_of_the_same_host_name_counts_as_alive(tmp_path, monkeypatch, place):
+    other = tmp_path / "other"
+    other.write_text("another boot") if place == "_BOOT" else other.symlink_to("pid:[7]")
+    folder = Folder(str(tmp_path / "d"))
+    with folder.publishing("shards/a") as staged:
+        with monkeypatch.context() as there:
+            there.setattr(scratch, place, other)
+            there.setattr(os, "getpid", lambda: 2**22 + 1)
+            with folder.publishing("shards/b") as theirs:
+                theirs.path.write_bytes(b"whole")
+                there.undo()
+                folder.sweep_staging()
+        staged.path.write_bytes(b"whole")
+    assert folder.list_names("shards") == ["a", "b"]
 
 
 def test_what_a_killed_writer_to_another_store_left_is_swept(tmp_path, monkeypatch):

@@ -1,0 +1,71 @@
+"""The end of a local Ray's own process, told before Ray's library ends the driver for it without a word."""
+
+import importlib
+import os
+import select
+import signal
+import threading
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+
+from bitmill.schemas.errors import InfrastructureError
+
+_SIGNAL = signal.SIGUSR1
+"""From the thread that watches to the main one, which it wakes from Ray's calls."""
+
+
+@contextmanager
+def raylet_watched() -> Generator[None]:
+    """InfrastructureError ends the block at the moment when the raylet of this process's Ray ends.
+
+    In the main thread alone, since no other can be woken.
+    """
+    pid = _raylet_pid()
+    if pid is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ended = threading.Event()
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        ended.set()
+        # The one kind that Ray's calls let pass from a signal's handler.
+        raise KeyboardInterrupt
+
+    with ExitStack() as stack:
+        process = os.pidfd_open(pid)
+        stack.callback(os.close, process)
+        block, end_of_block = os.pipe()
+        stack.callback(os.close, block)
+        stack.callback(signal.signal, _SIGNAL, signal.signal(_SIGNAL, interrupt))
+        thread = threading.Thread(target=_watch, args=(process, block), name="bitmill-raylet", daemon=True)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(os.close, end_of_block)
+        try:
+            yield
+        except KeyboardInterrupt as interrupted:
+            if not ended.is_set():
+                raise
+            raise InfrastructureError(
+                "Ray's process on this machine (raylet) was ended from outside, as the kernel does where "
+                "memory is short; what is committed stays. Run the same command again to resume, with fewer "
+                "compute.actors and compute.decoders if memory was short."
+            ) from interrupted
+
+
+def _watch(process: int, block: int) -> None:
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    poll.register(block, select.POLLIN)
+    ended = {descriptor for descriptor, _ in poll.poll()}
+    main = threading.main_thread().ident
+    if block not in ended and main is not None:
+        signal.pthread_kill(main, _SIGNAL)
+
+
+def _raylet_pid() -> int | None:
+    """Ray tells it nowhere; where its internals have changed, nothing is watched, and a test tells."""
+    node = getattr(importlib.import_module("ray._private.worker"), "_global_node", None)
+    started = getattr(node, "all_processes", {}).get("raylet", [])
+    return started[0].process.pid if started else None
