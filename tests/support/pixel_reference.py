@@ -96,13 +96,16 @@ def reference(
 def samples(frame: VideoFrame) -> list[Plane]:
     """The planes of a planar frame, or of one with chroma in pairs, in the order of its components."""
     found: list[Plane] = []
-    for component in frame.format.components:
+    components = frame.format.components
+    for index, component in enumerate(components):
         plane = frame.planes[component.plane]
         width_bytes = 2 if component.bits > 8 else 1
         rows = np.frombuffer(plane, np.uint16 if width_bytes == 2 else np.uint8)
         rows = rows.reshape(plane.height, plane.line_size // width_bytes)
-        shared = [other for other in frame.format.components if other.plane == component.plane]
-        step, at = len(shared), shared.index(component)
+        shared = [at for at, other in enumerate(components) if other.plane == component.plane]
+        step, at = len(shared), shared.index(index)
         values = rows[:, at : component.width * step : step].astype(np.float64)
-        found.append(values / 64 if frame.format.name.startswith("p010") else values)
+        # These keep more than 8 bits in the highest ones of their words.
+        is_high = frame.format.name in ("p010le", "p012le")
+        found.append(values / 2 ** (16 - component.bits) if is_high else values)
     return found
