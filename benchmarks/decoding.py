@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ import numpy.typing as npt
 from benchmarks import machine
 from benchmarks.repeated import ratio, summary
 from bitmill.pipeline.decode.item import decode_item
+from bitmill.pipeline.decode.planes import planes_of
+from bitmill.pipeline.decode.planes import to_square as planes_to_square
 from bitmill.pipeline.decode.resize import scaled_size, to_square
 from bitmill.pipeline.items import DecodedClip
 from bitmill.schemas.job import LimitsSpec, SamplingSpec
@@ -105,6 +108,14 @@ def pyav_lanczos(clip: Clip) -> Frames:
     )
 
 
+def pyav_planes(clip: Clip) -> Frames:
+    """Decode in order, resize the planes, make colours of what is left."""
+    from av.video.reformatter import VideoReformatter
+
+    kept = VideoReformatter()
+    return np.stack([_by_planes(frame, kept, clip.aspect) for frame in _pyav(clip)])
+
+
 def pyav_own(clip: Clip) -> Frames:
     """Conversion and bicubic resizing in one step of swscale."""
     width, height = clip.scaled
@@ -140,10 +151,44 @@ CONTENDERS: dict[str, Callable[[Clip], Frames]] = {
     "bitmill": bitmill,
     "decord, Lanczos": decord_lanczos,
     "torchcodec, Lanczos": torchcodec_lanczos,
+    "PyAV, planes": pyav_planes,
     "PyAV, own": pyav_own,
     "decord, own": decord_own,
 }
 """By the table's row; ratios are to the first."""
+
+
+def _by_planes(frame: Any, kept: Any, aspect: Fraction) -> Frames:
+    planes = planes_of(frame, kept, codec="")
+    return planes_to_square(planes, SIZE_PX, aspect)
+
+
+def _by_rgb(frame: Any, kept: Any, aspect: Fraction) -> Frames:
+    native = kept.reformat(frame, format="rgb24", threads=1)
+    return to_square(np.asarray(native.to_ndarray(), np.uint8), SIZE_PX, aspect)
+
+
+PIXELS = {"RGB, then Lanczos": _by_rgb, "planes, then colours": _by_planes}
+"""From a decoded frame to the tokenizer's; ratios are to the first."""
+_HELD_FRAMES = 12
+
+
+def pixel_ms(clip: Clip, rounds: int) -> dict[str, dict[str, Any]]:
+    """CPU milliseconds of a decoded frame to become the tokenizer's, by each way, round after round."""
+    from av.video.reformatter import VideoReformatter
+
+    kept = VideoReformatter()
+    frames = list(islice(_pyav(clip), _HELD_FRAMES))
+    seen: dict[str, list[float]] = {name: [] for name in PIXELS}
+    for at in range(rounds + 1):
+        for name, draw in PIXELS.items():
+            began = time.process_time()
+            for frame in frames:
+                draw(frame, kept, clip.aspect)
+            # The first round compiles.
+            if at:
+                seen[name].append((time.process_time() - began) * 1e3 / len(frames))
+    return {name: summary(values) for name, values in seen.items()}
 
 
 def _pyav(clip: Clip):
@@ -225,6 +270,7 @@ def measure(clips: list[Clip], rounds: int) -> tuple[list[dict[str, Any]], dict[
                 "wanted": len(clip.indices),
                 "fps": clip.fps,
                 "frames_per_cpu_s": {name: summary(seen) for name, seen in rates.items()},
+                "pixel_cpu_ms": pixel_ms(clip, rounds),
                 "grey_levels_off": differences,
             }
         )
@@ -232,18 +278,27 @@ def measure(clips: list[Clip], rounds: int) -> tuple[list[dict[str, Any]], dict[
 
 
 def table(told: list[dict[str, Any]]) -> str:
-    """Markdown: source frames a CPU second, median (min–max), and the ratio to the first contender."""
+    """Markdown: source frames a CPU second, median (min–max), and the ratio to the first contender; then a
+    frame's way from decoded to the tokenizer's, in milliseconds."""
     heads = [f"{one['width']}×{one['height']}, {one['wanted']} of {one['frames']} frames" for one in told]
-    lines = ["| frames a CPU second | " + " | ".join(heads) + " |", "|---" * (len(told) + 1) + "|"]
-    lines += [f"| {name} | " + " | ".join(_cell(one, name) for one in told) + " |" for name in CONTENDERS]
-    return "\n".join(lines)
+    parts = (
+        ("frames a CPU second", "frames_per_cpu_s", CONTENDERS, 0),
+        ("CPU ms from decoded to 256²", "pixel_cpu_ms", PIXELS, 2),
+    )
+    lines: list[str] = []
+    for title, key, names, digits in parts:
+        lines += ["", f"| {title} | " + " | ".join(heads) + " |", "|---" * (len(told) + 1) + "|"]
+        lines += [
+            f"| {name} | " + " | ".join(_cell(one[key], name, digits) for one in told) + " |"
+            for name in names
+        ]
+    return "\n".join(lines[1:])
 
 
-def _cell(one: dict[str, Any], name: str) -> str:
-    rates = one["frames_per_cpu_s"]
+def _cell(rates: dict[str, Any], name: str, digits: int) -> str:
     if name not in rates:
         return "–"
-    middle, low, high = (f"{rates[name][key]:,.0f}" for key in ("median", "min", "max"))
+    middle, low, high = (f"{rates[name][key]:,.{digits}f}" for key in ("median", "min", "max"))
     return f"{middle} ({low}–{high}), {ratio(rates[name], next(iter(rates.values()))):.2f}×"
 
 

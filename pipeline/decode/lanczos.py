@@ -61,7 +61,7 @@ def _fill(filled: Taps, length: int, low: float, scale: float) -> None:
         count = min(length, int(centre + support + 0.5)) - first
         total = 0.0
         for tap in range(count):
-            weights_K[tap] = _lanczos((first + tap - centre + 0.5) * (1.0 / widening))
+            weights_K[tap] = lanczos((first + tap - centre + 0.5) * (1.0 / widening))
             total += weights_K[tap]
         filled.first_N[place], filled.count_N[place] = first, count
         for tap in range(count):
@@ -71,7 +71,7 @@ def _fill(filled: Taps, length: int, low: float, scale: float) -> None:
 
 
 @compiled_within
-def _lanczos(at: float) -> float:
+def lanczos(at: float) -> float:
     return _sinc(at) * _sinc(at / LOBES) if -LOBES <= at < LOBES else 0.0
 
 

@@ -20,9 +20,10 @@ def test_peers_take_the_same_frames(fps):
     for name in ("PyAV, Lanczos", "decord, Lanczos"):
         assert np.array_equal(CONTENDERS[name](clip), expected), name
     # Another filter gives other pixels, of the same pictures.
-    own = CONTENDERS["PyAV, own"](clip)
-    assert own.shape == expected.shape == (len(expected), SIZE_PX, SIZE_PX, 3)
-    assert 0 < np.abs(own.astype(int) - expected).mean() < 5
+    for name in ("PyAV, own", "PyAV, planes"):
+        own = CONTENDERS[name](clip)
+        assert own.shape == expected.shape == (len(expected), SIZE_PX, SIZE_PX, 3)
+        assert 0 < np.abs(own.astype(int) - expected).mean() < 5
 
 
 def test_the_command_tells_rates_of_all_that_can_be_loaded(tmp_path):
@@ -34,4 +35,5 @@ def test_the_command_tells_rates_of_all_that_can_be_loaded(tmp_path):
     for one in told["clips"]:
         assert set(one["frames_per_cpu_s"]) | set(told["left_out"]) == set(CONTENDERS)
         assert all(rate["median"] > 0 for rate in one["frames_per_cpu_s"].values())
+        assert all(took["median"] > 0 for took in one["pixel_cpu_ms"].values())
     assert "| bitmill |" in done.out
