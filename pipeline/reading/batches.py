@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from math import inf
 from typing import Any
@@ -58,6 +59,9 @@ class TokenBatches(IterableDataset[TokenBatch]):
     One dataset: an epoch is one pass over it. A mixture: each dataset goes through its own passes; an epoch
     is as many batches as ``batches_per_epoch`` says, by default as all samples together would fill.
 
+    An iteration behind a whole one is the next epoch; one behind a ``break`` begins the same epoch anew; the
+    first one behind ``load_state_dict`` goes on where the state stands.
+
     Give it to ``DataLoader(batches, batch_size=None)``, or iterate over it as it is: that is the fast way, as
     its own threads read and unpack. ``TokenLoader`` keeps its state with worker processes, too.
 
@@ -106,14 +110,16 @@ class TokenBatches(IterableDataset[TokenBatch]):
         self._order_id = self._identify(window_bytes)
         self._codes_pool = BufferPool(_KEPT_BUFFERS)
         self._position = Position()
-        self._given = True
+        self._given = False
         """Whether the position was given, and no iteration has begun from it."""
+        self._began = self._position
+        """Where the latest iteration began: one that is older no longer says what was handed over."""
         self._start = StartingPoint()
 
     @property
     def epoch(self) -> int:
         """The epoch that the next iteration is in."""
-        return self._position.epoch
+        return self._position.epoch + self._is_over()
 
     def set_epoch(self, epoch: int) -> None:
         """Begin with the first batch of an epoch; nothing where a state in it was loaded just now."""
@@ -141,7 +147,8 @@ class TokenBatches(IterableDataset[TokenBatch]):
         self._give(Position.of_state(state))
 
     def _give(self, position: Position) -> None:
-        self._position, self._given = position, True
+        self._position = self._began = position
+        self._given = True
         if get_worker_info() is None:
             self._start.tell(position)
         else:
@@ -150,25 +157,32 @@ class TokenBatches(IterableDataset[TokenBatch]):
     def begin(self) -> Position:
         """Begin an iteration, here and in worker processes, and give its first position.
 
-        That of the next epoch, where the last iteration came to its end, but was not asked for more.
+        That is the first batch of an epoch, unless another one was given.
         """
-        if not self._given and self._position.batch >= len(self):
-            self._position = Position(epoch=self._position.epoch + 1)
+        first = self._position if self._given else Position(epoch=self.epoch)
+        # A copy: its identity tells iterations apart.
+        self._position = self._began = replace(first)
         self._given = False
         self._start.tell(self._position)
         return self._position
 
-    def reach(self, position: Position) -> None:
-        """Note what was handed over by whoever has the batches of worker processes."""
-        self._position = position
+    def reach(self, position: Position, *, began: Position) -> None:
+        """Note what the iteration that ``began`` there has handed over, unless a later one has begun."""
+        if began is self._began:
+            self._position = position
+
+    def _is_over(self) -> bool:
+        """Whether the last iteration has handed over its last batch, though it was not asked for more."""
+        return not self._given and self._position.batch > 0 and self._position.batch >= len(self)
 
     def __iter__(self) -> Iterator[TokenBatch]:
         worker = get_worker_info()
         if worker is None:
-            walk = self.begin().walk(0, 1)
+            began = self.begin()
+            walk = began.walk(0, 1)
         else:
-            self._position = self._start.news() or self._position
-            walk = self._position.walk(worker.id, worker.num_workers)
+            self._position = began = self._began = self._start.news() or self._position
+            walk = began.walk(worker.id, worker.num_workers)
         prefetcher = Prefetcher(
             self._plans(walk),
             load=self._load,
@@ -178,11 +192,11 @@ class TokenBatches(IterableDataset[TokenBatch]):
         )
         try:
             for number, batch in zip(walk.numbers(len(self)), prefetcher, strict=True):
-                self._position = walk.after(number)
+                self.reach(walk.after(number), began=began)
                 yield batch
         finally:
             prefetcher.close()
-        self._position = Position(epoch=walk.epoch + 1)
+        self.reach(Position(epoch=walk.epoch + 1), began=began)
 
     def mixing(self) -> Mixing:
         """How well the first epoch mixes, against a uniform shuffle; of whole clips of one dataset.
