@@ -63,7 +63,9 @@ class TokenBatches(IterableDataset[TokenBatch]):
     first one behind ``load_state_dict`` goes on where the state stands.
 
     Give it to ``DataLoader(batches, batch_size=None)``, or iterate over it as it is: that is the fast way, as
-    its own threads read and unpack. ``TokenLoader`` keeps its state with worker processes, too.
+    its own threads read and unpack. With worker processes take ``TokenLoader``: it
+    tells them which epoch begins, and keeps the state. A ``DataLoader`` with workers does neither, and is
+    refused unless ``set_epoch`` was called before its epoch.
 
     Raises BadJobError for options that cannot be.
     """
@@ -152,18 +154,36 @@ class TokenBatches(IterableDataset[TokenBatch]):
         if get_worker_info() is None:
             self._start.tell(position)
         else:
-            self._start.news()
+            self._start.overrule()
 
     def begin(self) -> Position:
-        """Begin an iteration, here and in worker processes, and give its first position.
+        """Begin an iteration in worker processes, and give its first position."""
+        first = self._begin()
+        self._start.tell(first)
+        return first
 
-        That is the first batch of an epoch, unless another one was given.
-        """
+    def _begin(self) -> Position:
+        """The first position of an iteration: the first batch of an epoch, unless another one was given."""
         first = self._position if self._given else Position(epoch=self.epoch)
         # A copy: its identity tells iterations apart.
         self._position = self._began = replace(first)
         self._given = False
-        self._start.tell(self._position)
+        self._start.begin()
+        return self._position
+
+    def _begin_in(self, worker: int) -> Position:
+        """The same in a worker process, which cannot know what of its batches was handed over.
+
+        Raises BadJobError where the process that has the loader did not say which epoch this is. One worker
+        looks, the first: its batch is the first to be asked for.
+        """
+        if worker == 0 and not self._start.begin():
+            raise BadJobError(
+                "A DataLoader with worker processes does not tell them which epoch begins, so that each "
+                "would be the first again. Take TokenLoader(batches, num_workers=…) in its place, or call "
+                "batches.set_epoch(epoch) before each epoch."
+            )
+        self._position = self._began = self._start.news() or self._position
         return self._position
 
     def reach(self, position: Position, *, began: Position) -> None:
@@ -178,10 +198,10 @@ class TokenBatches(IterableDataset[TokenBatch]):
     def __iter__(self) -> Iterator[TokenBatch]:
         worker = get_worker_info()
         if worker is None:
-            began = self.begin()
+            began = self._begin()
             walk = began.walk(0, 1)
         else:
-            self._position = began = self._began = self._start.news() or self._position
+            began = self._begin_in(worker.id)
             walk = began.walk(worker.id, worker.num_workers)
         prefetcher = Prefetcher(
             self._plans(walk),
