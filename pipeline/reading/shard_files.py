@@ -48,6 +48,10 @@ class ShardFiles:
 
     def read_into(self, buffer: Codes, shard_id: str, shard_bytes: int, offset: int) -> None:
         """Fill ``buffer`` from byte ``offset`` of a shard."""
+        end = offset + len(buffer)
+        if not 0 <= offset <= end <= shard_bytes:
+            uri = join(self.folder.uri, shard_file(shard_id))
+            raise FormatError(f"{uri} has no bytes {offset} to {end} among its {shard_bytes}: {_CHANGED}")
         if self._local:
             self._local_file(shard_id, shard_bytes).read_into(buffer.data, offset)
             return
