@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from bitmill.pipeline.reading import (
     ClipFilter,
@@ -651,3 +652,56 @@ def test_batches_larger_than_an_epoch_are_refused(mixed):
         len(batches)
     (batch,) = TokenBatches(TokenDataset(mixed.folder), batch_size=100, shape=Padding(), remainder="pad")
     assert int(batch["valid"].sum()) == 17
+
+
+# Wrong calls
+
+
+def test_what_is_no_dataset_is_refused_by_name(mixed):
+    dataset = TokenDataset(mixed.folder)
+    for data in (str(mixed.folder), mixed.folder, [dataset], [(dataset, "half")], [(mixed.folder, 1.0)], 4):
+        with pytest.raises(ValueError, match=r"takes a TokenDataset, or a list of \(TokenDataset, weight\)"):
+            TokenBatches(data, batch_size=4, shape=Padding())
+
+
+@pytest.mark.parametrize("shape", [4, Padding, "clips"])
+def test_what_is_no_shape_is_refused_by_name(mixed, shape):
+    with pytest.raises(
+        ValueError, match=r"shape is Clips\(\), FrameWindows\(n\), Padding\(\) or Packing\(n\), not"
+    ):
+        TokenBatches(TokenDataset(mixed.folder), batch_size=4, shape=shape)
+
+
+def test_what_is_no_state_is_refused_by_name(mixed):
+    batches = TokenBatches(TokenDataset(mixed.folder), batch_size=4, shape=Padding())
+    state = batches.state_dict()
+    for wrong in ({}, {"seed": state["seed"], "order": state["order"]}, {"_snapshot": {}}):
+        with pytest.raises(ValueError, match=r"no state of batches: load what their state_dict\(\) gave"):
+            batches.load_state_dict(wrong)
+    assert batches.state_dict() == state
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_size": 4}, {"num_workers": 1}])
+def test_a_loader_does_not_put_batches_together(mixed, options):
+    dataset = TokenDataset(mixed.folder, columns=("clip_id",))
+    batches = TokenBatches(dataset, batch_size=4, shape=Padding())
+    batches.set_epoch(0)
+    with pytest.raises(ValueError, match="batches already: give the DataLoader batch_size=None"):
+        next(iter(DataLoader(batches, **options)))
+    batches.set_epoch(0)
+    whole = DataLoader(batches, **options | {"batch_size": None})
+    assert ids_of(whole) == ids_of(TokenBatches(dataset, batch_size=4, shape=Padding()))
+
+
+def test_batches_say_what_they_are(mixed):
+    dataset = TokenDataset(mixed.folder, view="integers")
+    batches = TokenBatches(dataset, batch_size=4, shape=Padding(), shuffle=True, seed=9)
+    next(iter(batches))
+    assert repr(dataset) == f"<TokenDataset of 17 clips, 18 bits a token, integers: {mixed.folder}>"
+    assert repr(batches) == (
+        "<TokenBatches of 4 samples, Padding(num_frames=None), shuffled by seed 9, at epoch 0, batch 1: "
+        f"{dataset!r}>"
+    )
+    assert f"0.5 of {dataset!r}, 2 of {dataset!r}>" in repr(
+        TokenBatches([(dataset, 0.5), (dataset, 2)], batch_size=4, shape=Padding())
+    )
