@@ -196,7 +196,7 @@ class TokenBatches(IterableDataset[TokenBatch]):
                 "would be the first again. Take TokenLoader(batches, num_workers=…) in its place, or call "
                 "batches.set_epoch(epoch) before each epoch."
             )
-        self._position = self._began = self._start.news() or self._position
+        self._position = self._began = self._start.first(self._position)
         return self._position
 
     def reach(self, position: Position, *, began: Position) -> None:

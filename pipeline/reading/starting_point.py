@@ -28,17 +28,21 @@ class StartingPoint:
         self._shared[0] += 1
         self._heard = int(self._shared[0])
 
-    def news(self) -> Position | None:
-        """What another process has told since this copy of the batches told or heard anything, or null."""
-        told = int(self._shared[0])
-        if told == self._heard:
-            return None
+    def first(self, own: Position) -> Position:
+        """Where an iteration of a worker begins: what was told last, or ``own`` if that was given later.
+
+        Not only what is news: a worker may have heard it for an iteration that was dropped as it began.
+        """
+        told, overruled = int(self._shared[0]), self._overruled
+        self._overruled = False
+        if overruled and told == self._heard:
+            return own
         self._heard = told
         return Position(*self._shared[2:].tolist())
 
     def overrule(self) -> None:
         """Forget what was told: this very process, a worker, was given a position of its own."""
-        self.news()
+        self._heard = int(self._shared[0])
         self._overruled = True
 
     def begin(self) -> bool:
@@ -47,5 +51,4 @@ class StartingPoint:
         """
         told = self._overruled or bool(self._shared[0] != self._shared[1])
         self._shared[1] = self._shared[0]
-        self._overruled = False
         return told
