@@ -7,6 +7,8 @@ write. Nothing in a file can execute.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import safetensors.torch
 import torch
@@ -18,7 +20,7 @@ from bitmill.bsq_model.fingerprint import weights_fingerprint
 from bitmill.bsq_model.huge_pages import copies_on_huge_pages, put_on_huge_pages
 from bitmill.bsq_model.int8 import Int8Linear
 from bitmill.bsq_model.tokenizer import BSQTokenizer
-from bitmill.schemas.errors import BadJobError, FormatError, OutputConflictError
+from bitmill.schemas.errors import BadJobError, FormatError, OutputConflictError, WrongArgumentError
 from bitmill.schemas.tokenizer import TOKENIZER_FORMAT_VERSION, TokenizerConfig
 from bitmill.schemas.versioned import versioned_json
 
@@ -89,12 +91,14 @@ def round_weights(tokenizer: BSQTokenizer, dtype: torch.dtype) -> None:
     tokenizer.load_state_dict(rounded)
 
 
-def save_tokenizer(tokenizer: BSQTokenizer, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
+def save_tokenizer(
+    tokenizer: BSQTokenizer, folder: str | Path, *, dtype: torch.dtype = torch.float32
+) -> None:
     """Write both files, the config last; saving again is safe, over another tokenizer it is refused.
 
     ``dtype`` is that of ``tokenizer_files``.
     """
-    write_model_files(tokenizer_files(tokenizer, dtype=dtype), folder, what="tokenizer")
+    write_model_files(tokenizer_files(tokenizer, dtype=dtype), _local(folder), what="tokenizer")
 
 
 def write_model_files(files: Mapping[str, bytes], folder: Path, *, what: str) -> None:
@@ -114,14 +118,27 @@ def write_model_files(files: Mapping[str, bytes], folder: Path, *, what: str) ->
 
 
 def load_tokenizer(
-    folder: Path, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    folder: str | Path, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> BSQTokenizer:
     """The tokenizer that ``save_tokenizer`` wrote, in eval mode, its weights cast to ``dtype``."""
+    folder = _local(folder)
     tokenizer = tokenizer_from_files(_read(folder / CONFIG_FILE), _read(folder / WEIGHTS_FILE))
     tokenizer.to(device, dtype)
     if torch.device(device).type == "cpu" and dtype != torch.float32:
         put_on_huge_pages(tokenizer)
     return tokenizer
+
+
+def _local(folder: str | Path) -> Path:
+    """The folder, by a path or a ``file://`` URI; this room knows no stores."""
+    scheme, mark, _ = str(folder).partition("://")
+    if not mark:
+        return Path(folder).expanduser()
+    if scheme != "file":
+        raise WrongArgumentError(
+            f"{folder} is on a store: copy the tokenizer's folder here, and name the copy."
+        )
+    return Path(url2pathname(urlsplit(str(folder)).path))
 
 
 def _read(path: Path) -> bytes:

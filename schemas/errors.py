@@ -2,6 +2,7 @@
 
     BitmillError
     ├── BadJobError            the user's job cannot run as written        stop now, exit 2
+    │   ├── WrongArgumentError     a call's argument is wrong; a ValueError, too
     │   ├── OutputConflictError    the output holds something else's work
     │   ├── TokenizerMismatchError tokens and tokenizer do not belong together
     │   └── NumericsMismatchError  a stream needs the arithmetic of another machine
@@ -34,6 +35,10 @@ class BadJobError(BitmillError):
     """The job cannot run as written: a spec, source, manifest or option is wrong."""
 
     exit_code = 2
+
+
+class WrongArgumentError(BadJobError, ValueError):
+    """A call from Python has an argument that cannot be."""
 
 
 class OutputConflictError(BadJobError):

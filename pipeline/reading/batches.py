@@ -1,10 +1,12 @@
 """TokenBatches: the training stream, shuffled or in order, the same for any number of ranks and workers."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from math import inf
-from typing import Any
+from numbers import Real
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +36,7 @@ from bitmill.pipeline.reading.starting_point import StartingPoint
 from bitmill.pipeline.reading.views import special_tokens
 from bitmill.pipeline.reading.windows import Window, load_window
 from bitmill.pipeline.storage import is_local
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import WrongArgumentError
 
 Int64s = npt.NDArray[np.int64]
 Weighted = tuple[TokenDataset, float]
@@ -58,10 +60,15 @@ class TokenBatches(IterableDataset[TokenBatch]):
     One dataset: an epoch is one pass over it. A mixture: each dataset goes through its own passes; an epoch
     is as many batches as ``batches_per_epoch`` says, by default as all samples together would fill.
 
-    Give it to ``DataLoader(batches, batch_size=None)``, or iterate over it as it is: that is the fast way, as
-    its own threads read and unpack. ``TokenLoader`` keeps its state with worker processes, too.
+    An iteration behind a whole one is the next epoch; one behind a ``break`` begins the same epoch anew; the
+    first one behind ``load_state_dict`` goes on where the state stands.
 
-    Raises BadJobError for options that cannot be.
+    Give it to ``DataLoader(batches, batch_size=None)``, or iterate over it as it is: that is the fast way, as
+    its own threads read and unpack. With worker processes take ``TokenLoader``: it
+    tells them which epoch begins, and keeps the state. A ``DataLoader`` with workers does neither, and is
+    refused unless ``set_epoch`` was called before its epoch.
+
+    Raises WrongArgumentError for options that cannot be.
     """
 
     def __init__(
@@ -81,13 +88,17 @@ class TokenBatches(IterableDataset[TokenBatch]):
         prefetch: Prefetch | None = None,
         pin_memory: bool = False,
     ) -> None:
-        self._weighted: list[Weighted] = [(data, 1.0)] if isinstance(data, TokenDataset) else list(data)
+        self._weighted = _weighted(data)
         self._mixed = not isinstance(data, TokenDataset)
         self.batch_size = batch_size
         self.seed = seed
         self.shape: SampleShape = shape or Clips()
         self.remainder: Remainder = remainder
         self._shuffle = shuffle
+        if isinstance(self.shape, type) or not hasattr(self.shape, "per_clip"):
+            raise WrongArgumentError(
+                f"shape is Clips(), FrameWindows(n), Padding() or Packing(n), not {shape!r}."
+            )
         self._rank, self._world_size = rank, world_size
         self._prefetch = prefetch or Prefetch()
         self._local = all(is_local(uri) for dataset, _ in self._weighted for uri in dataset.uris)
@@ -106,19 +117,27 @@ class TokenBatches(IterableDataset[TokenBatch]):
         self._order_id = self._identify(window_bytes)
         self._codes_pool = BufferPool(_KEPT_BUFFERS)
         self._position = Position()
-        self._given = True
+        self._given = False
         """Whether the position was given, and no iteration has begun from it."""
+        self._began = self._position
+        """Where the latest iteration began: one that is older no longer says what was handed over."""
         self._start = StartingPoint()
 
     @property
     def epoch(self) -> int:
         """The epoch that the next iteration is in."""
-        return self._position.epoch
+        return self._position.epoch + self._is_over()
 
     def set_epoch(self, epoch: int) -> None:
         """Begin with the first batch of an epoch; nothing where a state in it was loaded just now."""
         loaded = self._given and epoch == self._position.epoch
         self._give(self._position if loaded else Position(epoch=epoch))
+
+    def __repr__(self) -> str:
+        order = f"shuffled by seed {self.seed}" if self._shuffle else "in order"
+        at = f"epoch {self._position.epoch}, batch {self._position.batch}"
+        data = ", ".join(f"{weight} of {one}" if self._mixed else str(one) for one, weight in self._weighted)
+        return f"<TokenBatches of {self.batch_size} samples, {self.shape}, {order}, at {at}: {data}>"
 
     def __len__(self) -> int:
         """Global batches of the epoch, those before the state included; the same on every rank."""
@@ -131,44 +150,72 @@ class TokenBatches(IterableDataset[TokenBatch]):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on behind the last batch that was handed over when the state was taken.
 
-        Raises BadJobError where the state is of other data, options or seed.
+        Raises WrongArgumentError where the state is of other data, options or seed.
         """
-        if (state.get("seed"), state.get("order")) != (self.seed, self._order_id):
-            raise BadJobError(
+        if not {"seed", "order", "epoch", "batch"} <= set(state):
+            raise WrongArgumentError("This is no state of batches: load what their state_dict() gave.")
+        if (state["seed"], state["order"]) != (self.seed, self._order_id):
+            raise WrongArgumentError(
                 "The state is of other batches: the datasets, their filters, seed, batch_size, shape, lanes, "
                 "window_bytes, remainder and weights must be those that it was taken with."
             )
         self._give(Position.of_state(state))
 
     def _give(self, position: Position) -> None:
-        self._position, self._given = position, True
+        self._position = self._began = position
+        self._given = True
         if get_worker_info() is None:
             self._start.tell(position)
         else:
-            self._start.news()
+            self._start.overrule()
 
     def begin(self) -> Position:
-        """Begin an iteration, here and in worker processes, and give its first position.
+        """Begin an iteration in worker processes, and give its first position."""
+        first = self._begin()
+        self._start.tell(first)
+        return first
 
-        That of the next epoch, where the last iteration came to its end, but was not asked for more.
-        """
-        if not self._given and self._position.batch >= len(self):
-            self._position = Position(epoch=self._position.epoch + 1)
+    def _begin(self) -> Position:
+        """The first position of an iteration: the first batch of an epoch, unless another one was given."""
+        first = self._position if self._given else Position(epoch=self.epoch)
+        # A copy: its identity tells iterations apart.
+        self._position = self._began = replace(first)
         self._given = False
-        self._start.tell(self._position)
+        self._start.begin()
         return self._position
 
-    def reach(self, position: Position) -> None:
-        """Note what was handed over by whoever has the batches of worker processes."""
-        self._position = position
+    def _begin_in(self, worker: int) -> Position:
+        """The same in a worker process, which cannot know what of its batches was handed over.
+
+        Raises WrongArgumentError where the process that has the loader did not say which epoch this is. One
+        worker looks, the first: its batch is the first to be asked for.
+        """
+        if worker == 0 and not self._start.begin():
+            raise WrongArgumentError(
+                "A DataLoader with worker processes does not tell them which epoch begins, so that each "
+                "would be the first again. Take TokenLoader(batches, num_workers=…) in its place, or call "
+                "batches.set_epoch(epoch) before each epoch."
+            )
+        self._position = self._began = self._start.first(self._position)
+        return self._position
+
+    def reach(self, position: Position, *, began: Position) -> None:
+        """Note what the iteration that ``began`` there has handed over, unless a later one has begun."""
+        if began is self._began:
+            self._position = position
+
+    def _is_over(self) -> bool:
+        """Whether the last iteration has handed over its last batch, though it was not asked for more."""
+        return not self._given and self._position.batch > 0 and self._position.batch >= len(self)
 
     def __iter__(self) -> Iterator[TokenBatch]:
         worker = get_worker_info()
         if worker is None:
-            walk = self.begin().walk(0, 1)
+            began = self._begin()
+            walk = began.walk(0, 1)
         else:
-            self._position = self._start.news() or self._position
-            walk = self._position.walk(worker.id, worker.num_workers)
+            began = self._begin_in(worker.id)
+            walk = began.walk(worker.id, worker.num_workers)
         prefetcher = Prefetcher(
             self._plans(walk),
             load=self._load,
@@ -178,19 +225,19 @@ class TokenBatches(IterableDataset[TokenBatch]):
         )
         try:
             for number, batch in zip(walk.numbers(len(self)), prefetcher, strict=True):
-                self._position = walk.after(number)
+                self.reach(walk.after(number), began=began)
                 yield batch
         finally:
             prefetcher.close()
-        self._position = Position(epoch=walk.epoch + 1)
+        self.reach(Position(epoch=walk.epoch + 1), began=began)
 
     def mixing(self) -> Mixing:
         """How well the first epoch mixes, against a uniform shuffle; of whole clips of one dataset.
 
-        Raises BadJobError for other shapes, and for mixtures.
+        Raises WrongArgumentError for other shapes, and for mixtures.
         """
         if self._mixed or not isinstance(self.shape, Clips | Padding):
-            raise BadJobError("mixing() is measured on whole clips of one dataset.")
+            raise WrongArgumentError("mixing() is measured on whole clips of one dataset.")
         return measure_mixing(self._passes[0].order(0), self._counts[0], self.batch_size)
 
     def _plans(self, walk: Walk) -> Iterator[list[Take]]:
@@ -208,7 +255,7 @@ class TokenBatches(IterableDataset[TokenBatch]):
             total = self._passes[0].order(epoch).num_samples
             number = num_batches(total, self.batch_size, self.remainder)
             if not number:
-                raise BadJobError(
+                raise WrongArgumentError(
                     f"An epoch has {total} samples, fewer than a batch of {self.batch_size}: take a smaller "
                     'batch_size, or remainder="pad".'
                 )
@@ -272,7 +319,7 @@ class TokenBatches(IterableDataset[TokenBatch]):
     def _new_mixture(self) -> MixturePlan:
         for passes, (dataset, _) in zip(self._passes, self._weighted, strict=True):
             if passes.order(0).num_samples < self.lanes:
-                raise BadJobError(
+                raise WrongArgumentError(
                     f"{dataset.clips.parts[0].files.folder.uri} has {passes.order(0).num_samples} samples, "
                     f"fewer than the {self.lanes} lanes of a batch; pass a smaller lanes=."
                 )
@@ -282,7 +329,7 @@ class TokenBatches(IterableDataset[TokenBatch]):
     def _share(self) -> Share:
         rank, world_size = self._place()
         if self.batch_size % world_size or not 0 <= rank < world_size:
-            raise BadJobError(
+            raise WrongArgumentError(
                 f"A global batch of {self.batch_size} cannot be shared by {world_size} ranks (rank {rank}); "
                 "batch_size counts the samples of all ranks, and must be a multiple of their number."
             )
@@ -306,19 +353,19 @@ class TokenBatches(IterableDataset[TokenBatch]):
 
     def _check_options(self, lanes: int | None, batches_per_epoch: int | None) -> None:
         if self.batch_size < 1 or (lanes is not None and (lanes < 1 or self.batch_size % lanes)):
-            raise BadJobError(
+            raise WrongArgumentError(
                 f"batch_size ({self.batch_size}) is at least 1, and a multiple of lanes ({lanes})."
             )
         if lanes not in (None, 1) and not self._shuffle:
-            raise BadJobError("lanes belongs to shuffle=True; in order there is one.")
+            raise WrongArgumentError("lanes belongs to shuffle=True; in order there is one.")
         if self.remainder not in ("drop", "pad", "keep"):
-            raise BadJobError(f"remainder is drop, pad or keep, not {self.remainder!r}.")
+            raise WrongArgumentError(f"remainder is drop, pad or keep, not {self.remainder!r}.")
         if self._mixed and self.remainder != "drop":
-            raise BadJobError("A mixture has no end, and so no remainder.")
+            raise WrongArgumentError("A mixture has no end, and so no remainder.")
         if batches_per_epoch is not None and (batches_per_epoch < 1 or not self._mixed):
-            raise BadJobError("batches_per_epoch belongs to a mixture, and is at least 1.")
+            raise WrongArgumentError("batches_per_epoch belongs to a mixture, and is at least 1.")
         if not self._weighted or not all(0 < weight < inf for _, weight in self._weighted):
-            raise BadJobError("A mixture takes datasets with weights above 0.")
+            raise WrongArgumentError("A mixture takes datasets with weights above 0.")
 
     def _identify(self, window_bytes: int) -> int:
         """What decides the order, seed and position apart, as a number of 63 bits."""
@@ -337,6 +384,23 @@ class TokenBatches(IterableDataset[TokenBatch]):
         return int.from_bytes(digest.digest()[:8], "big") >> 1
 
 
+def _weighted(data: object) -> list[Weighted]:
+    if isinstance(data, TokenDataset):
+        return [(data, 1.0)]
+    found: list[Weighted] = []
+    for one in (
+        cast(Iterable[object], data) if isinstance(data, Iterable) and not isinstance(data, str) else [data]
+    ):
+        match one:
+            case (TokenDataset() as dataset, Real() as weight):
+                found.append((dataset, cast(float, weight)))
+            case _:
+                raise WrongArgumentError(
+                    f"TokenBatches takes a TokenDataset, or a list of (TokenDataset, weight), not {one!r}."
+                )
+    return found
+
+
 def _maker(datasets: Sequence[TokenDataset], shape: SampleShape, *, pin_memory: bool) -> BatchMaker:
     first = datasets[0]
     for dataset in datasets:
@@ -345,21 +409,21 @@ def _maker(datasets: Sequence[TokenDataset], shape: SampleShape, *, pin_memory: 
             first.group_bits,
             first.columns,
         ):
-            raise BadJobError("Datasets of a mixture must have the same view, group_bits and columns.")
+            raise WrongArgumentError("Datasets of a mixture must have the same view, group_bits and columns.")
         if dataset.tokenizer_fingerprint != first.tokenizer_fingerprint:
-            raise BadJobError(
+            raise WrongArgumentError(
                 f"Datasets of a mixture must be of one tokenizer, not {first.tokenizer_fingerprint} and "
                 f"{dataset.tokenizer_fingerprint}."
             )
     shapes = np.unique(np.concatenate([dataset.clips.distinct_shapes() for dataset in datasets]), axis=0)
     if not len(shapes):
-        raise BadJobError("No clip is left to read: the datasets are empty, or the filter takes none.")
+        raise WrongArgumentError("No clip is left to read: the datasets are empty, or the filter takes none.")
     shape.check(shapes)
     if first.view == "packed" and not isinstance(shape, Clips):
-        raise BadJobError("The view 'packed' is of whole clips: frames of one do not begin at a byte.")
+        raise WrongArgumentError("The view 'packed' is of whole clips: frames of one do not begin at a byte.")
     starts = isinstance(shape, Packing) and shape.start_tokens
     if starts and special_tokens(first.view, first.group_bits or first.bits_per_token) is None:
-        raise BadJobError("start_tokens needs the view 'groups' or 'integers', of at most 61 bits.")
+        raise WrongArgumentError("start_tokens needs the view 'groups' or 'integers', of at most 61 bits.")
     return BatchMaker(
         view=first.view,
         bits_per_token=first.bits_per_token,

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan, prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch.utils.data import get_worker_info
+from torch.utils.data._utils.collate import default_collate_fn_map
 
 from bitmill.pipeline.reading.buffers import BufferPool
 from bitmill.pipeline.reading.cutting import Packing, Padding, SampleShape
@@ -18,14 +19,28 @@ from bitmill.pipeline.reading.packed_rows import describe_rows, frame_by_frame
 from bitmill.pipeline.reading.planning import Take
 from bitmill.pipeline.reading.views import View, element_of, numpy_of, special_tokens
 from bitmill.pipeline.reading.windows import Window, gathered
+from bitmill.schemas.errors import WrongArgumentError
 from bitmill.schemas.packing import packed_size
 from bitmill.schemas.token_shard import TOKEN_COLUMNS
 from bitmill.schemas.unpacking import PIECE_BYTES, address_of, bytes_at, int64s_at, unpack_pieces
 
 _COLUMN_TYPES = {field.name: field.type for field in TOKEN_COLUMNS}
 
-TokenBatch = dict[str, Any]
 Int64s = npt.NDArray[np.int64]
+
+
+class TokenBatch(dict[str, Any]):
+    """A dict that a DataLoader does not put together with others."""
+
+
+def _refuse_to_collate(*_: object, **__: object) -> NoReturn:
+    raise WrongArgumentError(
+        "These are batches already: give the DataLoader batch_size=None, and the size to TokenBatches."
+    )
+
+
+# torch's own place for types that are not its own; there is no public door to the call that makes batches.
+default_collate_fn_map[TokenBatch] = _refuse_to_collate
 
 
 class Placed(NamedTuple):
@@ -69,7 +84,7 @@ class BatchMaker:
         runs = [self._run(take, window, valid, held) for take, window in zip(takes, windows, strict=True)]
         self._unpack(np.array(runs, np.int64).reshape(-1, 3), flat)
         flags = torch.from_numpy(valid)
-        batch: TokenBatch = {"tokens": tokens, "valid": inline(flags) if get_worker_info() else flags}
+        batch = TokenBatch(tokens=tokens, valid=inline(flags) if get_worker_info() else flags)
         if self.columns or isinstance(self.shape, Packing | Padding):
             placed = [_placed(take, window) for take, window in zip(takes, windows, strict=True)]
             batch |= self._described(placed, count, flat)
@@ -134,8 +149,8 @@ class BatchMaker:
                 size = packed_size(tokens, self.bits_per_token)
                 flat[(target + shift) // self.sample_tokens] = bytes_at(address, size)
 
-    def _described(self, placed: Sequence[Placed], count: int, flat: npt.NDArray[Any]) -> TokenBatch:
-        more: TokenBatch = {}
+    def _described(self, placed: Sequence[Placed], count: int, flat: npt.NDArray[Any]) -> dict[str, Any]:
+        more: dict[str, Any] = {}
         if isinstance(self.shape, Packing):
             specials = special_tokens(self.view, self.group_bits or self.bits_per_token)
             more |= describe_rows(placed, self.shape, count, flat, specials)
@@ -143,7 +158,7 @@ class BatchMaker:
             more["mask"] = _frame_mask(placed, count, self.grid[0])
         return more | self._columns(placed, count) if self.columns else more
 
-    def _columns(self, placed: Sequence[Placed], count: int) -> TokenBatch:
+    def _columns(self, placed: Sequence[Placed], count: int) -> dict[str, Any]:
         """The wanted columns: for each sample its clip's, for packed rows a list of its documents' each."""
         packed = isinstance(self.shape, Packing)
         lists: dict[str, list[Any]] = {

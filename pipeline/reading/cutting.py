@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitmill.pipeline.reading.best_fit import best_fit
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import WrongArgumentError
 
 Int64s = npt.NDArray[np.int64]
 
@@ -54,7 +54,7 @@ class SampleShape(Protocol):
         ...
 
     def check(self, shapes_n3: Int64s) -> None:
-        """Raise BadJobError where clips of these (distinct) shapes cannot make such samples."""
+        """Raise WrongArgumentError where clips of these (distinct) shapes cannot make such samples."""
         ...
 
 
@@ -77,7 +77,7 @@ class Clips:
         if len(shapes_n3) > 1:
             shapes = ", ".join("×".join(map(str, shape)) for shape in shapes_n3[:4].tolist())
             more = ", …" if len(shapes_n3) > 4 else ""
-            raise BadJobError(
+            raise WrongArgumentError(
                 f"The clips have {len(shapes_n3)} shapes ({shapes}{more}), which do not stack. Take "
                 "shape=FrameWindows(n) for n frames of each, Padding() or Packing(n); or choose clips of one "
                 "shape by where=ClipFilter(min_frames=n)."
@@ -97,7 +97,7 @@ class FrameWindows:
 
     def __post_init__(self) -> None:
         if self.num_frames < 1 or (self.stride is not None and self.stride < 1):
-            raise BadJobError("FrameWindows takes at least 1 frame, and a stride of at least 1.")
+            raise WrongArgumentError("FrameWindows takes at least 1 frame, and a stride of at least 1.")
 
     def count(self, shapes_n3: Int64s) -> Int64s:
         """Windows of each clip."""
@@ -122,7 +122,7 @@ class FrameWindows:
         _check_one_grid(shapes_n3)
         if len(shapes_n3) and not self.count(shapes_n3).any():
             longest = int(shapes_n3[:, 0].max())
-            raise BadJobError(f"No clip has {self.num_frames} frames; the longest has {longest}.")
+            raise WrongArgumentError(f"No clip has {self.num_frames} frames; the longest has {longest}.")
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Padding:
 
     def __post_init__(self) -> None:
         if self.num_frames is not None and self.num_frames < 1:
-            raise BadJobError("Padding takes at least 1 frame.")
+            raise WrongArgumentError("Padding takes at least 1 frame.")
 
     def count(self, shapes_n3: Int64s) -> Int64s:
         """One sample a clip."""
@@ -152,7 +152,7 @@ class Padding:
         _check_one_grid(shapes_n3)
         longest = int(shapes_n3[:, 0].max(initial=0))
         if self.num_frames is not None and longest > self.num_frames:
-            raise BadJobError(
+            raise WrongArgumentError(
                 f"A clip has {longest} frames, more than Padding({self.num_frames}) holds; choose a larger "
                 f"number, or clips by where=ClipFilter(max_frames={self.num_frames})."
             )
@@ -172,7 +172,7 @@ class Packing:
 
     def __post_init__(self) -> None:
         if self.num_tokens < 1:
-            raise BadJobError("Packing takes at least 1 token a row.")
+            raise WrongArgumentError("Packing takes at least 1 token a row.")
 
     def count(self, shapes_n3: Int64s) -> Int64s:
         """Rows that these clips fill, int64 [1]."""
@@ -197,7 +197,7 @@ class Packing:
         """A row must hold a frame of every grid."""
         largest = int(self._frame_tokens(shapes_n3).max(initial=0))
         if largest > self.num_tokens:
-            raise BadJobError(f"A frame takes {largest} tokens, more than a row of {self.num_tokens}.")
+            raise WrongArgumentError(f"A frame takes {largest} tokens, more than a row of {self.num_tokens}.")
 
     def _frame_tokens(self, shapes_n3: Int64s) -> Int64s:
         return shapes_n3[:, 1] * shapes_n3[:, 2] + int(self.start_tokens)
@@ -230,6 +230,6 @@ def _check_one_grid(shapes_n3: Int64s) -> None:
     grids = sorted({(height, width) for _, height, width in shapes_n3.tolist()})
     if len(grids) > 1:
         names = ", ".join(f"{height}×{width}" for height, width in grids[:4])
-        raise BadJobError(
+        raise WrongArgumentError(
             f"Frames have {len(grids)} grids of tokens ({names}); only Packing takes them together."
         )

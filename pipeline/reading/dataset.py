@@ -1,5 +1,6 @@
 """TokenDataset: the clips of one or more dataset folders, one by one or in order."""
 
+import operator
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
@@ -8,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
+from pyarrow.compute import Expression
 from torch.utils.data import Dataset
 
 from bitmill.pipeline.dataset_folder import require_card
@@ -30,7 +32,7 @@ from bitmill.pipeline.reading.single_clips import SingleClips
 from bitmill.pipeline.reading.views import View, check_view, view_clip
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset import DatasetCard
-from bitmill.schemas.errors import BadJobError, TokenizerMismatchError
+from bitmill.schemas.errors import TokenizerMismatchError, WrongArgumentError
 from bitmill.schemas.token_shard import TOKEN_COLUMNS
 
 TokenSample = dict[str, Any]
@@ -47,7 +49,7 @@ _KEPT_TABLES = 8
 class DiskCache:
     """A local folder for ranges of remote shards, bounded; processes may share it."""
 
-    folder: str
+    folder: str | Path
     max_bytes: int = 16 * 2**30
 
 
@@ -63,7 +65,7 @@ class TokenDataset(Dataset[TokenSample]):
     is checked; ``verify="always"`` verifies its page's checksum, too.
 
     For training, ``TokenBatches`` shuffles and batches. Safe to share between threads and to send to worker
-    processes. Raises BadJobError, TokenizerMismatchError, FormatError, each naming the folder or file.
+    processes. Raises WrongArgumentError, TokenizerMismatchError, FormatError, each naming the folder or file.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class TokenDataset(Dataset[TokenSample]):
         view: View = "bits",
         group_bits: int | None = None,
         columns: Sequence[str] = (),
-        where: ClipFilter | None = None,
+        where: ClipFilter | Expression | None = None,
         expect_tokenizer: str | None = None,
         allow_incomplete: bool = False,
         verify: Verify = "pages",
@@ -81,7 +83,8 @@ class TokenDataset(Dataset[TokenSample]):
         cache: DiskCache | None = None,
     ) -> None:
         if verify not in ("pages", "always", "never"):
-            raise BadJobError(f"verify is pages, always or never, not {verify!r}.")
+            raise WrongArgumentError(f"verify is pages, always or never, not {verify!r}.")
+        where = _filter(where)
         folders = [Folder(str(uri)) for uri in ([uris] if isinstance(uris, str | Path) else uris)]
         self.cards = [require_card(folder) for folder in folders]
         _check_tokenizers(folders, self.cards, expect_tokenizer)
@@ -126,11 +129,18 @@ class TokenDataset(Dataset[TokenSample]):
         """Which tokenizer made the tokens."""
         return self.cards[0].tokenizer_fingerprint
 
+    def __repr__(self) -> str:
+        places = ", ".join(self.uris)
+        return (
+            f"<TokenDataset of {len(self)} clips, {self.bits_per_token} bits a token, {self.view}: {places}>"
+        )
+
     def __len__(self) -> int:
         return self._firsts[-1]
 
     def __getitem__(self, index: int) -> TokenSample:
-        number = index + len(self) if index < 0 else index
+        number = _index(index)
+        number += len(self) if number < 0 else 0
         if not 0 <= number < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         group = bisect_right(self._firsts, number) - 1
@@ -219,6 +229,24 @@ class TokenDataset(Dataset[TokenSample]):
         self.renew()
 
 
+def _index(index: object) -> int:
+    try:
+        return operator.index(cast(SupportsIndex, index))
+    except TypeError as error:
+        raise WrongArgumentError(
+            f"dataset[…] takes the number of one clip, not {index!r}; for several write "
+            "[dataset[i] for i in range(…)]."
+        ) from error
+
+
+def _filter(where: object) -> ClipFilter | None:
+    if isinstance(where, Expression):
+        return ClipFilter(where=where)
+    if where is not None and not isinstance(where, ClipFilter):
+        raise WrongArgumentError(f"where is a ClipFilter or an expression of pyarrow, not {where!r}.")
+    return where
+
+
 def _row(table: pa.Table | None, row: int) -> dict[str, Any]:
     if table is None:
         return {}
@@ -234,13 +262,13 @@ def _checked_columns(columns: Sequence[str]) -> tuple[str, ...]:
     known = [field.name for field in TOKEN_COLUMNS if field.name != "codes"]
     for name in columns:
         if name not in known:
-            raise BadJobError(f"Unknown column {name!r}; a token shard has {', '.join(known)}.")
+            raise WrongArgumentError(f"Unknown column {name!r}; a token shard has {', '.join(known)}.")
     return tuple(dict.fromkeys(columns))
 
 
 def _check_tokenizers(folders: Sequence[Folder], cards: Sequence[DatasetCard], expected: str | None) -> None:
     if not folders:
-        raise BadJobError("A TokenDataset needs at least one dataset folder.")
+        raise WrongArgumentError("A TokenDataset needs at least one dataset folder.")
     for folder, card in zip(folders, cards, strict=True):
         wanted = expected or cards[0].tokenizer_fingerprint
         if card.tokenizer_fingerprint != wanted:

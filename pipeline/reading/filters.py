@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import WrongArgumentError
 from bitmill.schemas.token_shard import TOKEN_COLUMNS
 
 _NS_PER_S = 1_000_000_000
@@ -44,7 +44,9 @@ class ClipFilter:
         for name in ("sources", "metadata_keys", "clip_ids", "without_clip_ids"):
             if isinstance(one := getattr(self, name), str):
                 # Its letters would be taken one by one.
-                raise BadJobError(f"ClipFilter takes a list of {name}: write {name}=[{one!r}] for one.")
+                raise WrongArgumentError(
+                    f"ClipFilter takes a list of {name}: write {name}=[{one!r}] for one."
+                )
 
     def columns(self) -> list[str]:
         """The columns that the conditions need."""
@@ -67,7 +69,7 @@ class ClipFilter:
     def rows(self, table: pa.Table) -> npt.NDArray[np.int64]:
         """Numbers of the wanted rows of a table of ``columns()``, ascending, int64.
 
-        Raises BadJobError where ``where`` cannot be computed.
+        Raises WrongArgumentError where ``where`` cannot be computed.
         """
         wanted = np.ones(table.num_rows, np.bool_)
         for condition in (self._by_numbers, self._by_source, self._by_metadata, self._by_id):
@@ -141,7 +143,7 @@ def _satisfying(table: pa.Table, where: pc.Expression) -> npt.NDArray[np.bool_]:
     try:
         rows = numbered.filter(where).column("__row").to_numpy()
     except (pa.ArrowException, TypeError) as error:
-        raise BadJobError(f"The filter {where} cannot be computed: {error}") from error
+        raise WrongArgumentError(f"The filter {where} cannot be computed: {error}") from error
     wanted = np.zeros(table.num_rows, np.bool_)
     wanted[rows] = True
     return wanted

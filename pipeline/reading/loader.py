@@ -32,9 +32,9 @@ class TokenLoader(DataLoader[TokenBatch]):
             return
         first = self.batches.begin()
         for number, batch in enumerate(super().__iter__(), first.batch):
-            self.batches.reach(Position(epoch=first.epoch, batch=number + 1))
+            self.batches.reach(Position(epoch=first.epoch, batch=number + 1), began=first)
             yield batch
-        self.batches.reach(Position(epoch=first.epoch + 1))
+        self.batches.reach(Position(epoch=first.epoch + 1), began=first)
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
+from weakref import finalize
 
 from bitmill.pipeline.reading.planning import Take
 from bitmill.pipeline.reading.windows import Window
@@ -79,6 +80,8 @@ class Prefetcher(Generic[Batch]):
         self._prefetch = prefetch
         self._readers = ThreadPoolExecutor(prefetch.read_threads, thread_name_prefix="bitmill-read")
         self._unpackers = ThreadPoolExecutor(prefetch.threads, thread_name_prefix="bitmill-unpack")
+        # At the interpreter's end, too, while the pools' module is whole.
+        self._end_threads = finalize(self, _end, self._readers, self._unpackers)
         self._open: dict[Key, Future[Window]] = {}
         """Windows that a lane of a stream is in: those that later batches may take from."""
         self._reached: dict[tuple[int, int], Key] = {}
@@ -101,8 +104,7 @@ class Prefetcher(Generic[Batch]):
 
     def close(self) -> None:
         """Stop reading ahead; what is under way ends by itself."""
-        self._readers.shutdown(wait=False, cancel_futures=True)
-        self._unpackers.shutdown(wait=False, cancel_futures=True)
+        self._end_threads()
         self._open.clear()
         self._planned.clear()
 
@@ -152,6 +154,11 @@ class Prefetcher(Generic[Batch]):
 
     def _made(self, planned: "_Planned") -> Batch:
         return self._make(planned.takes, [window.result() for window in planned.windows])
+
+
+def _end(*pools: ThreadPoolExecutor) -> None:
+    for pool in pools:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class _Planned(NamedTuple):

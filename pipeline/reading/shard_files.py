@@ -3,9 +3,12 @@
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +21,12 @@ from bitmill.schemas.errors import FormatError
 
 Codes = npt.NDArray[np.uint8]
 
-_OPEN_FILES = 128
+_MOST_OPEN = 128
+"""In all, however many datasets are read: Linux gives a process 1,024."""
 
 
 class ShardFiles:
-    """Reads ranges of one dataset's shards. Safe for threads; pickles without what is open.
+    """Reads ranges of one dataset's shards. Safe for threads and forks; pickles without what is open.
 
     Raises FormatError where a shard is gone, or has another size than ``shard_bytes``: then it is not the one
     that the index saw. TransientError, after retries, where a store gives out.
@@ -32,23 +36,22 @@ class ShardFiles:
         self.folder = folder
         self.cache = cache
         self._local = is_local(folder.uri)
-        self.renew()
+        self._own_files()
 
-    def renew(self) -> None:
-        """Have no file open."""
-        renewed_in_forks(self)
-        self._lock = threading.Lock()
-        self._open: OrderedDict[str, _LocalFile] = OrderedDict()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_open")}
+    def _own_files(self) -> None:
+        self._owner = next(_OWNERS)
+        finalize(self, _OPEN.close, self._owner)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.renew()
+        self._own_files()
 
     def read_into(self, buffer: Codes, shard_id: str, shard_bytes: int, offset: int) -> None:
         """Fill ``buffer`` from byte ``offset`` of a shard."""
+        end = offset + len(buffer)
+        if not 0 <= offset <= end <= shard_bytes:
+            uri = join(self.folder.uri, shard_file(shard_id))
+            raise FormatError(f"{uri} has no bytes {offset} to {end} among its {shard_bytes}: {_CHANGED}")
         if self._local:
             self._local_file(shard_id, shard_bytes).read_into(buffer.data, offset)
             return
@@ -71,18 +74,8 @@ class ShardFiles:
         return self.cache.get(name, size, fetch) if self.cache else fetch()
 
     def _local_file(self, shard_id: str, shard_bytes: int) -> "_LocalFile":
-        with self._lock:
-            file = self._open.get(shard_id)
-            if file is not None:
-                self._open.move_to_end(shard_id)
-                return file
-        file = _LocalFile(Path(self.folder.uri) / shard_file(shard_id), shard_bytes)
-        with self._lock:
-            self._open[shard_id] = file
-            while len(self._open) > _OPEN_FILES:
-                # Who still reads from it keeps it open.
-                self._open.popitem(last=False)
-        return file
+        path = Path(self.folder.uri) / shard_file(shard_id)
+        return _OPEN.get((self._owner, shard_id), lambda: _LocalFile(path, shard_bytes))
 
 
 _CHANGED = (
@@ -113,3 +106,42 @@ class _LocalFile:
     def __del__(self) -> None:
         with suppress(AttributeError, OSError):
             os.close(self._descriptor)
+
+
+class _OpenFiles:
+    """The files that this process has open: the latest few, whosever they are."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Have no file open."""
+        renewed_in_forks(self)
+        # Taken again by a thread that has it, should the collector end an owner there.
+        self._lock = threading.RLock()
+        self._files: OrderedDict[tuple[int, str], _LocalFile] = OrderedDict()
+
+    def get(self, key: tuple[int, str], opened: Callable[[], _LocalFile]) -> _LocalFile:
+        """An owner's file of this name, open."""
+        with self._lock:
+            file = self._files.get(key)
+            if file is not None:
+                self._files.move_to_end(key)
+                return file
+        file = opened()
+        with self._lock:
+            self._files[key] = file
+            while len(self._files) > _MOST_OPEN:
+                # Who still reads from it keeps it open.
+                self._files.popitem(last=False)
+        return file
+
+    def close(self, owner: int) -> None:
+        """Have none of an owner's files open."""
+        with self._lock:
+            for key in [key for key in self._files if key[0] == owner]:
+                del self._files[key]
+
+
+_OWNERS = count()
+_OPEN = _OpenFiles()

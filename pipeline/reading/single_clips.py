@@ -108,9 +108,17 @@ class SingleClips:
             runs.append(_Run(row, row + rows, before, size, shape))
             row, before = row + rows, before + rows * (size + LENGTH_BYTES)
         ends, headers = [group.num_rows], [group.codes_bytes - before]
-        if headers[0] >= 2 * _LEAST_HEADER_BYTES and not group.compressed:
+        # A row too many or too few shows in what is left for headers, unless a row is shorter than a header.
+        least_row = min((run.size for run in runs), default=0) + LENGTH_BYTES
+        doubtful = headers[0] >= 2 * _LEAST_HEADER_BYTES or least_row < _LEAST_HEADER_BYTES
+        if not group.compressed:
             with damage_of(part.files, group):
-                ends, headers = _walk_pages(part, group)
+                if headers[0] < _LEAST_HEADER_BYTES:
+                    raise ValueError(
+                        f"the codes column is too short for {group.num_rows} rows of these shapes"
+                    )
+                if doubtful:
+                    ends, headers = _walk_pages(part, group)
         if len(self._groups) >= _KEPT_GROUPS:
             self._groups = {}
         found = self._groups[number] = _Group(part, group, own_number, runs, ends, headers)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import WrongArgumentError
 from bitmill.schemas.packing import packed_size
 from bitmill.schemas.unpacking import unpack_clip
 
@@ -33,18 +33,18 @@ _NUMPY: dict[torch.dtype, type[np.generic]] = {
 
 
 def check_view(view: View, bits_per_token: int, group_bits: int | None) -> None:
-    """Raise BadJobError where tokens of L bits cannot be had in this view."""
+    """Raise WrongArgumentError where tokens of L bits cannot be had in this view."""
     if view not in _DTYPES:
-        raise BadJobError(f"Unknown view {view!r}; take bits, values, groups, integers or packed.")
+        raise WrongArgumentError(f"Unknown view {view!r}; take bits, values, groups, integers or packed.")
     if view == "integers" and bits_per_token > 63:
-        raise BadJobError(f"Tokens of {bits_per_token} bits do not fit int64; take the view 'groups'.")
+        raise WrongArgumentError(f"Tokens of {bits_per_token} bits do not fit int64; take the view 'groups'.")
     if view == "groups" and (group_bits is None or not 1 <= group_bits <= 63 or bits_per_token % group_bits):
-        raise BadJobError(
+        raise WrongArgumentError(
             f"The view 'groups' needs group_bits that divide the {bits_per_token} bits of a token, "
             f"not {group_bits}."
         )
     if view != "groups" and group_bits is not None:
-        raise BadJobError("group_bits belongs to the view 'groups'.")
+        raise WrongArgumentError("group_bits belongs to the view 'groups'.")
 
 
 def element_of(view: View, bits_per_token: int, group_bits: int | None) -> tuple[torch.dtype, int]:

@@ -136,6 +136,17 @@ def test_weights_of_another_geometry_name_a_few_tensors_only() -> None:
         tokenizer_from_files(config, weights)
 
 
+def test_a_folder_may_be_a_text_or_a_file_uri(tmp_path: Path) -> None:
+    folder = tmp_path / "a tokenizer"
+    save_tokenizer(random_tokenizer(), folder.as_uri())
+    for place in (folder, str(folder), folder.as_uri()):
+        assert fingerprint(load_tokenizer(place)) == fingerprint(random_tokenizer())
+    with pytest.raises(
+        ValueError, match="s3://bucket/tokenizer is on a store: copy the tokenizer's folder here"
+    ):
+        load_tokenizer("s3://bucket/tokenizer")
+
+
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"cannot read .*config\.json \(No such file"):
         load_tokenizer(tmp_path)

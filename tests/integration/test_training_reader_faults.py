@@ -85,9 +85,10 @@ except RuntimeError as error:
 else:
     sys.exit("nobody missed the worker")
 # It goes on from there with new workers.
-reached = loader.state_dict()["batch"]
+state = loader.state_dict()
 del iterator
-print(len(workers), reached, len(list(loader)), len(loader))
+loader.load_state_dict(state)
+print(len(workers), state["batch"], len(list(loader)), len(loader))
 """
 
 

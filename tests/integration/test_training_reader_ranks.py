@@ -15,11 +15,13 @@ from tests.support.readers import ids_of, odd_batches
 
 def run(rank, uri, place):
     dist.init_process_group("gloo", init_method=f"file://{place}/store", rank=rank, world_size=2)
+    batches = odd_batches(uri)
+    batches.set_epoch(0)
     told = {
         "plain": ids_of(odd_batches(uri)),
         "fork": ids_of(TokenLoader(odd_batches(uri), num_workers=2, multiprocessing_context="fork")),
         "spawn": ids_of(TokenLoader(odd_batches(uri), num_workers=1, multiprocessing_context="spawn")),
-        "loader": ids_of(DataLoader(odd_batches(uri), batch_size=None, num_workers=1)),
+        "loader": ids_of(DataLoader(batches, batch_size=None, num_workers=1)),
         "given": ids_of(odd_batches(uri, rank=1 - rank, world_size=4)),
     }
     dist.barrier()

@@ -7,6 +7,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from bitmill.pipeline.reading import TokenDataset, TokenLoader
+from bitmill.schemas.errors import BadJobError
 from tests.support.readers import Ids, ids_of, odd_batches, write_odd_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")
@@ -53,9 +54,10 @@ def test_epochs_follow_each_other_as_by_plain_iteration(uri, epochs, options):
     # Stopped in the middle, workers have made batches ahead that nobody got; none of them is lost.
     assert ids_of(islice(iter(loader), 5)) == epochs[2][:5]
     state = loader.state_dict()
-    assert ids_of(loader) == epochs[2][5:]
+    assert ids_of(loader) == epochs[2]
     loader.load_state_dict(state)
     assert ids_of(loader) == epochs[2][5:]
+    assert loader.batches.epoch == 3
 
 
 @pytest.mark.parametrize("options", [{}, _FORKED])
@@ -72,6 +74,26 @@ def test_plain_loaders_hear_of_the_epoch_in_workers_that_live_on(uri, epochs):
     for epoch in (0, 1, 0, 2):
         batches.set_epoch(epoch)
         assert ids_of(loader) == epochs[epoch]
+
+
+@pytest.mark.parametrize("options", [{"num_workers": 2}, _FORKED, _SPAWNED])
+def test_plain_loaders_that_were_not_told_the_epoch_are_refused(uri, epochs, options):
+    """They would give the first epoch again and again."""
+    batches = odd_batches(uri)
+    loader = DataLoader(batches, batch_size=None, **options)
+    untold = pytest.raises(BadJobError, match=r"Take TokenLoader\(batches, num_workers=…\).*or call")
+    with untold:
+        next(iter(loader))
+    batches.set_epoch(1)
+    assert ids_of(loader) == epochs[1]
+    with untold:
+        next(iter(loader))
+    # What this process iterates over by itself says nothing to workers.
+    assert ids_of(batches) == epochs[1]
+    with untold:
+        next(iter(loader))
+    batches.load_state_dict(batches.state_dict() | {"epoch": 2, "batch": 3})
+    assert ids_of(loader) == epochs[2][3:]
 
 
 def test_stopped_anywhere_any_number_of_workers_and_ranks_goes_on(uri, epochs):
@@ -108,7 +130,9 @@ def test_workers_may_start_while_threads_of_this_process_read(uri, epochs):
     training = iter(odd_batches(dataset))
     for _ in range(10):
         next(training)
+        batches = odd_batches(dataset)
+        batches.set_epoch(0)
         loader = DataLoader(
-            odd_batches(dataset), batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=60
+            batches, batch_size=None, num_workers=2, multiprocessing_context="fork", timeout=60
         )
         assert sorted(chain(*ids_of(loader))) == sorted(chain(*epochs[0]))

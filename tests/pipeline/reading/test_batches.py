@@ -1,12 +1,15 @@
 """TokenBatches on small datasets: views, shapes, columns, damage, remainders, states, refused options."""
 
 import json
+import sys
 from collections import Counter
+from itertools import islice
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from bitmill.pipeline.reading import (
     ClipFilter,
@@ -21,6 +24,8 @@ from bitmill.pipeline.reading import (
 )
 from bitmill.schemas.errors import BadJobError, FormatError
 from bitmill.schemas.packing import unpack_groups, unpack_integers, unpack_values
+from tests.support.commands import WITH_TESTS, finish
+from tests.support.readers import write_odd_dataset
 from tests.support.token_datasets import StoredDataset, store_dataset
 
 ALIKE = [[(2, 2, 3)] * 9, [(2, 2, 3)] * 5, [], [(2, 2, 3)] * 7]
@@ -369,6 +374,84 @@ def test_a_state_goes_on_where_it_was_taken(mixed, stop):
         assert [a + b for a, b in zip(*halves, strict=True)] == expected[stop : 4 * (stop // 4 + 1)]
 
 
+# Iterations
+
+
+def epochs_of(mixed: StoredDataset) -> tuple[TokenBatches, list[list[list[str]]]]:
+    """Shuffled batches, four an epoch, and the ids of their first three epochs."""
+    dataset = TokenDataset(mixed.folder, columns=("clip_id",))
+    options = {"batch_size": 4, "shape": Padding(), "shuffle": True, "window_bytes": 200}
+    whole = TokenBatches(dataset, **options)
+    return TokenBatches(dataset, **options), [ids_of(whole) for _ in range(3)]
+
+
+@pytest.mark.parametrize("taken", range(4))
+def test_an_iteration_behind_a_break_begins_the_same_epoch_anew(mixed, taken):
+    batches, epochs = epochs_of(mixed)
+    for epoch in (0, 1):
+        assert ids_of(islice(iter(batches), taken)) == epochs[epoch][:taken]
+        assert batches.state_dict()["batch"] == taken
+        assert batches.epoch == epoch
+        assert ids_of(batches) == epochs[epoch]
+    assert batches.epoch == 2
+
+
+def test_a_look_at_the_first_batch_takes_nothing_from_training(mixed):
+    batches, epochs = epochs_of(mixed)
+    seen = []
+    for epoch in range(batches.epoch, 3):
+        assert ids_of([next(iter(batches))]) == epochs[epoch][:1]
+        seen.append(ids_of(batches))
+    assert seen == epochs
+
+
+def test_whoever_takes_as_many_as_there_are_has_had_the_epoch(mixed):
+    batches, epochs = epochs_of(mixed)
+    for epoch in range(2):
+        assert batches.epoch == epoch
+        assert ids_of(islice(iter(batches), len(batches))) == epochs[epoch]
+    assert batches.epoch == 2
+
+
+def test_only_the_first_iteration_behind_a_state_goes_on_from_it(mixed):
+    batches, epochs = epochs_of(mixed)
+    batches.load_state_dict(batches.state_dict() | {"epoch": 1, "batch": 2})
+    assert ids_of([next(iter(batches))]) == epochs[1][2:3]
+    assert ids_of(batches) == epochs[1]
+    assert ids_of(batches) == epochs[2]
+
+
+def test_an_iterator_that_was_left_says_nothing_of_where_the_next_stands(mixed):
+    batches, epochs = epochs_of(mixed)
+    left = iter(batches)
+    next(left)
+    batches.set_epoch(2)
+    assert ids_of([next(left)]) == epochs[0][1:2]
+    assert batches.state_dict()["epoch"] == 2
+    later = iter(batches)
+    assert ids_of([next(later)]) == epochs[2][:1]
+    assert ids_of(left) == epochs[0][2:]
+    assert batches.state_dict() == batches.state_dict() | {"epoch": 2, "batch": 1}
+    assert ids_of(later) == epochs[2][1:]
+
+
+_LEFT_OPEN = """
+import builtins, sys
+from tests.support.readers import odd_batches
+
+# Held until Python has taken most modules apart.
+builtins.left = left = iter(odd_batches(sys.argv[1]))
+next(left)
+"""
+
+
+def test_an_iterator_that_is_open_at_the_end_prints_nothing(tmp_path):
+    write_odd_dataset(str(tmp_path / "tokens"))
+    (tmp_path / "left.py").write_text(_LEFT_OPEN)
+    done = finish([sys.executable, str(tmp_path / "left.py"), str(tmp_path / "tokens")], extra=WITH_TESTS)
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
 def other_states(mixed: StoredDataset):
     """Batches that a state of the first must not be taken for."""
     dataset = TokenDataset(mixed.folder)
@@ -569,3 +652,56 @@ def test_batches_larger_than_an_epoch_are_refused(mixed):
         len(batches)
     (batch,) = TokenBatches(TokenDataset(mixed.folder), batch_size=100, shape=Padding(), remainder="pad")
     assert int(batch["valid"].sum()) == 17
+
+
+# Wrong calls
+
+
+def test_what_is_no_dataset_is_refused_by_name(mixed):
+    dataset = TokenDataset(mixed.folder)
+    for data in (str(mixed.folder), mixed.folder, [dataset], [(dataset, "half")], [(mixed.folder, 1.0)], 4):
+        with pytest.raises(ValueError, match=r"takes a TokenDataset, or a list of \(TokenDataset, weight\)"):
+            TokenBatches(data, batch_size=4, shape=Padding())
+
+
+@pytest.mark.parametrize("shape", [4, Padding, "clips"])
+def test_what_is_no_shape_is_refused_by_name(mixed, shape):
+    with pytest.raises(
+        ValueError, match=r"shape is Clips\(\), FrameWindows\(n\), Padding\(\) or Packing\(n\), not"
+    ):
+        TokenBatches(TokenDataset(mixed.folder), batch_size=4, shape=shape)
+
+
+def test_what_is_no_state_is_refused_by_name(mixed):
+    batches = TokenBatches(TokenDataset(mixed.folder), batch_size=4, shape=Padding())
+    state = batches.state_dict()
+    for wrong in ({}, {"seed": state["seed"], "order": state["order"]}, {"_snapshot": {}}):
+        with pytest.raises(ValueError, match=r"no state of batches: load what their state_dict\(\) gave"):
+            batches.load_state_dict(wrong)
+    assert batches.state_dict() == state
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_size": 4}, {"num_workers": 1}])
+def test_a_loader_does_not_put_batches_together(mixed, options):
+    dataset = TokenDataset(mixed.folder, columns=("clip_id",))
+    batches = TokenBatches(dataset, batch_size=4, shape=Padding())
+    batches.set_epoch(0)
+    with pytest.raises(ValueError, match="batches already: give the DataLoader batch_size=None"):
+        next(iter(DataLoader(batches, **options)))
+    batches.set_epoch(0)
+    whole = DataLoader(batches, **options | {"batch_size": None})
+    assert ids_of(whole) == ids_of(TokenBatches(dataset, batch_size=4, shape=Padding()))
+
+
+def test_batches_say_what_they_are(mixed):
+    dataset = TokenDataset(mixed.folder, view="integers")
+    batches = TokenBatches(dataset, batch_size=4, shape=Padding(), shuffle=True, seed=9)
+    next(iter(batches))
+    assert repr(dataset) == f"<TokenDataset of 17 clips, 18 bits a token, integers: {mixed.folder}>"
+    assert repr(batches) == (
+        "<TokenBatches of 4 samples, Padding(num_frames=None), shuffled by seed 9, at epoch 0, batch 1: "
+        f"{dataset!r}>"
+    )
+    assert f"0.5 of {dataset!r}, 2 of {dataset!r}>" in repr(
+        TokenBatches([(dataset, 0.5), (dataset, 2)], batch_size=4, shape=Padding())
+    )

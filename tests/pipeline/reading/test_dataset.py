@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -229,3 +230,22 @@ def test_what_is_verified_where(tmp_path, verify, skip_damaged):
 def test_no_folder_is_no_dataset(uris):
     with pytest.raises(BadJobError, match="at least one dataset folder"):
         TokenDataset(uris)
+
+
+def test_an_expression_is_a_filter(local):
+    own = TokenDataset(local, where=ClipFilter(where=pc.field("num_frames") == 4))
+    assert 0 < len(TokenDataset(local, where=pc.field("num_frames") == 4)) == len(own) < 10
+    with pytest.raises(
+        ValueError, match="where is a ClipFilter or an expression of pyarrow, not 'num_frames > 2'"
+    ):
+        TokenDataset(local, where="num_frames > 2")
+
+
+def test_one_clip_is_asked_for_at_a_time(local):
+    dataset = TokenDataset(local)
+    assert torch.equal(dataset[np.int64(3)]["tokens"], dataset[3]["tokens"])
+    for wrong in (slice(2, 5), "3", 3.0, [1, 2]):
+        with pytest.raises(
+            ValueError, match=r"takes the number of one clip, .*write \[dataset\[i\] for i in"
+        ):
+            dataset[wrong]

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.pipeline.reading.buffers import BufferPool
+from bitmill.pipeline.reading.shard_files import _OPEN
 
 dataset = TokenDataset(sys.argv[1], columns=("clip_id",))
 pool = BufferPool(4)
@@ -38,7 +39,7 @@ def forked():
 
 print("free", forked())
 with ExitStack() as held:
-    for one in (dataset, dataset.clips.parts[0].files, pool):
+    for one in (dataset, _OPEN, pool):
         held.enter_context(one._lock)
     print("held", forked())
 """

@@ -4,13 +4,16 @@ import pickle
 from contextlib import suppress
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitmill.pipeline.reading import ClipFilter, TokenDataset
+from bitmill.pipeline.reading import ClipFilter, TokenBatches, TokenDataset
 from bitmill.pipeline.reading.single_clips import SingleClips
 from bitmill.schemas.errors import FormatError
+from bitmill.schemas.reading_index import INDEX_FILE
 from tests.support.token_datasets import StoredDataset, store_dataset
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 3), st.integers(1, 3))
@@ -139,3 +142,43 @@ def test_a_shard_that_is_gone_is_named(stored):
     stored.path(0).unlink()
     with pytest.raises(FormatError, match=rf"{stored.shards[0].shard_id}\.parquet is missing"):
         dataset[0]
+
+
+def indexed(stored: StoredDataset, rows: int | None = None, codes_offset: int | None = None) -> None:
+    """Leave an index that says other things of the first row group: its last run's rows, or its place."""
+    TokenDataset(stored.folder)
+    path = stored.folder / INDEX_FILE
+    table = pq.read_table(path)
+    groups = table.to_pylist()
+    if rows is not None:
+        groups[0]["num_rows"] += rows - groups[0]["run_rows"][-1]
+        groups[0]["run_rows"][-1] = rows
+    if codes_offset is not None:
+        groups[0]["codes_offset"] = codes_offset
+    pq.write_table(pa.Table.from_pylist(groups, schema=table.schema), path)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 2), (4, 5, 5)])
+@pytest.mark.parametrize("rows", [7, 9, 1000])
+def test_rows_and_codes_that_disagree_are_damage_by_every_way_of_reading(tmp_path, shape, rows):
+    """Small clips above all: where a row fits into a header, the next one's place is a row's, too."""
+    stored = store_dataset(tmp_path, [[shape] * 8], bits_per_token=13, row_group_bytes=10**6)
+    indexed(stored, rows=rows)
+    dataset = TokenDataset(tmp_path)
+    assert len(dataset) == rows
+    for number in range(rows):
+        with pytest.raises(FormatError, match=r"\.parquet is damaged in row group 0: the codes column"):
+            dataset[number]
+    with pytest.raises(FormatError, match=r"\.parquet is damaged in row group 0"):
+        list(dataset)
+    with pytest.raises(FormatError, match=r"\.parquet is damaged in row group 0"):
+        list(TokenBatches(dataset, batch_size=2))
+
+
+@pytest.mark.parametrize("codes_offset", [-100, 10**12])
+def test_a_place_that_a_shard_does_not_have_is_a_sentence(stored, codes_offset):
+    indexed(stored, codes_offset=codes_offset)
+    dataset = TokenDataset(stored.folder)
+    for read in (lambda: dataset[0], lambda: list(dataset)):
+        with pytest.raises(FormatError, match=r"\.parquet has no bytes .* Delete index.parquet"):
+            read()
