@@ -11,10 +11,11 @@ import av
 
 @cache
 def _library() -> ctypes.CDLL:
-    """The libavutil that PyAV has loaded."""
+    """The libavutil that PyAV has loaded; decord may have loaded one of its own."""
+    folder = str(Path(av.__file__).parents[1] / "av.libs")
     for line in Path("/proc/self/maps").read_text().splitlines():
         path = line.split(maxsplit=5)[-1]
-        if "libavutil" in path:
+        if path.startswith(folder) and "libavutil" in path:
             return ctypes.CDLL(path)
     raise RuntimeError(f"PyAV {av.__version__} has loaded no libavutil of its own.")
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bitmill.bsq_model.coding.clips import (
@@ -96,6 +96,8 @@ def test_counts_learn_what_is_skewed():
 
 @settings(max_examples=50)
 @given(st.integers(0, 3), st.integers(0, 200), st.integers(1, 255))
+@example(0, 117, 1)
+@example(0, 117, 255)
 def test_a_damaged_clip_ends_before_its_first_wrong_frame_and_harms_no_other(lane, at, flip):
     rng = np.random.default_rng(4)
     clips = [rng.random((3, 4, 4, 18)) < 0.5 for _ in range(4)]
@@ -106,7 +108,10 @@ def test_a_damaged_clip_ends_before_its_first_wrong_frame_and_harms_no_other(lan
     coded[lane] = replace(coded[lane], data=bytes(damaged))
     for place, found in enumerate(_restored(model, coded, 18, 4)):
         assert np.array_equal(found.bits_ThwL, clips[place][: len(found.bits_ThwL)])
-        assert found.complete == (place != lane)
+        # The last bits of the last byte may decide nothing.
+        whole = len(found.bits_ThwL) == len(clips[place])
+        assert found.complete == whole
+        assert whole or place == lane
 
 
 def test_lost_clips_leave_their_lane_empty():

@@ -13,6 +13,7 @@ from bitmill.pipeline.exporting.clips import open_clips
 from bitmill.pipeline.exporting.making import FileMaker
 from bitmill.pipeline.exporting.workers import make_files
 from bitmill.pipeline.storage import Folder
+from bitmill.pipeline.storage.scratch import owner_name
 from bitmill.schemas.dataset import shard_file
 from bitmill.schemas.errors import BadJobError, FormatError, InfrastructureError, OutputConflictError
 from bitmill.schemas.export import (
@@ -96,7 +97,8 @@ def test_a_complete_export_is_left_alone(tmp_path):
 def test_leftovers_of_the_dead_are_swept(tmp_path):
     staging = tmp_path / "out" / ".staging"
     staging.mkdir(parents=True)
-    (staging / f"{os.uname().nodename}-999999999-abcd").write_bytes(b"half")
+    machine = owner_name().rpartition("-")[0]
+    (staging / f"{machine}-999999999-abcd").write_bytes(b"half")
     export(tmp_path, ExportForm.BIN)
     assert not staging.exists()
 
