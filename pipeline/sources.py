@@ -85,8 +85,11 @@ def _from_paths(paths: list[str]) -> SourceList:
 
 
 def _is_unwanted(uri: str, kind: str) -> bool:
-    """A folder is taken by suffix; what a name or a glob says is meant, but for what a Mac leaves."""
-    return is_mac_leftover(uri) if kind == "glob" else kind == "folder" and not _is_source_name(uri)
+    """A folder is taken by suffix, with folders in it that cannot be listed; what a name or a glob says is
+    meant, but for what a Mac leaves."""
+    if kind == "glob":
+        return is_mac_leftover(uri)
+    return kind == "folder" and not (uri.endswith("/") or _is_source_name(uri))
 
 
 def _listings(path: str, is_folder: bool, pool: ThreadPoolExecutor) -> Iterable[Listing]:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import fsspec
 import pyarrow as pa
@@ -339,6 +340,24 @@ def test_names_that_lead_nowhere_are_items_that_fail(tmp_path):
         "No object of that name is there: its link leads back to itself.",
         "No object of that name is there: its name is longer than a disk takes.",
     ]
+
+
+def test_a_folder_too_deep_to_be_listed_is_an_item_that_fails(tmp_path, monkeypatch):
+    _touch(tmp_path / "media", "a.mp4")
+    monkeypatch.chdir(tmp_path / "media")
+    for _ in range(25):
+        Path("d" * 200).mkdir()
+        os.chdir("d" * 200)
+    Path("b.mp4").touch()
+    monkeypatch.chdir(tmp_path)
+    found = find_sources(SourceSpec(paths=[str(tmp_path / "media")]))
+    shutil.rmtree(tmp_path / "media")
+    sound, deep = found.sources
+    assert (sound.uri, found.ignored_files) == (f"{tmp_path}/media/a.mp4", 0)
+    assert deep.uri.endswith("d/")
+    end = _end(deep)
+    assert end.reason == Reason.NOT_FOUND
+    assert end.detail == "No object of that name is there: its name is longer than a disk takes."
 
 
 def test_a_file_that_may_not_be_looked_at_is_an_item_that_fails(tmp_path, monkeypatch):
