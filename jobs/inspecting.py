@@ -72,5 +72,5 @@ def _show_clips(clips: list[dict[str, Any]], console: Console) -> None:
 
 def _item_name(row: dict[str, Any]) -> str:
     """The object's own name, and the member's behind it."""
-    name: str = row["source"].rsplit("/", 1)[-1]
+    name: str = row["source"].rstrip("/").rsplit("/", 1)[-1]
     return name if row["key"] is None else f"{name}:{row['key']}"
