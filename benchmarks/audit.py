@@ -24,22 +24,23 @@ import numpy as np
 
 from benchmarks.machine import describe, sentence
 from bitmill.bsq_model import fingerprint, preset_config, tokenizer_files, untrained_tokenizer
-from bitmill.pipeline.auditing.asked import Asked
-from bitmill.pipeline.auditing.looking_closer import look_closer
-from bitmill.pipeline.auditing.run import audit_dataset
-from bitmill.pipeline.auditing.sharing import LocalProcesses
-from bitmill.pipeline.dataset_folder import save_tokenizer_files, write_plan
+from bitmill.pipeline.auditing.options import Asked
+from bitmill.pipeline.auditing.parallel import LocalProcesses
+from bitmill.pipeline.auditing.report_sections import look_closer
+from bitmill.pipeline.auditing.run_audit import audit_dataset
+from bitmill.pipeline.dataset.dataset_folder import save_tokenizer_files, write_plan
+from bitmill.pipeline.dataset.ledger import ledger_bytes, totals_of
 from bitmill.pipeline.items import ItemEnd, ItemStart, MediaFacts
-from bitmill.pipeline.planning import cut_shards
-from bitmill.pipeline.shard.ledger import ledger_bytes, ledger_row, totals_of
-from bitmill.pipeline.shard.writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.planning.cut_shards import cut_shards
+from bitmill.pipeline.shard.ledger_rows import ledger_row
+from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.dataset import DATASET_FILE, DatasetCard, Totals, ledger_file, shard_file
+from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard, Totals, ledger_file, shard_file
+from bitmill.schemas.dataset.packing import pack_bits
+from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
+from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.ids import clip_id
-from bitmill.schemas.job import JobSpec, fingerprint_fields, job_fingerprint
-from bitmill.schemas.packing import pack_bits
-from bitmill.schemas.plan import PlannedShard, PlannedSource
-from bitmill.schemas.token_shard import ShardMetadata
+from bitmill.schemas.requests.job import JobSpec, fingerprint_fields, job_fingerprint
 
 _BITS, _SHAPE, _FPS = 18, (4, 8, 8), 8.0
 _CLIPS_A_SOURCE = 20

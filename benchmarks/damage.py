@@ -20,8 +20,8 @@ from pathlib import Path
 
 from bitmill.pipeline.decode.item import decode_item
 from bitmill.pipeline.items import DecodedClip
-from bitmill.schemas.job import LimitsSpec, SamplingSpec
 from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
 from tests.support.damage import GOP, flipped, keyed_video, packet_places, spread_bits
 
 VIDEOS = (

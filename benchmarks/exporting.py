@@ -22,16 +22,16 @@ from typing import Any
 import numpy as np
 
 from bitmill.bsq_model import preset_config
-from bitmill.pipeline.dataset_folder import write_plan
+from bitmill.pipeline.dataset.dataset_folder import write_plan
 from bitmill.pipeline.exporting import export_dataset
-from bitmill.pipeline.planning import cut_shards
-from bitmill.pipeline.shard.writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.planning.cut_shards import cut_shards
+from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.dataset import DATASET_FILE, DatasetCard, shard_file
-from bitmill.schemas.export import ExportForm
-from bitmill.schemas.job import ShardingSpec, StorageSpec
-from bitmill.schemas.plan import PlannedSource
-from bitmill.schemas.token_shard import ShardMetadata
+from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard, shard_file
+from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.dataset.token_shard import ShardMetadata
+from bitmill.schemas.reports.export_inventory import ExportForm
+from bitmill.schemas.requests.job import ShardingSpec, StorageSpec
 
 _FRAMES, _SIDE = 16, 16
 _CLIPS_OF_A_SHARD = 2000

@@ -28,8 +28,8 @@ Pair = tuple[Callable[[], Any], Callable[[], Any]]
 
 def unpack() -> Pair:
     """A clip's codes to int64, against a copy of the result."""
-    from bitmill.schemas.packing import pack_integers
-    from bitmill.schemas.unpacking import unpack_into
+    from bitmill.pipeline.reading.kernels.unpack import unpack_into
+    from bitmill.schemas.dataset.packing import pack_integers
 
     expected = np.random.default_rng(0).integers(0, 1 << _BITS, 65_536, dtype=np.int64)
     codes = np.frombuffer(pack_integers(expected, _BITS), np.uint8)
@@ -39,7 +39,7 @@ def unpack() -> Pair:
 
 def pack() -> Pair:
     """Bits to codes, against NumPy's packing of the same bits in their own order."""
-    from bitmill.schemas.packing import pack_bits
+    from bitmill.schemas.dataset.packing import pack_bits
 
     bits = np.random.default_rng(0).random((65_536, _BITS)) < 0.5
     return lambda: pack_bits(bits), lambda: np.packbits(bits)
@@ -49,7 +49,7 @@ def resize() -> Pair:
     """A 720p picture to 256², against Pillow's own way: the whole picture at once, then the crop."""
     from PIL import Image
 
-    from bitmill.pipeline.decode.resize import to_square
+    from bitmill.pipeline.decode.pixels.resize import to_square
 
     picture = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), dtype=np.uint8)
 

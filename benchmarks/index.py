@@ -24,17 +24,17 @@ import numpy as np
 
 from benchmarks.machine import describe, sentence
 from bitmill.bsq_model import preset_config
-from bitmill.pipeline.dataset_folder import write_plan
-from bitmill.pipeline.planning import cut_shards
+from bitmill.pipeline.dataset.dataset_folder import write_plan
+from bitmill.pipeline.planning.cut_shards import cut_shards
 from bitmill.pipeline.reading import TokenBatches, TokenDataset
-from bitmill.pipeline.shard.writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.dataset import DATASET_FILE, DatasetCard, shard_file
+from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard, shard_file
+from bitmill.schemas.dataset.packing import packed_size
+from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
+from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.ids import clip_id
-from bitmill.schemas.job import JobSpec, fingerprint_fields, job_fingerprint
-from bitmill.schemas.packing import packed_size
-from bitmill.schemas.plan import PlannedShard, PlannedSource
-from bitmill.schemas.token_shard import ShardMetadata
+from bitmill.schemas.requests.job import JobSpec, fingerprint_fields, job_fingerprint
 
 _TOKENIZER = "f" * 32
 _BITS = 18

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from bitmill.jobs.cluster.actor import TokenizerActor, TokenizerFiles
-from bitmill.jobs.cluster.session import Cluster
-from bitmill.jobs.driver import run
-from bitmill.jobs.prepare import PreparedJob
-from bitmill.pipeline.encoding import ClipEncoder, ReadyBits
-from bitmill.pipeline.shard.loop import ShardProgress
-from bitmill.schemas.dataset import Totals
-from bitmill.schemas.status import StaffCount
-from bitmill.schemas.tokenizer import TokenizerConfig
+from bitmill.jobs.cluster.connection.session import Cluster
+from bitmill.jobs.cluster.tokenizing.actor import TokenizerActor, TokenizerFiles
+from bitmill.jobs.execution.driver import run
+from bitmill.jobs.preparation.prepare import PreparedJob
+from bitmill.pipeline.shard.encoder import ClipEncoder, ReadyBits
+from bitmill.pipeline.shard.shard_loop import ShardProgress
+from bitmill.schemas.dataset.card import Totals
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.reports.status_file import StaffCount
 
 
 class FreeEncoder:

@@ -24,16 +24,16 @@ from ray.cluster_utils import Cluster as SimulatedCluster
 
 from benchmarks import machine
 from benchmarks.job_run import FreeEncoder, let_workers_import
-from bitmill.jobs.cluster.actor import TokenizerActor, TokenizerFiles
-from bitmill.jobs.cluster.session import Cluster
-from bitmill.jobs.driver import run
-from bitmill.jobs.prepare import prepare
-from bitmill.jobs.standing import Standing
-from bitmill.pipeline.encoding import ClipEncoder
-from bitmill.schemas.dataset import Totals
-from bitmill.schemas.job import make_job
-from bitmill.schemas.status import StaffCount
-from bitmill.schemas.tokenizer import TokenizerConfig
+from bitmill.jobs.cluster.connection.session import Cluster
+from bitmill.jobs.cluster.tokenizing.actor import TokenizerActor, TokenizerFiles
+from bitmill.jobs.execution.driver import run
+from bitmill.jobs.preparation.prepare import prepare
+from bitmill.jobs.progress.run_counts import Standing
+from bitmill.pipeline.shard.encoder import ClipEncoder
+from bitmill.schemas.dataset.card import Totals
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.reports.status_file import StaffCount
+from bitmill.schemas.requests.job import make_job
 
 _PACKAGES = ["ray", "torch", "pyarrow"]
 _PAUSE = "BITMILL_BENCHMARK_PAUSE_S"

@@ -20,17 +20,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bitmill.pipeline.accounts import committed_accounts
-from bitmill.pipeline.dataset_folder import committed_shards, write_plan
+from bitmill.pipeline.dataset.dataset_folder import committed_shards, write_plan
+from bitmill.pipeline.dataset.ledger import ledger_bytes
+from bitmill.pipeline.dataset.plan_file import read_plan
+from bitmill.pipeline.dataset.totals import committed_accounts
+from bitmill.pipeline.dataset.totals_cache import remember_totals, remembered_totals
 from bitmill.pipeline.items import ItemEnd, ItemStart, MediaFacts
-from bitmill.pipeline.planning import cut_shards, read_plan
-from bitmill.pipeline.remembering import remember_totals, remembered_totals
-from bitmill.pipeline.shard.ledger import ledger_bytes, ledger_row
-from bitmill.pipeline.sources import find_sources
+from bitmill.pipeline.planning.cut_shards import cut_shards
+from bitmill.pipeline.shard.ledger_rows import ledger_row
+from bitmill.pipeline.sources.listing import find_sources
 from bitmill.pipeline.storage import Folder, objects
-from bitmill.schemas.dataset import ledger_file, shard_file
-from bitmill.schemas.job import ShardingSpec, SourceSpec
-from bitmill.schemas.plan import PlannedShard
+from bitmill.schemas.dataset.card import ledger_file, shard_file
+from bitmill.schemas.dataset.plan_schema import PlannedShard
+from bitmill.schemas.requests.job import ShardingSpec, SourceSpec
 
 _PAGE = 1000
 _SOURCE = "s3://synthetic/collections/videos-of-some-kind"

@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from benchmarks import machine
 from benchmarks.repeated import ratio, summary
-from bitmill.schemas.packing import pack_integers, packed_size, unpack_integers
-from bitmill.schemas.unpacking import SPARE_BYTES, address_of, unpack_into, unpack_pieces
+from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES, address_of, unpack_into, unpack_pieces
+from bitmill.schemas.dataset.packing import pack_integers, packed_size, unpack_integers
 
 CLIP_TOKENS = 4096
 _ROW_GROUP_BYTES = 1 << 22
@@ -41,7 +41,7 @@ class Codes:
     out: Tokens
     bits: int
     pieces_P4: Tokens
-    """A piece a clip, by the addresses of ``codes``; of ``bitmill.schemas.unpacking``."""
+    """A piece a clip, by the addresses of ``codes``; of ``bitmill.pipeline.reading.kernels.unpack``."""
     runs_R3: Tokens
 
     @classmethod

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from bitmill.schemas.errors import BadJobError
-from bitmill.schemas.tokenizer import TokenizerConfig
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 def check_clip(clip_THWC: Tensor, config: TokenizerConfig) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bitmill.schemas.ids import canonical_json
-from bitmill.schemas.tokenizer import TokenizerConfig
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 class Digest(Protocol):

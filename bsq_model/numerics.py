@@ -4,8 +4,8 @@ from typing import Literal
 
 import torch
 
-from bitmill.bsq_model.huge_pages import put_on_huge_pages
-from bitmill.bsq_model.int8 import quantize_linear_layers
+from bitmill.bsq_model.acceleration.huge_pages import put_on_huge_pages
+from bitmill.bsq_model.acceleration.int8 import quantize_linear_layers
 from bitmill.bsq_model.saving import fingerprint
 from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.schemas.errors import BadJobError
@@ -16,7 +16,7 @@ Numerics = Literal["float32", "bfloat16", "int8"]
 def set_numerics(tokenizer: BSQTokenizer, numerics: Numerics, device: str) -> None:
     """Move a float32 tokenizer to the device, to compute there as asked, in place.
 
-    ``int8``: the linear layers of the encoder's blocks in integers (``bitmill.bsq_model.int8``), all else in
+    ``int8``: the linear layers of the encoder's blocks in integers (``acceleration.int8``), all else in
     float32
     on CPU and in bfloat16 elsewhere. The fingerprint stays that of the float32 weights; such a copy cannot
     be saved. Raises BadJobError where the encoder has no such layer.

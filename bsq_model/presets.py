@@ -2,11 +2,11 @@
 
 import torch
 
-from bitmill.bsq_model.huge_pages import empty_on_huge_pages
+from bitmill.bsq_model.acceleration.huge_pages import empty_on_huge_pages
 from bitmill.bsq_model.initialization import initialize_weights
 from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.schemas.errors import BadJobError
-from bitmill.schemas.tokenizer import TokenizerConfig, TransformerConfig
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig, TransformerConfig
 
 PRESETS: dict[str, TokenizerConfig] = {
     # The published size; 16 frames are the paper's video clips, and an image is a clip of one frame.

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bitmill.bsq_model.huge_pages import copies_on_huge_pages
+from bitmill.bsq_model.acceleration.huge_pages import copies_on_huge_pages
 from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.schemas.errors import BadJobError
-from bitmill.schemas.tokenizer import TokenizerConfig
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 _POSITIONS = "spatial_positions"
 

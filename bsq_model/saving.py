@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
+from bitmill.bsq_model.acceleration.huge_pages import copies_on_huge_pages, put_on_huge_pages
+from bitmill.bsq_model.acceleration.int8 import Int8Linear
 from bitmill.bsq_model.fingerprint import weights_fingerprint
-from bitmill.bsq_model.huge_pages import copies_on_huge_pages, put_on_huge_pages
-from bitmill.bsq_model.int8 import Int8Linear
 from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.schemas.errors import BadJobError, FormatError, OutputConflictError, WrongArgumentError
-from bitmill.schemas.tokenizer import TOKENIZER_FORMAT_VERSION, TokenizerConfig
+from bitmill.schemas.models.tokenizer_config import TOKENIZER_FORMAT_VERSION, TokenizerConfig
 from bitmill.schemas.versioned import versioned_json
 
 CONFIG_FILE = "config.json"

@@ -6,12 +6,12 @@ Axes: H and W pixels, C = 3 colours, h and w tokens, L bits of a token.
 import torch
 from torch import Tensor
 
-from bitmill.bsq_model.backbone import Backbone
-from bitmill.bsq_model.bottleneck import Bottleneck
+from bitmill.bsq_model.bottleneck.bottleneck import Bottleneck
 from bitmill.bsq_model.checks import check_bits, check_clip, check_finite
-from bitmill.bsq_model.output import pixels_of_output
-from bitmill.bsq_model.pixels import patches_from_pixels, pixels_from_uint8, uint8_from_pixels
-from bitmill.schemas.tokenizer import TokenizerConfig
+from bitmill.bsq_model.layers.backbone import Backbone
+from bitmill.bsq_model.layers.output import pixels_of_output
+from bitmill.bsq_model.layers.pixels import patches_from_pixels, pixels_from_uint8, uint8_from_pixels
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 class StreamEncoder:

@@ -13,16 +13,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bitmill.bsq_model.backbones import make_decoder, make_encoder
-from bitmill.bsq_model.bottleneck import make_bottleneck
+from bitmill.bsq_model.bottleneck.bottleneck import make_bottleneck
+from bitmill.bsq_model.bottleneck.entropy import entropy_terms_of_logits
 from bitmill.bsq_model.checks import check_bits, check_clip, check_finite, refuse_unless
-from bitmill.bsq_model.entropy import entropy_terms_of_logits
 from bitmill.bsq_model.fingerprint import weights_fingerprint
-from bitmill.bsq_model.logit_laplace import LogitLaplace
-from bitmill.bsq_model.output import distribution_of_output, pixels_of_output
-from bitmill.bsq_model.pixels import patches_from_pixels, pixels_from_uint8, uint8_from_pixels
+from bitmill.bsq_model.layers.factory import make_decoder, make_encoder
+from bitmill.bsq_model.layers.logit_laplace import LogitLaplace
+from bitmill.bsq_model.layers.output import distribution_of_output, pixels_of_output
+from bitmill.bsq_model.layers.pixels import patches_from_pixels, pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.streaming import StreamDecoder, StreamEncoder
-from bitmill.schemas.tokenizer import TokenizerConfig
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 class TrainingOutput(NamedTuple):

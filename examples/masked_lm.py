@@ -21,7 +21,7 @@ from torch import Tensor, nn
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from bitmill.pipeline.preview import stored_tokenizer  # noqa: E402
+from bitmill.pipeline.inspection.make_preview import stored_tokenizer  # noqa: E402
 from bitmill.pipeline.reading import TokenBatches  # noqa: E402
 from bitmill.pipeline.storage import Folder  # noqa: E402
 from bitmill.schemas.errors import BadJobError, BitmillError  # noqa: E402

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bitmill.pipeline.reading import ClipFilter, FrameWindows, TokenBatches, TokenDataset, View
-from bitmill.schemas.dataset import DatasetCard
+from bitmill.schemas.dataset.card import DatasetCard
 
 _EVALUATION_BATCH = 8
 _WARM_UP_STEPS = 30

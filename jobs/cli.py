@@ -8,25 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from bitmill.jobs import (
-    auditing,
-    cluster_commands,
-    compressing,
-    decompressing,
-    exporting,
-    removing,
-    sampling,
-    token_evaluating,
-    tracing,
-    weights,
-)
-from bitmill.jobs.ending import ended_by_code
-from bitmill.jobs.job_files import assignment, read_job
-from bitmill.jobs.printing import CommandGroup, Console
+from bitmill.jobs.command_exit import ended_by_code
+from bitmill.jobs.commands.dataset import audit, export, remove, trace
+from bitmill.jobs.commands.models import compress, decompress, evaluate_tokens
+from bitmill.jobs.commands.models import sample as sampling
+from bitmill.jobs.commands.remote import cluster
+from bitmill.jobs.commands.weights import weights
+from bitmill.jobs.console import CommandGroup, Console
+from bitmill.jobs.preparation.job_files import assignment, read_job
 from bitmill.schemas.errors import BadJobError
-from bitmill.schemas.job import JobSpec, load_job, make_job
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.status import EXIT_COMPLETE, EXIT_NOT_ALL_OK
+from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
+from bitmill.schemas.requests.job import JobSpec, load_job, make_job
 
 DEFAULT_TOKENIZER = "small"
 
@@ -118,7 +111,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the sources, cut them into shards and store the plan, without tokenizing."""
-    from bitmill.jobs.planning import plan_job, show_estimate
+    from bitmill.jobs.commands.dataset.plan import plan_job, show_estimate
 
     spec = _job(job, tokenizer=tokenizer, assignments=set_, fps=fps, clip_frames=clip_frames)
     console = _console(soft_wrap=True)
@@ -144,8 +137,8 @@ def tokenize(
     set_: SetOption = None,
 ) -> None:
     """Tokenize a collection into a dataset folder. Run it again to resume; a finished one is left alone."""
-    from bitmill.jobs.growing import Growth
-    from bitmill.jobs.tokenize import tokenize_job
+    from bitmill.jobs.commands.dataset.tokenize import tokenize_job
+    from bitmill.jobs.preparation.append_and_retry import Growth
 
     growth = Growth(append=append, retry_failed=retry_failed, reasons=frozenset(reason or ()))
     spec = _job(
@@ -166,7 +159,7 @@ def inspect(
     clips: Annotated[int, typer.Option("--clips", min=0, help="How many clips to show.")] = 5,
 ) -> None:
     """Show what a dataset or a token shard holds: schema, counts, a few clips, items that are not ok."""
-    from bitmill.jobs.inspecting import show
+    from bitmill.jobs.commands.dataset.inspect_dataset import show
 
     show(path, clips=clips, console=_console())
 
@@ -180,7 +173,7 @@ def preview(
     max_clips: Annotated[int, typer.Option("--max-clips", min=1)] = 8,
 ) -> None:
     """Decode stored tokens with the dataset's own tokenizer, beside the original frames."""
-    from bitmill.jobs.previewing import write_preview
+    from bitmill.jobs.commands.dataset.preview import write_preview
 
     write_preview(
         dataset,
@@ -203,20 +196,20 @@ def train(
     Run it again to go on; a complete run is left alone.
     """
     _need("tensorboardX", extra="train")
-    from bitmill.schemas.token_training import load_token_train_spec, trains_token_model
+    from bitmill.schemas.requests.token_training import load_token_train_spec, trains_token_model
 
     overrides = dict(assignment(text) for text in set_ or [])
     text, console = read_job(file), _console(soft_wrap=True)
     # Each kind imports its own: where models over tokens are trained there may be no media library.
     if trains_token_model(text):
-        from bitmill.jobs.token_training import train_token_job
+        from bitmill.jobs.commands.models.train_token_model import train_token_job
 
         if address is not None:
             raise BadJobError("--address: a model over tokens is trained by one process, where you call it.")
         train_token_job(load_token_train_spec(text, origin=file, overrides=overrides), console=console)
     else:
-        from bitmill.jobs.training import train_job
-        from bitmill.schemas.training import load_train_spec
+        from bitmill.jobs.commands.models.train import train_job
+        from bitmill.schemas.requests.training import load_train_spec
 
         spec = load_train_spec(text, origin=file, overrides=overrides)
         train_job(spec, address=address, console=console)
@@ -251,8 +244,8 @@ def evaluate(
     pictures: Annotated[int, typer.Option("--pictures", min=0, help="Pictures on the sheet.")] = 8,
 ) -> None:
     """Measure a tokenizer's reconstructions: PSNR, SSIM, LPIPS, Fréchet distances, use of the code."""
-    from bitmill.jobs.evaluating import EvaluationRequest, evaluate_job
-    from bitmill.schemas.job import SourceSpec
+    from bitmill.jobs.commands.models.evaluate import EvaluationRequest, evaluate_job
+    from bitmill.schemas.requests.job import SourceSpec
 
     request = EvaluationRequest(
         tokenizer=tokenizer,
@@ -274,15 +267,15 @@ def evaluate(
 
 
 for command in (
-    auditing.audit,
-    exporting.export,
-    tracing.trace,
-    removing.remove,
-    compressing.compress,
-    decompressing.decompress,
+    audit.audit,
+    export.export,
+    trace.trace,
+    remove.remove,
+    compress.compress,
+    decompress.decompress,
     sampling.sample,
-    token_evaluating.evaluate_tokens,
-    *cluster_commands.COMMANDS,
+    evaluate_tokens.evaluate_tokens,
+    *cluster.COMMANDS,
 ):
     app.command()(command)
 
@@ -333,6 +326,6 @@ def _job(
 
 
 def _tokenizer_document(name: str) -> dict[str, Any]:
-    from bitmill.jobs.tokenizers import tokenizer_spec
+    from bitmill.jobs.preparation.find_tokenizers import tokenizer_spec
 
     return tokenizer_spec(name).model_dump(exclude_unset=True)

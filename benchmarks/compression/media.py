@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.pipeline.compressing.pictures import decoded_clips
-from bitmill.pipeline.decode.resize import resample
-from bitmill.pipeline.fetch import DecodeSettings
-from bitmill.pipeline.sources import find_sources, refuse_archives
-from bitmill.schemas.job import LimitsSpec, SamplingSpec, SourceSpec
+from bitmill.pipeline.compressing.media_streams import decoded_clips
+from bitmill.pipeline.decode.pixels.resize import resample
+from bitmill.pipeline.isolation.source_events import DecodeSettings
+from bitmill.pipeline.sources.listing import find_sources, refuse_archives
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
 
 Frames = npt.NDArray[np.uint8]
 

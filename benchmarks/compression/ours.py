@@ -9,15 +9,15 @@ from benchmarks.compression.contender import Coded
 from benchmarks.compression.media import Frames, Item, resized
 from bitmill.bsq_model import BSQTokenizer
 from bitmill.bsq_model.resolution import resize_tokenizer
-from bitmill.pipeline.compressing.coding import LoadedPrior
-from bitmill.pipeline.compressing.pictures import (
+from bitmill.pipeline.compressing.clip_streams import LoadedPrior
+from bitmill.pipeline.compressing.media_streams import (
     compress_pictures,
     frames_of_tiles,
     restore_pictures,
     tiles_of,
 )
 from bitmill.pipeline.items import DecodedClip
-from bitmill.schemas.compressed import CompressedStream
+from bitmill.schemas.stream.compressed import CompressedStream
 
 _LANES = 8
 

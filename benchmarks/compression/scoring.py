@@ -8,8 +8,8 @@ from torch import Tensor
 
 from benchmarks.compression.contender import Contender
 from benchmarks.compression.media import Frames, Item
-from bitmill.bsq_model.metrics.quality import MS_SSIM_LEAST_PX, ms_ssim, psnr_db
-from bitmill.bsq_model.pixels import pixels_from_uint8
+from bitmill.bsq_model.layers.pixels import pixels_from_uint8
+from bitmill.bsq_model.metrics.reconstruction_quality import MS_SSIM_LEAST_PX, ms_ssim, psnr_db
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 

@@ -17,12 +17,12 @@ import torch
 from benchmarks.compression.media import load_items
 from benchmarks.machine import describe, sentence
 from bitmill.bsq_model import BSQTokenizer, tokenizer_from_files
-from bitmill.bsq_model.coding.clips import Bits, decode_clips, encode_clips
-from bitmill.bsq_model.coding.numerics import one_thread
+from bitmill.bsq_model.coding.clip_codec import Bits, decode_clips, encode_clips
 from bitmill.bsq_model.coding.order0 import order0_model
+from bitmill.bsq_model.coding.prior_numerics import one_thread
 from bitmill.bsq_model.coding.symbol_model import CodingModel
-from bitmill.jobs.priors import find_prior, load_prior
-from bitmill.jobs.tokenizers import load_tokenizer_spec, tokenizer_spec
+from bitmill.jobs.preparation.find_token_models import find_prior, load_prior
+from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
 
 
 def main() -> None:

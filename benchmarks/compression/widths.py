@@ -18,7 +18,7 @@ import yaml
 
 from bitmill.bsq_model import BSQTokenizer, save_tokenizer, tokenizer_from_files, untrained_tokenizer
 from bitmill.bsq_model.bundled import bundled_files
-from bitmill.schemas.tokenizer import TokenizerConfig
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 RECIPE = Path(__file__).resolve().parents[2] / "examples" / "small_tokenizer" / "image.yaml"
 

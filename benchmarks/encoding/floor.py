@@ -9,8 +9,8 @@ import torch
 
 from benchmarks.repeated import ratio
 from bitmill.bsq_model import BSQTokenizer
-from bitmill.bsq_model.vit import Block
-from bitmill.schemas.tokenizer import TokenizerConfig
+from bitmill.bsq_model.layers.vit import Block
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 def encoder_operations(config: TokenizerConfig, num_frames: int) -> int:

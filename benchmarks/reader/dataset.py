@@ -7,18 +7,19 @@ import numpy as np
 
 from benchmarks.reader.corpus import BITS_PER_TOKEN, SHAPE_THW, TOKENS_PER_CLIP, Tokens, open_corpus
 from bitmill.bsq_model import fingerprint, preset_config, tokenizer_files, untrained_tokenizer
-from bitmill.pipeline.dataset_folder import save_tokenizer_files, write_plan
+from bitmill.pipeline.dataset.dataset_folder import save_tokenizer_files, write_plan
+from bitmill.pipeline.dataset.ledger import LedgerRow, ledger_bytes, totals_of
 from bitmill.pipeline.items import ItemEnd, ItemStart, MediaFacts
-from bitmill.pipeline.planning import cut_shards
-from bitmill.pipeline.shard.ledger import LedgerRow, ledger_bytes, ledger_row, totals_of
-from bitmill.pipeline.shard.writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.planning.cut_shards import cut_shards
+from bitmill.pipeline.shard.ledger_rows import ledger_row
+from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.dataset import DATASET_FILE, DatasetCard, Totals, ledger_file, shard_file
+from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard, Totals, ledger_file, shard_file
+from bitmill.schemas.dataset.packing import pack_integers, packed_size
+from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
+from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.ids import clip_id
-from bitmill.schemas.job import JobSpec, fingerprint_fields, job_fingerprint
-from bitmill.schemas.packing import pack_integers, packed_size
-from bitmill.schemas.plan import PlannedShard, PlannedSource
-from bitmill.schemas.token_shard import ShardMetadata
+from bitmill.schemas.requests.job import JobSpec, fingerprint_fields, job_fingerprint
 
 NUM_SHARDS = 8
 _CLIPS_PER_SOURCE = 25

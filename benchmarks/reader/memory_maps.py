@@ -14,8 +14,8 @@ import torch
 from benchmarks.reader.contender import folder_bytes
 from benchmarks.reader.corpus import BITS_PER_TOKEN, SHAPE_THW, TOKENS_PER_CLIP, open_corpus
 from benchmarks.reader.workers import clip_numbers, worker_batches
-from bitmill.schemas.packing import pack_integers, packed_size
-from bitmill.schemas.unpacking import unpack_into
+from bitmill.pipeline.reading.kernels.unpack import unpack_into
+from bitmill.schemas.dataset.packing import pack_integers, packed_size
 
 _FILE = "tokens.bin"
 _CLIP_BYTES = packed_size(TOKENS_PER_CLIP, BITS_PER_TOKEN)

@@ -13,7 +13,7 @@ from benchmarks.reader.contender import folder_bytes
 from benchmarks.reader.dataset import write_dataset
 from benchmarks.reader.workers import NUM_WORKERS
 from bitmill.pipeline.reading import TokenBatches, TokenDataset, TokenLoader
-from bitmill.schemas.dataset import TOKENIZER_FOLDER
+from bitmill.schemas.dataset.card import TOKENIZER_FOLDER
 
 
 class Ours:

@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from benchmarks.reader.corpus import BITS_PER_TOKEN, SHAPE_THW, TOKENS_PER_CLIP
 from benchmarks.reader.ours import Ours
 from benchmarks.reader.workers import NUM_WORKERS
-from bitmill.pipeline.dataset_folder import load_plan, require_card
+from bitmill.pipeline.dataset.dataset_folder import load_plan, require_card
+from bitmill.pipeline.reading.kernels.unpack import unpack_into
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.dataset import shard_file
-from bitmill.schemas.unpacking import unpack_into
+from bitmill.schemas.dataset.card import shard_file
 
 
 class PlainParquet:

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from bitmill.bsq_model.importing.files import read_checkpoint
-from bitmill.bsq_model.importing.pickles import SavedTensor
+from bitmill.bsq_model.importing.inert_pickle import SavedTensor
+from bitmill.bsq_model.importing.torch_files import read_checkpoint
 from bitmill.bsq_model.tokenizer import BSQTokenizer
-from bitmill.bsq_model.training.start import with_num_frames
+from bitmill.bsq_model.training.initial_weights import with_num_frames
 from bitmill.schemas.errors import BadJobError, FormatError
-from bitmill.schemas.tokenizer import TokenizerConfig
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 Which = Literal["ema", "raw"]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bitmill.bsq_model.networks.same import SameConv2d
+from bitmill.bsq_model.networks.same_padding import SameConv2d
 
 SIZE_PX = 224
 _EPSILON = 1e-3

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bitmill.bsq_model.networks.same import SameConv3d, max_pool_same
+from bitmill.bsq_model.networks.same_padding import SameConv3d, max_pool_same
 
 SIZE_PX = 224
 LEAST_FRAMES = 9

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bitmill.bsq_model.importing.files import read_checkpoint
-from bitmill.bsq_model.importing.pickles import SavedTensor
+from bitmill.bsq_model.importing.inert_pickle import SavedTensor
+from bitmill.bsq_model.importing.torch_files import read_checkpoint
 from bitmill.schemas.errors import FormatError
 
 SIZE_PX = 299

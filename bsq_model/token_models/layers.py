@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bitmill.schemas.token_models import HEAD_DIM
+from bitmill.schemas.models.token_model_config import HEAD_DIM
 
 _AXES = ((4, 16.0), (6, 64.0), (6, 64.0))
 """A head's 16 pairs shared out among time, height and width; the slowest turns by π in so many steps."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from bitmill.bsq_model.training.schedule import entropy_weight
-from bitmill.schemas.training import LossSpec
+from bitmill.bsq_model.training.training_schedule import entropy_weight
+from bitmill.schemas.requests.training import LossSpec
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
 """Distance of pictures: two float [B, H, W, 3] in [−1, 1] to [B]."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bitmill.schemas.errors import FormatError
-from bitmill.schemas.training import OptimizerSpec
+from bitmill.schemas.requests.training import OptimizerSpec
 
 _RATE_SCALE = "rate_scale"
 

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import torch
 
-from bitmill.bsq_model.token_models.saving import load_token_model, save_token_model, token_model_fingerprint
+from bitmill.bsq_model.token_models.token_model_files import (
+    load_token_model,
+    save_token_model,
+    token_model_fingerprint,
+)
 
 TARGET = Path(__file__).resolve().parents[2] / "bsq_model" / "bundled" / "small-prior"
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 from ray.util.metrics import Counter, Gauge
 
-from bitmill.jobs.standing import Standing
-from bitmill.pipeline.shard.loop import ShardProgress
-from bitmill.schemas.dataset import Totals
-from bitmill.schemas.status import StaffCount
+from bitmill.jobs.progress.run_counts import Standing
+from bitmill.pipeline.shard.shard_loop import ShardProgress
+from bitmill.schemas.dataset.card import Totals
+from bitmill.schemas.reports.status_file import StaffCount
 
 # Not ``job``, which is Prometheus's own label for what it scrapes.
 _TAGS = ("job_name", "dataset")

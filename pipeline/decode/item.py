@@ -13,11 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bitmill.pipeline.decode import decord_reader, pyav_reader
-from bitmill.pipeline.decode.assemble import Assembled, Square, assemble
-from bitmill.pipeline.decode.choice import Preference, choose
-from bitmill.pipeline.decode.container import library_fault
-from bitmill.pipeline.decode.images import (
+from bitmill.pipeline.decode.image.images import (
     StillPicture,
     is_animation,
     num_pages,
@@ -25,13 +21,17 @@ from bitmill.pipeline.decode.images import (
     read_animation,
     read_still,
 )
-from bitmill.pipeline.decode.probe import VideoFacts, packet_times, probe
-from bitmill.pipeline.decode.resize import to_square
-from bitmill.pipeline.decode.sampling import FrameT, Sample, Span, Timed, TimelineEnd, sample
+from bitmill.pipeline.decode.pixels.resize import to_square
+from bitmill.pipeline.decode.sampling.assemble import Assembled, Square, assemble
+from bitmill.pipeline.decode.sampling.timeline import FrameT, Sample, Span, Timed, TimelineEnd, sample
+from bitmill.pipeline.decode.video import decord_reader, pyav_reader
+from bitmill.pipeline.decode.video.choice import Preference, choose
+from bitmill.pipeline.decode.video.container import library_fault
+from bitmill.pipeline.decode.video.probe import VideoFacts, packet_times, probe
 from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemEvent, MediaFacts
 from bitmill.schemas.errors import BadItemError
-from bitmill.schemas.job import LimitsSpec, SamplingSpec
 from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
 
 Failing = tuple[Reason, str]
 

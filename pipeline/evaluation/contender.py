@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from bitmill.bsq_model.metrics.frechet import FeatureStatistics, frechet_distance
-from bitmill.bsq_model.metrics.quality import MS_SSIM_LEAST_PX, ms_ssim, psnr_db, ssim
-from bitmill.schemas.evaluation import QualityRow
+from bitmill.bsq_model.metrics.reconstruction_quality import MS_SSIM_LEAST_PX, ms_ssim, psnr_db, ssim
+from bitmill.schemas.reports.evaluation_report import QualityRow
 
 Features = Callable[[Tensor], Tensor]
 

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from bitmill.pipeline.dataset_folder import committed_shards, load_plan, require_card
-from bitmill.pipeline.exporting.clips import SHAPE_COLUMNS
-from bitmill.pipeline.exporting.cutting import ContentsSum, PortionCutter
-from bitmill.pipeline.exporting.form import Form, token_counts
-from bitmill.pipeline.exporting.listing import list_clips
+from bitmill.pipeline.dataset.dataset_folder import committed_shards, load_plan, require_card
+from bitmill.pipeline.exporting.clip_columns import list_clips
+from bitmill.pipeline.exporting.file_boundaries import ContentsSum, PortionCutter
+from bitmill.pipeline.exporting.formats.base import Form, token_counts
+from bitmill.pipeline.exporting.formats.exported_clip import SHAPE_COLUMNS
 from bitmill.pipeline.exporting.progress import ExportProgress
-from bitmill.pipeline.removing.records import record_names
+from bitmill.pipeline.removing.removal_records import record_names
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import BadJobError, OutputConflictError
-from bitmill.schemas.export import (
+from bitmill.schemas.ids import content_id
+from bitmill.schemas.reports.export_inventory import (
     OUTLINE_FILE,
     ExportedDataset,
     ExportForm,
@@ -22,7 +23,6 @@ from bitmill.schemas.export import (
     OutlinedFile,
     read_outline,
 )
-from bitmill.schemas.ids import content_id
 
 
 @dataclass(frozen=True, kw_only=True)

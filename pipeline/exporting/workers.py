@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from bitmill.pipeline.exporting.clips import ExportedClip
-from bitmill.pipeline.exporting.making import FileMaker
+from bitmill.pipeline.exporting.formats.exported_clip import ExportedClip
+from bitmill.pipeline.exporting.make_files import FileMaker
 from bitmill.pipeline.exporting.progress import ExportProgress
-from bitmill.pipeline.worker_process import WorkerProcess, serve
-from bitmill.schemas.export import OutlinedFile
+from bitmill.pipeline.isolation.worker_process import WorkerProcess, serve
+from bitmill.schemas.reports.export_inventory import OutlinedFile
 
 _TELL_EVERY_S = 0.25
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitmill.pipeline.reading.batches import TokenBatches
     from bitmill.pipeline.reading.clip_lists import clip_ids_in
-    from bitmill.pipeline.reading.cutting import Clips, FrameWindows, Packing, Padding
     from bitmill.pipeline.reading.dataset import DiskCache, TokenDataset, TokenSample
     from bitmill.pipeline.reading.filters import ClipFilter
     from bitmill.pipeline.reading.loader import TokenLoader
-    from bitmill.pipeline.reading.prefetching import Prefetch
-    from bitmill.pipeline.reading.views import View
+    from bitmill.pipeline.reading.prefetch import Prefetch
+    from bitmill.pipeline.reading.samples.sample_shapes import Clips, FrameWindows, Packing, Padding
+    from bitmill.pipeline.reading.samples.views import View
 
 __all__ = [
     "ClipFilter",
@@ -32,12 +32,12 @@ __all__ = [
 _MODULES = {
     "batches": ("TokenBatches",),
     "clip_lists": ("clip_ids_in",),
-    "cutting": ("Clips", "FrameWindows", "Packing", "Padding"),
+    "samples.sample_shapes": ("Clips", "FrameWindows", "Packing", "Padding"),
     "dataset": ("DiskCache", "TokenDataset", "TokenSample"),
     "filters": ("ClipFilter",),
     "loader": ("TokenLoader",),
-    "prefetching": ("Prefetch",),
-    "views": ("View",),
+    "prefetch": ("Prefetch",),
+    "samples.views": ("View",),
 }
 
 

@@ -13,13 +13,8 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from bitmill.pipeline.reading.batching import BatchMaker, TokenBatch
-from bitmill.pipeline.reading.buffers import BufferPool
-from bitmill.pipeline.reading.cutting import Clips, Packing, Padding, SampleShape
 from bitmill.pipeline.reading.dataset import TokenDataset
-from bitmill.pipeline.reading.mixing import Mixing, measure_mixing
-from bitmill.pipeline.reading.order import PassOrder, choose_lanes, order_pass
-from bitmill.pipeline.reading.planning import (
+from bitmill.pipeline.reading.order.batch_plan import (
     MixturePlan,
     Passes,
     Remainder,
@@ -28,13 +23,18 @@ from bitmill.pipeline.reading.planning import (
     num_batches,
     plan_epoch,
 )
-from bitmill.pipeline.reading.position import Position, Walk
-from bitmill.pipeline.reading.prefetching import Prefetch, Prefetcher
-from bitmill.pipeline.reading.proportion import thresholds
-from bitmill.pipeline.reading.random_order import derive_key
-from bitmill.pipeline.reading.starting_point import StartingPoint
-from bitmill.pipeline.reading.views import special_tokens
-from bitmill.pipeline.reading.windows import Window, load_window
+from bitmill.pipeline.reading.order.mixture_weights import thresholds
+from bitmill.pipeline.reading.order.order import PassOrder, choose_lanes, order_pass
+from bitmill.pipeline.reading.order.random_order import derive_key
+from bitmill.pipeline.reading.order.resume_state import Position, Walk
+from bitmill.pipeline.reading.order.shared_state import StartingPoint
+from bitmill.pipeline.reading.order.shuffle_quality import Mixing, measure_mixing
+from bitmill.pipeline.reading.prefetch import Prefetch, Prefetcher
+from bitmill.pipeline.reading.samples.collate import BatchMaker, TokenBatch
+from bitmill.pipeline.reading.samples.sample_shapes import Clips, Packing, Padding, SampleShape
+from bitmill.pipeline.reading.samples.views import special_tokens
+from bitmill.pipeline.reading.samples.windows import Window, load_window
+from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.pipeline.storage import is_local
 from bitmill.schemas.errors import WrongArgumentError
 

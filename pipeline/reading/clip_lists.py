@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bitmill.pipeline.storage import Folder, normalise
 from bitmill.schemas.errors import BadJobError
-from bitmill.schemas.texts import read_text
+from bitmill.schemas.text_files import read_text
 
 _CLIP_ID = re.compile(r"[0-9a-f]{32}")
 

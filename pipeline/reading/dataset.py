@@ -18,22 +18,22 @@ import torch
 from pyarrow.compute import Expression
 from torch.utils.data import Dataset
 
-from bitmill.pipeline.dataset_folder import require_card
-from bitmill.pipeline.reading.chunk_cache import ChunkCache
-from bitmill.pipeline.reading.clips import ClipSource, Part
+from bitmill.pipeline.dataset.dataset_folder import require_card
 from bitmill.pipeline.reading.filters import ClipFilter
-from bitmill.pipeline.reading.finding import ClipFinder, places_of_source
-from bitmill.pipeline.reading.footers import num_threads, open_shard
-from bitmill.pipeline.reading.forking import renewed_in_forks
-from bitmill.pipeline.reading.index import ReadingIndex
-from bitmill.pipeline.reading.opening import open_index
-from bitmill.pipeline.reading.shard_files import ShardFiles
-from bitmill.pipeline.reading.single_clips import SingleClips
-from bitmill.pipeline.reading.views import View, check_view, view_clip
+from bitmill.pipeline.reading.index.clip_lookup import ClipFinder, places_of_source
+from bitmill.pipeline.reading.index.footers import num_threads, open_shard
+from bitmill.pipeline.reading.index.index import ReadingIndex
+from bitmill.pipeline.reading.index.open_index import open_index
+from bitmill.pipeline.reading.samples.views import View, check_view, view_clip
+from bitmill.pipeline.reading.shards.after_fork import renewed_in_forks
+from bitmill.pipeline.reading.shards.disk_cache import ChunkCache
+from bitmill.pipeline.reading.shards.row_groups import ClipSource, Part
+from bitmill.pipeline.reading.shards.shard_files import ShardFiles
+from bitmill.pipeline.reading.shards.single_clips import SingleClips
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.dataset import DatasetCard
+from bitmill.schemas.dataset.card import DatasetCard
+from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
 from bitmill.schemas.errors import TokenizerMismatchError, WrongArgumentError
-from bitmill.schemas.token_shard import TOKEN_COLUMNS
 
 TokenSample = dict[str, Any]
 """``tokens``: the chosen view's tensor; beside it the chosen columns, as Python values."""

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
 from bitmill.schemas.errors import WrongArgumentError
-from bitmill.schemas.token_shard import TOKEN_COLUMNS
 
 _NS_PER_S = 1_000_000_000
 

@@ -6,8 +6,8 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from bitmill.pipeline.reading.batches import TokenBatches
-from bitmill.pipeline.reading.batching import TokenBatch
-from bitmill.pipeline.reading.position import Position
+from bitmill.pipeline.reading.order.resume_state import Position
+from bitmill.pipeline.reading.samples.collate import TokenBatch
 
 
 class TokenLoader(DataLoader[TokenBatch]):

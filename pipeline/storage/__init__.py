@@ -12,8 +12,8 @@ from bitmill.pipeline.storage.objects import (
     stat,
     sweep_copies,
 )
-from bitmill.pipeline.storage.scratch import scratch_folder
 from bitmill.pipeline.storage.staging_space import Room
+from bitmill.pipeline.storage.temporary_folders import scratch_folder
 from bitmill.pipeline.storage.uri import is_local, join, normalise
 
 __all__ = [

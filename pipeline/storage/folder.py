@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from bitmill.pipeline.storage.filesystem import filesystem, full_disk_told, retrying, store_errors
-from bitmill.pipeline.storage.scratch import owner_is_dead, owner_name, scratch_folder, sweep_scratch
+from bitmill.pipeline.storage.temporary_folders import (
+    owner_is_dead,
+    owner_name,
+    scratch_folder,
+    sweep_scratch,
+)
 from bitmill.pipeline.storage.uri import is_local, join, normalise
 from bitmill.schemas.errors import BadJobError, InfrastructureError, TransientError
 

@@ -17,8 +17,8 @@ from bitmill.pipeline.storage.filesystem import (
     retrying,
     store_errors,
 )
-from bitmill.pipeline.storage.local import files_below, files_matching
-from bitmill.pipeline.storage.pages import files_in_pages, gives_pages
+from bitmill.pipeline.storage.list_local import files_below, files_matching
+from bitmill.pipeline.storage.list_s3 import files_in_pages, gives_pages
 from bitmill.pipeline.storage.staging_space import Room, StagingSpace
 from bitmill.pipeline.storage.uri import is_local, local_path, spelled
 from bitmill.schemas.errors import BadItemError, TransientError

@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.layers.pixels import pixels_from_uint8
 from bitmill.bsq_model.metrics.codes import bit_entropies
-from bitmill.bsq_model.metrics.quality import psnr_db
-from bitmill.bsq_model.pixels import pixels_from_uint8
+from bitmill.bsq_model.metrics.reconstruction_quality import psnr_db
 from bitmill.bsq_model.training.losses import Perceptual
-from bitmill.pipeline.fetch import DecodeSettings
-from bitmill.pipeline.isolated import isolated_events
+from bitmill.pipeline.isolation.decode_process import isolated_events
+from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip
-from bitmill.pipeline.sources import find_sources, refuse_archives
-from bitmill.pipeline.training.pictures import write_grid
+from bitmill.pipeline.sources.listing import find_sources, refuse_archives
+from bitmill.pipeline.training.reconstruction_grid import write_grid
 from bitmill.schemas.errors import BadJobError
-from bitmill.schemas.job import LimitsSpec, SamplingSpec
-from bitmill.schemas.training import TrainSpec
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
+from bitmill.schemas.requests.training import TrainSpec
 
 _GRID_PICTURES = 32
 

@@ -36,7 +36,8 @@ def test_a_tree_is_as_quick_as_itself(pairs):
 
 def test_what_the_older_tree_lacks_is_compared_with_the_peer_alone():
     (verdict,) = judge(
-        _told([(5, 10)]), [{"unpack": {"missing": "No module named 'bitmill.schemas.unpacking'"}}]
+        _told([(5, 10)]),
+        [{"unpack": {"missing": "No module named 'bitmill.pipeline.reading.kernels.unpack'"}}],
     )
     assert (verdict.to_peer, verdict.to_then) == (0.5, None)
     assert not verdict.is_slower(0.8)

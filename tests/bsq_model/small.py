@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from bitmill.bsq_model import BSQTokenizer, untrained_tokenizer
-from bitmill.schemas.tokenizer import TokenizerConfig, TransformerConfig
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig, TransformerConfig
 
 SMALL = TokenizerConfig(
     image_size_px=24,

@@ -14,8 +14,8 @@ from bitmill.bsq_model.training.optimizer import (
     optimizer_tensors,
     step_all,
 )
-from bitmill.pipeline.encoding import ModelEncoder
-from bitmill.schemas.training import OptimizerSpec
+from bitmill.pipeline.shard.encoder import ModelEncoder
+from bitmill.schemas.requests.training import OptimizerSpec
 from tests.bsq_model.small import random_clip, random_tokenizer
 from tests.bsq_model.test_variants import VARIANTS
 

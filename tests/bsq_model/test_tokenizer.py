@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from bitmill.bsq_model import BSQTokenizer, untrained_tokenizer
-from bitmill.bsq_model.pixels import patches_from_pixels, pixels_from_uint8
-from bitmill.bsq_model.quantizer import bits_of_latents
+from bitmill.bsq_model.bottleneck.quantizer import bits_of_latents
+from bitmill.bsq_model.layers.pixels import patches_from_pixels, pixels_from_uint8
 from bitmill.schemas.errors import BadJobError
-from bitmill.schemas.tokenizer import TokenizerConfig
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from tests.bsq_model.reference import reference
 from tests.bsq_model.small import IMAGE, SMALL, WIDER, random_clip, random_tokenizer
 

@@ -14,10 +14,10 @@ from bitmill.bsq_model import (
     tokenizer_from_files,
     untrained_tokenizer,
 )
-from bitmill.bsq_model.pixels import pixels_from_uint8
+from bitmill.bsq_model.layers.pixels import pixels_from_uint8
 from bitmill.bsq_model.resolution import resize_tokenizer
 from bitmill.schemas.errors import BadJobError, FormatError
-from bitmill.schemas.tokenizer import TokenizerConfig
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from tests.bsq_model.small import SMALL, random_clip, random_tokenizer
 
 _ONE_HEAD = {"width": 16, "layers": 1, "heads": 1}

@@ -7,8 +7,8 @@ from typer.main import get_command
 from bitmill.jobs.cli import app
 from bitmill.pipeline.auditing.coverage.tables import MAX_ROWS, MAX_VALUES
 from bitmill.pipeline.auditing.coverage.tally import MAX_FAILURES, OWN_TABLES
-from bitmill.pipeline.auditing.findings import MAX_EXAMPLES
-from bitmill.schemas.findings import KIND_SEVERITY, KIND_TEXT, Kind
+from bitmill.pipeline.auditing.shard.findings import MAX_EXAMPLES
+from bitmill.schemas.reports.audit_findings import KIND_SEVERITY, KIND_TEXT, Kind
 from tests.support.commands import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "audit.md").read_text()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bitmill.jobs.cluster.metrics import COUNTERS, GAUGES
-from bitmill.schemas.status import StaffCount
+from bitmill.schemas.reports.status_file import StaffCount
 from tests.support.commands import REPOSITORY
 
 EXPORTED = {

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 import yaml
 
-from bitmill.schemas.job import load_job
+from bitmill.schemas.requests.job import load_job
 from tests.support.commands import REPOSITORY
 
 DEPLOY = REPOSITORY / "deploy"

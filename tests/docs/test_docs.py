@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bitmill.schemas.ledger import LEDGER_SCHEMA
+from bitmill.schemas.dataset.ledger_schema import LEDGER_SCHEMA
+from bitmill.schemas.dataset.reading_index import CLIP_INDEX_SCHEMA, INDEX_COLUMNS
+from bitmill.schemas.dataset.removal import Removal, RemovedShard, RemovedSource
+from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
 from bitmill.schemas.outcomes import REASON_TEXT, Reason
-from bitmill.schemas.reading_index import CLIP_INDEX_SCHEMA, INDEX_COLUMNS
-from bitmill.schemas.removal import Removal, RemovedShard, RemovedSource
-from bitmill.schemas.status import DriverState, JobStatus
-from bitmill.schemas.token_shard import TOKEN_COLUMNS
+from bitmill.schemas.reports.status_file import DriverState, JobStatus
 from tests.support.commands import REPOSITORY
 from tests.support.datasets import make_dataset
 
@@ -95,8 +95,8 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_readme_tells_of_commands_that_exist():
-    from bitmill.jobs import weights
     from bitmill.jobs.cli import app
+    from bitmill.jobs.commands.weights import weights
 
     known = {command.callback.__name__ for command in app.registered_commands if command.callback}
     known |= {

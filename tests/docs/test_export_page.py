@@ -10,9 +10,9 @@ from typer.main import get_command
 
 from bitmill.jobs.cli import app
 from bitmill.pipeline.exporting import export_dataset
-from bitmill.pipeline.exporting.bin import INDEX_SCHEMA
+from bitmill.pipeline.exporting.formats.bin import INDEX_SCHEMA
 from bitmill.pipeline.reading import TokenDataset
-from bitmill.schemas.export import BinMetadata, ExportForm
+from bitmill.schemas.reports.export_inventory import BinMetadata, ExportForm
 from tests.docs.test_docs import RUNNABLE
 from tests.support.commands import REPOSITORY, finish
 from tests.support.datasets import make_dataset

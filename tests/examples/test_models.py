@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors import safe_open
 
-from bitmill.pipeline.preview import stored_tokenizer
+from bitmill.pipeline.inspection.make_preview import stored_tokenizer
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset.packing import pack_bits, unpack_groups
 from bitmill.schemas.errors import BadJobError
-from bitmill.schemas.packing import pack_bits, unpack_groups
 from examples import gpt, masked_lm
 from examples.token_training import open_clips
 from examples.token_transformer import group_bits_of_indices

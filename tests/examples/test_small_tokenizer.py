@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.schemas.training import load_train_spec
+from bitmill.schemas.requests.training import load_train_spec
 from examples.small_tokenizer.attribution import attribution
 from examples.small_tokenizer.fetch_data import DEBIAN, photo_target, read_photos
 from examples.small_tokenizer.rcc import RccError, read_files

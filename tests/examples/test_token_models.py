@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bitmill.schemas.token_training import load_token_train_spec
+from bitmill.schemas.requests.token_training import load_token_train_spec
 from examples.token_models.make_crops import CROPS, LABELS, SIDE_PX, choose_crops, cut, label_of
 from tests.support.commands import REPOSITORY, run_module
 

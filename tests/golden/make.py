@@ -14,15 +14,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from bitmill.pipeline.items import ItemStart, SourceEvent
-from bitmill.pipeline.removing.rewriting import WritingRules, rewrite_shard
-from bitmill.pipeline.removing.takedown import Takedown
-from bitmill.pipeline.shard.loop import ShardContext, tokenize_shard
+from bitmill.pipeline.removing.removal_filter import Takedown
+from bitmill.pipeline.removing.rewrite_shard import WritingRules, rewrite_shard
+from bitmill.pipeline.shard.shard_loop import ShardContext, tokenize_shard
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.dataset import ledger_file, shard_file
+from bitmill.schemas.dataset.card import ledger_file, shard_file
+from bitmill.schemas.dataset.packing import unpack_bits
+from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
+from bitmill.schemas.dataset.removal import Removal, RemovedShard, RemovedSource
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.packing import unpack_bits
-from bitmill.schemas.plan import PlannedShard, PlannedSource
-from bitmill.schemas.removal import Removal, RemovedShard, RemovedSource
 from tests.support.fakes import HashEncoder, make_context, make_item, make_source
 
 ITEMS = [([3, 1], None), ([], Reason.ENCRYPTED), ([2], Reason.DECODER_FAILED)]

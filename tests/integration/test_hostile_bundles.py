@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bitmill.pipeline.bundles import bundled
-from bitmill.pipeline.dataset_folder import load_ledger, load_plan, require_card
+from bitmill.pipeline.dataset.dataset_folder import load_ledger, load_plan, require_card
+from bitmill.pipeline.isolation.small_sources import bundled
 from bitmill.pipeline.storage import Folder
 from tests.integration.test_hostile_decoders import HOSTILE
 from tests.support.commands import bitmill, stored_files

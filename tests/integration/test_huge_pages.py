@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from bitmill.jobs.cluster.huge_pages import worker_variables
+from bitmill.jobs.cluster.huge_page_workers import worker_variables
 from tests.support.commands import HANGS_S, environment
 from tests.support.ray_nodes import NO_TOKEN
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.ray
 _SCRIPT = """
 import os, sys
 import ray
-from bitmill.jobs.cluster.session import Cluster
+from bitmill.jobs.cluster.connection.session import Cluster
 
 with Cluster(sys.argv[1] or None):
     print(ray.get(ray.remote(lambda: os.environ.get("GLIBC_TUNABLES")).remote()))

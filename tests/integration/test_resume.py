@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bitmill.schemas.status import STATUS_FILE, read_status
+from bitmill.schemas.reports.status_file import STATUS_FILE, read_status
 from tests.integration.conftest import CLIPS_OPTIONS
 from tests.support.commands import HANGS_S, bitmill, ended, start, stored_files, wait_until
 

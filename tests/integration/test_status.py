@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from bitmill.schemas.status import read_status
+from bitmill.schemas.reports.status_file import read_status
 from tests.integration.conftest import CLIPS_OPTIONS
 from tests.support.commands import HANGS_S, bitmill, start, stored_files, wait_until
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bitmill.schemas.status import read_status
+from bitmill.schemas.reports.status_file import read_status
 from tests.support.commands import (
     HANGS_S,
     Finished,

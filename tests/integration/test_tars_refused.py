@@ -7,7 +7,7 @@ import yaml
 
 from bitmill.pipeline.training.validation import validation_clips
 from bitmill.schemas.errors import BadJobError
-from bitmill.schemas.training import TrainSpec
+from bitmill.schemas.requests.training import TrainSpec
 from tests.integration.test_bad_jobs import _run
 from tests.integration.test_training import _SPEC
 from tests.support.media import jpeg_photo

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bitmill.pipeline.reading import TokenBatches, TokenDataset, TokenLoader
-from bitmill.schemas.dataset import shard_file
+from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.errors import FormatError
 from tests.support.commands import ended, script, wait_until
 from tests.support.random_datasets import write_dataset

@@ -19,9 +19,9 @@ from bitmill.pipeline.reading import (
     TokenDataset,
     TokenLoader,
 )
-from bitmill.pipeline.reading.finding import CLIP_INDEX_FILE
+from bitmill.pipeline.reading.index.clip_lookup import CLIP_INDEX_FILE
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.reading_index import INDEX_FILE
+from bitmill.schemas.dataset.reading_index import INDEX_FILE
 from tests.support.faulty_store import FAULTS, FaultyStore, faulty_store
 from tests.support.random_datasets import Shape, write_dataset
 

@@ -4,7 +4,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from bitmill.jobs.packaging import JOB_FILE, write_package
+from bitmill.jobs.commands.remote.code_package import JOB_FILE, write_package
 from tests.support.commands import finish
 
 JOB = "version: 1\n"

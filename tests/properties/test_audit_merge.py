@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitmill.pipeline.auditing.check_dataset import look_at_dataset
 from bitmill.pipeline.auditing.coverage.histograms import HistogramTally
 from bitmill.pipeline.auditing.coverage.next_steps import StepTally
 from bitmill.pipeline.auditing.coverage.prefixes import PrefixRule
 from bitmill.pipeline.auditing.coverage.sums import Sums
 from bitmill.pipeline.auditing.coverage.tables import TableTally
 from bitmill.pipeline.auditing.coverage.tally import CoverageLayout, CoverageTally
-from bitmill.pipeline.auditing.dataset import look_at_dataset
-from bitmill.pipeline.auditing.findings import FindingTally
-from bitmill.pipeline.auditing.run import auditor_of
-from bitmill.pipeline.auditing.shards import ShardsAudit
-from bitmill.pipeline.auditing.sharing import LocalProcesses, merge_all
-from bitmill.schemas.findings import Kind
+from bitmill.pipeline.auditing.parallel import LocalProcesses, merge_all
+from bitmill.pipeline.auditing.result import ShardsAudit
+from bitmill.pipeline.auditing.run_audit import auditor_of
+from bitmill.pipeline.auditing.shard.findings import FindingTally
+from bitmill.schemas.reports.audit_findings import Kind
 from tests.support.audits import AuditedDataset, sound_dataset
 
 Cuts = st.lists(st.integers(0, 1000), max_size=8)

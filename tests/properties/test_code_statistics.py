@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from bitmill.pipeline.auditing.codes.prefix_counts import MAX_PREFIXES, PrefixCounts
 from bitmill.pipeline.auditing.codes.report import code_health
 from bitmill.pipeline.auditing.codes.statistics import MAX_FRAMES, CodeStatistics
-from bitmill.schemas.packing import pack_bits
-from bitmill.schemas.unpacking import SPARE_BYTES
+from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
+from bitmill.schemas.dataset.packing import pack_bits
 
 
 def random_clips(seed: int, bits: int, shapes):

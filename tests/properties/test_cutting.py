@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.pipeline.reading.cutting import Clips, Cut, FrameWindows, Packing, Padding
+from bitmill.pipeline.reading.samples.sample_shapes import Clips, Cut, FrameWindows, Packing, Padding
 
 SHAPES = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 4), st.integers(1, 4)), max_size=12)
 ONE_GRID = st.lists(st.tuples(st.integers(1, 9), st.just(2), st.just(3)), max_size=12)

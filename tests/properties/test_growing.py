@@ -3,14 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.pipeline.growing import failed_sources, sift_sources
-from bitmill.pipeline.planning import cut_shards
-from bitmill.pipeline.shard.ledger import LedgerRow, totals_of
-from bitmill.pipeline.shard.newest import NewestAttempts, place_of
-from bitmill.schemas.dataset import Totals
-from bitmill.schemas.job import ShardingSpec
+from bitmill.pipeline.dataset.attempts import NewestAttempts, place_of
+from bitmill.pipeline.dataset.ledger import LedgerRow, totals_of
+from bitmill.pipeline.planning.append import failed_sources, sift_sources
+from bitmill.pipeline.planning.cut_shards import cut_shards
+from bitmill.schemas.dataset.card import Totals
+from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.outcomes import Outcome, Reason
-from bitmill.schemas.plan import PlannedShard, PlannedSource
+from bitmill.schemas.requests.job import ShardingSpec
 from tests.support.fakes import make_source
 
 SHARDINGS = st.builds(ShardingSpec, max_bytes=st.just(10**9), max_sources=st.integers(1, 5))

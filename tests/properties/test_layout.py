@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.pipeline.reading.layout import lay_out, order_pieces, place_clips
-from bitmill.schemas.packing import packed_size
+from bitmill.pipeline.reading.kernels.page_layout import place_clips
+from bitmill.pipeline.reading.kernels.sample_layout import lay_out, order_pieces
+from bitmill.schemas.dataset.packing import packed_size
 
 WRONG_LENGTH = "the lengths of a page's codes are not those that their shapes give"
 WRONG_PADDING = "the padding after a clip's last token is not zero"

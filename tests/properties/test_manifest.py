@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.pipeline.manifest import read_manifest
-from bitmill.pipeline.manifest_tables import OWN_COLUMNS
+from bitmill.pipeline.sources.manifest import read_manifest
+from bitmill.pipeline.sources.manifest_tables import OWN_COLUMNS
 
 
 def _is_foreign(name):

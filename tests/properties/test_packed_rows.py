@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.pipeline.reading.cutting import Packing
-from bitmill.pipeline.reading.packed_rows import describe_rows, frame_by_frame
+from bitmill.pipeline.reading.samples.packed_rows import describe_rows, frame_by_frame
+from bitmill.pipeline.reading.samples.sample_shapes import Packing
 
 SPECIALS = (900, 901)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bitmill.schemas.packing import (
+from bitmill.schemas.dataset.packing import (
     pack_bits,
     pack_integers,
     packed_size,

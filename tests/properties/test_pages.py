@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitmill.pipeline.reading.pages import find_clips, page_at, pages_of
-from bitmill.pipeline.reading.thrift import read_struct
+from bitmill.pipeline.reading.shards.parquet_pages import find_clips, page_at, pages_of
+from bitmill.pipeline.reading.shards.parquet_thrift import read_struct
 
 # Tokens of 8 bits, so that a clip has as many bytes as tokens.
 SIZES = (9, 21, 9, 1, 33, 9, 9, 2, 40, 9, 5, 5)

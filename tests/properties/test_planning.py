@@ -3,9 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.pipeline.planning import cut_shards, plan_bytes, plan_part, read_plan
-from bitmill.schemas.job import ShardingSpec
-from bitmill.schemas.plan import PlannedSource
+from bitmill.pipeline.dataset.plan_file import plan_bytes, plan_part, read_plan
+from bitmill.pipeline.planning.cut_shards import cut_shards
+from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.requests.job import ShardingSpec
 
 NANOSECONDS = st.none() | st.integers(0, 2**62)
 

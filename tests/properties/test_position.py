@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.pipeline.reading.position import Position
+from bitmill.pipeline.reading.order.resume_state import Position
 from bitmill.schemas.errors import BadJobError
 
 POSITIONS = st.builds(Position, st.integers(0, 9), st.integers(0, 30))

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.pipeline.reading.proportion import choices, counts_before, thresholds
+from bitmill.pipeline.reading.order.mixture_weights import choices, counts_before, thresholds
 
 KEYS = st.integers(0, 2**64 - 1)
 WEIGHTS = st.lists(st.floats(1e-30, 1e30) | st.integers(1, 100).map(float), min_size=1, max_size=6)

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitmill.pipeline.reading.index import ReadingIndex
-from bitmill.pipeline.reading.index_file import index_bytes, index_of, parse_index, rows_table
+from bitmill.pipeline.reading.index.index import ReadingIndex
+from bitmill.pipeline.reading.index.index_file import index_bytes, index_of, parse_index, rows_table
 from bitmill.schemas.errors import FormatError
 
 RUNS = st.lists(st.tuples(*[st.integers(1, 2**31 - 1)] * 4), min_size=1, max_size=4)

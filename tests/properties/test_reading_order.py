@@ -7,10 +7,17 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitmill.pipeline.reading.order import PassOrder, choose_lanes, order_pass
-from bitmill.pipeline.reading.planning import MixturePlan, Passes, Share, Take, num_batches, plan_epoch
-from bitmill.pipeline.reading.proportion import thresholds
-from bitmill.pipeline.reading.random_order import derive_key
+from bitmill.pipeline.reading.order.batch_plan import (
+    MixturePlan,
+    Passes,
+    Share,
+    Take,
+    num_batches,
+    plan_epoch,
+)
+from bitmill.pipeline.reading.order.mixture_weights import thresholds
+from bitmill.pipeline.reading.order.order import PassOrder, choose_lanes, order_pass
+from bitmill.pipeline.reading.order.random_order import derive_key
 
 GROUPS = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 40)), max_size=12)
 """Samples and bytes of codes of each row group."""

@@ -6,17 +6,23 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitmill.pipeline import accounts as accounts_module
-from bitmill.pipeline.accounts import committed_accounts
+from bitmill.pipeline.dataset import totals as accounts_module
+from bitmill.pipeline.dataset.ledger import LedgerRow, ledger_bytes
+from bitmill.pipeline.dataset.totals import committed_accounts
+from bitmill.pipeline.dataset.totals_cache import (
+    parse_totals,
+    remember_totals,
+    remembered_totals,
+    totals_bytes,
+)
 from bitmill.pipeline.items import ItemEnd, ItemStart
-from bitmill.pipeline.planning import cut_shards
-from bitmill.pipeline.remembering import parse_totals, remember_totals, remembered_totals, totals_bytes
-from bitmill.pipeline.shard.ledger import LedgerRow, ledger_bytes, ledger_row
+from bitmill.pipeline.planning.cut_shards import cut_shards
+from bitmill.pipeline.shard.ledger_rows import ledger_row
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.dataset import Totals, ledger_file
-from bitmill.schemas.job import ShardingSpec
+from bitmill.schemas.dataset.card import Totals, ledger_file
+from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.plan import PlannedShard
+from bitmill.schemas.requests.job import ShardingSpec
 from tests.support.fakes import make_source
 
 TOTALS = st.builds(

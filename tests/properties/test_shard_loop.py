@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitmill.pipeline.dataset.ledger import check_accounts, read_ledger
 from bitmill.pipeline.items import ItemStart
-from bitmill.pipeline.shard.batching import Batcher
-from bitmill.pipeline.shard.ledger import check_accounts, read_ledger
-from bitmill.pipeline.shard.loop import ShardProgress, ShardReport, tokenize_shard
+from bitmill.pipeline.shard.batch_clips import Batcher
+from bitmill.pipeline.shard.shard_loop import ShardProgress, ShardReport, tokenize_shard
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.dataset import ledger_file, shard_file
-from bitmill.schemas.job import ComputeSpec, StorageSpec
+from bitmill.schemas.dataset.card import ledger_file, shard_file
+from bitmill.schemas.dataset.packing import unpack_bits
+from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.packing import unpack_bits
-from bitmill.schemas.plan import PlannedShard, PlannedSource
+from bitmill.schemas.requests.job import ComputeSpec, StorageSpec
 from tests.support.fakes import HashEncoder, make_clip, make_context, make_item, make_job, make_source
 
 ITEMS = st.lists(

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitmill.schemas.packing import (
+from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES, address_of, unpack_pieces
+from bitmill.schemas.dataset.packing import (
     pack_bits,
     unpack_bits,
     unpack_groups,
     unpack_integers,
     unpack_values,
 )
-from bitmill.schemas.unpacking import SPARE_BYTES, address_of, unpack_pieces
 
 WIDTHS = (1, 7, 12, 13, 18, 36, 57, 58, 61, 62, 63, 64)
 """One of each kind: a whole period of one token and of eight, one load and two, up to the ninth byte."""

@@ -4,7 +4,9 @@ import math
 import random
 import re
 
-from bitmill.schemas.audit import (
+from bitmill.schemas.outcomes import REASON_TEXT, Reason
+from bitmill.schemas.reports.audit_findings import KIND_SEVERITY, Finding, Findings, Kind, Severity
+from bitmill.schemas.reports.audit_report import (
     BitsOf,
     ClipPlace,
     CodeHealth,
@@ -20,8 +22,6 @@ from bitmill.schemas.audit import (
     Sample,
     SampledClip,
 )
-from bitmill.schemas.findings import KIND_SEVERITY, Finding, Findings, Kind, Severity
-from bitmill.schemas.outcomes import REASON_TEXT, Reason
 
 HOSTILE = (
     '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1"> \'`&lt;&amp; '

@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from bitmill.schemas.audit import (
+from bitmill.schemas.reports.audit_report import (
     AuditReport,
     Counts,
     Coverage,

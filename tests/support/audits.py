@@ -8,29 +8,36 @@ from typing import Any, Literal
 
 import pyarrow.parquet as pq
 
-from bitmill.pipeline.accounts import committed_totals
-from bitmill.pipeline.auditing.gathering import Gatherers
-from bitmill.pipeline.auditing.run import audit_dataset
-from bitmill.pipeline.auditing.sharing import LocalProcesses
-from bitmill.pipeline.dataset_folder import (
+from bitmill.pipeline.auditing.parallel import LocalProcesses
+from bitmill.pipeline.auditing.run_audit import audit_dataset
+from bitmill.pipeline.auditing.shard.collector import Gatherers
+from bitmill.pipeline.dataset.dataset_folder import (
     committed_shards,
     load_plan,
     publish_totals,
     require_card,
     write_plan,
 )
+from bitmill.pipeline.dataset.ledger import ledger_bytes
+from bitmill.pipeline.dataset.totals import committed_totals
 from bitmill.pipeline.items import SourceEvent
-from bitmill.pipeline.planning import cut_shards
-from bitmill.pipeline.shard.ledger import ledger_bytes
-from bitmill.pipeline.shard.loop import ShardContext, tokenize_shard
-from bitmill.pipeline.shard.writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.planning.cut_shards import cut_shards
+from bitmill.pipeline.shard.shard_loop import ShardContext, tokenize_shard
+from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.audit import AuditReport
-from bitmill.schemas.dataset import DATASET_FILE, DatasetCard, PlanPart, ledger_file, read_card, shard_file
-from bitmill.schemas.findings import Kind
-from bitmill.schemas.job import ShardingSpec, StorageSpec
-from bitmill.schemas.plan import PlannedShard, PlannedSource
-from bitmill.schemas.token_shard import read_shard_metadata
+from bitmill.schemas.dataset.card import (
+    DATASET_FILE,
+    DatasetCard,
+    PlanPart,
+    ledger_file,
+    read_card,
+    shard_file,
+)
+from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
+from bitmill.schemas.dataset.token_shard import read_shard_metadata
+from bitmill.schemas.reports.audit_findings import Kind
+from bitmill.schemas.reports.audit_report import AuditReport
+from bitmill.schemas.requests.job import ShardingSpec, StorageSpec
 from tests.support.datasets import make_dataset
 from tests.support.fakes import HashEncoder, make_job
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bitmill.schemas.reading_index import CLIP_INDEX_FILE, INDEX_FILE
+from bitmill.schemas.dataset.reading_index import CLIP_INDEX_FILE, INDEX_FILE
 from tests.support.foreign import foreign_folder
 from tests.support.forked import ForkedCommand
 

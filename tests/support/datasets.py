@@ -4,16 +4,16 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from bitmill.bsq_model import fingerprint, preset_config, tokenizer_files, untrained_tokenizer
-from bitmill.pipeline.accounts import committed_totals
-from bitmill.pipeline.dataset_folder import publish_totals, save_tokenizer_files, write_plan
+from bitmill.pipeline.dataset.dataset_folder import publish_totals, save_tokenizer_files, write_plan
+from bitmill.pipeline.dataset.totals import committed_totals
 from bitmill.pipeline.items import ItemEnd, ItemEvent
-from bitmill.pipeline.planning import cut_shards
-from bitmill.pipeline.shard.loop import ShardContext, tokenize_shard
+from bitmill.pipeline.planning.cut_shards import cut_shards
+from bitmill.pipeline.shard.shard_loop import ShardContext, tokenize_shard
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.dataset import DATASET_FILE, DatasetCard
-from bitmill.schemas.job import fingerprint_fields, job_fingerprint
+from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard
+from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.plan import PlannedShard
+from bitmill.schemas.requests.job import fingerprint_fields, job_fingerprint
 from tests.support.fakes import HashEncoder, make_item, make_job, make_source
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from bitmill.pipeline.exporting import ExportResult, export_dataset
-from bitmill.pipeline.exporting.clips import CLIP_COLUMNS, ExportedClip
-from bitmill.schemas.export import ExportForm
+from bitmill.pipeline.exporting.formats.exported_clip import CLIP_COLUMNS, ExportedClip
+from bitmill.schemas.reports.export_inventory import ExportForm
 from tests.support.datasets import expected_bits, make_dataset
 
 LENGTHS = [[4, 4, 2], [], [1], [4, 3], [4, 4, 4, 4]]

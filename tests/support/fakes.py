@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bitmill.pipeline.encoding import Bits, Frames, PendingBits, ReadyBits
 from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemEvent, MediaFacts
-from bitmill.pipeline.shard.loop import ShardContext
-from bitmill.schemas.job import JobSpec
+from bitmill.pipeline.shard.encoder import Bits, Frames, PendingBits, ReadyBits
+from bitmill.pipeline.shard.shard_loop import ShardContext
+from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.plan import PlannedSource
+from bitmill.schemas.requests.job import JobSpec
 
 
 class HashEncoder:

@@ -25,9 +25,9 @@ _PRELOADED = (
     # All that is slow to import but Ray, which reads its environment at its import. None starts a thread
     # of Python's.
     "bitmill.jobs.cli",
-    "bitmill.pipeline.encoding",
+    "bitmill.pipeline.shard.encoder",
     "bitmill.pipeline.reading",
-    "bitmill.pipeline.preview",
+    "bitmill.pipeline.inspection.make_preview",
     "pandas",
     "aiohttp",
     "tests.support.forked",

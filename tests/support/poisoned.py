@@ -3,8 +3,8 @@
 import os
 import time
 
-from bitmill.pipeline.training import worker
-from bitmill.pipeline.training.clips import ClipMaker
+from bitmill.pipeline.training.data import decode_worker
+from bitmill.pipeline.training.data.make_sample import ClipMaker
 
 DEADLY, HANGING = "3.png", "5.png"
 
@@ -20,5 +20,5 @@ class PoisonedMaker(ClipMaker):
 
 def poisoned_work(pipe, settings, parent):
     """The child's main."""
-    worker.ClipMaker = PoisonedMaker
-    worker._work(pipe, settings, parent)
+    decode_worker.ClipMaker = PoisonedMaker
+    decode_worker._work(pipe, settings, parent)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from bitmill.bsq_model.coding.numerics import numerics
+from bitmill.bsq_model.coding.prior_numerics import numerics
 from bitmill.bsq_model.coding.symbol_model import CodingModel, QuantizedLogits
-from bitmill.pipeline.compressing.coding import LoadedPrior
-from bitmill.schemas.stream_header import PriorMark
+from bitmill.pipeline.compressing.clip_streams import LoadedPrior
+from bitmill.schemas.stream.stream_header import PriorMark
 
 
 class RandomNetwork(nn.Module):

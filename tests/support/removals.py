@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from bitmill.pipeline.removing.records import Record
-from bitmill.pipeline.removing.run import Request, finish_removals, propose, remove
+from bitmill.pipeline.removing.removal_records import Record
+from bitmill.pipeline.removing.run_removal import Request, finish_removals, propose, remove
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.reading_index import CLIP_INDEX_FILE, INDEX_FILE
-from bitmill.schemas.removal import REMOVAL_FOLDER, RemovedSource
+from bitmill.schemas.dataset.reading_index import CLIP_INDEX_FILE, INDEX_FILE
+from bitmill.schemas.dataset.removal import REMOVAL_FOLDER, RemovedSource
 
 
 class GivesOutError(BaseException):

@@ -118,12 +118,12 @@ def wrap_watch(module):
 
 
 WRAPS = {
-    "bitmill.pipeline.shard.loop": wrap_loop,
-    "bitmill.pipeline.encoding": wrap_encoding,
+    "bitmill.pipeline.shard.shard_loop": wrap_loop,
+    "bitmill.pipeline.shard.encoder": wrap_encoding,
     "bitmill.pipeline.storage.folder": wrap_folder,
-    "bitmill.jobs.cluster.decoding": wrap_decoding,
-    "bitmill.pipeline.fetch": wrap_fetch,
-    "bitmill.jobs.watch": wrap_watch,
+    "bitmill.jobs.cluster.tokenizing.decode_tasks": wrap_decoding,
+    "bitmill.pipeline.isolation.source_events": wrap_fetch,
+    "bitmill.jobs.scheduling.heartbeat": wrap_watch,
 }
 
 

@@ -10,15 +10,15 @@ from typing import Literal
 import numpy as np
 
 from bitmill.bsq_model import preset_config
-from bitmill.pipeline.dataset_folder import write_plan
-from bitmill.pipeline.planning import cut_shards
-from bitmill.pipeline.shard.writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.dataset.dataset_folder import write_plan
+from bitmill.pipeline.planning.cut_shards import cut_shards
+from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.dataset import DATASET_FILE, DatasetCard, shard_file
-from bitmill.schemas.job import StorageSpec, fingerprint_fields, job_fingerprint
-from bitmill.schemas.packing import pack_bits, unpack_bits
-from bitmill.schemas.plan import PlannedShard
-from bitmill.schemas.token_shard import ShardMetadata
+from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard, shard_file
+from bitmill.schemas.dataset.packing import pack_bits, unpack_bits
+from bitmill.schemas.dataset.plan_schema import PlannedShard
+from bitmill.schemas.dataset.token_shard import ShardMetadata
+from bitmill.schemas.requests.job import StorageSpec, fingerprint_fields, job_fingerprint
 from tests.support.fakes import make_job, make_source
 
 FrameShape = tuple[int, int, int]

@@ -10,17 +10,17 @@ from bitmill.bsq_model import (
     tokenizer_from_files,
     untrained_tokenizer,
 )
-from bitmill.pipeline.dataset_folder import save_tokenizer_files, write_plan
-from bitmill.pipeline.encoding import ModelEncoder
-from bitmill.pipeline.fetch import DecodeSettings, Staged, source_events
+from bitmill.pipeline.dataset.dataset_folder import save_tokenizer_files, write_plan
+from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
 from bitmill.pipeline.items import SourceEvent
-from bitmill.pipeline.planning import cut_shards
-from bitmill.pipeline.shard.loop import ShardContext, tokenize_shard
-from bitmill.pipeline.sources import find_sources
+from bitmill.pipeline.planning.cut_shards import cut_shards
+from bitmill.pipeline.shard.encoder import ModelEncoder
+from bitmill.pipeline.shard.shard_loop import ShardContext, tokenize_shard
+from bitmill.pipeline.sources.listing import find_sources
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.dataset import DATASET_FILE, DatasetCard
-from bitmill.schemas.job import JobSpec, fingerprint_fields, job_fingerprint
-from bitmill.schemas.plan import PlannedSource
+from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard
+from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.requests.job import JobSpec, fingerprint_fields, job_fingerprint
 
 
 def tokenize_here(media: Path, output: Path, *, clip_frames: int = 4, fps: float = 4.0) -> DatasetCard:

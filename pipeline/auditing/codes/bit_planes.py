@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bitmill.pipeline.auditing.machine_bits import count_ones
-from bitmill.schemas.compiling import compiled, compiled_within
+from bitmill.pipeline.auditing.shard.bit_intrinsics import count_ones
+from bitmill.schemas.compiled_code.numba_compile import compiled, compiled_within
 
 _COLUMNS = 128
 """Words of a plane that are worked on together: 64 planes of them stay in the processor's first caches."""

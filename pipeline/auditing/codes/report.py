@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitmill.pipeline.auditing.codes.statistics import MAX_FRAMES, NUM_STRETCHES, CodeStatistics
-from bitmill.schemas.audit import BitsOf, CodeHealth
+from bitmill.schemas.reports.audit_report import BitsOf, CodeHealth
 
 STUCK_SHARE = 0.001
 """A bit is stuck where at most this share of tokens differs from all others in it."""

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from bitmill.pipeline.auditing.codes.bit_planes import count_clips, count_groups
 from bitmill.pipeline.auditing.codes.prefix_counts import PrefixCounts
 from bitmill.pipeline.auditing.codes.used_codes import UsedCodes
-from bitmill.schemas.packing import MAX_BITS_PER_TOKEN
-from bitmill.schemas.unpacking import address_of, unpack_pieces
+from bitmill.pipeline.reading.kernels.unpack import address_of, unpack_pieces
+from bitmill.schemas.dataset.packing import MAX_BITS_PER_TOKEN
 
 MAX_FRAMES = 128
 """Frame numbers that are counted by themselves, but for the last, which stands for all from there on."""

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.pipeline.auditing.machine_bits import leading_zeros
-from bitmill.schemas.compiling import compiled
+from bitmill.pipeline.auditing.shard.bit_intrinsics import leading_zeros
+from bitmill.schemas.compiled_code.numba_compile import compiled
 
 MAX_EXACT_BITS = 24
 _INDEX_BITS = 16

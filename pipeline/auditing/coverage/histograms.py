@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.schemas.audit import Histogram
+from bitmill.schemas.reports.audit_report import Histogram
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 
-from bitmill.pipeline.growing import failed_sources
-from bitmill.pipeline.shard.ledger import LedgerRow
-from bitmill.pipeline.shard.newest import NewestAttempts
-from bitmill.schemas.dataset import SHARD_FOLDER
-from bitmill.schemas.plan import PlannedShard
+from bitmill.pipeline.dataset.attempts import NewestAttempts
+from bitmill.pipeline.dataset.ledger import LedgerRow
+from bitmill.pipeline.planning.append import failed_sources
+from bitmill.schemas.dataset.card import SHARD_FOLDER
+from bitmill.schemas.dataset.plan_schema import PlannedShard
 
 _MAX_NAMED = 3
 

@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass, fields
 
-from bitmill.pipeline.shard.ledger import LedgerRow
-from bitmill.schemas.audit import Counts
+from bitmill.pipeline.dataset.ledger import LedgerRow
+from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.outcomes import Outcome
-from bitmill.schemas.plan import PlannedSource
+from bitmill.schemas.reports.audit_report import Counts
 
 
 @dataclass
 class Sums:
-    """What ``bitmill.schemas.audit.Counts`` holds, times in nanoseconds."""
+    """What ``bitmill.schemas.reports.audit_report.Counts`` holds, times in nanoseconds."""
 
     sources: int = 0
     pending: int = 0

@@ -5,7 +5,7 @@ import heapq
 from dataclasses import dataclass, field
 
 from bitmill.pipeline.auditing.coverage.sums import Sums
-from bitmill.schemas.audit import CoverageRow, CoverageTable
+from bitmill.schemas.reports.audit_report import CoverageRow, CoverageTable
 
 MAX_VALUES = 4096
 """Values that are counted one by one."""

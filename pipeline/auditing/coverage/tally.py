@@ -7,16 +7,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from bitmill.pipeline.auditing.accounts import item_name
 from bitmill.pipeline.auditing.coverage.buckets import DURATIONS, RATES, bucket, resolution
 from bitmill.pipeline.auditing.coverage.histograms import SCALES, HistogramTally
 from bitmill.pipeline.auditing.coverage.prefixes import PrefixRule
 from bitmill.pipeline.auditing.coverage.sums import Sums, item_ns, item_sums, pending_source
 from bitmill.pipeline.auditing.coverage.tables import TableTally
-from bitmill.pipeline.shard.ledger import LedgerRow
-from bitmill.schemas.audit import FailureRow, ReasonRow
+from bitmill.pipeline.auditing.shard.check_ledger import item_name
+from bitmill.pipeline.dataset.ledger import LedgerRow
+from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.outcomes import REASON_TEXT, Outcome, Reason
-from bitmill.schemas.plan import PlannedSource
+from bitmill.schemas.reports.audit_report import FailureRow, ReasonRow
 
 MAX_FAILURES = 2000
 MAX_REASON_EXAMPLES = 5

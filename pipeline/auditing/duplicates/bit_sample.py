@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.schemas.compiling import compiled
+from bitmill.schemas.compiled_code.numba_compile import compiled
 
 DEFAULT_RADIUS = 0.05
 """Finds what was encoded again at a usual rate; clips that have nothing in common differ in half the bits."""

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from bitmill.pipeline.auditing.duplicates.bit_sample import mix, most_differing
 from bitmill.pipeline.auditing.duplicates.collection import ClipCollection
 from bitmill.pipeline.auditing.duplicates.partitions import Partitions, num_partitions, partition_of
-from bitmill.pipeline.auditing.machine_bits import count_ones
-from bitmill.schemas.compiling import compiled
+from bitmill.pipeline.auditing.shard.bit_intrinsics import count_ones
+from bitmill.schemas.compiled_code.numba_compile import compiled
 
 FIRST_IN_BUCKET = 4
 BEFORE_IN_BUCKET = 4

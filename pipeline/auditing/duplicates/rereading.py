@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from bitmill.pipeline.auditing.duplicates.collection import ClipCollection
 from bitmill.pipeline.auditing.duplicates.stored_clips import ClipStore
-from bitmill.schemas.audit import ClipPlace
+from bitmill.schemas.reports.audit_report import ClipPlace
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bitmill.pipeline.auditing.duplicates.signatures import Shape, digest_of
-from bitmill.pipeline.reading.footers import leaves_of, open_shard
+from bitmill.pipeline.reading.index.footers import leaves_of, open_shard
 from bitmill.pipeline.storage import Folder, join
-from bitmill.schemas.dataset import shard_file
+from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.errors import FormatError
 
 _KEPT_SHARDS = 1024

@@ -10,8 +10,8 @@ from importlib.resources import files
 from typing import Any
 
 from bitmill.pipeline.auditing.page.legible import legible, script_json
-from bitmill.schemas.audit import AuditReport
-from bitmill.schemas.findings import KIND_TEXT
+from bitmill.schemas.reports.audit_findings import KIND_TEXT
+from bitmill.schemas.reports.audit_report import AuditReport
 
 SCRIPTS = (
     "format",

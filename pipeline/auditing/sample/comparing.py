@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from bitmill.bsq_model import BSQTokenizer
-from bitmill.bsq_model.metrics.quality import psnr_db, ssim
-from bitmill.bsq_model.pixels import pixels_from_uint8, uint8_from_pixels
+from bitmill.bsq_model.layers.pixels import pixels_from_uint8, uint8_from_pixels
+from bitmill.bsq_model.metrics.reconstruction_quality import psnr_db, ssim
 from bitmill.pipeline.auditing.sample.drawing import DrawnClip
 from bitmill.pipeline.auditing.sample.pictures import strip
-from bitmill.pipeline.encoding import ModelEncoder
-from bitmill.pipeline.originals import Originals
-from bitmill.schemas.audit import Sample, SampledClip
-from bitmill.schemas.packing import unpack_bits
+from bitmill.pipeline.inspection.source_frames import Originals
+from bitmill.pipeline.shard.encoder import ModelEncoder
+from bitmill.schemas.dataset.packing import unpack_bits
+from bitmill.schemas.reports.audit_report import Sample, SampledClip
 
 Bits = npt.NDArray[np.bool_]
 Lpips = Callable[[Tensor, Tensor], Tensor]

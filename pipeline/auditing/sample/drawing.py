@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.pipeline.auditing.gathering import RowGroupData
-from bitmill.pipeline.reading.random_order import derive_key, mixed
-from bitmill.schemas.audit import ClipPlace
-from bitmill.schemas.packing import packed_size
+from bitmill.pipeline.auditing.shard.collector import RowGroupData
+from bitmill.pipeline.reading.order.random_order import derive_key, mixed
+from bitmill.schemas.dataset.packing import packed_size
+from bitmill.schemas.reports.audit_report import ClipPlace
 
 
 @dataclass(frozen=True, kw_only=True)

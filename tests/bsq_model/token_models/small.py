@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from bitmill.bsq_model.masked_lm import MaskedLM
-from bitmill.bsq_model.prior import Prior
-from bitmill.bsq_model.token_models.model import TokenModel
-from bitmill.bsq_model.token_models.saving import make_token_model
-from bitmill.schemas.token_models import token_model_config
+from bitmill.bsq_model.token_models.masked_lm import MaskedLM
+from bitmill.bsq_model.token_models.prior import Prior
+from bitmill.bsq_model.token_models.token_model import TokenModel
+from bitmill.bsq_model.token_models.token_model_files import make_token_model
+from bitmill.schemas.models.token_model_config import token_model_config
 
 LABELS = ("cat", "dog")
 

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bitmill.pipeline.auditing.findings import MAX_EXAMPLES
-from bitmill.schemas.dataset import PLAN_FOLDER, SHARD_FOLDER
-from bitmill.schemas.findings import Kind
+from bitmill.pipeline.auditing.shard.findings import MAX_EXAMPLES
+from bitmill.schemas.dataset.card import PLAN_FOLDER, SHARD_FOLDER
+from bitmill.schemas.reports.audit_findings import Kind
 from tests.support.audits import AuditedDataset, Rows, sound_dataset
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from bitmill.pipeline.items import ItemEnd, ItemStart, MediaFacts, SourceEvent
-from bitmill.schemas.findings import Kind
+from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.plan import PlannedSource
+from bitmill.schemas.reports.audit_findings import Kind
 from tests.support.audits import Planted, dataset_of
 from tests.support.fakes import make_clip
 

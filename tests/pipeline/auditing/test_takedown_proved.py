@@ -5,10 +5,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from bitmill.pipeline.removing.run import Request, propose, remove
-from bitmill.schemas.audit import AuditReport
-from bitmill.schemas.findings import Kind
-from bitmill.schemas.removal import REMOVAL_FOLDER, RemovedSource
+from bitmill.pipeline.removing.run_removal import Request, propose, remove
+from bitmill.schemas.dataset.removal import REMOVAL_FOLDER, RemovedSource
+from bitmill.schemas.reports.audit_findings import Kind
+from bitmill.schemas.reports.audit_report import AuditReport
 from tests.support.audits import AuditedDataset, sound_dataset
 
 

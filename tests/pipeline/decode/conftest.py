@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bitmill.pipeline.decode.choice import Preference
 from bitmill.pipeline.decode.item import decode_item
-from bitmill.pipeline.decode.sampling import Span
+from bitmill.pipeline.decode.sampling.timeline import Span
+from bitmill.pipeline.decode.video.choice import Preference
 from bitmill.pipeline.items import DecodedClip, ItemEnd
-from bitmill.schemas.job import LimitsSpec, SamplingSpec
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
 from tests.support.media import ODD_FILES
 
 

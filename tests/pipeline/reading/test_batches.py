@@ -20,10 +20,10 @@ from bitmill.pipeline.reading import (
     Prefetch,
     TokenBatches,
     TokenDataset,
-    windows,
 )
+from bitmill.pipeline.reading.samples import windows
+from bitmill.schemas.dataset.packing import unpack_groups, unpack_integers, unpack_values
 from bitmill.schemas.errors import BadJobError, FormatError
-from bitmill.schemas.packing import unpack_groups, unpack_integers, unpack_values
 from tests.support.commands import WITH_TESTS, finish
 from tests.support.readers import write_odd_dataset
 from tests.support.token_datasets import StoredDataset, store_dataset

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from bitmill.pipeline.reading import ClipFilter, TokenDataset
-from bitmill.schemas.dataset import shard_file
+from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
 from tests.support.datasets import expected_bits, make_dataset
 from tests.support.token_datasets import store_dataset

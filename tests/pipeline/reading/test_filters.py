@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitmill.pipeline.reading import ClipFilter, Padding, TokenBatches, TokenDataset
+from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
 from bitmill.schemas.errors import BadJobError
-from bitmill.schemas.token_shard import TOKEN_COLUMNS
 from tests.support.token_datasets import StoredDataset, store_dataset
 
 SHAPES = [[(4, 2, 2)] * 9, [(1, 2, 2), (3, 2, 2)] * 4, [], [(2, 2, 2), (1, 2, 2), (4, 2, 2)] * 3]

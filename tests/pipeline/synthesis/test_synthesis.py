@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 
 from bitmill.bsq_model import preset_config
-from bitmill.bsq_model.masked_lm import SamplingSpec
-from bitmill.pipeline.synthesis.drawing import draw_pictures, fill_in, go_on
-from bitmill.pipeline.synthesis.judging import independent_bits, order0_tokens
-from bitmill.pipeline.synthesis.reading import hidden_tokens
-from bitmill.pipeline.synthesis.sheet import write_sheet
+from bitmill.bsq_model.token_models.masked_lm import SamplingSpec
+from bitmill.pipeline.synthesis.draw_samples import draw_pictures, fill_in, go_on
+from bitmill.pipeline.synthesis.load_frames import hidden_tokens
+from bitmill.pipeline.synthesis.quality import independent_bits, order0_tokens
+from bitmill.pipeline.synthesis.sample_sheet import write_sheet
 from tests.bsq_model.token_models.small import random_bits, small_masked_lm, small_prior
 
 

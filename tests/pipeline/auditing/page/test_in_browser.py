@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from bitmill.pipeline.auditing.page import render_comparison, render_page
-from bitmill.schemas.audit import AuditReport
+from bitmill.schemas.reports.audit_report import AuditReport
 from tests.support.audit_parts import LEGIBLE
 from tests.support.audit_reports import pictures_of, plain_report, rich_report
 from tests.support.browser import Watched, opened

@@ -1,0 +1,1 @@
+"""What makes a tokenizer quick without changing its codes: CUDA graphs, workspaces, huge pages, int8."""

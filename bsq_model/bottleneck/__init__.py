@@ -1,0 +1,1 @@
+"""From latents to bits: binary spherical quantization and its entropy."""

@@ -1,0 +1,164 @@
+"""The bottleneck between encoder and decoder: latents to bits to codes, in three kinds behind one interface.
+
+``bsq`` (arXiv 2406.07548) puts latents on the unit sphere and takes signs; ``lfq`` (arXiv 2310.05737) takes
+signs without the sphere; ``vq`` (arXiv 1711.00937) takes the nearest row of a learned codebook and spells its
+index in bits. Axes: ``x`` any, L bits of a token, M tokens, K = 2^L rows of a codebook.
+"""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from bitmill.bsq_model.bottleneck.quantizer import bits_of_latents, codes_of_bits, normalise, quantize
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+
+_VQ_COMMITMENT = 0.25
+"""β of arXiv 1711.00937, section 3.2."""
+
+_ROWS_AT_ONCE = 1024
+"""Tokens whose distances to all rows of a codebook stand in memory together: 256 MiB at 16 bits."""
+
+
+class Quantized(NamedTuple):
+    """Latents after the bottleneck in training."""
+
+    bits_xL: Tensor
+    """Bool."""
+    codes_xL: Tensor
+    """The value of ``codes_of_bits(bits)`` in the latents' dtype, with the straight-through gradient."""
+    commitment_x: Tensor
+    """Squared distance of each latent to its code, differentiable; the losses take its mean."""
+
+
+class Bottleneck(nn.Module, ABC):
+    """Float32 latents ``v`` [..., L] to bool bits [..., L], and bits to the codes that the decoder sees."""
+
+    def __init__(self, num_bits: int) -> None:
+        super().__init__()
+        self.num_bits = num_bits
+
+    @abstractmethod
+    def bits_of_latents(self, v_xL: Tensor) -> Tensor:
+        """The bits of each token; one token's do not depend on the others'."""
+
+    @abstractmethod
+    def codes_of_bits(self, bits_xL: Tensor, dtype: torch.dtype) -> Tensor:
+        """What the decoder gets: [..., L] of ``dtype``."""
+
+    @abstractmethod
+    def forward(self, v_xL: Tensor) -> Quantized:
+        """The differentiable form."""
+
+    @abstractmethod
+    def logits_of_bits(self, v_xL: Tensor, inv_temperature: float) -> Tensor | None:
+        """Log-odds of each bit in the soft assignment of the entropy penalty; None for a kind without one."""
+
+
+class SphericalBottleneck(Bottleneck):
+    """BSQ: ``u = v/‖v‖``, bit k is ``v_k > 0``, codes are ``±1/√L``."""
+
+    def bits_of_latents(self, v_xL: Tensor) -> Tensor:
+        """Signs; see ``bitmill.bsq_model.bottleneck.quantizer``."""
+        return bits_of_latents(v_xL)
+
+    def codes_of_bits(self, bits_xL: Tensor, dtype: torch.dtype) -> Tensor:
+        """±1/√L."""
+        return codes_of_bits(bits_xL, dtype)
+
+    def forward(self, v_xL: Tensor) -> Quantized:
+        """Commitment: ``‖u − û‖²``, where û has no gradient."""
+        codes_xL = quantize(v_xL)
+        commitment_x = (normalise(v_xL) - codes_xL.detach()).square().sum(-1)
+        return Quantized(bits_of_latents(v_xL), codes_xL, commitment_x)
+
+    def logits_of_bits(self, v_xL: Tensor, inv_temperature: float) -> Tensor | None:
+        """Of ``q(c|u) ∝ exp(2τ·cᵀu)``: ``4τ·u_k/√L``."""
+        return normalise(v_xL) * (4 * inv_temperature * self.num_bits**-0.5)
+
+
+class SignBottleneck(Bottleneck):
+    """LFQ: bit k is ``v_k > 0``, codes are ±1, latents are unbounded."""
+
+    def bits_of_latents(self, v_xL: Tensor) -> Tensor:
+        """Signs, zero being False."""
+        return bits_of_latents(v_xL)
+
+    def codes_of_bits(self, bits_xL: Tensor, dtype: torch.dtype) -> Tensor:
+        """+1 for True, −1 for False."""
+        return bits_xL.to(dtype) * 2 - 1
+
+    def forward(self, v_xL: Tensor) -> Quantized:
+        """Commitment: ``‖v − sign(v)‖²``."""
+        bits_xL = bits_of_latents(v_xL)
+        codes_xL = self.codes_of_bits(bits_xL, v_xL.dtype)
+        commitment_x = (v_xL - codes_xL).square().sum(-1)
+        return Quantized(bits_xL, codes_xL + (v_xL - v_xL.detach()), commitment_x)
+
+    def logits_of_bits(self, v_xL: Tensor, inv_temperature: float) -> Tensor | None:
+        """Of ``q(c|v) ∝ exp(−τ‖v − c‖²)``: ``−τ(v_k − 1)² + τ(v_k + 1)² = 4τ·v_k``."""
+        return v_xL * (4 * inv_temperature)
+
+
+class CodebookBottleneck(Bottleneck):
+    """VQ: the row of a learned codebook [2^L, L] nearest to ``v``; the index's first bit is the highest."""
+
+    def __init__(self, num_bits: int) -> None:
+        super().__init__(num_bits)
+        self.codebook = nn.Parameter(torch.zeros(2**num_bits, num_bits))
+
+    def bits_of_latents(self, v_xL: Tensor) -> Tensor:
+        """The bits of the nearest row's index; of equally near rows the lowest index."""
+        shifts_L = torch.arange(self.num_bits - 1, -1, -1, device=v_xL.device)
+        return (self._nearest(v_xL)[..., None] >> shifts_L & 1).bool()
+
+    def codes_of_bits(self, bits_xL: Tensor, dtype: torch.dtype) -> Tensor:
+        """The rows that the bits name."""
+        return self.codebook[_index_of_bits(bits_xL)].to(dtype)
+
+    def forward(self, v_xL: Tensor) -> Quantized:
+        """Commitment: the codebook's term ``‖sg(v) − c‖²`` plus ``0.25·‖v − sg(c)‖²``."""
+        bits_xL = self.bits_of_latents(v_xL)
+        rows_xL = self.codes_of_bits(bits_xL, v_xL.dtype)
+        codebook_x = (v_xL.detach() - rows_xL).square().sum(-1)
+        commitment_x = (v_xL - rows_xL.detach()).square().sum(-1)
+        codes_xL = rows_xL.detach() + (v_xL - v_xL.detach())
+        return Quantized(bits_xL, codes_xL, codebook_x + _VQ_COMMITMENT * commitment_x)
+
+    def logits_of_bits(self, v_xL: Tensor, inv_temperature: float) -> Tensor | None:
+        """None: plain VQ has no entropy penalty."""
+        del v_xL, inv_temperature
+
+    @torch.no_grad()
+    def _nearest(self, v_xL: Tensor) -> Tensor:
+        """Index of the nearest row, int64 [...].
+
+        Distances are sums over L of squared differences, not a matrix product: each is computed for itself,
+        so that a token's index does not depend on its batch and equal rows are equally near.
+        """
+        rows_KL = self.codebook.float()
+        pieces: list[Tensor] = []
+        for piece_ML in v_xL.float().reshape(-1, self.num_bits).split(_ROWS_AT_ONCE):
+            distances_MK = torch.cdist(piece_ML, rows_KL, compute_mode="donot_use_mm_for_euclid_dist")
+            pieces.append(distances_MK.argmin(-1))
+        return torch.cat(pieces).view(v_xL.shape[:-1])
+
+
+def _index_of_bits(bits_xL: Tensor) -> Tensor:
+    index_x = torch.zeros(bits_xL.shape[:-1], dtype=torch.int64, device=bits_xL.device)
+    for bit_x in bits_xL.unbind(-1):
+        index_x = index_x * 2 + bit_x
+    return index_x
+
+
+_KINDS: dict[str, type[Bottleneck]] = {
+    "bsq": SphericalBottleneck,
+    "lfq": SignBottleneck,
+    "vq": CodebookBottleneck,
+}
+
+
+def make_bottleneck(config: TokenizerConfig) -> Bottleneck:
+    """The kind that ``config.quantizer`` names, for ``bits_per_token`` bits."""
+    return _KINDS[config.quantizer](config.bits_per_token)

@@ -1,0 +1,132 @@
+"""torch's two file formats, today's zip and the one before it, as nested containers of tensors."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from bitmill.bsq_model.importing.inert_pickle import Storage, load_pickle
+from bitmill.schemas.errors import BadJobError, FormatError
+
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL = 1001
+_COUNT_BYTES = 8
+
+
+def read_checkpoint(path: Path) -> Any:
+    """What ``torch.save`` wrote, without executing any of it.
+
+    Dicts, lists, tuples, numbers and strings as they are, tensors as ``SavedTensor`` (read on ``load()``),
+    everything else as ``Inert``. Raises BadJobError where there is no file, FormatError where it is damaged
+    or of another kind.
+    """
+    try:
+        with path.open("rb") as file:
+            is_zip = file.read(4) == b"PK\x03\x04"
+            file.seek(0)
+            return _read_zip(path) if is_zip else _read_legacy(file, path)
+    except FileNotFoundError as error:
+        raise BadJobError(f"There is no checkpoint {path}.") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise BadJobError(f"{path} is no checkpoint that can be read.") from error
+    except FormatError as error:
+        raise FormatError(f"{path} is damaged or no checkpoint of torch: {error}.") from error
+
+
+def _read_zip(path: Path) -> Any:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            root = _root(archive)
+            if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
+                raise FormatError("it was written on a big-endian machine")
+
+            def storage(dtype: torch.dtype, key: str, numel: int) -> Storage:
+                record = f"{root}data/{key}"
+                _check_record(archive, record, numel * dtype.itemsize)
+                return Storage(key=key, dtype=dtype, numel=numel, read=lambda: _read_record(path, record))
+
+            with archive.open(f"{root}data.pkl") as pickled:
+                return load_pickle(io.BytesIO(pickled.read()), storage)
+    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, OSError, ValueError) as error:
+        raise FormatError(f"its zip archive is damaged ({error})") from error
+
+
+def _root(archive: zipfile.ZipFile) -> str:
+    names = [name for name in archive.namelist() if name == "data.pkl" or name.endswith("/data.pkl")]
+    if len(names) != 1:
+        raise FormatError("its archive holds no data.pkl")
+    return names[0].removesuffix("data.pkl")
+
+
+def _check_record(archive: zipfile.ZipFile, record: str, size_bytes: int) -> None:
+    info = archive.getinfo(record)
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size != size_bytes:
+        raise FormatError(f"its record {record} has {info.file_size} bytes and not {size_bytes}")
+
+
+def _read_record(path: Path, record: str) -> bytes:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(record)
+    except (zipfile.BadZipFile, KeyError, OSError, EOFError) as error:
+        raise FormatError(f"{path} is damaged: its record {record} cannot be read ({error}).") from error
+
+
+def _read_legacy(file: BinaryIO, path: Path) -> Any:
+    """Three small pickles (magic, protocol, system), the object, the storages' keys, then each one's bytes.
+
+    The object stands before its storages, so it is loaded twice: to learn of them, and when their places are
+    known.
+    """
+
+    def refuse(_dtype: torch.dtype, _key: str, _numel: int) -> Storage:
+        raise FormatError("a tensor stands where none belongs")
+
+    if load_pickle(file, refuse) != _LEGACY_MAGIC or load_pickle(file, refuse) != _LEGACY_PROTOCOL:
+        raise FormatError("it begins like neither format")
+    load_pickle(file, refuse)
+    start = file.tell()
+    seen: dict[str, Storage] = {}
+
+    def note(dtype: torch.dtype, key: str, numel: int) -> Storage:
+        return seen.setdefault(key, Storage(key=key, dtype=dtype, numel=numel, read=bytes))
+
+    load_pickle(file, note)
+    keys = load_pickle(file, refuse)
+    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(seen):
+        raise FormatError("its list of storages does not fit its tensors")
+    places = _places(file, keys, seen)
+
+    def found(dtype: torch.dtype, key: str, numel: int) -> Storage:
+        place, size = places[key], numel * dtype.itemsize
+        return Storage(key=key, dtype=dtype, numel=numel, read=lambda: _read_span(path, place, size))
+
+    file.seek(start)
+    return load_pickle(file, found)
+
+
+def _places(file: BinaryIO, keys: list[Any], seen: dict[str, Storage]) -> dict[str, int]:
+    """Where each storage's bytes begin; each stands behind its number of elements."""
+    places: dict[str, int] = {}
+    place = file.tell()
+    end = file.seek(0, 2)
+    for key in keys:
+        file.seek(place)
+        count = int.from_bytes(file.read(_COUNT_BYTES), "little")
+        storage = seen[key]
+        places[key] = place + _COUNT_BYTES
+        place = places[key] + storage.numel * storage.dtype.itemsize
+        if count != storage.numel or place > end:
+            raise FormatError(f"its storage {key} is cut short")
+    return places
+
+
+def _read_span(path: Path, place: int, size_bytes: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(place)
+        data = file.read(size_bytes)
+    if len(data) != size_bytes:
+        raise FormatError(f"{path} is cut short.")
+    return data

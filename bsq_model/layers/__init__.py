@@ -1,0 +1,1 @@
+"""The layers of encoder and decoder: transformer, convolutions, attention, pixels in and out."""

@@ -1,0 +1,150 @@
+"""A convolutional encoder and decoder that see each frame alone, to compare with the ViT.
+
+Residual blocks of group norm, SiLU and 3×3 convolutions, as in arXiv 2012.09841 (appendix A) without its
+attention. At frame side s they work at s, s/2, …, s/p pixels, with channels doubled at each halving.
+
+Axes: B clips, T frames, M frames of all clips, N tokens of a frame, C channels, H and W cells, L bits, P
+values of a patch in (channel, row, column) order.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from bitmill.bsq_model.layers.backbone import Backbone, LatentProjection
+from bitmill.bsq_model.layers.output import values_per_patch
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig, TransformerConfig
+
+_MOST_GROUPS = 32
+
+
+class ResidualBlock(nn.Module):
+    """``x + conv(silu(norm(conv(silu(norm(x))))))``, channels kept."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm_1 = _norm(channels)
+        self.conv_1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.norm_2 = _norm(channels)
+        self.conv_2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x_MCHW: Tensor) -> Tensor:
+        """Same shape."""
+        inner = self.conv_1(functional.silu(self.norm_1(x_MCHW)))
+        return x_MCHW + self.conv_2(functional.silu(self.norm_2(inner)))
+
+
+class FrameCNN(Backbone):
+    """Everything but what is inside one frame: clips, batches and streams."""
+
+    def __init__(self, num_frames: int) -> None:
+        super().__init__()
+        self.num_frames = num_frames
+        self.blocks = nn.ModuleList()
+
+    @abstractmethod
+    def frames(self, x_MNF: Tensor) -> Tensor:
+        """Frames, each alone: [M, N, G]."""
+
+    def forward(self, x_BTNF: Tensor) -> Tensor:
+        """All frames as one batch: [B, T, N, G]."""
+        return self.frames(x_BTNF.flatten(0, 1)).unflatten(0, x_BTNF.shape[:2])
+
+    def infer(self, clips_TNF: Sequence[Tensor]) -> list[Tensor]:
+        """One frame at a time on CPU, so that its result is the same in every bit; one batch elsewhere."""
+        if all(clip.device.type == "cpu" for clip in clips_TNF):
+            return [torch.cat([self.frames(x_NF[None]) for x_NF in clip]) for clip in clips_TNF]
+        # By itself cuDNN rounds float32 to TF32's 10 bits, and may choose another algorithm each time.
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            outputs = self.frames(torch.cat(list(clips_TNF)))
+        return list(outputs.split([clip.shape[0] for clip in clips_TNF]))
+
+    def stream(self) -> "CountedStream":
+        """A stream over one clip, starting before its first frame."""
+        return CountedStream(self)
+
+    def run_blocks(self, x_MCHW: Tensor) -> Tensor:
+        """``blocks`` one after another, recomputed in the backward pass if so set."""
+        for block in self.blocks:
+            if self.checkpoint_blocks and torch.is_grad_enabled():
+                x_MCHW = checkpoint(block, x_MCHW, use_reentrant=False)
+            else:
+                x_MCHW = block(x_MCHW)
+        return x_MCHW
+
+
+class CNNEncoder(FrameCNN):
+    """Patches [N, P] to latents [N, L]."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__(config.num_frames)
+        self._patch_size_px = config.patch_size_px
+        self._grid_size = config.grid_size
+        channels = _channels(config.encoder, config.patch_size_px)
+        self.embed = nn.Conv2d(3, channels[0], 3, padding=1)
+        for level, width in enumerate(channels):
+            if level:
+                self.blocks.append(nn.Conv2d(channels[level - 1], width, 3, stride=2, padding=1))
+            self.blocks.extend(ResidualBlock(width) for _ in range(config.encoder.layers))
+        self.norm_out = _norm(channels[-1])
+        self.head = LatentProjection(channels[-1], config.bits_per_token)
+
+    def frames(self, x_MNF: Tensor) -> Tensor:
+        """Patches [M, N, P] to latents [M, N, L], float32."""
+        grid = (self._grid_size, self._grid_size)
+        pixels = functional.pixel_shuffle(x_MNF.mT.unflatten(2, grid), self._patch_size_px)
+        x_MCHW = self.run_blocks(self.embed(pixels))
+        x_MCHW = functional.silu(self.norm_out(x_MCHW))
+        return self.head(x_MCHW.flatten(2).mT)
+
+
+class CNNDecoder(FrameCNN):
+    """Codes [N, L] to the output's values [N, X]."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__(config.num_frames)
+        self._patch_size_px = config.patch_size_px
+        self._grid_size = config.grid_size
+        channels = _channels(config.decoder, config.patch_size_px)[::-1]
+        self.embed = nn.Linear(config.bits_per_token, channels[0])
+        for level, width in enumerate(channels):
+            if level:
+                self.blocks.append(nn.Upsample(scale_factor=2, mode="nearest"))
+                self.blocks.append(nn.Conv2d(channels[level - 1], width, 3, padding=1))
+            self.blocks.extend(ResidualBlock(width) for _ in range(config.decoder.layers))
+        self.norm_out = _norm(channels[-1])
+        self.head = nn.Conv2d(channels[-1], values_per_patch(config) // config.patch_size_px**2, 3, padding=1)
+
+    def frames(self, x_MNF: Tensor) -> Tensor:
+        """Codes [M, N, L] to values [M, N, X]."""
+        x_MCHW = self.embed(x_MNF).mT.unflatten(2, (self._grid_size, self._grid_size))
+        x_MCHW = functional.silu(self.norm_out(self.run_blocks(x_MCHW)))
+        return functional.pixel_unshuffle(self.head(x_MCHW), self._patch_size_px).flatten(2).mT
+
+
+class CountedStream:
+    """A clip's frames one at a time; no state but their number, since each is seen alone."""
+
+    def __init__(self, network: FrameCNN) -> None:
+        self._network = network
+        self._frame_index = 0
+
+    def push(self, x_NF: Tensor) -> Tensor:
+        """The next frame's output [N, G], the same in every bit (on CPU) as in the whole clip."""
+        self._network.check_frame(self._frame_index)
+        self._frame_index += 1
+        return self._network.frames(x_NF[None])[0]
+
+
+def _channels(sizes: TransformerConfig, patch_size_px: int) -> list[int]:
+    """At s, s/2, …, s/p pixels."""
+    return [sizes.width * 2**level for level in range(patch_size_px.bit_length())]
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(math.gcd(_MOST_GROUPS, channels), channels)

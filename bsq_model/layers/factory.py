@@ -1,0 +1,42 @@
+"""Encoder and decoder of the kind that a config names; the kinds are told apart here alone."""
+
+from torch import nn
+
+from bitmill.bsq_model.acceleration.workspace import TanhInPlace
+from bitmill.bsq_model.layers.backbone import Backbone, LatentProjection
+from bitmill.bsq_model.layers.cnn import CNNDecoder, CNNEncoder
+from bitmill.bsq_model.layers.output import values_per_patch
+from bitmill.bsq_model.layers.vit import BlockCausalViT
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+
+
+def make_encoder(config: TokenizerConfig) -> Backbone:
+    """Patches [..., N, 3·p²] to latents [..., N, L], float32."""
+    if config.backbone == "cnn":
+        return CNNEncoder(config)
+    return BlockCausalViT(
+        config.encoder,
+        config.tokens_per_frame,
+        config.num_frames,
+        embed=nn.Linear(3 * config.patch_size_px**2, config.encoder.width, bias=False),
+        head=LatentProjection(config.encoder.width, config.bits_per_token),
+        causal=config.attention == "block-causal",
+    )
+
+
+def make_decoder(config: TokenizerConfig) -> Backbone:
+    """Codes [..., N, L] to the output's values [..., N, X] (``bitmill.bsq_model.layers.output``)."""
+    if config.backbone == "cnn":
+        return CNNDecoder(config)
+    return BlockCausalViT(
+        config.decoder,
+        config.tokens_per_frame,
+        config.num_frames,
+        embed=nn.Linear(config.bits_per_token, config.decoder.width),
+        head=nn.Sequential(
+            nn.Linear(config.decoder.width, config.decoder_ffn_width),
+            TanhInPlace(),
+            nn.Linear(config.decoder_ffn_width, values_per_patch(config)),
+        ),
+        causal=config.attention == "block-causal",
+    )

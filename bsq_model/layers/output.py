@@ -1,0 +1,34 @@
+"""What the decoder's last layer gives, as pixels; the kinds of output are told apart here alone.
+
+Axes: N tokens of a frame, X values of a token: P = 3·p², or 2·P for ``logit-laplace`` (means, then
+log-scales), each in (channel, row, column) order. H and W pixels, C = 3 colours.
+"""
+
+from torch import Tensor
+
+from bitmill.bsq_model.layers.logit_laplace import LogitLaplace, pixels_of_mean
+from bitmill.bsq_model.layers.pixels import pixels_from_patches
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+
+
+def values_per_patch(config: TokenizerConfig) -> int:
+    """X: values that the decoder gives for one token."""
+    num_pixel_values = 3 * config.patch_size_px**2
+    return num_pixel_values * (2 if config.output == "logit-laplace" else 1)
+
+
+def pixels_of_output(values_xNX: Tensor, config: TokenizerConfig) -> Tensor:
+    """[..., N, X] to pixels [..., H, W, C], not clamped: the values, or the distributions' means."""
+    distribution = distribution_of_output(values_xNX, config)
+    if distribution is None:
+        return pixels_from_patches(values_xNX, config.grid_size, config.patch_size_px)
+    return pixels_of_mean(distribution.mean)
+
+
+def distribution_of_output(values_xNX: Tensor, config: TokenizerConfig) -> LogitLaplace | None:
+    """Parameters for each pixel value [..., H, W, C]; None where the decoder gives pixels."""
+    if config.output != "logit-laplace":
+        return None
+    means_xNP, log_scales_xNP = values_xNX.chunk(2, dim=-1)
+    size = (config.grid_size, config.patch_size_px)
+    return LogitLaplace(pixels_from_patches(means_xNP, *size), pixels_from_patches(log_scales_xNP, *size))

@@ -1,6 +1,0 @@
-"""The masked language model over tokens: fills in hidden groups, and so draws pictures."""
-
-from bitmill.bsq_model.masked_lm.model import MaskedLM
-from bitmill.bsq_model.masked_lm.sampling import SamplingSpec, fill
-
-__all__ = ["MaskedLM", "SamplingSpec", "fill"]

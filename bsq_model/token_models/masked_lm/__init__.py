@@ -1,0 +1,6 @@
+"""The masked language model over tokens: fills in hidden groups, and so draws pictures."""
+
+from bitmill.bsq_model.token_models.masked_lm.masked_model import MaskedLM
+from bitmill.bsq_model.token_models.masked_lm.sampling import SamplingSpec, fill
+
+__all__ = ["MaskedLM", "SamplingSpec", "fill"]

@@ -1,0 +1,96 @@
+"""A bidirectional transformer that predicts hidden groups from those that are shown, one head a group.
+
+As in arXiv 2406.07548, section 4.3 (after MaskGIT, arXiv 2202.04200), with groups hidden one by one.
+
+Axes: B clips, T frames, h and w tokens, N = T·h·w, D width, L bits, G groups of a token, K = 2^g values.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bitmill.bsq_model.token_models.layers import Block, GroupVectors, places, rotary_angles, values_of_bits
+from bitmill.bsq_model.token_models.masked_lm.schedule import hide, shares
+from bitmill.bsq_model.token_models.token_model import TokenModel
+from bitmill.schemas.models.token_model_config import MaskedLMConfig
+
+_LABEL_DROP = 0.1
+"""Share of examples without their label, so that the model also knows pictures of any kind (guidance)."""
+_JUDGED_SHARE = 0.5
+
+
+class MaskedLM(TokenModel):
+    """Logits of every group given the shown groups and, where it has labels, the picture's."""
+
+    def __init__(self, config: MaskedLMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.label_names = config.labels
+        width = config.width
+        self.vectors = GroupVectors(config.num_groups, config.group_bits, width)
+        self.hidden_GD = nn.Parameter(torch.randn(config.num_groups, width) * 0.02)
+        # Row 0 stands for no label.
+        self.labels = nn.Embedding(len(config.labels) + 1, width)
+        self.blocks = nn.ModuleList(Block(width, config.mlp_ratio) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(width)
+        self.heads = nn.ModuleList(nn.Linear(width, width) for _ in range(config.num_groups))
+        self.bias_GK = nn.Parameter(torch.zeros(config.num_groups, 2**config.group_bits))
+
+    def forward(self, bits_BThwL: Tensor, hidden_BThwG: Tensor, labels_B: Tensor | None = None) -> Tensor:
+        """Natural logits, float32 [B, T, h, w, G, K]; what hidden groups hold has no effect.
+
+        ``labels`` are rows of ``config.labels`` counted from 1, int64; 0 and None say nothing of the kind.
+        """
+        values_BNG = values_of_bits(bits_BThwL, self.config.group_bits).flatten(1, 3)
+        hidden_BNG = hidden_BThwG.flatten(1, 3)
+        vectors_GKD = self.vectors()
+        x_BND = torch.zeros((), device=bits_BThwL.device)
+        for g in range(self.config.num_groups):
+            shown_BND = functional.embedding(values_BNG[..., g], vectors_GKD[g])
+            x_BND = x_BND + torch.where(hidden_BNG[..., g, None], self.hidden_GD[g], shown_BND)
+        rows_B = labels_B if labels_B is not None else values_BNG.new_zeros(len(values_BNG))
+        x_BND = x_BND + self.labels(rows_B)[:, None]
+        angles_NR = rotary_angles(places(*bits_BThwL.shape[1:4]).to(bits_BThwL.device))
+        for block in self.blocks:
+            x_BND = block(x_BND, angles_NR, angles_NR, mask_NN=None, is_causal=False)
+        x_BND = self.norm(x_BND)
+        logits = [self._logits(x_BND, vectors_GKD[g], g) for g in range(self.config.num_groups)]
+        return torch.stack(logits, dim=2).unflatten(1, bits_BThwL.shape[1:4])
+
+    def training_loss(
+        self, bits_BThwL: Tensor, labels_B: Tensor | None, generator: torch.Generator
+    ) -> Tensor:
+        """Cross-entropy of hidden groups, in bits a token; as many as the cosine schedule says."""
+        share_B = shares(len(bits_BThwL), generator)
+        hidden = hide(bits_BThwL.shape[:4], share_B, self.config.num_groups, generator)
+        if labels_B is not None:
+            kept_B = torch.rand(len(labels_B), generator=generator) >= _LABEL_DROP
+            labels_B = labels_B * kept_B.to(labels_B.device)
+        return self._cost(bits_BThwL, hidden.to(bits_BThwL.device), labels_B).mean()
+
+    def held_out_bits(
+        self, bits_BThwL: Tensor, labels_B: Tensor | None, generator: torch.Generator
+    ) -> Tensor:
+        """What hidden tokens cost where half of all are hidden, in bits a token: [B]."""
+        share_B = torch.full((len(bits_BThwL),), _JUDGED_SHARE)
+        hidden = hide(bits_BThwL.shape[:4], share_B, self.config.num_groups, generator, whole_tokens=True)
+        return self._cost(bits_BThwL, hidden.to(bits_BThwL.device), labels_B)
+
+    def _cost(self, bits_BThwL: Tensor, hidden_BThwG: Tensor, labels_B: Tensor | None) -> Tensor:
+        """Mean cost of a hidden group times G, in bits: [B]; 0 where none is hidden."""
+        logits_BThwGK = self.forward(bits_BThwL, hidden_BThwG, labels_B)
+        values_BThwG = values_of_bits(bits_BThwL, self.config.group_bits)
+        nats = functional.cross_entropy(
+            logits_BThwGK.flatten(0, -2), values_BThwG.flatten(), reduction="none"
+        )
+        hidden_Bn = hidden_BThwG.flatten(1).float()
+        cost_Bn = nats.view_as(hidden_Bn) * hidden_Bn
+        return cost_Bn.sum(1) / hidden_Bn.sum(1).clamp(min=1) * (self.config.num_groups / math.log(2))
+
+    def _logits(self, x_BND: Tensor, vectors_KD: Tensor, g: int) -> Tensor:
+        """One group's head, tied to the vectors that its values go in by: float32 [B, N, K]."""
+        y_BND = self.heads[g](x_BND)
+        with torch.autocast(y_BND.device.type, enabled=False):
+            return functional.linear(y_BND.float(), vectors_KD.float(), self.bias_GK[g].float())

@@ -1,0 +1,1 @@
+"""The discriminator, its losses and its training step."""

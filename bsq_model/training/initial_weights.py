@@ -1,0 +1,48 @@
+"""Where training starts: random weights, or those of another tokenizer carried over."""
+
+import torch
+
+from bitmill.bsq_model.presets import untrained_tokenizer
+from bitmill.bsq_model.resolution import resize_tokenizer
+from bitmill.bsq_model.tokenizer import BSQTokenizer
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+
+
+def start_tokenizer(config: TokenizerConfig, *, seed: int, start: BSQTokenizer | None) -> BSQTokenizer:
+    """A float32 tokenizer of ``config`` with weights from ``seed``, or with those of ``start``.
+
+    ``start`` may differ in frames (see ``with_num_frames``) and in size (positions interpolated). Raises
+    BadJobError naming any other field that differs.
+    """
+    if start is None:
+        return untrained_tokenizer(config, seed=seed)
+    ours, theirs = config.model_dump(), start.config.model_dump()
+    differing = [
+        f"{name} is {theirs.get(name)} there and {ours.get(name)} here"
+        for name in sorted({*ours, *theirs} - {"image_size_px", "num_frames"})
+        if ours.get(name) != theirs.get(name)
+    ]
+    if differing:
+        raise BadJobError(f"start_from names a tokenizer of another model: {'; '.join(differing)}.")
+    return with_num_frames(resize_tokenizer(start, config.image_size_px), config.num_frames)
+
+
+@torch.no_grad()
+def with_num_frames(tokenizer: BSQTokenizer, num_frames: int) -> BSQTokenizer:
+    """The same weights for clips of up to ``num_frames`` frames; temporal positions that are new are zero."""
+    config = tokenizer.config.model_copy(update={"num_frames": num_frames})
+    weights = dict(tokenizer.state_dict())
+    with torch.device("meta"):
+        empty = BSQTokenizer(config)
+    for name, parameter in empty.named_parameters():
+        if name.endswith("temporal_positions"):
+            positions = torch.zeros(parameter.shape)
+            if name in weights:
+                kept = min(num_frames, len(weights[name]))
+                positions[:kept] = weights[name][:kept]
+            weights[name] = positions
+    wanted = empty.state_dict().keys()
+    weights = {name: tensor.clone() for name, tensor in weights.items() if name in wanted}
+    empty.load_state_dict(weights, assign=True)
+    return empty.requires_grad_(True).eval()

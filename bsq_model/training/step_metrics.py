@@ -1,0 +1,35 @@
+"""Measurements of several steps as one row, without waiting for the device at each step."""
+
+from torch import Tensor
+
+from bitmill.bsq_model.metrics.codes import bit_entropies
+from bitmill.bsq_model.training.data_parallel import mean_values
+
+
+class Window:
+    """Sums what steps measured since the last row."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, values: dict[str, Tensor]) -> None:
+        """Count one step."""
+        for name, value in values.items():
+            earlier = self._sums.get(name)
+            self._sums[name] = value.clone() if earlier is None else earlier + value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def row(self) -> dict[str, float]:
+        """Means over steps and processes; the shares of ones become entropies of bits. Empties the window.
+
+        All processes must call it at the same step.
+        """
+        means = mean_values({name: self._sums[name] / self._counts[name] for name in sorted(self._sums)})
+        self._sums, self._counts = {}, {}
+        ones_L = means.pop("share_of_ones", None)
+        row = {name: float(value) for name, value in means.items()}
+        if ones_L is not None:
+            entropies = bit_entropies(ones_L)
+            row |= {"weakest_bit": float(entropies.min()), "mean_bit": float(entropies.mean())}
+        return row

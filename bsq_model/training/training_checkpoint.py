@@ -1,0 +1,57 @@
+"""Checkpoints of a tokenizer's training run, each written whole or not at all; nothing in one can execute."""
+
+from pathlib import Path
+
+from torch import nn
+from torch.optim import Optimizer
+
+from bitmill.bsq_model.training.optimizer import load_optimizer_tensors, optimizer_tensors
+from bitmill.bsq_model.training.state_file import read_state, set_modules, write_state
+from bitmill.bsq_model.training.training_step import TrainingStep
+
+_SUFFIX = ".safetensors"
+_METADATA = "bitmill.training"
+
+
+def save_checkpoint(training: TrainingStep, steps_done: int, run_id: str, folder: Path) -> Path:
+    """Write ``step-00001000.safetensors`` after ``steps_done`` steps; the same state gives the same bytes."""
+    parts = {part: module.state_dict() for part, module in _modules(training).items()}
+    for part, (optimizers, module) in _optimizers(training).items():
+        parts[part] = optimizer_tensors(optimizers, module)
+    path = folder / f"step-{steps_done:08d}{_SUFFIX}"
+    write_state(path, _METADATA, parts, {"steps": steps_done, "run": run_id})
+    return path
+
+
+def load_checkpoint(training: TrainingStep, path: Path, run_id: str) -> int:
+    """Set everything in ``training`` to a checkpoint's state; gives the steps done.
+
+    Raises FormatError on a damaged file, one of another run, or one that does not fit the model.
+    """
+    parts, state = read_state(path, _METADATA, run_id)
+    set_modules(_modules(training), parts, path)
+    for part, (optimizers, module) in _optimizers(training).items():
+        load_optimizer_tensors(optimizers, module, parts.get(part, {}))
+    return int(state["steps"])
+
+
+def find_checkpoints(folder: Path) -> list[Path]:
+    """A run's checkpoints, the oldest first."""
+    return sorted(folder.glob(f"step-*{_SUFFIX}"))
+
+
+def _modules(training: TrainingStep) -> dict[str, nn.Module]:
+    modules: dict[str, nn.Module] = {"tokenizer": training.tokenizer, "average": training.average.tokenizer}
+    if training.adversary is not None:
+        modules["discriminator"] = training.adversary.discriminator
+    return modules
+
+
+def _optimizers(training: TrainingStep) -> dict[str, tuple[list[Optimizer], nn.Module]]:
+    parts: dict[str, tuple[list[Optimizer], nn.Module]] = {
+        "optimizer": (training.optimizers, training.tokenizer)
+    }
+    if training.adversary is not None:
+        adversary = training.adversary
+        parts["discriminator_optimizer"] = (adversary.optimizers, adversary.discriminator)
+    return parts

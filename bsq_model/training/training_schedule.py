@@ -1,0 +1,28 @@
+"""What changes over the steps: learning rate, entropy weight, decay of the average. Pure functions."""
+
+import math
+
+from bitmill.schemas.requests.training import EntropySpec, OptimizerSpec
+
+
+def learning_rate_share(step: int, *, steps: int, optimizer: OptimizerSpec) -> float:
+    """Share of the peak rate at ``step`` (0 ≤ step < steps): linear warm-up, cosine to ``final_share``."""
+    warmup = min(optimizer.warmup_steps, steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(steps - warmup, 1)
+    final = optimizer.final_share
+    return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def entropy_weight(step: int, entropy: EntropySpec) -> float:
+    """The penalty's weight at ``step``: from ``ramp_from`` times to once in a straight line."""
+    if step >= entropy.ramp_steps:
+        return entropy.weight
+    left = 1 - step / entropy.ramp_steps
+    return entropy.weight * (1 + (entropy.ramp_from - 1) * left)
+
+
+def average_decay(step: int, ema: float) -> float:
+    """Decay of the moving average after ``step`` steps were taken (step ≥ 1)."""
+    return min(ema, (1 + step) / (10 + step))

@@ -1,0 +1,1 @@
+"""The connection to Ray: a local one, a cluster, the job API."""

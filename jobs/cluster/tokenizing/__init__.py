@@ -1,0 +1,1 @@
+"""Tokenization on Ray: decoding tasks and tokenizer actors."""

@@ -1,0 +1,213 @@
+"""The tokenizer actor: owns one accelerator (or a share of the CPUs) and runs shard loops on it."""
+
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import ray
+import torch
+
+from bitmill.bsq_model import tokenizer_from_files
+from bitmill.bsq_model.numerics import set_numerics
+from bitmill.jobs.cluster.tokenizing.decode_tasks import TaskPlacement
+from bitmill.jobs.cluster.tokenizing.decode_window import DecodingWindow
+from bitmill.jobs.cluster.tokenizing.small_source_task import BundleTask
+from bitmill.jobs.scheduling.assignment import Assignment, GivenUp, TriedAlone
+from bitmill.jobs.scheduling.autoscaling import Window
+from bitmill.pipeline.archive.tar_events import whole_archive
+from bitmill.pipeline.isolation.small_sources import Bundle, bundled
+from bitmill.pipeline.isolation.source_events import DecodeSettings
+from bitmill.pipeline.items import DecodedClip, ItemEnd, SourceEvent
+from bitmill.pipeline.removing.removal_filter import ALL_GONE, NOTHING, Takedown, withheld
+from bitmill.pipeline.removing.removal_records import KnownTakedown
+from bitmill.pipeline.shard.encoder import ClipEncoder, ModelEncoder
+from bitmill.pipeline.shard.shard_loop import ShardContext, ShardProgress, ShardReport, tokenize_shard
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.outcomes import Reason
+
+_control: Any = ray.method(concurrency_group="control")
+"""Calls that are answered while a shard is at work, each in a moment."""
+
+ShardEvent = TriedAlone | ShardProgress | ShardReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActorSettings:
+    """What an actor needs beside the tokenizer's files."""
+
+    context: ShardContext
+    output: str
+    device: Literal["cpu", "cuda"]
+    name: str
+    """Of the run, for the names of its tasks."""
+    takedown: Takedown = NOTHING
+    """What was taken down when the run began."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerFiles:
+    """A saved tokenizer's files as they travel to the actors."""
+
+    config: bytes
+    weights: bytes
+
+
+class TokenizerActor:
+    """Tokenizes one shard at a time; what is lost with it is a shard's work, never a committed one."""
+
+    def __init__(self, settings: ActorSettings) -> None:
+        self._settings = settings
+        self._decode = DecodeSettings.of(settings.context.job, settings.context.size_px)
+        self._placement = TaskPlacement.near_here(name=settings.name)
+        self._takedown = KnownTakedown(Folder(settings.output), settings.takedown)
+        self._encoder: ClipEncoder | None = None
+        self._window = DecodingWindow(self._begin)
+        self._lock = threading.Lock()
+        self._begun = 0
+        self._withdrawn: set[int] = set()
+        self._beats = 0
+
+    def ready(self) -> bool:
+        """Answers once the process is up."""
+        return True
+
+    def tokenize(self, assignment: Assignment, files: TokenizerFiles, window: Window) -> Iterator[ShardEvent]:
+        """Run one shard, with so much in decoding; streams progress, the report last.
+
+        Nothing comes from a shard that was withdrawn. ``files`` come with each shard, by reference:
+        an actor that is started and never used loads nothing.
+        """
+        with self._lock:
+            if assignment.number in self._withdrawn:
+                self._withdrawn.discard(assignment.number)
+                return
+            self._begun = assignment.number
+        self._placement = replace(self._placement, values=window.values)
+        if self._encoder is None:
+            self._encoder = self.load(files)
+        for event in self._events(assignment, self._encoder, window.items):
+            self._beat()
+            yield event
+
+    @_control
+    def expect(self, assignment: Assignment) -> None:
+        """A shard that waits in this actor's queue: its decoding may begin while the one before it ends."""
+        with self._lock:
+            if assignment.number > self._begun:
+                left_out = self._left_out(assignment, self._takedown.newest)
+                kept = _kept(assignment.shard.sources, left_out)
+                self._window.expect(assignment.number, bundled(kept))
+
+    @_control
+    def withdraw(self, number: int) -> bool:
+        """Take back a shard that waits here. False where it has begun."""
+        with self._lock:
+            if number <= self._begun:
+                return False
+            self._withdrawn.add(number)
+        self._window.forget(number)
+        return True
+
+    @_control
+    def pulse(self) -> int:
+        """Signs of life so far; the number stands still when the shard at work does."""
+        return self._beats
+
+    def _events(self, assignment: Assignment, encoder: ClipEncoder, size: int) -> Iterator[ShardEvent]:
+        shard, context = assignment.shard, self._settings.context
+        takedown = self._takedown.look()
+        left_out = self._left_out(assignment, takedown)
+        if assignment.isolation is not None:
+            yield from self._try_alone(assignment, assignment.isolation.try_from, left_out, encoder)
+            size = 1
+        bundles = bundled(_kept(shard.sources, left_out))
+        items = _by_source(bundles, self._window.items(assignment.number, bundles, size))
+        if left_out:
+            items = _put_back(shard.sources, items, left_out)
+        if takedown:
+            rule = context.job.sampling.rule()
+            pairs = zip(shard.sources, items, strict=True)
+            items = (withheld(source, events, takedown, rule) for source, events in pairs)
+        yield from tokenize_shard(shard, items, encoder, context, Folder(self._settings.output))
+
+    def _left_out(self, assignment: Assignment, takedown: Takedown) -> Mapping[int, GivenUp]:
+        """Sources that are not to be read, by their place in the shard: at fault, or taken down."""
+        given_up = dict(assignment.isolation.given_up) if assignment.isolation is not None else {}
+        for place, source in enumerate(assignment.shard.sources):
+            if takedown.takes_item(source.uri, None):
+                given_up[place] = GivenUp(reason=Reason.REMOVED, detail=ALL_GONE)
+        return given_up
+
+    def _try_alone(
+        self, assignment: Assignment, try_from: int, left_out: Mapping[int, GivenUp], encoder: ClipEncoder
+    ) -> Iterator[TriedAlone]:
+        """Decode and encode each source by itself, for nothing but to see which one kills the process."""
+        sources = assignment.shard.sources
+        for place in range(try_from, len(sources)):
+            if place in left_out:
+                continue
+            yield TriedAlone(place=place)
+            alone = bundled(sources[place : place + 1])
+            for events in self._window.items(assignment.number, alone, 1):
+                for event in events:
+                    if isinstance(event, DecodedClip):
+                        encoder.begin([event.frames_THWC]).wait()
+                        self._beat()
+        yield TriedAlone(place=None)
+
+    def _begin(self, bundle: Bundle) -> BundleTask:
+        return BundleTask(bundle, self._decode, self._placement, self._beat)
+
+    def _beat(self) -> None:
+        self._beats += 1
+
+    def load(self, files: TokenizerFiles) -> ClipEncoder:
+        """The tokenizer on its device; benchmarks put another encoder in its place."""
+        compute = self._settings.context.job.compute
+        if self._settings.device == "cpu":
+            torch.set_num_threads(compute.threads)
+        tokenizer = tokenizer_from_files(files.config, files.weights)
+        set_numerics(tokenizer, compute.dtype, self._settings.device)
+        return ModelEncoder(tokenizer)
+
+
+def _kept(sources: Sequence[PlannedSource], left_out: Collection[int]) -> Sequence[PlannedSource]:
+    return [source for place, source in enumerate(sources) if place not in left_out]
+
+
+def _by_source(
+    bundles: Sequence[Bundle], decoded: Iterator[Iterator[SourceEvent]]
+) -> Iterator[Iterator[SourceEvent]]:
+    """Events of each source by itself."""
+    for bundle, events in zip(bundles, decoded, strict=True):
+        if len(bundle.sources) == 1:
+            yield events
+        else:
+            for _ in bundle.sources:
+                yield _item_of(events)
+
+
+def _item_of(events: Iterator[SourceEvent]) -> Iterator[SourceEvent]:
+    for event in events:
+        yield event
+        if isinstance(event, ItemEnd):
+            return
+
+
+def _put_back(
+    sources: Sequence[PlannedSource],
+    decoded: Iterator[Iterator[SourceEvent]],
+    left_out: Mapping[int, GivenUp],
+) -> Iterator[Iterator[SourceEvent]]:
+    """Events of all sources: those that are decoded, and the ends of those left out."""
+    for place, source in enumerate(sources):
+        given_up = left_out.get(place)
+        if given_up is not None:
+            end = ItemEnd.unread(given_up.reason, given_up.detail)
+            yield whole_archive(source, end) if source.is_archive else iter([end])
+        else:
+            yield next(decoded)
+    # To its very end: it holds what it has begun.
+    yield from decoded

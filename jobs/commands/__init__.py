@@ -1,0 +1,1 @@
+"""The commands of ``bitmill``, a module each; no command imports another."""

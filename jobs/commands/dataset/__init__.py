@@ -1,0 +1,1 @@
+"""Commands on datasets of tokens: plan, tokenize, inspect, audit, export, remove."""

@@ -1,0 +1,129 @@
+"""An audit's summary on the terminal."""
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from bitmill.jobs.console import Console
+from bitmill.jobs.progress.units import bytes_text, duration_text
+from bitmill.schemas.reports.audit_findings import KIND_TEXT, Finding
+from bitmill.schemas.reports.audit_report import AuditReport, CodeHealth, Sample
+
+_MAX_EXAMPLES = 3
+_MAX_ROWS = 12
+_TABLES = ("prefix", "media", "codec", "resolution")
+"""Those of coverage that are printed, with those of --by; the report has them all."""
+
+
+def print_summary(report: AuditReport, console: Console) -> None:
+    """Verdict, counts, findings with examples, reasons of failures, what to do next."""
+    console.print(f"{report.verdict}: {report.dataset}", soft_wrap=True)
+    console.print(_totals(report))
+    for table in report.coverage.tables:
+        is_asked_for = table.by in _TABLES or table.by not in _OWN
+        if is_asked_for and len(table.rows) > 1:
+            rows = Table(table.by, "sources", "ok", "partial", "failed", "clips", box=None, pad_edge=False)
+            for row in table.rows[:_MAX_ROWS]:
+                counts = row.counts
+                numbers = (counts.sources, counts.ok, counts.partial, counts.failed, counts.clips)
+                rows.add_row(row.value or "(unknown)", *(f"{number:,}" for number in numbers))
+            console.print()
+            console.print(rows)
+    if report.findings:
+        console.print()
+        console.print(_findings(report))
+    for findings in report.findings:
+        for example in findings.examples[:_MAX_EXAMPLES]:
+            console.print(f"{findings.kind}: {_place(example)}", soft_wrap=True)
+    if report.coverage.reasons:
+        reasons = Table("reason", "failed", "partial", "meaning", box=None, pad_edge=False)
+        for reason in report.coverage.reasons:
+            reasons.add_row(reason.reason, str(reason.failed), str(reason.partial), reason.meaning)
+        console.print()
+        console.print(reasons)
+    lines = list(closer_look(report))
+    if lines:
+        console.print()
+    for line in lines:
+        console.print(line, soft_wrap=True)
+    sentences = (*report.coverage.next_steps, *report.left_out)
+    if sentences:
+        console.print()
+    for sentence in sentences:
+        console.print(sentence, soft_wrap=True)
+
+
+_OWN = ("prefix", "media", "container", "codec", "duration", "resolution", "frame rate")
+
+
+def closer_look(report: AuditReport) -> Iterator[str]:
+    """A line for each part of the report beyond files and coverage."""
+    if report.codes:
+        yield f"codes      {_codes(report.codes)}"
+    if report.duplicates:
+        found = report.duplicates
+        listed = f"; listed in {found.list_file}" if found.exact_clips + found.near_clips else ""
+        yield (
+            f"duplicates {found.exact_clips:,} exact, {found.near_clips:,} within {found.radius:.1%} of the "
+            f"bits{listed}"
+        )
+    if report.sample:
+        yield f"sample     {_sample(report.sample)}"
+    if report.sources:
+        check = report.sources
+        yield (
+            f"sources    {check.checked:,} looked up: {check.gone:,} gone, {check.changed:,} changed, "
+            f"{check.unplanned:,} not planned"
+        )
+
+
+def _codes(codes: CodeHealth) -> str:
+    weakest = min(range(codes.bits_per_token), key=codes.entropies.__getitem__)
+    mean = sum(codes.entropies) / codes.bits_per_token
+    about = "" if codes.used_codes_error == 0 else "about "
+    return (
+        f"weakest bit {codes.entropies[weakest]:.3f} (bit {weakest}), mean {mean:.3f} of 1; "
+        f"{codes.order0_bits_per_token:.2f} of {codes.bits_per_token} bits a token at order 0; "
+        f"{about}{codes.used_codes:,} codes used; {codes.repeated_frames:,} of {codes.pairs_of_frames:,} "
+        f"frames repeat, {codes.still_clips:,} clips are still"
+    )
+
+
+def _sample(sample: Sample) -> str:
+    scores = (
+        ("PSNR {:.2f} dB", sample.psnr_db),
+        ("SSIM {:.4f}", sample.ssim),
+        ("LPIPS {:.4f}", sample.lpips),
+    )
+    told = [form.format(value) for form, value in scores if value is not None]
+    bits = f"{sample.differing_bits:,} of {sample.num_bits:,} bits differ when tokenized again"
+    return f"{sample.compared:,} of {sample.num_clips:,} clips compared: {', '.join([*told, bits])}"
+
+
+def _totals(report: AuditReport) -> Table:
+    total = report.coverage.total
+    rows = [
+        ("shards", f"{report.shards_committed:,} of {report.shards_planned:,}, {report.shards_read:,} whole"),
+        ("sources", f"{total.sources:,} planned, {total.pending:,} pending"),
+        ("items", f"{total.ok:,} ok, {total.partial:,} partial, {total.failed:,} failed"),
+        ("in", f"{duration_text(total.seconds_in)}, {bytes_text(total.bytes_in)}"),
+        ("out", f"{duration_text(total.seconds_out)}, {bytes_text(total.code_bytes)} of codes"),
+        ("tokens", f"{total.tokens:,} in {total.frames:,} frames of {total.clips:,} clips"),
+        ("tokenizer", report.tokenizer_fingerprint),
+    ]
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def _findings(report: AuditReport) -> Table:
+    table = Table("finding", "count", "severity", "meaning", box=None, pad_edge=False)
+    for findings in report.findings:
+        table.add_row(findings.kind, f"{findings.count:,}", findings.severity, KIND_TEXT[findings.kind])
+    return table
+
+
+def _place(example: Finding) -> str:
+    where = ", ".join(part for part in (example.file, example.where) if part)
+    return f"{where}: {example.detail}" if where else example.detail

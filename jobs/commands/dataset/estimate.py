@@ -1,0 +1,149 @@
+"""``bitmill plan --estimate``: a sample probed, the tokenizer timed here, and what the job will come to."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from rich.table import Table
+
+from bitmill.bsq_model import tokenizer_from_files
+from bitmill.bsq_model.numerics import set_numerics
+from bitmill.jobs.console import Console
+from bitmill.jobs.preparation.find_tokenizers import LoadedTokenizer, job_tokenizer
+from bitmill.jobs.progress.units import bytes_text
+from bitmill.pipeline.cpu_count import available_cpus
+from bitmill.pipeline.planning.estimate_job import Stratum, spread, strata, whole, yield_of
+from bitmill.pipeline.planning.probe_sources import probe_sources
+from bitmill.pipeline.shard.encoder import ModelEncoder
+from bitmill.pipeline.sources.listing import find_sources
+from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.reports.estimate_report import Estimate, Quantity
+from bitmill.schemas.requests.job import JobSpec
+
+_TIMED_S = 2.0
+_LONGEST_BATCH_S = 10.0
+
+_ROW_BYTES = 50
+"""What a clip's row takes beside its codes, and a source's in plan and ledger together, names included."""
+
+
+def estimate_job(job: JobSpec, *, sample: int) -> Estimate:
+    """List the sources, look at up to ``sample`` videos and as many images, time the tokenizer.
+
+    Writes nothing. Raises what checking a job and listing its sources raise.
+    """
+    tokenizer = job_tokenizer(job)
+    found = find_sources(job.source)
+    parts: list[Stratum] = []
+    unreadable = 0
+    for by_bytes, sources in zip((False, True), strata(found.sources), strict=True):
+        part, unread = _looked_at(sources, job, sample, by_bytes=by_bytes)
+        parts.append(part)
+        unreadable += unread
+    clips, frames = whole(parts, "clips"), whole(parts, "frames")
+    config = tokenizer.config
+    codes = frames.times(config.tokens_per_frame * config.bits_per_token / 8)
+    rows = Quantity(value=len(found.sources), standard_error=0).plus(clips)
+    device, frames_per_s = time_tokenizer(tokenizer, job)
+    return Estimate(
+        sources=len(found.sources),
+        size_bytes=sum(source.size_bytes for source in found.sources),
+        ignored_files=found.ignored_files,
+        sampled=sum(len(part.sampled) for part in parts),
+        unreadable=unreadable,
+        clips=clips,
+        frames=frames,
+        tokens=frames.times(config.tokens_per_frame),
+        code_bytes=codes,
+        stored_bytes=codes.plus(rows.times(_ROW_BYTES)),
+        device=device,
+        frames_per_s=frames_per_s,
+        accelerator_hours=frames.times(1 / frames_per_s / 3600),
+    )
+
+
+def _looked_at(
+    sources: list[PlannedSource], job: JobSpec, sample: int, *, by_bytes: bool
+) -> tuple[Stratum, int]:
+    chosen = spread(sources, sample)
+    workers = max(1, min(available_cpus(), len(chosen)))
+    probed = list(probe_sources(chosen, job.limits, workers=workers))
+    part = Stratum(
+        num_sources=len(sources),
+        size_bytes=sum(source.size_bytes for source in sources),
+        sampled=tuple(
+            (source.size_bytes, yield_of(source, facts, job.sampling, job.limits)) for source, facts in probed
+        ),
+        by_bytes=by_bytes,
+    )
+    return part, sum(facts is None for _, facts in probed)
+
+
+def time_tokenizer(tokenizer: LoadedTokenizer, job: JobSpec) -> tuple[str, float]:
+    """The device here, in words, and the frames that one tokenizer encodes on it in a second."""
+    on_gpu = torch.cuda.is_available() and job.compute.device != "cpu"
+    if not on_gpu:
+        torch.set_num_threads(job.compute.threads)
+    model = tokenizer_from_files(tokenizer.config_bytes, tokenizer.weights_bytes)
+    set_numerics(model, job.compute.dtype, "cuda" if on_gpu else "cpu")
+    encoder = ModelEncoder(model)
+    size_px, clip_frames = tokenizer.config.image_size_px, job.sampling.clip_frames
+    shape = (clip_frames, size_px, size_px, 3)
+    clip_THWC = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    # The first pass pays for compiling and allocating; the second tells whether a whole batch is affordable.
+    encoder.encode([clip_THWC])
+    started = time.perf_counter()
+    encoder.encode([clip_THWC])
+    clip_s = time.perf_counter() - started
+    batch = max(1, job.compute.batch_frames // clip_frames)
+    clips = [clip_THWC] * (batch if clip_s * batch < _LONGEST_BATCH_S else 1)
+    num_frames = 0
+    started = time.perf_counter()
+    while not num_frames or time.perf_counter() - started < _TIMED_S:
+        encoder.encode(clips)
+        num_frames += len(clips) * clip_frames
+    rate = num_frames / (time.perf_counter() - started)
+    threads = job.compute.threads
+    device = torch.cuda.get_device_name() if on_gpu else f"this machine's CPU, {threads} thread(s)"
+    return f"{device}, {job.compute.dtype}", rate
+
+
+def print_estimate(estimate: Estimate, console: Console) -> None:
+    """Print an estimate for people."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    unread = f", {estimate.unreadable} of which could not be read" if estimate.unreadable else ""
+    rows = [
+        ("sources", f"{estimate.sources:,} ({bytes_text(estimate.size_bytes)})"),
+        ("looked at", f"{estimate.sampled:,} of them, spread over their sizes{unread}"),
+        ("clips", _text(estimate.clips, _count)),
+        ("frames", _text(estimate.frames, _count)),
+        ("tokens", _text(estimate.tokens, _count)),
+        ("stored", _text(estimate.stored_bytes, lambda value: bytes_text(round(value)))),
+        ("hours", f"{_text(estimate.accelerator_hours, _hours)} of one device, decoding left out"),
+        ("timed on", f"{estimate.device}: {estimate.frames_per_s:,.1f} frames/s"),
+    ]
+    if estimate.ignored_files:
+        rows.append(("left out", f"{estimate.ignored_files} files that are no media by their names"))
+    for name, value in rows:
+        table.add_row(name, value)
+    console.print(table)
+    if estimate.frames.bounds is None:
+        console.print("The sample is too small to tell how sure this is; give a larger --sample.")
+    elif estimate.frames.standard_error:
+        console.print("Ranges are two standard errors of the sample to either side.")
+
+
+def _text(quantity: Quantity, text: Callable[[float], str]) -> str:
+    bounds = quantity.bounds
+    if bounds is None or bounds[0] == bounds[1]:
+        return f"about {text(quantity.value)}"
+    return f"about {text(quantity.value)} ({text(bounds[0])} to {text(bounds[1])})"
+
+
+def _count(value: float) -> str:
+    return f"{round(value):,}"
+
+
+def _hours(value: float) -> str:
+    return f"{value:,.1f}" if value >= 1 else f"{value:.3g}"

@@ -1,0 +1,105 @@
+"""``bitmill export``: a dataset's clips in the layout of another loader."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Self
+
+import typer
+
+from bitmill.jobs.console import Console
+from bitmill.jobs.progress.live_line import LiveLine
+from bitmill.jobs.progress.units import bytes_text, duration_text, rate_text
+from bitmill.jobs.scheduling.signals import stoppable
+from bitmill.pipeline.cpu_count import available_cpus
+from bitmill.schemas.reports.export_inventory import ExportForm
+
+if TYPE_CHECKING:
+    from bitmill.pipeline.exporting import ExportProgress, ExportResult
+
+DEFAULT_MAX_BYTES = 512 << 20
+
+
+def export(
+    dataset: Annotated[str, typer.Argument(help="A dataset folder.")],
+    out: Annotated[
+        str, typer.Argument(help="A folder, local or on a store, that is empty or holds this export.")
+    ],
+    to: Annotated[ExportForm, typer.Option("--to", help="The layout.")],
+    max_bytes: Annotated[
+        int,
+        typer.Option(
+            "--max-bytes",
+            min=1,
+            help="Of a tar, a .bin, or a Parquet file's tokens before compression; no clip is cut.",
+        ),
+    ] = DEFAULT_MAX_BYTES,
+    allow_incomplete: Annotated[
+        bool, typer.Option("--allow-incomplete", help="Export what an unfinished job has committed.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes that write files; default: one a CPU.")
+    ] = None,
+) -> None:
+    """Export a dataset for other loaders: integers in tars, flat files or Parquet. Run it again to go on."""
+    from bitmill.pipeline.exporting import export_dataset
+
+    console = Console(soft_wrap=True)
+    with stoppable(kept="published files stay"), ExportView(console) as view:
+        result = export_dataset(
+            dataset,
+            out,
+            form=to,
+            max_bytes=max_bytes,
+            allow_incomplete=allow_incomplete,
+            workers=workers or available_cpus(),
+            tell=view.show,
+        )
+    console.print(_summary(out, result))
+
+
+def _summary(out: str, result: "ExportResult") -> str:
+    inventory = result.inventory
+    contents = inventory.contents
+    text = (
+        f"{out}: {contents.clips:,} clips, {contents.frames:,} frames, {contents.tokens:,} tokens as "
+        f"{inventory.token_dtype}, {bytes_text(inventory.size_bytes)} in {len(inventory.files)} files"
+    )
+    if not result.made_files:
+        return f"nothing to do; there is {text}"
+    kept = f"; {result.kept_files} of them were there already" if result.kept_files else ""
+    return f"wrote {text}{kept}"
+
+
+class ExportView:
+    """A context manager: a live line on a terminal, a line every ten seconds elsewhere."""
+
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._writing_since: float | None = None
+        self._shown = LiveLine(console, clock=clock)
+
+    def __enter__(self) -> Self:
+        self._shown.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shown.__exit__()
+
+    def show(self, progress: "ExportProgress") -> None:
+        """Take a moment's progress; called for every clip, so most moments are not shown."""
+        now = self._clock()
+        if progress.clips and self._writing_since is None:
+            self._writing_since = now
+        self._shown.show(lambda: self._line(progress, now))
+
+    def _line(self, progress: "ExportProgress", now: float) -> str:
+        if self._writing_since is None or not progress.clips:
+            return f"listing clips: {progress.listed_shards}/{progress.shards} shards"
+        seconds = max(now - self._writing_since, 1e-9)
+        clips_per_s = progress.done_clips / seconds
+        left_s = (progress.clips - progress.done_clips) / clips_per_s if clips_per_s else None
+        return (
+            f"{progress.done_clips:,}/{progress.clips:,} clips · {rate_text(clips_per_s)} clips/s, "
+            f"{bytes_text(round(progress.done_bytes / seconds))}/s · "
+            f"{'?' if left_s is None else duration_text(left_s)} left"
+        )

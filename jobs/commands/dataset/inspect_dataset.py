@@ -1,0 +1,76 @@
+"""``bitmill inspect``: tables on the terminal."""
+
+from typing import Any
+
+from rich.table import Table
+
+from bitmill.jobs.console import Console
+from bitmill.jobs.progress.terminal import summary
+from bitmill.jobs.progress.units import bytes_text
+from bitmill.pipeline.inspection.summary import view_dataset, view_shard
+from bitmill.pipeline.storage import Folder, normalise
+
+_MAX_NOT_OK = 20
+
+
+def show(path: str, *, clips: int, console: Console) -> None:
+    """Print a dataset folder or a token shard."""
+    uri = normalise(path)
+    if uri.endswith(".parquet"):
+        _show_shard(uri, clips, console)
+    else:
+        _show_dataset(uri, clips, console)
+
+
+def _show_dataset(uri: str, clips: int, console: Console) -> None:
+    view = view_dataset(Folder(uri), max_clips=clips, max_not_ok=_MAX_NOT_OK)
+    card = view.card
+    console.print(f"dataset    {uri}", soft_wrap=True)
+    state = "complete" if view.committed == card.num_shards else "NOT complete"
+    console.print(f"shards     {view.committed} of {card.num_shards} committed ({state})")
+    config = card.tokenizer
+    console.print(
+        f"geometry   {config.image_size_px} px frames, patches of {config.patch_size_px} px, "
+        f"{config.tokens_per_frame} tokens a frame"
+    )
+    summary(card, view.totals, console)
+    if view.not_ok:
+        table = Table("item", "outcome", "reason", "detail", box=None, pad_edge=False)
+        for row in view.not_ok:
+            name = _item_name(row)
+            table.add_row(name, row["outcome"], row["reason"], row["detail"] or "")
+        console.print(table)
+    _show_clips(view.clips, console)
+
+
+def _show_shard(uri: str, clips: int, console: Console) -> None:
+    view = view_shard(uri, max_clips=clips)
+    console.print(f"shard      {uri}", soft_wrap=True)
+    console.print(f"clips      {view.num_clips} in {view.num_row_groups} row groups")
+    console.print(f"size       {bytes_text(view.file_bytes)}, codes {bytes_text(view.code_bytes)}")
+    console.print(
+        f"tokens     {view.metadata.bits_per_token} bits, patches of {view.metadata.patch_size_px} px"
+    )
+    console.print(f"tokenizer  {view.metadata.tokenizer_fingerprint}")
+    table = Table("column", "type", box=None, pad_edge=False)
+    for column in view.schema:
+        table.add_row(column.name, str(column.type))
+    console.print(table)
+    _show_clips(view.clips, console)
+
+
+def _show_clips(clips: list[dict[str, Any]], console: Console) -> None:
+    if not clips:
+        return
+    table = Table("clip", "source", "seconds", "T×h×w", box=None, pad_edge=False)
+    for clip in clips:
+        span = f"{clip['start_ns'] / 1e9:.3f}–{clip['end_ns'] / 1e9:.3f}"
+        shape = f"{clip['num_frames']}×{clip['height']}×{clip['width']}"
+        table.add_row(clip["clip_id"], _item_name(clip), span, shape)
+    console.print(table)
+
+
+def _item_name(row: dict[str, Any]) -> str:
+    """The object's own name, and the member's behind it."""
+    name: str = row["source"].rstrip("/").rsplit("/", 1)[-1]
+    return name if row["key"] is None else f"{name}:{row['key']}"

@@ -1,0 +1,242 @@
+"""``bitmill remove``: takes sources and clips out of a dataset, keeps a record, and keeps them out."""
+
+import math
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.live import Live
+from rich.text import Text
+
+from bitmill.jobs.console import Console
+from bitmill.jobs.progress.units import duration_text
+from bitmill.jobs.scheduling.signals import stoppable
+from bitmill.schemas.errors import BadJobError, InterruptedJobError
+from bitmill.schemas.text_files import lines_of
+
+if TYPE_CHECKING:
+    from bitmill.pipeline.removing.removal_records import Record
+    from bitmill.pipeline.removing.run_removal import Proposal, Request
+    from bitmill.pipeline.storage import Folder
+    from bitmill.schemas.reports.status_file import JobStatus
+
+_EXAMPLES = 3
+
+KEPT = (
+    "note: versions that a store keeps, copies, exports, readers' caches and models trained on the clips are "
+    "not changed by this."
+)
+
+
+def remove(
+    dataset: Annotated[str, typer.Argument(help="A dataset folder.")],
+    source: Annotated[list[str] | None, typer.Option("--source", help="A source's URI; repeatable.")] = None,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", help="Of one --source, a tar, only this member; repeatable.")
+    ] = None,
+    clip: Annotated[list[str] | None, typer.Option("--clip", help="A clip's id; repeatable.")] = None,
+    sources_from: Annotated[
+        Path | None, typer.Option("--sources-from", help="A text file of URIs, one a line.")
+    ] = None,
+    clips_from: Annotated[
+        Path | None, typer.Option("--clips-from", help="A text file of clip ids, one a line.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why, for the record.")] = None,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Leave out what the dataset does not have.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Finish what was interrupted, and look after earlier removals.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Work beside a driver that is at work.")] = False,
+) -> None:
+    """Take sources or clips out of a dataset, for good. Run it again to go on where it was interrupted."""
+    from bitmill.pipeline.removing.run_removal import finish_removals, propose
+    from bitmill.pipeline.removing.run_removal import remove as take_down
+    from bitmill.pipeline.storage import Folder
+
+    console = Console(soft_wrap=True)
+    folder = Folder(dataset)
+    request = _request(source, key, clip, sources_from, clips_from, reason)
+    if resume == bool(request.sources or request.clips):
+        raise BadJobError("Say what to remove, by --source, --clip or a file of either; or only --resume.")
+    if resume and dry_run:
+        raise BadJobError("--resume has nothing to propose; leave out --dry-run.")
+    with stoppable(kept="what was rewritten stays, and so does the record"), RemovalView(console) as view:
+        if not dry_run:
+            _refuse_beside_driver(folder, force=force)
+            for record in finish_removals(folder, all_of_them=resume, tell=view.rewriting):
+                console.print(f"finished {_told(folder, record)}")
+        if resume:
+            console.print(f"{folder.uri}: nothing that was taken down is left.")
+            return
+        proposal = propose(folder, request, tell=view.looking)
+        if proposal.unknown and skip_unknown:
+            request = request.without(proposal.unknown)
+            console.print(f"left out {len(proposal.unknown):,} that are not in {folder.uri}")
+            proposal = propose(folder, request, tell=view.looking)
+        _refuse_unknown(folder, proposal)
+        view.pause()
+        if proposal.is_done or not (request.sources or request.clips):
+            console.print(f"nothing to do: {folder.uri} holds none of it.")
+            return
+        console.print(_proposed(folder, proposal))
+        if dry_run:
+            return
+        if not yes:
+            _ask()
+        record = take_down(folder, proposal, tell=view.rewriting)
+        view.pause()
+        console.print(f"removed {_told(folder, record)}")
+        console.print(KEPT)
+        if force:
+            console.print(
+                "note: once the driver has ended, run bitmill remove --resume to look after its shards."
+            )
+        _tell_leftovers(folder, console)
+
+
+class RemovalView:
+    """A context manager: a live line on a terminal while shards are looked at or rewritten; else nothing."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = (
+            Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
+        )
+
+    def __enter__(self) -> "RemovalView":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pause()
+
+    def pause(self) -> None:
+        """Take the line away until there is something new."""
+        if self._live is not None:
+            self._live.stop()
+
+    def looking(self, done: int, of: int) -> None:
+        """So many shards have been looked at."""
+        self._show(f"looking: {done:,}/{of:,} shards")
+
+    def rewriting(self, done: int, of: int) -> None:
+        """So many shards have been rewritten."""
+        self._show(f"rewriting: {done:,}/{of:,} shards")
+
+    def _show(self, line: str) -> None:
+        if self._live is not None:
+            self._live.start()
+            self._live.update(Text(line, no_wrap=True), refresh=True)
+
+
+def _request(
+    sources: list[str] | None,
+    keys: list[str] | None,
+    clips: list[str] | None,
+    sources_from: Path | None,
+    clips_from: Path | None,
+    reason: str | None,
+) -> "Request":
+    from bitmill.pipeline.removing.run_removal import Request
+    from bitmill.pipeline.storage import normalise
+    from bitmill.schemas.dataset.removal import RemovedSource
+
+    uris = [normalise(uri) for uri in [*(sources or []), *_lines(sources_from)]]
+    if keys and len(uris) != 1:
+        raise BadJobError("--key chooses members of one tar; give one --source with it.")
+    return Request(
+        sources=tuple(RemovedSource(uri=uri, key=key) for uri in uris for key in keys or [None]),
+        clips=(*(clips or []), *_lines(clips_from)),
+        reason=reason,
+    )
+
+
+def _lines(path: Path | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadJobError(f"{path} cannot be read as text, one entry a line ({error.strerror}).") from error
+    return [line for line in lines_of(data, what=str(path)) if line.strip()]
+
+
+def _refuse_beside_driver(folder: "Folder", *, force: bool) -> None:
+    from bitmill.pipeline.dataset.dataset_status import find_status
+
+    status, _ = find_status(folder)
+    if force or status is None or status.state.is_end:
+        return
+    age_s = (datetime.now(UTC) - status.updated_at).total_seconds()
+    if age_s < 0.0:
+        # By a clock that is ahead, whose time says nothing here; whether it goes on does.
+        age_s = 0.0 if _writes_again(folder, status) else math.inf
+    if age_s <= status.silent_after_s():
+        raise BadJobError(
+            f"A driver (process {status.driver.pid} on {status.driver.host}, heard of {duration_text(age_s)} "
+            f"ago) is at work in {folder.uri}, and may commit a shard with what is to be removed. Stop it "
+            "first (Ctrl-C or bitmill stop; it resumes later), or pass --force and run --resume after it."
+        )
+
+
+def _writes_again(folder: "Folder", status: "JobStatus") -> bool:
+    """Whether another status comes within the time after which a driver counts as silent."""
+    from bitmill.pipeline.dataset.dataset_status import find_status
+
+    end = time.monotonic() + status.silent_after_s()
+    while time.monotonic() < end:
+        time.sleep(min(1.0, status.write_every_s))
+        again, _ = find_status(folder)
+        if again is not None and again.updated_at != status.updated_at:
+            return not again.state.is_end
+    return False
+
+
+def _refuse_unknown(folder: "Folder", proposal: "Proposal") -> None:
+    unknown = proposal.unknown
+    if unknown:
+        more = f" (and {len(unknown) - _EXAMPLES:,} more)" if len(unknown) > _EXAMPLES else ""
+        names = ", ".join(unknown[:_EXAMPLES])
+        raise BadJobError(
+            f"{folder.uri} has no {names}{more}; nothing was removed. bitmill trace and bitmill inspect show "
+            "what it has; --skip-unknown leaves out the rest."
+        )
+
+
+def _proposed(folder: "Folder", proposal: "Proposal") -> str:
+    selection = proposal.selection
+    text = (
+        f"to be removed from {folder.uri}: {selection.num_clips:,} clips; {len(selection.touched):,} shards "
+        "are rewritten"
+    )
+    if selection.pending_sources:
+        text += f"; {selection.pending_sources:,} sources of shards to come will not be read"
+    return text
+
+
+def _told(folder: "Folder", record: "Record") -> str:
+    removal = record.removal
+    return f"{removal.num_clips:,} clips of {len(removal.shards):,} shards; record {folder.uri}/{record.file}"
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise BadJobError("There is no terminal to ask on; pass --yes to remove without being asked.")
+    if not typer.confirm("Remove them for good?"):
+        raise InterruptedJobError("Nothing was removed.")
+
+
+def _tell_leftovers(folder: "Folder", console: Console) -> None:
+    from bitmill.pipeline.storage import STAGING_FOLDER
+
+    left = folder.list_names(STAGING_FOLDER)
+    if left:
+        console.print(
+            f"note: {folder.uri}/{STAGING_FOLDER} holds {len(left)} files of writers that may live on other "
+            "machines; delete them, unless one is at work."
+        )

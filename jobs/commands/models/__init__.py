@@ -1,0 +1,1 @@
+"""Commands on models: train, evaluate, sample, compress, weights."""

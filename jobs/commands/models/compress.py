@@ -1,0 +1,199 @@
+"""``bitmill compress``: an image, a video or a token shard as a small file."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bitmill.jobs.commands.models.stream_files import (
+    SHARD_SUFFIX,
+    STREAM_SUFFIX,
+    FramesView,
+    PriorOption,
+    SizedTokenizer,
+    TokenizerOption,
+    check_suffix,
+    folder_of,
+    plain_console,
+    publish,
+)
+from bitmill.jobs.preparation.find_token_models import choose_prior
+from bitmill.jobs.progress.units import bytes_text
+from bitmill.schemas.errors import BadJobError
+
+if TYPE_CHECKING:
+    from bitmill.bsq_model import BSQTokenizer
+    from bitmill.pipeline.compressing.clip_streams import LoadedPrior
+
+Source = Annotated[str, typer.Argument(metavar="IN", help="An image, a video, or a token shard (.parquet).")]
+
+
+def compress(
+    source: Source,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The stream to write: NAME.bmz.")],
+    tokenizer: TokenizerOption = "small",
+    prior: PriorOption = None,
+    fps: Annotated[float | None, typer.Option("--fps", help="Sampled frames a second of a video.")] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            "--size",
+            min=1,
+            help="Side of the frames in pixels; multiples of the tokenizer's own are cut into tiles.",
+        ),
+    ] = None,
+    interpolate_positions: Annotated[
+        bool, typer.Option("--interpolate-positions", help="Allow any other --size, in one piece.")
+    ] = False,
+    lanes: Annotated[
+        int, typer.Option("--lanes", min=1, max=1024, help="Clips coded side by side, at most.")
+    ] = 8,
+) -> None:
+    """Compress an image, a video or a whole token shard. Frames are resized and cropped as tokenize does."""
+    check_suffix(out, (STREAM_SUFFIX,))
+    console = plain_console()
+    with FramesView(console, "coded") as view:
+        if source.lower().endswith(SHARD_SUFFIX):
+            made = _compress_shard(source, prior, lanes, view)
+        else:
+            chosen = SizedTokenizer(tokenizer)
+            size_px = size or chosen.own_px
+            tile_px = _tile_px(chosen.own_px, size_px, interpolate_positions)
+            if tile_px != chosen.own_px:
+                chosen = SizedTokenizer(tokenizer, tile_px)
+            made = _compress_pictures(source, chosen.model, size_px, prior, fps, lanes, view)
+    publish(out, lambda path: path.write_bytes(made.data))
+    ratio = len(made.data) * 8 / made.tokens_bits
+    console.print(
+        f"wrote {out}: {made.what}, {bytes_text(len(made.data))} ({ratio:.1%} of the bare codes"
+        f"{made.rate}), {made.coder}"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """A stream, and what to tell of it."""
+
+    data: bytes
+    what: str
+    tokens_bits: int
+    coder: str
+    rate: str = ""
+
+
+def _tile_px(own_px: int, size_px: int, may_interpolate: bool) -> int:
+    """What is tokenized in one piece: the tokenizer's own size where whole tiles make the frame."""
+    if may_interpolate:
+        return size_px
+    if size_px % own_px:
+        raise BadJobError(
+            f"--size {size_px} is no multiple of the size that the tokenizer was made for ({own_px}); add "
+            "--interpolate-positions to use it there all the same."
+        )
+    return own_px
+
+
+def _compress_pictures(
+    source: str,
+    tokenizer: "BSQTokenizer",
+    size_px: int,
+    prior: str | None,
+    fps: float | None,
+    lanes: int,
+    view: "FramesView",
+) -> _Made:
+    from bitmill.bsq_model import fingerprint
+    from bitmill.pipeline.compressing.media_streams import compress_pictures, decoded_clips
+    from bitmill.pipeline.isolation.source_events import DecodeSettings
+    from bitmill.pipeline.sources.listing import find_sources, refuse_archives
+    from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
+
+    sources = find_sources(SourceSpec(paths=[source])).sources
+    refuse_archives(sources, purpose="compress")
+    if len(sources) != 1:
+        raise BadJobError(f"{source} names {len(sources)} files; compress takes one image, video or shard.")
+    config = tokenizer.config
+    settings = DecodeSettings(
+        sampling=SamplingSpec(fps=fps, clip_frames=config.num_frames),
+        limits=LimitsSpec(),
+        size_px=size_px,
+        decoder="auto",
+    )
+    chosen = choose_prior(prior, fingerprint(tokenizer))
+    clips = decoded_clips(sources[0], settings)
+    num_frames = sum(len(clip.frames_THWC) for clip in clips)
+    tiles = (size_px // config.image_size_px) ** 2
+    tokens_bits = num_frames * tiles * config.tokens_per_frame * config.bits_per_token
+    view.planned = num_frames * tiles
+    data, coder = _coded(
+        lambda coding: compress_pictures(clips, tokenizer, coding, lanes, done=view.add),
+        chosen,
+        view,
+        bare_bits=None if prior else tokens_bits,
+    )
+    return _Made(
+        data=data,
+        what=f"{num_frames} frames of {size_px}²" if num_frames > 1 else f"an image of {size_px}²",
+        tokens_bits=tokens_bits,
+        rate=f", {len(data) * 8 / (num_frames * size_px**2):.3f} bit/pixel",
+        coder=coder,
+    )
+
+
+def _compress_shard(source: str, prior: str | None, lanes: int, view: "FramesView") -> _Made:
+    from bitmill.pipeline.compressing.shard_streams import compress_shard, read_shard
+
+    folder, name = folder_of(source)
+    try:
+        file = folder.open(name)
+    except FileNotFoundError as error:
+        raise BadJobError(f"There is no {source}; check the path.") from error
+    with file:
+        shard = read_shard(file, origin=source)
+    view.planned = shard.num_frames
+    chosen = choose_prior(prior, shard.metadata.tokenizer_fingerprint)
+    lanes = max(1, min(lanes, len(shard.rows)))
+    tokens = sum(math.prod(row[name] for name in ("num_frames", "height", "width")) for row in shard.rows)
+    tokens_bits = max(tokens * shard.metadata.bits_per_token, 1)
+    data, coder = _coded(
+        lambda coding: compress_shard(shard, coding, lanes, origin=source, done=view.add),
+        chosen,
+        view,
+        bare_bits=None if prior else tokens_bits,
+    )
+    return _Made(
+        data=data,
+        what=f"a token shard of {len(shard.rows)} clips",
+        tokens_bits=tokens_bits,
+        coder=coder,
+    )
+
+
+def _coded(
+    code: "Callable[[LoadedPrior | None], bytes]",
+    prior: "LoadedPrior | None",
+    view: "FramesView",
+    *,
+    bare_bits: int | None,
+) -> tuple[bytes, str]:
+    """A stream, and what to call its coder.
+
+    A prior that nobody named must not make a stream longer than the bare codes, as it does where it is surer
+    than it may be (frames further apart than those that it was trained on): there the stream is made without
+    it, if that is shorter. ``bare_bits`` is None where the user named the coder.
+    """
+    data = code(prior)
+    if prior is None or bare_bits is None or len(data) * 8 <= bare_bits:
+        return data, _coder_text(prior)
+    view.planned *= 2
+    plain = code(None)
+    if len(plain) >= len(data):
+        return data, _coder_text(prior)
+    return plain, f"{_coder_text(None)} (with the bundled one it takes {bytes_text(len(data))})"
+
+
+def _coder_text(prior: "LoadedPrior | None") -> str:
+    return "without a prior" if prior is None else f"prior {prior.mark.fingerprint[:8]}"

@@ -1,0 +1,150 @@
+"""``bitmill decompress``: what ``compress`` was given, back from a stream."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bitmill.jobs.commands.models.stream_files import (
+    SHARD_SUFFIX,
+    FramesView,
+    PriorOption,
+    SizedTokenizer,
+    TokenizerOption,
+    check_suffix,
+    folder_of,
+    plain_console,
+    publish,
+)
+from bitmill.jobs.preparation.find_token_models import choose_prior
+from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
+
+if TYPE_CHECKING:
+    from bitmill.pipeline.compressing.clip_streams import LoadedPrior, RestoredClip
+    from bitmill.pipeline.compressing.media_streams import RestoredPictures
+    from bitmill.schemas.stream.compressed import CompressedStream
+
+
+def decompress(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A stream that compress wrote (.bmz).")],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="Of an image: .png. Of a video: .mkv (lossless) or .mp4. Of a shard: .parquet.",
+        ),
+    ],
+    tokenizer: TokenizerOption = "small",
+    prior: PriorOption = None,
+    salvage: Annotated[
+        bool,
+        typer.Option("--salvage", help="Write what a damaged stream still holds, and tell what is lost."),
+    ] = False,
+) -> None:
+    """Restore what compress was given: the tokenizer's picture of an image or a video; a shard, equal."""
+    from bitmill.schemas.stream.compressed import CompressedStream
+    from bitmill.schemas.stream.stream_header import StreamKind
+
+    stream = CompressedStream(_read(source), origin=str(source), salvage=salvage)
+    console = plain_console()
+    with FramesView(console, "decoded") as view:
+        view.planned = sum(clip.num_frames for clip in stream.header.clips)
+        header = stream.header
+        chosen = choose_prior(prior, header.tokenizer_fingerprint) if header.prior is not None else None
+        asked = _Restoring(stream, str(source), out, chosen, salvage, view.add)
+        if stream.header.kind is StreamKind.TOKEN_SHARD:
+            kept, lost = _restore_shard(asked)
+        else:
+            kept, lost = _restore_pictures(asked, tokenizer)
+    num_frames = view.planned // header.tiles**2
+    console.print(f"wrote {out}: {kept} of {num_frames} frames")
+    for sentence in lost:
+        console.print(f"lost       {sentence}")
+    raise typer.Exit(EXIT_NOT_ALL_OK if lost else EXIT_COMPLETE)
+
+
+@dataclass(frozen=True)
+class _Restoring:
+    """What a decompression was asked for."""
+
+    stream: "CompressedStream"
+    origin: str
+    out: Path
+    prior: "LoadedPrior | None"
+    salvage: bool
+    done: Callable[[int], None]
+
+
+def _restore_pictures(asked: _Restoring, tokenizer: str) -> tuple[int, list[str]]:
+    """Frames written, and a sentence for what is lost."""
+    from bitmill.pipeline.compressing.media_streams import restore_pictures
+    from bitmill.pipeline.compressing.write_media import WRITERS
+
+    check_suffix(asked.out, tuple(WRITERS))
+    header = asked.stream.header
+    tile_px = header.clips[0].width * header.patch_size_px if header.clips else None
+    restored = restore_pictures(
+        asked.stream,
+        SizedTokenizer(tokenizer, tile_px).model,
+        asked.prior,
+        origin=asked.origin,
+        salvage=asked.salvage,
+        done=asked.done,
+    )
+    frames = [clip.frames_THWC for clip in restored if len(clip.frames_THWC)]
+    if not frames:
+        raise FormatError(f"Nothing of {asked.origin} can be restored.")
+    write = WRITERS[asked.out.suffix.lower()]
+    publish(asked.out, lambda path: write(frames, header.fps, path))
+    return sum(map(len, frames)), _lost_parts(restored, header.tiles)
+
+
+def _lost_parts(restored: "list[RestoredPictures]", tiles: int) -> list[str]:
+    lost, first = list[str](), 1
+    for clip in restored:
+        shown, end = len(clip.frames_THWC), first + clip.num_frames - 1
+        if shown < clip.num_frames:
+            lost.append(f"frames {first + shown} to {end}")
+        for number, kept in enumerate(clip.tile_frames):
+            if kept < shown:
+                row, column = divmod(number, tiles)
+                where = f"row {row + 1}, column {column + 1}"
+                since = f" in frames {first + kept} to {first + shown - 1}" if shown > 1 else ""
+                lost.append(f"the tile of {where}{since}: grey")
+        first = end + 1
+    return lost
+
+
+def _restore_shard(asked: _Restoring) -> tuple[int, list[str]]:
+    """As ``_restore_pictures``."""
+    from bitmill.pipeline.compressing.shard_streams import lost_ids, restore_shard
+
+    check_suffix(asked.out, (SHARD_SUFFIX,))
+    clips: list[RestoredClip] = []
+
+    def write(path: Path) -> None:
+        clips.extend(
+            restore_shard(
+                asked.stream,
+                asked.prior,
+                path,
+                origin=asked.origin,
+                salvage=asked.salvage,
+                done=asked.done,
+            )
+        )
+
+    publish(asked.out, write)
+    kept = sum(clip.num_frames for clip in clips if clip.complete)
+    return kept, [f"clip {name}" for name in lost_ids(clips, asked.stream.header)]
+
+
+def _read(source: Path) -> bytes:
+    folder, name = folder_of(str(source))
+    try:
+        return folder.read_bytes(name)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise BadJobError(f"There is no file {source}; check the path.") from error

@@ -1,0 +1,233 @@
+"""``bitmill evaluate``: a tokenizer measured on media that the user names; a table, a report and pictures."""
+
+import datetime
+import platform
+import time
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from bitmill.bsq_model import BSQTokenizer, fingerprint, tokenizer_from_files
+from bitmill.bsq_model.resolution import resize_tokenizer
+from bitmill.jobs.console import Console
+from bitmill.jobs.preparation.find_token_models import choose_prior
+from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
+from bitmill.jobs.preparation.judge_networks import find_judges
+from bitmill.jobs.progress.live_line import LiveLine
+from bitmill.jobs.progress.units import duration_text
+from bitmill.pipeline.compressing.clip_streams import LoadedPrior
+from bitmill.pipeline.cpu_count import available_cpus
+from bitmill.pipeline.evaluation.comparison_sheet import write_sheet
+from bitmill.pipeline.evaluation.contender import Judges
+from bitmill.pipeline.evaluation.run_evaluation import Measured, evaluate
+from bitmill.pipeline.isolation.source_events import DecodeSettings
+from bitmill.pipeline.sources.listing import find_sources, refuse_archives
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.reports.evaluation_report import EvaluationReport, QualityRow
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
+
+REPORT_FILE, SHEET_FILE = "report.json", "pictures.png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRequest:
+    """What the command line asked for."""
+
+    tokenizer: str
+    source: SourceSpec
+    out: Path
+    fps: float | None
+    clip_frames: int | None
+    size_px: int | None
+    interpolate_positions: bool
+    max_items: int | None
+    inception: Path | None
+    with_codecs: bool
+    with_codec: bool
+    prior: str | None
+    num_shown: int
+
+
+def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
+    """Measure, print the table, write report and pictures. Gives whether every source was measured whole."""
+    tokenizer = _tokenizer(request)
+    judges, left_out = find_judges(request.inception)
+    sources = find_sources(request.source).sources
+    refuse_archives(sources, purpose="evaluation")
+    if request.max_items is not None:
+        sources = _spread(sources, request.max_items)
+    config = tokenizer.config
+    settings = DecodeSettings(
+        sampling=SamplingSpec(fps=request.fps, clip_frames=request.clip_frames or config.num_frames),
+        limits=LimitsSpec(),
+        size_px=config.image_size_px,
+        decoder="auto",
+    )
+    if settings.sampling.clip_frames > config.num_frames:
+        raise BadJobError(
+            f"--clip-frames {settings.sampling.clip_frames} is more than the {config.num_frames} frames that "
+            "the tokenizer has positions for."
+        )
+    coders = _coders(request, tokenizer)
+    request.out.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with LiveLine(console) as line:
+        measured = evaluate(
+            tokenizer,
+            sources,
+            settings,
+            judges,
+            with_codecs=request.with_codecs,
+            num_shown=request.num_shown,
+            report=lambda done: line.show(partial(_progress, done, len(sources), started)),
+            coders=coders,
+        )
+    left_out += _inapplicable(measured.rows[0], judges, config.image_size_px)
+    report = _report(request, tokenizer, measured, left_out, num_sources=len(sources))
+    _write(report, measured, request.out)
+    _print(report, console)
+    console.print(f"report     {request.out / REPORT_FILE}", soft_wrap=True)
+    return measured.ok == len(sources)
+
+
+def _tokenizer(request: EvaluationRequest) -> BSQTokenizer:
+    loaded = load_tokenizer_spec(tokenizer_spec(request.tokenizer))
+    tokenizer = tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
+    size_px = request.size_px or loaded.config.image_size_px
+    if size_px != loaded.config.image_size_px and not request.interpolate_positions:
+        raise BadJobError(
+            f"--size {size_px} is not the size that the tokenizer was made for "
+            f"({loaded.config.image_size_px}); add --interpolate-positions to measure it there."
+        )
+    return resize_tokenizer(tokenizer, size_px).to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _coders(request: EvaluationRequest, tokenizer: BSQTokenizer) -> dict[str, LoadedPrior | None]:
+    """What ``--codec`` asks for: streams without a prior, and with the one that ``compress`` would take."""
+    if not request.with_codec:
+        return {}
+    coders: dict[str, LoadedPrior | None] = {"compressed, no prior": None}
+    prior = choose_prior(request.prior, fingerprint(tokenizer))
+    return coders if prior is None else coders | {"compressed, prior": prior}
+
+
+def _spread(sources: tuple[Any, ...], count: int) -> tuple[Any, ...]:
+    """``count`` sources, spread evenly over the listing."""
+    if count >= len(sources):
+        return sources
+    return tuple(sources[i * len(sources) // count] for i in range(count))
+
+
+def _inapplicable(row: QualityRow, judges: Judges, size_px: int) -> list[str]:
+    sentences: list[str] = []
+    if row.ms_ssim is None:
+        sentences.append(f"MS-SSIM: frames of {size_px} pixels are smaller than its five scales need (161)")
+    if judges.clip_features is not None and row.fvd is None:
+        sentences.append(f"FVD: it needs two clips of {judges.least_clip_frames} frames or more")
+    return sentences
+
+
+def _report(
+    request: EvaluationRequest,
+    tokenizer: BSQTokenizer,
+    measured: Measured,
+    left_out: list[str],
+    *,
+    num_sources: int,
+) -> EvaluationReport:
+    return EvaluationReport(
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        tokenizer=request.tokenizer,
+        tokenizer_fingerprint=fingerprint(tokenizer),
+        config=tokenizer.config,
+        source=request.source.manifest or ", ".join(request.source.paths or []),
+        sources=num_sources,
+        ok=measured.ok,
+        failures=measured.failures,
+        clips=measured.clips,
+        frames=measured.frames,
+        rows=measured.rows,
+        code=measured.code,
+        throughput=measured.throughput,
+        left_out=left_out,
+        machine={
+            "processor": _processor(),
+            "cpus": str(available_cpus()),
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("bitmill", "torch", "pillow", "av")},
+        },
+    )
+
+
+def _processor() -> str:
+    """The CPU's model name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _write(report: EvaluationReport, measured: Measured, out: Path) -> None:
+    if measured.shown:
+        write_sheet(measured.shown, out / SHEET_FILE)
+    staged = out / f".{REPORT_FILE}.staged"
+    staged.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    staged.replace(out / REPORT_FILE)
+
+
+_COLUMNS = {
+    "bits_per_pixel": ("bit/pixel", "{:.3f}"),
+    "psnr_db": ("PSNR dB", "{:.2f}"),
+    "ssim": ("SSIM", "{:.4f}"),
+    "ms_ssim": ("MS-SSIM", "{:.4f}"),
+    "lpips": ("LPIPS", "{:.4f}"),
+    "fid": ("FID", "{:.2f}"),
+    "fd_effnetlite0": ("FD-EffNetLite0", "{:.2f}"),
+    "fvd": ("FVD", "{:.1f}"),
+}
+
+
+def _print(report: EvaluationReport, console: Console) -> None:
+    shown = [name for name in _COLUMNS if any(getattr(row, name) is not None for row in report.rows)]
+    table = Table("", *(_COLUMNS[name][0] for name in shown), box=None, pad_edge=False)
+    for row in report.rows:
+        values = [getattr(row, name) for name in shown]
+        texts = [
+            _COLUMNS[name][1].format(value) if value is not None else "–"
+            for name, value in zip(shown, values, strict=True)
+        ]
+        table.add_row(row.name, *texts)
+    console.print(table)
+    say = partial(console.print, soft_wrap=True)
+    code = report.code
+    say(
+        f"sources    {report.sources}: {report.ok} ok, {len(report.failures)} not ok; "
+        f"{report.clips} clips, {report.frames} frames"
+    )
+    for failed in report.failures:
+        say(f"  {failed.outcome} {failed.uri}: {failed.reason}: {failed.detail}")
+    say(
+        f"bits       weakest {code.weakest_bit:.3f}, mean {code.mean_bit:.3f} of 1; "
+        f"{code.used_codes:,} codes in {code.tokens:,} tokens, {code.code_entropy_bits:.2f} bits a token"
+    )
+    if report.throughput is not None:
+        speed = report.throughput
+        say(
+            f"speed      encode {speed.encode_frames_per_s:.1f}, reconstruct "
+            f"{speed.reconstruct_frames_per_s:.1f} frames/s on {speed.device}, {speed.threads} threads"
+        )
+    for sentence in report.left_out:
+        say(f"left out   {sentence}")
+
+
+def _progress(done: int, planned: int, started: float) -> str:
+    rate = done / max(time.monotonic() - started, 1e-9)
+    left = duration_text((planned - done) / rate) if done else "?"
+    return f"{done}/{planned} sources ({rate:.1f}/s) · {left} left"

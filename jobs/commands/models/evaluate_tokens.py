@@ -1,0 +1,71 @@
+"""``bitmill evaluate-tokens``: what clips cost under a model over tokens, and without one."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from bitmill.jobs.console import Console
+
+if TYPE_CHECKING:
+    from bitmill.pipeline.token_training.clip_costs import TokenCosts
+
+
+def evaluate_tokens(
+    model: Annotated[str, typer.Argument(help="A model's folder, or a bundled prior's name (small).")],
+    dataset: Annotated[str, typer.Argument(help="A dataset folder of the tokenizer whose tokens it knows.")],
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--source", help="Only clips of sources like this; * also matches /; repeatable."),
+    ] = None,
+    frames: Annotated[
+        int, typer.Option("--frames", min=1, help="Longer clips are cut into pieces of so many frames.")
+    ] = 16,
+    out: Annotated[Path | None, typer.Option("--out", help="A JSON file for the numbers.")] = None,
+) -> None:
+    """Measure a model over tokens in bits a token, beside order 0, independent bits and zstd."""
+    import torch
+
+    from bitmill.bsq_model.token_models.token_model_files import token_model_fingerprint
+    from bitmill.jobs.preparation.find_token_models import find_token_model
+    from bitmill.pipeline.token_training.clip_costs import evaluate_tokens as measure
+
+    console = Console(soft_wrap=True)
+    loaded = find_token_model(model)
+    with console.status("0 clips") as status:
+        costs = measure(
+            loaded,
+            dataset,
+            sources=tuple(source or ()),
+            most_frames=frames,
+            device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+            done=lambda clips, of: status.update(f"{clips:,} of {of:,} clips"),
+        )
+    console.print(_table(costs, loaded.config.kind, loaded.config.group_bits))
+    if out is not None:
+        named = {"model_fingerprint": token_model_fingerprint(loaded), "dataset": dataset, **asdict(costs)}
+        staged = out.with_name(f".{out.name}.staged")
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        staged.write_text(json.dumps(named, indent=2) + "\n", encoding="utf-8")
+        staged.replace(out)
+        console.print(f"report  {out}")
+
+
+def _table(costs: "TokenCosts", kind: str, group_bits: int) -> Table:
+    table = Table(title=f"{costs.clips:,} clips, {costs.frames:,} frames, {costs.tokens:,} tokens")
+    table.add_column("coder")
+    table.add_column("bits/token", justify="right")
+    table.add_column("of stored", justify="right")
+    for name, bits in (
+        ("stored", float(costs.bits_per_token)),
+        ("zstd -19, packed codes", costs.zstd),
+        ("independent bits", costs.independent_bits),
+        (f"order 0, groups of {group_bits}, adaptive", costs.adaptive_groups),
+        (f"order 0, groups of {group_bits}, its table for free", costs.static_groups),
+        (kind, costs.model),
+    ):
+        table.add_row(name, f"{bits:.3f}", f"{bits / costs.bits_per_token:.1%}")
+    return table

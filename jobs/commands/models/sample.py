@@ -1,0 +1,270 @@
+"""``bitmill sample``: pictures and clips drawn from a model over tokens."""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bitmill.jobs.console import Console
+from bitmill.jobs.progress.live_line import LiveLine
+from bitmill.schemas.errors import BadJobError, OutputConflictError, TokenizerMismatchError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bitmill.bsq_model import BSQTokenizer
+    from bitmill.bsq_model.token_models.masked_lm import MaskedLM, SamplingSpec
+    from bitmill.bsq_model.token_models.prior import Prior
+
+REPORT_FILE = "judged.json"
+
+
+def sample(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A model over tokens: its folder, or a bundled prior's name."),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to, new or empty.")],
+    tokenizer: Annotated[
+        str, typer.Option("--tokenizer", help="Whose tokens the model knows: small, or a folder.")
+    ] = "small",
+    count: Annotated[int, typer.Option("--count", min=1, help="Pictures, or continuations.")] = 16,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds draw alike.")] = 0,
+    temperature: Annotated[
+        float, typer.Option("--temperature", min=0.01, help="Below 1 likelier values are drawn more often.")
+    ] = 1.0,
+    label: Annotated[
+        str | None, typer.Option("--label", help="Of masked models: the kind of picture.")
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Of masked models: passes a picture.")] = 12,
+    guidance: Annotated[
+        float, typer.Option("--guidance", min=0, help="Of masked models with --label: 1 is none.")
+    ] = 1.0,
+    inpaint: Annotated[
+        str | None, typer.Option("--inpaint", help="Of masked models: a picture to be filled in.")
+    ] = None,
+    mask: Annotated[
+        str | None, typer.Option("--mask", help="With --inpaint: a picture, white where to fill in.")
+    ] = None,
+    continue_: Annotated[
+        str | None, typer.Option("--continue", help="Of priors: an image or video that goes on.")
+    ] = None,
+    given: Annotated[int, typer.Option("--given", min=1, help="With --continue: frames taken of it.")] = 4,
+    frames: Annotated[int, typer.Option("--frames", min=1, help="Of priors: frames drawn.")] = 4,
+    fps: Annotated[float | None, typer.Option("--fps", help="Frames a second of --continue's video.")] = None,
+    judge: Annotated[
+        str | None, typer.Option("--judge", help="Of masked models: a dataset to compare pictures with.")
+    ] = None,
+    held_out: Annotated[
+        list[str] | None, typer.Option("--held-out", help="With --judge: patterns of held-out sources.")
+    ] = None,
+    inception: Annotated[
+        Path | None,
+        typer.Option("--inception", help="With --judge: the FID Inception's file, for FID, Inception score."),
+    ] = None,
+) -> None:
+    """Draw pictures from a masked model, or clips from a prior; fill in a picture; continue a clip."""
+    from bitmill.bsq_model.token_models.masked_lm import MaskedLM, SamplingSpec
+    from bitmill.bsq_model.token_models.prior import Prior
+
+    console = Console(soft_wrap=True)
+    network, shown_by = _load(model, tokenizer)
+    _claim(out)
+    if isinstance(network, MaskedLM):
+        if continue_ is not None:
+            raise BadJobError("--continue needs a prior; this is a masked model, which fills in (--inpaint).")
+        spec = SamplingSpec(steps=steps, temperature=temperature, guidance=guidance)
+        asked = _Drawing(count=count, seed=seed, label=_label_row(network, label), spec=spec)
+        if inpaint is None:
+            clips = _draw(network, shown_by, asked, console)
+        else:
+            clips = _inpaint(network, shown_by, asked, inpaint, mask)
+    elif isinstance(network, Prior):
+        _refuse_masked_options(label=label, inpaint=inpaint, mask=mask)
+        clips = _continue(
+            network,
+            shown_by,
+            _Continuing(
+                count=count,
+                seed=seed,
+                temperature=temperature,
+                source=continue_,
+                given=given,
+                frames=frames,
+                fps=fps,
+            ),
+            console,
+        )
+    else:
+        raise BadJobError(f"{model} is no model that draws.")
+    judged = None
+    if judge is not None and isinstance(network, MaskedLM):
+        from bitmill.jobs.commands.models.sample_quality import judge_samples
+
+        judged = judge_samples(
+            network,
+            shown_by,
+            judge,
+            held_out or [],
+            spec=SamplingSpec(steps=steps, temperature=temperature),
+            seed=seed,
+            inception=inception,
+            console=console,
+        )
+    _write(clips, out, fps, judged)
+    console.print(f"wrote {out}: {len(clips)} {'clips' if len(clips[0]) > 1 else 'pictures'} and sheet.png")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drawing:
+    count: int
+    seed: int
+    label: int | None
+    spec: "SamplingSpec"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Continuing:
+    count: int
+    seed: int
+    temperature: float
+    source: str | None
+    given: int
+    frames: int
+    fps: float | None
+
+
+def _load(name: str, tokenizer: str) -> "tuple[object, BSQTokenizer]":
+    from bitmill.bsq_model import fingerprint, tokenizer_from_files
+    from bitmill.jobs.preparation.find_token_models import find_token_model
+    from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
+
+    model = find_token_model(name)
+    loaded = load_tokenizer_spec(tokenizer_spec(tokenizer))
+    shown_by = tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
+    if fingerprint(shown_by) != model.config.tokenizer_fingerprint:
+        raise TokenizerMismatchError(
+            f"{name} knows tokens of tokenizer {model.config.tokenizer_fingerprint}, {tokenizer} is "
+            f"{fingerprint(shown_by)}: name that one with --tokenizer."
+        )
+    return model, shown_by
+
+
+def _claim(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputConflictError(f"OUT {out} is not empty; choose a new folder.")
+
+
+def _label_row(model: "MaskedLM", label: str | None) -> int | None:
+    labels = model.label_names
+    if label is None:
+        return None
+    if label not in labels:
+        known = ", ".join(labels) if labels else "none"
+        raise BadJobError(f"--label {label}: the model knows {known}.")
+    return labels.index(label) + 1
+
+
+def _refuse_masked_options(*, label: str | None, inpaint: str | None, mask: str | None) -> None:
+    for option, value in (("--label", label), ("--inpaint", inpaint), ("--mask", mask)):
+        if value is not None:
+            raise BadJobError(f"{option} is for masked models; this is a prior.")
+
+
+def _draw(model: "MaskedLM", tokenizer: "BSQTokenizer", asked: _Drawing, console: Console) -> "list[Tensor]":
+    from bitmill.pipeline.synthesis.draw_samples import draw_pictures
+
+    grid = (tokenizer.config.grid_size, tokenizer.config.grid_size)
+    pictures: list[Tensor] = []
+    with LiveLine(console) as line:
+        drawn = draw_pictures(model, asked.count, grid, asked.spec, label=asked.label, seed=asked.seed)
+        for bits in drawn:
+            pictures += tokenizer.decode([bits])
+            line.show(partial(_progress, len(pictures), asked.count))
+    return pictures
+
+
+def _progress(done: int, planned: int) -> str:
+    return f"{done}/{planned} drawn"
+
+
+def _inpaint(
+    model: "MaskedLM", tokenizer: "BSQTokenizer", asked: _Drawing, picture: str, mask: str | None
+) -> "list[Tensor]":
+    from bitmill.pipeline.synthesis.draw_samples import fill_in
+    from bitmill.pipeline.synthesis.load_frames import frames_of, hidden_tokens
+
+    if mask is None:
+        raise BadJobError("--inpaint needs --mask: a picture, white where to fill in.")
+    config = tokenizer.config
+    frames_THWC = frames_of(picture, config.image_size_px, most_frames=1, fps=None)
+    hidden_Thw = hidden_tokens(frames_of(mask, config.image_size_px, most_frames=1, fps=None), config)
+    if not bool(hidden_Thw.any()):
+        raise BadJobError(f"--mask {mask} is white nowhere: there is nothing to fill in.")
+    bits_ThwL = tokenizer.encode([frames_THWC])[0]
+    filled = fill_in(
+        model, bits_ThwL, hidden_Thw, asked.count, asked.spec, label=asked.label, seed=asked.seed
+    )
+    return tokenizer.decode(filled)
+
+
+def _continue(
+    prior: "Prior", tokenizer: "BSQTokenizer", asked: _Continuing, console: Console
+) -> "list[Tensor]":
+    import torch
+
+    from bitmill.pipeline.synthesis.draw_samples import go_on
+    from bitmill.pipeline.synthesis.load_frames import frames_of
+
+    config = tokenizer.config
+    given_ThwL = torch.zeros(0, config.grid_size, config.grid_size, config.bits_per_token, dtype=torch.bool)
+    if asked.source is not None:
+        frames = frames_of(asked.source, config.image_size_px, most_frames=asked.given, fps=asked.fps)
+        given_ThwL = tokenizer.encode([frames])[0]
+    if len(given_ThwL) + asked.frames > config.num_frames:
+        raise BadJobError(
+            f"{len(given_ThwL)} given and {asked.frames} drawn frames are more than the {config.num_frames} "
+            "that the tokenizer shows as one clip; lower --given or --frames."
+        )
+    with LiveLine(console) as line:
+        done = 0
+
+        def count(frames: int) -> None:
+            nonlocal done
+            done += frames
+            line.show(partial(_progress, done, asked.frames))
+
+        drawn = go_on(
+            prior,
+            given_ThwL,
+            asked.frames,
+            asked.count,
+            temperature=asked.temperature,
+            seed=asked.seed,
+            done=count,
+        )
+    return [tokenizer.decode([torch.cat([given_ThwL, bits_ThwL])])[0] for bits_ThwL in drawn]
+
+
+def _write(clips: "list[Tensor]", out: Path, fps: float | None, judged: dict[str, Any] | None = None) -> None:
+    """Each by itself, and all on one sheet: a row a clip, or pictures in rows; whole or not at all."""
+    from bitmill.pipeline.compressing.write_media import write_mkv, write_png
+    from bitmill.pipeline.synthesis.sample_sheet import write_sheet
+
+    staged = out.with_name(f".{out.name}.staged")
+    staged.mkdir(parents=True)
+    for number, clip_THWC in enumerate(clips):
+        frames = clip_THWC.cpu().numpy()
+        if len(frames) == 1:
+            write_png([frames], 0.0, staged / f"{number:04}.png")
+        else:
+            write_mkv([frames], fps or 8.0, staged / f"{number:04}.mkv")
+    write_sheet([clip.cpu().numpy() for clip in clips], staged / "sheet.png")
+    if judged is not None:
+        (staged / REPORT_FILE).write_text(json.dumps(judged, indent=2) + "\n", encoding="utf-8")
+    if out.exists():
+        out.rmdir()
+    staged.replace(out)

@@ -1,0 +1,71 @@
+"""``bitmill sample --judge``: what a masked model's pictures are worth, beside baselines."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rich.table import Table
+
+from bitmill.jobs.console import Console
+from bitmill.jobs.preparation.judge_networks import find_judges
+from bitmill.pipeline.synthesis.draw_samples import draw_pictures
+from bitmill.pipeline.synthesis.quality import Judged, independent_bits, judge, order0_tokens, single_frames
+from bitmill.schemas.errors import BadJobError
+
+if TYPE_CHECKING:
+    from bitmill.bsq_model import BSQTokenizer
+    from bitmill.bsq_model.token_models.masked_lm import MaskedLM, SamplingSpec
+
+_LEAST_HELD_OUT = 20
+
+
+def judge_samples(
+    model: "MaskedLM",
+    tokenizer: "BSQTokenizer",
+    dataset: str,
+    held_out: list[str],
+    *,
+    spec: "SamplingSpec",
+    seed: int,
+    inception: Path | None,
+    console: Console,
+) -> dict[str, Any]:
+    """Draw as many pictures as half of the held-out ones, of any kind; print the table, give the report."""
+    judges, _ = find_judges(inception)
+    if not judges.frame_features:
+        raise BadJobError(
+            "--judge needs a network for features: `bitmill weights fetch efficientnet-lite0` fetches one, "
+            "or name the Inception file with --inception."
+        )
+    training, apart = single_frames(dataset, held_out)
+    if len(apart) < _LEAST_HELD_OUT or not len(training):
+        raise BadJobError(
+            f"{dataset} holds {len(apart)} held-out pictures and {len(training)} others; a distance needs "
+            f"{_LEAST_HELD_OUT} and one at least: look at --held-out."
+        )
+    count, group_bits = len(apart) // 2, model.config.group_bits
+    generator = torch.Generator().manual_seed(seed)
+    grid = (training.shape[1], training.shape[2])
+    drawn = list(draw_pictures(model, count, grid, spec, label=None, seed=seed))
+    pictures = {
+        "masked model": torch.stack([bits[0] for bits in drawn]),
+        "tokens by their frequency": order0_tokens(training, count, group_bits, generator),
+        "bits by their frequency": independent_bits(training, count, generator),
+    }
+    rows = judge(pictures, training, apart, tokenizer, judges)
+    _print(rows, count, console)
+    return {"pictures": count, "training": len(training), "rows": [asdict(row) for row in rows]}
+
+
+def _print(rows: list[Judged], count: int, console: Console) -> None:
+    table = Table(title=f"{count} pictures each, against as many held-out ones")
+    names = list(rows[0].distances)
+    scored = rows[0].inception_score is not None
+    for column in ("pictures", *names, *(["inception_score"] if scored else []), "nearest training picture"):
+        table.add_column(column, justify="left" if column == "pictures" else "right")
+    for row in rows:
+        score = [] if row.inception_score is None else [f"{row.inception_score:.2f}"]
+        distances = [f"{row.distances[name]:.2f}" for name in names]
+        table.add_row(row.name, *distances, *score, f"{row.nearest:.3f}")
+    console.print(table)

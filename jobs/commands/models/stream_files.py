@@ -1,0 +1,91 @@
+"""What ``bitmill compress`` and ``decompress`` share: file names, a tokenizer at some size, the progress."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bitmill.jobs.console import Console
+from bitmill.jobs.progress.live_line import LiveLine
+from bitmill.schemas.errors import BadJobError
+
+if TYPE_CHECKING:
+    from bitmill.bsq_model import BSQTokenizer
+    from bitmill.pipeline.storage import Folder
+
+STREAM_SUFFIX = ".bmz"
+SHARD_SUFFIX = ".parquet"
+
+TokenizerOption = Annotated[
+    str, typer.Option("--tokenizer", help="Of pictures: small (bundled), or a saved one's folder.")
+]
+PriorOption = Annotated[
+    str | None, typer.Option("--prior", help="small (bundled), a trained prior's folder, or none.")
+]
+
+
+class SizedTokenizer:
+    """A tokenizer by its name on the command line, for frames or tiles of one size."""
+
+    def __init__(self, name: str, tile_px: int | None = None) -> None:
+        from bitmill.bsq_model import tokenizer_from_files
+        from bitmill.bsq_model.resolution import resize_tokenizer
+        from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
+
+        loaded = load_tokenizer_spec(tokenizer_spec(name))
+        self.own_px = loaded.config.image_size_px
+        self.model: BSQTokenizer = tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
+        if tile_px is not None and tile_px != self.own_px:
+            self.model = resize_tokenizer(self.model, tile_px)
+
+
+def check_suffix(out: Path, wanted: tuple[str, ...]) -> None:
+    """Raise BadJobError where ``out`` ends otherwise."""
+    if out.suffix.lower() not in wanted:
+        raise BadJobError(f"OUT {out} must end in {' or '.join(wanted)}.")
+
+
+def folder_of(path: str) -> "tuple[Folder, str]":
+    """The folder that a file's path or URI is in, and its name there."""
+    from bitmill.pipeline.storage import Folder, normalise
+
+    folder, _, name = normalise(path).rpartition("/")
+    return Folder(folder), name
+
+
+def publish(out: Path, write: Callable[[Path], object]) -> None:
+    """``out`` appears whole, or not at all."""
+    folder, name = folder_of(str(out))
+    try:
+        with folder.publishing(name) as staged:
+            write(staged.path)
+    finally:
+        folder.sweep_staging()
+
+
+def plain_console() -> Console:
+    """Paths and sentences as they are, never wrapped."""
+    return Console(soft_wrap=True)
+
+
+class FramesView:
+    """A context manager: how far the coder has come."""
+
+    def __init__(self, console: Console, verb: str) -> None:
+        self._verb = verb
+        self._shown = LiveLine(console)
+        self.planned = 0
+        self._done = 0
+
+    def __enter__(self) -> "FramesView":
+        self._shown.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shown.__exit__()
+
+    def add(self, frames: int) -> None:
+        """So many more frames are done."""
+        self._done += frames
+        self._shown.show(lambda: f"{self._verb} {self._done}/{self.planned} frames")

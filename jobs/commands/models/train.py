@@ -1,0 +1,180 @@
+"""``bitmill train``: check the file and the folder, train here or on a cluster, tell how it ended."""
+
+import json
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import yaml
+from torch import nn
+
+from bitmill.bsq_model import BSQTokenizer, fingerprint, load_tokenizer, tokenizer_from_files
+from bitmill.bsq_model.networks.network_files import load_network
+from bitmill.bsq_model.training.initial_weights import start_tokenizer
+from bitmill.jobs.console import Console
+from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
+from bitmill.jobs.preparation.judge_networks import networks_folder
+from bitmill.jobs.preparation.run_folder import SPEC_FILE, check_run_folder
+from bitmill.jobs.progress.training_view import TrainingView
+from bitmill.jobs.scheduling.signals import asked_to_stop
+from bitmill.pipeline.sources.listing import find_sources, refuse_archives
+from bitmill.pipeline.training.metrics_log import METRICS_FILE, read_metrics
+from bitmill.pipeline.training.run_training import TOKENIZER_FOLDER, Process, train
+from bitmill.pipeline.training.step_progress import TrainProgress
+from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.errors import BadJobError, InterruptedJobError, OutputConflictError
+from bitmill.schemas.ids import content_id
+from bitmill.schemas.requests.training import TrainSpec, fixed_fields
+
+LISTING_FILE = "sources.json"
+
+_POLL_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedRun:
+    """A run whose folder is claimed, and what it starts from."""
+
+    spec: TrainSpec
+    sources: tuple[PlannedSource, ...]
+    tokenizer: BSQTokenizer
+    perceptual: nn.Module | None
+
+
+def train_job(spec: TrainSpec, *, address: str | None, console: Console) -> None:
+    """Train to the last step, or go on where an earlier run of the same file stopped."""
+    if (Path(spec.output) / TOKENIZER_FOLDER / "config.json").exists():
+        _check_folder(spec)
+        console.print(f"nothing to do: the run in {spec.output} is complete.")
+        return
+    prepared = prepare_run(spec)
+    parameters = sum(p.numel() for p in prepared.tokenizer.parameters())
+    console.print(
+        f"{parameters:,} parameters, {len(prepared.sources)} sources, {spec.steps} steps of "
+        f"{spec.global_batch} clips on {spec.compute.processes} "
+        f"{'process' if spec.compute.processes == 1 else 'processes'} …"
+    )
+    if spec.compute.processes > 1 or address is not None:
+        from bitmill.jobs.cluster.train_workers import train_on_cluster
+
+        with TrainingView(console) as view, following(spec, view):
+            train_on_cluster(spec, prepared.sources, prepared.tokenizer, prepared.perceptual, address)
+    else:
+        _train_here(prepared, console)
+    folder = Path(spec.output) / TOKENIZER_FOLDER
+    console.print(f"tokenizer  {fingerprint(load_tokenizer(folder))}  {folder}")
+
+
+def prepare_run(spec: TrainSpec) -> PreparedRun:
+    """Check everything that can be checked before work, then claim the folder.
+
+    Raises BadJobError; OutputConflictError where the folder is another run's.
+    """
+    _check_folder(spec)
+    start = _start(spec.start_from) if spec.start_from is not None else None
+    tokenizer = start_tokenizer(spec.model, seed=spec.seed, start=start)
+    perceptual = load_network(networks_folder(), spec.loss.lpips_network) if spec.loss.lpips else None
+    sources = find_sources(spec.source).sources
+    refuse_archives(sources, purpose="training")
+    if not sources:
+        raise BadJobError("source names no image and no video; check its paths.")
+    folder = Path(spec.output)
+    listing = _listing(sources)
+    _check_listing(folder, listing)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / LISTING_FILE, listing)
+    _write(folder / SPEC_FILE, yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False))
+    return PreparedRun(spec=spec, sources=sources, tokenizer=tokenizer, perceptual=perceptual)
+
+
+def _listing(sources: tuple[PlannedSource, ...]) -> str:
+    """What the draws depend on: every source, in order, by number and content id."""
+    document = {"sources": len(sources), "id": content_id("sources", [source.id for source in sources])}
+    return json.dumps(document) + "\n"
+
+
+def _check_listing(folder: Path, listing: str) -> None:
+    """Refuse to go on with other sources: batches would not be those of one run."""
+    path = folder / LISTING_FILE
+    if path.exists() and path.read_text(encoding="utf-8") != listing:
+        there, here = json.loads(path.read_text(encoding="utf-8")), json.loads(listing)
+        raise OutputConflictError(
+            f"source holds other files than when the run in {folder} began ({there['sources']} there, "
+            f"{here['sources']} here, or changed ones); bring them back, or choose another output."
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    staged = path.with_name(f".{path.name}.staged")
+    staged.write_text(text, encoding="utf-8")
+    staged.replace(path)
+
+
+def _start(name: str) -> BSQTokenizer:
+    loaded = load_tokenizer_spec(tokenizer_spec(name))
+    return tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
+
+
+def _check_folder(spec: TrainSpec) -> None:
+    check_run_folder(
+        spec.output, fixed_fields(spec), lambda stored: fixed_fields(TrainSpec.model_validate(stored))
+    )
+
+
+def resolve_device(spec: TrainSpec) -> torch.device:
+    """The device of a process, which must be there."""
+    wanted = spec.compute.device
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise BadJobError("compute.device is cuda, but this machine has no CUDA device.")
+    return torch.device(wanted)
+
+
+def _train_here(prepared: PreparedRun, console: Console) -> None:
+    spec = prepared.spec
+    if spec.compute.threads is not None:
+        torch.set_num_threads(spec.compute.threads)
+    device = resolve_device(spec)
+    perceptual = prepared.perceptual.to(device) if prepared.perceptual is not None else None
+    with TrainingView(console) as view, asked_to_stop() as stop:
+        complete = train(
+            spec,
+            prepared.sources,
+            prepared.tokenizer,
+            Process(device=device),
+            perceptual=perceptual,
+            report=view.show,
+            stop=stop.is_set,
+        )
+    if not complete:
+        raise InterruptedJobError(
+            "Interrupted; a checkpoint is written. Run the same command again to go on from it."
+        )
+
+
+@contextmanager
+def following(spec: TrainSpec, view: TrainingView) -> Generator[None]:
+    """Show the rows that processes elsewhere write to the run's folder, as they appear."""
+    path = Path(spec.output) / METRICS_FILE
+    ended = threading.Event()
+
+    def follow() -> None:
+        shown = max((row["step"] for row in read_metrics(path)), default=0)
+        while not ended.wait(_POLL_S):
+            for row in read_metrics(path):
+                steps_done = row.pop("step")
+                if steps_done > shown:
+                    shown = steps_done
+                    view.show(TrainProgress(steps_done=steps_done, steps=spec.steps, values=row))
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,80 @@
+"""``bitmill train`` of a model over tokens: check the file and the folder, train here, tell how it ended."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from bitmill.bsq_model.token_models.token_model import TokenModel
+from bitmill.bsq_model.token_models.token_model_files import (
+    load_token_model,
+    make_token_model,
+    token_model_fingerprint,
+)
+from bitmill.jobs.console import Console
+from bitmill.jobs.preparation.run_folder import SPEC_FILE, check_run_folder
+from bitmill.jobs.progress.training_view import TrainingView
+from bitmill.jobs.scheduling.signals import asked_to_stop
+from bitmill.pipeline.token_training.run_token_training import MODEL_FOLDER, train_token_model
+from bitmill.pipeline.token_training.token_batches import TokenTrainingData
+from bitmill.schemas.dataset.card import DatasetCard
+from bitmill.schemas.errors import BadJobError, InterruptedJobError
+from bitmill.schemas.models.token_model_config import token_model_config
+from bitmill.schemas.requests.token_training import TokenTrainSpec, fixed_token_fields
+
+
+def train_token_job(spec: TokenTrainSpec, *, console: Console) -> None:
+    """Train to the last step, or go on where an earlier run of the same file stopped."""
+    folder = Path(spec.output)
+    _check_folder(spec)
+    if (folder / MODEL_FOLDER / "config.json").exists():
+        console.print(f"nothing to do: the run in {spec.output} is complete.")
+        return
+    device = _device(spec)
+    data = TokenTrainingData(spec)
+    model = new_model(spec, data.card)
+    folder.mkdir(parents=True, exist_ok=True)
+    staged = folder / f".{SPEC_FILE}.staged"
+    staged.write_text(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+    staged.replace(folder / SPEC_FILE)
+    parameters = sum(p.numel() for p in model.parameters())
+    console.print(f"{parameters:,} parameters, {spec.steps} steps on {device} …")
+    with asked_to_stop() as asked, TrainingView(console) as view:
+        ended = train_token_model(spec, model, data, device, report=view.show, stop=asked.is_set)
+    if not ended:
+        raise InterruptedJobError("stopped; run the same command again to go on from here.")
+    trained = load_token_model(folder / MODEL_FOLDER)
+    console.print(f"model  {token_model_fingerprint(trained)}  {folder / MODEL_FOLDER}")
+
+
+def new_model(spec: TokenTrainSpec, card: DatasetCard) -> TokenModel:
+    """The untrained model for the dataset's tokens."""
+    document: dict[str, Any] = {
+        **spec.model.model_dump(),
+        "tokenizer_fingerprint": card.tokenizer_fingerprint,
+        "bits_per_token": card.tokenizer.bits_per_token,
+    }
+    try:
+        config = token_model_config(document)
+    except ValueError as error:
+        raise BadJobError(f"model does not fit the tokens of {spec.data[0].dataset}: {error}") from error
+    return make_token_model(config, seed=spec.seed)
+
+
+def _device(spec: TokenTrainSpec) -> torch.device:
+    wanted = spec.compute.device
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise BadJobError("compute.device is cuda, but torch sees no GPU here; take auto or cpu.")
+    if wanted != "cpu" and torch.cuda.is_available():
+        return torch.device("cuda")
+    if spec.compute.threads is not None:
+        torch.set_num_threads(spec.compute.threads)
+    return torch.device("cpu")
+
+
+def _check_folder(spec: TokenTrainSpec) -> None:
+    def fixed_of_stored(document: Any) -> dict[str, Any]:
+        return fixed_token_fields(TokenTrainSpec.model_validate(document))
+
+    check_run_folder(spec.output, fixed_token_fields(spec), fixed_of_stored)

@@ -1,0 +1,1 @@
+"""Commands on a remote cluster: submit, status, logs, stop."""

@@ -1,0 +1,170 @@
+"""``bitmill submit``, ``status``, ``logs`` and ``stop``: a job on a cluster, from anywhere."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bitmill.jobs.console import Console, print_output
+from bitmill.jobs.preparation.job_files import assignment, read_job
+from bitmill.schemas.errors import BadJobError, InfrastructureError
+from bitmill.schemas.requests.job import JobSpec, load_job
+from bitmill.schemas.requests.submission import split_name
+
+if TYPE_CHECKING:
+    from bitmill.jobs.cluster.connection.job_api import JobApi
+    from bitmill.jobs.commands.remote.status import ClusterWord
+
+JobFile = Annotated[str, typer.Argument(metavar="JOB.yaml", help="A job file.")]
+Target = Annotated[str, typer.Argument(metavar="ID | JOB.yaml", help="A submission's id, or its job file.")]
+Address = Annotated[
+    str,
+    typer.Option(
+        "--address", envvar="RAY_API_SERVER_ADDRESS", help="The cluster's job server: http://HEAD:8265."
+    ),
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the job, as it was submitted."),
+]
+
+
+def submit(
+    job: JobFile,
+    address: Address,
+    follow: Annotated[
+        bool, typer.Option("--follow/--no-wait", help="Print its log to the end, or return at once.")
+    ] = True,
+    set_: Assignments = None,
+) -> None:
+    """Run a job on a cluster; this machine may go. Submitting again follows it, or resumes what has ended."""
+    spec = _load(job, set_)
+    api = _api(address)
+    from bitmill.jobs.commands.remote.submit import submit as submit_job
+
+    raise typer.Exit(submit_job(spec, api, follow=follow, console=_console()))
+
+
+def status(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET | JOB.yaml | ID",
+            help="A dataset's folder, a job file, or (with --address) an id.",
+        ),
+    ],
+    address: Annotated[
+        str | None, typer.Option("--address", help="Ask the cluster's job server, too: http://HEAD:8265.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    set_: Assignments = None,
+) -> None:
+    """Tell how a dataset stands, from its folder alone; --address adds what the cluster says of the job.
+
+    Exit codes: 0 complete, 3 complete but not all items ok, 6 not finished.
+    """
+    from bitmill.jobs.commands.remote.status import show_status
+
+    known = _resolve(target, set_)
+    word: ClusterWord | None = None
+    folder = known.folder
+    if address is not None and known.name is not None:
+        word, output = _ask(address, known)
+        folder = folder or output
+    if folder is None:
+        raise BadJobError(
+            f"{target} is a submission's id; give its cluster by --address, or the dataset's folder."
+        )
+    raise typer.Exit(show_status(folder, as_json=as_json, console=_console(), cluster=word))
+
+
+def logs(
+    target: Target,
+    address: Address,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    set_: Assignments = None,
+) -> None:
+    """Print what a submitted job has printed."""
+    name = _name(target, set_)
+    api = _api(address)
+    from bitmill.jobs.commands.remote.submit import print_log, require_job
+
+    job = require_job(api, name)
+    if follow:
+        print_log(api, job.submission_id)
+    else:
+        print_output(api.logs(job.submission_id))
+
+
+def stop(target: Target, address: Address, set_: Assignments = None) -> None:
+    """Stop a submitted job: committed shards stay, shards under way are abandoned whole."""
+    name = _name(target, set_)
+    api = _api(address)
+    from bitmill.jobs.commands.remote.submit import stop as stop_job
+
+    stop_job(api, name, _console())
+
+
+COMMANDS = (submit, status, logs, stop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What a command's argument names: a submission, a dataset's folder, or by a job file both."""
+
+    name: str | None = None
+    folder: str | None = None
+
+
+def _resolve(target: str, assignments: list[str] | None) -> _Known:
+    if split_name(target) is not None and not Path(target).exists():
+        return _Known(name=target)
+    if Path(target).suffix in {".yaml", ".yml"} and not Path(target).is_dir():
+        from bitmill.jobs.preparation.submission_id import submission_of
+
+        job = _load(target, assignments)
+        return _Known(name=submission_of(job), folder=job.output)
+    return _Known(folder=target)
+
+
+def _name(target: str, assignments: list[str] | None) -> str:
+    name = _resolve(target, assignments).name
+    # Jobs that others submitted under names of their own can be named, too.
+    return target if name is None else name
+
+
+def _ask(address: str, known: _Known) -> tuple["ClusterWord", str | None]:
+    """What the cluster says of a job, and the dataset's folder by its record."""
+    from bitmill.jobs.commands.remote.status import ClusterWord
+
+    try:
+        api = _api(address)
+        from bitmill.jobs.commands.remote.submit import OUTPUT_KEY, require_job
+
+        job = require_job(api, known.name or "")
+    except (InfrastructureError, BadJobError) as error:
+        # A job file names the folder, which answers without any cluster.
+        if known.folder is None:
+            raise
+        return ClusterWord(address=address, name=known.name or "", state=str(error), has_ended=False), None
+    word = ClusterWord(address=address, name=job.submission_id, state=job.state, has_ended=job.has_ended)
+    return word, job.metadata.get(OUTPUT_KEY)
+
+
+def _api(address: str) -> "JobApi":
+    if importlib.util.find_spec("requests") is None or importlib.util.find_spec("aiohttp") is None:
+        raise BadJobError("This command needs Ray's job client: pip install 'bitmill[cluster]'")
+    from bitmill.jobs.cluster.connection.job_api import JobApi
+
+    return JobApi(address)
+
+
+def _load(path: str, assignments: list[str] | None) -> JobSpec:
+    overrides = dict(assignment(text) for text in assignments or [])
+    return load_job(read_job(path), origin=path, overrides=overrides)
+
+
+def _console() -> Console:
+    return Console(soft_wrap=True)

@@ -1,0 +1,178 @@
+"""``bitmill status``: how a dataset stands, as its files tell it; the status file adds rates and liveness."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from rich.table import Table
+
+from bitmill.jobs.console import Console, print_json
+from bitmill.jobs.progress.progress_text import stage_times
+from bitmill.jobs.progress.units import bytes_text, duration_text
+from bitmill.pipeline.dataset.dataset_status import Survey, survey
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import InfrastructureError, TransientError
+from bitmill.schemas.outcomes import REASON_TEXT, Reason
+from bitmill.schemas.reports.status_file import (
+    EXIT_COMPLETE,
+    EXIT_NOT_ALL_OK,
+    EXIT_UNFINISHED,
+    DriverState,
+    JobStatus,
+)
+
+State = Literal[
+    "complete", "complete_with_failures", "planning", "running", "silent", "stopped", "failed", "unfinished"
+]
+
+_AGAIN = "Run the same command again to resume."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterWord:
+    """What a cluster says of the job that makes the dataset."""
+
+    address: str
+    name: str
+    state: str
+    """Ray's word, or why the cluster says nothing."""
+    has_ended: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A survey in one word and one sentence."""
+
+    state: State
+    sentence: str
+    exit_code: int
+
+
+def show_status(place: str, *, as_json: bool, console: Console, cluster: ClusterWord | None = None) -> int:
+    """Print how the dataset in a folder stands; gives the exit code.
+
+    Raises BadJobError where the folder is no dataset and no cluster says anything of one, InfrastructureError
+    where the store does not answer.
+    """
+    try:
+        seen = survey(Folder(place), required=cluster is None)
+    except TransientError as error:
+        raise InfrastructureError(str(error)) from error
+    verdict = judge(seen, datetime.now(UTC), cluster)
+    if as_json:
+        print_json(json.dumps(_document(seen, verdict, cluster), indent=2))
+    else:
+        _print(seen, verdict, cluster, console)
+    return verdict.exit_code
+
+
+def judge(seen: Survey, now: datetime, cluster: ClusterWord | None = None) -> Verdict:
+    """What a survey means at a moment. What the files show outweighs what driver and cluster say."""
+    if seen.is_complete:
+        if seen.all_ok:
+            return Verdict(state="complete", sentence="Every planned item is ok.", exit_code=EXIT_COMPLETE)
+        return Verdict(
+            state="complete_with_failures",
+            sentence="Finished; some items are not ok, as the ledger tells.",
+            exit_code=EXIT_NOT_ALL_OK,
+        )
+    state, sentence = _unfinished(seen, now, cluster)
+    return Verdict(state=state, sentence=sentence, exit_code=EXIT_UNFINISHED)
+
+
+def _unfinished(seen: Survey, now: datetime, cluster: ClusterWord | None) -> tuple[State, str]:
+    status = seen.status
+    if status is None:
+        if cluster is not None and not cluster.has_ended:
+            return "unfinished", f"The driver has told nothing here yet; Ray says {cluster.state}."
+        return "unfinished", f"Nothing tells of a driver. {_AGAIN}"
+    if status.state.is_end:
+        return _ended(status, now)
+    place = f"process {status.driver.pid} on {status.driver.host}"
+    if cluster is not None and cluster.has_ended and status.driver.submission_id == cluster.name:
+        return "silent", f"The driver ({place}) is gone without a word: Ray says {cluster.state}. {_AGAIN}"
+    if _age_s(status, now) > status.silent_after_s():
+        return "silent", (
+            f"The driver ({place}) was last heard of {_ago(status, now)} and has ended by now, or cannot "
+            f"write here. {_AGAIN}"
+        )
+    state: State = "planning" if status.state is DriverState.PLANNING else "running"
+    doing = "plans" if state == "planning" else "is at work"
+    waiting = f", {status.note}" if status.note else ""
+    return state, f"The driver ({place}) {doing}{waiting}; last heard of {_ago(status, now)}."
+
+
+def _ended(status: JobStatus, now: datetime) -> tuple[State, str]:
+    if status.state is DriverState.STOPPED:
+        return "stopped", f"Stopped {_ago(status, now)}. {_AGAIN}"
+    if status.state is DriverState.FAILED:
+        return "failed", f"The driver ended {_ago(status, now)}, exit code {status.exit_code}: {status.error}"
+    return "unfinished", f"The driver said that it had finished, but shards or totals are missing. {_AGAIN}"
+
+
+def _age_s(status: JobStatus, now: datetime) -> float:
+    """Never negative: another machine's clock may be ahead."""
+    return max(0.0, (now - status.updated_at).total_seconds())
+
+
+def _ago(status: JobStatus, now: datetime) -> str:
+    return f"{duration_text(_age_s(status, now))} ago"
+
+
+def _print(seen: Survey, verdict: Verdict, cluster: ClusterWord | None, console: Console) -> None:
+    console.print(f"{verdict.state.replace('_', ' ')}: {verdict.sentence}", soft_wrap=True)
+    table = Table(show_header=False, box=None, pad_edge=False)
+    totals = seen.totals
+    rows: list[tuple[str, str]] = [("dataset", seen.uri)]
+    if cluster is not None:
+        rows.append(("cluster", f"{cluster.name} on {cluster.address}: {cluster.state}"))
+    if seen.card is not None:
+        rows += [
+            ("shards", f"{seen.num_committed} of {seen.card.num_shards} committed"),
+            ("items", f"{totals.items} in committed shards; {seen.card.num_sources} sources planned"),
+            ("outcomes", f"{totals.ok} ok, {totals.partial} partial, {totals.failed} failed"),
+            ("tokenized", f"{totals.clips} clips, {totals.frames} frames, {totals.tokens:,} tokens"),
+            ("codes", bytes_text(totals.code_bytes)),
+        ]
+    if seen.status is not None and verdict.state in {"planning", "running"}:
+        rows += _driver_rows(seen.status)
+    if seen.status_problem is not None:
+        rows.append(("note", seen.status_problem))
+    for name, value in rows:
+        table.add_row(name, value)
+    console.print(table)
+    if totals.reasons:
+        reasons = Table("reason", "items", "meaning", box=None, pad_edge=False)
+        for name, count in totals.reasons.items():
+            reasons.add_row(name, str(count), REASON_TEXT[Reason(name)])
+        console.print(reasons)
+
+
+def _driver_rows(status: JobStatus) -> list[tuple[str, str]]:
+    rates = status.rates
+    left = "?" if status.remaining_s is None else duration_text(status.remaining_s)
+    rows = [
+        ("driver says", f"{status.items.done} of {status.items.planned} items, {status.not_ok} not ok"),
+        ("rates", f"{rates.clips:.1f} clips/s, {rates.frames:.1f} frames/s, {rates.tokens:.0f} tokens/s"),
+        ("left", left),
+    ]
+    if status.seconds:
+        rows.append(("time of", stage_times(status.seconds)))
+    return rows
+
+
+def _document(seen: Survey, verdict: Verdict, cluster: ClusterWord | None) -> dict[str, Any]:
+    card = seen.card
+    return {
+        "dataset": seen.uri,
+        "state": verdict.state,
+        "sentence": verdict.sentence,
+        "exit_code": verdict.exit_code,
+        "shards": {"planned": card.num_shards if card else None, "committed": seen.num_committed},
+        "items": {"planned": card.num_sources if card else None, "committed": seen.totals.items},
+        "totals": seen.totals.model_dump(mode="json"),
+        "status": seen.status.model_dump(mode="json") if seen.status is not None else None,
+        "status_problem": seen.status_problem,
+        "cluster": asdict(cluster) if cluster is not None else None,
+    }

@@ -1,0 +1,197 @@
+"""The actors of a run, as many as the cluster has room for now: given shards, watched, replaced."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from bitmill.jobs.cluster.connection.session import Cluster
+from bitmill.jobs.cluster.tokenizing.actor import ActorSettings, TokenizerFiles
+from bitmill.jobs.cluster.tokenizing.actor_handles import Work
+from bitmill.jobs.preparation.prepare import PreparedJob
+from bitmill.jobs.scheduling.assignment import ActorLostError, Assignment, GaveBack, Loss
+from bitmill.jobs.scheduling.autoscaling import actor_cpus, actors_too_many, actors_wanted, window
+from bitmill.jobs.scheduling.heartbeat import QUIET_S, Watch
+from bitmill.jobs.scheduling.shard_queue import ShardQueue
+from bitmill.schemas.errors import InfrastructureError
+from bitmill.schemas.ids import content_id
+from bitmill.schemas.reports.status_file import StaffCount
+from bitmill.schemas.requests.job import Device
+
+_LOOK_EVERY_S = 2.0
+"""How often the cluster is looked at for nodes that came or went."""
+
+_DEATHS_WITHOUT_NEWS = 5
+"""Actors that die in starting, one after another, before any shard tells anything: none will live."""
+
+
+class Staff:
+    """Keeps the queue's shards at work on the cluster's actors; calls return at once, ``events`` soon."""
+
+    def __init__(
+        self,
+        prepared: PreparedJob,
+        queue: ShardQueue,
+        cluster: Cluster,
+        *,
+        run_id: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._compute = prepared.job.compute
+        self._device: Device = prepared.device
+        self.queue = queue
+        self._cluster = cluster
+        self._clock = clock
+        self._watch = Watch(prepared.job.limits.item_timeout_s + QUIET_S, clock)
+        self._clip_bytes = prepared.job.sampling.clip_frames * 3 * prepared.context.size_px**2
+        self._works: dict[int, Work] = {}
+        self._dead: dict[int, ActorLostError] = {}
+        self._deaths = 0
+        self._capacity = cluster.capacity()
+        self._looked = clock()
+        if self._device == "cuda" and not self._capacity.gpus and not self._may_get_gpus():
+            raise InfrastructureError("The job runs on cuda, but the cluster has no GPU.")
+        settings = ActorSettings(
+            context=prepared.context,
+            output=prepared.folder.uri,
+            device=prepared.device,
+            name=run_name(prepared.folder.uri, run_id),
+            takedown=prepared.takedown,
+        )
+        files = TokenizerFiles(
+            config=prepared.tokenizer.config_bytes, weights=prepared.tokenizer.weights_bytes
+        )
+        num_gpus = self._compute.gpus_per_actor if self._device == "cuda" else 0.0
+        self._actors = cluster.start_actors(files, settings, num_gpus)
+        self._fit()
+
+    @property
+    def num_actors(self) -> int:
+        """Actors that run, start, or wait for room."""
+        return len(self._actors.held_cpus())
+
+    @property
+    def count(self) -> StaffCount:
+        """The actors by what they do."""
+        ready = len(self.queue.actors)
+        at_work = len(self.queue.at_work)
+        return StaffCount(at_work=at_work, idle=ready - at_work, starting=max(0, self.num_actors - ready))
+
+    def tend(self) -> None:
+        """Take in what came back, fit the number of actors to the cluster, give out shards, end the hung."""
+        for assignment, had_not_begun in self._actors.withdrawn():
+            if had_not_begun:
+                self._take_back(assignment)
+        self._take_in()
+        if self._clock() - self._looked >= _LOOK_EVERY_S:
+            self._looked = self._clock()
+            self._capacity = self._cluster.capacity()
+        self._fit()
+        self._give_out()
+        self._look_for_life()
+
+    def events(self, timeout_s: float) -> Iterator[tuple[Assignment, Any]]:
+        """What shards at work report: (assignment, event), or (assignment, ActorLostError)."""
+        works = [self._works[assignment.number] for assignment in self.queue.at_work]
+        for work, event in self._actors.events(works, timeout_s):
+            assignment = work.assignment
+            if assignment.number not in self._works:
+                continue
+            if isinstance(event, GaveBack):
+                self._take_back(assignment)
+                continue
+            if not isinstance(event, ActorLostError):
+                self._deaths = 0
+                self._watch.alive(assignment.actor)
+            yield assignment, event
+
+    def ended(self) -> Iterator[tuple[Assignment, ActorLostError]]:
+        """Shards whose actors are ended here: hung ones, and those in decoding's way.
+
+        Where nodes went, actors may hold every CPU, and wait for ever for their decoders.
+        """
+        busy = {assignment.actor: assignment for assignment in self.queue.at_work}
+        while self._dead:
+            actor, error = self._dead.popitem()
+            if actor in busy:
+                yield busy.pop(actor), error
+        for actor in self._watch.overdue(busy):
+            self._actors.remove(actor)
+            yield busy.pop(actor), ActorLostError(Loss.HUNG, "it gave no sign of life for too long")
+        held = {actor: cpus for actor, cpus in self._actors.held_cpus().items() if cpus}
+        too_many = actors_too_many(list(held.values()), self._capacity)
+        for actor in sorted(held, key=lambda actor: (actor in busy, actor))[:too_many]:
+            self._actors.remove(actor)
+            if actor in busy:
+                yield busy[actor], ActorLostError(Loss.REMOVED, "the cluster has no more room for it")
+            else:
+                self.queue.lost(actor, Loss.REMOVED)
+
+    def finished(self, assignment: Assignment) -> None:
+        """A shard is committed; its actor goes on with the next."""
+        self._works.pop(assignment.number, None)
+        self.queue.finished(assignment)
+
+    def lost(self, assignment: Assignment, error: ActorLostError, *, committed: bool) -> None:
+        """An actor is lost; another will be started. Raises InfrastructureError at one too many."""
+        self._drop(assignment.actor)
+        self._actors.remove(assignment.actor)
+        self.queue.lost(assignment.actor, error.loss, committed=committed, detail=str(error))
+
+    def _take_back(self, assignment: Assignment) -> None:
+        if self.queue.came_back(assignment):
+            self._works.pop(assignment.number, None)
+
+    def _drop(self, actor: int) -> None:
+        self._watch.forget(actor)
+        for number, work in list(self._works.items()):
+            if work.assignment.actor == actor:
+                del self._works[number]
+
+    def _take_in(self) -> None:
+        ready, gone = self._actors.ready()
+        for actor in ready:
+            self.queue.join(actor)
+        for detail in gone:
+            self._deaths += 1
+            if self._deaths >= _DEATHS_WITHOUT_NEWS:
+                raise InfrastructureError(
+                    f"{self._deaths} tokenizer actors died one after another before they were ready, the "
+                    f"last by this: {detail} What is committed stays; run the same command again once that "
+                    "is mended."
+                )
+
+    def _fit(self) -> None:
+        held = self._actors.held_cpus()
+        wanted = actors_wanted(self._compute, self._device, self._capacity, self.queue.unfinished)
+        waiting = [actor for actor in held if actor not in self.queue.actors]
+        for actor in waiting[: max(0, len(held) - wanted)]:
+            self._actors.remove(actor)
+        for _ in range(wanted - self.num_actors):
+            self._actors.start(actor_cpus(self._device, self._capacity))
+
+    def _give_out(self) -> None:
+        held = list(self._actors.held_cpus().values())
+        size = window(self._compute, held, self._capacity, clip_bytes=self._clip_bytes)
+        for assignment in self.queue.assign():
+            ahead = assignment not in self.queue.at_work
+            if not ahead:
+                self._watch.alive(assignment.actor)
+            self._works[assignment.number] = self._actors.begin(assignment, size, ahead=ahead)
+        for assignment in self.queue.ask_back():
+            self._actors.withdraw(assignment)
+
+    def _look_for_life(self) -> None:
+        pulses, dead = self._actors.pulses()
+        self._dead |= dead
+        for actor, beats in pulses.items():
+            self._watch.pulse(actor, beats)
+        for actor in self._watch.to_ask(assignment.actor for assignment in self.queue.at_work):
+            self._actors.ask_pulse(actor)
+
+    def _may_get_gpus(self) -> bool:
+        return self._cluster.may_grow and self._compute.actors is not None
+
+
+def run_name(output: str, run_id: str) -> str:
+    """What a run's actors and tasks are called: by the dataset, and by the run, since two may work on one."""
+    return f"bitmill-{content_id('output', output)[:8]}-{run_id}"

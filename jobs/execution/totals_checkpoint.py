@@ -1,0 +1,64 @@
+"""Keeps the totals of committed shards beside the dataset while a job runs; no job fails by it."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from bitmill.pipeline.dataset.totals_cache import remember_totals
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset.card import Totals
+from bitmill.schemas.errors import BitmillError
+
+KEEP_EVERY_S = 60.0
+
+
+class Memory:
+    """A context manager around a run's work; what is known when it ends, however, is kept.
+
+    ``of_shards`` are the totals of what is committed; ``stored`` is what the file says. What that says of
+    shards which are not committed (any more) is taken out before one of them can be made anew.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        of_shards: Mapping[str, Totals],
+        stored: Mapping[str, Totals],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder = folder
+        self._totals = dict(of_shards)
+        self._clock = clock
+        self._kept_at = clock()
+        self._is_new = self._totals != stored
+
+    def __enter__(self) -> Self:
+        self._keep()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._keep()
+
+    def commit(self, shard_id: str, totals: Totals) -> None:
+        """A shard is committed; its ledger adds up to these."""
+        self._totals[shard_id] = totals
+        self._is_new = True
+
+    def keep(self) -> None:
+        """Write the file, at most every minute, where there is something new."""
+        if self._clock() - self._kept_at >= KEEP_EVERY_S:
+            self._keep()
+
+    def _keep(self) -> None:
+        if not self._is_new:
+            return
+        # A minute later it is tried again.
+        with suppress(BitmillError, OSError):
+            remember_totals(self._folder, self._totals)
+            self._is_new = False
+        self._kept_at = self._clock()

@@ -1,0 +1,142 @@
+"""``--append`` and ``--retry-failed``: further parts of a stored plan. What is planned or committed stays."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from bitmill.pipeline.dataset.attempts import NewestAttempts
+from bitmill.pipeline.dataset.dataset_folder import committed_shards, load_ledger, write_plan
+from bitmill.pipeline.planning.append import Failed, failed_sources, sift_sources
+from bitmill.pipeline.planning.cut_shards import cut_shards
+from bitmill.pipeline.planning.split_videos import split_long
+from bitmill.pipeline.sources.listing import find_sources, looked_up_again
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard
+from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.requests.job import JobSpec
+
+_LEDGER_THREADS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Growth:
+    """What a command asks of a dataset beyond finishing its plan."""
+
+    append: bool = False
+    """Plan the job's sources that are not planned yet."""
+    retry_failed: bool = False
+    """Plan failed items once more."""
+    reasons: frozenset[Reason] = frozenset()
+    """The only reasons to retry; empty means all."""
+
+    def __post_init__(self) -> None:
+        if self.reasons and not self.retry_failed:
+            raise BadJobError("--reason chooses what --retry-failed does again; give both.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grown:
+    """A dataset's card and plan after growing, and what the user should know."""
+
+    card: DatasetCard
+    shards: tuple[PlannedShard, ...]
+    notes: tuple[str, ...] = ()
+
+
+def grow(
+    folder: Folder,
+    job: JobSpec,
+    growth: Growth,
+    *,
+    card: DatasetCard,
+    shards: Sequence[PlannedShard],
+    source_fields: dict[str, Any],
+) -> Grown:
+    """Store what ``growth`` asks for as further plan parts; the card that names them is written last.
+
+    Where nothing is to be added, nothing is written. A command that died before its card left the dataset as
+    it was. Raises what listing and looking up sources raise, and FormatError on a damaged ledger.
+    """
+    grown = _Growing(folder, job, card, shards)
+    if growth.retry_failed:
+        grown.retry_failed(growth.reasons)
+    if growth.append:
+        grown.append(source_fields)
+    if grown.card != card:
+        folder.write_bytes(DATASET_FILE, grown.card.to_json())
+    return Grown(card=grown.card, shards=tuple(grown.shards), notes=tuple(grown.notes))
+
+
+class _Growing:
+    """A plan that grows in memory, its new parts published already."""
+
+    def __init__(
+        self, folder: Folder, job: JobSpec, card: DatasetCard, shards: Sequence[PlannedShard]
+    ) -> None:
+        self.card = card
+        self.shards = list(shards)
+        self.notes: list[str] = []
+        self._folder = folder
+        self._job = job
+
+    def append(self, source_fields: dict[str, Any]) -> None:
+        found = find_sources(self._job.source)
+        sifted = sift_sources(found.sources, (source for shard in self.shards for source in shard.sources))
+        if sifted.new:
+            # A section of sources that is new to the card is one with which this command can be resumed.
+            known = self.card.names_sources(source_fields)
+            self.card = self.card.model_copy(
+                update={
+                    "appended_sources": self.card.appended_sources + ([] if known else [source_fields]),
+                    "ignored_files": self.card.ignored_files + (0 if known else found.ignored_files),
+                }
+            )
+            new = split_long(sifted.new, self._job.sharding.split_s, self._job.limits)
+            self._add(new, attempt=1)
+            self.notes.append(f"new sources: {len(sifted.new)} appended; {sifted.known} planned already.")
+        else:
+            self.notes.append(f"nothing to append: all {len(found.sources)} sources are planned already.")
+        if sifted.changed:
+            self.notes.append(
+                f"changed sources: {sifted.changed} left alone, of another size or version than planned; "
+                "--retry-failed takes up those that failed, a new dataset the others."
+            )
+
+    def retry_failed(self, reasons: frozenset[Reason]) -> None:
+        failed = self._failed(reasons)
+        which = f" ({', '.join(sorted(reasons))})" if reasons else ""
+        if failed.sources:
+            attempt = 1 + max(part.attempt for part in self.card.plan)
+            self._add(looked_up_again(failed.sources), attempt=attempt)
+            self.notes.append(f"failed items{which}: {len(failed.sources)} to be done again.")
+        else:
+            self.notes.append(f"nothing to retry: no failed item{which} that is not planned again already.")
+        if failed.members_left_out:
+            self.notes.append(
+                f"members of tars: {failed.members_left_out} failed ones left out, since other members of "
+                "their tars became tokens; put the mended ones into a new tar and append it."
+            )
+
+    def _add(self, sources: Sequence[PlannedSource], *, attempt: int) -> None:
+        added = cut_shards(
+            sources, self._job.sharding, self.card.job_fingerprint, behind=self.shards, attempt=attempt
+        )
+        part = write_plan(self._folder, len(self.card.plan), added)
+        self.card = self.card.model_copy(update={"plan": [*self.card.plan, part], "totals": None})
+        self.shards += added
+
+    def _failed(self, reasons: frozenset[Reason]) -> Failed:
+        newest, names = NewestAttempts(self.shards), committed_shards(self._folder)
+
+        def failed_of(shard: PlannedShard) -> Failed:
+            return failed_sources(shard, load_ledger(self._folder, shard.shard_id), newest, reasons)
+
+        with ThreadPoolExecutor(_LEDGER_THREADS) as pool:
+            found = list(pool.map(failed_of, (shard for shard in self.shards if shard.shard_id in names)))
+        return Failed(
+            sources=tuple(source for failed in found for source in failed.sources),
+            members_left_out=sum(failed.members_left_out for failed in found),
+        )

@@ -1,0 +1,67 @@
+"""Models over tokens by the names that people use for them."""
+
+import json
+from typing import TYPE_CHECKING
+
+from bitmill.schemas.errors import BadJobError
+
+if TYPE_CHECKING:
+    from bitmill.bsq_model.token_models.token_model import TokenModel
+    from bitmill.pipeline.compressing.clip_streams import LoadedPrior
+
+NO_PRIOR = "none"
+
+
+def find_token_model(name: str) -> "TokenModel":
+    """A bundled prior by its name, or a model by its folder. Raises BadJobError or FormatError."""
+    from bitmill.bsq_model.token_models.token_model_files import token_model_from_files
+
+    return token_model_from_files(*_files(name, "model"))
+
+
+def load_prior(name: str) -> "LoadedPrior":
+    """A bundled prior by its name, else that of a folder, to code with. Raises as ``find_token_model``."""
+    from bitmill.pipeline.compressing.coding_prior import prior_from_files
+
+    return prior_from_files(*_files(name, "prior"), origin=name)
+
+
+def find_prior(tokenizer_fingerprint: str) -> "LoadedPrior | None":
+    """The bundled prior of a tokenizer; null where there is none."""
+    from bitmill.bsq_model.bundled.bundled_priors import BUNDLED_PRIORS, bundled_prior_files
+
+    for name in BUNDLED_PRIORS:
+        try:
+            config, _ = bundled_prior_files(name)
+        except FileNotFoundError:
+            # A package may have been made without the weights; then there is no prior unless one is named.
+            continue
+        if json.loads(config)["tokenizer_fingerprint"] == tokenizer_fingerprint:
+            return load_prior(name)
+    return None
+
+
+def choose_prior(name: str | None, tokenizer_fingerprint: str) -> "LoadedPrior | None":
+    """The prior that a user names; without a name the bundled one of this tokenizer, where there is one."""
+    if name == NO_PRIOR:
+        return None
+    return find_prior(tokenizer_fingerprint) if name is None else load_prior(name)
+
+
+def _files(name: str, what: str) -> tuple[bytes, bytes]:
+    """The bytes of ``config.json`` and ``model.safetensors``."""
+    from bitmill.bsq_model import CONFIG_FILE, WEIGHTS_FILE
+    from bitmill.bsq_model.bundled.bundled_priors import BUNDLED_PRIORS, bundled_prior_files
+    from bitmill.pipeline.storage import Folder
+
+    if name in BUNDLED_PRIORS:
+        return bundled_prior_files(name)
+    folder = Folder(name)
+    try:
+        return folder.read_bytes(CONFIG_FILE), folder.read_bytes(WEIGHTS_FILE)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        known = ", ".join(BUNDLED_PRIORS) + (f", or {NO_PRIOR}" if what == "prior" else "")
+        raise BadJobError(
+            f"There is no {what} at {folder.uri}: name a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, as "
+            f"bitmill train leaves it, or a bundled prior: {known}."
+        ) from error

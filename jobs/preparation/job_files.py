@@ -1,0 +1,34 @@
+"""Job files and ``--set``, as every command that takes a job reads them."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.text_files import read_text
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """A dotted key and its value, from KEY=VALUE. Raises BadJobError."""
+    name, separator, value = text.partition("=")
+    if not separator or not name:
+        raise BadJobError(f"--set takes KEY=VALUE, not {text!r}.")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise BadJobError(f"--set {name}: {value!r} is not a YAML value.") from error
+
+
+def read_job(path: str) -> str:
+    """The text of a job file. Raises BadJobError where it cannot be read."""
+    try:
+        return read_text(Path(path).read_bytes(), what=f"The job file {path}")
+    except FileNotFoundError as error:
+        raise BadJobError(
+            f"There is no job file {path}; to tokenize a folder give SOURCE and OUTPUT."
+        ) from error
+    except IsADirectoryError as error:
+        raise BadJobError(f"{path} is a folder; to tokenize it give SOURCE and OUTPUT.") from error
+    except OSError as error:
+        raise BadJobError(f"The job file {path} cannot be read: {error.strerror}.") from error

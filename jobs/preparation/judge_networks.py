@@ -1,0 +1,60 @@
+"""The networks that judge pictures: found in the cache, or a sentence that says how to fetch them."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from bitmill.bsq_model.networks.network_files import load_network
+from bitmill.pipeline.evaluation.contender import Judges
+from bitmill.schemas.errors import BadJobError
+
+
+def find_judges(inception: Path | None) -> tuple[Judges, list[str]]:
+    """The networks in the user's cache, and a sentence for each that is not there."""
+    folder, left_out = networks_folder(), list[str]()
+
+    def find(name: str, metric: str) -> Any:
+        try:
+            return load_network(folder, name)
+        except BadJobError:
+            left_out.append(f"{metric}: fetch its network once with `bitmill weights fetch {name}`")
+            return None
+
+    lpips, efficientnet, i3d = (
+        find("lpips-alexnet", "LPIPS"),
+        find("efficientnet-lite0", "FD-EffNetLite0"),
+        find("i3d-kinetics400", "FVD"),
+    )
+    features: dict[str, Any] = {}
+    class_logits = None
+    if efficientnet is not None:
+        features["fd_effnetlite0"] = efficientnet.features
+    if inception is not None:
+        from bitmill.bsq_model.networks.inception import load_inception
+
+        network = load_inception(inception)
+        features["fid"], class_logits = network.features, network.class_logits
+    else:
+        left_out.append("FID: name the Inception file with --inception")
+    clip_features = i3d.features if i3d is not None else None
+    judges = Judges(
+        lpips=lpips, frame_features=features, clip_features=clip_features, class_logits=class_logits
+    )
+    return judges, left_out
+
+
+def find_lpips() -> Any:
+    """The LPIPS network in the user's cache; null where it was not fetched."""
+    try:
+        return load_network(networks_folder(), "lpips-alexnet")
+    except BadJobError:
+        return None
+
+
+def networks_folder() -> Path:
+    """Where fetched networks are kept: BITMILL_NETWORKS, or bitmill/networks in the user's cache."""
+    given = os.environ.get("BITMILL_NETWORKS")
+    if given:
+        return Path(given)
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "bitmill" / "networks"

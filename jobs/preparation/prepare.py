@@ -1,0 +1,208 @@
+"""From a job to a planned dataset folder: tokenizer loaded, sources listed, or the stored plan taken up."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bitmill.jobs.preparation.append_and_retry import Growth, grow
+from bitmill.jobs.preparation.field_differences import differences
+from bitmill.jobs.preparation.find_tokenizers import LoadedTokenizer, job_tokenizer
+from bitmill.pipeline.dataset.dataset_folder import WEIGHTS_FILE as STORED_WEIGHTS_FILE
+from bitmill.pipeline.dataset.dataset_folder import (
+    committed_shards,
+    find_card,
+    load_plan,
+    save_tokenizer_files,
+    write_plan,
+)
+from bitmill.pipeline.planning.cut_shards import cut_shards
+from bitmill.pipeline.planning.split_videos import split_long
+from bitmill.pipeline.removing.removal_filter import NOTHING, Takedown
+from bitmill.pipeline.removing.removal_records import KnownTakedown
+from bitmill.pipeline.shard.shard_loop import ShardContext
+from bitmill.pipeline.sources.listing import find_sources
+from bitmill.pipeline.storage import Folder, normalise
+from bitmill.schemas.dataset.card import DATASET_FILE, PLAN_FOLDER, TOKENIZER_FOLDER, DatasetCard, Totals
+from bitmill.schemas.dataset.plan_schema import PlannedShard
+from bitmill.schemas.dataset.shard_totals import TOTALS_FILE
+from bitmill.schemas.errors import BadJobError, OutputConflictError
+from bitmill.schemas.reports.status_file import STATUS_FILE
+from bitmill.schemas.requests.job import Device, JobSpec, SourceSpec, fingerprint_fields, job_fingerprint
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedJob:
+    """A dataset folder whose plan is stored, and what is left to do in it."""
+
+    job: JobSpec
+    folder: Folder
+    card: DatasetCard
+    shards: tuple[PlannedShard, ...]
+    committed: frozenset[str]
+    tokenizer: LoadedTokenizer
+    device: Device
+    context: ShardContext
+    takedown: Takedown = NOTHING
+    """What was taken down of the dataset; actors look again before each shard."""
+    notes: tuple[str, ...] = ()
+    """What planning has to tell the user, a sentence each."""
+
+    @property
+    def remaining(self) -> list[PlannedShard]:
+        """Planned shards that are not committed, in order."""
+        return [shard for shard in self.shards if shard.shard_id not in self.committed]
+
+    @property
+    def finished(self) -> Totals | None:
+        """The totals of a dataset that an earlier run completed, or null where work is left."""
+        return None if self.remaining else self.card.totals
+
+
+def prepare(
+    job: JobSpec,
+    *,
+    cluster_has_gpus: Callable[[], bool],
+    growth: Growth | None = None,
+    claim: Callable[[Folder], None] | None = None,
+) -> PreparedJob:
+    """Check a job, then plan its dataset, or take up the stored plan of an earlier run and grow it.
+
+    ``cluster_has_gpus`` is asked only where ``device: auto`` of a new dataset needs it; ``claim`` hears of
+    the output folder once it is known to be this job's own.
+    Raises BadJobError (also OutputConflictError, naming each differing field) before anything is written.
+    """
+    tokenizer = job_tokenizer(job)
+    size_px = tokenizer.config.image_size_px
+    folder = Folder(job.output)
+    # Listed before the card is looked for: another driver may write it, and more, at this moment.
+    names = _names_in(folder)
+    card = find_card(folder)
+    device = _device(job, card, cluster_has_gpus)
+    fields = fingerprint_fields(
+        job, tokenizer_fingerprint=tokenizer.fingerprint, size_px=size_px, device=device
+    )
+    growth, notes = growth or Growth(), tuple[str, ...]()
+    sources = _source_fields(job.source)
+    if card is None:
+        if growth.retry_failed and not growth.append:
+            raise BadJobError(f"There is no dataset at {folder.uri} whose failed items could be retried.")
+        _check_unused(folder, names, tokenizer)
+    else:
+        _check_same_job(folder, card, fields, sources, append=growth.append)
+    if claim is not None:
+        claim(folder)
+    if card is None:
+        card, shards = _plan_new(job, folder, tokenizer, fields)
+    else:
+        shards = load_plan(folder, card)
+        grown = grow(folder, job, growth, card=card, shards=shards, source_fields=sources)
+        card, shards, notes = grown.card, grown.shards, grown.notes
+    folder.sweep_staging()
+    return PreparedJob(
+        job=job,
+        folder=folder,
+        card=card,
+        shards=tuple(shards),
+        committed=frozenset(committed_shards(folder) & {shard.shard_id for shard in shards}),
+        tokenizer=tokenizer,
+        device=device,
+        context=ShardContext(
+            job=job,
+            job_fingerprint=card.job_fingerprint,
+            tokenizer_fingerprint=tokenizer.fingerprint,
+            bits_per_token=tokenizer.config.bits_per_token,
+            patch_size_px=tokenizer.config.patch_size_px,
+            size_px=size_px,
+        ),
+        takedown=KnownTakedown(folder).look(),
+        notes=notes,
+    )
+
+
+def _device(job: JobSpec, card: DatasetCard | None, cluster_has_gpus: Callable[[], bool]) -> Device:
+    if job.compute.device != "auto":
+        return job.compute.device
+    if card is not None:
+        return "cuda" if card.fingerprint_fields.get("compute.device") == "cuda" else "cpu"
+    return "cuda" if cluster_has_gpus() else "cpu"
+
+
+def _plan_new(
+    job: JobSpec, folder: Folder, tokenizer: LoadedTokenizer, fields: dict[str, Any]
+) -> tuple[DatasetCard, list[PlannedShard]]:
+    found = find_sources(job.source)
+    fingerprint_of_job = job_fingerprint(fields)
+    sources = split_long(found.sources, job.sharding.split_s, job.limits)
+    shards = cut_shards(sources, job.sharding, fingerprint_of_job)
+    save_tokenizer_files(folder, tokenizer.config_bytes, tokenizer.weights_bytes)
+    card = DatasetCard(
+        tokenizer_fingerprint=tokenizer.fingerprint,
+        tokenizer=tokenizer.config,
+        job_fingerprint=fingerprint_of_job,
+        fingerprint_fields=fields,
+        job=job.model_dump(mode="json", exclude={"output"}),
+        source_fields=_source_fields(job.source),
+        plan=[write_plan(folder, 0, shards)],
+        ignored_files=found.ignored_files,
+    )
+    # The card comes last: a folder without one was never planned, and is planned anew.
+    folder.write_bytes(DATASET_FILE, card.to_json())
+    return card, shards
+
+
+def _names_in(folder: Folder) -> set[str]:
+    try:
+        return folder.top_names()
+    except NotADirectoryError as error:
+        raise OutputConflictError(f"The output {folder.uri} is a file; name a folder.") from error
+
+
+def _check_unused(folder: Folder, names: set[str], tokenizer: LoadedTokenizer) -> None:
+    """Refuse an output that holds anything but what a run left that died before its card."""
+    ours = names <= {TOKENIZER_FOLDER, PLAN_FOLDER, STATUS_FILE, TOTALS_FILE}
+    if ours and folder.exists(STORED_WEIGHTS_FILE):
+        ours = folder.read_bytes(STORED_WEIGHTS_FILE) == tokenizer.weights_bytes
+    if not ours:
+        raise OutputConflictError(
+            f"The output {folder.uri} holds files but no dataset; choose a new or empty folder."
+        )
+
+
+def _source_fields(source: SourceSpec) -> dict[str, Any]:
+    return {
+        "source.paths": sorted(map(normalise, source.paths)) if source.paths is not None else None,
+        "source.manifest": normalise(source.manifest) if source.manifest is not None else None,
+    }
+
+
+def _check_same_job(
+    folder: Folder,
+    card: DatasetCard,
+    fields: dict[str, Any],
+    source_fields: dict[str, Any],
+    *,
+    append: bool,
+) -> None:
+    stored, wanted = card.fingerprint_fields, fields
+    advice = ""
+    if not append and not card.names_sources(source_fields):
+        advice = " To add these sources to that dataset, run it with --append." if stored == wanted else ""
+        stored, wanted = {**stored, **card.source_fields}, {**wanted, **source_fields}
+    differing = differences(stored, wanted)
+    if differing:
+        raise OutputConflictError(
+            f"The output {folder.uri} holds another job's dataset: {'; '.join(differing)}. "
+            f"Choose another output, or run the job that made it.{advice}"
+        )
+
+
+def has_gpus(address: str | None) -> bool:
+    """Whether the cluster at an address, or this machine where there is none, has GPUs."""
+    if address is None:
+        import torch
+
+        return torch.cuda.is_available()
+    from bitmill.jobs.cluster.connection.session import Cluster
+
+    with Cluster(address) as cluster:
+        return cluster.count("GPU") > 0

@@ -1,0 +1,1 @@
+"""Progress of a run: observers, counts, status file, text, terminal."""

@@ -1,0 +1,137 @@
+"""How a run stands, as text: a line for a log, some rows for a terminal. Pure: counts in, text out."""
+
+from collections.abc import Callable, Mapping
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from bitmill.jobs.progress.run_counts import Counts
+from bitmill.jobs.progress.units import duration_text, rate_text
+from bitmill.schemas.reports.status_file import ACTOR_STAGES, DECODER_STAGES, StaffCount
+
+_LABEL_CELLS = 10
+_BAR_CELLS = 30
+_NARROWEST_CELLS = 40
+_SHORTEST_ROWS = 5
+
+
+def line_of(counts: Counts) -> str:
+    """One line: items, clips, frames and tokens a second, remaining time, failures."""
+    rates = counts.rates
+    return " · ".join(
+        [
+            f"{counts.items.done}/{counts.items.planned} items",
+            f"{counts.clips} clips ({rates.clips:.1f}/s)",
+            f"{rate_text(rates.frames)} frames/s",
+            f"{rate_text(rates.tokens)} tokens/s",
+            f"{_left(counts)} left",
+            f"{counts.not_ok} not ok",
+        ]
+    )
+
+
+def rows_of(counts: Counts, *, width: int, height: int) -> RenderableType:
+    """Rows for a terminal of so many cells; one line where it is too small for them.
+
+    No row wraps, and there are never more than the terminal has, less one for the cursor.
+    """
+    if width < _NARROWEST_CELLS or height < _SHORTEST_ROWS:
+        return Group(_whole_line(counts.note or line_of(counts)))
+    rows: list[RenderableType] = [_row(label, value) for label, value in _values(counts)]
+    rows.insert(0, _shards(counts, width))
+    if counts.note:
+        rows.insert(0, _whole_line(counts.note))
+    return Group(*rows[: height - 1])
+
+
+def stage_shares(seconds: Mapping[str, float]) -> str:
+    """Where the time went: shares of the decoders' time and of the actors', each by itself."""
+    return _by_stage(seconds, lambda spent, whole: f"{spent / whole:.0%}")
+
+
+def stage_times(seconds: Mapping[str, float]) -> str:
+    """The time of decoders and of actors by stage."""
+    return _by_stage(seconds, lambda spent, _: duration_text(spent))
+
+
+def _by_stage(seconds: Mapping[str, float], told: Callable[[float, float], str]) -> str:
+    parts: list[str] = []
+    for who, stages in (("decoders", DECODER_STAGES), ("actors", ACTOR_STAGES)):
+        spent = {stage: seconds[stage] for stage in stages if stage in seconds}
+        whole = sum(spent.values())
+        if whole > 0:
+            parts.append(
+                f"{who}: " + ", ".join(f"{stage} {told(one, whole)}" for stage, one in spent.items())
+            )
+    return " · ".join(parts)
+
+
+def _values(counts: Counts) -> list[tuple[str, str]]:
+    """Labels and values, the ones that matter most first."""
+    rates = counts.rates
+    speeds = {"items": rates.items, "clips": rates.clips, "frames": rates.frames, "tokens": rates.tokens}
+    rows = [
+        ("items", _items(counts)),
+        ("a second", ", ".join(f"{rate_text(speed)} {what}" for what, speed in speeds.items())),
+        ("not ok", _failures(counts)),
+        ("actors", _actors(counts.actors)),
+        ("so far", f"{counts.clips:,} clips, {counts.frames:,} frames, {counts.tokens:,} tokens"),
+    ]
+    shares = stage_shares(counts.seconds)
+    if shares:
+        rows.insert(4, ("time", shares))
+    return rows
+
+
+def _shards(counts: Counts, width: int) -> RenderableType:
+    done, planned = counts.shards.done, counts.shards.planned
+    cells = min(_BAR_CELLS, width - _NARROWEST_CELLS + _LABEL_CELLS)
+    row = Table.grid()
+    row.add_column(width=_LABEL_CELLS)
+    row.add_column(width=cells)
+    row.add_column(no_wrap=True, overflow="ellipsis")
+    bar = ProgressBar(total=max(1, planned), completed=done, width=cells)
+    row.add_row(Text("shards", style="dim"), bar, _whole_line(f" {done} of {planned}"))
+    return row
+
+
+def _row(label: str, value: str) -> Text:
+    # No table: it would narrow the labels, too, where the value is long.
+    row = _whole_line(label.ljust(_LABEL_CELLS) + value)
+    row.stylize("dim", 0, len(label))
+    return row
+
+
+def _whole_line(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def _items(counts: Counts) -> str:
+    done, planned = counts.items.done, counts.items.planned
+    # An item ends when its last clip is read; that clip is yet to be encoded, and its shard to be committed.
+    are_read = done == planned and counts.shards.done < counts.shards.planned
+    left = "the last clips are under way" if are_read else f"{_left(counts)} left"
+    return f"{done:,} of {planned:,}, {left}"
+
+
+def _failures(counts: Counts) -> str:
+    if not counts.not_ok:
+        return "0"
+    often_first = sorted(counts.reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in often_first)
+    return f"{counts.not_ok:,}: {reasons}" if reasons else f"{counts.not_ok:,}"
+
+
+def _actors(actors: StaffCount) -> str:
+    parts = [f"{actors.at_work} at work"]
+    if actors.idle:
+        parts.append(f"{actors.idle} idle")
+    if actors.starting:
+        parts.append(f"{actors.starting} starting, or waiting for room")
+    return ", ".join(parts)
+
+
+def _left(counts: Counts) -> str:
+    return "?" if counts.remaining_s is None else duration_text(max(0.0, counts.remaining_s))

@@ -1,0 +1,163 @@
+"""How a run stands, as numbers: an observer that keeps the counts which status.json tells. No I/O."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from bitmill.pipeline.shard.shard_loop import ShardProgress
+from bitmill.schemas.dataset.card import Totals
+from bitmill.schemas.outcomes import Outcome
+from bitmill.schemas.reports.status_file import STAGES, Part, Rates, StaffCount
+
+
+@dataclass
+class _Tally:
+    """What one shard under way has reported."""
+
+    items: int = 0
+    not_ok: int = 0
+    clips: int = 0
+    frames: int = 0
+    tokens: int = 0
+    added: int = 0
+    """Items of tars beyond those that the plan counts."""
+    reasons: Counter[str] = field(default_factory=Counter[str])
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    """By stage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """A moment's counts, named as in JobStatus."""
+
+    note: str | None
+    actors: StaffCount
+    shards: Part
+    items: Part
+    clips: int
+    frames: int
+    tokens: int
+    not_ok: int
+    reasons: dict[str, int]
+    rates: Rates
+    seconds: dict[str, float]
+    remaining_s: float | None
+
+
+class Standing:
+    """Counts what shards report; ``counts`` is replaced whole, so that another thread may read it.
+
+    ``listeners`` are shown the counts with each refresh.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_sources: int,
+        num_shards: int,
+        num_committed: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._num_shards = num_shards
+        self._num_committed = num_committed
+        self._planned = num_sources
+        self._earlier = Totals()
+        self._done = Totals()
+        self._done_added = 0
+        self._began: float | None = None
+        self._under_way: dict[str, _Tally] = {}
+        self._seconds: dict[str, float] = {}
+        self.listeners: list[Callable[[Counts], None]] = []
+        self.counts = self._count(None, StaffCount())
+
+    def begin(self, planned: int, earlier: Totals) -> None:
+        """Rates count from the first report after this."""
+        self._planned, self._earlier = planned, earlier
+        self.refresh()
+
+    def advance(self, event: ShardProgress) -> None:
+        """Count one report."""
+        if self._began is None:
+            self._began = self._clock()
+        tally = self._under_way.setdefault(event.shard_id, _Tally())
+        tally.clips += event.clips
+        tally.frames += event.frames
+        tally.tokens += event.tokens
+        tally.added += event.added_items
+        _add(tally.seconds, event.seconds)
+        if event.ended is not None:
+            tally.items += 1
+            tally.not_ok += event.ended.outcome is not Outcome.OK
+            if event.ended.reason is not None:
+                tally.reasons[event.ended.reason.value] += 1
+
+    def drop(self, shard_id: str) -> None:
+        """Forget the counts of a shard that starts over."""
+        self._under_way.pop(shard_id, None)
+
+    def commit(self, shard_id: str, totals: Totals, seconds: dict[str, float]) -> None:
+        """From now on the shard counts by its ledger."""
+        tally = self._under_way.pop(shard_id, None)
+        self._done_added += tally.added if tally is not None else 0
+        self._done += totals
+        self._num_committed += 1
+        _add(self._seconds, seconds)
+
+    def refresh(self, note: str | None = None, actors: StaffCount | None = None) -> None:
+        """Take the counts of now, and show them."""
+        self.counts = self._count(note, actors or StaffCount())
+        for listener in self.listeners:
+            listener(self.counts)
+
+    def _count(self, note: str | None, actors: StaffCount) -> Counts:
+        under_way = list(self._under_way.values())
+        items = self._done.items + sum(tally.items for tally in under_way)
+        clips = self._done.clips + sum(tally.clips for tally in under_way)
+        frames = self._done.frames + sum(tally.frames for tally in under_way)
+        tokens = self._done.tokens + sum(tally.tokens for tally in under_way)
+        before = self._earlier
+        reasons = Counter(before.reasons) + Counter(self._done.reasons)
+        reasons.update(sum((tally.reasons for tally in under_way), start=Counter[str]()))
+        seconds = dict(self._seconds)
+        for tally in under_way:
+            _add(seconds, tally.seconds)
+        elapsed = self._clock() - self._began if self._began is not None else 0.0
+        # Tars hold items that the plan could not count.
+        planned = self._planned + self._done_added + sum(tally.added for tally in under_way)
+        left = planned - before.items - items
+        return Counts(
+            note=note,
+            actors=actors,
+            shards=Part(planned=self._num_shards, done=self._num_committed),
+            items=Part(planned=planned, done=before.items + items),
+            clips=before.clips + clips,
+            frames=before.frames + frames,
+            tokens=before.tokens + tokens,
+            not_ok=before.partial
+            + before.failed
+            + self._done.partial
+            + self._done.failed
+            + sum(tally.not_ok for tally in under_way),
+            reasons=dict(sorted(reasons.items())),
+            rates=_rates(elapsed, items, clips, frames, tokens),
+            seconds={stage: round(seconds[stage], 3) for stage in STAGES if stage in seconds},
+            remaining_s=round(left * elapsed / items, 1) if items and elapsed > 0 else None,
+        )
+
+
+def _add(seconds: dict[str, float], more: Mapping[str, float]) -> None:
+    for stage, spent in more.items():
+        seconds[stage] = seconds.get(stage, 0.0) + spent
+
+
+def _rates(elapsed_s: float, items: int, clips: int, frames: int, tokens: int) -> Rates:
+    if elapsed_s <= 0:
+        return Rates()
+    return Rates(
+        items=round(items / elapsed_s, 3),
+        clips=round(clips / elapsed_s, 3),
+        frames=round(frames / elapsed_s, 3),
+        tokens=round(tokens / elapsed_s, 1),
+    )

@@ -1,0 +1,149 @@
+"""Which actor gets which shard: pure bookkeeping, without a clock, a file or Ray."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bitmill.jobs.scheduling.assignment import Assignment, Loss
+from bitmill.jobs.scheduling.retry_policy import Suspicion
+from bitmill.schemas.dataset.plan_schema import PlannedShard
+
+
+@dataclass
+class _Bench:
+    """One actor's assignments: the shard at work, the one that follows, and whether that is asked back."""
+
+    at_work: Assignment | None = None
+    next: Assignment | None = None
+    asked_back: bool = False
+
+
+class ShardQueue:
+    """Shards that wait, and shards given to actors: one at work and at most one ahead of it for each.
+
+    A shard given ahead spares its actor the wait between two. It is asked back where another actor has
+    nothing to do. Laws: a shard is in one place at a time, and leaves only by ``finished`` or by an error.
+    """
+
+    def __init__(self, shards: Sequence[PlannedShard]) -> None:
+        self._waiting: deque[PlannedShard] = deque(shards)
+        self._benches: dict[int, _Bench] = {}
+        self._suspicions: dict[str, Suspicion] = {}
+        self._given = 0
+        self._stopping = False
+
+    @property
+    def unfinished(self) -> int:
+        """Shards that wait, are given ahead, or are at work."""
+        ahead = sum(bench.next is not None for bench in self._benches.values())
+        return len(self._waiting) + len(self.at_work) + ahead
+
+    @property
+    def at_work(self) -> list[Assignment]:
+        """Shards at work, one an actor."""
+        return [bench.at_work for bench in self._benches.values() if bench.at_work is not None]
+
+    @property
+    def actors(self) -> frozenset[int]:
+        """Actors that have joined and are not lost."""
+        return frozenset(self._benches)
+
+    def busy(self, actor: int) -> bool:
+        """Whether an actor has a shard."""
+        bench = self._benches.get(actor)
+        return bench is not None and bench.at_work is not None
+
+    def join(self, actor: int) -> None:
+        """An actor is ready for shards."""
+        self._benches.setdefault(actor, _Bench())
+
+    def stop(self) -> None:
+        """Give out nothing more."""
+        self._stopping = True
+
+    def assign(self) -> list[Assignment]:
+        """What to give out now: to actors without a shard first, then one ahead."""
+        if self._stopping:
+            return []
+        given: list[Assignment] = []
+        for actor, bench in self._benches.items():
+            if self._waiting and bench.at_work is None:
+                bench.at_work = self._give(self._waiting.popleft(), actor)
+                given.append(bench.at_work)
+        for actor, bench in self._benches.items():
+            # The last shards are kept for whoever is free first.
+            if len(self._waiting) < len(self._benches) or self._is_isolated(self._waiting[0]):
+                break
+            if bench.next is None and bench.at_work is not None and bench.at_work.isolation is None:
+                bench.next = self._give(self._waiting.popleft(), actor)
+                given.append(bench.next)
+        return given
+
+    def ask_back(self) -> list[Assignment]:
+        """Shards given ahead to ask back now: for actors that have nothing to do, or all when stopping."""
+        benches = self._benches.values()
+        ahead = [bench for bench in benches if bench.next is not None and not bench.asked_back]
+        if not self._stopping:
+            idle = sum(bench.at_work is None for bench in benches)
+            asked = sum(bench.asked_back for bench in benches)
+            ahead = ahead[: max(0, idle - asked - len(self._waiting))]
+        wanted: list[Assignment] = []
+        for bench in ahead:
+            bench.asked_back = True
+            if bench.next is not None:
+                wanted.append(bench.next)
+        return wanted
+
+    def came_back(self, assignment: Assignment) -> bool:
+        """A shard that was asked back had not begun. False where its actor has been lost since."""
+        bench = self._benches.get(assignment.actor)
+        if bench is not None and bench.next == assignment:
+            bench.next, bench.asked_back = None, False
+        elif bench is not None and bench.at_work == assignment:
+            # The shard before it was finished while the answer was under way.
+            bench.at_work = None
+        else:
+            return False
+        self._waiting.appendleft(assignment.shard)
+        return True
+
+    def trying(self, assignment: Assignment, place: int | None) -> None:
+        """An isolated shard is about to try the source at ``place`` alone; null: all have been tried."""
+        self._suspicion(assignment.shard).trying(place)
+
+    def finished(self, assignment: Assignment) -> None:
+        """The shard at work is committed; the one ahead, if any, is at work now."""
+        bench = self._benches[assignment.actor]
+        if bench.at_work != assignment:
+            raise ValueError(f"shard {assignment.shard.shard_id} was not at work")
+        self._suspicions.pop(assignment.shard.shard_id, None)
+        bench.at_work, bench.next, bench.asked_back = bench.next, None, False
+
+    def lost(self, actor: int, loss: Loss, *, committed: bool = False, detail: str = "") -> None:
+        """An actor is gone, with both its shards; the one at work may have been committed before.
+
+        Raises InfrastructureError where the shard at work has lost too many.
+        """
+        bench = self._benches.pop(actor, None)
+        if bench is None:
+            return
+        if bench.next is not None:
+            self._waiting.appendleft(bench.next.shard)
+        if bench.at_work is not None and not committed:
+            self._waiting.appendleft(bench.at_work.shard)
+            self._suspicion(bench.at_work.shard).count(loss, detail)
+
+    def _give(self, shard: PlannedShard, actor: int) -> Assignment:
+        self._given += 1
+        suspicion = self._suspicions.get(shard.shard_id)
+        if suspicion is not None:
+            suspicion.begin()
+        isolation = suspicion.isolation if suspicion is not None else None
+        return Assignment(number=self._given, shard=shard, actor=actor, isolation=isolation)
+
+    def _is_isolated(self, shard: PlannedShard) -> bool:
+        suspicion = self._suspicions.get(shard.shard_id)
+        return suspicion is not None and suspicion.isolation is not None
+
+    def _suspicion(self, shard: PlannedShard) -> Suspicion:
+        return self._suspicions.setdefault(shard.shard_id, Suspicion(shard))

@@ -1,0 +1,33 @@
+"""The codes' statistics, gathered row group by row group."""
+
+from collections.abc import Callable
+from typing import Any
+
+from bitmill.pipeline.auditing.codes.statistics import NUM_STRETCHES, CodeStatistics
+from bitmill.pipeline.auditing.shard.collector import RowGroupData
+
+
+class CodeGatherer:
+    """Gathers ``statistics`` of shards; see ``bitmill.pipeline.auditing.shard.collector.Gatherer``."""
+
+    def __init__(self, bits_per_token: int, num_shards: int, prefix_of: Callable[[str], str]) -> None:
+        """``num_shards`` are planned. ``prefix_of``, which pickles, says what a source is counted under."""
+        self.statistics = CodeStatistics(bits_per_token)
+        self._num_shards = num_shards
+        self._prefix_of = prefix_of
+
+    def add(self, group: RowGroupData) -> None:
+        """Count a row group's clips."""
+        sources: Any = group.table.column("source").combine_chunks().dictionary_encode()
+        prefixes: list[str] = [self._prefix_of(source) for source in sources.dictionary.to_pylist()]
+        self.statistics.add_clips(
+            group.codes,
+            group.starts,
+            group.shapes_n3,
+            [prefixes[place] for place in sources.indices.to_pylist()],
+            group.shard * NUM_STRETCHES // self._num_shards,
+        )
+
+    def merge(self, other: "CodeGatherer") -> None:
+        """See ``Gatherer``."""
+        self.statistics.merge(other.statistics)

@@ -1,0 +1,30 @@
+"""Signatures of a dataset's clips, gathered row group by row group."""
+
+from pathlib import Path
+
+from bitmill.pipeline.auditing.duplicates.bit_sample import DEFAULT_RADIUS
+from bitmill.pipeline.auditing.duplicates.signatures import DuplicateSignatures
+from bitmill.pipeline.auditing.shard.collector import RowGroupData
+
+
+class DuplicateGatherer:
+    """Gathers ``signatures`` of shards; see ``bitmill.pipeline.auditing.shard.collector.Gatherer``."""
+
+    def __init__(
+        self, bits_per_token: int, radius: float = DEFAULT_RADIUS, folder: Path | None = None
+    ) -> None:
+        self.signatures = DuplicateSignatures(bits_per_token, radius, folder)
+
+    def add(self, group: RowGroupData) -> None:
+        """Take up a row group's clips."""
+        self.signatures.add_clips(
+            group.codes,
+            group.starts,
+            group.shapes_n3,
+            group.table.column("clip_id"),
+            (group.shard, group.number),
+        )
+
+    def merge(self, other: "DuplicateGatherer") -> None:
+        """See ``Gatherer``."""
+        self.signatures.merge(other.signatures)

@@ -1,0 +1,151 @@
+"""Shards of an audit shared out in chunks; what comes back is merged in plan order, whoever was quicker."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Protocol
+
+from bitmill.pipeline.auditing.result import ShardAtHand, ShardsAudit
+from bitmill.pipeline.auditing.shard_auditor import ShardAuditor
+from bitmill.pipeline.isolation.worker_process import WorkerProcess, serve
+
+Chunk = Sequence[ShardAtHand]
+
+_MAX_CHUNK = 64
+_CHUNKS_PER_WORKER = 8
+
+AHEAD = 4
+"""Chunks a worker that may be done before their turn to be merged: what they hold is in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditProgress:
+    """A moment of an audit."""
+
+    done_shards: int
+    shards: int
+    done_clips: int
+    done_bytes: int
+    """Of token shards' codes."""
+
+
+class Sharing(Protocol):
+    """Audits chunks somewhere; gives what was found in the order of the chunks."""
+
+    def __call__(self, auditor: ShardAuditor, chunks: Sequence[Chunk]) -> Iterator[ShardsAudit]: ...
+
+
+def cut_chunks(shards: Sequence[ShardAtHand], workers: int) -> list[Chunk]:
+    """Consecutive shards: enough chunks to keep workers busy to the end, few enough to merge quickly."""
+    size = max(1, min(_MAX_CHUNK, len(shards) // (workers * _CHUNKS_PER_WORKER)))
+    return [shards[first : first + size] for first in range(0, len(shards), size)]
+
+
+def merge_all(
+    auditor: ShardAuditor,
+    shards: Sequence[ShardAtHand],
+    sharing: Sharing,
+    *,
+    workers: int,
+    tell: Callable[[AuditProgress], None],
+) -> ShardsAudit:
+    """The audit of all shards. ``tell`` hears of each chunk, in this thread."""
+    whole = auditor.empty()
+    for audit in sharing(auditor, cut_chunks(shards, workers)):
+        whole.merge(audit)
+        tell(
+            AuditProgress(
+                done_shards=whole.planned,
+                shards=len(shards),
+                done_clips=whole.clips,
+                done_bytes=whole.code_bytes,
+            )
+        )
+    return whole
+
+
+def in_order(chunks: Sequence[Chunk], crew: "Crew", *, at_once: int) -> Iterator[ShardsAudit]:
+    """Feed a crew and give its answers in order; at most ``at_once`` chunks are under way or wait."""
+    done: dict[int, ShardsAudit] = {}
+    sent = given = 0
+    while given < len(chunks):
+        while sent < len(chunks) and sent - given < at_once and crew.has_room():
+            crew.send(sent, chunks[sent])
+            sent += 1
+        if given in done:
+            yield done.pop(given)
+            given += 1
+        else:
+            done.update(crew.receive())
+
+
+class Crew(Protocol):
+    """Who audits chunks, several at once."""
+
+    def has_room(self) -> bool:
+        """Whether one more chunk would be begun."""
+        ...
+
+    def send(self, number: int, chunk: Chunk) -> None:
+        """Begin a chunk."""
+        ...
+
+    def receive(self) -> dict[int, ShardsAudit]:
+        """Chunks that are done, one at least, by their numbers; waits for them."""
+        ...
+
+
+@dataclass(frozen=True)
+class LocalProcesses:
+    """Shards shared out to processes of this machine, or done here where one is enough."""
+
+    workers: int
+
+    def __call__(self, auditor: ShardAuditor, chunks: Sequence[Chunk]) -> Iterator[ShardsAudit]:
+        """Audit the chunks. Raises what fails in a process."""
+        workers = min(self.workers, len(chunks))
+        if workers <= 1:
+            yield from map(auditor.audit, chunks)
+            return
+        crew = _LocalCrew(auditor, workers)
+        try:
+            yield from in_order(chunks, crew, at_once=AHEAD * workers)
+        finally:
+            crew.end()
+
+
+class _LocalCrew:
+    """Processes, each with at most one chunk."""
+
+    def __init__(self, auditor: ShardAuditor, workers: int) -> None:
+        self._idle = [WorkerProcess(_work, auditor, doing="read shards") for _ in range(workers)]
+        self._busy: dict[Connection[Any, Any], tuple[int, WorkerProcess]] = {}
+
+    def has_room(self) -> bool:
+        return bool(self._idle)
+
+    def send(self, number: int, chunk: Chunk) -> None:
+        process = self._idle.pop()
+        process.send(chunk)
+        self._busy[process.pipe] = (number, process)
+
+    def receive(self) -> dict[int, ShardsAudit]:
+        done: dict[int, ShardsAudit] = {}
+        for pipe in wait(list(self._busy)):
+            assert isinstance(pipe, Connection)
+            number, process = self._busy[pipe]
+            done[number] = process.receive()
+            del self._busy[pipe]
+            self._idle.append(process)
+        return done
+
+    def end(self) -> None:
+        everyone = [*self._idle, *(process for _, process in self._busy.values())]
+        for process in everyone:
+            process.let_go()
+        for process in everyone:
+            process.end()
+
+
+def _work(pipe: "Connection[Any, Any]", auditor: ShardAuditor) -> None:
+    serve(pipe, lambda chunk: pipe.send(auditor.audit(chunk)))

@@ -1,0 +1,161 @@
+"""After all shards are read: what was gathered becomes parts of the report, and findings."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from bitmill.bsq_model.numerics import set_numerics
+from bitmill.pipeline.auditing.check_sources import check_sources
+from bitmill.pipeline.auditing.codes.code_collector import CodeGatherer
+from bitmill.pipeline.auditing.codes.report import code_health
+from bitmill.pipeline.auditing.duplicates.duplicate_collector import DuplicateGatherer
+from bitmill.pipeline.auditing.duplicates.search import find_duplicates
+from bitmill.pipeline.auditing.duplicates.stored_clips import StoredClips
+from bitmill.pipeline.auditing.options import CODES, DUPLICATES, SAMPLE, Asked
+from bitmill.pipeline.auditing.run_audit import DatasetAudit
+from bitmill.pipeline.auditing.sample.comparing import Lpips, compare_sample
+from bitmill.pipeline.auditing.sample.drawing import SampleDrawer
+from bitmill.pipeline.inspection.make_preview import stored_tokenizer
+from bitmill.pipeline.inspection.source_frames import Originals
+from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from bitmill.schemas.reports.audit_findings import Kind
+from bitmill.schemas.reports.audit_report import CodeHealth, Duplicates, Sample, SourceCheck
+from bitmill.schemas.requests.job import JobSpec
+
+DUPLICATES_FILE = "duplicates.txt"
+
+Told = TypeVar("Told")
+Tell = Callable[[str], None]
+
+
+@dataclass(kw_only=True)
+class Parts:
+    """Parts of a report beyond coverage and findings, and files that go with it."""
+
+    codes: CodeHealth | None = None
+    duplicates: Duplicates | None = None
+    sample: Sample | None = None
+    sources: SourceCheck | None = None
+    left_out: list[str] = field(default_factory=list[str])
+    files: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    """By name, beside audit.json; pictures of the sample among them."""
+
+
+def look_closer(
+    audit: DatasetAudit,
+    asked: Asked,
+    *,
+    others: Sequence[tuple[str, DatasetAudit]],
+    lpips: Lpips | None,
+    work: Path,
+    tell: Tell,
+) -> Parts:
+    """Everything that was asked for, from what was gathered; findings go to the audit.
+
+    ``others`` are audits of the datasets compared with, by name. ``work`` holds temporary files; ``tell``
+    hears in words what is done. Raises InfrastructureError where the store gives out.
+    """
+    parts = Parts()
+    if asked.codes:
+        parts.codes = _codes(audit, parts)
+    if asked.duplicates:
+        tell("looking for duplicates")
+        parts.duplicates = _duplicates(audit, others, work, parts)
+    if asked.sample:
+        parts.sample = _sample(audit, asked, lpips, parts, tell)
+    if asked.check_source:
+        tell("listing the sources")
+        parts.sources, found = check_sources(audit.at_hand.card, audit.at_hand.plan)
+        audit.found.merge(found)
+    else:
+        parts.left_out.append("Sources were not listed; --check-source compares them with the plan.")
+    return parts
+
+
+def _gathered(audit: DatasetAudit, name: str, kind: type[Told]) -> Told:
+    found = audit.gathered[name]
+    assert isinstance(found, kind)
+    return found
+
+
+def _codes(audit: DatasetAudit, parts: Parts) -> CodeHealth | None:
+    statistics = _gathered(audit, CODES, CodeGatherer).statistics
+    health = code_health(statistics)
+    if not health.tokens:
+        parts.left_out.append("Codes have no statistics: no token could be read.")
+        return None
+    for bit in health.stuck_bits:
+        audit.found.note(
+            Kind.STUCK_BIT, f"it is 1 in {health.ones[bit]:.4%} of all tokens", where=f"bit {bit}"
+        )
+    return health
+
+
+def _duplicates(
+    audit: DatasetAudit, others: Sequence[tuple[str, DatasetAudit]], work: Path, parts: Parts
+) -> Duplicates | None:
+    every = [*(other for _, other in others), audit]
+    store = StoredClips([(one.at_hand.folder, _shard_ids(one)) for one in every])
+    signatures = [_gathered(one, DUPLICATES, DuplicateGatherer).signatures for one in every]
+    path = work / DUPLICATES_FILE
+    try:
+        found = find_duplicates(
+            signatures[-1],
+            [(name, own) for (name, _), own in zip(others, signatures, strict=False)],
+            store,
+            list_path=path,
+            folder=work,
+        )
+    except FormatError as error:
+        # It changed since it was read: a job, or a removal, is at work.
+        parts.left_out.append(f"Duplicates were not found: {error}")
+        return None
+    parts.files[DUPLICATES_FILE] = path.read_bytes()
+    return found
+
+
+def _shard_ids(audit: DatasetAudit) -> dict[int, str]:
+    return {shard.shard_index: shard.shard_id for shard in audit.at_hand.plan}
+
+
+def _sample(
+    audit: DatasetAudit, asked: Asked, lpips: Lpips | None, parts: Parts, tell: Tell
+) -> Sample | None:
+    drawn = _gathered(audit, SAMPLE, SampleDrawer).clips
+    folder, card = audit.at_hand.folder, audit.at_hand.card
+    if not drawn:
+        parts.left_out.append("No clip could be drawn into a sample.")
+        return None
+    try:
+        tokenizer = stored_tokenizer(folder, card)
+    except (FormatError, TokenizerMismatchError, BadJobError) as error:
+        parts.left_out.append(f"No sample was compared: {error}")
+        return None
+    job = JobSpec.model_validate({**card.job, "output": folder.uri})
+    made_on = card.fingerprint_fields.get("compute.device", "cpu")
+    device = "cuda" if made_on == "cuda" and torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        torch.set_num_threads(job.compute.threads)
+    set_numerics(tokenizer, job.compute.dtype, device)
+    if lpips is None:
+        parts.left_out.append("LPIPS: fetch its network once with `bitmill weights fetch lpips-alexnet`.")
+    sample, pictures = compare_sample(
+        drawn,
+        partial(Originals, folder, card),
+        tokenizer,
+        seed=asked.seed,
+        lpips=lpips,
+        report=lambda done: tell(f"sample: {done} of {len(drawn)} clips"),
+    )
+    parts.files |= pictures
+    for clip in sample.clips:
+        if clip.differing_bits:
+            detail = f"{clip.differing_bits} of {clip.num_bits} bits differ, first: {clip.differs_at[0]}"
+            audit.found.note(Kind.BITS_DIFFER, detail, where=clip.clip.clip_id)
+    if device != made_on:
+        return sample.model_copy(update={"note": f"Made on {made_on}, tokenized again on {device}."})
+    return sample

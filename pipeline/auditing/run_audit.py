@@ -1,0 +1,125 @@
+"""An audit from folder to report: what all files say together, then every shard, then the verdict."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bitmill.pipeline.auditing.check_dataset import DatasetAtHand, check_totals, look_at_dataset
+from bitmill.pipeline.auditing.coverage.prefixes import PrefixRule, prefix_rule
+from bitmill.pipeline.auditing.coverage.tally import OWN_TABLES, CoverageLayout
+from bitmill.pipeline.auditing.parallel import AuditProgress, Sharing, merge_all
+from bitmill.pipeline.auditing.result import ShardsAudit
+from bitmill.pipeline.auditing.shard.collector import Gatherer, Gatherers
+from bitmill.pipeline.auditing.shard.findings import FindingTally, verdict_of
+from bitmill.pipeline.auditing.shard_auditor import ShardAuditor
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.reports.audit_report import AuditReport, Coverage
+
+Tell = Callable[[AuditProgress], None]
+
+ChooseGatherers = Callable[[DatasetAtHand, PrefixRule], Gatherers]
+"""From a dataset as it is listed, and the folders by which sources are counted, to gatherers."""
+
+
+def no_gatherers(_at_hand: DatasetAtHand, _prefixes: PrefixRule) -> Gatherers:
+    """Look at no codes beyond their checksums and lengths."""
+    return {}
+
+
+@dataclass(kw_only=True)
+class DatasetAudit:
+    """What was found in a dataset's files; further findings may be added before it is reported."""
+
+    at_hand: DatasetAtHand
+    shards: ShardsAudit
+    found: FindingTally
+    """Of the dataset as a whole, then of its shards in plan order."""
+
+    @property
+    def gathered(self) -> dict[str, Gatherer]:
+        """What gatherers made of the codes, by name."""
+        return self.shards.gathered
+
+    def report(self, *, bitmill_version: str, created: str, seconds: float, **parts: Any) -> AuditReport:
+        """The report with its verdict; ``parts`` are further fields of ``AuditReport``."""
+        card, coverage = self.at_hand.card, self.shards.coverage
+        findings = self.found.report()
+        verdict, exit_code = verdict_of(findings)
+        histograms = [tally.report() for tally in coverage.histograms.values()]
+        return AuditReport(
+            bitmill_version=bitmill_version,
+            created=created,
+            seconds=seconds,
+            dataset=self.at_hand.folder.uri,
+            verdict=verdict,
+            exit_code=exit_code,
+            tokenizer_fingerprint=card.tokenizer_fingerprint,
+            tokenizer=card.tokenizer.model_dump(mode="json"),
+            job=card.job,
+            shards_planned=card.num_shards,
+            shards_committed=self.shards.committed,
+            shards_read=self.shards.read,
+            removals=self.at_hand.removed.num_clips,
+            coverage=Coverage(
+                total=coverage.total.report(),
+                tables=[table.report(by) for by, table in coverage.tables.items()],
+                reasons=coverage.reason_rows(),
+                failures=coverage.failures,
+                histograms=[histogram for histogram in histograms if histogram is not None],
+                next_steps=list(self.shards.steps.sentences(has_totals=card.totals is not None)),
+            ),
+            findings=findings,
+            **parts,
+        )
+
+
+def audit_dataset(
+    folder: Folder,
+    *,
+    sharing: Sharing,
+    workers: int,
+    columns: tuple[str, ...] = (),
+    gatherers: ChooseGatherers = no_gatherers,
+    tell: Tell = lambda _: None,
+) -> DatasetAudit:
+    """Read every file of a dataset once.
+
+    ``sharing`` has shards read by about ``workers`` processes somewhere; ``columns`` of the metadata break
+    coverage down further; ``gatherers`` chooses who is offered the codes, once the plan is known. The result
+    does not depend on who read what. Raises BadJobError where the folder is no dataset, FormatError where its
+    card cannot be read, and what the store raises.
+    """
+    for column in columns:
+        if column in OWN_TABLES:
+            raise BadJobError(f"Coverage by {column} is there anyway; --by takes columns of the metadata.")
+    found = FindingTally()
+    at_hand = look_at_dataset(folder, found)
+    auditor = auditor_of(at_hand, columns=columns, gatherers=gatherers)
+    shards = merge_all(auditor, at_hand.shards, sharing, workers=workers, tell=tell)
+    found.merge(shards.found)
+    if at_hand.plan_is_whole and shards.totals_known:
+        check_totals(at_hand.card, shards.totals, found)
+    return DatasetAudit(at_hand=at_hand, shards=shards, found=found)
+
+
+def auditor_of(
+    at_hand: DatasetAtHand, *, columns: tuple[str, ...] = (), gatherers: ChooseGatherers = no_gatherers
+) -> ShardAuditor:
+    """What audits a dataset's shards."""
+    card = at_hand.card
+    prefixes = prefix_rule(source.uri for shard in at_hand.plan for source in shard.sources)
+    fields = card.fingerprint_fields
+    return ShardAuditor(
+        folder=at_hand.folder,
+        tokenizer_fingerprint=at_hand.tokenizer_fingerprint,
+        job_fingerprint=at_hand.job_fingerprint,
+        bits_per_token=card.tokenizer.bits_per_token,
+        patch_size_px=card.tokenizer.patch_size_px,
+        sampling_rule={name: fields.get(f"sampling.{name}") for name in ("fps", "clip_frames")},
+        over_committed=at_hand.over_committed,
+        over_plan=at_hand.over_plan,
+        removed=at_hand.removed,
+        layout=CoverageLayout(prefixes=prefixes, columns=tuple(dict.fromkeys(columns))),
+        gatherers=gatherers(at_hand, prefixes),
+    )

@@ -1,0 +1,254 @@
+"""The rows of one shard among themselves, and against its plan and ledger; reads no file."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from bitmill.pipeline.auditing.shard.check_ledger import ItemAccount, ItemKey, ItemSums, item_name
+from bitmill.pipeline.auditing.shard.check_spans import (
+    ClipSpan,
+    is_still,
+    outside_media,
+    outside_plan,
+    overlapping,
+)
+from bitmill.pipeline.auditing.shard.findings import FindingTally
+from bitmill.schemas.dataset.card import ledger_file, shard_file
+from bitmill.schemas.dataset.packing import packed_size
+from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
+from bitmill.schemas.ids import clip_id
+from bitmill.schemas.reports.audit_findings import Kind
+
+COLUMNS = ("clip_id", "source", "key", "start_ns", "end_ns", "num_frames", "height", "width", "frame_pts_ns")
+
+
+class _Row(NamedTuple):
+    number: int
+    clip_id: str
+    source: str
+    key: str | None
+    start_ns: int
+    end_ns: int
+    shape: tuple[int, int, int]
+
+
+@dataclass
+class _Item:
+    """What was seen of one item's clips."""
+
+    sums: ItemSums = field(default_factory=ItemSums)
+    spans: list[ClipSpan] = field(default_factory=list[ClipSpan])
+    starts: set[int] = field(default_factory=set[int])
+    timed: bool = True
+    """Whether all clips' times are as they should be, so that their sum tells something more."""
+
+
+class RowCheck:
+    """Takes the tables of a shard's row groups in order, then ``finish``; notes what is wrong in ``found``.
+
+    Each defect is noted once: a row that is wrong in one way is left out of checks that would only repeat
+    it. Ids need no look at other shards: each is checked to be the hash of its source, key, planned span and
+    start; within an item starts are checked to be unique; and sources are planned once. So ids that are right
+    are unique in the dataset.
+
+    ``accounts`` is null where there is no ledger to hold the rows to. ``check_ids`` is false where the shard
+    was made by another job, whose sampling may be another.
+    """
+
+    def __init__(
+        self,
+        shard: PlannedShard,
+        accounts: Mapping[ItemKey, ItemAccount] | None,
+        found: FindingTally,
+        *,
+        sampling_rule: dict[str, Any],
+        bits_per_token: int,
+        check_ids: bool = True,
+    ) -> None:
+        self._shard = shard
+        self._accounts = accounts
+        self._found = found
+        self._rule = sampling_rule
+        self._bits_per_token = bits_per_token
+        self._check_ids = check_ids
+        self._file = shard_file(shard.shard_id)
+        self._places: dict[str, list[int]] = {}
+        for place, source in enumerate(shard.sources):
+            self._places.setdefault(source.uri, []).append(place)
+        self._items: dict[ItemKey, _Item] = {}
+        self._last: tuple[int, int, int] = (-1, -1, 0)
+        self._last_key: ItemKey | None = None
+        self._all_known = True
+        self.num_rows = 0
+
+    def add(self, table: pa.Table, *, codes_fit: npt.NDArray[np.bool_]) -> None:
+        """Take up a row group's columns; ``codes_fit`` [n] says of which rows the codes fit the shape."""
+        times_fit = _times_fit(table) | ~codes_fit
+        for row in self._rows(table):
+            place = row.number - self.num_rows
+            self._take(row, shape_counts=bool(codes_fit[place]))
+            if not times_fit[place]:
+                detail = "frame_pts_ns does not hold a time for each frame, in order"
+                self._found.note(Kind.WRONG_SCHEMA, detail, file=self._file, where=f"row {row.number}")
+        self.num_rows += len(table)
+
+    def skip(self, num_rows: int) -> None:
+        """Pass over a row group that could not be read."""
+        self.num_rows += num_rows
+        self._all_known = False
+
+    def finish(self) -> None:
+        """Check what only all rows together tell."""
+        for key, item in self._items.items():
+            self._check_spans(key, item)
+        if self._all_known and self._accounts is not None:
+            self._compare(self._accounts)
+
+    def _rows(self, table: pa.Table) -> Iterator[_Row]:
+        shapes = zip(
+            *(table.column(name).to_pylist() for name in ("num_frames", "height", "width")), strict=True
+        )
+        columns = (table.column(name).to_pylist() for name in COLUMNS[:5])
+        for number, (*values, shape) in enumerate(zip(*columns, shapes, strict=True), self.num_rows):
+            yield _Row._make((number, *values, shape))
+
+    def _take(self, row: _Row, *, shape_counts: bool) -> None:
+        places = self._places.get(row.source)
+        if places is None:
+            self._note(Kind.UNPLANNED_SOURCE, "the shard's plan has no such source", row)
+            self._all_known = False
+            return
+        place, is_right = self._place_of(row, places)
+        key = (place, row.key)
+        item = self._items.setdefault(key, _Item())
+        if is_right and row.start_ns in item.starts:
+            self._note(Kind.DUPLICATE_CLIP, f"clip {row.clip_id} stands here again", row)
+            return
+        if not is_right:
+            self._note(Kind.WRONG_CLIP_ID, f"clip {row.clip_id} should have another id", row)
+            # Which of several sources it belongs to, and when it begins, is not known for sure.
+            is_item = self._accounts is None or key in self._accounts
+            self._all_known = self._all_known and is_item and len(places) == 1
+            item.timed = False
+        else:
+            self._place(row, key, item)
+        if not shape_counts:
+            self._all_known = False
+        num_tokens = row.shape[0] * row.shape[1] * row.shape[2]
+        item.sums.clips += 1
+        item.sums.frames += row.shape[0]
+        item.sums.tokens += num_tokens
+        item.sums.code_bytes += packed_size(num_tokens, self._bits_per_token) if num_tokens > 0 else 0
+        item.sums.tokenized_ns += row.end_ns - row.start_ns
+
+    def _place(self, row: _Row, key: ItemKey, item: _Item) -> None:
+        """Check where a row stands, and when."""
+        item.starts.add(row.start_ns)
+        account = None if self._accounts is None else self._accounts.get(key)
+        # Without a ledger, a tar's items may come in any order.
+        order = account.order if account else self._last[1] + (key != self._last_key)
+        at = (key[0], order, row.start_ns)
+        if at < self._last:
+            self._note(Kind.OUT_OF_ORDER, "the row belongs before the one that it follows", row)
+        self._last, self._last_key = at, key
+        if is_still(row.start_ns, row.end_ns, row.shape[0]):
+            return
+        span = ClipSpan(row.start_ns, row.end_ns, row.number, row.clip_id)
+        wrong = outside_plan(span, self._shard.sources[key[0]].span_ns)
+        if wrong is None:
+            item.spans.append(span)
+        else:
+            self._note(Kind.SPAN_OUTSIDE_SOURCE, wrong, row)
+            item.timed = False
+
+    def _place_of(self, row: _Row, places: list[int]) -> tuple[int, bool]:
+        """The source of a row among those of its URI, and whether the row's id is the one that this gives."""
+        if not self._check_ids:
+            return self._likely(row, places), True
+        right = [place for place in self._by_span(row, places) if self._id_of(row, place) == row.clip_id]
+        for place in right:
+            # A manifest may name a span twice, whose clips then have the same ids: told of the plan.
+            item = self._items.get((place, row.key))
+            if item is None or row.start_ns not in item.starts:
+                return place, True
+        return (right[0], True) if right else (self._likely(row, places), False)
+
+    def _by_span(self, row: _Row, places: list[int]) -> list[int]:
+        """Sources that the row's time fits; all of them where it fits none, as a picture's need not."""
+        fitting = [place for place in places if _contains(self._shard.sources[place], row.start_ns)]
+        if row.start_ns == row.end_ns == 0 or not fitting:
+            return places
+        return fitting
+
+    def _likely(self, row: _Row, places: list[int]) -> int:
+        return self._by_span(row, places)[0]
+
+    def _id_of(self, row: _Row, place: int) -> str:
+        return clip_id(row.source, row.key, self._shard.sources[place].span_ns, row.start_ns, self._rule)
+
+    def _check_spans(self, key: ItemKey, item: _Item) -> None:
+        source = item_name(self._shard.sources[key[0]].uri, key[1])
+        for earlier, later in overlapping(item.spans):
+            detail = (
+                f"rows {earlier.row} and {later.row} (clips {earlier.clip_id} and {later.clip_id}) both "
+                f"cover the time from {later.start_ns} ns"
+            )
+            self._found.note(Kind.OVERLAPPING_SPANS, detail, file=self._file, where=source)
+            item.timed = False
+        account = None if self._accounts is None else self._accounts.get(key)
+        wrong = outside_media(item.spans, account) if account and item.timed else None
+        if wrong is not None:
+            self._found.note(Kind.SPAN_OUTSIDE_SOURCE, wrong, file=self._file, where=source)
+            item.timed = False
+
+    def _compare(self, accounts: Mapping[ItemKey, ItemAccount]) -> None:
+        """The ledger's sums of each item against those of its rows."""
+        file = ledger_file(self._shard.shard_id)
+        for key in sorted(accounts.keys() | self._items.keys(), key=lambda key: (key[0], key[1] or "")):
+            source = item_name(self._shard.sources[key[0]].uri, key[1])
+            item = self._items.get(key, _Item())
+            if key not in accounts:
+                detail = f"the ledger has no row of it, the shard {item.sums.clips} clips"
+                self._found.note(Kind.COUNTS_DIFFER, detail, file=file, where=source)
+                continue
+            wrong = _differences(accounts[key].sums, item.sums, with_time=item.timed)
+            if wrong:
+                self._found.note(Kind.COUNTS_DIFFER, wrong, file=file, where=source)
+
+    def _note(self, kind: Kind, detail: str, row: _Row) -> None:
+        where = f"row {row.number}, {item_name(row.source, row.key)}"
+        self._found.note(kind, detail, file=self._file, where=where)
+
+
+def _differences(told: ItemSums, counted: ItemSums, *, with_time: bool) -> str:
+    """In which sums a ledger and the shard's rows differ, as a sentence; empty where they agree."""
+    names = {"clips": "clips", "frames": "frames", "tokens": "tokens", "code_bytes": "bytes of codes"}
+    if with_time:
+        names["tokenized_ns"] = "ns of time"
+    return "; ".join(
+        f"the ledger tells of {getattr(told, name)} {words}, the shard has {getattr(counted, name)}"
+        for name, words in names.items()
+        if getattr(told, name) != getattr(counted, name)
+    )
+
+
+def _contains(source: PlannedSource, start_ns: int) -> bool:
+    first, end = source.span_ns
+    return (first is None or start_ns >= first) and (end is None or start_ns < end)
+
+
+def _times_fit(table: pa.Table) -> npt.NDArray[np.bool_]:
+    """bool [n]: whether a row has one presentation time a frame, none before the one that it follows."""
+    times: Any = table.column("frame_pts_ns").combine_chunks()
+    offsets: npt.NDArray[np.int64] = times.offsets.to_numpy().astype(np.int64)
+    values: npt.NDArray[np.int64] = times.values.to_numpy()
+    fits: npt.NDArray[np.bool_] = np.diff(offsets) == table.column("num_frames").to_numpy()
+    back = np.flatnonzero(np.diff(values) < 0) + 1
+    # A value that is first in its row follows none.
+    rows = np.searchsorted(offsets, back, side="right") - 1
+    fits[rows[offsets[rows] != back]] = False
+    return fits

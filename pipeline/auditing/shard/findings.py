@@ -1,0 +1,71 @@
+"""Findings as an audit gathers them: counted in full, the first of each kind kept as examples."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bitmill.schemas.reports.audit_findings import KIND_SEVERITY, Finding, Findings, Kind, Severity
+from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
+
+MAX_EXAMPLES = 20
+MAX_DETAIL = 500
+"""Characters of a detail, and of where; both may quote foreign text."""
+
+EXIT_DAMAGED = 4
+
+Verdict = Literal["sound", "incomplete", "damaged"]
+
+_WORST_FIRST = (Severity.DAMAGED, Severity.INCOMPLETE, Severity.NOTE)
+
+
+@dataclass
+class FindingTally:
+    """Findings by kind. Merging goes along the plan, so the examples are the first in plan order."""
+
+    counts: dict[Kind, int] = field(default_factory=dict[Kind, int])
+    examples: dict[Kind, list[Finding]] = field(default_factory=dict[Kind, list[Finding]])
+
+    def note(
+        self, kind: Kind, detail: str, *, file: str | None = None, where: str | None = None, count: int = 1
+    ) -> None:
+        """Add ``count`` findings, of which this is the example."""
+        self.counts[kind] = self.counts.get(kind, 0) + count
+        kept = self.examples.setdefault(kind, [])
+        if len(kept) < MAX_EXAMPLES:
+            kept.append(Finding(file=file, where=_short(where), detail=_short(detail) or ""))
+
+    def merge(self, other: "FindingTally") -> None:
+        """Take up the findings of what follows."""
+        for kind, count in other.counts.items():
+            self.counts[kind] = self.counts.get(kind, 0) + count
+            kept = self.examples.setdefault(kind, [])
+            kept.extend(other.examples[kind][: MAX_EXAMPLES - len(kept)])
+
+    def __contains__(self, kind: Kind) -> bool:
+        return kind in self.counts
+
+    def report(self) -> list[Findings]:
+        """All kinds that were found, worst first, then as ``Kind`` lists them."""
+        kinds = list(Kind)
+        found = [
+            Findings(
+                kind=kind, severity=KIND_SEVERITY[kind], count=self.counts[kind], examples=self.examples[kind]
+            )
+            for kind in sorted(self.counts, key=kinds.index)
+        ]
+        return sorted(found, key=lambda one: _WORST_FIRST.index(one.severity))
+
+
+def verdict_of(findings: list[Findings]) -> tuple[Verdict, int]:
+    """The verdict and its exit code."""
+    worst = {one.severity for one in findings}
+    if Severity.DAMAGED in worst:
+        return "damaged", EXIT_DAMAGED
+    if Severity.INCOMPLETE in worst:
+        return "incomplete", EXIT_NOT_ALL_OK
+    return "sound", EXIT_COMPLETE
+
+
+def _short(text: str | None) -> str | None:
+    if text is None or len(text) <= MAX_DETAIL:
+        return text
+    return text[: MAX_DETAIL - 1] + "…"

@@ -1,0 +1,238 @@
+"""One token shard read whole: its footer, every page against its checksum, codes against shapes."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bitmill.pipeline.auditing.shard.collector import RowGroupData
+from bitmill.pipeline.auditing.shard.findings import FindingTally
+from bitmill.pipeline.reading.index.footers import damage_named, leaves_of
+from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
+from bitmill.pipeline.reading.shards.parquet_pages import (
+    WrongChecksumError,
+    WrongLengthsError,
+    check_pages,
+    find_clips,
+)
+from bitmill.pipeline.storage import Folder, is_local, join, store_errors
+from bitmill.schemas.dataset.card import shard_file
+from bitmill.schemas.dataset.packing import packed_size
+from bitmill.schemas.dataset.plan_schema import PlannedShard
+from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS, ShardMetadata, read_shard_metadata
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.reports.audit_findings import Kind
+
+_CODES = "codes"
+_OTHERS = [field.name for field in TOKEN_COLUMNS if field.name != _CODES]
+_SHAPE = ("num_frames", "height", "width")
+_MAX_SIDE = 1 << 20
+"""No clip has so many frames, rows or columns of tokens."""
+
+Codes = npt.NDArray[np.uint8]
+Int64s = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadGroup:
+    """What could be read of a row group."""
+
+    num_rows: int
+    table: pa.Table | None
+    """All columns but the codes; null where one of them is damaged."""
+    codes_fit: Bools
+    """bool [n]: false where a row's codes are not as long as its shape needs."""
+    data: RowGroupData | None
+    """Where all of it is as it should be."""
+
+
+@contextmanager
+def open_whole(folder: Folder, shard: PlannedShard, found: FindingTally) -> Generator["OpenShard"]:
+    """A shard, open for the length of the block; findings go to ``found``.
+
+    Raises FormatError where it is no Parquet file, or its footer is damaged; what the block raises passes.
+    """
+    name = shard_file(shard.shard_id)
+    uri = join(folder.uri, name)
+    with ExitStack() as stack:
+        with store_errors(uri), damage_named(uri):
+            handle = stack.enter_context(folder.open(name))
+            # Far away, a row group's columns come in one request; here, that would take memory for nothing.
+            file = pq.ParquetFile(handle, pre_buffer=not is_local(uri), page_checksum_verification=True)
+            opened = OpenShard(handle, file, shard, uri, found)
+        yield opened
+
+
+class OpenShard:
+    """An open shard."""
+
+    def __init__(
+        self, handle: BinaryIO, file: pq.ParquetFile, shard: PlannedShard, uri: str, found: FindingTally
+    ) -> None:
+        self._handle = handle
+        self._file = file
+        self._shard = shard
+        self._uri = uri
+        self._found = found
+        self._name = shard_file(shard.shard_id)
+        self._size = handle.seek(0, 2)
+        self._schema = file.schema_arrow
+        footer = file.metadata
+        self._groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+        self._codes_leaf = leaves_of(self._groups[0]).get(_CODES, 0) if self._groups else 0
+        self._buffer = np.zeros(0, np.uint8)
+
+    def metadata(self) -> ShardMetadata | None:
+        """What the shard says of itself; null, with a finding, where its schema is not that of a shard."""
+        try:
+            metadata = read_shard_metadata(self._schema, origin="the file")
+        except FormatError as error:
+            self._found.note(Kind.WRONG_SCHEMA, str(error), file=self._name)
+            return None
+        if not self._schema.remove_metadata().equals(pa.schema(TOKEN_COLUMNS)):
+            detail = "it has other columns too, in another order, or some that may be null"
+            self._found.note(Kind.WRONG_SCHEMA, detail, file=self._name)
+            return None
+        return metadata
+
+    def groups(self, bits_per_token: int) -> Iterator[ReadGroup]:
+        """Row groups in order, each read once; what is damaged is noted and passed over."""
+        for number in range(len(self._groups)):
+            yield self._group(number, bits_per_token)
+
+    def _group(self, number: int, bits_per_token: int) -> ReadGroup:
+        num_rows: int = self._groups[number].num_rows
+        chunk = self._chunk(number)
+        table = self._columns(number)
+        if table is None:
+            self._tried(number, lambda: check_pages(chunk.data))
+            return ReadGroup(num_rows=num_rows, table=None, codes_fit=np.zeros(num_rows, bool), data=None)
+        shapes_n3 = np.stack([table.column(name).to_numpy() for name in _SHAPE], axis=1).astype(np.int64)
+        codes_fit: Bools = np.all((shapes_n3 > 0) & (shapes_n3 < _MAX_SIDE), axis=1)
+        clips = self._clips(number, chunk, shapes_n3, bits_per_token) if codes_fit.all() else "lengths"
+        if clips == "lengths":
+            codes_fit &= self._fitting(number, shapes_n3 * codes_fit[:, None], bits_per_token)
+        data = None
+        if isinstance(clips, tuple):
+            codes, starts = clips
+            place = self._shard.shard_index
+            data = RowGroupData(
+                shard=place, number=number, codes=codes, starts=starts, shapes_n3=shapes_n3, table=table
+            )
+        return ReadGroup(num_rows=num_rows, table=table, codes_fit=codes_fit, data=data)
+
+    def _columns(self, number: int) -> pa.Table | None:
+        """All columns but the codes. Where one is damaged, each is read by itself, to say which."""
+        try:
+            return self._read(number, _OTHERS).select(_OTHERS)
+        except FormatError as error:
+            whole = error
+        found_before = sum(self._found.counts.values())
+        for name in _OTHERS:
+            try:
+                self._read(number, [name])
+            except FormatError as error:
+                self._note(damage_kind(error), f"column {name!r}: {_cause(error)}", number)
+        if sum(self._found.counts.values()) == found_before:
+            self._note(damage_kind(whole), _cause(whole), number)
+        return None
+
+    def _read(self, number: int, names: list[str]) -> pa.Table:
+        with store_errors(self._uri), damage_named(self._uri):
+            return self._file.read_row_group(number, columns=names)
+
+    def _chunk(self, number: int) -> Codes:
+        """The bytes of the codes' column chunk, ``SPARE_BYTES`` behind them; good until the next is read.
+
+        Raises FormatError where the footer's place for them is not in the file.
+        """
+        column = self._groups[number].column(self._codes_leaf)
+        start, size = column.data_page_offset, column.total_compressed_size
+        if start < 0 or size < 0 or start + size > self._size:
+            raise FormatError(f"The codes of row group {number} lie outside the file.")
+        if len(self._buffer) < size + SPARE_BYTES:
+            self._buffer = np.zeros(size + SPARE_BYTES, np.uint8)
+        with store_errors(self._uri), damage_named(self._uri):
+            self._handle.seek(start)
+            data = self._handle.read(size)
+        if len(data) != size:
+            raise FormatError(f"The file ends within the codes of row group {number}.")
+        self._buffer[:size] = np.frombuffer(data, np.uint8)
+        return self._buffer[:size]
+
+    def _clips(
+        self, number: int, chunk: Codes, shapes_n3: Int64s, bits_per_token: int
+    ) -> tuple[Codes, Int64s] | Literal["lengths"] | None:
+        """Codes with spare bytes, and where clips begin in them; or that lengths are wrong; or null."""
+        compressed = self._groups[number].column(self._codes_leaf).compression != "UNCOMPRESSED"
+        found: list[tuple[Codes, Int64s]] = []
+
+        def find() -> None:
+            num_tokens = shapes_n3.prod(axis=1)
+            found.append(find_clips(chunk, num_tokens, bits_per_token, compressed=compressed, verify=True))
+
+        try:
+            self._tried(number, find)
+        except WrongLengthsError:
+            return "lengths"
+        if not found:
+            return None
+        codes, starts = found[0]
+        if compressed:
+            return np.concatenate([codes, np.zeros(SPARE_BYTES, np.uint8)]), starts
+        return self._buffer[: len(codes) + SPARE_BYTES], starts
+
+    def _tried(self, number: int, read_codes: Callable[[], None]) -> None:
+        """Note what is wrong with the codes' pages. Wrong lengths pass as WrongLengthsError."""
+        try:
+            read_codes()
+        except WrongLengthsError:
+            raise
+        except WrongChecksumError as error:
+            self._note(Kind.BAD_CHECKSUM, f"column {_CODES!r}: {error}", number)
+        except ValueError as error:
+            self._note(Kind.UNREADABLE, f"column {_CODES!r}: {error}", number)
+
+    def _fitting(self, number: int, shapes_n3: Int64s, bits_per_token: int) -> Bools:
+        """bool [n]: which rows' codes fit their shape, one by one; the others are noted."""
+        fits = np.zeros(len(shapes_n3), bool)
+        try:
+            codes: list[Any] = self._read(number, [_CODES]).column(_CODES).to_pylist()
+        except FormatError as error:
+            self._note(damage_kind(error), f"column {_CODES!r}: {_cause(error)}", number)
+            return fits
+        for row, (data, num_tokens) in enumerate(zip(codes, shapes_n3.prod(axis=1).tolist(), strict=True)):
+            used = num_tokens * bits_per_token % 8
+            fits[row] = (
+                num_tokens > 0
+                and len(data) == packed_size(num_tokens, bits_per_token)
+                and not (used and data[-1] >> used)
+            )
+            if not fits[row]:
+                detail = (
+                    f"{len(data)} bytes are not {num_tokens} tokens of {bits_per_token} bits, padded with 0"
+                )
+                self._note(Kind.WRONG_CODES_LENGTH, detail, number, row)
+        if fits.all():
+            self._note(Kind.WRONG_CODES_LENGTH, "a page has bytes that belong to no clip", number)
+        return fits
+
+    def _note(self, kind: Kind, detail: str, group: int, row: int | None = None) -> None:
+        where = f"row group {group}" if row is None else f"row group {group}, row {row} of it"
+        self._found.note(kind, detail, file=self._name, where=where)
+
+
+def damage_kind(error: FormatError) -> Literal[Kind.BAD_CHECKSUM, Kind.UNREADABLE]:
+    """Which damage a FormatError tells of; pyarrow names a wrong checksum only in words."""
+    return Kind.BAD_CHECKSUM if "CRC" in str(error) else Kind.UNREADABLE
+
+
+def _cause(error: FormatError) -> str:
+    """What pyarrow said, without the name of the file, which stands beside it."""
+    return str(error).split(" is damaged: ", 1)[-1]

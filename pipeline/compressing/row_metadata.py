@@ -1,0 +1,62 @@
+"""A token shard's rows without their codes, as deflated JSON: small beside the codes, each for itself.
+
+A row of one chunk must not need another chunk, so rows are not compressed together; a dictionary in the
+header, made of the first rows, gives most of what that would.
+"""
+
+import json
+import zlib
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.ids import canonical_json
+
+_LEFT_OUT = frozenset({"codes", "num_frames", "height", "width"})
+"""Codes are the payload, and the header tells the shapes."""
+ROW_COLUMNS = tuple(field.name for field in TOKEN_COLUMNS if field.name not in _LEFT_OUT)
+
+_DICTIONARY_ROWS = 2
+_MOST_DICTIONARY_BYTES = 32768
+"""What deflate looks back on."""
+_MOST_ROW_BYTES = 1 << 26
+
+
+def row_dictionary(rows: Sequence[dict[str, Any]]) -> bytes:
+    """What the rows have in common, as far as the first ones show it."""
+    return b"".join(_text(row) for row in rows[:_DICTIONARY_ROWS])[:_MOST_DICTIONARY_BYTES]
+
+
+def row_bytes(row: dict[str, Any], dictionary: bytes) -> bytes:
+    """One row's ``ROW_COLUMNS``."""
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=dictionary)
+    return deflate.compress(_text(row)) + deflate.flush()
+
+
+def row_of_bytes(data: bytes, dictionary: bytes, *, origin: str) -> dict[str, Any]:
+    """The inverse. Raises FormatError on damage, and on rows too large to be any."""
+    inflate = zlib.decompressobj(-15, zdict=dictionary)
+    try:
+        text = inflate.decompress(data, _MOST_ROW_BYTES)
+        if not inflate.eof:
+            raise FormatError(f"A row of {origin} is damaged, or larger than any is. Copy it anew.")
+        values = json.loads(text)
+    except (zlib.error, ValueError) as error:
+        raise FormatError(f"A row of {origin} is damaged. Copy it anew.") from error
+    if not isinstance(values, list) or len(values) != len(ROW_COLUMNS):
+        raise FormatError(f"A row of {origin} has other columns than a token shard.")
+    row = dict(zip(ROW_COLUMNS, values, strict=True))
+    times = row["frame_pts_ns"]
+    if not isinstance(times, list) or not all(isinstance(value, int) for value in times):
+        raise FormatError(f"A row of {origin} has no frame times.")
+    row["frame_pts_ns"] = list(accumulate(times))
+    return row
+
+
+def _text(row: dict[str, Any]) -> bytes:
+    # Times as differences, which repeat; columns in order, without their names.
+    times = row["frame_pts_ns"]
+    told = row | {"frame_pts_ns": times[:1] + [after - before for before, after in pairwise(times)]}
+    return canonical_json([told[name] for name in ROW_COLUMNS]).encode()

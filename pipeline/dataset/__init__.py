@@ -1,0 +1,1 @@
+"""The files of a dataset's folder: plan, ledger, attempts, totals. Imports no decoder."""

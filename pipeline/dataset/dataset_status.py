@@ -1,0 +1,80 @@
+"""How a dataset stands, read from its folder alone: what is planned, committed and told of the driver."""
+
+from dataclasses import dataclass
+
+from bitmill.pipeline.dataset.dataset_folder import committed_shards, find_card, load_plan
+from bitmill.pipeline.dataset.totals import committed_totals
+from bitmill.pipeline.dataset.totals_cache import remembered_totals
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset.card import DatasetCard, Totals
+from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.reports.status_file import STATUS_FILE, JobStatus, read_status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """What a folder says; counts come from plan and ledgers, never from the status file."""
+
+    uri: str
+    card: DatasetCard | None
+    """Null while the first plan is being made."""
+    num_committed: int
+    """Planned shards whose token file is there."""
+    totals: Totals
+    """Over the ledgers of these shards."""
+    status: JobStatus | None
+    status_problem: str | None
+    """Why the status file tells nothing, where it is there and damaged."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every planned shard is committed, and the card has the totals."""
+        card = self.card
+        return card is not None and card.totals is not None and self.num_committed == card.num_shards
+
+    @property
+    def all_ok(self) -> bool:
+        """Whether it is complete and every planned item is ok."""
+        return self.is_complete and self.card is not None and self.totals.ok == self.totals.items
+
+
+def survey(folder: Folder, *, required: bool = True) -> Survey:
+    """Look at a folder. Raises BadJobError where one is ``required`` that is a dataset or becomes one.
+
+    The status file is read first: whoever ended between the two looks is told by the files, which win.
+    """
+    status, problem = find_status(folder)
+    card = find_card(folder)
+    if card is None:
+        if required and status is None and problem is None:
+            raise BadJobError(f"{folder.uri} is no bitmill dataset (it has no dataset.json).")
+        return Survey(
+            uri=folder.uri, card=None, num_committed=0, totals=Totals(), status=status, status_problem=problem
+        )
+    plan = load_plan(folder, card)
+    planned = {shard.shard_id for shard in plan}
+    committed = planned & committed_shards(folder)
+    if card.totals is not None and committed == planned:
+        totals = card.totals
+    else:
+        # What is there now: an item that waits to be done again counts as it was.
+        there = [shard for shard in plan if shard.shard_id in committed]
+        totals = committed_totals(folder, there, committed, remembered_totals(folder))
+    return Survey(
+        uri=folder.uri,
+        card=card,
+        num_committed=len(committed),
+        totals=totals,
+        status=status,
+        status_problem=problem,
+    )
+
+
+def find_status(folder: Folder) -> tuple[JobStatus | None, str | None]:
+    """What the last driver said of itself, or a sentence on why the file tells nothing; nulls without one."""
+    try:
+        return read_status(folder.read_bytes(STATUS_FILE), origin=f"{folder.uri}/{STATUS_FILE}"), None
+    except (FileNotFoundError, NotADirectoryError):
+        return None, None
+    except FormatError as error:
+        return None, str(error)

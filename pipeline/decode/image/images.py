@@ -1,0 +1,207 @@
+"""Pictures and animations by Pillow: anything that it knows by content, to upright 8-bit RGB."""
+
+import struct
+import warnings
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from bitmill.pipeline.decode.image.png_chunks import SIGNATURE as PNG_SIGNATURE
+from bitmill.pipeline.decode.image.png_chunks import readable_png
+from bitmill.pipeline.decode.image.webp_chunks import is_webp, whole_frames
+from bitmill.pipeline.decode.pixels.orientation import UPRIGHT, Orientation
+from bitmill.pipeline.decode.sampling.timeline import Timed
+from bitmill.pipeline.decode.video.container import library_fault
+from bitmill.pipeline.decode.video.probe import check_pixels
+from bitmill.pipeline.decode.video.truncation import boxes_are_cut, riff_is_cut
+from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.outcomes import Reason
+
+# The job's max_pixels stands in for Pillow's own guard, before anything is decoded.
+Image.MAX_IMAGE_PIXELS = None
+
+_COMMON = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "PPM", "JPEG2000"]
+_RARE = ["ICO", "ICNS", "PCX", "SGI", "QOI", "DDS", "PSD", "SUN", "XBM", "XPM"]
+_ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
+_SIGNATURES = (b"\xff\xd8\xff", PNG_SIGNATURE, b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+_AVIF = (b"ftypavif", b"ftypavis")
+_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, IndexError, RuntimeError)
+"""How Pillow says, while it reads them, that bytes are bad; elsewhere these are mistakes in a program."""
+_CUT = "bitmill: only what is whole of a file that ends too early"
+"""Stands among a picture's facts where it is so."""
+_EXIF_ORIENTATION = 0x0112
+_ORIENTATIONS = {
+    2: Orientation(False, True, False),
+    3: Orientation(False, True, True),
+    4: Orientation(False, False, True),
+    5: Orientation(True, False, False),
+    6: Orientation(True, True, False),
+    7: Orientation(True, True, True),
+    8: Orientation(True, False, True),
+}
+_UNTOLD_DURATION_MS = 100
+"""How long browsers show an animation's frame that gives no duration."""
+
+
+@dataclass(frozen=True, slots=True)
+class StillPicture:
+    """Upright pixels, [H, W, 3] RGB."""
+
+    pixels_HWC: npt.NDArray[np.uint8]
+
+    def rgb(self) -> tuple[npt.NDArray[np.uint8], Fraction]:
+        """(picture, aspect of its pixels): pictures have square ones."""
+        return self.pixels_HWC, Fraction(1)
+
+
+def open_image(path: str, *, max_pixels: int) -> Image.Image | None:
+    """The picture file with nothing decoded yet, or null where the bytes are none.
+
+    Raises BadItemError: TOO_MANY_PIXELS; CORRUPT or TRUNCATED where only the first bytes are a picture's.
+    """
+    with Path(path).open("rb") as file:
+        head = file.read(12)
+    is_cut = is_webp(head) and riff_is_cut(path)
+    try:
+        with _reading(path):
+            image = Image.open(_readable(path, head, is_cut=is_cut), formats=[*_COMMON, *_RARE])
+            # A GIF looks for its second frame, once, when it is first asked.
+            _is_animated(image)
+    except UnidentifiedImageError:
+        # FFmpeg would make a video of one frame of these.
+        is_avif = head[4:] in _AVIF
+        if not (is_avif or head.startswith(_SIGNATURES) or is_webp(head)):
+            return None
+        reason = Reason.TRUNCATED if is_avif and boxes_are_cut(path) else Reason.CORRUPT
+        raise BadItemError(reason, "The picture's header is damaged or incomplete.") from None
+    if is_cut:
+        image.info[_CUT] = True
+    check_pixels(image.width, image.height, max_pixels)
+    return image
+
+
+def _readable(path: str, head: bytes, *, is_cut: bool) -> str | BytesIO:
+    if head.startswith(PNG_SIGNATURE):
+        return readable_png(path) or path
+    if not is_cut:
+        return path
+    frames = whole_frames(path)
+    if frames is None:
+        raise BadItemError(Reason.TRUNCATED, "The file ends before its first picture is complete.")
+    return frames
+
+
+def is_animation(image: Image.Image) -> bool:
+    """Several frames that play in time; the pages of a TIFF and the views of an MPO do not."""
+    return image.format in _ANIMATED and (_is_animated(image) or _CUT in image.info)
+
+
+def _is_animated(image: Image.Image) -> bool:
+    return bool(getattr(image, "is_animated", False))
+
+
+def num_pages(image: Image.Image, path: str) -> int:
+    """Pages of a TIFF; 1 for all else, MPO included, whose other views are no pages. Raises BadItemError."""
+    with _reading(path):
+        return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
+
+
+def read_still(image: Image.Image, path: str) -> StillPicture:
+    """The (first) picture, turned as its EXIF tag says. Raises BadItemError."""
+    with _reading(path):
+        image.load()
+    return _upright(image, _exif_orientation(image))
+
+
+def read_animation(image: Image.Image, path: str) -> Iterator[Timed[StillPicture]]:
+    """Whole composed frames by their durations, from time 0, turned as the file's EXIF tag says.
+
+    Raises BadItemError after the good ones.
+    """
+    # An APNG may open with a picture for programs that cannot play it.
+    index, at_ms = int(bool(getattr(image, "default_image", False))), 0.0
+    orientation: Orientation | None = None
+    while True:
+        with _reading(path):
+            if index >= int(getattr(image, "n_frames", 1)):
+                break
+            image.seek(index)
+            image.load()
+        duration_ms = float(image.info.get("duration") or 0) or _UNTOLD_DURATION_MS
+        orientation = orientation or _exif_orientation(image)
+        picture = _upright(image, orientation)
+        yield Timed(round(at_ms * 1e6), round(duration_ms * 1e6), picture)
+        at_ms += duration_ms
+        index += 1
+    if _CUT in image.info:
+        raise BadItemError(Reason.TRUNCATED, "The file ends before its last frame is complete.")
+
+
+def _upright(image: Image.Image, orientation: Orientation) -> StillPicture:
+    with _quiet():
+        return StillPicture(orientation.apply(to_rgb(image)))
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _reading(path: str) -> Generator[None]:
+    """For the length of the block Pillow reads the file, and what it raises over its bytes is their fault."""
+    try:
+        with _quiet():
+            yield
+    except (UnidentifiedImageError, RecursionError):
+        raise
+    except _DAMAGE as error:
+        raise library_fault(error, path, meaning=_meaning(error, path)) from error
+
+
+def _meaning(error: Exception, path: str) -> Reason:
+    with Path(path).open("rb") as file:
+        if is_webp(file.read(12)):
+            return Reason.TRUNCATED if riff_is_cut(path) else Reason.CORRUPT
+    is_cut = isinstance(error, EOFError) or "truncated" in str(error).lower()
+    return Reason.TRUNCATED if is_cut else Reason.CORRUPT
+
+
+def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """[H, W, 3]: 16 bits keep their high byte, transparency lies on white, inks and palettes are resolved.
+
+    Colour profiles are not applied. Raises BadItemError(UNSUPPORTED_CODEC) for pictures of floats, whose
+    white is nowhere defined, and whatever Pillow raises on damage.
+    """
+    image.load()
+    if image.mode == "F":
+        raise BadItemError(Reason.UNSUPPORTED_CODEC, "The picture's values are floats of unknown range.")
+    if image.mode.startswith("I"):
+        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+        return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        if image.mode in ("La", "RGBa"):
+            image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
+        over = image.convert("RGBA")
+        white = Image.new("RGBA", over.size, (255, 255, 255, 255))
+        return np.array(Image.alpha_composite(white, over).convert("RGB"), np.uint8)
+    return np.array(image.convert("RGB"), np.uint8)
+
+
+def _exif_orientation(image: Image.Image) -> Orientation:
+    """As the tag of a loaded picture says; a damaged one counts as upright."""
+    try:
+        with _quiet():
+            tag = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except (*_DAMAGE, KeyError):
+        return UPRIGHT
+    return _ORIENTATIONS.get(tag, UPRIGHT) if isinstance(tag, int) else UPRIGHT

@@ -1,0 +1,1 @@
+"""From decoded planes to square RGB frames: exact integers, equal on any CPU."""

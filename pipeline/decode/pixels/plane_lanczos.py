@@ -1,0 +1,194 @@
+"""Lanczos resampling of a frame's planes, of 8 to 16 bits, to 14 bits: exact integers, down first.
+
+Weights are those of ``lanczos.py``, rounded to 14 bits; the largest takes what makes their sum whole, so that
+a constant stays what it is. Between the passes and after them values have 14 bits and a sign and are not
+clipped: where Lanczos overshoots, what lies beyond black and white is kept for the colours to use.
+
+Axes: H, W of the plane, h, w of the result, K taps of an output pixel, S samples that lie side by side (1, or
+2 where blue and red alternate), V = columns × samples, R rows of a block.
+"""
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bitmill.pipeline.decode.pixels.lanczos import LOBES, lanczos
+from bitmill.schemas.compiled_code.numba_compile import compiled, compiled_within
+
+Rows = npt.NDArray[np.uint8 | np.uint16]
+"""[H, V] samples as they lie in memory, with what pads each row."""
+Values = npt.NDArray[np.int16]
+Floats = npt.NDArray[np.float64]
+
+VALUE_BITS = 14
+"""Of what comes out: a sample of n bits is multiplied by 2^(14 - n)."""
+_WEIGHT_BITS = 14
+_BLOCK_ROWS = 64
+
+
+class PlaneTaps(NamedTuple):
+    """Which samples make an output pixel, and by what weights."""
+
+    first_N: npt.NDArray[np.int32]
+    count_N: npt.NDArray[np.int32]
+    weights_NK: npt.NDArray[np.int16]
+
+
+class Axis(NamedTuple):
+    """One axis of a resized picture: ``size`` pixels from ``start`` on where ``length`` became ``scaled``."""
+
+    length: int
+    scaled: int
+    start: int
+    size: int
+
+
+@lru_cache(maxsize=64)
+def plane_taps(axis: Axis, num_samples: int, step: int, offset: float) -> PlaneTaps:
+    """For a plane whose sample i lies at pixel (i + 0.5 - offset) · step of the picture.
+
+    Where samples are fewer than pixels, the weights are those of two filters at once: to all pixels, and from
+    these to the output. One of them alone would let colours through that are too fine for the result.
+    Where an output pixel lies depends on its place in the whole alone: the crop of the resized picture is the
+    resized crop.
+    """
+    span = 2 * LOBES * max(axis.length / axis.scaled, 1.0) / step + 2 * LOBES + 2
+    filled = PlaneTaps(
+        np.zeros(axis.size, np.int32),
+        np.zeros(axis.size, np.int32),
+        np.zeros((axis.size, math.ceil(span)), np.int16),
+    )
+    _fill(filled, axis, num_samples, step, offset)
+    return filled
+
+
+@compiled
+def _fill(filled: PlaneTaps, axis: Axis, num_samples: int, step: int, offset: float) -> None:
+    widening = max(axis.length / axis.scaled, 1.0)
+    reach = LOBES if step > 1 else 0
+    exact_K = np.empty(filled.weights_NK.shape[1], np.float64)
+    pixels_P = np.empty(math.ceil(2 * LOBES * widening) + 1, np.float64)
+    for place in range(axis.size):
+        centre = (axis.start + place + 0.5) * axis.length / axis.scaled
+        low, num_pixels = _weigh(pixels_P, centre, LOBES * widening, widening, axis.length)
+        first = max(0, math.ceil((low + 0.5) / step + offset - reach - 0.5))
+        exact_K[:] = 0.0
+        samples_K = np.empty(2 * LOBES + 1, np.float64)
+        for pixel in range(num_pixels):
+            at = (low + pixel + 0.5) / step + offset
+            nearest, count = _weigh(samples_K, at, reach, 1.0, num_samples)
+            for tap in range(count):
+                exact_K[nearest - first + tap] += pixels_P[pixel] * samples_K[tap]
+        _round(exact_K, first, filled, place)
+
+
+@compiled_within
+def _weigh(weights_K: Floats, centre: float, reach: float, widening: float, length: int) -> tuple[int, int]:
+    """Where the weights that were filled in begin, and how many they are."""
+    first = max(0, math.ceil(centre - reach - 0.5))
+    count = min(length, math.floor(centre + reach - 0.5) + 1) - first
+    total = 0.0
+    for tap in range(count):
+        weights_K[tap] = lanczos((first + tap + 0.5 - centre) / widening)
+        total += weights_K[tap]
+    for tap in range(count):
+        weights_K[tap] /= total
+    return first, count
+
+
+@compiled_within
+def _round(exact_K: Floats, first: int, filled: PlaneTaps, place: int) -> None:
+    """Without the zeros at both ends."""
+    weights_K = filled.weights_NK[place]
+    left, largest, begin, end = 1 << _WEIGHT_BITS, 0, len(exact_K), 0
+    for tap in range(len(exact_K)):
+        weight = math.floor(exact_K[tap] * (1 << _WEIGHT_BITS) + 0.5)
+        left -= weight
+        if exact_K[tap] > exact_K[largest]:
+            largest = tap
+        if weight != 0:
+            begin, end = min(begin, tap), tap + 1
+            weights_K[tap - begin] = weight
+    weights_K[largest - begin] += left
+    filled.first_N[place], filled.count_N[place] = first + begin, end - begin
+
+
+def filtered(rows_HV: Rows, across: PlaneTaps, down: PlaneTaps, *, num_bits: int, num_samples: int) -> Values:
+    """[S, h, w] of 14 bits and a sign, from rows whose samples have ``num_bits``, S of them side by side."""
+    out_Shw = np.empty((num_samples, len(down.first_N), len(across.first_N)), np.int16)
+    _down_then_across(rows_HV, across, down, num_bits, out_Shw)
+    return out_Shw
+
+
+@compiled
+def _down_then_across(
+    rows_HV: Rows, across: PlaneTaps, down: PlaneTaps, num_bits: int, out_Shw: Values
+) -> None:
+    num_samples, height = out_Shw.shape[:2]
+    left = across.first_N.min() * num_samples
+    right = (across.first_N + across.count_N).max() * num_samples
+    block_RV = np.empty((_BLOCK_ROWS, right - left), np.int16)
+    laid_VR = np.zeros((right - left, _BLOCK_ROWS), np.int16)
+    for start in range(0, height, _BLOCK_ROWS):
+        num_rows = min(_BLOCK_ROWS, height - start)
+        for row in range(num_rows):
+            _weigh_rows(rows_HV[:, left:right], down, start + row, num_bits, block_RV[row])
+        for place in range(right - left):
+            for row in range(num_rows):
+                laid_VR[place, row] = block_RV[row, place]
+        _squeeze(laid_VR, across, left, num_rows, out_Shw[:, start : start + num_rows])
+
+
+@compiled_within
+def _weigh_rows(rows_HV: Rows, down: PlaneTaps, y: int, num_bits: int, line_V: Values) -> None:
+    """One row of the result, four rows of the plane at a time."""
+    num_values = len(line_V)
+    shift = np.int32(_WEIGHT_BITS + num_bits - VALUE_BITS)
+    half = np.int32(1) << (shift - np.int32(1))
+    sums_V = np.empty(num_values, np.int32)
+    sums_V[:] = half
+    first, count = down.first_N[y], down.count_N[y]
+    tap = 0
+    while tap + 4 <= count:
+        at = first + tap
+        a, b = np.int32(down.weights_NK[y, tap]), np.int32(down.weights_NK[y, tap + 1])
+        c, d = np.int32(down.weights_NK[y, tap + 2]), np.int32(down.weights_NK[y, tap + 3])
+        row_a, row_b = rows_HV[at], rows_HV[at + 1]
+        row_c, row_d = rows_HV[at + 2], rows_HV[at + 3]
+        # numba widens to 64 bits, which the vector unit multiplies several times slower.
+        for place in range(num_values):
+            sums_V[place] += np.int32(
+                np.int32(a * np.int32(row_a[place]))
+                + np.int32(b * np.int32(row_b[place]))
+                + np.int32(c * np.int32(row_c[place]))
+                + np.int32(d * np.int32(row_d[place]))
+            )
+        tap += 4
+    while tap < count:
+        weight, row_V = np.int32(down.weights_NK[y, tap]), rows_HV[first + tap]
+        for place in range(num_values):
+            sums_V[place] += np.int32(weight * np.int32(row_V[place]))
+        tap += 1
+    for place in range(num_values):
+        line_V[place] = np.int16(np.int32(sums_V[place] >> shift))
+
+
+@compiled_within
+def _squeeze(laid_VR: Values, across: PlaneTaps, left: int, num_rows: int, out_SRw: Values) -> None:
+    """Rows beyond ``num_rows`` hold old values, which are weighed and not used."""
+    num_samples = len(out_SRw)
+    sums_R = np.empty(_BLOCK_ROWS, np.int32)
+    for x in range(len(across.first_N)):
+        for sample in range(num_samples):
+            at = across.first_N[x] * num_samples - left + sample
+            sums_R[:] = np.int32(1 << (_WEIGHT_BITS - 1))
+            for tap in range(across.count_N[x]):
+                weight = np.int32(across.weights_NK[x, tap])
+                values_R = laid_VR[at + tap * num_samples]
+                for row in range(_BLOCK_ROWS):
+                    sums_R[row] += np.int32(weight * np.int32(values_R[row]))
+            for row in range(num_rows):
+                out_SRw[sample, row, x] = np.int16(np.int32(sums_R[row] >> _WEIGHT_BITS))

@@ -1,0 +1,198 @@
+"""A decoded frame's planes as they lie in memory, and how they become the tokenizer's picture.
+
+Axes: H, W of the frame, h, w of the result, V = samples of a row, with what pads it.
+"""
+
+import ctypes
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from av.video.format import VideoFormat
+from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from bitmill.pipeline.decode.pixels.colour import coloured, scale_of
+from bitmill.pipeline.decode.pixels.orientation import UPRIGHT, Orientation
+from bitmill.pipeline.decode.pixels.plane_lanczos import Axis, Rows, Values, filtered, plane_taps
+from bitmill.pipeline.decode.pixels.resize import scaled_size
+
+_PLANAR = re.compile(r"(yuvj?4(?:20|22|44|11|40|10)p|gray|gbrp)((9|10|12|14|16)le)?")
+_PAIRED = frozenset({"nv12", "p010le", "p012le", "p016le"})
+"""Blue and red differences alternate; more than 8 bits are the highest of their words."""
+_EXACT = (
+    Interpolation.BICUBIC
+    | Interpolation.ACCURATE_RND
+    | Interpolation.BITEXACT
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
+)
+"""With these swscale gives the same on every CPU."""
+_FULL_RANGE, _LIMITED_RANGE = 2, 1
+
+
+class Plane(NamedTuple):
+    """Samples of a frame; ``num_samples`` of as many planes lie side by side."""
+
+    rows_HV: Rows
+    height: int
+    width: int
+    num_samples: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Planes:
+    """Of a frame: luma and two differences; or red, green, blue; or one, grey."""
+
+    height: int
+    width: int
+    planes: tuple[Plane, ...]
+    """Where two lie side by side, they are one of these."""
+    num_bits: int
+    """Of a sample."""
+    word_bits: int
+    """Of which the samples are the highest ones."""
+    matrix: int | None
+    """FFmpeg's number; null where there are no differences."""
+    is_full: bool
+    subsampling: tuple[int, int] = (1, 1)
+    """Pixels a sample of the differences, across and down."""
+    is_centred: bool = False
+    """Whether these lie amid their pixels across, not on the first one."""
+
+
+def planes_of(frame: VideoFrame, reformatter: VideoReformatter, *, codec: str) -> Planes:
+    """Views into the frame's memory, valid while ``frame`` is; what has alpha is laid on white.
+
+    Raises FFmpegError for formats that swscale does not know.
+    """
+    form = frame.format
+    if form.has_palette or any(component.is_alpha for component in form.components):
+        return _on_white(reformatter.reformat(frame, format="gbrap16le", interpolation=_EXACT, threads=1))
+    if not _is_read(form.name):
+        frame = reformatter.reformat(frame, format=_nearest(form), interpolation=_EXACT, threads=1)
+        form = frame.format
+    planes = tuple(_plane(frame, index) for index in range(len(frame.planes)))
+    num_bits = form.components[0].bits
+    word_bits = 16 if form.name in _PAIRED and num_bits > 8 else num_bits
+    if form.is_rgb:
+        green, blue, red = planes
+        return Planes(frame.height, frame.width, (red, green, blue), num_bits, word_bits, None, is_full=True)
+    is_grey = len(planes) == 1
+    is_full = frame.color_range == _FULL_RANGE or form.name.startswith("yuvj")
+    if is_grey:
+        # As FFmpeg has it, unless the stream says otherwise.
+        return Planes(
+            frame.height, frame.width, planes, num_bits, word_bits, None, frame.color_range != _LIMITED_RANGE
+        )
+    subsampling = 16 // form.chroma_width(16), 16 // form.chroma_height(16)
+    return Planes(
+        frame.height,
+        frame.width,
+        planes,
+        num_bits,
+        word_bits,
+        int(frame.colorspace),
+        is_full,
+        subsampling,
+        is_centred=is_full or codec == "mpeg1video",
+    )
+
+
+def _is_read(name: str) -> bool:
+    return name in _PAIRED or _PLANAR.fullmatch(name) is not None
+
+
+def _nearest(form: VideoFormat) -> str:
+    """The planar format that holds all that this one does."""
+    num_bits = max(component.bits for component in form.components)
+    deep = f"{num_bits if num_bits in (9, 10, 12, 14) else 16}le" if num_bits > 8 else ""
+    if form.is_rgb or form.name.startswith("xyz"):
+        return "gbrp16le" if num_bits > 8 else "gbrp"
+    if len(form.components) < 3:
+        return "gray16le" if num_bits > 8 else "gray"
+    across, down = 16 // form.chroma_width(16), 16 // form.chroma_height(16)
+    ratio = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (4, 1): "411", (1, 2): "440"}.get(
+        (across, down), "444"
+    )
+    return f"yuv{ratio}p{deep}"
+
+
+def _plane(frame: VideoFrame, index: int) -> Plane:
+    plane = frame.planes[index]
+    shared = [component for component in frame.format.components if component.plane == index]
+    rows_HV = _rows(plane, np.uint16 if shared[0].bits > 8 else np.uint8)
+    return Plane(rows_HV, plane.height, plane.width, len(shared))
+
+
+def _rows(plane: VideoPlane, kind: type[np.uint8] | type[np.uint16]) -> Rows:
+    """[H, V], read only; a plane that lies bottom up is copied."""
+    # PyAV's stubs do not say that a plane is a buffer.
+    memory: Any = plane
+    if plane.line_size < 0:
+        lowest = plane.buffer_ptr + plane.line_size * (plane.height - 1)
+        memory = (ctypes.c_uint8 * plane.buffer_size).from_address(lowest)
+    rows_HV: Rows = np.frombuffer(memory, kind).reshape(plane.height, -1)
+    if plane.line_size < 0:
+        rows_HV = rows_HV[::-1].copy()
+    rows_HV.flags.writeable = False
+    return rows_HV
+
+
+def _on_white(frame: VideoFrame) -> Planes:
+    """Planes of 16 bits in which what lets light through lets white through."""
+    green, blue, red, alpha = (_plane(frame, index).rows_HV for index in range(4))
+    opaque = 65535
+    colours: list[Plane] = []
+    for rows_HV in (red, green, blue):
+        mixed = rows_HV.astype(np.uint32) * alpha + np.uint32(opaque) * (opaque - alpha.astype(np.uint32))
+        laid = ((mixed + opaque // 2) // opaque).astype(np.uint16)
+        laid.flags.writeable = False
+        colours.append(Plane(laid, frame.height, frame.width))
+    return Planes(frame.height, frame.width, tuple(colours), 16, 16, None, is_full=True)
+
+
+def drawn(planes: Planes, across: Axis, down: Axis) -> npt.NDArray[np.uint8]:
+    """[h, w, 3] RGB of what the axes take of the frame, C-contiguous."""
+    values: list[Values] = []
+    for index, plane in enumerate(planes.planes):
+        is_difference = planes.matrix is not None and index > 0
+        step_x, step_y = planes.subsampling if is_difference else (1, 1)
+        # The first pixel's centre lies half a pixel from the edge, in samples of this plane 0.5 / step.
+        offset_x = 0.0 if planes.is_centred else 0.5 - 0.5 / step_x
+        found_Shw = filtered(
+            plane.rows_HV,
+            plane_taps(across, plane.width, step_x, offset_x),
+            plane_taps(down, plane.height, step_y, 0.0),
+            num_bits=planes.word_bits,
+            num_samples=plane.num_samples,
+        )
+        values.extend(found_Shw)
+    scale = scale_of(num_bits=planes.num_bits, is_full=planes.is_full, matrix=planes.matrix)
+    return coloured(values, scale)
+
+
+def to_square(
+    planes: Planes, size_px: int, aspect: Fraction = Fraction(1), orientation: Orientation = UPRIGHT
+) -> npt.NDArray[np.uint8]:
+    """[size_px, size_px, 3], C-contiguous, upright: short side as shown to size_px, centre crop.
+
+    ``aspect`` is that of the frame's own pixels, before they are turned.
+    """
+    width, height = scaled_size(planes.width, planes.height, aspect, size_px)
+    flip_x, flip_y = orientation.flip_x, orientation.flip_y
+    if orientation.transpose:
+        flip_x, flip_y = flip_y, flip_x
+    across = Axis(planes.width, width, _first(width, size_px, flip_x), size_px)
+    down = Axis(planes.height, height, _first(height, size_px, flip_y), size_px)
+    return np.ascontiguousarray(orientation.apply(drawn(planes, across, down)))
+
+
+def _first(scaled: int, size_px: int, is_flipped: bool) -> int:
+    """The crop's first pixel in the frame; what is shown from the other side is counted from there."""
+    first = round((scaled - size_px) / 2)
+    return scaled - size_px - first if is_flipped else first

@@ -1,0 +1,87 @@
+"""From a timeline of frames to clips of resized pixels, one clip in memory at a time."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic
+
+import numpy as np
+import numpy.typing as npt
+
+from bitmill.pipeline.decode.sampling.cut_clips import Piece, cut
+from bitmill.pipeline.decode.sampling.timeline import FrameT, Sample, TimelineEnd
+from bitmill.pipeline.items import DecodedClip
+from bitmill.schemas.requests.job import SamplingSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """A frame ready for the tokenizer, and what it was."""
+
+    pixels_HWC: npt.NDArray[np.uint8]
+    """[size, size, 3] RGB."""
+    source_height: int
+    source_width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """What became of a timeline; ``timeline`` is null where max_frames ended it."""
+
+    num_clips: int
+    num_samples: int
+    timeline: TimelineEnd | None
+
+
+class _Drawing(Generic[FrameT]):
+    """Draws each frame once, however often it is held."""
+
+    def __init__(self, draw: Callable[[FrameT], Square]) -> None:
+        self._draw = draw
+        self._last: tuple[FrameT, Square] | None = None
+
+    def __call__(self, frame: FrameT) -> Square:
+        if self._last is None or self._last[0] is not frame:
+            self._last = (frame, self._draw(frame))
+        return self._last[1]
+
+
+def assemble(
+    samples: Iterable[Sample[FrameT] | TimelineEnd],
+    draw: Callable[[FrameT], Square],
+    *,
+    sampling: SamplingSpec,
+    max_frames: int,
+    native_fps: float | None,
+) -> Iterator[DecodedClip | Assembled]:
+    """Clips, each as soon as it is full, then exactly one Assembled."""
+    drawing = _Drawing(draw)
+    run: list[Sample[FrameT]] = []
+    squares: list[Square] = []
+    num_clips = num_samples = 0
+    timeline: TimelineEnd | None = None
+    for item in cut(samples, clip_frames=sampling.clip_frames, max_frames=max_frames):
+        if not isinstance(item, Piece):
+            timeline = item
+            continue
+        num_samples += 1
+        run.append(item.sample)
+        squares.append(drawing(item.sample.frame))
+        if item.closes_at_ns is None:
+            continue
+        if len(run) >= sampling.min_frames:
+            num_clips += 1
+            yield _clip(run, squares, item.closes_at_ns, sampling.fps or native_fps)
+        run, squares = [], []
+    yield Assembled(num_clips, num_samples, timeline)
+
+
+def _clip(run: list[Sample[FrameT]], squares: list[Square], end_ns: int, fps: float | None) -> DecodedClip:
+    return DecodedClip(
+        frames_THWC=np.stack([square.pixels_HWC for square in squares]),
+        frame_pts_ns=np.array([taken.pts_ns for taken in run], np.int64),
+        start_ns=run[0].at_ns,
+        end_ns=end_ns,
+        fps=fps,
+        source_height=squares[0].source_height,
+        source_width=squares[0].source_width,
+    )

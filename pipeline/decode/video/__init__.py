@@ -1,0 +1,1 @@
+"""Videos: containers, timestamps, frames in order."""

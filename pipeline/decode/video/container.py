@@ -1,0 +1,135 @@
+"""Opening a foreign file with FFmpeg: by content, reading nothing but that file, without a word on stderr."""
+
+import errno
+import re
+from pathlib import Path
+
+import av
+import av.logging as av_logging
+from av.codec.codec import UnknownCodecError
+from av.container import InputContainer
+from av.error import (
+    BufferTooSmallError,
+    BugError,
+    DecoderNotFoundError,
+    DemuxerNotFoundError,
+    FFmpegError,
+    OptionNotFoundError,
+    PatchWelcomeError,
+    PyAVCallbackError,
+)
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from bitmill.pipeline.decode.video.mp4_boxes import is_encrypted
+from bitmill.pipeline.decode.video.truncation import has_whole_index
+from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.outcomes import Reason
+
+av_logging.set_level(None)
+
+_MACHINE_ERRORS = frozenset(
+    {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EACCES, errno.EMFILE, errno.ENFILE}
+)
+
+_UNSUPPORTED_ERRORS = frozenset({errno.ENOSYS, errno.ENOTSUP})
+_UNKNOWN_KINDS = (
+    DecoderNotFoundError,
+    DemuxerNotFoundError,
+    PatchWelcomeError,
+    UnknownCodecError,
+    NotImplementedError,
+)
+_MISUSE = (BugError, BufferTooSmallError, OptionNotFoundError, PyAVCallbackError)
+"""What FFmpeg tells of itself, or of us."""
+
+_FORMATS = (
+    "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,h264,hevc,m4v,ivf,nut,obu,rm,vc1,dv,wtv,nsv,"
+    "mjpeg,yuv4mpegpipe,gxf,swf,apng,gif,webp_pipe,mp3,wav,flac,aac,aiff,amr,ac3,eac3,w64,caf,au,tta,wv,ape"
+)
+"""Playlists (HLS, concat, SDP …) are left out: they make FFmpeg open other files and hosts."""
+
+_SIGNATURES = (
+    (4, (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"styp", b"moof")),
+    (0, (b"\x1a\x45\xdf\xa3", b"RIFF", b"FLV", b"OggS", b"\x30\x26\xb2\x75", b"\x00\x00\x01\xba", b"GIF8")),
+)
+
+
+def open_media(path: str) -> InputContainer:
+    """Raises BadItemError: NOT_MEDIA; TRUNCATED or CORRUPT where the first bytes name a container."""
+    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+    try:
+        return av.open(path, "r", container_options=options, metadata_errors="replace")
+    except FFmpegError as error:
+        raise _unopened(path, error) from error
+
+
+def video_stream(container: InputContainer) -> VideoStream:
+    """The default video stream, else the first; cover pictures and thumbnails are none.
+
+    Raises BadItemError: NO_VIDEO_STREAM, ENCRYPTED, or UNSUPPORTED_CODEC where no decoder knows the stream.
+    """
+    still = Disposition.attached_pic | Disposition.timed_thumbnails
+    videos = [stream for stream in container.streams.video if not stream.disposition & still]
+    if not videos:
+        kinds = sorted({_kind_of(stream) for stream in container.streams})
+        detail = f"The container ({container.format.name}) holds only: {', '.join(kinds) or 'nothing'}."
+        raise BadItemError(Reason.NO_VIDEO_STREAM, detail)
+    stream = next((video for video in videos if video.disposition & Disposition.default), videos[0])
+    in_boxes = container.format.name.startswith("mov")
+    # FFmpeg tells the key's id of Matroska and WebM, and is silent about the boxes of MP4.
+    if "enc_key_id" in stream.metadata or (in_boxes and is_encrypted(container.name, stream.id)):
+        raise BadItemError(Reason.ENCRYPTED, "The video's pictures are encrypted, and no key is known here.")
+    # Typed as always there, yet null for a codec that FFmpeg was built without.
+    if getattr(stream, "codec_context", None) is None:
+        detail = f"No decoder here reads the video stream of this {container.format.name} file."
+        raise BadItemError(Reason.UNSUPPORTED_CODEC, detail)
+    return stream
+
+
+def _kind_of(stream: Stream) -> str:
+    return "a still picture" if stream.type == "video" else stream.type
+
+
+def library_fault(error: Exception, path: str, *, meaning: Reason | None = None) -> BadItemError:
+    """A library's error as an outcome: its class and message, without the file's path.
+
+    ``meaning`` is what the library says of the bytes by it; null where only FFmpeg's own errors say anything.
+    What the machine, its disks or a mistake in a program are at fault for is never told as damage.
+    """
+    number = getattr(error, "errno", None)
+    by_ffmpeg = isinstance(error, FFmpegError)
+    reasons = (
+        (isinstance(error, MemoryError), Reason.OUT_OF_MEMORY),
+        (isinstance(error, FileNotFoundError), Reason.NOT_FOUND),
+        (number in _MACHINE_ERRORS, Reason.READ_ERROR),
+        (isinstance(error, _UNKNOWN_KINDS) or number in _UNSUPPORTED_ERRORS, Reason.UNSUPPORTED_CODEC),
+        (meaning is not None, meaning),
+        (by_ffmpeg and isinstance(error, EOFError), Reason.TRUNCATED),
+        (by_ffmpeg and not isinstance(error, _MISUSE), Reason.CORRUPT),
+        (isinstance(error, OSError) and number is not None, Reason.READ_ERROR),
+    )
+    reason = next((reason for applies, reason in reasons if applies), None)
+    return BadItemError(reason or Reason.DECODER_FAILED, describe(error, path))
+
+
+def describe(error: Exception, path: str) -> str:
+    """``Class: message.`` in one line, with the path and any folder left out."""
+    message = str(getattr(error, "strerror", None) or error).replace(path, "the file")
+    message = re.sub(r"(?<!\w)/[\w./-]+/[\w.-]+", "(path)", " ".join(message.split()))[:300]
+    return f"{type(error).__name__}: {message.rstrip('.')}."
+
+
+def _unopened(path: str, error: Exception) -> BadItemError:
+    fault = library_fault(error, path)
+    if fault.reason in (Reason.OUT_OF_MEMORY, Reason.READ_ERROR):
+        return fault
+    with Path(path).open("rb") as file:
+        head = file.read(16)
+    known = any(head[at:].startswith(signatures) for at, signatures in _SIGNATURES)
+    if not known or head[8:12] == b"WAVE":
+        return BadItemError(Reason.NOT_MEDIA, "The bytes are no video, audio or image format known here.")
+    if head[4:8] in _SIGNATURES[0][1] and not has_whole_index(path):
+        detail = "The file ends before its index (the moov box) came, so that nothing in it can be found."
+        return BadItemError(Reason.TRUNCATED, detail)
+    return fault

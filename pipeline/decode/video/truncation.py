@@ -1,0 +1,62 @@
+"""Whether a container's own sizes reach beyond the end of its file; reads headers only."""
+
+from pathlib import Path
+
+from bitmill.pipeline.decode.video.mp4_boxes import boxes
+
+
+def has_whole_index(path: str) -> bool:
+    """Whether a whole ``moov`` box stands at the top level of an MP4 or QuickTime file."""
+    size = Path(path).stat().st_size
+    with Path(path).open("rb") as file:
+        for box in boxes(file, 0, size):
+            if box.kind == b"moov":
+                return box.end <= size
+            if not box.kind:
+                return True
+    return False
+
+
+def boxes_are_cut(path: str) -> bool:
+    """AVIF and the like: whether a box at the top level is longer than what is left."""
+    size = Path(path).stat().st_size
+    with Path(path).open("rb") as file:
+        return any(box.end > size for box in boxes(file, 0, size))
+
+
+def riff_is_cut(path: str) -> bool:
+    """AVI and WebP: whether one of the RIFF chunks (long files have several) is longer than what is left."""
+    size = Path(path).stat().st_size
+    at = 0
+    with Path(path).open("rb") as file:
+        while at + 8 <= size:
+            file.seek(at)
+            header = file.read(8)
+            if header[:4] != b"RIFF":
+                return False
+            at += 8 + int.from_bytes(header[4:], "little")
+    return at > size
+
+
+def matroska_is_cut(path: str) -> bool:
+    """Whether the segment's declared size reaches beyond the file (live streams declare none)."""
+    size = Path(path).stat().st_size
+    with Path(path).open("rb") as file:
+        head = file.read(4096)
+    header_bytes, length = _ebml_size(head, 4)
+    at = 4 + length + (header_bytes or 0)
+    if head[at : at + 4] != b"\x18\x53\x80\x67":
+        return False
+    segment_bytes, length = _ebml_size(head, at + 4)
+    return segment_bytes is not None and at + 4 + length + segment_bytes > size
+
+
+def _ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
+    """(value, bytes it takes) of a variable-length size; the value is null where it means unknown."""
+    first = data[at] if at < len(data) else 0
+    length = 9 - first.bit_length()
+    if length > 8:
+        return None, 1
+    unknown = (1 << 7 * length) - 1
+    value = int.from_bytes(data[at : at + length], "big") & unknown
+    return (None if value == unknown else value), length

@@ -1,0 +1,211 @@
+"""From a tokenizer and sources to the numbers of a report and some pictures; memory stays bounded."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.layers.pixels import pixels_from_uint8, uint8_from_pixels
+from bitmill.bsq_model.metrics.codes import CodeCounts
+from bitmill.pipeline.compressing.clip_streams import LoadedPrior
+from bitmill.pipeline.evaluation.codecs import CODECS, code_at
+from bitmill.pipeline.evaluation.contender import Contender, FeatureSums, Judges
+from bitmill.pipeline.evaluation.stream_sizes import CompressedSizes
+from bitmill.pipeline.isolation.decode_process import isolated_sources
+from bitmill.pipeline.isolation.source_events import DecodeSettings
+from bitmill.pipeline.items import DecodedClip, ItemEnd
+from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.outcomes import Outcome
+from bitmill.schemas.reports.evaluation_report import CodeHealth, FailedSource, QualityRow, Throughput
+
+Picture = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """One frame kept for the sheet: what it was and what each contender made of it."""
+
+    label: str
+    original: Picture
+    made: dict[str, tuple[Picture, float]]
+    """By contender's name: (picture, PSNR in dB of its clip)."""
+
+
+@dataclass(kw_only=True)
+class Measured:
+    """What the run found."""
+
+    rows: list[QualityRow]
+    code: CodeHealth
+    throughput: Throughput | None
+    failures: list[FailedSource]
+    ok: int
+    clips: int
+    frames: int
+    shown: list[Shown]
+
+
+@dataclass
+class _Clock:
+    """Seconds of the model's two halves, after the first clip."""
+
+    frames: int = 0
+    encode_s: float = 0.0
+    decode_s: float = 0.0
+
+
+@dataclass
+class _State:
+    tokenizer: Contender
+    codecs: list[Contender]
+    originals: FeatureSums
+    codes: CodeCounts
+    compressed: list[CompressedSizes]
+    clock: _Clock = field(default_factory=_Clock)
+    failures: list[FailedSource] = field(default_factory=list[FailedSource])
+    shown: list[Shown] = field(default_factory=list[Shown])
+    ok: int = 0
+    clips: int = 0
+    frames: int = 0
+
+
+def evaluate(
+    tokenizer: BSQTokenizer,
+    sources: Sequence[PlannedSource],
+    settings: DecodeSettings,
+    judges: Judges,
+    *,
+    with_codecs: bool,
+    num_shown: int,
+    report: Callable[[int], None],
+    coders: Mapping[str, LoadedPrior | None] = MappingProxyType({}),
+) -> Measured:
+    """Measure every clip of every source, through its bits, as ``tokenize`` would cut it.
+
+    Codecs are given single pictures only: clips of more frames would ask for a video codec. ``report`` is
+    told the number of sources done. ``coders`` are priors by the name of a row that tells the size of what
+    ``compress`` makes with each; null is no prior. Raises BadJobError where no source gives a clip.
+    """
+    codecs = [Contender(codec.name, judges, codec.counted) for codec in CODECS] if with_codecs else []
+    state = _State(
+        Contender("BSQ-ViT", judges),
+        codecs,
+        FeatureSums(judges),
+        CodeCounts(tokenizer.config.bits_per_token),
+        [CompressedSizes(name, tokenizer, prior) for name, prior in coders.items()],
+    )
+    show_every = max(1, len(sources) // max(num_shown, 1))
+    done = clips_of_source = 0
+    for source, event in isolated_sources(sources, settings):
+        if isinstance(event, DecodedClip):
+            show = clips_of_source == 0 and done % show_every == 0 and len(state.shown) < num_shown
+            _measure(state, tokenizer, source, event, show=show)
+            clips_of_source += 1
+        else:
+            _note_end(state, source, event, clips_of_source)
+            for sizes in state.compressed:
+                sizes.end_source()
+            done, clips_of_source = done + 1, 0
+            report(done)
+    if not state.clips:
+        raise BadJobError("No source gave a picture or a clip; " + _first_failures(state.failures))
+    return _result(state, tokenizer)
+
+
+def _measure(
+    state: _State, tokenizer: BSQTokenizer, source: PlannedSource, clip: DecodedClip, *, show: bool
+) -> None:
+    frames_THWC = torch.from_numpy(clip.frames_THWC)
+    started = time.monotonic()
+    bits_ThwL = tokenizer.encode([frames_THWC])[0]
+    _await(bits_ThwL)
+    encoded = time.monotonic()
+    reconstruction_THWC = tokenizer.decode_pixels([bits_ThwL])[0]
+    _await(reconstruction_THWC)
+    decoded = time.monotonic()
+    if state.clips:
+        state.clock.frames += len(frames_THWC)
+        state.clock.encode_s += encoded - started
+        state.clock.decode_s += decoded - encoded
+    state.clips += 1
+    state.frames += len(frames_THWC)
+    state.codes.add(bits_ThwL)
+    for sizes in state.compressed:
+        sizes.add(clip, bits_ThwL.cpu().numpy())
+    original_THWC = pixels_from_uint8(frames_THWC.to(reconstruction_THWC.device), torch.float32)
+    state.originals.add(original_THWC)
+    score = state.tokenizer.add(original_THWC, reconstruction_THWC, bits_ThwL.numel())
+    made = {state.tokenizer.name: (uint8_from_pixels(reconstruction_THWC[0]).cpu().numpy(), score)}
+    if len(frames_THWC) == 1:
+        budget_bytes = bits_ThwL.numel() // 8
+        for codec, contender in zip(CODECS, state.codecs, strict=False):
+            coded = code_at(codec, clip.frames_THWC[0], budget_bytes)
+            pixels = pixels_from_uint8(torch.from_numpy(coded.picture.copy())[None], torch.float32)
+            score = contender.add(original_THWC, pixels.to(original_THWC.device), coded.num_bytes * 8)
+            made[codec.name] = (coded.picture, score)
+    if show:
+        label = source.uri.rsplit("/", 1)[-1]
+        state.shown.append(Shown(label=label, original=clip.frames_THWC[0].copy(), made=made))
+
+
+def _await(x: Tensor) -> None:
+    if x.device.type == "cuda":
+        torch.cuda.synchronize(x.device)
+
+
+def _note_end(state: _State, source: PlannedSource, end: ItemEnd, num_clips: int) -> None:
+    outcome = end.outcome(num_clips)
+    if outcome is Outcome.OK:
+        state.ok += 1
+        return
+    failed = FailedSource(
+        uri=source.uri,
+        outcome="partial" if outcome is Outcome.PARTIAL else "failed",
+        reason=end.reason.value if end.reason is not None else "",
+        detail=end.detail or "",
+    )
+    state.failures.append(failed)
+
+
+def _result(state: _State, tokenizer: BSQTokenizer) -> Measured:
+    entropies = state.codes.entropies
+    clock = state.clock
+    throughput = None
+    if clock.frames:
+        throughput = Throughput(
+            encode_frames_per_s=clock.frames / clock.encode_s,
+            reconstruct_frames_per_s=clock.frames / (clock.encode_s + clock.decode_s),
+            device=str(next(tokenizer.parameters()).device),
+            threads=torch.get_num_threads(),
+        )
+    own = state.tokenizer.row(state.originals)
+    codecs = [codec.row(state.originals) for codec in state.codecs if codec.has_clips]
+    return Measured(
+        rows=[own, *(sizes.row(own) for sizes in state.compressed), *codecs],
+        code=CodeHealth(
+            tokens=state.codes.num_tokens,
+            bit_entropies=entropies.tolist(),
+            weakest_bit=float(entropies.min()),
+            mean_bit=float(entropies.mean()),
+            used_codes=state.codes.used_codes,
+            code_entropy_bits=state.codes.code_entropy_bits,
+        ),
+        throughput=throughput,
+        failures=state.failures,
+        ok=state.ok,
+        clips=state.clips,
+        frames=state.frames,
+        shown=state.shown,
+    )
+
+
+def _first_failures(failures: Sequence[FailedSource]) -> str:
+    first = [f"{failed.uri}: {failed.reason}" for failed in failures[:3]]
+    return "; ".join(first) + "." if first else "the source is empty."

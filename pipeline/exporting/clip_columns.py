@@ -1,0 +1,54 @@
+"""All columns of a dataset but the codes, shard by shard in its order; many shards are read at once."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bitmill.pipeline.exporting.formats.exported_clip import CLIP_COLUMNS
+from bitmill.pipeline.reading.index.footers import damage_named
+from bitmill.pipeline.storage import Folder, store_errors
+from bitmill.schemas.dataset.card import shard_file
+from bitmill.schemas.dataset.token_shard import read_shard_metadata
+from bitmill.schemas.errors import FormatError
+
+_THREADS = 8
+_AHEAD = 16
+
+T = TypeVar("T")
+
+
+def list_clips(folder: Folder, shard_ids: Sequence[str], each: Callable[[pa.Table], T]) -> Iterator[T]:
+    """What ``each`` makes of the rows of each shard, in order; a few shards ahead are in memory.
+
+    Raises FormatError, naming the file, where a shard is missing or damaged.
+    """
+    with ThreadPoolExecutor(_THREADS) as pool:
+        ahead: deque[Future[T]] = deque()
+        try:
+            for shard_id in shard_ids:
+                ahead.append(pool.submit(lambda wanted: each(shard_rows(folder, wanted)), shard_id))
+                if len(ahead) >= _AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def shard_rows(folder: Folder, shard_id: str) -> pa.Table:
+    """One shard's rows without their codes."""
+    name = shard_file(shard_id)
+    uri = f"{folder.uri}/{name}"
+    try:
+        with store_errors(uri), damage_named(uri), folder.open(name) as handle:
+            # Without the codes a row group is small; its columns come in one or two requests so.
+            file = pq.ParquetFile(handle, pre_buffer=True, page_checksum_verification=True)
+            read_shard_metadata(file.schema_arrow, origin=uri)
+            return file.read(columns=list(CLIP_COLUMNS))
+    except FileNotFoundError as error:
+        raise FormatError(f"The token shard {uri} is missing.") from error

@@ -1,0 +1,151 @@
+"""The form ``bin``: flat files of tokens to be memory-mapped, an index, and what their loaders expect."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bitmill.pipeline.exporting.formats.base import Companion, Rows, token_counts
+from bitmill.pipeline.exporting.formats.exported_clip import ExportedClip, token_dtype
+from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.reports.export_inventory import BinFile, BinMetadata, ExportContents, ExportOutline
+
+INDEX_SCHEMA = pa.schema(
+    [
+        *(field for field in TOKEN_COLUMNS if field.name != "codes"),
+        pa.field("file", pa.string(), nullable=False),
+        # Of the clip, counted in tokens from the file's beginning.
+        pa.field("first_token", pa.int64(), nullable=False),
+    ]
+)
+
+MOST_CLIPS = 2**31 - 1
+"""Clips are numbered in int32, as loaders read segment_ids.bin."""
+
+_SMALLEST_BITS = 16
+_ROW_GROUP_ROWS = 65536
+_ROW_GROUP_BYTES = 64 << 20
+
+
+class BinForm:
+    """Clips end to end, in order, without anything between; none is cut by a file's end."""
+
+    def __init__(self, bits_per_token: int) -> None:
+        self.dtype = token_dtype(bits_per_token, smallest_bits=_SMALLEST_BITS)
+        self.companions: Sequence[Companion] = (
+            Companion(name="index.parquet", write=_write_index),
+            Companion(name="segment_ids.bin", write=_write_segment_ids),
+            Companion(name="metadata.json", write=self._write_metadata),
+        )
+
+    def check(self, contents: ExportContents) -> None:
+        """Raise BadJobError where there are more clips than int32 numbers."""
+        if contents.clips > MOST_CLIPS:
+            raise BadJobError(
+                f"The form bin numbers clips in int32, so it holds at most {MOST_CLIPS:,} of them, not "
+                f"{contents.clips:,}; export to webdataset or huggingface, or in parts."
+            )
+
+    def clips_within(self, max_bytes: int) -> int:
+        """All of them."""
+        return max_bytes
+
+    def clip_sizes(self, rows: pa.Table) -> Iterable[int]:
+        """The tokens alone."""
+        return [tokens * self.dtype.itemsize for tokens in token_counts(rows)]
+
+    def file_name(self, number: int, num_files: int) -> str:  # noqa: ARG002 - names don't tell how many
+        """tokens-00000.bin and so on."""
+        return f"tokens-{number:05d}.bin"
+
+    def write_clips(self, path: Path, clips: Iterator[ExportedClip]) -> None:
+        """One file of tokens."""
+        with path.open("wb") as file:
+            for clip in clips:
+                file.write(clip.tokens_THW.tobytes())
+
+    def _write_metadata(self, path: Path, outline: ExportOutline, rows: Rows) -> None:  # noqa: ARG002
+        path.write_bytes(_metadata(outline, self.dtype.name).to_json())
+
+
+def _metadata(outline: ExportOutline, dtype: str) -> BinMetadata:
+    contents, bits = outline.contents, outline.dataset.bits_per_token
+    _, height, width = contents.shape_THW
+    return BinMetadata.model_validate(
+        {
+            "token_dtype": dtype,
+            "s": height if height == width else None,
+            "h": height,
+            "w": width,
+            "vocab_size": 1 << bits,
+            "hz": contents.fps,
+            "num_images": contents.frames,
+            "num_clips": contents.clips,
+            "num_tokens": contents.tokens,
+            "bits_per_token": bits,
+            "tokenizer_fingerprint": outline.dataset.tokenizer_fingerprint,
+            "files": [
+                BinFile(name=file.name, num_tokens=file.num_tokens, num_images=file.num_frames)
+                for file in outline.files
+            ],
+        }
+    )
+
+
+def _write_segment_ids(path: Path, outline: ExportOutline, rows: Rows) -> None:  # noqa: ARG001
+    """int32 a frame: the number of its clip."""
+    first = 0
+    with path.open("wb") as file:
+        for table in rows():
+            frames = table.column("num_frames").to_numpy()
+            numbers = np.arange(first, first + len(frames), dtype="<i4")
+            file.write(np.repeat(numbers, frames).tobytes())
+            first += len(frames)
+
+
+def _write_index(path: Path, outline: ExportOutline, rows: Rows) -> None:
+    options: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
+    with pq.ParquetWriter(path, INDEX_SCHEMA, **options) as writer:
+        for table in _row_groups(_placed(outline, rows)):
+            writer.write_table(table, row_group_size=table.num_rows)
+
+
+def _placed(outline: ExportOutline, rows: Rows) -> Iterator[pa.Table]:
+    """Rows with the place of each clip's tokens."""
+    first_clips = np.array([file.first_clip for file in outline.files])
+    first_tokens = np.cumsum([0, *(file.num_tokens for file in outline.files)])
+    names = np.array([file.name for file in outline.files], dtype=object)
+    clips = tokens = 0
+    for table in rows():
+        counts = np.array(token_counts(table), dtype=np.int64)
+        starts = tokens + np.cumsum(counts) - counts
+        files = np.searchsorted(first_clips, np.arange(clips, clips + len(counts)), side="right") - 1
+        place = {
+            "file": pa.array(names[files], pa.string()),
+            "first_token": pa.array(starts - first_tokens[files]),
+        }
+        columns = [
+            place[field.name] if field.name in place else table.column(field.name) for field in INDEX_SCHEMA
+        ]
+        yield pa.Table.from_arrays(columns, schema=INDEX_SCHEMA)
+        clips += len(counts)
+        tokens += int(counts.sum())
+
+
+def _row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of a good size for a row group."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if (
+            sum(one.num_rows for one in waiting) >= _ROW_GROUP_ROWS
+            or sum(one.nbytes for one in waiting) >= _ROW_GROUP_BYTES
+        ):
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)

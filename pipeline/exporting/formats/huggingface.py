@@ -1,0 +1,125 @@
+"""The form ``huggingface``: Parquet files of integers and a README.md, as ``datasets.load_dataset`` reads."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bitmill.pipeline.exporting.formats.base import Companion, Rows, token_counts
+from bitmill.pipeline.exporting.formats.exported_clip import ExportedClip, Tokens, token_dtype
+from bitmill.pipeline.exporting.formats.readme import readme_text
+from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
+from bitmill.schemas.reports.export_inventory import ExportContents, ExportOutline
+
+_ROW_GROUP_BYTES = 16 << 20
+"""Of tokens as integers."""
+
+_TOKENS = "tokens"
+_TOKENS_LEAF = "tokens.list.element.list.element.list.element"
+
+
+class HuggingfaceForm:
+    """Rows of the token shard with ``tokens`` [T, h, w], as nested lists, in the place of ``codes``."""
+
+    def __init__(self, bits_per_token: int) -> None:
+        self.dtype = token_dtype(bits_per_token)
+        self.companions: Sequence[Companion] = (Companion(name="README.md", write=self._write_readme),)
+        self._schema = hub_schema(self.dtype)
+
+    def check(self, contents: ExportContents) -> None:
+        """Parquet files hold any clips."""
+
+    def clips_within(self, max_bytes: int) -> int:
+        """All of them."""
+        return max_bytes
+
+    def clip_sizes(self, rows: pa.Table) -> Iterable[int]:
+        """The tokens before compression, which leaves about L bits of each."""
+        return [tokens * self.dtype.itemsize for tokens in token_counts(rows)]
+
+    def file_name(self, number: int, num_files: int) -> str:
+        """data/train-00000-of-00012.parquet and so on, as the hub names them."""
+        return f"data/train-{number:05d}-of-{num_files:05d}.parquet"
+
+    def write_clips(self, path: Path, clips: Iterator[ExportedClip]) -> None:
+        """One Parquet file."""
+        leaves = [
+            "frame_pts_ns.list.element" if field.name == "frame_pts_ns" else field.name
+            for field in self._schema
+            if field.name != _TOKENS
+        ]
+        options: dict[str, Any] = {
+            "version": "2.6",
+            "compression": "zstd",
+            "use_dictionary": leaves,
+            # The bits above the L-th are zero: split into streams of bytes they compress to nothing.
+            "column_encoding": {_TOKENS_LEAF: "BYTE_STREAM_SPLIT"},
+            "write_statistics": [leaf for leaf in leaves if leaf != "metadata"],
+            "write_page_checksum": True,
+        }
+        with pq.ParquetWriter(path, self._schema, **options) as writer:
+            for group in _groups(clips):
+                writer.write_table(self._table(group), row_group_size=len(group))
+
+    def _table(self, clips: list[ExportedClip]) -> pa.Table:
+        arrays = [
+            nested_tokens([clip.tokens_THW for clip in clips], field.type)
+            if field.name == _TOKENS
+            else pa.array([clip.columns[field.name] for clip in clips], type=field.type)
+            for field in self._schema
+        ]
+        return pa.Table.from_arrays(arrays, schema=self._schema)
+
+    def _write_readme(self, path: Path, outline: ExportOutline, rows: Rows) -> None:  # noqa: ARG002
+        path.write_text(readme_text(outline, self._schema, self.dtype), encoding="utf-8")
+
+
+def hub_schema(dtype: np.dtype[Any]) -> pa.Schema:
+    """The columns of a file. Those of the token shard, nullable as ``datasets`` wants them."""
+    tokens = pa.from_numpy_dtype(dtype)
+    for _ in range(3):
+        tokens = pa.list_(tokens)
+    return pa.schema(
+        [
+            pa.field(_TOKENS, tokens)
+            if field.name == "codes"
+            else pa.field(field.name, _nullable(field.type))
+            for field in TOKEN_COLUMNS
+        ]
+    )
+
+
+def nested_tokens(clips: Sequence[Tokens], kind: pa.DataType) -> "pa.Array[Any]":
+    """Clips [T, h, w] of any shapes as one array of lists of lists of lists."""
+    shapes_N3 = np.array([clip.shape for clip in clips], dtype=np.int64)
+    frames_N, rows_N, columns_N = shapes_N3.T
+    lengths = (
+        np.repeat(np.repeat(columns_N, frames_N), np.repeat(rows_N, frames_N)),
+        np.repeat(rows_N, frames_N),
+        frames_N,
+    )
+    array: Any = pa.array(np.concatenate([clip.reshape(-1) for clip in clips]))
+    for level in lengths:
+        offsets = np.concatenate([[0], np.cumsum(level)])
+        array = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), array)
+    return array.cast(kind)
+
+
+def _groups(clips: Iterator[ExportedClip]) -> Iterator[list[ExportedClip]]:
+    group: list[ExportedClip] = []
+    size = 0
+    for clip in clips:
+        group.append(clip)
+        size += clip.tokens_THW.nbytes
+        if size >= _ROW_GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _nullable(kind: pa.DataType) -> pa.DataType:
+    return pa.list_(kind.value_type) if pa.types.is_list(kind) else kind

@@ -1,0 +1,82 @@
+"""The form ``webdataset``: tars of samples, each a .npy of tokens and a .json of all else. Pure tarfile."""
+
+import io
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from bitmill.pipeline.exporting.formats.base import Companion
+from bitmill.pipeline.exporting.formats.clip_json import clip_json, most_json_bytes
+from bitmill.pipeline.exporting.formats.exported_clip import SHAPE_COLUMNS, ExportedClip, Tokens, token_dtype
+from bitmill.schemas.reports.export_inventory import ExportContents
+
+_BLOCK = tarfile.BLOCKSIZE
+_END = 2 * _BLOCK
+
+
+class WebdatasetForm:
+    """Samples are named by their clip's id, which has no dot: readers cut a name at its first."""
+
+    companions: Sequence[Companion] = ()
+
+    def __init__(self, bits_per_token: int) -> None:
+        self.dtype = token_dtype(bits_per_token)
+
+    def check(self, contents: ExportContents) -> None:
+        """Tars hold any clips."""
+
+    def clips_within(self, max_bytes: int) -> int:
+        """Whole records, but for the two empty blocks that end a tar."""
+        return max_bytes // tarfile.RECORDSIZE * tarfile.RECORDSIZE - _END
+
+    def clip_sizes(self, rows: pa.Table) -> Iterable[int]:
+        """At most what both members take with their headers."""
+        shapes = zip(*(rows.column(name).to_pylist() for name in SHAPE_COLUMNS), strict=True)
+        for shape, json_bytes in zip(shapes, most_json_bytes(rows).tolist(), strict=True):
+            npy_bytes = len(_npy_header(shape, self.dtype.str)) + prod(shape) * self.dtype.itemsize
+            yield 2 * _BLOCK + _filled(npy_bytes) + _filled(json_bytes)
+
+    def file_name(self, number: int, num_files: int) -> str:  # noqa: ARG002 - names don't tell how many
+        """clips-000000.tar and so on."""
+        return f"clips-{number:06d}.tar"
+
+    def write_clips(self, path: Path, clips: Iterator[ExportedClip]) -> None:
+        """One tar. Nothing in it tells when, where or by whom it was written."""
+        with path.open("wb") as file:
+            for clip in clips:
+                file.write(_member(f"{clip.clip_id}.npy", _npy(clip.tokens_THW)))
+                file.write(_member(f"{clip.clip_id}.json", clip_json(clip.columns)))
+            file.write(bytes(_END))
+            file.write(bytes(-file.tell() % tarfile.RECORDSIZE))
+
+
+def _member(name: str, data: bytes) -> bytes:
+    """A member's header and data. A TarFile would do it, and remember each of a million members."""
+    # A TarInfo as it comes has owner 0 without a name, mode 644 and time 0.
+    header = tarfile.TarInfo(name)
+    header.size = len(data)
+    # GNU's format has room for members of any size.
+    block = header.tobuf(tarfile.GNU_FORMAT, "utf-8", "strict")
+    return block + data + bytes(-len(data) % _BLOCK)
+
+
+def _npy(tokens_THW: Tokens) -> bytes:
+    return _npy_header(tokens_THW.shape, tokens_THW.dtype.str) + tokens_THW.tobytes()
+
+
+@cache
+def _npy_header(shape: tuple[int, ...], dtype: str) -> bytes:
+    header: dict[str, Any] = {"descr": dtype, "fortran_order": False, "shape": shape}
+    sink = io.BytesIO()
+    np.lib.format.write_array_header_1_0(sink, header)
+    return sink.getvalue()
+
+
+def _filled(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK

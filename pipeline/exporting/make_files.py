@@ -1,0 +1,40 @@
+"""Makes an export's files, each published whole: here, or in processes side by side."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from bitmill.pipeline.exporting.formats.base import Form
+from bitmill.pipeline.exporting.formats.exported_clip import ExportedClip, read_clips
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.reports.export_inventory import OutlinedFile
+
+Done = Callable[[ExportedClip], None]
+"""Hears of each clip once it is written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileMaker:
+    """Writes and publishes files of one export. Pickles small, so that it can be sent to a process."""
+
+    dataset: TokenDataset
+    form: Form
+    out: Folder
+
+    def make(self, file: OutlinedFile, done: Done) -> None:
+        """Publish one file. What ``done`` raises gives it up."""
+        with self.out.publishing(file.name) as staged:
+            self.form.write_clips(staged.path, self._clips(file, done))
+
+    def _clips(self, file: OutlinedFile, done: Done) -> Iterator[ExportedClip]:
+        tokens = 0
+        for clip in read_clips(self.dataset, file.first_clip, file.num_clips, self.form.dtype):
+            yield clip
+            tokens += clip.tokens_THW.size
+            done(clip)
+        if tokens != file.num_tokens:
+            raise FormatError(
+                f"{self.dataset.uris[0]} is not as it was when its export began: {file.name} would hold "
+                f"{tokens} tokens, not {file.num_tokens}. Export into another folder."
+            )

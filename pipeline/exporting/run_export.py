@@ -1,0 +1,154 @@
+"""An export from dataset to inventory: outline, missing files, companions, inventory, in this order."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from bitmill.pipeline.exporting.clip_columns import list_clips
+from bitmill.pipeline.exporting.formats.base import Form
+from bitmill.pipeline.exporting.formats.exported_clip import open_clips
+from bitmill.pipeline.exporting.formats.registry import form_of
+from bitmill.pipeline.exporting.make_files import FileMaker
+from bitmill.pipeline.exporting.outline import DatasetState, find_outline, look_at, make_outline
+from bitmill.pipeline.exporting.progress import ExportProgress
+from bitmill.pipeline.exporting.workers import Tell, make_files
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.pipeline.storage import Folder, list_objects
+from bitmill.schemas.errors import BadJobError, InfrastructureError
+from bitmill.schemas.reports.export_inventory import (
+    INVENTORY_FILE,
+    OUTLINE_FILE,
+    ExportedFile,
+    ExportForm,
+    ExportInventory,
+    ExportOutline,
+    read_inventory,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """An export that is complete."""
+
+    inventory: ExportInventory
+    kept_files: int
+    """Files that an earlier run had published."""
+
+    @property
+    def made_files(self) -> int:
+        """Files of this run."""
+        return len(self.inventory.files) - self.kept_files
+
+
+def export_dataset(
+    dataset_uri: str,
+    out_uri: str,
+    *,
+    form: ExportForm,
+    max_bytes: int,
+    allow_incomplete: bool = False,
+    workers: int = 1,
+    tell: Tell = lambda _: None,
+) -> ExportResult:
+    """Export a dataset into a folder that is empty, or holds the same export, which then goes on.
+
+    ``workers`` processes write files; ``tell`` hears of progress, in this thread. Raises BadJobError where
+    dataset, folder or form do not fit, FormatError where the dataset is damaged, InfrastructureError where
+    disk or store gives out.
+    """
+    state = look_at(Folder(dataset_uri), allow_incomplete=allow_incomplete)
+    out = Folder(out_uri)
+    layout = form_of(form, state.dataset.bits_per_token)
+    outline = find_outline(out, state.dataset, form, max_bytes)
+    inventory = None if outline is None else _find_inventory(out)
+    if inventory is not None:
+        return ExportResult(inventory=inventory, kept_files=len(inventory.files))
+    try:
+        out.sweep_staging()
+        if outline is None:
+            outline = make_outline(state, form, layout, max_bytes, tell)
+            out.write_bytes(OUTLINE_FILE, outline.to_json())
+        return _Export(state, layout, outline, out).finish(workers, tell)
+    finally:
+        out.sweep_staging()
+
+
+@dataclass(frozen=True)
+class _Export:
+    """An export that has an outline."""
+
+    state: DatasetState
+    form: Form
+    outline: ExportOutline
+    out: Folder
+
+    def finish(self, workers: int, tell: Tell) -> ExportResult:
+        """Publish what is not there yet."""
+        kept = set(self._published())
+        missing = [file for file in self.outline.files if file.name not in kept]
+        if missing:
+            maker = FileMaker(dataset=self._dataset(), form=self.form, out=self.out)
+            make_files(maker, missing, workers=workers, tell=tell)
+        for companion in self.form.companions:
+            if companion.name not in kept:
+                with self.out.publishing(companion.name) as staged:
+                    companion.write(staged.path, self.outline, lambda: self._rows(tell))
+        inventory = self._inventory()
+        self.out.write_bytes(INVENTORY_FILE, inventory.to_json())
+        kept_files = sum(file.name in kept for file in inventory.files)
+        return ExportResult(inventory=inventory, kept_files=kept_files)
+
+    def _dataset(self) -> TokenDataset:
+        incomplete = self.state.dataset.num_shards < self.state.dataset.planned_shards
+        dataset = open_clips(self.state.folder.uri, allow_incomplete=incomplete)
+        # It has listed the shards by itself; a job at work may have committed one meanwhile.
+        if len(dataset) != self.outline.contents.clips:
+            raise BadJobError(
+                f"{self.state.folder.uri} has {len(dataset)} clips now, its export in {self.out.uri} "
+                f"{self.outline.contents.clips}; let its job finish, then export into another folder."
+            )
+        return dataset
+
+    def _rows(self, tell: Tell) -> Iterator[pa.Table]:
+        shard_ids = self.state.shard_ids
+        for number, rows in enumerate(list_clips(self.state.folder, shard_ids, lambda rows: rows), 1):
+            yield rows
+            tell(ExportProgress(listed_shards=number, shards=len(shard_ids)))
+
+    def _inventory(self) -> ExportInventory:
+        sizes = self._published()
+        places = {file.name: (file.first_clip, file.num_clips) for file in self.outline.files}
+        names = [*places, *(companion.name for companion in self.form.companions)]
+        gone = [name for name in names if name not in sizes]
+        if gone:
+            raise InfrastructureError(
+                f"{gone[0]} has gone from {self.out.uri}; run the same command again to make it anew."
+            )
+        files = [
+            ExportedFile(name=name, size_bytes=sizes[name], first_clip=first, num_clips=count)
+            for name in names
+            for first, count in [places.get(name, (None, None))]
+        ]
+        return ExportInventory.model_validate(
+            {
+                "form": self.outline.form,
+                "token_dtype": self.form.dtype.name,
+                "dataset": self.outline.dataset,
+                "contents": self.outline.contents,
+                "files": files,
+            }
+        )
+
+    def _published(self) -> dict[str, int]:
+        """Sizes of the files that are there, by name."""
+        listed = list_objects(self.out.uri).objects
+        return {info.uri.removeprefix(f"{self.out.uri}/"): info.size_bytes for info in listed}
+
+
+def _find_inventory(out: Folder) -> ExportInventory | None:
+    try:
+        data = out.read_bytes(INVENTORY_FILE)
+    except FileNotFoundError:
+        return None
+    return read_inventory(data, origin=f"{out.uri}/{INVENTORY_FILE}")

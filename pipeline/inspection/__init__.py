@@ -1,0 +1,1 @@
+"""A look at a dataset: summary, provenance, preview."""

@@ -1,0 +1,175 @@
+"""Stored tokens made visible: decoded with the dataset's own tokenizer, beside the original frames."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image, ImageDraw
+
+from bitmill.bsq_model import BSQTokenizer, fingerprint, tokenizer_from_files
+from bitmill.pipeline.dataset.dataset_folder import CONFIG_FILE, WEIGHTS_FILE
+from bitmill.pipeline.inspection.source_frames import Originals
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset.card import DatasetCard
+from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+
+_GAP_PX = 4
+_DEFAULT_FPS = 8.0
+
+Frames = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewClip:
+    """One stored clip: its frames decoded from tokens, and the source's where it can still be read."""
+
+    clip_id: str
+    source: str
+    start_ns: int
+    end_ns: int
+    fps: float | None
+    decoded_THWC: Frames
+    original_THWC: Frames | None
+
+
+def preview_clips(
+    uri: str, *, clip_ids: list[str] | None, source: str | None, max_clips: int
+) -> Iterator[PreviewClip]:
+    """Clips of a dataset, chosen by id or source or simply the first, decoded one at a time.
+
+    Raises BadJobError where nothing matches, TokenizerMismatchError where the stored tokenizer is not the
+    one that made the tokens.
+    """
+    columns = ("clip_id", "source", "key", "start_ns", "end_ns", "fps")
+    dataset = TokenDataset(uri, view="bits", columns=columns, allow_incomplete=True)
+    folder = Folder(uri)
+    tokenizer = stored_tokenizer(folder, dataset.card)
+    originals = Originals(folder, dataset.card)
+    count = 0
+    for sample in dataset:
+        if clip_ids is not None and sample["clip_id"] not in clip_ids:
+            continue
+        if source is not None and sample["source"] != source:
+            continue
+        if count == max_clips:
+            return
+        count += 1
+        yield PreviewClip(
+            clip_id=sample["clip_id"],
+            source=sample["source"],
+            start_ns=sample["start_ns"],
+            end_ns=sample["end_ns"],
+            fps=sample["fps"],
+            decoded_THWC=tokenizer.decode([sample["tokens"]])[0].numpy(),
+            original_THWC=originals.find(
+                sample["source"], sample["key"], sample["start_ns"], len(sample["tokens"])
+            ),
+        )
+    if not count:
+        wanted = (
+            f"clip {', '.join(clip_ids)}" if clip_ids else f"source {source}" if source else "clip at all"
+        )
+        raise BadJobError(f"{uri} holds no {wanted}.")
+
+
+def stored_tokenizer(folder: Folder, card: DatasetCard) -> BSQTokenizer:
+    """The tokenizer kept in a dataset, checked against the card's fingerprint."""
+    try:
+        tokenizer = tokenizer_from_files(folder.read_bytes(CONFIG_FILE), folder.read_bytes(WEIGHTS_FILE))
+    except FileNotFoundError as error:
+        raise FormatError(f"The tokenizer of {folder.uri} is missing from its folder tokenizer/.") from error
+    if fingerprint(tokenizer) != card.tokenizer_fingerprint:
+        raise TokenizerMismatchError(
+            f"The tokenizer kept in {folder.uri}/tokenizer is not the one that made its tokens "
+            f"({card.tokenizer_fingerprint})."
+        )
+    return tokenizer
+
+
+def side_by_side(clip: PreviewClip) -> Frames:
+    """Original left, decoded right, uint8 [T, H', W', 3] with even sides; decoded alone without original."""
+    decoded = clip.decoded_THWC
+    num_frames, height = decoded.shape[:2]
+    panes = [decoded] if clip.original_THWC is None else [clip.original_THWC, decoded]
+    gap = np.full((num_frames, height, _GAP_PX, 3), 255, dtype=np.uint8)
+    joined = [part for pane in panes for part in (pane, gap)][:-1]
+    canvas = np.concatenate(joined, axis=2)
+    return np.pad(canvas, ((0, 0), (0, height % 2), (0, canvas.shape[2] % 2), (0, 0)))
+
+
+def write_video(clips: Iterator[PreviewClip], path: Path) -> list[PreviewClip]:
+    """Write clips one after another as H.264 in MP4; images stand for a second. Gives the clips written."""
+    written: list[PreviewClip] = []
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = None
+        for clip in clips:
+            frames = side_by_side(clip)
+            if stream is None:
+                rate = Fraction(clip.fps or _DEFAULT_FPS).limit_denominator(1001)
+                stream = container.add_stream("libx264", rate=rate, options={"crf": "18", "preset": "fast"})
+                stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+            if frames.shape[2] != stream.width:
+                missing = stream.width - frames.shape[2]
+                frames = np.pad(frames, ((0, 0), (0, 0), (max(0, missing), 0), (0, 0)))[:, :, : stream.width]
+            is_image = clip.start_ns == clip.end_ns
+            repeat = round(_DEFAULT_FPS) if is_image else 1
+            for frame in np.repeat(frames, repeat, axis=0):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame))))
+            written.append(clip)
+        if stream is not None:
+            container.mux(stream.encode(None))
+    return written
+
+
+def write_sheet(clips: Iterator[PreviewClip], path: Path, *, max_frames: int = 8) -> list[PreviewClip]:
+    """Write clips as a contact sheet in PNG: originals above what the tokens decode to. Gives the clips."""
+    written: list[PreviewClip] = []
+    rows: list[Image.Image] = []
+    for clip in clips:
+        rows.append(_sheet_row(clip, max_frames))
+        written.append(clip)
+    sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
+    top = 0
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG")
+    path.write_bytes(buffer.getvalue())
+    return written
+
+
+def _sheet_row(clip: PreviewClip, max_frames: int) -> Image.Image:
+    count = len(clip.decoded_THWC)
+    chosen = np.unique(np.linspace(0, count - 1, min(count, max_frames)).round().astype(int))
+    panes = [clip.decoded_THWC] if clip.original_THWC is None else [clip.original_THWC, clip.decoded_THWC]
+    height, width = clip.decoded_THWC.shape[1:3]
+    label = 16
+    row = Image.new("RGB", (max_frames * (width + _GAP_PX), label + len(panes) * (height + _GAP_PX)), "white")
+    text = f"{clip.source.rsplit('/', 1)[-1]}  from {clip.start_ns / 1e9:.3f} s  {clip.clip_id}"
+    ImageDraw.Draw(row).text((2, 2), text, fill="black")
+    for line, pane in enumerate(panes):
+        for column, frame in enumerate(chosen):
+            place = (column * (width + _GAP_PX), label + line * (height + _GAP_PX))
+            row.paste(Image.fromarray(pane[frame]), place)
+    return row
+
+
+def mean_psnr_db(clips: list[PreviewClip]) -> float | None:
+    """PSNR of decoded against original, dB on 0 to 255, over all frames of clips that have an original."""
+    pairs = [(clip.original_THWC, clip.decoded_THWC) for clip in clips if clip.original_THWC is not None]
+    if not pairs:
+        return None
+    errors = [
+        torch.from_numpy(original.astype(np.float32) - decoded.astype(np.float32)).square().mean().item()
+        for original, decoded in pairs
+    ]
+    error = sum(errors) / len(errors)
+    return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))

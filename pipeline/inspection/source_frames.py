@@ -1,0 +1,95 @@
+"""Clips of a dataset decoded again from their sources, by the dataset's own rule."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from bitmill.pipeline.dataset.dataset_folder import load_plan
+from bitmill.pipeline.decode.sampling.timeline import Span
+from bitmill.pipeline.isolation.decode_process import isolated_events, isolated_sources
+from bitmill.pipeline.isolation.source_events import DecodeSettings
+from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart
+from bitmill.pipeline.sources.listing import is_image_name
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset.card import DatasetCard
+from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.requests.job import JobSpec
+
+Frames = npt.NDArray[np.uint8]
+
+
+class Originals:
+    """Finds frames by clip; one source in memory at a time, so that clips asked in order are read once.
+
+    Each source has a decoder process of its own, which ends once another is asked for; pictures of
+    ``expected``, URIs in the order in which they will be asked for, share one.
+    """
+
+    def __init__(self, folder: Folder, card: DatasetCard, expected: Iterable[str] = ()) -> None:
+        # A source that was done again is the newer one: its clips are of that attempt.
+        self._sources: dict[str, dict[Span, PlannedSource]] = {}
+        for shard in load_plan(folder, card):
+            for planned in shard.sources:
+                self._sources.setdefault(planned.uri, {})[planned.span_ns] = planned
+        job = JobSpec.model_validate({**card.job, "output": folder.uri})
+        self._settings = DecodeSettings.of(job, int(card.fingerprint_fields["frames.size_px"]))
+        pictures = [
+            spans[None, None]
+            for uri in dict.fromkeys(expected)
+            if is_image_name(uri) and list(spans := self._sources.get(uri, {})) == [(None, None)]
+        ]
+        self._pictures = {source.uri for source in pictures}
+        self._picture_events = isolated_sources(pictures, self._settings)
+        self._open: tuple[str, Iterator[tuple[str | None, DecodedClip]]] | None = None
+        self.problem: str | None = None
+        """What the source that was read last said at its end, where it was not well."""
+
+    def find(self, uri: str, key: str | None, start_ns: int, num_frames: int) -> Frames | None:
+        """Frames uint8 [T, H, W, 3] of the clip that starts at ``start_ns``.
+
+        Null where the source does not give it now; ``problem`` may say why.
+        """
+        again = self._open is not None and self._open[0] == uri
+        found = self._search(uri, key, start_ns, num_frames)
+        # Clips of a source stand in order, so that a search goes on where the last one ended; who asks for
+        # an earlier one has the source read once more.
+        return self._search(uri, key, start_ns, num_frames) if found is None and again else found
+
+    def _search(self, uri: str, key: str | None, start_ns: int, num_frames: int) -> Frames | None:
+        if self._open is None or self._open[0] != uri:
+            self._open = (uri, self._clips(uri))
+            self.problem = None
+        for clip_key, clip in self._open[1]:
+            if clip_key == key and clip.start_ns == start_ns and len(clip.frames_THWC) == num_frames:
+                return clip.frames_THWC
+        self._open = None
+        return None
+
+    def _clips(self, uri: str) -> Iterator[tuple[str | None, DecodedClip]]:
+        """Clips with the key of their item."""
+        if uri in self._pictures:
+            self._pictures.discard(uri)
+            yield from self._shared_clips(uri)
+            return
+        for planned in self._sources.get(uri, {}).values():
+            key: str | None = None
+            for event in isolated_events(planned, self._settings):
+                if isinstance(event, ItemStart):
+                    key = event.key
+                elif isinstance(event, DecodedClip):
+                    yield key, event
+                else:
+                    self._note(event)
+
+    def _shared_clips(self, uri: str) -> Iterator[tuple[None, DecodedClip]]:
+        for source, event in self._picture_events:
+            if source.uri == uri and isinstance(event, DecodedClip):
+                yield None, event
+            elif source.uri == uri and isinstance(event, ItemEnd):
+                self._note(event)
+                return
+
+    def _note(self, end: ItemEnd) -> None:
+        if end.reason is not None:
+            self.problem = f"{end.reason}: {end.detail}"

@@ -1,0 +1,108 @@
+"""What a dataset or a token shard holds, from its own files: for ``bitmill inspect``."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bitmill.pipeline.dataset.attempts import NewestAttempts
+from bitmill.pipeline.dataset.dataset_folder import committed_shards, load_ledger, load_plan, require_card
+from bitmill.pipeline.dataset.ledger import LedgerRow, totals_of
+from bitmill.pipeline.reading.index.footers import damage_named, open_shard
+from bitmill.pipeline.storage import Folder, store_errors
+from bitmill.schemas.dataset.card import DatasetCard, Totals
+from bitmill.schemas.dataset.token_shard import ShardMetadata, read_shard_metadata
+from bitmill.schemas.errors import BadJobError, FormatError
+
+CLIP_COLUMNS = ("clip_id", "source", "key", "start_ns", "end_ns", "num_frames", "height", "width", "metadata")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardView:
+    """A token shard: its schema, metadata, sizes and first clips."""
+
+    file: str
+    metadata: ShardMetadata
+    schema: pa.Schema
+    num_clips: int
+    num_row_groups: int
+    file_bytes: int
+    code_bytes: int
+    """Bytes of the codes column as stored."""
+    clips: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetView:
+    """A dataset: its card, how much of its plan is committed, totals and items that are not ok."""
+
+    card: DatasetCard
+    committed: int
+    totals: Totals
+    not_ok: list[LedgerRow]
+    clips: list[dict[str, Any]]
+
+
+def view_shard(uri: str, *, max_clips: int) -> ShardView:
+    """Look into one token shard file. Raises BadJobError where it is missing, FormatError where damaged."""
+    folder_uri, name = uri.rsplit("/", 1)
+    try:
+        with store_errors(uri), damage_named(uri), Folder(folder_uri).open(name) as handle:
+            file = pq.ParquetFile(handle, pre_buffer=False, page_checksum_verification=True)
+            metadata = read_shard_metadata(file.schema_arrow, origin=uri)
+            footer = file.metadata
+            place = file.schema_arrow.get_field_index("codes")
+            handle.seek(0, 2)
+            return ShardView(
+                file=uri,
+                metadata=metadata,
+                schema=file.schema_arrow,
+                num_clips=footer.num_rows,
+                num_row_groups=footer.num_row_groups,
+                file_bytes=handle.tell(),
+                code_bytes=sum(
+                    footer.row_group(group).column(_leaf(file, place)).total_compressed_size
+                    for group in range(footer.num_row_groups)
+                ),
+                clips=_first_clips(file, max_clips),
+            )
+    except FileNotFoundError as error:
+        raise BadJobError(f"There is no token shard at {uri}.") from error
+
+
+def view_dataset(folder: Folder, *, max_clips: int, max_not_ok: int) -> DatasetView:
+    """Look into a dataset folder; counts come from the ledgers of the committed shards."""
+    card = require_card(folder)
+    committed = committed_shards(folder)
+    shards = [shard for shard in load_plan(folder, card) if shard.shard_id in committed]
+    newest = NewestAttempts(shards)
+    totals, not_ok, clips = Totals(), list[LedgerRow](), list[dict[str, Any]]()
+    for shard_id in (shard.shard_id for shard in shards):
+        rows = newest.counting(load_ledger(folder, shard_id))
+        totals += totals_of(rows)
+        not_ok.extend(row for row in rows if row["reason"] is not None and len(not_ok) < max_not_ok)
+        if len(clips) < max_clips:
+            with open_shard(folder, shard_id) as file:
+                clips.extend(_first_clips(file, max_clips - len(clips)))
+    return DatasetView(
+        card=card, committed=len(shards), totals=totals, not_ok=not_ok[:max_not_ok], clips=clips
+    )
+
+
+def _first_clips(file: pq.ParquetFile, count: int) -> list[dict[str, Any]]:
+    clips: list[dict[str, Any]] = []
+    for group in range(file.metadata.num_row_groups):
+        if len(clips) >= count:
+            break
+        table = file.read_row_group(group, columns=list(CLIP_COLUMNS))
+        clips.extend(table.slice(0, count - len(clips)).to_pylist())
+    return clips
+
+
+def _leaf(file: pq.ParquetFile, place: int) -> int:
+    """Parquet's column of a top-level field; a list has one leaf here, so the places agree."""
+    path = file.metadata.schema.column(place).path
+    if path != "codes":
+        raise FormatError(f"column {place} is {path}, not codes")
+    return place

@@ -1,0 +1,1 @@
+"""Decoding of foreign bytes in processes that can be killed."""

@@ -1,0 +1,1 @@
+"""From sources to a plan: shards, split videos, appended parts, estimates."""

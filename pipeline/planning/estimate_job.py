@@ -1,0 +1,100 @@
+"""What a job will come to, from a sample of its sources: pure arithmetic."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bitmill.pipeline.decode.sampling.timeline import SECOND_NS, TOLERANCE_NS, exact_rate
+from bitmill.pipeline.planning.probe_sources import Found, ProbedArchive
+from bitmill.pipeline.sources.listing import is_image_name
+from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.reports.estimate_report import Quantity
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Yield:
+    """Clips and frames that one source gives."""
+
+    clips: int = 0
+    frames: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stratum:
+    """Sources that are alike, and those of them that were looked at."""
+
+    num_sources: int
+    size_bytes: int
+    sampled: tuple[tuple[int, Yield], ...]
+    """Size in bytes and yield of each."""
+    by_bytes: bool
+    """Whether a source's yield grows with its bytes (videos), or not (images)."""
+
+
+def spread(sources: Sequence[PlannedSource], count: int) -> list[PlannedSource]:
+    """``count`` sources (all, where there are fewer), spread evenly over their order by size."""
+    ordered = sorted(sources, key=lambda source: (source.size_bytes, source.uri, source.start_ns or 0))
+    if count >= len(ordered):
+        return ordered
+    return [ordered[(2 * place + 1) * len(ordered) // (2 * count)] for place in range(count)]
+
+
+def strata(sources: Sequence[PlannedSource]) -> tuple[list[PlannedSource], list[PlannedSource]]:
+    """Sources that are images by their names, and all others."""
+    images = [source for source in sources if is_image_name(source.uri)]
+    return images, [source for source in sources if not is_image_name(source.uri)]
+
+
+def yield_of(source: PlannedSource, probed: Found, sampling: SamplingSpec, limits: LimitsSpec) -> Yield:
+    """What a source will give, nearly: the job's rule on its length and frame count. Nothing, if unread."""
+    if probed is None:
+        return Yield()
+    if isinstance(probed, ProbedArchive):
+        members = [yield_of(source, member, sampling, limits) for member in probed.members]
+        return Yield(clips=sum(one.clips for one in members), frames=sum(one.frames for one in members))
+    if probed.media == "image":
+        return Yield(clips=1, frames=1)
+    start_ns = max(probed.start_ns, source.start_ns or 0)
+    end_ns = probed.end_ns if source.end_ns is None else min(probed.end_ns, source.end_ns)
+    taken_ns, whole_ns = end_ns - start_ns, probed.end_ns - probed.start_ns
+    if taken_ns <= 0 and whole_ns > 0:
+        return Yield()
+    if sampling.fps is not None:
+        frames = math.ceil((taken_ns - TOLERANCE_NS) * exact_rate(sampling.fps) / SECOND_NS)
+    else:
+        frames = probed.num_frames if whole_ns <= 0 else round(probed.num_frames * taken_ns / whole_ns)
+    frames = min(max(frames, 1), limits.max_frames)
+    full, rest = divmod(frames, sampling.clip_frames)
+    kept = rest if rest >= sampling.min_frames else 0
+    return Yield(clips=full + bool(kept), frames=full * sampling.clip_frames + kept)
+
+
+def whole(parts: Sequence[Stratum], name: str) -> Quantity:
+    """A quantity of the whole job, ``clips`` or ``frames``, with its standard error.
+
+    Videos by the ratio of yield to bytes, images by the mean. The error is of the sample's scatter, with the
+    correction for a finite listing: nothing where every source was looked at, null from a single source.
+    """
+    value, variance = 0.0, 0.0
+    unknown = False
+    for part in parts:
+        if not part.sampled:
+            continue
+        yields = [float(getattr(one, name)) for _, one in part.sampled]
+        count, sampled_bytes = len(yields), sum(size for size, _ in part.sampled)
+        if part.by_bytes and sampled_bytes:
+            rate = sum(yields) / sampled_bytes
+            value += rate * part.size_bytes
+            errors = [y - rate * size for y, (size, _) in zip(yields, part.sampled, strict=True)]
+        else:
+            mean = sum(yields) / count
+            value += mean * part.num_sources
+            errors = [y - mean for y in yields]
+        left_out = 1 - count / part.num_sources
+        if count > 1:
+            scatter = sum(error**2 for error in errors) / (count - 1)
+            variance += part.num_sources**2 * left_out * scatter / count
+        else:
+            unknown = unknown or left_out > 0
+    return Quantity(value=value, standard_error=None if unknown else math.sqrt(variance))

@@ -1,0 +1,1 @@
+"""The index of a dataset: what shards hold, found without reading them."""

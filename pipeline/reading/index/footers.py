@@ -1,0 +1,130 @@
+"""From a token shard's footer to its rows of the index; and the shard opened by pyarrow for other columns."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bitmill.pipeline.storage import Folder, is_local, store_errors
+from bitmill.schemas.dataset.card import shard_file
+from bitmill.schemas.dataset.token_shard import read_shard_metadata
+from bitmill.schemas.errors import FormatError, TokenizerMismatchError
+
+_SHAPE = ("num_frames", "height", "width")
+
+_STORE_THREADS = 16
+_LOCAL_THREADS = 2
+
+
+def num_threads(folder: Folder) -> int:
+    """Threads to read many shards' footers or small columns with.
+
+    From a local disk that is work for Python, at which more threads only get in each other's way.
+    """
+    return _LOCAL_THREADS if is_local(folder.uri) else _STORE_THREADS
+
+
+def index_rows(folder: Folder, shard_id: str, tokenizer_fingerprint: str) -> list[dict[str, Any]]:
+    """A shard's rows of the index. Raises FormatError or TokenizerMismatchError, naming the file."""
+    with _opened(folder, shard_id) as (file, size):
+        uri = f"{folder.uri}/{shard_file(shard_id)}"
+        metadata = read_shard_metadata(file.schema_arrow, origin=uri)
+        if metadata.tokenizer_fingerprint != tokenizer_fingerprint:
+            raise TokenizerMismatchError(
+                f"{uri} was made by tokenizer {metadata.tokenizer_fingerprint}, the dataset by "
+                f"{tokenizer_fingerprint}; the folder mixes two datasets."
+            )
+        return [
+            {"shard_id": shard_id, "shard_bytes": size, "row_group": number} | _row(file, number)
+            for number in range(file.metadata.num_row_groups)
+        ]
+
+
+def _row(file: pq.ParquetFile, number: int) -> dict[str, Any]:
+    group = file.metadata.row_group(number)
+    leaves = leaves_of(group)
+    codes = group.column(leaves["codes"])
+    runs = _uniform(group, leaves)
+    if runs is None:
+        table = file.read_row_group(number, columns=list(_SHAPE))
+        runs = _runs(np.stack([table.column(name).to_numpy() for name in _SHAPE], axis=1))
+    rows, frames, height, width = (column.tolist() for column in runs.T)
+    return {
+        "num_rows": group.num_rows,
+        "codes_offset": codes.data_page_offset,
+        "codes_bytes": codes.total_compressed_size,
+        "compressed": codes.compression != "UNCOMPRESSED",
+        "run_rows": rows,
+        "run_frames": frames,
+        "run_height": height,
+        "run_width": width,
+    }
+
+
+def leaves_of(group: Any) -> dict[str, int]:
+    """Numbers of a row group's column chunks by their paths.
+
+    Not from the file's schema: asked in a thread, pyarrow 26 keeps 30 KB of it for each file.
+    """
+    return {group.column(leaf).path_in_schema: leaf for leaf in range(group.num_columns)}
+
+
+def _uniform(group: Any, leaves: dict[str, int]) -> Any:
+    """The one run of a row group whose statistics say that all clips have one shape, or null."""
+    shape: list[int] = []
+    for name in _SHAPE:
+        found = group.column(leaves[name]).statistics
+        if found is None or not found.has_min_max or found.min != found.max:
+            return None
+        shape.append(found.min)
+    return np.array([[group.num_rows, *shape]])
+
+
+def _runs(shapes: Any) -> Any:
+    """Runs of equal rows of int [n, 3]: int [R, 4] of their lengths and shapes."""
+    changes = np.flatnonzero(np.any(shapes[1:] != shapes[:-1], axis=1)) + 1
+    starts = np.concatenate(([0], changes)) if len(shapes) else changes
+    lengths = np.diff(np.append(starts, len(shapes)))
+    return np.concatenate((lengths[:, None], shapes[starts]), axis=1)
+
+
+@contextmanager
+def open_shard(folder: Folder, shard_id: str) -> Generator[pq.ParquetFile]:
+    """An open shard for the length of the block, checksums verified on reading.
+
+    Raises FormatError, naming the file, where it is missing or its bytes are damaged, in the block too.
+    """
+    with _opened(folder, shard_id) as (file, _):
+        yield file
+
+
+@contextmanager
+def _opened(folder: Folder, shard_id: str) -> Generator[tuple[pq.ParquetFile, int]]:
+    """An open shard and its size in bytes."""
+    name = shard_file(shard_id)
+    uri = f"{folder.uri}/{name}"
+    try:
+        with store_errors(uri), damage_named(uri), folder.open(name) as handle:
+            size = handle.seek(0, 2)
+            handle.seek(0)
+            yield pq.ParquetFile(handle, pre_buffer=False, page_checksum_verification=True), size
+    except FileNotFoundError as error:
+        raise FormatError(f"The token shard {uri} is missing.") from error
+
+
+@contextmanager
+def damage_named(uri: str) -> Generator[None]:
+    """Turn what Parquet says of damaged bytes into a FormatError that names the file.
+
+    pyarrow raises a bare OSError for damage; one with an error number is the disk's or the network's. A
+    damaged footer may also lack a column that is looked for, or name one by bytes that are no text.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise FormatError(f"The token shard {uri} is damaged: {' '.join(str(error).split())}") from error

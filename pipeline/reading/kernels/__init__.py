@@ -1,0 +1,1 @@
+"""Compiled loops of the reader: unpacking, placement, packing of bins."""

@@ -1,0 +1,47 @@
+"""Where clips and pieces lie, row by row, compiled: what would be dozens of small array operations a window.
+
+Every function here releases the GIL, which the training loop wants.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bitmill.schemas.compiled_code.numba_compile import compiled
+
+Int64s = npt.NDArray[np.int64]
+
+
+@compiled
+def order_pieces(samples: Any, sample_starts: Any) -> Any:
+    """Pieces of samples in a new order, sample after sample: bounds of each one's, numbers, and owners."""
+    count = len(samples)
+    bounds = np.empty(count + 1, np.int64)
+    bounds[0] = 0
+    for place in range(count):
+        sample = samples[place]
+        bounds[place + 1] = bounds[place] + sample_starts[sample + 1] - sample_starts[sample]
+    pieces, owners = np.empty(bounds[count], np.int64), np.empty(bounds[count], np.int64)
+    for place in range(count):
+        first = sample_starts[samples[place]] - bounds[place]
+        for piece in range(bounds[place], bounds[place + 1]):
+            pieces[piece] = first + piece
+            owners[piece] = place
+    return bounds, pieces, owners
+
+
+@compiled
+def lay_out(  # noqa: PLR0917 - compiled code takes no keywords
+    pieces: Any, owners: Any, cut_P4: Any, shapes_n3: Any, starts: Any, address: int, sample_tokens: int
+) -> Any:
+    """What the unpacking kernels take, int64 [P, 4], for pieces of a cut's table."""
+    rows = np.empty((len(pieces), 4), np.int64)
+    for row in range(len(pieces)):
+        clip, first_frame, frames, place = cut_P4[pieces[row]]
+        grid = shapes_n3[clip, 1] * shapes_n3[clip, 2]
+        rows[row, 0] = address + starts[clip]
+        rows[row, 1] = first_frame * grid
+        rows[row, 2] = frames * grid
+        rows[row, 3] = owners[row] * sample_tokens + place
+    return rows

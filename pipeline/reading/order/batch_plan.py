@@ -1,0 +1,200 @@
+"""Which samples make batch t, for one rank: a pure function of t, without any reading.
+
+A **stream** is one dataset of the mixture; a **take** is consecutive samples of one window that go to
+consecutive places of the batch. Lane c of a stream goes through its passes: pass 0, 1, … are its epochs.
+"""
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from bitmill.pipeline.reading.order.mixture_weights import choices, counts_before
+from bitmill.pipeline.reading.order.order import PassOrder
+from bitmill.pipeline.reading.order.random_order import derive_key
+
+Remainder = Literal["drop", "pad", "keep"]
+"""What becomes of an epoch's last samples that fill no global batch. drop: left out, others in each epoch.
+pad: the last batch is filled up with samples from the epoch's other lanes' beginnings, not ``valid``. keep:
+the last batch is smaller, and may be empty on some ranks (for evaluation, not for training side by
+side)."""
+
+_KEPT_PASSES = 4
+
+
+class Take(NamedTuple):
+    """Samples [first, first + num_samples) of a window, for as many places of the batch from ``place``."""
+
+    stream: int
+    pass_number: int
+    window: int
+    first: int
+    num_samples: int
+    place: int
+    valid: bool
+    lane: int
+    """Whose samples they are: a lane of a stream goes through windows one after the other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """The places of a global batch that one rank takes: [first, first + count)."""
+
+    batch_size: int
+    first: int
+    count: int
+
+
+@dataclass
+class Passes:
+    """The orders of a stream's passes, made when they are needed; the last few are kept."""
+
+    make: Callable[[int], PassOrder]
+    alike: bool
+    """Whether every pass has the same number of samples."""
+    _kept: "OrderedDict[int, PassOrder]" = field(default_factory=OrderedDict[int, PassOrder])
+
+    def order(self, number: int) -> PassOrder:
+        """Pass ``number``. Threads may ask at once: at worst, one makes it again."""
+        found = self._kept.get(number)
+        if found is None:
+            found = self._kept[number] = self.make(number)
+            with suppress(KeyError):
+                while len(self._kept) > _KEPT_PASSES:
+                    self._kept.popitem(last=False)
+        return found
+
+
+def num_batches(num_samples: int, batch_size: int, remainder: Remainder) -> int:
+    """Global batches of an epoch of so many samples."""
+    return num_samples // batch_size if remainder == "drop" else -(-num_samples // batch_size)
+
+
+def plan_epoch(order: PassOrder, epoch: int, batch: int, share: Share, remainder: Remainder) -> list[Take]:
+    """Takes of global batch ``batch`` of one dataset's epoch, in order of places."""
+    takes: list[Take] = []
+    per_lane = share.batch_size // order.lanes
+    for lane, low, high in _lanes(share, per_lane):
+        start, end = order.lane_bounds[lane]
+        place = lane * per_lane + low - share.first
+        first = start + batch * per_lane + low
+        last = first + high - low
+        if last <= end:
+            takes += _cut(order, (0, epoch, lane), first, high - low, place, valid=True)
+            continue
+        real = max(0, end - first)
+        takes += _cut(order, (0, epoch, lane), first, real, place, valid=True)
+        if remainder == "pad":
+            for position in range(first + real, last):
+                again = position % order.num_samples
+                takes += _cut(order, (0, epoch, lane), again, 1, place + position - first, valid=False)
+    return _closed_up(takes) if remainder == "keep" else takes
+
+
+class MixturePlan:
+    """Batches of several streams by weight, without an end: each lane of each stream goes from pass to pass.
+
+    So each stream comes around as often as its weight makes it, and none of its samples comes twice in a
+    pass.
+    """
+
+    def __init__(self, streams: Sequence[Passes], ends: list[int], *, key: int, lanes: int) -> None:
+        self._streams = list(streams)
+        self._ends = ends
+        self._key = key
+        self._lanes = lanes
+        self._begun: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def plan(self, batch: int, share: Share) -> list[Take]:
+        """Takes of global batch ``batch``, counted from the very first."""
+        takes: list[Take] = []
+        per_lane = share.batch_size // self._lanes
+        for lane, low, high in _lanes(share, per_lane):
+            key = derive_key(self._key, lane)
+            first = batch * per_lane + low
+            place = lane * per_lane + low - share.first
+            before = counts_before(first, self._ends, key)
+            for stream, length in _equal_runs(choices(first, high - low, self._ends, key)):
+                takes += self._take(stream, lane, before[stream], length, place)
+                before[stream] += length
+                place += length
+        return takes
+
+    def _take(self, stream: int, lane: int, index: int, count: int, place: int) -> Iterator[Take]:
+        """Samples [index, index + count) of a stream's lane, over as many passes as they need."""
+        while count:
+            number, begun = self._pass_at(stream, lane, index)
+            order = self._streams[stream].order(number)
+            start, end = order.lane_bounds[lane]
+            now = min(count, begun + end - start - index)
+            yield from _cut(order, (stream, number, lane), start + index - begun, now, place, valid=True)
+            index, count, place = index + now, count - now, place + now
+
+    def _pass_at(self, stream: int, lane: int, index: int) -> tuple[int, int]:
+        """The pass of a lane's sample, and how many samples the lane had before that pass."""
+        passes = self._streams[stream]
+        number, begun = self._begun.get((stream, lane), (0, 0))
+        if index < begun:
+            number = begun = 0
+        if passes.alike:
+            start, end = passes.order(number).lane_bounds[lane]
+            number = index // (end - start)
+            return number, number * (end - start)
+        while True:
+            start, end = passes.order(number).lane_bounds[lane]
+            if index < begun + end - start:
+                self._begun[stream, lane] = (number, begun)
+                return number, begun
+            number, begun = number + 1, begun + end - start
+
+
+def _lanes(share: Share, per_lane: int) -> Iterator[tuple[int, int, int]]:
+    """Lanes that a share meets, and which of the lane's places [low, high) of a batch it takes."""
+    last = share.first + share.count
+    for lane in range(share.first // per_lane, -(-last // per_lane)):
+        base = lane * per_lane
+        yield lane, max(0, share.first - base), min(per_lane, last - base)
+
+
+def _cut(
+    order: PassOrder, of_lane: tuple[int, int, int], position: int, count: int, place: int, *, valid: bool
+) -> list[Take]:
+    """Consecutive positions of a pass as takes, one for each window that they touch."""
+    ends = order.end_list
+    window = bisect_right(ends, position) - 1
+    stream, number, lane = of_lane
+    if 0 < count <= ends[window + 1] - position:
+        # Nearly always: and this is done for every lane of every batch.
+        return [Take(stream, number, window, position - ends[window], count, place, valid, lane)]
+    takes: list[Take] = []
+    while count:
+        now = min(count, ends[window + 1] - position)
+        if now:
+            takes.append(Take(stream, number, window, position - ends[window], now, place, valid, lane))
+        position, count, place, window = position + now, count - now, place + now, window + 1
+    return takes
+
+
+def _closed_up(takes: list[Take]) -> list[Take]:
+    """Places without gaps, for the smaller last batch."""
+    place = 0
+    closed: list[Take] = []
+    if all(a.place + a.num_samples == b.place for a, b in pairwise(takes)) and not (takes and takes[0].place):
+        return takes
+    for take in takes:
+        closed.append(take._replace(place=place))
+        place += take.num_samples
+    return closed
+
+
+def _equal_runs(streams: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -> Iterator[tuple[int, int]]:
+    """Runs of equal numbers: the number and how often."""
+    bounds = np.concatenate(([0], np.flatnonzero(np.diff(streams)) + 1, [len(streams)]))
+    for start, end in pairwise(bounds):
+        if end > start:
+            yield int(streams[start]), int(end - start)

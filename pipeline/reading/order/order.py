@@ -1,0 +1,127 @@
+"""The order of one pass over a dataset, as a pure function of a key: which sample stands at which position.
+
+1. Row groups are permuted (or stay in the dataset's order).
+2. Consecutive ones make a **window** of about ``window_bytes`` of codes; a window's samples are permuted.
+3. The windows' samples, one window after the other, are the pass. It is cut into ``lanes`` equal stretches.
+
+A global batch takes the next samples of every lane, so it mixes ``lanes`` distant windows, while whoever
+needs only some places of each batch reads only the lanes that those come from.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from bitmill.pipeline.reading.order.random_order import derive_key, permutation
+
+Int64s = npt.NDArray[np.int64]
+
+_GROUPS, _SAMPLES = 1, 2
+"""What a key is for: the order of row groups, the order inside a window."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassOrder:
+    """One pass: windows of row groups, and how many samples each has."""
+
+    groups: Int64s
+    """int64: the row groups that have samples, in the pass's order."""
+    window_starts: Int64s
+    """int64 [num_windows + 1]: where each window's row groups begin in ``groups``."""
+    ends: Int64s
+    """int64 [num_windows + 1]: samples before each window; the last is the number of all."""
+    key: int
+    shuffle: bool
+    lanes: int
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of the pass."""
+        return int(self.ends[-1])
+
+    @property
+    def num_windows(self) -> int:
+        """Windows of the pass."""
+        return len(self.ends) - 1
+
+    def groups_of(self, window: int) -> Int64s:
+        """Row groups of a window, in order."""
+        return self.groups[self.window_starts[window] : self.window_starts[window + 1]]
+
+    def samples_of(self, window: int) -> Int64s:
+        """The order of a window's samples, int64 [n]: numbers of its cut."""
+        count = int(self.ends[window + 1] - self.ends[window])
+        if not self.shuffle:
+            return np.arange(count)
+        return permutation(count, derive_key(self.key, _SAMPLES, window))
+
+    @cached_property
+    def lane_bounds(self) -> list[tuple[int, int]]:
+        """First position of each lane and the one behind its last; lanes differ by at most one sample."""
+        ends = [lane * self.num_samples // self.lanes for lane in range(self.lanes + 1)]
+        return list(pairwise(ends))
+
+    @cached_property
+    def end_list(self) -> list[int]:
+        """``ends`` as Python's integers, quick to search for a single position."""
+        return self.ends.tolist()
+
+
+def order_pass(
+    samples: Int64s,
+    codes_bytes: Int64s,
+    *,
+    key: int,
+    shuffle: bool,
+    lanes: int,
+    window_bytes: int,
+    count_window: Callable[[Int64s], int] | None = None,
+) -> PassOrder:
+    """The order of a pass over row groups of ``samples`` [n] and ``codes_bytes`` [n].
+
+    Groups without samples take no part. ``count_window`` gives the samples of a window from its row groups,
+    where they are not the sum over them. ``window_bytes`` is the codes of a lane's window; unshuffled,
+    windows are single row groups and there is one lane.
+    """
+    used = np.flatnonzero(samples > 0)
+    groups = used[permutation(len(used), derive_key(key, _GROUPS))] if shuffle else used
+    starts = _window_starts(codes_bytes[groups], window_bytes if shuffle else 0)
+    if count_window is None:
+        ends = np.concatenate(([0], np.cumsum(samples[groups])))[starts]
+    else:
+        counts = [count_window(groups[a:b]) for a, b in pairwise(starts)]
+        ends = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    return PassOrder(
+        groups=groups,
+        window_starts=starts,
+        ends=ends,
+        key=key,
+        shuffle=shuffle,
+        lanes=lanes if shuffle else 1,
+    )
+
+
+def _window_starts(codes_bytes: Int64s, window_bytes: int) -> Int64s:
+    """A group begins a window where the bytes before it reach the next multiple of ``window_bytes``."""
+    if not len(codes_bytes):
+        return np.zeros(1, np.int64)
+    if not window_bytes:
+        return np.arange(len(codes_bytes) + 1)
+    before = np.cumsum(codes_bytes) - codes_bytes
+    number = before // window_bytes
+    begins = np.flatnonzero(np.concatenate(([True], number[1:] != number[:-1])))
+    return np.append(begins, len(codes_bytes))
+
+
+def choose_lanes(batch_size: int, codes_bytes: Int64s, window_bytes: int) -> int:
+    """How many lanes a global batch draws from: a divisor of it, as many as keep a row group in memory each.
+
+    Neither the number of ranks nor of workers has a part in it, so that the order does not depend on them.
+    """
+    mean = float(codes_bytes.mean()) if len(codes_bytes) else 1.0
+    most = max(1, int(window_bytes // max(mean, 1.0)))
+    return max(lanes for lanes in range(1, batch_size + 1) if batch_size % lanes == 0 and lanes <= most)

@@ -1,0 +1,65 @@
+"""Pseudo-random order as a pure function of integers: the same for ever, whatever library version runs.
+
+NumPy does not promise that its generators give the same numbers in later versions; an order that a run of
+months depends on must. Everything here is splitmix64 (Steele, Lea, Flood 2014): a 64-bit finaliser over a
+counter.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bitmill.schemas.compiled_code.numba_compile import compiled, compiled_within
+
+_GOLDEN = 0x9E3779B97F4A7C15
+_FIRST, _SECOND = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_MASK = (1 << 64) - 1
+
+
+def derive_key(*parts: int) -> int:
+    """One 64-bit key from integers in order; each change of one gives an unrelated key."""
+    key = 0
+    for part in parts:
+        key = _mix_one((key ^ (part & _MASK)) + _GOLDEN)
+    return key
+
+
+def permutation(count: int, key: int) -> npt.NDArray[np.int64]:
+    """Numbers 0 to ``count`` - 1 in an order that looks random: sorted by their hashes under ``key``."""
+    return np.argsort(_hashes(count, np.uint64(key)), kind="stable")
+
+
+def mixed(values: npt.NDArray[np.uint64], key: int) -> npt.NDArray[np.uint64]:
+    """Each number's hash under ``key``, uint64 [n]."""
+    return _mixed(values, np.uint64(key))
+
+
+def _mix_one(value: int) -> int:
+    value &= _MASK
+    value = ((value ^ (value >> 30)) * _FIRST) & _MASK
+    value = ((value ^ (value >> 27)) * _SECOND) & _MASK
+    return value ^ (value >> 31)
+
+
+@compiled
+def _hashes(count: int, key: Any) -> Any:
+    hashes = np.empty(count, np.uint64)
+    for number in range(count):
+        hashes[number] = _finalized(key + np.uint64(number + 1) * np.uint64(_GOLDEN))
+    return hashes
+
+
+@compiled
+def _mixed(values: Any, key: Any) -> Any:
+    hashes = np.empty(len(values), np.uint64)
+    for number in range(len(values)):
+        hashes[number] = _finalized((values[number] ^ key) + np.uint64(_GOLDEN))
+    return hashes
+
+
+@compiled_within
+def _finalized(value: Any) -> Any:
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(_FIRST)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(_SECOND)
+    return value ^ (value >> np.uint64(31))

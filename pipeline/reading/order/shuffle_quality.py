@@ -1,0 +1,73 @@
+"""How well an order mixes, against a uniform shuffle of all samples, measured, without reading."""
+
+from dataclasses import dataclass
+from math import exp, lgamma
+
+import numpy as np
+import numpy.typing as npt
+
+from bitmill.pipeline.reading.order.batch_plan import Share, plan_epoch
+from bitmill.pipeline.reading.order.order import PassOrder
+
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixing:
+    """Two figures of an epoch; a uniform shuffle has a diversity of 1 and a spread near 1."""
+
+    diversity: float
+    """Row groups that a batch draws from, on average, over the number that a uniform shuffle would give. A
+    row group holds neighbours: clips of one video, or of videos that were listed together."""
+    spread: float
+    """Batches from the first to the last that draws from a row group, on average, over those of the epoch:
+    how long a row group's samples are about. Small where windows are small beside the data set."""
+
+
+def measure_mixing(order: PassOrder, samples: Int64s, batch_size: int) -> Mixing:
+    """Measure a pass over row groups of ``samples`` [n] each, in batches of ``batch_size``."""
+    share = Share(batch_size=batch_size, first=0, count=batch_size)
+    num_batches = order.num_samples // batch_size
+    drawn: list[Int64s] = []
+    for batch in range(num_batches):
+        takes = plan_epoch(order, 0, batch, share, "drop")
+        drawn.append(
+            np.concatenate(
+                [
+                    _groups_of(order, samples, one.window)[one.first : one.first + one.num_samples]
+                    for one in takes
+                ]
+            )
+        )
+    if not drawn:
+        return Mixing(diversity=0.0, spread=0.0)
+    distinct = float(np.mean([len(np.unique(groups)) for groups in drawn]))
+    groups = np.concatenate(drawn)
+    at = np.repeat(np.arange(num_batches), batch_size)
+    order_of = np.lexsort((at, groups))
+    _, firsts, counts = np.unique(groups[order_of], return_index=True, return_counts=True)
+    lasts = at[order_of][firsts + counts - 1]
+    spread = float(np.mean(lasts - at[order_of][firsts] + 1)) / num_batches
+    return Mixing(diversity=distinct / _uniform(samples, batch_size), spread=spread)
+
+
+def _groups_of(order: PassOrder, samples: Int64s, window: int) -> Int64s:
+    """The row group of each of a window's samples, in the pass's order."""
+    groups = order.groups_of(window)
+    return np.repeat(groups, samples[groups])[order.samples_of(window)]
+
+
+def _uniform(samples: Int64s, batch_size: int) -> float:
+    """Row groups in a batch drawn uniformly without replacement: the hypergeometric chances, summed."""
+    total = int(samples.sum())
+    missed = [
+        exp(_log_choose(total - int(count), batch_size) - _log_choose(total, batch_size))
+        if total - count >= batch_size
+        else 0.0
+        for count in samples
+    ]
+    return len(samples) - sum(missed)
+
+
+def _log_choose(total: int, chosen: int) -> float:
+    return lgamma(total + 1) - lgamma(chosen + 1) - lgamma(total - chosen + 1)

@@ -1,0 +1,1 @@
+"""From clips to samples: shapes, windows, packing, tensors."""

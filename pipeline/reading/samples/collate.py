@@ -1,0 +1,211 @@
+"""A batch put together: pieces unpacked straight into its tensors, masks and positions beside them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import nan, prod
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch.utils.data import get_worker_info
+from torch.utils.data._utils.collate import default_collate_fn_map
+
+from bitmill.pipeline.reading.kernels.unpack import (
+    PIECE_BYTES,
+    address_of,
+    bytes_at,
+    int64s_at,
+    unpack_pieces,
+)
+from bitmill.pipeline.reading.order.batch_plan import Take
+from bitmill.pipeline.reading.samples.inline_tensor import inline
+from bitmill.pipeline.reading.samples.packed_rows import describe_rows, frame_by_frame
+from bitmill.pipeline.reading.samples.sample_shapes import Packing, Padding, SampleShape
+from bitmill.pipeline.reading.samples.views import View, element_of, numpy_of, special_tokens
+from bitmill.pipeline.reading.samples.windows import Window, gathered
+from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
+from bitmill.schemas.dataset.packing import packed_size
+from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
+from bitmill.schemas.errors import WrongArgumentError
+
+_COLUMN_TYPES = {field.name: field.type for field in TOKEN_COLUMNS}
+
+Int64s = npt.NDArray[np.int64]
+
+
+class TokenBatch(dict[str, Any]):
+    """A dict that a DataLoader does not put together with others."""
+
+
+def _refuse_to_collate(*_: object, **__: object) -> NoReturn:
+    raise WrongArgumentError(
+        "These are batches already: give the DataLoader batch_size=None, and the size to TokenBatches."
+    )
+
+
+# torch's own place for types that are not its own; there is no public door to the call that makes batches.
+default_collate_fn_map[TokenBatch] = _refuse_to_collate
+
+
+class Placed(NamedTuple):
+    """Some pieces of a window, and the samples of the batch that they belong to."""
+
+    window: Window
+    pieces: Int64s
+    """Numbers of the window's pieces."""
+    owners: Int64s
+    """For each, a sample of the batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchMaker:
+    """Makes the batches of one set of options. Safe for threads."""
+
+    view: View
+    bits_per_token: int
+    group_bits: int | None
+    shape: SampleShape
+    grid: tuple[int, int, int]
+    """Frames, height and width of a sample; (1, 1, places) for packed rows."""
+    columns: tuple[str, ...]
+    pin_memory: bool
+    pool: BufferPool
+
+    @property
+    def sample_tokens(self) -> int:
+        """Places of a sample."""
+        return self.grid[0] * self.grid[1] * self.grid[2]
+
+    def make(self, takes: Sequence[Take], windows: Sequence[Window]) -> TokenBatch:
+        """The batch of these takes, each with its window."""
+        count = sum(take.num_samples for take in takes)
+        tokens, flat = self._allocated(count)
+        valid = np.ones(count, np.bool_)
+        held: list[Int64s] = []
+        if any(window.lost is not None for window in windows):
+            # What the buffer held before may be no index, and no bool, at all.
+            flat.fill(0)
+        runs = [self._run(take, window, valid, held) for take, window in zip(takes, windows, strict=True)]
+        self._unpack(np.array(runs, np.int64).reshape(-1, 3), flat)
+        flags = torch.from_numpy(valid)
+        batch = TokenBatch(tokens=tokens, valid=inline(flags) if get_worker_info() else flags)
+        if self.columns or isinstance(self.shape, Packing | Padding):
+            placed = [_placed(take, window) for take, window in zip(takes, windows, strict=True)]
+            batch |= self._described(placed, count, flat)
+        return batch
+
+    def _allocated(self, count: int) -> tuple[torch.Tensor, npt.NDArray[Any]]:
+        """The batch's tensor, and the same memory as [rows, values a row]; zero where samples leave gaps."""
+        dtype, values = element_of(self.view, self.bits_per_token, self.group_bits)
+        size: tuple[int, ...] = (count, *(self.grid[2:] if isinstance(self.shape, Packing) else self.grid))
+        if self.view == "packed":
+            values = packed_size(self.sample_tokens, self.bits_per_token)
+            size = (count, values)
+        elif self.view != "integers":
+            size = (*size, values)
+        if self.pin_memory or get_worker_info() is not None:
+            # What a worker process hands over goes through shared memory: unpacked there, it is not copied
+            # again.
+            tokens = torch.empty(size, dtype=dtype, pin_memory=self.pin_memory)
+            tokens = tokens if self.pin_memory else tokens.share_memory_()
+            flat = tokens.numpy().reshape(-1, values)
+        else:
+            num_bytes = dtype.itemsize * prod(size)
+            flat = self.pool.take(num_bytes)[:num_bytes].view(numpy_of(dtype)).reshape(-1, values)
+            tokens = torch.from_numpy(flat.reshape(size))
+        if isinstance(self.shape, Packing | Padding):
+            flat.fill(0)
+        return tokens, flat
+
+    def _run(
+        self, take: Take, window: Window, valid: npt.NDArray[np.bool_], held: list[Int64s]
+    ) -> tuple[int, int, int]:
+        """A take as the kernels' run of pieces; marks samples that are not there as not valid.
+
+        Pieces that are not simply the window's own are made anew, and ``held`` until they are unpacked.
+        """
+        start, end = window.bounds[take.first], window.bounds[take.first + take.num_samples]
+        shift = (take.place - take.first) * self.sample_tokens
+        if not take.valid:
+            valid[take.place : take.place + take.num_samples] = False
+        starts = isinstance(self.shape, Packing) and self.shape.start_tokens
+        if window.lost is None and not starts:
+            return window.address + start * PIECE_BYTES, end - start, shift
+        numbers = np.arange(start, end)
+        if window.lost is not None:
+            lost = window.lost[start:end]
+            # A packed row shows a lost document as places that are not filled.
+            if not isinstance(self.shape, Packing):
+                valid[window.owners[numbers[lost]] - take.first + take.place] = False
+            numbers = numbers[~lost]
+        pieces = window.unpacking_P4[numbers]
+        if starts:
+            pieces = np.ascontiguousarray(frame_by_frame(pieces, window.grids_of(numbers)))
+        held.append(pieces)
+        return address_of(pieces), len(pieces), shift
+
+    def _unpack(self, runs_R3: Int64s, flat: npt.NDArray[Any]) -> None:
+        if self.view != "packed":
+            unpack_pieces(runs_R3, flat, self.bits_per_token)
+            return
+        for place, count, shift in runs_R3.tolist():
+            for address, _, tokens, target in int64s_at(place, 4 * count).reshape(-1, 4).tolist():
+                size = packed_size(tokens, self.bits_per_token)
+                flat[(target + shift) // self.sample_tokens] = bytes_at(address, size)
+
+    def _described(self, placed: Sequence[Placed], count: int, flat: npt.NDArray[Any]) -> dict[str, Any]:
+        more: dict[str, Any] = {}
+        if isinstance(self.shape, Packing):
+            specials = special_tokens(self.view, self.group_bits or self.bits_per_token)
+            more |= describe_rows(placed, self.shape, count, flat, specials)
+        elif isinstance(self.shape, Padding):
+            more["mask"] = _frame_mask(placed, count, self.grid[0])
+        return more | self._columns(placed, count) if self.columns else more
+
+    def _columns(self, placed: Sequence[Placed], count: int) -> dict[str, Any]:
+        """The wanted columns: for each sample its clip's, for packed rows a list of its documents' each."""
+        packed = isinstance(self.shape, Packing)
+        lists: dict[str, list[Any]] = {
+            name: [[] if packed else None for _ in range(count)] for name in self.columns
+        }
+        for window, pieces, owners in placed:
+            if window.columns is None:
+                continue
+            for name, values in gathered(window.columns, window.clips_of(pieces)).items():
+                for owner, value in zip(owners.tolist(), values, strict=True):
+                    if packed:
+                        lists[name][owner].append(value)
+                    else:
+                        lists[name][owner] = value
+        return lists if packed else {name: _collated(name, values) for name, values in lists.items()}
+
+
+def _placed(take: Take, window: Window) -> Placed:
+    start, end = int(window.bounds[take.first]), int(window.bounds[take.first + take.num_samples])
+    pieces = np.arange(start, end)
+    if window.lost is not None:
+        pieces = pieces[~window.lost[start:end]]
+    return Placed(window, pieces, window.owners[pieces] - take.first + take.place)
+
+
+def _frame_mask(placed: Sequence[Placed], count: int, frames: int) -> torch.Tensor:
+    """Bool [B, T]: which frames are the clips' own."""
+    lengths = np.zeros(count, np.int64)
+    for window, pieces, owners in placed:
+        lengths[owners] = window.times_of(pieces)[:, 1]
+    return torch.from_numpy(np.arange(frames) < lengths[:, None])
+
+
+def _collated(name: str, values: list[Any]) -> Any:
+    """Numbers as a tensor, whatever stands in it; all else as a list.
+
+    A number that is not there (of a lost sample, or the rate of an image) is 0, or NaN among floats.
+    """
+    kind = _COLUMN_TYPES[name]
+    if pa.types.is_integer(kind):
+        return torch.tensor([0 if value is None else value for value in values], dtype=torch.int64)
+    if pa.types.is_floating(kind):
+        return torch.tensor([nan if value is None else value for value in values], dtype=torch.float64)
+    return values

@@ -1,0 +1,112 @@
+"""What a training step needs to know of packed rows: documents, their bounds, positions, special tokens."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bitmill.pipeline.reading.samples.sample_shapes import Packing
+from bitmill.schemas.compiled_code.numba_compile import compiled
+
+Int64s = npt.NDArray[np.int64]
+
+
+def describe_rows(
+    placed: Sequence[Any],
+    shape: Packing,
+    num_rows: int,
+    flat: npt.NDArray[Any],
+    specials: tuple[int, int] | None,
+) -> dict[str, Any]:
+    """Tensors beside the ``tokens`` [B, K, …] of packed rows of K places; ``placed`` are windows' pieces.
+
+    - ``document_ids`` int32 [B, K]: the number of the place's document in its row; -1 where a row is not
+      filled.
+    - ``positions`` int32 [B, K, 3]: frame in the clip, row and column of the token; -1 in the latter two at a
+      special token, in all three where a row is not filled.
+    - ``cu_seqlens`` int32 [D + 1]: bounds of all documents over the B·K places laid end to end, as
+      variable-length attention takes them; what a row leaves free counts as a document of its own, so that
+      they cover all places.
+    - ``max_seqlen``: the longest of those, an int.
+
+    With start tokens, writes them into ``flat`` [B·K, G]: ``specials`` are those of a clip and of a frame.
+    """
+    places = num_rows * shape.num_tokens
+    documents = np.full(places, -1, np.int32)
+    positions = np.full((places, 3), -1, np.int32)
+    starts, times, grids, owners = _documents(placed, shape)
+    _place(starts, times, grids, int(shape.start_tokens), positions)
+    lengths = times[:, 1] * (grids.prod(axis=1) + int(shape.start_tokens))
+    if shape.start_tokens and specials is not None:
+        _mark(starts, times, grids, specials, flat)
+    _number(owners, starts, lengths, documents)
+    edges = (starts, starts + lengths, np.arange(num_rows + 1) * shape.num_tokens)
+    bounds = np.unique(np.concatenate(edges)).astype(np.int32)
+    return {
+        "document_ids": torch.from_numpy(documents.reshape(num_rows, shape.num_tokens)),
+        "positions": torch.from_numpy(positions.reshape(num_rows, shape.num_tokens, 3)),
+        "cu_seqlens": torch.from_numpy(bounds),
+        "max_seqlen": int(np.diff(bounds).max(initial=0)),
+    }
+
+
+def frame_by_frame(unpacking_P4: Int64s, grids: Int64s) -> Int64s:
+    """Pieces split into frames, each with a place left free before it: int64 [num_frames, 4]."""
+    grid = grids.prod(axis=1)
+    frames = unpacking_P4[:, 2] // grid
+    again = np.repeat(unpacking_P4, frames, axis=0)
+    grid = np.repeat(grid, frames)
+    number = np.arange(len(again)) - np.repeat(np.cumsum(frames) - frames, frames)
+    again[:, 1] += number * grid
+    again[:, 2] = grid
+    again[:, 3] += number * (grid + 1) + 1
+    return again
+
+
+def _documents(placed: Sequence[Any], shape: Packing) -> tuple[Int64s, Int64s, Int64s, Int64s]:
+    """All documents by place: first places over all rows, frames [n, 2], grids [n, 2], rows."""
+    if not placed:
+        none, pairs = np.empty(0, np.int64), np.empty((0, 2), np.int64)
+        return none, pairs, pairs, none
+    owners = np.concatenate([one.owners for one in placed])
+    starts = np.concatenate([one.window.places_of(one.pieces) for one in placed]) + owners * shape.num_tokens
+    times = np.concatenate([one.window.times_of(one.pieces) for one in placed])
+    grids = np.concatenate([one.window.grids_of(one.pieces) for one in placed])
+    order = np.argsort(starts, kind="stable")
+    return starts[order], times[order], grids[order], owners[order]
+
+
+def _mark(
+    starts: Int64s, times: Int64s, grids: Int64s, specials: tuple[int, int], flat: npt.NDArray[Any]
+) -> None:
+    frames = times[:, 1]
+    number = np.arange(int(frames.sum())) - np.repeat(np.cumsum(frames) - frames, frames)
+    marks = np.repeat(starts, frames) + number * np.repeat(grids.prod(axis=1) + 1, frames)
+    begins = np.repeat(times[:, 0], frames) + number == 0
+    flat[marks] = np.where(begins, specials[0], specials[1])[:, None]
+
+
+@compiled
+def _number(rows: Any, starts: Any, lengths: Any, documents: Any) -> None:
+    number = 0
+    for document in range(len(rows)):
+        number = number + 1 if document and rows[document] == rows[document - 1] else 0
+        documents[starts[document] : starts[document] + lengths[document]] = number
+
+
+@compiled
+def _place(starts: Any, times: Any, grids: Any, special: int, positions: Any) -> None:
+    for document in range(len(starts)):
+        place = starts[document]
+        for frame in range(times[document, 0], times[document, 0] + times[document, 1]):
+            if special:
+                positions[place, 0] = frame
+                place += 1
+            for row in range(grids[document, 0]):
+                for column in range(grids[document, 1]):
+                    positions[place, 0] = frame
+                    positions[place, 1] = row
+                    positions[place, 2] = column
+                    place += 1

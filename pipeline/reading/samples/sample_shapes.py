@@ -1,0 +1,235 @@
+"""What one sample is: a whole clip, some of its frames, or a row packed with several clips. Pure logic.
+
+A **cut** says of some clips which samples they make. Each sample consists of pieces: frames [first, first +
+frames) of one clip, which begin at a token of the sample.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bitmill.pipeline.reading.kernels.bin_packing import best_fit
+from bitmill.schemas.errors import WrongArgumentError
+
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """Samples of n clips; pieces of one sample stand together, in the order of their places."""
+
+    sample_starts: Int64s
+    """int64 [num_samples + 1]: where each sample's pieces begin."""
+    clips: Int64s
+    """int64 [num_pieces]: the piece's clip, in [0, n)."""
+    first_frames: Int64s
+    num_frames: Int64s
+    places: Int64s
+    """int64 [num_pieces]: the piece's first place in its sample, in tokens."""
+
+    @property
+    def num_samples(self) -> int:
+        """Samples."""
+        return len(self.sample_starts) - 1
+
+    def table(self) -> Int64s:
+        """Clip, first frame, frames and place of each piece, int64 [num_pieces, 4]."""
+        return np.stack((self.clips, self.first_frames, self.num_frames, self.places), axis=1)
+
+
+class SampleShape(Protocol):
+    """How clips become samples. ``shapes_n3`` are frames, height and width of clips, int64 [n, 3]."""
+
+    per_clip: ClassVar[bool]
+    """Whether a clip's samples are its own, so that counts add up over clips."""
+
+    def count(self, shapes_n3: Int64s) -> Int64s:
+        """Samples of each clip, int64 [n]; of all of them together as [1] where not ``per_clip``."""
+        ...
+
+    def cut(self, shapes_n3: Int64s) -> Cut:
+        """The samples of these clips."""
+        ...
+
+    def check(self, shapes_n3: Int64s) -> None:
+        """Raise WrongArgumentError where clips of these (distinct) shapes cannot make such samples."""
+        ...
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Whole clips, which must all have one shape: ``tokens`` [B, T, h, w, …]."""
+
+    per_clip: ClassVar[bool] = True
+
+    def count(self, shapes_n3: Int64s) -> Int64s:
+        """One sample a clip."""
+        return np.ones(len(shapes_n3), np.int64)
+
+    def cut(self, shapes_n3: Int64s) -> Cut:
+        """Every clip whole."""
+        return _whole_clips(shapes_n3)
+
+    def check(self, shapes_n3: Int64s) -> None:
+        """All shapes must be one."""
+        if len(shapes_n3) > 1:
+            shapes = ", ".join("×".join(map(str, shape)) for shape in shapes_n3[:4].tolist())
+            more = ", …" if len(shapes_n3) > 4 else ""
+            raise WrongArgumentError(
+                f"The clips have {len(shapes_n3)} shapes ({shapes}{more}), which do not stack. Take "
+                "shape=FrameWindows(n) for n frames of each, Padding() or Packing(n); or choose clips of one "
+                "shape by where=ClipFilter(min_frames=n)."
+            )
+
+
+@dataclass(frozen=True)
+class FrameWindows:
+    """Runs of ``num_frames`` frames of a clip, each ``stride`` frames after the other (default: end to end).
+
+    Frames of a clip behind its last whole window are left out, and so are clips that are too short.
+    """
+
+    num_frames: int
+    stride: int | None = None
+    per_clip: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 1 or (self.stride is not None and self.stride < 1):
+            raise WrongArgumentError("FrameWindows takes at least 1 frame, and a stride of at least 1.")
+
+    def count(self, shapes_n3: Int64s) -> Int64s:
+        """Windows of each clip."""
+        step = self.stride or self.num_frames
+        return np.maximum(0, (shapes_n3[:, 0] - self.num_frames) // step + 1)
+
+    def cut(self, shapes_n3: Int64s) -> Cut:
+        """The windows, in order of clips and time."""
+        counts = self.count(shapes_n3)
+        clips = np.repeat(np.arange(len(shapes_n3)), counts)
+        number = np.arange(len(clips)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return Cut(
+            sample_starts=np.arange(len(clips) + 1),
+            clips=clips,
+            first_frames=number * (self.stride or self.num_frames),
+            num_frames=np.full(len(clips), self.num_frames),
+            places=np.zeros(len(clips), np.int64),
+        )
+
+    def check(self, shapes_n3: Int64s) -> None:
+        """All grids of frames must be one, and one clip long enough."""
+        _check_one_grid(shapes_n3)
+        if len(shapes_n3) and not self.count(shapes_n3).any():
+            longest = int(shapes_n3[:, 0].max())
+            raise WrongArgumentError(f"No clip has {self.num_frames} frames; the longest has {longest}.")
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Whole clips, padded at the end to ``num_frames`` frames (default: those of the longest clip).
+
+    Batches have ``mask``, bool [B, T], true where a frame is the clip's.
+    """
+
+    num_frames: int | None = None
+    per_clip: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.num_frames is not None and self.num_frames < 1:
+            raise WrongArgumentError("Padding takes at least 1 frame.")
+
+    def count(self, shapes_n3: Int64s) -> Int64s:
+        """One sample a clip."""
+        return np.ones(len(shapes_n3), np.int64)
+
+    def cut(self, shapes_n3: Int64s) -> Cut:
+        """Every clip whole."""
+        return _whole_clips(shapes_n3)
+
+    def check(self, shapes_n3: Int64s) -> None:
+        """All grids of frames must be one, and no clip longer than the padded length."""
+        _check_one_grid(shapes_n3)
+        longest = int(shapes_n3[:, 0].max(initial=0))
+        if self.num_frames is not None and longest > self.num_frames:
+            raise WrongArgumentError(
+                f"A clip has {longest} frames, more than Padding({self.num_frames}) holds; choose a larger "
+                f"number, or clips by where=ClipFilter(max_frames={self.num_frames})."
+            )
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Rows of ``num_tokens`` places, each filled with whole clips by best fit; nothing of a clip is lost.
+
+    A clip of more tokens than a row is cut, between frames, into as few documents as it needs. With
+    ``start_tokens`` a place before each clip and one before each further frame take special tokens.
+    """
+
+    num_tokens: int
+    start_tokens: bool = False
+    per_clip: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.num_tokens < 1:
+            raise WrongArgumentError("Packing takes at least 1 token a row.")
+
+    def count(self, shapes_n3: Int64s) -> Int64s:
+        """Rows that these clips fill, int64 [1]."""
+        return np.array([self.cut(shapes_n3).num_samples])
+
+    def cut(self, shapes_n3: Int64s) -> Cut:
+        """Rows in the order in which they were opened; clips in a row by their order."""
+        clips, first_frames, frames, lengths = self._documents(shapes_n3)
+        rows, places = best_fit(lengths, self.num_tokens)
+        order = np.lexsort((places, rows))
+        num_rows = int(rows.max(initial=-1)) + 1
+        counts = np.bincount(rows, minlength=num_rows) if num_rows else np.empty(0, np.int64)
+        return Cut(
+            sample_starts=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+            clips=clips[order],
+            first_frames=first_frames[order],
+            num_frames=frames[order],
+            places=places[order],
+        )
+
+    def check(self, shapes_n3: Int64s) -> None:
+        """A row must hold a frame of every grid."""
+        largest = int(self._frame_tokens(shapes_n3).max(initial=0))
+        if largest > self.num_tokens:
+            raise WrongArgumentError(f"A frame takes {largest} tokens, more than a row of {self.num_tokens}.")
+
+    def _frame_tokens(self, shapes_n3: Int64s) -> Int64s:
+        return shapes_n3[:, 1] * shapes_n3[:, 2] + int(self.start_tokens)
+
+    def _documents(self, shapes_n3: Int64s) -> tuple[Any, Any, Any, Any]:
+        """Clips cut into as few documents as fit a row: clip, first frame, frames and tokens of each."""
+        frame = self._frame_tokens(shapes_n3)
+        most = np.maximum(1, self.num_tokens // np.maximum(1, frame))
+        counts = -(-shapes_n3[:, 0] // most)
+        clips = np.repeat(np.arange(len(shapes_n3)), counts)
+        number = np.arange(len(clips)) - np.repeat(np.cumsum(counts) - counts, counts)
+        first_frames = number * most[clips]
+        frames = np.minimum(most[clips], shapes_n3[clips, 0] - first_frames)
+        return clips, first_frames, frames, frames * frame[clips]
+
+
+def _whole_clips(shapes_n3: Int64s) -> Cut:
+    count = len(shapes_n3)
+    zeros = np.zeros(count, np.int64)
+    return Cut(
+        sample_starts=np.arange(count + 1),
+        clips=np.arange(count),
+        first_frames=zeros,
+        num_frames=shapes_n3[:, 0],
+        places=zeros,
+    )
+
+
+def _check_one_grid(shapes_n3: Int64s) -> None:
+    grids = sorted({(height, width) for _, height, width in shapes_n3.tolist()})
+    if len(grids) > 1:
+        names = ", ".join(f"{height}×{width}" for height, width in grids[:4])
+        raise WrongArgumentError(
+            f"Frames have {len(grids)} grids of tokens ({names}); only Packing takes them together."
+        )

@@ -1,0 +1,99 @@
+"""A window in memory: the codes of its row groups, and its samples laid out in the pass's order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from bitmill.pipeline.reading.kernels.sample_layout import lay_out, order_pieces
+from bitmill.pipeline.reading.kernels.unpack import address_of
+from bitmill.pipeline.reading.order.order import PassOrder
+from bitmill.pipeline.reading.samples.sample_shapes import Cut, SampleShape
+from bitmill.pipeline.reading.shards.row_groups import Allocate, ClipSource
+
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Samples ready to be unpacked: everything stands in the pass's order, so that a take is a slice."""
+
+    codes: npt.NDArray[np.uint8]
+    bounds: list[int]
+    """[num_samples + 1]: where each sample's pieces begin."""
+    owners: Int64s
+    """int64 [num_pieces]: the piece's sample."""
+    unpacking_P4: Int64s
+    """int64 [num_pieces, 4]: what the kernels take, with targets as if the window's samples were a batch."""
+    address: int
+    """Where ``unpacking_P4`` lies in memory."""
+    pieces: Int64s
+    """int64 [num_pieces]: the piece's number in the cut."""
+    cut: Cut
+    shapes_n3: Int64s
+    lost: npt.NDArray[np.bool_] | None
+    """bool [num_pieces]: pieces of row groups that are damaged and skipped; null where there are none."""
+    columns: pa.Table | None
+    """The wanted columns of the clips, where any are wanted."""
+
+    def clips_of(self, pieces: Int64s) -> Int64s:
+        """Clips of pieces: rows of ``shapes_n3`` and of ``columns``."""
+        return self.cut.clips[self.pieces[pieces]]
+
+    def times_of(self, pieces: Int64s) -> Int64s:
+        """First frame in the clip and number of frames of pieces, int64 [n, 2]."""
+        own = self.pieces[pieces]
+        return np.stack((self.cut.first_frames[own], self.cut.num_frames[own]), axis=1)
+
+    def grids_of(self, pieces: Int64s) -> Int64s:
+        """Height and width of pieces, int64 [n, 2]."""
+        return self.shapes_n3[self.clips_of(pieces), 1:]
+
+    def places_of(self, pieces: Int64s) -> Int64s:
+        """The first places of pieces in their samples."""
+        return self.cut.places[self.pieces[pieces]]
+
+
+def load_window(
+    source: ClipSource,
+    order: PassOrder,
+    window: int,
+    *,
+    shape: SampleShape,
+    sample_tokens: int,
+    columns: Sequence[str],
+    allocate: Allocate,
+) -> Window:
+    """Read a window's row groups and lay out its samples of ``sample_tokens`` places each.
+
+    Raises what reading raises.
+    """
+    groups = order.groups_of(window).tolist()
+    codes, starts, shapes = source.read_groups(groups, allocate)
+    cut = shape.cut(shapes)
+    bounds, pieces, owners = order_pieces(order.samples_of(window), cut.sample_starts)
+    unpacking = lay_out(pieces, owners, cut.table(), shapes, starts, address_of(codes), sample_tokens)
+    others = source.read_columns(groups, columns) if columns else None
+    lost = starts < 0
+    if others is not None:
+        lost |= others.lost
+    return Window(
+        codes=codes,
+        bounds=bounds.tolist(),
+        owners=owners,
+        unpacking_P4=unpacking,
+        address=address_of(unpacking),
+        pieces=pieces,
+        cut=cut,
+        shapes_n3=shapes,
+        lost=lost[cut.clips[pieces]] if lost.any() else None,
+        columns=others.table if others else None,
+    )
+
+
+def gathered(table: pa.Table, clips: Int64s) -> dict[str, list[Any]]:
+    """Values of some clips, by column."""
+    return table.take(pa.array(clips, pa.int64())).to_pydict()

@@ -1,0 +1,1 @@
+"""Shards' bytes: files, ranges, Parquet pages, buffers."""

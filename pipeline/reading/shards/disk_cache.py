@@ -1,0 +1,109 @@
+"""Ranges of remote shards kept on a local disk, up to a bound: what was read last stays."""
+
+import os
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bitmill.pipeline.reading.shards.after_fork import renewed_in_forks
+from bitmill.pipeline.storage import full_disk_told
+from bitmill.schemas.errors import BadJobError
+
+_SUFFIX, _ASIDE = ".range", ".part"
+_SHARE = 0.1
+"""The folder is listed whenever this share of its bound was written since the last time."""
+
+
+class ChunkCache:
+    """A folder of ranges named by shard id, its size and place; a shard only ever loses clips, and is smaller
+    then, so no entry is ever taken for another.
+
+    Many processes may share it: files appear whole, and one that another process removed is fetched again.
+    One process keeps the folder within ``max_bytes``; each further one may exceed it by a tenth for a while.
+    Safe for threads. Raises BadJobError where the folder cannot be written, InfrastructureError where its
+    disk is full.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self.folder = folder
+        self.max_bytes = max_bytes
+        self.renew()
+
+    def renew(self) -> None:
+        """Know nothing of the folder yet."""
+        renewed_in_forks(self)
+        self._lock = threading.Lock()
+        self._unseen = self.max_bytes
+        """Bytes written since the folder was listed last; at first, as if never."""
+        self._being_written = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "max_bytes": self.max_bytes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)
+
+    def get(self, name: str, num_bytes: int, fetch: Callable[[], bytes]) -> bytes:
+        """The named range of so many bytes, from disk, or fetched and kept. Raises what ``fetch`` raises."""
+        path = self.folder / f"{name}-{num_bytes}{_SUFFIX}"
+        with suppress(OSError):
+            data = path.read_bytes()
+            # A machine that lost power may have kept a name without its bytes.
+            if len(data) == num_bytes:
+                os.utime(path)
+                return data
+        data = fetch()
+        if len(data) == num_bytes:
+            self._keep(path, data)
+        return data
+
+    def _keep(self, path: Path, data: bytes) -> None:
+        """Write an entry, unless room for it and for what other threads write would take all the rest."""
+        with self._lock:
+            if self._being_written + len(data) > self.max_bytes * (1 - _SHARE):
+                return
+            self._being_written += len(data)
+            self._unseen += len(data)
+            if self._unseen > self.max_bytes * _SHARE:
+                self._make_room(self._being_written)
+                self._unseen = self._being_written
+        try:
+            self._write(path, data)
+        finally:
+            with self._lock:
+                self._being_written -= len(data)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        aside = path.with_name(f".{secrets.token_hex(8)}{_ASIDE}")
+        try:
+            with full_disk_told(str(self.folder)):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                # Whoever clears the folder may do so now.
+                with suppress(FileNotFoundError):
+                    aside.write_bytes(data)
+                    aside.replace(path)
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise BadJobError(
+                f"The cache {self.folder} cannot be written ({error.strerror}); choose another folder."
+            ) from error
+        finally:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
+
+    def _make_room(self, needed: int) -> None:
+        entries: list[tuple[float, int, Path]] = []
+        # What killed processes left aside counts, too, and goes when it is the oldest.
+        for path in (*self.folder.glob(f"*{_SUFFIX}"), *self.folder.glob(f".*{_ASIDE}")):
+            with suppress(OSError):
+                found = path.stat()
+                entries.append((found.st_mtime, found.st_size, path))
+        held = sum(size for _, size, _ in entries) + needed
+        for _, size, path in sorted(entries):
+            if held <= self.max_bytes * (1 - _SHARE):
+                break
+            with suppress(OSError):
+                path.unlink()
+            held -= size

@@ -1,0 +1,217 @@
+"""Clips of one or more datasets read as row groups or one by one: the door from the index to codes."""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bitmill.pipeline.reading.index.footers import damage_named
+from bitmill.pipeline.reading.index.index import ReadingIndex, RowGroup
+from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
+from bitmill.pipeline.reading.shards.parquet_pages import find_clips
+from bitmill.pipeline.reading.shards.ranged_file import RangedFile
+from bitmill.pipeline.reading.shards.shard_files import ShardFiles
+from bitmill.schemas.dataset.card import shard_file
+from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS, check_columns
+from bitmill.schemas.errors import FormatError
+
+Int64s = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.uint8]
+
+Allocate = Callable[[int, Any], npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One dataset: its files, its index, and which rows of each row group are wanted (null: all)."""
+
+    files: ShardFiles
+    index: ReadingIndex
+    selected: Sequence[Int64s | None]
+
+
+class GroupCodes(NamedTuple):
+    """Codes of some clips in one buffer; behind them stand ``SPARE_BYTES`` more."""
+
+    codes: Codes
+    starts: Int64s
+    """int64 [n]: each clip's first byte; -1 for clips of a row group that is damaged and skipped."""
+    shapes_n3: Int64s
+    """int64 [n, 3]: frames, height and width."""
+
+
+class GroupColumns(NamedTuple):
+    """Other columns of some clips."""
+
+    table: pa.Table
+    lost: npt.NDArray[np.bool_]
+    """bool [n]: clips of a row group that is damaged and skipped; their values are null."""
+
+
+class ClipSource:
+    """The wanted clips of some datasets, one after the other; row groups are numbered through.
+
+    ``verify`` checks the checksum of every page that is read whole. Raises FormatError for damage, naming the
+    shard; or, with ``skip_damaged``, leaves the row group's clips out and counts them.
+    """
+
+    def __init__(
+        self, parts: Sequence[Part], bits_per_token: int, *, verify: bool, skip_damaged: bool
+    ) -> None:
+        self.parts = tuple(parts)
+        self.bits_per_token = bits_per_token
+        self.verify = verify
+        self.skip_damaged = skip_damaged
+        self._firsts = np.cumsum([0, *(part.index.num_groups for part in parts)])
+        self.num_groups = int(self._firsts[-1])
+        self.num_clips = np.array(
+            [
+                part.index.num_rows[number] if selected is None else len(selected)
+                for part in parts
+                for number, selected in enumerate(part.selected)
+            ],
+            np.int64,
+        )
+        """int64 [num_groups]: wanted clips of each row group."""
+        self.codes_bytes = np.concatenate([part.index.codes_bytes for part in parts]).astype(np.int64)
+
+    def locate(self, group: int) -> tuple[Part, int]:
+        """The dataset of a row group, and its number in that dataset's index."""
+        part = int(np.searchsorted(self._firsts, group, side="right")) - 1
+        return self.parts[part], group - int(self._firsts[part])
+
+    def shapes_of(self, group: int) -> Int64s:
+        """Frames, height and width of a row group's wanted clips, int64 [n, 3]."""
+        part, number = self.locate(group)
+        shapes, selected = part.index.shapes_of(number), part.selected[number]
+        return shapes if selected is None else shapes[selected]
+
+    def distinct_shapes(self) -> Int64s:
+        """The shapes that occur among wanted clips, int64 [k, 3], sorted."""
+        found: set[tuple[int, ...]] = set()
+        for part in self.parts:
+            if all(selected is None for selected in part.selected):
+                found.update(map(tuple, np.unique(part.index.runs[:, 1:], axis=0).tolist()))
+                continue
+            for number, selected in enumerate(part.selected):
+                shapes = part.index.shapes_of(number)
+                wanted = shapes if selected is None else shapes[selected]
+                found.update(map(tuple, np.unique(wanted, axis=0).tolist()))
+        return np.array(sorted(found), np.int64).reshape(-1, 3)
+
+    def read_groups(self, groups: Sequence[int], allocate: Allocate = np.empty) -> GroupCodes:
+        """Codes of row groups' wanted clips, in order. ``allocate`` gives the buffer.
+
+        Raises FormatError, naming the shard, for damage that is not skipped.
+        """
+        bounds = np.cumsum([0, *(self.codes_bytes[group] for group in groups)]).tolist()
+        codes = allocate(bounds[-1] + SPARE_BYTES, np.uint8)
+        found = [
+            self._read_group(group, codes[start:end])
+            for group, (start, end) in zip(groups, pairwise(bounds), strict=True)
+        ]
+        if any(self._is_compressed(group) for group in groups):
+            # Decompressed codes have buffers of their own.
+            bounds = np.cumsum([0, *(len(one.codes) for one in found)]).tolist()
+            codes = np.concatenate([*(one.codes for one in found), np.zeros(SPARE_BYTES, np.uint8)])
+        for one, base in zip(found, bounds, strict=False):
+            one.starts[one.starts >= 0] += base
+        if len(found) == 1:
+            return found[0]._replace(codes=codes)
+        return GroupCodes(
+            codes=codes,
+            starts=np.concatenate([one.starts for one in found]),
+            shapes_n3=np.concatenate([one.shapes_n3 for one in found]),
+        )
+
+    def _is_compressed(self, number: int) -> bool:
+        part, own_number = self.locate(number)
+        return bool(part.index.compressed[own_number])
+
+    def _read_group(self, number: int, buffer: Codes) -> GroupCodes:
+        part, own_number = self.locate(number)
+        group = part.index.group(own_number)
+        shapes, selected = part.index.shapes_of(own_number), part.selected[own_number]
+        try:
+            codes, starts = read_chunk(
+                part.files, group, buffer, shapes, bits_per_token=self.bits_per_token, verify=self.verify
+            )
+        except FormatError:
+            if not self.skip_damaged:
+                raise
+            codes, starts = buffer, np.full(len(shapes), -1)
+        if selected is not None:
+            starts, shapes = starts[selected], shapes[selected]
+        return GroupCodes(codes=codes, starts=starts, shapes_n3=shapes)
+
+    def read_columns(self, groups: Sequence[int], names: Sequence[str]) -> GroupColumns:
+        """Other columns of row groups' wanted clips, in order. Raises as ``read_groups``."""
+        tables: list[pa.Table] = []
+        lost: list[npt.NDArray[np.bool_]] = []
+        for number in groups:
+            count = int(self.num_clips[number])
+            damaged = False
+            try:
+                table = self._read_columns(number, names)
+            except FormatError:
+                if not self.skip_damaged:
+                    raise
+                damaged = True
+                schema = _schema_of(names)
+                table = pa.Table.from_arrays([pa.nulls(count, field.type) for field in schema], schema=schema)
+            tables.append(table)
+            lost.append(np.full(count, damaged))
+        return GroupColumns(table=pa.concat_tables(tables), lost=np.concatenate(lost))
+
+    def _read_columns(self, number: int, names: Sequence[str]) -> pa.Table:
+        part, own_number = self.locate(number)
+        group, selected = part.index.group(own_number), part.selected[own_number]
+        uri = f"{part.files.folder.uri}/{shard_file(group.shard_id)}"
+        with damage_named(uri), RangedFile(part.files, group.shard_id, group.shard_bytes) as handle:
+            file = pq.ParquetFile(
+                pa.PythonFile(handle, mode="r"), pre_buffer=False, page_checksum_verification=True
+            )
+            table = file.read_row_group(group.number, columns=list(names)).select(list(names))
+        check_columns(table.schema, _schema_of(names), origin=uri)
+        return table if selected is None else table.take(pa.array(selected, pa.int64()))
+
+
+def _schema_of(names: Sequence[str]) -> pa.Schema:
+    return pa.schema([pa.schema(TOKEN_COLUMNS).field(name) for name in names])
+
+
+def read_chunk(
+    files: ShardFiles,
+    group: RowGroup,
+    buffer: Codes,
+    shapes_n3: Int64s,
+    *,
+    bits_per_token: int,
+    verify: bool,
+) -> tuple[Codes, Int64s]:
+    """A row group's codes, by way of ``buffer``, and where each of its clips begins in them.
+
+    Raises FormatError, naming the shard, where they are damaged.
+    """
+    num_tokens = shapes_n3[:, 0] * shapes_n3[:, 1] * shapes_n3[:, 2]
+    with damage_of(files, group):
+        files.read_into(buffer, group.shard_id, group.shard_bytes, group.codes_offset)
+        return find_clips(buffer, num_tokens, bits_per_token, compressed=group.compressed, verify=verify)
+
+
+@contextmanager
+def damage_of(files: ShardFiles, group: RowGroup) -> Generator[None]:
+    """Turn what a ValueError says of bytes into a FormatError that names their shard."""
+    try:
+        yield
+    except ValueError as error:
+        uri = f"{files.folder.uri}/{shard_file(group.shard_id)}"
+        raise FormatError(
+            f"The token shard {uri} is damaged in row group {group.number}: {error}."
+        ) from error

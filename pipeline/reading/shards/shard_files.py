@@ -1,0 +1,147 @@
+"""Byte ranges of token shards, from a local disk or any store, with few files open."""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+from weakref import finalize
+
+import numpy as np
+import numpy.typing as npt
+
+from bitmill.pipeline.reading.shards.after_fork import renewed_in_forks
+from bitmill.pipeline.reading.shards.disk_cache import ChunkCache
+from bitmill.pipeline.storage import Folder, is_local, join
+from bitmill.schemas.dataset.card import shard_file
+from bitmill.schemas.errors import FormatError
+
+Codes = npt.NDArray[np.uint8]
+
+_MOST_OPEN = 128
+"""In all, however many datasets are read: Linux gives a process 1,024."""
+
+
+class ShardFiles:
+    """Reads ranges of one dataset's shards. Safe for threads and forks; pickles without what is open.
+
+    Raises FormatError where a shard is gone, or has another size than ``shard_bytes``: then it is not the one
+    that the index saw. TransientError, after retries, where a store gives out.
+    """
+
+    def __init__(self, folder: Folder, cache: ChunkCache | None = None) -> None:
+        self.folder = folder
+        self.cache = cache
+        self._local = is_local(folder.uri)
+        self._own_files()
+
+    def _own_files(self) -> None:
+        self._owner = next(_OWNERS)
+        finalize(self, _OPEN.close, self._owner)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._own_files()
+
+    def read_into(self, buffer: Codes, shard_id: str, shard_bytes: int, offset: int) -> None:
+        """Fill ``buffer`` from byte ``offset`` of a shard."""
+        end = offset + len(buffer)
+        if not 0 <= offset <= end <= shard_bytes:
+            uri = join(self.folder.uri, shard_file(shard_id))
+            raise FormatError(f"{uri} has no bytes {offset} to {end} among its {shard_bytes}: {_CHANGED}")
+        if self._local:
+            self._local_file(shard_id, shard_bytes).read_into(buffer.data, offset)
+            return
+        data = self._remote(shard_id, shard_bytes, offset, len(buffer))
+        if len(data) != len(buffer):
+            uri = join(self.folder.uri, shard_file(shard_id))
+            raise FormatError(f"{uri} ends before byte {offset + len(buffer)}: {_CHANGED}")
+        buffer[:] = np.frombuffer(data, np.uint8)
+
+    def _remote(self, shard_id: str, shard_bytes: int, offset: int, size: int) -> bytes | memoryview:
+        def fetch() -> bytes:
+            try:
+                return self.folder.read_range(shard_file(shard_id), offset, offset + size)
+            except FileNotFoundError as error:
+                uri = join(self.folder.uri, shard_file(shard_id))
+                raise FormatError(f"The token shard {uri} is missing.") from error
+
+        # The size tells a shard from what it was before clips were taken out of it.
+        name = f"{shard_id}-{shard_bytes}-{offset}"
+        return self.cache.get(name, size, fetch) if self.cache else fetch()
+
+    def _local_file(self, shard_id: str, shard_bytes: int) -> "_LocalFile":
+        path = Path(self.folder.uri) / shard_file(shard_id)
+        return _OPEN.get((self._owner, shard_id), lambda: _LocalFile(path, shard_bytes))
+
+
+_CHANGED = (
+    "it is not the file that index.parquet was made from. Delete index.parquet if shards were rewritten."
+)
+
+
+class _LocalFile:
+    """One open file, read by position, so that threads share it; closed with its last user."""
+
+    def __init__(self, path: Path, expected_bytes: int) -> None:
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise FormatError(f"The token shard {path} is missing.") from error
+        size = os.fstat(self._descriptor).st_size
+        if size != expected_bytes:
+            raise FormatError(f"{path} is damaged: it has {size} of {expected_bytes} bytes, or {_CHANGED}")
+        self._path = path
+
+    def read_into(self, view: memoryview, offset: int) -> None:
+        while len(view):
+            done = os.preadv(self._descriptor, [view], offset)
+            if not done:
+                raise FormatError(f"{self._path} is damaged: it ends before byte {offset + len(view)}.")
+            view, offset = view[done:], offset + done
+
+    def __del__(self) -> None:
+        with suppress(AttributeError, OSError):
+            os.close(self._descriptor)
+
+
+class _OpenFiles:
+    """The files that this process has open: the latest few, whosever they are."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Have no file open."""
+        renewed_in_forks(self)
+        # Taken again by a thread that has it, should the collector end an owner there.
+        self._lock = threading.RLock()
+        self._files: OrderedDict[tuple[int, str], _LocalFile] = OrderedDict()
+
+    def get(self, key: tuple[int, str], opened: Callable[[], _LocalFile]) -> _LocalFile:
+        """An owner's file of this name, open."""
+        with self._lock:
+            file = self._files.get(key)
+            if file is not None:
+                self._files.move_to_end(key)
+                return file
+        file = opened()
+        with self._lock:
+            self._files[key] = file
+            while len(self._files) > _MOST_OPEN:
+                # Who still reads from it keeps it open.
+                self._files.popitem(last=False)
+        return file
+
+    def close(self, owner: int) -> None:
+        """Have none of an owner's files open."""
+        with self._lock:
+            for key in [key for key in self._files if key[0] == owner]:
+                del self._files[key]
+
+
+_OWNERS = count()
+_OPEN = _OpenFiles()

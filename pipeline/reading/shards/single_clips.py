@@ -1,0 +1,143 @@
+"""One clip by itself: where its codes lie in the file, found from the index, read as one range of bytes."""
+
+from struct import unpack_from
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bitmill.pipeline.reading.index.index import RowGroup, Shape
+from bitmill.pipeline.reading.kernels.page_layout import LENGTH_BYTES
+from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
+from bitmill.pipeline.reading.shards.parquet_pages import MAX_HEADER_BYTES, page_at
+from bitmill.pipeline.reading.shards.row_groups import ClipSource, Part, damage_of, read_chunk
+from bitmill.schemas.dataset.packing import packed_size
+
+Int64s = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.uint8]
+
+_LEAST_HEADER_BYTES = 20
+"""No header of a page with a checksum is shorter, and none without statistics twice as long."""
+_KEPT_GROUPS = 10_000
+
+
+class _Run(NamedTuple):
+    """Rows of one shape in a row group."""
+
+    first: int
+    end: int
+    before: int
+    """Bytes of the rows before them, lengths included."""
+    size: int
+    """Bytes of a clip's codes."""
+    shape: Shape
+
+
+class _Group(NamedTuple):
+    """What was found out of a row group."""
+
+    part: Part
+    group: RowGroup
+    number: int
+    """In the dataset's index."""
+    runs: list[_Run]
+    page_ends: list[int]
+    """Rows up to the end of each page."""
+    headers: list[int]
+    """Bytes of page headers up to each page's rows."""
+
+
+class SingleClips:
+    """Reads clips one by one. Safe for threads; pickles without what it found out.
+
+    With ``verify``, a clip's whole row group is read, as checksums are those of pages. Raises FormatError,
+    naming the shard, for damage.
+    """
+
+    def __init__(self, clips: ClipSource, *, verify: bool) -> None:
+        self._clips = clips
+        self._bits_per_token = clips.bits_per_token
+        self._verify = verify
+        self._groups: dict[int, _Group] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_groups": {}}
+
+    def read(self, group: int, row: int) -> tuple[Codes, int, Shape]:
+        """A row of a row group: a buffer, where the clip's codes begin in it, and its shape.
+
+        Behind the codes stand at least ``SPARE_BYTES``.
+        """
+        known = self._groups.get(group) or self._find_out(group)
+        run = next(run for run in known.runs if row < run.end)
+        if self._verify or known.group.compressed:
+            return *self._from_whole(known, row), run.shape
+        page = next(page for page, end in enumerate(known.page_ends) if row < end)
+        offset = known.headers[page] + run.before + (row - run.first) * (run.size + LENGTH_BYTES)
+        buffer = np.empty(LENGTH_BYTES + run.size + SPARE_BYTES, np.uint8)
+        own = buffer[: LENGTH_BYTES + run.size]
+        files, place = known.part.files, known.group
+        files.read_into(own, place.shard_id, place.shard_bytes, place.codes_offset + offset)
+        used = run.shape.num_tokens * self._bits_per_token & 7
+        if unpack_from("<I", buffer.data)[0] != run.size or (used and own[-1] >> used):
+            with damage_of(files, place):
+                raise ValueError("a clip's length or padding is not the one that its shape gives")
+        return buffer, LENGTH_BYTES, run.shape
+
+    def _from_whole(self, known: _Group, row: int) -> tuple[Codes, int]:
+        shapes = known.part.index.shapes_of(known.number)
+        buffer = np.empty(known.group.codes_bytes, np.uint8)
+        codes, starts = read_chunk(
+            known.part.files,
+            known.group,
+            buffer,
+            shapes,
+            bits_per_token=self._bits_per_token,
+            verify=self._verify,
+        )
+        return np.concatenate((codes, np.zeros(SPARE_BYTES, np.uint8))), int(starts[row])
+
+    def _find_out(self, number: int) -> _Group:
+        part, own_number = self._clips.locate(number)
+        group = part.index.group(own_number)
+        runs: list[_Run] = []
+        row = before = 0
+        for rows, *grid in part.index.runs_of(own_number).tolist():
+            shape = Shape(*grid)
+            size = packed_size(shape.num_tokens, self._bits_per_token)
+            runs.append(_Run(row, row + rows, before, size, shape))
+            row, before = row + rows, before + rows * (size + LENGTH_BYTES)
+        ends, headers = [group.num_rows], [group.codes_bytes - before]
+        # A row too many or too few shows in what is left for headers, unless a row is shorter than a header.
+        least_row = min((run.size for run in runs), default=0) + LENGTH_BYTES
+        doubtful = headers[0] >= 2 * _LEAST_HEADER_BYTES or least_row < _LEAST_HEADER_BYTES
+        if not group.compressed:
+            with damage_of(part.files, group):
+                if headers[0] < _LEAST_HEADER_BYTES:
+                    raise ValueError(
+                        f"the codes column is too short for {group.num_rows} rows of these shapes"
+                    )
+                if doubtful:
+                    ends, headers = _walk_pages(part, group)
+        if len(self._groups) >= _KEPT_GROUPS:
+            self._groups = {}
+        found = self._groups[number] = _Group(part, group, own_number, runs, ends, headers)
+        return found
+
+
+def _walk_pages(part: Part, group: RowGroup) -> tuple[list[int], list[int]]:
+    """Rows up to each page's end, and bytes of headers up to it: header by header."""
+    ends: list[int] = []
+    headers: list[int] = []
+    offset = rows = header_bytes = 0
+    while offset < group.codes_bytes:
+        buffer = np.empty(min(MAX_HEADER_BYTES, group.codes_bytes - offset), np.uint8)
+        part.files.read_into(buffer, group.shard_id, group.shard_bytes, group.codes_offset + offset)
+        page = page_at(buffer.data, 0)
+        rows, header_bytes = rows + page.num_rows, header_bytes + page.body
+        ends.append(rows)
+        headers.append(header_bytes)
+        offset += page.body + page.stored_bytes
+    if rows != group.num_rows:
+        raise ValueError(f"the codes column has {rows} of {group.num_rows} rows")
+    return ends, headers

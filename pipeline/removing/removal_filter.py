@@ -1,0 +1,88 @@
+"""What was taken down of a dataset, and how it is kept out of a shard in the making. Pure: no I/O here."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart, SourceEvent
+from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.dataset.removal import Removal
+from bitmill.schemas.ids import clip_id
+from bitmill.schemas.outcomes import Reason
+
+ALL_GONE = "Taken down on request."
+SOME_GONE = "Some of its clips were taken down on request."
+
+
+@dataclass(frozen=True)
+class Takedown:
+    """Sources, members of tars and clips that must not be in the dataset."""
+
+    sources: frozenset[str] = frozenset()
+    """URIs; all spans of them."""
+    items: frozenset[tuple[str, str]] = frozenset()
+    """URIs and keys."""
+    clips: frozenset[str] = frozenset()
+    """Ids."""
+
+    def __bool__(self) -> bool:
+        return bool(self.sources or self.items or self.clips)
+
+    @classmethod
+    def of(cls, removals: Iterable[Removal]) -> "Takedown":
+        """What these records ask for, together."""
+        asked = list(removals)
+        sources = [source for removal in asked for source in removal.sources]
+        return cls(
+            sources=frozenset(source.uri for source in sources if source.key is None),
+            items=frozenset((source.uri, source.key) for source in sources if source.key is not None),
+            clips=frozenset(clip for removal in asked for clip in removal.clips),
+        )
+
+    @property
+    def uris(self) -> frozenset[str]:
+        """Sources of which all or a member was asked for."""
+        return self.sources | {uri for uri, _ in self.items}
+
+    def takes_item(self, uri: str, key: str | None) -> bool:
+        """Whether a whole item goes; with a null key, whether a whole source does."""
+        return uri in self.sources or (key is not None and (uri, key) in self.items)
+
+    def takes_clip(self, clip: str, uri: str, key: str | None) -> bool:
+        """Whether a clip goes, by its id or with its item."""
+        return clip in self.clips or self.takes_item(uri, key)
+
+
+NOTHING = Takedown()
+
+
+def withheld(
+    source: PlannedSource, events: Iterator[SourceEvent], takedown: Takedown, sampling_rule: dict[str, Any]
+) -> Iterator[SourceEvent]:
+    """A source's events less the clips that were taken down; an item that loses some ends as ``removed``.
+
+    For members and single clips. A whole source that was taken down should not be read at all.
+    """
+    key: str | None = None
+    is_gone = takedown.takes_item(source.uri, None)
+    kept = lost = 0
+    for event in events:
+        if isinstance(event, ItemStart):
+            key, is_gone = event.key, takedown.takes_item(source.uri, event.key)
+        elif isinstance(event, DecodedClip):
+            clip = clip_id(source.uri, key, source.span_ns, event.start_ns, sampling_rule)
+            if is_gone or clip in takedown.clips:
+                lost += 1
+                continue
+            kept += 1
+        elif lost or is_gone:
+            yield _removed(event, kept)
+            kept = lost = 0
+            continue
+        else:
+            kept = lost = 0
+        yield event
+
+
+def _removed(end: ItemEnd, kept: int) -> ItemEnd:
+    return replace(end, reason=Reason.REMOVED, detail=SOME_GONE if kept else ALL_GONE)

@@ -1,0 +1,120 @@
+"""One committed shard without the clips that were taken down: its ledger, then its token file."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bitmill.pipeline.dataset.clip_source import SourceMatcher
+from bitmill.pipeline.dataset.dataset_folder import load_ledger
+from bitmill.pipeline.dataset.ledger import LedgerRow, ledger_bytes
+from bitmill.pipeline.reading.index.footers import open_shard
+from bitmill.pipeline.removing.removal_filter import ALL_GONE, SOME_GONE, Takedown
+from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset.card import DatasetCard, ledger_file, shard_file
+from bitmill.schemas.dataset.plan_schema import PlannedShard
+from bitmill.schemas.dataset.token_shard import read_shard_metadata
+from bitmill.schemas.outcomes import Outcome, Reason
+from bitmill.schemas.requests.job import StorageSpec
+
+_COUNTS = ("num_clips", "num_frames", "num_tokens", "code_bytes", "tokenized_ns")
+
+ItemPlace = tuple[int, str | None]
+"""Place of a source in its shard, and the item's key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WritingRules:
+    """What the dataset's job said of writing and naming clips; it decides the bytes of what is rewritten."""
+
+    storage: StorageSpec
+    sampling_rule: dict[str, Any]
+
+    @classmethod
+    def of(cls, card: DatasetCard) -> "WritingRules":
+        """The rules by which a dataset was made."""
+        fields = card.fingerprint_fields
+        # Checked when the job was read.
+        storage = StorageSpec.model_construct(
+            codes_compression=fields["storage.codes_compression"],
+            row_group_bytes=fields["storage.row_group_bytes"],
+        )
+        return cls(storage=storage, sampling_rule=card.sampling_rule)
+
+
+@dataclass
+class _Kept:
+    """Sums over the clips that stay of the items that lose some."""
+
+    counts: dict[ItemPlace, dict[str, int]] = field(default_factory=dict[ItemPlace, dict[str, int]])
+    losing: set[ItemPlace] = field(default_factory=set[ItemPlace])
+
+    def add(self, place: ItemPlace, row: TokenRow) -> None:
+        counts = self.counts.setdefault(place, dict.fromkeys(_COUNTS, 0))
+        counts["num_clips"] += 1
+        counts["num_frames"] += row.num_frames
+        counts["num_tokens"] += row.num_frames * row.height * row.width
+        counts["code_bytes"] += len(row.codes)
+        counts["tokenized_ns"] += row.end_ns - row.start_ns
+
+    def of(self, place: ItemPlace) -> dict[str, int]:
+        return self.counts.get(place) or dict.fromkeys(_COUNTS, 0)
+
+
+def rewrite_shard(folder: Folder, shard: PlannedShard, takedown: Takedown, rules: WritingRules) -> bool:
+    """Publish a committed shard's ledger and token file without what was taken down; whether one has changed.
+
+    The token file is what the writer would have written, had those clips never been there; all else of the
+    ledger stays. Again, or after being killed in between, it gives the same. Raises FormatError for damage.
+    """
+    name = shard_file(shard.shard_id)
+    origin = f"{folder.uri}/{name}"
+    matcher = SourceMatcher(shard, rules.sampling_rule)
+    before = load_ledger(folder, shard.shard_id)
+    kept = _Kept()
+    with folder.publishing(name) as staged:
+        with open_shard(folder, shard.shard_id) as file:
+            metadata = read_shard_metadata(file.schema_arrow, origin=origin)
+            with TokenShardWriter(staged.path, metadata, rules.storage) as writer:
+                for row in _rows(file):
+                    place = matcher.place(vars(row)), row.key
+                    if takedown.takes_clip(row.clip_id, row.source, row.key):
+                        kept.losing.add(place)
+                    else:
+                        kept.add(place, row)
+                        writer.add(row)
+        ledger = _ledger(before, shard, takedown, kept)
+        if not kept.losing:
+            staged.drop()
+        if ledger != before:
+            folder.write_bytes(ledger_file(shard.shard_id), ledger_bytes(ledger))
+    return bool(kept.losing) or ledger != before
+
+
+def _rows(file: Any) -> Iterator[TokenRow]:
+    for group in range(file.metadata.num_row_groups):
+        for row in file.read_row_group(group).to_pylist():
+            yield TokenRow(**row)
+
+
+def _ledger(before: list[LedgerRow], shard: PlannedShard, takedown: Takedown, kept: _Kept) -> list[LedgerRow]:
+    rows: list[LedgerRow] = []
+    for row in before:
+        place = row["source_index"] - shard.first_source_index, row["key"]
+        if takedown.takes_item(row["source"], row["key"]):
+            row = _removed(row, dict.fromkeys(_COUNTS, 0))  # noqa: PLW2901
+        elif place in kept.losing and row["reason"] != Reason.DUPLICATE_KEY:
+            row = _removed(row, kept.of(place))  # noqa: PLW2901
+        rows.append(row)
+    return rows
+
+
+def _removed(row: LedgerRow, counts: Mapping[str, int]) -> LedgerRow:
+    """The row of an item that lost clips. It follows from what stays, so that twice is as good as once."""
+    some = counts["num_clips"] > 0
+    return row | {
+        **counts,
+        "outcome": (Outcome.PARTIAL if some else Outcome.FAILED).value,
+        "reason": Reason.REMOVED.value,
+        "detail": SOME_GONE if some else ALL_GONE,
+    }

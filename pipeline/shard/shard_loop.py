@@ -1,0 +1,305 @@
+"""One shard, from decoded items to committed files. Does not know where the items come from."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from bitmill.pipeline.dataset.dataset_folder import load_ledger
+from bitmill.pipeline.dataset.ledger import LedgerRow, check_accounts, ledger_bytes, totals_of
+from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart, SourceEvent
+from bitmill.pipeline.shard.batch_clips import Batcher
+from bitmill.pipeline.shard.encoder import Bits, ClipEncoder, PendingBits
+from bitmill.pipeline.shard.ledger_rows import ledger_row
+from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset.card import Totals, ledger_file, shard_file
+from bitmill.schemas.dataset.packing import pack_bits
+from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
+from bitmill.schemas.dataset.token_shard import ShardMetadata
+from bitmill.schemas.ids import clip_id
+from bitmill.schemas.outcomes import Outcome, Reason
+from bitmill.schemas.reports.status_file import STAGES
+from bitmill.schemas.requests.job import JobSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardContext:
+    """What every shard of a job shares."""
+
+    job: JobSpec
+    job_fingerprint: str
+    tokenizer_fingerprint: str
+    bits_per_token: int
+    patch_size_px: int
+    size_px: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndedItem:
+    """How one item ended, before its row is in a ledger."""
+
+    source: str
+    outcome: Outcome
+    reason: Reason | None
+    detail: str | None
+    key: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardProgress:
+    """What happened since the last one."""
+
+    shard_id: str
+    clips: int = 0
+    frames: int = 0
+    tokens: int = 0
+    ended: EndedItem | None = None
+    """An item whose clips have all been read."""
+    added_items: int = 0
+    """Items of archives beyond the first, which a plan of sources does not count."""
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float], compare=False)
+    """By stage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardReport:
+    """A committed shard: its totals, and seconds by stage (for people, never stored in the dataset)."""
+
+    shard_id: str
+    totals: Totals
+    seconds: dict[str, float]
+
+
+@dataclass
+class _Item:
+    """An item under way or ended, with sums over its clips."""
+
+    place: int
+    """Of its source in the shard."""
+    start: ItemStart
+    end: ItemEnd | None = None
+    num_clips: int = 0
+    num_frames: int = 0
+    num_tokens: int = 0
+    code_bytes: int = 0
+    tokenized_ns: int = 0
+
+    def count(self, clip: DecodedClip) -> None:
+        self.num_clips += 1
+        self.num_frames += len(clip.frames_THWC)
+        self.tokenized_ns += clip.end_ns - clip.start_ns
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A clip with its item."""
+
+    clip: DecodedClip
+    item: _Item
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.clip.frames_THWC)
+
+
+def tokenize_shard(
+    shard: PlannedShard,
+    items: Iterable[Iterator[SourceEvent]],
+    encoder: ClipEncoder,
+    context: ShardContext,
+    output: Folder,
+) -> Iterator[ShardProgress | ShardReport]:
+    """Tokenize one shard and commit it; yields progress, and the report last.
+
+    ``items`` gives the events of the shard's sources, one iterator each, in plan order: of a plain source one
+    item, of an archive one or more, each opened by an ItemStart. The ledger is published before the token
+    file, whose appearance is the commit; when anything raises, neither is. Raises ValueError where ``items``
+    does not match the shard, and what storage raises.
+    """
+    run = _ShardRun(shard, encoder, context)
+    with output.publishing(shard_file(shard.shard_id)) as staged:
+        with TokenShardWriter(staged.path, _metadata(shard, context), context.job.storage) as writer:
+            for place, events in zip(range(len(shard.sources)), items, strict=True):
+                for news in run.take(place, events):
+                    if isinstance(news, ShardProgress):
+                        yield news
+                    else:
+                        yield from run.encode(news, writer)
+            rest = run.batcher.rest()
+            if rest:
+                yield from run.encode(rest, writer)
+            yield from run.finish(writer)
+            started = time.perf_counter()
+        ledger = run.ledger_rows()
+        if output.exists(shard_file(shard.shard_id)):
+            # Another actor was quicker. What is committed stays: outcomes that hang on time (a decoder that
+            # was ended) could differ here, and ledger and tokens must be of one run.
+            staged.drop()
+            ledger = load_ledger(output, shard.shard_id)
+            check_accounts(ledger, shard, origin=ledger_file(shard.shard_id))
+        else:
+            output.write_bytes(ledger_file(shard.shard_id), ledger_bytes(ledger))
+    run.seconds["write"] += time.perf_counter() - started
+    yield ShardReport(shard_id=shard.shard_id, totals=totals_of(ledger), seconds=run.seconds)
+
+
+class _ShardRun:
+    """What one pass over a shard gathers: every item with its end, and where the time went."""
+
+    def __init__(self, shard: PlannedShard, encoder: ClipEncoder, context: ShardContext) -> None:
+        self.batcher: Batcher[_Placed] = Batcher(context.job.compute.batch_frames)
+        self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+        self._told_seconds = dict(self.seconds)
+        self._shard = shard
+        self._encoder = encoder
+        self._context = context
+        self._items: list[_Item] = []
+        self._under_way: tuple[list[_Placed], PendingBits] | None = None
+
+    def take(self, place: int, events: Iterator[SourceEvent]) -> Iterator[list[_Placed] | ShardProgress]:
+        """Read one source to its end; gives the batches that its clips completed, and news of its items."""
+        source = self._shard.sources[place]
+        item: _Item | None = None
+        added_items = 0
+        if not source.is_archive:
+            whole = ItemStart(key=None, size_bytes=source.size_bytes, metadata=source.metadata)
+            item = self._begun(place, whole)
+        started = time.perf_counter()
+        for event in events:
+            self.seconds["wait"] += time.perf_counter() - started
+            if isinstance(event, ItemStart):
+                if item is not None and (item.end is None or not source.is_archive):
+                    raise ValueError("an item began within another")
+                added_items = 0 if item is None else 1
+                item = self._begun(place, event)
+            elif item is None or item.end is not None:
+                raise ValueError("an item went on after its end, or before its start")
+            elif isinstance(event, ItemEnd):
+                item.end = event
+                self.seconds["read"] += event.read_s
+                self.seconds["decode"] += event.decode_s
+                yield self._ended(item, added_items)
+            else:
+                item.count(event)
+                full = self.batcher.add(_Placed(event, item))
+                if full:
+                    yield full
+            started = time.perf_counter()
+        if item is None or item.end is None:
+            raise ValueError("an item's events stopped without an end")
+
+    def _begun(self, place: int, start: ItemStart) -> _Item:
+        item = _Item(place, start)
+        self._items.append(item)
+        return item
+
+    def _ended(self, item: _Item, added_items: int) -> ShardProgress:
+        assert item.end is not None
+        ended = EndedItem(
+            source=self._shard.sources[item.place].uri,
+            key=item.start.key,
+            outcome=item.end.outcome(item.num_clips),
+            reason=item.end.reason,
+            detail=item.end.detail,
+        )
+        return ShardProgress(
+            shard_id=self._shard.shard_id,
+            ended=ended,
+            added_items=added_items,
+            seconds=self._new_seconds(),
+        )
+
+    def _new_seconds(self) -> dict[str, float]:
+        told, self._told_seconds = self._told_seconds, dict(self.seconds)
+        return {stage: spent - told[stage] for stage, spent in self.seconds.items() if spent > told[stage]}
+
+    def encode(self, batch: list[_Placed], writer: TokenShardWriter) -> Iterator[ShardProgress]:
+        """Begin a batch, then write the one before: an accelerator computes while that is packed."""
+        started = time.perf_counter()
+        pending = self._encoder.begin([placed.clip.frames_THWC for placed in batch])
+        self.seconds["encode"] += time.perf_counter() - started
+        yield from self.finish(writer)
+        self._under_way = (batch, pending)
+        if pending.ready():
+            yield from self.finish(writer)
+
+    def finish(self, writer: TokenShardWriter) -> Iterator[ShardProgress]:
+        """Wait for the batch under way, if there is one, and write its rows."""
+        if self._under_way is not None:
+            (batch, pending), self._under_way = self._under_way, None
+            yield self._write(batch, pending, writer)
+
+    def _write(self, batch: list[_Placed], pending: PendingBits, writer: TokenShardWriter) -> ShardProgress:
+        started = time.perf_counter()
+        bits = pending.wait()
+        encoded = time.perf_counter()
+        num_tokens = 0
+        for placed, bits_THWL in zip(batch, bits, strict=True):
+            item = placed.item
+            source = self._shard.sources[item.place]
+            row = _token_row(source, item.start, placed.clip, bits_THWL, self._context)
+            item.num_tokens += row.num_frames * row.height * row.width
+            item.code_bytes += len(row.codes)
+            num_tokens += row.num_frames * row.height * row.width
+            writer.add(row)
+        self.seconds["encode"] += encoded - started
+        self.seconds["write"] += time.perf_counter() - encoded
+        return ShardProgress(
+            shard_id=self._shard.shard_id,
+            clips=len(batch),
+            frames=sum(placed.num_frames for placed in batch),
+            tokens=num_tokens,
+            seconds=self._new_seconds(),
+        )
+
+    def ledger_rows(self) -> list[LedgerRow]:
+        """The rows of all items, whose clips are all written."""
+        return [self._ledger_row(item, item.end) for item in self._items if item.end is not None]
+
+    def _ledger_row(self, item: _Item, end: ItemEnd) -> LedgerRow:
+        return ledger_row(
+            shard_id=self._shard.shard_id,
+            source_index=self._shard.first_source_index + item.place,
+            source=self._shard.sources[item.place],
+            start=item.start,
+            end=end,
+            num_clips=item.num_clips,
+            num_frames=item.num_frames,
+            num_tokens=item.num_tokens,
+            code_bytes=item.code_bytes,
+            tokenized_ns=item.tokenized_ns,
+        )
+
+
+def _token_row(
+    source: PlannedSource, start: ItemStart, clip: DecodedClip, bits_THWL: Bits, context: ShardContext
+) -> TokenRow:
+    num_frames, height, width, bits_per_token = bits_THWL.shape
+    if num_frames != len(clip.frames_THWC) or bits_per_token != context.bits_per_token:
+        raise ValueError(f"the encoder gave bits {bits_THWL.shape} for frames {clip.frames_THWC.shape}")
+    return TokenRow(
+        clip_id=clip_id(source.uri, start.key, source.span_ns, clip.start_ns, context.job.sampling.rule()),
+        source=source.uri,
+        key=start.key,
+        start_ns=clip.start_ns,
+        end_ns=clip.end_ns,
+        fps=clip.fps,
+        frame_pts_ns=clip.frame_pts_ns.tolist(),
+        num_frames=num_frames,
+        height=height,
+        width=width,
+        source_height=clip.source_height,
+        source_width=clip.source_width,
+        codes=pack_bits(bits_THWL.reshape(-1, bits_per_token)),
+        metadata=start.metadata,
+    )
+
+
+def _metadata(shard: PlannedShard, context: ShardContext) -> ShardMetadata:
+    return ShardMetadata(
+        bits_per_token=context.bits_per_token,
+        patch_size_px=context.patch_size_px,
+        tokenizer_fingerprint=context.tokenizer_fingerprint,
+        job_fingerprint=context.job_fingerprint,
+        shard_id=shard.shard_id,
+    )

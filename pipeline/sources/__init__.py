@@ -1,0 +1,1 @@
+"""Sources: listed from folders, patterns and manifests."""

@@ -1,0 +1,194 @@
+"""From a job's source section to planned sources: listed files, or the rows of a manifest."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+
+from bitmill.pipeline.sources.braces import expand_braces
+from bitmill.pipeline.sources.manifest import ManifestRow, read_manifest
+from bitmill.pipeline.storage import Listing, ObjectInfo, list_objects, normalise, stat
+from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.errors import BadJobError, InfrastructureError, TransientError
+from bitmill.schemas.requests.job import SourceSpec
+
+VIDEO_SUFFIXES = frozenset(
+    """.3g2 .3gp .asf .avi .f4v .flv .h264 .h265 .hevc .ivf .m1v .m2ts .m2v .m4v .mjpeg .mjpg .mkv .mov .mp4
+    .mpeg .mpg .mts .mxf .nut .obu .ogv .rm .rmvb .ts .vob .webm .wmv .y4m""".split()  # noqa: SIM905
+)
+IMAGE_SUFFIXES = frozenset(
+    """.apng .avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tga .tif .tiff
+    .webp""".split()  # noqa: SIM905
+)
+
+_MEDIA_SUFFIXES = VIDEO_SUFFIXES | IMAGE_SUFFIXES
+_SOURCE_SUFFIXES = _MEDIA_SUFFIXES | {".tar"}
+
+_STAT_THREADS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceList:
+    """What a job's source section names."""
+
+    sources: tuple[PlannedSource, ...]
+    ignored_files: int
+    """Files below a source folder whose names say that they are no media; they are not planned."""
+
+
+def find_sources(spec: SourceSpec) -> SourceList:
+    """List a job's sources in a stable order: by URI where listed, by row where a manifest names them.
+
+    A folder gives the files below it with a media suffix and the tars (the others are counted); a file or
+    glob gives all that it names; braces stand for each name that they expand to. Raises BadJobError where
+    nothing is found, InfrastructureError where the store fails.
+    """
+    try:
+        found = _from_manifest(spec.manifest) if spec.manifest is not None else _from_paths(spec.paths or [])
+    except TransientError as error:
+        raise InfrastructureError(f"{error} The sources could not be listed; try again later.") from error
+    if not found.sources:
+        what = spec.manifest if spec.manifest is not None else ", ".join(spec.paths or [])
+        ignored = (
+            f" ({found.ignored_files} files there are no media by their names)" if found.ignored_files else ""
+        )
+        raise BadJobError(f"No media was found at {what}{ignored}; check the path.")
+    return found
+
+
+def refuse_archives(sources: Iterable[PlannedSource], *, purpose: str) -> None:
+    """Raise BadJobError where one of the sources is a tar: only ``tokenize`` reads what is in them."""
+    tar = next((source.uri for source in sources if source.is_archive), None)
+    if tar is not None:
+        raise BadJobError(
+            f"{tar} is a tar, and {purpose} reads only plain files; unpack it and name its folder, or name "
+            "the media with a glob that leaves tars out (folder/*.mp4)."
+        )
+
+
+def _from_paths(paths: list[str]) -> SourceList:
+    objects: dict[str, ObjectInfo] = {}
+    ignored: set[str] = set()
+    with ThreadPoolExecutor(_STAT_THREADS) as pool:
+        for path in paths:
+            for listing in _listings(normalise(path), path.endswith("/"), pool):
+                for info in listing.objects:
+                    if _is_unwanted(info.uri, listing.kind):
+                        ignored.add(info.uri)
+                    else:
+                        objects[info.uri] = info
+    return SourceList(
+        sources=tuple(_planned(objects[uri]) for uri in sorted(objects)),
+        ignored_files=len(ignored - objects.keys()),
+    )
+
+
+def _is_unwanted(uri: str, kind: str) -> bool:
+    """A folder is taken by suffix, with folders in it that cannot be listed; what a name or a glob says is
+    meant, but for what a Mac leaves."""
+    if kind == "glob":
+        return is_mac_leftover(uri)
+    return kind == "folder" and not (uri.endswith("/") or _is_source_name(uri))
+
+
+def _listings(path: str, is_folder: bool, pool: ThreadPoolExecutor) -> Iterable[Listing]:
+    """What a path names: itself where there is such a thing, else each of the names its braces make."""
+    names = [normalise(name) for name in expand_braces(path)]
+    listed = partial(_listed, is_folder=is_folder)
+    if len(names) == 1:
+        return [listed(path)]
+    with suppress(BadJobError):
+        literal = listed(path)
+        if literal.objects:
+            return [literal]
+    return pool.map(listed, names)
+
+
+def _listed(path: str, *, is_folder: bool) -> Listing:
+    try:
+        return list_objects(path, prefer_folder=is_folder)
+    except FileNotFoundError as error:
+        raise BadJobError(f"The source {path} does not exist; check the path.") from error
+    except PermissionError as error:
+        raise BadJobError(f"The source {path} may not be listed; check your rights.") from error
+
+
+def looked_up_again(sources: Sequence[PlannedSource]) -> list[PlannedSource]:
+    """Planned sources with size and version as the store tells them now; order and all else stay.
+
+    Raises InfrastructureError where the store fails.
+    """
+    try:
+        with ThreadPoolExecutor(_STAT_THREADS) as pool:
+            infos = list(pool.map(_identity, (source.uri for source in sources)))
+    except TransientError as error:
+        raise InfrastructureError(f"{error} The sources could not be looked up; try again later.") from error
+    return [
+        replace(source, size_bytes=info.size_bytes, version=info.version)
+        for source, info in zip(sources, infos, strict=True)
+    ]
+
+
+def is_media_name(name: str) -> bool:
+    """Whether a name has the suffix of a video or a picture, and is none that a Mac has left beside it."""
+    return suffix(name) in _MEDIA_SUFFIXES and not is_mac_leftover(name)
+
+
+def is_mac_leftover(name: str) -> bool:
+    """Whether it is ``._clip.mp4``: what Macs write beside clip.mp4 on foreign disks, and is no media."""
+    return name.rsplit("/", 1)[-1].startswith("._")
+
+
+def is_image_name(uri: str) -> bool:
+    """Whether a source's name has an image's suffix (animations included)."""
+    return suffix(uri) in IMAGE_SUFFIXES
+
+
+def suffix(uri: str) -> str:
+    """The lower-case suffix of a name, with its dot; empty where it has none."""
+    name = uri.rsplit("/", 1)[-1]
+    return f".{name.rsplit('.', 1)[-1].lower()}" if "." in name else ""
+
+
+def _is_source_name(uri: str) -> bool:
+    return suffix(uri) in _SOURCE_SUFFIXES and not is_mac_leftover(uri)
+
+
+def _planned(info: ObjectInfo) -> PlannedSource:
+    return PlannedSource(uri=info.uri, size_bytes=info.size_bytes, version=info.version)
+
+
+def _from_manifest(manifest: str) -> SourceList:
+    rows = read_manifest(normalise(manifest))
+    for row in rows:
+        if row.uri.lower().endswith(".tar") and (row.start_ns is not None or row.end_ns is not None):
+            raise BadJobError(
+                f"Manifest {manifest} gives {row.uri} a start or end, but a tar has no time of its own; "
+                "leave both empty, which takes all its items whole."
+            )
+    with ThreadPoolExecutor(_STAT_THREADS) as pool:
+        sources = tuple(_with_identity(rows, pool.map(_identity, (row.uri for row in rows))))
+    return SourceList(sources=sources, ignored_files=0)
+
+
+def _with_identity(rows: Iterable[ManifestRow], infos: Iterable[ObjectInfo]) -> Iterator[PlannedSource]:
+    for row, info in zip(rows, infos, strict=True):
+        yield PlannedSource(
+            uri=row.uri,
+            size_bytes=info.size_bytes,
+            version=info.version,
+            start_ns=row.start_ns,
+            end_ns=row.end_ns,
+            metadata=row.metadata,
+        )
+
+
+def _identity(uri: str) -> ObjectInfo:
+    """Of an object that is gone or closed a placeholder: its ledger row will say so, not the plan."""
+    try:
+        return stat(uri)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return ObjectInfo(uri=uri, size_bytes=0, version="missing")
+    except PermissionError:
+        return ObjectInfo(uri=uri, size_bytes=0, version="denied")

@@ -1,0 +1,97 @@
+"""Tokens drawn from a model: new pictures, pictures with a hidden part, clips that go on.
+
+Axes: B clips, T frames, h and w tokens, L bits, G groups of a token, K values of a group.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from bitmill.bsq_model.token_models.layers import bits_of_values, values_of_bits
+from bitmill.bsq_model.token_models.masked_lm import MaskedLM, SamplingSpec, fill
+from bitmill.bsq_model.token_models.prior import Prior
+
+FramesDone = Callable[[int], None]
+_AT_ONCE = 32
+
+
+def draw_pictures(
+    model: MaskedLM, count: int, grid: tuple[int, int], spec: SamplingSpec, *, label: int | None, seed: int
+) -> Iterator[Tensor]:
+    """``count`` pictures of h × w tokens, bool [1, h, w, L] each.
+
+    ``label`` counts the model's labels from 1; null draws of any kind. Picture k is the same for a seed
+    whatever ``count`` is, but for the rounding of other batches.
+    """
+    bits_hwL = torch.zeros(1, *grid, model.config.bits_per_token, dtype=torch.bool)
+    hidden_hwG = torch.ones(1, *grid, model.config.num_groups, dtype=torch.bool)
+    for first in range(0, count, _AT_ONCE):
+        num = min(_AT_ONCE, count - first)
+        yield from _fill(model, [bits_hwL] * num, hidden_hwG, spec, label=label, seed=seed + first)
+
+
+def fill_in(
+    model: MaskedLM,
+    bits_ThwL: Tensor,
+    hidden_Thw: Tensor,
+    count: int,
+    spec: SamplingSpec,
+    *,
+    label: int | None,
+    seed: int,
+) -> list[Tensor]:
+    """``count`` ways to fill in the hidden tokens of a picture, bool [T, h, w, L] each; the others stay."""
+    hidden_ThwG = hidden_Thw[..., None].expand(*hidden_Thw.shape, model.config.num_groups)
+    return _fill(model, [bits_ThwL] * count, hidden_ThwG, spec, label=label, seed=seed)
+
+
+@torch.inference_mode()
+def go_on(
+    prior: Prior,
+    bits_ThwL: Tensor,
+    num_frames: int,
+    count: int,
+    *,
+    temperature: float,
+    seed: int,
+    done: FramesDone = lambda _: None,
+) -> Tensor:
+    """``count`` continuations side by side of given frames (or of none): bool [B, frames, h, w, L]."""
+    _, height, width, _ = bits_ThwL.shape
+    stepper = prior.stepper(count, height, width)
+    group_bits, num_groups = prior.config.group_bits, prior.config.num_groups
+    for value in values_of_bits(bits_ThwL, group_bits).flatten().tolist():
+        stepper.push(torch.full((count,), value))
+    generator = torch.Generator().manual_seed(seed)
+    drawn: list[Tensor] = []
+    for _ in range(num_frames):
+        values: list[Tensor] = []
+        for _ in range(height * width * num_groups):
+            chances_BK = (stepper.next_logits().cpu() / temperature).softmax(-1)
+            values.append(torch.multinomial(chances_BK, 1, generator=generator)[:, 0])
+            stepper.push(values[-1])
+        drawn.append(torch.stack(values, dim=1).view(count, height, width, num_groups))
+        done(1)
+    return bits_of_values(torch.stack(drawn, dim=1), group_bits)
+
+
+def _fill(
+    model: MaskedLM,
+    bits: list[Tensor],
+    hidden_ThwG: Tensor,
+    spec: SamplingSpec,
+    *,
+    label: int | None,
+    seed: int,
+) -> list[Tensor]:
+    device = next(model.parameters()).device
+    filled = fill(
+        model,
+        torch.stack(bits).to(device),
+        hidden_ThwG.expand(len(bits), *hidden_ThwG.shape).to(device),
+        spec,
+        generator=torch.Generator().manual_seed(seed),
+        labels_B=None if label is None else torch.full((len(bits),), label, device=device),
+    )
+    return list(filled.cpu())

@@ -1,0 +1,38 @@
+"""Pictures that a person names, as frames of the tokenizer's size.
+
+Axes: T frames, H and W pixels, h and w tokens.
+"""
+
+import torch
+from torch import Tensor
+
+from bitmill.pipeline.compressing.media_streams import decoded_clips
+from bitmill.pipeline.isolation.source_events import DecodeSettings
+from bitmill.pipeline.sources.listing import find_sources, refuse_archives
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
+
+_WHITE = 128
+
+
+def frames_of(path: str, size_px: int, *, most_frames: int, fps: float | None) -> Tensor:
+    """The first frames of an image or video, decoded as ``tokenize`` does: uint8 [T, H, W, 3]."""
+    sources = find_sources(SourceSpec(paths=[path])).sources
+    refuse_archives(sources, purpose="sample")
+    if len(sources) != 1:
+        raise BadJobError(f"{path} names {len(sources)} files; name one image or video.")
+    settings = DecodeSettings(
+        sampling=SamplingSpec(fps=fps, clip_frames=most_frames),
+        limits=LimitsSpec(),
+        size_px=size_px,
+        decoder="auto",
+    )
+    return torch.from_numpy(decoded_clips(sources[0], settings)[0].frames_THWC.copy())
+
+
+def hidden_tokens(mask_THWC: Tensor, config: TokenizerConfig) -> Tensor:
+    """Tokens with a pixel that is rather white than black: bool [T, h, w]."""
+    p = config.patch_size_px
+    white_THW = mask_THWC.float().mean(-1) >= _WHITE
+    return white_THW.unflatten(1, (-1, p)).unflatten(3, (-1, p)).any(4).any(2)

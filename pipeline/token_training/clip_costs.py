@@ -1,0 +1,89 @@
+"""What clips of a dataset cost under a model over tokens, and without one.
+
+Axes: T frames, h and w tokens, L bits of a token, n tokens.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from bitmill.bsq_model.token_models.token_model import TokenModel
+from bitmill.pipeline.reading import ClipFilter, TokenDataset
+from bitmill.pipeline.token_training import baselines
+from bitmill.schemas.errors import BadJobError, TokenizerMismatchError
+
+_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenCosts:
+    """Bits a token, all over the same clips."""
+
+    clips: int
+    frames: int
+    tokens: int
+    bits_per_token: int
+    """As stored."""
+    model: float
+    static_groups: float
+    adaptive_groups: float
+    independent_bits: float
+    zstd: float
+
+
+def evaluate_tokens(
+    model: TokenModel,
+    dataset: str,
+    *,
+    sources: tuple[str, ...],
+    most_frames: int,
+    device: torch.device,
+    done: Callable[[int, int], None] = lambda _clips, _of: None,
+) -> TokenCosts:
+    """Measure all clips, or those whose source matches one of ``sources``; ``done`` hears of each.
+
+    A clip longer than ``most_frames`` is cut into pieces that the model sees each from its start.
+    Raises TokenizerMismatchError where the tokens are not those that the model knows; BadJobError where no
+    clip is left.
+    """
+    clips = TokenDataset(dataset, where=ClipFilter(sources=sources))
+    _check_tokenizer(model, clips, dataset)
+    if not len(clips):
+        raise BadJobError(f"{dataset}: no clip's source matches {', '.join(sources) or 'anything'}.")
+    generator = torch.Generator().manual_seed(_SEED)
+    model = model.to(device).eval()
+    bits_in_all, frames = 0.0, 0
+    seen: list[baselines.Bits] = []
+    for number, clip in enumerate(clips, start=1):
+        bits_ThwL: torch.Tensor = clip["tokens"]
+        for piece in bits_ThwL.split(most_frames):
+            with torch.inference_mode():
+                cost_B = model.held_out_bits(piece[None].to(device), None, generator)
+            bits_in_all += cost_B.item() * piece[..., 0].numel()
+        seen.append(bits_ThwL.flatten(0, 2).numpy())
+        frames += len(bits_ThwL)
+        done(number, len(clips))
+    bits_nL, group_bits = np.concatenate(seen), model.config.group_bits
+    return TokenCosts(
+        clips=len(clips),
+        frames=frames,
+        tokens=len(bits_nL),
+        bits_per_token=bits_nL.shape[1],
+        model=bits_in_all / len(bits_nL),
+        static_groups=baselines.static_groups(bits_nL, group_bits),
+        adaptive_groups=baselines.adaptive_groups(bits_nL, group_bits),
+        independent_bits=baselines.independent_bits(bits_nL),
+        zstd=baselines.zstd(seen),
+    )
+
+
+def _check_tokenizer(model: TokenModel, clips: TokenDataset, dataset: str) -> None:
+    known = model.config.tokenizer_fingerprint
+    for card in clips.cards:
+        if card.tokenizer_fingerprint != known:
+            raise TokenizerMismatchError(
+                f"{dataset} holds tokens of tokenizer {card.tokenizer_fingerprint}, the model knows those of "
+                f"{known}: the same bits mean other things to it. Take a model that was trained on these."
+            )

@@ -1,0 +1,148 @@
+"""A training run of a model over tokens, from its folder's state to its end."""
+
+import copy
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bitmill.bsq_model.token_models.token_model import TokenModel
+from bitmill.bsq_model.token_models.token_model_files import save_token_model
+from bitmill.bsq_model.training.optimizer import make_optimizers, step_all
+from bitmill.bsq_model.training.training_checkpoint import find_checkpoints
+from bitmill.bsq_model.training.training_schedule import average_decay, learning_rate_share
+from bitmill.pipeline.token_training.token_batches import TokenTrainingData
+from bitmill.pipeline.token_training.token_checkpoint import load_token_checkpoint, save_token_checkpoint
+from bitmill.pipeline.token_training.validation_cost import judge
+from bitmill.pipeline.training.metrics_log import MetricsLog
+from bitmill.pipeline.training.step_progress import TrainProgress
+from bitmill.schemas.requests.token_training import TokenTrainSpec, token_run_id
+
+MODEL_FOLDER = "model"
+CHECKPOINTS_FOLDER = "checkpoints"
+
+
+def train_token_model(
+    spec: TokenTrainSpec,
+    model: TokenModel,
+    data: TokenTrainingData,
+    device: torch.device,
+    *,
+    report: Callable[[TrainProgress], None],
+    stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Train from the newest checkpoint of ``spec.output``, or from ``model``, to the last step.
+
+    The averaged weights are what training gives. Gives False where ``stop`` ended it early; a checkpoint is
+    then written. A run that is taken up again gives the same weights as one that was never stopped: in every
+    bit on CPU with the same threads.
+    """
+    Path(spec.output).mkdir(parents=True, exist_ok=True)
+    run = _Run(spec, model.to(device), data, device)
+    steps_done = run.take_up()
+    with MetricsLog(Path(spec.output), steps_done) as log:
+        while steps_done < spec.steps and not stop():
+            run.step(steps_done)
+            steps_done += 1
+            row = run.measurements(steps_done) if run.is_logged(steps_done) else None
+            if row is not None:
+                log.write(steps_done, row)
+            if steps_done % spec.checkpoint_every == 0 or steps_done == spec.steps:
+                run.save(steps_done)
+            report(TrainProgress(steps_done=steps_done, steps=spec.steps, values=row))
+    if steps_done < spec.steps:
+        run.save(steps_done)
+        return False
+    save_token_model(run.average.eval(), Path(spec.output) / MODEL_FOLDER)
+    return True
+
+
+class _Run:
+    def __init__(
+        self, spec: TokenTrainSpec, model: TokenModel, data: TokenTrainingData, device: torch.device
+    ) -> None:
+        self._spec, self._model, self._data, self._device = spec, model.train(), data, device
+        self.average = copy.deepcopy(model).requires_grad_(False).eval()
+        self._optimizers = make_optimizers(model, spec.optimizer)
+        self._losses: list[torch.Tensor] = []
+        self._clock = (0, time.monotonic())
+
+    @property
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"model": self._model, "average": self.average}
+
+    def take_up(self) -> int:
+        """Steps done by the newest checkpoint, whose state is set; 0 without one."""
+        checkpoints = find_checkpoints(Path(self._spec.output) / CHECKPOINTS_FOLDER)
+        if not checkpoints:
+            return 0
+        state = load_token_checkpoint(
+            checkpoints[-1], self._modules, self._optimizers, token_run_id(self._spec)
+        )
+        self._data.go_on(state["data"])
+        self._clock = (state["steps"], time.monotonic())
+        return state["steps"]
+
+    def step(self, step: int) -> None:
+        """Step number ``step``; the first is 0."""
+        spec = self._spec
+        bits_BThwL, labels_B = (
+            x if x is None else x.to(self._device, non_blocking=True) for x in self._data.batch(step)
+        )
+        assert bits_BThwL is not None
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=spec.compute.precision == "bfloat16"):
+            loss = self._model.training_loss(bits_BThwL, labels_B, _generator(spec.seed, step))
+        loss.backward()
+        if spec.optimizer.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._model.parameters(), spec.optimizer.clip_norm)
+        share = learning_rate_share(step, steps=spec.steps, optimizer=spec.optimizer)
+        step_all(self._optimizers, share * spec.peak_learning_rate)
+        weight = 1 - average_decay(step + 1, spec.optimizer.ema)
+        with torch.no_grad():
+            for ours, theirs in zip(self.average.parameters(), self._model.parameters(), strict=True):
+                ours.lerp_(theirs.detach(), weight)
+        self._losses.append(loss.detach())
+
+    def is_logged(self, steps_done: int) -> bool:
+        """Whether measurements are due."""
+        spec = self._spec
+        due = steps_done % spec.log_every == 0 or steps_done % spec.validate_every == 0
+        return due or steps_done == spec.steps
+
+    def measurements(self, steps_done: int) -> dict[str, float]:
+        """Means since the last ones; bits a token of held-out clips where these are due."""
+        spec = self._spec
+        since, started = self._clock
+        losses = torch.stack(self._losses).float()
+        self._losses.clear()
+        row = {
+            "bits_per_token": losses.mean().item(),
+            "learning_rate": learning_rate_share(steps_done - 1, steps=spec.steps, optimizer=spec.optimizer)
+            * spec.peak_learning_rate,
+            "steps_per_s": (steps_done - since) / max(time.monotonic() - started, 1e-9),
+        }
+        if steps_done % spec.validate_every == 0 or steps_done == spec.steps:
+            for kind, batches in zip(spec.data, self._data.held_out, strict=True):
+                bits = judge(self.average, batches, spec.validation_batches, self._device)
+                name = "held_out_bits_per_token"
+                row[f"{name}_{kind.frames}_frames" if len(spec.data) > 1 else name] = bits
+        self._clock = (steps_done, time.monotonic())
+        return row
+
+    def save(self, steps_done: int) -> None:
+        """Write a checkpoint, then delete those that are older than the kept ones."""
+        folder = Path(self._spec.output) / CHECKPOINTS_FOLDER
+        state = {"run": token_run_id(self._spec), "steps": steps_done, "data": self._data.state()}
+        path = folder / f"step-{steps_done:08d}.safetensors"
+        save_token_checkpoint(path, self._modules, self._optimizers, state)
+        for old in find_checkpoints(folder)[: -self._spec.keep_checkpoints]:
+            old.unlink()
+
+
+def _generator(seed: int, step: int) -> torch.Generator:
+    """Draws of one step, a pure function of the run's seed and the step: nothing to store for going on."""
+    digest = hashlib.sha256(f"token-training {seed} {step}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)

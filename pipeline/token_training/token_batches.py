@@ -1,0 +1,127 @@
+"""Batches for a model over tokens: windows of clips, shuffled and resumable, with whole sources held out.
+
+Axes: B clips, T frames, h and w tokens, L bits.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bitmill.pipeline.reading import ClipFilter, FrameWindows, TokenBatches, TokenDataset
+from bitmill.pipeline.reading.samples.collate import TokenBatch
+from bitmill.schemas.dataset.card import DatasetCard
+from bitmill.schemas.errors import BadJobError, TokenizerMismatchError
+from bitmill.schemas.models.token_model_config import MaskedLMSizes, TokenModelSizes
+from bitmill.schemas.requests.token_training import TokenDataSpec, TokenTrainSpec
+
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+class LabelledBits(NamedTuple):
+    """Examples of one length."""
+
+    bits_BThwL: Tensor
+    """Bool."""
+    labels_B: Tensor | None
+    """Int64, counted from 1 in the model's labels, 0 for none; null for a model without labels."""
+
+
+class TokenTrainingData:
+    """One stream for each kind of clips, of which each step takes one batch of one.
+
+    Which stream a step takes follows from its number and the shares alone. Whole sources are held out:
+    neighbouring clips of one video are too much alike to test anything.
+    Raises BadJobError where a kind has no clip left on either side, or datasets' tokenizers differ.
+    """
+
+    def __init__(self, spec: TokenTrainSpec) -> None:
+        self.card = TokenDataset(spec.data[0].dataset).cards[0]
+        """Of the first dataset; the others have the same tokenizer."""
+        self._labels = labels_of(spec.model)
+        self._streams: list[TokenBatches] = []
+        self.held_out: list[TokenBatches] = []
+        for kind in spec.data:
+            training, held_out, card = _open(kind, spec)
+            self._streams.append(training)
+            self.held_out.append(held_out)
+            if card.tokenizer_fingerprint != self.card.tokenizer_fingerprint:
+                raise TokenizerMismatchError(
+                    f"{kind.dataset} holds tokens of tokenizer {card.tokenizer_fingerprint}, "
+                    f"{spec.data[0].dataset} those of {self.card.tokenizer_fingerprint}."
+                )
+        self._endless: list[Iterator[TokenBatch] | None] = [None] * len(self._streams)
+        total = sum(kind.share for kind in spec.data)
+        self._bounds = np.cumsum([kind.share / total for kind in spec.data])
+
+    def batch(self, step: int) -> LabelledBits:
+        """The batch of step number ``step`` (the first is 0). To be called in order."""
+        # Multiples of the golden ratio: every stretch of steps holds the streams in nearly their shares.
+        at = (step * _GOLDEN) % 1.0
+        number = int(np.searchsorted(self._bounds[:-1], at, side="right"))
+        endless = self._endless[number]
+        if endless is None:
+            endless = self._endless[number] = _endless(self._streams[number])
+        return labelled(next(endless), self._labels)
+
+    def state(self) -> list[Any]:
+        """Where each stream stands, as JSON has it."""
+        return [stream.state_dict() for stream in self._streams]
+
+    def go_on(self, state: list[Any]) -> None:
+        """Take up a state before the first batch."""
+        for stream, at in zip(self._streams, state, strict=True):
+            stream.load_state_dict(at)
+
+
+def labels_of(model: TokenModelSizes) -> tuple[str, ...]:
+    """The labels that a model knows."""
+    return model.labels if isinstance(model, MaskedLMSizes) else ()
+
+
+def labelled(batch: TokenBatch, labels: tuple[str, ...]) -> LabelledBits:
+    """A batch that has the column ``metadata`` where there are labels."""
+    if not labels:
+        return LabelledBits(batch["tokens"], None)
+    rows = {label: row for row, label in enumerate(labels, start=1)}
+    found = [json.loads(text or "{}").get("label") for text in batch["metadata"]]
+    return LabelledBits(batch["tokens"], torch.tensor([rows.get(label, 0) for label in found]))
+
+
+def _open(kind: TokenDataSpec, spec: TokenTrainSpec) -> tuple[TokenBatches, TokenBatches, DatasetCard]:
+    apart = TokenDataset(
+        kind.dataset,
+        columns=("clip_id", "metadata"),
+        where=ClipFilter(sources=spec.held_out, min_frames=kind.frames),
+    )
+    held_out_ids = [clip["clip_id"] for clip in apart]
+    rest = TokenDataset(
+        kind.dataset,
+        columns=("metadata",),
+        where=ClipFilter(without_clip_ids=held_out_ids, min_frames=kind.frames),
+    )
+    for name, dataset in (("held out", apart), ("to train on", rest)):
+        if not len(dataset):
+            raise BadJobError(
+                f"{kind.dataset}: no clip of {kind.frames} frames is {name}; look at held_out, at frames, "
+                "and at the sources that `bitmill inspect` lists."
+            )
+    stride = kind.stride or max(1, kind.frames // 2)
+    training = TokenBatches(
+        rest,
+        batch_size=kind.batch,
+        shuffle=True,
+        seed=spec.seed,
+        shape=FrameWindows(kind.frames, stride=stride),
+    )
+    held_out = TokenBatches(apart, batch_size=kind.batch, shape=FrameWindows(kind.frames), remainder="keep")
+    return training, held_out, apart.cards[0]
+
+
+def _endless(stream: TokenBatches) -> Iterator[TokenBatch]:
+    """Epoch after epoch, from where the state stands."""
+    while True:
+        yield from stream

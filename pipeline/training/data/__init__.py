@@ -1,0 +1,1 @@
+"""Training samples decoded on the fly: schedule, workers, batches."""

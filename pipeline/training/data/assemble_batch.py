@@ -1,0 +1,114 @@
+"""One batch in the making: tasks handed out, clips put in their places, what failed replaced."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+
+import numpy as np
+
+from bitmill.pipeline.sources.listing import is_image_name
+from bitmill.pipeline.training.data.decode_worker import DecoderLostError, Made
+from bitmill.pipeline.training.data.make_sample import FailedTask
+from bitmill.pipeline.training.data.source_sampler import Pick, SampleFailure, Supply
+from bitmill.pipeline.training.data.worker_pool import Crew
+from bitmill.schemas.outcomes import Reason
+
+_GROUP = 8
+"""Samples of one order: few enough that a lost worker costs little, enough that messages cost nothing."""
+_GROUP_PATIENCE = 2.0
+"""A group's deadline in those of a sample; one that exceeds it is done again sample by sample."""
+_PATIENCE = {Reason.DECODER_CRASHED: 3, Reason.DECODE_TIMEOUT: 2}
+"""Workers that a sample may cost before its source takes the blame; a neighbour's memory may kill one too."""
+_PLACES = 16
+"""Parts of a video's time that are shared out among workers."""
+
+
+@dataclass(frozen=True)
+class _Sample:
+    slot: int
+    pick: Pick
+    losses: int = 0
+
+
+class Assembly:
+    """Clips [B, T, H, W, 3] of consecutive samples."""
+
+    def __init__(
+        self, supply: Supply, crew: Crew, samples: range, *, size_px: int, item_timeout_s: float
+    ) -> None:
+        self._supply, self._crew, self._timeout_s = supply, crew, item_timeout_s
+        shape = (len(samples), supply.num_frames, size_px, size_px, 3)
+        self.clips_BTHWC = np.empty(shape, np.uint8)
+        self.failures: list[SampleFailure] = []
+        self._running: dict[Future[Made], tuple[_Sample, ...]] = {}
+        drawn = [_Sample(slot, supply.pick(index)) for slot, index in enumerate(samples)]
+        for worker, group in _grouped(drawn, crew.num_workers):
+            self._submit(worker, group, _GROUP_PATIENCE * item_timeout_s)
+
+    def finish(self) -> None:
+        """Wait until every clip is there. Raises what ``collect`` raises."""
+        while self._running:
+            wait(self._running, return_when=FIRST_COMPLETED)
+            self.collect()
+
+    def collect(self) -> None:
+        """Take what is done, and hand out what must be done again; waits for nothing.
+
+        Raises TooManyFailuresError, InfrastructureError.
+        """
+        for future in [future for future in self._running if future.done()]:
+            samples = self._running.pop(future)
+            try:
+                made = future.result()
+            except DecoderLostError as loss:
+                self._lost(samples, loss)
+            else:
+                for sample, result in zip(samples, made, strict=True):
+                    if isinstance(result, FailedTask):
+                        self._replace(sample, result)
+                    else:
+                        self.clips_BTHWC[sample.slot] = result
+
+    def cancel(self) -> None:
+        """Take back what nobody has begun."""
+        for future in self._running:
+            future.cancel()
+
+    def _submit(self, worker: int, samples: Sequence[_Sample], deadline_s: float) -> None:
+        tasks = [sample.pick.task for sample in samples]
+        self._running[self._crew.submit(worker, tasks, deadline_s=deadline_s)] = tuple(samples)
+
+    def _again(self, sample: _Sample) -> None:
+        self._submit(_worker_of(sample.pick, self._crew.num_workers), [sample], self._timeout_s)
+
+    def _lost(self, samples: tuple[_Sample, ...], loss: DecoderLostError) -> None:
+        """Each sample by itself, so that only the one to blame, if any is, falls out."""
+        for sample in samples:
+            losses, pick = sample.losses + 1, sample.pick
+            if losses < _PATIENCE[loss.reason] or len(samples) > 1:
+                # Another batch may have found the source to blame by now.
+                usable = self._supply.pick(pick.sample_index, pick.attempt)
+                self._again(_Sample(sample.slot, usable, losses if usable == pick else 0))
+            else:
+                failure = FailedTask(reason=loss.reason, detail=loss.detail, lasting=True)
+                self._replace(sample, failure)
+
+    def _replace(self, sample: _Sample, failed: FailedTask) -> None:
+        pick = sample.pick
+        self.failures.append(self._supply.note(pick, failed.reason, failed.detail, lasting=failed.lasting))
+        self._again(_Sample(sample.slot, self._supply.pick(pick.sample_index, pick.attempt + 1)))
+
+
+def _grouped(samples: Iterable[_Sample], num_workers: int) -> Iterator[tuple[int, list[_Sample]]]:
+    by_worker: dict[int, list[_Sample]] = {}
+    for sample in samples:
+        by_worker.setdefault(_worker_of(sample.pick, num_workers), []).append(sample)
+    for worker, its in by_worker.items():
+        for start in range(0, len(its), _GROUP):
+            yield worker, its[start : start + _GROUP]
+
+
+def _worker_of(pick: Pick, num_workers: int) -> int:
+    """Samples that share frames go to one worker, for its cache; a long video is shared out by time."""
+    part = 0 if is_image_name(pick.task.source.uri) else int(pick.task.draw.time * _PLACES)
+    return (pick.source_index + part) % num_workers

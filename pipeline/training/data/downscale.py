@@ -1,0 +1,95 @@
+"""From a local media file to frames small enough to keep: the short side shrunk to the largest crop's need.
+
+A sample is always cut from shrunk frames, cached or not: so the cache changes no pixel.
+"""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from bitmill.pipeline.decode.image.images import read_still
+from bitmill.pipeline.decode.pixels.resize import Picture, resample, sane_aspect, scaled_size
+from bitmill.pipeline.decode.sampling.timeline import Sample, Span, TimelineEnd, sample
+from bitmill.pipeline.decode.video import pyav_reader
+from bitmill.pipeline.decode.video.probe import VideoFacts
+from bitmill.pipeline.decode.video.pyav_reader import PyavPicture
+from bitmill.pipeline.training.data.frame_cache import Frames
+from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.outcomes import Reason
+
+_DRAFT_MARGIN = 2
+"""A JPEG is decoded at a half, quarter or eighth where its sides stay this many times what is needed."""
+
+
+def shrunk_size(width: int, height: int, aspect: Fraction, short_px: int) -> tuple[int, int]:
+    """(width, height) with square pixels and a short side of ``short_px``, or the picture's where smaller."""
+    shown = sane_aspect(aspect) * width
+    return scaled_size(width, height, aspect, max(1, min(short_px, height, int(shown))))
+
+
+def shrunk_image(image: Image.Image, path: str, short_px: int) -> Frames:
+    """The (first) picture of an open file, upright, as [1, H, W, 3]. Raises BadItemError."""
+    image.draft(None, (_DRAFT_MARGIN * short_px, _DRAFT_MARGIN * short_px))
+    pixels_HWC, aspect = read_still(image, path).rgb()
+    size = shrunk_size(pixels_HWC.shape[1], pixels_HWC.shape[0], aspect, short_px)
+    return _shrunk(pixels_HWC, size)[None]
+
+
+def shrunk_stretch(
+    path: str,
+    facts: VideoFacts,
+    *,
+    span_ns: Span,
+    fps: float | None,
+    max_frames: int,
+    least_frames: int,
+    short_px: int,
+    max_pixels: int,
+) -> Frames:
+    """Sampled frames of a span of a video, [T, H, W, 3] with least_frames ≤ T ≤ max_frames.
+
+    Damage behind the needed frames is passed over. Raises BadItemError: the damage, where it leaves fewer
+    than ``least_frames``; TOO_SHORT where there are no more.
+    """
+    frames = pyav_reader.Frames(path, facts, span_ns=span_ns, max_pixels=max_pixels)
+    samples = sample(frames, span_ns=span_ns, fps=fps, native_fps=facts.average_fps)
+    pictures: list[Picture] = []
+    fault: BadItemError | None = None
+    for taken in _shrunk_samples(samples, short_px):
+        if isinstance(taken, TimelineEnd):
+            fault = taken.fault
+        else:
+            pictures.append(taken)
+            if len(pictures) == max_frames:
+                break
+    if len(pictures) < least_frames:
+        detail = f"A stretch of it has {len(pictures)} sampled frames; a clip takes {least_frames}."
+        raise fault or frames.lost or BadItemError(Reason.TOO_SHORT, detail)
+    return np.stack(pictures)
+
+
+def _shrunk_samples(
+    samples: Iterator[Sample[PyavPicture] | TimelineEnd], short_px: int
+) -> Iterator[Picture | TimelineEnd]:
+    """Each frame's pixels, drawn once however often it is held; all of the first one's size."""
+    size: tuple[int, int] | None = None
+    held: tuple[PyavPicture, Picture] | None = None
+    for taken in samples:
+        if isinstance(taken, TimelineEnd):
+            yield taken
+            continue
+        if held is None or held[0] is not taken.frame:
+            pixels_HWC, aspect = taken.frame.rgb()
+            size = size or shrunk_size(pixels_HWC.shape[1], pixels_HWC.shape[0], aspect, short_px)
+            held = (taken.frame, _shrunk(pixels_HWC, size))
+        yield held[1]
+
+
+def _shrunk(pixels_HWC: npt.NDArray[np.uint8], size: tuple[int, int]) -> Picture:
+    height, width = pixels_HWC.shape[:2]
+    if (width, height) == size:
+        return np.ascontiguousarray(pixels_HWC)
+    return resample(pixels_HWC, (0.0, 0.0, float(width), float(height)), *size)

@@ -1,0 +1,150 @@
+"""One sample: its source's shrunk frames, from the cache or the file, and the crop that was drawn."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from bitmill.pipeline.decode.image.images import open_image
+from bitmill.pipeline.decode.item import check_span
+from bitmill.pipeline.decode.video.container import library_fault
+from bitmill.pipeline.decode.video.probe import VideoFacts, probe
+from bitmill.pipeline.storage import ObjectInfo, stage
+from bitmill.pipeline.training.data.crop import crop
+from bitmill.pipeline.training.data.downscale import shrunk_image, shrunk_stretch
+from bitmill.pipeline.training.data.frame_cache import FrameCache, Frames
+from bitmill.pipeline.training.data.sample_schedule import Draw
+from bitmill.pipeline.training.data.segments import Stretch, stretch_at, stretch_frames
+from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.requests.training_data import DataSpec
+
+_PASSING = frozenset({Reason.READ_ERROR, Reason.OUT_OF_MEMORY})
+"""What may be different another time, and is therefore tried again."""
+_CROWDED = 4
+"""A stretch holds at most so many times its usual frames, should their times stand close together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSettings:
+    """How clips are made of sources."""
+
+    spec: DataSpec
+    size_px: int
+    num_frames: int
+    """T of video clips."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleTask:
+    """A source, and what was drawn of it."""
+
+    source: PlannedSource
+    draw: Draw
+    num_frames: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedTask:
+    """Why a task gave no clip."""
+
+    reason: Reason
+    detail: str
+    lasting: bool
+    """No draw of this source can succeed, now or later."""
+
+
+class ClipMaker:
+    """Makes samples one by one; what it keeps from one to the next changes its speed alone."""
+
+    def __init__(self, settings: ClipSettings) -> None:
+        self._settings = settings
+        self._spec = settings.spec
+        self._short_px = round(settings.size_px * settings.spec.crop_scale[1])
+        self._cache = FrameCache(settings.spec.cache_bytes)
+        self._facts: dict[PlannedSource, VideoFacts] = {}
+        """Of videos met so far; whatever else is met is a picture."""
+
+    def make(self, task: SampleTask) -> Frames | FailedTask:
+        """The clip, uint8 [num_frames, size, size, 3]; faults of the bytes are told, never raised."""
+        try:
+            frames_THWC, within = self._frames(task)
+            first = int(within * (len(frames_THWC) - task.num_frames + 1))
+            clip_THWC = frames_THWC[first : first + task.num_frames]
+            spec, size_px = self._spec, self._settings.size_px
+            return crop(clip_THWC, task.draw, size_px=size_px, crop_scale=spec.crop_scale, flip=spec.flip)
+        except BadItemError as fault:
+            return self._failure(task, fault)
+        except MemoryError:
+            return self._failure(task, BadItemError(Reason.OUT_OF_MEMORY, "The decoder ran out of memory."))
+
+    def _frames(self, task: SampleTask) -> tuple[Frames, float]:
+        """At least ``num_frames`` shrunk frames, and how far into their starts the clip begins, in [0, 1)."""
+        index, within = self._place(task)
+        frames = self._cache.get((task.source, index))
+        if frames is None:
+            with _staged(task.source) as path:
+                frames = self._decoded(path, task)
+            index, within = self._place(task)
+            self._cache.put((task.source, index), frames)
+        if len(frames) < task.num_frames:
+            detail = f"It has {len(frames)} sampled frames; a clip takes {task.num_frames}."
+            raise BadItemError(Reason.TOO_SHORT, detail)
+        return frames, within
+
+    def _place(self, task: SampleTask) -> tuple[int, float]:
+        """The index of the drawn stretch and how far into it; of a picture, or a source yet unmet, 0."""
+        stretch = self._stretch(task)
+        return (0, 0.0) if stretch is None else (stretch[0].index, stretch[1])
+
+    def _stretch(self, task: SampleTask) -> tuple[Stretch, float] | None:
+        facts = self._facts.get(task.source)
+        if facts is None:
+            return None
+        span_ns, num_frames = task.source.span_ns, self._settings.num_frames
+        return stretch_at(task.draw.time, facts, span_ns, fps=self._spec.fps, num_frames=num_frames)
+
+    def _decoded(self, path: str, task: SampleTask) -> Frames:
+        """The picture, or the drawn stretch of the video."""
+        facts = self._facts.get(task.source)
+        if facts is None:
+            image = open_image(path, max_pixels=self._spec.max_pixels)
+            if image is not None:
+                with image:
+                    return shrunk_image(image, path, self._short_px)
+            facts = probe(path, max_pixels=self._spec.max_pixels)
+            check_span(task.source.span_ns, facts.start_ns, facts.end_ns)
+            self._facts[task.source] = facts
+        found = self._stretch(task)
+        assert found is not None
+        return shrunk_stretch(
+            path,
+            facts,
+            span_ns=found[0].span_ns,
+            fps=self._spec.fps,
+            max_frames=_CROWDED * stretch_frames(self._settings.num_frames),
+            least_frames=task.num_frames,
+            short_px=self._short_px,
+            max_pixels=self._spec.max_pixels,
+        )
+
+    def _failure(self, task: SampleTask, fault: BadItemError) -> FailedTask:
+        stretch = self._stretch(task)
+        whole = stretch is None or stretch[0].count == 1
+        lasting = whole and fault.reason not in _PASSING
+        return FailedTask(reason=fault.reason, detail=fault.detail, lasting=lasting)
+
+
+@contextmanager
+def _staged(source: PlannedSource) -> Generator[str]:
+    """A local file with the source's bytes; whatever a library raises over them becomes a BadItemError."""
+    expected = ObjectInfo(uri=source.uri, size_bytes=source.size_bytes, version=source.version)
+    with stage(expected) as staged:
+        try:
+            if not source.size_bytes:
+                raise BadItemError(Reason.EMPTY_FILE, "The file has no bytes.")
+            yield staged.path
+        except (BadItemError, MemoryError):
+            raise
+        except Exception as error:
+            raise library_fault(error, staged.path) from error

@@ -1,0 +1,62 @@
+"""How a video's time is cut into stretches, each decoded and cached as a whole; pure.
+
+A clip lies within one stretch. So a clip is found again in the cache wherever in the stretch it starts, and
+decoding one costs a seek and a stretch, whatever the video's length.
+"""
+
+from dataclasses import dataclass
+from math import floor
+
+from bitmill.pipeline.decode.sampling.timeline import SECOND_NS, Span
+from bitmill.pipeline.decode.video.probe import VideoFacts
+
+_LEAST_FRAMES = 16
+_UNTOLD_FPS = 25.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of a source's time; the last one has what remains, so up to twice the usual length."""
+
+    index: int
+    count: int
+    """Stretches of the source."""
+    span_ns: Span
+    """[start, end); null is open, at the ends of a source that no manifest limits."""
+
+
+def stretch_frames(num_frames: int) -> int:
+    """Sampled frames of a stretch: two clips, so that half of the starts and more lie apart; 16 at least."""
+    return max(2 * num_frames, _LEAST_FRAMES)
+
+
+def stretch_at(
+    time: float, facts: VideoFacts, wanted_ns: Span, *, fps: float | None, num_frames: int
+) -> tuple[Stretch, float]:
+    """The stretch in which ``time`` in [0, 1) of the wanted span falls, and how far into it, in [0, 1).
+
+    Stretches are equally likely. Lengths come from ``fps``, or from the video's average rate.
+    """
+    start_ns, end_ns = _extent(facts, wanted_ns)
+    length_ns = round(stretch_frames(num_frames) * SECOND_NS / (fps or _average_fps(facts)))
+    count = max(1, (end_ns - start_ns) // length_ns)
+    index = min(floor(time * count), count - 1)
+    first = wanted_ns[0] if index == 0 else start_ns + index * length_ns
+    last = wanted_ns[1] if index == count - 1 else start_ns + (index + 1) * length_ns
+    return Stretch(index, count, (first, last)), time * count - index
+
+
+def _average_fps(facts: VideoFacts) -> float:
+    if facts.average_fps:
+        return facts.average_fps
+    duration_ns = (facts.end_ns or 0) - (facts.start_ns or 0)
+    return facts.num_shown * SECOND_NS / duration_ns if duration_ns > 0 else _UNTOLD_FPS
+
+
+def _extent(facts: VideoFacts, wanted_ns: Span) -> tuple[int, int]:
+    first_ns = facts.start_ns or 0
+    end_ns = facts.end_ns
+    if end_ns is None:
+        end_ns = first_ns + round(facts.num_shown * SECOND_NS / _average_fps(facts))
+    start_ns = max(first_ns, wanted_ns[0] or first_ns)
+    return start_ns, max(start_ns, end_ns if wanted_ns[1] is None else min(end_ns, wanted_ns[1]))

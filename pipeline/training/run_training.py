@@ -1,0 +1,128 @@
+"""A training run from its folder's state to its end."""
+
+import copy
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from bitmill.bsq_model import BSQTokenizer, save_tokenizer
+from bitmill.bsq_model.training.losses import Perceptual
+from bitmill.bsq_model.training.step_metrics import Window
+from bitmill.bsq_model.training.training_checkpoint import find_checkpoints, load_checkpoint
+from bitmill.bsq_model.training.training_step import TrainingStep
+from bitmill.pipeline.training.data.training_loader import Batch, TrainingData
+from bitmill.pipeline.training.run_writer import CHECKPOINTS_FOLDER, Desk, is_logged
+from bitmill.pipeline.training.step_progress import TrainProgress
+from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.requests.training import TrainSpec, run_id
+
+TOKENIZER_FOLDER = "tokenizer"
+LAST_WEIGHTS_FOLDER = "tokenizer-last"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """This process's place in the run."""
+
+    rank: int = 0
+    world_size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def leads(self) -> bool:
+        """Whether it writes the files."""
+        return self.rank == 0
+
+
+def train(
+    spec: TrainSpec,
+    sources: tuple[PlannedSource, ...],
+    tokenizer: BSQTokenizer,
+    process: Process,
+    *,
+    perceptual: Perceptual | None,
+    report: Callable[[TrainProgress], None],
+    stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Train from the newest checkpoint of ``spec.output``, or from ``tokenizer``, to the last step.
+
+    Gives False where ``stop`` ended it early; a checkpoint is then written. A run that is taken up again
+    gives the same measurements and weights as one that was never stopped: in every bit on CPU with the same
+    threads and processes.
+    """
+    folder = Path(spec.output)
+    training = TrainingStep(
+        spec, tokenizer, copy.deepcopy(tokenizer), device=process.device, perceptual=perceptual
+    )
+    checkpoints = find_checkpoints(folder / CHECKPOINTS_FOLDER)
+    steps_done = load_checkpoint(training, checkpoints[-1], run_id(spec)) if checkpoints else 0
+    with ExitStack() as stack:
+        desk = None
+        if process.leads:
+            desk = stack.enter_context(Desk(spec, folder, steps_done, training, perceptual))
+        data = stack.enter_context(training_data(spec, sources, process))
+        steps_done = _Loop(spec, training, desk, report=report, stop=stop).run(data, steps_done)
+    if steps_done < spec.steps:
+        return False
+    if process.leads:
+        # The average comes last: where it stands, the run is complete.
+        save_tokenizer(training.tokenizer.eval(), folder / LAST_WEIGHTS_FOLDER)
+        save_tokenizer(training.average.tokenizer, folder / TOKENIZER_FOLDER)
+    return True
+
+
+def training_data(spec: TrainSpec, sources: tuple[PlannedSource, ...], process: Process) -> TrainingData:
+    """The run's batches, this process's share of each."""
+    return TrainingData(
+        sources,
+        spec.data,
+        size_px=spec.model.image_size_px,
+        num_frames=spec.model.num_frames,
+        seed=spec.seed,
+        global_batch=spec.global_batch,
+        rank=process.rank,
+        world_size=process.world_size,
+    )
+
+
+class _Loop:
+    """Batch after batch through the step, until the last or until asked to stop."""
+
+    def __init__(
+        self,
+        spec: TrainSpec,
+        training: TrainingStep,
+        desk: Desk | None,
+        *,
+        report: Callable[[TrainProgress], None],
+        stop: Callable[[], bool],
+    ) -> None:
+        self._spec, self._training, self._desk = spec, training, desk
+        self._report, self._stop = report, stop
+        self._window = Window()
+
+    def run(self, data: TrainingData, steps_done: int) -> int:
+        """Gives the number of steps done in the end."""
+        waiting_since = time.monotonic()
+        for batch in data.batches(steps_done):
+            if steps_done == self._spec.steps or self._stop():
+                break
+            waited = torch.tensor(time.monotonic() - waiting_since)
+            self._window.add(self._training.run(batch.clips_BTHWC, steps_done) | {"data_wait_s": waited})
+            steps_done += 1
+            self._after_step(steps_done, batch)
+            waiting_since = time.monotonic()
+        if self._desk is not None and steps_done < self._spec.steps:
+            self._desk.save(steps_done)
+        return steps_done
+
+    def _after_step(self, steps_done: int, batch: Batch) -> None:
+        row = self._window.row() if is_logged(steps_done, self._spec) else None
+        if self._desk is not None:
+            self._desk.note_failures(batch.failures)
+            row = self._desk.after_step(steps_done, row)
+        self._report(TrainProgress(steps_done=steps_done, steps=self._spec.steps, values=row))

@@ -1,0 +1,1 @@
+"""Compiled functions: numba's door, and the store of compiled code."""

@@ -1,0 +1,175 @@
+"""dataset.json: what a dataset folder says of itself; and where its files stand."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.requests.job import SamplingSpec, describe_validation
+
+DATASET_FORMAT_VERSION = 2
+"""2 added ``attempt`` of plan parts and ``appended_sources``; a card of version 1 reads as it ever did."""
+
+DATASET_FILE = "dataset.json"
+PLAN_FOLDER = "plan"
+SHARD_FOLDER = "shards"
+LEDGER_FOLDER = "ledger"
+TOKENIZER_FOLDER = "tokenizer"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Totals(_Part):
+    """Sums over ledger rows: ok + partial + failed are all items; each planned source has one at least."""
+
+    ok: int = 0
+    partial: int = 0
+    failed: int = 0
+    clips: int = 0
+    frames: int = 0
+    tokens: int = 0
+    code_bytes: int = 0
+    tokenized_ns: int = 0
+    reasons: dict[str, int] = {}
+
+    @property
+    def items(self) -> int:
+        """Items that have an outcome."""
+        return self.ok + self.partial + self.failed
+
+    @classmethod
+    def sum(cls, parts: "Iterable[Totals]") -> "Totals":
+        """Totals of all, as ``+`` gives them, of a hundred thousand too; reasons in alphabetical order."""
+        counts = dict.fromkeys(_COUNTS, 0)
+        reasons = Counter[str]()
+        for part in parts:
+            for name in _COUNTS:
+                counts[name] += getattr(part, name)
+            reasons.update(part.reasons)
+        return cls(**counts, reasons=dict(sorted(reasons.items())))
+
+    def __add__(self, other: "Totals") -> "Totals":
+        """Totals of both; reasons in alphabetical order."""
+        return Totals.sum((self, other))
+
+
+_COUNTS = tuple(name for name in Totals.model_fields if name != "reasons")
+
+
+class PlanPart(_Part):
+    """One plan file of the dataset."""
+
+    file: str
+    """Relative to the dataset's folder."""
+    plan_id: str
+    """Content id over its shard ids."""
+    num_sources: int
+    num_shards: int
+    size_bytes: int
+    attempt: int = 1
+    """1: sources that were new. Above: failed ones of earlier parts, done again; the newer outcome counts."""
+
+
+class DatasetCard(_Part):
+    """The contents of dataset.json."""
+
+    format: Literal["bitmill-dataset"] = "bitmill-dataset"
+    format_version: int = DATASET_FORMAT_VERSION
+    tokenizer_fingerprint: str
+    tokenizer: TokenizerConfig
+    job_fingerprint: str
+    fingerprint_fields: dict[str, Any]
+    """What decided the bytes, by dotted name; a job that resumes must agree on each."""
+    job: dict[str, Any]
+    """The job as written, without its output, for people."""
+    source_fields: dict[str, Any]
+    """The sources that were asked for; resuming with others is refused."""
+    appended_sources: list[dict[str, Any]] = []
+    """Other sources that were asked for later and appended, in the form of ``source_fields``."""
+    plan: list[PlanPart]
+    ignored_files: int = 0
+    """Files below the source folders that are no media by their name, and were left out of the plan."""
+    totals: Totals | None = None
+    """Null until every planned shard is committed."""
+
+    @property
+    def num_sources(self) -> int:
+        """Planned sources of all parts; one that is done again is the same source."""
+        return sum(part.num_sources for part in self.plan if part.attempt == 1)
+
+    @property
+    def num_retried(self) -> int:
+        """Sources that were planned again because they had failed, each as often as that happened."""
+        return sum(part.num_sources for part in self.plan if part.attempt > 1)
+
+    def names_sources(self, source_fields: dict[str, Any]) -> bool:
+        """Whether these are the sources that were asked for, at first or for an append."""
+        return source_fields in (self.source_fields, *self.appended_sources)
+
+    @property
+    def num_shards(self) -> int:
+        """Planned shards of all parts."""
+        return sum(part.num_shards for part in self.plan)
+
+    @property
+    def sampling_rule(self) -> dict[str, Any]:
+        """What of the job's sampling enters clip ids."""
+        fields = self.fingerprint_fields
+        sampling = {"fps": fields["sampling.fps"], "clip_frames": fields["sampling.clip_frames"]}
+        return SamplingSpec.model_construct(**sampling).rule()
+
+    def to_json(self) -> bytes:
+        """The file's bytes, in this release's version."""
+        card = self.model_copy(update={"format_version": DATASET_FORMAT_VERSION})
+        return (card.model_dump_json(indent=2) + "\n").encode()
+
+
+def read_card(data: bytes, *, origin: str) -> DatasetCard:
+    """Parse dataset.json. Raises FormatError, naming ``origin``, on damage or a newer version."""
+    try:
+        card = DatasetCard.model_validate_json(data)
+    except ValidationError as error:
+        newer = _newer_version(data)
+        if newer is not None:
+            raise FormatError(newer.format(origin=origin)) from error
+        raise FormatError(
+            f"{origin} is damaged: {describe_validation(error)} Restore it from a copy; shards and ledgers "
+            "beside it are not touched."
+        ) from error
+    if card.format_version > DATASET_FORMAT_VERSION:
+        raise FormatError(_too_new(card.format_version).format(origin=origin))
+    return card
+
+
+class _VersionOnly(BaseModel):
+    format_version: int
+
+
+def _newer_version(data: bytes) -> str | None:
+    try:
+        version = _VersionOnly.model_validate_json(data).format_version
+    except ValidationError:
+        return None
+    return _too_new(version) if version > DATASET_FORMAT_VERSION else None
+
+
+def _too_new(version: int) -> str:
+    return (
+        f"{{origin}} has dataset format {version}; this bitmill reads up to {DATASET_FORMAT_VERSION}. "
+        "Upgrade bitmill."
+    )
+
+
+def shard_file(shard_id: str) -> str:
+    """Token shard of a shard id, relative to the dataset's folder."""
+    return f"{SHARD_FOLDER}/{shard_id}.parquet"
+
+
+def ledger_file(shard_id: str) -> str:
+    """Ledger of a shard id, relative to the dataset's folder."""
+    return f"{LEDGER_FOLDER}/{shard_id}.parquet"

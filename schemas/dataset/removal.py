@@ -1,0 +1,90 @@
+"""A removal's record: what was asked to be taken down, when, and which clips went. One JSON file each."""
+
+from datetime import date
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.ids import content_id
+from bitmill.schemas.requests.job import describe_validation
+
+REMOVAL_FORMAT_VERSION = 1
+
+REMOVAL_FOLDER = "removals"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RemovedSource(_Part):
+    """A source, with all spans that are or will be planned of it, or one member of a tar."""
+
+    uri: str
+    key: str | None = None
+    """The member's name; null: the whole source."""
+
+
+class RemovedShard(_Part):
+    """A committed shard that the removal touches."""
+
+    shard_id: str
+    clip_ids: list[str]
+    """The clips that it loses, in its order; none where a source had given none."""
+
+
+class Removal(_Part):
+    """The contents of a record. What was asked holds for good: also for shards that are not committed yet."""
+
+    format: Literal["bitmill-removal"] = "bitmill-removal"
+    format_version: int = REMOVAL_FORMAT_VERSION
+    removed_on: date
+    """UTC."""
+    reason: str | None = None
+    """A sentence for people."""
+    sources: list[RemovedSource] = []
+    clips: list[str] = []
+    """Ids of clips that were asked for one by one."""
+    shards: list[RemovedShard] = []
+    """In plan order."""
+    num_clips: int = 0
+    """Of all ``shards``."""
+    finished: bool = False
+    """False while shards are being rewritten, or where that was interrupted."""
+
+    @property
+    def id(self) -> str:
+        """Content id over what was asked: the same command has the same record."""
+        sources = [[source.uri, source.key] for source in self.sources]
+        return content_id("removal", [sources, self.clips, self.reason])
+
+    def to_json(self) -> bytes:
+        """The file's bytes."""
+        return (self.model_dump_json(indent=1) + "\n").encode()
+
+
+def removal_file(number: int, removal: Removal) -> str:
+    """A record's name, relative to the dataset's folder; ``number`` counts the records before it."""
+    return f"{REMOVAL_FOLDER}/{number:05d}-{removal.id}.json"
+
+
+def read_removal(data: bytes, *, origin: str) -> Removal:
+    """Parse a record. Raises FormatError, naming ``origin``, on damage or a newer version."""
+    try:
+        version = _VersionOnly.model_validate_json(data).format_version
+        if version > REMOVAL_FORMAT_VERSION:
+            raise FormatError(
+                f"{origin} has removal format {version}; this bitmill reads up to {REMOVAL_FORMAT_VERSION}. "
+                "Upgrade bitmill."
+            )
+        return Removal.model_validate_json(data)
+    except ValidationError as error:
+        raise FormatError(
+            f"{origin} is damaged: {describe_validation(error)} Restore it from a copy: it says what "
+            "must not come back."
+        ) from error
+
+
+class _VersionOnly(BaseModel):
+    format_version: int

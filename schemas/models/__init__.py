@@ -1,0 +1,1 @@
+"""The configs of models: tokenizers and token models."""

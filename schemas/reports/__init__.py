@@ -1,0 +1,1 @@
+"""What commands report: audits, evaluations, estimates, exports, status."""

@@ -1,0 +1,98 @@
+"""``report.json`` of ``bitmill evaluate``: what was measured, on what, by which definitions."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+
+EVALUATION_FORMAT_VERSION = 1
+
+DEFINITIONS = {
+    "psnr_db": "10·log10(255²/MSE) of a whole clip, all channels, output clamped and not rounded; mean "
+    "over clips. A clip that is equal counts as 100 dB.",
+    "ssim": "11×11 Gaussian window, σ 1.5, inside the picture only; mean over frames",
+    "ms_ssim": "five scales, same window; mean over frames; from 161 pixels",
+    "lpips": "LPIPS v0.1 with AlexNet on [-1, 1]; mean over frames",
+    "fid": "Fréchet distance on the FID Inception's 2048 features of the frames, weights as named",
+    "fd_effnetlite0": "Fréchet distance on EfficientNet-Lite0's pooled features of the frames; not FID",
+    "fvd": "Fréchet distance on I3D (Kinetics-400) logits of the clips; the network's weights were not "
+    "compared with the original's outputs",
+    "bits_per_pixel": "bits of the codes over pixels of the frames; of a codec the bytes that count, of "
+    "compressed streams those of whole files",
+}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FailedSource(_Part):
+    """A source that could not be measured (fully)."""
+
+    uri: str
+    outcome: Literal["partial", "failed"]
+    reason: str
+    detail: str
+
+
+class QualityRow(_Part):
+    """One contender; a metric that does not apply, or whose network is absent, is null."""
+
+    name: str
+    bits_per_pixel: float
+    psnr_db: float
+    ssim: float | None = None
+    ms_ssim: float | None = None
+    lpips: float | None = None
+    fid: float | None = None
+    fd_effnetlite0: float | None = None
+    fvd: float | None = None
+    note: str | None = None
+
+
+class CodeHealth(_Part):
+    """How alive the code is over all tokens measured."""
+
+    tokens: int
+    bit_entropies: list[float]
+    """In bits, one a bit, the first being the most significant of a code."""
+    weakest_bit: float
+    mean_bit: float
+    used_codes: int
+    """Distinct codes seen."""
+    code_entropy_bits: float
+    """Entropy of the codes' distribution; at most log2(tokens)."""
+
+
+class Throughput(_Part):
+    """Frames a second of the bare model, clip after clip, after the first; not a benchmark."""
+
+    encode_frames_per_s: float
+    reconstruct_frames_per_s: float
+    device: str
+    threads: int
+
+
+class EvaluationReport(_Part):
+    """The whole report."""
+
+    format_version: Literal[1] = EVALUATION_FORMAT_VERSION
+    created: str
+    """UTC, ISO 8601."""
+    tokenizer: str
+    tokenizer_fingerprint: str
+    config: TokenizerConfig
+    source: str
+    sources: int
+    ok: int
+    failures: list[FailedSource]
+    clips: int
+    frames: int
+    rows: list[QualityRow]
+    code: CodeHealth
+    throughput: Throughput | None
+    left_out: list[str]
+    """Sentences: which metrics are absent, and why."""
+    definitions: dict[str, str] = Field(default_factory=lambda: dict(DEFINITIONS))
+    machine: dict[str, str]

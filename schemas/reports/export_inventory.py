@@ -1,0 +1,204 @@
+"""What an export tells of itself: ``export-outline.json``, published first, and ``export.json``, last."""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.requests.job import describe_validation
+
+EXPORT_FORMAT_VERSION = 1
+"""Of outline and inventory, and of the files' layout: another cut or layout of the same clips is another."""
+
+OUTLINE_FILE = "export-outline.json"
+INVENTORY_FILE = "export.json"
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ExportForm(StrEnum):
+    """The layouts in which clips are exported; docs/export.md tells each byte by byte."""
+
+    WEBDATASET = "webdataset"
+    BIN = "bin"
+    HUGGINGFACE = "huggingface"
+
+
+class ExportedDataset(_Part):
+    """Which dataset was exported, in which state."""
+
+    content_id: str
+    """Over the tokenizer's fingerprint and the ids of the exported shards, in order."""
+    tokenizer_fingerprint: str
+    bits_per_token: Annotated[int, Field(ge=1, le=64)]
+    patch_size_px: Annotated[int, Field(gt=0)]
+    num_shards: Count
+    planned_shards: Count
+    """Above ``num_shards`` where the dataset was not complete."""
+
+
+class ExportContents(_Part):
+    """The exported clips together."""
+
+    clips: Count
+    frames: Count
+    tokens: Count
+    shape_THW: tuple[int | None, int | None, int | None]
+    """Frames, height and width of the token grid; null where clips differ."""
+    fps: float | None
+    """The sampled rate; null where clips differ or one has none."""
+
+
+class OutlinedFile(_Part):
+    """A file to be made: which clips, by their number in the dataset's order, it will hold."""
+
+    name: str
+    first_clip: Count
+    num_clips: Count
+    num_frames: Count
+    num_tokens: Count
+
+
+class ExportOutline(_Part):
+    """What an export will hold. Whoever goes on with it makes the files that are not there yet."""
+
+    format: Literal["bitmill-export-outline"] = "bitmill-export-outline"
+    format_version: int = EXPORT_FORMAT_VERSION
+    form: ExportForm
+    max_bytes: Annotated[int, Field(gt=0)]
+    dataset: ExportedDataset
+    contents: ExportContents
+    files: list[OutlinedFile]
+
+    @model_validator(mode="after")
+    def _files_tile_the_clips(self) -> Self:
+        _check_tiling([(file.first_clip, file.num_clips) for file in self.files], self.contents.clips)
+        frames = sum(file.num_frames for file in self.files)
+        tokens = sum(file.num_tokens for file in self.files)
+        if (frames, tokens) != (self.contents.frames, self.contents.tokens):
+            raise ValueError("the files' frames and tokens do not add up to those of the contents")
+        return self
+
+    def to_json(self) -> bytes:
+        """Bytes of export-outline.json."""
+        return (self.model_dump_json(indent=2) + "\n").encode()
+
+
+class ExportedFile(_Part):
+    """A published file, relative to the export's folder; one without clips stands for all of them."""
+
+    name: str
+    size_bytes: Count
+    first_clip: int | None = None
+    num_clips: int | None = None
+
+
+class ExportInventory(_Part):
+    """The contents of export.json. Its appearance says that the export is complete."""
+
+    format: Literal["bitmill-export"] = "bitmill-export"
+    format_version: int = EXPORT_FORMAT_VERSION
+    form: ExportForm
+    token_dtype: Literal["uint8", "uint16", "uint32", "uint64"]
+    """Little-endian unsigned integers; a token's index lies in [0, 2^L)."""
+    dataset: ExportedDataset
+    contents: ExportContents
+    files: list[ExportedFile]
+
+    @model_validator(mode="after")
+    def _files_tile_the_clips(self) -> Self:
+        spans = [
+            (file.first_clip, file.num_clips)
+            for file in self.files
+            if file.first_clip is not None and file.num_clips is not None
+        ]
+        _check_tiling(spans, self.contents.clips)
+        return self
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files but outline and inventory."""
+        return sum(file.size_bytes for file in self.files)
+
+    def to_json(self) -> bytes:
+        """Bytes of export.json."""
+        return (self.model_dump_json(indent=2) + "\n").encode()
+
+
+def read_outline(data: bytes, *, origin: str) -> ExportOutline:
+    """Parse export-outline.json. Raises FormatError, naming ``origin``, on damage or a newer version."""
+    return _read(ExportOutline, data, origin)
+
+
+def read_inventory(data: bytes, *, origin: str) -> ExportInventory:
+    """Parse export.json. Raises FormatError, naming ``origin``, on damage or a newer version."""
+    return _read(ExportInventory, data, origin)
+
+
+class BinFile(_Part):
+    """One file of tokens of the form ``bin``."""
+
+    name: str
+    num_tokens: Count
+    num_images: Count
+
+
+class BinMetadata(_Part):
+    """metadata.json of the form ``bin``, under the names that loaders of flat video tokens look for."""
+
+    token_dtype: Literal["uint16", "uint32", "uint64"]
+    s: int | None
+    """Side of the grid; null where it is not square, or clips differ."""
+    h: int | None
+    w: int | None
+    vocab_size: int
+    """2^L."""
+    hz: float | None
+    num_images: Count
+    """Frames of all files together."""
+    num_clips: Count
+    num_tokens: Count
+    bits_per_token: int
+    tokenizer_fingerprint: str
+    files: list[BinFile]
+
+    def to_json(self) -> bytes:
+        """Bytes of metadata.json."""
+        return (self.model_dump_json(indent=2) + "\n").encode()
+
+
+class _VersionOnly(BaseModel):
+    format_version: int
+
+
+_Document = TypeVar("_Document", ExportOutline, ExportInventory)
+
+
+def _read(model: type[_Document], data: bytes, origin: str) -> _Document:
+    try:
+        version = _VersionOnly.model_validate_json(data).format_version
+        if version > EXPORT_FORMAT_VERSION:
+            raise FormatError(
+                f"{origin} has export format {version}; this bitmill reads up to {EXPORT_FORMAT_VERSION}. "
+                "Upgrade bitmill."
+            )
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        raise FormatError(
+            f"{origin} is damaged: {describe_validation(error)} Export into another folder."
+        ) from error
+
+
+def _check_tiling(spans: list[tuple[int, int]], num_clips: int) -> None:
+    expected = 0
+    for first, count in spans:
+        if first != expected:
+            raise ValueError(f"a file begins with clip {first}, not {expected}")
+        expected += count
+    if expected != num_clips:
+        raise ValueError(f"the files hold {expected} clips, the contents {num_clips}")

@@ -1,0 +1,1 @@
+"""What users ask for: jobs, training runs, submissions."""

@@ -1,0 +1,135 @@
+"""The training file of a model over tokens: what a person writes to have one trained."""
+
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.ids import content_id
+from bitmill.schemas.models.token_model_config import MaskedLMSizes, PriorSizes
+from bitmill.schemas.requests.job import describe_validation, set_dotted
+from bitmill.schemas.requests.training import OptimizerSpec, Weight
+
+TOKEN_TRAIN_SPEC_VERSION = 1
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TokenDataSpec(_Part):
+    """One kind of clips to learn from: datasets of one tokenizer, cut into windows of one length."""
+
+    dataset: list[str] | str
+    """Folder or URI of a dataset that ``bitmill tokenize`` wrote, or several."""
+    frames: Count
+    """Frames of each example; shorter clips are left out."""
+    stride: Count | None = None
+    """Frames from one window's start to the next; null: half a window, so that they overlap."""
+    batch: Count
+    """Examples a step."""
+    share: Annotated[float, Field(gt=0)] = 1.0
+    """Share of the steps, relative to that of the others."""
+
+
+class TokenOptimizerSpec(OptimizerSpec):
+    """As for tokenizers, with defaults for language models."""
+
+    learning_rate: Annotated[float, Field(gt=0)] | None = 1e-3
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: Weight = 0.05
+    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    final_share: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+
+class TokenComputeSpec(_Part):
+    """What training runs on: one process, one device."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Count | None = None
+    """Model threads on CPU; null takes all."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: autocast; weights, logits and optimizer stay float32."""
+
+
+class TokenTrainSpec(_Part):
+    """A whole training run."""
+
+    version: Literal[1]
+    model: Annotated[PriorSizes | MaskedLMSizes, Field(discriminator="kind")]
+    data: Annotated[list[TokenDataSpec], Field(min_length=1)]
+    held_out: list[str]
+    """Shell patterns of sources that are not trained on and judge the model; ``*`` also matches slashes."""
+    output: str
+    """Folder of the run; new, empty, or this very run's own."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    steps: Count
+    optimizer: TokenOptimizerSpec = TokenOptimizerSpec()
+    compute: TokenComputeSpec = TokenComputeSpec()
+    log_every: Count = 50
+    validate_every: Count = 500
+    validation_batches: Count = 16
+    """Batches of each kind of held-out clips that are looked at, the same ones each time."""
+    checkpoint_every: Count = 500
+    keep_checkpoints: Count = 2
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """Null takes the default."""
+        return self.optimizer.learning_rate or 1e-3
+
+
+_FREE_FIELDS = {
+    "output": True,
+    "log_every": True,
+    "validate_every": True,
+    "validation_batches": True,
+    "checkpoint_every": True,
+    "keep_checkpoints": True,
+    "compute": {"threads", "device"},
+}
+
+
+def fixed_token_fields(spec: TokenTrainSpec) -> dict[str, Any]:
+    """What decides a run's course, nested as in the file; to go on with a run these must be equal."""
+    return spec.model_dump(mode="json", exclude=_FREE_FIELDS)
+
+
+def token_run_id(spec: TokenTrainSpec) -> str:
+    """Content id over ``fixed_token_fields``."""
+    return content_id("token-train", fixed_token_fields(spec))
+
+
+def trains_token_model(text: str) -> bool:
+    """Whether a training file's model is one over tokens (it names its ``kind``) rather than a tokenizer."""
+    try:
+        document: Any = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):
+        return False
+    model: Any = document.get("model") if isinstance(document, dict) else None
+    return isinstance(model, dict) and "kind" in model
+
+
+def load_token_train_spec(
+    text: str, *, origin: str, overrides: dict[str, Any] | None = None
+) -> TokenTrainSpec:
+    """Read such a file; ``origin`` names it in errors, ``overrides`` maps dotted keys to values that win.
+
+    Raises BadJobError with one line for each wrong key.
+    """
+    document: Any = yaml.safe_load(text)
+    for dotted, value in (overrides or {}).items():
+        set_dotted(document, dotted, value)
+    version = document.get("version")
+    if isinstance(version, int) and version > TOKEN_TRAIN_SPEC_VERSION:
+        raise BadJobError(
+            f"{origin} has version {version}; this bitmill knows up to {TOKEN_TRAIN_SPEC_VERSION}. "
+            "Upgrade bitmill."
+        )
+    try:
+        return TokenTrainSpec.model_validate(document)
+    except ValidationError as error:
+        raise BadJobError(f"{origin}: {describe_validation(error)}") from error

@@ -1,0 +1,225 @@
+"""The training file: what a person writes to have a tokenizer trained. Unknown keys are rejected.
+
+Defaults are those of the paper (arXiv 2406.07548) wherever it states one.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.ids import content_id
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.requests.job import SourceSpec, describe_validation, set_dotted
+from bitmill.schemas.requests.training_data import DataSpec
+
+TRAIN_SPEC_VERSION = 1
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EntropySpec(_Part):
+    """The entropy penalty ``weight·(E_u[H(q)] − γ·H(E_u[q]))``, in nats a token, with its ramp."""
+
+    weight: Weight = 0.1
+    gamma: Weight = 1.0
+    """γ: how much an even use of all codes counts against sureness of each token."""
+    inv_temperature: Annotated[float, Field(gt=0)] = 1.0
+    """τ of the soft assignment."""
+    group_bits: Annotated[int, Field(ge=1, le=12)] = 1
+    """g: bits whose joint distribution is kept even; 1 looks at each bit alone."""
+    ramp_from: Weight = 3.0
+    """The weight starts at this multiple and falls in a straight line to 1."""
+    ramp_steps: Annotated[int, Field(ge=0)] = 2000
+
+
+class GanSpec(_Part):
+    """Non-saturating GAN loss with a StyleGAN2-type discriminator; off at weight 0."""
+
+    weight: Weight = 0.1
+    start_step: Annotated[int, Field(ge=0)] = 0
+    """Until here neither side of the game runs."""
+    base_channels: Count = 32
+    """Channels of the discriminator at full resolution; they double with each halving."""
+    max_channels: Count = 512
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Peak rate of the discriminator; null takes the tokenizer's."""
+    r1_weight: Weight = 10.0
+    """γ of the R1 penalty γ/2·E‖∇D(x)‖²."""
+    r1_every: Count = 16
+    """Steps from one R1 penalty to the next, which then counts so many times."""
+
+
+class LossSpec(_Part):
+    """Weights of the terms that are summed."""
+
+    l1: Weight = 1.0
+    """Mean absolute error of pixels in [−1, 1]; with ``output: logit-laplace`` the log-likelihood instead."""
+    l2: Weight = 0.0
+    """Mean squared error of pixels."""
+    lpips: Weight = 0.1
+    """LPIPS v0.1; needs its network (``bitmill weights fetch lpips-alexnet``)."""
+    lpips_network: Literal["lpips-alexnet", "lpips-vgg16"] = "lpips-alexnet"
+    commitment: Weight = 0.0
+    """Distance of latents to their codes (VQ: codebook term and commitment, which it cannot do without)."""
+    entropy: EntropySpec = EntropySpec()
+    gan: GanSpec = GanSpec()
+
+
+class OptimizerSpec(_Part):
+    """Optimizer, linear warm-up, cosine decay."""
+
+    name: Literal["adamw", "muon"] = "adamw"
+    """muon: Muon for the matrices inside transformer blocks, AdamW for the rest."""
+    muon_scale: Annotated[float, Field(gt=0)] = 1.0
+    """Rate of Muon's matrices, in multiples of the others'."""
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Peak rate; null takes the paper's 4e-7 × global batch."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: Weight = 1e-4
+    """On matrices only: neither on biases, norms nor positions."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 5000
+    final_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Where the cosine ends, as a share of the peak."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    """Largest norm of all gradients together; null does not clip."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Decay of the moving average of weights, which is the tokenizer that training gives; at step s at most
+    (1 + s)/(10 + s), so that the start is forgotten. 0 takes the last weights."""
+
+
+class ValidationSpec(_Part):
+    """Held-out media, looked at on the way: reconstruction of centre crops by the averaged weights."""
+
+    source: SourceSpec
+    items: Count = 32
+    """Sources taken, spread evenly over the listing."""
+
+
+class ComputeSpec(_Part):
+    """What training runs on."""
+
+    processes: Count = 1
+    """Processes of data-parallel training (Ray Train), one accelerator each; they divide global_batch."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Count | None = None
+    """Model threads of a process on CPU; null takes the CPUs divided by the processes."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: autocast; weights, latents, losses and optimizer stay float32."""
+    accumulate: Count = 1
+    """Pieces that a process cuts its share of a batch into, whose gradients are added."""
+    checkpoint_blocks: bool = False
+    """Recompute each block in the backward pass: less memory, a third more work."""
+    compile: bool = False
+    """torch.compile of encoder and decoder (CUDA)."""
+
+
+class TrainSpec(_Part):
+    """A whole training run."""
+
+    version: Literal[1]
+    source: SourceSpec
+    output: str
+    """Folder of the run, on a disk that all processes see; new, empty, or this very run's own."""
+    model: TokenizerConfig
+    start_from: str | None = None
+    """Folder of a tokenizer, or a bundled one's name, whose weights training starts from: the same model, or
+    an image tokenizer for a video model (temporal positions start at zero), or one of another size
+    (positions interpolated)."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    steps: Count
+    global_batch: Count
+    """Clips a step, over all processes."""
+    data: DataSpec = DataSpec()
+    loss: LossSpec = LossSpec()
+    optimizer: OptimizerSpec = OptimizerSpec()
+    validation: ValidationSpec | None = None
+    compute: ComputeSpec = ComputeSpec()
+    log_every: Count = 50
+    validate_every: Count = 1000
+    """Steps between two looks at held-out media, each with a grid of pictures."""
+    checkpoint_every: Count = 1000
+    keep_checkpoints: Count = 2
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> Self:
+        pieces = self.compute.processes * self.compute.accumulate
+        if self.global_batch % pieces:
+            raise ValueError(
+                f"global_batch {self.global_batch} is not divisible by compute.processes × "
+                f"compute.accumulate ({pieces})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> Self:
+        if self.model.bits_per_token % self.loss.entropy.group_bits:
+            raise ValueError(
+                f"loss.entropy.group_bits {self.loss.entropy.group_bits} does not divide "
+                f"model.bits_per_token {self.model.bits_per_token}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _codebook_learns(self) -> Self:
+        if self.model.quantizer == "vq" and not self.loss.commitment:
+            raise ValueError("model.quantizer vq learns its codebook by loss.commitment: set it to 1")
+        return self
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The given one, or the paper's 4e-7 a clip of the global batch."""
+        return self.optimizer.learning_rate or 4e-7 * self.global_batch
+
+
+_FREE_FIELDS = {
+    "output": True,
+    "log_every": True,
+    "validate_every": True,
+    "checkpoint_every": True,
+    "keep_checkpoints": True,
+    "validation": True,
+    "data": {"workers", "cache_bytes", "item_timeout_s", "item_memory_bytes"},
+    "compute": {"processes", "threads", "accumulate", "checkpoint_blocks", "compile", "device"},
+}
+"""What a run may change when it goes on: nothing here changes the course of training beyond rounding."""
+
+
+def fixed_fields(spec: TrainSpec) -> dict[str, Any]:
+    """What decides a run's course, nested as in the file; to go on with a run these must be equal."""
+    return spec.model_dump(mode="json", exclude=_FREE_FIELDS)
+
+
+def run_id(spec: TrainSpec) -> str:
+    """Content id over ``fixed_fields``."""
+    return content_id("train", fixed_fields(spec))
+
+
+def load_train_spec(text: str, *, origin: str, overrides: dict[str, Any] | None = None) -> TrainSpec:
+    """Read a training file; ``origin`` names it in errors, ``overrides`` maps dotted keys to values that win.
+
+    Raises BadJobError with one line for each wrong key.
+    """
+    try:
+        document: Any = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise BadJobError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise BadJobError(f"{origin} must be a YAML mapping (see schemas/train.example.yaml).")
+    for dotted, value in (overrides or {}).items():
+        set_dotted(document, dotted, value)
+    version = document.get("version")
+    if isinstance(version, int) and version > TRAIN_SPEC_VERSION:
+        raise BadJobError(
+            f"{origin} has version {version}; this bitmill knows up to {TRAIN_SPEC_VERSION}. Upgrade bitmill."
+        )
+    try:
+        return TrainSpec.model_validate(document)
+    except ValidationError as error:
+        raise BadJobError(f"{origin}: {describe_validation(error)}") from error

@@ -1,0 +1,1 @@
+"""The compressed stream: its header, its bytes."""

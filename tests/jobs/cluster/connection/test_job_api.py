@@ -1,0 +1,66 @@
+"""Following a job's log over a connection that breaks: all of it, once; and addresses that are none."""
+
+from typing import Any
+
+import pytest
+
+from bitmill.jobs.cluster.connection import job_api
+from bitmill.jobs.cluster.connection.job_api import JobApi
+from bitmill.schemas.errors import BadJobError, InfrastructureError
+
+LOG = [f"line {number}\n" for number in range(6)]
+
+
+class BreakingClient:
+    """A job client whose connection ends after so many chunks, each time from the log's beginning."""
+
+    def __init__(self, *chunks: int) -> None:
+        self._chunks = list(chunks)
+
+    async def tail_job_logs(self, job_id: str):
+        count = self._chunks.pop(0) if self._chunks else 0
+        for text in LOG[:count]:
+            yield text
+        if count < len(LOG):
+            raise RuntimeError("closed unexpectedly")
+
+
+@pytest.fixture
+def follow(monkeypatch):
+    monkeypatch.setattr(job_api.time, "sleep", lambda _: None)
+
+    def follow(*chunks: int) -> list[str]:
+        api: Any = JobApi.__new__(JobApi)
+        api.address, api._client = "http://head:8265", BreakingClient(*chunks)
+        return list(JobApi.follow(api, "bitmill-x"))
+
+    return follow
+
+
+@pytest.mark.parametrize("chunks", [(6,), (1, 6), (2, 2, 5, 6), (0, 0, 3, 0, 6)])
+def test_a_broken_connection_loses_and_doubles_nothing(follow, chunks):
+    assert "".join(follow(*chunks)) == "".join(LOG)
+
+
+def test_a_server_that_stays_away_ends_the_following(follow):
+    with pytest.raises(
+        InfrastructureError, match="The job server at http://head:8265 says: closed unexpectedly"
+    ):
+        follow(3)
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "http://", "ftp://head", "auto://x"])
+def test_an_address_that_is_no_job_servers_is_refused(address):
+    with pytest.raises(BadJobError, match=r"is no address of a job server; .*http://HEAD:8265"):
+        JobApi(address)
+
+
+def test_an_address_with_a_password_is_refused_without_telling_it():
+    with pytest.raises(BadJobError, match="holds credentials") as told:
+        JobApi("http://me:hunter2@head:8265")
+    assert "hunter2" not in str(told.value)
+
+
+def test_where_nothing_answers_a_sentence_says_so():
+    with pytest.raises(InfrastructureError, match=r"No job server at http://127\.0\.0\.1:9: .*port right\?"):
+        JobApi("127.0.0.1:9")

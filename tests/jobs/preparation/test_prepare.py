@@ -1,0 +1,76 @@
+"""What is refused before anything is planned or written."""
+
+from pathlib import Path
+
+import pytest
+
+from bitmill.bsq_model import save_tokenizer, untrained_tokenizer
+from bitmill.jobs.preparation.prepare import prepare
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.requests.job import JobSpec
+
+
+def _job(tmp_path: Path, attention: str, num_frames: int) -> JobSpec:
+    sizes = {"width": 8, "layers": 1, "heads": 1}
+    config = TokenizerConfig.model_validate(
+        {
+            "image_size_px": 16,
+            "bits_per_token": 4,
+            "num_frames": num_frames,
+            "encoder": sizes,
+            "decoder": sizes,
+            "decoder_ffn_width": 8,
+            "attention": attention,
+        }
+    )
+    save_tokenizer(untrained_tokenizer(config), tmp_path / "tokenizer")
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "a.mp4").write_bytes(b"x")
+    return JobSpec.model_validate(
+        {
+            "version": 1,
+            "source": {"paths": [str(tmp_path / "media")]},
+            "output": str(tmp_path / "out"),
+            "tokenizer": {"path": str(tmp_path / "tokenizer")},
+            "sampling": {"fps": 1, "clip_frames": num_frames},
+        }
+    )
+
+
+def _prepare(tmp_path: Path, attention: str, num_frames: int):
+    return prepare(_job(tmp_path, attention, num_frames), cluster_has_gpus=lambda: False)
+
+
+def test_a_tokenizer_that_looks_ahead_makes_no_dataset(tmp_path):
+    with pytest.raises(BadJobError, match=r"attention 'full': its tokens depend on later frames"):
+        _prepare(tmp_path, "full", 4)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("attention", "num_frames"), [("block-causal", 4), ("full", 1)])
+def test_a_tokenizer_that_cannot_look_ahead_does(tmp_path, attention, num_frames):
+    assert len(_prepare(tmp_path, attention, num_frames).remaining) == 1
+
+
+@pytest.mark.parametrize("question", ["top_names", "read_bytes"])
+def test_another_driver_that_begins_between_two_looks_is_joined(tmp_path, monkeypatch, question):
+    """Its card and its first shard come right after this driver has listed the folder, or read no card."""
+    job = _job(tmp_path, "block-causal", 4)
+    other = []
+    ask = getattr(Folder, question)
+
+    def interrupted(folder: Folder, *arguments: str):
+        try:
+            return ask(folder, *arguments)
+        finally:
+            if not other and folder.uri == job.output:
+                other.append(None)
+                other.append(prepare(job, cluster_has_gpus=lambda: False))
+                folder.write_bytes("shards/first.parquet", b"")
+
+    monkeypatch.setattr(Folder, question, interrupted)
+    prepared = prepare(job, cluster_has_gpus=lambda: False)
+    assert prepared.card == other[1].card
+    assert prepared.remaining == other[1].remaining

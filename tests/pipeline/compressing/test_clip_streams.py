@@ -1,0 +1,112 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bitmill.pipeline.compressing.clip_streams import compress_clips, restore_clips
+from bitmill.schemas.errors import BadJobError, BitmillError, FormatError, NumericsMismatchError
+from bitmill.schemas.stream.compressed import CompressedStream
+from bitmill.schemas.stream.stream_header import PriorMark, StreamHeader, StreamKind
+from tests.support.priors import random_prior
+
+TOKENIZER = "ab" * 16
+HEADER = StreamHeader(
+    kind=StreamKind.PICTURES,
+    tokenizer_fingerprint=TOKENIZER,
+    bits_per_token=6,
+    patch_size_px=8,
+    group_bits=1,
+    lanes=2,
+    prior=None,
+)
+CLIPS = [np.random.default_rng(seed).random((2, 2, 2, 6)) < 0.5 for seed in range(3)]
+
+
+def _stream(prior):
+    return compress_clips(HEADER, CLIPS, prior)
+
+
+def _restored(data, prior, *, salvage=False):
+    stream = CompressedStream(data, origin="x.bmz", salvage=salvage)
+    return list(restore_clips(stream, prior, origin="x.bmz", salvage=salvage))
+
+
+@pytest.mark.parametrize("prior", [None, random_prior(TOKENIZER)], ids=["counts", "prior"])
+def test_a_stream_cut_or_flipped_at_any_byte_is_a_clear_error(prior):
+    whole = _stream(prior)
+    for at in range(len(whole)):
+        for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]):
+            with pytest.raises(FormatError, match=r"x\.bmz .*(damaged|cut short|no stream)"):
+                _restored(damaged, prior)
+
+
+@pytest.mark.parametrize("prior", [None, random_prior(TOKENIZER)], ids=["counts", "prior"])
+def test_a_salvage_gives_right_frames_only_and_loses_one_clip_at_most(prior):
+    whole = _stream(prior)
+    for at in range(len(whole)):
+        damaged = whole[:at] + bytes([whole[at] ^ 0x80]) + whole[at + 1 :]
+        found = _restored(damaged, prior, salvage=True)
+        for clip in found:
+            assert np.array_equal(clip.bits_ThwL, CLIPS[clip.index][: len(clip.bits_ThwL)])
+        assert sum(not clip.complete for clip in found) <= 1
+
+
+def test_a_salvage_of_a_cut_stream_gives_right_frames_only():
+    prior = random_prior(TOKENIZER)
+    whole = _stream(prior)
+    kept = []
+    for at in range(len(whole)):
+        try:
+            found = _restored(whole[:at], prior, salvage=True)
+        except FormatError:
+            continue
+        for clip in found:
+            assert np.array_equal(clip.bits_ThwL, CLIPS[clip.index][: len(clip.bits_ThwL)])
+        kept.append(sum(len(clip.bits_ThwL) for clip in found))
+    assert kept == sorted(kept)
+    assert kept[-1] == 6
+
+
+def test_other_numerics_are_told_and_never_give_wrong_bits():
+    prior = random_prior(TOKENIZER)
+    data = _stream(prior)
+    # Another network behind the same name is what another machine's rounding comes to.
+    here = replace(
+        random_prior(TOKENIZER, seed=9),
+        mark=PriorMark(fingerprint=prior.mark.fingerprint, numerics="another machine"),
+    )
+    with pytest.raises(NumericsMismatchError, match=r"frame 1 of clip 1.*made with torch .*another machine"):
+        _restored(data, here)
+    with pytest.raises(NumericsMismatchError, match="round differently"):
+        _restored(data, here, salvage=True)
+
+
+def test_another_prior_is_refused_before_decoding():
+    data = _stream(random_prior(TOKENIZER))
+    with pytest.raises(BadJobError, match=r"was coded with the prior 0{32}: name it"):
+        _restored(data, None)
+    with pytest.raises(BadJobError, match=r"with the prior 0{32}, not with 0{31}1"):
+        _restored(data, random_prior(TOKENIZER, seed=1))
+
+
+def test_a_prior_of_another_tokenizer_is_refused():
+    with pytest.raises(BadJobError, match="trained on the tokens of tokenizer cd"):
+        _stream(random_prior("cd" * 16))
+
+
+def test_without_a_prior_a_stream_needs_none_and_a_given_one_does_no_harm():
+    data = _stream(None)
+    assert len(_restored(data, random_prior(TOKENIZER))) == 3
+
+
+def test_no_error_is_a_stack_trace():
+    whole = _stream(None)
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, len(whole), 5):
+            damaged[at] = rng.integers(0, 256)
+        try:
+            _restored(bytes(damaged), None, salvage=True)
+        except BitmillError:
+            continue

@@ -1,0 +1,119 @@
+import io
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bitmill.pipeline.compressing.row_metadata import ROW_COLUMNS, row_bytes, row_dictionary, row_of_bytes
+from bitmill.pipeline.compressing.shard_streams import compress_shard, lost_ids, read_shard, restore_shard
+from bitmill.schemas.dataset.card import shard_file
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.stream.compressed import CompressedStream
+from tests.support.datasets import make_dataset
+from tests.support.priors import random_prior
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+INT64 = st.integers(-(2**63), 2**63 - 1)
+ROWS = st.fixed_dictionaries(
+    {
+        "clip_id": TEXT,
+        "source": TEXT,
+        "key": st.none() | TEXT,
+        "start_ns": INT64,
+        "end_ns": INT64,
+        "fps": st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        "frame_pts_ns": st.lists(INT64, max_size=5),
+        "source_height": st.integers(0, 9999),
+        "source_width": st.integers(0, 9999),
+        "metadata": st.none() | TEXT,
+    }
+)
+
+
+def _shards(tmp_path):
+    folder = str(tmp_path / "tokens")
+    shards = make_dataset(folder, [[16, 3], [5], [], [2, 2, 2]], max_sources=4)
+    return [tmp_path / "tokens" / shard_file(shard.shard_id) for shard in shards]
+
+
+def _compressed(path, prior=None, lanes=4):
+    with path.open("rb") as file:
+        shard = read_shard(file, origin=path.name)
+    return shard, compress_shard(shard, prior, lanes, origin=path.name)
+
+
+@pytest.mark.parametrize("with_prior", [False, True])
+def test_a_shard_comes_back_as_an_equal_table(tmp_path, with_prior):
+    for path in _shards(tmp_path):
+        with path.open("rb") as file:
+            fingerprint = read_shard(file, origin="x").metadata.tokenizer_fingerprint
+        prior = random_prior(fingerprint) if with_prior else None
+        _, data = _compressed(path, prior)
+        out = tmp_path / "again.parquet"
+        stream = CompressedStream(data, origin="x")
+        clips = restore_shard(stream, prior, out, origin="x", salvage=False)
+        was, now = pq.read_table(path), pq.read_table(out)
+        assert now.equals(was, check_metadata=True)
+        assert len(clips) == len(was)
+        assert len(data) < path.stat().st_size
+
+
+def test_a_damaged_shard_loses_one_clip_and_tells_which(tmp_path):
+    (path,) = _shards(tmp_path)
+    shard, data = _compressed(path)
+    damaged = bytearray(data)
+    damaged[len(data) // 2] ^= 1
+    with pytest.raises(FormatError, match="is damaged: clip"):
+        restore_shard(
+            CompressedStream(bytes(damaged), origin="x"), None, tmp_path / "a", origin="x", salvage=False
+        )
+    stream = CompressedStream(bytes(damaged), origin="x", salvage=True)
+    clips = restore_shard(stream, None, tmp_path / "b.parquet", origin="x", salvage=True)
+    (lost,) = lost_ids(clips, stream.header)
+    ids = [row["clip_id"] for row in shard.rows]
+    assert pq.read_table(tmp_path / "b.parquet")["clip_id"].to_pylist() == [i for i in ids if i != lost]
+
+
+@given(st.lists(ROWS, max_size=4))
+def test_rows_come_back_by_themselves(rows):
+    dictionary = row_dictionary(rows)
+    for row in rows:
+        assert row_of_bytes(row_bytes(row, dictionary), dictionary, origin="x") == row
+    assert not rows or set(ROW_COLUMNS) == set(rows[0])
+
+
+@given(st.binary(max_size=60))
+def test_foreign_bytes_are_no_row(data):
+    with pytest.raises(FormatError, match="A row of x"):
+        row_of_bytes(data, b"", origin="x")
+
+
+def test_a_row_that_would_fill_the_memory_is_refused():
+    import zlib
+
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = deflate.compress(bytes(1 << 27)) + deflate.flush()
+    with pytest.raises(FormatError, match="larger than any"):
+        row_of_bytes(bomb, b"", origin="x")
+
+
+def test_columns_that_are_no_token_shards_are_refused(tmp_path):
+    (path,) = _shards(tmp_path)
+    table = pq.read_table(path)
+    buffer = io.BytesIO()
+    pq.write_table(table.append_column("mine", pa.array([1] * len(table))), buffer)
+    buffer.seek(0)
+    with pytest.raises(FormatError, match=r"columns that are no token shard's \(mine\)"):
+        read_shard(buffer, origin="x")
+
+
+def test_a_header_that_contradicts_the_shards_metadata_is_refused(tmp_path):
+    (path,) = _shards(tmp_path)
+    _, data = _compressed(path)
+    stream = CompressedStream(data, origin="x")
+    stream.header = replace(stream.header, patch_size_px=4)
+    with pytest.raises(FormatError, match="contradicts the shard's own metadata"):
+        restore_shard(stream, None, tmp_path / "a", origin="x", salvage=False)

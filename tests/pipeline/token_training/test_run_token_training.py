@@ -1,0 +1,185 @@
+"""Training over tokens: the same weights however often it was stopped, on clips that are not held out."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bitmill.bsq_model.token_models.token_model_files import load_token_model
+from bitmill.jobs.commands.models.train_token_model import new_model
+from bitmill.pipeline.reading import ClipFilter, TokenDataset
+from bitmill.pipeline.token_training.run_token_training import train_token_model
+from bitmill.pipeline.token_training.token_batches import TokenTrainingData
+from bitmill.pipeline.training.metrics_log import read_metrics
+from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from bitmill.schemas.requests.token_training import TokenTrainSpec
+from tests.support.datasets import make_dataset
+
+_LABELS = ("clip 1", "clip 3")
+MODELS = {
+    "prior": {"kind": "prior", "width": 32, "layers": 1, "window_frames": 2},
+    "masked-lm": {"kind": "masked-lm", "width": 32, "layers": 1, "labels": _LABELS},
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def dataset(tmp_path) -> str:
+    uri = str(tmp_path / "tokens")
+    make_dataset(uri, [[4, 4]] * 6 + [[1]] * 6)
+    return uri
+
+
+def _spec(dataset: str, output: Path, kind: str = "prior", **changes: object) -> TokenTrainSpec:
+    document = {
+        "version": 1,
+        "model": MODELS[kind],
+        "data": [
+            {"dataset": dataset, "frames": 3, "batch": 2},
+            {"dataset": dataset, "frames": 1, "batch": 4, "share": 2},
+        ],
+        "held_out": ["*/0005.mp4", "*/0011.mp4"],
+        "output": str(output),
+        "steps": 9,
+        "validate_every": 3,
+        "checkpoint_every": 4,
+        **changes,
+    }
+    return TokenTrainSpec.model_validate(document)
+
+
+def _train(spec: TokenTrainSpec, *, until: int | None = None) -> list[dict[str, float]]:
+    """Measurements of the steps that this run took; ``until`` stops it after so many steps in all."""
+    data = TokenTrainingData(spec)
+    seen: list[dict[str, float]] = []
+    done = 0
+
+    def report(progress) -> None:
+        nonlocal done
+        done = progress.steps_done
+        if progress.values is not None:
+            seen.append(progress.values)
+
+    model = new_model(spec, data.card)
+    ended = train_token_model(
+        spec,
+        model,
+        data,
+        torch.device("cpu"),
+        report=report,
+        stop=lambda: until is not None and done >= until,
+    )
+    assert ended == (until is None)
+    return seen
+
+
+def _weights(output: Path) -> bytes:
+    return (output / "model" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("stops", [[1], [4, 5, 8]])
+def test_a_run_that_was_stopped_gives_the_same_bytes(kind, stops, dataset, tmp_path) -> None:
+    _train(_spec(dataset, tmp_path / "whole", kind))
+    spec = _spec(dataset, tmp_path / "stopped", kind)
+    for step in stops:
+        _train(spec, until=step)
+    _train(spec)
+    assert _weights(tmp_path / "stopped") == _weights(tmp_path / "whole")
+    last, whole = (read_metrics(tmp_path / run / "metrics.jsonl")[-1] for run in ("stopped", "whole"))
+    for name in ("held_out_bits_per_token_3_frames", "held_out_bits_per_token_1_frames"):
+        assert last[name] == whole[name]
+
+
+def test_another_seed_gives_other_weights(dataset, tmp_path) -> None:
+    for seed in (0, 1):
+        _train(_spec(dataset, tmp_path / str(seed), seed=seed))
+    assert _weights(tmp_path / "0") != _weights(tmp_path / "1")
+
+
+def test_held_out_sources_are_never_trained_on(dataset, tmp_path) -> None:
+    spec = _spec(dataset, tmp_path / "run")
+    where = ClipFilter(sources=spec.held_out)
+    held_out = {bytes(clip["tokens"].numpy()) for clip in TokenDataset(dataset, where=where)}
+    assert len(held_out) == 3
+    data = TokenTrainingData(spec)
+    frames_held_out = {
+        bytes(frame.numpy()) for clip in TokenDataset(dataset, where=where) for frame in clip["tokens"]
+    }
+    met = {bytes(frame.numpy()) for step in range(40) for clip in data.batch(step)[0] for frame in clip}
+    # Eleven clips of four frames and five pictures are left.
+    assert len(met) == 5 * 2 * 4 + 5
+    assert not met & frames_held_out
+
+
+def test_steps_are_shared_among_the_kinds_of_clips(dataset, tmp_path) -> None:
+    data = TokenTrainingData(_spec(dataset, tmp_path / "run"))
+    shapes = [tuple(data.batch(step)[0].shape[:2]) for step in range(30)]
+    assert shapes.count((2, 3)) == pytest.approx(10, abs=1)
+    assert shapes.count((4, 1)) == pytest.approx(20, abs=1)
+
+
+def test_labels_are_those_of_the_metadata(tmp_path) -> None:
+    uri = str(tmp_path / "tokens")
+    make_dataset(uri, [[1]] * 8)
+    data = TokenTrainingData(
+        _spec(
+            uri,
+            tmp_path / "run",
+            "masked-lm",
+            model={**MODELS["masked-lm"], "labels": ["clip 3"]},
+            data=[{"dataset": uri, "frames": 1, "batch": 7}],
+            held_out=["*/0007.mp4"],
+        )
+    )
+    labels = data.batch(0).labels_B
+    # The fakes write captions, not labels: none is known.
+    assert labels is not None
+    assert labels.tolist() == [0] * 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"held_out": ["*/nothing"]}, "no clip of 3 frames is held out"),
+        ({"held_out": ["*"]}, "no clip of 3 frames is to train on"),
+    ],
+)
+def test_a_side_without_clips_is_refused(changes, said, dataset, tmp_path) -> None:
+    with pytest.raises(BadJobError, match=said):
+        TokenTrainingData(_spec(dataset, tmp_path / "run", **changes))
+
+
+def test_tokens_of_two_tokenizers_are_refused(dataset, tmp_path) -> None:
+    other = str(tmp_path / "other")
+    make_dataset(other, [[4]] * 6, bits_per_token=36)
+    kinds = [{"dataset": uri, "frames": 3, "batch": 2} for uri in (dataset, other)]
+    with pytest.raises(TokenizerMismatchError, match="holds tokens of tokenizer"):
+        TokenTrainingData(_spec(dataset, tmp_path / "run", data=kinds))
+
+
+def test_groups_that_do_not_divide_a_token_are_refused(dataset, tmp_path) -> None:
+    spec = _spec(dataset, tmp_path / "run", model={**MODELS["prior"], "group_bits": 7})
+    with pytest.raises(BadJobError, match="bits_per_token 18 is no multiple of 7"):
+        new_model(spec, TokenTrainingData(spec).card)
+
+
+def test_a_checkpoint_of_another_run_is_refused(dataset, tmp_path) -> None:
+    spec = _spec(dataset, tmp_path / "run")
+    _train(spec, until=4)
+    with pytest.raises(FormatError, match="belongs to another run"):
+        _train(_spec(dataset, tmp_path / "run", steps=10))
+
+
+def test_training_gives_the_averaged_weights(dataset, tmp_path) -> None:
+    spec = _spec(dataset, tmp_path / "run", optimizer={"ema": 0.5})
+    _train(spec)
+    model = load_token_model(tmp_path / "run" / "model")
+    assert not any(parameter.requires_grad for parameter in model.parameters())
