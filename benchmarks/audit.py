@@ -24,9 +24,9 @@ import numpy as np
 
 from benchmarks.machine import describe, sentence
 from bitmill.bsq_model import fingerprint, preset_config, tokenizer_files, untrained_tokenizer
-from bitmill.pipeline.auditing.options import Asked
+from bitmill.pipeline.auditing.options import AuditOptions
 from bitmill.pipeline.auditing.parallel import LocalProcesses
-from bitmill.pipeline.auditing.report_sections import look_closer
+from bitmill.pipeline.auditing.report_sections import add_report_sections
 from bitmill.pipeline.auditing.run_audit import audit_dataset
 from bitmill.pipeline.dataset.dataset_folder import save_tokenizer_files, write_plan
 from bitmill.pipeline.dataset.ledger import ledger_bytes, totals_of
@@ -47,10 +47,10 @@ _CLIPS_A_SOURCE = 20
 _FRAME_NS = 125_000_000
 _CLIP_NS = _SHAPE[0] * _FRAME_NS
 
-PARTS: dict[str, tuple[str, Asked]] = {
-    "files": ("files, rows and coverage", Asked(codes=False, duplicates=False, sample=0)),
-    "codes": ("… and the codes' statistics", Asked(duplicates=False, sample=0)),
-    "all": ("… and duplicates", Asked(sample=0)),
+PARTS: dict[str, tuple[str, AuditOptions]] = {
+    "files": ("files, rows and coverage", AuditOptions(codes=False, duplicates=False, sample=0)),
+    "codes": ("… and the codes' statistics", AuditOptions(duplicates=False, sample=0)),
+    "all": ("… and duplicates", AuditOptions(sample=0)),
 }
 
 
@@ -174,10 +174,10 @@ def run_part(name: str, folder: str, workers: int) -> dict[str, Any]:
     what, asked = PARTS[name]
     began = time.perf_counter()
     audit = audit_dataset(
-        Folder(folder), sharing=LocalProcesses(workers), workers=workers, gatherers=asked.gatherers
+        Folder(folder), readers=LocalProcesses(workers), workers=workers, collectors=asked.collectors
     )
     with tempfile.TemporaryDirectory() as work:
-        parts = look_closer(audit, asked, others=[], lpips=None, work=Path(work), tell=lambda _: None)
+        parts = add_report_sections(audit, asked, others=[], lpips=None, work=Path(work), tell=lambda _: None)
     if audit.found.counts:
         raise SystemExit(f"the dataset is not sound: {dict(audit.found.counts)}")
     told: dict[str, Any] = {"part": what, "seconds": round(time.perf_counter() - began, 1)}

@@ -17,7 +17,7 @@ from bitmill.pipeline.shard.encoder import ClipEncoder, ReadyBits
 from bitmill.pipeline.shard.shard_loop import ShardProgress
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
-from bitmill.schemas.reports.status_file import StaffCount
+from bitmill.schemas.reports.status_file import ActorCounts
 
 
 class FreeEncoder:
@@ -83,7 +83,7 @@ class _Clock:
 
     def drop(self, shard_id: str) -> None: ...
 
-    def refresh(self, note: str | None = None, actors: StaffCount | None = None) -> None: ...
+    def refresh(self, note: str | None = None, actors: ActorCounts | None = None) -> None: ...
 
     def advance(self, event: ShardProgress) -> None:
         self.frames += event.frames

@@ -28,11 +28,11 @@ from bitmill.jobs.cluster.connection.session import Cluster
 from bitmill.jobs.cluster.tokenizing.actor import TokenizerActor, TokenizerFiles
 from bitmill.jobs.execution.driver import run
 from bitmill.jobs.preparation.prepare import prepare
-from bitmill.jobs.progress.run_counts import Standing
+from bitmill.jobs.progress.run_counts import RunCounts
 from bitmill.pipeline.shard.encoder import ClipEncoder
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
-from bitmill.schemas.reports.status_file import StaffCount
+from bitmill.schemas.reports.status_file import ActorCounts
 from bitmill.schemas.requests.job import make_job
 
 _PACKAGES = ["ray", "torch", "pyarrow"]
@@ -68,7 +68,7 @@ class Cost:
         return self.driver_cpu_s / self.shards
 
 
-class _Clock(Standing):
+class _Clock(RunCounts):
     """Counts shards from the first commit after all actors are there."""
 
     def __init__(self, num_shards: int, actors: int) -> None:
@@ -78,7 +78,7 @@ class _Clock(Standing):
         self.ended = (0.0, 0.0)
         self.counted = 0
 
-    def refresh(self, note: str | None = None, actors: StaffCount | None = None) -> None:
+    def refresh(self, note: str | None = None, actors: ActorCounts | None = None) -> None:
         super().refresh(note, actors)
         if self.began is None and actors is not None and actors.at_work >= self._actors:
             self.began = time.perf_counter(), time.process_time()

@@ -6,7 +6,7 @@ from bitmill.bsq_model.metrics.codes import bit_entropies
 from bitmill.bsq_model.training.data_parallel import mean_values
 
 
-class Window:
+class StepMetrics:
     """Sums what steps measured since the last row."""
 
     def __init__(self) -> None:

@@ -34,14 +34,14 @@ class ClusterTasks:
 
     def __call__(self, auditor: ShardAuditor, chunks: Sequence[Chunk]) -> Iterator[ShardsAudit]:
         """Audit the chunks. Raises what fails in a task, InfrastructureError where the cluster gives out."""
-        crew = _TaskCrew(auditor, self.tasks)
+        pool = _TaskPool(auditor, self.tasks)
         try:
-            yield from in_order(chunks, crew, at_once=AHEAD * self.tasks)
+            yield from in_order(chunks, pool, max_pending=AHEAD * self.tasks)
         finally:
-            crew.end()
+            pool.end()
 
 
-class _TaskCrew:
+class _TaskPool:
     """Tasks under way, by the chunk that each has."""
 
     def __init__(self, auditor: ShardAuditor, tasks: int) -> None:

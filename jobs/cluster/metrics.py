@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 from ray.util.metrics import Counter, Gauge
 
-from bitmill.jobs.progress.run_counts import Standing
+from bitmill.jobs.progress.run_counts import RunCounts
 from bitmill.pipeline.shard.shard_loop import ShardProgress
 from bitmill.schemas.dataset.card import Totals
-from bitmill.schemas.reports.status_file import StaffCount
+from bitmill.schemas.reports.status_file import ActorCounts
 
 # Not ``job``, which is Prometheus's own label for what it scrapes.
 _TAGS = ("job_name", "dataset")
@@ -42,11 +42,11 @@ GAUGES: Mapping[str, tuple[str, str | None]] = {
 class RunMetrics:
     """An observer that tells Ray's metrics what it hears, in the Ray session of its process.
 
-    It stands behind ``standing`` among the observers, whose counts it shows with each refresh.
+    It stands behind ``run_counts`` among the observers, whose counts it shows with each refresh.
     """
 
-    def __init__(self, standing: Standing, *, job_name: str, dataset: str) -> None:
-        self._standing = standing
+    def __init__(self, run_counts: RunCounts, *, job_name: str, dataset: str) -> None:
+        self._run_counts = run_counts
         self._tags = {"job_name": job_name, "dataset": dataset}
         self._counters = {
             name: Counter(name, description=text, tag_keys=_tag_keys(tag))
@@ -80,9 +80,9 @@ class RunMetrics:
         for stage, spent in seconds.items():
             self._add("bitmill_stage_seconds", spent, stage=stage)
 
-    def refresh(self, note: str | None = None, actors: StaffCount | None = None) -> None:  # noqa: ARG002
+    def refresh(self, note: str | None = None, actors: ActorCounts | None = None) -> None:  # noqa: ARG002
         """Show what remains, and the actors; Ray forgets a gauge that is not set for some time."""
-        counts = self._standing.counts
+        counts = self._run_counts.counts
         self._set("bitmill_shards_remaining", counts.shards.planned - counts.shards.done)
         self._set("bitmill_items_remaining", counts.items.planned - counts.items.done)
         if counts.remaining_s is not None:

@@ -8,13 +8,13 @@ from bitmill.jobs.cluster.connection.session import Cluster
 from bitmill.jobs.cluster.tokenizing.actor import ActorSettings, TokenizerFiles
 from bitmill.jobs.cluster.tokenizing.actor_handles import Work
 from bitmill.jobs.preparation.prepare import PreparedJob
-from bitmill.jobs.scheduling.assignment import ActorLostError, Assignment, GaveBack, Loss
-from bitmill.jobs.scheduling.autoscaling import actor_cpus, actors_too_many, actors_wanted, window
-from bitmill.jobs.scheduling.heartbeat import QUIET_S, Watch
+from bitmill.jobs.scheduling.assignment import ActorLostError, Assignment, Loss, Withdrawn
+from bitmill.jobs.scheduling.autoscaling import actor_cpus, actors_too_many, actors_wanted, decode_window_size
+from bitmill.jobs.scheduling.heartbeat import QUIET_S, HeartbeatMonitor
 from bitmill.jobs.scheduling.shard_queue import ShardQueue
 from bitmill.schemas.errors import InfrastructureError
 from bitmill.schemas.ids import content_id
-from bitmill.schemas.reports.status_file import StaffCount
+from bitmill.schemas.reports.status_file import ActorCounts
 from bitmill.schemas.requests.job import Device
 
 _LOOK_EVERY_S = 2.0
@@ -24,7 +24,7 @@ _DEATHS_WITHOUT_NEWS = 5
 """Actors that die in starting, one after another, before any shard tells anything: none will live."""
 
 
-class Staff:
+class ActorPool:
     """Keeps the queue's shards at work on the cluster's actors; calls return at once, ``events`` soon."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Staff:
         self.queue = queue
         self._cluster = cluster
         self._clock = clock
-        self._watch = Watch(prepared.job.limits.item_timeout_s + QUIET_S, clock)
+        self._monitor = HeartbeatMonitor(prepared.job.limits.item_timeout_s + QUIET_S, clock)
         self._clip_bytes = prepared.job.sampling.clip_frames * 3 * prepared.context.size_px**2
         self._works: dict[int, Work] = {}
         self._dead: dict[int, ActorLostError] = {}
@@ -70,24 +70,24 @@ class Staff:
         return len(self._actors.held_cpus())
 
     @property
-    def count(self) -> StaffCount:
+    def count(self) -> ActorCounts:
         """The actors by what they do."""
         ready = len(self.queue.actors)
         at_work = len(self.queue.at_work)
-        return StaffCount(at_work=at_work, idle=ready - at_work, starting=max(0, self.num_actors - ready))
+        return ActorCounts(at_work=at_work, idle=ready - at_work, starting=max(0, self.num_actors - ready))
 
-    def tend(self) -> None:
+    def tick(self) -> None:
         """Take in what came back, fit the number of actors to the cluster, give out shards, end the hung."""
         for assignment, had_not_begun in self._actors.withdrawn():
             if had_not_begun:
-                self._take_back(assignment)
+                self._take_withdrawn(assignment)
         self._take_in()
         if self._clock() - self._looked >= _LOOK_EVERY_S:
             self._looked = self._clock()
             self._capacity = self._cluster.capacity()
         self._fit()
         self._give_out()
-        self._look_for_life()
+        self._check_heartbeats()
 
     def events(self, timeout_s: float) -> Iterator[tuple[Assignment, Any]]:
         """What shards at work report: (assignment, event), or (assignment, ActorLostError)."""
@@ -96,12 +96,12 @@ class Staff:
             assignment = work.assignment
             if assignment.number not in self._works:
                 continue
-            if isinstance(event, GaveBack):
-                self._take_back(assignment)
+            if isinstance(event, Withdrawn):
+                self._take_withdrawn(assignment)
                 continue
             if not isinstance(event, ActorLostError):
                 self._deaths = 0
-                self._watch.alive(assignment.actor)
+                self._monitor.alive(assignment.actor)
             yield assignment, event
 
     def ended(self) -> Iterator[tuple[Assignment, ActorLostError]]:
@@ -114,7 +114,7 @@ class Staff:
             actor, error = self._dead.popitem()
             if actor in busy:
                 yield busy.pop(actor), error
-        for actor in self._watch.overdue(busy):
+        for actor in self._monitor.overdue(busy):
             self._actors.remove(actor)
             yield busy.pop(actor), ActorLostError(Loss.HUNG, "it gave no sign of life for too long")
         held = {actor: cpus for actor, cpus in self._actors.held_cpus().items() if cpus}
@@ -137,12 +137,12 @@ class Staff:
         self._actors.remove(assignment.actor)
         self.queue.lost(assignment.actor, error.loss, committed=committed, detail=str(error))
 
-    def _take_back(self, assignment: Assignment) -> None:
-        if self.queue.came_back(assignment):
+    def _take_withdrawn(self, assignment: Assignment) -> None:
+        if self.queue.withdrawn(assignment):
             self._works.pop(assignment.number, None)
 
     def _drop(self, actor: int) -> None:
-        self._watch.forget(actor)
+        self._monitor.forget(actor)
         for number, work in list(self._works.items()):
             if work.assignment.actor == actor:
                 del self._works[number]
@@ -171,22 +171,22 @@ class Staff:
 
     def _give_out(self) -> None:
         held = list(self._actors.held_cpus().values())
-        size = window(self._compute, held, self._capacity, clip_bytes=self._clip_bytes)
+        size = decode_window_size(self._compute, held, self._capacity, clip_bytes=self._clip_bytes)
         for assignment in self.queue.assign():
             ahead = assignment not in self.queue.at_work
             if not ahead:
-                self._watch.alive(assignment.actor)
+                self._monitor.alive(assignment.actor)
             self._works[assignment.number] = self._actors.begin(assignment, size, ahead=ahead)
-        for assignment in self.queue.ask_back():
+        for assignment in self.queue.to_withdraw():
             self._actors.withdraw(assignment)
 
-    def _look_for_life(self) -> None:
-        pulses, dead = self._actors.pulses()
+    def _check_heartbeats(self) -> None:
+        heartbeats, dead = self._actors.heartbeats()
         self._dead |= dead
-        for actor, beats in pulses.items():
-            self._watch.pulse(actor, beats)
-        for actor in self._watch.to_ask(assignment.actor for assignment in self.queue.at_work):
-            self._actors.ask_pulse(actor)
+        for actor, signs in heartbeats.items():
+            self._monitor.heartbeat(actor, signs)
+        for actor in self._monitor.to_ask(assignment.actor for assignment in self.queue.at_work):
+            self._actors.ask_heartbeat(actor)
 
     def _may_get_gpus(self) -> bool:
         return self._cluster.may_grow and self._compute.actors is not None

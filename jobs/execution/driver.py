@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from bitmill.jobs.cluster.connection.session import Cluster
 from bitmill.jobs.cluster.tokenizing.actor import ShardEvent
-from bitmill.jobs.execution.actor_pool import Staff
-from bitmill.jobs.execution.totals_checkpoint import Memory
+from bitmill.jobs.execution.actor_pool import ActorPool
+from bitmill.jobs.execution.totals_checkpoint import TotalsCheckpoint
 from bitmill.jobs.preparation.prepare import PreparedJob
 from bitmill.jobs.progress.observers import Observer
-from bitmill.jobs.scheduling.assignment import ActorLostError, Assignment, TriedAlone
+from bitmill.jobs.scheduling.assignment import ActorLostError, Assignment, ProbeStarted
 from bitmill.jobs.scheduling.drain import Drain, StopRequest, interrupted
 from bitmill.jobs.scheduling.shard_queue import ShardQueue
 from bitmill.pipeline.dataset.dataset_folder import load_ledger, publish_totals
@@ -46,7 +46,7 @@ def run(
     """
     remembered = remembered_totals(prepared.folder)
     accounts = committed_accounts(prepared.folder, prepared.shards, prepared.committed, remembered)
-    memory = Memory(prepared.folder, accounts.of_shards, remembered)
+    memory = TotalsCheckpoint(prepared.folder, accounts.of_shards, remembered)
     earlier = accounts.totals
     state = _State(prepared, progress, earlier, memory)
     with memory:
@@ -65,19 +65,19 @@ def _work(prepared: PreparedJob, cluster: Cluster, state: "_State", stop: StopRe
     progress.begin(state.planned, earlier)
     queue = ShardQueue(prepared.remaining)
     if queue.unfinished:
-        staff = Staff(prepared, queue, cluster, run_id=secrets.token_hex(3))
+        actor_pool = ActorPool(prepared, queue, cluster, run_id=secrets.token_hex(3))
         drain = Drain(stop or StopRequest(), prepared.job.compute.grace_s, time.monotonic)
         while queue.unfinished:
             if drain.draining:
                 queue.stop()
                 if drain.over or not queue.at_work:
                     raise interrupted()
-            staff.tend()
-            for assignment, event in staff.events(_POLL_S):
-                _take(state, assignment, event, staff)
-            for assignment, event in staff.ended():
-                _take(state, assignment, event, staff)
-            progress.refresh(_note(queue, staff, drain), staff.count)
+            actor_pool.tick()
+            for assignment, event in actor_pool.events(_POLL_S):
+                _take(state, assignment, event, actor_pool)
+            for assignment, event in actor_pool.ended():
+                _take(state, assignment, event, actor_pool)
+            progress.refresh(_note(queue, actor_pool, drain), actor_pool.count)
             state.memory.keep()
     progress.refresh()
 
@@ -85,7 +85,9 @@ def _work(prepared: PreparedJob, cluster: Cluster, state: "_State", stop: StopRe
 class _State:
     """What a run adds up: totals of its shards, failed items, and seconds by stage."""
 
-    def __init__(self, prepared: PreparedJob, progress: Observer, earlier: Totals, memory: Memory) -> None:
+    def __init__(
+        self, prepared: PreparedJob, progress: Observer, earlier: Totals, memory: TotalsCheckpoint
+    ) -> None:
         self.prepared = prepared
         self.memory = memory
         self.progress = progress
@@ -103,18 +105,18 @@ def _take(
     state: _State,
     assignment: Assignment,
     event: ShardEvent | ActorLostError,
-    staff: Staff,
+    actor_pool: ActorPool,
 ) -> None:
-    if isinstance(event, TriedAlone):
-        staff.queue.trying(assignment, event.place)
+    if isinstance(event, ProbeStarted):
+        actor_pool.queue.trying(assignment, event.place)
     elif isinstance(event, ShardProgress):
         _advance(state, event)
     elif isinstance(event, ShardReport):
-        staff.finished(assignment)
+        actor_pool.finished(assignment)
         _commit(state, event.shard_id, event.totals, event.seconds)
         _check_failures(state)
     else:
-        _lose(state, assignment, event, staff)
+        _lose(state, assignment, event, actor_pool)
 
 
 def _advance(state: _State, event: ShardProgress) -> None:
@@ -136,7 +138,7 @@ def _commit(state: _State, shard_id: str, totals: Totals, seconds: dict[str, flo
     state.progress.commit(shard_id, totals, seconds)
 
 
-def _lose(state: _State, assignment: Assignment, error: ActorLostError, staff: Staff) -> None:
+def _lose(state: _State, assignment: Assignment, error: ActorLostError, actor_pool: ActorPool) -> None:
     shard_id = assignment.shard.shard_id
     committed = state.prepared.folder.exists(shard_file(shard_id))
     if committed:
@@ -146,14 +148,14 @@ def _lose(state: _State, assignment: Assignment, error: ActorLostError, staff: S
         state.progress.drop(shard_id)
         state.failed.pop(shard_id, None)
         state.added.pop(shard_id, None)
-    staff.lost(assignment, error, committed=committed)
+    actor_pool.lost(assignment, error, committed=committed)
 
 
-def _note(queue: ShardQueue, staff: Staff, drain: Drain) -> str | None:
+def _note(queue: ShardQueue, actor_pool: ActorPool, drain: Drain) -> str | None:
     if drain.draining:
         return f"stopping: {len(queue.at_work)} shards at work may finish"
     if not queue.actors:
-        return f"waiting for {staff.num_actors} tokenizer actors to start"
+        return f"waiting for {actor_pool.num_actors} tokenizer actors to start"
     return None
 
 

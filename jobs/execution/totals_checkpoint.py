@@ -14,7 +14,7 @@ from bitmill.schemas.errors import BitmillError
 KEEP_EVERY_S = 60.0
 
 
-class Memory:
+class TotalsCheckpoint:
     """A context manager around a run's work; what is known when it ends, however, is kept.
 
     ``of_shards`` are the totals of what is committed; ``stored`` is what the file says. What that says of

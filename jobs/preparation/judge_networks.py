@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from bitmill.bsq_model.networks.network_files import load_network
-from bitmill.pipeline.evaluation.contender import Judges
+from bitmill.pipeline.evaluation.contender import MetricNetworks
 from bitmill.schemas.errors import BadJobError
 
 
-def find_judges(inception: Path | None) -> tuple[Judges, list[str]]:
+def find_metric_networks(inception: Path | None) -> tuple[MetricNetworks, list[str]]:
     """The networks in the user's cache, and a sentence for each that is not there."""
     folder, left_out = networks_folder(), list[str]()
 
@@ -37,10 +37,10 @@ def find_judges(inception: Path | None) -> tuple[Judges, list[str]]:
     else:
         left_out.append("FID: name the Inception file with --inception")
     clip_features = i3d.features if i3d is not None else None
-    judges = Judges(
+    metric_networks = MetricNetworks(
         lpips=lpips, frame_features=features, clip_features=clip_features, class_logits=class_logits
     )
-    return judges, left_out
+    return metric_networks, left_out
 
 
 def find_lpips() -> Any:

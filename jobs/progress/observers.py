@@ -5,7 +5,7 @@ from typing import Protocol
 
 from bitmill.pipeline.shard.shard_loop import ShardProgress
 from bitmill.schemas.dataset.card import Totals
-from bitmill.schemas.reports.status_file import StaffCount
+from bitmill.schemas.reports.status_file import ActorCounts
 
 
 class Observer(Protocol):
@@ -27,7 +27,7 @@ class Observer(Protocol):
         """A shard is committed, with its totals and its actor's seconds by stage."""
         ...
 
-    def refresh(self, note: str | None = None, actors: StaffCount | None = None) -> None:
+    def refresh(self, note: str | None = None, actors: ActorCounts | None = None) -> None:
         """Twice a second or so: what the driver waits for, if it does, and its actors."""
         ...
 
@@ -58,7 +58,7 @@ class Observers:
         for observer in self._observers:
             observer.commit(shard_id, totals, seconds)
 
-    def refresh(self, note: str | None = None, actors: StaffCount | None = None) -> None:
+    def refresh(self, note: str | None = None, actors: ActorCounts | None = None) -> None:
         """Pass on."""
         for observer in self._observers:
             observer.refresh(note, actors)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from bitmill.jobs.progress.run_counts import Counts
 from bitmill.jobs.progress.units import duration_text, rate_text
-from bitmill.schemas.reports.status_file import ACTOR_STAGES, DECODER_STAGES, StaffCount
+from bitmill.schemas.reports.status_file import ACTOR_STAGES, DECODER_STAGES, ActorCounts
 
 _LABEL_CELLS = 10
 _BAR_CELLS = 30
@@ -124,7 +124,7 @@ def _failures(counts: Counts) -> str:
     return f"{counts.not_ok:,}: {reasons}" if reasons else f"{counts.not_ok:,}"
 
 
-def _actors(actors: StaffCount) -> str:
+def _actors(actors: ActorCounts) -> str:
     parts = [f"{actors.at_work} at work"]
     if actors.idle:
         parts.append(f"{actors.idle} idle")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from bitmill.pipeline.shard.shard_loop import ShardProgress
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.outcomes import Outcome
-from bitmill.schemas.reports.status_file import STAGES, Part, Rates, StaffCount
+from bitmill.schemas.reports.status_file import STAGES, ActorCounts, Part, Rates
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Counts:
     """A moment's counts, named as in JobStatus."""
 
     note: str | None
-    actors: StaffCount
+    actors: ActorCounts
     shards: Part
     items: Part
     clips: int
@@ -45,7 +45,7 @@ class Counts:
     remaining_s: float | None
 
 
-class Standing:
+class RunCounts:
     """Counts what shards report; ``counts`` is replaced whole, so that another thread may read it.
 
     ``listeners`` are shown the counts with each refresh.
@@ -70,7 +70,7 @@ class Standing:
         self._under_way: dict[str, _Tally] = {}
         self._seconds: dict[str, float] = {}
         self.listeners: list[Callable[[Counts], None]] = []
-        self.counts = self._count(None, StaffCount())
+        self.counts = self._count(None, ActorCounts())
 
     def begin(self, planned: int, earlier: Totals) -> None:
         """Rates count from the first report after this."""
@@ -105,13 +105,13 @@ class Standing:
         self._num_committed += 1
         _add(self._seconds, seconds)
 
-    def refresh(self, note: str | None = None, actors: StaffCount | None = None) -> None:
+    def refresh(self, note: str | None = None, actors: ActorCounts | None = None) -> None:
         """Take the counts of now, and show them."""
-        self.counts = self._count(note, actors or StaffCount())
+        self.counts = self._count(note, actors or ActorCounts())
         for listener in self.listeners:
             listener(self.counts)
 
-    def _count(self, note: str | None, actors: StaffCount) -> Counts:
+    def _count(self, note: str | None, actors: ActorCounts) -> Counts:
         under_way = list(self._under_way.values())
         items = self._done.items + sum(tally.items for tally in under_way)
         clips = self._done.clips + sum(tally.clips for tally in under_way)

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.progress.run_counts import Counts, Standing
+from bitmill.jobs.progress.run_counts import Counts, RunCounts
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import EXIT_UNEXPECTED, BitmillError, InterruptedJobError
 from bitmill.schemas.reports.status_file import (
@@ -28,7 +28,7 @@ _LAST_WRITE_S = 20.0
 """A store that does not take the last status within this time goes without it."""
 
 
-class Teller:
+class StatusWriter:
     """A context manager around a job that tells how it stands, every few seconds, in the output folder.
 
     Nothing is written before ``claim`` or ``run`` says that the folder is this job's own. How the block ends
@@ -43,7 +43,7 @@ class Teller:
             host=socket.gethostname(), pid=os.getpid(), submission_id=os.environ.get(SUBMISSION_VARIABLE)
         )
         self._folder: Folder | None = None
-        self._standing: Standing | None = None
+        self._run_counts: RunCounts | None = None
         self._end: dict[str, Any] | None = None
         self._wake = threading.Event()
         self._written = False
@@ -68,9 +68,9 @@ class Teller:
         if not self._thread.is_alive():
             self._thread.start()
 
-    def run(self, folder: Folder, standing: Standing) -> None:
-        """Shards are being worked on, as ``standing`` tells; written at once."""
-        self._standing = standing
+    def run(self, folder: Folder, run_counts: RunCounts) -> None:
+        """Shards are being worked on, as ``run_counts`` tells; written at once."""
+        self._run_counts = run_counts
         self.claim(folder)
         self._wake.set()
 
@@ -85,7 +85,7 @@ class Teller:
             self._wake.clear()
             ended = self._end is not None
             # An error of planning leaves no trace in a folder where nothing was told yet.
-            if not ended or self._written or self._standing is not None:
+            if not ended or self._written or self._run_counts is not None:
                 self._write()
                 if ended:
                     self._sweep()
@@ -116,7 +116,7 @@ class Teller:
                 self._folder.sweep_staging()
 
     def _status(self) -> JobStatus:
-        counts = self._standing.counts if self._standing is not None else None
+        counts = self._run_counts.counts if self._run_counts is not None else None
         state = DriverState.RUNNING if counts is not None else DriverState.PLANNING
         told: dict[str, Any] = {
             "state": state,

@@ -9,7 +9,7 @@ from bitmill.schemas.outcomes import Reason
 
 
 @dataclass(frozen=True, kw_only=True)
-class GivenUp:
+class SkippedSource:
     """Why a source is left out of its shard: the reason and the detail of its ledger row."""
 
     reason: Reason
@@ -22,7 +22,7 @@ class Isolation:
 
     try_from: int = 0
     """Place of the first source that has not been tried alone."""
-    given_up: Mapping[int, GivenUp] = field(default_factory=dict[int, GivenUp])
+    skipped: Mapping[int, SkippedSource] = field(default_factory=dict[int, SkippedSource])
     """Sources at fault by their place in the shard."""
 
 
@@ -37,14 +37,14 @@ class Assignment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TriedAlone:
+class ProbeStarted:
     """News of an isolated shard: the source at ``place`` is about to be tried; null, when all have been."""
 
     place: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaveBack:
+class Withdrawn:
     """The news of a shard that was asked back in time: its actor's turn to it came, and nothing was done."""
 
 

@@ -61,7 +61,7 @@ def actors_too_many(held_cpus: list[int], capacity: Capacity) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
+class DecodeWindowSize:
     """What may be under way in decoding tasks for one actor."""
 
     items: int
@@ -69,7 +69,9 @@ class Window:
     """That each task may give before they are taken: marks, clips, or messages of many small ones."""
 
 
-def window(compute: ComputeSpec, held_cpus: list[int], capacity: Capacity, *, clip_bytes: int) -> Window:
+def decode_window_size(
+    compute: ComputeSpec, held_cpus: list[int], capacity: Capacity, *, clip_bytes: int
+) -> DecodeWindowSize:
     """As much as CPUs can decode and half of the object stores hold; ``clip_bytes`` are a full clip's frames.
 
     One item more than can be decoded at once, so that a freed CPU finds its next one waiting; fewer where
@@ -79,7 +81,7 @@ def window(compute: ComputeSpec, held_cpus: list[int], capacity: Capacity, *, cl
     actors = max(1, len(held_cpus))
     items = max(_DECODING_CPUS, capacity.cpus - sum(held_cpus)) // actors + 1
     if capacity.object_store_bytes is None:
-        return Window(items=compute.decoders or items)
+        return DecodeWindowSize(items=compute.decoders or items)
     room = int(_SHARE_OF_STORE * capacity.object_store_bytes) // actors // max(clip_bytes, MESSAGE_BYTES)
     items = compute.decoders or max(1, min(items, room // LEAST_VALUES))
-    return Window(items=items, values=max(LEAST_VALUES, room // items))
+    return DecodeWindowSize(items=items, values=max(LEAST_VALUES, room // items))

@@ -8,7 +8,7 @@ QUIET_S = 600.0
 ASK_EVERY_S = 5.0
 
 
-class Watch:
+class HeartbeatMonitor:
     """Deadlines of actors: a sign of life (an event, a pulse that moved on) gives ``limit_s`` more.
 
     A decoder that is waited for is supervised by the actor, which shows life meanwhile.
@@ -19,21 +19,21 @@ class Watch:
         self._clock = clock
         self._alive: dict[int, float] = {}
         self._asked: dict[int, float] = {}
-        self._pulses: dict[int, int] = {}
+        self._heartbeats: dict[int, int] = {}
 
     def alive(self, actor: int) -> None:
         """An actor has told something, or was given its first shard."""
         self._alive[actor] = self._clock()
 
-    def pulse(self, actor: int, beats: int) -> None:
+    def heartbeat(self, actor: int, signs: int) -> None:
         """An actor's answer: how many signs of life it has given so far."""
-        if self._pulses.get(actor) != beats:
-            self._pulses[actor] = beats
+        if self._heartbeats.get(actor) != signs:
+            self._heartbeats[actor] = signs
             self.alive(actor)
 
     def forget(self, actor: int) -> None:
         """An actor is lost."""
-        for known in (self._alive, self._asked, self._pulses):
+        for known in (self._alive, self._asked, self._heartbeats):
             known.pop(actor, None)
 
     def to_ask(self, actors: Iterable[int]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from bitmill.jobs.scheduling.assignment import GivenUp, Isolation, Loss
+from bitmill.jobs.scheduling.assignment import Isolation, Loss, SkippedSource
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.errors import InfrastructureError
 from bitmill.schemas.outcomes import Reason
@@ -24,7 +24,7 @@ MOST_NODES_LOST = 50
 
 
 @dataclass
-class Suspicion:
+class RetryPolicy:
     """The losses of one shard so far, and how it is to be done next: as usual, or isolated."""
 
     shard: PlannedShard
@@ -43,8 +43,8 @@ class Suspicion:
         """The source at ``place`` is about to be tried alone, those before it have been; null: all have."""
         self._trying = place
         try_from = len(self.shard.sources) if place is None else place
-        given_up = self.isolation.given_up if self.isolation is not None else {}
-        self.isolation = Isolation(try_from=try_from, given_up=given_up)
+        skipped = self.isolation.skipped if self.isolation is not None else {}
+        self.isolation = Isolation(try_from=try_from, skipped=skipped)
 
     def count(self, loss: Loss, detail: str) -> None:
         """An actor was lost under the shard. Raises InfrastructureError where that was one too many."""
@@ -66,8 +66,8 @@ class Suspicion:
         elif place is not None:
             self._deaths[place] = self._deaths.get(place, 0) + 1
             if self._deaths[place] >= DEATHS_OF_A_SOURCE:
-                given_up = {**isolation.given_up, place: _verdict(loss)}
-                self.isolation = Isolation(try_from=place + 1, given_up=given_up)
+                skipped = {**isolation.skipped, place: _verdict(loss)}
+                self.isolation = Isolation(try_from=place + 1, skipped=skipped)
 
     def _gave_up(self, times: int, detail: str) -> InfrastructureError:
         return InfrastructureError(
@@ -76,12 +76,12 @@ class Suspicion:
         )
 
 
-def _verdict(loss: Loss) -> GivenUp:
+def _verdict(loss: Loss) -> SkippedSource:
     alone = f"while taking it alone, in each of {DEATHS_OF_A_SOURCE} attempts."
     if loss is Loss.OUT_OF_MEMORY:
-        return GivenUp(
+        return SkippedSource(
             reason=Reason.OUT_OF_MEMORY, detail=f"The tokenizer's process ran out of memory {alone}"
         )
     if loss is Loss.HUNG:
-        return GivenUp(reason=Reason.DECODE_TIMEOUT, detail=f"The tokenizer's process hung {alone}")
-    return GivenUp(reason=Reason.DECODER_CRASHED, detail=f"The tokenizer's process died {alone}")
+        return SkippedSource(reason=Reason.DECODE_TIMEOUT, detail=f"The tokenizer's process hung {alone}")
+    return SkippedSource(reason=Reason.DECODER_CRASHED, detail=f"The tokenizer's process died {alone}")

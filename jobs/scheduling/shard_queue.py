@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bitmill.jobs.scheduling.assignment import Assignment, Loss
-from bitmill.jobs.scheduling.retry_policy import Suspicion
+from bitmill.jobs.scheduling.retry_policy import RetryPolicy
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 
 
@@ -28,7 +28,7 @@ class ShardQueue:
     def __init__(self, shards: Sequence[PlannedShard]) -> None:
         self._waiting: deque[PlannedShard] = deque(shards)
         self._benches: dict[int, _Bench] = {}
-        self._suspicions: dict[str, Suspicion] = {}
+        self._retry_policies: dict[str, RetryPolicy] = {}
         self._given = 0
         self._stopping = False
 
@@ -79,7 +79,7 @@ class ShardQueue:
                 given.append(bench.next)
         return given
 
-    def ask_back(self) -> list[Assignment]:
+    def to_withdraw(self) -> list[Assignment]:
         """Shards given ahead to ask back now: for actors that have nothing to do, or all when stopping."""
         benches = self._benches.values()
         ahead = [bench for bench in benches if bench.next is not None and not bench.asked_back]
@@ -94,7 +94,7 @@ class ShardQueue:
                 wanted.append(bench.next)
         return wanted
 
-    def came_back(self, assignment: Assignment) -> bool:
+    def withdrawn(self, assignment: Assignment) -> bool:
         """A shard that was asked back had not begun. False where its actor has been lost since."""
         bench = self._benches.get(assignment.actor)
         if bench is not None and bench.next == assignment:
@@ -109,14 +109,14 @@ class ShardQueue:
 
     def trying(self, assignment: Assignment, place: int | None) -> None:
         """An isolated shard is about to try the source at ``place`` alone; null: all have been tried."""
-        self._suspicion(assignment.shard).trying(place)
+        self._retry_policy(assignment.shard).trying(place)
 
     def finished(self, assignment: Assignment) -> None:
         """The shard at work is committed; the one ahead, if any, is at work now."""
         bench = self._benches[assignment.actor]
         if bench.at_work != assignment:
             raise ValueError(f"shard {assignment.shard.shard_id} was not at work")
-        self._suspicions.pop(assignment.shard.shard_id, None)
+        self._retry_policies.pop(assignment.shard.shard_id, None)
         bench.at_work, bench.next, bench.asked_back = bench.next, None, False
 
     def lost(self, actor: int, loss: Loss, *, committed: bool = False, detail: str = "") -> None:
@@ -131,19 +131,19 @@ class ShardQueue:
             self._waiting.appendleft(bench.next.shard)
         if bench.at_work is not None and not committed:
             self._waiting.appendleft(bench.at_work.shard)
-            self._suspicion(bench.at_work.shard).count(loss, detail)
+            self._retry_policy(bench.at_work.shard).count(loss, detail)
 
     def _give(self, shard: PlannedShard, actor: int) -> Assignment:
         self._given += 1
-        suspicion = self._suspicions.get(shard.shard_id)
-        if suspicion is not None:
-            suspicion.begin()
-        isolation = suspicion.isolation if suspicion is not None else None
+        retry_policy = self._retry_policies.get(shard.shard_id)
+        if retry_policy is not None:
+            retry_policy.begin()
+        isolation = retry_policy.isolation if retry_policy is not None else None
         return Assignment(number=self._given, shard=shard, actor=actor, isolation=isolation)
 
     def _is_isolated(self, shard: PlannedShard) -> bool:
-        suspicion = self._suspicions.get(shard.shard_id)
-        return suspicion is not None and suspicion.isolation is not None
+        retry_policy = self._retry_policies.get(shard.shard_id)
+        return retry_policy is not None and retry_policy.isolation is not None
 
-    def _suspicion(self, shard: PlannedShard) -> Suspicion:
-        return self._suspicions.setdefault(shard.shard_id, Suspicion(shard))
+    def _retry_policy(self, shard: PlannedShard) -> RetryPolicy:
+        return self._retry_policies.setdefault(shard.shard_id, RetryPolicy(shard))

@@ -17,7 +17,7 @@ def stoppable(*, kept: str = "committed shards stay") -> Generator[None]:
     A second SIGTERM changes nothing: whoever cannot wait for the cleaning up kills.
     """
     before = signal.getsignal(signal.SIGTERM)
-    heed_sigterm()
+    handle_sigterm()
     try:
         yield
     except KeyboardInterrupt as interrupt:
@@ -29,7 +29,7 @@ def stoppable(*, kept: str = "committed shards stay") -> Generator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def heed_sigterm() -> None:
+def handle_sigterm() -> None:
     """Take SIGTERM for Ctrl-C; to be called again once Ray, which sets a handler of its own, has started."""
     if _in_main_thread():
         signal.signal(signal.SIGTERM, _interrupt)

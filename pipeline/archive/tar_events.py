@@ -50,7 +50,7 @@ def archive_events(
         reading = _Reading(tar, source, decode, folder)
         for number, item in enumerate(items):
             if number == skip_items and instead is not None:
-                yield from reading.given_up(item, instead)
+                yield from reading.skipped(item, instead)
             elif number >= skip_items:
                 yield from reading.events(item, number)
     fault = index.fault
@@ -101,7 +101,7 @@ class _Reading:
             raise ValueError("decoding stopped without an end")
         yield _judged(end, member, sidecar_fault)
 
-    def given_up(self, item: ArchiveItem, end: ItemEnd) -> Iterator[SourceEvent]:
+    def skipped(self, item: ArchiveItem, end: ItemEnd) -> Iterator[SourceEvent]:
         """Start and end of an item that is not to be decoded."""
         metadata, _ = self._metadata(item)
         yield ItemStart(key=item.member.name, size_bytes=item.member.size_bytes, metadata=metadata)

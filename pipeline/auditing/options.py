@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 
 from bitmill.pipeline.auditing.check_dataset import DatasetAtHand
-from bitmill.pipeline.auditing.codes.code_collector import CodeGatherer
+from bitmill.pipeline.auditing.codes.code_collector import CodeCollector
 from bitmill.pipeline.auditing.coverage.prefixes import PrefixRule
 from bitmill.pipeline.auditing.duplicates.bit_sample import DEFAULT_RADIUS, MAX_RADIUS
-from bitmill.pipeline.auditing.duplicates.duplicate_collector import DuplicateGatherer
+from bitmill.pipeline.auditing.duplicates.duplicate_collector import DuplicateCollector
 from bitmill.pipeline.auditing.sample.drawing import SampleDrawer
-from bitmill.pipeline.auditing.shard.collector import Gatherer, Gatherers
+from bitmill.pipeline.auditing.shard.collector import Collector, Collectors
 from bitmill.schemas.errors import BadJobError
 
 CODES, DUPLICATES, SAMPLE = "codes", "duplicates", "sample"
@@ -18,7 +18,7 @@ CODES, DUPLICATES, SAMPLE = "codes", "duplicates", "sample"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class AuditOptions:
     """The parts that are wanted, and how. Raises BadJobError for what cannot be."""
 
     codes: bool = True
@@ -38,17 +38,17 @@ class Asked:
         if self.against and not self.duplicates:
             raise BadJobError("--against names datasets to find duplicates in; leave --no-duplicates out.")
 
-    def gatherers(self, at_hand: DatasetAtHand, prefixes: PrefixRule) -> Gatherers:
+    def collectors(self, at_hand: DatasetAtHand, prefixes: PrefixRule) -> Collectors:
         """Who is offered the audited dataset's codes."""
         bits = at_hand.card.tokenizer.bits_per_token
-        made: dict[str, Callable[[], Gatherer]] = {}
+        made: dict[str, Callable[[], Collector]] = {}
         if self.codes:
-            made[CODES] = partial(CodeGatherer, bits, max(1, len(at_hand.shards)), prefixes.prefix)
+            made[CODES] = partial(CodeCollector, bits, max(1, len(at_hand.shards)), prefixes.prefix)
         if self.sample:
             made[SAMPLE] = partial(SampleDrawer, num_clips=self.sample, seed=self.seed, bits_per_token=bits)
         return made | (self.signatures(at_hand, prefixes) if self.duplicates else {})
 
-    def signatures(self, at_hand: DatasetAtHand, _prefixes: PrefixRule) -> dict[str, Callable[[], Gatherer]]:
+    def signatures(self, at_hand: DatasetAtHand, _prefixes: PrefixRule) -> dict[str, Callable[[], Collector]]:
         """Who is offered the codes of a dataset that is only compared with."""
         bits = at_hand.card.tokenizer.bits_per_token
-        return {DUPLICATES: partial(DuplicateGatherer, bits, self.radius)}
+        return {DUPLICATES: partial(DuplicateCollector, bits, self.radius)}

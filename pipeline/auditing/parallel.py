@@ -29,7 +29,7 @@ class AuditProgress:
     """Of token shards' codes."""
 
 
-class Sharing(Protocol):
+class ShardReaders(Protocol):
     """Audits chunks somewhere; gives what was found in the order of the chunks."""
 
     def __call__(self, auditor: ShardAuditor, chunks: Sequence[Chunk]) -> Iterator[ShardsAudit]: ...
@@ -44,14 +44,14 @@ def cut_chunks(shards: Sequence[ShardAtHand], workers: int) -> list[Chunk]:
 def merge_all(
     auditor: ShardAuditor,
     shards: Sequence[ShardAtHand],
-    sharing: Sharing,
+    readers: ShardReaders,
     *,
     workers: int,
     tell: Callable[[AuditProgress], None],
 ) -> ShardsAudit:
     """The audit of all shards. ``tell`` hears of each chunk, in this thread."""
     whole = auditor.empty()
-    for audit in sharing(auditor, cut_chunks(shards, workers)):
+    for audit in readers(auditor, cut_chunks(shards, workers)):
         whole.merge(audit)
         tell(
             AuditProgress(
@@ -64,22 +64,22 @@ def merge_all(
     return whole
 
 
-def in_order(chunks: Sequence[Chunk], crew: "Crew", *, at_once: int) -> Iterator[ShardsAudit]:
-    """Feed a crew and give its answers in order; at most ``at_once`` chunks are under way or wait."""
+def in_order(chunks: Sequence[Chunk], pool: "AuditPool", *, max_pending: int) -> Iterator[ShardsAudit]:
+    """Feed a crew and give its answers in order; at most ``max_pending`` chunks are under way or wait."""
     done: dict[int, ShardsAudit] = {}
     sent = given = 0
     while given < len(chunks):
-        while sent < len(chunks) and sent - given < at_once and crew.has_room():
-            crew.send(sent, chunks[sent])
+        while sent < len(chunks) and sent - given < max_pending and pool.has_room():
+            pool.send(sent, chunks[sent])
             sent += 1
         if given in done:
             yield done.pop(given)
             given += 1
         else:
-            done.update(crew.receive())
+            done.update(pool.receive())
 
 
-class Crew(Protocol):
+class AuditPool(Protocol):
     """Who audits chunks, several at once."""
 
     def has_room(self) -> bool:
@@ -107,14 +107,14 @@ class LocalProcesses:
         if workers <= 1:
             yield from map(auditor.audit, chunks)
             return
-        crew = _LocalCrew(auditor, workers)
+        pool = _LocalPool(auditor, workers)
         try:
-            yield from in_order(chunks, crew, at_once=AHEAD * workers)
+            yield from in_order(chunks, pool, max_pending=AHEAD * workers)
         finally:
-            crew.end()
+            pool.end()
 
 
-class _LocalCrew:
+class _LocalPool:
     """Processes, each with at most one chunk."""
 
     def __init__(self, auditor: ShardAuditor, workers: int) -> None:

@@ -10,17 +10,17 @@ import torch
 
 from bitmill.bsq_model.numerics import set_numerics
 from bitmill.pipeline.auditing.check_sources import check_sources
-from bitmill.pipeline.auditing.codes.code_collector import CodeGatherer
+from bitmill.pipeline.auditing.codes.code_collector import CodeCollector
 from bitmill.pipeline.auditing.codes.report import code_health
-from bitmill.pipeline.auditing.duplicates.duplicate_collector import DuplicateGatherer
+from bitmill.pipeline.auditing.duplicates.duplicate_collector import DuplicateCollector
 from bitmill.pipeline.auditing.duplicates.search import find_duplicates
 from bitmill.pipeline.auditing.duplicates.stored_clips import StoredClips
-from bitmill.pipeline.auditing.options import CODES, DUPLICATES, SAMPLE, Asked
+from bitmill.pipeline.auditing.options import CODES, DUPLICATES, SAMPLE, AuditOptions
 from bitmill.pipeline.auditing.run_audit import DatasetAudit
 from bitmill.pipeline.auditing.sample.comparing import Lpips, compare_sample
 from bitmill.pipeline.auditing.sample.drawing import SampleDrawer
 from bitmill.pipeline.inspection.make_preview import stored_tokenizer
-from bitmill.pipeline.inspection.source_frames import Originals
+from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
 from bitmill.schemas.reports.audit_findings import Kind
 from bitmill.schemas.reports.audit_report import CodeHealth, Duplicates, Sample, SourceCheck
@@ -33,7 +33,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(kw_only=True)
-class Parts:
+class ReportSections:
     """Parts of a report beyond coverage and findings, and files that go with it."""
 
     codes: CodeHealth | None = None
@@ -45,21 +45,21 @@ class Parts:
     """By name, beside audit.json; pictures of the sample among them."""
 
 
-def look_closer(
+def add_report_sections(
     audit: DatasetAudit,
-    asked: Asked,
+    asked: AuditOptions,
     *,
     others: Sequence[tuple[str, DatasetAudit]],
     lpips: Lpips | None,
     work: Path,
     tell: Tell,
-) -> Parts:
+) -> ReportSections:
     """Everything that was asked for, from what was gathered; findings go to the audit.
 
     ``others`` are audits of the datasets compared with, by name. ``work`` holds temporary files; ``tell``
     hears in words what is done. Raises InfrastructureError where the store gives out.
     """
-    parts = Parts()
+    parts = ReportSections()
     if asked.codes:
         parts.codes = _codes(audit, parts)
     if asked.duplicates:
@@ -77,13 +77,13 @@ def look_closer(
 
 
 def _gathered(audit: DatasetAudit, name: str, kind: type[Told]) -> Told:
-    found = audit.gathered[name]
+    found = audit.collected[name]
     assert isinstance(found, kind)
     return found
 
 
-def _codes(audit: DatasetAudit, parts: Parts) -> CodeHealth | None:
-    statistics = _gathered(audit, CODES, CodeGatherer).statistics
+def _codes(audit: DatasetAudit, parts: ReportSections) -> CodeHealth | None:
+    statistics = _gathered(audit, CODES, CodeCollector).statistics
     health = code_health(statistics)
     if not health.tokens:
         parts.left_out.append("Codes have no statistics: no token could be read.")
@@ -96,11 +96,11 @@ def _codes(audit: DatasetAudit, parts: Parts) -> CodeHealth | None:
 
 
 def _duplicates(
-    audit: DatasetAudit, others: Sequence[tuple[str, DatasetAudit]], work: Path, parts: Parts
+    audit: DatasetAudit, others: Sequence[tuple[str, DatasetAudit]], work: Path, parts: ReportSections
 ) -> Duplicates | None:
     every = [*(other for _, other in others), audit]
     store = StoredClips([(one.at_hand.folder, _shard_ids(one)) for one in every])
-    signatures = [_gathered(one, DUPLICATES, DuplicateGatherer).signatures for one in every]
+    signatures = [_gathered(one, DUPLICATES, DuplicateCollector).signatures for one in every]
     path = work / DUPLICATES_FILE
     try:
         found = find_duplicates(
@@ -123,7 +123,7 @@ def _shard_ids(audit: DatasetAudit) -> dict[int, str]:
 
 
 def _sample(
-    audit: DatasetAudit, asked: Asked, lpips: Lpips | None, parts: Parts, tell: Tell
+    audit: DatasetAudit, asked: AuditOptions, lpips: Lpips | None, parts: ReportSections, tell: Tell
 ) -> Sample | None:
     drawn = _gathered(audit, SAMPLE, SampleDrawer).clips
     folder, card = audit.at_hand.folder, audit.at_hand.card
@@ -145,7 +145,7 @@ def _sample(
         parts.left_out.append("LPIPS: fetch its network once with `bitmill weights fetch lpips-alexnet`.")
     sample, pictures = compare_sample(
         drawn,
-        partial(Originals, folder, card),
+        partial(SourceFrames, folder, card),
         tokenizer,
         seed=asked.seed,
         lpips=lpips,

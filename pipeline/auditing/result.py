@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from bitmill.pipeline.auditing.coverage.next_steps import StepTally
 from bitmill.pipeline.auditing.coverage.tally import CoverageTally
-from bitmill.pipeline.auditing.shard.collector import Gatherer
+from bitmill.pipeline.auditing.shard.collector import Collector
 from bitmill.pipeline.auditing.shard.findings import FindingTally
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.dataset.plan_schema import PlannedShard
@@ -24,7 +24,7 @@ class ShardsAudit:
     """What was found in some consecutive shards of a plan."""
 
     coverage: CoverageTally
-    gathered: dict[str, Gatherer]
+    collected: dict[str, Collector]
     found: FindingTally = field(default_factory=FindingTally)
     steps: StepTally = field(default_factory=StepTally)
     totals: Totals = field(default_factory=Totals)
@@ -41,8 +41,8 @@ class ShardsAudit:
     def merge(self, other: "ShardsAudit") -> None:
         """Take up what was found in the shards that follow; ``other`` is used up."""
         self.coverage.merge(other.coverage)
-        for name, gatherer in self.gathered.items():
-            gatherer.merge(other.gathered[name])
+        for name, collector in self.collected.items():
+            collector.merge(other.collected[name])
         self.found.merge(other.found)
         self.steps.merge(other.steps)
         self.totals += other.totals

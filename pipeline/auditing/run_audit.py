@@ -7,9 +7,9 @@ from typing import Any
 from bitmill.pipeline.auditing.check_dataset import DatasetAtHand, check_totals, look_at_dataset
 from bitmill.pipeline.auditing.coverage.prefixes import PrefixRule, prefix_rule
 from bitmill.pipeline.auditing.coverage.tally import OWN_TABLES, CoverageLayout
-from bitmill.pipeline.auditing.parallel import AuditProgress, Sharing, merge_all
+from bitmill.pipeline.auditing.parallel import AuditProgress, ShardReaders, merge_all
 from bitmill.pipeline.auditing.result import ShardsAudit
-from bitmill.pipeline.auditing.shard.collector import Gatherer, Gatherers
+from bitmill.pipeline.auditing.shard.collector import Collector, Collectors
 from bitmill.pipeline.auditing.shard.findings import FindingTally, verdict_of
 from bitmill.pipeline.auditing.shard_auditor import ShardAuditor
 from bitmill.pipeline.storage import Folder
@@ -18,11 +18,11 @@ from bitmill.schemas.reports.audit_report import AuditReport, Coverage
 
 Tell = Callable[[AuditProgress], None]
 
-ChooseGatherers = Callable[[DatasetAtHand, PrefixRule], Gatherers]
+ChooseCollectors = Callable[[DatasetAtHand, PrefixRule], Collectors]
 """From a dataset as it is listed, and the folders by which sources are counted, to gatherers."""
 
 
-def no_gatherers(_at_hand: DatasetAtHand, _prefixes: PrefixRule) -> Gatherers:
+def no_collectors(_at_hand: DatasetAtHand, _prefixes: PrefixRule) -> Collectors:
     """Look at no codes beyond their checksums and lengths."""
     return {}
 
@@ -37,9 +37,9 @@ class DatasetAudit:
     """Of the dataset as a whole, then of its shards in plan order."""
 
     @property
-    def gathered(self) -> dict[str, Gatherer]:
+    def collected(self) -> dict[str, Collector]:
         """What gatherers made of the codes, by name."""
-        return self.shards.gathered
+        return self.shards.collected
 
     def report(self, *, bitmill_version: str, created: str, seconds: float, **parts: Any) -> AuditReport:
         """The report with its verdict; ``parts`` are further fields of ``AuditReport``."""
@@ -77,16 +77,16 @@ class DatasetAudit:
 def audit_dataset(
     folder: Folder,
     *,
-    sharing: Sharing,
+    readers: ShardReaders,
     workers: int,
     columns: tuple[str, ...] = (),
-    gatherers: ChooseGatherers = no_gatherers,
+    collectors: ChooseCollectors = no_collectors,
     tell: Tell = lambda _: None,
 ) -> DatasetAudit:
     """Read every file of a dataset once.
 
-    ``sharing`` has shards read by about ``workers`` processes somewhere; ``columns`` of the metadata break
-    coverage down further; ``gatherers`` chooses who is offered the codes, once the plan is known. The result
+    ``readers`` has shards read by about ``workers`` processes somewhere; ``columns`` of the metadata break
+    coverage down further; ``collectors`` chooses who is offered the codes, once the plan is known. The result
     does not depend on who read what. Raises BadJobError where the folder is no dataset, FormatError where its
     card cannot be read, and what the store raises.
     """
@@ -95,8 +95,8 @@ def audit_dataset(
             raise BadJobError(f"Coverage by {column} is there anyway; --by takes columns of the metadata.")
     found = FindingTally()
     at_hand = look_at_dataset(folder, found)
-    auditor = auditor_of(at_hand, columns=columns, gatherers=gatherers)
-    shards = merge_all(auditor, at_hand.shards, sharing, workers=workers, tell=tell)
+    auditor = auditor_of(at_hand, columns=columns, collectors=collectors)
+    shards = merge_all(auditor, at_hand.shards, readers, workers=workers, tell=tell)
     found.merge(shards.found)
     if at_hand.plan_is_whole and shards.totals_known:
         check_totals(at_hand.card, shards.totals, found)
@@ -104,7 +104,7 @@ def audit_dataset(
 
 
 def auditor_of(
-    at_hand: DatasetAtHand, *, columns: tuple[str, ...] = (), gatherers: ChooseGatherers = no_gatherers
+    at_hand: DatasetAtHand, *, columns: tuple[str, ...] = (), collectors: ChooseCollectors = no_collectors
 ) -> ShardAuditor:
     """What audits a dataset's shards."""
     card = at_hand.card
@@ -121,5 +121,5 @@ def auditor_of(
         over_plan=at_hand.over_plan,
         removed=at_hand.removed,
         layout=CoverageLayout(prefixes=prefixes, columns=tuple(dict.fromkeys(columns))),
-        gatherers=gatherers(at_hand, prefixes),
+        collectors=collectors(at_hand, prefixes),
     )

@@ -16,7 +16,7 @@ from bitmill.pipeline.auditing.shard.check_ledger import (
     item_name,
 )
 from bitmill.pipeline.auditing.shard.check_rows import RowCheck
-from bitmill.pipeline.auditing.shard.collector import Gatherers
+from bitmill.pipeline.auditing.shard.collector import Collectors
 from bitmill.pipeline.auditing.shard.findings import FindingTally
 from bitmill.pipeline.auditing.shard.read_shard import OpenShard, damage_kind, open_whole
 from bitmill.pipeline.dataset.attempts import NewestAttempts, place_of
@@ -48,12 +48,12 @@ class ShardAuditor:
     removed: RemovedClips
     """What was taken down, and must not be there."""
     layout: CoverageLayout
-    gatherers: Gatherers = field(default_factory=dict)
+    collectors: Collectors = field(default_factory=dict)
 
     def empty(self) -> ShardsAudit:
         """The audit of no shard."""
-        gathered = {name: make() for name, make in self.gatherers.items()}
-        return ShardsAudit(coverage=CoverageTally(self.layout), gathered=gathered)
+        collected = {name: make() for name, make in self.collectors.items()}
+        return ShardsAudit(coverage=CoverageTally(self.layout), collected=collected)
 
     def audit(self, shards: Sequence[ShardAtHand]) -> ShardsAudit:
         """Audit some consecutive shards. Raises what the store raises when it gives out."""
@@ -198,8 +198,8 @@ class _ShardRun:
             self._note_metadata(group.table)
             if group.data is not None and own_code:
                 audit.code_bytes += len(group.data.codes)
-                for gatherer in audit.gathered.values():
-                    gatherer.add(group.data)
+                for collector in audit.collected.values():
+                    collector.add(group.data)
         check.finish()
 
     def _check_removed(self, table: pa.Table) -> None:

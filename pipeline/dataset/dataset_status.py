@@ -12,7 +12,7 @@ from bitmill.schemas.reports.status_file import STATUS_FILE, JobStatus, read_sta
 
 
 @dataclass(frozen=True, kw_only=True)
-class Survey:
+class DatasetStatus:
     """What a folder says; counts come from plan and ledgers, never from the status file."""
 
     uri: str
@@ -38,7 +38,7 @@ class Survey:
         return self.is_complete and self.card is not None and self.totals.ok == self.totals.items
 
 
-def survey(folder: Folder, *, required: bool = True) -> Survey:
+def dataset_status(folder: Folder, *, required: bool = True) -> DatasetStatus:
     """Look at a folder. Raises BadJobError where one is ``required`` that is a dataset or becomes one.
 
     The status file is read first: whoever ended between the two looks is told by the files, which win.
@@ -48,7 +48,7 @@ def survey(folder: Folder, *, required: bool = True) -> Survey:
     if card is None:
         if required and status is None and problem is None:
             raise BadJobError(f"{folder.uri} is no bitmill dataset (it has no dataset.json).")
-        return Survey(
+        return DatasetStatus(
             uri=folder.uri, card=None, num_committed=0, totals=Totals(), status=status, status_problem=problem
         )
     plan = load_plan(folder, card)
@@ -60,7 +60,7 @@ def survey(folder: Folder, *, required: bool = True) -> Survey:
         # What is there now: an item that waits to be done again counts as it was.
         there = [shard for shard in plan if shard.shard_id in committed]
         totals = committed_totals(folder, there, committed, remembered_totals(folder))
-    return Survey(
+    return DatasetStatus(
         uri=folder.uri,
         card=card,
         num_committed=len(committed),

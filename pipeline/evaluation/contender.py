@@ -17,7 +17,7 @@ _SSIM_LEAST_PX = 11
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judges:
+class MetricNetworks:
     """The networks at hand; each null where it is absent."""
 
     lpips: Callable[[Tensor, Tensor], Tensor] | None = None
@@ -35,16 +35,16 @@ class Judges:
 class FeatureSums:
     """Statistics of features over the frames and clips of one contender, or of the originals."""
 
-    def __init__(self, judges: Judges) -> None:
-        self._judges = judges
+    def __init__(self, metric_networks: MetricNetworks) -> None:
+        self._metric_networks = metric_networks
         self.statistics: dict[str, FeatureStatistics] = {}
 
     def add(self, clip_THWC: Tensor) -> None:
         """Count one clip, floats in [−1, 1]."""
-        for name, features in self._judges.frame_features.items():
+        for name, features in self._metric_networks.frame_features.items():
             self._add(name, features(clip_THWC))
-        clips = self._judges.clip_features
-        if clips is not None and len(clip_THWC) >= self._judges.least_clip_frames:
+        clips = self._metric_networks.clip_features
+        if clips is not None and len(clip_THWC) >= self._metric_networks.least_clip_frames:
             self._add("fvd", clips(clip_THWC[None]))
 
     def distances(self, originals: "FeatureSums") -> dict[str, float]:
@@ -64,14 +64,14 @@ class FeatureSums:
 class Contender:
     """Sums of scores over clips."""
 
-    def __init__(self, name: str, judges: Judges, note: str | None = None) -> None:
+    def __init__(self, name: str, metric_networks: MetricNetworks, note: str | None = None) -> None:
         self.name = name
-        self._judges = judges
+        self._metric_networks = metric_networks
         self._note = note
         self._bits = self._pixels = 0.0
         self._psnr: list[Tensor] = []
         self._frames: dict[str, list[Tensor]] = {}
-        self._sums = FeatureSums(judges)
+        self._sums = FeatureSums(metric_networks)
 
     @torch.inference_mode()
     def add(self, original_THWC: Tensor, reconstruction_THWC: Tensor, bits: float) -> float:
@@ -85,8 +85,8 @@ class Contender:
             self._note_frames("ssim", ssim(reconstruction_THWC, original_THWC))
         if side >= MS_SSIM_LEAST_PX:
             self._note_frames("ms_ssim", ms_ssim(reconstruction_THWC, original_THWC))
-        if self._judges.lpips is not None:
-            self._note_frames("lpips", self._judges.lpips(reconstruction_THWC, original_THWC))
+        if self._metric_networks.lpips is not None:
+            self._note_frames("lpips", self._metric_networks.lpips(reconstruction_THWC, original_THWC))
         self._sums.add(reconstruction_THWC)
         return float(score)
 

@@ -15,7 +15,7 @@ from bitmill.bsq_model.layers.pixels import pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.metrics.codes import CodeCounts
 from bitmill.pipeline.compressing.clip_streams import LoadedPrior
 from bitmill.pipeline.evaluation.codecs import CODECS, code_at
-from bitmill.pipeline.evaluation.contender import Contender, FeatureSums, Judges
+from bitmill.pipeline.evaluation.contender import Contender, FeatureSums, MetricNetworks
 from bitmill.pipeline.evaluation.stream_sizes import CompressedSizes
 from bitmill.pipeline.isolation.decode_process import isolated_sources
 from bitmill.pipeline.isolation.source_events import DecodeSettings
@@ -80,7 +80,7 @@ def evaluate(
     tokenizer: BSQTokenizer,
     sources: Sequence[PlannedSource],
     settings: DecodeSettings,
-    judges: Judges,
+    metric_networks: MetricNetworks,
     *,
     with_codecs: bool,
     num_shown: int,
@@ -93,11 +93,13 @@ def evaluate(
     told the number of sources done. ``coders`` are priors by the name of a row that tells the size of what
     ``compress`` makes with each; null is no prior. Raises BadJobError where no source gives a clip.
     """
-    codecs = [Contender(codec.name, judges, codec.counted) for codec in CODECS] if with_codecs else []
+    codecs = (
+        [Contender(codec.name, metric_networks, codec.counted) for codec in CODECS] if with_codecs else []
+    )
     state = _State(
-        Contender("BSQ-ViT", judges),
+        Contender("BSQ-ViT", metric_networks),
         codecs,
-        FeatureSums(judges),
+        FeatureSums(metric_networks),
         CodeCounts(tokenizer.config.bits_per_token),
         [CompressedSizes(name, tokenizer, prior) for name, prior in coders.items()],
     )

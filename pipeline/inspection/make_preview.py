@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from bitmill.bsq_model import BSQTokenizer, fingerprint, tokenizer_from_files
 from bitmill.pipeline.dataset.dataset_folder import CONFIG_FILE, WEIGHTS_FILE
-from bitmill.pipeline.inspection.source_frames import Originals
+from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DatasetCard
@@ -51,7 +51,7 @@ def preview_clips(
     dataset = TokenDataset(uri, view="bits", columns=columns, allow_incomplete=True)
     folder = Folder(uri)
     tokenizer = stored_tokenizer(folder, dataset.card)
-    originals = Originals(folder, dataset.card)
+    originals = SourceFrames(folder, dataset.card)
     count = 0
     for sample in dataset:
         if clip_ids is not None and sample["clip_id"] not in clip_ids:

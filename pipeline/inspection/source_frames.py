@@ -19,7 +19,7 @@ from bitmill.schemas.requests.job import JobSpec
 Frames = npt.NDArray[np.uint8]
 
 
-class Originals:
+class SourceFrames:
     """Finds frames by clip; one source in memory at a time, so that clips asked in order are read once.
 
     Each source has a decoder process of its own, which ends once another is asked for; pictures of

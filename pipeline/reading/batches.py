@@ -27,13 +27,13 @@ from bitmill.pipeline.reading.order.mixture_weights import thresholds
 from bitmill.pipeline.reading.order.order import PassOrder, choose_lanes, order_pass
 from bitmill.pipeline.reading.order.random_order import derive_key
 from bitmill.pipeline.reading.order.resume_state import Position, Walk
-from bitmill.pipeline.reading.order.shared_state import StartingPoint
+from bitmill.pipeline.reading.order.shared_state import SharedState
 from bitmill.pipeline.reading.order.shuffle_quality import Mixing, measure_mixing
 from bitmill.pipeline.reading.prefetch import Prefetch, Prefetcher
 from bitmill.pipeline.reading.samples.collate import BatchMaker, TokenBatch
 from bitmill.pipeline.reading.samples.sample_shapes import Clips, Packing, Padding, SampleShape
 from bitmill.pipeline.reading.samples.views import special_tokens
-from bitmill.pipeline.reading.samples.windows import Window, load_window
+from bitmill.pipeline.reading.samples.windows import ShuffleWindow, load_window
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.pipeline.storage import is_local
 from bitmill.schemas.errors import WrongArgumentError
@@ -121,7 +121,7 @@ class TokenBatches(IterableDataset[TokenBatch]):
         """Whether the position was given, and no iteration has begun from it."""
         self._began = self._position
         """Where the latest iteration began: one that is older no longer says what was handed over."""
-        self._start = StartingPoint()
+        self._start = SharedState()
 
     @property
     def epoch(self) -> int:
@@ -266,7 +266,7 @@ class TokenBatches(IterableDataset[TokenBatch]):
             )
         return self._batches_per_epoch
 
-    def _load(self, take: Take) -> Window:
+    def _load(self, take: Take) -> ShuffleWindow:
         dataset = self._weighted[take.stream][0]
         order = self._passes[take.stream].order(take.pass_number)
         return load_window(
@@ -286,7 +286,7 @@ class TokenBatches(IterableDataset[TokenBatch]):
         order = self._passes[take.stream].order(take.pass_number)
         return int(self._weighted[take.stream][0].clips.codes_bytes[order.groups_of(take.window)].sum())
 
-    def _make(self, takes: list[Take], windows: list[Window]) -> TokenBatch:
+    def _make(self, takes: list[Take], windows: list[ShuffleWindow]) -> TokenBatch:
         return self._maker.make(takes, windows)
 
     def _order(self, stream: int, number: int) -> PassOrder:

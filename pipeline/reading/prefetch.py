@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 from weakref import finalize
 
 from bitmill.pipeline.reading.order.batch_plan import Take
-from bitmill.pipeline.reading.samples.windows import Window
+from bitmill.pipeline.reading.samples.windows import ShuffleWindow
 
 Batch = TypeVar("Batch")
 Key = tuple[int, int, int]
@@ -70,9 +70,9 @@ class Prefetcher(Generic[Batch]):
         self,
         plans: Iterator[list[Take]],
         *,
-        load: Callable[[Take], Window],
+        load: Callable[[Take], ShuffleWindow],
         weigh: Callable[[Take], int],
-        make: Callable[[list[Take], list[Window]], Batch],
+        make: Callable[[list[Take], list[ShuffleWindow]], Batch],
         prefetch: ChosenPrefetch,
     ) -> None:
         self._plans = plans
@@ -82,7 +82,7 @@ class Prefetcher(Generic[Batch]):
         self._unpackers = ThreadPoolExecutor(prefetch.threads, thread_name_prefix="bitmill-unpack")
         # At the interpreter's end, too, while the pools' module is whole.
         self._end_threads = finalize(self, _end, self._readers, self._unpackers)
-        self._open: dict[Key, Future[Window]] = {}
+        self._open: dict[Key, Future[ShuffleWindow]] = {}
         """Windows that a lane of a stream is in: those that later batches may take from."""
         self._reached: dict[tuple[int, int], Key] = {}
         """The window that each stream's each lane was in last."""
@@ -128,7 +128,7 @@ class Prefetcher(Generic[Batch]):
         last batch that was planned with it has been made, and with it the last reference. A lane may pass
         over some batches, where its stream has a small weight: its window stays.
         """
-        windows: list[Future[Window]] = []
+        windows: list[Future[ShuffleWindow]] = []
         added = 0
         moved = False
         for take in takes:
@@ -165,5 +165,5 @@ class _Planned(NamedTuple):
     """A batch whose windows are being read; ``num_bytes`` of them for it first."""
 
     takes: list[Take]
-    windows: list[Future[Window]]
+    windows: list[Future[ShuffleWindow]]
     num_bytes: int

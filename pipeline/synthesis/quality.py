@@ -14,7 +14,7 @@ from bitmill.bsq_model import BSQTokenizer
 from bitmill.bsq_model.metrics.frechet import FeatureStatistics, frechet_distance
 from bitmill.bsq_model.metrics.inception_score import inception_score
 from bitmill.bsq_model.token_models.layers import bits_of_values, values_of_bits
-from bitmill.pipeline.evaluation.contender import Features, Judges
+from bitmill.pipeline.evaluation.contender import Features, MetricNetworks
 from bitmill.pipeline.reading import ClipFilter, TokenDataset
 
 _AT_ONCE = 32
@@ -22,7 +22,7 @@ _MOST_LOOKED_AT = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class SampleQuality:
     """One row of the table."""
 
     name: str
@@ -61,8 +61,8 @@ def judge(
     training_BhwL: Tensor,
     held_out_BhwL: Tensor,
     tokenizer: BSQTokenizer,
-    judges: Judges,
-) -> list[Judged]:
+    metric_networks: MetricNetworks,
+) -> list[SampleQuality]:
     """A row for each set of drawn pictures, and one for as many held-out pictures against the others.
 
     Half of the held-out pictures are what all are compared with, the other half shows how near real ones
@@ -70,21 +70,21 @@ def judge(
     """
     chosen = torch.randperm(len(held_out_BhwL), generator=torch.Generator().manual_seed(0))
     half = len(chosen) // 2
-    features = dict(judges.frame_features)
+    features = dict(metric_networks.frame_features)
     reference = _features(held_out_BhwL[chosen[half:]], tokenizer, features)
     compared = {name: _statistics(vectors_BD) for name, vectors_BD in reference.items()}
     training = _features(_spread(training_BhwL), tokenizer, features)
-    rows: list[Judged] = []
+    rows: list[SampleQuality] = []
     for name, bits in {**pictures, "held out": held_out_BhwL[chosen[:half]]}.items():
         found = _features(bits, tokenizer, features)
         rows.append(
-            Judged(
+            SampleQuality(
                 name=name,
                 distances={
                     key: frechet_distance(of, _statistics(found[key])) for key, of in compared.items()
                 },
                 nearest=_nearest(*(next(iter(x.values())) for x in (found, training))),
-                inception_score=_inception_score(found, judges),
+                inception_score=_inception_score(found, metric_networks),
             )
         )
     return rows
@@ -110,10 +110,10 @@ def _pieces(bits_BhwL: Tensor) -> Iterable[Tensor]:
     return bits_BhwL.split(_AT_ONCE)
 
 
-def _inception_score(found: dict[str, Tensor], judges: Judges) -> float | None:
-    if judges.class_logits is None:
+def _inception_score(found: dict[str, Tensor], metric_networks: MetricNetworks) -> float | None:
+    if metric_networks.class_logits is None:
         return None
-    return inception_score(judges.class_logits(found["fid"]))
+    return inception_score(metric_networks.class_logits(found["fid"]))
 
 
 def _statistics(vectors_BD: Tensor) -> FeatureStatistics:

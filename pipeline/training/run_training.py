@@ -11,11 +11,11 @@ import torch
 
 from bitmill.bsq_model import BSQTokenizer, save_tokenizer
 from bitmill.bsq_model.training.losses import Perceptual
-from bitmill.bsq_model.training.step_metrics import Window
+from bitmill.bsq_model.training.step_metrics import StepMetrics
 from bitmill.bsq_model.training.training_checkpoint import find_checkpoints, load_checkpoint
 from bitmill.bsq_model.training.training_step import TrainingStep
 from bitmill.pipeline.training.data.training_loader import Batch, TrainingData
-from bitmill.pipeline.training.run_writer import CHECKPOINTS_FOLDER, Desk, is_logged
+from bitmill.pipeline.training.run_writer import CHECKPOINTS_FOLDER, RunWriter, is_logged
 from bitmill.pipeline.training.step_progress import TrainProgress
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.requests.training import TrainSpec, run_id
@@ -61,11 +61,11 @@ def train(
     checkpoints = find_checkpoints(folder / CHECKPOINTS_FOLDER)
     steps_done = load_checkpoint(training, checkpoints[-1], run_id(spec)) if checkpoints else 0
     with ExitStack() as stack:
-        desk = None
+        run_writer = None
         if process.leads:
-            desk = stack.enter_context(Desk(spec, folder, steps_done, training, perceptual))
+            run_writer = stack.enter_context(RunWriter(spec, folder, steps_done, training, perceptual))
         data = stack.enter_context(training_data(spec, sources, process))
-        steps_done = _Loop(spec, training, desk, report=report, stop=stop).run(data, steps_done)
+        steps_done = _Loop(spec, training, run_writer, report=report, stop=stop).run(data, steps_done)
     if steps_done < spec.steps:
         return False
     if process.leads:
@@ -96,14 +96,14 @@ class _Loop:
         self,
         spec: TrainSpec,
         training: TrainingStep,
-        desk: Desk | None,
+        run_writer: RunWriter | None,
         *,
         report: Callable[[TrainProgress], None],
         stop: Callable[[], bool],
     ) -> None:
-        self._spec, self._training, self._desk = spec, training, desk
+        self._spec, self._training, self._run_writer = spec, training, run_writer
         self._report, self._stop = report, stop
-        self._window = Window()
+        self._window = StepMetrics()
 
     def run(self, data: TrainingData, steps_done: int) -> int:
         """Gives the number of steps done in the end."""
@@ -116,13 +116,13 @@ class _Loop:
             steps_done += 1
             self._after_step(steps_done, batch)
             waiting_since = time.monotonic()
-        if self._desk is not None and steps_done < self._spec.steps:
-            self._desk.save(steps_done)
+        if self._run_writer is not None and steps_done < self._spec.steps:
+            self._run_writer.save(steps_done)
         return steps_done
 
     def _after_step(self, steps_done: int, batch: Batch) -> None:
         row = self._window.row() if is_logged(steps_done, self._spec) else None
-        if self._desk is not None:
-            self._desk.note_failures(batch.failures)
-            row = self._desk.after_step(steps_done, row)
+        if self._run_writer is not None:
+            self._run_writer.note_failures(batch.failures)
+            row = self._run_writer.after_step(steps_done, row)
         self._report(TrainProgress(steps_done=steps_done, steps=self._spec.steps, values=row))

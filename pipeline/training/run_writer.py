@@ -32,7 +32,7 @@ def is_logged(steps_done: int, spec: TrainSpec) -> bool:
     )
 
 
-class Desk:
+class RunWriter:
     """A context manager over the run's files."""
 
     def __init__(

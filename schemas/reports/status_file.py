@@ -74,7 +74,7 @@ class Rates(_Part):
     tokens: float = 0.0
 
 
-class StaffCount(_Part):
+class ActorCounts(_Part):
     """The run's actors by what they do."""
 
     at_work: int = 0
@@ -97,7 +97,7 @@ class JobStatus(_Part):
     note: str | None = None
     """What the driver waits for, if it does."""
     driver: DriverPlace
-    actors: StaffCount = StaffCount()
+    actors: ActorCounts = ActorCounts()
     started_at: datetime
     updated_at: datetime
     write_every_s: float = WRITE_EVERY_S

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bitmill.jobs.cluster.metrics import COUNTERS, GAUGES
-from bitmill.schemas.reports.status_file import StaffCount
+from bitmill.schemas.reports.status_file import ActorCounts
 from tests.support.commands import REPOSITORY
 
 EXPORTED = {
@@ -77,5 +77,5 @@ def test_the_page_on_metrics_names_all_of_them():
     for name in EXPORTED:
         short = re.sub(r"(committed|encoded)_(frames|tokens)", r"…_\2", name)
         assert f"`{name}`" in page or f"`{short}`" in page, name
-    for state in StaffCount.model_fields:
+    for state in ActorCounts.model_fields:
         assert f"`{state}`" in page

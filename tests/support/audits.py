@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from bitmill.pipeline.auditing.parallel import LocalProcesses
 from bitmill.pipeline.auditing.run_audit import audit_dataset
-from bitmill.pipeline.auditing.shard.collector import Gatherers
+from bitmill.pipeline.auditing.shard.collector import Collectors
 from bitmill.pipeline.dataset.dataset_folder import (
     committed_shards,
     load_plan,
@@ -114,23 +114,23 @@ class AuditedDataset:
         path.write_bytes(data)
 
     def audit(
-        self, *, workers: int = 1, columns: Sequence[str] = (), gatherers: Gatherers | None = None
+        self, *, workers: int = 1, columns: Sequence[str] = (), collectors: Collectors | None = None
     ) -> AuditReport:
         audit = audit_dataset(
             self.folder,
-            sharing=LocalProcesses(workers),
+            readers=LocalProcesses(workers),
             workers=workers,
             columns=tuple(columns),
-            gatherers=lambda _at_hand, _prefixes: gatherers or {},
+            collectors=lambda _at_hand, _prefixes: collectors or {},
         )
         return audit.report(bitmill_version="0", created="2026-01-01T00:00:00Z", seconds=0.0)
 
-    def gathered(self, gatherers: Gatherers, *, workers: int = 1) -> Mapping[str, Any]:
+    def collected(self, collectors: Collectors, *, workers: int = 1) -> Mapping[str, Any]:
         """What gatherers made of the codes."""
-        sharing = LocalProcesses(workers)
+        readers = LocalProcesses(workers)
         return audit_dataset(
-            self.folder, sharing=sharing, workers=workers, gatherers=lambda _at_hand, _prefixes: gatherers
-        ).gathered
+            self.folder, readers=readers, workers=workers, collectors=lambda _at_hand, _prefixes: collectors
+        ).collected
 
     def stored(self, number: int) -> Iterator[tuple[list[str], list[bytes]]]:
         """Ids and codes of each row group of a shard, as pyarrow reads them."""

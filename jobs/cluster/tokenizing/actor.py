@@ -13,8 +13,8 @@ from bitmill.bsq_model.numerics import set_numerics
 from bitmill.jobs.cluster.tokenizing.decode_tasks import TaskPlacement
 from bitmill.jobs.cluster.tokenizing.decode_window import DecodingWindow
 from bitmill.jobs.cluster.tokenizing.small_source_task import BundleTask
-from bitmill.jobs.scheduling.assignment import Assignment, GivenUp, TriedAlone
-from bitmill.jobs.scheduling.autoscaling import Window
+from bitmill.jobs.scheduling.assignment import Assignment, ProbeStarted, SkippedSource
+from bitmill.jobs.scheduling.autoscaling import DecodeWindowSize
 from bitmill.pipeline.archive.tar_events import whole_archive
 from bitmill.pipeline.isolation.small_sources import Bundle, bundled
 from bitmill.pipeline.isolation.source_events import DecodeSettings
@@ -30,7 +30,7 @@ from bitmill.schemas.outcomes import Reason
 _control: Any = ray.method(concurrency_group="control")
 """Calls that are answered while a shard is at work, each in a moment."""
 
-ShardEvent = TriedAlone | ShardProgress | ShardReport
+ShardEvent = ProbeStarted | ShardProgress | ShardReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,9 @@ class TokenizerActor:
         """Answers once the process is up."""
         return True
 
-    def tokenize(self, assignment: Assignment, files: TokenizerFiles, window: Window) -> Iterator[ShardEvent]:
+    def tokenize(
+        self, assignment: Assignment, files: TokenizerFiles, window: DecodeWindowSize
+    ) -> Iterator[ShardEvent]:
         """Run one shard, with so much in decoding; streams progress, the report last.
 
         Nothing comes from a shard that was withdrawn. ``files`` come with each shard, by reference:
@@ -88,7 +90,7 @@ class TokenizerActor:
         if self._encoder is None:
             self._encoder = self.load(files)
         for event in self._events(assignment, self._encoder, window.items):
-            self._beat()
+            self._heartbeat()
             yield event
 
     @_control
@@ -111,7 +113,7 @@ class TokenizerActor:
         return True
 
     @_control
-    def pulse(self) -> int:
+    def heartbeat(self) -> int:
         """Signs of life so far; the number stands still when the shard at work does."""
         return self._beats
 
@@ -132,35 +134,39 @@ class TokenizerActor:
             items = (withheld(source, events, takedown, rule) for source, events in pairs)
         yield from tokenize_shard(shard, items, encoder, context, Folder(self._settings.output))
 
-    def _left_out(self, assignment: Assignment, takedown: Takedown) -> Mapping[int, GivenUp]:
+    def _left_out(self, assignment: Assignment, takedown: Takedown) -> Mapping[int, SkippedSource]:
         """Sources that are not to be read, by their place in the shard: at fault, or taken down."""
-        given_up = dict(assignment.isolation.given_up) if assignment.isolation is not None else {}
+        skipped = dict(assignment.isolation.skipped) if assignment.isolation is not None else {}
         for place, source in enumerate(assignment.shard.sources):
             if takedown.takes_item(source.uri, None):
-                given_up[place] = GivenUp(reason=Reason.REMOVED, detail=ALL_GONE)
-        return given_up
+                skipped[place] = SkippedSource(reason=Reason.REMOVED, detail=ALL_GONE)
+        return skipped
 
     def _try_alone(
-        self, assignment: Assignment, try_from: int, left_out: Mapping[int, GivenUp], encoder: ClipEncoder
-    ) -> Iterator[TriedAlone]:
+        self,
+        assignment: Assignment,
+        try_from: int,
+        left_out: Mapping[int, SkippedSource],
+        encoder: ClipEncoder,
+    ) -> Iterator[ProbeStarted]:
         """Decode and encode each source by itself, for nothing but to see which one kills the process."""
         sources = assignment.shard.sources
         for place in range(try_from, len(sources)):
             if place in left_out:
                 continue
-            yield TriedAlone(place=place)
+            yield ProbeStarted(place=place)
             alone = bundled(sources[place : place + 1])
             for events in self._window.items(assignment.number, alone, 1):
                 for event in events:
                     if isinstance(event, DecodedClip):
                         encoder.begin([event.frames_THWC]).wait()
-                        self._beat()
-        yield TriedAlone(place=None)
+                        self._heartbeat()
+        yield ProbeStarted(place=None)
 
     def _begin(self, bundle: Bundle) -> BundleTask:
-        return BundleTask(bundle, self._decode, self._placement, self._beat)
+        return BundleTask(bundle, self._decode, self._placement, self._heartbeat)
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         self._beats += 1
 
     def load(self, files: TokenizerFiles) -> ClipEncoder:
@@ -199,13 +205,13 @@ def _item_of(events: Iterator[SourceEvent]) -> Iterator[SourceEvent]:
 def _put_back(
     sources: Sequence[PlannedSource],
     decoded: Iterator[Iterator[SourceEvent]],
-    left_out: Mapping[int, GivenUp],
+    left_out: Mapping[int, SkippedSource],
 ) -> Iterator[Iterator[SourceEvent]]:
     """Events of all sources: those that are decoded, and the ends of those left out."""
     for place, source in enumerate(sources):
-        given_up = left_out.get(place)
-        if given_up is not None:
-            end = ItemEnd.unread(given_up.reason, given_up.detail)
+        skipped = left_out.get(place)
+        if skipped is not None:
+            end = ItemEnd.unread(skipped.reason, skipped.detail)
             yield whole_archive(source, end) if source.is_archive else iter([end])
         else:
             yield next(decoded)

@@ -19,8 +19,8 @@ from ray.exceptions import (
 from bitmill.jobs.cluster.tokenizing.actor import ActorSettings, TokenizerActor, TokenizerFiles
 from bitmill.jobs.cluster.tokenizing.actor_death import cause_of
 from bitmill.jobs.cluster.tokenizing.decode_tasks import GET_S
-from bitmill.jobs.scheduling.assignment import ActorLostError, Assignment, GaveBack, Loss
-from bitmill.jobs.scheduling.autoscaling import Window
+from bitmill.jobs.scheduling.assignment import ActorLostError, Assignment, Loss, Withdrawn
+from bitmill.jobs.scheduling.autoscaling import DecodeWindowSize
 from bitmill.schemas.errors import BitmillError, InfrastructureError
 
 _PROCESS_DIED = "Worker exit type: SYSTEM_ERROR"
@@ -45,7 +45,7 @@ class _Actor:
     handle: Any
     num_cpus: int
     ready: Any
-    pulse: Any = None
+    heartbeat: Any = None
 
 
 class TokenizerActors:
@@ -112,7 +112,7 @@ class TokenizerActors:
                 answered.append(number)
         return answered, gone
 
-    def begin(self, assignment: Assignment, window: Window, *, ahead: bool) -> Work:
+    def begin(self, assignment: Assignment, window: DecodeWindowSize, *, ahead: bool) -> Work:
         """Give a shard to an actor; ``ahead``: behind one that is at work there."""
         handle = self._actors[assignment.actor].handle
         options: dict[str, Any] = {"num_returns": "streaming"}
@@ -140,30 +140,30 @@ class TokenizerActors:
                 answers.append((assignment, False))
         return answers
 
-    def ask_pulse(self, number: int) -> None:
-        """Ask an actor for a sign of life; ``pulses`` tells the answer."""
+    def ask_heartbeat(self, number: int) -> None:
+        """Ask an actor for a sign of life; ``heartbeats`` tells the answer."""
         actor = self._actors.get(number)
-        if actor is not None and actor.pulse is None:
-            actor.pulse = actor.handle.pulse.remote()
+        if actor is not None and actor.heartbeat is None:
+            actor.heartbeat = actor.handle.heartbeat.remote()
 
-    def pulses(self) -> tuple[dict[int, int], dict[int, ActorLostError]]:
+    def heartbeats(self) -> tuple[dict[int, int], dict[int, ActorLostError]]:
         """Answers since the last call: how many signs of life an actor has given; and those who died.
 
         A shard's stream tells of its actor's death, too, but of a lost node not always soon.
         """
-        beats: dict[int, int] = {}
+        signs: dict[int, int] = {}
         dead: dict[int, ActorLostError] = {}
         for number, actor in self._actors.items():
-            if actor.pulse is not None and _is_there(actor.pulse):
-                answer, actor.pulse = actor.pulse, None
+            if actor.heartbeat is not None and _is_there(actor.heartbeat):
+                answer, actor.heartbeat = actor.heartbeat, None
                 try:
-                    beats[number] = ray.get(answer, timeout=GET_S)
+                    signs[number] = ray.get(answer, timeout=GET_S)
                 except ActorDiedError as error:
                     dead[number] = ActorLostError(_loss(error), first_line(error))
                 except RayError:
                     # Out of reach for now: it is asked again.
                     continue
-        return beats, dead
+        return signs, dead
 
     def remove(self, number: int) -> None:
         """End an actor, whatever it does."""
@@ -207,7 +207,7 @@ def _next_event(generator: Any) -> Any:
     try:
         return ray.get(next(generator), timeout=GET_S)
     except StopIteration:
-        return GaveBack()
+        return Withdrawn()
     except RayTaskError as error:
         cause = error.cause
         if isinstance(cause, RayError):

@@ -91,7 +91,7 @@ class TaskPlacement:
     name: str
     node_id: str
     values: int = LEAST_VALUES
-    """See Window."""
+    """See DecodeWindowSize."""
 
     @classmethod
     def near_here(cls, *, name: str) -> "TaskPlacement":
@@ -132,7 +132,7 @@ class SourceTask:
         """How that item ends, where it brought the decoder down before it was known which one it is."""
         self._is_over = False
         self._placement = placement
-        self._beat = beat
+        self._heartbeat = beat
         self._submit(num_cpus)
 
     def _submit(self, num_cpus: int, values: int | None = None) -> None:
@@ -171,7 +171,7 @@ class SourceTask:
                 detail = f"The decoder gave nothing for {seconds:g} s and was ended."
                 trouble = ItemEnd.unread(Reason.DECODE_TIMEOUT, detail)
             if trouble is not None:
-                yield from self._given_up(trouble)
+                yield from self._skipped(trouble)
             if self._is_over:
                 return
             # Sources behind this one may hold every CPU, waiting for their clips to be taken, which
@@ -199,7 +199,7 @@ class SourceTask:
             raise InfrastructureError(f"Decoding of {self.source.uri} stopped without an end.")
         self._is_over = True
 
-    def _given_up(self, end: ItemEnd) -> Iterator[SourceEvent]:
+    def _skipped(self, end: ItemEnd) -> Iterator[SourceEvent]:
         """End the item under way.
 
         What a process gives just before it dies may be lost, and so an item of an archive may be unknown: the
@@ -231,7 +231,7 @@ class SourceTask:
         limit_s = self._settings.limits.item_timeout_s
         while True:
             try:
-                value = next_value(self._generator, timeout, self._beat)
+                value = next_value(self._generator, timeout, self._heartbeat)
             except StopIteration:
                 return
             except RayTaskError as error:

@@ -32,7 +32,7 @@ class BundleTask:
         self.source = source
         self._settings = settings
         self._placement = placement
-        self._beat = beat
+        self._heartbeat = beat
         self._alone: SourceTask | None = None
         self._generator: Any = None
         if len(source.sources) == 1:
@@ -59,7 +59,7 @@ class BundleTask:
         for source in left:
             # Bundles behind this one may hold every CPU.
             self._alone = SourceTask(
-                source, self._settings, self._placement, self._beat, taken=taken, num_cpus=0
+                source, self._settings, self._placement, self._heartbeat, taken=taken, num_cpus=0
             )
             taken = 0
             yield from self._alone.events()
@@ -78,7 +78,7 @@ class BundleTask:
         timeout_s: float | None = None
         while True:
             try:
-                message: Message = next_value(self._generator, timeout_s, self._beat)
+                message: Message = next_value(self._generator, timeout_s, self._heartbeat)
             except StopIteration:
                 return
             if isinstance(message, Waiting):

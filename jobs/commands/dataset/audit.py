@@ -52,7 +52,7 @@ def audit(
     from bitmill.jobs.commands.dataset.audit_compare import compare_audits
     from bitmill.jobs.commands.dataset.audit_run import AuditRequest, run_audit, write_audit
     from bitmill.jobs.commands.dataset.audit_summary import print_summary
-    from bitmill.pipeline.auditing.options import Asked
+    from bitmill.pipeline.auditing.options import AuditOptions
     from bitmill.pipeline.storage import Folder
 
     console = Console(soft_wrap=True, stderr=as_json)
@@ -60,7 +60,7 @@ def audit(
         raise BadJobError("Name one dataset to audit, or two with --compare A B.")
     request = AuditRequest(
         columns=tuple(by or ()),
-        asked=Asked(
+        asked=AuditOptions(
             codes=codes,
             duplicates=duplicates,
             radius=radius,

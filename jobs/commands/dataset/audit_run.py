@@ -11,12 +11,12 @@ from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.judge_networks import find_lpips
 from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.jobs.progress.units import bytes_text, duration_text, rate_text
-from bitmill.jobs.scheduling.signals import heed_sigterm, stoppable
-from bitmill.pipeline.auditing.options import Asked
+from bitmill.jobs.scheduling.signals import handle_sigterm, stoppable
+from bitmill.pipeline.auditing.options import AuditOptions
 from bitmill.pipeline.auditing.page import render_page
-from bitmill.pipeline.auditing.parallel import AuditProgress, LocalProcesses, Sharing
-from bitmill.pipeline.auditing.report_sections import Parts, look_closer
-from bitmill.pipeline.auditing.run_audit import ChooseGatherers, DatasetAudit, audit_dataset
+from bitmill.pipeline.auditing.parallel import AuditProgress, LocalProcesses, ShardReaders
+from bitmill.pipeline.auditing.report_sections import ReportSections, add_report_sections
+from bitmill.pipeline.auditing.run_audit import ChooseCollectors, DatasetAudit, audit_dataset
 from bitmill.pipeline.cpu_count import available_cpus
 from bitmill.pipeline.storage import Folder, scratch_folder
 from bitmill.schemas.errors import BadJobError
@@ -30,7 +30,7 @@ class AuditRequest:
     """What the command line asked for, the dataset apart."""
 
     columns: tuple[str, ...]
-    asked: Asked
+    asked: AuditOptions
     address: str | None
     workers: int | None
 
@@ -44,22 +44,22 @@ class MadeAudit:
 
 
 def run_audit(dataset: str, request: AuditRequest, console: Console) -> MadeAudit:
-    """Audit one dataset. Raises what ``audit_dataset`` and ``look_closer`` raise."""
+    """Audit one dataset. Raises what ``audit_dataset`` and ``add_report_sections`` raise."""
     started = time.monotonic()
     with (
         stoppable(kept="nothing was written"),
         LiveLine(console) as line,
-        _sharing(request) as (sharing, workers),
+        _readers(request) as (readers, workers),
         scratch_folder() as work,
     ):
-        auditing = _Auditing(sharing, workers, line)
+        auditing = _Auditing(readers, workers, line)
         asked = request.asked
         others = [
             (uri, auditing.audit(uri, asked.signatures, doing=f"{uri}: ")) for uri in map(_uri, asked.against)
         ]
-        audit = auditing.audit(dataset, asked.gatherers, columns=request.columns)
+        audit = auditing.audit(dataset, asked.collectors, columns=request.columns)
         _check_comparable(audit, others)
-        parts = look_closer(
+        parts = add_report_sections(
             audit,
             asked,
             others=others,
@@ -81,7 +81,7 @@ def write_audit(made: MadeAudit, out: Folder) -> list[str]:
     return [f"{out.uri}/{name}" for name in (AUDIT_FILE, PAGE_FILE)]
 
 
-def _report(audit: DatasetAudit, parts: Parts, *, seconds: float) -> AuditReport:
+def _report(audit: DatasetAudit, parts: ReportSections, *, seconds: float) -> AuditReport:
     return audit.report(
         bitmill_version=metadata.version("bitmill"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -113,7 +113,7 @@ def _check_comparable(audit: DatasetAudit, others: list[tuple[str, DatasetAudit]
 
 
 @contextmanager
-def _sharing(request: AuditRequest) -> Generator[tuple[Sharing, int]]:
+def _readers(request: AuditRequest) -> Generator[tuple[ShardReaders, int]]:
     """Who reads shards, and how many at once."""
     if request.address is None:
         count = request.workers or available_cpus()
@@ -123,7 +123,7 @@ def _sharing(request: AuditRequest) -> Generator[tuple[Sharing, int]]:
     from bitmill.jobs.cluster.connection.session import Cluster
 
     with Cluster(request.address) as cluster:
-        heed_sigterm()
+        handle_sigterm()
         count = request.workers or max(1, cluster.capacity().cpus)
         yield ClusterTasks(count), count
 
@@ -131,11 +131,11 @@ def _sharing(request: AuditRequest) -> Generator[tuple[Sharing, int]]:
 class _Auditing:
     """Audits datasets one after the other, in one session, with progress as a line."""
 
-    def __init__(self, sharing: Sharing, workers: int, line: LiveLine) -> None:
-        self._sharing, self._workers, self._line = sharing, workers, line
+    def __init__(self, readers: ShardReaders, workers: int, line: LiveLine) -> None:
+        self._readers, self._workers, self._line = readers, workers, line
 
     def audit(
-        self, dataset: str, gatherers: ChooseGatherers, *, columns: tuple[str, ...] = (), doing: str = ""
+        self, dataset: str, collectors: ChooseCollectors, *, columns: tuple[str, ...] = (), doing: str = ""
     ) -> DatasetAudit:
         since = time.monotonic()
 
@@ -144,10 +144,10 @@ class _Auditing:
 
         return audit_dataset(
             Folder(dataset),
-            sharing=self._sharing,
+            readers=self._readers,
             workers=self._workers,
             columns=columns,
-            gatherers=gatherers,
+            collectors=collectors,
             tell=tell,
         )
 

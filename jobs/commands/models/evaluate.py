@@ -17,13 +17,13 @@ from bitmill.bsq_model.resolution import resize_tokenizer
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.find_token_models import choose_prior
 from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
-from bitmill.jobs.preparation.judge_networks import find_judges
+from bitmill.jobs.preparation.judge_networks import find_metric_networks
 from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.jobs.progress.units import duration_text
 from bitmill.pipeline.compressing.clip_streams import LoadedPrior
 from bitmill.pipeline.cpu_count import available_cpus
 from bitmill.pipeline.evaluation.comparison_sheet import write_sheet
-from bitmill.pipeline.evaluation.contender import Judges
+from bitmill.pipeline.evaluation.contender import MetricNetworks
 from bitmill.pipeline.evaluation.run_evaluation import Measured, evaluate
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
@@ -56,7 +56,7 @@ class EvaluationRequest:
 def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
     """Measure, print the table, write report and pictures. Gives whether every source was measured whole."""
     tokenizer = _tokenizer(request)
-    judges, left_out = find_judges(request.inception)
+    metric_networks, left_out = find_metric_networks(request.inception)
     sources = find_sources(request.source).sources
     refuse_archives(sources, purpose="evaluation")
     if request.max_items is not None:
@@ -81,13 +81,13 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
             tokenizer,
             sources,
             settings,
-            judges,
+            metric_networks,
             with_codecs=request.with_codecs,
             num_shown=request.num_shown,
             report=lambda done: line.show(partial(_progress, done, len(sources), started)),
             coders=coders,
         )
-    left_out += _inapplicable(measured.rows[0], judges, config.image_size_px)
+    left_out += _inapplicable(measured.rows[0], metric_networks, config.image_size_px)
     report = _report(request, tokenizer, measured, left_out, num_sources=len(sources))
     _write(report, measured, request.out)
     _print(report, console)
@@ -123,12 +123,12 @@ def _spread(sources: tuple[Any, ...], count: int) -> tuple[Any, ...]:
     return tuple(sources[i * len(sources) // count] for i in range(count))
 
 
-def _inapplicable(row: QualityRow, judges: Judges, size_px: int) -> list[str]:
+def _inapplicable(row: QualityRow, metric_networks: MetricNetworks, size_px: int) -> list[str]:
     sentences: list[str] = []
     if row.ms_ssim is None:
         sentences.append(f"MS-SSIM: frames of {size_px} pixels are smaller than its five scales need (161)")
-    if judges.clip_features is not None and row.fvd is None:
-        sentences.append(f"FVD: it needs two clips of {judges.least_clip_frames} frames or more")
+    if metric_networks.clip_features is not None and row.fvd is None:
+        sentences.append(f"FVD: it needs two clips of {metric_networks.least_clip_frames} frames or more")
     return sentences
 
 

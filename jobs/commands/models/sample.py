@@ -102,9 +102,9 @@ def sample(
         raise BadJobError(f"{model} is no model that draws.")
     judged = None
     if judge is not None and isinstance(network, MaskedLM):
-        from bitmill.jobs.commands.models.sample_quality import judge_samples
+        from bitmill.jobs.commands.models.sample_quality import measure_samples
 
-        judged = judge_samples(
+        judged = measure_samples(
             network,
             shown_by,
             judge,

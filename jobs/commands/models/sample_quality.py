@@ -8,9 +8,15 @@ import torch
 from rich.table import Table
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.judge_networks import find_judges
+from bitmill.jobs.preparation.judge_networks import find_metric_networks
 from bitmill.pipeline.synthesis.draw_samples import draw_pictures
-from bitmill.pipeline.synthesis.quality import Judged, independent_bits, judge, order0_tokens, single_frames
+from bitmill.pipeline.synthesis.quality import (
+    SampleQuality,
+    independent_bits,
+    judge,
+    order0_tokens,
+    single_frames,
+)
 from bitmill.schemas.errors import BadJobError
 
 if TYPE_CHECKING:
@@ -20,7 +26,7 @@ if TYPE_CHECKING:
 _LEAST_HELD_OUT = 20
 
 
-def judge_samples(
+def measure_samples(
     model: "MaskedLM",
     tokenizer: "BSQTokenizer",
     dataset: str,
@@ -32,8 +38,8 @@ def judge_samples(
     console: Console,
 ) -> dict[str, Any]:
     """Draw as many pictures as half of the held-out ones, of any kind; print the table, give the report."""
-    judges, _ = find_judges(inception)
-    if not judges.frame_features:
+    metric_networks, _ = find_metric_networks(inception)
+    if not metric_networks.frame_features:
         raise BadJobError(
             "--judge needs a network for features: `bitmill weights fetch efficientnet-lite0` fetches one, "
             "or name the Inception file with --inception."
@@ -53,12 +59,12 @@ def judge_samples(
         "tokens by their frequency": order0_tokens(training, count, group_bits, generator),
         "bits by their frequency": independent_bits(training, count, generator),
     }
-    rows = judge(pictures, training, apart, tokenizer, judges)
+    rows = judge(pictures, training, apart, tokenizer, metric_networks)
     _print(rows, count, console)
     return {"pictures": count, "training": len(training), "rows": [asdict(row) for row in rows]}
 
 
-def _print(rows: list[Judged], count: int, console: Console) -> None:
+def _print(rows: list[SampleQuality], count: int, console: Console) -> None:
     table = Table(title=f"{count} pictures each, against as many held-out ones")
     names = list(rows[0].distances)
     scored = rows[0].inception_score is not None

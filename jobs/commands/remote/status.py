@@ -10,7 +10,7 @@ from rich.table import Table
 from bitmill.jobs.console import Console, print_json
 from bitmill.jobs.progress.progress_text import stage_times
 from bitmill.jobs.progress.units import bytes_text, duration_text
-from bitmill.pipeline.dataset.dataset_status import Survey, survey
+from bitmill.pipeline.dataset.dataset_status import DatasetStatus, dataset_status
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import InfrastructureError, TransientError
 from bitmill.schemas.outcomes import REASON_TEXT, Reason
@@ -56,7 +56,7 @@ def show_status(place: str, *, as_json: bool, console: Console, cluster: Cluster
     where the store does not answer.
     """
     try:
-        seen = survey(Folder(place), required=cluster is None)
+        seen = dataset_status(Folder(place), required=cluster is None)
     except TransientError as error:
         raise InfrastructureError(str(error)) from error
     verdict = judge(seen, datetime.now(UTC), cluster)
@@ -67,7 +67,7 @@ def show_status(place: str, *, as_json: bool, console: Console, cluster: Cluster
     return verdict.exit_code
 
 
-def judge(seen: Survey, now: datetime, cluster: ClusterWord | None = None) -> Verdict:
+def judge(seen: DatasetStatus, now: datetime, cluster: ClusterWord | None = None) -> Verdict:
     """What a survey means at a moment. What the files show outweighs what driver and cluster say."""
     if seen.is_complete:
         if seen.all_ok:
@@ -81,7 +81,7 @@ def judge(seen: Survey, now: datetime, cluster: ClusterWord | None = None) -> Ve
     return Verdict(state=state, sentence=sentence, exit_code=EXIT_UNFINISHED)
 
 
-def _unfinished(seen: Survey, now: datetime, cluster: ClusterWord | None) -> tuple[State, str]:
+def _unfinished(seen: DatasetStatus, now: datetime, cluster: ClusterWord | None) -> tuple[State, str]:
     status = seen.status
     if status is None:
         if cluster is not None and not cluster.has_ended:
@@ -120,7 +120,7 @@ def _ago(status: JobStatus, now: datetime) -> str:
     return f"{duration_text(_age_s(status, now))} ago"
 
 
-def _print(seen: Survey, verdict: Verdict, cluster: ClusterWord | None, console: Console) -> None:
+def _print(seen: DatasetStatus, verdict: Verdict, cluster: ClusterWord | None, console: Console) -> None:
     console.print(f"{verdict.state.replace('_', ' ')}: {verdict.sentence}", soft_wrap=True)
     table = Table(show_header=False, box=None, pad_edge=False)
     totals = seen.totals
@@ -162,7 +162,7 @@ def _driver_rows(status: JobStatus) -> list[tuple[str, str]]:
     return rows
 
 
-def _document(seen: Survey, verdict: Verdict, cluster: ClusterWord | None) -> dict[str, Any]:
+def _document(seen: DatasetStatus, verdict: Verdict, cluster: ClusterWord | None) -> dict[str, Any]:
     card = seen.card
     return {
         "dataset": seen.uri,

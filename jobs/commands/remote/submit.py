@@ -12,7 +12,7 @@ from bitmill.jobs.commands.remote.code_package import JOB_FILE, write_package
 from bitmill.jobs.console import Console, print_output
 from bitmill.jobs.preparation.submission_id import local_places, submission_of, travelling
 from bitmill.jobs.progress.status_writer import SUBMISSION_VARIABLE
-from bitmill.pipeline.dataset.dataset_status import Survey, survey
+from bitmill.pipeline.dataset.dataset_status import DatasetStatus, dataset_status
 from bitmill.pipeline.storage import Folder, normalise
 from bitmill.schemas.errors import BadJobError, BitmillError, InfrastructureError, InterruptedJobError
 from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
@@ -158,10 +158,10 @@ def _attempt(job: SubmittedJob) -> int:
     return (split_name(job.submission_id) or ("", 0))[1]
 
 
-def _complete(output: str) -> Survey | None:
+def _complete(output: str) -> DatasetStatus | None:
     """The dataset, where it can be seen from here and is complete."""
     try:
-        seen = survey(Folder(output))
+        seen = dataset_status(Folder(output))
     except BitmillError:
         return None
     return seen if seen.is_complete else None

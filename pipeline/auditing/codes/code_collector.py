@@ -7,7 +7,7 @@ from bitmill.pipeline.auditing.codes.statistics import NUM_STRETCHES, CodeStatis
 from bitmill.pipeline.auditing.shard.collector import RowGroupData
 
 
-class CodeGatherer:
+class CodeCollector:
     """Gathers ``statistics`` of shards; see ``bitmill.pipeline.auditing.shard.collector.Gatherer``."""
 
     def __init__(self, bits_per_token: int, num_shards: int, prefix_of: Callable[[str], str]) -> None:
@@ -28,6 +28,6 @@ class CodeGatherer:
             group.shard * NUM_STRETCHES // self._num_shards,
         )
 
-    def merge(self, other: "CodeGatherer") -> None:
-        """See ``Gatherer``."""
+    def merge(self, other: "CodeCollector") -> None:
+        """See ``Collector``."""
         self.statistics.merge(other.statistics)

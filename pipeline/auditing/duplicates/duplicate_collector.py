@@ -7,7 +7,7 @@ from bitmill.pipeline.auditing.duplicates.signatures import DuplicateSignatures
 from bitmill.pipeline.auditing.shard.collector import RowGroupData
 
 
-class DuplicateGatherer:
+class DuplicateCollector:
     """Gathers ``signatures`` of shards; see ``bitmill.pipeline.auditing.shard.collector.Gatherer``."""
 
     def __init__(
@@ -25,6 +25,6 @@ class DuplicateGatherer:
             (group.shard, group.number),
         )
 
-    def merge(self, other: "DuplicateGatherer") -> None:
-        """See ``Gatherer``."""
+    def merge(self, other: "DuplicateCollector") -> None:
+        """See ``Collector``."""
         self.signatures.merge(other.signatures)

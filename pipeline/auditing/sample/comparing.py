@@ -13,7 +13,7 @@ from bitmill.bsq_model.layers.pixels import pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.metrics.reconstruction_quality import psnr_db, ssim
 from bitmill.pipeline.auditing.sample.drawing import DrawnClip
 from bitmill.pipeline.auditing.sample.pictures import strip
-from bitmill.pipeline.inspection.source_frames import Originals
+from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.pipeline.shard.encoder import ModelEncoder
 from bitmill.schemas.dataset.packing import unpack_bits
 from bitmill.schemas.reports.audit_report import Sample, SampledClip
@@ -30,7 +30,7 @@ _NO_ORIGINAL = "its source does not give this clip now"
 
 def compare_sample(
     drawn: Sequence[DrawnClip],
-    open_originals: Callable[[Sequence[str]], Originals],
+    open_originals: Callable[[Sequence[str]], SourceFrames],
     tokenizer: BSQTokenizer,
     *,
     seed: int,
@@ -68,7 +68,7 @@ def compare_sample(
 class _Comparison:
     """One clip after the other."""
 
-    def __init__(self, originals: Originals, tokenizer: BSQTokenizer, lpips: Lpips | None) -> None:
+    def __init__(self, originals: SourceFrames, tokenizer: BSQTokenizer, lpips: Lpips | None) -> None:
         self.pictures: dict[str, bytes] = {}
         self._originals = originals
         self._tokenizer = tokenizer

@@ -28,7 +28,7 @@ class RowGroupData:
     """All other columns of the n clips (``bitmill.schemas.dataset.token_shard.TOKEN_COLUMNS``)."""
 
 
-class Gatherer(Protocol):
+class Collector(Protocol):
     """Gathers something of the row groups of some consecutive shards, in plan order.
 
     Pickles, and takes bounded memory however many clips come. Shards are gathered in several processes, then
@@ -44,5 +44,5 @@ class Gatherer(Protocol):
         ...
 
 
-Gatherers = Mapping[str, Callable[[], Gatherer]]
+Collectors = Mapping[str, Callable[[], Collector]]
 """By name, how to make an empty one; a function or ``functools.partial`` that pickles."""

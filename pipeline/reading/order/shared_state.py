@@ -9,7 +9,7 @@ from bitmill.pipeline.reading.order.resume_state import Position
 _NUM_FIELDS = len(astuple(Position()))
 
 
-class StartingPoint:
+class SharedState:
     """A position in memory that a process shares with DataLoader workers that it forks or spawns.
 
     A worker that outlives an epoch has its own copy of all else, and would not hear of ``set_epoch`` or of a

@@ -24,7 +24,7 @@ from bitmill.pipeline.reading.samples.inline_tensor import inline
 from bitmill.pipeline.reading.samples.packed_rows import describe_rows, frame_by_frame
 from bitmill.pipeline.reading.samples.sample_shapes import Packing, Padding, SampleShape
 from bitmill.pipeline.reading.samples.views import View, element_of, numpy_of, special_tokens
-from bitmill.pipeline.reading.samples.windows import Window, gathered
+from bitmill.pipeline.reading.samples.windows import ShuffleWindow, gathered
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.schemas.dataset.packing import packed_size
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
@@ -52,7 +52,7 @@ default_collate_fn_map[TokenBatch] = _refuse_to_collate
 class Placed(NamedTuple):
     """Some pieces of a window, and the samples of the batch that they belong to."""
 
-    window: Window
+    window: ShuffleWindow
     pieces: Int64s
     """Numbers of the window's pieces."""
     owners: Int64s
@@ -78,7 +78,7 @@ class BatchMaker:
         """Places of a sample."""
         return self.grid[0] * self.grid[1] * self.grid[2]
 
-    def make(self, takes: Sequence[Take], windows: Sequence[Window]) -> TokenBatch:
+    def make(self, takes: Sequence[Take], windows: Sequence[ShuffleWindow]) -> TokenBatch:
         """The batch of these takes, each with its window."""
         count = sum(take.num_samples for take in takes)
         tokens, flat = self._allocated(count)
@@ -120,7 +120,7 @@ class BatchMaker:
         return tokens, flat
 
     def _run(
-        self, take: Take, window: Window, valid: npt.NDArray[np.bool_], held: list[Int64s]
+        self, take: Take, window: ShuffleWindow, valid: npt.NDArray[np.bool_], held: list[Int64s]
     ) -> tuple[int, int, int]:
         """A take as the kernels' run of pieces; marks samples that are not there as not valid.
 
@@ -182,7 +182,7 @@ class BatchMaker:
         return lists if packed else {name: _collated(name, values) for name, values in lists.items()}
 
 
-def _placed(take: Take, window: Window) -> Placed:
+def _placed(take: Take, window: ShuffleWindow) -> Placed:
     start, end = int(window.bounds[take.first]), int(window.bounds[take.first + take.num_samples])
     pieces = np.arange(start, end)
     if window.lost is not None:

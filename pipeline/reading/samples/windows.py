@@ -18,7 +18,7 @@ Int64s = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
+class ShuffleWindow:
     """Samples ready to be unpacked: everything stands in the pass's order, so that a take is a slice."""
 
     codes: npt.NDArray[np.uint8]
@@ -66,7 +66,7 @@ def load_window(
     sample_tokens: int,
     columns: Sequence[str],
     allocate: Allocate,
-) -> Window:
+) -> ShuffleWindow:
     """Read a window's row groups and lay out its samples of ``sample_tokens`` places each.
 
     Raises what reading raises.
@@ -80,7 +80,7 @@ def load_window(
     lost = starts < 0
     if others is not None:
         lost |= others.lost
-    return Window(
+    return ShuffleWindow(
         codes=codes,
         bounds=bounds.tolist(),
         owners=owners,

@@ -9,8 +9,8 @@ import numpy as np
 from bitmill.pipeline.sources.listing import is_image_name
 from bitmill.pipeline.training.data.decode_worker import DecoderLostError, Made
 from bitmill.pipeline.training.data.make_sample import FailedTask
-from bitmill.pipeline.training.data.source_sampler import Pick, SampleFailure, Supply
-from bitmill.pipeline.training.data.worker_pool import Crew
+from bitmill.pipeline.training.data.source_sampler import Pick, SampleFailure, SourceSampler
+from bitmill.pipeline.training.data.worker_pool import WorkerPool
 from bitmill.schemas.outcomes import Reason
 
 _GROUP = 8
@@ -34,15 +34,15 @@ class Assembly:
     """Clips [B, T, H, W, 3] of consecutive samples."""
 
     def __init__(
-        self, supply: Supply, crew: Crew, samples: range, *, size_px: int, item_timeout_s: float
+        self, sampler: SourceSampler, pool: WorkerPool, samples: range, *, size_px: int, item_timeout_s: float
     ) -> None:
-        self._supply, self._crew, self._timeout_s = supply, crew, item_timeout_s
-        shape = (len(samples), supply.num_frames, size_px, size_px, 3)
+        self._sampler, self._pool, self._timeout_s = sampler, pool, item_timeout_s
+        shape = (len(samples), sampler.num_frames, size_px, size_px, 3)
         self.clips_BTHWC = np.empty(shape, np.uint8)
         self.failures: list[SampleFailure] = []
         self._running: dict[Future[Made], tuple[_Sample, ...]] = {}
-        drawn = [_Sample(slot, supply.pick(index)) for slot, index in enumerate(samples)]
-        for worker, group in _grouped(drawn, crew.num_workers):
+        drawn = [_Sample(slot, sampler.pick(index)) for slot, index in enumerate(samples)]
+        for worker, group in _grouped(drawn, pool.num_workers):
             self._submit(worker, group, _GROUP_PATIENCE * item_timeout_s)
 
     def finish(self) -> None:
@@ -76,10 +76,10 @@ class Assembly:
 
     def _submit(self, worker: int, samples: Sequence[_Sample], deadline_s: float) -> None:
         tasks = [sample.pick.task for sample in samples]
-        self._running[self._crew.submit(worker, tasks, deadline_s=deadline_s)] = tuple(samples)
+        self._running[self._pool.submit(worker, tasks, deadline_s=deadline_s)] = tuple(samples)
 
     def _again(self, sample: _Sample) -> None:
-        self._submit(_worker_of(sample.pick, self._crew.num_workers), [sample], self._timeout_s)
+        self._submit(_worker_of(sample.pick, self._pool.num_workers), [sample], self._timeout_s)
 
     def _lost(self, samples: tuple[_Sample, ...], loss: DecoderLostError) -> None:
         """Each sample by itself, so that only the one to blame, if any is, falls out."""
@@ -87,7 +87,7 @@ class Assembly:
             losses, pick = sample.losses + 1, sample.pick
             if losses < _PATIENCE[loss.reason] or len(samples) > 1:
                 # Another batch may have found the source to blame by now.
-                usable = self._supply.pick(pick.sample_index, pick.attempt)
+                usable = self._sampler.pick(pick.sample_index, pick.attempt)
                 self._again(_Sample(sample.slot, usable, losses if usable == pick else 0))
             else:
                 failure = FailedTask(reason=loss.reason, detail=loss.detail, lasting=True)
@@ -95,8 +95,8 @@ class Assembly:
 
     def _replace(self, sample: _Sample, failed: FailedTask) -> None:
         pick = sample.pick
-        self.failures.append(self._supply.note(pick, failed.reason, failed.detail, lasting=failed.lasting))
-        self._again(_Sample(sample.slot, self._supply.pick(pick.sample_index, pick.attempt + 1)))
+        self.failures.append(self._sampler.note(pick, failed.reason, failed.detail, lasting=failed.lasting))
+        self._again(_Sample(sample.slot, self._sampler.pick(pick.sample_index, pick.attempt + 1)))
 
 
 def _grouped(samples: Iterable[_Sample], num_workers: int) -> Iterator[tuple[int, list[_Sample]]]:

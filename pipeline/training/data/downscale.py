@@ -24,21 +24,21 @@ _DRAFT_MARGIN = 2
 """A JPEG is decoded at a half, quarter or eighth where its sides stay this many times what is needed."""
 
 
-def shrunk_size(width: int, height: int, aspect: Fraction, short_px: int) -> tuple[int, int]:
+def downscaled_size(width: int, height: int, aspect: Fraction, short_px: int) -> tuple[int, int]:
     """(width, height) with square pixels and a short side of ``short_px``, or the picture's where smaller."""
     shown = sane_aspect(aspect) * width
     return scaled_size(width, height, aspect, max(1, min(short_px, height, int(shown))))
 
 
-def shrunk_image(image: Image.Image, path: str, short_px: int) -> Frames:
+def downscaled_image(image: Image.Image, path: str, short_px: int) -> Frames:
     """The (first) picture of an open file, upright, as [1, H, W, 3]. Raises BadItemError."""
     image.draft(None, (_DRAFT_MARGIN * short_px, _DRAFT_MARGIN * short_px))
     pixels_HWC, aspect = read_still(image, path).rgb()
-    size = shrunk_size(pixels_HWC.shape[1], pixels_HWC.shape[0], aspect, short_px)
-    return _shrunk(pixels_HWC, size)[None]
+    size = downscaled_size(pixels_HWC.shape[1], pixels_HWC.shape[0], aspect, short_px)
+    return _downscaled(pixels_HWC, size)[None]
 
 
-def shrunk_stretch(
+def downscaled_segment(
     path: str,
     facts: VideoFacts,
     *,
@@ -58,7 +58,7 @@ def shrunk_stretch(
     samples = sample(frames, span_ns=span_ns, fps=fps, native_fps=facts.average_fps)
     pictures: list[Picture] = []
     fault: BadItemError | None = None
-    for taken in _shrunk_samples(samples, short_px):
+    for taken in _downscaled_samples(samples, short_px):
         if isinstance(taken, TimelineEnd):
             fault = taken.fault
         else:
@@ -71,7 +71,7 @@ def shrunk_stretch(
     return np.stack(pictures)
 
 
-def _shrunk_samples(
+def _downscaled_samples(
     samples: Iterator[Sample[PyavPicture] | TimelineEnd], short_px: int
 ) -> Iterator[Picture | TimelineEnd]:
     """Each frame's pixels, drawn once however often it is held; all of the first one's size."""
@@ -83,12 +83,12 @@ def _shrunk_samples(
             continue
         if held is None or held[0] is not taken.frame:
             pixels_HWC, aspect = taken.frame.rgb()
-            size = size or shrunk_size(pixels_HWC.shape[1], pixels_HWC.shape[0], aspect, short_px)
-            held = (taken.frame, _shrunk(pixels_HWC, size))
+            size = size or downscaled_size(pixels_HWC.shape[1], pixels_HWC.shape[0], aspect, short_px)
+            held = (taken.frame, _downscaled(pixels_HWC, size))
         yield held[1]
 
 
-def _shrunk(pixels_HWC: npt.NDArray[np.uint8], size: tuple[int, int]) -> Picture:
+def _downscaled(pixels_HWC: npt.NDArray[np.uint8], size: tuple[int, int]) -> Picture:
     height, width = pixels_HWC.shape[:2]
     if (width, height) == size:
         return np.ascontiguousarray(pixels_HWC)

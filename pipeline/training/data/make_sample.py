@@ -10,10 +10,10 @@ from bitmill.pipeline.decode.video.container import library_fault
 from bitmill.pipeline.decode.video.probe import VideoFacts, probe
 from bitmill.pipeline.storage import ObjectInfo, stage
 from bitmill.pipeline.training.data.crop import crop
-from bitmill.pipeline.training.data.downscale import shrunk_image, shrunk_stretch
+from bitmill.pipeline.training.data.downscale import downscaled_image, downscaled_segment
 from bitmill.pipeline.training.data.frame_cache import FrameCache, Frames
 from bitmill.pipeline.training.data.sample_schedule import Draw
-from bitmill.pipeline.training.data.segments import Stretch, stretch_at, stretch_frames
+from bitmill.pipeline.training.data.segments import Segment, segment_at, segment_frames
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.outcomes import Reason
@@ -94,15 +94,15 @@ class ClipMaker:
 
     def _place(self, task: SampleTask) -> tuple[int, float]:
         """The index of the drawn stretch and how far into it; of a picture, or a source yet unmet, 0."""
-        stretch = self._stretch(task)
-        return (0, 0.0) if stretch is None else (stretch[0].index, stretch[1])
+        segment = self._segment(task)
+        return (0, 0.0) if segment is None else (segment[0].index, segment[1])
 
-    def _stretch(self, task: SampleTask) -> tuple[Stretch, float] | None:
+    def _segment(self, task: SampleTask) -> tuple[Segment, float] | None:
         facts = self._facts.get(task.source)
         if facts is None:
             return None
         span_ns, num_frames = task.source.span_ns, self._settings.num_frames
-        return stretch_at(task.draw.time, facts, span_ns, fps=self._spec.fps, num_frames=num_frames)
+        return segment_at(task.draw.time, facts, span_ns, fps=self._spec.fps, num_frames=num_frames)
 
     def _decoded(self, path: str, task: SampleTask) -> Frames:
         """The picture, or the drawn stretch of the video."""
@@ -111,26 +111,26 @@ class ClipMaker:
             image = open_image(path, max_pixels=self._spec.max_pixels)
             if image is not None:
                 with image:
-                    return shrunk_image(image, path, self._short_px)
+                    return downscaled_image(image, path, self._short_px)
             facts = probe(path, max_pixels=self._spec.max_pixels)
             check_span(task.source.span_ns, facts.start_ns, facts.end_ns)
             self._facts[task.source] = facts
-        found = self._stretch(task)
+        found = self._segment(task)
         assert found is not None
-        return shrunk_stretch(
+        return downscaled_segment(
             path,
             facts,
             span_ns=found[0].span_ns,
             fps=self._spec.fps,
-            max_frames=_CROWDED * stretch_frames(self._settings.num_frames),
+            max_frames=_CROWDED * segment_frames(self._settings.num_frames),
             least_frames=task.num_frames,
             short_px=self._short_px,
             max_pixels=self._spec.max_pixels,
         )
 
     def _failure(self, task: SampleTask, fault: BadItemError) -> FailedTask:
-        stretch = self._stretch(task)
-        whole = stretch is None or stretch[0].count == 1
+        segment = self._segment(task)
+        whole = segment is None or segment[0].count == 1
         lasting = whole and fault.reason not in _PASSING
         return FailedTask(reason=fault.reason, detail=fault.detail, lasting=lasting)
 

@@ -15,7 +15,7 @@ _UNTOLD_FPS = 25.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Segment:
     """A stretch of a source's time; the last one has what remains, so up to twice the usual length."""
 
     index: int
@@ -25,25 +25,25 @@ class Stretch:
     """[start, end); null is open, at the ends of a source that no manifest limits."""
 
 
-def stretch_frames(num_frames: int) -> int:
+def segment_frames(num_frames: int) -> int:
     """Sampled frames of a stretch: two clips, so that half of the starts and more lie apart; 16 at least."""
     return max(2 * num_frames, _LEAST_FRAMES)
 
 
-def stretch_at(
+def segment_at(
     time: float, facts: VideoFacts, wanted_ns: Span, *, fps: float | None, num_frames: int
-) -> tuple[Stretch, float]:
+) -> tuple[Segment, float]:
     """The stretch in which ``time`` in [0, 1) of the wanted span falls, and how far into it, in [0, 1).
 
     Stretches are equally likely. Lengths come from ``fps``, or from the video's average rate.
     """
     start_ns, end_ns = _extent(facts, wanted_ns)
-    length_ns = round(stretch_frames(num_frames) * SECOND_NS / (fps or _average_fps(facts)))
+    length_ns = round(segment_frames(num_frames) * SECOND_NS / (fps or _average_fps(facts)))
     count = max(1, (end_ns - start_ns) // length_ns)
     index = min(floor(time * count), count - 1)
     first = wanted_ns[0] if index == 0 else start_ns + index * length_ns
     last = wanted_ns[1] if index == count - 1 else start_ns + (index + 1) * length_ns
-    return Stretch(index, count, (first, last)), time * count - index
+    return Segment(index, count, (first, last)), time * count - index
 
 
 def _average_fps(facts: VideoFacts) -> float:

@@ -34,7 +34,7 @@ class Pick:
     task: SampleTask
 
 
-class Supply:
+class SourceSampler:
     """Sources of one kind. A sample's picks depend on nothing but the seed and what the sources are."""
 
     def __init__(self, sources: Sequence[PlannedSource], *, seed: int, num_frames: int) -> None:

@@ -20,8 +20,8 @@ from bitmill.pipeline.sources.listing import is_image_name
 from bitmill.pipeline.training.data.assemble_batch import Assembly
 from bitmill.pipeline.training.data.make_sample import ClipSettings
 from bitmill.pipeline.training.data.sample_schedule import place_of_batch
-from bitmill.pipeline.training.data.source_sampler import SampleFailure, Supply
-from bitmill.pipeline.training.data.worker_pool import Crew, OwnProcess, WorkerCrew
+from bitmill.pipeline.training.data.source_sampler import SampleFailure, SourceSampler
+from bitmill.pipeline.training.data.worker_pool import OwnProcess, ProcessPool, WorkerPool
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import BadJobError
 from bitmill.schemas.requests.training_data import DataSpec
@@ -72,11 +72,11 @@ class TrainingData:
         self._spec, self._size_px, self._seed = spec, size_px, seed
         self._rank, self._batch, self._global_batch = rank, global_batch // world_size, global_batch
         self._mixed = num_frames > 1
-        self._images, self._videos = _supplies(sources, spec, seed, num_frames)
+        self._images, self._videos = _samplers(sources, spec, seed, num_frames)
         settings = ClipSettings(spec=spec, size_px=size_px, num_frames=num_frames)
-        crew: Crew = WorkerCrew(settings, spec.workers) if spec.workers else OwnProcess(settings)
-        self._crew = crew
-        self.close = weakref.finalize(self, crew.close)
+        pool: WorkerPool = ProcessPool(settings, spec.workers) if spec.workers else OwnProcess(settings)
+        self._pool = pool
+        self.close = weakref.finalize(self, pool.close)
         """Ends the decoding processes; iterators are of no more use."""
 
     def __enter__(self) -> Self:
@@ -119,28 +119,28 @@ class TrainingData:
         return math.ceil(_SAMPLES_AHEAD * self._spec.workers / self._batch)
 
     def _assembly(self, step: int) -> Assembly:
-        position, supply = step, self._videos
+        position, sampler = step, self._videos
         if self._mixed:
             place = place_of_batch(self._seed, step, self._spec.image_share)
-            position, supply = place.position, self._images if place.is_image else self._videos
+            position, sampler = place.position, self._images if place.is_image else self._videos
         first = position * self._global_batch + self._rank * self._batch
         return Assembly(
-            supply,
-            self._crew,
+            sampler,
+            self._pool,
             range(first, first + self._batch),
             size_px=self._size_px,
             item_timeout_s=self._spec.item_timeout_s,
         )
 
 
-def _supplies(
+def _samplers(
     sources: Sequence[PlannedSource], spec: DataSpec, seed: int, num_frames: int
-) -> tuple[Supply, Supply]:
+) -> tuple[SourceSampler, SourceSampler]:
     """(images, videos), or all sources twice where each gives one frame."""
     if not sources:
         raise BadJobError("There are no sources to train from.")
     if num_frames == 1:
-        every = Supply(sources, seed=seed, num_frames=1)
+        every = SourceSampler(sources, seed=seed, num_frames=1)
         return every, every
     images = [source for source in sources if is_image_name(source.uri)]
     videos = [source for source in sources if not is_image_name(source.uri)]
@@ -151,4 +151,6 @@ def _supplies(
         )
     if not images and spec.image_share > 0:
         raise BadJobError("data.image_share is above 0, but no source is an image by its name.")
-    return Supply(images, seed=seed, num_frames=1), Supply(videos, seed=seed, num_frames=num_frames)
+    return SourceSampler(images, seed=seed, num_frames=1), SourceSampler(
+        videos, seed=seed, num_frames=num_frames
+    )

@@ -8,7 +8,7 @@ from bitmill.pipeline.training.data.decode_worker import DecodingWorker, Made
 from bitmill.pipeline.training.data.make_sample import ClipMaker, ClipSettings, SampleTask
 
 
-class Crew(Protocol):
+class WorkerPool(Protocol):
     """Takes tasks, gives clips."""
 
     num_workers: int
@@ -22,7 +22,7 @@ class Crew(Protocol):
         ...
 
 
-class WorkerCrew:
+class ProcessPool:
     """Worker processes. Each has a queue and a cache of its own, so that a source is decoded in one place."""
 
     def __init__(self, settings: ClipSettings, num_workers: int) -> None:
@@ -30,11 +30,11 @@ class WorkerCrew:
         self._workers = [DecodingWorker(settings) for _ in range(num_workers)]
 
     def submit(self, worker: int, tasks: Sequence[SampleTask], *, deadline_s: float) -> "Future[Made]":
-        """See Crew."""
+        """See WorkerPool."""
         return self._workers[worker].submit(tasks, deadline_s=deadline_s)
 
     def close(self) -> None:
-        """See Crew; returns once the processes are gone."""
+        """See WorkerPool; returns once the processes are gone."""
         for worker in self._workers:
             worker.close()
         for worker in self._workers:
@@ -50,10 +50,10 @@ class OwnProcess:
         self._maker = ClipMaker(settings)
 
     def submit(self, worker: int, tasks: Sequence[SampleTask], *, deadline_s: float) -> "Future[Made]":  # noqa: ARG002
-        """See Crew; the work is done on return."""
+        """See WorkerPool; the work is done on return."""
         future: Future[Made] = Future()
         future.set_result([self._maker.make(task) for task in tasks])
         return future
 
     def close(self) -> None:
-        """See Crew; there is nothing to end."""
+        """See WorkerPool; there is nothing to end."""

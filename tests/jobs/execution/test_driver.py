@@ -9,9 +9,9 @@ import pytest
 from bitmill.jobs.cluster.tokenizing.actor_handles import Work
 from bitmill.jobs.execution.driver import run
 from bitmill.jobs.preparation.prepare import PreparedJob, prepare
-from bitmill.jobs.progress.run_counts import Standing
-from bitmill.jobs.scheduling.assignment import ActorLostError, Assignment, GaveBack, Loss, TriedAlone
-from bitmill.jobs.scheduling.autoscaling import Capacity, Window
+from bitmill.jobs.progress.run_counts import RunCounts
+from bitmill.jobs.scheduling.assignment import ActorLostError, Assignment, Loss, ProbeStarted, Withdrawn
+from bitmill.jobs.scheduling.autoscaling import Capacity, DecodeWindowSize
 from bitmill.jobs.scheduling.drain import StopRequest
 from bitmill.pipeline.dataset.dataset_folder import committed_shards, load_ledger, require_card
 from bitmill.pipeline.items import ItemEnd
@@ -94,16 +94,16 @@ class FakeCluster:
         asked, self._asked_back = self._asked_back, []
         return [(assignment, assignment.number not in self._begun) for assignment in asked]
 
-    def ask_pulse(self, actor: int) -> None:
+    def ask_heartbeat(self, actor: int) -> None:
         pass
 
-    def pulses(self) -> tuple[dict[int, int], dict[int, ActorLostError]]:
+    def heartbeats(self) -> tuple[dict[int, int], dict[int, ActorLostError]]:
         gone = {
             actor: ActorLostError(Loss.NODE_LOST, "its node is gone") for actor in self._mute & {*self._held}
         }
         return {}, gone
 
-    def begin(self, assignment: Assignment, window: Window, *, ahead: bool) -> Work:
+    def begin(self, assignment: Assignment, window: DecodeWindowSize, *, ahead: bool) -> Work:
         shard = assignment.shard
         self.window = window
         if ahead:
@@ -120,14 +120,14 @@ class FakeCluster:
         killers = {place for place, n in enumerate(numbers) if n in self._killers}
         if isolation is not None:
             for place in range(isolation.try_from, len(shard.sources)):
-                yield TriedAlone(place=place)
+                yield ProbeStarted(place=place)
                 if place in killers:
                     raise ActorLostError(Loss.DIED, "segfault")
-            yield TriedAlone(place=None)
-        given_up = isolation.given_up if isolation is not None else {}
+            yield ProbeStarted(place=None)
+        skipped = isolation.skipped if isolation is not None else {}
         items = [
-            iter([ItemEnd.unread(given_up[place].reason, given_up[place].detail)])
-            if place in given_up
+            iter([ItemEnd.unread(skipped[place].reason, skipped[place].detail)])
+            if place in skipped
             else make_item(
                 n, [] if n in self._failing else [2], reason=Reason.CORRUPT if n in self._failing else None
             )
@@ -139,7 +139,7 @@ class FakeCluster:
             error = self._fault(shard.shard_id, attempt)
             if error is not None:
                 raise error
-            if killers - set(given_up):
+            if killers - set(skipped):
                 raise ActorLostError(Loss.DIED, "segfault")
             yield event
 
@@ -152,7 +152,7 @@ class FakeCluster:
             except ActorLostError as error:
                 event = error
             except StopIteration:
-                event = GaveBack()
+                event = Withdrawn()
             yield work, event
 
 
@@ -169,8 +169,8 @@ def prepared(tmp_path: Path) -> PreparedJob:
 
 
 def _run(prepared: PreparedJob, cluster: FakeCluster, stop: StopRequest | None = None):
-    standing = Standing(num_sources=0, num_shards=len(prepared.shards), num_committed=0)
-    return run(prepared, cluster, standing, stop), standing  # type: ignore[arg-type]
+    run_counts = RunCounts(num_sources=0, num_shards=len(prepared.shards), num_committed=0)
+    return run(prepared, cluster, run_counts, stop), run_counts  # type: ignore[arg-type]
 
 
 def _never(shard_id: str, attempt: int) -> None:
@@ -199,10 +199,10 @@ def test_a_lost_actors_shard_is_done_again_and_counted_once(prepared):
         return ActorLostError(Loss.DIED, "died") if shard_id == lost and attempt < 3 else None
 
     cluster = FakeCluster(fault)
-    result, standing = _run(prepared, cluster)
+    result, run_counts = _run(prepared, cluster)
     assert [shard_id for shard_id, _ in cluster.attempts].count(lost) == 3
     assert result.totals.ok == 6
-    counts = standing.counts
+    counts = run_counts.counts
     assert (counts.items, counts.shards, counts.clips) == (
         Part(planned=6, done=6),
         Part(planned=3, done=3),
@@ -314,13 +314,13 @@ def test_a_lost_ledger_is_named_and_what_to_do(prepared):
 
 
 def test_a_source_that_kills_its_actors_costs_itself_and_the_ledger_says_so(prepared):
-    result, standing = _run(prepared, FakeCluster(_never, killers=frozenset({3}), cpus=1))
+    result, run_counts = _run(prepared, FakeCluster(_never, killers=frozenset({3}), cpus=1))
     assert (result.totals.ok, result.totals.failed) == (5, 1)
     assert result.totals.reasons == {"decoder_crashed": 1}
     rows = load_ledger(prepared.folder, prepared.shards[1].shard_id)
     assert [row["outcome"] for row in rows] == ["ok", "failed"]
     assert rows[1]["detail"] == ("The tokenizer's process died while taking it alone, in each of 2 attempts.")
-    assert (standing.counts.items, standing.counts.clips) == (Part(planned=6, done=6), 5)
+    assert (run_counts.counts.items, run_counts.counts.clips) == (Part(planned=6, done=6), 5)
 
 
 def test_one_actor_gets_its_next_shard_ahead(prepared):
@@ -340,12 +340,12 @@ def test_a_cluster_that_grows_and_shrinks_is_followed(prepared, monkeypatch):
         return None
 
     cluster = FakeCluster(fault, cpus=2)
-    result, standing = _run(prepared, cluster)
+    result, run_counts = _run(prepared, cluster)
     assert result.totals.ok == 6
     assert sizes[0] == 1
     assert max(sizes) == 3
     assert list(cluster.held_cpus().values()) in ([], [0])
-    counts = standing.counts
+    counts = run_counts.counts
     assert (counts.items, counts.shards, counts.clips) == (
         Part(planned=6, done=6),
         Part(planned=3, done=3),

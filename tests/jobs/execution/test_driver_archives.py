@@ -8,7 +8,7 @@ import pytest
 from bitmill.jobs.console import Console
 from bitmill.jobs.execution.driver import run
 from bitmill.jobs.preparation.prepare import PreparedJob, prepare
-from bitmill.jobs.progress.run_counts import Standing
+from bitmill.jobs.progress.run_counts import RunCounts
 from bitmill.jobs.progress.terminal import summary
 from bitmill.pipeline.dataset.dataset_folder import load_ledger, require_card
 from bitmill.pipeline.dataset.ledger import ledger_bytes
@@ -56,9 +56,9 @@ def _prepared(tmp_path: Path, failing: list[int], max_failures: float | None) ->
 
 
 def _run(prepared: PreparedJob):
-    standing = Standing(num_sources=0, num_shards=len(prepared.shards), num_committed=0)
+    run_counts = RunCounts(num_sources=0, num_shards=len(prepared.shards), num_committed=0)
     cluster = TarCluster(lambda *_: None)
-    return run(prepared, cluster, standing), standing.counts  # type: ignore[arg-type]
+    return run(prepared, cluster, run_counts), run_counts.counts  # type: ignore[arg-type]
 
 
 def test_items_are_counted_and_told(tmp_path):

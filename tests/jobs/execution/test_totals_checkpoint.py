@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bitmill.jobs.execution.totals_checkpoint import KEEP_EVERY_S, Memory
-from bitmill.pipeline.dataset.dataset_status import survey
+from bitmill.jobs.execution.totals_checkpoint import KEEP_EVERY_S, TotalsCheckpoint
+from bitmill.pipeline.dataset.dataset_status import dataset_status
 from bitmill.pipeline.dataset.totals_cache import remembered_totals
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import Totals
@@ -20,7 +20,7 @@ def test_they_are_kept_every_minute_and_at_the_end_however_it_comes(tmp_path):
     folder, now = Folder(str(tmp_path)), [0.0]
     with (  # noqa: PT012
         pytest.raises(InterruptedJobError, match="stop"),
-        Memory(folder, {}, {}, clock=lambda: now[0]) as memory,
+        TotalsCheckpoint(folder, {}, {}, clock=lambda: now[0]) as memory,
     ):
         memory.commit("a", ONE)
         memory.keep()
@@ -37,7 +37,7 @@ def test_they_are_kept_every_minute_and_at_the_end_however_it_comes(tmp_path):
 
 def test_a_shard_that_is_to_be_made_anew_is_forgotten_first(tmp_path):
     folder = Folder(str(tmp_path))
-    with Memory(folder, {"a": ONE}, {"a": ONE, "b": TWO}):
+    with TotalsCheckpoint(folder, {"a": ONE}, {"a": ONE, "b": TWO}):
         assert remembered_totals(folder) == {"a": ONE}
 
 
@@ -50,7 +50,7 @@ def test_a_damaged_file_says_nothing(tmp_path, data):
 
 def test_a_file_that_cannot_be_written_stops_no_job(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    with Memory(Folder(str(tmp_path / "file")), {"a": ONE}, {}) as memory:
+    with TotalsCheckpoint(Folder(str(tmp_path / "file")), {"a": ONE}, {}) as memory:
         memory.commit("b", TWO)
 
 
@@ -67,7 +67,7 @@ def _remember(prepared) -> None:
     from bitmill.pipeline.dataset.totals import committed_accounts
 
     accounts = committed_accounts(prepared.folder, prepared.shards, prepared.committed)
-    with Memory(prepared.folder, accounts.of_shards, {}):
+    with TotalsCheckpoint(prepared.folder, accounts.of_shards, {}):
         pass
 
 
@@ -78,17 +78,17 @@ def test_a_survey_is_the_same_with_and_without_and_after_a_retry(media):
     assert set(remembered_totals(folder)) == set(_prepare(media).committed)
     for grown in (None, RETRY):
         _prepare(media, grown)
-        with_it = survey(folder)
+        with_it = dataset_status(folder)
         path = Path(folder.uri) / TOTALS_FILE
         data = path.read_bytes()
         path.unlink()
-        assert survey(folder) == with_it
+        assert dataset_status(folder) == with_it
         path.write_bytes(data)
     assert with_it.totals.failed == 1
     _commit(_prepare(media))
-    assert survey(folder).totals.failed == 0
+    assert dataset_status(folder).totals.failed == 0
     (media / "z.mp4").write_bytes(b"y")
-    assert survey(_prepare(media, APPEND).folder).totals.ok == 4
+    assert dataset_status(_prepare(media, APPEND).folder).totals.ok == 4
 
 
 def test_a_ledger_that_is_gone_is_told_though_its_totals_are_remembered(media):
@@ -98,4 +98,4 @@ def test_a_ledger_that_is_gone_is_told_though_its_totals_are_remembered(media):
     ledger = next((Path(prepared.folder.uri) / "ledger").iterdir())
     ledger.unlink()
     with pytest.raises(FormatError, match="is missing though its token shard is there"):
-        survey(prepared.folder)
+        dataset_status(prepared.folder)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.progress.run_counts import Standing
-from bitmill.jobs.progress.status_writer import SUBMISSION_VARIABLE, Teller
+from bitmill.jobs.progress.run_counts import RunCounts
+from bitmill.jobs.progress.status_writer import SUBMISSION_VARIABLE, StatusWriter
 from bitmill.pipeline.shard.shard_loop import EndedItem, ShardProgress
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import Totals
@@ -27,13 +27,13 @@ class Clock:
         return self.now
 
 
-def _standing(clock: Clock | None = None) -> Standing:
-    return Standing(num_sources=10, num_shards=5, num_committed=1, clock=clock or Clock())
+def _run_counts(clock: Clock | None = None) -> RunCounts:
+    return RunCounts(num_sources=10, num_shards=5, num_committed=1, clock=clock or Clock())
 
 
-def _teller(every_s: float = 0.01) -> tuple[Teller, io.StringIO]:
+def _teller(every_s: float = 0.01) -> tuple[StatusWriter, io.StringIO]:
     out = io.StringIO()
-    return Teller(Console(file=out, width=400), write_every_s=every_s), out
+    return StatusWriter(Console(file=out, width=400), write_every_s=every_s), out
 
 
 def _told(folder: Path) -> JobStatus:
@@ -46,17 +46,17 @@ def _failed(reason: Reason) -> EndedItem:
 
 def test_counts_are_of_the_whole_dataset_and_rates_of_this_run():
     clock = Clock()
-    standing = _standing(clock)
-    standing.begin(10, Totals(ok=1, failed=1, clips=3, frames=30, tokens=300, reasons={"corrupt": 1}))
-    standing.advance(ShardProgress(shard_id="a", clips=4, frames=40, tokens=400))
+    run_counts = _run_counts(clock)
+    run_counts.begin(10, Totals(ok=1, failed=1, clips=3, frames=30, tokens=300, reasons={"corrupt": 1}))
+    run_counts.advance(ShardProgress(shard_id="a", clips=4, frames=40, tokens=400))
     clock.now += 4
-    standing.advance(
+    run_counts.advance(
         ShardProgress(shard_id="b", ended=_failed(Reason.NO_FRAMES), seconds={"decode": 2.5, "wait": 0.5})
     )
     totals = Totals(ok=1, failed=2, clips=4, frames=40, tokens=400, reasons={"corrupt": 2})
-    standing.commit("a", totals, {"wait": 1.5, "encode": 2.0})
-    standing.refresh("waiting for a node")
-    counts = standing.counts
+    run_counts.commit("a", totals, {"wait": 1.5, "encode": 2.0})
+    run_counts.refresh("waiting for a node")
+    counts = run_counts.counts
     assert counts.note == "waiting for a node"
     assert (counts.shards, counts.items) == (Part(planned=5, done=2), Part(planned=10, done=6))
     assert (counts.clips, counts.frames, counts.tokens, counts.not_ok) == (7, 70, 700, 4)
@@ -68,30 +68,30 @@ def test_counts_are_of_the_whole_dataset_and_rates_of_this_run():
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5), st.booleans()), max_size=30))
 def test_a_shard_that_starts_over_leaves_no_trace(events):
-    standing = _standing()
-    standing.begin(10, Totals())
-    before = standing.counts
+    run_counts = _run_counts()
+    run_counts.begin(10, Totals())
+    before = run_counts.counts
     for shard_id, clips, failed in events:
         ended = _failed(Reason.CORRUPT) if failed else None
-        standing.advance(ShardProgress(shard_id=shard_id, clips=clips, frames=clips, ended=ended))
+        run_counts.advance(ShardProgress(shard_id=shard_id, clips=clips, frames=clips, ended=ended))
     for shard_id in "abc":
-        standing.drop(shard_id)
-    standing.refresh()
-    assert standing.counts == before
+        run_counts.drop(shard_id)
+    run_counts.refresh()
+    assert run_counts.counts == before
 
 
 def test_a_running_job_is_told_and_how_it_ended(tmp_path, monkeypatch):
     monkeypatch.setenv(SUBMISSION_VARIABLE, "bitmill-0123456789abcdef")
-    teller, out = _teller()
-    standing = _standing()
-    with teller:
-        teller.run(Folder(str(tmp_path)), standing)
+    status_writer, out = _teller()
+    run_counts = _run_counts()
+    with status_writer:
+        status_writer.run(Folder(str(tmp_path)), run_counts)
         wait_until((tmp_path / STATUS_FILE).exists, "the first status")
         assert _told(tmp_path).state == "running"
-        standing.commit("a", Totals(ok=2, clips=5), {})
-        standing.refresh()
+        run_counts.commit("a", Totals(ok=2, clips=5), {})
+        run_counts.refresh()
         wait_until(lambda: _told(tmp_path).clips == 5, "the counts")
-        teller.finish(all_ok=False, exit_code=3)
+        status_writer.finish(all_ok=False, exit_code=3)
     last = _told(tmp_path)
     assert (last.state, last.exit_code, last.error) == ("complete_with_failures", 3, None)
     assert last.driver.submission_id == "bitmill-0123456789abcdef"
@@ -109,38 +109,38 @@ def test_a_running_job_is_told_and_how_it_ended(tmp_path, monkeypatch):
     ],
 )
 def test_an_error_ends_the_status_and_passes(tmp_path, error, state, code, sentence):
-    teller, _ = _teller(every_s=60)
-    teller.run(Folder(str(tmp_path)), _standing())
-    with pytest.raises(type(error), match=str(error)), teller:
+    status_writer, _ = _teller(every_s=60)
+    status_writer.run(Folder(str(tmp_path)), _run_counts())
+    with pytest.raises(type(error), match=str(error)), status_writer:
         raise error
     last = _told(tmp_path)
     assert (last.state, last.exit_code, last.error) == (state, code, sentence)
 
 
 def test_a_mistake_found_while_planning_leaves_the_output_alone(tmp_path):
-    teller, _ = _teller(every_s=60)
-    teller.claim(Folder(str(tmp_path / "tokens")))
-    with pytest.raises(BadJobError, match="no media"), teller:
+    status_writer, _ = _teller(every_s=60)
+    status_writer.claim(Folder(str(tmp_path / "tokens")))
+    with pytest.raises(BadJobError, match="no media"), status_writer:
         raise BadJobError("no media")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_long_planning_is_told(tmp_path):
-    teller, _ = _teller()
-    with teller:
-        teller.claim(Folder(str(tmp_path)))
+    status_writer, _ = _teller()
+    with status_writer:
+        status_writer.claim(Folder(str(tmp_path)))
         wait_until((tmp_path / STATUS_FILE).exists, "the first status")
         assert _told(tmp_path).state == "planning"
-        teller.finish(all_ok=True, exit_code=0)
+        status_writer.finish(all_ok=True, exit_code=0)
     assert _told(tmp_path).state == "complete"
 
 
 def test_a_status_that_cannot_be_written_is_told_once_and_stops_nothing(tmp_path):
     blocked = tmp_path / "tokens"
     blocked.write_text("a file where the folder should be")
-    teller, out = _teller()
-    with teller:
-        teller.run(Folder(str(blocked)), _standing())
+    status_writer, out = _teller()
+    with status_writer:
+        status_writer.run(Folder(str(blocked)), _run_counts())
         wait_until(lambda: "status.json" in out.getvalue(), "the note")
-        teller.finish(all_ok=True, exit_code=0)
+        status_writer.finish(all_ok=True, exit_code=0)
     assert out.getvalue().count("note: status.json cannot be written; the job goes on") == 1

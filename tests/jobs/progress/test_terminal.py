@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from bitmill.jobs.console import Console
 from bitmill.jobs.progress.progress_text import line_of, rows_of, stage_shares
-from bitmill.jobs.progress.run_counts import Standing
+from bitmill.jobs.progress.run_counts import RunCounts
 from bitmill.jobs.progress.terminal import Progress
 from bitmill.jobs.progress.units import bytes_text, duration_text
 from bitmill.pipeline.shard.shard_loop import EndedItem, ShardProgress
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.outcomes import Outcome, Reason
-from bitmill.schemas.reports.status_file import StaffCount
+from bitmill.schemas.reports.status_file import ActorCounts
 
 
 class Clock:
@@ -29,51 +29,51 @@ def _ended(outcome: Outcome, reason: Reason | None = None) -> EndedItem:
     return EndedItem(source="/x", outcome=outcome, reason=reason, detail=None)
 
 
-def _standing(clock: Clock, planned: int = 10) -> Standing:
-    return Standing(num_sources=planned, num_shards=4, num_committed=1, clock=clock)
+def _run_counts(clock: Clock, planned: int = 10) -> RunCounts:
+    return RunCounts(num_sources=planned, num_shards=4, num_committed=1, clock=clock)
 
 
-def _busy_standing() -> Standing:
+def _busy_standing() -> RunCounts:
     """One with something to say in every row."""
     clock = Clock()
-    standing = _standing(clock)
-    standing.begin(10, Totals(ok=2, failed=1, reasons={"corrupt": 1}))
-    standing.advance(ShardProgress(shard_id="a", clips=4, frames=40, tokens=10_240))
+    run_counts = _run_counts(clock)
+    run_counts.begin(10, Totals(ok=2, failed=1, reasons={"corrupt": 1}))
+    run_counts.advance(ShardProgress(shard_id="a", clips=4, frames=40, tokens=10_240))
     clock.now += 4
-    standing.advance(ShardProgress(shard_id="b", ended=_ended(Outcome.FAILED, Reason.DECODE_TIMEOUT)))
-    standing.commit("a", Totals(ok=1, clips=4, frames=40, tokens=10_240), {"wait": 1.0, "encode": 3.0})
-    standing.refresh("waiting for a node", StaffCount(at_work=3, starting=2))
-    return standing
+    run_counts.advance(ShardProgress(shard_id="b", ended=_ended(Outcome.FAILED, Reason.DECODE_TIMEOUT)))
+    run_counts.commit("a", Totals(ok=1, clips=4, frames=40, tokens=10_240), {"wait": 1.0, "encode": 3.0})
+    run_counts.refresh("waiting for a node", ActorCounts(at_work=3, starting=2))
+    return run_counts
 
 
-def _shown(standing: Standing, width: int, height: int) -> list[str]:
+def _shown(run_counts: RunCounts, width: int, height: int) -> list[str]:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, color_system=None, width=width, height=height)
-    console.print(rows_of(standing.counts, width=width, height=height))
+    console.print(rows_of(run_counts.counts, width=width, height=height))
     return out.getvalue().splitlines()
 
 
 def test_rates_and_remaining_time_follow_from_what_was_reported():
     clock = Clock()
-    standing = _standing(clock)
-    standing.begin(10, Totals(ok=2, failed=1))
-    standing.advance(ShardProgress(shard_id="a", clips=4, frames=40, tokens=10_240))
+    run_counts = _run_counts(clock)
+    run_counts.begin(10, Totals(ok=2, failed=1))
+    run_counts.advance(ShardProgress(shard_id="a", clips=4, frames=40, tokens=10_240))
     clock.now += 4
     for outcome in (Outcome.OK, Outcome.PARTIAL):
-        standing.advance(ShardProgress(shard_id="a", ended=_ended(outcome)))
-    standing.refresh()
-    line = line_of(standing.counts)
+        run_counts.advance(ShardProgress(shard_id="a", ended=_ended(outcome)))
+    run_counts.refresh()
+    line = line_of(run_counts.counts)
     assert line == ("5/10 items · 4 clips (1.0/s) · 10 frames/s · 2.6k tokens/s · 10 s left · 2 not ok")
 
 
 def test_a_log_gets_a_line_now_and_then_and_what_the_driver_waits_for():
     out, clock = io.StringIO(), Clock()
-    standing = _standing(clock)
+    run_counts = _run_counts(clock)
     with Progress(Console(file=out, width=200), clock=clock) as progress:
-        standing.listeners.append(progress.show)
+        run_counts.listeners.append(progress.show)
         for tick in range(100):
             clock.now += 0.5
-            standing.refresh("waiting for 1 tokenizer actors to start" if tick < 30 else None)
+            run_counts.refresh("waiting for 1 tokenizer actors to start" if tick < 30 else None)
     lines = out.getvalue().splitlines()
     assert len(lines) == 5
     assert lines[0] == "waiting for 1 tokenizer actors to start"
@@ -82,10 +82,10 @@ def test_a_log_gets_a_line_now_and_then_and_what_the_driver_waits_for():
 
 def test_a_terminal_gets_a_live_view():
     out, clock = io.StringIO(), Clock()
-    standing = _standing(clock)
+    run_counts = _run_counts(clock)
     with Progress(Console(file=out, force_terminal=True, width=100, height=20), clock=clock) as progress:
-        standing.listeners.append(progress.show)
-        standing.refresh()
+        run_counts.listeners.append(progress.show)
+        run_counts.refresh()
     assert "0 of 10" in out.getvalue()
 
 
@@ -102,13 +102,13 @@ def test_the_view_tells_all_of_it():
 
 
 def test_items_that_are_read_are_not_yet_the_end():
-    standing = _standing(clock := Clock(), planned=1)
-    standing.begin(1, Totals())
-    standing.advance(ShardProgress(shard_id="a", clips=1))
+    run_counts = _run_counts(clock := Clock(), planned=1)
+    run_counts.begin(1, Totals())
+    run_counts.advance(ShardProgress(shard_id="a", clips=1))
     clock.now += 1
-    standing.advance(ShardProgress(shard_id="a", ended=_ended(Outcome.OK)))
-    standing.refresh()
-    assert any("1 of 1, the last clips are under way" in row for row in _shown(standing, 100, 30))
+    run_counts.advance(ShardProgress(shard_id="a", ended=_ended(Outcome.OK)))
+    run_counts.refresh()
+    assert any("1 of 1, the last clips are under way" in row for row in _shown(run_counts, 100, 30))
 
 
 @given(width=st.integers(1, 250), height=st.integers(1, 60))

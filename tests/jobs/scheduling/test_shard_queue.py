@@ -46,7 +46,7 @@ class Actors:
     def hand_out(self) -> None:
         for assignment in self.queue.assign():
             self.given[assignment.actor].append(assignment)
-        self.asked += self.queue.ask_back()
+        self.asked += self.queue.to_withdraw()
         for assignments in self.given.values():
             assert len(assignments) <= 2
         out = [assignment.shard.shard_id for assignments in self.given.values() for assignment in assignments]
@@ -58,7 +58,7 @@ class Actors:
         assignments = self.given.get(assignment.actor, [])
         if assignment in assignments and assignments[0] != assignment:
             assignments.remove(assignment)
-            assert self.queue.came_back(assignment)
+            assert self.queue.withdrawn(assignment)
 
     def finish(self, actor: int) -> None:
         assignment = self.given[actor].pop(0)
@@ -172,9 +172,9 @@ def test_a_shard_that_kills_its_actors_is_isolated_to_the_source_that_does_it(lo
     isolation = assignment.isolation
     assert isolation is not None
     assert isolation.try_from == 2
-    assert list(isolation.given_up) == [1]
-    assert isolation.given_up[1].reason is reason
-    assert told in isolation.given_up[1].detail
+    assert list(isolation.skipped) == [1]
+    assert isolation.skipped[1].reason is reason
+    assert told in isolation.skipped[1].detail
     queue.trying(assignment, None)
     queue.finished(assignment)
     assert queue.unfinished == 0
@@ -222,9 +222,9 @@ def test_a_shard_ahead_of_a_slow_actor_goes_to_an_idle_one():
     _, ahead = queue.assign()
     queue.join(1)
     assert queue.assign() == []
-    assert queue.ask_back() == [ahead]
-    assert queue.ask_back() == []
-    assert queue.came_back(ahead)
+    assert queue.to_withdraw() == [ahead]
+    assert queue.to_withdraw() == []
+    assert queue.withdrawn(ahead)
     (again,) = queue.assign()
     assert (again.actor, again.shard) == (1, ahead.shard)
 
@@ -234,9 +234,9 @@ def test_a_shard_that_comes_back_late_is_not_lost():
     queue.join(0)
     first, ahead = queue.assign()
     queue.join(1)
-    assert queue.ask_back() == [ahead]
+    assert queue.to_withdraw() == [ahead]
     queue.finished(first)  # its report was faster than the answer
-    assert queue.came_back(ahead)
+    assert queue.withdrawn(ahead)
     assert [assignment.shard for assignment in queue.assign()] == [ahead.shard]
 
 
@@ -245,8 +245,8 @@ def test_stopping_takes_back_what_has_not_begun_and_gives_nothing_out():
     queue.join(0)
     first, ahead = queue.assign()
     queue.stop()
-    assert queue.ask_back() == [ahead]
-    assert queue.came_back(ahead)
+    assert queue.to_withdraw() == [ahead]
+    assert queue.withdrawn(ahead)
     queue.finished(first)
     assert queue.assign() == []
     assert (queue.at_work, queue.unfinished) == ([], 4)

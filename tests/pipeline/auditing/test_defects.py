@@ -171,7 +171,7 @@ def test_a_bug_is_not_told_as_damage(dataset: AuditedDataset):
         def merge(self, other: object) -> None: ...
 
     with pytest.raises(KeyError, match="a bug"):
-        dataset.audit(gatherers={"broken": Broken})
+        dataset.audit(collectors={"broken": Broken})
 
 
 def test_rewriting_a_shard_alone_is_no_defect(dataset: AuditedDataset):

@@ -63,14 +63,14 @@ def test_the_report_does_not_depend_on_workers(dataset: AuditedDataset):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_whole_row_group_is_offered_once(dataset: AuditedDataset, workers: int):
-    gathered = dataset.gathered({"seen": partial(Seen, "seen")}, workers=workers)["seen"]
+    collected = dataset.collected({"seen": partial(Seen, "seen")}, workers=workers)["seen"]
     stored = [
         (shard, number, ids, codes)
         for shard in (0, 2, 3, 4, 5)
         for number, (ids, codes) in enumerate(dataset.stored(shard))
         if (shard, number) != (4, 0)
     ]
-    assert gathered.groups == stored
+    assert collected.groups == stored
 
 
 def test_compressed_codes_are_offered_alike(tmp_path: Path):
@@ -80,7 +80,7 @@ def test_compressed_codes_are_offered_alike(tmp_path: Path):
     dataset = AuditedDataset(packed)
     dataset.change_rows(0, lambda rows: None, compression="zstd")
     make = {"seen": partial(Seen, "seen")}
-    assert dataset.gathered(make)["seen"].groups == AuditedDataset(plain).gathered(make)["seen"].groups
+    assert dataset.collected(make)["seen"].groups == AuditedDataset(plain).collected(make)["seen"].groups
 
 
 def test_its_processes_start_without_torch():
@@ -91,7 +91,7 @@ def test_its_processes_start_without_torch():
 
 def test_a_dead_process_is_told_in_a_sentence(dataset: AuditedDataset):
     with pytest.raises(InfrastructureError, match="A process that read shards died"):
-        dataset.gathered({"dying": partial(Dying, "dying")}, workers=2)
+        dataset.collected({"dying": partial(Dying, "dying")}, workers=2)
 
 
 class Scrambled:
@@ -113,10 +113,10 @@ class Scrambled:
 
 
 def test_answers_come_in_order_and_few_wait():
-    crew = Scrambled()
+    pool = Scrambled()
     chunks: Any = [[number] for number in range(20)]
-    assert list(in_order(chunks, crew, at_once=5)) == chunks
-    assert crew.most == 3
+    assert list(in_order(chunks, pool, max_pending=5)) == chunks
+    assert pool.most == 3
 
 
 def test_chunks_are_all_shards_in_order(dataset: AuditedDataset):

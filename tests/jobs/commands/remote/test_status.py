@@ -10,7 +10,7 @@ import pytest
 from bitmill.jobs.cli import main
 from bitmill.jobs.commands.remote.status import ClusterWord, judge
 from bitmill.pipeline.dataset.dataset_folder import require_card
-from bitmill.pipeline.dataset.dataset_status import survey
+from bitmill.pipeline.dataset.dataset_status import dataset_status
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE, Totals
 from bitmill.schemas.reports.status_file import (
@@ -35,7 +35,7 @@ def _dataset(folder: Path, *, leave_out: int = 0, short: int = 0) -> Folder:
     card = require_card(place).model_copy(update={"totals": None})
     place.write_bytes(DATASET_FILE, card.to_json())
     if not leave_out:
-        totals = survey(place).totals + Totals(ok=-short, failed=short)
+        totals = dataset_status(place).totals + Totals(ok=-short, failed=short)
         place.write_bytes(DATASET_FILE, card.model_copy(update={"totals": totals}).to_json())
     return place
 
@@ -99,9 +99,9 @@ def test_a_driver_that_died_is_told_from_one_that_runs(tmp_path):
     place = _dataset(tmp_path, leave_out=1)
     limit = SILENT_AFTER_WRITES * WRITE_EVERY_S
     _tell(place, age_s=limit)
-    assert judge(survey(place), NOW).state == "running"
+    assert judge(dataset_status(place), NOW).state == "running"
     _tell(place, age_s=limit + 1)
-    verdict = judge(survey(place), NOW)
+    verdict = judge(dataset_status(place), NOW)
     assert (verdict.state, verdict.exit_code) == ("silent", 6)
     assert "was last heard of 31 s ago" in verdict.sentence
     assert "Run the same command again" in verdict.sentence
@@ -110,7 +110,7 @@ def test_a_driver_that_died_is_told_from_one_that_runs(tmp_path):
 def test_a_clock_that_is_ahead_is_no_age(tmp_path):
     place = _dataset(tmp_path, leave_out=1)
     _tell(place, age_s=-3600)
-    assert "last heard of 0.0 s ago" in judge(survey(place), NOW).sentence
+    assert "last heard of 0.0 s ago" in judge(dataset_status(place), NOW).sentence
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_clock_that_is_ahead_is_no_age(tmp_path):
 def test_how_a_driver_ended_is_told(tmp_path, changes, state, sentence):
     place = _dataset(tmp_path, leave_out=1)
     _tell(place, **changes)
-    verdict = judge(survey(place), NOW)
+    verdict = judge(dataset_status(place), NOW)
     assert (verdict.state, verdict.exit_code) == (state, 6)
     assert sentence in verdict.sentence
 
@@ -133,14 +133,14 @@ def test_how_a_driver_ended_is_told(tmp_path, changes, state, sentence):
 def test_files_win_over_a_driver_that_says_it_runs(tmp_path):
     place = _dataset(tmp_path)
     _tell(place)
-    assert judge(survey(place), NOW).state == "complete"
+    assert judge(dataset_status(place), NOW).state == "complete"
 
 
 def test_the_cluster_knows_at_once_that_a_driver_is_gone(tmp_path):
     place = _dataset(tmp_path, leave_out=1)
     status = _tell(place)
     word = ClusterWord(address="x", name=status.driver.submission_id or "", state="FAILED", has_ended=True)
-    verdict = judge(survey(place), NOW, word)
+    verdict = judge(dataset_status(place), NOW, word)
     assert verdict.state == "silent"
     assert "Ray says FAILED" in verdict.sentence
 
@@ -172,7 +172,7 @@ def test_a_newer_status_file_says_so(monkeypatch, capsys, tmp_path):
 def test_a_first_plan_under_way_is_no_error(tmp_path):
     place = Folder(str(tmp_path))
     _tell(place, state="planning")
-    verdict = judge(survey(place), NOW)
+    verdict = judge(dataset_status(place), NOW)
     assert (verdict.state, verdict.exit_code) == ("planning", 6)
 
 

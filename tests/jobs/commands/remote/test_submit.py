@@ -10,7 +10,7 @@ from bitmill.jobs.commands.remote.submit import follow_to_end, require_job, stop
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.submission_id import submission_of
 from bitmill.pipeline.dataset.dataset_folder import require_card
-from bitmill.pipeline.dataset.dataset_status import survey
+from bitmill.pipeline.dataset.dataset_status import dataset_status
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE
 from bitmill.schemas.errors import BadJobError, InfrastructureError, InterruptedJobError
@@ -106,7 +106,7 @@ def test_a_complete_dataset_is_left_alone(job):
     place = Folder(job.output)
     card = require_card(place).model_copy(update={"totals": None})
     place.write_bytes(DATASET_FILE, card.to_json())
-    totals = survey(place).totals
+    totals = dataset_status(place).totals
     place.write_bytes(DATASET_FILE, card.model_copy(update={"totals": totals}).to_json())
     api = FakeApi()
     api.put(submission_of(job), "SUCCEEDED", 0)

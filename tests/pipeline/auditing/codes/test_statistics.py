@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from bitmill.pipeline.auditing.codes.code_collector import CodeGatherer
+from bitmill.pipeline.auditing.codes.code_collector import CodeCollector
 from bitmill.pipeline.auditing.codes.report import code_health
 from bitmill.pipeline.auditing.codes.statistics import CodeStatistics
 from bitmill.pipeline.auditing.shard.collector import RowGroupData
@@ -33,10 +33,10 @@ def random_clips(count: int, frames: int = 4, seed: int = 0):
 
 
 def gather(groups, num_shards=1):
-    gatherer = CodeGatherer(BITS, num_shards, prefix_of)
+    collector = CodeCollector(BITS, num_shards, prefix_of)
     for group in groups:
-        gatherer.add(group)
-    return code_health(gatherer.statistics)
+        collector.add(group)
+    return code_health(collector.statistics)
 
 
 def prefix_of(source: str) -> str:

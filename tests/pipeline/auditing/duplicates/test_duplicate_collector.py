@@ -10,7 +10,7 @@ import pytest
 
 from bitmill.pipeline.auditing.duplicates import signatures as signatures_module
 from bitmill.pipeline.auditing.duplicates.bit_sample import missed, num_words, sample_words
-from bitmill.pipeline.auditing.duplicates.duplicate_collector import DuplicateGatherer
+from bitmill.pipeline.auditing.duplicates.duplicate_collector import DuplicateCollector
 from bitmill.pipeline.auditing.duplicates.search import find_duplicates
 from bitmill.pipeline.auditing.duplicates.stored_clips import ClipAddress
 from bitmill.pipeline.auditing.shard.collector import RowGroupData
@@ -62,13 +62,13 @@ class Corpus:
             }
         )
 
-    def gathered(self, radius=RADIUS, shards_per_worker=None, folder=None) -> DuplicateGatherer:
+    def collected(self, radius=RADIUS, shards_per_worker=None, folder=None) -> DuplicateCollector:
         size = self.rows_per_group * self.groups_per_shard
         shards = range(-(-len(self.clips) // size))
         step = shards_per_worker or max(1, len(shards))
-        whole = DuplicateGatherer(BITS, radius, folder)
+        whole = DuplicateCollector(BITS, radius, folder)
         for first in shards[::step]:
-            part = DuplicateGatherer(BITS, radius, folder)
+            part = DuplicateCollector(BITS, radius, folder)
             for shard in shards[first : first + step]:
                 for group in range(self.groups_per_shard):
                     part.add(self.row_group(shard, group))
@@ -108,8 +108,8 @@ def find(own: Corpus, others=(), *, list_path: Path | None = None, radius=RADIUS
     division = options.pop("division", {})
     corpora = [*others, own]
     return find_duplicates(
-        own.gathered(radius, **division).signatures,
-        [(other.name, other.gathered(radius, **division).signatures) for other in others],
+        own.collected(radius, **division).signatures,
+        [(other.name, other.collected(radius, **division).signatures) for other in others],
         Corpora(corpora),
         list_path=list_path,
         **options,
@@ -257,8 +257,8 @@ def test_a_dataset_without_clips_has_no_duplicates(tmp_path):
 def test_tokens_of_other_widths_are_not_compared():
     with pytest.raises(BadJobError, match="of one tokenizer"):
         find_duplicates(
-            DuplicateGatherer(18, RADIUS).signatures,
-            [("b", DuplicateGatherer(36, RADIUS).signatures)],
+            DuplicateCollector(18, RADIUS).signatures,
+            [("b", DuplicateCollector(36, RADIUS).signatures)],
             Corpora([]),
         )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from bitmill.pipeline.auditing.duplicates.duplicate_collector import DuplicateGatherer
+from bitmill.pipeline.auditing.duplicates.duplicate_collector import DuplicateCollector
 from bitmill.pipeline.auditing.duplicates.search import find_duplicates
 from bitmill.pipeline.auditing.duplicates.stored_clips import StoredClips
 from bitmill.pipeline.auditing.shard.collector import RowGroupData
@@ -20,8 +20,8 @@ SHAPES = [[(2, 4, 4)] * 5, [(1, 4, 4), (3, 4, 4)] * 2]
 BITS = 18
 
 
-def gathered(stored: StoredDataset) -> DuplicateGatherer:
-    gatherer = DuplicateGatherer(BITS, 0.05)
+def collected(stored: StoredDataset) -> DuplicateCollector:
+    collector = DuplicateCollector(BITS, 0.05)
     for shard in range(len(stored.shards)):
         file = pq.ParquetFile(stored.path(shard))
         for number in range(file.num_row_groups):
@@ -37,7 +37,7 @@ def gathered(stored: StoredDataset) -> DuplicateGatherer:
                 compressed=stored.compression != "none",
                 verify=True,
             )
-            gatherer.add(
+            collector.add(
                 RowGroupData(
                     shard=shard,
                     number=number,
@@ -47,7 +47,7 @@ def gathered(stored: StoredDataset) -> DuplicateGatherer:
                     table=table,
                 )
             )
-    return gatherer
+    return collector
 
 
 def stored_clips(*datasets: StoredDataset) -> StoredClips:
@@ -63,8 +63,8 @@ def test_a_dataset_is_compared_with_another_on_disk(tmp_path):
     own = store_dataset(tmp_path / "own", SHAPES, seed=1)
     other = store_dataset(tmp_path / "other", [SHAPES[0][:3], []], seed=1)
     report = find_duplicates(
-        gathered(own).signatures,
-        [("other", gathered(other).signatures)],
+        collected(own).signatures,
+        [("other", collected(other).signatures)],
         stored_clips(other, own),
         list_path=tmp_path / "duplicates.txt",
     )
@@ -92,7 +92,7 @@ def with_near_clips(folder, compression) -> StoredDataset:
 @pytest.mark.parametrize("compression", ["none", "zstd"])
 def test_near_clips_are_read_again_from_their_shards(tmp_path, compression):
     own = with_near_clips(tmp_path / "own", compression)
-    report = find_duplicates(gathered(own).signatures, [], stored_clips(own))
+    report = find_duplicates(collected(own).signatures, [], stored_clips(own))
     assert (report.near_groups, report.near_clips, report.exact_clips) == (1, 1, 0)
     assert report.list_file is None
     assert report.groups[0].distance == 2 / (16 * BITS)
@@ -102,7 +102,7 @@ def test_near_clips_are_read_again_from_their_shards(tmp_path, compression):
 
 def test_a_shard_that_is_changed_meanwhile_is_named(tmp_path):
     own = with_near_clips(tmp_path / "own", "none")
-    signatures = gathered(own).signatures
+    signatures = collected(own).signatures
     own.rows[1][0] = replace(own.rows[1][0], codes=bytes(len(own.rows[1][0].codes)))
     own.commit(1)
     with pytest.raises(FormatError, match=rf"{own.shards[1].shard_id}.* was changed while it was audited"):

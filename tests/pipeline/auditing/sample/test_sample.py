@@ -19,7 +19,7 @@ from bitmill.pipeline.auditing.sample.drawing import DrawnClip, SampleDrawer
 from bitmill.pipeline.auditing.sample.pictures import time_code
 from bitmill.pipeline.auditing.shard.collector import RowGroupData
 from bitmill.pipeline.inspection.make_preview import stored_tokenizer
-from bitmill.pipeline.inspection.source_frames import Originals
+from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DatasetCard
@@ -131,7 +131,7 @@ def compare(folder: Path, card: DatasetCard, drawn: list[DrawnClip], lpips=None)
     told: list[int] = []
     sample, pictures = compare_sample(
         drawn,
-        partial(Originals, store, card),
+        partial(SourceFrames, store, card),
         stored_tokenizer(store, card),
         seed=0,
         lpips=lpips,
@@ -175,7 +175,7 @@ def test_a_flipped_bit_is_told_with_its_place_and_stands_first(tokenized):
 
 def test_clips_asked_in_any_order_are_found(tokenized):
     _, folder, card = tokenized
-    originals = Originals(Folder(str(folder)), card)
+    originals = SourceFrames(Folder(str(folder)), card)
     clips = [one for one in drawn_clips(folder) if one.shape[0] > 1]
     for one in [clips[1], clips[0], clips[1]]:
         place = one.clip

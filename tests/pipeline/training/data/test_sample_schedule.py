@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from bitmill.pipeline.decode.pixels.orientation import UPRIGHT
 from bitmill.pipeline.decode.video.probe import VideoFacts
 from bitmill.pipeline.training.data.crop import crop, drawn_box
-from bitmill.pipeline.training.data.downscale import shrunk_size
+from bitmill.pipeline.training.data.downscale import downscaled_size
 from bitmill.pipeline.training.data.frame_cache import FrameCache
 from bitmill.pipeline.training.data.sample_schedule import Draw, draw, permuted, place_of_batch
-from bitmill.pipeline.training.data.segments import stretch_at, stretch_frames
+from bitmill.pipeline.training.data.segments import segment_at, segment_frames
 
 SECOND = 1_000_000_000
 FRACTIONS = st.floats(0, 1, exclude_max=True)
@@ -144,26 +144,26 @@ def test_stretches_tile_what_is_wanted(duration_ms, start_ms, length_ms, fps, nu
     start_ns = None if start_ms is None else start_ms * 1_000_000
     end_ns = None if length_ms is None else ((start_ms or 0) + length_ms) * 1_000_000
     wanted = (start_ns, end_ns)
-    count = stretch_at(0.0, known, wanted, fps=fps, num_frames=num_frames)[0].count
+    count = segment_at(0.0, known, wanted, fps=fps, num_frames=num_frames)[0].count
     times = [(place + 0.5) / count for place in range(min(count, 50))]
-    found = [stretch_at(time, known, wanted, fps=fps, num_frames=num_frames) for time in times]
-    spans = [stretch.span_ns for stretch, _ in found]
-    assert [stretch.index for stretch, _ in found] == list(range(len(found)))
+    found = [segment_at(time, known, wanted, fps=fps, num_frames=num_frames) for time in times]
+    spans = [segment.span_ns for segment, _ in found]
+    assert [segment.index for segment, _ in found] == list(range(len(found)))
     assert all(abs(within - 0.5) < 1e-6 for _, within in found)
     assert spans[0][0] == start_ns
     assert all(one[1] == other[0] for one, other in pairwise(spans))
-    least_ns = stretch_frames(num_frames) * SECOND / (fps or 25.0)
+    least_ns = segment_frames(num_frames) * SECOND / (fps or 25.0)
     assert all(b - a >= least_ns - 1 for a, b in spans[1:-1])
-    last = stretch_at(1 - 1e-12, known, wanted, fps=fps, num_frames=num_frames)[0]
+    last = segment_at(1 - 1e-12, known, wanted, fps=fps, num_frames=num_frames)[0]
     assert last.index == count - 1
     assert last.span_ns[1] == end_ns
 
 
 def test_a_video_of_unknown_length_is_measured_by_its_packets():
-    stretch, _ = stretch_at(
+    segment, _ = segment_at(
         0.99, facts(start_ns=None, end_ns=None, num_missing_pts=1000), (None, None), fps=None, num_frames=10
     )
-    assert stretch.count == 50
+    assert segment.count == 50
 
 
 @given(
@@ -194,7 +194,7 @@ def test_the_crop_lies_inside_the_picture_and_is_square(width, height, drawn, sc
     ],
 )
 def test_shrinking_makes_pixels_square_and_enlarges_no_side(width, height, aspect, expected):
-    assert shrunk_size(width, height, aspect, 256) == expected
+    assert downscaled_size(width, height, aspect, 256) == expected
 
 
 def test_a_flipped_sample_is_its_mirror_image():
