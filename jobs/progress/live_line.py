@@ -1,27 +1,40 @@
-"""How far a command is, in one line: live on a terminal, now and then in a log."""
+"""Progress of a command: updated in place on a terminal, printed now and then in a log."""
 
 import time
 from collections.abc import Callable
 from typing import Self
 
+from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from bitmill.jobs.console import Console
 
+LOG_EVERY_S = 10.0
 _SHOW_EVERY_S = 0.25
-_LOG_EVERY_S = 10.0
 
 
 class LiveLine:
-    """A context manager: a live line on a terminal, a line every ten seconds elsewhere."""
+    """A context manager: a live line or rows on a terminal, a line every ``log_every_s`` elsewhere.
 
-    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
+    With ``transient`` the line disappears from the terminal at the end.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        transient: bool = True,
+        log_every_s: float = LOG_EVERY_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._console = console
         self._clock = clock
-        self._logged = self._shown = clock()
+        self._log_every_s = log_every_s
+        self._logged = clock()
+        self._shown: float | None = None
         self._live = (
-            Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+            Live(console=console, refresh_per_second=4, transient=transient) if console.is_terminal else None
         )
 
     def __enter__(self) -> Self:
@@ -33,12 +46,15 @@ class LiveLine:
         if self._live:
             self._live.stop()
 
-    def show(self, line: Callable[[], str]) -> None:
-        """Take a moment's line; may be called for every little thing, as most moments are not shown."""
+    def show(self, line: Callable[[], str], *, rows: Callable[[], RenderableType] | None = None) -> None:
+        """Take the current state; cheap to call often, since most states are not shown.
+
+        ``rows`` replace the line on a terminal.
+        """
         now = self._clock()
-        if self._live and now - self._shown >= _SHOW_EVERY_S:
+        if self._live and (self._shown is None or now - self._shown >= _SHOW_EVERY_S):
             self._shown = now
-            self._live.update(Text(line(), no_wrap=True, overflow="ellipsis"))
-        elif not self._live and now - self._logged >= _LOG_EVERY_S:
+            self._live.update(rows() if rows else Text(line(), no_wrap=True, overflow="ellipsis"))
+        elif not self._live and now - self._logged >= self._log_every_s:
             self._logged = now
-            self._console.print(line())
+            self._console.print(line(), highlight=False, soft_wrap=True)

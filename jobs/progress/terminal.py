@@ -2,20 +2,17 @@
 
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self
 
-from rich.live import Live
 from rich.table import Table
 
 from bitmill.jobs.console import Console
+from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.jobs.progress.progress_text import line_of, rows_of
 from bitmill.jobs.progress.run_counts import Counts
 from bitmill.jobs.progress.units import bytes_text, duration_text
 from bitmill.schemas.dataset.card import DatasetCard, Totals
 from bitmill.schemas.outcomes import REASON_TEXT, Reason
-
-_LOG_EVERY_S = 10.0
 
 
 class Progress:
@@ -23,28 +20,21 @@ class Progress:
 
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
-        self._clock = clock
-        self._logged = clock()
-        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+        self._shown = LiveLine(console, transient=False, clock=clock)
 
     def __enter__(self) -> Self:
-        if self._live:
-            self._live.start()
+        self._shown.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._live.stop()
+    def __exit__(self, *_: object) -> None:
+        self._shown.__exit__()
 
     def show(self, counts: Counts) -> None:
-        """Show a moment's counts, or in a log what the driver waits for instead."""
-        if self._live:
-            self._live.update(rows_of(counts, width=self._console.width, height=self._console.height))
-        elif self._clock() - self._logged >= _LOG_EVERY_S:
-            self._logged = self._clock()
-            self._console.print(counts.note or line_of(counts), highlight=False, soft_wrap=True)
+        """Show the current counts; in a log, what the driver waits for instead."""
+        self._shown.show(
+            lambda: counts.note or line_of(counts),
+            rows=lambda: rows_of(counts, width=self._console.width, height=self._console.height),
+        )
 
 
 def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
@@ -71,6 +61,11 @@ def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
     for name, value in rows:
         table.add_row(name, value)
     console.print(table)
+    print_reasons(totals, console)
+
+
+def print_reasons(totals: Totals, console: Console) -> None:
+    """Print why items are not ok, a row per reason; nothing where all are."""
     if totals.reasons:
         reasons = Table("reason", "items", "meaning", box=None, pad_edge=False)
         for name, count in totals.reasons.items():

@@ -3,10 +3,8 @@
 import time
 from typing import Any
 
-from rich.live import Live
-from rich.text import Text
-
 from bitmill.jobs.console import Console
+from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.jobs.progress.units import duration_text
 from bitmill.pipeline.training.step_progress import TrainProgress
 
@@ -26,19 +24,17 @@ class TrainingView:
     """A context manager: a live line on a terminal, each row of measurements as a line elsewhere."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
         self._started: tuple[int, float] | None = None
         self._values: dict[str, float] = {}
-        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+        self._is_log = not console.is_terminal
+        self._shown = LiveLine(console, transient=False, log_every_s=0.0)
 
     def __enter__(self) -> "TrainingView":
-        if self._live:
-            self._live.start()
+        self._shown.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live:
-            self._live.stop()
+        self._shown.__exit__()
 
     def show(self, progress: TrainProgress) -> None:
         """Take one step's report."""
@@ -48,17 +44,14 @@ class TrainingView:
             self._started = (progress.steps_done, now)
         if progress.values is not None:
             self._values = progress.values
-        if self._live is None and progress.values is None:
+        if self._is_log and progress.values is None:
             return
         since, started = self._started
         steps = progress.steps_done - since
         seconds = (progress.steps - progress.steps_done) * (now - started) / steps if steps else None
         left = duration_text(seconds) if seconds is not None else "?"
         text = f"step {progress.steps_done}/{progress.steps} · {_measured(self._values)} · {left} left"
-        if self._live:
-            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"))
-        else:
-            self._console.print(text, highlight=False, soft_wrap=True)
+        self._shown.show(lambda: text)
 
 
 _SHOWN = {

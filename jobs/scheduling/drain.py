@@ -1,9 +1,6 @@
 """SIGTERM while shards are at work: the first one lets them finish for a while, the second ends at once."""
 
-import signal
-import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from bitmill.schemas.errors import InterruptedJobError
 
@@ -19,23 +16,6 @@ class StopRequest:
         if self.asked:
             raise interrupted()
         self.asked = True
-
-
-@contextmanager
-def drained_on_sigterm() -> Generator[StopRequest]:
-    """Turn SIGTERM into a StopRequest within the block; whoever heeds it outside does so again afterwards.
-
-    Only the main thread can, elsewhere it stays as it is. Enter once Ray has started: it sets a handler, too.
-    """
-    request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield request
-        return
-    before = signal.signal(signal.SIGTERM, lambda _number, _frame: request.receive())
-    try:
-        yield request
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 class Drain:

@@ -1,20 +1,20 @@
-"""SIGTERM, as from ``bitmill stop`` or a node that goes, ends a job like Ctrl-C does."""
+"""Ctrl-C and SIGTERM (from ``bitmill stop``, or a node that shuts down), for each kind of command."""
 
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
+from bitmill.jobs.scheduling.drain import StopRequest
 from bitmill.schemas.errors import InterruptedJobError
 
 
 @contextmanager
 def stoppable(*, kept: str = "committed shards stay") -> Generator[None]:
-    """SIGTERM and Ctrl-C in the block become InterruptedJobError, which says what is ``kept``; what the block
-    began is cleaned up once.
+    """Turn SIGTERM and Ctrl-C within the block into InterruptedJobError, which says what is ``kept``.
 
-    A second SIGTERM changes nothing: whoever cannot wait for the cleaning up kills.
+    A second SIGTERM is ignored while the block cleans up; SIGKILL ends it at once.
     """
     before = signal.getsignal(signal.SIGTERM)
     handle_sigterm()
@@ -30,9 +30,43 @@ def stoppable(*, kept: str = "committed shards stay") -> Generator[None]:
 
 
 def handle_sigterm() -> None:
-    """Take SIGTERM for Ctrl-C; to be called again once Ray, which sets a handler of its own, has started."""
+    """Treat SIGTERM as Ctrl-C. Call it again after Ray has started, which sets its own handler."""
     if _in_main_thread():
         signal.signal(signal.SIGTERM, _interrupt)
+
+
+@contextmanager
+def drained_on_sigterm() -> Generator[StopRequest]:
+    """Turn SIGTERM within the block into a StopRequest; the previous handler is restored on exit.
+
+    Outside the main thread nothing changes. Enter after Ray has started, which sets its own handler.
+    """
+    request = StopRequest()
+    if not _in_main_thread():
+        yield request
+        return
+    with _handled((signal.SIGTERM,), lambda *_: request.receive()):
+        yield request
+
+
+@contextmanager
+def asked_to_stop() -> Generator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets, so that the current step is finished and saved."""
+    event = threading.Event()
+    with _handled((signal.SIGINT, signal.SIGTERM), lambda *_: event.set()):
+        yield event
+
+
+@contextmanager
+def _handled(
+    numbers: tuple[signal.Signals, ...], handler: Callable[[int, FrameType | None], object]
+) -> Generator[None]:
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -42,16 +76,3 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
-
-
-@contextmanager
-def asked_to_stop() -> Generator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets, so that the step at work is finished and kept."""
-    event = threading.Event()
-    wanted = (signal.SIGINT, signal.SIGTERM)
-    previous = {number: signal.signal(number, lambda *_: event.set()) for number in wanted}
-    try:
-        yield event
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -25,7 +25,6 @@ from bitmill.pipeline.reading.order.batch_plan import (
 )
 from bitmill.pipeline.reading.order.mixture_weights import thresholds
 from bitmill.pipeline.reading.order.order import PassOrder, choose_lanes, order_pass
-from bitmill.pipeline.reading.order.random_order import derive_key
 from bitmill.pipeline.reading.order.resume_state import Position, Walk
 from bitmill.pipeline.reading.order.shared_state import SharedState
 from bitmill.pipeline.reading.order.shuffle_quality import Mixing, measure_mixing
@@ -35,6 +34,7 @@ from bitmill.pipeline.reading.samples.sample_shapes import Clips, Packing, Paddi
 from bitmill.pipeline.reading.samples.views import special_tokens
 from bitmill.pipeline.reading.samples.windows import ShuffleWindow, load_window
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
+from bitmill.pipeline.splitmix64 import derive_key
 from bitmill.pipeline.storage import is_local
 from bitmill.schemas.errors import WrongArgumentError
 

@@ -17,7 +17,7 @@ from bitmill.pipeline.reading.order.batch_plan import (
 )
 from bitmill.pipeline.reading.order.mixture_weights import thresholds
 from bitmill.pipeline.reading.order.order import PassOrder, choose_lanes, order_pass
-from bitmill.pipeline.reading.order.random_order import derive_key
+from bitmill.pipeline.splitmix64 import derive_key
 
 GROUPS = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 40)), max_size=12)
 """Samples and bytes of codes of each row group."""

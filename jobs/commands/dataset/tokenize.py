@@ -11,8 +11,7 @@ from bitmill.jobs.progress.progress_text import stage_times
 from bitmill.jobs.progress.run_counts import RunCounts
 from bitmill.jobs.progress.status_writer import StatusWriter
 from bitmill.jobs.progress.terminal import Progress, summary
-from bitmill.jobs.scheduling.drain import drained_on_sigterm
-from bitmill.jobs.scheduling.signals import handle_sigterm, stoppable
+from bitmill.jobs.scheduling.signals import drained_on_sigterm, handle_sigterm, stoppable
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 from bitmill.schemas.requests.job import JobSpec

@@ -9,11 +9,11 @@ from rich.table import Table
 
 from bitmill.jobs.console import Console, print_json
 from bitmill.jobs.progress.progress_text import stage_times
+from bitmill.jobs.progress.terminal import print_reasons
 from bitmill.jobs.progress.units import bytes_text, duration_text
 from bitmill.pipeline.dataset.dataset_status import DatasetStatus, dataset_status
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import InfrastructureError, TransientError
-from bitmill.schemas.outcomes import REASON_TEXT, Reason
 from bitmill.schemas.reports.status_file import (
     EXIT_COMPLETE,
     EXIT_NOT_ALL_OK,
@@ -142,11 +142,7 @@ def _print(seen: DatasetStatus, verdict: Verdict, cluster: ClusterWord | None, c
     for name, value in rows:
         table.add_row(name, value)
     console.print(table)
-    if totals.reasons:
-        reasons = Table("reason", "items", "meaning", box=None, pad_edge=False)
-        for name, count in totals.reasons.items():
-            reasons.add_row(name, str(count), REASON_TEXT[Reason(name)])
-        console.print(reasons)
+    print_reasons(totals, console)
 
 
 def _driver_rows(status: JobStatus) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitmill.pipeline.auditing.shard.bit_intrinsics import leading_zeros
+from bitmill.pipeline.splitmix64 import splitmix64
 from bitmill.schemas.compiled_code.numba_compile import compiled
 
 MAX_EXACT_BITS = 24
@@ -59,11 +60,7 @@ def _mark(tokens: Any, seen: Any) -> None:
 def _sketch(tokens: Any, ranks: Any) -> None:
     """Each register keeps the longest run of leading zeros, and one, of the hashes that fall to it."""
     for place in range(len(tokens)):
-        # splitmix64: one to one, so that two codes never share a hash.
-        word = tokens[place] + np.uint64(0x9E3779B97F4A7C15)
-        word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        word ^= word >> np.uint64(31)
+        word = splitmix64(tokens[place])
         register = np.int64(word >> np.uint64(_RANK_BITS))
         # The bit set behind the rest bounds the run.
         rest = (word << np.uint64(_INDEX_BITS)) | (np.uint64(1) << np.uint64(_INDEX_BITS - 1))

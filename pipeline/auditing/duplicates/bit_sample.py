@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bitmill.pipeline.splitmix64 import mixed
 from bitmill.schemas.compiled_code.numba_compile import compiled
 
 DEFAULT_RADIUS = 0.05
@@ -25,7 +26,6 @@ MISSED_AT_RADIUS = 0.001
 _SPREAD = 5
 """A pair is looked at no further where its words differ by so many standard deviations more than expected."""
 
-Uint64s = npt.NDArray[np.uint64]
 Words = npt.NDArray[np.uint32]
 
 
@@ -66,16 +66,8 @@ def sample_words(
 @lru_cache(maxsize=8)
 def _draws(words: int) -> npt.NDArray[np.float64]:
     """Numbers in [0, 1), float64 [W, 32], the same for ever: splitmix64 of their own numbers."""
-    mixed = mix(np.arange(words * WORD_BITS, dtype=np.uint64))
-    return ((mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53).reshape(words, WORD_BITS)
-
-
-def mix(values: Uint64s) -> Uint64s:
-    """splitmix64: each value to one that looks drawn at random, and no two to the same."""
-    mixed = values + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+    hashes = mixed(np.arange(words * WORD_BITS, dtype=np.uint64))
+    return ((hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53).reshape(words, WORD_BITS)
 
 
 @compiled

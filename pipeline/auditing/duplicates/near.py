@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.pipeline.auditing.duplicates.bit_sample import mix, most_differing
+from bitmill.pipeline.auditing.duplicates.bit_sample import most_differing
 from bitmill.pipeline.auditing.duplicates.collection import ClipCollection
 from bitmill.pipeline.auditing.duplicates.partitions import Partitions, num_partitions, partition_of
 from bitmill.pipeline.auditing.shard.bit_intrinsics import count_ones
+from bitmill.pipeline.splitmix64 import mixed
 from bitmill.schemas.compiled_code.numba_compile import compiled
 
 FIRST_IN_BUCKET = 4
@@ -59,7 +60,7 @@ def _band_records(clips: ClipCollection, span: slice, left_out: Bools) -> npt.ND
     words_nW = clips.words_nW[numbers].astype(np.uint64)
     bands_W = np.arange(words_nW.shape[1], dtype=np.uint64) << np.uint64(32)
     records = np.empty(words_nW.shape, _BAND)
-    records["key"] = mix(mix(clips.clips["shape"][numbers])[:, None] ^ (words_nW | bands_W))
+    records["key"] = mixed(mixed(clips.clips["shape"][numbers])[:, None] ^ (words_nW | bands_W))
     records["clip"] = numbers[:, None]
     return records.reshape(-1)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from bitmill.pipeline.reading.order.mixture_weights import choices, counts_before
 from bitmill.pipeline.reading.order.order import PassOrder
-from bitmill.pipeline.reading.order.random_order import derive_key
+from bitmill.pipeline.splitmix64 import derive_key
 
 Remainder = Literal["drop", "pad", "keep"]
 """What becomes of an epoch's last samples that fill no global batch. drop: left out, others in each epoch.

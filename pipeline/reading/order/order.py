@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.pipeline.reading.order.random_order import derive_key, permutation
+from bitmill.pipeline.splitmix64 import derive_key, permutation
 
 Int64s = npt.NDArray[np.int64]
 

@@ -10,7 +10,7 @@ from bitmill.jobs.scheduling.autoscaling import (
     actor_cpus,
     actors_too_many,
     actors_wanted,
-    window,
+    decode_window_size,
 )
 from bitmill.schemas.requests.job import ComputeSpec
 
@@ -26,8 +26,8 @@ def test_on_cpus_decoding_has_one_and_there_are_no_more_actors_than_shards(cpus,
     if cpus:
         assert sum(held) < cpus
         assert actors_too_many(held, capacity) == 0
-    assert window(ComputeSpec(), held, capacity, clip_bytes=1).items >= 2
-    assert window(ComputeSpec(decoders=7), held, capacity, clip_bytes=1 << 40).items == 7
+    assert decode_window_size(ComputeSpec(), held, capacity, clip_bytes=1).items >= 2
+    assert decode_window_size(ComputeSpec(decoders=7), held, capacity, clip_bytes=1 << 40).items == 7
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,8 @@ def test_after_those_that_are_too_many_go_decoding_has_a_cpu(held, cpus):
 @example([], 0, 10 << 20, 1, None)
 def test_clips_in_flight_fill_half_of_the_object_stores_and_no_more(held, cpus, store, clip, decoders):
     compute, capacity = ComputeSpec(decoders=decoders), Capacity(cpus=cpus, gpus=0, object_store_bytes=store)
-    found = window(compute, held, capacity, clip_bytes=clip)
-    free = window(compute, held, Capacity(cpus=cpus, gpus=0), clip_bytes=clip)
+    found = decode_window_size(compute, held, capacity, clip_bytes=clip)
+    free = decode_window_size(compute, held, Capacity(cpus=cpus, gpus=0), clip_bytes=clip)
     assert (1 <= found.items <= free.items, free.values) == (True, LEAST_VALUES)
     actors, unit = max(1, len(held)), max(clip, 1 << 20)
     in_flight = actors * found.items * found.values * unit

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.pipeline.reading.order.random_order import derive_key, permutation
+from bitmill.pipeline.splitmix64 import derive_key, permutation
 
 KEYS = st.integers(0, 2**64 - 1)
 

@@ -1,8 +1,7 @@
-"""Pseudo-random order as a pure function of integers: the same for ever, whatever library version runs.
+"""splitmix64 (Steele, Lea, Flood 2014): hashes, keys and orders that no library version changes.
 
 NumPy does not promise that its generators give the same numbers in later versions; an order that a run of
-months depends on must. Everything here is splitmix64 (Steele, Lea, Flood 2014): a 64-bit finaliser over a
-counter.
+months depends on needs that promise.
 """
 
 from typing import Any
@@ -30,9 +29,9 @@ def permutation(count: int, key: int) -> npt.NDArray[np.int64]:
     return np.argsort(_hashes(count, np.uint64(key)), kind="stable")
 
 
-def mixed(values: npt.NDArray[np.uint64], key: int) -> npt.NDArray[np.uint64]:
-    """Each number's hash under ``key``, uint64 [n]."""
-    return _mixed(values, np.uint64(key))
+def mixed(values: npt.NDArray[np.uint64], key: int = 0) -> npt.NDArray[np.uint64]:
+    """Each number's hash under ``key``, uint64 of the same shape; no two numbers have the same."""
+    return _mixed(values.reshape(-1), np.uint64(key)).reshape(values.shape)
 
 
 def _mix_one(value: int) -> int:
@@ -46,7 +45,7 @@ def _mix_one(value: int) -> int:
 def _hashes(count: int, key: Any) -> Any:
     hashes = np.empty(count, np.uint64)
     for number in range(count):
-        hashes[number] = _finalized(key + np.uint64(number + 1) * np.uint64(_GOLDEN))
+        hashes[number] = splitmix64(key + np.uint64(number) * np.uint64(_GOLDEN))
     return hashes
 
 
@@ -54,12 +53,14 @@ def _hashes(count: int, key: Any) -> Any:
 def _mixed(values: Any, key: Any) -> Any:
     hashes = np.empty(len(values), np.uint64)
     for number in range(len(values)):
-        hashes[number] = _finalized((values[number] ^ key) + np.uint64(_GOLDEN))
+        hashes[number] = splitmix64(values[number] ^ key)
     return hashes
 
 
 @compiled_within
-def _finalized(value: Any) -> Any:
+def splitmix64(value: Any) -> Any:
+    """One uint64's hash, for compiled functions; one to one."""
+    value = value + np.uint64(_GOLDEN)
     value = (value ^ (value >> np.uint64(30))) * np.uint64(_FIRST)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(_SECOND)
     return value ^ (value >> np.uint64(31))

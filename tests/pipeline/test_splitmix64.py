@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bitmill.pipeline.reading.order.random_order import derive_key, permutation
+from bitmill.pipeline.splitmix64 import derive_key, permutation
 
 _WORD = 2**64
 
