@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
@@ -29,9 +29,9 @@ def check_finite(x: Tensor, what: str) -> Tensor:
 
 
 def refuse_unless(finite: Tensor, what: str) -> None:
-    """BadJobError where the scalar says that some value was not finite; waits for its device."""
+    """UsageError where the scalar says that some value was not finite; waits for its device."""
     if not bool(finite):
-        raise BadJobError(
+        raise UsageError(
             f"the tokenizer computed {what} that are not finite: its weights are damaged, or too large for "
             "their dtype; load the weights anew and run it in float32"
         )

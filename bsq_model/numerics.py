@@ -8,7 +8,7 @@ from bitmill.bsq_model.acceleration.huge_pages import put_on_huge_pages
 from bitmill.bsq_model.acceleration.int8 import quantize_linear_layers
 from bitmill.bsq_model.saving import fingerprint
 from bitmill.bsq_model.tokenizer import BSQTokenizer
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 Numerics = Literal["float32", "bfloat16", "int8"]
 
@@ -19,7 +19,7 @@ def set_numerics(tokenizer: BSQTokenizer, numerics: Numerics, device: str) -> No
     ``int8``: the linear layers of the encoder's blocks in integers (``acceleration.int8``), all else in
     float32
     on CPU and in bfloat16 elsewhere. The fingerprint stays that of the float32 weights; such a copy cannot
-    be saved. Raises BadJobError where the encoder has no such layer.
+    be saved. Raises UsageError where the encoder has no such layer.
     """
     _cast(tokenizer, numerics, device)
     if device == "cpu" and numerics != "float32":
@@ -32,7 +32,7 @@ def _cast(tokenizer: BSQTokenizer, numerics: Numerics, device: str) -> None:
         return
     kept = fingerprint(tokenizer)
     if not quantize_linear_layers(tokenizer.encoder.blocks):
-        raise BadJobError(
+        raise UsageError(
             "dtype int8 is for the linear layers of a ViT, of which this tokenizer's encoder has none in "
             "sizes that are multiples of 8; use float32 or bfloat16."
         )

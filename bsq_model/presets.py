@@ -5,7 +5,7 @@ import torch
 from bitmill.bsq_model.acceleration.huge_pages import empty_on_huge_pages
 from bitmill.bsq_model.initialization import initialize_weights
 from bitmill.bsq_model.tokenizer import BSQTokenizer
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig, TransformerConfig
 
 PRESETS: dict[str, TokenizerConfig] = {
@@ -32,12 +32,12 @@ PRESETS: dict[str, TokenizerConfig] = {
 def preset_config(name: str, *, bits_per_token: int | None = None) -> TokenizerConfig:
     """The preset's geometry, with its own 18 bits a token or the given number (1 to 64)."""
     if name not in PRESETS:
-        raise BadJobError(f"unknown tokenizer preset {name!r}; the presets are {', '.join(sorted(PRESETS))}")
+        raise UsageError(f"unknown tokenizer preset {name!r}; the presets are {', '.join(sorted(PRESETS))}")
     config = PRESETS[name]
     if bits_per_token is None:
         return config
     if not 1 <= bits_per_token <= 64:
-        raise BadJobError(f"bits_per_token must be 1 to 64, not {bits_per_token}")
+        raise UsageError(f"bits_per_token must be 1 to 64, not {bits_per_token}")
     return config.model_copy(update={"bits_per_token": bits_per_token})
 
 

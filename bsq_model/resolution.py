@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from bitmill.bsq_model.acceleration.huge_pages import copies_on_huge_pages
 from bitmill.bsq_model.tokenizer import BSQTokenizer
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 _POSITIONS = "spatial_positions"
@@ -20,11 +20,11 @@ _POSITIONS = "spatial_positions"
 def resize_tokenizer(tokenizer: BSQTokenizer, size_px: int) -> BSQTokenizer:
     """A float32 copy on CPU for frames of ``size_px``²; of the same size an exact copy.
 
-    Raises BadJobError where patches do not tile such a frame.
+    Raises UsageError where patches do not tile such a frame.
     """
     config = tokenizer.config
     if size_px % config.patch_size_px or size_px < config.patch_size_px:
-        raise BadJobError(
+        raise UsageError(
             f"Frames of {size_px} pixels are not divisible by the tokenizer's patch size "
             f"{config.patch_size_px}."
         )

@@ -20,7 +20,7 @@ from bitmill.bsq_model.acceleration.huge_pages import copies_on_huge_pages, put_
 from bitmill.bsq_model.acceleration.int8 import Int8Linear
 from bitmill.bsq_model.fingerprint import weights_fingerprint
 from bitmill.bsq_model.tokenizer import BSQTokenizer
-from bitmill.schemas.errors import BadJobError, FormatError, OutputConflictError, WrongArgumentError
+from bitmill.schemas.errors import FormatError, OutputConflictError, UsageError, WrongArgumentError
 from bitmill.schemas.models.tokenizer_config import TOKENIZER_FORMAT_VERSION, TokenizerConfig
 from bitmill.schemas.versioned import versioned_json
 
@@ -155,7 +155,7 @@ def _float32_weights(tokenizer: BSQTokenizer) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {name: tensor.cpu() for name, tensor in tokenizer.state_dict().items()}
     cast = sorted({str(t.dtype) for t in weights.values() if t.dtype != torch.float32})
     if cast:
-        raise BadJobError(
+        raise UsageError(
             f"the tokenizer's weights are {', '.join(cast)}, a tokenizer is float32: save it, or take its "
             "fingerprint, before it is cast"
         )

@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from bitmill.pipeline.reading import TokenBatches  # noqa: E402
-from bitmill.schemas.errors import BadJobError, BitmillError  # noqa: E402
+from bitmill.schemas.errors import BitmillError, UsageError  # noqa: E402
 from examples.token_training import (  # noqa: E402 - the repository is not installed for this script
     Clips,
     Progress,
@@ -158,7 +158,7 @@ def train(model: GPT, clips: Clips, *, checkpoint: Path, steps: int, resume: boo
     done = 0
     if resume:
         if not checkpoint.exists():
-            raise BadJobError(f"There is no {checkpoint} to resume from; run without --resume first.")
+            raise UsageError(f"There is no {checkpoint} to resume from; run without --resume first.")
         state = load_checkpoint(checkpoint, model, optimizer)
         clips.training.load_state_dict(state["reader"])
         done = state["step"]

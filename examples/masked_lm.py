@@ -24,7 +24,7 @@ sys.path.insert(0, str(REPOSITORY))
 from bitmill.pipeline.inspection.make_preview import stored_tokenizer  # noqa: E402
 from bitmill.pipeline.reading import TokenBatches  # noqa: E402
 from bitmill.pipeline.storage import Folder  # noqa: E402
-from bitmill.schemas.errors import BadJobError, BitmillError  # noqa: E402
+from bitmill.schemas.errors import BitmillError, UsageError  # noqa: E402
 from examples.token_training import (  # noqa: E402 - the repository is not installed for this script
     Clips,
     Progress,
@@ -187,7 +187,7 @@ def main() -> None:
     )
     bits_per_token = clips.card.tokenizer.bits_per_token
     if bits_per_token % GROUP_BITS:
-        raise BadJobError(f"The dataset's {bits_per_token} bits a token are no groups of {GROUP_BITS}.")
+        raise UsageError(f"The dataset's {bits_per_token} bits a token are no groups of {GROUP_BITS}.")
     training, held_out = (
         epoch_tokens(batches).flatten(0, -2) for batches in (clips.training, clips.held_out)
     )

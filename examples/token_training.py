@@ -40,7 +40,7 @@ def open_clips(
     """Windows of ``num_frames`` frames of clips; those of sources that match ``held_out`` are kept apart.
 
     Whole sources are held out: neighbouring clips of one video are too much alike to test anything.
-    Raises BadJobError where either side is left without a clip.
+    Raises UsageError where either side is left without a clip.
     """
     apart = TokenDataset(
         dataset, view=view, group_bits=group_bits, columns=("clip_id",), where=ClipFilter(sources=[held_out])

@@ -1,7 +1,8 @@
 """The error tree; its branches decide what happens next, its messages say what to do.
 
     BitmillError
-    ├── BadJobError            the user's job cannot run as written        stop now, exit 2
+    ├── UsageError             what was asked for cannot be done           stop now, exit 2
+    │   ├── BadJobError            the job cannot run as written
     │   ├── WrongArgumentError     a call's argument is wrong; a ValueError, too
     │   ├── OutputConflictError    the output holds something else's work
     │   ├── TokenizerMismatchError tokens and tokenizer do not belong together
@@ -31,25 +32,29 @@ class BitmillError(Exception):
     exit_code = 1
 
 
-class BadJobError(BitmillError):
-    """The job cannot run as written: a spec, source, manifest or option is wrong."""
+class UsageError(BitmillError):
+    """What was asked for cannot be done: an option, an argument or a file that the user named is wrong."""
 
     exit_code = 2
 
 
-class WrongArgumentError(BadJobError, ValueError):
+class BadJobError(UsageError):
+    """The job cannot run as written: a spec, source, manifest or option is wrong."""
+
+
+class WrongArgumentError(UsageError, ValueError):
     """A call from Python has an argument that cannot be."""
 
 
-class OutputConflictError(BadJobError):
+class OutputConflictError(UsageError):
     """The output folder holds another job's dataset, or files that are no dataset."""
 
 
-class TokenizerMismatchError(BadJobError):
+class TokenizerMismatchError(UsageError):
     """A dataset's tokenizer is not the one that the caller expects or has given."""
 
 
-class NumericsMismatchError(BadJobError):
+class NumericsMismatchError(UsageError):
     """A compressed stream is whole, but this machine's floats are not those that it was made with."""
 
 

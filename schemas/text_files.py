@@ -5,20 +5,20 @@ import json
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 
 @contextmanager
 def text_of(data: bytes, *, what: str) -> Generator[io.TextIOWrapper]:
     """A text that a person handed over, to be read bit by bit: UTF-8, with or without a byte-order mark.
 
-    Lines end as they are written. Raises BadJobError, naming ``what``, where the block meets other bytes.
+    Lines end as they are written. Raises UsageError, naming ``what``, where the block meets other bytes.
     """
     with io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="") as text:
         try:
             yield text
         except UnicodeDecodeError as error:
-            raise BadJobError(f"{what} is no UTF-8 text; save it as UTF-8.") from error
+            raise UsageError(f"{what} is no UTF-8 text; save it as UTF-8.") from error
 
 
 def read_text(data: bytes, *, what: str) -> str:

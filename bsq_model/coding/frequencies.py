@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 PRECISION_BITS = 24
 TOTAL = 1 << PRECISION_BITS
@@ -32,14 +32,14 @@ def frequencies_of_logits(logits_BK: npt.NDArray[np.float32]) -> Int64s:
 
     With m the largest logit of a row: d = m − x in float32; s = d · 4096/ln 2 in float64, rounded to an
     integer, halves to even; weight = ⌊T[s mod 4096] / 2^(s div 4096)⌋, T[i] being 2^30 · 2^(−i/4096) rounded;
-    then the rule of ``frequencies_of_weights``. Logits of −∞ weigh nothing. Raises BadJobError where a row
+    then the rule of ``frequencies_of_weights``. Logits of −∞ weigh nothing. Raises UsageError where a row
     has NaN or +∞, or −∞ alone.
     """
     if logits_BK.dtype != np.float32 or logits_BK.ndim != 2:
         raise ValueError(f"logits must be float32 [B, K], not {logits_BK.dtype} {list(logits_BK.shape)}")
     largest_B = logits_BK.max(1)
     if not bool(np.isfinite(largest_B).all()):
-        raise BadJobError(
+        raise UsageError(
             "the prior gave probabilities that are not finite: its weights are damaged, or it was made for "
             "other tokens; load it anew, or code without it"
         )

@@ -12,7 +12,7 @@ from bitmill.bsq_model.importing.inert_pickle import SavedTensor
 from bitmill.bsq_model.importing.torch_files import read_checkpoint
 from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.bsq_model.training.initial_weights import with_num_frames
-from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.errors import FormatError, UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 Which = Literal["ema", "raw"]
@@ -50,7 +50,7 @@ def import_checkpoint(
     """The tokenizer of ``config`` with a checkpoint's weights, float32.
 
     Averaged weights are taken where there are any and ``prefer_ema``. ``image_as_video`` takes an image
-    checkpoint for a config of several frames: temporal positions are zero. Raises BadJobError or FormatError
+    checkpoint for a config of several frames: temporal positions are zero. Raises UsageError or FormatError
     naming the tensor that is missing, unknown, misshapen or not finite.
     """
     which, saved = _state_dict(read_checkpoint(path), path, prefer_ema)
@@ -58,7 +58,7 @@ def import_checkpoint(
     is_image = not any(name.endswith(_TEMPORAL) for name in named)
     if is_image and config.num_frames > 1:
         if not image_as_video:
-            raise BadJobError(
+            raise UsageError(
                 f"{path} is an image checkpoint, but the config asks for {config.num_frames} frames; "
                 "--image-as-video takes it for video, with temporal positions of zero."
             )

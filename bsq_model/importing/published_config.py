@@ -5,7 +5,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig, TransformerConfig
 
 
@@ -54,15 +54,15 @@ class _Published(_Part):
 
 
 def config_from_yaml(text: str, *, origin: str) -> TokenizerConfig:
-    """The geometry that a published YAML describes. Raises BadJobError naming the key that does not fit."""
+    """The geometry that a published YAML describes. Raises UsageError naming the key that does not fit."""
     try:
         published = _Published.model_validate(yaml.safe_load(text))
     except yaml.YAMLError as error:
-        raise BadJobError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "the document"
-        raise BadJobError(
+        raise UsageError(
             f"{origin} is no model config of the published code: {key}: {first['msg']}"
         ) from error
     params = published.model.params
@@ -75,7 +75,7 @@ def config_from_yaml(text: str, *, origin: str) -> TokenizerConfig:
         *_differing(encoder, decoder),
     ]
     if refused:
-        raise BadJobError(f"{origin} describes a model that cannot be imported: {'; '.join(refused)}.")
+        raise UsageError(f"{origin} describes a model that cannot be imported: {'; '.join(refused)}.")
     return _config(params, encoder, decoder, origin)
 
 
@@ -94,7 +94,7 @@ def _config(params: _Params, encoder: _ViT, decoder: _ViT, origin: str) -> Token
             output="logit-laplace" if params.logit_laplace else "pixels",
         )
     except ValidationError as error:
-        raise BadJobError(f"{origin}: {error.errors(include_url=False)[0]['msg']}") from error
+        raise UsageError(f"{origin}: {error.errors(include_url=False)[0]['msg']}") from error
 
 
 def _sizes(vit: _ViT) -> TransformerConfig:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import torch
 
 from bitmill.bsq_model.importing.inert_pickle import Storage, load_pickle
-from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.errors import FormatError, UsageError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -19,7 +19,7 @@ def read_checkpoint(path: Path) -> Any:
     """What ``torch.save`` wrote, without executing any of it.
 
     Dicts, lists, tuples, numbers and strings as they are, tensors as ``SavedTensor`` (read on ``load()``),
-    everything else as ``Inert``. Raises BadJobError where there is no file, FormatError where it is damaged
+    everything else as ``Inert``. Raises UsageError where there is no file, FormatError where it is damaged
     or of another kind.
     """
     try:
@@ -28,9 +28,9 @@ def read_checkpoint(path: Path) -> Any:
             file.seek(0)
             return _read_zip(path) if is_zip else _read_legacy(file, path)
     except FileNotFoundError as error:
-        raise BadJobError(f"There is no checkpoint {path}.") from error
+        raise UsageError(f"There is no checkpoint {path}.") from error
     except (IsADirectoryError, PermissionError) as error:
-        raise BadJobError(f"{path} is no checkpoint that can be read.") from error
+        raise UsageError(f"{path} is no checkpoint that can be read.") from error
     except FormatError as error:
         raise FormatError(f"{path} is damaged or no checkpoint of torch: {error}.") from error
 

@@ -42,7 +42,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def stream(self) -> FrameStream:
-        """A stream over one clip, before its first frame; BadJobError where later frames would count."""
+        """A stream over one clip, before its first frame; UsageError where later frames would count."""
 
     def check_frame(self, frame_index: int) -> None:
         """ValueError for a stream's frame after the last."""

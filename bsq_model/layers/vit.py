@@ -26,7 +26,7 @@ from bitmill.bsq_model.layers.attention import (
     prefix_attention,
 )
 from bitmill.bsq_model.layers.backbone import Backbone
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.tokenizer_config import TransformerConfig
 
 _MOST_RECORDED_TOKENS = 16_384
@@ -170,7 +170,7 @@ class BlockCausalViT(Backbone):
     def stream(self) -> "CachedStream":
         """A stream over one clip, starting before its first frame."""
         if not self.causal:
-            raise BadJobError(
+            raise UsageError(
                 "A tokenizer with attention 'full' cannot stream: its tokens depend on later frames. Encode "
                 "whole clips, or use a tokenizer with attention 'block-causal'."
             )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 
 class FeatureStatistics:
@@ -36,9 +36,9 @@ class FeatureStatistics:
 
     @property
     def covariance(self) -> Tensor:
-        """[D, D], divided by count − 1. Raises BadJobError below two vectors."""
+        """[D, D], divided by count − 1. Raises UsageError below two vectors."""
         if self.count < 2:
-            raise BadJobError("A Fréchet distance needs two pictures or clips at least.")
+            raise UsageError("A Fréchet distance needs two pictures or clips at least.")
         return self._scatter / (self.count - 1)
 
     def factor(self) -> Tensor:

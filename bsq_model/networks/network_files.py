@@ -10,7 +10,7 @@ from torch import nn
 from bitmill.bsq_model.networks.efficientnet import EfficientNetLite0
 from bitmill.bsq_model.networks.i3d import I3D
 from bitmill.bsq_model.networks.lpips import LPIPS
-from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.errors import FormatError, UsageError
 
 NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     "lpips-alexnet": LPIPS,
@@ -24,16 +24,16 @@ NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
 def load_network(folder: Path, name: str) -> nn.Module:
     """The network from ``<folder>/<name>.safetensors``: float32 on CPU, frozen, in eval mode.
 
-    Raises BadJobError where the file is not there, FormatError where it is not that network.
+    Raises UsageError where the file is not there, FormatError where it is not that network.
     """
     if name not in NETWORKS:
-        raise BadJobError(f"unknown network {name!r}; there are {', '.join(sorted(NETWORKS))}")
+        raise UsageError(f"unknown network {name!r}; there are {', '.join(sorted(NETWORKS))}")
     path = folder / f"{name}.safetensors"
     network = NETWORKS[name]()
     try:
         network.load_state_dict(safetensors.torch.load_file(path))
     except FileNotFoundError as error:
-        raise BadJobError(
+        raise UsageError(
             f"The network {name} is not in {folder}; fetch it once: bitmill weights fetch {name}"
         ) from error
     except (SafetensorError, RuntimeError) as error:

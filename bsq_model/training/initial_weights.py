@@ -5,7 +5,7 @@ import torch
 from bitmill.bsq_model.presets import untrained_tokenizer
 from bitmill.bsq_model.resolution import resize_tokenizer
 from bitmill.bsq_model.tokenizer import BSQTokenizer
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
@@ -13,7 +13,7 @@ def start_tokenizer(config: TokenizerConfig, *, seed: int, start: BSQTokenizer |
     """A float32 tokenizer of ``config`` with weights from ``seed``, or with those of ``start``.
 
     ``start`` may differ in frames (see ``with_num_frames``) and in size (positions interpolated). Raises
-    BadJobError naming any other field that differs.
+    UsageError naming any other field that differs.
     """
     if start is None:
         return untrained_tokenizer(config, seed=seed)
@@ -24,7 +24,7 @@ def start_tokenizer(config: TokenizerConfig, *, seed: int, start: BSQTokenizer |
         if ours.get(name) != theirs.get(name)
     ]
     if differing:
-        raise BadJobError(f"start_from names a tokenizer of another model: {'; '.join(differing)}.")
+        raise UsageError(f"start_from names a tokenizer of another model: {'; '.join(differing)}.")
     return with_num_frames(resize_tokenizer(start, config.image_size_px), config.num_frames)
 
 

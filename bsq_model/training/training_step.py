@@ -16,7 +16,7 @@ from bitmill.bsq_model.training.losses import Perceptual, pixel_losses, psnr_db,
 from bitmill.bsq_model.training.optimizer import make_optimizers, step_all
 from bitmill.bsq_model.training.training_schedule import learning_rate_share
 from bitmill.bsq_model.training.weight_average import WeightAverage
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.requests.training import TrainSpec
 
 
@@ -57,7 +57,7 @@ class TrainingStep:
     def _set_up_compute(self) -> None:
         compute = self.spec.compute
         if compute.compile and self._device.type != "cuda":
-            raise BadJobError("compute.compile needs a CUDA device; leave it out on CPU.")
+            raise UsageError("compute.compile needs a CUDA device; leave it out on CPU.")
         for network in (self.tokenizer.encoder, self.tokenizer.decoder):
             network.checkpoint_blocks = compute.checkpoint_blocks
             if compute.compile:
@@ -67,7 +67,7 @@ class TrainingStep:
         """Learn from uint8 [B, T, H, W, 3], this process's share of batch ``step`` (from 0).
 
         Gives detached measurements: the loss and its unweighted terms, ``psnr_db``, ``gradient_norm``, and
-        ``share_of_ones`` [L] of the batch's bits. Raises BadJobError where the loss is no longer finite,
+        ``share_of_ones`` [L] of the batch's bits. Raises UsageError where the loss is no longer finite,
         before any weight has changed.
         """
         share = learning_rate_share(step, steps=self.spec.steps, optimizer=self.spec.optimizer)
@@ -124,7 +124,7 @@ class TrainingStep:
         limit = self.spec.optimizer.clip_norm
         norm = nn.utils.clip_grad_norm_(parameters, limit if limit is not None else float("inf"))
         if not bool(torch.isfinite(norm) & torch.isfinite(loss)):
-            raise BadJobError(
+            raise UsageError(
                 f"The loss is no longer finite at step {step} (loss {loss.item()}, gradient norm "
                 f"{norm.item()}); lower optimizer.learning_rate, or go on in float32."
             )

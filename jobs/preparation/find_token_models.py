@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from bitmill.bsq_model.token_models.token_model import TokenModel
@@ -13,7 +13,7 @@ NO_PRIOR = "none"
 
 
 def find_token_model(name: str) -> "TokenModel":
-    """A bundled prior by its name, or a model by its folder. Raises BadJobError or FormatError."""
+    """A bundled prior by its name, or a model by its folder. Raises UsageError or FormatError."""
     from bitmill.bsq_model.token_models.token_model_files import token_model_from_files
 
     return token_model_from_files(*_files(name, "model"))
@@ -61,7 +61,7 @@ def _files(name: str, what: str) -> tuple[bytes, bytes]:
         return folder.read_bytes(CONFIG_FILE), folder.read_bytes(WEIGHTS_FILE)
     except (FileNotFoundError, NotADirectoryError) as error:
         known = ", ".join(BUNDLED_PRIORS) + (f", or {NO_PRIOR}" if what == "prior" else "")
-        raise BadJobError(
+        raise UsageError(
             f"There is no {what} at {folder.uri}: name a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, as "
             f"bitmill train leaves it, or a bundled prior: {known}."
         ) from error

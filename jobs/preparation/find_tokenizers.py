@@ -15,7 +15,7 @@ from bitmill.bsq_model import (
 from bitmill.bsq_model.bundled import BUNDLED, bundled_files
 from bitmill.bsq_model.resolution import resize_tokenizer
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.errors import BadJobError, InfrastructureError, TransientError
+from bitmill.schemas.errors import InfrastructureError, TransientError, UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.requests.job import JobSpec, TokenizerSpec
 
@@ -33,7 +33,7 @@ class LoadedTokenizer:
 
 
 def job_tokenizer(job: JobSpec) -> LoadedTokenizer:
-    """The tokenizer of a job, for its frame size. Raises BadJobError where the job cannot use it."""
+    """The tokenizer of a job, for its frame size. Raises UsageError where the job cannot use it."""
     tokenizer = _of_frame_size(load_tokenizer_spec(job.tokenizer), job)
     _check_clip_length(job, tokenizer.config)
     _check_causal(tokenizer.config)
@@ -48,7 +48,7 @@ def tokenizer_spec(name: str) -> TokenizerSpec:
 
 
 def load_tokenizer_spec(spec: TokenizerSpec) -> LoadedTokenizer:
-    """Load or make the tokenizer that a job names. Raises BadJobError or FormatError, saying what to do."""
+    """Load or make the tokenizer that a job names. Raises UsageError or FormatError, saying what to do."""
     if spec.preset is not None:
         tokenizer = make_preset(spec.preset, bits_per_token=spec.bits_per_token, seed=spec.seed)
         return _loaded(tokenizer, is_random=True)
@@ -67,7 +67,7 @@ def _bundled(name: str) -> tuple[bytes, bytes]:
     try:
         return bundled_files(name)
     except KeyError as error:
-        raise BadJobError(f"unknown bundled tokenizer {name!r}; there are {', '.join(BUNDLED)}") from error
+        raise UsageError(f"unknown bundled tokenizer {name!r}; there are {', '.join(BUNDLED)}") from error
 
 
 def _tokenizer_file(folder: Folder, name: str) -> bytes:
@@ -75,7 +75,7 @@ def _tokenizer_file(folder: Folder, name: str) -> bytes:
         return folder.read_bytes(name)
     except (FileNotFoundError, NotADirectoryError) as error:
         presets = ", ".join(sorted(PRESETS))
-        raise BadJobError(
+        raise UsageError(
             f"There is no tokenizer at {folder.uri} (no {name} in it); name a folder with config.json and "
             f"model.safetensors, the bundled {', '.join(BUNDLED)}, or a preset ({presets})."
         ) from error
@@ -89,12 +89,12 @@ def _of_frame_size(loaded: LoadedTokenizer, job: JobSpec) -> LoadedTokenizer:
     if size_px == loaded.config.image_size_px:
         return loaded
     if size_px % loaded.config.patch_size_px:
-        raise BadJobError(
+        raise UsageError(
             f"frames.size_px {size_px} is not divisible by the tokenizer's patch size "
             f"{loaded.config.patch_size_px}."
         )
     if not job.frames.interpolate_positions:
-        raise BadJobError(
+        raise UsageError(
             f"frames.size_px {size_px} is not the size that the tokenizer was made for "
             f"({loaded.config.image_size_px}); leave it out, name a tokenizer of that size, or set "
             "frames.interpolate_positions to true (which costs quality, see docs/model.md)."
@@ -116,7 +116,7 @@ def _loaded(tokenizer: BSQTokenizer, *, is_random: bool) -> LoadedTokenizer:
 
 def _check_clip_length(job: JobSpec, config: TokenizerConfig) -> None:
     if job.sampling.clip_frames > config.num_frames:
-        raise BadJobError(
+        raise UsageError(
             f"sampling.clip_frames {job.sampling.clip_frames} is more than the {config.num_frames} frames "
             "that the tokenizer has positions for."
         )
@@ -124,7 +124,7 @@ def _check_clip_length(job: JobSpec, config: TokenizerConfig) -> None:
 
 def _check_causal(config: TokenizerConfig) -> None:
     if config.attention == "full" and config.num_frames > 1:
-        raise BadJobError(
+        raise UsageError(
             "The tokenizer has attention 'full': its tokens depend on later frames, as a dataset's "
             "must not. Use one with attention 'block-causal'; this one can only be evaluated."
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from bitmill.bsq_model.networks.network_files import load_network
 from bitmill.pipeline.evaluation.contender import MetricNetworks
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 
 def find_metric_networks(inception: Path | None) -> tuple[MetricNetworks, list[str]]:
@@ -16,7 +16,7 @@ def find_metric_networks(inception: Path | None) -> tuple[MetricNetworks, list[s
     def find(name: str, metric: str) -> Any:
         try:
             return load_network(folder, name)
-        except BadJobError:
+        except UsageError:
             left_out.append(f"{metric}: fetch its network once with `bitmill weights fetch {name}`")
             return None
 
@@ -47,7 +47,7 @@ def find_lpips() -> Any:
     """The LPIPS network in the user's cache; null where it was not fetched."""
     try:
         return load_network(networks_folder(), "lpips-alexnet")
-    except BadJobError:
+    except UsageError:
         return None
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from bitmill.jobs.preparation.field_differences import differences
 from bitmill.jobs.progress.training_view import flat_fields
-from bitmill.schemas.errors import BadJobError, OutputConflictError
+from bitmill.schemas.errors import OutputConflictError, UsageError
 
 SPEC_FILE = "train.yaml"
 
@@ -19,11 +19,11 @@ def check_run_folder(
     """Refuse an output that holds anything but this run.
 
     ``fixed`` are the fields that make the run what it is; ``fixed_of_stored`` gives those of a folder's
-    document, and raises ValueError where it is none. Raises BadJobError, also OutputConflictError that names
+    document, and raises ValueError where it is none. Raises UsageError, also OutputConflictError that names
     each differing field.
     """
     if "://" in output:
-        raise BadJobError(f"output {output} is a URL; training writes to a disk that all processes see.")
+        raise UsageError(f"output {output} is a URL; training writes to a disk that all processes see.")
     folder = Path(output)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return

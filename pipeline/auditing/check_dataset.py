@@ -55,7 +55,7 @@ class DatasetAtHand:
 def look_at_dataset(folder: Folder, found: FindingTally) -> DatasetAtHand:
     """Read card, plan and tokenizer, and list the files; what is wrong with them goes to ``found``.
 
-    Raises BadJobError where the folder is no dataset, FormatError where its card is damaged: without a card
+    Raises UsageError where the folder is no dataset, FormatError where its card is damaged: without a card
     nothing can be held to anything.
     """
     card = require_card(folder)

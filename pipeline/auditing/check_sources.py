@@ -7,7 +7,7 @@ from bitmill.pipeline.planning.append import sift_sources
 from bitmill.pipeline.sources.listing import find_sources, looked_up_again
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource, SourcePlace
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.reports.audit_findings import Kind
 from bitmill.schemas.reports.audit_report import SourceCheck
 from bitmill.schemas.requests.job import SourceSpec
@@ -71,6 +71,6 @@ def _specs(card: DatasetCard) -> list[SourceSpec]:
 def _found(spec: SourceSpec) -> Iterable[PlannedSource]:
     try:
         return find_sources(spec).sources
-    except BadJobError:
+    except UsageError:
         # Nothing is there any more, or the manifest is gone: each planned source is then looked up by itself.
         return ()

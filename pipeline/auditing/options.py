@@ -11,7 +11,7 @@ from bitmill.pipeline.auditing.duplicates.bit_sample import DEFAULT_RADIUS, MAX_
 from bitmill.pipeline.auditing.duplicates.duplicate_collector import DuplicateCollector
 from bitmill.pipeline.auditing.sample.drawing import SampleDrawer
 from bitmill.pipeline.auditing.shard.collector import Collector, Collectors
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 CODES, DUPLICATES, SAMPLE = "codes", "duplicates", "sample"
 """Names of the gatherers."""
@@ -19,7 +19,7 @@ CODES, DUPLICATES, SAMPLE = "codes", "duplicates", "sample"
 
 @dataclass(frozen=True, kw_only=True)
 class AuditOptions:
-    """The parts that are wanted, and how. Raises BadJobError for what cannot be."""
+    """The parts that are wanted, and how. Raises UsageError for what cannot be."""
 
     codes: bool = True
     duplicates: bool = True
@@ -34,9 +34,9 @@ class AuditOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.radius <= MAX_RADIUS:
-            raise BadJobError(f"--radius lies above 0 and is at most {MAX_RADIUS}, not {self.radius}.")
+            raise UsageError(f"--radius lies above 0 and is at most {MAX_RADIUS}, not {self.radius}.")
         if self.against and not self.duplicates:
-            raise BadJobError("--against names datasets to find duplicates in; leave --no-duplicates out.")
+            raise UsageError("--against names datasets to find duplicates in; leave --no-duplicates out.")
 
     def collectors(self, at_hand: DatasetAtHand, prefixes: PrefixRule) -> Collectors:
         """Who is offered the audited dataset's codes."""

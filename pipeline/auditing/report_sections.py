@@ -21,7 +21,7 @@ from bitmill.pipeline.auditing.sample.comparing import Lpips, compare_sample
 from bitmill.pipeline.auditing.sample.drawing import SampleDrawer
 from bitmill.pipeline.inspection.make_preview import stored_tokenizer
 from bitmill.pipeline.inspection.source_frames import SourceFrames
-from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
 from bitmill.schemas.reports.audit_findings import Kind
 from bitmill.schemas.reports.audit_report import CodeHealth, Duplicates, Sample, SourceCheck
 from bitmill.schemas.requests.job import JobSpec
@@ -132,7 +132,7 @@ def _sample(
         return None
     try:
         tokenizer = stored_tokenizer(folder, card)
-    except (FormatError, TokenizerMismatchError, BadJobError) as error:
+    except (FormatError, TokenizerMismatchError, UsageError) as error:
         parts.left_out.append(f"No sample was compared: {error}")
         return None
     job = JobSpec.model_validate({**card.job, "output": folder.uri})

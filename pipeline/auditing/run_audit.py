@@ -13,7 +13,7 @@ from bitmill.pipeline.auditing.shard.collector import Collector, Collectors
 from bitmill.pipeline.auditing.shard.findings import FindingTally, verdict_of
 from bitmill.pipeline.auditing.shard_auditor import ShardAuditor
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.reports.audit_report import AuditReport, Coverage
 
 Tell = Callable[[AuditProgress], None]
@@ -87,12 +87,12 @@ def audit_dataset(
 
     ``readers`` has shards read by about ``workers`` processes somewhere; ``columns`` of the metadata break
     coverage down further; ``collectors`` chooses who is offered the codes, once the plan is known. The result
-    does not depend on who read what. Raises BadJobError where the folder is no dataset, FormatError where its
+    does not depend on who read what. Raises UsageError where the folder is no dataset, FormatError where its
     card cannot be read, and what the store raises.
     """
     for column in columns:
         if column in OWN_TABLES:
-            raise BadJobError(f"Coverage by {column} is there anyway; --by takes columns of the metadata.")
+            raise UsageError(f"Coverage by {column} is there anyway; --by takes columns of the metadata.")
     found = FindingTally()
     at_hand = look_at_dataset(folder, found)
     auditor = auditor_of(at_hand, columns=columns, collectors=collectors)

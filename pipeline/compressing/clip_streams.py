@@ -11,7 +11,7 @@ from bitmill.bsq_model.coding.clip_codec import Bits, CodedClip, decode_clips, e
 from bitmill.bsq_model.coding.order0 import order0_model
 from bitmill.bsq_model.coding.prior_numerics import one_thread
 from bitmill.bsq_model.coding.symbol_model import CodingModel
-from bitmill.schemas.errors import BadJobError, FormatError, NumericsMismatchError
+from bitmill.schemas.errors import FormatError, NumericsMismatchError, UsageError
 from bitmill.schemas.stream.compressed import Chunk, CompressedStream, chunk_bytes, stream_bytes
 from bitmill.schemas.stream.stream_header import ClipPlace, PriorMark, StreamHeader
 
@@ -92,7 +92,7 @@ def restore_clips(
 ) -> Iterator[RestoredClip]:
     """The clips of a stream, in order.
 
-    Raises BadJobError for another prior than the stream's, FormatError for damage, NumericsMismatchError
+    Raises UsageError for another prior than the stream's, FormatError for damage, NumericsMismatchError
     where undamaged bytes do not decode. With ``salvage`` damage shortens clips instead.
     """
     header = stream.header
@@ -121,9 +121,9 @@ def restore_clips(
 
 
 def check_prior(prior: LoadedPrior | None, tokenizer_fingerprint: str) -> None:
-    """Raise BadJobError where a prior is for the tokens of another tokenizer."""
+    """Raise UsageError where a prior is for the tokens of another tokenizer."""
     if prior is not None and prior.tokenizer_fingerprint != tokenizer_fingerprint:
-        raise BadJobError(
+        raise UsageError(
             f"The prior was trained on the tokens of tokenizer {prior.tokenizer_fingerprint}, these are of "
             f"{tokenizer_fingerprint}. Name the prior of that tokenizer, or code with --prior none."
         )
@@ -134,9 +134,9 @@ def _checked_model(header: StreamHeader, prior: LoadedPrior | None, origin: str)
         return order0_model(header.bits_per_token, header.group_bits)
     wanted = header.prior.fingerprint
     if prior is None:
-        raise BadJobError(f"{origin} was coded with the prior {wanted}: name it with --prior.")
+        raise UsageError(f"{origin} was coded with the prior {wanted}: name it with --prior.")
     if prior.mark.fingerprint != wanted:
-        raise BadJobError(
+        raise UsageError(
             f"{origin} was coded with the prior {wanted}, not with {prior.mark.fingerprint}: name that one "
             "with --prior."
         )

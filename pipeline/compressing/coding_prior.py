@@ -5,7 +5,7 @@ from bitmill.bsq_model.coding.symbol_model import CodingModel, QuantizedLogits
 from bitmill.bsq_model.token_models.prior import Prior
 from bitmill.bsq_model.token_models.token_model_files import token_model_fingerprint, token_model_from_files
 from bitmill.pipeline.compressing.clip_streams import LoadedPrior
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.stream.stream_header import PriorMark
 
 
@@ -23,8 +23,8 @@ def coding_prior(prior: Prior) -> LoadedPrior:
 
 
 def prior_from_files(config_bytes: bytes, weights_bytes: bytes, *, origin: str) -> LoadedPrior:
-    """A saved prior. Raises FormatError on damage, BadJobError where the files are another model's."""
+    """A saved prior. Raises FormatError on damage, UsageError where the files are another model's."""
     model = token_model_from_files(config_bytes, weights_bytes)
     if not isinstance(model, Prior):
-        raise BadJobError(f"{origin} holds a {model.config.kind}, not a prior; compress needs a prior.")
+        raise UsageError(f"{origin} holds a {model.config.kind}, not a prior; compress needs a prior.")
     return coding_prior(model)

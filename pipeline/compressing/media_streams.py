@@ -21,7 +21,7 @@ from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip, ItemEnd
 from bitmill.pipeline.shard.encoder import ModelEncoder
 from bitmill.schemas.dataset.plan_schema import PlannedSource
-from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
 from bitmill.schemas.stream.compressed import CompressedStream
 from bitmill.schemas.stream.stream_header import StreamHeader, StreamKind
 
@@ -31,16 +31,16 @@ _LOST_GREY = 128
 
 
 def decoded_clips(source: PlannedSource, settings: DecodeSettings) -> list[DecodedClip]:
-    """All clips of one image or video, in a process of its own. Raises BadJobError where not all decode."""
+    """All clips of one image or video, in a process of its own. Raises UsageError where not all decode."""
     clips: list[DecodedClip] = []
     with closing(isolated_events(source, settings)) as events:
         for event in events:
             if isinstance(event, DecodedClip):
                 clips.append(event)
             elif isinstance(event, ItemEnd) and event.reason is not None:
-                raise BadJobError(f"{source.uri} cannot be compressed: {event.reason}: {event.detail}")
+                raise UsageError(f"{source.uri} cannot be compressed: {event.reason}: {event.detail}")
     if not clips:
-        raise BadJobError(f"{source.uri} has no frame to compress.")
+        raise UsageError(f"{source.uri} has no frame to compress.")
     return clips
 
 

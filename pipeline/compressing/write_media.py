@@ -12,7 +12,7 @@ import numpy.typing as npt
 from av.video.stream import VideoStream
 from PIL import Image
 
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 Frames = npt.NDArray[np.uint8]
 """[T, H, W, 3]"""
@@ -22,10 +22,10 @@ _MP4_OPTIONS = {"crf": "10", "preset": "medium"}
 
 
 def write_png(clips: Sequence[Frames], fps: float, path: Path) -> None:
-    """The one frame that there is. Raises BadJobError where there are more."""
+    """The one frame that there is. Raises UsageError where there are more."""
     del fps
     if len(clips) != 1 or len(clips[0]) != 1:
-        raise BadJobError(
+        raise UsageError(
             f"The stream holds {sum(map(len, clips))} frames and a PNG one; let OUT end in .mkv or .mp4."
         )
     buffer = io.BytesIO()

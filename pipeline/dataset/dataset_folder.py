@@ -17,7 +17,7 @@ from bitmill.schemas.dataset.card import (
     shard_file,
 )
 from bitmill.schemas.dataset.plan_schema import PlannedShard
-from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.errors import FormatError, UsageError
 
 CONFIG_FILE = f"{TOKENIZER_FOLDER}/config.json"
 WEIGHTS_FILE = f"{TOKENIZER_FOLDER}/model.safetensors"
@@ -33,10 +33,10 @@ def find_card(folder: Folder) -> DatasetCard | None:
 
 
 def require_card(folder: Folder) -> DatasetCard:
-    """The card of a dataset folder. Raises BadJobError where it is no dataset."""
+    """The card of a dataset folder. Raises UsageError where it is no dataset."""
     card = find_card(folder)
     if card is None:
-        raise BadJobError(f"{folder.uri} is no bitmill dataset (it has no {DATASET_FILE}).")
+        raise UsageError(f"{folder.uri} is no bitmill dataset (it has no {DATASET_FILE}).")
     return card
 
 

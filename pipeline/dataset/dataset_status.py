@@ -7,7 +7,7 @@ from bitmill.pipeline.dataset.totals import committed_totals
 from bitmill.pipeline.dataset.totals_cache import remembered_totals
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DatasetCard, Totals
-from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.errors import FormatError, UsageError
 from bitmill.schemas.reports.status_file import STATUS_FILE, JobStatus, read_status
 
 
@@ -39,7 +39,7 @@ class DatasetStatus:
 
 
 def dataset_status(folder: Folder, *, required: bool = True) -> DatasetStatus:
-    """Look at a folder. Raises BadJobError where one is ``required`` that is a dataset or becomes one.
+    """Look at a folder. Raises UsageError where one is ``required`` that is a dataset or becomes one.
 
     The status file is read first: whoever ended between the two looks is told by the files, which win.
     """
@@ -47,7 +47,7 @@ def dataset_status(folder: Folder, *, required: bool = True) -> DatasetStatus:
     card = find_card(folder)
     if card is None:
         if required and status is None and problem is None:
-            raise BadJobError(f"{folder.uri} is no bitmill dataset (it has no dataset.json).")
+            raise UsageError(f"{folder.uri} is no bitmill dataset (it has no dataset.json).")
         return DatasetStatus(
             uri=folder.uri, card=None, num_committed=0, totals=Totals(), status=status, status_problem=problem
         )

@@ -21,7 +21,7 @@ from bitmill.pipeline.isolation.decode_process import isolated_sources
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip, ItemEnd
 from bitmill.schemas.dataset.plan_schema import PlannedSource
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.outcomes import Outcome
 from bitmill.schemas.reports.evaluation_report import CodeHealth, FailedSource, QualityRow, Throughput
 
@@ -91,7 +91,7 @@ def evaluate(
 
     Codecs are given single pictures only: clips of more frames would ask for a video codec. ``report`` is
     told the number of sources done. ``coders`` are priors by the name of a row that tells the size of what
-    ``compress`` makes with each; null is no prior. Raises BadJobError where no source gives a clip.
+    ``compress`` makes with each; null is no prior. Raises UsageError where no source gives a clip.
     """
     codecs = (
         [Contender(codec.name, metric_networks, codec.counted) for codec in CODECS] if with_codecs else []
@@ -117,7 +117,7 @@ def evaluate(
             done, clips_of_source = done + 1, 0
             report(done)
     if not state.clips:
-        raise BadJobError("No source gave a picture or a clip; " + _first_failures(state.failures))
+        raise UsageError("No source gave a picture or a clip; " + _first_failures(state.failures))
     return _result(state, tokenizer)
 
 

@@ -13,7 +13,7 @@ from bitmill.pipeline.exporting.formats.exported_clip import SHAPE_COLUMNS
 from bitmill.pipeline.exporting.progress import ExportProgress
 from bitmill.pipeline.removing.removal_records import record_names
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.errors import BadJobError, OutputConflictError
+from bitmill.schemas.errors import OutputConflictError, UsageError
 from bitmill.schemas.ids import content_id
 from bitmill.schemas.reports.export_inventory import (
     OUTLINE_FILE,
@@ -35,12 +35,12 @@ class DatasetState:
 
 
 def look_at(folder: Folder, *, allow_incomplete: bool) -> DatasetState:
-    """Look what there is. Raises BadJobError where it is no dataset, or an incomplete one and not allowed."""
+    """Look what there is. Raises UsageError where it is no dataset, or an incomplete one and not allowed."""
     card = require_card(folder)
     committed = committed_shards(folder)
     shard_ids = [shard.shard_id for shard in load_plan(folder, card) if shard.shard_id in committed]
     if len(shard_ids) < card.num_shards and not allow_incomplete:
-        raise BadJobError(
+        raise UsageError(
             f"{folder.uri} has {len(shard_ids)} of {card.num_shards} shards; finish its job (run it again), "
             "or export what is there with --allow-incomplete."
         )
@@ -93,7 +93,7 @@ def make_outline(
 ) -> ExportOutline:
     """Cut the dataset into files; ``tell`` hears how many shards were listed.
 
-    Raises BadJobError where there are no clips, or the form cannot hold them.
+    Raises UsageError where there are no clips, or the form cannot hold them.
     """
     cutter = PortionCutter(form.clips_within(max_bytes))
     total = ContentsSum()
@@ -111,7 +111,7 @@ def make_outline(
         tell(ExportProgress(listed_shards=number, shards=len(state.shard_ids)))
     contents = total.contents()
     if not contents.clips:
-        raise BadJobError(f"{state.folder.uri} holds no clips, so there is nothing to export.")
+        raise UsageError(f"{state.folder.uri} holds no clips, so there is nothing to export.")
     form.check(contents)
     portions = cutter.finish()
     files = [

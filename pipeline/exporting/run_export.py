@@ -15,7 +15,7 @@ from bitmill.pipeline.exporting.progress import ExportProgress
 from bitmill.pipeline.exporting.workers import Tell, make_files
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.pipeline.storage import Folder, list_objects
-from bitmill.schemas.errors import BadJobError, InfrastructureError
+from bitmill.schemas.errors import InfrastructureError, UsageError
 from bitmill.schemas.reports.export_inventory import (
     INVENTORY_FILE,
     OUTLINE_FILE,
@@ -53,7 +53,7 @@ def export_dataset(
 ) -> ExportResult:
     """Export a dataset into a folder that is empty, or holds the same export, which then goes on.
 
-    ``workers`` processes write files; ``tell`` hears of progress, in this thread. Raises BadJobError where
+    ``workers`` processes write files; ``tell`` hears of progress, in this thread. Raises UsageError where
     dataset, folder or form do not fit, FormatError where the dataset is damaged, InfrastructureError where
     disk or store gives out.
     """
@@ -104,7 +104,7 @@ class _Export:
         dataset = open_clips(self.state.folder.uri, allow_incomplete=incomplete)
         # It has listed the shards by itself; a job at work may have committed one meanwhile.
         if len(dataset) != self.outline.contents.clips:
-            raise BadJobError(
+            raise UsageError(
                 f"{self.state.folder.uri} has {len(dataset)} clips now, its export in {self.out.uri} "
                 f"{self.outline.contents.clips}; let its job finish, then export into another folder."
             )

@@ -18,7 +18,7 @@ from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DatasetCard
-from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
 
 _GAP_PX = 4
 _DEFAULT_FPS = 8.0
@@ -44,7 +44,7 @@ def preview_clips(
 ) -> Iterator[PreviewClip]:
     """Clips of a dataset, chosen by id or source or simply the first, decoded one at a time.
 
-    Raises BadJobError where nothing matches, TokenizerMismatchError where the stored tokenizer is not the
+    Raises UsageError where nothing matches, TokenizerMismatchError where the stored tokenizer is not the
     one that made the tokens.
     """
     columns = ("clip_id", "source", "key", "start_ns", "end_ns", "fps")
@@ -76,7 +76,7 @@ def preview_clips(
         wanted = (
             f"clip {', '.join(clip_ids)}" if clip_ids else f"source {source}" if source else "clip at all"
         )
-        raise BadJobError(f"{uri} holds no {wanted}.")
+        raise UsageError(f"{uri} holds no {wanted}.")
 
 
 def stored_tokenizer(folder: Folder, card: DatasetCard) -> BSQTokenizer:

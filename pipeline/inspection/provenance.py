@@ -21,7 +21,7 @@ from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.dataset.packing import packed_size
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
-from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.errors import FormatError, UsageError
 
 _COLUMNS = [field.name for field in TOKEN_COLUMNS if field.name != "codes"]
 
@@ -85,7 +85,7 @@ class SourceTrace:
 
 
 class Tracer:
-    """Traces within one dataset, finished or not. Raises BadJobError where it is none.
+    """Traces within one dataset, finished or not. Raises UsageError where it is none.
 
     ``index`` numbers clips as a ``TokenDataset`` without a filter does.
     """
@@ -98,41 +98,41 @@ class Tracer:
         self._firsts = np.concatenate(([0], np.cumsum(self._index.num_rows)))
 
     def clip(self, clip_id: str) -> ClipTrace:
-        """From an id. Raises BadJobError where no clip has it, saying so where it was taken down."""
+        """From an id. Raises UsageError where no clip has it, saying so where it was taken down."""
         for place in self._finder.places(clip_id):
             return self._trace(place)
         for record in load_records(self._folder):
             if any(clip_id in shard.clip_ids for shard in record.removal.shards):
-                raise BadJobError(
+                raise UsageError(
                     f"The clip {clip_id} was taken down on {record.removal.removed_on}, as "
                     f"{self._folder.uri}/{record.file} tells."
                 )
-        raise BadJobError(f"{self._folder.uri} has no clip {clip_id}.")
+        raise UsageError(f"{self._folder.uri} has no clip {clip_id}.")
 
     def sample(self, index: int) -> ClipTrace:
-        """From the sample number of a reader without a filter. Raises BadJobError beyond the last one."""
+        """From the sample number of a reader without a filter. Raises UsageError beyond the last one."""
         total = int(self._firsts[-1])
         if not 0 <= index < total:
-            raise BadJobError(f"{self._folder.uri} has no sample {index}; it has {total}, from 0 on.")
+            raise UsageError(f"{self._folder.uri} has no sample {index}; it has {total}, from 0 on.")
         group = int(np.searchsorted(self._firsts, index, side="right")) - 1
         return self._trace((group, index - int(self._firsts[group])))
 
     def row(self, shard: str, row: int) -> ClipTrace:
-        """From a shard's id, or its file, and a row there. Raises BadJobError where there is none."""
+        """From a shard's id, or its file, and a row there. Raises UsageError where there is none."""
         shard_id = shard.rstrip("/").rsplit("/", 1)[-1].removesuffix(".parquet")
         if shard_id not in self._index.shard_ids:
-            raise BadJobError(f"{self._folder.uri} has no committed shard {shard_id} with clips.")
+            raise UsageError(f"{self._folder.uri} has no committed shard {shard_id} with clips.")
         groups = np.flatnonzero(self._index.shard_of == self._index.shard_ids.index(shard_id))
         first, count = int(self._firsts[groups[0]]), int(self._index.num_rows[groups].sum())
         if not 0 <= row < count:
-            raise BadJobError(f"The shard {shard_id} has no row {row}; it has {count}, from 0 on.")
+            raise UsageError(f"The shard {shard_id} has no row {row}; it has {count}, from 0 on.")
         return self.sample(first + row)
 
     def source(self, uri: str, key: str | None = None) -> SourceTrace:
-        """From a source. Raises BadJobError where it is not planned, or where no member has the key."""
+        """From a source. Raises UsageError where it is not planned, or where no member has the key."""
         plan_rows = self._plan_rows(pc.field("uri") == uri)
         if not plan_rows:
-            raise BadJobError(f"{self._folder.uri} has no source {uri} in its plan.")
+            raise UsageError(f"{self._folder.uri} has no source {uri} in its plan.")
         ledger_rows = [
             row
             for shard_id in dict.fromkeys(row.shard_id for row in plan_rows if row.is_committed)
@@ -140,7 +140,7 @@ class Tracer:
             if row["source"] == uri and key in (None, row["key"])
         ]
         if key is not None and not ledger_rows:
-            raise BadJobError(f"No committed shard tells of a member {key} of {uri}.")
+            raise UsageError(f"No committed shard tells of a member {key} of {uri}.")
         places = places_of_source(self._folder, self._card, self._index, uri)
         clips = [clip for clip in self._clips(list(places)) if key in (None, clip.columns["key"])]
         removals = [

@@ -13,7 +13,7 @@ from bitmill.pipeline.reading.index.footers import damage_named, open_shard
 from bitmill.pipeline.storage import Folder, store_errors
 from bitmill.schemas.dataset.card import DatasetCard, Totals
 from bitmill.schemas.dataset.token_shard import ShardMetadata, read_shard_metadata
-from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.errors import FormatError, UsageError
 
 CLIP_COLUMNS = ("clip_id", "source", "key", "start_ns", "end_ns", "num_frames", "height", "width", "metadata")
 
@@ -45,7 +45,7 @@ class DatasetView:
 
 
 def view_shard(uri: str, *, max_clips: int) -> ShardView:
-    """Look into one token shard file. Raises BadJobError where it is missing, FormatError where damaged."""
+    """Look into one token shard file. Raises UsageError where it is missing, FormatError where damaged."""
     folder_uri, name = uri.rsplit("/", 1)
     try:
         with store_errors(uri), damage_named(uri), Folder(folder_uri).open(name) as handle:
@@ -68,7 +68,7 @@ def view_shard(uri: str, *, max_clips: int) -> ShardView:
                 clips=_first_clips(file, max_clips),
             )
     except FileNotFoundError as error:
-        raise BadJobError(f"There is no token shard at {uri}.") from error
+        raise UsageError(f"There is no token shard at {uri}.") from error
 
 
 def view_dataset(folder: Folder, *, max_clips: int, max_not_ok: int) -> DatasetView:

@@ -23,7 +23,7 @@ from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.dataset.reading_index import CLIP_INDEX_FILE, INDEX_FILE
 from bitmill.schemas.dataset.removal import Removal, RemovedShard, RemovedSource
 from bitmill.schemas.dataset.shard_totals import TOTALS_FILE
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 _DERIVED = (INDEX_FILE, CLIP_INDEX_FILE, TOTALS_FILE)
 """Files that follow from shards and ledgers, and are made anew by whoever lacks them."""
@@ -73,7 +73,7 @@ def name_of(source: RemovedSource) -> str:
 
 
 def propose(folder: Folder, request: Request, *, tell: Tell = _silent) -> Proposal:
-    """Look what a request comes to. Raises BadJobError where it is no dataset, FormatError for damage."""
+    """Look what a request comes to. Raises UsageError where it is no dataset, FormatError for damage."""
     card = require_card(folder)
     known = removed_clips(folder)
     asked = Takedown.of([_removal(request)])
@@ -95,12 +95,12 @@ def propose(folder: Folder, request: Request, *, tell: Tell = _silent) -> Propos
 def remove(folder: Folder, proposal: Proposal, *, tell: Tell = _silent) -> Record:
     """Take down what a proposal says, and give the finished record; the earlier one of the same request.
 
-    Raises BadJobError where something asked for is not in the dataset, or an earlier removal is unfinished.
+    Raises UsageError where something asked for is not in the dataset, or an earlier removal is unfinished.
     """
     if proposal.unknown:
-        raise BadJobError(f"{folder.uri} has no {proposal.unknown[0]}.")
+        raise UsageError(f"{folder.uri} has no {proposal.unknown[0]}.")
     if removed_clips(folder).unfinished:
-        raise BadJobError(f"A removal in {folder.uri} was interrupted; finish it first (--resume).")
+        raise UsageError(f"A removal in {folder.uri} was interrupted; finish it first (--resume).")
     touched = proposal.selection.touched
     removal = _removal(proposal.request, touched)
     earlier = [one.removal for one in load_records(folder) if one.removal.id == removal.id]

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from bitmill.pipeline.sources.manifest_tables import OWN_COLUMNS, SECONDS, Row, table_rows
 from bitmill.pipeline.storage import Folder, is_local, normalise
-from bitmill.schemas.errors import BadJobError, InfrastructureError, TransientError
+from bitmill.schemas.errors import BadJobError, InfrastructureError, TransientError, UsageError
 from bitmill.schemas.ids import canonical_json
 
 _MAX_SECONDS = 2**63 // 10**9
@@ -79,7 +79,7 @@ def _uri(uri: object, base: str, where: str) -> str:
     is_relative = is_local(uri) and not os.path.isabs(os.path.expanduser(uri))  # noqa: PTH111, PTH117
     try:
         return normalise(f"{base}/{uri}" if is_relative else uri)
-    except BadJobError as error:
+    except UsageError as error:
         raise BadJobError(f"{where}: {error}") from error
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import fsspec
 
 from bitmill.pipeline.storage.uri import local_path
-from bitmill.schemas.errors import BadJobError, BitmillError, InfrastructureError, TransientError
+from bitmill.schemas.errors import BitmillError, InfrastructureError, TransientError, UsageError
 
 Filesystem = Any
 """fsspec's AbstractFileSystem, which carries no types."""
@@ -37,7 +37,7 @@ _SETTINGS_ERRORS = {
 def filesystem(uri: str) -> tuple[Filesystem, str]:
     """The filesystem of a normalised URI, and the path within it.
 
-    Listings are never cached: whoever asks whether a commit exists asks the store. Raises BadJobError for
+    Listings are never cached: whoever asks whether a commit exists asks the store. Raises UsageError for
     a scheme that no installed package serves.
     """
     if (local := local_path(uri)) is not None:
@@ -46,7 +46,7 @@ def filesystem(uri: str) -> tuple[Filesystem, str]:
     try:
         fs = fsspec.filesystem(scheme, use_listings_cache=False)
     except (ValueError, ImportError) as error:
-        raise BadJobError(f"No installed package reads {scheme}:// URIs ({error}).") from error
+        raise UsageError(f"No installed package reads {scheme}:// URIs ({error}).") from error
     return fs, fs._strip_protocol(uri)
 
 
@@ -56,7 +56,7 @@ def store_errors(uri: str) -> Generator[None]:
 
     FileNotFoundError, PermissionError, IsADirectoryError and NotADirectoryError pass; a link or name that can
     lead to nothing is a FileNotFoundError, a full disk an InfrastructureError; settings that cannot work are
-    a BadJobError, and anything else may pass by itself: a TransientError.
+    a UsageError, and anything else may pass by itself: a TransientError.
     """
     try:
         with full_disk_told(uri):
@@ -72,7 +72,7 @@ def store_errors(uri: str) -> Generator[None]:
         if any(word in name for word in ("Credential", "Token", "SSO")):
             raise PermissionError(errno.EACCES, "no valid credentials for this store", uri) from error
         if isinstance(error, ValueError) or name in _SETTINGS_ERRORS:
-            raise BadJobError(f"The store of {uri} is not set up right: {_brief(error)}") from error
+            raise UsageError(f"The store of {uri} is not set up right: {_brief(error)}") from error
         raise TransientError(f"The store failed at {uri}: {_brief(error)}") from error
 
 

@@ -16,7 +16,7 @@ from bitmill.pipeline.storage.temporary_folders import (
     sweep_scratch,
 )
 from bitmill.pipeline.storage.uri import is_local, join, normalise
-from bitmill.schemas.errors import BadJobError, InfrastructureError, TransientError
+from bitmill.schemas.errors import InfrastructureError, TransientError, UsageError
 
 STAGING_FOLDER = ".staging"
 _STALE_AFTER_S = 24 * 3600
@@ -110,7 +110,7 @@ class Folder:
         """A local path to write; when the block ends well, the file appears under ``name``, whole.
 
         When the block raises, or drops the file, nothing appears and the staged file is gone. Raises
-        BadJobError where the folder may not be written, InfrastructureError where the disk is full or the
+        UsageError where the folder may not be written, InfrastructureError where the disk is full or the
         store does not answer; what the block raises passes.
         """
         with ExitStack() as stack:
@@ -129,7 +129,7 @@ class Folder:
                     staged.path.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
-        """Delete a file, if it is there. Raises BadJobError where that is not allowed."""
+        """Delete a file, if it is there. Raises UsageError where that is not allowed."""
 
         def delete(fs: Any, path: str) -> None:
             with suppress(FileNotFoundError):
@@ -187,7 +187,7 @@ class Folder:
         try:
             return retrying(attempt)
         except PermissionError as error:
-            raise BadJobError(f"No permission for {uri}; check your rights or credentials.") from error
+            raise UsageError(f"No permission for {uri}; check your rights or credentials.") from error
 
     @contextmanager
     def _write_errors(self) -> Generator[None]:
@@ -195,11 +195,11 @@ class Folder:
             with store_errors(self.uri):
                 yield
         except PermissionError as error:
-            raise BadJobError(
+            raise UsageError(
                 f"No permission to write to {self.uri}; choose another output or fix its rights."
             ) from error
         except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
-            raise BadJobError(
+            raise UsageError(
                 f"Cannot write to {self.uri}: a part of that path does not exist or is no folder."
             ) from error
         except TransientError as error:

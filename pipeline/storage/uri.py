@@ -4,7 +4,7 @@ import os
 import re
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 _SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*://")
 
@@ -17,15 +17,15 @@ def normalise(text: str) -> str:
     """The spelling under which a place is planned and stored: no trailing slash, local paths absolute.
 
     A path that is no UTF-8, which no table can hold, is spelled as pathlib does, ``file:///caf%E9.mp4``.
-    Raises BadJobError for an empty text, for one that can name nothing, and for a URI with credentials in it:
+    Raises UsageError for an empty text, for one that can name nothing, and for a URI with credentials in it:
     these would end up in every file that names the source.
     """
     if not text.strip():
-        raise BadJobError("An empty path was given; name a folder, a file or a URI.")
+        raise UsageError("An empty path was given; name a folder, a file or a URI.")
     if text[: len(_FILE)].lower() == _FILE:
         text = _path_of_file_uri(text[len(_FILE) :])
     if "\0" in text:
-        raise BadJobError("A path or URI holds a NUL character, which no name can; write it without.")
+        raise UsageError("A path or URI holds a NUL character, which no name can; write it without.")
     if not _SCHEME.match(text):
         # Path.resolve would follow links, and Path.expanduser raises where no user has the name.
         return spelled(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111
@@ -34,16 +34,16 @@ def normalise(text: str) -> str:
     except ValueError as error:
         # Its text may hold what nobody should read.
         scheme = text.split("://", 1)[0]
-        raise BadJobError(
+        raise UsageError(
             f"A {scheme}:// URI has no host or bucket that can be read: brackets or odd characters in it."
         ) from error
     if parts.username or parts.password:
-        raise BadJobError(
+        raise UsageError(
             f"The URI of host {parts.hostname!r} holds credentials; give these by the environment or a "
             "profile of the store, never in a URI."
         )
     if _SIGNED.search(parts.query):
-        raise BadJobError(
+        raise UsageError(
             f"The URI of host {parts.hostname!r} is signed, and its signature is a credential that would be "
             "stored; name the object itself and give credentials by the environment."
         )
@@ -77,7 +77,7 @@ def _path_of_file_uri(rest: str) -> str:
     if meant == rest or not _is_text(meant) or not os.path.lexists(rest):
         return meant
     if os.path.lexists(meant):
-        raise BadJobError(
+        raise UsageError(
             f"file://{rest} may name {meant} or {rest}, and both are there; write it as a path, not as a URI."
         )
     return rest

@@ -9,7 +9,7 @@ from torch import Tensor
 from bitmill.pipeline.compressing.media_streams import decoded_clips
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
 
@@ -21,7 +21,7 @@ def frames_of(path: str, size_px: int, *, most_frames: int, fps: float | None) -
     sources = find_sources(SourceSpec(paths=[path])).sources
     refuse_archives(sources, purpose="sample")
     if len(sources) != 1:
-        raise BadJobError(f"{path} names {len(sources)} files; name one image or video.")
+        raise UsageError(f"{path} names {len(sources)} files; name one image or video.")
     settings = DecodeSettings(
         sampling=SamplingSpec(fps=fps, clip_frames=most_frames),
         limits=LimitsSpec(),

@@ -12,7 +12,7 @@ import torch
 from bitmill.bsq_model.token_models.token_model import TokenModel
 from bitmill.pipeline.reading import ClipFilter, TokenDataset
 from bitmill.pipeline.token_training import baselines
-from bitmill.schemas.errors import BadJobError, TokenizerMismatchError
+from bitmill.schemas.errors import TokenizerMismatchError, UsageError
 
 _SEED = 0
 
@@ -45,13 +45,13 @@ def evaluate_tokens(
     """Measure all clips, or those whose source matches one of ``sources``; ``done`` hears of each.
 
     A clip longer than ``most_frames`` is cut into pieces that the model sees each from its start.
-    Raises TokenizerMismatchError where the tokens are not those that the model knows; BadJobError where no
+    Raises TokenizerMismatchError where the tokens are not those that the model knows; UsageError where no
     clip is left.
     """
     clips = TokenDataset(dataset, where=ClipFilter(sources=sources))
     _check_tokenizer(model, clips, dataset)
     if not len(clips):
-        raise BadJobError(f"{dataset}: no clip's source matches {', '.join(sources) or 'anything'}.")
+        raise UsageError(f"{dataset}: no clip's source matches {', '.join(sources) or 'anything'}.")
     generator = torch.Generator().manual_seed(_SEED)
     model = model.to(device).eval()
     bits_in_all, frames = 0.0, 0

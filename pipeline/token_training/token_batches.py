@@ -14,7 +14,7 @@ from torch import Tensor
 from bitmill.pipeline.reading import ClipFilter, FrameWindows, TokenBatches, TokenDataset
 from bitmill.pipeline.reading.samples.collate import TokenBatch
 from bitmill.schemas.dataset.card import DatasetCard
-from bitmill.schemas.errors import BadJobError, TokenizerMismatchError
+from bitmill.schemas.errors import TokenizerMismatchError, UsageError
 from bitmill.schemas.models.token_model_config import MaskedLMSizes, TokenModelSizes
 from bitmill.schemas.requests.token_training import TokenDataSpec, TokenTrainSpec
 
@@ -35,7 +35,7 @@ class TokenTrainingData:
 
     Which stream a step takes follows from its number and the shares alone. Whole sources are held out:
     neighbouring clips of one video are too much alike to test anything.
-    Raises BadJobError where a kind has no clip left on either side, or datasets' tokenizers differ.
+    Raises UsageError where a kind has no clip left on either side, or datasets' tokenizers differ.
     """
 
     def __init__(self, spec: TokenTrainSpec) -> None:
@@ -105,7 +105,7 @@ def _open(kind: TokenDataSpec, spec: TokenTrainSpec) -> tuple[TokenBatches, Toke
     )
     for name, dataset in (("held out", apart), ("to train on", rest)):
         if not len(dataset):
-            raise BadJobError(
+            raise UsageError(
                 f"{kind.dataset}: no clip of {kind.frames} frames is {name}; look at held_out, at frames, "
                 "and at the sources that `bitmill inspect` lists."
             )

@@ -18,7 +18,7 @@ from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.pipeline.training.reconstruction_grid import write_grid
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
 from bitmill.schemas.requests.training import TrainSpec
 
@@ -28,7 +28,7 @@ _GRID_PICTURES = 32
 def validation_clips(spec: TrainSpec) -> list[Tensor]:
     """The first clip of each chosen source, as ``tokenize`` cuts it: uint8 [T, H, W, 3], T ≤ num_frames.
 
-    Raises BadJobError where no source gives one; single bad sources are passed over, as these clips only
+    Raises UsageError where no source gives one; single bad sources are passed over, as these clips only
     show the way (``evaluate`` accounts for each).
     """
     if spec.validation is None:
@@ -50,7 +50,7 @@ def validation_clips(spec: TrainSpec) -> list[Tensor]:
         if first is not None:
             clips.append(torch.from_numpy(first.frames_THWC.copy()))
     if not clips:
-        raise BadJobError("No source of validation.source gives a picture; check the path.")
+        raise UsageError("No source of validation.source gives a picture; check the path.")
     return clips
 
 

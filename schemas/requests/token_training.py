@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.ids import content_id
 from bitmill.schemas.models.token_model_config import MaskedLMSizes, PriorSizes
 from bitmill.schemas.requests.job import describe_validation, set_dotted
@@ -118,18 +118,18 @@ def load_token_train_spec(
 ) -> TokenTrainSpec:
     """Read such a file; ``origin`` names it in errors, ``overrides`` maps dotted keys to values that win.
 
-    Raises BadJobError with one line for each wrong key.
+    Raises UsageError with one line for each wrong key.
     """
     document: Any = yaml.safe_load(text)
     for dotted, value in (overrides or {}).items():
         set_dotted(document, dotted, value)
     version = document.get("version")
     if isinstance(version, int) and version > TOKEN_TRAIN_SPEC_VERSION:
-        raise BadJobError(
+        raise UsageError(
             f"{origin} has version {version}; this bitmill knows up to {TOKEN_TRAIN_SPEC_VERSION}. "
             "Upgrade bitmill."
         )
     try:
         return TokenTrainSpec.model_validate(document)
     except ValidationError as error:
-        raise BadJobError(f"{origin}: {describe_validation(error)}") from error
+        raise UsageError(f"{origin}: {describe_validation(error)}") from error

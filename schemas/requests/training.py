@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.ids import content_id
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.requests.job import SourceSpec, describe_validation, set_dotted
@@ -204,22 +204,22 @@ def run_id(spec: TrainSpec) -> str:
 def load_train_spec(text: str, *, origin: str, overrides: dict[str, Any] | None = None) -> TrainSpec:
     """Read a training file; ``origin`` names it in errors, ``overrides`` maps dotted keys to values that win.
 
-    Raises BadJobError with one line for each wrong key.
+    Raises UsageError with one line for each wrong key.
     """
     try:
         document: Any = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:
-        raise BadJobError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise UsageError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
-        raise BadJobError(f"{origin} must be a YAML mapping (see schemas/train.example.yaml).")
+        raise UsageError(f"{origin} must be a YAML mapping (see schemas/train.example.yaml).")
     for dotted, value in (overrides or {}).items():
         set_dotted(document, dotted, value)
     version = document.get("version")
     if isinstance(version, int) and version > TRAIN_SPEC_VERSION:
-        raise BadJobError(
+        raise UsageError(
             f"{origin} has version {version}; this bitmill knows up to {TRAIN_SPEC_VERSION}. Upgrade bitmill."
         )
     try:
         return TrainSpec.model_validate(document)
     except ValidationError as error:
-        raise BadJobError(f"{origin}: {describe_validation(error)}") from error
+        raise UsageError(f"{origin}: {describe_validation(error)}") from error

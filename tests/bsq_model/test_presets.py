@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from bitmill.bsq_model import PRESETS, BSQTokenizer, fingerprint, make_preset, preset_config
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from tests.bsq_model.small import random_clip
 
 
@@ -41,7 +41,7 @@ def test_tiny_starts_in_eval_mode_and_takes_its_frames() -> None:
 
 
 def test_wrong_presets_are_refused() -> None:
-    with pytest.raises(BadJobError, match="unknown tokenizer preset 'huge'; the presets are base, tiny"):
+    with pytest.raises(UsageError, match="unknown tokenizer preset 'huge'; the presets are base, tiny"):
         make_preset("huge")
-    with pytest.raises(BadJobError, match="bits_per_token must be 1 to 64, not 65"):
+    with pytest.raises(UsageError, match="bits_per_token must be 1 to 64, not 65"):
         preset_config("tiny", bits_per_token=65)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bitmill.bsq_model import fingerprint, make_preset
 from bitmill.bsq_model.resolution import interpolate_positions, resize_tokenizer
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 
 def test_the_same_size_is_the_same_tokenizer():
@@ -32,7 +32,7 @@ def test_another_size_is_another_tokenizer_that_codes_its_frames():
 
 
 def test_patches_must_tile_the_frame():
-    with pytest.raises(BadJobError, match="100 pixels are not divisible by the tokenizer's patch size 8"):
+    with pytest.raises(UsageError, match="100 pixels are not divisible by the tokenizer's patch size 8"):
         resize_tokenizer(make_preset("tiny"), 100)
 
 

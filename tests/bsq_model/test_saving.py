@@ -15,7 +15,7 @@ from bitmill.bsq_model import (
     tokenizer_files,
     tokenizer_from_files,
 )
-from bitmill.schemas.errors import BadJobError, FormatError, OutputConflictError
+from bitmill.schemas.errors import FormatError, OutputConflictError, UsageError
 from tests.bsq_model.small import IMAGE, random_clip, random_tokenizer
 
 
@@ -67,10 +67,10 @@ def test_fingerprint_survives_casting_and_loading_in_another_dtype(tmp_path: Pat
 
 def test_a_cast_tokenizer_with_new_weights_has_no_fingerprint_and_cannot_be_saved(tmp_path: Path) -> None:
     tokenizer = random_tokenizer().to(torch.bfloat16)
-    with pytest.raises(BadJobError, match="save it, or take its fingerprint, before it is cast"):
+    with pytest.raises(UsageError, match="save it, or take its fingerprint, before it is cast"):
         save_tokenizer(tokenizer, tmp_path)
     tokenizer.load_state_dict(random_tokenizer(seed=1).to(torch.bfloat16).state_dict())
-    with pytest.raises(BadJobError, match=r"weights are torch\.bfloat16"):
+    with pytest.raises(UsageError, match=r"weights are torch\.bfloat16"):
         fingerprint(tokenizer)
 
 

@@ -6,7 +6,7 @@ import torch
 from bitmill.bsq_model import BSQTokenizer, untrained_tokenizer
 from bitmill.bsq_model.bottleneck.quantizer import bits_of_latents
 from bitmill.bsq_model.layers.pixels import patches_from_pixels, pixels_from_uint8
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from tests.bsq_model.reference import reference
 from tests.bsq_model.small import IMAGE, SMALL, WIDER, random_clip, random_tokenizer
@@ -171,11 +171,11 @@ def test_values_that_are_not_finite_never_become_bits_or_pixels() -> None:
     with torch.no_grad():
         tokenizer.encoder.spatial_positions[0, 0] = float("nan")
         tokenizer.decoder.spatial_positions[0, 0] = float("inf")
-    with pytest.raises(BadJobError, match="computed latents that are not finite"):
+    with pytest.raises(UsageError, match="computed latents that are not finite"):
         tokenizer.encode([random_clip(1)])
-    with pytest.raises(BadJobError, match="computed latents that are not finite"):
+    with pytest.raises(UsageError, match="computed latents that are not finite"):
         tokenizer.stream_encoder().push(random_clip(1)[0])
-    with pytest.raises(BadJobError, match="computed pixels that are not finite"):
+    with pytest.raises(UsageError, match="computed pixels that are not finite"):
         tokenizer.decode(bits)
 
 

@@ -16,7 +16,7 @@ from bitmill.bsq_model import (
 )
 from bitmill.bsq_model.layers.pixels import pixels_from_uint8
 from bitmill.bsq_model.resolution import resize_tokenizer
-from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.errors import FormatError, UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from tests.bsq_model.small import SMALL, random_clip, random_tokenizer
 
@@ -143,7 +143,7 @@ def test_full_attention_sees_later_frames_and_refuses_to_stream():
     # Other clips of the call still do not count.
     assert torch.equal(before, tokenizer.latents([random_clip(2, seed=3), clip])[1])
     for stream in (tokenizer.stream_encoder, tokenizer.stream_decoder):
-        with pytest.raises(BadJobError, match="attention 'full' cannot stream"):
+        with pytest.raises(UsageError, match="attention 'full' cannot stream"):
             stream()
 
 

@@ -17,7 +17,7 @@ from bitmill.pipeline.inspection.make_preview import stored_tokenizer
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.packing import pack_bits, unpack_groups
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from examples import gpt, masked_lm
 from examples.token_training import open_clips
 from examples.token_transformer import group_bits_of_indices
@@ -119,7 +119,7 @@ def test_whole_sources_are_held_out(dataset):
 
 @pytest.mark.parametrize("held_out", ["*", "*none*"])
 def test_a_side_without_clips_is_refused(dataset, held_out):
-    with pytest.raises(BadJobError, match="No clip is left"):
+    with pytest.raises(UsageError, match="No clip is left"):
         open_clips(dataset, held_out=held_out, view="bits", num_frames=4, batch_size=4, seed=0)
 
 
@@ -154,11 +154,11 @@ def test_a_checkpoint_resumes_its_own_batches_alone(dataset, tmp_path):
         )
         gpt.train(gpt.GPT(2), clips, checkpoint=tmp_path / "c.safetensors", steps=1, resume=resume)
 
-    with pytest.raises(BadJobError, match="run without --resume first"):
+    with pytest.raises(UsageError, match="run without --resume first"):
         train(0, resume=True)
     train(0, resume=False)
     train(0, resume=True)
-    with pytest.raises(BadJobError, match="The state is of other batches"):
+    with pytest.raises(UsageError, match="The state is of other batches"):
         train(1, resume=True)
 
 

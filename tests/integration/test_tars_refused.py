@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from bitmill.pipeline.training.validation import validation_clips
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.requests.training import TrainSpec
 from tests.integration.test_bad_jobs import _run
 from tests.integration.test_training import _SPEC
@@ -38,5 +38,5 @@ def test_training_and_validation_refuse_a_tar(capsys, monkeypatch, tmp_path, med
     assert f"{media}/x.tar is a tar, and training reads only plain files" in err
     assert not (tmp_path / "run").exists()
     document["validation"] = {"source": {"paths": [str(media)]}}
-    with pytest.raises(BadJobError, match="validation reads only plain files"):
+    with pytest.raises(UsageError, match="validation reads only plain files"):
         validation_clips(TrainSpec.model_validate(document))

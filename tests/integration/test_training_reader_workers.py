@@ -7,7 +7,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from bitmill.pipeline.reading import TokenDataset, TokenLoader
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from tests.support.readers import Ids, ids_of, odd_batches, write_odd_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")
@@ -81,7 +81,7 @@ def test_plain_loaders_that_were_not_told_the_epoch_are_refused(uri, epochs, opt
     """They would give the first epoch again and again."""
     batches = odd_batches(uri)
     loader = DataLoader(batches, batch_size=None, **options)
-    untold = pytest.raises(BadJobError, match=r"Take TokenLoader\(batches, num_workers=…\).*or call")
+    untold = pytest.raises(UsageError, match=r"Take TokenLoader\(batches, num_workers=…\).*or call")
     with untold:
         next(iter(loader))
     batches.set_epoch(1)

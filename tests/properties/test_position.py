@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitmill.pipeline.reading.order.resume_state import Position
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 POSITIONS = st.builds(Position, st.integers(0, 9), st.integers(0, 30))
 WORKERS = st.integers(1, 5)
@@ -56,5 +56,5 @@ def test_a_workers_position_is_that_of_no_other(position, num_workers, others, d
     if num_workers == 1 or (worker, num_workers) == (other, others):
         after.walk(other, others)
         return
-    with pytest.raises(BadJobError, match=f"is that of worker {worker} of {num_workers}, not of {other} of"):
+    with pytest.raises(UsageError, match=f"is that of worker {worker} of {num_workers}, not of {other} of"):
         after.walk(other, others)

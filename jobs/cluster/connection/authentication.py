@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 _REMEDY = (
     "set RAY_AUTH_MODE=token, and have the cluster's token in ~/.ray/auth_token, in a file that "
@@ -14,13 +14,13 @@ _REMEDY = (
 )
 
 
-def token_error(where: str) -> BadJobError:
+def token_error(where: str) -> UsageError:
     """The sentence for a cluster that does not let this process in for want of the right token."""
     if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
-        return BadJobError(f"Ray on {where} asks for a token: {_REMEDY}")
+        return UsageError(f"Ray on {where} asks for a token: {_REMEDY}")
     if has_token():
-        return BadJobError(f"Ray on {where} refuses the token that is set here; {_REMEDY}")
-    return BadJobError(f"RAY_AUTH_MODE is token, but there is no token for Ray on {where}: {_REMEDY}")
+        return UsageError(f"Ray on {where} refuses the token that is set here; {_REMEDY}")
+    return UsageError(f"RAY_AUTH_MODE is token, but there is no token for Ray on {where}: {_REMEDY}")
 
 
 def tells_of_token(text: str) -> bool:

@@ -18,7 +18,7 @@ from ray.exceptions import AuthenticationError, RayError
 from ray.job_submission import JobSubmissionClient
 
 from bitmill.jobs.cluster.connection.authentication import token_error
-from bitmill.schemas.errors import BadJobError, InfrastructureError
+from bitmill.schemas.errors import InfrastructureError, UsageError
 
 _CONNECT_S = 10.0
 
@@ -52,7 +52,7 @@ class SubmissionExistsError(Exception):
 class JobApi:
     """The job server of one cluster, named by its HTTP address (http://HEAD:8265).
 
-    Raises BadJobError where the address is none or the token is missing or wrong, InfrastructureError where
+    Raises UsageError where the address is none or the token is missing or wrong, InfrastructureError where
     nothing answers; so do its methods.
     """
 
@@ -180,14 +180,12 @@ def _http_address(address: str) -> str:
     text = address if "://" in address else f"http://{address}"
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise BadJobError(
+        raise UsageError(
             f"{address} is no address of a job server; give the one of the cluster's dashboard, like "
             "http://HEAD:8265."
         )
     if parts.username or parts.password:
-        raise BadJobError(
-            f"The address of {parts.hostname} holds credentials; Ray takes its token elsewhere."
-        )
+        raise UsageError(f"The address of {parts.hostname} holds credentials; Ray takes its token elsewhere.")
     return text.rstrip("/")
 
 

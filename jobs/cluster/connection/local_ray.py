@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bitmill.jobs.cluster.connection.authentication import has_token
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 _MAX_FOLDER_BYTES = 107 - len("/session_2026-12-01_00-00-00_000000_4194304/sockets/plasma_store.00")
 """The kernel allows a socket's path 107 bytes, and Ray puts so many behind its folder's."""
@@ -24,7 +24,7 @@ _VARIABLE = "RAY_AUTH_TOKEN"
 def place_for_ray() -> Generator[dict[str, Any]]:
     """Options of ``ray.init`` for a session that ends before the block does.
 
-    Raises BadJobError where the folder's name is too long and no shorter one can be had.
+    Raises UsageError where the folder's name is too long and no shorter one can be had.
     """
     with ExitStack() as stack:
         if not has_token():
@@ -66,7 +66,7 @@ def _by_a_short_name(folder: Path) -> Generator[Path]:
             link = Path(stack.enter_context(short)) / "ray"
             link.symlink_to(folder.absolute())
         except OSError as error:
-            raise BadJobError(
+            raise UsageError(
                 f"{folder} is too long a name for Ray, whose sockets lie there, and {_SHORT} cannot be used "
                 f"in its place ({error.strerror}); set RAY_TMPDIR to a folder with a short name."
             ) from error

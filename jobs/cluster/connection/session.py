@@ -19,7 +19,7 @@ from bitmill.jobs.cluster.tokenizing.actor import ActorSettings, TokenizerActor,
 from bitmill.jobs.cluster.tokenizing.actor_handles import TokenizerActors, first_line
 from bitmill.jobs.scheduling.autoscaling import Capacity
 from bitmill.pipeline.cpu_count import available_cpus
-from bitmill.schemas.errors import BadJobError, InfrastructureError
+from bitmill.schemas.errors import InfrastructureError, UsageError
 
 _OBJECT_STORE_BYTES = 1 << 30
 """Enough for the window of clips in flight; a local session need not claim a third of the memory."""
@@ -148,7 +148,7 @@ def _join(address: str, options: dict[str, Any]) -> None:
 def _require_listener(address: str) -> None:
     """Ray tries for minutes to reach an address where nothing listens; one connection tells it at once."""
     if address.startswith("ray://"):
-        raise BadJobError(
+        raise UsageError(
             f"{address} is a Ray Client address, which cannot stream results; run the command on a node of "
             "the cluster and give its own address (host:6379, or auto)."
         )

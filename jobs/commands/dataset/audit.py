@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bitmill.jobs.console import Console, print_json
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 
 def audit(
@@ -57,7 +57,7 @@ def audit(
 
     console = Console(soft_wrap=True, stderr=as_json)
     if (dataset is None) == (compare is None):
-        raise BadJobError("Name one dataset to audit, or two with --compare A B.")
+        raise UsageError("Name one dataset to audit, or two with --compare A B.")
     request = AuditRequest(
         columns=tuple(by or ()),
         asked=AuditOptions(

@@ -8,7 +8,7 @@ from bitmill.jobs.progress.units import bytes_text
 from bitmill.pipeline.auditing.page import render_comparison
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.reports.audit_report import AuditReport, read_audit
 
 COMPARISON_FILE = "comparison.html"
@@ -42,7 +42,7 @@ def _stored(folder: Folder, file: str) -> AuditReport:
     try:
         return read_audit(folder.read_bytes(file), origin=f"{folder.uri}/{file}")
     except FileNotFoundError as error:
-        raise BadJobError(f"There is no audit at {folder.uri}/{file}.") from error
+        raise UsageError(f"There is no audit at {folder.uri}/{file}.") from error
 
 
 def _table(first: AuditReport, second: AuditReport) -> Table:

@@ -19,7 +19,7 @@ from bitmill.pipeline.auditing.report_sections import ReportSections, add_report
 from bitmill.pipeline.auditing.run_audit import ChooseCollectors, DatasetAudit, audit_dataset
 from bitmill.pipeline.cpu_count import available_cpus
 from bitmill.pipeline.storage import Folder, scratch_folder
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.reports.audit_report import AuditReport
 
 AUDIT_FILE, PAGE_FILE = "audit.json", "audit.html"
@@ -102,11 +102,11 @@ def _check_comparable(audit: DatasetAudit, others: list[tuple[str, DatasetAudit]
     own = audit.at_hand
     for uri, other in others:
         if uri == own.folder.uri:
-            raise BadJobError(
+            raise UsageError(
                 f"--against {uri} is the audited dataset itself; its own clips are compared anyway."
             )
         if other.at_hand.tokenizer_fingerprint != own.tokenizer_fingerprint:
-            raise BadJobError(
+            raise UsageError(
                 f"--against {uri} was made by another tokenizer than {own.folder.uri}; their codes cannot be "
                 "compared."
             )

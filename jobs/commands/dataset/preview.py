@@ -5,7 +5,7 @@ from pathlib import Path
 from bitmill.jobs.console import Console
 from bitmill.pipeline.inspection.make_preview import mean_psnr_db, preview_clips, write_sheet, write_video
 from bitmill.pipeline.storage import Folder, normalise
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 
 def write_preview(
@@ -21,7 +21,7 @@ def write_preview(
     writers = {".mp4": write_video, ".png": write_sheet}
     writer = writers.get(out.suffix.lower())
     if writer is None:
-        raise BadJobError(f"--out {out} must end in .mp4 or .png.")
+        raise UsageError(f"--out {out} must end in .mp4 or .png.")
     source_uri = normalise(source) if source is not None else None
     chosen = preview_clips(normalise(dataset), clip_ids=clip_ids, source=source_uri, max_clips=max_clips)
     target = Path(normalise(str(out)))

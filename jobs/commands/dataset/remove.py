@@ -14,7 +14,7 @@ from rich.text import Text
 from bitmill.jobs.console import Console
 from bitmill.jobs.progress.units import duration_text
 from bitmill.jobs.scheduling.signals import stoppable
-from bitmill.schemas.errors import BadJobError, InterruptedJobError
+from bitmill.schemas.errors import InterruptedJobError, UsageError
 from bitmill.schemas.text_files import lines_of
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def remove(
     folder = Folder(dataset)
     request = _request(source, key, clip, sources_from, clips_from, reason)
     if resume == bool(request.sources or request.clips):
-        raise BadJobError("Say what to remove, by --source, --clip or a file of either; or only --resume.")
+        raise UsageError("Say what to remove, by --source, --clip or a file of either; or only --resume.")
     if resume and dry_run:
-        raise BadJobError("--resume has nothing to propose; leave out --dry-run.")
+        raise UsageError("--resume has nothing to propose; leave out --dry-run.")
     with stoppable(kept="what was rewritten stays, and so does the record"), RemovalView(console) as view:
         if not dry_run:
             _refuse_beside_driver(folder, force=force)
@@ -148,7 +148,7 @@ def _request(
 
     uris = [normalise(uri) for uri in [*(sources or []), *_lines(sources_from)]]
     if keys and len(uris) != 1:
-        raise BadJobError("--key chooses members of one tar; give one --source with it.")
+        raise UsageError("--key chooses members of one tar; give one --source with it.")
     return Request(
         sources=tuple(RemovedSource(uri=uri, key=key) for uri in uris for key in keys or [None]),
         clips=(*(clips or []), *_lines(clips_from)),
@@ -162,7 +162,7 @@ def _lines(path: Path | None) -> list[str]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise BadJobError(f"{path} cannot be read as text, one entry a line ({error.strerror}).") from error
+        raise UsageError(f"{path} cannot be read as text, one entry a line ({error.strerror}).") from error
     return [line for line in lines_of(data, what=str(path)) if line.strip()]
 
 
@@ -177,7 +177,7 @@ def _refuse_beside_driver(folder: "Folder", *, force: bool) -> None:
         # By a clock that is ahead, whose time says nothing here; whether it goes on does.
         age_s = 0.0 if _writes_again(folder, status) else math.inf
     if age_s <= status.silent_after_s():
-        raise BadJobError(
+        raise UsageError(
             f"A driver (process {status.driver.pid} on {status.driver.host}, heard of {duration_text(age_s)} "
             f"ago) is at work in {folder.uri}, and may commit a shard with what is to be removed. Stop it "
             "first (Ctrl-C or bitmill stop; it resumes later), or pass --force and run --resume after it."
@@ -202,7 +202,7 @@ def _refuse_unknown(folder: "Folder", proposal: "Proposal") -> None:
     if unknown:
         more = f" (and {len(unknown) - _EXAMPLES:,} more)" if len(unknown) > _EXAMPLES else ""
         names = ", ".join(unknown[:_EXAMPLES])
-        raise BadJobError(
+        raise UsageError(
             f"{folder.uri} has no {names}{more}; nothing was removed. bitmill trace and bitmill inspect show "
             "what it has; --skip-unknown leaves out the rest."
         )
@@ -226,7 +226,7 @@ def _told(folder: "Folder", record: "Record") -> str:
 
 def _ask() -> None:
     if not sys.stdin.isatty():
-        raise BadJobError("There is no terminal to ask on; pass --yes to remove without being asked.")
+        raise UsageError("There is no terminal to ask on; pass --yes to remove without being asked.")
     if not typer.confirm("Remove them for good?"):
         raise InterruptedJobError("Nothing was removed.")
 

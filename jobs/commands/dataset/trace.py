@@ -10,7 +10,7 @@ from rich.table import Table
 
 from bitmill.jobs.console import Console, print_json
 from bitmill.jobs.progress.units import bytes_text
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from bitmill.pipeline.dataset.ledger import LedgerRow
@@ -39,7 +39,7 @@ def trace(
 
     given = [clip is not None, index is not None, shard is not None, source is not None]
     if sum(given) != 1 or (row is not None) != (shard is not None) or (key is not None and source is None):
-        raise BadJobError(
+        raise UsageError(
             "Say one of --clip ID, --index N, --shard ID --row N, --source URI (with --key KEY)."
         )
     tracer = Tracer(Folder(dataset))

@@ -22,7 +22,7 @@ from bitmill.jobs.commands.models.stream_files import (
 )
 from bitmill.jobs.preparation.find_token_models import choose_prior
 from bitmill.jobs.progress.units import bytes_text
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from bitmill.bsq_model import BSQTokenizer
@@ -89,7 +89,7 @@ def _tile_px(own_px: int, size_px: int, may_interpolate: bool) -> int:
     if may_interpolate:
         return size_px
     if size_px % own_px:
-        raise BadJobError(
+        raise UsageError(
             f"--size {size_px} is no multiple of the size that the tokenizer was made for ({own_px}); add "
             "--interpolate-positions to use it there all the same."
         )
@@ -114,7 +114,7 @@ def _compress_pictures(
     sources = find_sources(SourceSpec(paths=[source])).sources
     refuse_archives(sources, purpose="compress")
     if len(sources) != 1:
-        raise BadJobError(f"{source} names {len(sources)} files; compress takes one image, video or shard.")
+        raise UsageError(f"{source} names {len(sources)} files; compress takes one image, video or shard.")
     config = tokenizer.config
     settings = DecodeSettings(
         sampling=SamplingSpec(fps=fps, clip_frames=config.num_frames),
@@ -150,7 +150,7 @@ def _compress_shard(source: str, prior: str | None, lanes: int, view: "FramesVie
     try:
         file = folder.open(name)
     except FileNotFoundError as error:
-        raise BadJobError(f"There is no {source}; check the path.") from error
+        raise UsageError(f"There is no {source}; check the path.") from error
     with file:
         shard = read_shard(file, origin=source)
     view.planned = shard.num_frames

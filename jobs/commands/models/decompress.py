@@ -19,7 +19,7 @@ from bitmill.jobs.commands.models.stream_files import (
     publish,
 )
 from bitmill.jobs.preparation.find_token_models import choose_prior
-from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.errors import FormatError, UsageError
 from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 
 if TYPE_CHECKING:
@@ -147,4 +147,4 @@ def _read(source: Path) -> bytes:
     try:
         return folder.read_bytes(name)
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise BadJobError(f"There is no file {source}; check the path.") from error
+        raise UsageError(f"There is no file {source}; check the path.") from error

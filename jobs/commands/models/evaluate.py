@@ -27,7 +27,7 @@ from bitmill.pipeline.evaluation.contender import MetricNetworks
 from bitmill.pipeline.evaluation.run_evaluation import Measured, evaluate
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.reports.evaluation_report import EvaluationReport, QualityRow
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
 
@@ -69,7 +69,7 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
         decoder="auto",
     )
     if settings.sampling.clip_frames > config.num_frames:
-        raise BadJobError(
+        raise UsageError(
             f"--clip-frames {settings.sampling.clip_frames} is more than the {config.num_frames} frames that "
             "the tokenizer has positions for."
         )
@@ -100,7 +100,7 @@ def _tokenizer(request: EvaluationRequest) -> BSQTokenizer:
     tokenizer = tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
     size_px = request.size_px or loaded.config.image_size_px
     if size_px != loaded.config.image_size_px and not request.interpolate_positions:
-        raise BadJobError(
+        raise UsageError(
             f"--size {size_px} is not the size that the tokenizer was made for "
             f"({loaded.config.image_size_px}); add --interpolate-positions to measure it there."
         )

@@ -10,7 +10,7 @@ import typer
 
 from bitmill.jobs.console import Console
 from bitmill.jobs.progress.live_line import LiveLine
-from bitmill.schemas.errors import BadJobError, OutputConflictError, TokenizerMismatchError
+from bitmill.schemas.errors import OutputConflictError, TokenizerMismatchError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,7 +75,7 @@ def sample(
     _claim(out)
     if isinstance(network, MaskedLM):
         if continue_ is not None:
-            raise BadJobError("--continue needs a prior; this is a masked model, which fills in (--inpaint).")
+            raise UsageError("--continue needs a prior; this is a masked model, which fills in (--inpaint).")
         spec = SamplingSpec(steps=steps, temperature=temperature, guidance=guidance)
         asked = _Drawing(count=count, seed=seed, label=_label_row(network, label), spec=spec)
         if inpaint is None:
@@ -99,7 +99,7 @@ def sample(
             console,
         )
     else:
-        raise BadJobError(f"{model} is no model that draws.")
+        raise UsageError(f"{model} is no model that draws.")
     judged = None
     if judge is not None and isinstance(network, MaskedLM):
         from bitmill.jobs.commands.models.sample_quality import measure_samples
@@ -164,14 +164,14 @@ def _label_row(model: "MaskedLM", label: str | None) -> int | None:
         return None
     if label not in labels:
         known = ", ".join(labels) if labels else "none"
-        raise BadJobError(f"--label {label}: the model knows {known}.")
+        raise UsageError(f"--label {label}: the model knows {known}.")
     return labels.index(label) + 1
 
 
 def _refuse_masked_options(*, label: str | None, inpaint: str | None, mask: str | None) -> None:
     for option, value in (("--label", label), ("--inpaint", inpaint), ("--mask", mask)):
         if value is not None:
-            raise BadJobError(f"{option} is for masked models; this is a prior.")
+            raise UsageError(f"{option} is for masked models; this is a prior.")
 
 
 def _draw(model: "MaskedLM", tokenizer: "BSQTokenizer", asked: _Drawing, console: Console) -> "list[Tensor]":
@@ -198,12 +198,12 @@ def _inpaint(
     from bitmill.pipeline.synthesis.load_frames import frames_of, hidden_tokens
 
     if mask is None:
-        raise BadJobError("--inpaint needs --mask: a picture, white where to fill in.")
+        raise UsageError("--inpaint needs --mask: a picture, white where to fill in.")
     config = tokenizer.config
     frames_THWC = frames_of(picture, config.image_size_px, most_frames=1, fps=None)
     hidden_Thw = hidden_tokens(frames_of(mask, config.image_size_px, most_frames=1, fps=None), config)
     if not bool(hidden_Thw.any()):
-        raise BadJobError(f"--mask {mask} is white nowhere: there is nothing to fill in.")
+        raise UsageError(f"--mask {mask} is white nowhere: there is nothing to fill in.")
     bits_ThwL = tokenizer.encode([frames_THWC])[0]
     filled = fill_in(
         model, bits_ThwL, hidden_Thw, asked.count, asked.spec, label=asked.label, seed=asked.seed
@@ -225,7 +225,7 @@ def _continue(
         frames = frames_of(asked.source, config.image_size_px, most_frames=asked.given, fps=asked.fps)
         given_ThwL = tokenizer.encode([frames])[0]
     if len(given_ThwL) + asked.frames > config.num_frames:
-        raise BadJobError(
+        raise UsageError(
             f"{len(given_ThwL)} given and {asked.frames} drawn frames are more than the {config.num_frames} "
             "that the tokenizer shows as one clip; lower --given or --frames."
         )

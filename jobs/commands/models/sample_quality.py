@@ -17,7 +17,7 @@ from bitmill.pipeline.synthesis.quality import (
     order0_tokens,
     single_frames,
 )
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from bitmill.bsq_model import BSQTokenizer
@@ -40,13 +40,13 @@ def measure_samples(
     """Draw as many pictures as half of the held-out ones, of any kind; print the table, give the report."""
     metric_networks, _ = find_metric_networks(inception)
     if not metric_networks.frame_features:
-        raise BadJobError(
+        raise UsageError(
             "--judge needs a network for features: `bitmill weights fetch efficientnet-lite0` fetches one, "
             "or name the Inception file with --inception."
         )
     training, apart = single_frames(dataset, held_out)
     if len(apart) < _LEAST_HELD_OUT or not len(training):
-        raise BadJobError(
+        raise UsageError(
             f"{dataset} holds {len(apart)} held-out pictures and {len(training)} others; a distance needs "
             f"{_LEAST_HELD_OUT} and one at least: look at --held-out."
         )

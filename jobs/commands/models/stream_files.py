@@ -8,7 +8,7 @@ import typer
 
 from bitmill.jobs.console import Console
 from bitmill.jobs.progress.live_line import LiveLine
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from bitmill.bsq_model import BSQTokenizer
@@ -41,9 +41,9 @@ class SizedTokenizer:
 
 
 def check_suffix(out: Path, wanted: tuple[str, ...]) -> None:
-    """Raise BadJobError where ``out`` ends otherwise."""
+    """Raise UsageError where ``out`` ends otherwise."""
     if out.suffix.lower() not in wanted:
-        raise BadJobError(f"OUT {out} must end in {' or '.join(wanted)}.")
+        raise UsageError(f"OUT {out} must end in {' or '.join(wanted)}.")
 
 
 def folder_of(path: str) -> "tuple[Folder, str]":

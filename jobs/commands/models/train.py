@@ -25,7 +25,7 @@ from bitmill.pipeline.training.metrics_log import METRICS_FILE, read_metrics
 from bitmill.pipeline.training.run_training import TOKENIZER_FOLDER, Process, train
 from bitmill.pipeline.training.step_progress import TrainProgress
 from bitmill.schemas.dataset.plan_schema import PlannedSource
-from bitmill.schemas.errors import BadJobError, InterruptedJobError, OutputConflictError
+from bitmill.schemas.errors import InterruptedJobError, OutputConflictError, UsageError
 from bitmill.schemas.ids import content_id
 from bitmill.schemas.requests.training import TrainSpec, fixed_fields
 
@@ -71,7 +71,7 @@ def train_job(spec: TrainSpec, *, address: str | None, console: Console) -> None
 def prepare_run(spec: TrainSpec) -> PreparedRun:
     """Check everything that can be checked before work, then claim the folder.
 
-    Raises BadJobError; OutputConflictError where the folder is another run's.
+    Raises UsageError; OutputConflictError where the folder is another run's.
     """
     _check_folder(spec)
     start = _start(spec.start_from) if spec.start_from is not None else None
@@ -80,7 +80,7 @@ def prepare_run(spec: TrainSpec) -> PreparedRun:
     sources = find_sources(spec.source).sources
     refuse_archives(sources, purpose="training")
     if not sources:
-        raise BadJobError("source names no image and no video; check its paths.")
+        raise UsageError("source names no image and no video; check its paths.")
     folder = Path(spec.output)
     listing = _listing(sources)
     _check_listing(folder, listing)
@@ -130,7 +130,7 @@ def resolve_device(spec: TrainSpec) -> torch.device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise BadJobError("compute.device is cuda, but this machine has no CUDA device.")
+        raise UsageError("compute.device is cuda, but this machine has no CUDA device.")
     return torch.device(wanted)
 
 

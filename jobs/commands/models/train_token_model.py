@@ -19,7 +19,7 @@ from bitmill.jobs.scheduling.signals import asked_to_stop
 from bitmill.pipeline.token_training.run_token_training import MODEL_FOLDER, train_token_model
 from bitmill.pipeline.token_training.token_batches import TokenTrainingData
 from bitmill.schemas.dataset.card import DatasetCard
-from bitmill.schemas.errors import BadJobError, InterruptedJobError
+from bitmill.schemas.errors import InterruptedJobError, UsageError
 from bitmill.schemas.models.token_model_config import token_model_config
 from bitmill.schemas.requests.token_training import TokenTrainSpec, fixed_token_fields
 
@@ -58,14 +58,14 @@ def new_model(spec: TokenTrainSpec, card: DatasetCard) -> TokenModel:
     try:
         config = token_model_config(document)
     except ValueError as error:
-        raise BadJobError(f"model does not fit the tokens of {spec.data[0].dataset}: {error}") from error
+        raise UsageError(f"model does not fit the tokens of {spec.data[0].dataset}: {error}") from error
     return make_token_model(config, seed=spec.seed)
 
 
 def _device(spec: TokenTrainSpec) -> torch.device:
     wanted = spec.compute.device
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise BadJobError("compute.device is cuda, but torch sees no GPU here; take auto or cpu.")
+        raise UsageError("compute.device is cuda, but torch sees no GPU here; take auto or cpu.")
     if wanted != "cpu" and torch.cuda.is_available():
         return torch.device("cuda")
     if spec.compute.threads is not None:

@@ -9,7 +9,7 @@ import typer
 
 from bitmill.jobs.console import Console, print_output
 from bitmill.jobs.preparation.job_files import assignment, read_job
-from bitmill.schemas.errors import BadJobError, InfrastructureError
+from bitmill.schemas.errors import InfrastructureError, UsageError
 from bitmill.schemas.requests.job import JobSpec, load_job
 from bitmill.schemas.requests.submission import split_name
 
@@ -74,7 +74,7 @@ def status(
         word, output = _ask(address, known)
         folder = folder or output
     if folder is None:
-        raise BadJobError(
+        raise UsageError(
             f"{target} is a submission's id; give its cluster by --address, or the dataset's folder."
         )
     raise typer.Exit(show_status(folder, as_json=as_json, console=_console(), cluster=word))
@@ -144,7 +144,7 @@ def _ask(address: str, known: _Known) -> tuple["ClusterWord", str | None]:
         from bitmill.jobs.commands.remote.submit import OUTPUT_KEY, require_job
 
         job = require_job(api, known.name or "")
-    except (InfrastructureError, BadJobError) as error:
+    except (InfrastructureError, UsageError) as error:
         # A job file names the folder, which answers without any cluster.
         if known.folder is None:
             raise
@@ -155,7 +155,7 @@ def _ask(address: str, known: _Known) -> tuple["ClusterWord", str | None]:
 
 def _api(address: str) -> "JobApi":
     if importlib.util.find_spec("requests") is None or importlib.util.find_spec("aiohttp") is None:
-        raise BadJobError("This command needs Ray's job client: pip install 'bitmill[cluster]'")
+        raise UsageError("This command needs Ray's job client: pip install 'bitmill[cluster]'")
     from bitmill.jobs.cluster.connection.job_api import JobApi
 
     return JobApi(address)

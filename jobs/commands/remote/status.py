@@ -52,7 +52,7 @@ class Verdict:
 def show_status(place: str, *, as_json: bool, console: Console, cluster: ClusterWord | None = None) -> int:
     """Print how the dataset in a folder stands; gives the exit code.
 
-    Raises BadJobError where the folder is no dataset and no cluster says anything of one, InfrastructureError
+    Raises UsageError where the folder is no dataset and no cluster says anything of one, InfrastructureError
     where the store does not answer.
     """
     try:

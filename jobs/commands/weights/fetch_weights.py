@@ -24,7 +24,7 @@ from bitmill.bsq_model.networks.network_files import NETWORKS
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.judge_networks import networks_folder
 from bitmill.jobs.progress.units import bytes_text
-from bitmill.schemas.errors import BadJobError, InfrastructureError
+from bitmill.schemas.errors import InfrastructureError, UsageError
 
 _INDEX = "https://pypi.org/simple"
 _JSON = "application/vnd.pypi.simple.v1+json"
@@ -73,12 +73,12 @@ ORIGINS = {
 def fetch_networks(names: list[str], console: Console) -> None:
     """Put the named networks (``all`` names every one) into the cache; those that are there stay.
 
-    Raises BadJobError on an unknown name, InfrastructureError where the index gives nothing or another file.
+    Raises UsageError on an unknown name, InfrastructureError where the index gives nothing or another file.
     """
     wanted = sorted(ORIGINS) if names == ["all"] else names
     unknown = [name for name in wanted if name not in ORIGINS]
     if unknown:
-        raise BadJobError(f"unknown network {unknown[0]!r}; there are {', '.join(sorted(ORIGINS))} and all")
+        raise UsageError(f"unknown network {unknown[0]!r}; there are {', '.join(sorted(ORIGINS))} and all")
     folder = networks_folder()
     packages: dict[str, bytes] = {}
     for name in wanted:

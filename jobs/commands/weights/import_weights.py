@@ -6,20 +6,20 @@ from bitmill.bsq_model import fingerprint, save_tokenizer
 from bitmill.bsq_model.importing.convert import import_checkpoint
 from bitmill.bsq_model.importing.published_config import config_from_yaml
 from bitmill.jobs.console import Console
-from bitmill.schemas.errors import BadJobError, OutputConflictError
+from bitmill.schemas.errors import OutputConflictError, UsageError
 from bitmill.schemas.text_files import read_text
 
 
 def import_weights(checkpoint: Path, config: Path, out: Path, *, ema: bool, image_as_video: bool) -> None:
-    """Write ``out`` and print what was taken. Raises BadJobError or FormatError before ``out`` is touched."""
+    """Write ``out`` and print what was taken. Raises UsageError or FormatError before ``out`` is touched."""
     if "://" in str(out) or ":/" in str(out):
-        raise BadJobError(f"{out} is a URL; import to a folder, and copy that where you want it.")
+        raise UsageError(f"{out} is a URL; import to a folder, and copy that where you want it.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputConflictError(f"{out} is in use; name a new or empty folder.")
     try:
         text = read_text(config.read_bytes(), what=f"The config {config}")
     except OSError as error:
-        raise BadJobError(f"The config {config} cannot be read: {error.strerror}.") from error
+        raise UsageError(f"The config {config} cannot be read: {error.strerror}.") from error
     imported = import_checkpoint(
         checkpoint,
         config_from_yaml(text, origin=str(config)),

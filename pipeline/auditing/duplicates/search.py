@@ -16,7 +16,7 @@ from bitmill.pipeline.auditing.duplicates.rereading import ClipRereader
 from bitmill.pipeline.auditing.duplicates.resolving import resolve
 from bitmill.pipeline.auditing.duplicates.signatures import DuplicateSignatures
 from bitmill.pipeline.auditing.duplicates.stored_clips import ClipStore
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.reports.audit_report import DuplicateGroup, Duplicates
 
 PARTITION_BYTES = 1 << 25
@@ -52,12 +52,12 @@ def find_duplicates(
     The other datasets come first, in their order: what they hold stays, and only clips of the own dataset
     are duplicates. ``store`` numbers datasets in this order, the own one last. Ids of all duplicates go
     to ``list_path``, one a line. Temporary files in ``folder`` take 800 bytes a clip at a radius of 0.05;
-    memory holds one partition, 4 bytes a clip, and some 100 bytes a duplicate. Raises BadJobError where the
+    memory holds one partition, 4 bytes a clip, and some 100 bytes a duplicate. Raises UsageError where the
     datasets' tokens cannot be compared.
     """
     datasets = [*(signatures for _, signatures in others), own]
     if any((d.bits_per_token, d.radius) != (own.bits_per_token, own.radius) for d in datasets):
-        raise BadJobError("Only datasets of one tokenizer can be searched for duplicates together.")
+        raise UsageError("Only datasets of one tokenizer can be searched for duplicates together.")
     with tempfile.TemporaryDirectory(dir=folder, prefix="bitmill-duplicates-") as work:
         clips = ClipCollection(Path(work), datasets)
         rereader = ClipRereader(clips, store, [*(name for name, _ in others), None])

@@ -34,7 +34,7 @@ class Form(Protocol):
     companions: Sequence[Companion]
 
     def check(self, contents: ExportContents) -> None:
-        """Raise BadJobError where this form cannot hold such clips."""
+        """Raise UsageError where this form cannot hold such clips."""
         ...
 
     def clips_within(self, max_bytes: int) -> int:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from bitmill.pipeline.exporting.formats.base import Companion, Rows, token_counts
 from bitmill.pipeline.exporting.formats.exported_clip import ExportedClip, token_dtype
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.reports.export_inventory import BinFile, BinMetadata, ExportContents, ExportOutline
 
 INDEX_SCHEMA = pa.schema(
@@ -43,9 +43,9 @@ class BinForm:
         )
 
     def check(self, contents: ExportContents) -> None:
-        """Raise BadJobError where there are more clips than int32 numbers."""
+        """Raise UsageError where there are more clips than int32 numbers."""
         if contents.clips > MOST_CLIPS:
-            raise BadJobError(
+            raise UsageError(
                 f"The form bin numbers clips in int32, so it holds at most {MOST_CLIPS:,} of them, not "
                 f"{contents.clips:,}; export to webdataset or huggingface, or in parts."
             )

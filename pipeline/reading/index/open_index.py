@@ -15,7 +15,7 @@ from bitmill.pipeline.reading.index.index_file import index_bytes, index_of, par
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.dataset.reading_index import INDEX_FILE
-from bitmill.schemas.errors import BadJobError, BitmillError, FormatError
+from bitmill.schemas.errors import BitmillError, FormatError, UsageError
 from bitmill.schemas.ids import content_id
 
 _SHARDS_A_TABLE = 1024
@@ -25,7 +25,7 @@ def open_index(folder: Folder, card: DatasetCard, *, allow_incomplete: bool) -> 
     """The index of a dataset's committed shards, in plan order.
 
     Where ``index.parquet`` covers the whole plan, nothing else is read. Otherwise footers of shards that it
-    lacks are, and the file is published anew, if the folder may be written. Raises BadJobError for an
+    lacks are, and the file is published anew, if the folder may be written. Raises UsageError for an
     unfinished dataset unless allowed, FormatError or TokenizerMismatchError for a shard that is not sound.
     """
     plan = content_id("plan", [part.plan_id for part in card.plan])
@@ -57,7 +57,7 @@ def _readable(folder: Folder, card: DatasetCard, *, allow_incomplete: bool) -> l
     committed = committed_shards(folder)
     found = [shard_id for shard_id in planned if shard_id in committed]
     if len(found) < len(planned) and not allow_incomplete:
-        raise BadJobError(
+        raise UsageError(
             f"{folder.uri} has {len(found)} of {len(planned)} shards; finish its job (run it again), or pass "
             "allow_incomplete=True to read what is there."
         )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Position:
     def walk(self, worker: int, num_workers: int) -> "Walk":
         """The batches of a worker from here on; of the only process, as worker 0 of 1.
 
-        Raises BadJobError where the position is that of another worker.
+        Raises UsageError where the position is that of another worker.
         """
         if self.num_workers and (self.worker, self.num_workers) != (worker, num_workers):
-            raise BadJobError(
+            raise UsageError(
                 f"The state is that of worker {self.worker} of {self.num_workers}, not of {worker} of "
                 f"{num_workers}. Take TokenLoader's state to resume with another number of workers."
             )

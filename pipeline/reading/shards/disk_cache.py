@@ -10,7 +10,7 @@ from typing import Any
 
 from bitmill.pipeline.reading.shards.after_fork import renewed_in_forks
 from bitmill.pipeline.storage import full_disk_told
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 _SUFFIX, _ASIDE = ".range", ".part"
 _SHARE = 0.1
@@ -23,7 +23,7 @@ class ChunkCache:
 
     Many processes may share it: files appear whole, and one that another process removed is fetched again.
     One process keeps the folder within ``max_bytes``; each further one may exceed it by a tenth for a while.
-    Safe for threads. Raises BadJobError where the folder cannot be written, InfrastructureError where its
+    Safe for threads. Raises UsageError where the folder cannot be written, InfrastructureError where its
     disk is full.
     """
 
@@ -86,7 +86,7 @@ class ChunkCache:
                     aside.write_bytes(data)
                     aside.replace(path)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
-            raise BadJobError(
+            raise UsageError(
                 f"The cache {self.folder} cannot be written ({error.strerror}); choose another folder."
             ) from error
         finally:

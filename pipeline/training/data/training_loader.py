@@ -23,7 +23,7 @@ from bitmill.pipeline.training.data.sample_schedule import place_of_batch
 from bitmill.pipeline.training.data.source_sampler import SampleFailure, SourceSampler
 from bitmill.pipeline.training.data.worker_pool import OwnProcess, ProcessPool, WorkerPool
 from bitmill.schemas.dataset.plan_schema import PlannedSource
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.requests.training_data import DataSpec
 
 __all__ = ["Batch", "SampleFailure", "TrainingData"]
@@ -64,11 +64,11 @@ class TrainingData:
     ) -> None:
         """``global_batch`` clips a step over all ranks, of ``num_frames`` squares of ``size_px``.
 
-        Raises BadJobError where the sources do not hold what ``spec`` asks for, or ranks do not divide the
+        Raises UsageError where the sources do not hold what ``spec`` asks for, or ranks do not divide the
         batch.
         """
         if global_batch % world_size:
-            raise BadJobError(f"global_batch {global_batch} is not divisible by {world_size} processes.")
+            raise UsageError(f"global_batch {global_batch} is not divisible by {world_size} processes.")
         self._spec, self._size_px, self._seed = spec, size_px, seed
         self._rank, self._batch, self._global_batch = rank, global_batch // world_size, global_batch
         self._mixed = num_frames > 1
@@ -138,19 +138,19 @@ def _samplers(
 ) -> tuple[SourceSampler, SourceSampler]:
     """(images, videos), or all sources twice where each gives one frame."""
     if not sources:
-        raise BadJobError("There are no sources to train from.")
+        raise UsageError("There are no sources to train from.")
     if num_frames == 1:
         every = SourceSampler(sources, seed=seed, num_frames=1)
         return every, every
     images = [source for source in sources if is_image_name(source.uri)]
     videos = [source for source in sources if not is_image_name(source.uri)]
     if not videos and spec.image_share < 1:
-        raise BadJobError(
+        raise UsageError(
             f"The model takes clips of {num_frames} frames, but no source is a video by its name; give "
             "videos, or set data.image_share to 1."
         )
     if not images and spec.image_share > 0:
-        raise BadJobError("data.image_share is above 0, but no source is an image by its name.")
+        raise UsageError("data.image_share is above 0, but no source is an image by its name.")
     return SourceSampler(images, seed=seed, num_frames=1), SourceSampler(
         videos, seed=seed, num_frames=num_frames
     )

@@ -9,7 +9,7 @@ from torch import nn
 from bitmill.bsq_model import fingerprint, make_preset, tokenizer_files
 from bitmill.bsq_model.acceleration.int8 import Int8Linear
 from bitmill.bsq_model.numerics import set_numerics
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from tests.bsq_model.small import random_clip, random_tokenizer
 from tests.bsq_model.test_variants import VARIANTS
 
@@ -68,7 +68,7 @@ def test_integers_cannot_be_saved_as_if_they_were_the_weights() -> None:
 
 
 def test_an_encoder_without_such_layers_is_refused() -> None:
-    with pytest.raises(BadJobError, match="dtype int8 is for the linear layers of a ViT"):
+    with pytest.raises(UsageError, match="dtype int8 is for the linear layers of a ViT"):
         set_numerics(random_tokenizer(VARIANTS["cnn"]), "int8", "cpu")
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bitmill.bsq_model.coding.frequencies import TOTAL, frequencies_of_logits, frequencies_of_weights
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 LOGITS = hnp.arrays(
     np.float32,
@@ -66,7 +66,7 @@ def test_known_logits_keep_their_frequencies():
 
 @pytest.mark.parametrize("bad", [[np.nan, 0.0], [np.inf, 0.0], [-np.inf, -np.inf]])
 def test_what_is_no_distribution_is_refused(bad):
-    with pytest.raises(BadJobError, match="not finite"):
+    with pytest.raises(UsageError, match="not finite"):
         frequencies_of_logits(np.array([bad], np.float32))
 
 

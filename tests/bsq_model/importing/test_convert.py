@@ -16,7 +16,7 @@ from bitmill.bsq_model.importing.convert import import_checkpoint
 from bitmill.bsq_model.importing.published_config import config_from_yaml
 from bitmill.bsq_model.importing.torch_files import read_checkpoint
 from bitmill.bsq_model.layers import vit as vit_module
-from bitmill.schemas.errors import BadJobError, BitmillError, FormatError
+from bitmill.schemas.errors import BitmillError, FormatError, UsageError
 from tests.bsq_model import published as pub
 
 IMAGE = pub.document(18, pub.vit(16, 2, 2, frames=1))
@@ -146,7 +146,7 @@ def test_another_image_size_than_the_configs_is_a_misshapen_table(tmp_path):
 
 def test_an_image_checkpoint_makes_a_video_model_only_when_asked(tmp_path):
     path = _file(tmp_path, IMAGE)
-    with pytest.raises(BadJobError, match="--image-as-video"):
+    with pytest.raises(UsageError, match="--image-as-video"):
         import_checkpoint(path, _config(VIDEO_18))
     tokenizer = import_checkpoint(path, _config(VIDEO_18), image_as_video=True).tokenizer
     image = import_checkpoint(path, _config(IMAGE)).tokenizer
@@ -183,7 +183,7 @@ def test_a_config_of_other_maths_is_refused_by_its_key(path, value, told):
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
-    with pytest.raises(BadJobError, match=told):
+    with pytest.raises(UsageError, match=told):
         config_from_yaml(yaml.safe_dump(document), origin="config.yaml")
 
 
@@ -337,5 +337,5 @@ def test_what_is_no_checkpoint_says_so(tmp_path, content):
     (tmp_path / "c.pt").write_bytes(content)
     with pytest.raises(FormatError, match="damaged or no checkpoint"):
         read_checkpoint(tmp_path / "c.pt")
-    with pytest.raises(BadJobError, match="There is no checkpoint"):
+    with pytest.raises(UsageError, match="There is no checkpoint"):
         read_checkpoint(tmp_path / "none.pt")

@@ -13,7 +13,7 @@ from bitmill.bsq_model.metrics.codes import CodeCounts, bit_entropies
 from bitmill.bsq_model.metrics.frechet import FeatureStatistics, frechet_distance
 from bitmill.bsq_model.metrics.inception_score import inception_score
 from bitmill.bsq_model.metrics.reconstruction_quality import MS_SSIM_LEAST_PX, ms_ssim, psnr_db, ssim
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 
 def _pair(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -101,7 +101,7 @@ def test_feature_statistics_do_not_depend_on_the_pieces(cuts, mean):
 def test_one_picture_has_no_distance():
     one = FeatureStatistics(2)
     one.add(torch.zeros(1, 2))
-    with pytest.raises(BadJobError, match="two pictures"):
+    with pytest.raises(UsageError, match="two pictures"):
         frechet_distance(one, one)
 
 

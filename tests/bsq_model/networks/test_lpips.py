@@ -12,7 +12,7 @@ from bitmill.bsq_model.networks.convert_networks import lpips_from_pickle
 from bitmill.bsq_model.networks.lpips import LPIPS
 from bitmill.bsq_model.networks.network_files import load_network
 from bitmill.bsq_model.networks.numpy_pickles import read_arrays
-from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.errors import FormatError, UsageError
 
 _ALEXNET = [(11, 3, 64), (5, 64, 192), (3, 192, 384), (3, 384, 256), (3, 256, 256)]
 
@@ -93,7 +93,7 @@ def test_vgg16_taps_its_five_stages():
 
 
 def test_a_missing_network_says_how_to_fetch_it(tmp_path):
-    with pytest.raises(BadJobError, match="bitmill weights fetch lpips-alexnet"):
+    with pytest.raises(UsageError, match="bitmill weights fetch lpips-alexnet"):
         load_network(tmp_path, "lpips-alexnet")
 
 

@@ -9,7 +9,7 @@ import torch
 from bitmill.bsq_model.training.initial_weights import start_tokenizer
 from bitmill.bsq_model.training.training_checkpoint import find_checkpoints, load_checkpoint, save_checkpoint
 from bitmill.bsq_model.training.training_step import TrainingStep
-from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.errors import FormatError, UsageError
 from bitmill.schemas.requests.training import TrainSpec
 from tests.support.media import real_pictures
 
@@ -108,7 +108,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change():
     with torch.no_grad():
         training.tokenizer.encoder.spatial_positions[0, 0] = float("inf")
     before = {name: value.clone() for name, value in training.tokenizer.state_dict().items()}
-    with pytest.raises(BadJobError, match="no longer finite at step 0"):
+    with pytest.raises(UsageError, match="no longer finite at step 0"):
         _steps(training, range(1))
     after = training.tokenizer.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -142,5 +142,5 @@ def test_video_starts_from_an_image_tokenizer_with_the_same_first_frame():
 def test_a_start_of_another_model_is_refused_by_its_fields():
     spec = _spec()
     other = start_tokenizer(spec.model.model_copy(update={"bits_per_token": 4}), seed=0, start=None)
-    with pytest.raises(BadJobError, match="bits_per_token is 4 there and 8 here"):
+    with pytest.raises(UsageError, match="bits_per_token is 4 there and 8 here"):
         start_tokenizer(spec.model, seed=0, start=other)

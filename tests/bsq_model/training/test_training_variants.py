@@ -7,7 +7,7 @@ import torch
 
 from bitmill.bsq_model.training.initial_weights import start_tokenizer
 from bitmill.bsq_model.training.training_step import TrainingStep
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.requests.training import TrainSpec
 from tests.support.media import real_pictures
 
@@ -97,7 +97,7 @@ def test_recomputing_blocks_keeps_less(monkeypatch):
 
 
 def test_compiling_without_cuda_is_refused():
-    with pytest.raises(BadJobError, match="compile needs a CUDA device"):
+    with pytest.raises(UsageError, match="compile needs a CUDA device"):
         _training(_spec({}, compute={"compile": True}))
 
 

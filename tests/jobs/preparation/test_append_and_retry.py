@@ -13,7 +13,7 @@ from bitmill.pipeline.inspection.summary import view_dataset
 from bitmill.pipeline.shard.shard_loop import tokenize_shard
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import Totals
-from bitmill.schemas.errors import BadJobError, OutputConflictError
+from bitmill.schemas.errors import OutputConflictError, UsageError
 from bitmill.schemas.outcomes import Reason
 from tests.support.commands import stored_files
 from tests.support.fakes import HashEncoder, make_item, make_job
@@ -240,9 +240,9 @@ def test_growing_and_mending_on_an_object_store(s3):
 
 
 def test_what_cannot_be_retried_is_told(media):
-    with pytest.raises(BadJobError, match=r"There is no dataset at .*/tokens whose failed items"):
+    with pytest.raises(UsageError, match=r"There is no dataset at .*/tokens whose failed items"):
         _prepare(media, RETRY)
-    with pytest.raises(BadJobError, match="--reason chooses what --retry-failed does again; give both"):
+    with pytest.raises(UsageError, match="--reason chooses what --retry-failed does again; give both"):
         Growth(reasons=frozenset({Reason.CORRUPT}))
 
 

@@ -7,7 +7,7 @@ import pytest
 from bitmill.bsq_model import save_tokenizer, untrained_tokenizer
 from bitmill.jobs.preparation.prepare import prepare
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.requests.job import JobSpec
 
@@ -44,7 +44,7 @@ def _prepare(tmp_path: Path, attention: str, num_frames: int):
 
 
 def test_a_tokenizer_that_looks_ahead_makes_no_dataset(tmp_path):
-    with pytest.raises(BadJobError, match=r"attention 'full': its tokens depend on later frames"):
+    with pytest.raises(UsageError, match=r"attention 'full': its tokens depend on later frames"):
         _prepare(tmp_path, "full", 4)
     assert not (tmp_path / "out").exists()
 

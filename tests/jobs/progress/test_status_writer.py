@@ -13,7 +13,7 @@ from bitmill.jobs.progress.status_writer import SUBMISSION_VARIABLE, StatusWrite
 from bitmill.pipeline.shard.shard_loop import EndedItem, ShardProgress
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import Totals
-from bitmill.schemas.errors import BadJobError, InfrastructureError, InterruptedJobError
+from bitmill.schemas.errors import InfrastructureError, InterruptedJobError, UsageError
 from bitmill.schemas.outcomes import Outcome, Reason
 from bitmill.schemas.reports.status_file import STATUS_FILE, JobStatus, Part, Rates, read_status
 from tests.support.commands import wait_until
@@ -120,8 +120,8 @@ def test_an_error_ends_the_status_and_passes(tmp_path, error, state, code, sente
 def test_a_mistake_found_while_planning_leaves_the_output_alone(tmp_path):
     status_writer, _ = _teller(every_s=60)
     status_writer.claim(Folder(str(tmp_path / "tokens")))
-    with pytest.raises(BadJobError, match="no media"), status_writer:
-        raise BadJobError("no media")
+    with pytest.raises(UsageError, match="no media"), status_writer:
+        raise UsageError("no media")
     assert list(tmp_path.iterdir()) == []
 
 

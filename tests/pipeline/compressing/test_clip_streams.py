@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bitmill.pipeline.compressing.clip_streams import compress_clips, restore_clips
-from bitmill.schemas.errors import BadJobError, BitmillError, FormatError, NumericsMismatchError
+from bitmill.schemas.errors import BitmillError, FormatError, NumericsMismatchError, UsageError
 from bitmill.schemas.stream.compressed import CompressedStream
 from bitmill.schemas.stream.stream_header import PriorMark, StreamHeader, StreamKind
 from tests.support.priors import random_prior
@@ -83,14 +83,14 @@ def test_other_numerics_are_told_and_never_give_wrong_bits():
 
 def test_another_prior_is_refused_before_decoding():
     data = _stream(random_prior(TOKENIZER))
-    with pytest.raises(BadJobError, match=r"was coded with the prior 0{32}: name it"):
+    with pytest.raises(UsageError, match=r"was coded with the prior 0{32}: name it"):
         _restored(data, None)
-    with pytest.raises(BadJobError, match=r"with the prior 0{32}, not with 0{31}1"):
+    with pytest.raises(UsageError, match=r"with the prior 0{32}, not with 0{31}1"):
         _restored(data, random_prior(TOKENIZER, seed=1))
 
 
 def test_a_prior_of_another_tokenizer_is_refused():
-    with pytest.raises(BadJobError, match="trained on the tokens of tokenizer cd"):
+    with pytest.raises(UsageError, match="trained on the tokens of tokenizer cd"):
         _stream(random_prior("cd" * 16))
 
 

@@ -14,7 +14,7 @@ from bitmill.bsq_model.coding.prior_numerics import one_thread
 from bitmill.bsq_model.token_models.prior import Prior
 from bitmill.bsq_model.token_models.token_model_files import make_token_model, token_model_files
 from bitmill.pipeline.compressing.coding_prior import coding_prior, prior_from_files
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.token_model_config import MaskedLMConfig
 from tests.bsq_model.token_models.small import small_prior
 
@@ -98,5 +98,5 @@ def test_a_saved_prior_codes_as_before_and_another_model_is_refused():
         kind="masked-lm", tokenizer_fingerprint=TOKENIZER, bits_per_token=18, width=32, layers=1
     )
     files = token_model_files(make_token_model(config, seed=0))
-    with pytest.raises(BadJobError, match="holds a masked-lm, not a prior"):
+    with pytest.raises(UsageError, match="holds a masked-lm, not a prior"):
         prior_from_files(files["config.json"], files["model.safetensors"], origin="x")

@@ -15,7 +15,7 @@ from bitmill.pipeline.exporting.workers import make_files
 from bitmill.pipeline.storage import Folder
 from bitmill.pipeline.storage.temporary_folders import owner_name
 from bitmill.schemas.dataset.card import shard_file
-from bitmill.schemas.errors import BadJobError, FormatError, InfrastructureError, OutputConflictError
+from bitmill.schemas.errors import FormatError, InfrastructureError, OutputConflictError, UsageError
 from bitmill.schemas.reports.export_inventory import (
     INVENTORY_FILE,
     OUTLINE_FILE,
@@ -105,7 +105,7 @@ def test_leftovers_of_the_dead_are_swept(tmp_path):
 
 def test_an_incomplete_dataset_is_refused_unless_asked_for(tmp_path):
     make_dataset(str(tmp_path / "tokens"), LENGTHS, leave_out=1)
-    with pytest.raises(BadJobError, match=r"has 2 of 3 shards; finish its job.*--allow-incomplete"):
+    with pytest.raises(UsageError, match=r"has 2 of 3 shards; finish its job.*--allow-incomplete"):
         export(tmp_path, ExportForm.BIN)
     assert not (tmp_path / "out").exists()
     inventory = export(tmp_path, ExportForm.BIN, allow_incomplete=True).inventory
@@ -130,12 +130,12 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     make_dataset(str(tmp_path / "other" / "tokens"), LENGTHS, bits_per_token=36)
     with pytest.raises(OutputConflictError, match="of a dataset of another tokenizer"):
         _export(tmp_path / "other", ExportForm.BIN, "../out")
-    with pytest.raises(BadJobError, match="is no bitmill dataset"):
+    with pytest.raises(UsageError, match="is no bitmill dataset"):
         export_dataset(str(tmp_path / "out"), str(tmp_path / "x"), form=ExportForm.BIN, max_bytes=1)
 
 
 def test_a_dataset_without_clips_is_refused(tmp_path):
-    with pytest.raises(BadJobError, match="holds no clips, so there is nothing to export"):
+    with pytest.raises(UsageError, match="holds no clips, so there is nothing to export"):
         export(tmp_path, ExportForm.BIN, lengths=[[], []])
     assert not (tmp_path / "out").exists()
 
@@ -167,7 +167,7 @@ def test_a_dataset_that_grows_meanwhile_is_noticed(tmp_path, monkeypatch):
         if not progress.clips:
             make_dataset(str(tmp_path / "tokens"), LENGTHS)
 
-    with pytest.raises(BadJobError, match=r"has 10 clips now, its export in .*out 6"):
+    with pytest.raises(UsageError, match=r"has 10 clips now, its export in .*out 6"):
         export(tmp_path, ExportForm.BIN, allow_incomplete=True, tell=grow)
 
 

@@ -8,7 +8,7 @@ from bitmill.pipeline.inspection.provenance import Tracer
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import shard_file
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.outcomes import Reason
 from tests.support.datasets import make_dataset
 from tests.support.fakes import make_source
@@ -69,7 +69,7 @@ def test_what_was_taken_down_is_told_as_such(tmp_path):
     gone = Tracer(folder).sample(0).clip.columns["clip_id"]
     record = take_down(folder, asked(make_source(0).uri))
     assert record is not None
-    with pytest.raises(BadJobError, match=f"{gone} was taken down on {record.removal.removed_on}, as .*json"):
+    with pytest.raises(UsageError, match=f"{gone} was taken down on {record.removal.removed_on}, as .*json"):
         Tracer(folder).clip(gone)
     found = Tracer(folder).source(make_source(0).uri)
     assert (found.clips, found.ledger_rows[0]["reason"]) == ([], "removed")
@@ -89,5 +89,5 @@ def test_unknown_names_are_sentences(tokens):
         (lambda: tracer.source(make_source(0).uri, "k"), "No committed shard tells of a member k"),
     ]
     for ask, message in asking:
-        with pytest.raises(BadJobError, match=message):
+        with pytest.raises(UsageError, match=message):
             ask()

@@ -9,13 +9,13 @@ import time
 import pytest
 
 from bitmill.pipeline.isolation.worker_process import WorkerProcess, serve
-from bitmill.schemas.errors import BadJobError, InfrastructureError
+from bitmill.schemas.errors import InfrastructureError, UsageError
 
 
 def _doubles(pipe, offset):
     def answer(work):
         if work == "a mistake":
-            raise BadJobError("Numbers only.")
+            raise UsageError("Numbers only.")
         if work == "the end":
             os.kill(os.getpid(), signal.SIGKILL)
         pipe.send(2 * work + offset)
@@ -49,7 +49,7 @@ def test_it_answers_in_order_and_ends_with_its_pipe():
 @pytest.mark.parametrize(
     ("work", "error", "told"),
     [
-        ("a mistake", BadJobError, r"^Numbers only\.$"),
+        ("a mistake", UsageError, r"^Numbers only\.$"),
         ("the end", InfrastructureError, r"^A process that doubles died \(exit code -9\);"),
     ],
 )

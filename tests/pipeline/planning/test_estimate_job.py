@@ -11,7 +11,7 @@ from bitmill.pipeline.planning.estimate_job import Stratum, Yield, spread, whole
 from bitmill.pipeline.planning.probe_sources import Probed
 from bitmill.pipeline.sources.listing import find_sources
 from bitmill.schemas.dataset.plan_schema import PlannedSource
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
 from tests.support.fakes import make_job, make_source
 from tests.support.media import animated_gif, jpeg_photo, plain_mp4, text_file, vfr_mp4
@@ -60,7 +60,7 @@ def test_a_sample_of_everything_is_exact(tmp_path, fps):
 def test_a_job_that_cannot_run_is_not_estimated(tmp_path):
     plain_mp4(tmp_path / "a.mp4")
     job = make_job(source={"paths": [str(tmp_path)]}, sampling={"clip_frames": 999})
-    with pytest.raises(BadJobError, match=r"clip_frames 999 is more than"):
+    with pytest.raises(UsageError, match=r"clip_frames 999 is more than"):
         estimate_job(job, sample=1)
 
 

@@ -23,7 +23,7 @@ from bitmill.pipeline.reading import (
 )
 from bitmill.pipeline.reading.samples import windows
 from bitmill.schemas.dataset.packing import unpack_groups, unpack_integers, unpack_values
-from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.errors import FormatError, UsageError
 from tests.support.commands import WITH_TESTS, finish
 from tests.support.readers import write_odd_dataset
 from tests.support.token_datasets import StoredDataset, store_dataset
@@ -112,7 +112,7 @@ def test_clips_of_several_shapes_do_not_stack(mixed):
     dataset = TokenDataset(mixed.folder)
     message = r"The clips have 4 shapes \(1×2×2, 2×2×2, 3×2×2, 4×2×2\), which do not stack\. Take "
     for shape in (None, Clips()):
-        with pytest.raises(BadJobError, match=message):
+        with pytest.raises(UsageError, match=message):
             TokenBatches(dataset, batch_size=2, shape=shape)
     four = TokenDataset(mixed.folder, where=ClipFilter(min_frames=4))
     assert [batch["tokens"].shape for batch in TokenBatches(four, batch_size=7)] == [(7, 4, 2, 2, 18)]
@@ -481,7 +481,7 @@ def test_a_state_of_other_data_or_options_is_refused(mixed):
             if one is other:
                 other.load_state_dict(one.state_dict())
                 continue
-            with pytest.raises(BadJobError, match="The state is of other batches: the"):
+            with pytest.raises(UsageError, match="The state is of other batches: the"):
                 other.load_state_dict(one.state_dict())
 
 
@@ -507,7 +507,7 @@ def test_a_filter_that_takes_the_same_clips_has_the_same_state(mixed):
 def test_a_workers_state_is_not_that_of_another(mixed):
     batches = TokenBatches(TokenDataset(mixed.folder), batch_size=4, shape=Padding())
     batches.load_state_dict(batches.state_dict() | {"batch": 1, "worker": 1, "num_workers": 2})
-    with pytest.raises(BadJobError, match="that of worker 1 of 2, not of 0 of 1"):
+    with pytest.raises(UsageError, match="that of worker 1 of 2, not of 0 of 1"):
         next(iter(batches))
 
 
@@ -564,10 +564,10 @@ def test_datasets_of_a_mixture_must_fit_together(mixed, tmp_path):
         (TokenDataset(mixed.folder, columns=("fps",)), "the same view, group_bits and columns"),
         (TokenDataset(tmp_path / "other"), f"must be of one tokenizer, not {'f' * 32} and {'e' * 32}"),
     ):
-        with pytest.raises(BadJobError, match=message):
+        with pytest.raises(UsageError, match=message):
             TokenBatches([(dataset, 1.0), (other, 1.0)], **same)
     small = TokenDataset(mixed.folder, where=ClipFilter(clip_ids=[mixed.clips[0].clip_id]))
-    with pytest.raises(BadJobError, match="has 1 samples, fewer than the 4 lanes"):
+    with pytest.raises(UsageError, match="has 1 samples, fewer than the 4 lanes"):
         TokenBatches([(dataset, 1.0), (small, 1.0)], **same, lanes=4)
 
 
@@ -586,7 +586,7 @@ def test_datasets_of_a_mixture_must_fit_together(mixed, tmp_path):
     ],
 )
 def test_impossible_options_are_refused(mixed, options, message):
-    with pytest.raises(BadJobError, match=message):
+    with pytest.raises(UsageError, match=message):
         TokenBatches(TokenDataset(mixed.folder), **{"batch_size": 4, "shape": Padding()} | options)
 
 
@@ -604,7 +604,7 @@ def test_impossible_options_are_refused(mixed, options, message):
 )
 def test_impossible_mixtures_are_refused(mixed, weights, options, message):
     dataset = TokenDataset(mixed.folder)
-    with pytest.raises(BadJobError, match=message):
+    with pytest.raises(UsageError, match=message):
         TokenBatches([(dataset, weight) for weight in weights], batch_size=4, shape=Padding(), **options)
 
 
@@ -613,7 +613,7 @@ def test_a_batch_that_ranks_cannot_share_is_refused(mixed, rank, world_size):
     batches = TokenBatches(
         TokenDataset(mixed.folder), batch_size=4, shape=Padding(), rank=rank, world_size=world_size
     )
-    with pytest.raises(BadJobError, match=rf"cannot be shared by {world_size} ranks \(rank {rank}\)"):
+    with pytest.raises(UsageError, match=rf"cannot be shared by {world_size} ranks \(rank {rank}\)"):
         next(iter(batches))
 
 
@@ -631,13 +631,13 @@ def test_a_batch_that_ranks_cannot_share_is_refused(mixed, rank, world_size):
     ],
 )
 def test_views_that_a_shape_cannot_have_are_refused(mixed, view, shape, message):
-    with pytest.raises(BadJobError, match=message):
+    with pytest.raises(UsageError, match=message):
         TokenBatches(TokenDataset(mixed.folder, **view), batch_size=4, shape=shape)
 
 
 def test_wide_tokens_leave_no_room_for_start_tokens(tmp_path):
     store_dataset(tmp_path, MIXED[:1], bits_per_token=62, row_group_bytes=10**6)
-    with pytest.raises(BadJobError, match="of at most 61 bits"):
+    with pytest.raises(UsageError, match="of at most 61 bits"):
         TokenBatches(
             TokenDataset(tmp_path, view="integers"), batch_size=4, shape=Packing(40, start_tokens=True)
         )
@@ -648,7 +648,7 @@ def test_wide_tokens_leave_no_room_for_start_tokens(tmp_path):
 
 def test_batches_larger_than_an_epoch_are_refused(mixed):
     batches = TokenBatches(TokenDataset(mixed.folder), batch_size=100, shape=Padding())
-    with pytest.raises(BadJobError, match="An epoch has 17 samples, fewer than a batch of 100"):
+    with pytest.raises(UsageError, match="An epoch has 17 samples, fewer than a batch of 100"):
         len(batches)
     (batch,) = TokenBatches(TokenDataset(mixed.folder), batch_size=100, shape=Padding(), remainder="pad")
     assert int(batch["valid"].sum()) == 17

@@ -4,7 +4,7 @@ import pytest
 
 from bitmill.pipeline.reading import ClipFilter, TokenDataset, clip_ids_in
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from tests.support.token_datasets import store_dataset
 
 IDS = [f"{number:032x}" for number in range(3)]
@@ -41,7 +41,7 @@ def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path):
 
 def test_a_list_that_is_no_utf8_is_named(tmp_path):
     (tmp_path / "list.txt").write_text("\n".join(IDS), "utf-16")
-    with pytest.raises(BadJobError, match=r"list\.txt is no UTF-8 text; save it as UTF-8"):
+    with pytest.raises(UsageError, match=r"list\.txt is no UTF-8 text; save it as UTF-8"):
         clip_ids_in(tmp_path / "list.txt")
 
 
@@ -53,11 +53,11 @@ def test_a_list_may_lie_on_an_object_store(s3):
 @pytest.mark.parametrize("line", ["clip_id", IDS[0].upper() + "X", IDS[0][:-1], "\N{BLACK STAR}", "0 1"])
 def test_a_line_that_is_no_id_is_named_not_passed_over(tmp_path, line):
     (tmp_path / "list.txt").write_text(f"{IDS[0]}\n{line}\n", "utf-8")
-    with pytest.raises(BadJobError, match=r"Line 2 of .*/list\.txt is no clip id"):
+    with pytest.raises(UsageError, match=r"Line 2 of .*/list\.txt is no clip id"):
         clip_ids_in(tmp_path / "list.txt")
 
 
 @pytest.mark.parametrize("name", ["missing.txt", ""])
 def test_a_list_that_is_not_there_is_named(tmp_path, name):
-    with pytest.raises(BadJobError, match="There is no list of clips at"):
+    with pytest.raises(UsageError, match="There is no list of clips at"):
         clip_ids_in(f"{tmp_path}/{name}")

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from bitmill.pipeline.reading import ClipFilter, TokenDataset
 from bitmill.schemas.dataset.card import shard_file
-from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
 from tests.support.datasets import expected_bits, make_dataset
 from tests.support.token_datasets import store_dataset
 
@@ -68,7 +68,7 @@ def test_64_bit_tokens_have_groups_but_no_integers(tmp_path):
     groups = TokenDataset(str(tmp_path), view="groups", group_bits=16)[0]["tokens"]
     assert groups.shape == (2, 2, 2, 4)
     assert int(groups.max()) < 2**16
-    with pytest.raises(BadJobError, match="do not fit int64"):
+    with pytest.raises(UsageError, match="do not fit int64"):
         TokenDataset(str(tmp_path), view="integers")
 
 
@@ -113,7 +113,7 @@ def test_a_shard_of_another_tokenizer_is_refused(local, tmp_path):
 
 def test_an_unfinished_dataset_is_refused_unless_asked_for(tmp_path):
     make_dataset(str(tmp_path), LENGTHS, leave_out=1)
-    with pytest.raises(BadJobError, match="has 2 of 3 shards; finish its job"):
+    with pytest.raises(UsageError, match="has 2 of 3 shards; finish its job"):
         TokenDataset(str(tmp_path))
     assert len(TokenDataset(str(tmp_path), allow_incomplete=True)) == 6
 
@@ -152,12 +152,12 @@ def test_a_truncated_shard_is_named(local):
     ],
 )
 def test_impossible_options_are_refused(local, options, message):
-    with pytest.raises(BadJobError, match=message):
+    with pytest.raises(UsageError, match=message):
         TokenDataset(local, **options)
 
 
 def test_a_folder_without_a_dataset_is_no_dataset(tmp_path):
-    with pytest.raises(BadJobError, match="is no bitmill dataset"):
+    with pytest.raises(UsageError, match="is no bitmill dataset"):
         TokenDataset(str(tmp_path))
 
 
@@ -228,7 +228,7 @@ def test_what_is_verified_where(tmp_path, verify, skip_damaged):
 
 @pytest.mark.parametrize("uris", [[], ()])
 def test_no_folder_is_no_dataset(uris):
-    with pytest.raises(BadJobError, match="at least one dataset folder"):
+    with pytest.raises(UsageError, match="at least one dataset folder"):
         TokenDataset(uris)
 
 

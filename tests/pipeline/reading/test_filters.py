@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bitmill.pipeline.reading import ClipFilter, Padding, TokenBatches, TokenDataset
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from tests.support.token_datasets import StoredDataset, store_dataset
 
 SHAPES = [[(4, 2, 2)] * 9, [(1, 2, 2), (3, 2, 2)] * 4, [], [(2, 2, 2), (1, 2, 2), (4, 2, 2)] * 3]
@@ -114,14 +114,14 @@ def test_expressions():
     ],
 )
 def test_an_expression_that_cannot_be_computed_is_refused(where, message, stored):
-    with pytest.raises(BadJobError, match=message):
+    with pytest.raises(UsageError, match=message):
         TokenDataset(stored.folder, where=ClipFilter(where=where))
 
 
 @pytest.mark.parametrize("name", ["sources", "metadata_keys", "clip_ids", "without_clip_ids"])
 def test_a_word_where_a_list_belongs_is_refused(name):
     """Its letters would be patterns, keys or ids; and of the pattern "*" every source has one."""
-    with pytest.raises(BadJobError, match=rf"write {name}=\['a\*'\] for one"):
+    with pytest.raises(UsageError, match=rf"write {name}=\['a\*'\] for one"):
         ClipFilter(**{name: "a*"})
 
 
@@ -199,7 +199,7 @@ def test_a_filter_that_takes_nothing(stored):
     with pytest.raises(KeyError, match=stored.clips[0].clip_id):
         dataset.find(stored.clips[0].clip_id)
     assert dataset.of_source(stored.clips[0].source) == []
-    with pytest.raises(BadJobError, match="the filter takes none"):
+    with pytest.raises(UsageError, match="the filter takes none"):
         TokenBatches(dataset, batch_size=2)
 
 

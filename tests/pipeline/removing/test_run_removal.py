@@ -19,7 +19,7 @@ from bitmill.pipeline.removing.removal_records import load_records
 from bitmill.pipeline.removing.run_removal import Request, finish_removals, propose, remove
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import shard_file
-from bitmill.schemas.errors import BadJobError, FormatError, OutputConflictError
+from bitmill.schemas.errors import FormatError, OutputConflictError, UsageError
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.reports.export_inventory import ExportForm
 from tests.support.datasets import make_dataset
@@ -201,7 +201,7 @@ def test_the_same_again_does_nothing_and_asks_for_what_is_not_there_are_refused(
     assert files_of(tokens) == before
     proposal = propose(folder, asked("/media/other.mp4", clips=("cat",)))
     assert proposal.unknown == ("/media/other.mp4", "cat")
-    with pytest.raises(BadJobError, match=r"has no /media/other\.mp4"):
+    with pytest.raises(UsageError, match=r"has no /media/other\.mp4"):
         remove(folder, proposal)
     assert proposal.request.without(proposal.unknown) == Request(reason="asked by mail")
     assert files_of(tokens) == before
@@ -259,7 +259,7 @@ def test_an_interrupted_removal_is_told_and_finished_before_another(tokens):
         take_down(GivesOut(str(tokens), 5), asked(uri(0)))
     (name,) = removed_clips(folder).unfinished
     proposal = propose(folder, asked(uri(4)))
-    with pytest.raises(BadJobError, match="was interrupted; finish it first"):
+    with pytest.raises(UsageError, match="was interrupted; finish it first"):
         remove(folder, proposal)
     assert [record.file for record in finish_removals(folder)] == [name]
     remove(folder, proposal)
@@ -272,7 +272,7 @@ def test_a_reader_resumes_no_order_of_clips_that_have_gone(tokens):
     TokenBatches(TokenDataset(tokens), **options).load_state_dict(state)
     take_down(Folder(str(tokens)), asked(clips=(clip_ids(tokens)[3],)))
     batches = TokenBatches(TokenDataset(tokens), **options)
-    with pytest.raises(BadJobError, match="The state is of other batches"):
+    with pytest.raises(UsageError, match="The state is of other batches"):
         batches.load_state_dict(state)
     assert sum(int(batch["valid"].sum()) for batch in batches) == 6
 

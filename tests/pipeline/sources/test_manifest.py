@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bitmill.pipeline.sources.manifest import read_manifest
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 
 def _rows(tmp_path, text, kind="csv"):
@@ -29,7 +29,7 @@ def _metadata(rows):
 
 
 def _refused(message):
-    return pytest.raises(BadJobError, match=message)
+    return pytest.raises(UsageError, match=message)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from bitmill.bsq_model.token_models.token_model_files import make_token_model, save_token_model
 from bitmill.pipeline.reading import ClipFilter, TokenDataset
 from bitmill.pipeline.token_training.clip_costs import evaluate_tokens
-from bitmill.schemas.errors import BadJobError, TokenizerMismatchError
+from bitmill.schemas.errors import TokenizerMismatchError, UsageError
 from bitmill.schemas.models.token_model_config import token_model_config
 from tests.support.commands import bitmill
 from tests.support.datasets import make_dataset
@@ -67,7 +67,7 @@ def test_tokens_of_another_tokenizer_are_refused(dataset) -> None:
 
 
 def test_a_pattern_without_clips_is_refused(dataset) -> None:
-    with pytest.raises(BadJobError, match=r"no clip's source matches \*/nowhere"):
+    with pytest.raises(UsageError, match=r"no clip's source matches \*/nowhere"):
         evaluate_tokens(_prior(dataset), dataset, sources=("*/nowhere",), most_frames=16, device=CPU)
 
 

@@ -11,7 +11,7 @@ from bitmill.pipeline.reading import ClipFilter, TokenDataset
 from bitmill.pipeline.token_training.run_token_training import train_token_model
 from bitmill.pipeline.token_training.token_batches import TokenTrainingData
 from bitmill.pipeline.training.metrics_log import read_metrics
-from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
 from bitmill.schemas.requests.token_training import TokenTrainSpec
 from tests.support.datasets import make_dataset
 
@@ -153,7 +153,7 @@ def test_labels_are_those_of_the_metadata(tmp_path) -> None:
     ],
 )
 def test_a_side_without_clips_is_refused(changes, said, dataset, tmp_path) -> None:
-    with pytest.raises(BadJobError, match=said):
+    with pytest.raises(UsageError, match=said):
         TokenTrainingData(_spec(dataset, tmp_path / "run", **changes))
 
 
@@ -167,7 +167,7 @@ def test_tokens_of_two_tokenizers_are_refused(dataset, tmp_path) -> None:
 
 def test_groups_that_do_not_divide_a_token_are_refused(dataset, tmp_path) -> None:
     spec = _spec(dataset, tmp_path / "run", model={**MODELS["prior"], "group_bits": 7})
-    with pytest.raises(BadJobError, match="bits_per_token 18 is no multiple of 7"):
+    with pytest.raises(UsageError, match="bits_per_token 18 is no multiple of 7"):
         new_model(spec, TokenTrainingData(spec).card)
 
 

@@ -5,7 +5,7 @@ from importlib import resources
 import pytest
 import yaml
 
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.requests.job import (
     JobSpec,
     LimitsSpec,
@@ -63,7 +63,7 @@ def test_the_example_shows_every_key_with_its_default():
 )
 def test_each_mistake_is_named(change, message):
     document = {**yaml.safe_load(MINIMAL), **yaml.safe_load(change)}
-    with pytest.raises(BadJobError, match=message) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         load_job(yaml.safe_dump(document), origin="job.yaml")
     assert str(caught.value).startswith("job.yaml")
     assert "\n" not in str(caught.value)
@@ -74,12 +74,12 @@ def test_each_mistake_is_named(change, message):
     [("a: [1", "not valid YAML"), ("- 1", "must be a YAML mapping"), ("", "must be a YAML mapping")],
 )
 def test_what_is_no_job_is_refused(text, message):
-    with pytest.raises(BadJobError, match=message):
+    with pytest.raises(UsageError, match=message):
         load_job(text, origin="job.yaml")
 
 
 def test_missing_keys_are_named():
-    with pytest.raises(BadJobError, match="key 'output' is missing"):
+    with pytest.raises(UsageError, match="key 'output' is missing"):
         load_job("version: 1\nsource: {paths: /d}\ntokenizer: {preset: tiny}", origin="x")
 
 
@@ -89,7 +89,7 @@ def test_overrides_win():
 
 
 def test_overriding_an_unknown_key_is_an_error():
-    with pytest.raises(BadJobError, match=r"unknown key 'sampling\.speed'"):
+    with pytest.raises(UsageError, match=r"unknown key 'sampling\.speed'"):
         load_job(MINIMAL, origin="x", overrides={"sampling.speed": 8})
 
 

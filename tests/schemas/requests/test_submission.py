@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitmill.jobs.preparation.submission_id import local_places, submission_of, travelling
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.requests.job import JobSpec
 from bitmill.schemas.requests.submission import attempt_name, split_name
 from tests.support.fakes import make_job
@@ -70,6 +70,6 @@ def test_a_job_travels_without_its_working_directory(tmp_path, monkeypatch):
 
 def test_places_with_credentials_do_not_travel():
     job = make_job(output="s3://key:hunter2@bucket/tokens")
-    with pytest.raises(BadJobError, match="holds credentials") as told:
+    with pytest.raises(UsageError, match="holds credentials") as told:
         submission_of(job)
     assert "hunter2" not in str(told.value)

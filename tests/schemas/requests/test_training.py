@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.requests.training import TrainSpec, fixed_fields, load_train_spec, run_id
 
 _EXAMPLE = Path("schemas/train.example.yaml")
@@ -31,7 +31,7 @@ def test_the_example_shows_every_key_with_its_default():
 
 
 def test_a_wrong_key_is_named_with_its_file():
-    with pytest.raises(BadJobError, match=r"mine\.yaml: unknown key 'loss\.lpisp'"):
+    with pytest.raises(UsageError, match=r"mine\.yaml: unknown key 'loss\.lpisp'"):
         load_train_spec(_EXAMPLE.read_text(), origin="mine.yaml", overrides={"loss.lpisp": 1})
 
 
@@ -46,7 +46,7 @@ def test_a_wrong_key_is_named_with_its_file():
     ],
 )
 def test_what_cannot_be_trained_is_refused(changes, told):
-    with pytest.raises(BadJobError, match=told):
+    with pytest.raises(UsageError, match=told):
         _spec(**changes)
 
 

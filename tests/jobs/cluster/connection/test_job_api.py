@@ -6,7 +6,7 @@ import pytest
 
 from bitmill.jobs.cluster.connection import job_api
 from bitmill.jobs.cluster.connection.job_api import JobApi
-from bitmill.schemas.errors import BadJobError, InfrastructureError
+from bitmill.schemas.errors import InfrastructureError, UsageError
 
 LOG = [f"line {number}\n" for number in range(6)]
 
@@ -51,12 +51,12 @@ def test_a_server_that_stays_away_ends_the_following(follow):
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "http://", "ftp://head", "auto://x"])
 def test_an_address_that_is_no_job_servers_is_refused(address):
-    with pytest.raises(BadJobError, match=r"is no address of a job server; .*http://HEAD:8265"):
+    with pytest.raises(UsageError, match=r"is no address of a job server; .*http://HEAD:8265"):
         JobApi(address)
 
 
 def test_an_address_with_a_password_is_refused_without_telling_it():
-    with pytest.raises(BadJobError, match="holds credentials") as told:
+    with pytest.raises(UsageError, match="holds credentials") as told:
         JobApi("http://me:hunter2@head:8265")
     assert "hunter2" not in str(told.value)
 

@@ -7,7 +7,7 @@ import pytest
 
 from bitmill.jobs.cluster.connection import local_ray
 from bitmill.jobs.cluster.connection.local_ray import place_for_ray
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -57,5 +57,5 @@ def test_a_short_folder_is_rays_own(monkeypatch, variable, folder):
 def test_where_no_shorter_name_can_be_had_a_sentence_says_so(monkeypatch, tmp_path):
     _long(monkeypatch, tmp_path)
     monkeypatch.setattr(local_ray, "_SHORT", str(tmp_path / "nowhere"))
-    with pytest.raises(BadJobError, match=r"set RAY_TMPDIR to a folder with a short name"), place_for_ray():
+    with pytest.raises(UsageError, match=r"set RAY_TMPDIR to a folder with a short name"), place_for_ray():
         pass

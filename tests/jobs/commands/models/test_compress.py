@@ -14,7 +14,7 @@ from bitmill.jobs.commands.models.compress import compress
 from bitmill.jobs.commands.models.decompress import decompress
 from bitmill.jobs.progress.units import bytes_text
 from bitmill.schemas.dataset.card import shard_file
-from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
 from bitmill.schemas.models.token_model_config import PriorConfig
 from tests.bsq_model.small import SMALL, random_tokenizer
 from tests.support.commands import bitmill
@@ -87,7 +87,7 @@ def test_a_video_comes_back_as_its_tokenizer_shows_it(tmp_path, tokenizer):
 def test_another_size_is_restored_at_that_size(tmp_path, tokenizer):
     _, folder = tokenizer
     Image.fromarray(real_pictures(1, 80, 60)[0]).save(tmp_path / "a.png")
-    with pytest.raises(BadJobError, match="add --interpolate-positions"):
+    with pytest.raises(UsageError, match="add --interpolate-positions"):
         compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, size=40)
     compress(
         str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, size=40, interpolate_positions=True
@@ -174,7 +174,7 @@ def test_a_shard_goes_there_and_back(tmp_path):
     ],
 )
 def test_wrong_names_are_refused(tmp_path, source, out, sentence):
-    with pytest.raises(BadJobError, match=sentence):
+    with pytest.raises(UsageError, match=sentence):
         compress(str(tmp_path / source), tmp_path / out)
 
 
@@ -188,9 +188,9 @@ def test_a_prior_is_named_by_its_folder_on_both_sides(tmp_path, tokenizer):
     Image.fromarray(real_pictures(1, 80, 60)[0]).save(tmp_path / "a.png")
     compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, prior=prior)
     compress(str(tmp_path / "a.png"), tmp_path / "plain.bmz", tokenizer=folder, prior="none")
-    with pytest.raises(BadJobError, match="name it with --prior"):
+    with pytest.raises(UsageError, match="name it with --prior"):
         decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=folder)
-    with pytest.raises(BadJobError, match="There is no prior at"):
+    with pytest.raises(UsageError, match="There is no prior at"):
         decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=folder, prior=str(tmp_path / "no"))
     assert _decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=folder, prior=prior) == 0
     assert _decompress(tmp_path / "plain.bmz", tmp_path / "c.png", tokenizer=folder) == 0

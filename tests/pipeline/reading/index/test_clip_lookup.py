@@ -12,7 +12,7 @@ from bitmill.pipeline.reading import TokenDataset
 from bitmill.pipeline.reading.index import clip_lookup
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.reading_index import CLIP_INDEX_FILE
-from bitmill.schemas.errors import BadJobError, FormatError
+from bitmill.schemas.errors import FormatError, UsageError
 from tests.support.token_datasets import StoredDataset, store_dataset
 
 SHAPES = [[(4, 2, 2)] * 9, [(1, 2, 2), (3, 2, 2)] * 4, [], [(2, 2, 2)] * 5]
@@ -138,7 +138,7 @@ def test_readers_of_other_shards_do_not_mislead_each_other(tmp_path, builds):
 
 def test_a_folder_that_cannot_be_written(stored, builds, monkeypatch):
     def refused(self: Folder, name: str, data: bytes) -> None:
-        raise BadJobError(f"No permission to write to {self.uri}; choose another output or fix its rights.")
+        raise UsageError(f"No permission to write to {self.uri}; choose another output or fix its rights.")
 
     dataset = TokenDataset(stored.folder)
     monkeypatch.setattr(Folder, "write_bytes", refused)

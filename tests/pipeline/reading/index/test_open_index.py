@@ -16,7 +16,7 @@ from bitmill.pipeline.reading.index.open_index import open_index
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE
 from bitmill.schemas.dataset.reading_index import INDEX_FILE
-from bitmill.schemas.errors import BadJobError, FormatError, TokenizerMismatchError
+from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
 from tests.support.fakes import make_job, make_source
 from tests.support.token_datasets import StoredDataset, store_dataset
 
@@ -127,7 +127,7 @@ def test_a_folder_that_cannot_be_written_is_read_all_the_same(stored, footers, m
     """A read-only mount: whoever runs as root may write to a read-only folder, so the write itself fails."""
 
     def refused(self: Folder, name: str, data: bytes) -> None:
-        raise BadJobError(f"No permission to write to {self.uri}; choose another output or fix its rights.")
+        raise UsageError(f"No permission to write to {self.uri}; choose another output or fix its rights.")
 
     monkeypatch.setattr(Folder, "write_bytes", refused)
     indexes = [opened(stored.folder) for _ in range(2)]
@@ -146,7 +146,7 @@ def test_a_staging_folder_that_cannot_be_made_is_no_hindrance(stored):
 
 def test_an_unfinished_dataset_is_refused_unless_asked_for(tmp_path):
     stored = store_dataset(tmp_path, SHAPES, leave_out=[1, 3])
-    with pytest.raises(BadJobError, match="has 2 of 4 shards; finish its job"):
+    with pytest.raises(UsageError, match="has 2 of 4 shards; finish its job"):
         opened(stored.folder)
     assert opened(stored.folder, allow_incomplete=True).shard_ids == (stored.shards[0].shard_id,)
 
@@ -159,7 +159,7 @@ def test_the_index_of_an_unfinished_dataset_grows_with_it(tmp_path, footers):
     assert opened(stored.folder, allow_incomplete=True).num_groups == 3
     # A shard without clips has no rows in the index, so its footer is looked at again.
     assert sorted(footers) == ids(stored, 2, 3)
-    with pytest.raises(BadJobError, match="has 3 of 4 shards"):
+    with pytest.raises(UsageError, match="has 3 of 4 shards"):
         opened(stored.folder)
     stored.commit(0)
     footers.clear()
@@ -199,7 +199,7 @@ def test_a_dataset_that_grew_by_a_part_of_the_plan(stored, footers):
     part = write_plan(Folder(str(stored.folder)), 1, more)
     card["plan"].append(part.model_dump())
     card_file.write_text(json.dumps(card))
-    with pytest.raises(BadJobError, match="has 4 of 6 shards"):
+    with pytest.raises(UsageError, match="has 4 of 6 shards"):
         opened(stored.folder)
     footers.clear()
     assert same(opened(stored.folder, allow_incomplete=True), before)

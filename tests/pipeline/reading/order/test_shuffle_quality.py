@@ -11,7 +11,7 @@ from bitmill.pipeline.reading import FrameWindows, Padding, TokenBatches, TokenD
 from bitmill.pipeline.reading.order.batch_plan import Share, plan_epoch
 from bitmill.pipeline.reading.order.order import order_pass
 from bitmill.pipeline.reading.order.shuffle_quality import Mixing, measure_mixing
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 from tests.support.token_datasets import store_dataset
 
 
@@ -87,5 +87,5 @@ def test_what_is_not_measured_is_refused(tmp_path):
     store_dataset(tmp_path, [[(1, 2, 2)] * 6])
     dataset = TokenDataset(tmp_path)
     for data, shape in ((dataset, FrameWindows(1)), ([(dataset, 1.0)], None)):
-        with pytest.raises(BadJobError, match="measured on whole clips of one dataset"):
+        with pytest.raises(UsageError, match="measured on whole clips of one dataset"):
             TokenBatches(data, batch_size=2, shape=shape).mixing()

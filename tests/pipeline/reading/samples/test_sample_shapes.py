@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bitmill.pipeline.reading.samples.sample_shapes import Clips, FrameWindows, Packing, Padding
-from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.errors import UsageError
 
 
 def shapes(*rows: tuple[int, int, int]) -> np.ndarray:
@@ -25,7 +25,7 @@ def shapes(*rows: tuple[int, int, int]) -> np.ndarray:
     ],
 )
 def test_clips_that_cannot_make_such_samples_are_refused(shape, clips, message):
-    with pytest.raises(BadJobError, match=message):
+    with pytest.raises(UsageError, match=message):
         shape.check(shapes(*clips))
 
 
@@ -54,5 +54,5 @@ def test_clips_that_can_pass(shape, clips):
     ],
 )
 def test_impossible_numbers_are_refused(make, message):
-    with pytest.raises(BadJobError, match=message):
+    with pytest.raises(UsageError, match=message):
         make()

@@ -18,7 +18,7 @@ from bitmill.pipeline.training.data import decode_worker
 from bitmill.pipeline.training.data.make_sample import ClipMaker, ClipSettings, SampleTask
 from bitmill.pipeline.training.data.sample_schedule import Draw
 from bitmill.pipeline.training.data.training_loader import TrainingData
-from bitmill.schemas.errors import BadJobError, InfrastructureError, TooManyFailuresError
+from bitmill.schemas.errors import InfrastructureError, TooManyFailuresError, UsageError
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.requests.job import SourceSpec
 from bitmill.schemas.requests.training_data import DataSpec
@@ -156,15 +156,15 @@ class TestSources:
         [(4, 0.0, "no source is a video"), (4, 0.5, "no source is a video")],
     )
     def test_clips_need_videos(self, photos, num_frames, image_share, message):
-        with pytest.raises(BadJobError, match=message):
+        with pytest.raises(UsageError, match=message):
             data(sources(photos), num_frames=num_frames, image_share=image_share)
 
     def test_batches_of_images_need_images(self, videos):
-        with pytest.raises(BadJobError, match="no source is an image"):
+        with pytest.raises(UsageError, match="no source is an image"):
             data(sources(videos), num_frames=4, image_share=0.5)
 
     def test_ranks_must_divide_the_batch(self, photos):
-        with pytest.raises(BadJobError, match="not divisible by 2"):
+        with pytest.raises(UsageError, match="not divisible by 2"):
             data(sources(photos), batch=5, world_size=2)
 
 
