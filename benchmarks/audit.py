@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe, sentence
-from bitmill.bsq_model import fingerprint, preset_config, tokenizer_files, untrained_tokenizer
+from bitmill.bsq_model import fingerprint, tokenizer_files
+from bitmill.bsq_model.presets import preset_config, untrained_tokenizer
 from bitmill.pipeline.auditing.options import AuditOptions
 from bitmill.pipeline.auditing.parallel import LocalProcesses
 from bitmill.pipeline.auditing.report_sections import add_report_sections

@@ -64,7 +64,7 @@ def encode() -> Pair:
     """An image by two layers of the base size, against the largest layer's matrix product."""
     import torch
 
-    from bitmill.bsq_model import preset_config, untrained_tokenizer
+    from bitmill.bsq_model.presets import preset_config, untrained_tokenizer
 
     base = preset_config("base")
     sizes = base.encoder.model_copy(update={"layers": 2})

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe, sentence
-from bitmill.bsq_model import preset_config
+from bitmill.bsq_model.presets import preset_config
 from bitmill.pipeline.dataset.dataset_folder import write_plan
 from bitmill.pipeline.planning.cut_shards import cut_shards
 from bitmill.pipeline.reading import TokenBatches, TokenDataset

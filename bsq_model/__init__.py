@@ -4,10 +4,8 @@ if __name__ != "bitmill.bsq_model":
     # Under another name every class would exist twice, unequal to itself.
     raise ImportError("import bitmill.bsq_model: bsq_model is no package of its own")
 
-from bitmill.bsq_model.presets import PRESETS, make_preset, preset_config, untrained_tokenizer
+from bitmill.bsq_model.presets import make_preset
 from bitmill.bsq_model.saving import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
     fingerprint,
     load_tokenizer,
     round_weights,
@@ -15,25 +13,15 @@ from bitmill.bsq_model.saving import (
     tokenizer_files,
     tokenizer_from_files,
 )
-from bitmill.bsq_model.streaming import StreamDecoder, StreamEncoder
-from bitmill.bsq_model.tokenizer import BottleneckLosses, BSQTokenizer, TrainingOutput
+from bitmill.bsq_model.tokenizer import BSQTokenizer
 
 __all__ = [
-    "CONFIG_FILE",
-    "PRESETS",
-    "WEIGHTS_FILE",
     "BSQTokenizer",
-    "BottleneckLosses",
-    "StreamDecoder",
-    "StreamEncoder",
-    "TrainingOutput",
     "fingerprint",
     "load_tokenizer",
     "make_preset",
-    "preset_config",
     "round_weights",
     "save_tokenizer",
     "tokenizer_files",
     "tokenizer_from_files",
-    "untrained_tokenizer",
 ]

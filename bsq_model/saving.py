@@ -120,9 +120,17 @@ def write_model_files(files: Mapping[str, bytes], folder: Path, *, what: str) ->
 def load_tokenizer(
     folder: str | Path, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> BSQTokenizer:
-    """The tokenizer that ``save_tokenizer`` wrote, in eval mode, its weights cast to ``dtype``."""
+    """The tokenizer that ``save_tokenizer`` wrote, in eval mode, its weights cast to ``dtype``.
+
+    ``bitmill.pipeline.load_tokenizer.load_tokenizer`` reads it from a store, too.
+    """
     folder = _local(folder)
     tokenizer = tokenizer_from_files(_read(folder / CONFIG_FILE), _read(folder / WEIGHTS_FILE))
+    return cast_weights(tokenizer, device=device, dtype=dtype)
+
+
+def cast_weights(tokenizer: BSQTokenizer, *, device: torch.device | str, dtype: torch.dtype) -> BSQTokenizer:
+    """The tokenizer itself, brought to a device and dtype, where it runs fast."""
     tokenizer.to(device, dtype)
     if torch.device(device).type == "cpu" and dtype != torch.float32:
         put_on_huge_pages(tokenizer)
@@ -136,7 +144,8 @@ def _local(folder: str | Path) -> Path:
         return Path(folder).expanduser()
     if scheme != "file":
         raise WrongArgumentError(
-            f"{folder} is on a store: copy the tokenizer's folder here, and name the copy."
+            f"{folder} is on a store, which bitmill.bsq_model does not know: load it by "
+            "bitmill.pipeline.load_tokenizer.load_tokenizer; save it here, and copy the folder there."
         )
     return Path(url2pathname(urlsplit(str(folder)).path))
 

@@ -16,6 +16,7 @@ from bitmill.jobs.commands.remote import cluster
 from bitmill.jobs.commands.weights import weights
 from bitmill.jobs.console import CommandGroup, Console
 from bitmill.jobs.preparation.job_files import assignment, read_job
+from bitmill.jobs.preparation.local_paths import local_path
 from bitmill.schemas.errors import BadJobError
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
@@ -48,7 +49,9 @@ TokenizerOption = Annotated[
 FpsOption = Annotated[
     float | None, typer.Option("--fps", help="Sampled frames a second; default: each frame of the source.")
 ]
-ClipFramesOption = Annotated[int | None, typer.Option("--clip-frames", help="Frames of a full clip.")]
+ClipFramesOption = Annotated[
+    int | None, typer.Option("--clip-frames", help="Frames of a full clip; default: the tokenizer's own.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the job, e.g. compute.actors=2."),
@@ -167,9 +170,11 @@ def inspect(
 @app.command()
 def preview(
     dataset: Annotated[str, typer.Argument(help="A dataset folder.")],
-    out: Annotated[Path, typer.Option("--out", help="MP4 or PNG to write.")] = Path("preview.mp4"),
+    out: Annotated[str, typer.Option("--out", help="MP4 or PNG to write.")] = "preview.mp4",
     clip: Annotated[list[str] | None, typer.Option("--clip", help="Clip ids to show.")] = None,
-    source: Annotated[str | None, typer.Option("--source", help="Show clips of this source.")] = None,
+    source: Annotated[
+        list[str] | None, typer.Option("--source", help="Show clips of this source; repeatable.")
+    ] = None,
     max_clips: Annotated[int, typer.Option("--max-clips", min=1)] = 8,
 ) -> None:
     """Decode stored tokens with the dataset's own tokenizer, beside the original frames."""
@@ -179,7 +184,7 @@ def preview(
         dataset,
         out=out,
         clip_ids=clip,
-        source=source,
+        sources=source or [],
         max_clips=max_clips,
         console=_console(soft_wrap=True),
     )
@@ -219,9 +224,9 @@ def train(
 def evaluate(
     tokenizer: Annotated[str, typer.Argument(help="small (bundled), a saved one's folder, or a preset.")],
     source: Annotated[str, typer.Argument(help="A folder, glob, file or manifest.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for report.json and pictures.png.")] = Path(
-        "evaluation"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", parser=local_path, help="Folder for report.json and pictures.png.")
+    ] = Path("evaluation"),
     fps: FpsOption = None,
     clip_frames: ClipFramesOption = None,
     size: Annotated[int | None, typer.Option("--size", min=1, help="Side of the frames in pixels.")] = None,
@@ -232,7 +237,8 @@ def evaluate(
         int | None, typer.Option("--max-items", min=1, help="Take so many sources, spread over the listing.")
     ] = None,
     inception: Annotated[
-        Path | None, typer.Option("--inception", help="The FID Inception's weights file, for FID.")
+        Path | None,
+        typer.Option("--inception", parser=local_path, help="The FID Inception's weights file, for FID."),
     ] = None,
     codecs: Annotated[
         bool, typer.Option("--codecs/--no-codecs", help="Compare pictures with JPEG, WebP and JPEG2000.")

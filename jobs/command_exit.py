@@ -28,6 +28,11 @@ def ended_by_code() -> Generator[None]:
             flush_output()
     except OutputClosedError as error:
         sys.exit(error.exit_code)
+    except SystemExit as end:
+        # The consoles of help and usage are not ours: where nobody reads them, they end with code 1.
+        if isinstance(end.__context__, BrokenPipeError):
+            sys.exit(OutputClosedError.exit_code)
+        raise
     except BitmillError as error:
         _say(f"error: {error}")
         sys.exit(error.exit_code)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.encoding.textbook import TextbookEncoder
-from bitmill.bsq_model import BSQTokenizer, untrained_tokenizer
+from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.presets import untrained_tokenizer
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig, TransformerConfig
 
 Encode = Callable[[Sequence[Tensor]], list[Tensor]]

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.reader.corpus import BITS_PER_TOKEN, SHAPE_THW, TOKENS_PER_CLIP, Tokens, open_corpus
-from bitmill.bsq_model import fingerprint, preset_config, tokenizer_files, untrained_tokenizer
+from bitmill.bsq_model import fingerprint, tokenizer_files
+from bitmill.bsq_model.presets import preset_config, untrained_tokenizer
 from bitmill.pipeline.dataset.dataset_folder import save_tokenizer_files, write_plan
 from bitmill.pipeline.dataset.ledger import LedgerRow, ledger_bytes, totals_of
 from bitmill.pipeline.items import ItemEnd, ItemStart, MediaFacts

@@ -11,6 +11,8 @@ from torch.nn import functional
 _WINDOW, _SIGMA = 11, 1.5
 _K1, _K2 = 0.01, 0.03
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+EQUAL_DB = 100.0
+"""What a clip that is equal counts in a mean."""
 MS_SSIM_LEAST_PX = (_WINDOW - 1) * 2 ** (len(_SCALE_WEIGHTS) - 1) + 1
 """Below this side the window does not fit the coarsest scale."""
 
@@ -19,6 +21,11 @@ def psnr_db(reconstruction_BTHWC: Tensor, original_BTHWC: Tensor) -> Tensor:
     """10·log10(peak² / mean squared error) over a whole clip and all channels: [B], dB; ∞ for equal clips."""
     error = reconstruction_BTHWC.float().clamp(-1, 1) - original_BTHWC.float()
     return 10 * torch.log10(4 / error.double().square().flatten(1).mean(1))
+
+
+def clip_psnr_db(reconstruction_THWC: Tensor, original_THWC: Tensor) -> float:
+    """The PSNR of a clip, floats in [−1, 1], as means over clips take it: at most ``EQUAL_DB``."""
+    return min(EQUAL_DB, float(psnr_db(reconstruction_THWC[None], original_THWC[None])[0]))
 
 
 def ssim(a_BHWC: Tensor, b_BHWC: Tensor) -> Tensor:

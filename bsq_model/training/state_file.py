@@ -1,7 +1,7 @@
 """The state of a training run in one safetensors file: tensors of named parts, and JSON; nothing executes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,10 @@ def write_state(path: Path, key: str, parts: Parts, state: dict[str, Any]) -> No
     staged.replace(path)
 
 
-def read_state(path: Path, key: str, run: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Parts and state as written. Raises FormatError on a damaged file, or one whose ``run`` is another."""
+def read_state(
+    path: Path, key: str, runs: Collection[str]
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """Parts and state as written. Raises FormatError on a damaged file, or one of none of these runs."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             state: dict[str, Any] = json.loads((file.metadata() or {}).get(key, "{}"))
@@ -41,7 +43,7 @@ def read_state(path: Path, key: str, run: str) -> tuple[dict[str, dict[str, Tens
         raise FormatError(
             f"The checkpoint {path} cannot be read ({error}); delete it to go on from the one before."
         ) from error
-    if state.get("run") != run:
+    if state.get("run") not in runs:
         raise FormatError(f"The checkpoint {path} belongs to another run.")
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

@@ -1,5 +1,6 @@
 """Checkpoints of a tokenizer's training run, each written whole or not at all; nothing in one can execute."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from torch import nn
@@ -23,12 +24,12 @@ def save_checkpoint(training: TrainingStep, steps_done: int, run_id: str, folder
     return path
 
 
-def load_checkpoint(training: TrainingStep, path: Path, run_id: str) -> int:
+def load_checkpoint(training: TrainingStep, path: Path, run_ids: Collection[str]) -> int:
     """Set everything in ``training`` to a checkpoint's state; gives the steps done.
 
     Raises FormatError on a damaged file, one of another run, or one that does not fit the model.
     """
-    parts, state = read_state(path, _METADATA, run_id)
+    parts, state = read_state(path, _METADATA, run_ids)
     set_modules(_modules(training), parts, path)
     for part, (optimizers, module) in _optimizers(training).items():
         load_optimizer_tensors(optimizers, module, parts.get(part, {}))

@@ -42,7 +42,7 @@ class ActorPool:
         self._cluster = cluster
         self._clock = clock
         self._monitor = HeartbeatMonitor(prepared.job.limits.item_timeout_s + QUIET_S, clock)
-        self._clip_bytes = prepared.job.sampling.clip_frames * 3 * prepared.context.size_px**2
+        self._clip_bytes = prepared.job.sampling.num_clip_frames * 3 * prepared.context.size_px**2
         self._works: dict[int, Work] = {}
         self._dead: dict[int, ActorLostError] = {}
         self._deaths = 0

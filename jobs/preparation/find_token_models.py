@@ -50,8 +50,8 @@ def choose_prior(name: str | None, tokenizer_fingerprint: str) -> "LoadedPrior |
 
 def _files(name: str, what: str) -> tuple[bytes, bytes]:
     """The bytes of ``config.json`` and ``model.safetensors``."""
-    from bitmill.bsq_model import CONFIG_FILE, WEIGHTS_FILE
     from bitmill.bsq_model.bundled.bundled_priors import BUNDLED_PRIORS, bundled_prior_files
+    from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
     from bitmill.pipeline.storage import Folder
 
     if name in BUNDLED_PRIORS:

@@ -2,18 +2,11 @@
 
 from dataclasses import dataclass
 
-from bitmill.bsq_model import (
-    CONFIG_FILE,
-    PRESETS,
-    WEIGHTS_FILE,
-    BSQTokenizer,
-    fingerprint,
-    make_preset,
-    tokenizer_files,
-    tokenizer_from_files,
-)
+from bitmill.bsq_model import BSQTokenizer, fingerprint, make_preset, tokenizer_files, tokenizer_from_files
 from bitmill.bsq_model.bundled import BUNDLED, bundled_files
+from bitmill.bsq_model.presets import PRESETS
 from bitmill.bsq_model.resolution import resize_tokenizer
+from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import InfrastructureError, TransientError, UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
@@ -115,9 +108,10 @@ def _loaded(tokenizer: BSQTokenizer, *, is_random: bool) -> LoadedTokenizer:
 
 
 def _check_clip_length(job: JobSpec, config: TokenizerConfig) -> None:
-    if job.sampling.clip_frames > config.num_frames:
+    clip_frames = job.sampling.clip_frames
+    if clip_frames is not None and clip_frames > config.num_frames:
         raise UsageError(
-            f"sampling.clip_frames {job.sampling.clip_frames} is more than the {config.num_frames} frames "
+            f"sampling.clip_frames {clip_frames} is more than the {config.num_frames} frames "
             "that the tokenizer has positions for."
         )
 

@@ -27,7 +27,14 @@ from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.dataset.shard_totals import TOTALS_FILE
 from bitmill.schemas.errors import BadJobError, OutputConflictError
 from bitmill.schemas.reports.status_file import STATUS_FILE
-from bitmill.schemas.requests.job import Device, JobSpec, SourceSpec, fingerprint_fields, job_fingerprint
+from bitmill.schemas.requests.job import (
+    Device,
+    JobSpec,
+    SourceSpec,
+    fingerprint_fields,
+    job_fingerprint,
+    with_clip_frames,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +84,7 @@ def prepare(
     # Listed before the card is looked for: another driver may write it, and more, at this moment.
     names = _names_in(folder)
     card = find_card(folder)
+    job = with_clip_frames(job, _clip_frames(card, tokenizer))
     device = _device(job, card, cluster_has_gpus)
     fields = fingerprint_fields(
         job, tokenizer_fingerprint=tokenizer.fingerprint, size_px=size_px, device=device
@@ -117,6 +125,12 @@ def prepare(
         takedown=KnownTakedown(folder).look(),
         notes=notes,
     )
+
+
+def _clip_frames(card: DatasetCard | None, tokenizer: LoadedTokenizer) -> int:
+    """Of a job that leaves them open: the dataset's own, as earlier releases took others than now."""
+    stored: int | None = card.fingerprint_fields.get("sampling.clip_frames") if card is not None else None
+    return tokenizer.config.num_frames if stored is None else stored
 
 
 def _device(job: JobSpec, card: DatasetCard | None, cluster_has_gpus: Callable[[], bool]) -> Device:

@@ -8,7 +8,7 @@ def duration_text(seconds: float) -> str:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
 
 
 def bytes_text(size: int) -> str:

@@ -7,12 +7,17 @@ import torch
 from torch import Tensor
 
 from bitmill.bsq_model.metrics.frechet import FeatureStatistics, frechet_distance
-from bitmill.bsq_model.metrics.reconstruction_quality import MS_SSIM_LEAST_PX, ms_ssim, psnr_db, ssim
+from bitmill.bsq_model.metrics.reconstruction_quality import (
+    EQUAL_DB,
+    MS_SSIM_LEAST_PX,
+    ms_ssim,
+    psnr_db,
+    ssim,
+)
 from bitmill.schemas.reports.evaluation_report import QualityRow
 
 Features = Callable[[Tensor], Tensor]
 
-_EQUAL_DB = 100.0
 _SSIM_LEAST_PX = 11
 
 
@@ -78,7 +83,7 @@ class Contender:
         """Count one clip, floats in [−1, 1], coded in ``bits``; gives its PSNR in dB."""
         self._bits += bits
         self._pixels += original_THWC.shape[:3].numel()
-        score = psnr_db(reconstruction_THWC[None], original_THWC[None])[0].clamp_max(_EQUAL_DB)
+        score = psnr_db(reconstruction_THWC[None], original_THWC[None])[0].clamp_max(EQUAL_DB)
         self._psnr.append(score.cpu())
         side = min(original_THWC.shape[1:3])
         if side >= _SSIM_LEAST_PX:

@@ -4,15 +4,21 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice, zip_longest
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import av
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
+from torch import Tensor
 
 from bitmill.bsq_model import BSQTokenizer, fingerprint, tokenizer_from_files
+from bitmill.bsq_model.layers.pixels import pixels_from_uint8, uint8_from_pixels
+from bitmill.bsq_model.metrics.reconstruction_quality import clip_psnr_db
 from bitmill.pipeline.dataset.dataset_folder import CONFIG_FILE, WEIGHTS_FILE
 from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.pipeline.reading import TokenDataset
@@ -37,15 +43,17 @@ class PreviewClip:
     fps: float | None
     decoded_THWC: Frames
     original_THWC: Frames | None
+    psnr_db: float | None
+    """Of the pixels before they are rounded to grey levels, as audit and evaluate have it."""
 
 
 def preview_clips(
-    uri: str, *, clip_ids: list[str] | None, source: str | None, max_clips: int
+    uri: str, *, clip_ids: list[str] | None, sources: list[str], max_clips: int
 ) -> Iterator[PreviewClip]:
-    """Clips of a dataset, chosen by id or source or simply the first, decoded one at a time.
+    """Clips of a dataset, chosen by id or sources or simply the first, decoded one at a time.
 
-    Raises UsageError where nothing matches, TokenizerMismatchError where the stored tokenizer is not the
-    one that made the tokens.
+    Of several sources as many each, as far as they go. Raises UsageError where nothing matches, or a source
+    has no clips, TokenizerMismatchError where the stored tokenizer is not the one that made the tokens.
     """
     columns = ("clip_id", "source", "key", "start_ns", "end_ns", "fps")
     dataset = TokenDataset(uri, view="bits", columns=columns, allow_incomplete=True)
@@ -53,30 +61,48 @@ def preview_clips(
     tokenizer = stored_tokenizer(folder, dataset.card)
     originals = SourceFrames(folder, dataset.card)
     count = 0
-    for sample in dataset:
-        if clip_ids is not None and sample["clip_id"] not in clip_ids:
-            continue
-        if source is not None and sample["source"] != source:
-            continue
-        if count == max_clips:
-            return
+    for sample in _chosen(dataset, clip_ids, sources, max_clips):
         count += 1
+        pixels_THWC = tokenizer.decode_pixels([sample["tokens"]])[0]
+        place = sample["source"], sample["key"], sample["start_ns"]
+        original_THWC = originals.find(*place, len(sample["tokens"]))
         yield PreviewClip(
             clip_id=sample["clip_id"],
             source=sample["source"],
             start_ns=sample["start_ns"],
             end_ns=sample["end_ns"],
             fps=sample["fps"],
-            decoded_THWC=tokenizer.decode([sample["tokens"]])[0].numpy(),
-            original_THWC=originals.find(
-                sample["source"], sample["key"], sample["start_ns"], len(sample["tokens"])
-            ),
+            decoded_THWC=uint8_from_pixels(pixels_THWC).numpy(),
+            original_THWC=original_THWC,
+            psnr_db=None if original_THWC is None else _psnr_db(pixels_THWC, original_THWC),
         )
     if not count:
-        wanted = (
-            f"clip {', '.join(clip_ids)}" if clip_ids else f"source {source}" if source else "clip at all"
-        )
-        raise UsageError(f"{uri} holds no {wanted}.")
+        wanted = f"clip {', '.join(clip_ids)}" if clip_ids else "clip at all"
+        raise UsageError(f"{uri} holds no {wanted}{' of these sources' if clip_ids and sources else ''}.")
+
+
+def _chosen(
+    dataset: TokenDataset, clip_ids: list[str] | None, sources: list[str], max_clips: int
+) -> Iterator[dict[str, Any]]:
+    samples = (dataset[index] for index in _by_turns(dataset, sources)) if sources else iter(dataset)
+    wanted = (sample for sample in samples if clip_ids is None or sample["clip_id"] in clip_ids)
+    chosen = islice(wanted, max_clips)
+    # One source after the other, each in time: so its original is read once.
+    return iter(sorted(chosen, key=lambda sample: sources.index(sample["source"]))) if sources else chosen
+
+
+def _by_turns(dataset: TokenDataset, sources: list[str]) -> Iterator[int]:
+    """A clip of each source, then the next of each."""
+    found = [dataset.of_source(source) for source in dict.fromkeys(sources)]
+    for source, indices in zip(dict.fromkeys(sources), found, strict=True):
+        if not indices:
+            raise UsageError(f"{', '.join(dataset.uris)} holds no source {source}.")
+    return (index for turn in zip_longest(*found) for index in turn if index is not None)
+
+
+def _psnr_db(pixels_THWC: Tensor, original_THWC: Frames) -> float:
+    original = pixels_from_uint8(torch.from_numpy(original_THWC), torch.float32)
+    return clip_psnr_db(pixels_THWC, original)
 
 
 def stored_tokenizer(folder: Folder, card: DatasetCard) -> BSQTokenizer:
@@ -163,13 +189,6 @@ def _sheet_row(clip: PreviewClip, max_frames: int) -> Image.Image:
 
 
 def mean_psnr_db(clips: list[PreviewClip]) -> float | None:
-    """PSNR of decoded against original, dB on 0 to 255, over all frames of clips that have an original."""
-    pairs = [(clip.original_THWC, clip.decoded_THWC) for clip in clips if clip.original_THWC is not None]
-    if not pairs:
-        return None
-    errors = [
-        torch.from_numpy(original.astype(np.float32) - decoded.astype(np.float32)).square().mean().item()
-        for original, decoded in pairs
-    ]
-    error = sum(errors) / len(errors)
-    return float("inf") if error == 0 else float(10 * np.log10(255.0**2 / error))
+    """The mean over the clips that have an original; dB."""
+    there = [clip.psnr_db for clip in clips if clip.psnr_db is not None]
+    return fmean(there) if there else None

@@ -65,9 +65,9 @@ def yield_of(source: PlannedSource, probed: Found, sampling: SamplingSpec, limit
     else:
         frames = probed.num_frames if whole_ns <= 0 else round(probed.num_frames * taken_ns / whole_ns)
     frames = min(max(frames, 1), limits.max_frames)
-    full, rest = divmod(frames, sampling.clip_frames)
+    full, rest = divmod(frames, sampling.num_clip_frames)
     kept = rest if rest >= sampling.min_frames else 0
-    return Yield(clips=full + bool(kept), frames=full * sampling.clip_frames + kept)
+    return Yield(clips=full + bool(kept), frames=full * sampling.num_clip_frames + kept)
 
 
 def whole(parts: Sequence[Stratum], name: str) -> Quantity:

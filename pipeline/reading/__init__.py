@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bitmill.pipeline.reading.batches import TokenBatches
     from bitmill.pipeline.reading.clip_lists import clip_ids_in
-    from bitmill.pipeline.reading.dataset import DiskCache, TokenDataset, TokenSample
+    from bitmill.pipeline.reading.dataset import DiskCache, TokenDataset
     from bitmill.pipeline.reading.filters import ClipFilter
     from bitmill.pipeline.reading.loader import TokenLoader
     from bitmill.pipeline.reading.prefetch import Prefetch
@@ -24,7 +24,6 @@ __all__ = [
     "TokenBatches",
     "TokenDataset",
     "TokenLoader",
-    "TokenSample",
     "View",
     "clip_ids_in",
 ]
@@ -33,7 +32,7 @@ _MODULES = {
     "batches": ("TokenBatches",),
     "clip_lists": ("clip_ids_in",),
     "samples.sample_shapes": ("Clips", "FrameWindows", "Packing", "Padding"),
-    "dataset": ("DiskCache", "TokenDataset", "TokenSample"),
+    "dataset": ("DiskCache", "TokenDataset"),
     "filters": ("ClipFilter",),
     "loader": ("TokenLoader",),
     "prefetch": ("Prefetch",),

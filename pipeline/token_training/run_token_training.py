@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from bitmill.bsq_model.training.training_schedule import average_decay, learning
 from bitmill.pipeline.token_training.token_batches import TokenTrainingData
 from bitmill.pipeline.token_training.token_checkpoint import load_token_checkpoint, save_token_checkpoint
 from bitmill.pipeline.token_training.validation_cost import judge
+from bitmill.pipeline.training.extend_run import own_runs
 from bitmill.pipeline.training.metrics_log import MetricsLog
 from bitmill.pipeline.training.step_progress import TrainProgress
 from bitmill.schemas.requests.token_training import TokenTrainSpec, token_run_id
@@ -76,12 +78,12 @@ class _Run:
 
     def take_up(self) -> int:
         """Steps done by the newest checkpoint, whose state is set; 0 without one."""
-        checkpoints = find_checkpoints(Path(self._spec.output) / CHECKPOINTS_FOLDER)
+        folder = Path(self._spec.output)
+        checkpoints = find_checkpoints(folder / CHECKPOINTS_FOLDER)
         if not checkpoints:
             return 0
-        state = load_token_checkpoint(
-            checkpoints[-1], self._modules, self._optimizers, token_run_id(self._spec)
-        )
+        runs = own_runs(folder, token_run_id(self._spec), _run_of)
+        state = load_token_checkpoint(checkpoints[-1], self._modules, self._optimizers, runs)
         self._data.go_on(state["data"])
         self._clock = (state["steps"], time.monotonic())
         return state["steps"]
@@ -140,6 +142,10 @@ class _Run:
         save_token_checkpoint(path, self._modules, self._optimizers, state)
         for old in find_checkpoints(folder)[: -self._spec.keep_checkpoints]:
             old.unlink()
+
+
+def _run_of(document: Any) -> str:
+    return token_run_id(TokenTrainSpec.model_validate(document))
 
 
 def _generator(seed: int, step: int) -> torch.Generator:

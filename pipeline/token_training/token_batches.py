@@ -14,7 +14,7 @@ from torch import Tensor
 from bitmill.pipeline.reading import ClipFilter, FrameWindows, TokenBatches, TokenDataset
 from bitmill.pipeline.reading.samples.collate import TokenBatch
 from bitmill.schemas.dataset.card import DatasetCard
-from bitmill.schemas.errors import TokenizerMismatchError, UsageError
+from bitmill.schemas.errors import TokenizerMismatchError, UsageError, WrongArgumentError
 from bitmill.schemas.models.token_model_config import MaskedLMSizes, TokenModelSizes
 from bitmill.schemas.requests.token_training import TokenDataSpec, TokenTrainSpec
 
@@ -117,6 +117,13 @@ def _open(kind: TokenDataSpec, spec: TokenTrainSpec) -> tuple[TokenBatches, Toke
         seed=spec.seed,
         shape=FrameWindows(kind.frames, stride=stride),
     )
+    try:
+        len(training)
+    except WrongArgumentError as error:
+        raise UsageError(
+            f"{kind.dataset} has fewer windows of {kind.frames} frames to train on than a batch of "
+            f"{kind.batch}; lower the batch of these clips, or tokenize more."
+        ) from error
     held_out = TokenBatches(apart, batch_size=kind.batch, shape=FrameWindows(kind.frames), remainder="keep")
     return training, held_out, apart.cards[0]
 

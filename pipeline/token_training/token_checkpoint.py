@@ -1,5 +1,6 @@
 """Checkpoints of the training of a model over tokens."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ def save_token_checkpoint(
 
 
 def load_token_checkpoint(
-    path: Path, modules: dict[str, nn.Module], optimizers: list[Optimizer], run: str
+    path: Path, modules: dict[str, nn.Module], optimizers: list[Optimizer], runs: Collection[str]
 ) -> dict[str, Any]:
     """Set modules and optimizers to a checkpoint's state; gives the rest of it.
 
     Raises FormatError on a damaged file, one of another run, or one that does not fit the model.
     """
-    parts, state = read_state(path, _METADATA, run)
+    parts, state = read_state(path, _METADATA, runs)
     set_modules(modules, parts, path)
     load_optimizer_tensors(optimizers, next(iter(modules.values())), parts.get("optimizer", {}))
     return state

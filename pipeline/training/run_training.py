@@ -15,6 +15,7 @@ from bitmill.bsq_model.training.step_metrics import StepMetrics
 from bitmill.bsq_model.training.training_checkpoint import find_checkpoints, load_checkpoint
 from bitmill.bsq_model.training.training_step import TrainingStep
 from bitmill.pipeline.training.data.training_loader import Batch, TrainingData
+from bitmill.pipeline.training.extend_run import own_runs
 from bitmill.pipeline.training.run_writer import CHECKPOINTS_FOLDER, RunWriter, is_logged
 from bitmill.pipeline.training.step_progress import TrainProgress
 from bitmill.schemas.dataset.plan_schema import PlannedSource
@@ -59,7 +60,8 @@ def train(
         spec, tokenizer, copy.deepcopy(tokenizer), device=process.device, perceptual=perceptual
     )
     checkpoints = find_checkpoints(folder / CHECKPOINTS_FOLDER)
-    steps_done = load_checkpoint(training, checkpoints[-1], run_id(spec)) if checkpoints else 0
+    runs = own_runs(folder, run_id(spec), lambda document: run_id(TrainSpec.model_validate(document)))
+    steps_done = load_checkpoint(training, checkpoints[-1], runs) if checkpoints else 0
     with ExitStack() as stack:
         run_writer = None
         if process.leads:

@@ -72,20 +72,26 @@ class SamplingSpec(_Part):
 
     fps: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
     """Frames a second, sampled by presentation time; null takes each frame of the source once."""
-    clip_frames: Annotated[int, Field(ge=1, le=65536)] = 16
-    """T: frames of a full clip; the last clip of an item may be shorter."""
+    clip_frames: Annotated[int, Field(ge=1, le=65536)] | None = None
+    """T: frames of a full clip; the last clip of an item may be shorter. Null takes as many as the tokenizer
+    has positions for."""
     min_frames: Annotated[int, Field(ge=1)] = 1
     """A last clip with fewer frames is dropped; an image counts as one frame and is always kept."""
 
     @model_validator(mode="after")
     def _tail_fits(self) -> Self:
-        if self.min_frames > self.clip_frames:
+        if self.clip_frames is not None and self.min_frames > self.clip_frames:
             raise ValueError(f"min_frames {self.min_frames} is more than clip_frames {self.clip_frames}")
         return self
 
+    @property
+    def num_clip_frames(self) -> int:
+        """T, once the tokenizer has been asked (``with_clip_frames``); 16 where there is none to ask."""
+        return 16 if self.clip_frames is None else self.clip_frames
+
     def rule(self) -> dict[str, Any]:
         """The part that decides which frames a clip holds; it enters every clip id."""
-        return {"fps": self.fps, "clip_frames": self.clip_frames}
+        return {"fps": self.fps, "clip_frames": self.num_clip_frames}
 
 
 class FrameSpec(_Part):
@@ -208,6 +214,20 @@ def make_job(document: dict[str, Any], *, origin: str, overrides: dict[str, Any]
         raise BadJobError(f"{origin}: {describe_validation(error)}") from error
 
 
+def with_clip_frames(job: JobSpec, clip_frames: int) -> JobSpec:
+    """The job with these frames of a full clip, where it leaves them to the tokenizer.
+
+    Raises BadJobError where its ``min_frames`` are more.
+    """
+    if job.sampling.clip_frames is not None:
+        return job
+    try:
+        sampling = SamplingSpec.model_validate({**job.sampling.model_dump(), "clip_frames": clip_frames})
+    except ValidationError as error:
+        raise BadJobError(f"The job's sampling: {describe_validation(error)}") from error
+    return job.model_copy(update={"sampling": sampling})
+
+
 def describe_validation(error: ValidationError) -> str:
     """One sentence for each wrong key, by its dotted name; no input value longer than a word is echoed."""
     parts: list[str] = []
@@ -240,7 +260,7 @@ def fingerprint_fields(
     return {
         "tokenizer": tokenizer_fingerprint,
         "sampling.fps": job.sampling.fps,
-        "sampling.clip_frames": job.sampling.clip_frames,
+        "sampling.clip_frames": job.sampling.num_clip_frames,
         "sampling.min_frames": job.sampling.min_frames,
         "frames.size_px": size_px,
         "limits.max_pixels": job.limits.max_pixels,

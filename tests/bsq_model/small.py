@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from bitmill.bsq_model import BSQTokenizer, untrained_tokenizer
+from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.presets import untrained_tokenizer
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig, TransformerConfig
 
 SMALL = TokenizerConfig(

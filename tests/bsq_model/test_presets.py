@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from bitmill.bsq_model import PRESETS, BSQTokenizer, fingerprint, make_preset, preset_config
+from bitmill.bsq_model import BSQTokenizer, fingerprint, make_preset
+from bitmill.bsq_model.presets import PRESETS, preset_config
 from bitmill.schemas.errors import UsageError
 from tests.bsq_model.small import random_clip
 

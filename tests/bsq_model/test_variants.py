@@ -12,9 +12,9 @@ from bitmill.bsq_model import (
     save_tokenizer,
     tokenizer_files,
     tokenizer_from_files,
-    untrained_tokenizer,
 )
 from bitmill.bsq_model.layers.pixels import pixels_from_uint8
+from bitmill.bsq_model.presets import untrained_tokenizer
 from bitmill.bsq_model.resolution import resize_tokenizer
 from bitmill.schemas.errors import FormatError, UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig

@@ -3,11 +3,15 @@
 import json
 import os
 import re
+import shlex
 import shutil
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from bitmill.jobs.cli import main
 from bitmill.schemas.dataset.ledger_schema import LEDGER_SCHEMA
 from bitmill.schemas.dataset.reading_index import CLIP_INDEX_SCHEMA, INDEX_COLUMNS
 from bitmill.schemas.dataset.removal import Removal, RemovedShard, RemovedSource
@@ -16,14 +20,21 @@ from bitmill.schemas.outcomes import REASON_TEXT, Reason
 from bitmill.schemas.reports.status_file import DriverState, JobStatus
 from tests.support.commands import REPOSITORY
 from tests.support.datasets import make_dataset
+from tests.support.media import jpeg_photo, plain_mp4
+from tests.support.tokenized import tokenize_here
 
-RUNNABLE = re.compile(r"<!-- run -->\n```python\n(.*?)```", re.DOTALL)
+RUNNABLE = re.compile(r"<!-- run -->\n```(python|yaml|console)\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:]+)\)")
 PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
 
 
-def _block(page: str) -> str:
-    (block,) = RUNNABLE.findall((REPOSITORY / page).read_text())
+def runnable(page: str, language: str = "python") -> list[str]:
+    """The blocks of a page that are run."""
+    return [text for of, text in RUNNABLE.findall((REPOSITORY / page).read_text()) if of == language]
+
+
+def _block(page: str, language: str = "python") -> str:
+    (block,) = runnable(page, language)
     return block
 
 
@@ -44,6 +55,26 @@ def test_the_training_loop_of_the_reading_page_runs_and_resumes(tmp_path, monkey
     assert list(names["tokens"].shape) == [2, 4, 2, 2, 2]
     assert (names["resumed"].epoch, names["state"]["batch"]) == (2, 2)
     assert list(names["resumed"]) == []
+
+
+def test_the_commands_of_the_prior_page_run(tmp_path, monkeypatch, capsys):
+    media = tmp_path / "media"
+    (media / "held-out").mkdir(parents=True)
+    for name in ("a.mp4", "held-out/b.mp4"):
+        plain_mp4(media / name)
+    jpeg_photo(tmp_path / "photo.jpg")
+    tokenize_here(media, tmp_path / "tokens", bundled="small", clip_frames=8, fps=20.0)
+    monkeypatch.chdir(tmp_path)
+    Path("prior.yaml").write_text(_block("docs/prior.md", "yaml"))
+    lines = _block("docs/prior.md", "console").splitlines()
+    # As they stand, but for how long the first one takes.
+    lines[0] += " --set steps=1 --set validation_batches=1"
+    for line in lines:
+        monkeypatch.setattr(sys, "argv", shlex.split(line))
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code, capsys.readouterr().err
+    assert Path("photo.bmz").stat().st_size > 0
 
 
 def test_the_format_page_names_every_column_of_the_indexes():
@@ -92,6 +123,14 @@ def test_the_format_page_names_every_key_of_a_removal():
 def test_links_lead_somewhere(page):
     for target in LINK.findall(page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("module", ["bsq_model", "pipeline.reading"])
+def test_what_a_module_gives_to_users_is_in_the_docs_or_an_example(module):
+    examples = [*REPOSITORY.glob("examples/**/*.py")]
+    told = "\n".join(page.read_text() for page in [*PAGES, *examples])
+    for name in import_module(f"bitmill.{module}").__all__:
+        assert re.search(rf"\b{name}\b", told), name
 
 
 def test_the_readme_tells_of_commands_that_exist():

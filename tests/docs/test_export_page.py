@@ -13,13 +13,13 @@ from bitmill.pipeline.exporting import export_dataset
 from bitmill.pipeline.exporting.formats.bin import INDEX_SCHEMA
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.schemas.reports.export_inventory import BinMetadata, ExportForm
-from tests.docs.test_docs import RUNNABLE
+from tests.docs.test_docs import runnable
 from tests.support.commands import REPOSITORY, finish
 from tests.support.datasets import make_dataset
 from tests.support.exports import LENGTHS, expected_tokens
 
 PAGE = (REPOSITORY / "docs" / "export.md").read_text()
-BLOCKS = RUNNABLE.findall(PAGE)
+BLOCKS = runnable("docs/export.md")
 FOLDERS = {ExportForm.WEBDATASET: "wds", ExportForm.BIN: "bin", ExportForm.HUGGINGFACE: "hub"}
 
 

@@ -110,6 +110,21 @@ def test_a_run_learns_and_a_killed_one_ends_in_the_same_bytes(tmp_path, photos):
     assert "seed is 0 there and 5 here" in other.err
 
 
+def test_steps_may_be_raised_and_at_a_constant_rate_the_end_is_the_longer_runs(tmp_path, photos):
+    steady = {"optimizer": {"learning_rate": 0.003, "warmup_steps": 5, "final_share": 1.0}, "steps": 30}
+    assert bitmill("train", str(_file(tmp_path, photos, "whole", **steady))).code == 0
+    file = str(_file(tmp_path, photos, "raised", **steady))
+    assert bitmill("train", file, "--set", "steps=20").code == 0
+    raised = bitmill("train", file)
+    assert raised.code == 0, raised.err
+    assert "steps raised from 20 to 30" in raised.out
+    whole, run = tmp_path / "whole", tmp_path / "raised"
+    for name in ("tokenizer/model.safetensors", "tokenizer-last/model.safetensors"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+    assert (run / "tokenizer-00000020" / "config.json").exists()
+    assert (run / "tokenizer-last-00000020" / "config.json").exists()
+
+
 def test_an_interrupt_keeps_the_steps_that_were_taken(tmp_path, photos):
     file = _file(tmp_path, photos, "run", checkpoint_every=100000, steps=100000)
     process = start("train", str(file))

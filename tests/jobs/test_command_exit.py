@@ -49,6 +49,15 @@ def test_an_unexpected_error_is_a_sentence_a_code_and_a_file(error, capsys, monk
     file.unlink()
 
 
+@pytest.mark.parametrize(
+    "words", [("--help",), ("plan", "--help"), ("weights", "fetch", "--help"), ("--version",)]
+)
+def test_a_help_that_nobody_reads_ends_in_silence(words, capsys, monkeypatch):
+    with _nobody_reads(monkeypatch):
+        assert _ends(monkeypatch, *words) == 141
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("command", [("inspect",), ("status", "--json")])
 def test_where_nobody_reads_the_output_nothing_is_said(command, capsys, monkeypatch, tmp_path):
     make_dataset(str(tmp_path), [[4], [2]])

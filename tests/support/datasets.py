@@ -3,7 +3,8 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from bitmill.bsq_model import fingerprint, preset_config, tokenizer_files, untrained_tokenizer
+from bitmill.bsq_model import fingerprint, tokenizer_files
+from bitmill.bsq_model.presets import preset_config, untrained_tokenizer
 from bitmill.pipeline.dataset.dataset_folder import publish_totals, save_tokenizer_files, write_plan
 from bitmill.pipeline.dataset.totals import committed_totals
 from bitmill.pipeline.items import ItemEnd, ItemEvent

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from bitmill.bsq_model import preset_config
+from bitmill.bsq_model.presets import preset_config
 from bitmill.pipeline.dataset.dataset_folder import write_plan
 from bitmill.pipeline.planning.cut_shards import cut_shards
 from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter

@@ -3,13 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from bitmill.bsq_model import (
-    fingerprint,
-    preset_config,
-    tokenizer_files,
-    tokenizer_from_files,
-    untrained_tokenizer,
-)
+from bitmill.bsq_model import fingerprint, tokenizer_files, tokenizer_from_files
+from bitmill.bsq_model.bundled import bundled_files
+from bitmill.bsq_model.presets import preset_config, untrained_tokenizer
 from bitmill.pipeline.dataset.dataset_folder import save_tokenizer_files, write_plan
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
 from bitmill.pipeline.items import SourceEvent
@@ -23,19 +19,22 @@ from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.requests.job import JobSpec, fingerprint_fields, job_fingerprint
 
 
-def tokenize_here(media: Path, output: Path, *, clip_frames: int = 4, fps: float = 4.0) -> DatasetCard:
-    """Tokenize all of a folder with the tiny preset, a source a shard; gives the card."""
+def tokenize_here(
+    media: Path, output: Path, *, clip_frames: int = 4, fps: float = 4.0, bundled: str | None = None
+) -> DatasetCard:
+    """Tokenize all of a folder, a source a shard, with the tiny preset if no other; gives the card."""
     job = JobSpec.model_validate(
         {
             "version": 1,
             "source": {"paths": [str(media)]},
             "output": str(output),
-            "tokenizer": {"preset": "tiny"},
+            "tokenizer": {"preset": "tiny"} if bundled is None else {"bundled": bundled},
             "sampling": {"fps": fps, "clip_frames": clip_frames},
             "sharding": {"max_sources": 1},
         }
     )
-    files = tokenizer_files(untrained_tokenizer(preset_config("tiny")))
+    made = untrained_tokenizer(preset_config("tiny"))
+    files = tokenizer_files(made if bundled is None else tokenizer_from_files(*bundled_files(bundled)))
     tokenizer = tokenizer_from_files(files["config.json"], files["model.safetensors"])
     size_px = tokenizer.config.image_size_px
     fields = fingerprint_fields(

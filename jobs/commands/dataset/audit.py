@@ -11,8 +11,9 @@ from bitmill.schemas.errors import UsageError
 def audit(
     dataset: Annotated[str | None, typer.Argument(help="A dataset folder.")] = None,
     out: Annotated[
-        str, typer.Option("--out", help="Folder for audit.json and audit.html, local or on a store.")
-    ] = "audit",
+        str | None,
+        typer.Option("--out", help="Folder for audit.json and audit.html, local or on a store; else none."),
+    ] = None,
     by: Annotated[
         list[str] | None,
         typer.Option("--by", metavar="COLUMN", help="Break coverage down by a metadata column, too."),
@@ -50,7 +51,7 @@ def audit(
 ) -> None:
     """Read every file of a dataset and say whether it is whole: 0 sound, 3 incomplete, 4 damaged."""
     from bitmill.jobs.commands.dataset.audit_compare import compare_audits
-    from bitmill.jobs.commands.dataset.audit_run import AuditRequest, run_audit, write_audit
+    from bitmill.jobs.commands.dataset.audit_run import NOT_WRITTEN, AuditRequest, run_audit, write_audit
     from bitmill.jobs.commands.dataset.audit_summary import print_summary
     from bitmill.pipeline.auditing.options import AuditOptions
     from bitmill.pipeline.storage import Folder
@@ -72,14 +73,15 @@ def audit(
         address=address,
         workers=workers,
     )
+    folder = Folder(out) if out is not None else None
     if compare is not None:
-        compare_audits(compare, request, Folder(out), console)
+        compare_audits(compare, request, folder, console)
         return
     made = run_audit(str(dataset), request, console)
-    written = write_audit(made, Folder(out))
+    written = write_audit(made, folder) if folder is not None else []
     if as_json:
         print_json(made.report.to_json().decode())
     else:
         print_summary(made.report, console)
-        console.print(f"wrote {', '.join(written)}")
+        console.print(f"wrote {', '.join(written)}" if written else NOT_WRITTEN)
     raise typer.Exit(made.report.exit_code)

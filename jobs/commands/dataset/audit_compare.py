@@ -2,7 +2,13 @@
 
 from rich.table import Table
 
-from bitmill.jobs.commands.dataset.audit_run import AUDIT_FILE, AuditRequest, run_audit, write_audit
+from bitmill.jobs.commands.dataset.audit_run import (
+    AUDIT_FILE,
+    NOT_WRITTEN,
+    AuditRequest,
+    run_audit,
+    write_audit,
+)
 from bitmill.jobs.console import Console
 from bitmill.jobs.progress.units import bytes_text
 from bitmill.pipeline.auditing.page import render_comparison
@@ -14,18 +20,24 @@ from bitmill.schemas.reports.audit_report import AuditReport, read_audit
 COMPARISON_FILE = "comparison.html"
 
 
-def compare_audits(names: tuple[str, str], request: AuditRequest, out: Folder, console: Console) -> None:
-    """Print and write the comparison; what is no audit yet is audited first, into ``out``'s a/ and b/."""
+def compare_audits(
+    names: tuple[str, str], request: AuditRequest, out: Folder | None, console: Console
+) -> None:
+    """Print the comparison, and write it, if there is an ``out``.
+
+    What is no audit yet is audited first, into a/ and b/ of ``out``.
+    """
     first, second = (
-        _report_of(name, request, Folder(f"{out.uri}/{side}"), console)
+        _report_of(name, request, None if out is None else Folder(f"{out.uri}/{side}"), console)
         for name, side in zip(names, "ab", strict=True)
     )
-    out.write_bytes(COMPARISON_FILE, render_comparison(first, second).encode())
+    if out is not None:
+        out.write_bytes(COMPARISON_FILE, render_comparison(first, second).encode())
     console.print(_table(first, second))
-    console.print(f"wrote {out.uri}/{COMPARISON_FILE}")
+    console.print(NOT_WRITTEN if out is None else f"wrote {out.uri}/{COMPARISON_FILE}")
 
 
-def _report_of(name: str, request: AuditRequest, out: Folder, console: Console) -> AuditReport:
+def _report_of(name: str, request: AuditRequest, out: Folder | None, console: Console) -> AuditReport:
     """The audit of a name: an audit.json, a folder that holds one, or a dataset."""
     if name.endswith(".json"):
         folder, _, file = name.rpartition("/")
@@ -34,7 +46,8 @@ def _report_of(name: str, request: AuditRequest, out: Folder, console: Console) 
     if not folder.exists(DATASET_FILE) and folder.exists(AUDIT_FILE):
         return _stored(folder, AUDIT_FILE)
     made = run_audit(name, request, console)
-    write_audit(made, out)
+    if out is not None:
+        write_audit(made, out)
     return made.report
 
 

@@ -24,6 +24,8 @@ from bitmill.schemas.reports.audit_report import AuditReport
 
 AUDIT_FILE, PAGE_FILE = "audit.json", "audit.html"
 
+NOT_WRITTEN = "nothing was written; --out FOLDER keeps the report and makes its page."
+
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRequest:

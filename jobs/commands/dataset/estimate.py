@@ -11,7 +11,7 @@ from bitmill.bsq_model import tokenizer_from_files
 from bitmill.bsq_model.numerics import set_numerics
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.find_tokenizers import LoadedTokenizer, job_tokenizer
-from bitmill.jobs.progress.units import bytes_text
+from bitmill.jobs.progress.units import bytes_text, duration_text
 from bitmill.pipeline.cpu_count import available_cpus
 from bitmill.pipeline.planning.estimate_job import Stratum, spread, strata, whole, yield_of
 from bitmill.pipeline.planning.probe_sources import probe_sources
@@ -19,7 +19,7 @@ from bitmill.pipeline.shard.encoder import ModelEncoder
 from bitmill.pipeline.sources.listing import find_sources
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.reports.estimate_report import Estimate, Quantity
-from bitmill.schemas.requests.job import JobSpec
+from bitmill.schemas.requests.job import JobSpec, with_clip_frames
 
 _TIMED_S = 2.0
 _LONGEST_BATCH_S = 10.0
@@ -34,6 +34,7 @@ def estimate_job(job: JobSpec, *, sample: int) -> Estimate:
     Writes nothing. Raises what checking a job and listing its sources raise.
     """
     tokenizer = job_tokenizer(job)
+    job = with_clip_frames(job, tokenizer.config.num_frames)
     found = find_sources(job.source)
     parts: list[Stratum] = []
     unreadable = 0
@@ -88,7 +89,7 @@ def time_tokenizer(tokenizer: LoadedTokenizer, job: JobSpec) -> tuple[str, float
     model = tokenizer_from_files(tokenizer.config_bytes, tokenizer.weights_bytes)
     set_numerics(model, job.compute.dtype, "cuda" if on_gpu else "cpu")
     encoder = ModelEncoder(model)
-    size_px, clip_frames = tokenizer.config.image_size_px, job.sampling.clip_frames
+    size_px, clip_frames = tokenizer.config.image_size_px, job.sampling.num_clip_frames
     shape = (clip_frames, size_px, size_px, 3)
     clip_THWC = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     # The first pass pays for compiling and allocating; the second tells whether a whole batch is affordable.
@@ -120,7 +121,10 @@ def print_estimate(estimate: Estimate, console: Console) -> None:
         ("frames", _text(estimate.frames, _count)),
         ("tokens", _text(estimate.tokens, _count)),
         ("stored", _text(estimate.stored_bytes, lambda value: bytes_text(round(value)))),
-        ("hours", f"{_text(estimate.accelerator_hours, _hours)} of one device, decoding left out"),
+        (
+            "time",
+            f"{_text(estimate.accelerator_hours.times(3600), duration_text)} of one device, without decoding",
+        ),
         ("timed on", f"{estimate.device}: {estimate.frames_per_s:,.1f} frames/s"),
     ]
     if estimate.ignored_files:
@@ -143,7 +147,3 @@ def _text(quantity: Quantity, text: Callable[[float], str]) -> str:
 
 def _count(value: float) -> str:
     return f"{round(value):,}"
-
-
-def _hours(value: float) -> str:
-    return f"{value:,.1f}" if value >= 1 else f"{value:.3g}"

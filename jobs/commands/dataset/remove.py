@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from bitmill.jobs.console import Console
+from bitmill.jobs.preparation.local_paths import local_path
 from bitmill.jobs.progress.units import duration_text
 from bitmill.jobs.scheduling.signals import stoppable
 from bitmill.schemas.errors import InterruptedJobError, UsageError
@@ -39,10 +40,12 @@ def remove(
     ] = None,
     clip: Annotated[list[str] | None, typer.Option("--clip", help="A clip's id; repeatable.")] = None,
     sources_from: Annotated[
-        Path | None, typer.Option("--sources-from", help="A text file of URIs, one a line.")
+        Path | None,
+        typer.Option("--sources-from", parser=local_path, help="A text file of URIs, one a line."),
     ] = None,
     clips_from: Annotated[
-        Path | None, typer.Option("--clips-from", help="A text file of clip ids, one a line.")
+        Path | None,
+        typer.Option("--clips-from", parser=local_path, help="A text file of clip ids, one a line."),
     ] = None,
     reason: Annotated[str | None, typer.Option("--reason", help="Why, for the record.")] = None,
     skip_unknown: Annotated[

@@ -44,7 +44,7 @@ def _tokenize(
     if totals is not None:
         console.print("nothing to do: every planned shard is committed.")
     else:
-        totals = _run(prepared, address, console, status_writer)
+        totals = _run(prepared, submission_of(job), address, console, status_writer)
     all_ok = totals.ok == totals.items
     status_writer.finish(all_ok=all_ok, exit_code=EXIT_COMPLETE if all_ok else EXIT_NOT_ALL_OK)
     summary(prepared.card, totals, console)
@@ -52,7 +52,9 @@ def _tokenize(
     return all_ok
 
 
-def _run(prepared: PreparedJob, address: str | None, console: Console, status_writer: StatusWriter) -> Totals:
+def _run(
+    prepared: PreparedJob, name: str, address: str | None, console: Console, status_writer: StatusWriter
+) -> Totals:
     # Ray is slow to import; a finished dataset is told without it.
     from bitmill.jobs.cluster.connection.session import Cluster
     from bitmill.jobs.cluster.metrics import RunMetrics
@@ -72,7 +74,7 @@ def _run(prepared: PreparedJob, address: str | None, console: Console, status_wr
         cluster = stack.enter_context(Cluster(address))
         handle_sigterm()
         run_counts.listeners.append(stack.enter_context(Progress(console)).show)
-        metrics = RunMetrics(run_counts, job_name=submission_of(prepared.job), dataset=prepared.folder.uri)
+        metrics = RunMetrics(run_counts, job_name=name, dataset=prepared.folder.uri)
         stop = stack.enter_context(drained_on_sigterm())
         result = run(prepared, cluster, Observers([run_counts, metrics]), stop)
     if result.seconds:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,7 +32,7 @@ Source = Annotated[str, typer.Argument(metavar="IN", help="An image, a video, or
 
 def compress(
     source: Source,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The stream to write: NAME.bmz.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The stream to write: NAME.bmz.")],
     tokenizer: TokenizerOption = "small",
     prior: PriorOption = None,
     fps: Annotated[float | None, typer.Option("--fps", help="Sampled frames a second of a video.")] = None,

@@ -17,6 +17,7 @@ from bitmill.jobs.commands.models.stream_files import (
     folder_of,
     plain_console,
     publish,
+    suffix_of,
 )
 from bitmill.jobs.preparation.find_token_models import choose_prior
 from bitmill.schemas.errors import FormatError, UsageError
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 
 
 def decompress(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A stream that compress wrote (.bmz).")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="A stream that compress wrote (.bmz).")],
     out: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="OUT",
             help="Of an image: .png. Of a video: .mkv (lossless) or .mp4. Of a shard: .parquet.",
@@ -48,13 +49,13 @@ def decompress(
     from bitmill.schemas.stream.compressed import CompressedStream
     from bitmill.schemas.stream.stream_header import StreamKind
 
-    stream = CompressedStream(_read(source), origin=str(source), salvage=salvage)
+    stream = CompressedStream(_read(source), origin=source, salvage=salvage)
     console = plain_console()
     with FramesView(console, "decoded") as view:
         view.planned = sum(clip.num_frames for clip in stream.header.clips)
         header = stream.header
         chosen = choose_prior(prior, header.tokenizer_fingerprint) if header.prior is not None else None
-        asked = _Restoring(stream, str(source), out, chosen, salvage, view.add)
+        asked = _Restoring(stream, source, out, chosen, salvage, view.add)
         if stream.header.kind is StreamKind.TOKEN_SHARD:
             kept, lost = _restore_shard(asked)
         else:
@@ -72,7 +73,7 @@ class _Restoring:
 
     stream: "CompressedStream"
     origin: str
-    out: Path
+    out: str
     prior: "LoadedPrior | None"
     salvage: bool
     done: Callable[[int], None]
@@ -97,7 +98,7 @@ def _restore_pictures(asked: _Restoring, tokenizer: str) -> tuple[int, list[str]
     frames = [clip.frames_THWC for clip in restored if len(clip.frames_THWC)]
     if not frames:
         raise FormatError(f"Nothing of {asked.origin} can be restored.")
-    write = WRITERS[asked.out.suffix.lower()]
+    write = WRITERS[suffix_of(asked.out)]
     publish(asked.out, lambda path: write(frames, header.fps, path))
     return sum(map(len, frames)), _lost_parts(restored, header.tiles)
 
@@ -142,8 +143,8 @@ def _restore_shard(asked: _Restoring) -> tuple[int, list[str]]:
     return kept, [f"clip {name}" for name in lost_ids(clips, asked.stream.header)]
 
 
-def _read(source: Path) -> bytes:
-    folder, name = folder_of(str(source))
+def _read(source: str) -> bytes:
+    folder, name = folder_of(source)
     try:
         return folder.read_bytes(name)
     except (FileNotFoundError, IsADirectoryError) as error:

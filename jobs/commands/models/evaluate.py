@@ -68,10 +68,11 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
         size_px=config.image_size_px,
         decoder="auto",
     )
-    if settings.sampling.clip_frames > config.num_frames:
+    clip_frames = settings.sampling.num_clip_frames
+    if clip_frames > config.num_frames:
         raise UsageError(
-            f"--clip-frames {settings.sampling.clip_frames} is more than the {config.num_frames} frames that "
-            "the tokenizer has positions for."
+            f"--clip-frames {clip_frames} is more than the {config.num_frames} frames that the tokenizer "
+            "has positions for."
         )
     coders = _coders(request, tokenizer)
     request.out.mkdir(parents=True, exist_ok=True)

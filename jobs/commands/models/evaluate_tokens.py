@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from bitmill.jobs.console import Console
+from bitmill.jobs.preparation.local_paths import local_path
 
 if TYPE_CHECKING:
     from bitmill.pipeline.token_training.clip_costs import TokenCosts
@@ -24,7 +25,9 @@ def evaluate_tokens(
     frames: Annotated[
         int, typer.Option("--frames", min=1, help="Longer clips are cut into pieces of so many frames.")
     ] = 16,
-    out: Annotated[Path | None, typer.Option("--out", help="A JSON file for the numbers.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", parser=local_path, help="A JSON file for the numbers.")
+    ] = None,
 ) -> None:
     """Measure a model over tokens in bits a token, beside order 0, independent bits and zstd."""
     import torch

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bitmill.jobs.console import Console
+from bitmill.jobs.preparation.local_paths import local_path
 from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.schemas.errors import OutputConflictError, TokenizerMismatchError, UsageError
 
@@ -27,7 +28,9 @@ def sample(
         str,
         typer.Argument(metavar="MODEL", help="A model over tokens: its folder, or a bundled prior's name."),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to, new or empty.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", parser=local_path, help="Folder to write to, new or empty.")
+    ],
     tokenizer: Annotated[
         str, typer.Option("--tokenizer", help="Whose tokens the model knows: small, or a folder.")
     ] = "small",
@@ -63,7 +66,11 @@ def sample(
     ] = None,
     inception: Annotated[
         Path | None,
-        typer.Option("--inception", help="With --judge: the FID Inception's file, for FID, Inception score."),
+        typer.Option(
+            "--inception",
+            parser=local_path,
+            help="With --judge: the FID Inception's file, for FID, Inception score.",
+        ),
     ] = None,
 ) -> None:
     """Draw pictures from a masked model, or clips from a prior; fill in a picture; continue a clip."""

@@ -1,8 +1,8 @@
 """What ``bitmill compress`` and ``decompress`` share: file names, a tokenizer at some size, the progress."""
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -13,6 +13,8 @@ from bitmill.schemas.errors import UsageError
 if TYPE_CHECKING:
     from bitmill.bsq_model import BSQTokenizer
     from bitmill.pipeline.storage import Folder
+
+T = TypeVar("T")
 
 STREAM_SUFFIX = ".bmz"
 SHARD_SUFFIX = ".parquet"
@@ -40,26 +42,31 @@ class SizedTokenizer:
             self.model = resize_tokenizer(self.model, tile_px)
 
 
-def check_suffix(out: Path, wanted: tuple[str, ...]) -> None:
+def suffix_of(place: str | Path) -> str:
+    """How the name of a file ends, its path or URI given: ``.png``."""
+    return PurePosixPath(place).suffix.lower()
+
+
+def check_suffix(out: str | Path, wanted: tuple[str, ...]) -> None:
     """Raise UsageError where ``out`` ends otherwise."""
-    if out.suffix.lower() not in wanted:
+    if suffix_of(out) not in wanted:
         raise UsageError(f"OUT {out} must end in {' or '.join(wanted)}.")
 
 
-def folder_of(path: str) -> "tuple[Folder, str]":
+def folder_of(path: str | Path) -> "tuple[Folder, str]":
     """The folder that a file's path or URI is in, and its name there."""
     from bitmill.pipeline.storage import Folder, normalise
 
-    folder, _, name = normalise(path).rpartition("/")
+    folder, _, name = normalise(str(path)).rpartition("/")
     return Folder(folder), name
 
 
-def publish(out: Path, write: Callable[[Path], object]) -> None:
-    """``out`` appears whole, or not at all."""
-    folder, name = folder_of(str(out))
+def publish(out: str | Path, write: Callable[[Path], T]) -> T:
+    """``out`` appears whole, or not at all; gives what ``write`` gives."""
+    folder, name = folder_of(out)
     try:
         with folder.publishing(name) as staged:
-            write(staged.path)
+            return write(staged.path)
     finally:
         folder.sweep_staging()
 

@@ -17,12 +17,12 @@ from bitmill.bsq_model.training.initial_weights import start_tokenizer
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
 from bitmill.jobs.preparation.judge_networks import networks_folder
-from bitmill.jobs.preparation.run_folder import SPEC_FILE, check_run_folder
+from bitmill.jobs.preparation.run_folder import SPEC_FILE, check_run_folder, raise_steps
 from bitmill.jobs.progress.training_view import TrainingView
 from bitmill.jobs.scheduling.signals import asked_to_stop
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.pipeline.training.metrics_log import METRICS_FILE, read_metrics
-from bitmill.pipeline.training.run_training import TOKENIZER_FOLDER, Process, train
+from bitmill.pipeline.training.run_training import LAST_WEIGHTS_FOLDER, TOKENIZER_FOLDER, Process, train
 from bitmill.pipeline.training.step_progress import TrainProgress
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import InterruptedJobError, OutputConflictError, UsageError
@@ -42,15 +42,19 @@ class PreparedRun:
     sources: tuple[PlannedSource, ...]
     tokenizer: BSQTokenizer
     perceptual: nn.Module | None
+    note: str | None
+    """What preparing has to tell the user."""
 
 
 def train_job(spec: TrainSpec, *, address: str | None, console: Console) -> None:
     """Train to the last step, or go on where an earlier run of the same file stopped."""
-    if (Path(spec.output) / TOKENIZER_FOLDER / "config.json").exists():
-        _check_folder(spec)
+    earlier = _check_folder(spec)
+    if earlier is None and (Path(spec.output) / TOKENIZER_FOLDER / "config.json").exists():
         console.print(f"nothing to do: the run in {spec.output} is complete.")
         return
     prepared = prepare_run(spec)
+    if prepared.note is not None:
+        console.print(prepared.note)
     parameters = sum(p.numel() for p in prepared.tokenizer.parameters())
     console.print(
         f"{parameters:,} parameters, {len(prepared.sources)} sources, {spec.steps} steps of "
@@ -73,7 +77,7 @@ def prepare_run(spec: TrainSpec) -> PreparedRun:
 
     Raises UsageError; OutputConflictError where the folder is another run's.
     """
-    _check_folder(spec)
+    earlier = _check_folder(spec)
     start = _start(spec.start_from) if spec.start_from is not None else None
     tokenizer = start_tokenizer(spec.model, seed=spec.seed, start=start)
     perceptual = load_network(networks_folder(), spec.loss.lpips_network) if spec.loss.lpips else None
@@ -86,8 +90,11 @@ def prepare_run(spec: TrainSpec) -> PreparedRun:
     _check_listing(folder, listing)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / LISTING_FILE, listing)
+    note = None
+    if earlier is not None:
+        note = raise_steps(spec.output, earlier, spec.steps, (TOKENIZER_FOLDER, LAST_WEIGHTS_FOLDER))
     _write(folder / SPEC_FILE, yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False))
-    return PreparedRun(spec=spec, sources=sources, tokenizer=tokenizer, perceptual=perceptual)
+    return PreparedRun(spec=spec, sources=sources, tokenizer=tokenizer, perceptual=perceptual, note=note)
 
 
 def _listing(sources: tuple[PlannedSource, ...]) -> str:
@@ -118,8 +125,8 @@ def _start(name: str) -> BSQTokenizer:
     return tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
 
 
-def _check_folder(spec: TrainSpec) -> None:
-    check_run_folder(
+def _check_folder(spec: TrainSpec) -> int | None:
+    return check_run_folder(
         spec.output, fixed_fields(spec), lambda stored: fixed_fields(TrainSpec.model_validate(stored))
     )
 

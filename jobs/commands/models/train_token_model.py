@@ -13,7 +13,7 @@ from bitmill.bsq_model.token_models.token_model_files import (
     token_model_fingerprint,
 )
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.run_folder import SPEC_FILE, check_run_folder
+from bitmill.jobs.preparation.run_folder import SPEC_FILE, check_run_folder, raise_steps
 from bitmill.jobs.progress.training_view import TrainingView
 from bitmill.jobs.scheduling.signals import asked_to_stop
 from bitmill.pipeline.token_training.run_token_training import MODEL_FOLDER, train_token_model
@@ -27,14 +27,16 @@ from bitmill.schemas.requests.token_training import TokenTrainSpec, fixed_token_
 def train_token_job(spec: TokenTrainSpec, *, console: Console) -> None:
     """Train to the last step, or go on where an earlier run of the same file stopped."""
     folder = Path(spec.output)
-    _check_folder(spec)
-    if (folder / MODEL_FOLDER / "config.json").exists():
+    earlier = _check_folder(spec)
+    if earlier is None and (folder / MODEL_FOLDER / "config.json").exists():
         console.print(f"nothing to do: the run in {spec.output} is complete.")
         return
     device = _device(spec)
     data = TokenTrainingData(spec)
     model = new_model(spec, data.card)
     folder.mkdir(parents=True, exist_ok=True)
+    if earlier is not None:
+        console.print(raise_steps(spec.output, earlier, spec.steps, (MODEL_FOLDER,)))
     staged = folder / f".{SPEC_FILE}.staged"
     staged.write_text(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
     staged.replace(folder / SPEC_FILE)
@@ -73,8 +75,8 @@ def _device(spec: TokenTrainSpec) -> torch.device:
     return torch.device("cpu")
 
 
-def _check_folder(spec: TokenTrainSpec) -> None:
+def _check_folder(spec: TokenTrainSpec) -> int | None:
     def fixed_of_stored(document: Any) -> dict[str, Any]:
         return fixed_token_fields(TokenTrainSpec.model_validate(document))
 
-    check_run_folder(spec.output, fixed_token_fields(spec), fixed_of_stored)
+    return check_run_folder(spec.output, fixed_token_fields(spec), fixed_of_stored)

@@ -100,7 +100,11 @@ def _unfinished(seen: DatasetStatus, now: datetime, cluster: ClusterWord | None)
     state: State = "planning" if status.state is DriverState.PLANNING else "running"
     doing = "plans" if state == "planning" else "is at work"
     waiting = f", {status.note}" if status.note else ""
-    return state, f"The driver ({place}) {doing}{waiting}; last heard of {_ago(status, now)}."
+    sentence = f"The driver ({place}) {doing}{waiting}; last heard of {_ago(status, now)}."
+    if _is_ahead(status, now):
+        wait = duration_text(status.silent_after_s())
+        sentence += f" Ask again in {wait}: if that time is still the same, the driver has ended."
+    return state, sentence
 
 
 def _ended(status: JobStatus, now: datetime) -> tuple[State, str]:
@@ -112,12 +116,20 @@ def _ended(status: JobStatus, now: datetime) -> tuple[State, str]:
 
 
 def _age_s(status: JobStatus, now: datetime) -> float:
-    """Never negative: another machine's clock may be ahead."""
-    return max(0.0, (now - status.updated_at).total_seconds())
+    return (now - status.updated_at).total_seconds()
+
+
+def _is_ahead(status: JobStatus, now: datetime) -> bool:
+    """Whether it was written by a clock so far ahead that its age says nothing of its driver."""
+    return -_age_s(status, now) > status.silent_after_s()
 
 
 def _ago(status: JobStatus, now: datetime) -> str:
-    return f"{duration_text(_age_s(status, now))} ago"
+    age_s = _age_s(status, now)
+    if _is_ahead(status, now):
+        by_its_clock = status.updated_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return f"at {by_its_clock} by its clock, {duration_text(-age_s)} ahead of this machine's"
+    return f"{duration_text(max(0.0, age_s))} ago"
 
 
 def _print(seen: DatasetStatus, verdict: Verdict, cluster: ClusterWord | None, console: Console) -> None:

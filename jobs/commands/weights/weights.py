@@ -5,14 +5,18 @@ from typing import Annotated
 
 import typer
 
+from bitmill.jobs.preparation.local_paths import local_path
+
 app = typer.Typer(no_args_is_help=True, help="Bring in weights: import checkpoints, fetch metric networks.")
 
 
 @app.command(name="import")
 def import_(
-    checkpoint: Annotated[Path, typer.Argument(help="The authors' .pt file.")],
-    out: Annotated[Path, typer.Argument(help="Folder for the tokenizer.")],
-    config: Annotated[Path, typer.Option("--config", help="The YAML file beside the checkpoint.")],
+    checkpoint: Annotated[Path, typer.Argument(parser=local_path, help="The authors' .pt file.")],
+    out: Annotated[Path, typer.Argument(parser=local_path, help="Folder for the tokenizer.")],
+    config: Annotated[
+        Path, typer.Option("--config", parser=local_path, help="The YAML file beside the checkpoint.")
+    ],
     ema: Annotated[
         bool, typer.Option("--ema/--no-ema", help="Take the averaged weights, or the raw ones.")
     ] = True,
@@ -40,7 +44,7 @@ def fetch(
 @app.command()
 def resize(
     tokenizer: Annotated[str, typer.Argument(help="Folder of a tokenizer.")],
-    out: Annotated[Path, typer.Argument(help="Folder for the new one.")],
+    out: Annotated[Path, typer.Argument(parser=local_path, help="Folder for the new one.")],
     size: Annotated[int, typer.Option("--size", min=1, help="Side of its frames in pixels.")],
 ) -> None:
     """Take a trained tokenizer to another frame size, by interpolated positions."""

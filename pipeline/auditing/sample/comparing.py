@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bitmill.bsq_model import BSQTokenizer
 from bitmill.bsq_model.layers.pixels import pixels_from_uint8, uint8_from_pixels
-from bitmill.bsq_model.metrics.reconstruction_quality import psnr_db, ssim
+from bitmill.bsq_model.metrics.reconstruction_quality import clip_psnr_db, ssim
 from bitmill.pipeline.auditing.sample.drawing import DrawnClip
 from bitmill.pipeline.auditing.sample.pictures import strip
 from bitmill.pipeline.inspection.source_frames import SourceFrames
@@ -22,7 +22,6 @@ Bits = npt.NDArray[np.bool_]
 Lpips = Callable[[Tensor, Tensor], Tensor]
 """Two float [B, H, W, 3] in [−1, 1] to [B]."""
 
-_EQUAL_DB = 100.0
 _SSIM_LEAST_PX = 11
 _SHOWN_PLACES = 8
 _NO_ORIGINAL = "its source does not give this clip now"
@@ -117,7 +116,7 @@ class _Comparison:
         )
 
     def _scores(self, original_THWC: Tensor, made_THWC: Tensor) -> dict[str, float]:
-        scores = {"psnr_db": min(_EQUAL_DB, float(psnr_db(made_THWC[None], original_THWC[None])[0]))}
+        scores = {"psnr_db": clip_psnr_db(made_THWC, original_THWC)}
         if min(original_THWC.shape[1:3]) >= _SSIM_LEAST_PX:
             scores["ssim"] = float(ssim(made_THWC, original_THWC).mean())
         if self._lpips is not None:

@@ -59,7 +59,7 @@ def assemble(
     squares: list[Square] = []
     num_clips = num_samples = 0
     timeline: TimelineEnd | None = None
-    for item in cut(samples, clip_frames=sampling.clip_frames, max_frames=max_frames):
+    for item in cut(samples, clip_frames=sampling.num_clip_frames, max_frames=max_frames):
         if not isinstance(item, Piece):
             timeline = item
             continue

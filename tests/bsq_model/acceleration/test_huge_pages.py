@@ -10,19 +10,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bitmill.bsq_model import (
-    BSQTokenizer,
-    fingerprint,
-    tokenizer_files,
-    tokenizer_from_files,
-    untrained_tokenizer,
-)
+from bitmill.bsq_model import BSQTokenizer, fingerprint, tokenizer_files, tokenizer_from_files
 from bitmill.bsq_model.acceleration.huge_pages import (
     copies_on_huge_pages,
     empty_on_huge_pages,
     put_on_huge_pages,
 )
 from bitmill.bsq_model.numerics import Numerics, set_numerics
+from bitmill.bsq_model.presets import untrained_tokenizer
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig, TransformerConfig
 from tests.bsq_model.small import random_clip
 

@@ -72,7 +72,7 @@ def test_a_run_taken_up_from_a_checkpoint_is_the_same_in_every_bit(tmp_path, gan
     expected = _steps(whole, range(5, 10))
 
     resumed = _training(spec)
-    assert load_checkpoint(resumed, path, "run") == 5
+    assert load_checkpoint(resumed, path, {"run"}) == 5
     found = _steps(resumed, range(5, 10))
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.keys() == theirs.keys()
@@ -120,13 +120,13 @@ def test_a_damaged_or_foreign_checkpoint_says_so(tmp_path):
     path = save_checkpoint(training, 1, "run", tmp_path)
     assert find_checkpoints(tmp_path) == [path]
     with pytest.raises(FormatError, match="belongs to another run"):
-        load_checkpoint(_training(_spec()), path, "another")
+        load_checkpoint(_training(_spec()), path, {"another"})
     other = _training(_spec(model={**_MODEL, "bits_per_token": 4}))
     with pytest.raises(FormatError, match="does not fit the model"):
-        load_checkpoint(other, path, "run")
+        load_checkpoint(other, path, {"run"})
     Path(path).write_bytes(path.read_bytes()[:-100])
     with pytest.raises(FormatError, match="cannot be read"):
-        load_checkpoint(_training(_spec()), path, "run")
+        load_checkpoint(_training(_spec()), path, {"run"})
 
 
 def test_video_starts_from_an_image_tokenizer_with_the_same_first_frame():

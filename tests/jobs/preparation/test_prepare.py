@@ -4,15 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from bitmill.bsq_model import save_tokenizer, untrained_tokenizer
+from bitmill.bsq_model import save_tokenizer
+from bitmill.bsq_model.presets import untrained_tokenizer
+from bitmill.jobs.commands.dataset.estimate import estimate_job
 from bitmill.jobs.preparation.prepare import prepare
+from bitmill.pipeline.dataset.dataset_folder import require_card
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
-from bitmill.schemas.requests.job import JobSpec
+from bitmill.schemas.requests.job import JobSpec, SamplingSpec
 
 
-def _job(tmp_path: Path, attention: str, num_frames: int) -> JobSpec:
+def _job(
+    tmp_path: Path, attention: str, num_frames: int, sampling: dict[str, object] | None = None
+) -> JobSpec:
     sizes = {"width": 8, "layers": 1, "heads": 1}
     config = TokenizerConfig.model_validate(
         {
@@ -34,7 +39,7 @@ def _job(tmp_path: Path, attention: str, num_frames: int) -> JobSpec:
             "source": {"paths": [str(tmp_path / "media")]},
             "output": str(tmp_path / "out"),
             "tokenizer": {"path": str(tmp_path / "tokenizer")},
-            "sampling": {"fps": 1, "clip_frames": num_frames},
+            "sampling": {"fps": 1, "clip_frames": num_frames} if sampling is None else sampling,
         }
     )
 
@@ -52,6 +57,35 @@ def test_a_tokenizer_that_looks_ahead_makes_no_dataset(tmp_path):
 @pytest.mark.parametrize(("attention", "num_frames"), [("block-causal", 4), ("full", 1)])
 def test_a_tokenizer_that_cannot_look_ahead_does(tmp_path, attention, num_frames):
     assert len(_prepare(tmp_path, attention, num_frames).remaining) == 1
+
+
+@pytest.mark.parametrize("num_frames", [1, 4, 20])
+def test_clips_are_by_default_as_long_as_the_tokenizer_goes(tmp_path, num_frames):
+    job = _job(tmp_path, "block-causal", num_frames, {"fps": 1})
+    prepared = prepare(job, cluster_has_gpus=lambda: False)
+    assert prepared.context.job.sampling.clip_frames == num_frames
+    card = require_card(prepared.folder)
+    assert (
+        card.job["sampling"]["clip_frames"] == card.fingerprint_fields["sampling.clip_frames"] == num_frames
+    )
+    said = job.model_copy(update={"sampling": SamplingSpec(fps=1, clip_frames=num_frames)})
+    assert prepare(said, cluster_has_gpus=lambda: False).card == card
+    assert estimate_job(job, sample=1).sources == 1
+
+
+def test_a_dataset_whose_job_left_the_length_to_an_earlier_release_goes_on_with_it(tmp_path):
+    job = _job(tmp_path, "block-causal", 20, {"fps": 1})
+    earlier = job.model_copy(update={"sampling": SamplingSpec(fps=1, clip_frames=16)})
+    first = prepare(earlier, cluster_has_gpus=lambda: False)
+    again = prepare(job, cluster_has_gpus=lambda: False)
+    assert (again.card, again.context) == (first.card, first.context)
+
+
+def test_a_shortest_tail_beyond_the_tokenizers_frames_is_refused(tmp_path):
+    job = _job(tmp_path, "block-causal", 1, {"min_frames": 2})
+    with pytest.raises(UsageError, match="min_frames 2 is more than clip_frames 1"):
+        prepare(job, cluster_has_gpus=lambda: False)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("question", ["top_names", "read_bytes"])

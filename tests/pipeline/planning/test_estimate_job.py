@@ -1,10 +1,13 @@
 """What an estimate says against what a job gives, and the laws of its sample."""
 
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.jobs.commands.dataset.estimate import estimate_job
+from bitmill.jobs.commands.dataset.estimate import estimate_job, print_estimate
+from bitmill.jobs.console import Console
 from bitmill.pipeline.isolation.source_events import DecodeSettings, source_events
 from bitmill.pipeline.items import DecodedClip
 from bitmill.pipeline.planning.estimate_job import Stratum, Yield, spread, whole, yield_of
@@ -12,6 +15,7 @@ from bitmill.pipeline.planning.probe_sources import Probed
 from bitmill.pipeline.sources.listing import find_sources
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import UsageError
+from bitmill.schemas.reports.estimate_report import Estimate, Quantity
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
 from tests.support.fakes import make_job, make_source
 from tests.support.media import animated_gif, jpeg_photo, plain_mp4, text_file, vfr_mp4
@@ -55,6 +59,36 @@ def test_a_sample_of_everything_is_exact(tmp_path, fps):
         estimate.frames.value
     )
     assert not (tmp_path / "tokens").exists()
+
+
+@pytest.mark.parametrize(
+    ("hours", "told"),
+    [
+        (0.0048, "about 17 s (10 s to 24 s) of one device"),
+        (0.5, "about 30 min 00 s (29 min 53 s to 30 min 07 s) of one device"),
+        (5000.0, "about 5,000 h 00 min of one device"),
+    ],
+)
+def test_time_is_told_in_units_that_fit_it(hours, told):
+    quantity = Quantity(value=10.0, standard_error=0)
+    estimate = Estimate(
+        sources=1,
+        size_bytes=1000,
+        ignored_files=0,
+        sampled=1,
+        unreadable=0,
+        clips=quantity,
+        frames=quantity,
+        tokens=quantity,
+        code_bytes=quantity,
+        stored_bytes=quantity,
+        device="cpu",
+        frames_per_s=1.0,
+        accelerator_hours=Quantity(value=hours, standard_error=0.001 if hours < 1 else 0),
+    )
+    console = Console(file=io.StringIO(), width=400)
+    print_estimate(estimate, console)
+    assert told in console.file.getvalue()
 
 
 def test_a_job_that_cannot_run_is_not_estimated(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bitmill.bsq_model import preset_config
+from bitmill.bsq_model.presets import preset_config
 from bitmill.bsq_model.token_models.masked_lm import SamplingSpec
 from bitmill.pipeline.synthesis.draw_samples import draw_pictures, fill_in, go_on
 from bitmill.pipeline.synthesis.load_frames import hidden_tokens

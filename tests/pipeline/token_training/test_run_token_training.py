@@ -1,17 +1,22 @@
 """Training over tokens: the same weights however often it was stopped, on clips that are not held out."""
 
+import io
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from bitmill.bsq_model.token_models.token_model_files import load_token_model
-from bitmill.jobs.commands.models.train_token_model import new_model
+from bitmill.jobs.commands.models.train_token_model import new_model, train_token_job
+from bitmill.jobs.console import Console
 from bitmill.pipeline.reading import ClipFilter, TokenDataset
 from bitmill.pipeline.token_training.run_token_training import train_token_model
 from bitmill.pipeline.token_training.token_batches import TokenTrainingData
+from bitmill.pipeline.training.extend_run import keep_earlier
 from bitmill.pipeline.training.metrics_log import read_metrics
-from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
+from bitmill.schemas.errors import FormatError, OutputConflictError, TokenizerMismatchError, UsageError
 from bitmill.schemas.requests.token_training import TokenTrainSpec
 from tests.support.datasets import make_dataset
 
@@ -183,3 +188,60 @@ def test_training_gives_the_averaged_weights(dataset, tmp_path) -> None:
     _train(spec)
     model = load_token_model(tmp_path / "run" / "model")
     assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def _command(spec: TokenTrainSpec) -> str:
+    console = Console(file=io.StringIO(), width=400)
+    train_token_job(spec, console=console)
+    return console.file.getvalue()
+
+
+CONSTANT = {"warmup_steps": 2, "final_share": 1.0}
+
+
+@pytest.mark.parametrize("stopped", [None, 3])
+def test_steps_may_be_raised_and_at_a_constant_rate_the_end_is_the_longer_runs(
+    stopped, dataset, tmp_path
+) -> None:
+    _train(_spec(dataset, tmp_path / "whole", optimizer=CONSTANT))
+    short = _spec(dataset, tmp_path / "raised", steps=5, optimizer=CONSTANT)
+    _command(short) if stopped is None else _train(short, until=stopped)
+    (tmp_path / "raised" / "train.yaml").write_text(yaml.safe_dump(short.model_dump(mode="json")))
+    long = _spec(dataset, tmp_path / "raised", optimizer=CONSTANT)
+    said = _command(long)
+    assert "steps raised from 5 to 9" in said
+    assert _weights(tmp_path / "raised") == _weights(tmp_path / "whole")
+    assert (tmp_path / "raised" / "model-00000005" / "config.json").exists() == (stopped is None)
+    assert "nothing to do" in _command(long)
+    with pytest.raises(OutputConflictError, match="steps is 9 there and 5 here"):
+        _command(short)
+
+
+def test_a_raised_run_that_is_killed_ends_in_the_same_bytes(dataset, tmp_path) -> None:
+    runs = []
+    for name, until in (("whole", None), ("killed", 7)):
+        _command(_spec(dataset, tmp_path / name, steps=5))
+        raised = _spec(dataset, tmp_path / name)
+        if until is None:
+            _command(raised)
+        else:
+            keep_earlier(tmp_path / name, 5, ("model",))
+            _train(raised, until=until)
+            _command(raised)
+        runs.append(_weights(tmp_path / name))
+    assert runs[0] == runs[1]
+
+
+def test_a_complete_run_without_checkpoints_does_not_begin_anew(dataset, tmp_path) -> None:
+    _command(_spec(dataset, tmp_path / "run", steps=3))
+    before = _weights(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(UsageError, match="complete at 3 steps and has no checkpoint to go on from"):
+        _command(_spec(dataset, tmp_path / "run"))
+    assert _weights(tmp_path / "run") == before
+
+
+def test_a_batch_that_no_epoch_fills_is_told_in_the_files_words(dataset, tmp_path) -> None:
+    data = [{"dataset": dataset, "frames": 1, "batch": 1000}]
+    with pytest.raises(UsageError, match="fewer windows of 1 frames to train on than a batch of 1000; lower"):
+        TokenTrainingData(_spec(dataset, tmp_path / "run", data=data))

@@ -29,7 +29,7 @@ def example_text() -> str:
 
 def test_the_example_is_a_valid_job():
     job = load_job(example_text(), origin="example")
-    assert job.sampling.clip_frames == 16
+    assert job.tokenizer.path == "/models/bsq-vit-18"
 
 
 def test_the_example_shows_every_key_with_its_default():

@@ -38,6 +38,19 @@ def test_a_sound_dataset(dataset: AuditedDataset, tmp_path: Path, monkeypatch, c
     assert report.coverage.total.clips == 12
 
 
+@pytest.mark.parametrize("compared", [False, True])
+def test_without_a_place_nothing_is_written(compared, dataset: AuditedDataset, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in dataset.path.rglob("*")}
+    arguments = ("--compare", dataset.path, dataset.path) if compared else (dataset.path,)
+    assert run(monkeypatch, *arguments, "--workers", 1, "--sample", 0) == 0
+    assert list(tmp_path.iterdir()) == []
+    assert {path: path.stat().st_mtime_ns for path in dataset.path.rglob("*")} == before
+    out = capsys.readouterr().out
+    assert "sound" in out
+    assert out.endswith("nothing was written; --out FOLDER keeps the report and makes its page.\n")
+
+
 def test_json_is_the_report(dataset: AuditedDataset, tmp_path: Path, monkeypatch, capsys):
     assert run(monkeypatch, dataset.path, "--out", tmp_path, "--workers", 1, "--json") == 0
     assert capsys.readouterr().out.encode() == (tmp_path / "audit.json").read_bytes()

@@ -8,7 +8,8 @@ import torch
 import typer
 from PIL import Image
 
-from bitmill.bsq_model import fingerprint, save_tokenizer, untrained_tokenizer
+from bitmill.bsq_model import fingerprint, save_tokenizer
+from bitmill.bsq_model.presets import untrained_tokenizer
 from bitmill.bsq_model.token_models.token_model_files import make_token_model, save_token_model
 from bitmill.jobs.commands.models.compress import compress
 from bitmill.jobs.commands.models.decompress import decompress

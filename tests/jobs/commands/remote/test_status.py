@@ -107,10 +107,24 @@ def test_a_driver_that_died_is_told_from_one_that_runs(tmp_path):
     assert "Run the same command again" in verdict.sentence
 
 
-def test_a_clock_that_is_ahead_is_no_age(tmp_path):
+def test_a_clock_that_is_a_little_ahead_is_no_age(tmp_path):
+    place = _dataset(tmp_path, leave_out=1)
+    _tell(place, age_s=-20)
+    assert judge(dataset_status(place), NOW).sentence.endswith("is at work; last heard of 0.0 s ago.")
+
+
+def test_a_clock_far_ahead_is_told_and_how_to_know_whether_the_driver_lives(tmp_path):
     place = _dataset(tmp_path, leave_out=1)
     _tell(place, age_s=-3600)
-    assert "last heard of 0.0 s ago" in judge(dataset_status(place), NOW).sentence
+    verdict = judge(dataset_status(place), NOW)
+    assert (verdict.state, verdict.exit_code) == ("running", 6)
+    assert verdict.sentence.endswith(
+        "last heard of at 2026-03-01 13:00:00 UTC by its clock, 1 h 00 min ahead of this machine's. "
+        "Ask again in 30 s: if that time is still the same, the driver has ended."
+    )
+    _tell(place, age_s=-3600, state="stopped", exit_code=130)
+    sentence = judge(dataset_status(place), NOW).sentence
+    assert "Stopped at 2026-03-01 13:00:00 UTC by its clock, 1 h 00 min ahead of this machine's." in sentence
 
 
 @pytest.mark.parametrize(

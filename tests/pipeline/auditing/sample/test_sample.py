@@ -18,7 +18,7 @@ from bitmill.pipeline.auditing.sample.comparing import compare_sample, places_of
 from bitmill.pipeline.auditing.sample.drawing import DrawnClip, SampleDrawer
 from bitmill.pipeline.auditing.sample.pictures import time_code
 from bitmill.pipeline.auditing.shard.collector import RowGroupData
-from bitmill.pipeline.inspection.make_preview import stored_tokenizer
+from bitmill.pipeline.inspection.make_preview import mean_psnr_db, preview_clips, stored_tokenizer
 from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.pipeline.storage import Folder
@@ -155,6 +155,16 @@ def test_clips_tokenized_again_have_the_same_bits(tokenized):
         picture = Image.open(io.BytesIO(pictures[clip.picture]))
         assert picture.height > 2 * 128
         assert picture.width >= 128 * min(clip.num_frames, 6)
+
+
+def test_the_psnr_of_a_preview_is_the_samples(tokenized):
+    _, folder, card = tokenized
+    sample, _ = compare(folder, card, drawn_clips(folder))
+    shown = list(preview_clips(str(folder), clip_ids=None, sources=[], max_clips=100))
+    assert {clip.clip_id: clip.psnr_db for clip in shown} == {
+        one.clip.clip_id: one.psnr_db for one in sample.clips
+    }
+    assert mean_psnr_db(shown) == pytest.approx(sample.psnr_db, rel=1e-12)
 
 
 def test_a_flipped_bit_is_told_with_its_place_and_stands_first(tokenized):
