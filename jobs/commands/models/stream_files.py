@@ -1,20 +1,14 @@
 """What ``bitmill compress`` and ``decompress`` share: file names, a tokenizer at some size, the progress."""
 
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bitmill.jobs.console import Console
 from bitmill.jobs.progress.live_line import LiveLine
-from bitmill.schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from bitmill.bsq_model import BSQTokenizer
-    from bitmill.pipeline.storage import Folder
-
-T = TypeVar("T")
 
 STREAM_SUFFIX = ".bmz"
 SHARD_SUFFIX = ".parquet"
@@ -40,35 +34,6 @@ class SizedTokenizer:
         self.model: BSQTokenizer = tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
         if tile_px is not None and tile_px != self.own_px:
             self.model = resize_tokenizer(self.model, tile_px)
-
-
-def suffix_of(place: str | Path) -> str:
-    """How the name of a file ends, its path or URI given: ``.png``."""
-    return PurePosixPath(place).suffix.lower()
-
-
-def check_suffix(out: str | Path, wanted: tuple[str, ...]) -> None:
-    """Raise UsageError where ``out`` ends otherwise."""
-    if suffix_of(out) not in wanted:
-        raise UsageError(f"OUT {out} must end in {' or '.join(wanted)}.")
-
-
-def folder_of(path: str | Path) -> "tuple[Folder, str]":
-    """The folder that a file's path or URI is in, and its name there."""
-    from bitmill.pipeline.storage import Folder, normalise
-
-    folder, _, name = normalise(str(path)).rpartition("/")
-    return Folder(folder), name
-
-
-def publish(out: str | Path, write: Callable[[Path], T]) -> T:
-    """``out`` appears whole, or not at all; gives what ``write`` gives."""
-    folder, name = folder_of(out)
-    try:
-        with folder.publishing(name) as staged:
-            return write(staged.path)
-    finally:
-        folder.sweep_staging()
 
 
 def plain_console() -> Console:
