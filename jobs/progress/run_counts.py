@@ -2,10 +2,10 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bitmill.pipeline.shard.shard_loop import ShardProgress
+from bitmill.pipeline.shard.shard_loop import EndedItem, ShardProgress
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.outcomes import Outcome
 from bitmill.schemas.reports.status_file import STAGES, ActorCounts, Part, Rates
@@ -16,6 +16,8 @@ class _Tally:
     """What one shard under way has reported."""
 
     items: int = 0
+    bytes: int = 0
+    """Of these, as the plan counts them."""
     not_ok: int = 0
     clips: int = 0
     frames: int = 0
@@ -48,7 +50,8 @@ class Counts:
 class RunCounts:
     """Counts what shards report; ``counts`` is replaced whole, so that another thread may read it.
 
-    ``listeners`` are shown the counts with each refresh.
+    ``listeners`` are shown the counts with each refresh. Remaining time goes by bytes, a span's by its share,
+    since one video may be most of the work: ``shares`` has them for each source of the shards to do.
     """
 
     def __init__(
@@ -57,12 +60,16 @@ class RunCounts:
         num_sources: int,
         num_shards: int,
         num_committed: int,
+        shares: Mapping[str, Sequence[int]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
         self._num_shards = num_shards
         self._num_committed = num_committed
         self._planned = num_sources
+        self._shares = shares or {}
+        self._bytes = sum(map(sum, self._shares.values()))
+        self._done_bytes = 0
         self._earlier = Totals()
         self._done = Totals()
         self._done_added = 0
@@ -89,6 +96,7 @@ class RunCounts:
         _add(tally.seconds, event.seconds)
         if event.ended is not None:
             tally.items += 1
+            tally.bytes += self._bytes_of(event.shard_id, event.ended)
             tally.not_ok += event.ended.outcome is not Outcome.OK
             if event.ended.reason is not None:
                 tally.reasons[event.ended.reason.value] += 1
@@ -100,10 +108,15 @@ class RunCounts:
     def commit(self, shard_id: str, totals: Totals, seconds: dict[str, float]) -> None:
         """From now on the shard counts by its ledger."""
         tally = self._under_way.pop(shard_id, None)
+        self._done_bytes += sum(self._shares.get(shard_id, ()))
         self._done_added += tally.added if tally is not None else 0
         self._done += totals
         self._num_committed += 1
         _add(self._seconds, seconds)
+
+    def _bytes_of(self, shard_id: str, ended: EndedItem) -> int:
+        shares = self._shares.get(shard_id)
+        return ended.size_bytes if shares is None or ended.key is not None else shares[ended.place]
 
     def refresh(self, note: str | None = None, actors: ActorCounts | None = None) -> None:
         """Take the counts of now, and show them."""
@@ -126,7 +139,11 @@ class RunCounts:
         elapsed = self._clock() - self._began if self._began is not None else 0.0
         # Tars hold items that the plan could not count.
         planned = self._planned + self._done_added + sum(tally.added for tally in under_way)
-        left = planned - before.items - items
+        left, done = planned - before.items - items, items
+        if self._bytes:
+            # Of a tar that ends early, members may tell of more bytes than there are.
+            done = self._done_bytes + sum(tally.bytes for tally in under_way)
+            left = max(0, self._bytes - done)
         return Counts(
             note=note,
             actors=actors,
@@ -143,7 +160,7 @@ class RunCounts:
             reasons=dict(sorted(reasons.items())),
             rates=_rates(elapsed, items, clips, frames, tokens),
             seconds={stage: round(seconds[stage], 3) for stage in STAGES if stage in seconds},
-            remaining_s=round(left * elapsed / items, 1) if items and elapsed > 0 else None,
+            remaining_s=round(left * elapsed / done, 1) if done and elapsed > 0 else None,
         )
 
 

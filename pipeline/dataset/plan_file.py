@@ -18,7 +18,7 @@ def plan_part(file: str, shards: Sequence[PlannedShard]) -> PlanPart:
         plan_id=content_id("plan", [shard.shard_id for shard in shards]),
         num_sources=sum(len(shard.sources) for shard in shards),
         num_shards=len(shards),
-        size_bytes=sum(shard.size_bytes for shard in shards),
+        size_bytes=sum(source.size_bytes for shard in shards for source in shard.sources),
         attempt=shards[0].attempt if shards else 1,
     )
 

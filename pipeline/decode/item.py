@@ -28,6 +28,7 @@ from bitmill.pipeline.decode.video import decord_reader, pyav_reader
 from bitmill.pipeline.decode.video.choice import Preference, choose
 from bitmill.pipeline.decode.video.container import library_fault
 from bitmill.pipeline.decode.video.probe import VideoFacts, packet_times, probe
+from bitmill.pipeline.decode.video.probe_cache import probe_once
 from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemEvent, MediaFacts
 from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.outcomes import Reason
@@ -152,7 +153,9 @@ def _image_facts(image: Image.Image, media: str) -> MediaFacts:
 
 
 def _video(item: _Item, prefer: Preference) -> Iterator[ItemEvent]:
-    found = probe(item.path, max_pixels=item.limits.max_pixels)
+    # Others of the file's spans may follow; a member of a tar, which is never one, may lie where another lay.
+    look = probe if item.span_ns == (None, None) else probe_once
+    found = look(item.path, max_pixels=item.limits.max_pixels)
     item.facts = _video_facts(found)
     check_span(item.span_ns, found.start_ns, found.end_ns)
     native_fps = item.facts.fps

@@ -6,8 +6,9 @@ from contextlib import closing
 from multiprocessing.connection import Connection
 from typing import Any
 
-from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
+from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events, source_room
 from bitmill.pipeline.items import ItemEnd, ItemEvent, ItemStart, SourceEvent
+from bitmill.pipeline.span_shares import together
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.outcomes import Reason
 
@@ -61,11 +62,13 @@ def _events_of(sources: Sequence[PlannedSource], settings: DecodeSettings) -> Ge
 
 
 def _send_events(connection: Connection, sources: list[PlannedSource], settings: DecodeSettings) -> None:
-    for source in sources:
-        for event in source_events(source, settings):
-            connection.send(event)
-        if source.is_archive:
-            connection.send(_LAST)
+    for run in together(sources):
+        with source_room(run[0], settings) as room:
+            for source in run:
+                for event in source_events(source, settings, room=room):
+                    connection.send(event)
+                if source.is_archive:
+                    connection.send(_LAST)
 
 
 def _received(connection: Connection, source: PlannedSource, timeout_s: float) -> Iterator[SourceEvent]:

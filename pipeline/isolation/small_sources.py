@@ -1,4 +1,6 @@
-"""Small sources that are decoded together: a task for each would cost more than its decoding."""
+"""Sources that are decoded together: small ones, of which a task for each would cost more than its decoding,
+and spans of one object, which share its copy and the look at its packets.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -6,6 +8,7 @@ from dataclasses import dataclass
 
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events, source_room
 from bitmill.pipeline.items import DecodedClip, SourceEvent
+from bitmill.pipeline.span_shares import together
 from bitmill.pipeline.storage import is_local
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 
@@ -15,6 +18,11 @@ SMALL_BYTES = 1 << 20
 _MOST_SOURCES = 32
 _BUNDLES_AT_LEAST = 32
 """A shard of small sources is cut into so many bundles at least, for decoders that work side by side."""
+
+_MOST_LOOKS = 8
+_LOOK_BYTES = 64 << 20
+"""Spans of a local object make so many bundles at most, and one for each so many of its bytes: each may look
+at all its packets again. Those of a remote object are one, since each would need a copy of its own."""
 
 MESSAGE_BYTES = 1 << 20
 """Events are gathered until their pixels are so many, or more by one clip."""
@@ -40,7 +48,10 @@ class Bundle:
 
 @dataclass(frozen=True)
 class Waiting:
-    """The mark before a wait for room on the disk, which is no decoder's time; ``Staged`` ends it."""
+    """The mark before a wait for room on the disk, which is no decoder's time.
+
+    ``Staged`` ends it; a further one ends the copying of a larger object.
+    """
 
 
 Message = Waiting | Staged | list[SourceEvent]
@@ -48,22 +59,32 @@ Message = Waiting | Staged | list[SourceEvent]
 
 
 def bundled(sources: Sequence[PlannedSource]) -> list[Bundle]:
-    """The sources in order, small ones together, never an archive with anything else."""
+    """The sources in order, small ones together, those of one larger object too, an archive by itself."""
     most = max(1, min(_MOST_SOURCES, len(sources) // _BUNDLES_AT_LEAST))
     bundles: list[Bundle] = []
-    run: list[PlannedSource] = []
-    for source in sources:
-        is_small = source.size_bytes <= SMALL_BYTES and not source.is_archive
-        if run and (not is_small or len(run) == most):
-            bundles.append(Bundle(tuple(run)))
-            run = []
-        if is_small:
-            run.append(source)
-        else:
-            bundles.append(Bundle((source,)))
-    if run:
-        bundles.append(Bundle(tuple(run)))
+    small: list[PlannedSource] = []
+    for run in together(sources):
+        is_small = run[0].size_bytes <= SMALL_BYTES and not run[0].is_archive
+        for source in run if is_small else ():
+            if len(small) == most:
+                bundles.append(Bundle(tuple(small)))
+                small = []
+            small.append(source)
+        if small and not is_small:
+            bundles.append(Bundle(tuple(small)))
+            small = []
+        if not is_small:
+            length = _spans_together(run)
+            bundles += [Bundle(tuple(run[at : at + length])) for at in range(0, len(run), length)]
+    if small:
+        bundles.append(Bundle(tuple(small)))
     return bundles
+
+
+def _spans_together(run: Sequence[PlannedSource]) -> int:
+    """How many sources of one object are decoded together."""
+    looks = min(_MOST_LOOKS, 1 + run[0].size_bytes // _LOOK_BYTES) if is_local(run[0].uri) else 1
+    return -(-len(run) // looks)
 
 
 def bundle_messages(
@@ -77,23 +98,29 @@ def bundle_messages(
     yield Staged()
     gathered: list[SourceEvent] = []
     size_bytes, since = 0, time.monotonic()
-    for source in bundle.sources:
-        needs_room = not is_local(source.uri)
+    for run in together(bundle.sources):
+        needs_room = not is_local(run[0].uri)
+        tells_of_copy = needs_room and run[0].size_bytes > SMALL_BYTES
         if needs_room:
             yield gathered
             yield Waiting()
             gathered, size_bytes = [], 0
-        with source_room(source, settings) as room:
+        with source_room(run[0], settings) as room:
             if needs_room:
                 yield Staged()
                 since = time.monotonic()
-            begin_item()
-            for event in source_events(source, settings, room=room):
-                if isinstance(event, Staged):
-                    continue
-                gathered.append(event)
-                size_bytes += event.frames_THWC.nbytes if isinstance(event, DecodedClip) else _EVENT_BYTES
-                if size_bytes >= MESSAGE_BYTES or time.monotonic() - since >= MESSAGE_S:
-                    yield gathered
-                    gathered, size_bytes, since = [], 0, time.monotonic()
+            for source in run:
+                begin_item()
+                for event in source_events(source, settings, room=room):
+                    if isinstance(event, Staged):
+                        if tells_of_copy:
+                            yield event
+                        tells_of_copy = False
+                        continue
+                    gathered.append(event)
+                    is_clip = isinstance(event, DecodedClip)
+                    size_bytes += event.frames_THWC.nbytes if is_clip else _EVENT_BYTES
+                    if size_bytes >= MESSAGE_BYTES or time.monotonic() - since >= MESSAGE_S:
+                        yield gathered
+                        gathered, size_bytes, since = [], 0, time.monotonic()
     yield gathered

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from bitmill.pipeline.span_shares import shares, together
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.ids import shard_id
 from bitmill.schemas.requests.job import ShardingSpec
@@ -17,8 +18,9 @@ def cut_shards(
 ) -> list[PlannedShard]:
     """Cut sources, in their order, into shards of at most ``max_bytes`` and ``max_sources``.
 
-    Shards are disjoint, together all sources, and none is empty; a source over ``max_bytes`` stands alone.
-    Their numbers go on where those of ``behind`` end.
+    Shards are disjoint, together all sources, and none is empty. An object counts once for those of its spans
+    that stand together; one over ``max_bytes`` stands alone, cut between spans by what these take of it.
+    Shards' numbers go on where those of ``behind`` end.
     """
     shards: list[PlannedShard] = []
     first = behind[-1].first_source_index + len(behind[-1].sources) if behind else 0
@@ -38,13 +40,18 @@ def cut_shards(
 
 def _runs(sources: Iterable[PlannedSource], sharding: ShardingSpec) -> Iterator[list[PlannedSource]]:
     run: list[PlannedSource] = []
-    run_bytes = 0
-    for source in sources:
-        full = len(run) == sharding.max_sources or run_bytes + source.size_bytes > sharding.max_bytes
-        if run and full:
-            yield run
-            run, run_bytes = [], 0
-        run.append(source)
-        run_bytes += source.size_bytes
+    behind_bytes = 0
+    for of_object in together(sources):
+        # An object's bytes are read for the first of its spans; the next ones cost what they take of it.
+        size_bytes, taken_bytes = of_object[0].size_bytes, 0
+        for source, share_bytes in zip(of_object, shares(of_object), strict=True):
+            wanted_bytes = taken_bytes + share_bytes if taken_bytes else size_bytes
+            full = len(run) == sharding.max_sources or behind_bytes + wanted_bytes > sharding.max_bytes
+            if run and full:
+                yield run
+                run, behind_bytes, taken_bytes = [], 0, 0
+            run.append(source)
+            taken_bytes += share_bytes
+        behind_bytes += max(size_bytes, taken_bytes)
     if run:
         yield run

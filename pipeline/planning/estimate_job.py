@@ -27,7 +27,7 @@ class Stratum:
     num_sources: int
     size_bytes: int
     sampled: tuple[tuple[int, Yield], ...]
-    """Size in bytes and yield of each."""
+    """Size in bytes, a span's share of them, and yield of each."""
     by_bytes: bool
     """Whether a source's yield grows with its bytes (videos), or not (images)."""
 

@@ -43,6 +43,10 @@ class EndedItem:
     reason: Reason | None
     detail: str | None
     key: str | None = None
+    place: int = 0
+    """Of its source in the shard."""
+    size_bytes: int = 0
+    """Of the source; of a tar's item its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +202,8 @@ class _ShardRun:
         ended = EndedItem(
             source=self._shard.sources[item.place].uri,
             key=item.start.key,
+            place=item.place,
+            size_bytes=item.start.size_bytes,
             outcome=item.end.outcome(item.num_clips),
             reason=item.end.reason,
             detail=item.end.detail,

@@ -1,13 +1,13 @@
 """From a job's source section to planned sources: listed files, or the rows of a manifest."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
 from bitmill.pipeline.sources.braces import expand_braces
-from bitmill.pipeline.sources.manifest import ManifestRow, read_manifest
+from bitmill.pipeline.sources.manifest import read_manifest
 from bitmill.pipeline.storage import Listing, ObjectInfo, list_objects, normalise, stat
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import BadJobError, InfrastructureError, TransientError
@@ -120,13 +120,12 @@ def looked_up_again(sources: Sequence[PlannedSource]) -> list[PlannedSource]:
     Raises InfrastructureError where the store fails.
     """
     try:
-        with ThreadPoolExecutor(_STAT_THREADS) as pool:
-            infos = list(pool.map(_identity, (source.uri for source in sources)))
+        infos = _identities(source.uri for source in sources)
     except TransientError as error:
         raise InfrastructureError(f"{error} The sources could not be looked up; try again later.") from error
     return [
-        replace(source, size_bytes=info.size_bytes, version=info.version)
-        for source, info in zip(sources, infos, strict=True)
+        replace(source, size_bytes=infos[source.uri].size_bytes, version=infos[source.uri].version)
+        for source in sources
     ]
 
 
@@ -167,21 +166,26 @@ def _from_manifest(manifest: str) -> SourceList:
                 f"Manifest {manifest} gives {row.uri} a start or end, but a tar has no time of its own; "
                 "leave both empty, which takes all its items whole."
             )
-    with ThreadPoolExecutor(_STAT_THREADS) as pool:
-        sources = tuple(_with_identity(rows, pool.map(_identity, (row.uri for row in rows))))
-    return SourceList(sources=sources, ignored_files=0)
-
-
-def _with_identity(rows: Iterable[ManifestRow], infos: Iterable[ObjectInfo]) -> Iterator[PlannedSource]:
-    for row, info in zip(rows, infos, strict=True):
-        yield PlannedSource(
+    infos = _identities(row.uri for row in rows)
+    sources = tuple(
+        PlannedSource(
             uri=row.uri,
-            size_bytes=info.size_bytes,
-            version=info.version,
+            size_bytes=infos[row.uri].size_bytes,
+            version=infos[row.uri].version,
             start_ns=row.start_ns,
             end_ns=row.end_ns,
             metadata=row.metadata,
         )
+        for row in rows
+    )
+    return SourceList(sources=sources, ignored_files=0)
+
+
+def _identities(uris: Iterable[str]) -> dict[str, ObjectInfo]:
+    """Of each object, asked for once, however many of its spans are wanted."""
+    asked = list(dict.fromkeys(uris))
+    with ThreadPoolExecutor(_STAT_THREADS) as pool:
+        return dict(zip(asked, pool.map(_identity, asked), strict=True))
 
 
 def _identity(uri: str) -> ObjectInfo:

@@ -145,7 +145,8 @@ def stage(
     """A local file with the bytes of a planned object, for the length of the block.
 
     A local object is used where it lies, and looked at again after the block; another is copied into
-    ``room``, or into one of its own for which ``limit_bytes`` counts. What the block raises passes. Raises
+    ``room``, where it stays for the next of its spans, or into one of its own for which ``limit_bytes``
+    counts. What the block raises passes. Raises
     BadItemError: not_found, access_denied, not_media for what is no file and may never give a byte,
     source_changed (before, or while it was read), read_error; InfrastructureError where the temporary
     folder's disk is full, and as ``room_for``.
@@ -163,10 +164,13 @@ def stage(
         return
     with nullcontext(room) if room is not None else room_for(expected, limit_bytes=limit_bytes) as place:
         assert place is not None
-        with _item_faults():
-            _check_unchanged(expected)
-            retrying(lambda: _copy(expected, Path(place.path)))
-            _check_unchanged(expected)
+        if place.holds != expected:
+            place.holds = None
+            with _item_faults():
+                _check_unchanged(expected)
+                retrying(lambda: _copy(expected, Path(place.path)))
+                _check_unchanged(expected)
+            place.holds = expected
         yield StagedObject(path=place.path, room=place)
 
 

@@ -14,7 +14,7 @@ import secrets
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,16 +31,19 @@ _LOCK = ".lock"
 _PLAIN_SUFFIX = re.compile(r"\.\w{1,16}", re.ASCII)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Room:
     """A file of its holder's own, empty at first, for a copy of the size that was asked for."""
 
     path: str
+    holds: Hashable = None
+    """Which object lies in it whole; null while none does."""
 
     def moved(self) -> None:
-        """Show those who wait that its holder gets on."""
+        """Show those who wait that its holder gets on. When the copy last changed is left as it is."""
         with suppress(FileNotFoundError):
-            os.utime(self.path)
+            status = os.stat(self.path)  # noqa: PTH116 - as os.utime takes it
+            os.utime(self.path, ns=(time.time_ns(), status.st_mtime_ns))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +134,7 @@ class StagingSpace:
                 waiting.append(entry.name)
             else:
                 held.append(int(entry.name.split("-")[1]))
-                state.add((entry.name, status.st_mtime_ns))
+                state.add((entry.name, max(status.st_mtime_ns, status.st_atime_ns)))
                 written += 512 * status.st_blocks
         disk = os.statvfs(self._folder)
         return _Seen(

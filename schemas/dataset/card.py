@@ -71,6 +71,7 @@ class PlanPart(_Part):
     num_sources: int
     num_shards: int
     size_bytes: int
+    """Over the file's rows: an object of which several spans are planned counts with each."""
     attempt: int = 1
     """1: sources that were new. Above: failed ones of earlier parts, done again; the newer outcome counts."""
 

@@ -55,6 +55,16 @@ class PlannedSource:
         return (self.uri, self.start_ns, self.end_ns)
 
     @property
+    def object(self) -> tuple[str, int, str]:
+        """Which bytes it is read from: what the spans of one file have in common."""
+        return (self.uri, self.size_bytes, self.version)
+
+    @property
+    def is_span(self) -> bool:
+        """Whether only a part of the object's time is wanted."""
+        return self.span_ns != (None, None)
+
+    @property
     def is_archive(self) -> bool:
         """Whether it is a tar, by its name: a source of many items."""
         return self.uri.lower().endswith(".tar")
@@ -78,5 +88,5 @@ class PlannedShard:
 
     @property
     def size_bytes(self) -> int:
-        """Source bytes of the shard."""
-        return sum(source.size_bytes for source in self.sources)
+        """Source bytes of the shard, an object of which it holds several spans counted once."""
+        return sum({source.object: source.size_bytes for source in self.sources}.values())

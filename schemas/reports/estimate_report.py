@@ -44,7 +44,7 @@ class Estimate(_Part):
     format_version: Literal[1] = ESTIMATE_FORMAT_VERSION
     sources: int
     size_bytes: int
-    """Of the listed objects; an object of which several spans are wanted counts with each."""
+    """Of the listed objects; an object of which several spans are wanted counts once."""
     ignored_files: int
     sampled: int
     """Sources that were looked at."""

@@ -124,7 +124,8 @@ class ShardingSpec(_Part):
     """How the plan is cut; smaller shards lose less to a preempted node, larger ones make fewer files."""
 
     max_bytes: Annotated[int, Field(gt=0)] = 512 * MIB
-    """Source bytes in one shard (one larger source is a shard by itself)."""
+    """Source bytes in one shard (one larger source is a shard by itself); spans of one object that stand
+    together count it once."""
     max_sources: Annotated[int, Field(gt=0)] = 4096
     split_s: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
     """Videos that last longer are planned in spans of so many seconds, each a source by itself."""

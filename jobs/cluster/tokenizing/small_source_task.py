@@ -1,6 +1,6 @@
-"""Small sources in one Ray task; should it die or hang, each is decoded by itself."""
+"""Several sources in one Ray task; should it die or hang, the one that it was at is decoded by itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -17,13 +17,19 @@ from bitmill.jobs.cluster.tokenizing.decode_tasks import (
 from bitmill.pipeline.isolation.small_sources import MESSAGE_S, Bundle, Message, Waiting
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged
 from bitmill.pipeline.items import ItemEnd, SourceEvent
+from bitmill.pipeline.span_shares import object_bytes
+from bitmill.schemas.dataset.plan_schema import PlannedSource
+
+_ATTEMPTS = 3
+"""So often sources are decoded together before what is left is decoded one by one."""
 
 
 class BundleTask:
     """As SourceTask, of several sources that are no archives; ``events`` are those of one after the other.
 
-    Whatever befalls the bundle's process says nothing of any of its sources: those whose ends have not come
-    are decoded again, each by a SourceTask, whose verdict counts.
+    Whatever befalls the bundle's process says nothing of any of its sources: the first whose end has not come
+    is decoded again by a SourceTask, whose verdict counts, and then the rest together again; each by itself
+    where that fails time and again.
     """
 
     def __init__(
@@ -37,32 +43,51 @@ class BundleTask:
         self._generator: Any = None
         if len(source.sources) == 1:
             self._alone = SourceTask(source.sources[0], settings, placement, beat)
-            return
-        options = decode_options(num_cpus=1, placement=placement, source=source.sources[0])
-        self._generator = options.remote(source.sources, settings, 0, None)
+        else:
+            self._submit(source.sources, num_cpus=1)
+
+    def _submit(self, sources: tuple[PlannedSource, ...], *, num_cpus: int) -> None:
+        options = decode_options(num_cpus=num_cpus, placement=self._placement, source=sources[0])
+        self._generator = options.remote(sources, self._settings, 0, None)
 
     def events(self) -> Iterator[SourceEvent]:
         """The events of all sources. Raises what SourceTask raises."""
         if self._generator is None and self._alone is not None:
             yield from self._alone.events()
             return
+        left = self.source.sources
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                # Bundles behind this one may hold every CPU.
+                self._submit(left, num_cpus=0)
+            ended, taken = yield from self._together(left)
+            left = left[ended:]
+            if not left:
+                return
+            self.cancel()
+            yield from self._by_itself(left[0], taken)
+            left = left[1:]
+            if len(left) < 2:
+                break
+        for source in left:
+            yield from self._by_itself(source, 0)
+
+    def _together(self, sources: tuple[PlannedSource, ...]) -> Generator[SourceEvent, None, tuple[int, int]]:
+        """Their events, as far as they come; gives how many ended, and how many events came of the next."""
         ended = taken = 0
         with suppress(RayError, TimeoutError):
-            for message in self._messages():
+            for message in self._messages(sources):
                 for event in message:
                     yield event
                     is_end = isinstance(event, ItemEnd)
                     ended, taken = (ended + 1, 0) if is_end else (ended, taken + 1)
-        left = self.source.sources[ended:]
-        if left:
-            self.cancel()
-        for source in left:
-            # Bundles behind this one may hold every CPU.
-            self._alone = SourceTask(
-                source, self._settings, self._placement, self._heartbeat, taken=taken, num_cpus=0
-            )
-            taken = 0
-            yield from self._alone.events()
+        return ended, taken
+
+    def _by_itself(self, source: PlannedSource, taken: int) -> Iterator[SourceEvent]:
+        self._alone = SourceTask(
+            source, self._settings, self._placement, self._heartbeat, taken=taken, num_cpus=0
+        )
+        yield from self._alone.events()
 
     def cancel(self) -> None:
         """End its process."""
@@ -71,19 +96,19 @@ class BundleTask:
         if self._alone is not None:
             self._alone.cancel()
 
-    def _messages(self) -> Iterator[list[SourceEvent]]:
-        size_bytes = sum(source.size_bytes for source in self.source.sources)
+    def _messages(self, sources: tuple[PlannedSource, ...]) -> Iterator[list[SourceEvent]]:
         limit_s = self._settings.limits.item_timeout_s + MESSAGE_S
-        limit_s += size_bytes / SLOWEST_TRANSFER_BYTES_PER_S
+        copying_s = object_bytes(sources) / SLOWEST_TRANSFER_BYTES_PER_S
         timeout_s: float | None = None
+        waited = False
         while True:
             try:
                 message: Message = next_value(self._generator, timeout_s, self._heartbeat)
             except StopIteration:
                 return
             if isinstance(message, Waiting):
-                timeout_s = None
+                timeout_s, waited = None, True
             elif isinstance(message, Staged):
-                timeout_s = limit_s
+                timeout_s, waited = limit_s + (copying_s if waited else 0), False
             else:
                 yield message

@@ -17,6 +17,7 @@ from bitmill.pipeline.planning.estimate_job import Stratum, spread, strata, whol
 from bitmill.pipeline.planning.probe_sources import probe_sources
 from bitmill.pipeline.shard.encoder import ModelEncoder
 from bitmill.pipeline.sources.listing import find_sources
+from bitmill.pipeline.span_shares import object_bytes, shares, together
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.reports.estimate_report import Estimate, Quantity
 from bitmill.schemas.requests.job import JobSpec, with_clip_frames
@@ -49,7 +50,7 @@ def estimate_job(job: JobSpec, *, sample: int) -> Estimate:
     device, frames_per_s = time_tokenizer(tokenizer, job)
     return Estimate(
         sources=len(found.sources),
-        size_bytes=sum(source.size_bytes for source in found.sources),
+        size_bytes=object_bytes(found.sources),
         ignored_files=found.ignored_files,
         sampled=sum(len(part.sampled) for part in parts),
         unreadable=unreadable,
@@ -68,17 +69,26 @@ def _looked_at(
     sources: list[PlannedSource], job: JobSpec, sample: int, *, by_bytes: bool
 ) -> tuple[Stratum, int]:
     chosen = spread(sources, sample)
-    workers = max(1, min(available_cpus(), len(chosen)))
-    probed = list(probe_sources(chosen, job.limits, workers=workers))
+    objects = {source.object: source for source in chosen}
+    workers = max(1, min(available_cpus(), len(objects)))
+    found = {
+        source.object: facts for source, facts in probe_sources(objects.values(), job.limits, workers=workers)
+    }
+    bytes_of = {
+        source.place: share_bytes
+        for run in together(sources)
+        for source, share_bytes in zip(run, shares(run), strict=True)
+    }
     part = Stratum(
         num_sources=len(sources),
-        size_bytes=sum(source.size_bytes for source in sources),
+        size_bytes=sum(bytes_of.values()),
         sampled=tuple(
-            (source.size_bytes, yield_of(source, facts, job.sampling, job.limits)) for source, facts in probed
+            (bytes_of[source.place], yield_of(source, found[source.object], job.sampling, job.limits))
+            for source in chosen
         ),
         by_bytes=by_bytes,
     )
-    return part, sum(facts is None for _, facts in probed)
+    return part, sum(found[source.object] is None for source in chosen)
 
 
 def time_tokenizer(tokenizer: LoadedTokenizer, job: JobSpec) -> tuple[str, float]:

@@ -12,6 +12,7 @@ from bitmill.jobs.progress.run_counts import RunCounts
 from bitmill.jobs.progress.status_writer import StatusWriter
 from bitmill.jobs.progress.terminal import Progress, summary
 from bitmill.jobs.scheduling.signals import drained_on_sigterm, handle_sigterm, stoppable
+from bitmill.pipeline.span_shares import shares_of_shards
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 from bitmill.schemas.requests.job import JobSpec
@@ -64,10 +65,12 @@ def _run(
         f"{len(prepared.remaining)} of {prepared.card.num_shards} shards to do "
         f"({prepared.card.num_sources} sources) on {address or 'a local Ray'} …"
     )
+    shares = shares_of_shards(prepared.shards)
     run_counts = RunCounts(
         num_sources=prepared.card.num_sources,
         num_shards=prepared.card.num_shards,
         num_committed=len(prepared.committed),
+        shares={shard.shard_id: shares[shard.shard_id] for shard in prepared.remaining},
     )
     status_writer.run(prepared.folder, run_counts)
     with ExitStack() as stack:

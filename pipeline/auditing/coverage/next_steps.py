@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from bitmill.pipeline.dataset.attempts import NewestAttempts
 from bitmill.pipeline.dataset.ledger import LedgerRow
 from bitmill.pipeline.planning.append import failed_sources
+from bitmill.pipeline.span_shares import object_bytes
 from bitmill.schemas.dataset.card import SHARD_FOLDER
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 
@@ -38,7 +39,7 @@ class StepTally:
         """What of a committed shard can be done again, less what is planned again already."""
         failed = failed_sources(shard, ledger, over_plan, frozenset())
         self.failed_sources += len(failed.sources)
-        self.failed_bytes += sum(source.size_bytes for source in failed.sources)
+        self.failed_bytes += object_bytes(failed.sources)
         self.members_left_out += failed.members_left_out
 
     def add_damaged(self, shard: PlannedShard) -> None:

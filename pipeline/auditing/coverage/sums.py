@@ -77,11 +77,20 @@ def item_sums(row: LedgerRow, source: PlannedSource, *, is_first: bool) -> Sums:
         frames=row["num_frames"],
         tokens=row["num_tokens"],
         source_frames=row["num_source_frames"],
-        bytes_in=0 if is_whole_tar else row["size_bytes"],
+        bytes_in=0 if is_whole_tar else _item_bytes(row, source),
         code_bytes=row["code_bytes"],
         ns_in=item_ns(row["duration_ns"], source) or 0,
         ns_out=row["tokenized_ns"],
     )
+
+
+def _item_bytes(row: LedgerRow, source: PlannedSource) -> int:
+    """Of a span its share of the object's, where its container tells how long that lasts."""
+    duration_ns, size_bytes = row["duration_ns"], row["size_bytes"]
+    taken_ns = item_ns(duration_ns, source)
+    if not source.is_span or not duration_ns or taken_ns is None:
+        return size_bytes
+    return size_bytes * max(0, taken_ns) // duration_ns
 
 
 def item_ns(duration_ns: int | None, source: PlannedSource) -> int | None:

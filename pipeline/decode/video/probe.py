@@ -56,6 +56,8 @@ class VideoFacts:
     """The file ends before the media that its header promises."""
     num_behind: int = 0
     """Packets, not counted elsewhere, behind the place where a broadcast stream's clock starts anew."""
+    cut_short: bool = False
+    """An error ended the count of packets."""
 
     @property
     def num_shown(self) -> int:
@@ -79,6 +81,7 @@ class _Tally:
     last: int | None = None
     end: int | None = None
     last_is_corrupt: bool = False
+    cut_short: bool = False
 
     def note_time(self, time: int | None, duration: int) -> None:
         if time is None:
@@ -144,7 +147,7 @@ def _count(container: InputContainer, stream: VideoStream) -> _Tally:
                 tally.note_time(packet.dts if in_step else packet.pts, packet.duration or 0)
     except FFmpegError:
         # Reading meets the same damage at the same place, after the frames before it.
-        tally.last_is_corrupt = True
+        tally.last_is_corrupt = tally.cut_short = True
     return tally
 
 
@@ -187,6 +190,7 @@ def _facts(
         num_keyframes=tally.keyframes,
         num_missing_pts=tally.missing_pts,
         num_behind=tally.behind,
+        cut_short=tally.cut_short,
         start_ns=None if tally.first is None else round(tally.first * tick_ns) - origin_ns,
         end_ns=None if tally.end is None else round(tally.end * tick_ns) - origin_ns,
         origin_ns=origin_ns,

@@ -68,24 +68,28 @@ class Frames:
         """Why frames of the span are missing before the first that came, once that came."""
 
     def __iter__(self) -> Iterator[Timed[PyavPicture]]:
-        with closing(self._reading()) as reading:
-            frames = reading.frames(seek_ns=self._seek_ns())
-            first = next(frames, None)
-            if first is None:
+        for seek_ns in self._places():
+            with closing(self._reading()) as reading:
+                frames = reading.frames(seek_ns=seek_ns)
+                first = next(frames, None)
+                if seek_ns is not None and (first is None or self._begins_after(first)):
+                    continue
+                if first is None:
+                    return
+                if self._start_ns is None or self._start_ns < first.pts_ns:
+                    self.lost = reading.lost_beginning()
+                yield first
+                yield from frames
                 return
-            if self._start_ns is None or self._start_ns < first.pts_ns:
-                self.lost = reading.lost_beginning()
-            yield first
-            yield from frames
 
-    def _seek_ns(self) -> int | None:
-        """Where to start reading; null is the file's beginning, where no seek finds the span."""
+    def _places(self) -> tuple[int | None, ...]:
+        """Where to start reading; null is the file's beginning, for where no seek finds the span."""
         if self._start_ns is None or not _may_seek(self._facts, self._start_ns):
-            return None
-        seek_ns = self._start_ns - TOLERANCE_NS
-        with closing(self._reading()) as reading:
-            first = next(reading.frames(seek_ns=seek_ns), None)
-        return None if first is None or first.pts_ns > self._start_ns else seek_ns
+            return (None,)
+        return (self._start_ns - TOLERANCE_NS, None)
+
+    def _begins_after(self, first: Timed[PyavPicture]) -> bool:
+        return self._start_ns is not None and first.pts_ns > self._start_ns
 
     def _reading(self) -> "_Reading":
         return _Reading(self._path, self._facts, self._max_pixels)

@@ -1,6 +1,7 @@
 """Progress tells how a run stands: as rows on a terminal of any size, as lines where there is none."""
 
 import io
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,8 +26,8 @@ class Clock:
         return self.now
 
 
-def _ended(outcome: Outcome, reason: Reason | None = None) -> EndedItem:
-    return EndedItem(source="/x", outcome=outcome, reason=reason, detail=None)
+def _ended(outcome: Outcome, reason: Reason | None = None, **more: Any) -> EndedItem:
+    return EndedItem(source="/x", outcome=outcome, reason=reason, detail=None, **more)
 
 
 def _run_counts(clock: Clock, planned: int = 10) -> RunCounts:
@@ -64,6 +65,39 @@ def test_rates_and_remaining_time_follow_from_what_was_reported():
     run_counts.refresh()
     line = line_of(run_counts.counts)
     assert line == ("5/10 items · 4 clips (1.0/s) · 10 frames/s · 2.6k tokens/s · 10 s left · 2 not ok")
+
+
+def test_remaining_time_goes_by_bytes_where_one_video_is_most_of_the_work():
+    clock = Clock()
+    shares = {"a": [10] * 10, "b": [900]}
+    run_counts = RunCounts(num_sources=11, num_shards=2, num_committed=0, shares=shares, clock=clock)
+    run_counts.begin(11, Totals())
+    run_counts.advance(ShardProgress(shard_id="a", clips=1))
+    clock.now += 1
+    for place in range(5):
+        run_counts.advance(ShardProgress(shard_id="a", ended=_ended(Outcome.OK, place=place)))
+    run_counts.refresh()
+    assert run_counts.counts.remaining_s == 19.0
+    run_counts.commit("a", Totals(ok=10), {})
+    run_counts.refresh()
+    assert run_counts.counts.remaining_s == 9.0
+    run_counts.commit("b", Totals(ok=1), {})
+    run_counts.refresh()
+    assert run_counts.counts.remaining_s == 0.0
+
+
+def test_items_of_a_tar_count_for_their_own_bytes():
+    clock = Clock()
+    run_counts = RunCounts(num_sources=1, num_shards=1, num_committed=0, shares={"a": [1000]}, clock=clock)
+    run_counts.begin(1, Totals())
+    run_counts.advance(ShardProgress(shard_id="a", clips=1))
+    clock.now += 1
+    run_counts.advance(ShardProgress(shard_id="a", ended=_ended(Outcome.OK, key="1.mp4", size_bytes=250)))
+    run_counts.refresh()
+    assert run_counts.counts.remaining_s == 3.0
+    run_counts.drop("a")
+    run_counts.refresh()
+    assert run_counts.counts.remaining_s is None
 
 
 def test_a_log_gets_a_line_now_and_then_and_what_the_driver_waits_for():

@@ -10,6 +10,7 @@ from bitmill.jobs.commands.dataset.estimate import estimate_job, print_estimate
 from bitmill.jobs.console import Console
 from bitmill.pipeline.isolation.source_events import DecodeSettings, source_events
 from bitmill.pipeline.items import DecodedClip
+from bitmill.pipeline.planning import probe_sources as probing
 from bitmill.pipeline.planning.estimate_job import Stratum, Yield, spread, whole, yield_of
 from bitmill.pipeline.planning.probe_sources import Probed
 from bitmill.pipeline.sources.listing import find_sources
@@ -89,6 +90,23 @@ def test_time_is_told_in_units_that_fit_it(hours, told):
     console = Console(file=io.StringIO(), width=400)
     print_estimate(estimate, console)
     assert told in console.file.getvalue()
+
+
+def test_spans_of_one_video_are_looked_at_once_and_its_bytes_count_once(tmp_path, monkeypatch):
+    video, looked_at = plain_mp4(tmp_path / "a.mp4"), []
+
+    def probe_sources(sources, limits, *, workers):
+        looked_at.extend(sources)
+        return probing.probe_sources(looked_at, limits, workers=workers)
+
+    monkeypatch.setattr("bitmill.jobs.commands.dataset.estimate.probe_sources", probe_sources)
+    rows = "".join(f"a.mp4,{0.2 * number:.1f},{0.2 * number + 0.2:.1f}\n" for number in range(8))
+    (tmp_path / "m.csv").write_text("uri,start,end\n" + rows)
+    job = make_job(source={"manifest": str(tmp_path / "m.csv")}, sampling={"fps": 10.0})
+    estimate = estimate_job(job, sample=4)
+    assert (estimate.sources, estimate.sampled, len(looked_at)) == (8, 4, 1)
+    assert estimate.size_bytes == video.stat().st_size
+    assert (estimate.clips.value, estimate.frames.value) == pytest.approx((8, 16))
 
 
 def test_a_job_that_cannot_run_is_not_estimated(tmp_path):

@@ -12,7 +12,8 @@ import pytest
 
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
 from bitmill.pipeline.items import DecodedClip, ItemEnd
-from bitmill.pipeline.sources.listing import find_sources, refuse_archives
+from bitmill.pipeline.sources import listing
+from bitmill.pipeline.sources.listing import find_sources, looked_up_again, refuse_archives
 from bitmill.pipeline.storage import Folder, normalise
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.outcomes import Reason
@@ -74,6 +75,19 @@ def test_a_missing_name_among_braces_is_told(tmp_path):
         find_sources(SourceSpec(paths=[str(tmp_path / "s-{0..99999999999}.tar")]))
 
 
+def test_an_object_is_asked_for_once_however_many_of_its_spans_are_wanted(tmp_path, monkeypatch):
+    _touch(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "m.csv").write_text("uri,start,end\na.mp4,0,1\nb.mp4,0,1\na.mp4,1,2\ngone.mp4,,\n")
+    asked: list[str] = []
+    stat = listing.stat
+    monkeypatch.setattr(listing, "stat", lambda uri: (asked.append(uri), stat(uri))[1])
+    found = find_sources(SourceSpec(manifest=str(tmp_path / "m.csv"))).sources
+    names = ["a.mp4", "b.mp4", "a.mp4", "gone.mp4"]
+    assert [source.uri for source in found] == [str(tmp_path / name) for name in names]
+    assert sorted(asked) == sorted({source.uri for source in found})
+    assert looked_up_again(found) == list(found)
+
+
 def test_a_tar_with_a_span_is_refused(tmp_path):
     _touch(tmp_path, "x.tar")
     (tmp_path / "m.csv").write_text("uri,start\nx.tar,1\n")
@@ -84,9 +98,9 @@ def test_a_tar_with_a_span_is_refused(tmp_path):
 @pytest.mark.parametrize("purpose", ["training", "evaluation"])
 def test_tars_are_refused_where_only_plain_files_are_read(tmp_path, purpose):
     _touch(tmp_path, "a.mp4", "x.tar")
-    sources = find_sources(SourceSpec(paths=[str(tmp_path)])).sources
+    listing = find_sources(SourceSpec(paths=[str(tmp_path)])).sources
     with pytest.raises(UsageError, match=rf"x\.tar is a tar, and {purpose} reads only plain files"):
-        refuse_archives(sources, purpose=purpose)
+        refuse_archives(listing, purpose=purpose)
 
 
 def test_globs_and_files_are_meant_whatever_their_names(tmp_path):
@@ -203,19 +217,19 @@ def _write(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
 def test_manifests_of_each_kind_say_the_same(tmp_path, suffix):
     _touch(tmp_path, "v/a.mp4")
-    sources = find_sources(SourceSpec(manifest=str(_write(tmp_path, suffix)))).sources
-    assert [source.uri for source in sources] == [str(tmp_path / row["uri"]) for row in ROWS]
-    assert [source.span_ns for source in sources] == [
+    listing = find_sources(SourceSpec(manifest=str(_write(tmp_path, suffix)))).sources
+    assert [source.uri for source in listing] == [str(tmp_path / row["uri"]) for row in ROWS]
+    assert [source.span_ns for source in listing] == [
         (500_000_000, 2_000_000_000),
         (2_000_000_000, None),
         (None, None),
     ]
     # A CSV has no types: what is no time is text.
     three, one = ("3", "1") if suffix == "csv" else (3, 1)
-    assert json.loads(sources[0].metadata or "") == {"caption": "ein Hund läuft", "views": three}
-    assert json.loads(sources[2].metadata or "") == {"caption": "x", "views": one}
-    assert sources[0].size_bytes == 7
-    assert sources[2].version == "missing"
+    assert json.loads(listing[0].metadata or "") == {"caption": "ein Hund läuft", "views": three}
+    assert json.loads(listing[2].metadata or "") == {"caption": "x", "views": one}
+    assert listing[0].size_bytes == 7
+    assert listing[2].version == "missing"
 
 
 def test_other_columns_travel_whatever_their_type(tmp_path):
@@ -280,8 +294,8 @@ def test_a_folder_without_media_says_what_it_saw(tmp_path):
 
 def test_what_a_csv_says_stays_as_written(tmp_path):
     (tmp_path / "m.csv").write_text("uri,caption,n\na.mp4,0012,\nb.mp4,null,x\n")
-    sources = find_sources(SourceSpec(manifest=str(tmp_path / "m.csv"))).sources
-    assert [json.loads(source.metadata or "") for source in sources] == [
+    listing = find_sources(SourceSpec(manifest=str(tmp_path / "m.csv"))).sources
+    assert [json.loads(source.metadata or "") for source in listing] == [
         {"caption": "0012"},
         {"caption": "null", "n": "x"},
     ]

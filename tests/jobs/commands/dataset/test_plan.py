@@ -57,3 +57,24 @@ def test_long_videos_are_planned_in_spans_and_appended_once(capsys, monkeypatch,
     # The stored plan rules: another split on resume changes nothing.
     arguments = (str(media), str(tmp_path / "tokens"), "--set", "sharding.split_s=1.5", "--json")
     assert json.loads(_run(capsys, monkeypatch, *arguments))["sources"] == 7
+
+
+def test_two_thousand_spans_of_one_video_are_a_shard_and_its_bytes_count_once(capsys, monkeypatch, tmp_path):
+    with (tmp_path / "movie.mp4").open("wb") as video:
+        video.truncate(300 << 20)
+    rows = "".join(f"movie.mp4,{2 * number},{2 * number + 2}\n" for number in range(2000))
+    (tmp_path / "m.csv").write_text("uri,start,end\n" + rows)
+    arguments = (str(tmp_path / "m.csv"), str(tmp_path / "tokens"), "--json")
+    counts = json.loads(_run(capsys, monkeypatch, *arguments))
+    assert (counts["sources"], counts["shards"], counts["size_bytes"]) == (2000, 1, 300 << 20)
+
+
+def test_a_stored_plan_of_spans_goes_on_with_the_shards_that_it_has(capsys, monkeypatch, tmp_path, media):
+    (tmp_path / "m.csv").write_text("uri,start,end\nmedia/a.mp4,0,1\nmedia/a.mp4,1,2\n")
+    arguments = (str(tmp_path / "m.csv"), str(tmp_path / "tokens"), "--json")
+    # As each span was planned before spans of one object stood together.
+    _run(capsys, monkeypatch, *arguments, "--set", "sharding.max_sources=1")
+    files = {path: path.read_bytes() for path in (tmp_path / "tokens").rglob("*") if path.is_file()}
+    counts = json.loads(_run(capsys, monkeypatch, *arguments))
+    assert (counts["shards"], counts["size_bytes"]) == (2, (media / "a.mp4").stat().st_size)
+    assert all(path.read_bytes() == data for path, data in files.items())

@@ -1,5 +1,6 @@
 """Coverage adds up, whatever it is broken down by, and its tables stay small and exact."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,24 @@ def test_every_table_adds_up_to_the_total(tmp_path: Path):
         for row in table.rows:
             added = add(added, row.counts)
         assert added == total, table.by
+
+
+def test_spans_of_one_video_make_up_its_bytes_once(tmp_path: Path):
+    spans = [(None, 3), (3, 6), (6, None)]
+    planted = [
+        Planted(
+            replace(
+                source("/m/long.mp4"),
+                start_ns=None if start_s is None else start_s * 10**9,
+                end_ns=None if end_s is None else end_s * 10**9,
+            ),
+            done(number, HD),
+        )
+        for number, (start_s, end_s) in enumerate(spans)
+    ]
+    total = dataset_of(tmp_path / "tokens", planted).audit().coverage.total
+    assert (total.sources, total.seconds_in) == (3, 12.0)
+    assert total.bytes_in == source("/m/long.mp4").size_bytes
 
 
 def test_rows_by_property_and_metadata(tmp_path: Path):

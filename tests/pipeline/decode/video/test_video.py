@@ -1,5 +1,8 @@
 """Times, spans, limits, rotation and damage of videos, through the one door."""
 
+import dataclasses
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import av
@@ -9,6 +12,7 @@ from av.sidedata.sidedata import Type as SideDataType
 from PIL import Image
 
 from bitmill.pipeline.decode.pixels.orientation import Orientation, read_matrix
+from bitmill.pipeline.decode.video import probe, probe_cache
 from bitmill.pipeline.decode.video.clock_restarts import of_first_clock
 from bitmill.pipeline.decode.video.mp4_boxes import is_encrypted
 from bitmill.schemas.outcomes import Outcome, Reason
@@ -163,6 +167,63 @@ def test_seeking_gives_the_frames_of_reading_in_order(tmp_path) -> None:
     assert deep.end.num_source_frames < 120
     assert deep.pts_ms == whole.pts_ms[183:]
     assert (deep.frames_THWC == whole.frames_THWC[183:]).all()
+
+
+def test_spans_of_one_file_share_one_look_at_its_packets(tmp_path) -> None:
+    options = {"g": "5", "qp": "0"}
+    path = write_video(tmp_path / "long.mp4", real_pictures(100, 320, 240), fps=5, options=options)
+    size, before = path.stat().st_size, _read_bytes()
+    for second in range(8, 18):
+        assert decode(path, span_ns=(second * 1000 * MS, (second + 1) * 1000 * MS)).end.reason is None
+    # One whole file, and a little for each: its own seconds, with the head and the first packets.
+    assert _read_bytes() - before < 5 * size
+
+
+@pytest.mark.parametrize(
+    "name", ["plain.mp4", "ntsc.mkv", "mpeg2.ts", "msmpeg4.avi", "damaged.mp4", "cut.mp4"]
+)
+def test_a_span_decodes_the_same_after_another_of_its_file(odd, tmp_path, name) -> None:
+    for number, span_ns in enumerate([(0, 400 * MS), (400 * MS, 1200 * MS), (1200 * MS, 9000 * MS)]):
+        shared = decode(odd(name), span_ns=span_ns)
+        fresh = decode(Path(shutil.copy(odd(name), tmp_path / f"{number}-{name}")), span_ns=span_ns)
+        assert shared.end == fresh.end
+        assert len(shared.clips) == len(fresh.clips)
+        for one, other in zip(shared.clips, fresh.clips, strict=True):
+            assert np.array_equal(one.frames_THWC, other.frames_THWC)
+            assert np.array_equal(one.frame_pts_ns, other.frame_pts_ns)
+            assert (one.start_ns, one.end_ns) == (other.start_ns, other.end_ns)
+
+
+def test_a_file_that_was_replaced_is_looked_at_again(tmp_path) -> None:
+    path = write_video(tmp_path / "v.mp4", real_pictures(50, 64, 64))
+    assert decode(path, span_ns=(0, 3000 * MS)).end.reason is Reason.SPAN_OUTSIDE
+    write_video(tmp_path / "longer.mp4", real_pictures(100, 64, 64)).replace(path)
+    assert decode(path, span_ns=(0, 3000 * MS)).end.reason is None
+
+
+def test_a_look_that_an_error_ended_is_not_kept_and_only_the_last_few_are(odd, tmp_path, monkeypatch) -> None:
+    facts, looks_at = probe.probe(str(odd("plain.mp4")), max_pixels=1 << 30), []
+    cut_short = {"cut.mp4"}
+
+    def look(path: str, *, max_pixels: int) -> probe.VideoFacts:
+        looks_at.append(name := Path(path).name)
+        return dataclasses.replace(facts, cut_short=name in cut_short)
+
+    monkeypatch.setattr(probe_cache, "probe", look)
+    for name in ("cut.mp4", "0.mp4", "1.mp4", "2.mp4", "3.mp4", "4.mp4"):
+        (tmp_path / name).touch()
+        for _ in range(2):
+            probe_cache.probe_once(str(tmp_path / name), max_pixels=1)
+    assert looks_at == ["cut.mp4", "cut.mp4", "0.mp4", "1.mp4", "2.mp4", "3.mp4", "4.mp4"]
+    probe_cache.probe_once(str(tmp_path / "4.mp4"), max_pixels=1)
+    probe_cache.probe_once(str(tmp_path / "0.mp4"), max_pixels=1)
+    probe_cache.probe_once(str(tmp_path / "4.mp4"), max_pixels=2)
+    assert looks_at[7:] == ["0.mp4", "4.mp4"]
+
+
+def _read_bytes() -> int:
+    """Bytes that this process has read so far."""
+    return int(Path("/proc/self/io").read_text().split()[1])
 
 
 def test_a_span_before_the_damage_is_whole(odd) -> None:
