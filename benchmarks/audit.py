@@ -70,7 +70,9 @@ def make(folder: str, num_shards: int, clips: int) -> dict[str, Any]:
     tokenizer = untrained_tokenizer(preset_config("tiny", bits_per_token=_BITS))
     files, output = tokenizer_files(tokenizer), Folder(folder)
     save_tokenizer_files(output, files["config.json"], files["model.safetensors"])
-    fields = fingerprint_fields(job, tokenizer_fingerprint=fingerprint(tokenizer), size_px=64, device="cpu")
+    fields = fingerprint_fields(
+        job, tokenizer_fingerprint=fingerprint(tokenizer), size_px=64, device="cpu", pixel_rule=1
+    )
     sources = [
         PlannedSource(
             uri=f"/media/{number // 5000:03d}/{number:07d}.mp4", size_bytes=1_000_000, version=f"v{number}"

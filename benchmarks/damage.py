@@ -21,7 +21,7 @@ from pathlib import Path
 from bitmill.pipeline.decode.item import decode_item
 from bitmill.pipeline.items import DecodedClip
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
+from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, SamplingSpec
 from tests.support.damage import GOP, flipped, keyed_video, packet_places, spread_bits
 
 VIDEOS = (
@@ -40,7 +40,12 @@ def kept(path: Path) -> tuple[Frames, Reason | None]:
     sampling = SamplingSpec(fps=None, clip_frames=1, min_frames=1)
     frames: Frames = {}
     for event in decode_item(
-        str(path), span_ns=(None, None), sampling=sampling, size_px=120, limits=LimitsSpec()
+        str(path),
+        span_ns=(None, None),
+        sampling=sampling,
+        size_px=120,
+        limits=LimitsSpec(),
+        pixel_rule=NEWEST_PIXEL_RULE,
     ):
         if not isinstance(event, DecodedClip):
             return frames, event.reason

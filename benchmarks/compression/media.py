@@ -10,7 +10,7 @@ from bitmill.pipeline.compressing.media_streams import decoded_clips
 from bitmill.pipeline.decode.pixels.resize import resample
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
-from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
+from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, SamplingSpec, SourceSpec
 
 Frames = npt.NDArray[np.uint8]
 
@@ -35,7 +35,7 @@ def load_items(path: Path, size_px: int, *, most: int, fps: float | None, most_f
         sampling=SamplingSpec(fps=fps, clip_frames=most_frames),
         limits=LimitsSpec(),
         size_px=size_px,
-        decoder="auto",
+        pixel_rule=NEWEST_PIXEL_RULE,
     )
     items: list[Item] = []
     for source in sources:

@@ -50,7 +50,7 @@ def write_dataset(corpus: Path, folder: Path) -> None:
     save_tokenizer_files(output, files["config.json"], files["model.safetensors"])
     side_px = SHAPE_THW[1] * _PATCH_PX
     fields = fingerprint_fields(
-        job, tokenizer_fingerprint=fingerprint(tokenizer), size_px=side_px, device="cpu"
+        job, tokenizer_fingerprint=fingerprint(tokenizer), size_px=side_px, device="cpu", pixel_rule=1
     )
     sources = [
         PlannedSource(uri=f"/media/{number:06d}.mp4", size_bytes=1_000_000, version=f"v{number}")

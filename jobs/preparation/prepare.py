@@ -28,8 +28,11 @@ from bitmill.schemas.dataset.shard_totals import TOTALS_FILE
 from bitmill.schemas.errors import BadJobError, OutputConflictError
 from bitmill.schemas.reports.status_file import STATUS_FILE
 from bitmill.schemas.requests.job import (
+    NEWEST_PIXEL_RULE,
+    PIXEL_RULE_FIELD,
     Device,
     JobSpec,
+    PixelRule,
     SourceSpec,
     fingerprint_fields,
     job_fingerprint,
@@ -86,8 +89,13 @@ def prepare(
     card = find_card(folder)
     job = with_clip_frames(job, _clip_frames(card, tokenizer))
     device = _device(job, card, cluster_has_gpus)
+    pixel_rule = _pixel_rule(job, card)
     fields = fingerprint_fields(
-        job, tokenizer_fingerprint=tokenizer.fingerprint, size_px=size_px, device=device
+        job,
+        tokenizer_fingerprint=tokenizer.fingerprint,
+        size_px=size_px,
+        device=device,
+        pixel_rule=pixel_rule,
     )
     growth, notes = growth or Growth(), tuple[str, ...]()
     sources = _source_fields(job.source)
@@ -121,6 +129,7 @@ def prepare(
             bits_per_token=tokenizer.config.bits_per_token,
             patch_size_px=tokenizer.config.patch_size_px,
             size_px=size_px,
+            pixel_rule=pixel_rule,
         ),
         takedown=KnownTakedown(folder).look(),
         notes=notes,
@@ -139,6 +148,14 @@ def _device(job: JobSpec, card: DatasetCard | None, cluster_has_gpus: Callable[[
     if card is not None:
         return "cuda" if card.fingerprint_fields.get("compute.device") == "cuda" else "cpu"
     return "cuda" if cluster_has_gpus() else "cpu"
+
+
+def _pixel_rule(job: JobSpec, card: DatasetCard | None) -> PixelRule:
+    if job.frames.pixel_rule is not None:
+        return job.frames.pixel_rule
+    if job.compute.decoder == "decord":
+        return 1
+    return NEWEST_PIXEL_RULE if card is None else card.pixel_rule
 
 
 def _plan_new(
@@ -197,7 +214,7 @@ def _check_same_job(
     *,
     append: bool,
 ) -> None:
-    stored, wanted = card.fingerprint_fields, fields
+    stored, wanted = ({PIXEL_RULE_FIELD: 1} | told for told in (card.fingerprint_fields, fields))
     advice = ""
     if not append and not card.names_sources(source_fields):
         advice = " To add these sources to that dataset, run it with --append." if stored == wanted else ""

@@ -21,6 +21,7 @@ from bitmill.pipeline.decode.image.images import (
     read_animation,
     read_still,
 )
+from bitmill.pipeline.decode.pixels import planes
 from bitmill.pipeline.decode.pixels.resize import to_square
 from bitmill.pipeline.decode.sampling.assemble import Assembled, Square, assemble
 from bitmill.pipeline.decode.sampling.timeline import FrameT, Sample, Span, Timed, TimelineEnd, sample
@@ -32,7 +33,7 @@ from bitmill.pipeline.decode.video.probe_cache import probe_once
 from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemEvent, MediaFacts
 from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
+from bitmill.schemas.requests.job import LimitsSpec, PixelRule, SamplingSpec
 
 Failing = tuple[Reason, str]
 
@@ -50,6 +51,7 @@ class _Item:
     sampling: SamplingSpec
     size_px: int
     limits: LimitsSpec
+    pixel_rule: PixelRule
     facts: MediaFacts = field(default_factory=MediaFacts)
     num_source_frames: int = 0
 
@@ -64,6 +66,12 @@ class _Item:
         height, width = pixels.shape[:2]
         return Square(to_square(pixels, self.size_px, aspect), height, width)
 
+    def by_planes(self, picture: pyav_reader.PyavPicture) -> Square:
+        found, orientation = picture.planes(), picture.orientation
+        pixels = planes.to_square(found, self.size_px, picture.aspect, orientation)
+        shown = (found.width, found.height) if orientation.transpose else (found.height, found.width)
+        return Square(pixels, *shown)
+
 
 def decode_item(
     path: str,
@@ -72,16 +80,17 @@ def decode_item(
     sampling: SamplingSpec,
     size_px: int,
     limits: LimitsSpec,
+    pixel_rule: PixelRule,
     prefer: Preference = "auto",
 ) -> Iterator[ItemEvent]:
     """Clips of ``size_px`` squares, each as soon as it is full, then exactly one ItemEnd.
 
     ``path`` is a local file, judged by its bytes, never its name. ``span_ns`` is [start, end) in the media's
-    own clock and is ignored for pictures. Whatever is wrong with the file becomes the end's reason; clips
-    yielded before stay good. A decoder may still hang or crash on hostile bytes, and memory is not bounded
-    here: call this where it can be killed.
+    own clock and is ignored for pictures. decord is asked for with ``pixel_rule`` 1 alone. Whatever is wrong
+    with the file becomes the end's reason; clips yielded before stay good. A decoder may still hang or crash
+    on hostile bytes, and memory is not bounded here: call this where it can be killed.
     """
-    item = _Item(path, span_ns, sampling, size_px, limits)
+    item = _Item(path, span_ns, sampling, size_px, limits, pixel_rule)
     try:
         _refuse_no_bytes(Path(path).stat())
         yield from _events(item, prefer)
@@ -165,7 +174,8 @@ def _video(item: _Item, prefer: Preference) -> Iterator[ItemEvent]:
             yield from by_decord
             return
     frames = _by_pyav(item, found)
-    yield from _timeline(item, frames, item.square, native_fps=native_fps, lost=lambda: frames.lost)
+    draw = item.square if item.pixel_rule == 1 else item.by_planes
+    yield from _timeline(item, frames, draw, native_fps=native_fps, lost=lambda: frames.lost)
 
 
 def _by_pyav(item: _Item, found: VideoFacts) -> pyav_reader.Frames:

@@ -33,7 +33,8 @@ class SourceFrames:
             for planned in shard.sources:
                 self._sources.setdefault(planned.uri, {})[planned.span_ns] = planned
         job = JobSpec.model_validate({**card.job, "output": folder.uri})
-        self._settings = DecodeSettings.of(job, int(card.fingerprint_fields["frames.size_px"]))
+        size_px = int(card.fingerprint_fields["frames.size_px"])
+        self._settings = DecodeSettings.of(job, size_px, pixel_rule=card.pixel_rule)
         pictures = [
             spans[None, None]
             for uri in dict.fromkeys(expected)

@@ -14,7 +14,7 @@ from bitmill.pipeline.storage import ObjectInfo, Room, StagedObject, room_for, s
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.requests.job import JobSpec, LimitsSpec, SamplingSpec
+from bitmill.schemas.requests.job import JobSpec, LimitsSpec, PixelRule, SamplingSpec
 
 _TOO_MUCH_MEMORY = "Reading and decoding it took more memory than the job allows."
 
@@ -26,12 +26,19 @@ class DecodeSettings:
     sampling: SamplingSpec
     limits: LimitsSpec
     size_px: int
-    decoder: Literal["auto", "pyav", "decord"]
+    pixel_rule: PixelRule
+    decoder: Literal["auto", "pyav", "decord"] = "auto"
 
     @classmethod
-    def of(cls, job: JobSpec, size_px: int) -> "DecodeSettings":
-        """The settings of a job whose frame size is known."""
-        return cls(sampling=job.sampling, limits=job.limits, size_px=size_px, decoder=job.compute.decoder)
+    def of(cls, job: JobSpec, size_px: int, *, pixel_rule: PixelRule) -> "DecodeSettings":
+        """The settings of a job whose frame size and pixel rule are known."""
+        return cls(
+            sampling=job.sampling,
+            limits=job.limits,
+            size_px=size_px,
+            pixel_rule=pixel_rule,
+            decoder=job.compute.decoder,
+        )
 
 
 @dataclass(frozen=True)
@@ -154,5 +161,6 @@ def _decoded(path: str, source: PlannedSource, settings: DecodeSettings) -> Iter
         sampling=settings.sampling,
         size_px=settings.size_px,
         limits=settings.limits,
+        pixel_rule=settings.pixel_rule,
         prefer=settings.decoder,
     )

@@ -19,7 +19,7 @@ from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.ids import clip_id
 from bitmill.schemas.outcomes import Outcome, Reason
 from bitmill.schemas.reports.status_file import STAGES
-from bitmill.schemas.requests.job import JobSpec
+from bitmill.schemas.requests.job import JobSpec, PixelRule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class ShardContext:
     bits_per_token: int
     patch_size_px: int
     size_px: int
+    pixel_rule: PixelRule
 
 
 @dataclass(frozen=True, kw_only=True)

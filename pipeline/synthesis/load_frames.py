@@ -11,7 +11,7 @@ from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
-from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
+from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, SamplingSpec, SourceSpec
 
 _WHITE = 128
 
@@ -26,7 +26,7 @@ def frames_of(path: str, size_px: int, *, most_frames: int, fps: float | None) -
         sampling=SamplingSpec(fps=fps, clip_frames=most_frames),
         limits=LimitsSpec(),
         size_px=size_px,
-        decoder="auto",
+        pixel_rule=NEWEST_PIXEL_RULE,
     )
     return torch.from_numpy(decoded_clips(sources[0], settings)[0].frames_THWC.copy())
 

@@ -41,7 +41,7 @@ def validation_clips(spec: TrainSpec) -> list[Tensor]:
         sampling=SamplingSpec(fps=spec.data.fps, clip_frames=spec.model.num_frames),
         limits=LimitsSpec(),
         size_px=spec.model.image_size_px,
-        decoder="auto",
+        pixel_rule=1,
     )
     clips: list[Tensor] = []
     for index in chosen:

@@ -2,13 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
-from bitmill.schemas.requests.job import SamplingSpec, describe_validation
+from bitmill.schemas.requests.job import (
+    NEWEST_PIXEL_RULE,
+    PIXEL_RULE_FIELD,
+    PixelRule,
+    SamplingSpec,
+    describe_validation,
+)
 
 DATASET_FORMAT_VERSION = 2
 """2 added ``attempt`` of plan parts and ``appended_sources``; a card of version 1 reads as it ever did."""
@@ -123,6 +129,17 @@ class DatasetCard(_Part):
         fields = self.fingerprint_fields
         sampling = {"fps": fields["sampling.fps"], "clip_frames": fields["sampling.clip_frames"]}
         return SamplingSpec.model_construct(**sampling).rule()
+
+    @property
+    def pixel_rule(self) -> PixelRule:
+        """The arithmetic that made the pixels. Raises FormatError on one of a newer bitmill."""
+        number: Any = self.fingerprint_fields.get(PIXEL_RULE_FIELD, 1)
+        if number not in get_args(PixelRule):
+            raise FormatError(
+                f"The dataset's frames are of pixel rule {number}; this bitmill knows up to "
+                f"{NEWEST_PIXEL_RULE}. Upgrade bitmill."
+            )
+        return number
 
     def to_json(self) -> bytes:
         """The file's bytes, in this release's version."""

@@ -89,6 +89,8 @@ class EvaluationReport(_Part):
     failures: list[FailedSource]
     clips: int
     frames: int
+    pixel_rule: int = 1
+    """Of videos; reports from before it had a number do not tell it."""
     rows: list[QualityRow]
     code: CodeHealth
     throughput: Throughput | None

@@ -13,6 +13,14 @@ JOB_SPEC_VERSION = 1
 Device = Literal["cpu", "cuda"]
 """What a job runs on, once ``device: auto`` is decided."""
 
+PixelRule = Literal[1, 2]
+"""The arithmetic that makes pixels of a video's frames (docs/decoding.md)."""
+
+NEWEST_PIXEL_RULE: PixelRule = 2
+
+PIXEL_RULE_FIELD = "frames.pixel_rule"
+"""Its name among ``fingerprint_fields``, where rule 1 is absent: datasets from before it had a number."""
+
 MIB = 1 << 20
 GIB = 1 << 30
 
@@ -103,6 +111,8 @@ class FrameSpec(_Part):
     interpolate_positions: bool = False
     """Allow a ``size_px`` that the tokenizer was not made for: a copy of it with interpolated positions, a
     tokenizer of its own, makes the tokens and goes into the dataset."""
+    pixel_rule: PixelRule | None = None
+    """Null: a dataset goes on by its own; a new one takes the newest that its decoder allows."""
 
 
 class LimitsSpec(_Part):
@@ -184,6 +194,15 @@ class JobSpec(_Part):
     """Share of items that may fail before the job stops with exit code 4; null never stops. A tar's items are
     judged when its shard is done, by the number of items known then."""
 
+    @model_validator(mode="after")
+    def _decord_gives_rgb(self) -> Self:
+        if self.compute.decoder == "decord" and self.frames.pixel_rule not in (None, 1):
+            raise ValueError(
+                f"decord gives RGB alone, of which only pixel rule 1 makes frames, not {PIXEL_RULE_FIELD} "
+                f"{self.frames.pixel_rule}: leave that out, or take compute.decoder auto"
+            )
+        return self
+
 
 def load_job(text: str, *, origin: str, overrides: dict[str, Any] | None = None) -> JobSpec:
     """Read a job from YAML text.
@@ -255,10 +274,10 @@ def set_dotted(document: dict[str, Any], dotted: str, value: Any) -> None:
 
 
 def fingerprint_fields(
-    job: JobSpec, *, tokenizer_fingerprint: str, size_px: int, device: str
+    job: JobSpec, *, tokenizer_fingerprint: str, size_px: int, device: str, pixel_rule: PixelRule
 ) -> dict[str, Any]:
     """What decides a job's bytes, by dotted name: two runs with equal fields write equal shards."""
-    return {
+    fields = {
         "tokenizer": tokenizer_fingerprint,
         "sampling.fps": job.sampling.fps,
         "sampling.clip_frames": job.sampling.num_clip_frames,
@@ -274,6 +293,7 @@ def fingerprint_fields(
         "compute.decoder": job.compute.decoder,
         "compute.batch_frames": job.compute.batch_frames,
     }
+    return fields if pixel_rule == 1 else fields | {PIXEL_RULE_FIELD: pixel_rule}
 
 
 def job_fingerprint(fields: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ def submission_name(job: JobSpec, places: dict[str, Any]) -> str:
         tokenizer_fingerprint=canonical_json(job.tokenizer.model_dump(mode="json")),
         size_px=job.frames.size_px or 0,
         device=job.compute.device,
+        pixel_rule=job.frames.pixel_rule or 1,
     )
     return f"bitmill-{content_id('submission', [fields, places])[:16]}"
 

@@ -60,6 +60,7 @@ def test_a_dataset_of_the_first_version_is_read_and_written_as_todays():
     (part,) = card.plan
     shards = read_plan((FIRST / "plan.parquet").read_bytes(), origin="x", attempt=part.attempt)
     assert (card.format_version, card.num_sources, card.num_retried, card.appended_sources) == (1, 3, 0, [])
+    assert card.pixel_rule == 1
     assert plan_part(part.file, shards) == part
     assert plan_bytes(shards) == (FIRST / "plan.parquet").read_bytes()
     again = read_card(card.to_json(), origin="x")

@@ -172,6 +172,7 @@ def dataset_of(path: Path, *attempts: Sequence[Planted], max_sources: int = 3) -
         bits_per_token=card.tokenizer.bits_per_token,
         patch_size_px=card.tokenizer.patch_size_px,
         size_px=16,
+        pixel_rule=1,
     )
     shards: list[PlannedShard] = []
     parts: list[PlanPart] = []

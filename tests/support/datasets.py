@@ -45,7 +45,9 @@ def make_dataset(
     tokenizer = untrained_tokenizer(preset_config("tiny", bits_per_token=bits_per_token))
     files = tokenizer_files(tokenizer)
     folder = Folder(uri)
-    fields = fingerprint_fields(job, tokenizer_fingerprint=fingerprint(tokenizer), size_px=16, device="cpu")
+    fields = fingerprint_fields(
+        job, tokenizer_fingerprint=fingerprint(tokenizer), size_px=16, device="cpu", pixel_rule=1
+    )
     sources = [
         make_source(
             number,
@@ -72,6 +74,7 @@ def make_dataset(
         bits_per_token=bits_per_token,
         patch_size_px=8,
         size_px=16,
+        pixel_rule=1,
     )
     encoder = HashEncoder(grid_size=grid_size, bits_per_token=bits_per_token)
     for shard in shards[: len(shards) - leave_out]:

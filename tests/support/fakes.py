@@ -116,4 +116,5 @@ def make_context(job: JobSpec | None = None, *, bits_per_token: int = 18) -> Sha
         bits_per_token=bits_per_token,
         patch_size_px=8,
         size_px=16,
+        pixel_rule=1,
     )

@@ -38,7 +38,7 @@ def write_dataset(
     """
     job = make_job(sharding={"max_sources": 1})
     tokenizer = content_id("tokenizer", [bits_per_token, seed])
-    fields = fingerprint_fields(job, tokenizer_fingerprint=tokenizer, size_px=16, device="cpu")
+    fields = fingerprint_fields(job, tokenizer_fingerprint=tokenizer, size_px=16, device="cpu", pixel_rule=1)
     sources = [make_source(number) for number in range(len(shapes))]
     shards = cut_shards(sources, job.sharding, job_fingerprint(fields))
     folder = Folder(uri)

@@ -16,11 +16,17 @@ from bitmill.pipeline.sources.listing import find_sources
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard
 from bitmill.schemas.dataset.plan_schema import PlannedSource
-from bitmill.schemas.requests.job import JobSpec, fingerprint_fields, job_fingerprint
+from bitmill.schemas.requests.job import JobSpec, PixelRule, fingerprint_fields, job_fingerprint
 
 
 def tokenize_here(
-    media: Path, output: Path, *, clip_frames: int = 4, fps: float = 4.0, bundled: str | None = None
+    media: Path,
+    output: Path,
+    *,
+    clip_frames: int = 4,
+    fps: float = 4.0,
+    bundled: str | None = None,
+    pixel_rule: PixelRule = 2,
 ) -> DatasetCard:
     """Tokenize all of a folder, a source a shard, with the tiny preset if no other; gives the card."""
     job = JobSpec.model_validate(
@@ -38,7 +44,11 @@ def tokenize_here(
     tokenizer = tokenizer_from_files(files["config.json"], files["model.safetensors"])
     size_px = tokenizer.config.image_size_px
     fields = fingerprint_fields(
-        job, tokenizer_fingerprint=fingerprint(tokenizer), size_px=size_px, device="cpu"
+        job,
+        tokenizer_fingerprint=fingerprint(tokenizer),
+        size_px=size_px,
+        device="cpu",
+        pixel_rule=pixel_rule,
     )
     folder = Folder(str(output))
     output.mkdir(parents=True)
@@ -61,8 +71,9 @@ def tokenize_here(
         bits_per_token=tokenizer.config.bits_per_token,
         patch_size_px=tokenizer.config.patch_size_px,
         size_px=size_px,
+        pixel_rule=pixel_rule,
     )
-    settings = DecodeSettings.of(job, size_px)
+    settings = DecodeSettings.of(job, size_px, pixel_rule=pixel_rule)
     for shard in shards:
         items = [_events(source, settings) for source in shard.sources]
         list(tokenize_shard(shard, items, ModelEncoder(tokenizer), context, folder))

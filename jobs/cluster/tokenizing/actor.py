@@ -59,7 +59,8 @@ class TokenizerActor:
 
     def __init__(self, settings: ActorSettings) -> None:
         self._settings = settings
-        self._decode = DecodeSettings.of(settings.context.job, settings.context.size_px)
+        context = settings.context
+        self._decode = DecodeSettings.of(context.job, context.size_px, pixel_rule=context.pixel_rule)
         self._placement = TaskPlacement.near_here(name=settings.name)
         self._takedown = KnownTakedown(Folder(settings.output), settings.takedown)
         self._encoder: ClipEncoder | None = None

@@ -106,7 +106,7 @@ def _compress_pictures(
     from bitmill.pipeline.compressing.media_streams import compress_pictures, decoded_clips
     from bitmill.pipeline.isolation.source_events import DecodeSettings
     from bitmill.pipeline.sources.listing import find_sources, refuse_archives
-    from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
+    from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, SamplingSpec, SourceSpec
 
     sources = find_sources(SourceSpec(paths=[source])).sources
     refuse_archives(sources, purpose="compress")
@@ -117,7 +117,7 @@ def _compress_pictures(
         sampling=SamplingSpec(fps=fps, clip_frames=config.num_frames),
         limits=LimitsSpec(),
         size_px=size_px,
-        decoder="auto",
+        pixel_rule=NEWEST_PIXEL_RULE,
     )
     chosen = choose_prior(prior, fingerprint(tokenizer))
     clips = decoded_clips(sources[0], settings)

@@ -29,7 +29,7 @@ from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.reports.evaluation_report import EvaluationReport, QualityRow
-from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
+from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, SamplingSpec, SourceSpec
 
 REPORT_FILE, SHEET_FILE = "report.json", "pictures.png"
 
@@ -66,7 +66,7 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
         sampling=SamplingSpec(fps=request.fps, clip_frames=request.clip_frames or config.num_frames),
         limits=LimitsSpec(),
         size_px=config.image_size_px,
-        decoder="auto",
+        pixel_rule=NEWEST_PIXEL_RULE,
     )
     clip_frames = settings.sampling.num_clip_frames
     if clip_frames > config.num_frames:
@@ -152,6 +152,7 @@ def _report(
         failures=measured.failures,
         clips=measured.clips,
         frames=measured.frames,
+        pixel_rule=NEWEST_PIXEL_RULE,
         rows=measured.rows,
         code=measured.code,
         throughput=measured.throughput,

@@ -1,6 +1,6 @@
 """From resized planes to RGB by exact integers: the matrix and range of the stream, and the only clipping.
 
-Axes: h, w of the picture, C = 3 colours.
+Axes: h, w of the picture, C = 3 colours, V = columns × colours.
 """
 
 from dataclasses import dataclass
@@ -65,11 +65,16 @@ def scale_of(*, num_bits: int, is_full: bool, matrix: int | None) -> Scale:
 
 def coloured(planes: list[Values], scale: Scale) -> npt.NDArray[np.uint8]:
     """[h, w, 3] RGB from one plane (grey) or three, all [h, w] of 14 bits and a sign."""
-    out_hwC = np.empty((*planes[0].shape, 3), np.uint8)
+    height, width = planes[0].shape
+    out_hwC = np.empty((height, width, 3), np.uint8)
     if scale.red_of_red:
         factors = (scale.red_of_red, scale.green_of_blue, scale.green_of_red, scale.blue_of_blue)
         _from_differences(
-            *planes, np.int32(scale.zero), np.int32(scale.luma), np.array(factors, np.int32), out_hwC
+            *planes,
+            np.int32(scale.zero),
+            np.int32(scale.luma),
+            np.array(factors, np.int32),
+            out_hwC.reshape(height, 3 * width),
         )
         return out_hwC
     for colour in range(3):
@@ -87,23 +92,22 @@ def _from_differences(  # noqa: PLR0917 - compiled code takes no names
     zero: int,
     per_luma: int,
     factors: npt.NDArray[np.int32],
-    out_hwC: npt.NDArray[np.uint8],
+    out_hV: npt.NDArray[np.uint8],
 ) -> None:
     half, grey = np.int32(1 << (_FRACTION_BITS - 1)), np.int32(1 << (VALUE_BITS - 1))
     red_of_red, green_of_blue, green_of_red, blue_of_blue = factors[0], factors[1], factors[2], factors[3]
     height, width = luma_hw.shape
-    colours_Cw = np.empty((3, width), np.uint8)
-    reds_w, greens_w, blues_w = colours_Cw[0], colours_Cw[1], colours_Cw[2]
     for y in range(height):
-        for x in range(width):
+        line_V = out_hV[y]
+        # An unsigned place is not taken for one counted from the end: so these are stored vectors at a time.
+        for x in range(np.uint64(width)):
             blue, red = np.int32(blue_hw[y, x] - grey), np.int32(red_hw[y, x] - grey)
             # numba widens to 64 bits, which the vector unit multiplies several times slower.
             level = np.int32(half + np.int32(np.int32(luma_hw[y, x] - zero) * per_luma))
-            reds_w[x] = _clipped(np.int32(level + red_of_red * red))
-            greens_w[x] = _clipped(np.int32(level + green_of_blue * blue + green_of_red * red))
-            blues_w[x] = _clipped(np.int32(level + blue_of_blue * blue))
-        for x in range(width):
-            out_hwC[y, x, 0], out_hwC[y, x, 1], out_hwC[y, x, 2] = reds_w[x], greens_w[x], blues_w[x]
+            at = np.uint64(3) * x
+            line_V[at] = _clipped(np.int32(level + red_of_red * red))
+            line_V[at + np.uint64(1)] = _clipped(np.int32(level + green_of_blue * blue + green_of_red * red))
+            line_V[at + np.uint64(2)] = _clipped(np.int32(level + blue_of_blue * blue))
 
 
 @compiled

@@ -5,8 +5,10 @@ Axes: H, W of the frame, h, w of the result, V = samples of a row, with what pad
 
 import ctypes
 import re
+from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import Interpolation, VideoReformatter
 
+from bitmill.pipeline.decode.pixels import lanczos
 from bitmill.pipeline.decode.pixels.colour import coloured, scale_of
 from bitmill.pipeline.decode.pixels.orientation import UPRIGHT, Orientation
 from bitmill.pipeline.decode.pixels.plane_lanczos import Axis, Rows, Values, filtered, plane_taps
@@ -65,46 +68,76 @@ class Planes:
     """Whether these lie amid their pixels across, not on the first one."""
 
 
+@cache
+def make_ready() -> None:
+    """Load the compiled code, or compile it, so that the first frame takes no longer than others."""
+    lanczos.make_ready()
+    for name in ("yuv420p", "gray16le"):
+        to_square(planes_of(VideoFrame(2, 2, name), VideoReformatter(), codec=""), 1)
+
+
+class _Form(NamedTuple):
+    """What a pixel format's name says, which takes PyAV some time to tell."""
+
+    is_clear: bool
+    """It has alpha, or a palette, which may."""
+    is_read: bool
+    is_rgb: bool
+    num_bits: int
+    word_bits: int
+    num_samples: tuple[int, ...]
+    """Of each plane, side by side."""
+    subsampling: tuple[int, int]
+
+
+@cache
+def _form_of(name: str) -> _Form:
+    form = VideoFormat(name, 16, 16)
+    num_bits = form.components[0].bits
+    by_plane = Counter(component.plane for component in form.components)
+    return _Form(
+        is_clear=form.has_palette or any(component.is_alpha for component in form.components),
+        is_read=name in _PAIRED or _PLANAR.fullmatch(name) is not None,
+        is_rgb=form.is_rgb,
+        num_bits=num_bits,
+        word_bits=16 if name in _PAIRED and num_bits > 8 else num_bits,
+        num_samples=tuple(by_plane[plane] for plane in sorted(by_plane)),
+        subsampling=_steps(form),
+    )
+
+
 def planes_of(frame: VideoFrame, reformatter: VideoReformatter, *, codec: str) -> Planes:
     """Views into the frame's memory, valid while ``frame`` is; what has alpha is laid on white.
 
     Raises FFmpegError for formats that swscale does not know.
     """
-    form = frame.format
-    if form.has_palette or any(component.is_alpha for component in form.components):
+    form = _form_of(frame.format.name)
+    if form.is_clear:
         return _on_white(reformatter.reformat(frame, format="gbrap16le", interpolation=_EXACT, threads=1))
-    if not _is_read(form.name):
-        frame = reformatter.reformat(frame, format=_nearest(form), interpolation=_EXACT, threads=1)
-        form = frame.format
-    planes = tuple(_plane(frame, index) for index in range(len(frame.planes)))
-    num_bits = form.components[0].bits
-    word_bits = 16 if form.name in _PAIRED and num_bits > 8 else num_bits
+    if not form.is_read:
+        frame = reformatter.reformat(frame, format=_nearest(frame.format), interpolation=_EXACT, threads=1)
+        form = _form_of(frame.format.name)
+    planes = _planes(frame, form)
+    depth = form.num_bits, form.word_bits
     if form.is_rgb:
         green, blue, red = planes
-        return Planes(frame.height, frame.width, (red, green, blue), num_bits, word_bits, None, is_full=True)
+        return Planes(frame.height, frame.width, (red, green, blue), *depth, matrix=None, is_full=True)
     is_grey = len(planes) == 1
-    is_full = frame.color_range == _FULL_RANGE or form.name.startswith("yuvj")
     if is_grey:
         # As FFmpeg has it, unless the stream says otherwise.
-        return Planes(
-            frame.height, frame.width, planes, num_bits, word_bits, None, frame.color_range != _LIMITED_RANGE
-        )
-    subsampling = 16 // form.chroma_width(16), 16 // form.chroma_height(16)
+        is_full = frame.color_range != _LIMITED_RANGE
+        return Planes(frame.height, frame.width, planes, *depth, matrix=None, is_full=is_full)
+    is_full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
     return Planes(
         frame.height,
         frame.width,
         planes,
-        num_bits,
-        word_bits,
-        int(frame.colorspace),
-        is_full,
-        subsampling,
+        *depth,
+        matrix=int(frame.colorspace),
+        is_full=is_full,
+        subsampling=form.subsampling,
         is_centred=is_full or codec == "mpeg1video",
     )
-
-
-def _is_read(name: str) -> bool:
-    return name in _PAIRED or _PLANAR.fullmatch(name) is not None
 
 
 def _nearest(form: VideoFormat) -> str:
@@ -115,18 +148,23 @@ def _nearest(form: VideoFormat) -> str:
         return "gbrp16le" if num_bits > 8 else "gbrp"
     if len(form.components) < 3:
         return "gray16le" if num_bits > 8 else "gray"
-    across, down = 16 // form.chroma_width(16), 16 // form.chroma_height(16)
     ratio = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (4, 1): "411", (1, 2): "440"}.get(
-        (across, down), "444"
+        _steps(form), "444"
     )
     return f"yuv{ratio}p{deep}"
 
 
-def _plane(frame: VideoFrame, index: int) -> Plane:
-    plane = frame.planes[index]
-    shared = [component for component in frame.format.components if component.plane == index]
-    rows_HV = _rows(plane, np.uint16 if shared[0].bits > 8 else np.uint8)
-    return Plane(rows_HV, plane.height, plane.width, len(shared))
+def _steps(form: VideoFormat) -> tuple[int, int]:
+    """Pixels a sample of the differences, across and down."""
+    return 16 // form.chroma_width(16), 16 // form.chroma_height(16)
+
+
+def _planes(frame: VideoFrame, form: _Form) -> tuple[Plane, ...]:
+    kind = np.uint16 if form.num_bits > 8 else np.uint8
+    return tuple(
+        Plane(_rows(plane, kind), plane.height, plane.width, num_samples)
+        for plane, num_samples in zip(frame.planes, form.num_samples, strict=True)
+    )
 
 
 def _rows(plane: VideoPlane, kind: type[np.uint8] | type[np.uint16]) -> Rows:
@@ -145,7 +183,7 @@ def _rows(plane: VideoPlane, kind: type[np.uint8] | type[np.uint16]) -> Rows:
 
 def _on_white(frame: VideoFrame) -> Planes:
     """Planes of 16 bits in which what lets light through lets white through."""
-    green, blue, red, alpha = (_plane(frame, index).rows_HV for index in range(4))
+    green, blue, red, alpha = (plane.rows_HV for plane in _planes(frame, _form_of(frame.format.name)))
     opaque = 65535
     colours: list[Plane] = []
     for rows_HV in (red, green, blue):

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ def sane_aspect(aspect: Fraction) -> Fraction:
     return aspect if _SANE_ASPECTS[0] <= aspect <= _SANE_ASPECTS[1] else Fraction(1)
 
 
+@lru_cache(maxsize=64)
 def scaled_size(width: int, height: int, aspect: Fraction, size_px: int) -> tuple[int, int]:
     """(width, height) once the short side, as shown with pixels of ``aspect``, measures ``size_px``.
 

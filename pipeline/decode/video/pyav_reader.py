@@ -1,7 +1,7 @@
 """Frames of a video in presentation order by PyAV, on one thread; colours are converted only when asked."""
 
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -14,6 +14,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from bitmill.pipeline.decode.pixels.orientation import Orientation
+from bitmill.pipeline.decode.pixels.planes import Planes, planes_of
 from bitmill.pipeline.decode.sampling.timeline import SECOND_NS, TOLERANCE_NS, Span, Timed
 from bitmill.pipeline.decode.video.container import library_fault, open_media, video_stream
 from bitmill.pipeline.decode.video.display_matrix import orientation_of
@@ -36,22 +38,39 @@ class PyavPicture:
     frame: VideoFrame
     reformatter: VideoReformatter
     aspect: Fraction
+    """Of the frame's pixels, before they are turned."""
+    codec: str
+
+    @property
+    def orientation(self) -> Orientation:
+        """As the display matrix beside the frame says."""
+        return orientation_of(self.frame)
 
     def rgb(self) -> tuple[npt.NDArray[np.uint8], Fraction]:
         """(upright picture [H, W, 3], aspect of its pixels), by the stream's own matrix and range.
 
         Untagged streams count as BT.601 limited range, as FFmpeg's default has it. Raises BadItemError.
         """
-        try:
+        with self._converting():
             native = self.reformatter.reformat(self.frame, format="rgb24", threads=1)
+        orientation = self.orientation
+        picture = orientation.apply(np.asarray(native.to_ndarray(), np.uint8))
+        return picture, 1 / self.aspect if orientation.transpose else self.aspect
+
+    def planes(self) -> Planes:
+        """The frame as it lies in memory, not turned. Raises BadItemError."""
+        with self._converting():
+            return planes_of(self.frame, self.reformatter, codec=self.codec)
+
+    @contextmanager
+    def _converting(self) -> Generator[None]:
+        try:
+            yield
         except FFmpegError as error:
             if isinstance(error, MemoryError):
                 raise
             detail = f"Pictures in the format {self.frame.format.name} cannot be turned into RGB here."
             raise BadItemError(Reason.UNSUPPORTED_CODEC, detail) from error
-        orientation = orientation_of(self.frame)
-        picture = orientation.apply(np.asarray(native.to_ndarray(), np.uint8))
-        return picture, 1 / self.aspect if orientation.transpose else self.aspect
 
 
 class Frames:
@@ -244,7 +263,8 @@ class _Reading:
             self._first_ns = pts_ns
         self._last_ns = pts_ns
         duration_ns = round(frame.duration * tick_ns) if frame.duration > 0 else None
-        return Timed(pts_ns, duration_ns, PyavPicture(frame, self._reformatter, self._facts.aspect))
+        picture = PyavPicture(frame, self._reformatter, self._facts.aspect, self._facts.codec)
+        return Timed(pts_ns, duration_ns, picture)
 
     def _damaged(self, error: FFmpegError | None) -> BadItemError:
         if self._facts.truncated:

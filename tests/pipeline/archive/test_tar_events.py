@@ -19,7 +19,7 @@ from tests.support.fakes import make_job
 from tests.support.media import jpeg_photo, plain_mp4
 from tests.support.tars import BLOCK, cut, member_offset, overwrite, write_samples, write_tar
 
-SETTINGS = DecodeSettings.of(make_job(sampling={"fps": 8}), 64)
+SETTINGS = DecodeSettings.of(make_job(sampling={"fps": 8}), 64, pixel_rule=2)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from bitmill.pipeline.decode.item import decode_item
 from bitmill.pipeline.decode.sampling.timeline import Span
 from bitmill.pipeline.decode.video.choice import Preference
 from bitmill.pipeline.items import DecodedClip, ItemEnd
-from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
+from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, PixelRule, SamplingSpec
 from tests.support.media import ODD_FILES
 
 
@@ -42,6 +42,7 @@ def decode(
     size_px: int = 64,
     limits: LimitsSpec | None = None,
     prefer: Preference = "auto",
+    pixel_rule: PixelRule = NEWEST_PIXEL_RULE,
 ) -> Decoded:
     sampling = SamplingSpec(fps=fps, clip_frames=clip_frames, min_frames=min_frames)
     *clips, end = decode_item(
@@ -50,6 +51,7 @@ def decode(
         sampling=sampling,
         size_px=size_px,
         limits=limits or LimitsSpec(),
+        pixel_rule=pixel_rule,
         prefer=prefer,
     )
     assert isinstance(end, ItemEnd)

@@ -54,7 +54,7 @@ def test_one_child_decodes_many_sources_and_each_has_its_end(tmp_path):
         (tmp_path / f"{number}.png").write_bytes(buffer.getvalue())
     (tmp_path / "1b.png").write_bytes(b"\x89PNG no picture")
     sources = find_sources(SourceSpec(paths=[str(tmp_path)])).sources
-    settings = DecodeSettings(sampling=SamplingSpec(), limits=LimitsSpec(), size_px=32, decoder="auto")
+    settings = DecodeSettings(sampling=SamplingSpec(), limits=LimitsSpec(), size_px=32, pixel_rule=2)
     clips: dict[str, int] = {}
     ends: dict[str, Reason | None] = {}
     for source, event in isolated_sources(sources, settings):

@@ -25,7 +25,7 @@ def source():
 
 def _settings(timeout_s: float = 60.0) -> DecodeSettings:
     job = make_job(sampling={"fps": 4}, limits={"item_timeout_s": timeout_s})
-    return DecodeSettings.of(job, 128)
+    return DecodeSettings.of(job, 128, pixel_rule=2)
 
 
 def crash(connection, sources, settings):

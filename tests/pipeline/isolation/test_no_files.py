@@ -17,7 +17,7 @@ from bitmill.schemas.requests.training_data import DataSpec
 from tests.pipeline.decode.conftest import decode
 from tests.support.fakes import make_job
 
-SETTINGS = DecodeSettings.of(make_job(), 64)
+SETTINGS = DecodeSettings.of(make_job(), 64, pixel_rule=2)
 
 
 def pipe(path: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_sample_of_everything_is_exact(tmp_path, fps):
     clips = [
         event
         for source in find_sources(job.source).sources
-        for event in source_events(source, DecodeSettings.of(job, 16))
+        for event in source_events(source, DecodeSettings.of(job, 16, pixel_rule=2))
         if isinstance(event, DecodedClip)
     ]
     assert (estimate.sources, estimate.sampled, estimate.unreadable, estimate.ignored_files) == (6, 6, 1, 1)

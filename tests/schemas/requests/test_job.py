@@ -9,6 +9,7 @@ from bitmill.schemas.errors import UsageError
 from bitmill.schemas.requests.job import (
     JobSpec,
     LimitsSpec,
+    PixelRule,
     fingerprint_fields,
     job_fingerprint,
     load_job,
@@ -93,9 +94,16 @@ def test_overriding_an_unknown_key_is_an_error():
         load_job(MINIMAL, origin="x", overrides={"sampling.speed": 8})
 
 
-def _fingerprint(**changes: object) -> str:
+def _fingerprint(pixel_rule: PixelRule = 1, **changes: object) -> str:
     job = make_job({**yaml.safe_load(MINIMAL), **changes}, origin="x")
-    return job_fingerprint(fingerprint_fields(job, tokenizer_fingerprint="t", size_px=128, device="cpu"))
+    return job_fingerprint(
+        fingerprint_fields(job, tokenizer_fingerprint="t", size_px=128, device="cpu", pixel_rule=pixel_rule)
+    )
+
+
+def test_fingerprints_from_before_pixel_rules_are_those_of_the_first():
+    assert _fingerprint(1) == "bad28533c96ec3dc6986db8425501e40"
+    assert _fingerprint(2) == "8236238017210c296e0d894f081c583a"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from bitmill.schemas.outcomes import Reason
 from tests.support.fakes import make_clip, make_job
 
 TAR = PlannedSource(uri="/x.tar", size_bytes=1, version="")
-SETTINGS = DecodeSettings.of(make_job(), 16)
+SETTINGS = DecodeSettings.of(make_job(), 16, pixel_rule=2)
 DEATH, HANG = WorkerCrashedError(), TimeoutError()
 LOSS, OUT_OF_REACH = ObjectLostError("0" * 56, None, ""), GetTimeoutError()
 REASONS = {DEATH: Reason.DECODER_CRASHED, HANG: Reason.DECODE_TIMEOUT}

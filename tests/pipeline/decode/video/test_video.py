@@ -330,23 +330,31 @@ def test_limits_hold(odd) -> None:
         assert not large.clips
 
 
-def test_out_of_memory_is_an_outcome(odd, monkeypatch) -> None:
+@pytest.mark.parametrize(("pixel_rule", "place"), [(1, "item.to_square"), (2, "planes.to_square")])
+def test_out_of_memory_is_an_outcome(odd, monkeypatch, pixel_rule, place) -> None:
     def exhausted(*_args: object, **_options: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("bitmill.pipeline.decode.item.to_square", exhausted)
-    assert decode(odd("plain.mp4")).end.reason is Reason.OUT_OF_MEMORY
+    monkeypatch.setattr(f"bitmill.pipeline.decode.{place}", exhausted)
+    assert decode(odd("plain.mp4"), pixel_rule=pixel_rule).end.reason is Reason.OUT_OF_MEMORY
 
 
 @pytest.mark.parametrize("error", [RuntimeError, ValueError, KeyError, IndexError, TypeError])
-@pytest.mark.parametrize("name", ["plain.mp4", "photo.jpg", "animated.gif"])
-def test_a_mistake_in_a_program_says_nothing_of_the_bytes(odd, monkeypatch, name, error) -> None:
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("plain.mp4", "planes.to_square"),
+        ("photo.jpg", "item.to_square"),
+        ("animated.gif", "item.to_square"),
+    ],
+)
+def test_a_mistake_in_a_program_says_nothing_of_the_bytes(odd, monkeypatch, name, place, error) -> None:
     path = odd(name)
 
     def broken(*_args: object, **_options: object) -> None:
         raise error(f"cannot read {path} at all")
 
-    monkeypatch.setattr("bitmill.pipeline.decode.item.to_square", broken)
+    monkeypatch.setattr(f"bitmill.pipeline.decode.{place}", broken)
     end = decode(path).end
     assert end.reason is Reason.DECODER_FAILED
     assert end.detail is not None
@@ -386,9 +394,10 @@ def test_only_the_pictures_own_track_counts(tmp_path, odd) -> None:
     assert not is_encrypted(str(odd("cut.mp4")), 1)
 
 
-def test_pixels_that_cannot_be_converted_are_no_damage(tmp_path) -> None:
+@pytest.mark.parametrize("pixel_rule", [1, 2])
+def test_pixels_that_cannot_be_converted_are_no_damage(tmp_path, pixel_rule) -> None:
     path = write_video(tmp_path / "x.nut", real_pictures(2, 64, 64), codec="rawvideo", pix_fmt="bgr4")
-    end = decode(path).end
+    end = decode(path, pixel_rule=pixel_rule).end
     assert end.reason is Reason.UNSUPPORTED_CODEC
     assert end.detail == "Pictures in the format bgr4 cannot be turned into RGB here."
 
