@@ -40,6 +40,9 @@ _PAUSE = "BITMILL_BENCHMARK_PAUSE_S"
 _CPUS_PER_NODE = 4
 _LONGEST_S = 600.0
 
+_LEAN: dict[str, Any] = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+"""Nodes without processes that would take CPU beside what is measured."""
+
 
 class WaitingActor(TokenizerActor):
     """All that the real one does, but for the model, which only waits."""
@@ -106,7 +109,7 @@ def measure(folder: Path, actors: int, num_shards: int) -> Cost:
     simulated = SimulatedCluster()
     try:
         for _ in range(nodes):
-            simulated.add_node(num_cpus=_CPUS_PER_NODE, object_store_memory=100 << 20)
+            simulated.add_node(num_cpus=_CPUS_PER_NODE, object_store_memory=100 << 20, **_LEAN)
         with Cluster(simulated.address, actor_class=WaitingActor) as cluster:
             run(prepared, cluster, clock)
     finally:

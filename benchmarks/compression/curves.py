@@ -5,8 +5,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import bjontegaard
-
 from benchmarks.compression.scoring import Point
 
 LEAST_POINTS = 4
@@ -45,6 +43,9 @@ def bd_rate(anchor: Sequence[Point], tested: Sequence[Point], metric: str) -> De
     if shared <= 0:
         return None
     (rates_a, dist_a), (rates_b, dist_b) = (tuple(zip(*curve, strict=True)) for curve in curves)
+    # With scipy and matplotlib, which take seconds to import.
+    import bjontegaard
+
     with warnings.catch_warnings():
         # A small overlap is told in the table.
         warnings.simplefilter("ignore")

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,6 +14,13 @@ from bitmill.schemas.errors import FormatError, UsageError
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _COUNT_BYTES = 8
+
+_ZIP_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError),
+    # Names that are no text; what is marked as patched or encrypted.
+    *(ValueError, RuntimeError),
+)
+"""What ``zipfile`` raises for damaged archives."""
 
 
 def read_checkpoint(path: Path) -> Any:
@@ -49,7 +57,7 @@ def _read_zip(path: Path) -> Any:
 
             with archive.open(f"{root}data.pkl") as pickled:
                 return load_pickle(io.BytesIO(pickled.read()), storage)
-    except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError, OSError, ValueError) as error:
+    except _ZIP_DAMAGE as error:
         raise FormatError(f"its zip archive is damaged ({error})") from error
 
 
@@ -70,7 +78,7 @@ def _read_record(path: Path, record: str) -> bytes:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.read(record)
-    except (zipfile.BadZipFile, KeyError, OSError, EOFError) as error:
+    except _ZIP_DAMAGE as error:
         raise FormatError(f"{path} is damaged: its record {record} cannot be read ({error}).") from error
 
 

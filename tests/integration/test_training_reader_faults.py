@@ -19,7 +19,7 @@ _ENDED_S = 60
 @pytest.fixture
 def long(tmp_path) -> TokenBatches:
     """Many batches, each from several small windows."""
-    write_dataset(str(tmp_path), [[(4, 8, 8)] * 500] * 3)
+    write_dataset(str(tmp_path), [[(4, 8, 8)] * 200] * 3)
     dataset = TokenDataset(tmp_path, view="groups", group_bits=9)
     return TokenBatches(dataset, batch_size=8, shuffle=True, window_bytes=16_384)
 
@@ -98,7 +98,7 @@ print(len(workers), state["batch"], len(list(loader)), len(loader))
 @pytest.mark.parametrize("timeout", [0, 30])
 def test_a_killed_worker_is_an_error_and_no_hang(tmp_path, timeout):
     # In a process of its own: torch's signal handler raises for such a worker wherever the main thread is.
-    write_dataset(str(tmp_path / "tokens"), [[(4, 8, 8)] * 500] * 3)
+    write_dataset(str(tmp_path / "tokens"), [[(4, 8, 8)] * 200] * 3)
     (tmp_path / "kill_one.py").write_text(KILL_ONE)
     done = ended(script(tmp_path / "kill_one.py", str(tmp_path / "tokens"), str(timeout)))
     assert done.code == 0, done.err

@@ -94,15 +94,22 @@ def test_counts_learn_what_is_skewed():
     assert len(coded.data or b"") * 8 < clip.size * entropy * 1.1
 
 
+@pytest.fixture(scope="module")
+def sound():
+    """A model, four clips, and what it makes of them."""
+    rng = np.random.default_rng(4)
+    clips = [rng.random((3, 4, 4, 18)) < 0.5 for _ in range(4)]
+    model = random_model(9, sharpness=0.3)
+    return model, clips, tuple(encode_clips(model, clips, 4))
+
+
 @settings(max_examples=50)
 @given(st.integers(0, 3), st.integers(0, 200), st.integers(1, 255))
 @example(0, 117, 1)
 @example(0, 117, 255)
-def test_a_damaged_clip_ends_before_its_first_wrong_frame_and_harms_no_other(lane, at, flip):
-    rng = np.random.default_rng(4)
-    clips = [rng.random((3, 4, 4, 18)) < 0.5 for _ in range(4)]
-    model = random_model(9, sharpness=0.3)
-    coded = encode_clips(model, clips, 4)
+def test_a_damaged_clip_ends_before_its_first_wrong_frame_and_harms_no_other(sound, lane, at, flip):
+    model, clips, whole = sound
+    coded = list(whole)
     damaged = bytearray(coded[lane].data or b"")
     damaged[at % len(damaged)] ^= flip
     coded[lane] = replace(coded[lane], data=bytes(damaged))

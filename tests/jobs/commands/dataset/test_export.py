@@ -17,13 +17,13 @@ from tests.support.commands import HANGS_S, Running, bitmill, start, wait_until
 from tests.support.datasets import make_dataset
 from tests.support.exports import files_in
 
-MANY = [[1] * 20 for _ in range(30)]
+MANY = [[1] * 20 for _ in range(20)]
 """Clips enough that an export with a file for each is not over before it is killed."""
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of 600 clips."""
+    """A dataset of 400 clips."""
     folder = tmp_path_factory.mktemp("many") / "tokens"
     make_dataset(str(folder), MANY, max_sources=20)
     return folder

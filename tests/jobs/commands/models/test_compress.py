@@ -54,7 +54,7 @@ def test_an_image_goes_there_and_back_from_the_command_line(tmp_path):
 
 def test_a_bundled_prior_that_does_not_fit_is_left_out_unless_it_is_named(tmp_path):
     # In frames seconds apart there is less of each other than the prior is sure of.
-    write_video(tmp_path / "a.mp4", real_pictures(121, 128, 128)[::60], codec="libx264")
+    write_video(tmp_path / "a.mp4", real_pictures(61, 128, 128)[::60], codec="libx264")
     streams, said = {}, ""
     for name, options in {"named": ("--prior", "small"), "none": ("--prior", "none"), "auto": ()}.items():
         streams[name] = tmp_path / f"{name}.bmz"

@@ -1,8 +1,9 @@
 """Folders that ``datasets.load_dataset`` reads for real, offline, with every token and column."""
 
 import os
+from pathlib import Path
+from types import ModuleType
 
-import datasets
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -10,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from datasets import load_dataset
 
 from bitmill.pipeline.exporting import export_dataset
 from bitmill.pipeline.exporting.formats.huggingface import HuggingfaceForm, nested_tokens
@@ -26,9 +26,15 @@ from bitmill.schemas.reports.export_inventory import (
 from tests.support.datasets import make_dataset
 from tests.support.exports import LENGTHS, WIDTHS, expected_tokens, export, made_clip
 
-pytestmark = pytest.mark.usefixtures("hub_cache")
-
 DTYPES = {12: "uint16", 18: "uint32", 36: "uint64", 64: "uint64"}
+
+
+@pytest.fixture
+def datasets(hub_cache: Path) -> ModuleType:
+    """The library, which takes seconds to import, with a fresh cache."""
+    import datasets
+
+    return datasets
 
 
 def _same(stored, tokens_THW) -> bool:
@@ -37,9 +43,9 @@ def _same(stored, tokens_THW) -> bool:
 
 
 @pytest.mark.parametrize("bits_per_token", WIDTHS)
-def test_load_dataset_gives_every_token_and_column(tmp_path, bits_per_token):
+def test_load_dataset_gives_every_token_and_column(datasets, tmp_path, bits_per_token):
     export(tmp_path, ExportForm.HUGGINGFACE, bits_per_token=bits_per_token, max_bytes=200)
-    loaded = load_dataset(str(tmp_path / "out"), split="train")
+    loaded = datasets.load_dataset(str(tmp_path / "out"), split="train")
     expected = expected_tokens(LENGTHS, bits_per_token=bits_per_token)
     assert loaded.features["tokens"] == datasets.Array3D(shape=(None, 2, 2), dtype=DTYPES[bits_per_token])
     names = [name for name in loaded.column_names if name != "tokens"]
@@ -55,9 +61,9 @@ def test_load_dataset_gives_every_token_and_column(tmp_path, bits_per_token):
         assert {name: loaded[number][name] for name in names} == {name: plain[name] for name in names}
 
 
-def test_clips_of_one_shape_come_as_batches(tmp_path):
+def test_clips_of_one_shape_come_as_batches(datasets, tmp_path):
     export(tmp_path, ExportForm.HUGGINGFACE, lengths=[[4, 4], [4]])
-    loaded = load_dataset(str(tmp_path / "out"), split="train").with_format("torch")
+    loaded = datasets.load_dataset(str(tmp_path / "out"), split="train").with_format("torch")
     assert loaded.features["tokens"] == datasets.Array3D(shape=(4, 2, 2), dtype="uint32")
     batch = loaded[:3]["tokens"]
     assert batch.shape == (3, 4, 2, 2)
@@ -65,27 +71,27 @@ def test_clips_of_one_shape_come_as_batches(tmp_path):
     assert all(_same(one.numpy(), other) for one, other in zip(batch, expected, strict=True))
 
 
-def test_streaming_and_plain_parquet_give_the_same(tmp_path):
+def test_streaming_and_plain_parquet_give_the_same(datasets, tmp_path):
     export(tmp_path, ExportForm.HUGGINGFACE, max_bytes=200)
     expected = expected_tokens(LENGTHS, bits_per_token=18)
     files = sorted(str(path) for path in (tmp_path / "out" / "data").iterdir())
     assert len(files) == 3
-    streamed = load_dataset(str(tmp_path / "out"), split="train", streaming=True)
-    plain = load_dataset("parquet", data_files=files, split="train")
+    streamed = datasets.load_dataset(str(tmp_path / "out"), split="train", streaming=True)
+    plain = datasets.load_dataset("parquet", data_files=files, split="train")
     for loaded in (streamed, plain):
         tokens = [np.array(row["tokens"], dtype=np.uint64) for row in loaded]
         assert all(np.array_equal(one, other) for one, other in zip(tokens, expected, strict=True))
 
 
 @pytest.mark.s3
-def test_load_dataset_reads_from_a_store(s3, monkeypatch):
+def test_load_dataset_reads_from_a_store(datasets, s3, monkeypatch):
     # Offline, datasets asks no store either; this one is here.
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     make_dataset(f"{s3}/tokens", LENGTHS)
     options = {"form": ExportForm.HUGGINGFACE, "max_bytes": 200}
     export_dataset(f"{s3}/tokens", f"{s3}/hub", **options)
     storage = {"endpoint_url": os.environ["AWS_ENDPOINT_URL"]}
-    loaded = load_dataset(
+    loaded = datasets.load_dataset(
         "parquet", data_files=f"{s3}/hub/data/*.parquet", split="train", storage_options=storage
     )
     tokens = [np.array(row["tokens"], dtype=np.uint64) for row in loaded]
@@ -93,11 +99,11 @@ def test_load_dataset_reads_from_a_store(s3, monkeypatch):
     assert all(np.array_equal(one, other) for one, other in zip(tokens, expected, strict=True))
 
 
-def test_a_missing_file_is_noticed(tmp_path):
+def test_a_missing_file_is_noticed(datasets, tmp_path):
     export(tmp_path, ExportForm.HUGGINGFACE, max_bytes=200)
     (tmp_path / "out" / "data" / "train-00001-of-00003.parquet").unlink()
     with pytest.raises(datasets.exceptions.NonMatchingSplitsSizesError, match="num_examples=10"):
-        load_dataset(str(tmp_path / "out"), split="train")
+        datasets.load_dataset(str(tmp_path / "out"), split="train")
 
 
 def test_other_readers_see_nested_lists(tmp_path):
@@ -108,7 +114,7 @@ def test_other_readers_see_nested_lists(tmp_path):
     assert frame["tokens"].dtype == pl.List(pl.List(pl.List(pl.UInt32)))
 
 
-def test_clips_of_several_grids_are_nested_sequences(tmp_path):
+def test_clips_of_several_grids_are_nested_sequences(datasets, tmp_path):
     form = HuggingfaceForm(18)
     shapes = [(2, 3, 4), (1, 2, 2), (5, 1, 3)]
     clips = [made_clip(shape, seed=number) for number, shape in enumerate(shapes)]
@@ -118,7 +124,7 @@ def test_clips_of_several_grids_are_nested_sequences(tmp_path):
     outline = _outline(clips)
     text = readme_text(outline, pq.read_schema(out / form.file_name(0, 1)), form.dtype)
     (out / "README.md").write_text(text)
-    loaded = load_dataset(str(out), split="train")
+    loaded = datasets.load_dataset(str(out), split="train")
     assert loaded.features["tokens"] == datasets.List(datasets.List(datasets.List(datasets.Value("uint32"))))
     for row, clip in zip(loaded.with_format("numpy"), clips, strict=True):
         assert np.array_equal(np.array(row["tokens"]), clip.tokens_THW)
