@@ -1,5 +1,104 @@
 """Turns image and video collections into training-ready tokens.
 
-The rooms are ``bitmill.schemas``, ``bitmill.bsq_model``, ``bitmill.pipeline`` and ``bitmill.jobs``. In the
-repository they lie at the top; the links beside this file bring them in (docs/adr/0012).
+The names in ``__all__`` are the Python API, provisional until version 1.0. Each is imported on first use, so
+that ``import bitmill`` is quick and a training process loads neither Ray nor a decoder.
+
+The packages ``bitmill.schemas``, ``bitmill.bsq_model``, ``bitmill.pipeline`` and ``bitmill.jobs`` lie at the
+top of the repository; the links next to this file make them importable (docs/adr/0012).
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bitmill.jobs.api import audit, export, plan, tokenize
+    from bitmill.pipeline.load_tokenizer import load_tokenizer
+    from bitmill.pipeline.reading import (
+        ClipFilter,
+        Clips,
+        DiskCache,
+        FrameWindows,
+        Packing,
+        Padding,
+        Prefetch,
+        TokenBatches,
+        TokenDataset,
+        TokenLoader,
+        View,
+        clip_ids_in,
+    )
+    from bitmill.schemas.dataset.packing import pack_bits, pack_integers, unpack_bits, unpack_integers
+    from bitmill.schemas.errors import (
+        BadJobError,
+        BitmillError,
+        FormatError,
+        InfrastructureError,
+        InterruptedJobError,
+        OutputConflictError,
+        TokenizerMismatchError,
+        TooManyFailuresError,
+        TransientError,
+        UsageError,
+        WrongArgumentError,
+    )
+
+    open_dataset = TokenDataset
+
+__all__ = [
+    "BadJobError",
+    "BitmillError",
+    "ClipFilter",
+    "Clips",
+    "DiskCache",
+    "FormatError",
+    "FrameWindows",
+    "InfrastructureError",
+    "InterruptedJobError",
+    "OutputConflictError",
+    "Packing",
+    "Padding",
+    "Prefetch",
+    "TokenBatches",
+    "TokenDataset",
+    "TokenLoader",
+    "TokenizerMismatchError",
+    "TooManyFailuresError",
+    "TransientError",
+    "UsageError",
+    "View",
+    "WrongArgumentError",
+    "audit",
+    "clip_ids_in",
+    "export",
+    "load_tokenizer",
+    "open_dataset",
+    "pack_bits",
+    "pack_integers",
+    "plan",
+    "tokenize",
+    "unpack_bits",
+    "unpack_integers",
+]
+
+_OTHER_MODULES = {
+    "jobs.api": ("audit", "export", "plan", "tokenize"),
+    "pipeline.load_tokenizer": ("load_tokenizer",),
+    "schemas.dataset.packing": ("pack_bits", "pack_integers", "unpack_bits", "unpack_integers"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "open_dataset":
+        return import_module("bitmill.pipeline.reading").TokenDataset
+    for module, names in _OTHER_MODULES.items():
+        if name in names:
+            return getattr(import_module(f"bitmill.{module}"), name)
+    module = "schemas.errors" if name.endswith("Error") else "pipeline.reading"
+    return getattr(import_module(f"bitmill.{module}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -16,15 +16,12 @@ from bitmill.jobs.commands.remote import cluster
 from bitmill.jobs.commands.weights import weights
 from bitmill.jobs.console import CommandGroup, Console
 from bitmill.jobs.preparation.job_files import assignment, read_job
+from bitmill.jobs.preparation.job_request import requested_job, source_kind
 from bitmill.jobs.preparation.local_paths import local_path
 from bitmill.schemas.errors import BadJobError
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
-from bitmill.schemas.requests.job import JobSpec, load_job, make_job
-
-DEFAULT_TOKENIZER = "small"
-
-MANIFEST_SUFFIXES = (".parquet", ".csv", ".jsonl", ".ndjson")
+from bitmill.schemas.requests.job import JobSpec
 
 app = typer.Typer(
     name="bitmill",
@@ -255,7 +252,7 @@ def evaluate(
 
     request = EvaluationRequest(
         tokenizer=tokenizer,
-        source=SourceSpec.model_validate({_source_kind(source): source}),
+        source=SourceSpec.model_validate({source_kind(source): source}),
         out=out,
         fps=fps,
         clip_frames=clip_frames,
@@ -291,10 +288,6 @@ def _need(module: str, *, extra: str) -> None:
         raise BadJobError(f"This command needs the package {module}: pip install 'bitmill[{extra}]'")
 
 
-def _source_kind(source: str) -> str:
-    return "manifest" if source.lower().endswith(MANIFEST_SUFFIXES) else "paths"
-
-
 def _console(*, soft_wrap: bool = False) -> Console:
     return Console(soft_wrap=soft_wrap)
 
@@ -314,24 +307,8 @@ def _job(
         "max_failures": max_failures,
     }
     overrides = {name: value for name, value in given.items() if value is not None}
-    if tokenizer is not None:
-        overrides["tokenizer"] = _tokenizer_document(tokenizer)
     overrides |= dict(assignment(text) for text in assignments or [])
-    if len(arguments) == 1:
-        return load_job(read_job(arguments[0]), origin=arguments[0], overrides=overrides)
     if len(arguments) > 2:
         raise BadJobError("Give one job file, or one source and one output.")
-    source, output = arguments
-    document: dict[str, Any] = {
-        "version": 1,
-        "source": {_source_kind(source): source},
-        "output": output,
-        "tokenizer": _tokenizer_document(DEFAULT_TOKENIZER),
-    }
-    return make_job(document, origin="the command line", overrides=overrides)
-
-
-def _tokenizer_document(name: str) -> dict[str, Any]:
-    from bitmill.jobs.preparation.find_tokenizers import tokenizer_spec
-
-    return tokenizer_spec(name).model_dump(exclude_unset=True)
+    source, output = arguments[0], arguments[1] if len(arguments) == 2 else None
+    return requested_job(source, output, tokenizer=tokenizer, overrides=overrides, origin="the command line")

@@ -38,8 +38,6 @@ class LiveLine:
         )
 
     def __enter__(self) -> Self:
-        if self._live:
-            self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,6 +51,9 @@ class LiveLine:
         """
         now = self._clock()
         if self._live and (self._shown is None or now - self._shown >= _SHOW_EVERY_S):
+            if self._shown is None:
+                # Not before the first state: what starts meanwhile prints undisturbed.
+                self._live.start()
             self._shown = now
             self._live.update(rows() if rows else Text(line(), no_wrap=True, overflow="ellipsis"))
         elif not self._live and now - self._logged >= self._log_every_s:

@@ -3,13 +3,13 @@
 import os
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from bitmill.jobs.console import Console
 from bitmill.jobs.progress.run_counts import Counts, RunCounts
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import EXIT_UNEXPECTED, BitmillError, InterruptedJobError
@@ -35,8 +35,9 @@ class StatusWriter:
     is the last status: by ``finish``, or by the error that passes.
     """
 
-    def __init__(self, console: Console, *, write_every_s: float = WRITE_EVERY_S) -> None:
-        self._console = console
+    def __init__(self, note: Callable[[str], None], *, write_every_s: float = WRITE_EVERY_S) -> None:
+        """``note`` receives a sentence for the user where the file cannot be written."""
+        self._note = note
         self._every_s = write_every_s
         self._started_at = _now()
         self._place = DriverPlace(
@@ -100,7 +101,7 @@ class StatusWriter:
         except (BitmillError, OSError) as error:
             if not self._complained:
                 self._complained = True
-                self._console.print(f"note: {STATUS_FILE} cannot be written; the job goes on ({error})")
+                self._note(f"note: {STATUS_FILE} cannot be written; the job goes on ({error})")
 
     def _publish(self, folder: Folder) -> None:
         """Once more where it fails: the driver may have swept the folder of staged files at that moment."""

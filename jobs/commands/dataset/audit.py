@@ -51,8 +51,9 @@ def audit(
 ) -> None:
     """Read every file of a dataset and say whether it is whole: 0 sound, 3 incomplete, 4 damaged."""
     from bitmill.jobs.commands.dataset.audit_compare import compare_audits
-    from bitmill.jobs.commands.dataset.audit_run import NOT_WRITTEN, AuditRequest, run_audit, write_audit
+    from bitmill.jobs.commands.dataset.audit_output import NOT_WRITTEN, show_audit, write_audit
     from bitmill.jobs.commands.dataset.audit_summary import print_summary
+    from bitmill.jobs.execution.audit_dataset import AuditRequest
     from bitmill.pipeline.auditing.options import AuditOptions
     from bitmill.pipeline.storage import Folder
 
@@ -77,7 +78,7 @@ def audit(
     if compare is not None:
         compare_audits(compare, request, folder, console)
         return
-    made = run_audit(str(dataset), request, console)
+    made = show_audit(str(dataset), request, console)
     written = write_audit(made, folder) if folder is not None else []
     if as_json:
         print_json(made.report.to_json().decode())

@@ -2,14 +2,9 @@
 
 from rich.table import Table
 
-from bitmill.jobs.commands.dataset.audit_run import (
-    AUDIT_FILE,
-    NOT_WRITTEN,
-    AuditRequest,
-    run_audit,
-    write_audit,
-)
+from bitmill.jobs.commands.dataset.audit_output import AUDIT_FILE, NOT_WRITTEN, show_audit, write_audit
 from bitmill.jobs.console import Console
+from bitmill.jobs.execution.audit_dataset import AuditRequest
 from bitmill.jobs.progress.units import bytes_text
 from bitmill.pipeline.auditing.page import render_comparison
 from bitmill.pipeline.storage import Folder
@@ -45,7 +40,7 @@ def _report_of(name: str, request: AuditRequest, out: Folder | None, console: Co
     folder = Folder(name)
     if not folder.exists(DATASET_FILE) and folder.exists(AUDIT_FILE):
         return _stored(folder, AUDIT_FILE)
-    made = run_audit(name, request, console)
+    made = show_audit(name, request, console)
     if out is not None:
         write_audit(made, out)
     return made.report

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.jobs.console import Console
 from bitmill.jobs.progress.run_counts import RunCounts
 from bitmill.jobs.progress.status_writer import SUBMISSION_VARIABLE, StatusWriter
 from bitmill.pipeline.shard.shard_loop import EndedItem, ShardProgress
@@ -33,7 +32,7 @@ def _run_counts(clock: Clock | None = None) -> RunCounts:
 
 def _teller(every_s: float = 0.01) -> tuple[StatusWriter, io.StringIO]:
     out = io.StringIO()
-    return StatusWriter(Console(file=out, width=400), write_every_s=every_s), out
+    return StatusWriter(lambda note: print(note, file=out), write_every_s=every_s), out
 
 
 def _told(folder: Path) -> JobStatus:

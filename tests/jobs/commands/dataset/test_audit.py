@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bitmill.jobs.cli import main
-from bitmill.jobs.commands.dataset.audit_run import progress_line
+from bitmill.jobs.commands.dataset.audit_output import progress_line
 from bitmill.pipeline.auditing.parallel import AuditProgress
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.plan_schema import PlannedSource

@@ -1,19 +1,16 @@
-"""An audit carried out: shards read by processes or a cluster, a closer look, files beside the report."""
+"""Audits one dataset, with local processes or a Ray cluster; has no console, which is the command's."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 
-from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.judge_networks import find_lpips
-from bitmill.jobs.progress.live_line import LiveLine
-from bitmill.jobs.progress.units import bytes_text, duration_text, rate_text
-from bitmill.jobs.scheduling.signals import handle_sigterm, stoppable
+from bitmill.jobs.scheduling.signals import handle_sigterm
 from bitmill.pipeline.auditing.options import AuditOptions
-from bitmill.pipeline.auditing.page import render_page
 from bitmill.pipeline.auditing.parallel import AuditProgress, LocalProcesses, ShardReaders
 from bitmill.pipeline.auditing.report_sections import ReportSections, add_report_sections
 from bitmill.pipeline.auditing.run_audit import ChooseCollectors, DatasetAudit, audit_dataset
@@ -22,19 +19,17 @@ from bitmill.pipeline.storage import Folder, scratch_folder
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.reports.audit_report import AuditReport
 
-AUDIT_FILE, PAGE_FILE = "audit.json", "audit.html"
-
-NOT_WRITTEN = "nothing was written; --out FOLDER keeps the report and makes its page."
+ShowAudit = Callable[[str, AuditProgress], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRequest:
-    """What the command line asked for, the dataset apart."""
+    """What to audit, and with what; the dataset apart."""
 
-    columns: tuple[str, ...]
-    asked: AuditOptions
-    address: str | None
-    workers: int | None
+    columns: tuple[str, ...] = ()
+    asked: AuditOptions = field(default_factory=AuditOptions)
+    address: str | None = None
+    workers: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,20 +40,23 @@ class MadeAudit:
     files: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
 
-def run_audit(dataset: str, request: AuditRequest, console: Console) -> MadeAudit:
-    """Audit one dataset. Raises what ``audit_dataset`` and ``add_report_sections`` raise."""
+def run_audit(
+    dataset: str,
+    request: AuditRequest,
+    *,
+    progress: ShowAudit = lambda _uri, _progress: None,
+    note: Callable[[str], None] = lambda _: None,
+) -> MadeAudit:
+    """Audit one dataset.
+
+    ``progress`` receives a dataset's URI and how far its audit is, ``note`` what is done after that, both in
+    the calling thread. Raises what ``audit_dataset`` and ``add_report_sections`` raise.
+    """
     started = time.monotonic()
-    with (
-        stoppable(kept="nothing was written"),
-        LiveLine(console) as line,
-        _readers(request) as (readers, workers),
-        scratch_folder() as work,
-    ):
-        auditing = _Auditing(readers, workers, line)
+    with _readers(request) as (readers, workers), scratch_folder() as work:
+        auditing = _Auditing(readers, workers, progress)
         asked = request.asked
-        others = [
-            (uri, auditing.audit(uri, asked.signatures, doing=f"{uri}: ")) for uri in map(_uri, asked.against)
-        ]
+        others = [(uri, auditing.audit(uri, asked.signatures)) for uri in map(_uri, asked.against)]
         audit = auditing.audit(dataset, asked.collectors, columns=request.columns)
         _check_comparable(audit, others)
         parts = add_report_sections(
@@ -67,20 +65,10 @@ def run_audit(dataset: str, request: AuditRequest, console: Console) -> MadeAudi
             others=others,
             lpips=find_lpips() if asked.sample else None,
             work=work,
-            tell=lambda text: line.show(lambda: text),
+            tell=note,
         )
         report = _report(audit, parts, seconds=time.monotonic() - started)
     return MadeAudit(report=report, files=parts.files)
-
-
-def write_audit(made: MadeAudit, out: Folder) -> list[str]:
-    """Publish report, page and what goes with them; gives where the two are. The report comes last."""
-    pictures = {name: data for name, data in made.files.items() if name.endswith(".webp")}
-    page = render_page(made.report, pictures).encode()
-    for name, data in {**made.files, PAGE_FILE: page, AUDIT_FILE: made.report.to_json()}.items():
-        out.write_bytes(name, data)
-    out.sweep_staging()
-    return [f"{out.uri}/{name}" for name in (AUDIT_FILE, PAGE_FILE)]
 
 
 def _report(audit: DatasetAudit, parts: ReportSections, *, seconds: float) -> AuditReport:
@@ -131,35 +119,20 @@ def _readers(request: AuditRequest) -> Generator[tuple[ShardReaders, int]]:
 
 
 class _Auditing:
-    """Audits datasets one after the other, in one session, with progress as a line."""
+    """Audits datasets one after the other, by the same readers."""
 
-    def __init__(self, readers: ShardReaders, workers: int, line: LiveLine) -> None:
-        self._readers, self._workers, self._line = readers, workers, line
+    def __init__(self, readers: ShardReaders, workers: int, progress: ShowAudit) -> None:
+        self._readers, self._workers, self._progress = readers, workers, progress
 
     def audit(
-        self, dataset: str, collectors: ChooseCollectors, *, columns: tuple[str, ...] = (), doing: str = ""
+        self, dataset: str, collectors: ChooseCollectors, *, columns: tuple[str, ...] = ()
     ) -> DatasetAudit:
-        since = time.monotonic()
-
-        def tell(progress: AuditProgress) -> None:
-            self._line.show(lambda: doing + progress_line(progress, time.monotonic() - since))
-
+        folder = Folder(dataset)
         return audit_dataset(
-            Folder(dataset),
+            folder,
             readers=self._readers,
             workers=self._workers,
             columns=columns,
             collectors=collectors,
-            tell=tell,
+            tell=partial(self._progress, folder.uri),
         )
-
-
-def progress_line(progress: AuditProgress, seconds: float) -> str:
-    """How far an audit is after so many seconds: shards, clips, rate, remaining time."""
-    seconds = max(seconds, 1e-9)
-    left = (progress.shards - progress.done_shards) * seconds / max(1, progress.done_shards)
-    return (
-        f"{progress.done_shards:,}/{progress.shards:,} shards · {progress.done_clips:,} clips "
-        f"({rate_text(progress.done_clips / seconds)}/s), "
-        f"{bytes_text(round(progress.done_bytes / seconds))}/s · {duration_text(left)} left"
-    )
