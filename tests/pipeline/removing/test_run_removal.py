@@ -272,7 +272,7 @@ def test_a_reader_resumes_no_order_of_clips_that_have_gone(tokens):
     TokenBatches(TokenDataset(tokens), **options).load_state_dict(state)
     take_down(Folder(str(tokens)), asked(clips=(clip_ids(tokens)[3],)))
     batches = TokenBatches(TokenDataset(tokens), **options)
-    with pytest.raises(UsageError, match="The state is of other batches"):
+    with pytest.raises(UsageError, match="The state belongs to other batches"):
         batches.load_state_dict(state)
     assert sum(int(batch["valid"].sum()) for batch in batches) == 6
 

@@ -146,7 +146,7 @@ def test_a_staging_folder_that_cannot_be_made_is_no_hindrance(stored):
 
 def test_an_unfinished_dataset_is_refused_unless_asked_for(tmp_path):
     stored = store_dataset(tmp_path, SHAPES, leave_out=[1, 3])
-    with pytest.raises(UsageError, match="has 2 of 4 shards; finish its job"):
+    with pytest.raises(UsageError, match="has 2 of 4 shards; run its job again"):
         opened(stored.folder)
     assert opened(stored.folder, allow_incomplete=True).shard_ids == (stored.shards[0].shard_id,)
 
