@@ -127,7 +127,9 @@ def test_a_folder_that_cannot_be_written_is_read_all_the_same(stored, footers, m
     """A read-only mount: whoever runs as root may write to a read-only folder, so the write itself fails."""
 
     def refused(self: Folder, name: str, data: bytes) -> None:
-        raise UsageError(f"No permission to write to {self.uri}; choose another output or fix its rights.")
+        raise UsageError(
+            f"No permission to write to {self.uri}; choose another output or change its permissions."
+        )
 
     monkeypatch.setattr(Folder, "write_bytes", refused)
     indexes = [opened(stored.folder) for _ in range(2)]
