@@ -63,7 +63,7 @@ def add_report_sections(
     if asked.codes:
         parts.codes = _codes(audit, parts)
     if asked.duplicates:
-        tell("looking for duplicates")
+        tell("searching for duplicates")
         parts.duplicates = _duplicates(audit, others, work, parts)
     if asked.sample:
         parts.sample = _sample(audit, asked, lpips, parts, tell)

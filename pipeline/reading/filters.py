@@ -33,8 +33,7 @@ class ClipFilter:
     sources: Collection[str] = ()
     """Shell patterns; the source's URI must match one of them. ``*`` also matches slashes."""
     metadata_keys: Collection[str] = ()
-    """Keys that the metadata must contain with a value that is neither null nor empty, such as ``caption``.
-    """
+    """Keys that the metadata must contain, with a value that is neither null nor empty: ``caption``."""
     clip_ids: Collection[str] | None = None
     """Select only these."""
     without_clip_ids: Collection[str] = ()

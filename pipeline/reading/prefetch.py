@@ -19,8 +19,7 @@ _MOST_PLANNED = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Prefetch:
-    """How far to read ahead; does not affect the contents of batches. None selects a default for the
-    environment.
+    """How far to read ahead; does not affect the contents of batches. None selects a suitable default.
 
     A DataLoader worker process runs ahead by itself and shares the cores with others, so it defaults to 1
     each.

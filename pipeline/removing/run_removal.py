@@ -26,7 +26,7 @@ from bitmill.schemas.dataset.shard_totals import TOTALS_FILE
 from bitmill.schemas.errors import UsageError
 
 _DERIVED = (INDEX_FILE, CLIP_INDEX_FILE, TOTALS_FILE)
-"""Files derived from shards and ledgers; whoever needs them recreates them."""
+"""Files derived from shards and ledgers; their readers recreate them."""
 
 
 def _silent(_done: int, _of: int) -> None:

@@ -1,8 +1,9 @@
 """Locality-sensitive hashing of codes: sampled bits of a clip, in 32-bit words, one word per band.
 
 For two clips of one shape that differ in a share d of their bits, a word is equal with probability (1 -
-d)^32, and at least one of W words with 1 - (1 - (1 - d)^32)^W (Indyk and Motwani, 1998: bit sampling). Axes:
-n clips, W words.
+d)^32, and at least one of W words with 1 - (1 - (1 - d)^32)^W (Indyk and Motwani, 1998: bit sampling).
+
+Axes: n clips, W words.
 """
 
 from functools import lru_cache

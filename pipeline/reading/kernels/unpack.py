@@ -1,7 +1,9 @@
 """Compiled unpacking of codes to tensors: writes pieces of packed clips into a caller's buffer.
 
 The layout is defined in ``schemas.dataset.packing``. Kernels are compiled on first use, one per width and
-form (then cached on disk), and release the GIL. Axes: N tokens, L bits of a token, G groups of a token.
+form (then cached on disk), and release the GIL.
+
+Axes: N tokens, L bits of a token, G groups of a token.
 """
 
 import ctypes

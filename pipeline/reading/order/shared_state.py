@@ -16,7 +16,7 @@ class SharedState:
     """
 
     def __init__(self) -> None:
-        # Number of tells, that number when the last iteration began, then the position's fields.
+        # Number of ``tell`` calls, that number when the last iteration began, then the position's fields.
         self._shared = torch.zeros(2 + _NUM_FIELDS, dtype=torch.int64).share_memory_()
         self._heard = 0
         self._overruled = False
@@ -28,7 +28,7 @@ class SharedState:
         self._heard = int(self._shared[0])
 
     def first(self, own: Position) -> Position:
-        """Where a worker's iteration starts: the last told position, or ``own`` if that was set later.
+        """Where a worker's iteration starts: the position told last, or ``own`` if that was set later.
 
         Applies an already seen position again: the iteration that saw it may have been dropped at its start.
         """

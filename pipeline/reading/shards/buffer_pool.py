@@ -10,8 +10,7 @@ import numpy.typing as npt
 from bitmill.pipeline.reading.shards.after_fork import renewed_in_forks
 
 _FREE = max(sys.getrefcount(array) for array in [np.empty(0, np.uint8)])
-"""Reference count of an array that only a list references, measured as in ``take``: Python versions differ.
-"""
+"""Reference count of an array that only a list references, as seen by ``take``; differs by Python version."""
 
 
 class BufferPool:

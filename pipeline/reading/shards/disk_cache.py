@@ -47,8 +47,10 @@ class ChunkCache:
         self.__init__(**state)
 
     def get(self, name: str, num_bytes: int, fetch: Callable[[], bytes]) -> bytes:
-        """Return the named range of ``num_bytes``, from disk or fetched and cached. Raises what ``fetch``
-        raises."""
+        """Return the named range from disk, or fetch and cache it. Raises what ``fetch`` raises.
+
+        Both must have ``num_bytes``; a fetched range of another size is returned but not cached.
+        """
         path = self.folder / f"{name}-{num_bytes}{_SUFFIX}"
         with suppress(OSError):
             data = path.read_bytes()
