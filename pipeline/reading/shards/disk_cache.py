@@ -49,7 +49,7 @@ class ChunkCache:
     def get(self, name: str, num_bytes: int, fetch: Callable[[], bytes]) -> bytes:
         """Return the named range from disk, or fetch and cache it. Raises what ``fetch`` raises.
 
-        Both must have ``num_bytes``; a fetched range of another size is returned but not cached.
+        Ignores a file whose size is not ``num_bytes``, and does not cache a fetched range of another size.
         """
         path = self.folder / f"{name}-{num_bytes}{_SUFFIX}"
         with suppress(OSError):
