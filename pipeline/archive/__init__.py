@@ -1,1 +1,1 @@
-"""Tars as sources of many items: their index, which sidecars go with which media, and their events."""
+"""Tars as sources with many items: member index, assignment of sidecars to media, and source events."""

@@ -1,4 +1,4 @@
-"""From sidecars' bytes to an item's metadata: JSON fields and text. Nothing is ever unpickled."""
+"""Parses sidecars into an item's metadata: JSON fields and text. Nothing is ever unpickled."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -8,25 +8,25 @@ from bitmill.pipeline.archive.tar_items import Sidecar
 from bitmill.schemas.ids import canonical_json
 
 MAX_SIDECAR_BYTES = 1 << 20
-"""Of all sidecars of one item together: metadata travels with each of its clips."""
+"""For all sidecars of one item together, because metadata is stored with each of its clips."""
 
 _TEXT = frozenset({"json", "txt", "caption", "cls"})
-"""Suffixes that promise UTF-8 text; what else is not text is left out."""
+"""Suffixes whose content must be UTF-8 text; other sidecars that are not text are ignored."""
 
 
 class BadSidecarError(Exception):
-    """A sidecar that should say something and cannot be understood; the message is a sentence."""
+    """A sidecar that cannot be parsed although its suffix requires it; the message is a sentence."""
 
 
 def item_metadata(
     base: str | None, sidecars: Sequence[Sidecar], read: Callable[[Sidecar], bytes]
 ) -> tuple[str | None, str | None]:
-    """(metadata as JSON or null, what is wrong with the sidecars or null).
+    """Returns (metadata as JSON or None, the problem with the sidecars or None).
 
-    ``base`` is what the plan carries for the source. The fields of an object in ``x.json`` stand at the top,
-    text stands under its name (``x.txt`` as caption). A closer sidecar wins over a shared one, and either
-    over ``base``; a text whose name a JSON field has taken stands under its whole suffix. Sidecars that
-    cannot be understood are left out, and the first of them is told.
+    ``base`` is the source's metadata from the plan. The fields of an object in ``x.json`` become top-level
+    fields; text is stored under its name (``x.txt`` as caption). A closer sidecar overrides a shared one, and
+    both override ``base``; a text whose name is taken by a JSON field is stored under its whole suffix.
+    Sidecars that cannot be parsed are left out, and the first of them is reported.
     """
     fields: dict[str, Any] = json.loads(base) if base is not None else {}
     named: dict[str, str] = {}
@@ -45,7 +45,7 @@ def item_metadata(
 
 
 def _order(sidecar: Sidecar) -> tuple[bool, int, int]:
-    """JSON before text, the closer ones later, so that they win."""
+    """Sort key: JSON before text, closer sidecars later, so that they override."""
     return not _is_json(sidecar), sidecar.closeness, sidecar.member.offset
 
 
@@ -54,7 +54,7 @@ def _is_json(sidecar: Sidecar) -> bool:
 
 
 def _value(sidecar: Sidecar, read: Callable[[Sidecar], bytes], left_bytes: int) -> Any:
-    """Parsed JSON, or text; null for what is no text and does not promise to be."""
+    """Parsed JSON, or text; None for other content, unless the suffix requires text."""
     must_be_text = sidecar.ending.rpartition(".")[2] in _TEXT
     fault = _unreadable(sidecar, left_bytes)
     text = None if fault else _text(read(sidecar))
@@ -67,7 +67,7 @@ def _value(sidecar: Sidecar, read: Callable[[Sidecar], bytes], left_bytes: int) 
     if not _is_json(sidecar):
         return text.strip()
     try:
-        # NaN is no JSON, though Python writes it.
+        # NaN is not valid JSON, though Python writes it.
         value = json.loads(text, parse_constant=lambda _: None)
         canonical_json(value).encode()
     except (ValueError, RecursionError) as error:
@@ -95,7 +95,7 @@ def _text(data: bytes) -> str | None:
 
 
 def _add(fields: dict[str, Any], named: dict[str, str], sidecar: Sidecar, value: Any) -> None:
-    """Put a value under its name; ``named`` tells which ending gave each name of ``fields``."""
+    """Store a value under its name; ``named`` maps each name in ``fields`` to the ending it came from."""
     ending = sidecar.ending
     if ending == "json" and isinstance(value, dict):
         fields.update(value)

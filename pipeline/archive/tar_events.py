@@ -1,4 +1,4 @@
-"""The events of a staged tar: each media member unpacked to a file of its own, decoded, and accounted for."""
+"""Yields the events of a staged tar: unpacks each media member, decodes it, and records its outcome."""
 
 import tempfile
 from collections.abc import Callable, Generator, Iterator
@@ -23,10 +23,10 @@ _OF_A_CUT = frozenset(
     {None, Reason.EMPTY_FILE, Reason.NOT_MEDIA, Reason.NO_VIDEO_STREAM, Reason.NO_FRAMES, Reason.CORRUPT}
     | {Reason.TRUNCATED, Reason.BAD_SIDECAR, Reason.DECODER_FAILED}
 )
-"""What decoding may say of a member's first bytes where only these are there."""
+"""Outcomes that decoding may report for a member that is cut off."""
 
 Decode = Callable[[str], Iterator[ItemEvent]]
-"""From a local file to its clips and end."""
+"""Maps a local file to its clips and end."""
 
 
 def archive_events(
@@ -38,12 +38,12 @@ def archive_events(
     skip_items: int = 0,
     instead: ItemEnd | None = None,
 ) -> Iterator[SourceEvent]:
-    """Every item of a tar: its start, clips and end; the first ``skip_items`` are passed over unread.
+    """Yield every item of a tar: start, clips and end; skips the first ``skip_items`` without reading them.
 
-    The item behind these is not decoded, and ends so, where ``instead`` says how.
+    If ``instead`` is given, the next item is not decoded and ends with it.
 
-    Items come in the order of their media members. Behind them stands one with a null key where the tar
-    holds no media, or where its rest is missing. Bad members never raise here; a full disk does.
+    Items are in the order of their media members. A last item with key None follows if the tar contains no
+    media, or if its rest is missing. Bad members never raise here; a full disk does.
     """
     items = arrange(index.members)
     with Path(path).open("rb") as tar, scratch_folder() as folder:
@@ -61,7 +61,7 @@ def archive_events(
 
 
 def whole_archive(source: PlannedSource, end: ItemEnd) -> Iterator[SourceEvent]:
-    """The item that says what is wrong with an archive as a whole."""
+    """The item that reports what is wrong with a whole archive."""
     yield ItemStart(key=None, size_bytes=source.size_bytes, metadata=source.metadata)
     yield end
 
@@ -76,7 +76,7 @@ class _Reading:
         self._folder = folder
 
     def events(self, item: ArchiveItem, number: int) -> Iterator[SourceEvent]:
-        """Start, clips and end of one item; the end when all is closed."""
+        """Yield start, clips and end of one item; the end after all files are closed."""
         metadata, sidecar_fault = self._metadata(item)
         member = item.member
         yield ItemStart(key=member.name, size_bytes=member.size_bytes, metadata=metadata)
@@ -102,7 +102,7 @@ class _Reading:
         yield _judged(end, member, sidecar_fault)
 
     def skipped(self, item: ArchiveItem, end: ItemEnd) -> Iterator[SourceEvent]:
-        """Start and end of an item that is not to be decoded."""
+        """Yield start and end of an item that must not be decoded."""
         metadata, _ = self._metadata(item)
         yield ItemStart(key=item.member.name, size_bytes=item.member.size_bytes, metadata=metadata)
         yield end
@@ -120,9 +120,9 @@ class _Reading:
 
     @contextmanager
     def _unpacked(self, member: Member, number: int) -> Generator[str]:
-        """A local file with the member's bytes, as many as there are, for the length of the block."""
-        # The file has no name of its own, so that a decoder that dies leaves no bytes behind. The link to it
-        # has the member's suffix, since some demuxers look at it.
+        """A local file with the member's bytes, as far as they exist, for the duration of the block."""
+        # The file has no name (it is unlinked), so that a decoder that dies leaves no bytes behind. The link
+        # to it has the member's suffix, because some demuxers use it.
         path = self._folder / f"member-{number}.{member.name.rpartition('.')[2]}"
         with tempfile.TemporaryFile(dir=self._folder) as file:
             with full_disk_told(str(self._folder.parent)):
@@ -136,7 +136,7 @@ class _Reading:
                 path.unlink()
 
     def _chunks(self, member: Member) -> Iterator[bytes]:
-        """A member's bytes, as many as there are. Raises BadItemError where the disk does not give them."""
+        """Yield a member's bytes, as far as they exist. Raises BadItemError if reading fails."""
         at, end = member.offset, member.offset + member.present_bytes
         while at < end:
             try:
@@ -152,7 +152,7 @@ class _Reading:
 
 
 def _judged(end: ItemEnd, member: Member, sidecar_fault: str | None) -> ItemEnd:
-    """The end, with what the archive around the item does to it."""
+    """The end, adjusted by damage of the surrounding archive."""
     if member.is_cut and end.reason in _OF_A_CUT:
         detail = f"The tar ends within it, after {member.present_bytes} of its {member.size_bytes} bytes."
         return replace(end, reason=Reason.TRUNCATED, detail=detail)

@@ -1,4 +1,4 @@
-"""The members of a tar on a local disk, from its headers alone; no member's bytes are read here."""
+"""Indexes the members of a local tar from its headers alone; reads no member's bytes."""
 
 import posixpath
 import tarfile
@@ -13,7 +13,7 @@ from bitmill.schemas.outcomes import Reason
 _BLOCK_BYTES = 512
 _SCAN_BYTES = 1 << 20
 _CUT_OFF = frozenset({"unexpected end of data", "truncated header", "empty header", "empty file"})
-"""What tarfile says of a header or of data that the file's end cuts."""
+"""tarfile's messages for a header or data cut off by the end of the file."""
 _BAD_HEADER = (tarfile.TarError, ValueError, OverflowError, RecursionError)
 
 Failing = tuple[Reason, str]
@@ -21,36 +21,36 @@ Failing = tuple[Reason, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A named file in a tar, and where its bytes lie."""
+    """A named file in a tar, and the location of its bytes."""
 
     name: str
-    """As in the tar; bytes that are no UTF-8 stand as ``\\xff``."""
+    r"""As in the tar; bytes that are not UTF-8 are written as ``\xff``."""
     offset: int
-    """Of its first byte in the tar."""
+    """Offset of its first byte in the tar."""
     size_bytes: int
-    """By its header."""
+    """According to its header."""
     present_bytes: int
-    """Less than ``size_bytes`` where the tar ends within the member."""
+    """Less than ``size_bytes`` if the tar ends within the member."""
     fault: Failing | None = None
-    """Why its bytes cannot be read, where that is known beforehand."""
+    """Why its bytes cannot be read, if that is known in advance."""
 
     @property
     def is_cut(self) -> bool:
-        """Whether the tar ends within it."""
+        """True if the tar ends within it."""
         return self.present_bytes < self.size_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class TarIndex:
-    """All files of a tar in its order."""
+    """All files of a tar, in order."""
 
     members: tuple[Member, ...]
     fault: Failing | None
-    """Why the tar's rest, behind ``members``, is missing; null where it ends as a tar must."""
+    """Why the rest of the tar after ``members`` is missing; None if the tar ends correctly."""
 
 
 def index_tar(path: str) -> TarIndex:
-    """Read every header; whatever is damaged becomes the index's fault.
+    """Read every header; damage is reported as the index's fault.
 
     Raises BadItemError: EMPTY_FILE, or NOT_MEDIA for a compressed tar.
     """
@@ -72,7 +72,7 @@ def _refuse_others(head: bytes, size_bytes: int) -> None:
 
 
 def _walk(file: BinaryIO, size_bytes: int, headers: list[tarfile.TarInfo]) -> Failing | None:
-    """Append headers up to the tar's end, or up to what is wrong with it."""
+    """Append headers up to the tar's end, or up to the first damage, which is returned."""
     reached = -1
     try:
         tar = tarfile.TarFile(fileobj=file, encoding="utf-8", errors="surrogateescape")
@@ -80,7 +80,7 @@ def _walk(file: BinaryIO, size_bytes: int, headers: list[tarfile.TarInfo]) -> Fa
             header = tar.next()
             if header is None:
                 return _ending(file, tar.offset)
-            # A negative size would lead tarfile back to where it was, for ever.
+            # A negative size would send tarfile back to an earlier offset in an endless loop.
             if header.size < 0 or header.offset_data <= reached:
                 return _damaged(header.offset)
             reached = header.offset_data
@@ -92,7 +92,7 @@ def _walk(file: BinaryIO, size_bytes: int, headers: list[tarfile.TarInfo]) -> Fa
 
 
 def _ending(file: BinaryIO, offset: int) -> Failing | None:
-    """Whether a tar that gives no further header has come to its end: a block of zeros and nothing more."""
+    """Check that a tar without further headers ends correctly: a zero block and nothing else."""
     file.seek(offset)
     block = file.read(_BLOCK_BYTES)
     if len(block) < _BLOCK_BYTES:
@@ -149,5 +149,5 @@ def _member(header: tarfile.TarInfo, stored: tarfile.TarInfo | None, size_bytes:
 
 
 def _text(name: str) -> str:
-    """A name that every table can hold."""
+    """A name that every table can store."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Which members of a tar are items, and which sidecars belong to them; pure."""
+"""Decides which members of a tar are items, and which sidecars belong to them; pure logic."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from bitmill.pipeline.sources.listing import is_media_name
 
 
 class Closeness(IntEnum):
-    """How a sidecar's name relates to its media's; of two that say the same, the closer one counts."""
+    """How a sidecar's name relates to its media's; for equal fields, the closer sidecar counts."""
 
     SHARED = 0
     """``a.json`` of ``a.left.jpg`` and ``a.right.jpg``."""
@@ -22,14 +22,14 @@ class Closeness(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Sidecar:
-    """A member that says something of an item."""
+    """A member that describes an item."""
 
     member: Member
     ending: str
-    """What its name has beyond the media's: ``json``, ``caption.txt``; lower case."""
+    """The part of its name after the media's stem: ``json``, ``caption.txt``; lower case."""
     closeness: Closeness
     is_repeated: bool = False
-    """Whether an earlier member has the very same name."""
+    """True if an earlier member has the same name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +39,12 @@ class ArchiveItem:
     member: Member
     sidecars: tuple[Sidecar, ...]
     is_repeated: bool
-    """Whether an earlier member has the very same name; it then has no sidecars."""
+    """True if an earlier member has the same name; it then has no sidecars."""
 
 
 @dataclass(frozen=True)
 class _Name:
-    """A member's name taken apart: folder, stem up to the last dot, suffix behind it."""
+    """A member's name, split into folder, stem up to the last dot, and suffix."""
 
     folder: str
     stem: str
@@ -62,12 +62,12 @@ class _Name:
 
 
 def arrange(members: Sequence[Member]) -> list[ArchiveItem]:
-    """Every media member once, in order, each with all its sidecars wherever in the tar they stand.
+    """List every media member once, in order, with all its sidecars from anywhere in the tar.
 
-    A sidecar belongs to the media of the same name but for the last suffix; if there are none, to those of
-    the longest name that its own continues after a dot; if there are none, to all whose names continue its
-    own after a dot. Folders must be the same. Members without a suffix, and sidecars without media, belong
-    nowhere.
+    A sidecar belongs to the media with the same name except for the last suffix; if there are none, to those
+    with the longest name that the sidecar's name extends after a dot; if there are none, to all whose names
+    extend its own after a dot. Folders must match. Members without a suffix, and sidecars without media, are
+    ignored.
     """
     media = [member for member in members if is_media_name(member.name)]
     first = _first_of_each_name(media)
@@ -98,7 +98,7 @@ def _first_of_each_name(media: Sequence[Member]) -> set[int]:
 
 
 class _Owners:
-    """Media by their stems, and by what these begin with."""
+    """Media by their stems, and by the prefixes of these."""
 
     def __init__(self, media: Sequence[Member]) -> None:
         self._same: dict[tuple[str, str], list[Member]] = defaultdict(list)
@@ -110,7 +110,7 @@ class _Owners:
                 self._continuing[name.folder, beginning].append(member)
 
     def of(self, member: Member) -> Iterator[tuple[Member, Sidecar]]:
-        """The media that a sidecar belongs to."""
+        """Yield the media that a sidecar belongs to."""
         name = _Name.of(member.name)
         if not name.stem or not name.suffix:
             return
@@ -127,7 +127,7 @@ class _Owners:
 
 
 def _beginnings(stem: str) -> Iterator[str]:
-    """What stands before each dot of a stem, the longest first; never nothing."""
+    """Yield the part of a stem before each dot, longest first; never an empty one."""
     at = stem.rfind(".")
     while at > 0:
         yield stem[:at]

@@ -1,1 +1,1 @@
-"""What a dataset holds, lacks and is worth, found by reading its files. Knows no Ray."""
+"""Audits a dataset: what it contains, what is missing and what is damaged. Does not use Ray."""

@@ -1,4 +1,4 @@
-"""What holds for a dataset as a whole: card, plan parts, files listed in its folders, tokenizer, totals."""
+"""Checks a dataset as a whole: card, plan parts, files listed in its folders, tokenizer, totals."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,16 +32,16 @@ _SUFFIX = ".parquet"
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetAtHand:
-    """A dataset as its folder lists it."""
+    """A dataset as listed in its folder."""
 
     folder: Folder
     card: DatasetCard
     tokenizer_fingerprint: str
     job_fingerprint: str
-    """That its files should have."""
+    """The job fingerprint that its files should have."""
     plan_is_whole: bool
     shards: tuple[ShardAtHand, ...]
-    """As far as the plan can be read, in its order."""
+    """In plan order, as far as the plan can be read."""
     over_committed: NewestAttempts
     over_plan: NewestAttempts
     removed: RemovedClips
@@ -53,14 +53,14 @@ class DatasetAtHand:
 
 
 def look_at_dataset(folder: Folder, found: FindingTally) -> DatasetAtHand:
-    """Read card, plan and tokenizer, and list the files; what is wrong with them goes to ``found``.
+    """Read card, plan and tokenizer, and list the files; adds problems to ``found``.
 
-    Raises UsageError where the folder is no dataset, FormatError where its card is damaged: without a card
-    nothing can be held to anything.
+    Raises UsageError if the folder is not a dataset, FormatError if its card is damaged, because nothing can
+    be checked without a card.
     """
     card = require_card(folder)
     plan, plan_is_whole = _read_plan(folder, card, found)
-    # Ledgers are listed last: a job at work publishes a shard's before the shard.
+    # List ledgers last: a running job publishes a shard's ledger before the shard.
     shard_names, ledger_names = folder.list_names(SHARD_FOLDER), folder.list_names(LEDGER_FOLDER)
     has_shard, has_ledger = set(shard_names), set(ledger_names)
     shards = tuple(
@@ -93,7 +93,7 @@ def look_at_dataset(folder: Folder, found: FindingTally) -> DatasetAtHand:
 
 
 def _removed(folder: Folder, found: FindingTally) -> RemovedClips:
-    """What the records say; of a damaged one, that it is."""
+    """The clips in removal records; notes damaged records."""
     try:
         removed = removed_clips(folder)
     except FormatError as error:
@@ -105,7 +105,7 @@ def _removed(folder: Folder, found: FindingTally) -> RemovedClips:
 
 
 def check_totals(card: DatasetCard, totals: Totals, found: FindingTally) -> None:
-    """Hold the card's totals to the ledgers' sums, once these are complete."""
+    """Compare the card's totals to the ledgers' sums, once these are complete."""
     if card.totals is None or card.totals == totals:
         return
     told, summed = card.totals.model_dump(), totals.model_dump()
@@ -116,7 +116,7 @@ def check_totals(card: DatasetCard, totals: Totals, found: FindingTally) -> None
 
 
 def _read_plan(folder: Folder, card: DatasetCard, found: FindingTally) -> tuple[list[PlannedShard], bool]:
-    """All shards of the parts that can be read, and whether these are all."""
+    """All shards of the readable plan parts, and whether that is the whole plan."""
     shards: list[PlannedShard] = []
     is_whole = True
     for part in card.plan:
@@ -145,7 +145,7 @@ def _read_part(folder: Folder, part: PlanPart, found: FindingTally) -> list[Plan
 
 
 def _check_numbers(shards: Sequence[PlannedShard], found: FindingTally) -> None:
-    """Shards and sources are numbered through, without gaps."""
+    """Check that shards and sources are numbered consecutively."""
     first_source = 0
     for number, shard in enumerate(shards):
         if (shard.shard_index, shard.first_source_index) != (number, first_source):
@@ -158,9 +158,9 @@ def _check_numbers(shards: Sequence[PlannedShard], found: FindingTally) -> None:
 
 
 def _check_planned_once(shards: Sequence[PlannedShard], found: FindingTally) -> None:
-    """A source that is planned twice at one attempt gives clips of the same ids twice.
+    """Check that no source is planned twice at one attempt, because its clips would have duplicate ids.
 
-    Places are told apart by 64-bit hashes first, which is a tenth of their memory.
+    Compares 64-bit hashes first, which take a tenth of the memory.
     """
     seen: set[int] = set()
     again: set[int] = set()
@@ -191,7 +191,7 @@ def _note_foreign(below: str, names: Sequence[str], planned: set[str], found: Fi
 
 
 def _fingerprints(card: DatasetCard, found: FindingTally) -> tuple[str, str]:
-    """The tokenizer's fingerprint and the job's: those that follow from the fields of which they are made."""
+    """The fingerprints of the tokenizer and the job, computed from the fields they are derived from."""
     tokenizer: str = card.fingerprint_fields.get("tokenizer", card.tokenizer_fingerprint)
     job = job_fingerprint(card.fingerprint_fields)
     if card.tokenizer_fingerprint != tokenizer:

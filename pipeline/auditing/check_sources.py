@@ -1,4 +1,4 @@
-"""The plan against what lies at the sources now: what is gone, what has changed, what nobody planned."""
+"""Compares the plan with the current sources: missing, changed and unplanned objects."""
 
 from collections.abc import Iterable, Sequence
 
@@ -19,7 +19,7 @@ _GONE = ("missing", "denied")
 def check_sources(card: DatasetCard, shards: Sequence[PlannedShard]) -> tuple[SourceCheck, FindingTally]:
     """List the sources that the dataset's job named, and compare them with its plan.
 
-    A listing shows no more than the store lets this user see. Raises InfrastructureError where it gives out.
+    Sees only what the store lets these credentials list. Raises InfrastructureError if the store fails.
     """
     planned: dict[SourcePlace, PlannedSource] = {}
     for shard in shards:
@@ -27,7 +27,7 @@ def check_sources(card: DatasetCard, shards: Sequence[PlannedShard]) -> tuple[So
             planned[source.place] = source
     found = [source for spec in _specs(card) for source in _found(spec)]
     there = {source.uri: (source.size_bytes, source.version) for source in found}
-    # A job's paths may have been overridden since, or name a folder that moved: those are looked up singly.
+    # A job's paths may have been overridden since, or name a folder that moved: look those sources up singly.
     unlisted = [source for source in planned.values() if source.uri not in there]
     there |= {source.uri: (source.size_bytes, source.version) for source in looked_up_again(unlisted)}
     findings = FindingTally()
@@ -60,7 +60,7 @@ _GONE_TEXT = {"missing": "there is no object now", "denied": "it may not be look
 
 
 def _specs(card: DatasetCard) -> list[SourceSpec]:
-    """The source sections of the job and of what was appended."""
+    """The source sections of the job and of later appends."""
     sections = [card.source_fields, *card.appended_sources]
     return [
         SourceSpec(paths=section.get("source.paths"), manifest=section.get("source.manifest"))
@@ -72,5 +72,5 @@ def _found(spec: SourceSpec) -> Iterable[PlannedSource]:
     try:
         return find_sources(spec).sources
     except UsageError:
-        # Nothing is there any more, or the manifest is gone: each planned source is then looked up by itself.
+        # Nothing exists any more, or the manifest is gone: each planned source is then looked up singly.
         return ()

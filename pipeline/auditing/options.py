@@ -1,4 +1,4 @@
-"""What an audit looks at beyond files and coverage: the codes, duplicates, a sample, the sources."""
+"""Options of an audit beyond files and coverage: codes, duplicates, sample, sources."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,32 +14,32 @@ from bitmill.pipeline.auditing.shard.collector import Collector, Collectors
 from bitmill.schemas.errors import UsageError
 
 CODES, DUPLICATES, SAMPLE = "codes", "duplicates", "sample"
-"""Names of the gatherers."""
+"""Names of the collectors."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditOptions:
-    """The parts that are wanted, and how. Raises UsageError for what cannot be."""
+    """The parts of an audit to run, and their settings. Raises UsageError for invalid settings."""
 
     codes: bool = True
     duplicates: bool = True
     radius: float = DEFAULT_RADIUS
     """Share of bits in which near duplicates may differ."""
     against: tuple[str, ...] = ()
-    """Other datasets whose clips the audited one should not repeat."""
+    """Other datasets whose clips must not occur in the audited one."""
     sample: int = 16
-    """Clips that are decoded and tokenized again."""
+    """Number of clips to decode and tokenize again."""
     seed: int = 0
     check_source: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.radius <= MAX_RADIUS:
-            raise UsageError(f"--radius lies above 0 and is at most {MAX_RADIUS}, not {self.radius}.")
+            raise UsageError(f"--radius must be above 0 and at most {MAX_RADIUS}, not {self.radius}.")
         if self.against and not self.duplicates:
-            raise UsageError("--against names datasets to find duplicates in; leave --no-duplicates out.")
+            raise UsageError("--against compares datasets for duplicates; remove --no-duplicates.")
 
     def collectors(self, at_hand: DatasetAtHand, prefixes: PrefixRule) -> Collectors:
-        """Who is offered the audited dataset's codes."""
+        """The collectors to run on the audited dataset."""
         bits = at_hand.card.tokenizer.bits_per_token
         made: dict[str, Callable[[], Collector]] = {}
         if self.codes:
@@ -49,6 +49,6 @@ class AuditOptions:
         return made | (self.signatures(at_hand, prefixes) if self.duplicates else {})
 
     def signatures(self, at_hand: DatasetAtHand, _prefixes: PrefixRule) -> dict[str, Callable[[], Collector]]:
-        """Who is offered the codes of a dataset that is only compared with."""
+        """The collectors to run on a dataset that is only compared with."""
         bits = at_hand.card.tokenizer.bits_per_token
         return {DUPLICATES: partial(DuplicateCollector, bits, self.radius)}

@@ -1,4 +1,4 @@
-"""Shards of an audit shared out in chunks; what comes back is merged in plan order, whoever was quicker."""
+"""Distributes an audit's shards to workers in chunks and merges the results in plan order."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,28 +15,28 @@ _MAX_CHUNK = 64
 _CHUNKS_PER_WORKER = 8
 
 AHEAD = 4
-"""Chunks a worker that may be done before their turn to be merged: what they hold is in memory."""
+"""Chunks per worker that may finish before their turn to be merged; their results are in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditProgress:
-    """A moment of an audit."""
+    """A progress snapshot of an audit."""
 
     done_shards: int
     shards: int
     done_clips: int
     done_bytes: int
-    """Of token shards' codes."""
+    """Bytes of token shards' codes."""
 
 
 class ShardReaders(Protocol):
-    """Audits chunks somewhere; gives what was found in the order of the chunks."""
+    """Audits chunks somewhere and returns the results in the order of the chunks."""
 
     def __call__(self, auditor: ShardAuditor, chunks: Sequence[Chunk]) -> Iterator[ShardsAudit]: ...
 
 
 def cut_chunks(shards: Sequence[ShardAtHand], workers: int) -> list[Chunk]:
-    """Consecutive shards: enough chunks to keep workers busy to the end, few enough to merge quickly."""
+    """Split into runs of shards: enough to keep workers busy to the end, few enough to merge quickly."""
     size = max(1, min(_MAX_CHUNK, len(shards) // (workers * _CHUNKS_PER_WORKER)))
     return [shards[first : first + size] for first in range(0, len(shards), size)]
 
@@ -49,7 +49,7 @@ def merge_all(
     workers: int,
     tell: Callable[[AuditProgress], None],
 ) -> ShardsAudit:
-    """The audit of all shards. ``tell`` hears of each chunk, in this thread."""
+    """Audit all shards. Calls ``tell`` after each chunk, in this thread."""
     whole = auditor.empty()
     for audit in readers(auditor, cut_chunks(shards, workers)):
         whole.merge(audit)
@@ -65,7 +65,7 @@ def merge_all(
 
 
 def in_order(chunks: Sequence[Chunk], pool: "AuditPool", *, max_pending: int) -> Iterator[ShardsAudit]:
-    """Feed a crew and give its answers in order; at most ``max_pending`` chunks are under way or wait."""
+    """Send chunks to a pool and yield results in order; at most ``max_pending`` are running or waiting."""
     done: dict[int, ShardsAudit] = {}
     sent = given = 0
     while given < len(chunks):
@@ -80,24 +80,24 @@ def in_order(chunks: Sequence[Chunk], pool: "AuditPool", *, max_pending: int) ->
 
 
 class AuditPool(Protocol):
-    """Who audits chunks, several at once."""
+    """Audits several chunks at once."""
 
     def has_room(self) -> bool:
-        """Whether one more chunk would be begun."""
+        """True if the pool can start another chunk now."""
         ...
 
     def send(self, number: int, chunk: Chunk) -> None:
-        """Begin a chunk."""
+        """Start a chunk."""
         ...
 
     def receive(self) -> dict[int, ShardsAudit]:
-        """Chunks that are done, one at least, by their numbers; waits for them."""
+        """Wait for finished chunks and return at least one, keyed by chunk number."""
         ...
 
 
 @dataclass(frozen=True)
 class LocalProcesses:
-    """Shards shared out to processes of this machine, or done here where one is enough."""
+    """Audits shards in processes of this machine, or in this process if one is enough."""
 
     workers: int
 
@@ -115,7 +115,7 @@ class LocalProcesses:
 
 
 class _LocalPool:
-    """Processes, each with at most one chunk."""
+    """Processes that each run at most one chunk."""
 
     def __init__(self, auditor: ShardAuditor, workers: int) -> None:
         self._idle = [WorkerProcess(_work, auditor, doing="read shards") for _ in range(workers)]

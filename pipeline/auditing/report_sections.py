@@ -1,4 +1,4 @@
-"""After all shards are read: what was gathered becomes parts of the report, and findings."""
+"""Turns collected data into report sections and findings, after all shards are read."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ Tell = Callable[[str], None]
 
 @dataclass(kw_only=True)
 class ReportSections:
-    """Parts of a report beyond coverage and findings, and files that go with it."""
+    """Report sections beyond coverage and findings, and their files."""
 
     codes: CodeHealth | None = None
     duplicates: Duplicates | None = None
@@ -42,7 +42,7 @@ class ReportSections:
     sources: SourceCheck | None = None
     left_out: list[str] = field(default_factory=list[str])
     files: dict[str, bytes] = field(default_factory=dict[str, bytes])
-    """By name, beside audit.json; pictures of the sample among them."""
+    """By name, next to audit.json; includes the sample's pictures."""
 
 
 def add_report_sections(
@@ -54,16 +54,16 @@ def add_report_sections(
     work: Path,
     tell: Tell,
 ) -> ReportSections:
-    """Everything that was asked for, from what was gathered; findings go to the audit.
+    """Build every requested section from the collected data; adds findings to the audit.
 
-    ``others`` are audits of the datasets compared with, by name. ``work`` holds temporary files; ``tell``
-    hears in words what is done. Raises InfrastructureError where the store gives out.
+    ``others`` are audits of the compared datasets, by name. ``work`` is for temporary files; ``tell``
+    receives progress messages. Raises InfrastructureError if the store fails.
     """
     parts = ReportSections()
     if asked.codes:
         parts.codes = _codes(audit, parts)
     if asked.duplicates:
-        tell("looking for duplicates")
+        tell("searching for duplicates")
         parts.duplicates = _duplicates(audit, others, work, parts)
     if asked.sample:
         parts.sample = _sample(audit, asked, lpips, parts, tell)
@@ -111,7 +111,7 @@ def _duplicates(
             folder=work,
         )
     except FormatError as error:
-        # It changed since it was read: a job, or a removal, is at work.
+        # The dataset changed since it was read: a job or a removal is running.
         parts.left_out.append(f"Duplicates were not found: {error}")
         return None
     parts.files[DUPLICATES_FILE] = path.read_bytes()

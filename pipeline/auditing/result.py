@@ -1,4 +1,4 @@
-"""The audit of some consecutive shards: a value that travels between processes and merges along the plan."""
+"""The audit result of consecutive shards: picklable, merged in plan order."""
 
 from dataclasses import dataclass, field
 
@@ -21,25 +21,25 @@ class ShardAtHand:
 
 @dataclass(kw_only=True)
 class ShardsAudit:
-    """What was found in some consecutive shards of a plan."""
+    """The findings and counts of consecutive shards of a plan."""
 
     coverage: CoverageTally
     collected: dict[str, Collector]
     found: FindingTally = field(default_factory=FindingTally)
     steps: StepTally = field(default_factory=StepTally)
     totals: Totals = field(default_factory=Totals)
-    """Over counting ledger rows."""
+    """Sums over the ledger rows that count."""
     totals_known: bool = True
-    """Whether every shard is committed, with a ledger in which nothing was found."""
+    """True if every shard is committed and its ledger has no findings."""
     planned: int = 0
     committed: int = 0
     read: int = 0
-    """Committed ones without damage."""
+    """Number of committed shards without damage."""
     clips: int = 0
     code_bytes: int = 0
 
     def merge(self, other: "ShardsAudit") -> None:
-        """Take up what was found in the shards that follow; ``other`` is used up."""
+        """Add the result of the following shards; ``other`` must not be used afterwards."""
         self.coverage.merge(other.coverage)
         for name, collector in self.collected.items():
             collector.merge(other.collected[name])

@@ -1,4 +1,4 @@
-"""An audit from folder to report: what all files say together, then every shard, then the verdict."""
+"""Runs an audit: dataset-wide files first, then every shard, then the verdict."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,26 +19,26 @@ from bitmill.schemas.reports.audit_report import AuditReport, Coverage
 Tell = Callable[[AuditProgress], None]
 
 ChooseCollectors = Callable[[DatasetAtHand, PrefixRule], Collectors]
-"""From a dataset as it is listed, and the folders by which sources are counted, to gatherers."""
+"""Makes the collectors from a listed dataset and the folders by which sources are counted."""
 
 
 def no_collectors(_at_hand: DatasetAtHand, _prefixes: PrefixRule) -> Collectors:
-    """Look at no codes beyond their checksums and lengths."""
+    """Collect nothing from codes; only their checksums and lengths are checked."""
     return {}
 
 
 @dataclass(kw_only=True)
 class DatasetAudit:
-    """What was found in a dataset's files; further findings may be added before it is reported."""
+    """The findings of a dataset's files; more may be added before the report is made."""
 
     at_hand: DatasetAtHand
     shards: ShardsAudit
     found: FindingTally
-    """Of the dataset as a whole, then of its shards in plan order."""
+    """Findings of the dataset as a whole, then of its shards in plan order."""
 
     @property
     def collected(self) -> dict[str, Collector]:
-        """What gatherers made of the codes, by name."""
+        """The collectors with their results, by name."""
         return self.shards.collected
 
     def report(self, *, bitmill_version: str, created: str, seconds: float, **parts: Any) -> AuditReport:
@@ -85,14 +85,14 @@ def audit_dataset(
 ) -> DatasetAudit:
     """Read every file of a dataset once.
 
-    ``readers`` has shards read by about ``workers`` processes somewhere; ``columns`` of the metadata break
-    coverage down further; ``collectors`` chooses who is offered the codes, once the plan is known. The result
-    does not depend on who read what. Raises UsageError where the folder is no dataset, FormatError where its
-    card cannot be read, and what the store raises.
+    ``readers`` runs shards on about ``workers`` processes; ``columns`` are metadata columns that break
+    coverage down further; ``collectors`` chooses what is collected from codes, once the plan is known. The
+    result does not depend on how the work was distributed. Raises UsageError if the folder is not a dataset,
+    FormatError if its card cannot be read, and the store's errors.
     """
     for column in columns:
         if column in OWN_TABLES:
-            raise UsageError(f"Coverage by {column} is there anyway; --by takes columns of the metadata.")
+            raise UsageError(f"Coverage by {column} is always included; --by takes columns of the metadata.")
     found = FindingTally()
     at_hand = look_at_dataset(folder, found)
     auditor = auditor_of(at_hand, columns=columns, collectors=collectors)
@@ -106,7 +106,7 @@ def audit_dataset(
 def auditor_of(
     at_hand: DatasetAtHand, *, columns: tuple[str, ...] = (), collectors: ChooseCollectors = no_collectors
 ) -> ShardAuditor:
-    """What audits a dataset's shards."""
+    """The auditor for a dataset's shards."""
     card = at_hand.card
     prefixes = prefix_rule(source.uri for shard in at_hand.plan for source in shard.sources)
     fields = card.fingerprint_fields

@@ -1,4 +1,4 @@
-"""One shard after the other: its ledger, its token shard, and what both come to."""
+"""Audits shards one by one: ledger, token shard, and the coverage that follows from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ from bitmill.schemas.reports.audit_findings import KIND_SEVERITY, Kind, Severity
 
 @dataclass(frozen=True, kw_only=True)
 class ShardAuditor:
-    """Audits shards of one dataset; pickles. What all files must have in common stands here."""
+    """Audits shards of one dataset. Contains what all files must have in common. Picklable."""
 
     folder: Folder
     tokenizer_fingerprint: str
@@ -42,21 +42,21 @@ class ShardAuditor:
     patch_size_px: int
     sampling_rule: dict[str, Any]
     over_committed: NewestAttempts
-    """Which attempts count now."""
+    """The attempts that count now."""
     over_plan: NewestAttempts
-    """Which ones will count once all is committed."""
+    """The attempts that will count once everything is committed."""
     removed: RemovedClips
-    """What was taken down, and must not be there."""
+    """Clips that were removed and must not exist."""
     layout: CoverageLayout
     collectors: Collectors = field(default_factory=dict)
 
     def empty(self) -> ShardsAudit:
-        """The audit of no shard."""
+        """The audit of no shards."""
         collected = {name: make() for name, make in self.collectors.items()}
         return ShardsAudit(coverage=CoverageTally(self.layout), collected=collected)
 
     def audit(self, shards: Sequence[ShardAtHand]) -> ShardsAudit:
-        """Audit some consecutive shards. Raises what the store raises when it gives out."""
+        """Audit consecutive shards. Raises the store's errors if it fails."""
         audit = self.empty()
         for shard in shards:
             _ShardRun(self, shard, audit).run()
@@ -64,7 +64,7 @@ class ShardAuditor:
 
 
 class _ShardRun:
-    """The audit of one shard, added to that of those before it."""
+    """The audit of one shard, added to the result of earlier ones."""
 
     def __init__(self, auditor: ShardAuditor, shard: ShardAtHand, audit: ShardsAudit) -> None:
         self._auditor = auditor
@@ -73,7 +73,7 @@ class _ShardRun:
         self._audit = audit
         self._found = FindingTally()
         self._metadata: dict[tuple[str, str | None], str] = {}
-        """By source and key, of items' first clips, where coverage asks for metadata."""
+        """Metadata of items' first clips by source and key, if coverage needs metadata."""
 
     def run(self) -> None:
         self._audit.planned += 1
@@ -85,7 +85,7 @@ class _ShardRun:
         self._audit.found.merge(self._found)
 
     def _check_name(self) -> None:
-        """A shard's name is its content: who changed a row of the plan is told by it."""
+        """Check that the shard's name matches its content, which detects changed plan rows."""
         shard = self._shard
         ids = [source.id for source in shard.sources]
         if shard_id(self._auditor.job_fingerprint, ids, shard.attempt) != shard.shard_id:
@@ -106,9 +106,9 @@ class _ShardRun:
         self._add_pending_sources()
 
     def _add_pending_sources(self) -> None:
-        """Sources of which neither this shard nor one with a newer attempt tells."""
+        """Count sources that are in neither this ledger nor the ledger of a newer attempt."""
         if self._shard.attempt > 1 and not self._at_hand.has_shard:
-            # They are counted where they were planned first, or where a committed attempt is.
+            # They are counted where they were first planned, or at a committed attempt.
             return
         for source in self._shard.sources:
             if self._auditor.over_committed.counts_in(source.place, self._shard.shard_id):
@@ -129,7 +129,7 @@ class _ShardRun:
             self._cover(ledger)
 
     def _ledger(self) -> list[LedgerRow] | None:
-        """The ledger's rows, where they are this shard's."""
+        """The ledger's rows, or None if they do not belong to this shard."""
         name = ledger_file(self._shard.shard_id)
         try:
             rows = read_ledger(self._auditor.folder.read_bytes(name), origin=name)
@@ -142,7 +142,7 @@ class _ShardRun:
         return rows if check_ledger(rows, self._shard, self._found) else None
 
     def _read_shard(self, accounts: Mapping[ItemKey, ItemAccount] | None) -> bool:
-        """Whether the token shard could be read whole; what is wrong with its rows is another matter."""
+        """Read the token shard; true if it was fully readable, even if its rows have findings."""
         try:
             with open_whole(self._auditor.folder, self._shard, self._found) as opened:
                 metadata = opened.metadata()
@@ -156,7 +156,7 @@ class _ShardRun:
         return not any(kind in self._found for kind in _NOT_WHOLE)
 
     def _is_own(self, metadata: ShardMetadata) -> bool:
-        """Whether a file is this shard's, by whomever it was made."""
+        """True if a file belongs to this shard, whichever job made it."""
         file = shard_file(self._shard.shard_id)
         if metadata.shard_id != self._shard.shard_id:
             self._found.note(Kind.WRONG_SHARD, f"its content is that of shard {metadata.shard_id}", file=file)
@@ -203,7 +203,7 @@ class _ShardRun:
         check.finish()
 
     def _check_removed(self, table: pa.Table) -> None:
-        """Clips that a record took down are gone."""
+        """Note clips that still exist although a removal record lists them."""
         ids: list[Any] = table.column("clip_id").to_pylist()
         sources: list[Any] = table.column("source").to_pylist()
         keys: list[Any] = table.column("key").to_pylist()
@@ -213,7 +213,7 @@ class _ShardRun:
             self._found.note(Kind.REMOVED_STILL_THERE, f"clip {ids[row]}", file=file, where=where)
 
     def _check_superseded(self, ledger: list[LedgerRow]) -> None:
-        """A source is done again only where no clip came of it: else its clips would stand twice."""
+        """Note clips of sources that were done again, which must have no clips: they would exist twice."""
         over_committed = self._auditor.over_committed
         for row in ledger:
             if row["num_clips"] and not over_committed.counts_in(place_of(row), row["shard_id"]):
@@ -223,7 +223,7 @@ class _ShardRun:
                 self._found.note(Kind.DUPLICATE_CLIP, detail, file=file, where=where)
 
     def _note_metadata(self, table: pa.Table) -> None:
-        """Items' metadata as their first clips have it, sidecars included."""
+        """Keep items' metadata, including sidecars, from their first clips."""
         if not self._auditor.layout.columns:
             return
         columns = (table.column(name).to_pylist() for name in ("source", "key", "metadata"))
@@ -232,7 +232,7 @@ class _ShardRun:
                 self._metadata.setdefault((source, key), metadata)
 
     def _cover(self, ledger: list[LedgerRow]) -> None:
-        """Coverage, totals and what is left to do, by the rows that count."""
+        """Add coverage, totals and remaining work from the rows that count."""
         audit, auditor = self._audit, self._auditor
         counting = auditor.over_committed.counting(ledger)
         for place in auditor.removed.still_counted(ledger):
@@ -255,7 +255,7 @@ class _ShardRun:
             before = row["source_index"]
             is_removed = row["reason"] == Reason.REMOVED
             audit.steps.partial_items += row["outcome"] == Outcome.PARTIAL and not is_removed
-            # What was taken down is not to be done again.
+            # Removed items must not be done again.
             if row["outcome"] != Outcome.OK and not is_removed:
                 detail = f"{row['outcome']}: {row['reason']}"
                 where = item_name(row["source"], row["key"])

@@ -1,4 +1,4 @@
-"""Ways out: a dataset's clips in the layouts that other loaders read. Knows no Ray, no decoder, no model."""
+"""Exports a dataset's clips to formats of other loaders. Does not use Ray, decoders or the model."""
 
 from bitmill.pipeline.exporting.progress import ExportProgress
 from bitmill.pipeline.exporting.run_export import ExportResult, export_dataset

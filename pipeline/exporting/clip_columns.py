@@ -1,4 +1,4 @@
-"""All columns of a dataset but the codes, shard by shard in its order; many shards are read at once."""
+"""Reads all columns of a dataset but the codes, in shard order, several shards at a time."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 
 def list_clips(folder: Folder, shard_ids: Sequence[str], each: Callable[[pa.Table], T]) -> Iterator[T]:
-    """What ``each`` makes of the rows of each shard, in order; a few shards ahead are in memory.
+    """Yield ``each`` of every shard's rows, in order; reads a few shards ahead.
 
-    Raises FormatError, naming the file, where a shard is missing or damaged.
+    Raises FormatError, naming the file, if a shard is missing or damaged.
     """
     with ThreadPoolExecutor(_THREADS) as pool:
         ahead: deque[Future[T]] = deque()
@@ -46,7 +46,7 @@ def shard_rows(folder: Folder, shard_id: str) -> pa.Table:
     uri = f"{folder.uri}/{name}"
     try:
         with store_errors(uri), damage_named(uri), folder.open(name) as handle:
-            # Without the codes a row group is small; its columns come in one or two requests so.
+            # Without the codes a row group is small; this reads its columns in one or two requests.
             file = pq.ParquetFile(handle, pre_buffer=True, page_checksum_verification=True)
             read_shard_metadata(file.schema_arrow, origin=uri)
             return file.read(columns=list(CLIP_COLUMNS))

@@ -1,6 +1,6 @@
-"""Where one file of an export ends and the next begins, and what its clips have in common. Pure.
+"""Cuts an export's clips into files and finds what all clips have in common. Pure logic.
 
-Cuts follow from the clips' sizes and the bound alone, so that the same dataset is cut alike at any time.
+The cuts depend only on the clips' sizes and the bound, so that a dataset is always cut the same way.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ class Portion:
 class PortionCutter:
     """Takes clips one by one, in order; a file ends before the clip that would exceed ``max_bytes``.
 
-    A clip that exceeds it alone gets a file of its own.
+    A single clip larger than that gets its own file.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -31,7 +31,7 @@ class PortionCutter:
         self._first = self._clips = self._frames = self._tokens = self._bytes = 0
 
     def add(self, size_bytes: int, num_frames: int, num_tokens: int) -> None:
-        """One clip, with the bytes that it adds to a file."""
+        """Add one clip, with the bytes that it adds to a file."""
         if self._clips and self._bytes + size_bytes > self._max_bytes:
             self._close()
         self._clips += 1
@@ -40,7 +40,7 @@ class PortionCutter:
         self._bytes += size_bytes
 
     def finish(self) -> list[Portion]:
-        """All files' portions; they tile the clips that were added."""
+        """The portions of all files; together they cover the added clips without gaps."""
         if self._clips:
             self._close()
         return self._done
@@ -59,24 +59,24 @@ class PortionCutter:
 
 
 class ContentsSum:
-    """Adds clips up to ``ExportContents``."""
+    """Accumulates clips into ``ExportContents``."""
 
     def __init__(self) -> None:
         self._clips = self._frames = self._tokens = 0
         self._seen: list[set[int | float | None]] = [set(), set(), set(), set()]
 
     def add(self, shape_THW: tuple[int, int, int], fps: float | None) -> None:
-        """One clip."""
+        """Add one clip."""
         self._clips += 1
         self._frames += shape_THW[0]
         self._tokens += shape_THW[0] * shape_THW[1] * shape_THW[2]
         for seen, value in zip(self._seen, (*shape_THW, fps), strict=True):
-            # Two are enough to know that there is no one value.
+            # Two values are enough to know that there is no single one.
             if len(seen) < 2:
                 seen.add(value)
 
     def contents(self) -> ExportContents:
-        """What was added so far."""
+        """The contents added so far."""
         frames, height, width, fps = (_the_one(seen) for seen in self._seen)
         return ExportContents(
             clips=self._clips,

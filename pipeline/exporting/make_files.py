@@ -1,4 +1,4 @@
-"""Makes an export's files, each published whole: here, or in processes side by side."""
+"""Makes an export's files, each published atomically, in this process or in parallel processes."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from bitmill.schemas.errors import FormatError
 from bitmill.schemas.reports.export_inventory import OutlinedFile
 
 Done = Callable[[ExportedClip], None]
-"""Hears of each clip once it is written."""
+"""Called with each clip once it is written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class FileMaker:
     out: Folder
 
     def make(self, file: OutlinedFile, done: Done) -> None:
-        """Publish one file. What ``done`` raises gives it up."""
+        """Publish one file. An exception from ``done`` cancels it."""
         with self.out.publishing(file.name) as staged:
             self.form.write_clips(staged.path, self._clips(file, done))
 
@@ -35,6 +35,6 @@ class FileMaker:
             done(clip)
         if tokens != file.num_tokens:
             raise FormatError(
-                f"{self.dataset.uris[0]} is not as it was when its export began: {file.name} would hold "
+                f"{self.dataset.uris[0]} has changed since its export began: {file.name} would contain "
                 f"{tokens} tokens, not {file.num_tokens}. Export into another folder."
             )

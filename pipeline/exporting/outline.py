@@ -1,4 +1,4 @@
-"""An export's outline: found in its folder, or made from all shapes of the dataset."""
+"""An export's outline: found in its folder, or computed from the shapes of all clips."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from bitmill.schemas.reports.export_inventory import (
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetState:
-    """A dataset's folder with the committed shards, in plan order, that are exported."""
+    """A dataset's folder with the committed shards to export, in plan order."""
 
     folder: Folder
     dataset: ExportedDataset
@@ -35,16 +35,16 @@ class DatasetState:
 
 
 def look_at(folder: Folder, *, allow_incomplete: bool) -> DatasetState:
-    """Look what there is. Raises UsageError where it is no dataset, or an incomplete one and not allowed."""
+    """Read a dataset's state. Raises UsageError if it is no dataset, or incomplete and not allowed."""
     card = require_card(folder)
     committed = committed_shards(folder)
     shard_ids = [shard.shard_id for shard in load_plan(folder, card) if shard.shard_id in committed]
     if len(shard_ids) < card.num_shards and not allow_incomplete:
         raise UsageError(
-            f"{folder.uri} has {len(shard_ids)} of {card.num_shards} shards; finish its job (run it again), "
-            "or export what is there with --allow-incomplete."
+            f"{folder.uri} has {len(shard_ids)} of {card.num_shards} shards; run its job again to finish "
+            "it, or export the finished shards with --allow-incomplete."
         )
-    # Shards that lost clips have their names still.
+    # Shards keep their names when clips are removed.
     removals = record_names(folder)
     contents = [card.tokenizer_fingerprint, shard_ids, *([removals] if removals else [])]
     dataset = ExportedDataset(
@@ -61,9 +61,9 @@ def look_at(folder: Folder, *, allow_incomplete: bool) -> DatasetState:
 def find_outline(
     out: Folder, dataset: ExportedDataset, form: ExportForm, max_bytes: int
 ) -> ExportOutline | None:
-    """The outline of an export of this very kind that was begun in ``out``; null where nothing is there.
+    """The outline of the same export begun earlier in ``out``; None if the folder is empty or missing.
 
-    Raises OutputConflictError, naming what differs, where anything else is.
+    Raises OutputConflictError, naming the difference, if it contains anything else.
     """
     try:
         names = out.top_names()
@@ -72,14 +72,16 @@ def find_outline(
     if OUTLINE_FILE not in names:
         if names:
             raise OutputConflictError(
-                f"{out.uri} is not empty and holds no export (it has no {OUTLINE_FILE}); name another folder."
+                f"{out.uri} is not empty and contains no export (it has no {OUTLINE_FILE}); name another "
+                "folder."
             )
         return None
     found = read_outline(out.read_bytes(OUTLINE_FILE), origin=f"{out.uri}/{OUTLINE_FILE}")
     differing = _difference(found, dataset, form, max_bytes)
     if differing is not None:
         raise OutputConflictError(
-            f"{out.uri} holds another export: {differing}. Name another folder, or export as it was begun."
+            f"{out.uri} contains another export: {differing}. Name another folder, or repeat the options "
+            "of that export."
         )
     return found
 
@@ -91,9 +93,9 @@ def make_outline(
     max_bytes: int,
     tell: Callable[[ExportProgress], None],
 ) -> ExportOutline:
-    """Cut the dataset into files; ``tell`` hears how many shards were listed.
+    """Cut the dataset into files; calls ``tell`` with the number of listed shards.
 
-    Raises UsageError where there are no clips, or the form cannot hold them.
+    Raises UsageError if there are no clips, or the form does not support them.
     """
     cutter = PortionCutter(form.clips_within(max_bytes))
     total = ContentsSum()
@@ -111,7 +113,7 @@ def make_outline(
         tell(ExportProgress(listed_shards=number, shards=len(state.shard_ids)))
     contents = total.contents()
     if not contents.clips:
-        raise UsageError(f"{state.folder.uri} holds no clips, so there is nothing to export.")
+        raise UsageError(f"{state.folder.uri} contains no clips, so there is nothing to export.")
     form.check(contents)
     portions = cutter.finish()
     files = [
@@ -135,9 +137,9 @@ def _difference(
     if found.form != form:
         return f"its form is {found.form}, not {form}"
     if found.dataset.tokenizer_fingerprint != dataset.tokenizer_fingerprint:
-        return "it is of a dataset of another tokenizer"
+        return "it belongs to a dataset of another tokenizer"
     if found.dataset.content_id != dataset.content_id:
-        return "it is of another dataset, or of this one when it had other shards or clips"
+        return "it belongs to another dataset, or to this one with other shards or clips"
     if found.max_bytes != max_bytes:
         return f"its files were cut at {found.max_bytes} bytes, not {max_bytes}"
     return None

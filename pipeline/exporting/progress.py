@@ -1,17 +1,17 @@
-"""How far an export is, for whoever shows it."""
+"""Progress of an export, for display."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportProgress:
-    """A moment of an export: shards are listed, clips written, and for an index shards listed again."""
+    """A progress snapshot: shards are listed, clips written, and for an index shards listed again."""
 
     listed_shards: int = 0
     shards: int = 0
     done_clips: int = 0
-    """Of this run; those of files that were there already do not count."""
+    """Clips written by this run; clips in files that existed before do not count."""
     clips: int = 0
-    """What this run has to write in all; 0 while shards are listed."""
+    """Number of clips that this run has to write; 0 while shards are listed."""
     done_bytes: int = 0
-    """Of tokens as integers."""
+    """Bytes of tokens as integers."""

@@ -1,4 +1,4 @@
-"""An export from dataset to inventory: outline, missing files, companions, inventory, in this order."""
+"""Runs an export: outline, missing files, companion files, inventory, in this order."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,15 +29,15 @@ from bitmill.schemas.reports.export_inventory import (
 
 @dataclass(frozen=True, kw_only=True)
 class ExportResult:
-    """An export that is complete."""
+    """A complete export."""
 
     inventory: ExportInventory
     kept_files: int
-    """Files that an earlier run had published."""
+    """Number of files that an earlier run had published."""
 
     @property
     def made_files(self) -> int:
-        """Files of this run."""
+        """Number of files made by this run."""
         return len(self.inventory.files) - self.kept_files
 
 
@@ -51,11 +51,11 @@ def export_dataset(
     workers: int = 1,
     tell: Tell = lambda _: None,
 ) -> ExportResult:
-    """Export a dataset into a folder that is empty, or holds the same export, which then goes on.
+    """Export a dataset into an empty folder, or resume the same export in its folder.
 
-    ``workers`` processes write files; ``tell`` hears of progress, in this thread. Raises UsageError where
-    dataset, folder or form do not fit, FormatError where the dataset is damaged, InfrastructureError where
-    disk or store gives out.
+    ``workers`` processes write files; ``tell`` receives progress, in this thread. Raises UsageError if
+    dataset, folder or form do not fit, FormatError if the dataset is damaged, InfrastructureError if disk or
+    store fails.
     """
     state = look_at(Folder(dataset_uri), allow_incomplete=allow_incomplete)
     out = Folder(out_uri)
@@ -84,7 +84,7 @@ class _Export:
     out: Folder
 
     def finish(self, workers: int, tell: Tell) -> ExportResult:
-        """Publish what is not there yet."""
+        """Publish what is missing."""
         kept = set(self._published())
         missing = [file for file in self.outline.files if file.name not in kept]
         if missing:
@@ -102,10 +102,10 @@ class _Export:
     def _dataset(self) -> TokenDataset:
         incomplete = self.state.dataset.num_shards < self.state.dataset.planned_shards
         dataset = open_clips(self.state.folder.uri, allow_incomplete=incomplete)
-        # It has listed the shards by itself; a job at work may have committed one meanwhile.
+        # TokenDataset lists the shards again; a running job may have committed one meanwhile.
         if len(dataset) != self.outline.contents.clips:
             raise UsageError(
-                f"{self.state.folder.uri} has {len(dataset)} clips now, its export in {self.out.uri} "
+                f"{self.state.folder.uri} now has {len(dataset)} clips, its export in {self.out.uri} "
                 f"{self.outline.contents.clips}; let its job finish, then export into another folder."
             )
         return dataset
@@ -123,7 +123,7 @@ class _Export:
         gone = [name for name in names if name not in sizes]
         if gone:
             raise InfrastructureError(
-                f"{gone[0]} has gone from {self.out.uri}; run the same command again to make it anew."
+                f"{gone[0]} has disappeared from {self.out.uri}; run the same command again to recreate it."
             )
         files = [
             ExportedFile(name=name, size_bytes=sizes[name], first_clip=first, num_clips=count)
@@ -141,7 +141,7 @@ class _Export:
         )
 
     def _published(self) -> dict[str, int]:
-        """Sizes of the files that are there, by name."""
+        """Sizes of the published files, by name."""
         listed = list_objects(self.out.uri).objects
         return {info.uri.removeprefix(f"{self.out.uri}/"): info.size_bytes for info in listed}
 

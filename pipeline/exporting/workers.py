@@ -1,4 +1,4 @@
-"""An export's files made by processes side by side; each gets one file after the other through a pipe."""
+"""Makes an export's files in parallel processes; each receives one file after the other through a pipe."""
 
 import time
 from collections import deque
@@ -19,9 +19,9 @@ Tell = Callable[[ExportProgress], None]
 
 
 def make_files(maker: FileMaker, files: Sequence[OutlinedFile], *, workers: int, tell: Tell) -> None:
-    """Write and publish ``files``, in this process where one worker is enough.
+    """Write and publish ``files``, in this process if one worker is enough.
 
-    The first error passes, once files at work are given up.
+    Raises the first error, after cancelling the files in progress.
     """
     if min(workers, len(files)) > 1:
         _make_side_by_side(maker, files, min(workers, len(files)), tell)
@@ -33,7 +33,7 @@ def make_files(maker: FileMaker, files: Sequence[OutlinedFile], *, workers: int,
 
 @dataclass(frozen=True)
 class _Written:
-    """A worker's report, since its last one."""
+    """A worker's report of what it wrote since its last report."""
 
     clips: int
     size_bytes: int
@@ -41,7 +41,7 @@ class _Written:
 
 
 class _Told:
-    """Adds up reports for whoever listens."""
+    """Sums reports and passes progress on."""
 
     def __init__(self, clips: int, tell: Tell) -> None:
         self._progress = ExportProgress(clips=clips)
@@ -80,7 +80,7 @@ def _make_side_by_side(maker: FileMaker, files: Sequence[OutlinedFile], workers:
 
 
 def _work(pipe: "Connection[Any, Any]", maker: FileMaker) -> None:
-    """A worker's life: files in, reports out."""
+    """A worker's main loop: receives files, sends reports."""
 
     def make(file: OutlinedFile) -> None:
         reports = _Reports(pipe)
@@ -91,7 +91,7 @@ def _work(pipe: "Connection[Any, Any]", maker: FileMaker) -> None:
 
 
 class _Reports:
-    """Tells of clips now and then."""
+    """Reports clips from time to time."""
 
     def __init__(self, pipe: "Connection[Any, Any]") -> None:
         self._pipe = pipe
@@ -105,7 +105,7 @@ class _Reports:
             self.send(file_done=False)
 
     def send(self, *, file_done: bool) -> None:
-        """Raises BrokenPipeError where nobody listens any more, which gives the file up."""
+        """Send a report. Raises BrokenPipeError if the parent is gone, which cancels the file."""
         self._pipe.send(_Written(self._clips, self._bytes, file_done))
         self._clips = self._bytes = 0
         self._sent = time.monotonic()

@@ -1,4 +1,4 @@
-"""Reading tokens back for training; imports neither Ray nor a decoder nor the model."""
+"""Reads tokens back for training; imports neither Ray nor a decoder nor the model."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use: an audit's processes read shards, but have no use for torch."""
+    """Import a public name on first use, so that audit processes can read shards without importing torch."""
     for module, names in _MODULES.items():
         if name in names:
             return getattr(import_module(f"{__name__}.{module}"), name)

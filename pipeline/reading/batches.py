@@ -1,4 +1,4 @@
-"""TokenBatches: the training stream, shuffled or in order, the same for any number of ranks and workers."""
+"""TokenBatches: the training batches, shuffled or in order, the same for any number of ranks and workers."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -46,29 +46,29 @@ _KEPT_BUFFERS = 64
 
 
 class TokenBatches(IterableDataset[TokenBatch]):
-    """Batches of a dataset, or of a mixture of datasets by weight; each iteration is one epoch.
+    """Batches of a dataset, or of a weighted mixture of datasets; each iteration is one epoch.
 
-    Which samples make global batch t of an epoch is a pure function of (seed, epoch, t); a rank takes its
-    consecutive share of each, ``batch_size / world_size`` samples. Neither the number of ranks nor that of
-    DataLoader workers changes the sequence. Rank and world size are those of torch.distributed, unless given.
+    The samples of global batch t are a pure function of (seed, epoch, t); each rank takes its consecutive
+    share, ``batch_size / world_size`` samples. Neither the number of ranks nor the number of DataLoader
+    workers changes the sequence. Rank and world size default to those of torch.distributed.
 
     A batch is a dict: ``tokens`` [B, T, h, w, …] in the datasets' view (or as ``shape`` says), ``valid`` bool
-    [B], false where a sample only fills up (``remainder="pad"``) or was lost to damage (``skip_damaged``),
-    and the datasets' columns. ``window_bytes`` bounds the codes in memory, ``prefetch`` what is read ahead of
-    it.
+    [B], false for padding samples (``remainder="pad"``) and for samples lost to damage (``skip_damaged``),
+    and the datasets' columns. ``window_bytes`` bounds the codes in memory, ``prefetch`` bounds what is read
+    ahead in addition.
 
-    One dataset: an epoch is one pass over it. A mixture: each dataset goes through its own passes; an epoch
-    is as many batches as ``batches_per_epoch`` says, by default as all samples together would fill.
+    For one dataset, an epoch is one pass over it. In a mixture, each dataset goes through its own passes; an
+    epoch has ``batches_per_epoch`` batches, by default as many as all samples together fill.
 
-    An iteration behind a whole one is the next epoch; one behind a ``break`` begins the same epoch anew; the
-    first one behind ``load_state_dict`` goes on where the state stands.
+    The iteration after a complete one is the next epoch; after a ``break`` the same epoch starts again; the
+    first iteration after ``load_state_dict`` resumes from the state.
 
-    Give it to ``DataLoader(batches, batch_size=None)``, or iterate over it as it is: that is the fast way, as
-    its own threads read and unpack. With worker processes take ``TokenLoader``: it
-    tells them which epoch begins, and keeps the state. A ``DataLoader`` with workers does neither, and is
-    refused unless ``set_epoch`` was called before its epoch.
+    Iterate over it directly, or use ``DataLoader(batches, batch_size=None)``: this is the fast way, because
+    its own threads read and unpack. With worker processes use ``TokenLoader``, which tells workers which
+    epoch begins and tracks the state. A plain ``DataLoader`` with workers does neither and is refused unless
+    ``set_epoch`` was called before each epoch.
 
-    Raises WrongArgumentError for options that cannot be.
+    Raises WrongArgumentError for invalid options.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class TokenBatches(IterableDataset[TokenBatch]):
         self._shuffle = shuffle
         if isinstance(self.shape, type) or not hasattr(self.shape, "per_clip"):
             raise WrongArgumentError(
-                f"shape is Clips(), FrameWindows(n), Padding() or Packing(n), not {shape!r}."
+                f"shape must be Clips(), FrameWindows(n), Padding() or Packing(n), not {shape!r}."
             )
         self._rank, self._world_size = rank, world_size
         self._prefetch = prefetch or Prefetch()
@@ -118,18 +118,18 @@ class TokenBatches(IterableDataset[TokenBatch]):
         self._codes_pool = BufferPool(_KEPT_BUFFERS)
         self._position = Position()
         self._given = False
-        """Whether the position was given, and no iteration has begun from it."""
+        """True if the position was set explicitly and no iteration has started from it yet."""
         self._began = self._position
-        """Where the latest iteration began: one that is older no longer says what was handed over."""
+        """Where the latest iteration began; older iterations no longer update the position."""
         self._start = SharedState()
 
     @property
     def epoch(self) -> int:
-        """The epoch that the next iteration is in."""
+        """The epoch of the next iteration."""
         return self._position.epoch + self._is_over()
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin with the first batch of an epoch; nothing where a state in it was loaded just now."""
+        """Start from the first batch of an epoch; no effect if a state within that epoch was just loaded."""
         loaded = self._given and epoch == self._position.epoch
         self._give(self._position if loaded else Position(epoch=epoch))
 
@@ -140,24 +140,24 @@ class TokenBatches(IterableDataset[TokenBatch]):
         return f"<TokenBatches of {self.batch_size} samples, {self.shape}, {order}, at {at}: {data}>"
 
     def __len__(self) -> int:
-        """Global batches of the epoch, those before the state included; the same on every rank."""
+        """Number of global batches in the epoch, including those before a loaded state; same on all ranks."""
         return self._num_batches(self._position.epoch)
 
     def state_dict(self) -> dict[str, int]:
-        """Where the next batch stands: a few integers, valid on any rank, at any world size."""
+        """The position of the next batch: a few integers, valid on any rank and at any world size."""
         return {"seed": self.seed, "order": self._order_id, **self._position.state()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on behind the last batch that was handed over when the state was taken.
+        """Resume after the last batch handed over when the state was taken.
 
-        Raises WrongArgumentError where the state is of other data, options or seed.
+        Raises WrongArgumentError if the state belongs to other data, options or another seed.
         """
         if not {"seed", "order", "epoch", "batch"} <= set(state):
-            raise WrongArgumentError("This is no state of batches: load what their state_dict() gave.")
+            raise WrongArgumentError("This is not a state of TokenBatches; load what state_dict() returned.")
         if (state["seed"], state["order"]) != (self.seed, self._order_id):
             raise WrongArgumentError(
-                "The state is of other batches: the datasets, their filters, seed, batch_size, shape, lanes, "
-                "window_bytes, remainder and weights must be those that it was taken with."
+                "The state belongs to other batches: the datasets, their filters, seed, batch_size, "
+                "shape, lanes, window_bytes, remainder and weights must be the same as when it was taken."
             )
         self._give(Position.of_state(state))
 
@@ -170,42 +170,42 @@ class TokenBatches(IterableDataset[TokenBatch]):
             self._start.overrule()
 
     def begin(self) -> Position:
-        """Begin an iteration in worker processes, and give its first position."""
+        """Begin an iteration in worker processes and return its first position."""
         first = self._begin()
         self._start.tell(first)
         return first
 
     def _begin(self) -> Position:
-        """The first position of an iteration: the first batch of an epoch, unless another one was given."""
+        """The first position of an iteration: an explicitly set one, else the first batch of an epoch."""
         first = self._position if self._given else Position(epoch=self.epoch)
-        # A copy: its identity tells iterations apart.
+        # A copy, because iterations are distinguished by the identity of this object.
         self._position = self._began = replace(first)
         self._given = False
         self._start.begin()
         return self._position
 
     def _begin_in(self, worker: int) -> Position:
-        """The same in a worker process, which cannot know what of its batches was handed over.
+        """``_begin`` in a worker process, which cannot know how many of its batches were handed over.
 
-        Raises WrongArgumentError where the process that has the loader did not say which epoch this is. One
-        worker looks, the first: its batch is the first to be asked for.
+        Raises WrongArgumentError if the main process did not say which epoch begins. Only worker 0 checks,
+        because its batch is requested first.
         """
         if worker == 0 and not self._start.begin():
             raise WrongArgumentError(
-                "A DataLoader with worker processes does not tell them which epoch begins, so that each "
-                "would be the first again. Take TokenLoader(batches, num_workers=…) in its place, or call "
+                "A DataLoader with worker processes does not tell them which epoch begins, so every "
+                "epoch would repeat the first. Use TokenLoader(batches, num_workers=…) instead, or call "
                 "batches.set_epoch(epoch) before each epoch."
             )
         self._position = self._began = self._start.first(self._position)
         return self._position
 
     def reach(self, position: Position, *, began: Position) -> None:
-        """Note what the iteration that ``began`` there has handed over, unless a later one has begun."""
+        """Record how far the iteration that ``began`` there has come, unless a later one has begun."""
         if began is self._began:
             self._position = position
 
     def _is_over(self) -> bool:
-        """Whether the last iteration has handed over its last batch, though it was not asked for more."""
+        """True if the last iteration has handed over its last batch, even if it was not asked for another."""
         return not self._given and self._position.batch > 0 and self._position.batch >= len(self)
 
     def __iter__(self) -> Iterator[TokenBatch]:
@@ -232,12 +232,12 @@ class TokenBatches(IterableDataset[TokenBatch]):
         self.reach(Position(epoch=walk.epoch + 1), began=began)
 
     def mixing(self) -> Mixing:
-        """How well the first epoch mixes, against a uniform shuffle; of whole clips of one dataset.
+        """How well the first epoch mixes, compared to a uniform shuffle; only for whole clips of one dataset.
 
-        Raises WrongArgumentError for other shapes, and for mixtures.
+        Raises WrongArgumentError for other shapes and for mixtures.
         """
         if self._mixed or not isinstance(self.shape, Clips | Padding):
-            raise WrongArgumentError("mixing() is measured on whole clips of one dataset.")
+            raise WrongArgumentError("mixing() needs one dataset and whole clips.")
         return measure_mixing(self._passes[0].order(0), self._counts[0], self.batch_size)
 
     def _plans(self, walk: Walk) -> Iterator[list[Take]]:
@@ -256,8 +256,8 @@ class TokenBatches(IterableDataset[TokenBatch]):
             number = num_batches(total, self.batch_size, self.remainder)
             if not number:
                 raise WrongArgumentError(
-                    f"An epoch has {total} samples, fewer than a batch of {self.batch_size}: take a smaller "
-                    'batch_size, or remainder="pad".'
+                    f"An epoch has {total} samples, fewer than a batch of {self.batch_size}; use a "
+                    'smaller batch_size, or remainder="pad".'
                 )
             return number
         if self._batches_per_epoch is None:
@@ -307,7 +307,7 @@ class TokenBatches(IterableDataset[TokenBatch]):
         return int(self.shape.count(np.concatenate(shapes)).sum())
 
     def _samples_of(self, dataset: TokenDataset) -> Int64s:
-        """Samples of each row group; for packed rows, its clips."""
+        """Number of samples in each row group; for packed rows, its clips."""
         clips = dataset.clips
         if isinstance(self.shape, Clips | Padding) or not self.shape.per_clip:
             return clips.num_clips
@@ -320,8 +320,8 @@ class TokenBatches(IterableDataset[TokenBatch]):
         for passes, (dataset, _) in zip(self._passes, self._weighted, strict=True):
             if passes.order(0).num_samples < self.lanes:
                 raise WrongArgumentError(
-                    f"{dataset.clips.parts[0].files.folder.uri} has {passes.order(0).num_samples} samples, "
-                    f"fewer than the {self.lanes} lanes of a batch; pass a smaller lanes=."
+                    f"{dataset.clips.parts[0].files.folder.uri} has {passes.order(0).num_samples} "
+                    f"samples, fewer than the {self.lanes} lanes of a batch; pass a smaller lanes=."
                 )
         ends = thresholds([weight for _, weight in self._weighted])
         return MixturePlan(self._passes, ends, key=derive_key(self.seed, -1), lanes=self.lanes)
@@ -330,14 +330,15 @@ class TokenBatches(IterableDataset[TokenBatch]):
         rank, world_size = self._place()
         if self.batch_size % world_size or not 0 <= rank < world_size:
             raise WrongArgumentError(
-                f"A global batch of {self.batch_size} cannot be shared by {world_size} ranks (rank {rank}); "
-                "batch_size counts the samples of all ranks, and must be a multiple of their number."
+                f"A global batch of {self.batch_size} cannot be split over {world_size} ranks (rank "
+                f"{rank}); batch_size counts the samples of all ranks and must be a multiple of their "
+                "number."
             )
         count = self.batch_size // world_size
         return Share(batch_size=self.batch_size, first=rank * count, count=count)
 
     def _place(self) -> tuple[int, int]:
-        """Rank and world size: as given, else those of torch.distributed, else 0 of 1."""
+        """Rank and world size: as passed, else those of torch.distributed, else 0 and 1."""
         ready = torch.distributed.is_available() and torch.distributed.is_initialized()
         rank = torch.distributed.get_rank() if ready else 0
         world_size = torch.distributed.get_world_size() if ready else 1
@@ -347,28 +348,28 @@ class TokenBatches(IterableDataset[TokenBatch]):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """A worker process has no torch.distributed of its own: it is told its place."""
+        """Include rank and world size, because worker processes have no torch.distributed of their own."""
         rank, world_size = self._place()
         return self.__dict__ | {"_rank": rank, "_world_size": world_size}
 
     def _check_options(self, lanes: int | None, batches_per_epoch: int | None) -> None:
         if self.batch_size < 1 or (lanes is not None and (lanes < 1 or self.batch_size % lanes)):
             raise WrongArgumentError(
-                f"batch_size ({self.batch_size}) is at least 1, and a multiple of lanes ({lanes})."
+                f"batch_size ({self.batch_size}) must be at least 1 and a multiple of lanes ({lanes})."
             )
         if lanes not in (None, 1) and not self._shuffle:
-            raise WrongArgumentError("lanes belongs to shuffle=True; in order there is one.")
+            raise WrongArgumentError("lanes needs shuffle=True; without shuffling there is one lane.")
         if self.remainder not in ("drop", "pad", "keep"):
-            raise WrongArgumentError(f"remainder is drop, pad or keep, not {self.remainder!r}.")
+            raise WrongArgumentError(f"remainder must be drop, pad or keep, not {self.remainder!r}.")
         if self._mixed and self.remainder != "drop":
-            raise WrongArgumentError("A mixture has no end, and so no remainder.")
+            raise WrongArgumentError("A mixture never ends, so it takes no remainder.")
         if batches_per_epoch is not None and (batches_per_epoch < 1 or not self._mixed):
-            raise WrongArgumentError("batches_per_epoch belongs to a mixture, and is at least 1.")
+            raise WrongArgumentError("batches_per_epoch needs a mixture and must be at least 1.")
         if not self._weighted or not all(0 < weight < inf for _, weight in self._weighted):
-            raise WrongArgumentError("A mixture takes datasets with weights above 0.")
+            raise WrongArgumentError("A mixture needs datasets with weights above 0.")
 
     def _identify(self, window_bytes: int) -> int:
-        """What decides the order, seed and position apart, as a number of 63 bits."""
+        """A 63-bit number that identifies everything that determines the order, except seed and position."""
         digest = hashlib.sha256()
         said = (1, self.batch_size, self.lanes, window_bytes, self._shuffle, self.remainder, repr(self.shape))
         weights = [float(weight) for _, weight in self._weighted] if self._mixed else None
@@ -377,7 +378,7 @@ class TokenBatches(IterableDataset[TokenBatch]):
             digest.update(b"dataset")
             for part in dataset.clips.parts:
                 digest.update("\n".join(part.index.shard_ids).encode())
-                # Shards that lost clips since have their names still.
+                # Includes row counts, because shards keep their names when clips are removed.
                 digest.update(part.index.num_rows.tobytes())
                 for selected in part.selected:
                     digest.update(b"all" if selected is None else b"%d " % len(selected) + selected.tobytes())
@@ -409,18 +410,24 @@ def _maker(datasets: Sequence[TokenDataset], shape: SampleShape, *, pin_memory: 
             first.group_bits,
             first.columns,
         ):
-            raise WrongArgumentError("Datasets of a mixture must have the same view, group_bits and columns.")
+            raise WrongArgumentError(
+                "The datasets of a mixture must have the same view, group_bits and columns."
+            )
         if dataset.tokenizer_fingerprint != first.tokenizer_fingerprint:
             raise WrongArgumentError(
-                f"Datasets of a mixture must be of one tokenizer, not {first.tokenizer_fingerprint} and "
+                f"The datasets of a mixture must use one tokenizer, not {first.tokenizer_fingerprint} and "
                 f"{dataset.tokenizer_fingerprint}."
             )
     shapes = np.unique(np.concatenate([dataset.clips.distinct_shapes() for dataset in datasets]), axis=0)
     if not len(shapes):
-        raise WrongArgumentError("No clip is left to read: the datasets are empty, or the filter takes none.")
+        raise WrongArgumentError(
+            "There are no clips to read: the datasets are empty, or the filter excludes every clip."
+        )
     shape.check(shapes)
     if first.view == "packed" and not isinstance(shape, Clips):
-        raise WrongArgumentError("The view 'packed' is of whole clips: frames of one do not begin at a byte.")
+        raise WrongArgumentError(
+            "The view 'packed' needs whole clips, because single frames do not start at a byte."
+        )
     starts = isinstance(shape, Packing) and shape.start_tokens
     if starts and special_tokens(first.view, first.group_bits or first.bits_per_token) is None:
         raise WrongArgumentError("start_tokens needs the view 'groups' or 'integers', of at most 61 bits.")
@@ -437,7 +444,7 @@ def _maker(datasets: Sequence[TokenDataset], shape: SampleShape, *, pin_memory: 
 
 
 def _grid(shape: SampleShape, shapes_n3: Int64s) -> tuple[int, int, int]:
-    """Frames, height and width of a sample; one long row of tokens where they are packed."""
+    """Frames, height and width of a sample; for packed rows, one row of tokens."""
     if isinstance(shape, Packing):
         return 1, 1, shape.num_tokens
     frames = getattr(shape, "num_frames", None) or int(shapes_n3[:, 0].max())

@@ -1,4 +1,4 @@
-"""Lists of clip ids, one a line: such as the duplicates that an audit found."""
+"""Reads lists of clip ids, one per line, such as the duplicates found by an audit."""
 
 import re
 from pathlib import Path
@@ -11,9 +11,9 @@ _CLIP_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def clip_ids_in(path: str | Path) -> list[str]:
-    """The ids that a text file holds, one a line, for a ``ClipFilter``; local or on any store.
+    """Read the clip ids from a text file, one per line, for a ``ClipFilter``; local or on any store.
 
-    Empty lines are passed over. Raises UsageError where there is no such file, or a line is no clip id.
+    Skips empty lines. Raises UsageError if the file is missing or a line is not a clip id.
     """
     folder, _, name = normalise(str(path)).rpartition("/")
     try:
@@ -25,6 +25,6 @@ def clip_ids_in(path: str | Path) -> list[str]:
         if not (text := line.strip()):
             continue
         if not _CLIP_ID.fullmatch(text):
-            raise UsageError(f"Line {number} of {folder}/{name} is no clip id (32 hex digits).")
+            raise UsageError(f"Line {number} of {folder}/{name} is not a clip id (32 hex digits).")
         found.append(text)
     return found

@@ -1,4 +1,4 @@
-"""TokenDataset: the clips of one or more dataset folders, one by one or in order."""
+"""TokenDataset: the clips of one or more dataset folders, by index or in order."""
 
 import operator
 import threading
@@ -36,18 +36,19 @@ from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
 from bitmill.schemas.errors import TokenizerMismatchError, WrongArgumentError
 
 TokenSample = dict[str, Any]
-"""``tokens``: the chosen view's tensor; beside it the chosen columns, as Python values."""
+"""``tokens``: the tensor of the chosen view; plus the chosen columns, as Python values."""
 
 Verify = Literal["pages", "always", "never"]
-"""pages: checksums are verified wherever whole pages are read, as batches and iteration do. always: single
-clips, too, for which their page is read. never: not at all."""
+"""pages: verify checksums wherever whole pages are read, as batches and iteration do. always: also for single
+clips, which then read their whole page. never: not at all.
+"""
 
 _KEPT_TABLES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiskCache:
-    """A local folder for ranges of remote shards, bounded; processes may share it."""
+    """A local folder that caches ranges of remote shards up to a size; processes may share it."""
 
     folder: str | Path
     max_bytes: int = 16 * 2**30
@@ -56,13 +57,14 @@ class DiskCache:
 class TokenDataset(Dataset[TokenSample]):
     """Clips of dataset folders, local or on any store: ``len``, ``dataset[i]`` and iteration, in plan order.
 
-    Several folders are read one after the other; their tokens must be of one tokenizer. ``view`` chooses the
-    form of ``tokens`` (see ``bitmill.pipeline.reading.View``), ``group_bits`` the g of groups, ``columns``
-    what else a sample carries (any column of the token shard but ``codes``), ``where`` which clips there are.
+    Several folders are read one after the other; all tokens must come from one tokenizer. ``view`` chooses
+    the form of ``tokens`` (see ``bitmill.pipeline.reading.View``), ``group_bits`` the g of groups,
+    ``columns`` the additional columns of a sample (any column of the token shard but ``codes``), ``where``
+    filters clips.
 
     A dataset whose job is not finished is refused unless ``allow_incomplete``; one made by another tokenizer
-    than ``expect_tokenizer`` (a fingerprint) always is. ``dataset[i]`` reads one range of bytes, whose length
-    is checked; ``verify="always"`` verifies its page's checksum, too.
+    than ``expect_tokenizer`` (a fingerprint) is always refused. ``dataset[i]`` reads one byte range and
+    checks its length; ``verify="always"`` also verifies the checksum of its page.
 
     For training, ``TokenBatches`` shuffles and batches. Safe to share between threads and to send to worker
     processes. Raises WrongArgumentError, TokenizerMismatchError, FormatError, each naming the folder or file.
@@ -83,7 +85,7 @@ class TokenDataset(Dataset[TokenSample]):
         cache: DiskCache | None = None,
     ) -> None:
         if verify not in ("pages", "always", "never"):
-            raise WrongArgumentError(f"verify is pages, always or never, not {verify!r}.")
+            raise WrongArgumentError(f"verify must be pages, always or never, not {verify!r}.")
         where = _filter(where)
         folders = [Folder(str(uri)) for uri in ([uris] if isinstance(uris, str | Path) else uris)]
         self.cards = [require_card(folder) for folder in folders]
@@ -109,24 +111,24 @@ class TokenDataset(Dataset[TokenSample]):
         self.renew()
 
     def renew(self) -> None:
-        """Forget tables that are kept."""
+        """Clear the cached tables."""
         renewed_in_forks(self)
         self._lock = threading.Lock()
         self._tables: OrderedDict[int, pa.Table] = OrderedDict()
 
     @property
     def card(self) -> DatasetCard:
-        """The card of the (first) dataset."""
+        """The dataset card; of several datasets, the first one's."""
         return self.cards[0]
 
     @property
     def uris(self) -> list[str]:
-        """The datasets' folders."""
+        """URIs of the dataset folders."""
         return [part.files.folder.uri for part in self.clips.parts]
 
     @property
     def tokenizer_fingerprint(self) -> str:
-        """Which tokenizer made the tokens."""
+        """Fingerprint of the tokenizer that made the tokens."""
         return self.cards[0].tokenizer_fingerprint
 
     def __repr__(self) -> str:
@@ -155,17 +157,17 @@ class TokenDataset(Dataset[TokenSample]):
         return {"tokens": tokens, **self._columns_at(group, wanted)}
 
     def __iter__(self) -> Iterator[TokenSample]:
-        """All samples in plan order; those of damaged shards are left out where ``skip_damaged``."""
+        """Yield all samples in plan order; with ``skip_damaged``, without those of damaged shards."""
         return self.between(0, len(self))
 
     def between(self, first: int, end: int) -> Iterator[TokenSample]:
-        """Samples [first, end) in plan order, verified as ``verify`` says; one row group in memory."""
+        """Yield samples [first, end) in plan order, verified as ``verify`` says; one row group in memory."""
         for group in range(bisect_right(self._firsts, first) - 1, self.clips.num_groups):
             before, behind = self._firsts[group], self._firsts[group + 1]
             if before >= end:
                 break
             if before == behind:
-                # The filter takes none of its clips.
+                # The filter excludes all its clips.
                 continue
             codes, starts, shapes = self.clips.read_groups([group])
             others = self.clips.read_columns([group], self.columns) if self.columns else None
@@ -177,9 +179,9 @@ class TokenDataset(Dataset[TokenSample]):
                 yield {"tokens": tokens, **_row(others.table if others else None, row)}
 
     def find(self, clip_id: str) -> int:
-        """The index of the sample with this clip id. Raises KeyError where there is none.
+        """Return the index of the sample with this clip id. Raises KeyError if there is none.
 
-        The first call reads the ids of the whole dataset once, and leaves them beside it, sorted.
+        The first call reads all ids of the dataset and stores them next to it as a sorted index.
         """
         for number, finder in enumerate(self._finders):
             for group, row in finder.places(clip_id):
@@ -189,7 +191,7 @@ class TokenDataset(Dataset[TokenSample]):
         raise KeyError(clip_id)
 
     def of_source(self, source: str) -> list[int]:
-        """Indices of a source's samples, in time. Reads the plan and the shard that the source is in."""
+        """Return the indices of a source's samples, in time order. Reads the plan and the source's shard."""
         found: list[int] = []
         for number, part in enumerate(self.clips.parts):
             for group, row in places_of_source(part.files.folder, self.cards[number], part.index, source):
@@ -199,7 +201,7 @@ class TokenDataset(Dataset[TokenSample]):
         return found
 
     def _index_of(self, part_number: int, group: int, row: int) -> int | None:
-        """The sample's index, or null where the filter leaves it out."""
+        """The sample's index, or None if the filter excludes it."""
         before = sum(part.index.num_groups for part in self.clips.parts[:part_number])
         selected = self.clips.parts[part_number].selected[group]
         if selected is None:
@@ -234,8 +236,8 @@ def _index(index: object) -> int:
         return operator.index(cast(SupportsIndex, index))
     except TypeError as error:
         raise WrongArgumentError(
-            f"dataset[…] takes the number of one clip, not {index!r}; for several write "
-            "[dataset[i] for i in range(…)]."
+            f"dataset[…] takes the number of one clip, not {index!r}; for several, write [dataset[i] for "
+            "i in range(…)]."
         ) from error
 
 
@@ -243,7 +245,7 @@ def _filter(where: object) -> ClipFilter | None:
     if isinstance(where, Expression):
         return ClipFilter(where=where)
     if where is not None and not isinstance(where, ClipFilter):
-        raise WrongArgumentError(f"where is a ClipFilter or an expression of pyarrow, not {where!r}.")
+        raise WrongArgumentError(f"where must be a ClipFilter or a pyarrow expression, not {where!r}.")
     return where
 
 
@@ -254,7 +256,7 @@ def _row(table: pa.Table | None, row: int) -> dict[str, Any]:
 
 
 def _plain(value: object) -> object:
-    """Times of frames become a tensor [T], which collates; all else stays."""
+    """Convert lists (frame times) to a tensor [T], which collates; return other values unchanged."""
     return torch.tensor(value, dtype=torch.int64) if isinstance(value, list) else value
 
 
@@ -293,7 +295,7 @@ def _open_part(
 def _selected_in(
     folder: Folder, index: ReadingIndex, where: ClipFilter, shard: int
 ) -> list[npt.NDArray[np.int64]]:
-    """The wanted rows of each row group of a shard."""
+    """The selected rows of each row group of a shard."""
     groups = index.groups_of(shard)
     names = where.columns()
     with open_shard(folder, index.shard_ids[shard]) as file:

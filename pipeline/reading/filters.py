@@ -1,4 +1,4 @@
-"""Which clips a reader wants: by frames, duration, source, metadata, or any expression over columns."""
+"""ClipFilter: selects clips by frames, duration, source, metadata, or any expression over columns."""
 
 import json
 from collections.abc import Collection
@@ -20,10 +20,10 @@ _NS_PER_S = 1_000_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class ClipFilter:
-    """Clips that fulfil every condition given; conditions are over a token shard's columns, never its codes.
+    """Selects clips that satisfy all given conditions, on any columns of a token shard except its codes.
 
     ``where`` is a pyarrow expression, for example ``pyarrow.compute.field("source_height") >= 720``.
-    Durations are those of clips (``end_ns - start_ns``), in seconds; images last 0.
+    Durations are those of clips (``end_ns - start_ns``), in seconds; images have duration 0.
     """
 
     min_frames: int | None = None
@@ -31,25 +31,25 @@ class ClipFilter:
     min_duration_s: float | None = None
     max_duration_s: float | None = None
     sources: Collection[str] = ()
-    """Shell patterns, of which the source's URI must match one; ``*`` also matches slashes."""
+    """Shell patterns; the source's URI must match one of them. ``*`` also matches slashes."""
     metadata_keys: Collection[str] = ()
-    """Keys that the metadata must hold, with a value that is neither null nor empty: ``caption``."""
+    """Keys that the metadata must contain, with a value that is neither null nor empty: ``caption``."""
     clip_ids: Collection[str] | None = None
-    """Only these."""
+    """Select only these."""
     without_clip_ids: Collection[str] = ()
-    """None of these: such as the duplicates that an audit lists."""
+    """Exclude these, for example the duplicates that an audit lists."""
     where: pc.Expression | None = None
 
     def __post_init__(self) -> None:
         for name in ("sources", "metadata_keys", "clip_ids", "without_clip_ids"):
             if isinstance(one := getattr(self, name), str):
-                # Its letters would be taken one by one.
+                # A plain string would be iterated letter by letter.
                 raise WrongArgumentError(
                     f"ClipFilter takes a list of {name}: write {name}=[{one!r}] for one."
                 )
 
     def columns(self) -> list[str]:
-        """The columns that the conditions need."""
+        """The columns that the conditions read."""
         needed: set[str] = set()
         if self.min_frames is not None or self.max_frames is not None:
             needed.add("num_frames")
@@ -62,14 +62,14 @@ class ClipFilter:
         if self.clip_ids is not None or self.without_clip_ids:
             needed.add("clip_id")
         if self.where is not None:
-            # An expression does not tell its fields; all but the codes are small.
+            # A pyarrow expression does not list its fields; all columns but the codes are small.
             needed |= {field.name for field in TOKEN_COLUMNS if field.name != "codes"}
         return sorted(needed)
 
     def rows(self, table: pa.Table) -> npt.NDArray[np.int64]:
-        """Numbers of the wanted rows of a table of ``columns()``, ascending, int64.
+        """Indices of the selected rows of a table of ``columns()``, ascending, int64.
 
-        Raises WrongArgumentError where ``where`` cannot be computed.
+        Raises WrongArgumentError if ``where`` cannot be evaluated.
         """
         wanted = np.ones(table.num_rows, np.bool_)
         for condition in (self._by_numbers, self._by_source, self._by_metadata, self._by_id):
@@ -78,7 +78,7 @@ class ClipFilter:
             wanted &= _satisfying(table, self.where)
         return np.flatnonzero(wanted)
 
-    # Made once, however many row groups ask.
+    # Built once and reused for every row group.
     @cached_property
     def _wanted_ids(self) -> pa.StringArray:
         return pa.array(list(self.clip_ids or ()), pa.string())
@@ -143,7 +143,7 @@ def _satisfying(table: pa.Table, where: pc.Expression) -> npt.NDArray[np.bool_]:
     try:
         rows = numbered.filter(where).column("__row").to_numpy()
     except (pa.ArrowException, TypeError) as error:
-        raise WrongArgumentError(f"The filter {where} cannot be computed: {error}") from error
+        raise WrongArgumentError(f"The filter {where} cannot be evaluated: {error}") from error
     wanted = np.zeros(table.num_rows, np.bool_)
     wanted[rows] = True
     return wanted

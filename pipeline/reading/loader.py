@@ -1,4 +1,4 @@
-"""TokenLoader: a DataLoader over TokenBatches whose state is right with worker processes, too."""
+"""TokenLoader: a DataLoader over TokenBatches whose state is also correct with worker processes."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,11 +11,11 @@ from bitmill.pipeline.reading.samples.collate import TokenBatch
 
 
 class TokenLoader(DataLoader[TokenBatch]):
-    """Batches through DataLoader worker processes, with a state that any number of workers resumes.
+    """Batches from DataLoader worker processes, with a state that resumes with any number of workers.
 
-    Counts the batches that were handed over, not those that workers made ahead. With ``num_workers=0``, which
-    is faster, it hands on what ``batches`` makes. Lightning and other trainers that save what has
-    ``state_dict`` take it as it is. Other options are the DataLoader's.
+    Counts batches handed over, not batches that workers prefetched. With ``num_workers=0``, which is faster,
+    it passes on what ``batches`` yields. Lightning and other trainers that save objects with ``state_dict``
+    can use it directly. Other options are the DataLoader's.
     """
 
     def __init__(self, batches: TokenBatches, *, num_workers: int = 0, **options: Any) -> None:
@@ -23,7 +23,7 @@ class TokenLoader(DataLoader[TokenBatch]):
         self.batches = batches
         self._loaded = False
         self._ahead = 0
-        # Lightning tells the epoch to samplers alone.
+        # Lightning calls set_epoch only on samplers.
         self.sampler.set_epoch = self._hear_epoch  # pyright: ignore[reportAttributeAccessIssue]
 
     def __iter__(self) -> Iterator[TokenBatch]:  # type: ignore[override]
@@ -40,22 +40,23 @@ class TokenLoader(DataLoader[TokenBatch]):
         return len(self.batches)
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin with the first batch of an epoch; nothing where a state in it was loaded just now."""
+        """Start from the first batch of an epoch; no effect if a state within that epoch was just loaded."""
         self.batches.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, int]:
-        """Where the next batch stands."""
+        """The position of the next batch."""
         return self.batches.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on behind the last batch that was handed over when the state was taken."""
+        """Resume after the last batch handed over when the state was taken."""
         self.batches.load_state_dict(state)
         self._loaded = True
 
     def _hear_epoch(self, epoch: int) -> None:
-        """Begin an epoch, by the count of a trainer that calls one whole that ``max_steps`` has ended.
+        """Handle a trainer's set_epoch; the trainer also counts an epoch that ``max_steps`` cut short.
 
-        So it is right where no state was loaded; else where the state stands, and then on from there.
+        Without a loaded state its count is right. After a load the state's epoch counts, and later calls keep
+        that offset.
         """
         if self._loaded:
             self._ahead = self.batches.epoch - epoch

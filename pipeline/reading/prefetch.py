@@ -1,4 +1,4 @@
-"""Batches made ahead by threads: windows are read before they are needed, and dropped after the last use."""
+"""Prefetches batches in threads: reads windows before they are needed and drops them after their last use."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,28 +14,30 @@ Batch = TypeVar("Batch")
 Key = tuple[int, int, int]
 
 _MOST_PLANNED = 1024
-"""Batches planned ahead at most, however small their windows are."""
+"""Maximum number of batches planned ahead, however small their windows are."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prefetch:
-    """How far reading runs ahead. What batches hold does not depend on it. Null takes what suits the place.
+    """How far to read ahead; does not affect the contents of batches. None selects a suitable default.
 
-    A DataLoader's worker process runs ahead by itself, beside others that want the same cores: one of each.
+    A DataLoader worker process runs ahead by itself and shares the cores with others, so it defaults to 1
+    each.
     """
 
     batches: int | None = None
-    """Batches made ahead; by default 4, and 1 in a worker process."""
+    """Batches made ahead; default 4, and 1 in a worker process."""
     window_bytes: int | None = None
-    """Codes read ahead of the batch that needs them; by default 16 MiB from local disks, 64 from stores."""
+    """Bytes of codes read ahead of the batch that needs them; default 16 MiB from local disks, 64 from
+    stores."""
     threads: int | None = None
-    """Threads that unpack; by default 2, and 1 in a worker process."""
+    """Threads that unpack; default 2, and 1 in a worker process."""
     read_threads: int | None = None
-    """Threads that read; by default 2 from local disks (1 in a worker process), and 16 where every read is a
-    request to a store."""
+    """Threads that read; default 2 from local disks (1 in a worker process), and 16 from stores, where every
+    read is a request."""
 
     def chosen(self, *, local: bool, in_worker: bool) -> "ChosenPrefetch":
-        """With what is left open filled in."""
+        """Return these settings with None replaced by defaults."""
         read_threads = 16 if not local else 1 if in_worker else 2
         return ChosenPrefetch(
             batches=_or(self.batches, 1 if in_worker else 4),
@@ -47,7 +49,7 @@ class Prefetch:
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenPrefetch:
-    """A ``Prefetch`` with nothing left open."""
+    """A ``Prefetch`` with every field set."""
 
     batches: int
     window_bytes: int
@@ -60,10 +62,10 @@ def _or(given: int | None, default: int) -> int:
 
 
 class Prefetcher(Generic[Batch]):
-    """Makes the batches of plans in order; an iterator that ends with the plans.
+    """Iterator that makes the batches of plans in order and ends with the plans.
 
-    ``load`` reads a take's window, ``weigh`` says its bytes before, ``make`` unpacks a batch. Raises what
-    they raise, at the batch that it concerns. ``close`` ends the threads.
+    ``load`` reads a take's window, ``weigh`` returns its bytes in advance, ``make`` unpacks a batch. Their
+    exceptions are raised at the batch concerned. ``close`` ends the threads.
     """
 
     def __init__(
@@ -80,12 +82,12 @@ class Prefetcher(Generic[Batch]):
         self._prefetch = prefetch
         self._readers = ThreadPoolExecutor(prefetch.read_threads, thread_name_prefix="bitmill-read")
         self._unpackers = ThreadPoolExecutor(prefetch.threads, thread_name_prefix="bitmill-unpack")
-        # At the interpreter's end, too, while the pools' module is whole.
+        # Also at interpreter exit, while the thread pools' module still exists.
         self._end_threads = finalize(self, _end, self._readers, self._unpackers)
         self._open: dict[Key, Future[ShuffleWindow]] = {}
-        """Windows that a lane of a stream is in: those that later batches may take from."""
+        """Windows that some lane of a stream is currently in: later batches may take from them."""
         self._reached: dict[tuple[int, int], Key] = {}
-        """The window that each stream's each lane was in last."""
+        """The last window of each (stream, lane)."""
         self._planned: deque[_Planned] = deque()
         self._under_way: deque[Future[Batch]] = deque()
         self._ahead = 0
@@ -103,13 +105,13 @@ class Prefetcher(Generic[Batch]):
         return self._under_way.popleft().result()
 
     def close(self) -> None:
-        """Stop reading ahead; what is under way ends by itself."""
+        """Stop reading ahead; running tasks finish by themselves."""
         self._end_threads()
         self._open.clear()
         self._planned.clear()
 
     def _plan_ahead(self) -> None:
-        """Plan batches, and so begin reading their windows, until enough is under way."""
+        """Plan batches, which starts reading their windows, until enough are in progress."""
         while not self._ended and (
             len(self._planned) + len(self._under_way) <= self._prefetch.batches
             or (self._ahead < self._prefetch.window_bytes and len(self._planned) < _MOST_PLANNED)
@@ -122,11 +124,11 @@ class Prefetcher(Generic[Batch]):
                 self._plan(takes)
 
     def _plan(self, takes: list[Take]) -> None:
-        """Find or begin to read the batch's windows.
+        """Look up the batch's windows, or start reading them.
 
-        Lanes only go forward: a window that all have left is not needed by later batches. It goes when the
-        last batch that was planned with it has been made, and with it the last reference. A lane may pass
-        over some batches, where its stream has a small weight: its window stays.
+        Lanes only go forward, so later batches do not need a window that all lanes have left. Its last
+        reference goes when the last batch planned with it has been made. A lane whose stream has a small
+        weight may skip some batches; its window is kept.
         """
         windows: list[Future[ShuffleWindow]] = []
         added = 0
@@ -162,7 +164,7 @@ def _end(*pools: ThreadPoolExecutor) -> None:
 
 
 class _Planned(NamedTuple):
-    """A batch whose windows are being read; ``num_bytes`` of them for it first."""
+    """A batch whose windows are being read; ``num_bytes`` counts the windows first needed by it."""
 
     takes: list[Take]
     windows: list[Future[ShuffleWindow]]

@@ -1,1 +1,1 @@
-"""Takedown: sources and clips taken out of committed shards, kept out of all others, and the record of it."""
+"""Takedown: removes sources and clips from committed shards, keeps them out of others, and records it."""

@@ -1,4 +1,4 @@
-"""What a takedown touches: the clips and ledger rows that go, by shard, and what it asks for in vain."""
+"""Finds what a takedown affects: clips and ledger rows to remove, by shard, and unknown requests."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ from bitmill.schemas.outcomes import Reason
 _THREADS = 8
 
 Tell = Callable[[int, int], None]
-"""Hears how many shards are done, of how many."""
+"""Called with the number of finished shards and the total."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,23 +28,23 @@ class Touched:
 
     shard: PlannedShard
     clip_ids: tuple[str, ...]
-    """Those that go, in the shard's order."""
+    """The clips to remove, in the shard's order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What a takedown comes to in a dataset."""
+    """The effect of a takedown on a dataset."""
 
     touched: tuple[Touched, ...]
     """In plan order."""
     pending_sources: int
-    """Sources asked for whose shard is not committed: they will not be read."""
+    """Number of requested sources whose shard is not committed: they will not be read."""
     unknown: tuple[str, ...]
-    """Asked for, and neither planned nor there."""
+    """Requests that are neither planned nor in the dataset."""
 
     @property
     def num_clips(self) -> int:
-        """Clips that go."""
+        """Number of clips to remove."""
         return sum(len(one.clip_ids) for one in self.touched)
 
 
@@ -53,9 +53,9 @@ class _Look:
     shard: PlannedShard
     clip_ids: tuple[str, ...]
     marks: bool
-    """Whether a row of its ledger is to say ``removed`` and does not."""
+    """True if some ledger row must become ``removed`` and is not yet."""
     items: frozenset[tuple[str, str]]
-    """Members asked for that its ledger tells of."""
+    """Requested members that the ledger contains."""
 
     @property
     def changes(self) -> bool:
@@ -72,10 +72,10 @@ def select(
     use_index: bool = True,
     tell: Tell = lambda _done, _of: None,
 ) -> Selection:
-    """Look where what was taken down still is. Single clips are looked for in shards ``also_in``, too.
+    """Find what the takedown still affects. Also looks for single clips in the shards ``also_in``.
 
-    A few of them are found by the reader's index, unless it is not to be trusted; many by a look into each
-    shard. Raises FormatError for damaged shards and ledgers.
+    A few clips are found by the reader's index, unless ``use_index`` is false; many by reading each shard.
+    Raises FormatError for damaged shards and ledgers.
     """
     names = committed_shards(folder)
     uris = takedown.uris

@@ -1,4 +1,4 @@
-"""What must be gone from a dataset by its records, for whoever checks that it is."""
+"""What must no longer be in a dataset according to its removal records, for audits."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from bitmill.schemas.outcomes import Outcome, Reason
 
 @dataclass(frozen=True, kw_only=True)
 class RemovedClips:
-    """All records of a dataset, as a check needs them."""
+    """All removal records of a dataset, in the form that checks need."""
 
     takedown: Takedown
     of_shard: dict[str, frozenset[str]]
-    """By shard id, the ids that records say were taken out of it."""
+    """By shard id, the ids of the clips that records list as removed from it."""
     unfinished: tuple[str, ...]
-    """Files of records whose work was not finished."""
+    """Files of records whose removal is unfinished."""
 
     @classmethod
     def none(cls) -> "RemovedClips":
@@ -27,7 +27,7 @@ class RemovedClips:
 
     @property
     def num_clips(self) -> int:
-        """Clips that were taken down."""
+        """Number of removed clips."""
         return sum(map(len, self.of_shard.values()))
 
     def still_there(
@@ -37,7 +37,7 @@ class RemovedClips:
         sources: Iterable[str],
         keys: Iterable[str | None],
     ) -> list[int]:
-        """Places of a token shard's rows that should be gone, by their columns."""
+        """Indices of a token shard's rows that should have been removed, from their columns."""
         if not self.takedown:
             return []
         gone = self.of_shard.get(shard_id, frozenset())
@@ -48,7 +48,7 @@ class RemovedClips:
         ]
 
     def still_counted(self, rows: Sequence[LedgerRow]) -> list[int]:
-        """Places of ledger rows whose item was taken down whole, and which do not say so."""
+        """Indices of ledger rows whose whole item was removed, but whose outcome is not ``removed``."""
         if not self.takedown:
             return []
         return [
@@ -60,7 +60,7 @@ class RemovedClips:
 
 
 def removed_clips(folder: Folder) -> RemovedClips:
-    """What a dataset's records say. Raises FormatError for a damaged one."""
+    """Read a dataset's removal records. Raises FormatError for a damaged one."""
     records = load_records(folder)
     of_shard: dict[str, set[str]] = {}
     for record in records:

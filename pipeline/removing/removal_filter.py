@@ -1,4 +1,4 @@
-"""What was taken down of a dataset, and how it is kept out of a shard in the making. Pure: no I/O here."""
+"""Decides what a takedown removes, and filters it out of a shard being written. Pure: no I/O."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -19,18 +19,18 @@ class Takedown:
     """Sources, members of tars and clips that must not be in the dataset."""
 
     sources: frozenset[str] = frozenset()
-    """URIs; all spans of them."""
+    """URIs; applies to all spans of them."""
     items: frozenset[tuple[str, str]] = frozenset()
     """URIs and keys."""
     clips: frozenset[str] = frozenset()
-    """Ids."""
+    """Clip ids."""
 
     def __bool__(self) -> bool:
         return bool(self.sources or self.items or self.clips)
 
     @classmethod
     def of(cls, removals: Iterable[Removal]) -> "Takedown":
-        """What these records ask for, together."""
+        """The union of these records' requests."""
         asked = list(removals)
         sources = [source for removal in asked for source in removal.sources]
         return cls(
@@ -41,15 +41,15 @@ class Takedown:
 
     @property
     def uris(self) -> frozenset[str]:
-        """Sources of which all or a member was asked for."""
+        """Sources of which all or a member was requested."""
         return self.sources | {uri for uri, _ in self.items}
 
     def takes_item(self, uri: str, key: str | None) -> bool:
-        """Whether a whole item goes; with a null key, whether a whole source does."""
+        """True if a whole item is removed; with key None, if a whole source is."""
         return uri in self.sources or (key is not None and (uri, key) in self.items)
 
     def takes_clip(self, clip: str, uri: str, key: str | None) -> bool:
-        """Whether a clip goes, by its id or with its item."""
+        """True if a clip is removed, by its id or with its item."""
         return clip in self.clips or self.takes_item(uri, key)
 
 
@@ -59,9 +59,9 @@ NOTHING = Takedown()
 def withheld(
     source: PlannedSource, events: Iterator[SourceEvent], takedown: Takedown, sampling_rule: dict[str, Any]
 ) -> Iterator[SourceEvent]:
-    """A source's events less the clips that were taken down; an item that loses some ends as ``removed``.
+    """Yield a source's events without removed clips; an item that loses some ends as ``removed``.
 
-    For members and single clips. A whole source that was taken down should not be read at all.
+    For members and single clips. A wholly removed source should not be read at all.
     """
     key: str | None = None
     is_gone = takedown.takes_item(source.uri, None)

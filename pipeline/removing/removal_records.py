@@ -1,4 +1,4 @@
-"""The records in a dataset's folder: listed, read, published."""
+"""Lists, reads and publishes the removal records in a dataset's folder."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ _SUFFIX = ".json"
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A removal and the file that tells of it, relative to the dataset's folder."""
+    """A removal and its file, relative to the dataset's folder."""
 
     file: str
     removal: Removal
@@ -24,12 +24,12 @@ def load_records(folder: Folder) -> list[Record]:
 
 
 def record_names(folder: Folder) -> list[str]:
-    """Names of the records' files, in order; each is named by what it asks for."""
+    """Names of the records' files, in order; each name depends on what the record requests."""
     return [name for name in folder.list_names(REMOVAL_FOLDER) if name.endswith(_SUFFIX)]
 
 
 def publish_record(folder: Folder, removal: Removal) -> Record:
-    """Publish a removal's record: anew under the next number, or over that which asks for the same."""
+    """Publish a removal's record: under the next number, or replacing the record of the same request."""
     names = record_names(folder)
     file = next(
         (f"{REMOVAL_FOLDER}/{name}" for name in names if name.endswith(f"-{removal.id}{_SUFFIX}")), ""
@@ -41,15 +41,15 @@ def publish_record(folder: Folder, removal: Removal) -> Record:
 
 @dataclass
 class KnownTakedown:
-    """What was taken down of a dataset, looked up again and again; each record is read once."""
+    """The union of a dataset's takedowns, refreshed on demand; each record is read once."""
 
     folder: Folder
     newest: Takedown = field(default_factory=Takedown)
-    """As of the last look."""
+    """The takedown as of the last ``look``."""
     _seen: dict[str, Removal] = field(default_factory=dict[str, Removal])
 
     def look(self) -> Takedown:
-        """As of now. Raises FormatError for a damaged record, and what storage raises."""
+        """The takedown as of now. Raises FormatError for a damaged record, and the storage's errors."""
         names = record_names(self.folder)
         if names != list(self._seen):
             self._seen = {name: self._seen.get(name) or _load(self.folder, name).removal for name in names}
@@ -63,5 +63,5 @@ def _load(folder: Folder, name: str) -> Record:
     try:
         data = folder.read_bytes(file)
     except FileNotFoundError as error:
-        raise FormatError(f"{origin} went away while it was read.") from error
+        raise FormatError(f"{origin} disappeared while it was being read.") from error
     return Record(file=file, removal=read_removal(data, origin=origin))

@@ -1,4 +1,4 @@
-"""One committed shard without the clips that were taken down: its ledger, then its token file."""
+"""Rewrites one committed shard without the removed clips: its ledger, then its token file."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,21 +20,21 @@ from bitmill.schemas.requests.job import StorageSpec
 _COUNTS = ("num_clips", "num_frames", "num_tokens", "code_bytes", "tokenized_ns")
 
 ItemPlace = tuple[int, str | None]
-"""Place of a source in its shard, and the item's key."""
+"""The index of a source in its shard, and the item's key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WritingRules:
-    """What the dataset's job said of writing and naming clips; it decides the bytes of what is rewritten."""
+    """The job's settings for writing and naming clips, which determine the bytes of a rewritten shard."""
 
     storage: StorageSpec
     sampling_rule: dict[str, Any]
 
     @classmethod
     def of(cls, card: DatasetCard) -> "WritingRules":
-        """The rules by which a dataset was made."""
+        """The rules with which a dataset was made."""
         fields = card.fingerprint_fields
-        # Checked when the job was read.
+        # The spec was validated when the job was read.
         storage = StorageSpec.model_construct(
             codes_compression=fields["storage.codes_compression"],
             row_group_bytes=fields["storage.row_group_bytes"],
@@ -44,7 +44,7 @@ class WritingRules:
 
 @dataclass
 class _Kept:
-    """Sums over the clips that stay of the items that lose some."""
+    """Sums over the remaining clips of the items that lose some."""
 
     counts: dict[ItemPlace, dict[str, int]] = field(default_factory=dict[ItemPlace, dict[str, int]])
     losing: set[ItemPlace] = field(default_factory=set[ItemPlace])
@@ -62,10 +62,10 @@ class _Kept:
 
 
 def rewrite_shard(folder: Folder, shard: PlannedShard, takedown: Takedown, rules: WritingRules) -> bool:
-    """Publish a committed shard's ledger and token file without what was taken down; whether one has changed.
+    """Publish a committed shard's ledger and token file without removed clips; true if either changed.
 
-    The token file is what the writer would have written, had those clips never been there; all else of the
-    ledger stays. Again, or after being killed in between, it gives the same. Raises FormatError for damage.
+    The token file is what the writer would have written if those clips had never existed; the rest of the
+    ledger is unchanged. Idempotent, also after being killed midway. Raises FormatError for damage.
     """
     name = shard_file(shard.shard_id)
     origin = f"{folder.uri}/{name}"
@@ -110,7 +110,7 @@ def _ledger(before: list[LedgerRow], shard: PlannedShard, takedown: Takedown, ke
 
 
 def _removed(row: LedgerRow, counts: Mapping[str, int]) -> LedgerRow:
-    """The row of an item that lost clips. It follows from what stays, so that twice is as good as once."""
+    """The row of an item that lost clips, computed from what remains, so that it is idempotent."""
     some = counts["num_clips"] > 0
     return row | {
         **counts,

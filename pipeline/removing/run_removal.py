@@ -1,7 +1,7 @@
-"""A takedown from request to finished record: look, publish the intent, rewrite, correct what sums up.
+"""Runs a takedown: find what is affected, publish the intent, rewrite shards, correct sums.
 
-The record comes first. Whoever is killed behind it left an unfinished one, which ``finish_removals`` takes
-up; everything here gives the same when it is done twice.
+The record comes first. A process killed after that leaves it unfinished, and ``finish_removals`` resumes it;
+every step here is idempotent.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,7 +26,7 @@ from bitmill.schemas.dataset.shard_totals import TOTALS_FILE
 from bitmill.schemas.errors import UsageError
 
 _DERIVED = (INDEX_FILE, CLIP_INDEX_FILE, TOTALS_FILE)
-"""Files that follow from shards and ledgers, and are made anew by whoever lacks them."""
+"""Files derived from shards and ledgers; their readers recreate them."""
 
 
 def _silent(_done: int, _of: int) -> None:
@@ -35,14 +35,14 @@ def _silent(_done: int, _of: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is to be taken down."""
+    """What to take down."""
 
     sources: tuple[RemovedSource, ...] = ()
     clips: tuple[str, ...] = ()
     reason: str | None = None
 
     def without(self, unknown: Collection[str]) -> "Request":
-        """Less what a dataset does not have, as ``Proposal.unknown`` names it."""
+        """This request without what a dataset does not have, as named by ``Proposal.unknown``."""
         return replace(
             self,
             sources=tuple(source for source in self.sources if name_of(source) not in unknown),
@@ -52,33 +52,33 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A request, and what it comes to in a dataset; nothing is written yet."""
+    """A request and its effect on a dataset; nothing is written yet."""
 
     request: Request
     selection: Selection
     unknown: tuple[str, ...]
-    """Asked for, not there, and never taken down."""
+    """Requests that are not in the dataset and were never taken down."""
     is_recorded: bool
-    """Whether a finished record asks for all of it, so that only what that one missed is left to do."""
+    """True if a finished record covers the whole request, so that only what it missed remains."""
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to do."""
+        """True if nothing remains to be done."""
         return self.is_recorded and not self.selection.touched
 
 
 def name_of(source: RemovedSource) -> str:
-    """A source as a person reads it."""
+    """A displayable name of a source."""
     return source.uri if source.key is None else f"{source.uri} with key {source.key}"
 
 
 def propose(folder: Folder, request: Request, *, tell: Tell = _silent) -> Proposal:
-    """Look what a request comes to. Raises UsageError where it is no dataset, FormatError for damage."""
+    """Find the effect of a request. Raises UsageError if it is not a dataset, FormatError for damage."""
     card = require_card(folder)
     known = removed_clips(folder)
     asked = Takedown.of([_removal(request)])
     plan = load_plan(folder, card)
-    # Where a removal was interrupted, the reader's index may be of shards as they were.
+    # After an interrupted removal, the reader's index may describe the old shards.
     selection = select(folder, card, plan, asked, use_index=not known.unfinished, tell=tell)
     gone = known.takedown.clips.union(*known.of_shard.values())
     items = {f"{uri} with key {key}" for uri, key in known.takedown.items}
@@ -93,9 +93,9 @@ def propose(folder: Folder, request: Request, *, tell: Tell = _silent) -> Propos
 
 
 def remove(folder: Folder, proposal: Proposal, *, tell: Tell = _silent) -> Record:
-    """Take down what a proposal says, and give the finished record; the earlier one of the same request.
+    """Carry out a proposal and return the finished record; for a repeated request, the earlier one.
 
-    Raises UsageError where something asked for is not in the dataset, or an earlier removal is unfinished.
+    Raises UsageError if a request is not in the dataset, or an earlier removal is unfinished.
     """
     if proposal.unknown:
         raise UsageError(f"{folder.uri} has no {proposal.unknown[0]}.")
@@ -110,10 +110,10 @@ def remove(folder: Folder, proposal: Proposal, *, tell: Tell = _silent) -> Recor
 
 
 def finish_removals(folder: Folder, *, all_of_them: bool = False, tell: Tell = _silent) -> list[Record]:
-    """Finish removals that were interrupted; with ``all_of_them``, look after finished ones, too.
+    """Finish interrupted removals; with ``all_of_them``, also check finished ones.
 
-    A finished one has something left where a driver committed a shard that it had begun before. Gives the
-    records on whose behalf something was done.
+    A finished one has work left if a driver then committed a shard that it had begun before. Returns the
+    records for which something was done.
     """
     done: list[Record] = []
     for record in load_records(folder):
@@ -139,7 +139,7 @@ def _carry_out(folder: Folder, record: Record, tell: Tell) -> Record:
     plan = load_plan(folder, card)
     records = load_records(folder)
     takedown = Takedown.of(one.removal for one in records)
-    # A driver that was at work meanwhile may remember sums of shards as they were.
+    # A driver that was running meanwhile may have cached sums of the old shards.
     touched = {shard.shard_id for one in records for shard in one.removal.shards}
     remembered = {name: sums for name, sums in remembered_totals(folder).items() if name not in touched}
     for name in _DERIVED:
@@ -161,7 +161,7 @@ def _carry_out(folder: Folder, record: Record, tell: Tell) -> Record:
 
 
 def _strip_plan(folder: Folder, card: DatasetCard, plan: Sequence[PlannedShard], takedown: Takedown) -> None:
-    """Take captions and the like of removed sources out of the plan; no id depends on them."""
+    """Remove captions and other metadata of removed sources from the plan; no id depends on them."""
     first = 0
     for part in card.plan:
         shards = plan[first : first + part.num_shards]
@@ -191,7 +191,7 @@ def _removal(request: Request, touched: Sequence[Touched] = ()) -> Removal:
 
 
 def _merged(removal: Removal, touched: Sequence[Touched]) -> Removal:
-    """The record with what is still there added; unfinished until that is gone."""
+    """The record with what still exists added; unfinished until that is removed."""
     found = {one.shard.shard_id: _removed_shard(one) for one in touched}
     shards: list[RemovedShard] = []
     for shard in removal.shards:

@@ -1,4 +1,4 @@
-"""Objects on any store: listing, reading, publishing whole. The only room that knows fsspec."""
+"""Objects on any store: listing, reading, atomic publishing. The only package that uses fsspec."""
 
 from bitmill.pipeline.storage.filesystem import full_disk_told, store_errors
 from bitmill.pipeline.storage.folder import STAGING_FOLDER, Folder, StagedFile

@@ -1,4 +1,4 @@
-"""The door to fsspec: filesystems without listing caches, and foreign errors turned into ours."""
+"""Wraps fsspec: filesystems without listing caches, and store errors converted to ours."""
 
 import errno
 import random
@@ -13,7 +13,7 @@ from bitmill.pipeline.storage.uri import local_path
 from bitmill.schemas.errors import BitmillError, InfrastructureError, TransientError, UsageError
 
 Filesystem = Any
-"""fsspec's AbstractFileSystem, which carries no types."""
+"""fsspec's AbstractFileSystem, which is untyped."""
 
 T = TypeVar("T")
 
@@ -37,8 +37,8 @@ _SETTINGS_ERRORS = {
 def filesystem(uri: str) -> tuple[Filesystem, str]:
     """The filesystem of a normalised URI, and the path within it.
 
-    Listings are never cached: whoever asks whether a commit exists asks the store. Raises UsageError for
-    a scheme that no installed package serves.
+    Listings are never cached, so that a check whether a commit exists always asks the store. Raises
+    UsageError for a scheme that no installed package supports.
     """
     if (local := local_path(uri)) is not None:
         return fsspec.filesystem("file"), local
@@ -52,11 +52,11 @@ def filesystem(uri: str) -> tuple[Filesystem, str]:
 
 @contextmanager
 def store_errors(uri: str) -> Generator[None]:
-    """Turn what stores raise into ours, naming ``uri``.
+    """Convert errors raised by stores into ours, naming ``uri``.
 
-    FileNotFoundError, PermissionError, IsADirectoryError and NotADirectoryError pass; a link or name that can
-    lead to nothing is a FileNotFoundError, a full disk an InfrastructureError; settings that cannot work are
-    a UsageError, and anything else may pass by itself: a TransientError.
+    FileNotFoundError, PermissionError, IsADirectoryError and NotADirectoryError pass unchanged; a link or
+    name that cannot resolve becomes a FileNotFoundError, a full disk an InfrastructureError, invalid settings
+    a UsageError, and anything else, which may be temporary, a TransientError.
     """
     try:
         with full_disk_told(uri):
@@ -72,25 +72,25 @@ def store_errors(uri: str) -> Generator[None]:
         if any(word in name for word in ("Credential", "Token", "SSO")):
             raise PermissionError(errno.EACCES, "no valid credentials for this store", uri) from error
         if isinstance(error, ValueError) or name in _SETTINGS_ERRORS:
-            raise UsageError(f"The store of {uri} is not set up right: {_brief(error)}") from error
+            raise UsageError(f"The store of {uri} is not configured correctly: {_brief(error)}") from error
         raise TransientError(f"The store failed at {uri}: {_brief(error)}") from error
 
 
 @contextmanager
 def full_disk_told(place: str) -> Generator[None]:
-    """Turn a full disk into an InfrastructureError that names ``place``."""
+    """Convert a full disk into an InfrastructureError that names ``place``."""
     try:
         yield
     except OSError as error:
         if error.errno not in _DISK_FULL:
             raise
         raise InfrastructureError(
-            f"No space left on the disk that holds {place}; free some and run the same command again."
+            f"No space left on the disk of {place}; free some and run the same command again."
         ) from error
 
 
 def retrying(action: Callable[[], T]) -> T:
-    """Run ``action``, again after a TransientError a few times, with jittered back-off."""
+    """Run ``action`` and retry it a few times after a TransientError, with jittered back-off."""
     for attempt in range(1, _ATTEMPTS):
         try:
             return action()

@@ -1,4 +1,4 @@
-"""Our own folder on any store: names in it appear whole or not at all."""
+"""A folder of our own on any store, whose files are published atomically."""
 
 import os
 import secrets
@@ -25,23 +25,23 @@ T = TypeVar("T")
 
 
 class StagedFile:
-    """A file being written aside."""
+    """A file being written before it is published."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.dropped = False
 
     def drop(self) -> None:
-        """Publish nothing when the block ends."""
+        """Do not publish when the block ends."""
         self.dropped = True
 
 
 class Folder:
-    """A folder named by a path or URI; holds no connection and pickles by its URI.
+    """A folder named by a path or URI; keeps no connection and pickles by its URI.
 
-    Writing goes through a staged copy: on a local disk a file in ``.staging/`` that is flushed and moved,
-    elsewhere a local temporary file that is put as one object. So a reader never sees half a file, and
-    a second writer of the same bytes does no harm.
+    Files are written to a staged copy first: on a local disk a file in ``.staging/`` that is flushed and
+    renamed, elsewhere a local temporary file that is uploaded as one object. So a reader never sees a partial
+    file, and a second writer of the same bytes does no harm.
     """
 
     def __init__(self, uri: str) -> None:
@@ -55,7 +55,7 @@ class Folder:
         return self._ask(name, lambda fs, path: fs.cat_file(path))
 
     def exists(self, name: str) -> bool:
-        """Whether a file or folder of this name is there now, asked of the store."""
+        """True if a file or folder of this name exists now, according to the store."""
         return self._ask(name, lambda fs, path: fs.exists(path))
 
     def open(self, name: str) -> BinaryIO:
@@ -66,11 +66,11 @@ class Folder:
         return self._ask(name, lambda fs, path: cast(BinaryIO, fs.open(path, "rb", cache_type="none")))
 
     def read_range(self, name: str, start: int, end: int) -> bytes:
-        """Bytes [start, end) of a file, in one request. Raises as ``read_bytes``."""
+        """Bytes [start, end) of a file, in one request. Raises like ``read_bytes``."""
         return self._ask(name, lambda fs, path: fs.cat_file(path, start=start, end=end))
 
     def list_names(self, below: str) -> list[str]:
-        """Names of the files directly in a folder of ours, sorted; empty where it does not exist."""
+        """Sorted names of the files directly in a subfolder; empty if it does not exist."""
 
         def ask(fs: Any, path: str) -> list[str]:
             try:
@@ -82,9 +82,9 @@ class Folder:
         return self._ask(below, ask)
 
     def top_names(self) -> set[str]:
-        """Names directly in the folder, files and folders; none where it does not exist.
+        """Names of the files and folders directly in the folder; empty if it does not exist.
 
-        Staged leftovers don't count. Raises NotADirectoryError where a file has the folder's name.
+        Staged leftovers do not count. Raises NotADirectoryError if the folder's path is a file.
         """
 
         def ask(fs: Any, path: str) -> set[str]:
@@ -94,29 +94,29 @@ class Folder:
                 return set()
             if any(entry["name"] == path and entry["type"] == "file" and entry["size"] for entry in entries):
                 raise NotADirectoryError(f"{self.uri} is a file")
-            # Some object stores list an empty object of the folder's own name.
+            # Some object stores list an empty object with the folder's own name.
             inside = [entry["name"].rstrip("/") for entry in entries if entry["name"].rstrip("/") != path]
             return {name.rsplit("/", 1)[-1] for name in inside} - {STAGING_FOLDER}
 
         return self._ask("", ask)
 
     def write_bytes(self, name: str, data: bytes) -> None:
-        """Publish ``data`` under ``name``, replacing what was there."""
+        """Publish ``data`` under ``name``, replacing an existing file."""
         with self.publishing(name) as staged:
             staged.path.write_bytes(data)
 
     @contextmanager
     def publishing(self, name: str) -> Generator["StagedFile"]:
-        """A local path to write; when the block ends well, the file appears under ``name``, whole.
+        """A local path to write; when the block ends normally, the file is published under ``name``.
 
-        When the block raises, or drops the file, nothing appears and the staged file is gone. Raises
-        UsageError where the folder may not be written, InfrastructureError where the disk is full or the
-        store does not answer; what the block raises passes.
+        If the block raises or drops the file, nothing is published and the staged file is deleted. Raises
+        UsageError if the folder is not writable, InfrastructureError if the disk is full or the store does
+        not respond; passes on the block's errors.
         """
         with ExitStack() as stack:
             with self._write_errors():
                 folder = self._staging(stack)
-            # The process's name in the file's tells a later run whether its owner is still there.
+            # The process's name in the file's name tells a later run whether its owner is still alive.
             staged = StagedFile(folder / f"{owner_name()}-{secrets.token_hex(4)}")
             try:
                 with full_disk_told(self.uri if is_local(self.uri) else str(folder.parent)):
@@ -129,7 +129,7 @@ class Folder:
                     staged.path.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
-        """Delete a file, if it is there. Raises UsageError where that is not allowed."""
+        """Delete a file if it exists. Raises UsageError if that is not allowed."""
 
         def delete(fs: Any, path: str) -> None:
             with suppress(FileNotFoundError):
@@ -138,8 +138,11 @@ class Folder:
         self._ask(name, delete)
 
     def sweep_staging(self) -> None:
-        """Remove what killed writers of this machine left: in ``.staging/``, where it also removes what is a
-        day old, or among the machine's temporary files where the folder is on another store."""
+        """Remove files left by killed writers of this machine.
+
+        Those are in ``.staging/``, where anything a day old is removed too; for a folder on another store,
+        they are among the machine's temporary files.
+        """
         sweep_scratch()
         if not is_local(self.uri):
             return
@@ -172,7 +175,7 @@ class Folder:
         def put(fs: Any, path: str) -> None:
             fs.put_file(str(staged), path)
             if fs.info(path)["size"] != staged.stat().st_size:
-                raise TransientError(f"{path} has another size than what was put.")
+                raise TransientError(f"The size of {path} differs from that of the uploaded data.")
 
         self._ask(name, put)
 
@@ -187,7 +190,7 @@ class Folder:
         try:
             return retrying(attempt)
         except PermissionError as error:
-            raise UsageError(f"No permission for {uri}; check your rights or credentials.") from error
+            raise UsageError(f"No permission for {uri}; check your access rights or credentials.") from error
 
     @contextmanager
     def _write_errors(self) -> Generator[None]:
@@ -196,11 +199,11 @@ class Folder:
                 yield
         except PermissionError as error:
             raise UsageError(
-                f"No permission to write to {self.uri}; choose another output or fix its rights."
+                f"No permission to write to {self.uri}; choose another output or change its permissions."
             ) from error
         except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
             raise UsageError(
-                f"Cannot write to {self.uri}: a part of that path does not exist or is no folder."
+                f"Cannot write to {self.uri}: a part of that path does not exist or is not a folder."
             ) from error
         except TransientError as error:
             raise InfrastructureError(f"{error} Run the same command again to resume.") from error

@@ -1,4 +1,4 @@
-"""Listing a local disk: symbolic links are followed, once each, as a person browsing the folder would."""
+"""Lists a local disk; follows symbolic links, each folder once."""
 
 import errno
 import glob
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 def files_below(folder: str) -> list[str]:
-    """Paths of all files below a folder, links to files and folders followed; a loop of links ends.
+    """Paths of all files below a folder, following links to files and folders; link loops terminate.
 
-    A link that leads nowhere is listed too: what it should have led to is missing, not unwanted. So is a
-    folder so deep that its path is longer than a disk takes, with a slash at its end. Raises OSError where
-    another folder cannot be listed: what is in it must not go missing in silence.
+    Broken links are listed too, because their targets are missing rather than unwanted. So is a folder whose
+    path is longer than the disk allows, with a trailing slash. Raises OSError if any other folder cannot be
+    listed, so that its files do not go missing silently.
     """
     found: list[str] = []
 
@@ -27,12 +27,12 @@ def files_below(folder: str) -> list[str]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        # Of two ways to one folder the first counts, so the order must not be the disk's.
+        # If two paths lead to one folder the first counts, so the order must not depend on the disk.
         folders.sort()
         found.extend(f"{base}/{name}" for name in names)
     return found
 
 
 def files_matching(pattern: str) -> list[str]:
-    """Paths of the files that a glob matches; ``**`` matches folders of any depth."""
+    """Paths of the files that match a glob; ``**`` matches folders of any depth."""
     return [path for path in glob.glob(pattern, recursive=True) if not Path(path).is_dir()]  # noqa: PTH207

@@ -1,6 +1,6 @@
-"""Listing S3 page by page: of a million objects only what is kept of each stays in memory.
+"""Lists S3 page by page, keeping only the needed details of each object in memory.
 
-s3fs' own ``find`` holds a dict of a dozen entries for each object until the last page is there.
+s3fs' own ``find`` keeps a dict of a dozen entries per object until the last page has arrived.
 """
 
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from bitmill.pipeline.storage.filesystem import Filesystem, retrying, store_erro
 
 
 def gives_pages(fs: Filesystem) -> bool:
-    """Whether this is a filesystem of s3fs, which lets its calls be made one by one."""
+    """True if this is an s3fs filesystem, which allows separate requests per page."""
     return hasattr(fs, "call_s3")
 
 
 def files_in_pages(fs: Filesystem, inner: str, uri: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Path and details of every object below a folder, in the store's order; folder markers are left out.
+    """Yield path and details of every object below a folder, in the store's order, without folder markers.
 
-    A page that fails is asked for again by itself; errors name ``uri``, as those of ``store_errors``.
+    A page that fails is retried separately; errors name ``uri``, like those of ``store_errors``.
     """
     bucket, key, _ = fs.split_path(inner)
     asked = {"Bucket": bucket, "Prefix": f"{key.rstrip('/')}/" if key else "", **fs.req_kw}
@@ -29,7 +29,7 @@ def files_in_pages(fs: Filesystem, inner: str, uri: str) -> Iterator[tuple[str, 
     while True:
         page = retrying(ask)
         for entry in page.get("Contents", ()):
-            # A folder marker of an object store is an empty object whose name ends in a slash.
+            # An object store's folder marker is an empty object whose name ends in a slash.
             if not entry["Key"].endswith("/"):
                 yield f"{bucket}/{entry['Key']}", entry
         if not page.get("IsTruncated"):

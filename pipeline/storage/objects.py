@@ -1,4 +1,4 @@
-"""Reading foreign objects: listing them with their identity, and holding a checked local copy of one."""
+"""Reads source objects: lists them with their identity, and stages a verified local copy."""
 
 import errno
 import os
@@ -25,14 +25,14 @@ from bitmill.schemas.errors import BadItemError, TransientError
 from bitmill.schemas.outcomes import Reason
 
 _READ_AT_ONCE_BYTES = 8 << 20
-"""Objects up to this size are read by one request, larger ones streamed to the disk."""
+"""Objects up to this size are read with one request; larger ones are streamed to the disk."""
 
 _GLOB_CHARACTERS = frozenset("*?[")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectInfo:
-    """Identity of a stored object: where, how large, and the store's version tag of it."""
+    """Identity of a stored object: URI, size, and the store's version tag."""
 
     uri: str
     size_bytes: int
@@ -41,14 +41,14 @@ class ObjectInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class StagedObject:
-    """A foreign object as a local file."""
+    """A source object as a local file."""
 
     path: str
     room: Room | None = None
-    """Where it is a copy."""
+    """Set if it is a copy."""
 
     def moved(self) -> None:
-        """The one who reads it gets on. Told now and then by whoever may hold it for long."""
+        """Renew the copy's reservation; call it now and then during long reads."""
         if self.room is not None:
             self.room.moved()
 
@@ -63,11 +63,11 @@ class Listing:
 
 
 def list_objects(path: str, *, prefer_folder: bool = False) -> Listing:
-    """List a normalised file, folder or glob; a name that exists is meant literally, stars and all.
+    """List a normalised file, folder or glob; a name that exists is taken literally, even with stars.
 
-    On an object store one name may be a file's and a folder's: the folder is meant where ``prefer_folder``
-    says so, and where the file has no bytes, since many tools mark folders so. Raises FileNotFoundError where
-    there is no such file or folder; a glob may match nothing.
+    On an object store, a file and a folder may share one name: the folder is listed if ``prefer_folder`` is
+    set, or if the file is empty, because many tools mark folders with empty files. Raises FileNotFoundError
+    if the file or folder does not exist; a glob may match nothing.
     """
     fs, inner = filesystem(path)
 
@@ -97,7 +97,7 @@ def _info(fs: Filesystem, inner: str) -> dict[str, Any] | None:
 
 
 def stat(uri: str) -> ObjectInfo:
-    """Identity of one object, asked of the store.
+    """Identity of one object, according to the store.
 
     Raises FileNotFoundError, PermissionError, IsADirectoryError, TransientError.
     """
@@ -119,11 +119,11 @@ def stat(uri: str) -> ObjectInfo:
 
 @contextmanager
 def room_for(expected: ObjectInfo, *, limit_bytes: int | None = None) -> Generator[Room | None]:
-    """Room on this machine for a copy of an object, for the length of the block; null where none is needed.
+    """Reserve room on this machine for a copy of an object during the block; None if no copy is needed.
 
-    Waits for it, without limit, as ``staging_rules`` tells. All copies of this user's on this machine take at
-    most ``limit_bytes``; null decides by the disk. Raises InfrastructureError where there is no place for
-    copies.
+    Waits for it without a timeout, by ``staging_rules``. All copies of this user on this machine take at most
+    ``limit_bytes``; None derives the limit from the disk. Raises InfrastructureError if copies cannot be
+    stored.
     """
     if is_local(expected.uri):
         yield None
@@ -134,7 +134,7 @@ def room_for(expected: ObjectInfo, *, limit_bytes: int | None = None) -> Generat
 
 
 def sweep_copies() -> None:
-    """Remove what killed readers have left in this machine's room for copies."""
+    """Remove what killed readers left in this machine's staging folder."""
     StagingSpace().sweep()
 
 
@@ -142,14 +142,13 @@ def sweep_copies() -> None:
 def stage(
     expected: ObjectInfo, *, room: Room | None = None, limit_bytes: int | None = None
 ) -> Generator[StagedObject]:
-    """A local file with the bytes of a planned object, for the length of the block.
+    """A local file with the bytes of a planned object, for the duration of the block.
 
-    A local object is used where it lies, and looked at again after the block; another is copied into
-    ``room``, where it stays for the next of its spans, or into one of its own for which ``limit_bytes``
-    counts. What the block raises passes. Raises
-    BadItemError: not_found, access_denied, not_media for what is no file and may never give a byte,
-    source_changed (before, or while it was read), read_error; InfrastructureError where the temporary
-    folder's disk is full, and as ``room_for``.
+    A local object is used in place and checked again after the block; any other is copied into ``room``,
+    where it stays for the next span of the same object, or into a new one limited by ``limit_bytes``. Passes
+    on the block's errors. Raises BadItemError: not_found, access_denied, not_media for anything but a regular file,
+    source_changed (before or while reading), read_error; InfrastructureError if the temporary folder's disk
+    is full, and like ``room_for``.
     """
     local = local_path(expected.uri)
     if local is not None:
@@ -188,19 +187,19 @@ def _item_faults() -> Generator[None]:
 
 
 def _copy(expected: ObjectInfo, local: Path) -> None:
-    """Copy into a file that is there, and stays the same file: its holder's lock lies on it."""
+    """Copy into an existing file without replacing it: its owner's lock is on that file."""
     fs, path = filesystem(expected.uri)
     with store_errors(expected.uri), full_disk_told(str(local.parent)):
         if expected.size_bytes > _READ_AT_ONCE_BYTES:
             fs.get_file(path, str(local))
         elif expected.size_bytes:
-            # Given its end, a client need not ask for the size first.
+            # Given the end, a client need not request the size first.
             local.write_bytes(fs.cat_file(path, start=0, end=expected.size_bytes))
-    # Not every store's client notices that an answer ended early.
+    # Not every store's client notices a truncated response.
     got = local.stat().st_size
     if got != expected.size_bytes:
         _check_unchanged(expected)
-        raise TransientError(f"The store gave {got} of {expected.size_bytes} bytes of {expected.uri}.")
+        raise TransientError(f"The store returned {got} of {expected.size_bytes} bytes of {expected.uri}.")
 
 
 def _check_unchanged(expected: ObjectInfo) -> None:
@@ -243,13 +242,13 @@ def _remote_infos(path: str, found: dict[str, dict[str, Any]]) -> tuple[ObjectIn
     return tuple(
         _remote_info(f"{scheme}://{name}", found[name])
         for name in sorted(found)
-        # A folder marker of an object store is an empty object whose name ends in a slash.
+        # An object store's folder marker is an empty object whose name ends in a slash.
         if found[name]["type"] == "file" and not name.endswith("/")
     )
 
 
 def _local_infos(paths: Iterable[str]) -> tuple[ObjectInfo, ...]:
-    """Of what was listed and leads nowhere, placeholders: what is behind it is for its outcome to say."""
+    """Identities of local paths; broken links get placeholders, whose outcome later reports the problem."""
 
     def info(path: str) -> ObjectInfo:
         try:
@@ -276,14 +275,14 @@ def _remote_info(uri: str, details: dict[str, Any]) -> ObjectInfo:
 
 
 def _version(details: dict[str, Any]) -> str:
-    """The store's tag of an object's content; its time, in whole seconds, where the store has no tags."""
+    """The store's tag of an object's content; without tags, its modification time in whole seconds."""
     for name in ("ETag", "etag", "generation", "md5Hash"):
         if details.get(name):
             return str(details[name]).strip('"')
     for name in ("LastModified", "last_modified", "mtime", "created"):
         moment = details.get(name)
         if isinstance(moment, datetime):
-            # Listings of one store give milliseconds where its single answers give seconds.
+            # One store's listings return milliseconds where its single-object answers return seconds.
             return f"time-{int(moment.timestamp())}"
         if moment:
             return f"time-{moment}"

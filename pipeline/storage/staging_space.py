@@ -1,10 +1,10 @@
-"""The folder of this user and machine in which copies of foreign objects lie while somebody uses them.
+"""The folder of this user and machine for copies of source objects while they are in use.
 
-A copy's file is locked by its process (flock) as long as it is used. The kernel lets go of the lock when the
-process dies, however it dies, and whoever comes next removes what nobody holds. Names tell the rest:
-``copy-SIZE-…`` holds room for so many bytes, ``wait-NUMBER-…`` stands in the queue; who may enter is for
-``staging_rules`` to say. Looking and changing happen under the lock of ``.lock``, which is never held for
-longer than a look at the folder.
+A copy's file is locked by its process (flock) as long as it is used. The kernel releases the lock when the
+process dies, however it dies, and the next process removes unlocked files. File names contain the rest of the
+state: ``copy-SIZE-…`` reserves SIZE bytes, ``wait-NUMBER-…`` is a place in the queue; ``staging_rules``
+decides who may enter. The folder is read and changed under the lock of ``.lock``, which is only held for the
+duration of one scan.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ from bitmill.pipeline.storage.staging_rules import Stillness, automatic_limit, f
 from bitmill.schemas.errors import InfrastructureError
 
 PATIENCE_S = 20.0
-"""Nothing must have moved for so long before a copy goes over the bound."""
+"""How long nothing must have moved before a copy may exceed the bound."""
 
 _POLL_S = 0.2
 _LOCK = ".lock"
@@ -33,14 +33,14 @@ _PLAIN_SUFFIX = re.compile(r"\.\w{1,16}", re.ASCII)
 
 @dataclass(kw_only=True)
 class Room:
-    """A file of its holder's own, empty at first, for a copy of the size that was asked for."""
+    """An initially empty file, owned by its holder, for a copy of the requested size."""
 
     path: str
     holds: Hashable = None
     """Which object lies in it whole; null while none does."""
 
     def moved(self) -> None:
-        """Show those who wait that its holder gets on. When the copy last changed is left as it is."""
+        """Show waiting processes that the holder is making progress; keeps the copy's modification time."""
         with suppress(FileNotFoundError):
             status = os.stat(self.path)  # noqa: PTH116 - as os.utime takes it
             os.utime(self.path, ns=(time.time_ns(), status.st_mtime_ns))
@@ -48,19 +48,19 @@ class Room:
 
 @dataclass(frozen=True, kw_only=True)
 class _Seen:
-    """What a look at the folder finds of living holders."""
+    """The state of living holders found by a scan of the folder."""
 
     held: tuple[int, ...]
-    """Bytes that are reserved."""
+    """Reserved bytes of each copy."""
     waiting: tuple[str, ...]
     limit_bytes: int
-    """The automatic one."""
+    """The automatic limit."""
     state: frozenset[tuple[str, int]]
-    """Changes whenever a copy comes, moves or goes."""
+    """Changes whenever a copy appears, moves or is removed."""
 
 
 class StagingSpace:
-    """Room in one folder. Any number of these, in any process of the user, share it."""
+    """Reserves room in one folder, shared by any number of instances in any process of the user."""
 
     def __init__(
         self,
@@ -75,10 +75,10 @@ class StagingSpace:
 
     @contextmanager
     def room(self, size_bytes: int, *, limit_bytes: int | None, suffix: str = "") -> Generator[Room]:
-        """Room for the length of the block, waited for; null is the automatic bound of ``staging_rules``.
+        """Wait for room and keep it during the block; None selects the automatic bound of ``staging_rules``.
 
-        The file has the ``suffix`` where that is a plain one, since some demuxers look at it. Raises
-        InfrastructureError where the folder is another user's or cannot be used.
+        The file has the ``suffix`` if that is a plain one, because some demuxers use it. Raises
+        InfrastructureError if the folder belongs to another user or cannot be used.
         """
         with self._faults():
             held = self._enter(size_bytes, limit_bytes, suffix if _PLAIN_SUFFIX.fullmatch(suffix) else "")
@@ -88,7 +88,7 @@ class StagingSpace:
             held.free()
 
     def sweep(self) -> None:
-        """Remove what the dead have left, as far as that can be done."""
+        """Remove files of dead processes, as far as possible."""
         with suppress(OSError, InfrastructureError):
             if self._folder.is_dir():
                 with self._locked():
@@ -118,7 +118,7 @@ class StagingSpace:
             ticket.free()
 
     def _look(self) -> _Seen:
-        """Under the lock: who lives. The files of the dead are removed."""
+        """Scan the folder, under the lock: collect living holders and remove the files of dead ones."""
         held: list[int] = []
         waiting: list[str] = []
         state: set[tuple[str, int]] = set()
@@ -160,8 +160,8 @@ class StagingSpace:
         status = self._folder.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
             raise InfrastructureError(
-                f"{self._folder} is not a folder of this user's, so no copy of a source can be put there; "
-                "remove it, or set TMPDIR to another place."
+                f"{self._folder} is not a folder of this user, so copies of sources cannot be stored "
+                "there; remove it, or set TMPDIR to another place."
             )
         if stat.S_IMODE(status.st_mode) != 0o700:
             self._folder.chmod(0o700)
@@ -173,13 +173,13 @@ class StagingSpace:
                 yield
         except OSError as error:
             raise InfrastructureError(
-                f"Copies of sources cannot be put into {self._folder} ({error.strerror}); make it usable, or "
-                "set TMPDIR to another place."
+                f"Copies of sources cannot be stored in {self._folder} ({error.strerror}); make it "
+                "usable, or set TMPDIR to another place."
             ) from error
 
 
 class _Held:
-    """A new file, locked as long as this process lives and does not free it. Made under the folder's lock."""
+    """A new file, locked until this process dies or frees it. Created under the folder's lock."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -187,14 +187,14 @@ class _Held:
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def free(self) -> None:
-        # In this order, so that the file is never there without its lock.
+        # In this order, so that the file never exists without its lock.
         with suppress(OSError):
             self.path.unlink()
         os.close(self._descriptor)
 
 
 def _status_if_held(path: str) -> os.stat_result | None:
-    """The file's status; null where it is gone, or nobody held it, and then it is removed."""
+    """The file's status; None if it is gone, or if it was not locked, in which case it is removed."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:

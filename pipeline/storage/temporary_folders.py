@@ -1,4 +1,4 @@
-"""Temporary folders that name their owner, so that a later run can remove what a killed one left."""
+"""Temporary folders named after their owner, so that a later run can remove those of killed ones."""
 
 import hashlib
 import os
@@ -21,13 +21,13 @@ def owner_name() -> str:
 
 
 def owner_is_dead(owner: str) -> bool:
-    """Whether an ``owner_name`` is of this machine and its process is gone; others count as alive."""
+    """True if an ``owner_name`` is of this machine and its process is gone; others count as alive."""
     machine, _, pid = owner.rpartition("-")
     return machine == _machine() and pid.isdigit() and not Path(f"/proc/{pid}").exists()
 
 
 def _machine() -> str:
-    """Where a process id means what it means here: containers may share a host's name, and machines too."""
+    """Identifies where a process id is valid: containers may share a host's name, and machines may too."""
     told = [socket.gethostname()]
     with suppress(OSError):
         told += [_BOOT.read_text().strip(), str(_NAMESPACE.readlink())]
@@ -36,14 +36,14 @@ def _machine() -> str:
 
 @contextmanager
 def scratch_folder() -> Generator[Path]:
-    """A folder among the machine's temporary files that ends, with all in it, with the block."""
+    """A temporary folder on this machine that is removed with its contents when the block ends."""
     prefix = f"{_PREFIX}{owner_name()}-"
     with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
 def sweep_scratch() -> None:
-    """Remove scratch folders of dead processes of this user on this machine, as far as that can be done."""
+    """Remove scratch folders of this user's dead processes on this machine, as far as possible."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         owner = folder.name.removeprefix(_PREFIX).rpartition("-")[0]
         with suppress(OSError):

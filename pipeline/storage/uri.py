@@ -1,4 +1,4 @@
-"""One spelling for each place: absolute local paths, and ``scheme://`` URIs for all else."""
+"""One spelling for each place: absolute local paths, and ``scheme://`` URIs for everything else."""
 
 import os
 import re
@@ -16,47 +16,48 @@ _SIGNED = re.compile(r"(?i)(^|&)(x-amz-\w+|x-goog-\w+|sig|signature|token|access
 def normalise(text: str) -> str:
     """The spelling under which a place is planned and stored: no trailing slash, local paths absolute.
 
-    A path that is no UTF-8, which no table can hold, is spelled as pathlib does, ``file:///caf%E9.mp4``.
-    Raises UsageError for an empty text, for one that can name nothing, and for a URI with credentials in it:
-    these would end up in every file that names the source.
+    A path that is not UTF-8, which no table can store, is spelled like pathlib does, ``file:///caf%E9.mp4``.
+    Raises UsageError for an empty text, for one that cannot name anything, and for a URI with credentials,
+    because these would end up in every file that names the source.
     """
     if not text.strip():
         raise UsageError("An empty path was given; name a folder, a file or a URI.")
     if text[: len(_FILE)].lower() == _FILE:
         text = _path_of_file_uri(text[len(_FILE) :])
     if "\0" in text:
-        raise UsageError("A path or URI holds a NUL character, which no name can; write it without.")
+        raise UsageError("A path or URI contains a NUL character, which names cannot contain; remove it.")
     if not _SCHEME.match(text):
-        # Path.resolve would follow links, and Path.expanduser raises where no user has the name.
+        # Path.resolve would follow links, and Path.expanduser raises for an unknown user.
         return spelled(os.path.abspath(os.path.expanduser(text)))  # noqa: PTH100, PTH111
     try:
         parts = urlsplit(text)
     except ValueError as error:
-        # Its text may hold what nobody should read.
+        # The error's text may contain secrets.
         scheme = text.split("://", 1)[0]
         raise UsageError(
-            f"A {scheme}:// URI has no host or bucket that can be read: brackets or odd characters in it."
+            f"The host or bucket of a {scheme}:// URI cannot be parsed: it contains brackets or other "
+            "invalid characters."
         ) from error
     if parts.username or parts.password:
         raise UsageError(
-            f"The URI of host {parts.hostname!r} holds credentials; give these by the environment or a "
+            f"The URI of host {parts.hostname!r} contains credentials; pass these by the environment or a "
             "profile of the store, never in a URI."
         )
     if _SIGNED.search(parts.query):
         raise UsageError(
-            f"The URI of host {parts.hostname!r} is signed, and its signature is a credential that would be "
-            "stored; name the object itself and give credentials by the environment."
+            f"The URI of host {parts.hostname!r} is signed, and its signature is a credential that would "
+            "be stored; name the object itself and pass credentials by the environment."
         )
     return text.rstrip("/")
 
 
 def is_local(uri: str) -> bool:
-    """Whether a normalised URI is a path of this machine, character by character."""
+    """True if a normalised URI is a local path, character by character."""
     return not _SCHEME.match(uri)
 
 
 def local_path(uri: str) -> str | None:
-    """The path of this machine that a normalised URI names, null for one of another store."""
+    """The local path that a normalised URI names, None for one of another store."""
     if uri.startswith(_FILE):
         return os.fsdecode(unquote_to_bytes(uri.removeprefix(_FILE)))
     return uri if is_local(uri) else None
@@ -68,9 +69,9 @@ def spelled(path: str) -> str:
 
 
 def _path_of_file_uri(rest: str) -> str:
-    """What stands behind ``file://``, as pathlib writes it: blanks and the like by their bytes, ``%20``.
+    """Decode the path after ``file://``, with percent escapes as pathlib writes them, e.g. ``%20``.
 
-    Where only a file of the very name is there, percent signs and all, that one is meant.
+    If only a file with the undecoded name exists, percent signs included, that one is meant.
     """
     rest = rest.removeprefix("localhost") if rest.startswith("localhost/") else rest
     meant = os.fsdecode(unquote_to_bytes(os.fsencode(rest)))
@@ -78,7 +79,7 @@ def _path_of_file_uri(rest: str) -> str:
         return meant
     if os.path.lexists(meant):
         raise UsageError(
-            f"file://{rest} may name {meant} or {rest}, and both are there; write it as a path, not as a URI."
+            f"file://{rest} may name {meant} or {rest}, and both exist; write it as a path, not as a URI."
         )
     return rest
 

@@ -119,7 +119,7 @@ def test_whole_sources_are_held_out(dataset):
 
 @pytest.mark.parametrize("held_out", ["*", "*none*"])
 def test_a_side_without_clips_is_refused(dataset, held_out):
-    with pytest.raises(UsageError, match="No clip is left"):
+    with pytest.raises(UsageError, match="There are no clips to read"):
         open_clips(dataset, held_out=held_out, view="bits", num_frames=4, batch_size=4, seed=0)
 
 
@@ -158,7 +158,7 @@ def test_a_checkpoint_resumes_its_own_batches_alone(dataset, tmp_path):
         train(0, resume=True)
     train(0, resume=False)
     train(0, resume=True)
-    with pytest.raises(UsageError, match="The state is of other batches"):
+    with pytest.raises(UsageError, match="The state belongs to other batches"):
         train(1, resume=True)
 
 

@@ -51,7 +51,7 @@ def _run(capsys, monkeypatch, *arguments: str) -> tuple[int, str]:
         (["{media}", "{out}", "--tokenizer", "{tmp}/none"], "There is no tokenizer at {tmp}/none"),
         (["{media}", "{media}"], "The output {media} holds files but no dataset"),
         (["{media}", "{media}/bikes.mp4"], "The output {media}/bikes.mp4 is a file"),
-        (["{media}", "s3://key:secret@bucket/x"], "holds credentials"),
+        (["{media}", "s3://key:secret@bucket/x"], "contains credentials"),
         (["{media}", "{out}", "--set", "compute"], "--set takes KEY=VALUE, not 'compute'"),
         (["{media}", "/sys/bitmill"], "No permission to write to /sys/bitmill"),
     ],
@@ -180,7 +180,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(media, tmp_path):
     script = f"mount -t tmpfs -o {size} tmpfs {disk} && {{ {words}; code=$?; {listing}; exit $code; }}"
     done = finish(["unshare", "-Um", "--map-root-user", "sh", "-c", script])
     assert done.code == 5, done.err + done.out
-    assert f"No space left on the disk that holds {disk}/out" in done.err
+    assert f"No space left on the disk of {disk}/out" in done.err
     assert "Traceback" not in done.err
     names = [line.rsplit("/out/", 1)[-1] for line in done.out.splitlines() if f"{disk}/out/" in line]
     # The status file may or may not have found room, and no totals are remembered of no shard.

@@ -81,7 +81,7 @@ def test_plain_loaders_that_were_not_told_the_epoch_are_refused(uri, epochs, opt
     """They would give the first epoch again and again."""
     batches = odd_batches(uri)
     loader = DataLoader(batches, batch_size=None, **options)
-    untold = pytest.raises(UsageError, match=r"Take TokenLoader\(batches, num_workers=…\).*or call")
+    untold = pytest.raises(UsageError, match=r"Use TokenLoader\(batches, num_workers=…\).*or call")
     with untold:
         next(iter(loader))
     batches.set_epoch(1)

@@ -9,7 +9,7 @@ from bitmill.pipeline.reading.kernels.page_layout import place_clips
 from bitmill.pipeline.reading.kernels.sample_layout import lay_out, order_pieces
 from bitmill.schemas.dataset.packing import packed_size
 
-WRONG_LENGTH = "the lengths of a page's codes are not those that their shapes give"
+WRONG_LENGTH = "the lengths of a page's codes do not match their shapes"
 WRONG_PADDING = "the padding after a clip's last token is not zero"
 
 

@@ -56,5 +56,7 @@ def test_a_workers_position_is_that_of_no_other(position, num_workers, others, d
     if num_workers == 1 or (worker, num_workers) == (other, others):
         after.walk(other, others)
         return
-    with pytest.raises(UsageError, match=f"is that of worker {worker} of {num_workers}, not of {other} of"):
+    with pytest.raises(
+        UsageError, match=f"belongs to worker {worker} of {num_workers}, not to worker {other} of"
+    ):
         after.walk(other, others)

@@ -1,1 +1,1 @@
-"""How alive a code is: what its bits, groups and whole codes are worth, counted over packed clips."""
+"""Statistics of packed codes: how much of their bits, groups and whole codes is used."""

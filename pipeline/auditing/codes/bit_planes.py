@@ -1,8 +1,9 @@
-"""Counts over tokens, compiled: ones of each bit, ones that two bits share, equal frames, groups' values.
+"""Compiled counts over tokens: ones per bit, ones shared by two bits, equal frames, group values.
 
-Tokens are unpacked indices, uint64; a plane holds one bit of 64 tokens. Everything here counts bits by their
-place in the index, the least significant first; code bit 0 is the last. Kernels add to the arrays that they
-are given and check nothing. Axes: L bits of a token, F frame numbers, S rows of sources, G groups of a token.
+Tokens are unpacked indices, uint64; a plane contains one bit of 64 tokens. Everything here counts bits by
+their place in the index, the least significant first; code bit 0 is the last. Kernels add to the arrays that
+they are given and check nothing. Axes: L bits of a token, F frame numbers, S rows of sources, G groups of a
+token.
 """
 
 from typing import Any
@@ -13,7 +14,7 @@ from bitmill.pipeline.auditing.shard.bit_intrinsics import count_ones
 from bitmill.schemas.compiled_code.numba_compile import compiled, compiled_within
 
 _COLUMNS = 128
-"""Words of a plane that are worked on together: 64 planes of them stay in the processor's first caches."""
+"""Words of a plane that are processed together: 64 planes of them stay in the L1 and L2 caches."""
 
 
 @compiled
@@ -31,14 +32,14 @@ def count_clips(  # noqa: PLR0917
 ) -> None:
     """Count clips that lie end to end in ``tokens``; frames from F - 1 on count as frame F - 1.
 
-    ``sources_n`` is each clip's row in ``ones_SL``. ``shared_LL`` takes, below its diagonal, how often two
-    bits are both one. ``tallies`` are pairs of consecutive frames, those that are equal, clips, and clips of
-    several frames that are all equal.
+    ``sources_n`` is each clip's row in ``ones_SL``. ``shared_LL`` receives, below its diagonal, how often two
+    bits are both one. ``tallies`` are pairs of consecutive frames, equal pairs among them, clips, and clips
+    of several frames that are all equal.
     """
     bits = ones_L.shape[0]
     width = 64 if bits > 32 else 32 if bits > 16 else 16
     planes = np.empty((64, _COLUMNS), np.uint64)
-    # Of frames, or pieces of large ones: the column behind the last, the frame's number, the source's row.
+    # One row per frame, or per piece of a large frame: end column, frame number, source row.
     pieces = np.empty((_COLUMNS, 3), np.int64)
     start = used = num_pieces = 0
     for clip in range(len(shapes_n3)):
@@ -93,7 +94,7 @@ def _are_equal(tokens: Any, first: int, second: int, count: int) -> bool:
 def _count(  # noqa: PLR0917
     planes: Any, used: int, width: int, pieces: Any, ones_FL: Any, ones_SL: Any, ones_L: Any, shared_LL: Any
 ) -> None:
-    """Add the ones of all pieces, and those that two bits share: 64 tokens an operation."""
+    """Add the ones of all pieces, and those shared by two bits: 64 tokens per operation."""
     _transpose(planes, used, width)
     for bit in range(len(ones_L)):
         first = 0
@@ -114,9 +115,9 @@ def _count(  # noqa: PLR0917
 
 @compiled_within
 def _load(tokens: Any, planes: Any, start: int, columns: int, width: int) -> None:
-    """Tokens into ``width`` words of each column, narrow ones side by side in a word; zeros follow.
+    """Load tokens into ``width`` words per column, several narrow tokens per word; the rest is zero.
 
-    Which token goes where is no matter: they are only counted.
+    The order of tokens does not matter, because they are only counted.
     """
     for word in range(width):
         for column in range(start, start + columns):
@@ -132,7 +133,7 @@ def _load(tokens: Any, planes: Any, start: int, columns: int, width: int) -> Non
 def _transpose(planes: Any, used: int, width: int) -> None:
     """Transpose squares of ``width`` bits in each column: word w's bit b becomes word b's bit w.
 
-    Hacker's Delight (Warren, 2nd edition, section 7-3): squares of half the size are exchanged, and so on.
+    Recursive exchange of half-size squares (Hacker's Delight, Warren, 2nd edition, section 7-3).
     """
     step = width >> 1
     while step:

@@ -1,4 +1,4 @@
-"""The codes' statistics, gathered row group by row group."""
+"""Collects code statistics row group by row group."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,10 +8,10 @@ from bitmill.pipeline.auditing.shard.collector import RowGroupData
 
 
 class CodeCollector:
-    """Gathers ``statistics`` of shards; see ``bitmill.pipeline.auditing.shard.collector.Gatherer``."""
+    """Collects ``statistics`` of shards; a ``bitmill.pipeline.auditing.shard.collector.Collector``."""
 
     def __init__(self, bits_per_token: int, num_shards: int, prefix_of: Callable[[str], str]) -> None:
-        """``num_shards`` are planned. ``prefix_of``, which pickles, says what a source is counted under."""
+        """``num_shards`` is the planned number. ``prefix_of`` (picklable) maps a source to its prefix."""
         self.statistics = CodeStatistics(bits_per_token)
         self._num_shards = num_shards
         self._prefix_of = prefix_of

@@ -1,4 +1,4 @@
-"""Ones of each bit by source prefix, for as many prefixes as there is room for; the rest together."""
+"""Counts ones per bit by source prefix, for a bounded number of prefixes; the rest are summed."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -13,10 +13,10 @@ Int64s = npt.NDArray[np.int64]
 
 
 class PrefixCounts:
-    """Counts of up to ``MAX_PREFIXES`` prefixes, exact for each that is kept.
+    """Exact counts for up to ``MAX_PREFIXES`` prefixes.
 
-    Where there are more, those with the lowest hashes are kept: a sample that does not depend on the order in
-    which prefixes come or parts are merged.
+    If there are more, those with the lowest hashes are kept: a sample that does not depend on the order in
+    which prefixes arrive or parts are merged.
     """
 
     def __init__(self, bits_per_token: int) -> None:
@@ -26,24 +26,24 @@ class PrefixCounts:
         self._hashes: dict[str, bytes] = {}
 
     def rows_of(self, prefixes: Sequence[str]) -> Int64s:
-        """Where each prefix is counted: its row, or that of all others."""
-        # In order of their hashes, so that none takes a row that is taken from it by the next.
+        """The row in which each prefix is counted: its own, or the shared one of all others."""
+        # In order of their hashes, so that no new prefix takes a row that the next one would take from it.
         for prefix in sorted(set(prefixes) - self._rows.keys(), key=_hash_of):
             self._admit(prefix)
         return np.fromiter((self._rows.get(prefix, _OTHERS) for prefix in prefixes), np.int64, len(prefixes))
 
     def merge(self, other: "PrefixCounts") -> None:
-        """Take up another's counts."""
+        """Add another's counts."""
         names = list(other._rows)
         own_rows = self.rows_of(names)
         their_rows = np.array([other._rows[name] for name in names], np.int64)
-        # Several may go to the others' row.
+        # Several prefixes may map to the row of others.
         for mine, theirs in ((self.ones_SL, other.ones_SL), (self.tokens_S, other.tokens_S)):
             np.add.at(mine, own_rows, theirs[their_rows])
             mine[_OTHERS] += theirs[_OTHERS]
 
     def largest(self, count: int) -> Iterator[tuple[str | None, Int64s, int]]:
-        """Prefixes with most tokens, their ones [L] and tokens; last, as None, all others together."""
+        """Yield the prefixes with most tokens, with ones [L] and tokens; last, as None, the rest's sum."""
         tokens = self.tokens_S.tolist()
         ranked = sorted(self._rows, key=lambda prefix: (-tokens[self._rows[prefix]], prefix))
         for prefix in ranked[:count]:
@@ -69,5 +69,5 @@ class PrefixCounts:
 
 
 def _hash_of(prefix: str) -> bytes:
-    # Foreign text may hold surrogates.
+    # Foreign text may contain surrogates.
     return hashlib.sha256(prefix.encode(errors="surrogatepass")).digest()

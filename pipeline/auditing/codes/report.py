@@ -1,4 +1,4 @@
-"""From counts to what people read of them: shares, entropies, correlations."""
+"""Converts code counts into the report's shares, entropies and correlations."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from bitmill.pipeline.auditing.codes.statistics import MAX_FRAMES, NUM_STRETCHES
 from bitmill.schemas.reports.audit_report import BitsOf, CodeHealth
 
 STUCK_SHARE = 0.001
-"""A bit is stuck where at most this share of tokens differs from all others in it."""
+"""A bit is stuck if it takes its rarer value in at most this share of tokens."""
 _SHOWN_PREFIXES = 64
 _MAX_EXACT_BITS_OF_FLOAT = 53
 
@@ -18,7 +18,7 @@ Int64s = npt.NDArray[np.int64]
 
 
 def code_health(statistics: CodeStatistics) -> CodeHealth:
-    """The report's part. Bits come in the order of the code, code bit 0 first."""
+    """The report's section on codes. Bits are in code order, code bit 0 first."""
     tokens = int(statistics.stretch_tokens_B.sum())
     ones_L = statistics.stretches_BL.sum(0)[::-1]
     shares_L = ones_L / max(tokens, 1)
@@ -68,13 +68,13 @@ def bit_entropies(shares: Float64s) -> Float64s:
 
 
 def entropy(counts: Int64s) -> float:
-    """Entropy of a histogram, in bits; 0 of an empty one."""
+    """Entropy of a histogram, in bits; 0 if it is empty."""
     shares = counts[counts > 0] / max(int(counts.sum()), 1)
     return float(-(shares * np.log2(shares)).sum()) + 0.0
 
 
 def correlation(tokens: int, ones_L: Int64s, shared_LL: Int64s) -> Float64s:
-    """Pearson's, [L, L], from how often bits are one, and both of two (on one side of the diagonal)."""
+    """Pearson correlation [L, L], from counts of ones and of shared ones (one side of the diagonal)."""
     both = (np.tril(shared_LL, -1) + np.triu(shared_LL, 1)).astype(np.float64)
     both += both.T
     np.fill_diagonal(both, ones_L)

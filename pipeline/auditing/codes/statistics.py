@@ -1,4 +1,4 @@
-"""Statistics of a dataset's codes that add up: of some clips, of a shard, of all shards."""
+"""Mergeable statistics of a dataset's codes, for some clips, a shard, or all shards."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,26 +13,26 @@ from bitmill.pipeline.reading.kernels.unpack import address_of, unpack_pieces
 from bitmill.schemas.dataset.packing import MAX_BITS_PER_TOKEN
 
 MAX_FRAMES = 128
-"""Frame numbers that are counted by themselves, but for the last, which stands for all from there on."""
+"""Number of frame numbers counted separately; the last one also counts all later frames."""
 MAX_GROUP_BITS = 12
 NUM_STRETCHES = 64
 
 _CHUNK_TOKENS = 1 << 15
-"""What is unpacked at a time, so that it stays in the processor's cache."""
+"""Tokens unpacked at a time, so that they stay in the processor's cache."""
 
 Int64s = npt.NDArray[np.int64]
 
 
 class CodeStatistics:
-    """Counts over clips. Merging is associative and commutative, memory bounded; pickles.
+    """Counts over clips. Merging is associative and commutative; memory is bounded; picklable.
 
     Arrays count bits by their place in a token's index, the least significant first: code bit 0 is the last.
     """
 
     def __init__(self, bits_per_token: int, group_bits: int | None = None) -> None:
-        """``group_bits`` divides L; by default it is L's largest divisor up to ``MAX_GROUP_BITS``.
+        """``group_bits`` divides L; the default is L's largest divisor up to ``MAX_GROUP_BITS``.
 
-        Raises ValueError for widths that cannot be.
+        Raises ValueError for invalid widths.
         """
         if not 1 <= bits_per_token <= MAX_BITS_PER_TOKEN:
             raise ValueError(f"bits_per_token must be 1 to {MAX_BITS_PER_TOKEN}, not {bits_per_token}")
@@ -40,10 +40,10 @@ class CodeStatistics:
         self.group_bits = group_bits or _group_bits(bits_per_token)
         if bits_per_token % self.group_bits or self.group_bits > 16:
             raise ValueError(
-                f"groups of {self.group_bits} bits (16 at most) do not cut {bits_per_token} bits"
+                f"groups of {self.group_bits} bits (16 at most) do not divide {bits_per_token} bits"
             )
         self.shared_LL = np.zeros((bits_per_token, bits_per_token), np.int64)
-        """Below the diagonal: tokens in which both bits are one."""
+        """Below the diagonal: number of tokens in which both bits are one."""
         self.groups_GK = np.zeros((bits_per_token // self.group_bits, 1 << self.group_bits), np.int64)
         self.frames_FL = np.zeros((MAX_FRAMES, bits_per_token), np.int64)
         self.frame_tokens_F = np.zeros(MAX_FRAMES, np.int64)
@@ -64,8 +64,8 @@ class CodeStatistics:
     ) -> None:
         """Count n clips: each begins at ``starts`` [n] in ``codes``, and is as long as its shape needs.
 
-        ``SPARE_BYTES`` must stand behind the codes. ``stretch`` is the clips' part of the dataset, in
-        [0, ``NUM_STRETCHES``).
+        ``codes`` must be followed by ``SPARE_BYTES``. ``stretch`` is the part of the dataset that contains
+        the clips, in [0, ``NUM_STRETCHES``).
         """
         shapes_n3 = np.ascontiguousarray(shapes_n3, np.int64)
         sources = self.prefixes.rows_of(source_prefixes)
@@ -89,9 +89,9 @@ class CodeStatistics:
         self.stretch_tokens_B[stretch] += num_tokens.sum()
 
     def merge(self, other: "CodeStatistics") -> None:
-        """Take up another's counts. Raises ValueError where its tokens are of another width."""
+        """Add another's counts. Raises ValueError if its tokens have another width."""
         if (self.bits_per_token, self.group_bits) != (other.bits_per_token, other.group_bits):
-            raise ValueError("statistics of tokens of different widths do not add up")
+            raise ValueError("statistics of tokens of different widths cannot be merged")
         self.shared_LL += other.shared_LL
         self.groups_GK += other.groups_GK
         self.frames_FL += other.frames_FL
@@ -105,7 +105,7 @@ class CodeStatistics:
     def _unpacked(
         self, codes: npt.NDArray[np.uint8], starts: Int64s, num_tokens: Int64s
     ) -> npt.NDArray[np.uint64]:
-        """Clips' indices, end to end."""
+        """Token indices of the clips, end to end."""
         ends = num_tokens.cumsum()
         out = np.empty((int(ends[-1]), 1), np.uint64)
         pieces_P4 = np.zeros((len(starts), 4), np.int64)
@@ -117,7 +117,7 @@ class CodeStatistics:
 
 
 def _chunks(num_tokens: Int64s) -> list[slice]:
-    """Runs of clips of about ``_CHUNK_TOKENS`` together; of more only where one clip has more."""
+    """Split clips into runs of about ``_CHUNK_TOKENS`` tokens; a larger clip is a run by itself."""
     if not len(num_tokens):
         return []
     number = (num_tokens.cumsum() - num_tokens) // _CHUNK_TOKENS

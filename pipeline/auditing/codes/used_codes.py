@@ -1,4 +1,4 @@
-"""How many different codes were seen: a map of one bit a code up to 2^24 codes, a sketch beyond.
+"""Counts distinct codes: a bitmap up to 2^24 possible codes, a sketch beyond.
 
 The sketch is HyperLogLog (Flajolet, Fusy, Gandouet and Meunier, 2007) with the estimator of Ertl, "New
 cardinality estimation algorithms for HyperLogLog sketches" (arXiv 1702.01284), which needs no tables and is
@@ -21,7 +21,7 @@ _RANK_BITS = 64 - _INDEX_BITS
 
 
 class UsedCodes:
-    """The codes that were seen. Merging is exact, in any order; memory is at most 2 MiB."""
+    """The set of codes seen. Merging is exact in any order; memory is at most 2 MiB."""
 
     def __init__(self, bits_per_token: int) -> None:
         self._is_exact = bits_per_token <= MAX_EXACT_BITS
@@ -31,21 +31,21 @@ class UsedCodes:
         )
 
     def add(self, tokens: npt.NDArray[np.uint64]) -> None:
-        """Take up indices, uint64 [n]."""
+        """Add indices, uint64 [n]."""
         (_mark if self._is_exact else _sketch)(tokens, self._seen)
 
     def merge(self, other: "UsedCodes") -> None:
-        """Take up what another saw."""
+        """Add the codes that another has seen."""
         (np.bitwise_or if self._is_exact else np.maximum)(self._seen, other._seen, out=self._seen)
 
     @property
     def count(self) -> int:
-        """How many: exact, or the sketch's estimate."""
+        """Number of distinct codes: exact, or the sketch's estimate."""
         return int(np.bitwise_count(self._seen).sum()) if self._is_exact else round(_estimate(self._seen))
 
     @property
     def relative_error(self) -> float:
-        """Standard error of ``count``, as a share of it: 0 where it is exact."""
+        """Relative standard error of ``count``; 0 if it is exact."""
         return 0.0 if self._is_exact else 1.04 / sqrt(len(self._seen))
 
 
@@ -58,11 +58,11 @@ def _mark(tokens: Any, seen: Any) -> None:
 
 @compiled
 def _sketch(tokens: Any, ranks: Any) -> None:
-    """Each register keeps the longest run of leading zeros, and one, of the hashes that fall to it."""
+    """Set each register to the longest run of leading zeros, plus one, among its hashes."""
     for place in range(len(tokens)):
         word = splitmix64(tokens[place])
         register = np.int64(word >> np.uint64(_RANK_BITS))
-        # The bit set behind the rest bounds the run.
+        # The bit set after the rest bounds the run.
         rest = (word << np.uint64(_INDEX_BITS)) | (np.uint64(1) << np.uint64(_INDEX_BITS - 1))
         rank = leading_zeros(rest) + np.uint64(1)
         ranks[register] = max(ranks[register], rank)

@@ -1,1 +1,1 @@
-"""Planned against done, in total and by properties of the items. Tallies merge associatively, exactly."""
+"""Compares planned and done work, in total and by item properties. Tallies merge exactly in any grouping."""

@@ -1,4 +1,4 @@
-"""Ranges in which items are counted: by duration, resolution and frame rate."""
+"""Ranges by which items are counted: duration, resolution and frame rate."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ RATES: Sequence[tuple[float, str]] = (
 
 
 def bucket(value: float | None, buckets: Sequence[tuple[float, str]]) -> str | None:
-    """The name of the range that a value lies in; each begins at its number. Null stays null."""
+    """The name of the range that contains a value; each begins at its number. Returns None for None."""
     if value is None:
         return None
     return buckets[max(0, bisect_right([start for start, _ in buckets], value) - 1)][1]

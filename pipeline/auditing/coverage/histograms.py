@@ -1,4 +1,4 @@
-"""Distributions over fixed edges, which add up whatever is merged with what."""
+"""Histograms with fixed edges, which can be merged in any order."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from bitmill.schemas.reports.audit_report import Histogram
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """What a histogram is of, and its edges; the last bin is open."""
+    """What a histogram counts, and its edges; the last bin is open-ended."""
 
     unit: str
     of: Literal["items", "clips"]
@@ -37,14 +37,14 @@ SCALES: dict[str, Scale] = {
 
 @dataclass
 class HistogramTally:
-    """Counts of one scale's bins."""
+    """Bin counts of one scale."""
 
     name: str
     counts: dict[int, int] = field(default_factory=dict[int, int])
     largest: float = 0.0
 
     def add(self, values: Sequence[float] | npt.NDArray[Any]) -> None:
-        """Count some values; one below the first edge goes into the first bin."""
+        """Count values; a value below the first edge counts in the first bin."""
         if not len(values):
             return
         edges = SCALES[self.name].edges
@@ -60,13 +60,13 @@ class HistogramTally:
         self.largest = max(self.largest, float(value))
 
     def merge(self, other: "HistogramTally") -> None:
-        """Add another's."""
+        """Add another's counts."""
         for place, count in other.counts.items():
             self.counts[place] = self.counts.get(place, 0) + count
         self.largest = max(self.largest, other.largest)
 
     def report(self) -> Histogram | None:
-        """Bins from the first that holds something to the last; null where nothing was counted."""
+        """The bins from the first to the last nonempty one; None if nothing was counted."""
         if not self.counts:
             return None
         scale = SCALES[self.name]

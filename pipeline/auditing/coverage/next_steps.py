@@ -1,4 +1,4 @@
-"""What running the job again, or ``--retry-failed``, would do."""
+"""Counts what running the job again, or with ``--retry-failed``, would do."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
@@ -15,47 +15,47 @@ _MAX_NAMED = 3
 
 @dataclass
 class StepTally:
-    """Work that is left, over some shards."""
+    """Remaining work of some shards."""
 
     shards: int = 0
     sources: int = 0
     bytes: int = 0
-    """Of shards that are not committed."""
+    """Bytes of shards that are not committed."""
     failed_sources: int = 0
     failed_bytes: int = 0
     members_left_out: int = 0
     partial_items: int = 0
     damaged: int = 0
-    """Token shards that are there and cannot be trusted."""
+    """Number of existing token shards that are damaged."""
     damaged_names: list[str] = field(default_factory=list[str])
 
     def add_pending(self, shard: PlannedShard) -> None:
-        """A shard that is not committed."""
+        """Add a shard that is not committed."""
         self.shards += 1
         self.sources += len(shard.sources)
         self.bytes += shard.size_bytes
 
     def add_failed(self, shard: PlannedShard, ledger: Sequence[LedgerRow], over_plan: NewestAttempts) -> None:
-        """What of a committed shard can be done again, less what is planned again already."""
+        """Add what can be retried in a committed shard, except sources that are planned again already."""
         failed = failed_sources(shard, ledger, over_plan, frozenset())
         self.failed_sources += len(failed.sources)
         self.failed_bytes += object_bytes(failed.sources)
         self.members_left_out += failed.members_left_out
 
     def add_damaged(self, shard: PlannedShard) -> None:
-        """A token shard that is there and cannot be trusted."""
+        """Add an existing token shard that is damaged."""
         self.damaged += 1
         if len(self.damaged_names) < _MAX_NAMED:
             self.damaged_names.append(shard.shard_id)
 
     def merge(self, other: "StepTally") -> None:
-        """Take up the work of the shards that follow."""
+        """Add the work of the following shards."""
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.damaged_names.extend(other.damaged_names[: _MAX_NAMED - len(self.damaged_names)])
 
     def sentences(self, *, has_totals: bool) -> Iterator[str]:
-        """What to do next."""
+        """Yield sentences that say what to do next."""
         if self.damaged:
             more = f" and {self.damaged - _MAX_NAMED} more" if self.damaged > _MAX_NAMED else ""
             names = ", ".join(f"{SHARD_FOLDER}/{name}.parquet" for name in self.damaged_names)

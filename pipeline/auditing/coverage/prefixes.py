@@ -1,4 +1,4 @@
-"""Folders by which sources are counted: deep enough to tell them apart, few enough to look at."""
+"""Folders by which sources are counted: deep enough to differ, few enough to display."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ _MAX_PREFIXES = 50
 
 @dataclass(frozen=True)
 class PrefixRule:
-    """How many of a URI's folders, from the left, make its prefix."""
+    """Number of a URI's folders, from the left, that form its prefix."""
 
     depth: int
 
     def prefix(self, uri: str) -> str:
-        """The source's folder, as far as the rule goes."""
+        """The source's folder, truncated by the rule."""
         return "/".join(_folders(uri)[: self.depth])
 
 
 def prefix_rule(uris: Iterable[str]) -> PrefixRule:
-    """Folders that all have in common, and up to three more while there are no more than fifty of them."""
+    """The folders that all URIs share, plus up to three more while these give at most fifty prefixes."""
     common: list[str] | None = None
     for uri in (listed := list(uris)):
         folders = _folders(uri)
@@ -39,7 +39,7 @@ def prefix_rule(uris: Iterable[str]) -> PrefixRule:
 
 
 def _more_than(count: int, values: Iterable[str]) -> bool:
-    """Whether there are more than ``count`` different values."""
+    """True if there are more than ``count`` distinct values."""
     seen: set[str] = set()
     for value in values:
         seen.add(value)
@@ -49,7 +49,7 @@ def _more_than(count: int, values: Iterable[str]) -> bool:
 
 
 def _folders(uri: str) -> list[str]:
-    """A URI's folders; a scheme and its bucket, and a leading slash, belong to the first."""
+    """A URI's folders; the first includes a scheme and its bucket, or a leading slash."""
     scheme, colon, rest = uri.partition("://")
     root, path = (scheme + colon, rest) if colon else ("", uri)
     if path.startswith("/"):

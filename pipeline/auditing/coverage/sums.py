@@ -1,4 +1,4 @@
-"""Sums over sources and their items, as integers, so that their order does not matter."""
+"""Integer sums over sources and their items, independent of order."""
 
 from dataclasses import dataclass, fields
 
@@ -10,7 +10,7 @@ from bitmill.schemas.reports.audit_report import Counts
 
 @dataclass
 class Sums:
-    """What ``bitmill.schemas.reports.audit_report.Counts`` holds, times in nanoseconds."""
+    """The fields of ``bitmill.schemas.reports.audit_report.Counts``, with times in nanoseconds."""
 
     sources: int = 0
     pending: int = 0
@@ -27,8 +27,8 @@ class Sums:
     ns_out: int = 0
 
     def merge(self, other: "Sums") -> None:
-        """Add another's."""
-        # Written out: it is done for every item and every table.
+        """Add another's sums."""
+        # Written out for speed: this runs for every item and every table.
         self.sources += other.sources
         self.pending += other.pending
         self.ok += other.ok
@@ -45,11 +45,11 @@ class Sums:
 
     @property
     def items(self) -> int:
-        """Items with an outcome."""
+        """Number of items with an outcome."""
         return self.ok + self.partial + self.failed
 
     def report(self) -> Counts:
-        """As the report has it."""
+        """Convert to the report's form."""
         named = {name: getattr(self, name) for name in _NAMES if not name.startswith("ns_")}
         return Counts(**named, seconds_in=self.ns_in / 1e9, seconds_out=self.ns_out / 1e9)
 
@@ -58,14 +58,14 @@ _NAMES = tuple(field.name for field in fields(Sums))
 
 
 def pending_source() -> Sums:
-    """Of a source of which no committed ledger tells."""
+    """Sums of a source that is in no committed ledger."""
     return Sums(sources=1, pending=1)
 
 
 def item_sums(row: LedgerRow, source: PlannedSource, *, is_first: bool) -> Sums:
-    """Of one ledger row; its source counts with the first of its rows.
+    """Sums of one ledger row; its source counts with the first of its rows.
 
-    What is said of a tar as a whole has no bytes of its own: they are its members'.
+    A row about a tar as a whole has no bytes, because they count with its members.
     """
     is_whole_tar = source.is_archive and row["key"] is None
     return Sums(
@@ -94,7 +94,7 @@ def _item_bytes(row: LedgerRow, source: PlannedSource) -> int:
 
 
 def item_ns(duration_ns: int | None, source: PlannedSource) -> int | None:
-    """How long an item's media lasts, as its container tells, within the planned span."""
+    """Duration of an item's media according to its container, limited to the planned span."""
     if duration_ns is None:
         return None
     start_ns, end_ns = source.span_ns

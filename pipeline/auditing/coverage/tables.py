@@ -1,4 +1,4 @@
-"""Coverage by one property: a row for each value, within a bound, the rest in sum."""
+"""Coverage by one property: one row per value up to a bound, the rest summed."""
 
 import hashlib
 import heapq
@@ -8,7 +8,7 @@ from bitmill.pipeline.auditing.coverage.sums import Sums
 from bitmill.schemas.reports.audit_report import CoverageRow, CoverageTable
 
 MAX_VALUES = 4096
-"""Values that are counted one by one."""
+"""Maximum number of values with their own row."""
 MAX_ROWS = 100
 MAX_VALUE_CHARACTERS = 200
 
@@ -17,20 +17,20 @@ Value = str | None
 
 @dataclass
 class TableTally:
-    """Sums by value. Null always has a row of its own; of the other values the ``max_values`` with the
-    smallest hashes do, and the rest are summed up.
+    """Sums by value, with a bounded number of rows.
 
-    Chosen so, and not by their counts, a value that has a row in the end had one in every tally that was
-    merged: rows are exact, whoever merged what with whom.
+    None always has its own row; of other values, the ``max_values`` with the smallest hashes have one, and
+    the rest are summed. Chosen by hash instead of by count, a value that has a row in the end had one in
+    every merged tally: so rows are exact in any order of merging.
     """
 
     max_values: int = MAX_VALUES
     rows: dict[Value, Sums] = field(default_factory=dict[Value, Sums])
     rest: Sums = field(default_factory=Sums)
     is_cut: bool = False
-    """Whether some values are in ``rest``."""
+    """True if some values are in ``rest``."""
     _largest: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
-    """A heap of the values with rows, the largest hash first (negated)."""
+    """A heap of the values with rows, largest hash first (negated)."""
 
     def add(self, value: Value, sums: Sums) -> None:
         """Add to a value's row."""
@@ -43,7 +43,7 @@ class TableTally:
         self.rows[value].merge(sums)
 
     def merge(self, other: "TableTally") -> None:
-        """Add another's."""
+        """Add another's sums."""
         self.is_cut |= other.is_cut
         self.rest.merge(other.rest)
         for value, sums in other.rows.items():
@@ -62,7 +62,7 @@ class TableTally:
         return True
 
     def report(self, by: str, *, max_rows: int = MAX_ROWS) -> CoverageTable:
-        """Rows with most items first."""
+        """The rows with most items first."""
         ordered = sorted(self.rows.items(), key=_most_first)
         others = Sums()
         others.merge(self.rest)

@@ -1,4 +1,4 @@
-"""Coverage of some consecutive shards, gathered from their plan and ledgers, and from the rows' lengths."""
+"""Coverage of consecutive shards, collected from their plan, their ledgers and the lengths of rows."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ Metadata = str | None
 
 @dataclass(frozen=True, kw_only=True)
 class CoverageLayout:
-    """What coverage is broken down by."""
+    """The properties by which coverage is broken down."""
 
     prefixes: PrefixRule
     columns: tuple[str, ...] = ()
@@ -44,14 +44,14 @@ class ReasonTally:
     examples: list[str] = field(default_factory=list[str])
 
     def merge(self, other: "ReasonTally") -> None:
-        """Take up those of what follows."""
+        """Add those of the following shards."""
         self.failed += other.failed
         self.partial += other.partial
         self.examples.extend(other.examples[: MAX_REASON_EXAMPLES - len(self.examples)])
 
 
 class CoverageTally:
-    """Takes up sources and items in plan order. What is listed is bounded; what is counted is exact."""
+    """Counts sources and items in plan order. Lists are bounded; counts are exact."""
 
     def __init__(self, layout: CoverageLayout) -> None:
         self.layout = layout
@@ -62,13 +62,13 @@ class CoverageTally:
         self.histograms = {name: HistogramTally(name) for name in SCALES}
 
     def add_pending(self, source: PlannedSource) -> None:
-        """A source of which no committed ledger tells."""
+        """Add a source that is in no committed ledger."""
         self._add(pending_source(), self._of_source(source) | self._of_metadata(source.metadata))
 
     def add_item(
         self, row: LedgerRow, source: PlannedSource, *, is_first: bool, metadata: Metadata = None
     ) -> None:
-        """An item by its ledger row, the first of its source or a further one; ``metadata`` of its clips."""
+        """Add an item by its ledger row; ``is_first``: its source's first row; ``metadata``: its clips'."""
         sums = item_sums(row, source, is_first=is_first)
         duration_ns = item_ns(row["duration_ns"], source)
         height, width, fps = row["source_height"], row["source_width"], row["source_fps"]
@@ -89,13 +89,13 @@ class CoverageTally:
             self._add_failure(row)
 
     def add_clips(self, table: pa.Table) -> None:
-        """The clips of a row group."""
+        """Add the clips of a row group."""
         starts, ends = (table.column(name).to_numpy() for name in ("start_ns", "end_ns"))
         self.histograms["clip seconds"].add((ends - starts) / 1e9)
         self.histograms["clip frames"].add(table.column("num_frames").to_numpy())
 
     def merge(self, other: "CoverageTally") -> None:
-        """Take up the coverage of the shards that follow."""
+        """Add the coverage of the following shards."""
         self.total.merge(other.total)
         for by, table in other.tables.items():
             self.tables[by].merge(table)
@@ -153,7 +153,7 @@ class CoverageTally:
 
 
 def metadata_values(metadata: Metadata, columns: Sequence[str]) -> dict[str, str | None]:
-    """The values of some metadata columns as text; null where there is none."""
+    """The values of some metadata columns as text; None if missing."""
     if not columns or metadata is None:
         return {}
     try:

@@ -1,1 +1,1 @@
-"""Clips that are alike: the same codes, or nearly so, within a dataset and with others."""
+"""Finds exact and near duplicates of clips, within a dataset and across datasets."""

@@ -1,7 +1,8 @@
-"""Locality-sensitive hashing of codes: bits at drawn places of a clip, in words of 32, one word a band.
+"""Locality-sensitive hashing of codes: sampled bits of a clip, in 32-bit words, one word per band.
 
-Of two clips of one shape that differ in a share d of their bits, a word is the same with probability
-(1 - d)^32, and at least one of W words with 1 - (1 - (1 - d)^32)^W (Indyk and Motwani, 1998: bit sampling).
+For two clips of one shape that differ in a share d of their bits, a word is equal with probability (1 -
+d)^32, and at least one of W words with 1 - (1 - (1 - d)^32)^W (Indyk and Motwani, 1998: bit sampling).
+
 Axes: n clips, W words.
 """
 
@@ -16,26 +17,26 @@ from bitmill.pipeline.splitmix64 import mixed
 from bitmill.schemas.compiled_code.numba_compile import compiled
 
 DEFAULT_RADIUS = 0.05
-"""Finds what was encoded again at a usual rate; clips that have nothing in common differ in half the bits."""
+"""Finds re-encoded copies at usual bit rates; unrelated clips differ in half the bits."""
 
 WORD_BITS = 32
 MAX_RADIUS = 0.1
 MISSED_AT_RADIUS = 0.001
-"""At most this share of the pairs that differ by just the radius has no word in common."""
+"""Maximum share of pairs at exactly the radius that have no word in common."""
 
 _SPREAD = 5
-"""A pair is looked at no further where its words differ by so many standard deviations more than expected."""
+"""A pair is dropped if its words differ by this many standard deviations more than expected."""
 
 Words = npt.NDArray[np.uint32]
 
 
 def num_words(radius: float) -> int:
-    """How many words find pairs at ``radius``, but for ``MISSED_AT_RADIUS`` of them.
+    """The number of words that finds pairs at ``radius``, except a share of ``MISSED_AT_RADIUS``.
 
     Raises ValueError for a radius that is not in (0, ``MAX_RADIUS``].
     """
     if not 0 < radius <= MAX_RADIUS:
-        raise ValueError(f"a radius lies above 0 and is at most {MAX_RADIUS}, not {radius}")
+        raise ValueError(f"radius must be above 0 and at most {MAX_RADIUS}, not {radius}")
     return ceil(log(MISSED_AT_RADIUS) / log(1 - (1 - radius) ** WORD_BITS))
 
 
@@ -45,7 +46,7 @@ def missed(distance: float, radius: float) -> float:
 
 
 def most_differing(radius: float) -> int:
-    """How many of two clips' sampled bits may differ, if the clips may lie within ``radius``."""
+    """The maximum number of differing sampled bits of two clips that may lie within ``radius``."""
     bits = num_words(radius) * WORD_BITS
     return ceil(radius * bits + _SPREAD * sqrt(radius * (1 - radius) * bits))
 
@@ -55,8 +56,8 @@ def sample_words(
 ) -> Words:
     """The words of n clips that begin at ``starts`` in ``codes`` and have ``num_bits`` bits each: [n, W].
 
-    Places are drawn evenly from all bits of a clip, with replacement: of clips of one length they are the
-    same, in every dataset and on every machine.
+    Places are drawn uniformly from all bits of a clip, with replacement: for clips of one length they are the
+    same in every dataset and on every machine.
     """
     out_nW = np.empty((len(starts), words), np.uint32)
     _sample(codes, starts, num_bits, _draws(words), out_nW)
@@ -65,7 +66,7 @@ def sample_words(
 
 @lru_cache(maxsize=8)
 def _draws(words: int) -> npt.NDArray[np.float64]:
-    """Numbers in [0, 1), float64 [W, 32], the same for ever: splitmix64 of their own numbers."""
+    """Fixed numbers in [0, 1), float64 [W, 32]: splitmix64 of their indices."""
     hashes = mixed(np.arange(words * WORD_BITS, dtype=np.uint64))
     return ((hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53).reshape(words, WORD_BITS)
 

@@ -1,4 +1,4 @@
-"""All clips that are compared, in one order, on disk: signatures, and their words by themselves."""
+"""All compared clips in one order on disk: signatures, with their words in a separate file."""
 
 from collections.abc import Iterator, Sequence
 from math import prod
@@ -17,13 +17,13 @@ Int64s = npt.NDArray[np.int64]
 
 
 class ClipCollection:
-    """Clips of several datasets, one after the other, numbered through; read from mapped files."""
+    """Clips of several datasets, numbered consecutively across datasets; read from memory-mapped files."""
 
     def __init__(self, folder: Path, datasets: Sequence[DuplicateSignatures]) -> None:
-        """Writes two files into ``folder``, which must outlive this."""
+        """Writes two files into ``folder``, which must exist as long as this object."""
         self.bits_per_token = datasets[0].bits_per_token
         self.firsts: Int64s = np.cumsum([0, *(dataset.num_clips for dataset in datasets)])
-        """int64 [datasets + 1]: the number of each dataset's first clip, and of clips in all."""
+        """int64 [datasets + 1]: the number of each dataset's first clip, then the number of all clips."""
         whole = datasets[0].record_type
         names = [name for name in whole.names or () if name != "words"]
         own = np.dtype([(name, whole[name]) for name in names])
@@ -35,7 +35,7 @@ class ClipCollection:
                 clips_file.write(kept.data)
                 words_file.write(np.ascontiguousarray(chunk["words"]).data)
         self.clips: Signatures = _mapped(folder / "clips", own, (len(self),))
-        """[n], all but the words."""
+        """[n], without the words."""
         self.words_nW: npt.NDArray[np.uint32] = _mapped(
             folder / "words", np.dtype(np.uint32), (len(self), whole["words"].shape[0])
         )
@@ -44,16 +44,16 @@ class ClipCollection:
         return int(self.firsts[-1])
 
     def spans(self) -> Iterator[slice]:
-        """All clips, some at a time."""
+        """Yield slices that cover all clips in batches."""
         for first in range(0, len(self), _CHUNK_CLIPS):
             yield slice(first, min(first + _CHUNK_CLIPS, len(self)))
 
     def num_bits(self, number: int) -> int:
-        """Bits of a clip's codes."""
+        """Number of bits in a clip's codes."""
         return prod(shape_of(self.clips["shape"][number])) * self.bits_per_token
 
     def address(self, number: int) -> ClipAddress:
-        """Where a clip's codes are."""
+        """The location of a clip's codes."""
         clip = self.clips[number]
         return ClipAddress(
             dataset=int(np.searchsorted(self.firsts, number, side="right")) - 1,
@@ -69,6 +69,6 @@ class ClipCollection:
 
 def _mapped(path: Path, record: np.dtype[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
     if not shape[0]:
-        # No file of no bytes can be mapped.
+        # An empty file cannot be mapped.
         return np.empty(shape, record)
     return np.memmap(path, record, "r", shape=shape).view(np.ndarray)

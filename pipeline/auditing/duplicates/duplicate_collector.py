@@ -1,4 +1,4 @@
-"""Signatures of a dataset's clips, gathered row group by row group."""
+"""Collects signatures of a dataset's clips, row group by row group."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from bitmill.pipeline.auditing.shard.collector import RowGroupData
 
 
 class DuplicateCollector:
-    """Gathers ``signatures`` of shards; see ``bitmill.pipeline.auditing.shard.collector.Gatherer``."""
+    """Collects ``signatures`` of shards; a ``bitmill.pipeline.auditing.shard.collector.Collector``."""
 
     def __init__(
         self, bits_per_token: int, radius: float = DEFAULT_RADIUS, folder: Path | None = None
@@ -16,7 +16,7 @@ class DuplicateCollector:
         self.signatures = DuplicateSignatures(bits_per_token, radius, folder)
 
     def add(self, group: RowGroupData) -> None:
-        """Take up a row group's clips."""
+        """Add a row group's clips."""
         self.signatures.add_clips(
             group.codes,
             group.starts,

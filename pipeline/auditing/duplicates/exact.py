@@ -1,4 +1,4 @@
-"""Clips of the same shape and codes, by a hash of both."""
+"""Finds clips with equal shape and codes, by a hash of both."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ _RECORD = np.dtype([("high", np.uint64), ("low", np.uint64), ("clip", np.int64)]
 
 
 def exact_copies(clips: ClipCollection, folder: Path, partition_bytes: int) -> tuple[Int64s, Int64s]:
-    """Each clip whose codes came before, ascending, and the first clip of these codes: (firsts, copies)."""
+    """Each clip that repeats earlier codes, ascending, and the first clip with them: (firsts, copies)."""
     count = num_partitions(len(clips) * _RECORD.itemsize, partition_bytes)
     partitions = Partitions(folder, "digests", _RECORD, count)
     for span in clips.spans():
@@ -30,7 +30,7 @@ def exact_copies(clips: ClipCollection, folder: Path, partition_bytes: int) -> t
 
 
 def _copies(records: npt.NDArray[np.void]) -> tuple[Int64s, Int64s]:
-    # Clips of one digest stay in their order.
+    # Clips with equal digests stay in order.
     records = records[np.lexsort((records["low"], records["high"]))]
     same = np.zeros(len(records), np.bool_)
     same[1:] = (records["high"][1:] == records["high"][:-1]) & (records["low"][1:] == records["low"][:-1])

@@ -1,4 +1,4 @@
-"""Pairs of clips that may be near: those that share a word of sampled bits, and differ in few of the rest."""
+"""Finds candidate pairs of near duplicates: clips that share a word and differ in few sampled bits."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +16,14 @@ from bitmill.schemas.compiled_code.numba_compile import compiled
 
 FIRST_IN_BUCKET = 4
 BEFORE_IN_BUCKET = 4
-"""In a bucket, the clips that share a word, each is compared with the first ones and those just before it: so
-the pairs grow with the clips, and not with their square."""
+"""Within a bucket (the clips that share a word), each clip is compared with the first ones and those just
+before it, so that the number of pairs grows linearly with the clips.
+"""
 
 _PARTNERS = FIRST_IN_BUCKET + BEFORE_IN_BUCKET
 _BATCH = 1 << 17
 _CLIPS_OF_PAIRS = 1 << 15
-"""Pairs are handed on for so many later clips at a time."""
+"""Number of later clips whose pairs are yielded at a time."""
 
 _BAND = np.dtype([("key", np.uint64), ("clip", np.int64)])
 _PAIR = np.dtype([("later", np.int64), ("earlier", np.int64)])
@@ -34,9 +35,9 @@ Bools = npt.NDArray[np.bool_]
 def candidate_pairs(
     clips: ClipCollection, left_out: Bools, radius: float, folder: Path, partition_bytes: int
 ) -> Iterator[tuple[Int64s, Int64s]]:
-    """Pairs (later, earlier) of clips that may lie within ``radius``, each once, ascending, some at a time.
+    """Yield pairs (later, earlier) of clips that may lie within ``radius``, each once, ascending, in batches.
 
-    Pairs of one later clip come together. ``left_out`` [n] clips are in no pair.
+    Pairs of one later clip stay together. Clips in ``left_out`` [n] are in no pair.
     """
     num_words = clips.words_nW.shape[1]
     count = num_partitions(int((~left_out).sum()) * num_words * _BAND.itemsize, partition_bytes)
@@ -55,7 +56,7 @@ def candidate_pairs(
 
 
 def _band_records(clips: ClipCollection, span: slice, left_out: Bools) -> npt.NDArray[np.void]:
-    """A record for each word of each clip; its key stands for the word, its band, and the clip's shape."""
+    """One record per word of each clip; its key hashes the word, its band and the clip's shape."""
     numbers = span.start + np.flatnonzero(~left_out[span])
     words_nW = clips.words_nW[numbers].astype(np.uint64)
     bands_W = np.arange(words_nW.shape[1], dtype=np.uint64) << np.uint64(32)
@@ -68,7 +69,7 @@ def _band_records(clips: ClipCollection, span: slice, left_out: Bools) -> npt.ND
 def _pairs_in(
     records: npt.NDArray[np.void], clips: ClipCollection, most: int
 ) -> Iterator[npt.NDArray[np.void]]:
-    # Within a key clips stay in their order.
+    # Clips with equal keys stay in order.
     order = np.argsort(records["key"], kind="stable")
     keys, members = records["key"][order], records["clip"][order]
     fresh = np.ones(len(keys), np.bool_)
@@ -80,13 +81,13 @@ def _pairs_in(
         batch = shared[first : first + _BATCH]
         out = np.empty((len(batch) * _PARTNERS, 2), np.int64)
         found = _compare(batch, offsets, members, clips.words_nW, most, out)
-        # A copy, so that what is handed on holds no more than itself.
+        # A copy, so that the larger buffer can be freed.
         yield out[:found].view(_PAIR)[:, 0].copy()
 
 
 @compiled
 def _compare(batch: Any, offsets: Any, members: Any, words_nW: Any, most: int, out: Any) -> int:  # noqa: PLR0917
-    """Pairs of members at ``batch``'s places with their partners, if few of their sampled bits differ."""
+    """Write pairs of ``batch``'s members and their partners to ``out`` if few sampled bits differ."""
     found = 0
     for place in batch:
         partners = min(offsets[place], _PARTNERS)

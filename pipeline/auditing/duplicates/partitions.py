@@ -1,4 +1,4 @@
-"""Records on disk, divided so that one division at a time fits in memory."""
+"""Records on disk, partitioned so that one partition at a time fits in memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ Records = npt.NDArray[np.void]
 
 
 class Partitions:
-    """Records of one type in ``count`` files of a folder; each keeps the order in which its records came."""
+    """Records of one type in ``count`` files of a folder; each file keeps the order of its records."""
 
     def __init__(self, folder: Path, name: str, record: np.dtype[np.void], count: int) -> None:
         self._type = record
@@ -22,7 +22,7 @@ class Partitions:
         self._bytes = 0
 
     def add(self, records: Records, numbers: npt.NDArray[np.uint16]) -> None:
-        """Take up records, each for the partition of its number."""
+        """Add records, each to the partition with its number."""
         self._pending.append(records)
         self._numbers.append(numbers)
         self._bytes += records.nbytes
@@ -30,7 +30,7 @@ class Partitions:
             self._write()
 
     def read(self) -> Iterator[Records]:
-        """The partitions in order, each whole and writable; their files go as they are read."""
+        """Yield the partitions in order, each whole and writable; deletes each file once it is read."""
         self._write()
         for path in self._paths:
             if path.exists():
@@ -55,10 +55,10 @@ class Partitions:
 
 
 def num_partitions(total_bytes: int, partition_bytes: int) -> int:
-    """How many partitions hold so many bytes, each about ``partition_bytes``; at most 65,535."""
+    """Number of partitions of about ``partition_bytes`` for ``total_bytes``; at most 65,535."""
     return min(max(1, -(-total_bytes // partition_bytes)), (1 << 16) - 1)
 
 
 def partition_of(hashes: npt.NDArray[np.uint64], count: int) -> npt.NDArray[np.uint16]:
-    """Each hash's partition of ``count``, in the order of hashes."""
+    """The partition of each hash, of ``count``, in the order of hashes."""
     return ((hashes >> np.uint64(32)) * np.uint64(count) >> np.uint64(32)).astype(np.uint16)

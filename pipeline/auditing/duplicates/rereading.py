@@ -1,4 +1,4 @@
-"""Clips that are looked at again: their codes, to compare them bit for bit, and what names them."""
+"""Rereads clips: their codes, to compare them bit by bit, and their names."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,16 +19,16 @@ _THREADS = 16
 
 
 class ClipRereader:
-    """Reads clips of a collection again, by their numbers."""
+    """Rereads clips of a collection by their numbers."""
 
     def __init__(self, clips: ClipCollection, store: ClipStore, names: Sequence[str | None]) -> None:
-        """``names`` is what each dataset is called in a ``ClipPlace``."""
+        """``names`` is the name of each dataset in a ``ClipPlace``."""
         self._clips = clips
         self._store = store
         self._names = names
 
     def distances(self, later: Int64s, earlier: Int64s) -> Float64s:
-        """The share of bits in which the codes of each pair differ; 1 where their shapes do."""
+        """The share of bits in which the codes of each pair differ; 1 if their shapes differ."""
         shapes = self._clips.clips["shape"]
         far = np.ones(len(later), np.float64)
         comparable = np.flatnonzero(shapes[later] == shapes[earlier])
@@ -45,7 +45,7 @@ class ClipRereader:
         return far
 
     def places(self, numbers: Iterable[int]) -> dict[int, ClipPlace]:
-        """What names each of these clips."""
+        """The id, source and time of each of these clips."""
         found: dict[int, ClipPlace] = {}
         for number in sorted(numbers):
             address = self._clips.address(number)

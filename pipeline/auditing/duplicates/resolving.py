@@ -1,4 +1,4 @@
-"""Which clips stay and which are duplicates of one that stays."""
+"""Decides which clips are kept and which are duplicates of a kept clip."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -10,7 +10,7 @@ Float64s = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 Distances = Callable[[Int64s, Int64s], Float64s]
-"""Of pairs (later, earlier): the share of bits in which their codes differ, 1 for other shapes."""
+"""For pairs (later, earlier): the share of bits in which their codes differ, 1 if their shapes differ."""
 
 _Found = tuple[Int64s, Int64s, Float64s]
 _NONE: _Found = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
@@ -19,11 +19,12 @@ _NONE: _Found = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.fl
 def resolve(
     candidates: Iterable[tuple[Int64s, Int64s]], num_clips: int, radius: float, distances: Distances
 ) -> tuple[Int64s, Int64s, Float64s]:
-    """Duplicates, ascending, what they are duplicates of, and how far from it: (kept, duplicates, distances).
+    """Duplicates, ascending, the clips they duplicate, and the distances: (kept, duplicates, distances).
 
-    In the order of clips, a clip is a duplicate if it lies within ``radius`` of an earlier one that is none
-    itself, the first such among its candidates. So no chain of small steps takes out a clip that is far from
-    all that stay. Candidates are pairs (later, earlier), ascending, all of one later clip together.
+    In the order of clips, a clip is a duplicate if it lies within ``radius`` of an earlier clip that is not a
+    duplicate itself: the first one among its candidates. So a chain of small steps never removes a clip that
+    is far from all kept ones. Candidates are pairs (later, earlier), ascending, all pairs of one later clip
+    together.
     """
     is_duplicate: Bools = np.zeros(num_clips, np.bool_)
     undecided: Bools = np.zeros(num_clips, np.bool_)
@@ -40,14 +41,14 @@ def resolve(
 def _rounds(  # noqa: PLR0917
     later: Int64s, earlier: Int64s, is_duplicate: Bools, undecided: Bools, radius: float, distances: Distances
 ) -> Iterator[_Found]:
-    """Decide all later clips, in each round those whose first open candidate is decided; marks duplicates."""
+    """Decide all later clips; each round, those whose first open candidate is decided. Marks duplicates."""
     waiting = later
     undecided[waiting] = True
     while True:
         is_open = undecided[later] & ~is_duplicate[earlier]
         later, earlier = later[is_open], earlier[is_open]
         heads = np.flatnonzero(np.diff(later, prepend=-1))
-        # Who has no candidate left stays.
+        # A clip without remaining candidates is kept.
         undecided[waiting] = False
         waiting = later[heads]
         undecided[waiting] = True

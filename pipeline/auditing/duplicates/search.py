@@ -1,4 +1,4 @@
-"""From signatures of all clips to groups of duplicates, and the list of those that can go."""
+"""Turns clip signatures into groups of duplicates and the list of clips to exclude."""
 
 import tempfile
 from collections.abc import Sequence
@@ -29,13 +29,13 @@ Float64s = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Found:
-    """Duplicates of the audited dataset, ascending by their numbers."""
+    """Duplicates in the audited dataset, ascending by their numbers."""
 
     kept: Int64s
     clips: Int64s
     distances: Float64s
     originals: Int64s
-    """The first clip of the very same codes; the clip itself where there is none."""
+    """The first clip with equal codes; the clip itself if there is none."""
 
 
 def find_duplicates(
@@ -49,15 +49,15 @@ def find_duplicates(
 ) -> Duplicates:
     """Compare a dataset's clips with each other, and with those of other datasets of the same tokenizer.
 
-    The other datasets come first, in their order: what they hold stays, and only clips of the own dataset
-    are duplicates. ``store`` numbers datasets in this order, the own one last. Ids of all duplicates go
-    to ``list_path``, one a line. Temporary files in ``folder`` take 800 bytes a clip at a radius of 0.05;
-    memory holds one partition, 4 bytes a clip, and some 100 bytes a duplicate. Raises UsageError where the
-    datasets' tokens cannot be compared.
+    The other datasets come first, in their order: their clips are kept, and only clips of the audited dataset
+    are duplicates. ``store`` numbers datasets in this order, the audited one last. Writes the ids of all
+    duplicates to ``list_path``, one per line. Temporary files in ``folder`` take 800 bytes per clip at a
+    radius of 0.05; memory holds one partition, 4 bytes per clip, and about 100 bytes per duplicate. Raises
+    UsageError if the datasets' tokens cannot be compared.
     """
     datasets = [*(signatures for _, signatures in others), own]
     if any((d.bits_per_token, d.radius) != (own.bits_per_token, own.radius) for d in datasets):
-        raise UsageError("Only datasets of one tokenizer can be searched for duplicates together.")
+        raise UsageError("Only datasets of one tokenizer can be searched together for duplicates.")
     with tempfile.TemporaryDirectory(dir=folder, prefix="bitmill-duplicates-") as work:
         clips = ClipCollection(Path(work), datasets)
         rereader = ClipRereader(clips, store, [*(name for name, _ in others), None])
@@ -79,7 +79,7 @@ def find_duplicates(
 
 
 def method(radius: float) -> str:
-    """How duplicates are found, and which may be missed, for people."""
+    """How duplicates are found and which may be missed, as text for the report."""
     words = num_words(radius)
     crowd = FIRST_IN_BUCKET + BEFORE_IN_BUCKET
     return (
@@ -102,7 +102,7 @@ def _search(
     is_copy[copies] = True
     candidates = candidate_pairs(clips, is_copy, radius, folder, partition_bytes)
     kept, near, far = resolve(candidates, len(clips), radius, rereader.distances)
-    # Copies of a clip that is a duplicate itself go with it.
+    # Copies of a clip that is itself a duplicate belong to its group.
     moved, places = np.isin(firsts, near), np.searchsorted(near, firsts)
     copies_kept, copies_far = firsts.copy(), np.zeros(len(firsts))
     copies_kept[moved], copies_far[moved] = kept[places[moved]], far[places[moved]]
@@ -113,7 +113,7 @@ def _search(
         np.concatenate((near, firsts)),
     )
     first_own = clips.firsts[-2]
-    # A clip that stands twice under one id is damage, and told as that: the list would take out both.
+    # Two clips with one id are damage and reported as that; listing the id would remove both.
     ids = clips.clips["clip_id"]
     twice = (ids[every.clips] == ids[every.kept]) & (every.kept >= first_own)
     order = np.argsort(every.clips)
@@ -122,7 +122,7 @@ def _search(
 
 
 def _groups(found: _Found, rereader: ClipRereader) -> list[DuplicateGroup]:
-    """The largest groups, those of earlier clips first among equals."""
+    """The largest groups; among equals, those of earlier clips first."""
     kept, sizes = np.unique(found.kept, return_counts=True)
     largest = np.lexsort((kept, -sizes))[:_MAX_GROUPS]
     by_kept = np.argsort(found.kept, kind="stable")

@@ -1,4 +1,4 @@
-"""What is kept of each clip to find its like: a hash of its codes, words of sampled bits, and its place."""
+"""Clip signatures for duplicate search: a hash of the codes, words of sampled bits, and the location."""
 
 import hashlib
 import tempfile
@@ -18,7 +18,7 @@ _ID_BYTES = 32
 _CLIP_ID = f"^[0-9a-f]{{{_ID_BYTES}}}$"
 _DIGEST_BYTES = 16
 _SIDE_BITS = 20
-"""A clip's frames, height and width have no more bits each."""
+"""Bits for each of a clip's frames, height and width."""
 _KEPT_BYTES = 1 << 26
 
 Int64s = npt.NDArray[np.int64]
@@ -26,11 +26,12 @@ Shape = tuple[int, int, int]
 """Frames, height and width of a clip's tokens."""
 Signatures = npt.NDArray[np.void]
 """Structured: ``shard``, ``group`` and ``row`` (in the group), ``start`` (of its codes), ``clip_id``,
-``digest`` (as two uint64), ``shape`` (three sides in a uint64) and ``words`` [W]."""
+``digest`` (as two uint64), ``shape`` (three sides in a uint64) and ``words`` [W].
+"""
 
 
 def signature_type(radius: float) -> np.dtype[np.void]:
-    """A signature's type; it depends on how many words a radius needs."""
+    """A signature's dtype, whose number of words depends on the radius."""
     return np.dtype(
         [
             ("shard", np.int32),
@@ -46,13 +47,13 @@ def signature_type(radius: float) -> np.dtype[np.void]:
 
 
 class DuplicateSignatures:
-    """Signatures of clips in the order in which they came. Beyond 64 MiB they go to a temporary file.
+    """Signatures of clips in order of arrival. Beyond 64 MiB they are stored in a temporary file.
 
-    Pickles with all signatures (200 bytes a clip at a radius of 0.05), wherever they are kept.
+    Pickles with all signatures (200 bytes per clip at a radius of 0.05), wherever they are stored.
     """
 
     def __init__(self, bits_per_token: int, radius: float, folder: Path | None = None) -> None:
-        """``folder`` holds the temporary file; by default the system's place for such."""
+        """``folder`` is for the temporary file; the default is the system's temporary folder."""
         self.bits_per_token = bits_per_token
         self.radius = radius
         self.num_clips = 0
@@ -70,9 +71,9 @@ class DuplicateSignatures:
         clip_ids: "pa.ChunkedArray[Any]",
         place: tuple[int, int],
     ) -> None:
-        """Take up the n clips of a row group, whose shard and number are its ``place``.
+        """Add the n clips of a row group; ``place`` is its shard and its number.
 
-        A clip whose id is none is passed over: no list could name it.
+        Skips a clip without a valid id, because no list could name it.
         """
         rows = np.flatnonzero(pc.match_substring_regex(clip_ids, _CLIP_ID).to_numpy())
         signatures = np.zeros(len(rows), self.record_type)
@@ -88,14 +89,14 @@ class DuplicateSignatures:
         self._append(signatures)
 
     def merge(self, other: "DuplicateSignatures") -> None:
-        """Take up those of the clips that follow. Raises ValueError where they are of another kind."""
+        """Add the following clips' signatures. Raises ValueError if their tokens or radius differ."""
         if (self.bits_per_token, self.radius) != (other.bits_per_token, other.radius):
             raise ValueError("signatures of other tokens or another radius cannot be compared")
         for chunk in other.chunks():
             self._append(chunk)
 
     def chunks(self) -> Iterator[Signatures]:
-        """All signatures, in order, some at a time."""
+        """Yield all signatures in order, in batches."""
         if self._file is not None:
             self._file.seek(0)
             size = max(1, (1 << 22) // self.record_type.itemsize) * self.record_type.itemsize
@@ -139,6 +140,6 @@ def digest_of(shape: Sequence[int], codes: memoryview) -> bytes:
 
 
 def shape_of(sides: np.uint64) -> Shape:
-    """The shape that a signature holds."""
+    """Unpack the shape from a signature."""
     frames, height, width = (int(sides) >> _SIDE_BITS * side & (1 << _SIDE_BITS) - 1 for side in range(3))
     return frames, height, width

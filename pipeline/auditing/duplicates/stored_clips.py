@@ -1,4 +1,4 @@
-"""Single clips of committed shards, read again by their place."""
+"""Rereads single clips of committed shards by location."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -22,24 +22,24 @@ Codes = npt.NDArray[np.uint8]
 
 
 class ClipAddress(NamedTuple):
-    """Where a clip's codes are, and what they must be."""
+    """The location of a clip's codes, and the digest that they must have."""
 
     dataset: int
-    """In the order of comparing."""
+    """In the order of comparison."""
     shard: int
     """``shard_index`` of the plan."""
     group: int
     row: int
     """In the row group."""
     start: int
-    """Their first byte in the column chunk, where that is not compressed."""
+    """Their first byte in the column chunk, if it is not compressed."""
     num_bytes: int
     shape: Shape
     digest: bytes
 
 
 class ClipStore(Protocol):
-    """Reads single clips again. Safe for threads."""
+    """Rereads single clips. Safe for threads."""
 
     def codes(self, address: ClipAddress) -> Codes:
         """A clip's codes."""
@@ -51,9 +51,9 @@ class ClipStore(Protocol):
 
 
 class StoredClips:
-    """A ``ClipStore`` of datasets' folders: a clip is one range of bytes, held to its digest.
+    """A ``ClipStore`` over dataset folders: reads a clip as one byte range and checks its digest.
 
-    Raises FormatError where a shard is damaged or no longer what it was, and the storage's errors.
+    Raises FormatError if a shard is damaged or has changed, and the storage's errors.
     """
 
     def __init__(self, datasets: Sequence[tuple[Folder, Mapping[int, str]]]) -> None:
@@ -74,11 +74,11 @@ class StoredClips:
                 return found
         found = self._from_whole(address)
         if digest_of(address.shape, found.data) != address.digest:
-            raise FormatError(f"{join(folder.uri, name)} was changed while it was audited.")
+            raise FormatError(f"{join(folder.uri, name)} changed during the audit.")
         return found
 
     def _read_chunks(self, dataset: int, shard: int) -> list[int | None]:
-        """The first byte of each row group's codes; null where they are compressed."""
+        """The first byte of each row group's codes; None if they are compressed."""
         folder, shard_ids = self._datasets[dataset]
         with open_shard(folder, shard_ids[shard]) as file:
             groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]

@@ -1,4 +1,4 @@
-"""An audit as one HTML file that opens from disk. Knows reports only: no storage, no Ray and no model."""
+"""Renders an audit as one HTML file that opens from disk. Uses only reports: no storage, Ray or model."""
 
 from bitmill.pipeline.auditing.page.rendering import render_comparison, render_page
 

@@ -1,4 +1,4 @@
-"""Foreign text made safe to look at, and data made safe to stand inside a page."""
+"""Makes foreign text safe to display, and data safe to embed in a page."""
 
 import json
 import math
@@ -11,8 +11,9 @@ _INVISIBLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e"
     "\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
-"""Controls, marks that turn the order of text around, and characters without width, apart from the joiners
-that emoji and some scripts need. Tabs and line feeds are only spaces in a page."""
+"""Control characters, bidirectional marks, and zero-width characters except the joiners that emoji and some
+scripts need. Tabs and line feeds are shown as spaces in a page.
+"""
 
 _ESCAPED = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "<>&\u2028\u2029"})
 
@@ -23,9 +24,9 @@ def legible(text: str) -> str:
 
 
 def script_json(value: Any) -> str:
-    """JSON in ASCII for a ``<script type="application/json">``: no markup can begin or end in it.
+    """JSON in ASCII for a ``<script type="application/json">``: contains no markup.
 
-    All strings, keys too, are made legible; NaN and infinities become null.
+    All strings, including keys, are made legible; NaN and infinities become null.
     """
     return json.dumps(_clean(value), ensure_ascii=True, allow_nan=False, separators=(",", ":")).translate(
         _ESCAPED

@@ -1,4 +1,4 @@
-"""The page's parts put together: template, style, charts, our script, and the report as data."""
+"""Assembles the page: template, style, charts, script, and the report as data."""
 
 import base64
 import hashlib
@@ -32,7 +32,7 @@ SCRIPTS = (
     "comparison_charts",
     "main",
 )
-"""Files of ``script/`` in the order of the one script that they make."""
+"""Files of ``script/`` in the order in which they are concatenated."""
 
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
 
@@ -44,7 +44,7 @@ _PICTURE_TYPES = (
 
 
 def render_page(report: AuditReport, pictures: Mapping[str, bytes]) -> str:
-    """One HTML text that shows ``report`` and needs no network; the same arguments give the same text.
+    """Render ``report`` as one HTML text that needs no network; equal arguments give equal text.
 
     ``pictures`` are PNG, JPEG or WebP files by the names in ``report.sample``; others are not shown.
     """
@@ -59,7 +59,7 @@ def render_page(report: AuditReport, pictures: Mapping[str, bytes]) -> str:
 
 
 def render_comparison(a: AuditReport, b: AuditReport) -> str:
-    """Two audits side by side, of two datasets or two tokenizers, as one HTML text like that of an audit."""
+    """Render two audits side by side, of two datasets or two tokenizers, as one HTML text."""
     data = {
         "page": "comparison",
         "reports": [a.model_dump(mode="python"), b.model_dump(mode="python")],
@@ -74,7 +74,7 @@ def _fill(title: str, data: dict[str, Any], verdict: str) -> str:
     style, library, script = _style(), _library(), _script()
     policy = (
         f"default-src 'none'; img-src data:; script-src {_hash(library)} {_hash(script)}; "
-        # The charts' library places its tooltips and its drawing by style attributes.
+        # The chart library positions tooltips and drawings by style attributes.
         f"style-src {_hash(style)}; style-src-attr 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     )
     parts = {
@@ -99,7 +99,7 @@ def _picture(data: bytes | None) -> str | None:
 
 
 def _hash(text: str) -> str:
-    """A policy's word for one inline element."""
+    """A Content-Security-Policy hash of one inline element."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
@@ -121,4 +121,4 @@ def _script() -> str:
 
 def _read(name: str) -> str:
     text = files("bitmill.pipeline.auditing.page").joinpath(name).read_text(encoding="utf-8")
-    return text.replace("\r\n", "\n")  # a browser hashes what it parsed
+    return text.replace("\r\n", "\n")  # A browser hashes the text after normalizing line ends.

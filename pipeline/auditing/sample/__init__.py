@@ -1,1 +1,1 @@
-"""A stated sample of clips, decoded, compared with their sources, and tokenized again."""
+"""Decodes a fixed sample of clips, compares it with the sources, and tokenizes it again."""

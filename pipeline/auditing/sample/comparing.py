@@ -1,4 +1,4 @@
-"""The sample compared: stored bits against those of tokenizing again, reconstructions against originals."""
+"""Compares a sample: stored bits with those of tokenizing again, reconstructions with originals."""
 
 from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
@@ -20,7 +20,7 @@ from bitmill.schemas.reports.audit_report import Sample, SampledClip
 
 Bits = npt.NDArray[np.bool_]
 Lpips = Callable[[Tensor, Tensor], Tensor]
-"""Two float [B, H, W, 3] in [−1, 1] to [B]."""
+"""Maps two float [B, H, W, 3] in [−1, 1] to [B]."""
 
 _SSIM_LEAST_PX = 11
 _SHOWN_PLACES = 8
@@ -36,10 +36,10 @@ def compare_sample(
     lpips: Lpips | None,
     report: Callable[[int], None],
 ) -> tuple[Sample, dict[str, bytes]]:
-    """Decode and tokenize every drawn clip again; gives the report's part and its pictures by file name.
+    """Decode and tokenize every drawn clip again; returns the report's section and its pictures by file name.
 
-    The tokenizer stands on its device, in its precision; ``open_originals`` is given the sources in the
-    order of asking, ``report`` is told how many clips are behind. A clip whose source is gone is told so.
+    The tokenizer is already on its device, in its precision; ``open_originals`` receives the sources in the
+    order of requests, ``report`` the number of finished clips. A clip whose source is missing is marked so.
     """
     in_order = sorted(drawn, key=_by_source)
     originals = open_originals([one.clip.source for one in in_order])
@@ -65,7 +65,7 @@ def compare_sample(
 
 
 class _Comparison:
-    """One clip after the other."""
+    """Compares clips one by one."""
 
     def __init__(self, originals: SourceFrames, tokenizer: BSQTokenizer, lpips: Lpips | None) -> None:
         self.pictures: dict[str, bytes] = {}
@@ -125,18 +125,18 @@ class _Comparison:
 
 
 def places_of_difference(a_ThwL: Bits, b_ThwL: Bits) -> list[str]:
-    """The first places where two clips' bits differ, in words."""
+    """Describe the first places where two clips' bits differ."""
     places = np.argwhere(a_ThwL != b_ThwL)[:_SHOWN_PLACES].tolist()
     return [f"frame {t}, row {y}, column {x}, bit {bit}" for t, y, x, bit in places]
 
 
 def _by_source(drawn: DrawnClip) -> tuple[str, int]:
-    # An archive's items stand in the order of the file, not of their keys: they may be read more than once.
+    # An archive's items are in file order, not key order, so an archive may be read more than once.
     return drawn.clip.source, drawn.clip.start_ns
 
 
 def _worst_first(clip: SampledClip) -> tuple[bool, int, float, str]:
-    """Other bits before worse pictures; what could not be compared comes last."""
+    """Sort key: differing bits before worse pictures; clips that could not be compared come last."""
     differing = clip.differing_bits or 0
     return (
         clip.differing_bits is None,

@@ -1,4 +1,4 @@
-"""Which clips are looked at again: those whose ids come first in an order that a seed decides."""
+"""Draws a sample of clips: those whose ids rank first in an order that depends on a seed."""
 
 import heapq
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class DrawnClip:
     """A clip of the sample, with its codes."""
 
     rank: int
-    """Its place in the seed's order, in [0, 2^64)."""
+    """Its rank in the seed's order, in [0, 2^64)."""
     clip: ClipPlace
     shape: tuple[int, int, int]
     codes: bytes
@@ -26,9 +26,9 @@ class DrawnClip:
 
 
 class SampleDrawer:
-    """The ``num_clips`` clips whose ids rank first: the same whatever the workers and the order.
+    """The ``num_clips`` clips whose ids rank first, independent of workers and order.
 
-    As ids do not depend on the tokenizer, datasets of the same sources and sampling give the same clips.
+    Ids do not depend on the tokenizer, so datasets with the same sources and sampling draw the same clips.
     """
 
     def __init__(self, *, num_clips: int, seed: int, bits_per_token: int) -> None:
@@ -39,7 +39,7 @@ class SampleDrawer:
 
     @property
     def clips(self) -> list[DrawnClip]:
-        """Those drawn, in the seed's order."""
+        """The drawn clips, in the seed's order."""
         return self._drawn
 
     def add(self, group: RowGroupData) -> None:
@@ -54,7 +54,7 @@ class SampleDrawer:
         self._keep([self._drawn_clip(group, row, int(ranks[row])) for row in first.tolist()])
 
     def merge(self, other: "SampleDrawer") -> None:
-        """Consider another's."""
+        """Add another's candidates."""
         self._keep(other.clips)
 
     def _keep(self, clips: list[DrawnClip]) -> None:
@@ -79,7 +79,7 @@ class SampleDrawer:
 
 
 def ranks_of(clip_ids: list[str], seed: int) -> npt.NDArray[np.uint64]:
-    """Each id's place in the seed's order, uint64 [n]: its first 64 bits, mixed with the seed."""
+    """The rank of each id in the seed's order, uint64 [n]: its first 64 bits, mixed with the seed."""
     prefixes = np.fromiter(map(_prefix, clip_ids), np.uint64, len(clip_ids))
     return mixed(prefixes, derive_key(seed))
 
@@ -88,5 +88,5 @@ def _prefix(clip_id: str) -> int:
     try:
         return int(clip_id[:16], 16) & (2**64 - 1)
     except ValueError:
-        # None of our ids: a finding of its own. It still ranks somewhere.
+        # Not a valid id, which is a separate finding; it still gets a rank.
         return derive_key(*clip_id.encode("utf-8", "replace"))

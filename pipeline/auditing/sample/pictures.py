@@ -1,4 +1,4 @@
-"""A clip of the sample as a picture: some of its frames above what the tokens decode to, with their times."""
+"""Draws a sampled clip: some frames above their reconstructions, with their times."""
 
 import io
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _QUALITY = 88
 
 
 def strip(original_THWC: Frames | None, decoded_THWC: Frames, frame_pts_ns: Sequence[int]) -> bytes:
-    """A WebP: up to six frames from left to right, each under its time, originals above reconstructions."""
+    """A WebP of up to six frames from left to right, each under its time, originals above reconstructions."""
     count = len(decoded_THWC)
     chosen = np.unique(np.linspace(0, count - 1, min(count, _MAX_FRAMES)).round().astype(int)).tolist()
     panes = [decoded_THWC] if original_THWC is None else [original_THWC, decoded_THWC]
@@ -36,7 +36,7 @@ def strip(original_THWC: Frames | None, decoded_THWC: Frames, frame_pts_ns: Sequ
 
 
 def time_code(time_ns: int) -> str:
-    """``1:02:03.400``; hours only where there are any."""
+    """``1:02:03.400``; without hours if there are none."""
     total_ms = round(abs(time_ns) / 1_000_000)
     seconds, ms = divmod(total_ms, 1000)
     minutes, seconds = divmod(seconds, 60)

@@ -1,1 +1,1 @@
-"""The audit of one shard: its files read, its rows and ledger checked."""
+"""Audits one shard: reads its files, checks its rows and ledger."""

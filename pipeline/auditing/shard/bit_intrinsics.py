@@ -1,4 +1,4 @@
-"""What processors count in the bits of a word, for compiled functions: uint64 to uint64."""
+"""Processor instructions that count bits, for compiled functions: uint64 to uint64."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ def _type_leading_zeros(typing_context: Any, word: Any) -> tuple[Any, Callable[.
 
 
 count_ones: Any = intrinsic(_type_count_ones)
-"""How many bits are one."""
+"""Number of one bits."""
 
 leading_zeros: Any = intrinsic(_type_leading_zeros)
-"""How many zeros stand above the highest one; 64 where there is none."""
+"""Number of zeros above the highest one bit; 64 if there is none."""

@@ -1,4 +1,4 @@
-"""A shard's ledger held to its plan and to itself, and what it says of each item."""
+"""Checks a shard's ledger against its plan and itself, and extracts its account of each item."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from bitmill.schemas.outcomes import Outcome
 from bitmill.schemas.reports.audit_findings import Kind
 
 ItemKey = tuple[int, str | None]
-"""An item of a shard: its source's place there, and its key."""
+"""An item of a shard: the index of its source in the shard, and its key."""
 
 
 @dataclass
 class ItemSums:
-    """What the clips of one item add up to."""
+    """Sums over the clips of one item."""
 
     clips: int = 0
     frames: int = 0
@@ -28,10 +28,10 @@ class ItemSums:
 
 @dataclass
 class ItemAccount:
-    """What a ledger says of one item."""
+    """What a ledger says about one item."""
 
     order: int
-    """Its first row in the ledger."""
+    """The number of its first row in the ledger."""
     sums: ItemSums
     is_ok: bool
     media: str | None
@@ -40,7 +40,7 @@ class ItemAccount:
 
 
 def check_ledger(rows: Sequence[LedgerRow], shard: PlannedShard, found: FindingTally) -> bool:
-    """Note what is wrong with a ledger by itself; whether it is the shard's, so that its rows can be used."""
+    """Note a ledger's defects; true if it belongs to the shard, so that its rows can be used."""
     file = ledger_file(shard.shard_id)
     others = sorted({row["shard_id"] for row in rows} - {shard.shard_id})
     if others:
@@ -83,9 +83,7 @@ def _outcome(row: LedgerRow) -> Outcome:
 
 
 def item_accounts(rows: Sequence[LedgerRow], shard: PlannedShard) -> dict[ItemKey, ItemAccount]:
-    """By item, what a ledger says. Rows of one key (a tar's repeated member, which gives no clips) count as
-    one item.
-    """
+    """A ledger's accounts by item. Rows with one key (a repeated tar member, without clips) are one item."""
     accounts: dict[ItemKey, ItemAccount] = {}
     for order, row in enumerate(rows):
         item = (row["source_index"] - shard.first_source_index, row["key"])
@@ -109,5 +107,5 @@ def item_accounts(rows: Sequence[LedgerRow], shard: PlannedShard) -> dict[ItemKe
 
 
 def item_name(source: str, key: str | None) -> str:
-    """An item for people: its source, and the member's name behind it."""
+    """A displayable name: the item's source, followed by the member's name."""
     return source if key is None else f"{source} {key}"

@@ -1,4 +1,4 @@
-"""The rows of one shard among themselves, and against its plan and ledger; reads no file."""
+"""Checks one shard's rows against each other, its plan and its ledger; reads no files."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -44,19 +44,18 @@ class _Item:
     spans: list[ClipSpan] = field(default_factory=list[ClipSpan])
     starts: set[int] = field(default_factory=set[int])
     timed: bool = True
-    """Whether all clips' times are as they should be, so that their sum tells something more."""
+    """True if all clips' times are valid, so that their sum is meaningful."""
 
 
 class RowCheck:
-    """Takes the tables of a shard's row groups in order, then ``finish``; notes what is wrong in ``found``.
+    """Checks the tables of a shard's row groups in order, then ``finish``; adds defects to ``found``.
 
-    Each defect is noted once: a row that is wrong in one way is left out of checks that would only repeat
-    it. Ids need no look at other shards: each is checked to be the hash of its source, key, planned span and
-    start; within an item starts are checked to be unique; and sources are planned once. So ids that are right
-    are unique in the dataset.
+    Each defect is noted once: a row with one defect is skipped by checks that would only repeat it. Ids are
+    checked without other shards: each must be the hash of its source, key, planned span and start; within an
+    item, starts must be unique; and sources are planned once. So valid ids are unique in the dataset.
 
-    ``accounts`` is null where there is no ledger to hold the rows to. ``check_ids`` is false where the shard
-    was made by another job, whose sampling may be another.
+    ``accounts`` is None if there is no ledger to compare with. ``check_ids`` is false if the shard was made
+    by another job, which may sample differently.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class RowCheck:
         self.num_rows = 0
 
     def add(self, table: pa.Table, *, codes_fit: npt.NDArray[np.bool_]) -> None:
-        """Take up a row group's columns; ``codes_fit`` [n] says of which rows the codes fit the shape."""
+        """Add a row group's columns; ``codes_fit`` [n] says which rows' codes match their shape."""
         times_fit = _times_fit(table) | ~codes_fit
         for row in self._rows(table):
             place = row.number - self.num_rows
@@ -97,12 +96,12 @@ class RowCheck:
         self.num_rows += len(table)
 
     def skip(self, num_rows: int) -> None:
-        """Pass over a row group that could not be read."""
+        """Skip a row group that could not be read."""
         self.num_rows += num_rows
         self._all_known = False
 
     def finish(self) -> None:
-        """Check what only all rows together tell."""
+        """Check what depends on all rows."""
         for key, item in self._items.items():
             self._check_spans(key, item)
         if self._all_known and self._accounts is not None:
@@ -130,7 +129,7 @@ class RowCheck:
             return
         if not is_right:
             self._note(Kind.WRONG_CLIP_ID, f"clip {row.clip_id} should have another id", row)
-            # Which of several sources it belongs to, and when it begins, is not known for sure.
+            # It is uncertain which of several sources it belongs to and when it begins.
             is_item = self._accounts is None or key in self._accounts
             self._all_known = self._all_known and is_item and len(places) == 1
             item.timed = False
@@ -146,7 +145,7 @@ class RowCheck:
         item.sums.tokenized_ns += row.end_ns - row.start_ns
 
     def _place(self, row: _Row, key: ItemKey, item: _Item) -> None:
-        """Check where a row stands, and when."""
+        """Check a row's position and time."""
         item.starts.add(row.start_ns)
         account = None if self._accounts is None else self._accounts.get(key)
         # Without a ledger, a tar's items may come in any order.
@@ -166,19 +165,19 @@ class RowCheck:
             item.timed = False
 
     def _place_of(self, row: _Row, places: list[int]) -> tuple[int, bool]:
-        """The source of a row among those of its URI, and whether the row's id is the one that this gives."""
+        """The index of a row's source among those with its URI, and whether the row's id matches it."""
         if not self._check_ids:
             return self._likely(row, places), True
         right = [place for place in self._by_span(row, places) if self._id_of(row, place) == row.clip_id]
         for place in right:
-            # A manifest may name a span twice, whose clips then have the same ids: told of the plan.
+            # A manifest may name a span twice, giving clips with equal ids; that is a finding of the plan.
             item = self._items.get((place, row.key))
             if item is None or row.start_ns not in item.starts:
                 return place, True
         return (right[0], True) if right else (self._likely(row, places), False)
 
     def _by_span(self, row: _Row, places: list[int]) -> list[int]:
-        """Sources that the row's time fits; all of them where it fits none, as a picture's need not."""
+        """Sources whose span contains the row's time; all of them if none does, as for pictures."""
         fitting = [place for place in places if _contains(self._shard.sources[place], row.start_ns)]
         if row.start_ns == row.end_ns == 0 or not fitting:
             return places
@@ -206,7 +205,7 @@ class RowCheck:
             item.timed = False
 
     def _compare(self, accounts: Mapping[ItemKey, ItemAccount]) -> None:
-        """The ledger's sums of each item against those of its rows."""
+        """Compare the ledger's sums of each item with those of its rows."""
         file = ledger_file(self._shard.shard_id)
         for key in sorted(accounts.keys() | self._items.keys(), key=lambda key: (key[0], key[1] or "")):
             source = item_name(self._shard.sources[key[0]].uri, key[1])
@@ -225,7 +224,7 @@ class RowCheck:
 
 
 def _differences(told: ItemSums, counted: ItemSums, *, with_time: bool) -> str:
-    """In which sums a ledger and the shard's rows differ, as a sentence; empty where they agree."""
+    """Describe in which sums a ledger and the shard's rows differ; empty if they agree."""
     names = {"clips": "clips", "frames": "frames", "tokens": "tokens", "code_bytes": "bytes of codes"}
     if with_time:
         names["tokenized_ns"] = "ns of time"
@@ -242,13 +241,13 @@ def _contains(source: PlannedSource, start_ns: int) -> bool:
 
 
 def _times_fit(table: pa.Table) -> npt.NDArray[np.bool_]:
-    """bool [n]: whether a row has one presentation time a frame, none before the one that it follows."""
+    """bool [n]: whether a row has one presentation time per frame, in ascending order."""
     times: Any = table.column("frame_pts_ns").combine_chunks()
     offsets: npt.NDArray[np.int64] = times.offsets.to_numpy().astype(np.int64)
     values: npt.NDArray[np.int64] = times.values.to_numpy()
     fits: npt.NDArray[np.bool_] = np.diff(offsets) == table.column("num_frames").to_numpy()
     back = np.flatnonzero(np.diff(values) < 0) + 1
-    # A value that is first in its row follows none.
+    # The first value of a row has no predecessor.
     rows = np.searchsorted(offsets, back, side="right") - 1
     fits[rows[offsets[rows] != back]] = False
     return fits

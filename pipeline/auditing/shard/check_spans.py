@@ -1,4 +1,4 @@
-"""Whether clips' spans are disjoint and inside their source; pure."""
+"""Checks that clips' spans are disjoint and inside their source; pure logic."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -19,12 +19,12 @@ class ClipSpan(NamedTuple):
 
 
 def is_still(start_ns: int, end_ns: int, num_frames: int) -> bool:
-    """Whether this is the time of a picture, which has none, whatever span was planned."""
+    """True if this is the time of a still image, which ignores the planned span."""
     return start_ns == end_ns == 0 and num_frames == 1
 
 
 def outside_plan(span: ClipSpan, planned_ns: tuple[int | None, int | None]) -> str | None:
-    """Why a clip that is no still lies outside what was asked for, or null. Sampling keeps to it exactly."""
+    """Why a clip that is not a still lies outside its planned span, or None. Sampling keeps to it exactly."""
     start_ns, end_ns = planned_ns
     if span.start_ns >= span.end_ns:
         return f"the clip ends at {span.end_ns} ns, and begins at {span.start_ns} ns"
@@ -36,11 +36,11 @@ def outside_plan(span: ClipSpan, planned_ns: tuple[int | None, int | None]) -> s
 
 
 def outside_media(spans: Sequence[ClipSpan], account: ItemAccount) -> str | None:
-    """Why an item's clips cover more time than its media lasts, or null.
+    """Why an item's clips cover more time than its media lasts, or None.
 
-    A source's clock may begin anywhere, so only the length is told. How long the last frame is shown is often
-    a guess that the container's duration lacks: the gap before it, up to LONGEST_HOLD_NS, or a frame's time.
-    Where the file was damaged, its duration proves nothing.
+    A source's clock may begin anywhere, so only the length is compared. The duration of the last frame is
+    often a guess that the container's duration lacks: the gap before it, up to LONGEST_HOLD_NS, or one
+    frame's time. If the file was damaged, its duration proves nothing.
     """
     if not account.is_ok or not account.duration_ns or not spans:
         return None
@@ -53,9 +53,9 @@ def outside_media(spans: Sequence[ClipSpan], account: ItemAccount) -> str | None
 
 
 def overlapping(spans: Sequence[ClipSpan]) -> Iterator[tuple[ClipSpan, ClipSpan]]:
-    """Pairs of one item's clips that share time: each clip with an earlier one that lasts into it.
+    """Yield pairs of one item's clips that overlap: each clip with an earlier one that lasts into it.
 
-    Clips close where the next sample is taken, so that they touch and never overlap.
+    A clip ends where the next sample is taken, so that clips touch but never overlap.
     """
     longest: ClipSpan | None = None
     for span in sorted(spans):

@@ -1,4 +1,4 @@
-"""What an audit learns from codes: every row group is read once, and offered to all who gather from it."""
+"""The collector interface: every row group is read once and passed to all collectors."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ import pyarrow as pa
 
 @dataclass(frozen=True, kw_only=True)
 class RowGroupData:
-    """A row group whose pages match their checksums and whose codes are as long as the clips' shapes need."""
+    """A row group whose pages match their checksums and whose codes have the length that the shapes need."""
 
     shard: int
-    """``shard_index`` of the plan. Groups of one shard come in order."""
+    """``shard_index`` of the plan. Groups of one shard arrive in order."""
     number: int
     """The row group's number in its shard."""
     codes: npt.NDArray[np.uint8]
-    """Holds all clips' codes; behind them stand at least ``unpack.SPARE_BYTES`` more.
-    The buffer is used again for the next row group: who keeps codes copies them."""
+    """All clips' codes, followed by at least ``unpack.SPARE_BYTES`` more. The buffer is reused for the next
+    row group: copy codes to keep them."""
     starts: npt.NDArray[np.int64]
     """int64 [n]: each clip's first byte in ``codes``."""
     shapes_n3: npt.NDArray[np.int64]
@@ -29,20 +29,20 @@ class RowGroupData:
 
 
 class Collector(Protocol):
-    """Gathers something of the row groups of some consecutive shards, in plan order.
+    """Collects data from row groups of consecutive shards, in plan order.
 
-    Pickles, and takes bounded memory however many clips come. Shards are gathered in several processes, then
-    merged: taking up one shard after the other must come to the same as merging those that took up one each.
+    Picklable, and uses bounded memory for any number of clips. Shards are collected in several processes,
+    then merged: adding shards one after the other must equal merging collectors of one shard each.
     """
 
     def add(self, group: RowGroupData) -> None:
-        """Take up one more row group."""
+        """Add one row group."""
         ...
 
     def merge(self, other: Any) -> None:
-        """Take up what another of its kind gathered from the shards that follow; ``other`` may be used up."""
+        """Add what another of its type collected from the following shards; ``other`` may be used up."""
         ...
 
 
 Collectors = Mapping[str, Callable[[], Collector]]
-"""By name, how to make an empty one; a function or ``functools.partial`` that pickles."""
+"""Factories of empty collectors by name; functions or ``functools.partial`` that pickle."""

@@ -1,4 +1,4 @@
-"""Findings as an audit gathers them: counted in full, the first of each kind kept as examples."""
+"""Tallies an audit's findings: counts all, keeps the first of each kind as examples."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -8,7 +8,7 @@ from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 
 MAX_EXAMPLES = 20
 MAX_DETAIL = 500
-"""Characters of a detail, and of where; both may quote foreign text."""
+"""Maximum characters of a detail and of a place; both may quote foreign text."""
 
 EXIT_DAMAGED = 4
 
@@ -19,7 +19,7 @@ _WORST_FIRST = (Severity.DAMAGED, Severity.INCOMPLETE, Severity.NOTE)
 
 @dataclass
 class FindingTally:
-    """Findings by kind. Merging goes along the plan, so the examples are the first in plan order."""
+    """Findings by kind. Merged in plan order, so the examples are the first in that order."""
 
     counts: dict[Kind, int] = field(default_factory=dict[Kind, int])
     examples: dict[Kind, list[Finding]] = field(default_factory=dict[Kind, list[Finding]])
@@ -27,14 +27,14 @@ class FindingTally:
     def note(
         self, kind: Kind, detail: str, *, file: str | None = None, where: str | None = None, count: int = 1
     ) -> None:
-        """Add ``count`` findings, of which this is the example."""
+        """Add ``count`` findings with this example."""
         self.counts[kind] = self.counts.get(kind, 0) + count
         kept = self.examples.setdefault(kind, [])
         if len(kept) < MAX_EXAMPLES:
             kept.append(Finding(file=file, where=_short(where), detail=_short(detail) or ""))
 
     def merge(self, other: "FindingTally") -> None:
-        """Take up the findings of what follows."""
+        """Add the findings of the following shards."""
         for kind, count in other.counts.items():
             self.counts[kind] = self.counts.get(kind, 0) + count
             kept = self.examples.setdefault(kind, [])
@@ -44,7 +44,7 @@ class FindingTally:
         return kind in self.counts
 
     def report(self) -> list[Findings]:
-        """All kinds that were found, worst first, then as ``Kind`` lists them."""
+        """All kinds that were found, worst first, then in the order of ``Kind``."""
         kinds = list(Kind)
         found = [
             Findings(

@@ -1,4 +1,4 @@
-"""One token shard read whole: its footer, every page against its checksum, codes against shapes."""
+"""Reads one token shard completely: footer, every page's checksum, codes against shapes."""
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,7 +32,7 @@ _CODES = "codes"
 _OTHERS = [field.name for field in TOKEN_COLUMNS if field.name != _CODES]
 _SHAPE = ("num_frames", "height", "width")
 _MAX_SIDE = 1 << 20
-"""No clip has so many frames, rows or columns of tokens."""
+"""No clip has this many frames, rows or columns of tokens."""
 
 Codes = npt.NDArray[np.uint8]
 Int64s = npt.NDArray[np.int64]
@@ -41,29 +41,30 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class ReadGroup:
-    """What could be read of a row group."""
+    """The readable parts of a row group."""
 
     num_rows: int
     table: pa.Table | None
-    """All columns but the codes; null where one of them is damaged."""
+    """All columns but the codes; None if one of them is damaged."""
     codes_fit: Bools
-    """bool [n]: false where a row's codes are not as long as its shape needs."""
+    """bool [n]: false where the length of a row's codes does not match its shape."""
     data: RowGroupData | None
-    """Where all of it is as it should be."""
+    """Set if all of it is valid."""
 
 
 @contextmanager
 def open_whole(folder: Folder, shard: PlannedShard, found: FindingTally) -> Generator["OpenShard"]:
-    """A shard, open for the length of the block; findings go to ``found``.
+    """Open a shard for the duration of the block; adds findings to ``found``.
 
-    Raises FormatError where it is no Parquet file, or its footer is damaged; what the block raises passes.
+    Raises FormatError if it is not a Parquet file or its footer is damaged; passes on the block's errors.
     """
     name = shard_file(shard.shard_id)
     uri = join(folder.uri, name)
     with ExitStack() as stack:
         with store_errors(uri), damage_named(uri):
             handle = stack.enter_context(folder.open(name))
-            # Far away, a row group's columns come in one request; here, that would take memory for nothing.
+            # For remote files, fetch a row group's columns in one request; for local ones that only costs
+            # memory.
             file = pq.ParquetFile(handle, pre_buffer=not is_local(uri), page_checksum_verification=True)
             opened = OpenShard(handle, file, shard, uri, found)
         yield opened
@@ -89,7 +90,7 @@ class OpenShard:
         self._buffer = np.zeros(0, np.uint8)
 
     def metadata(self) -> ShardMetadata | None:
-        """What the shard says of itself; null, with a finding, where its schema is not that of a shard."""
+        """The shard's metadata; None, with a finding, if its schema is not that of a shard."""
         try:
             metadata = read_shard_metadata(self._schema, origin="the file")
         except FormatError as error:
@@ -102,7 +103,7 @@ class OpenShard:
         return metadata
 
     def groups(self, bits_per_token: int) -> Iterator[ReadGroup]:
-        """Row groups in order, each read once; what is damaged is noted and passed over."""
+        """Yield row groups in order, each read once; notes and skips damage."""
         for number in range(len(self._groups)):
             yield self._group(number, bits_per_token)
 
@@ -128,7 +129,7 @@ class OpenShard:
         return ReadGroup(num_rows=num_rows, table=table, codes_fit=codes_fit, data=data)
 
     def _columns(self, number: int) -> pa.Table | None:
-        """All columns but the codes. Where one is damaged, each is read by itself, to say which."""
+        """All columns but the codes. If one is damaged, reads each separately, to find out which."""
         try:
             return self._read(number, _OTHERS).select(_OTHERS)
         except FormatError as error:
@@ -148,9 +149,9 @@ class OpenShard:
             return self._file.read_row_group(number, columns=names)
 
     def _chunk(self, number: int) -> Codes:
-        """The bytes of the codes' column chunk, ``SPARE_BYTES`` behind them; good until the next is read.
+        """The bytes of the codes' column chunk, followed by ``SPARE_BYTES``; valid until the next call.
 
-        Raises FormatError where the footer's place for them is not in the file.
+        Raises FormatError if the location in the footer is outside the file.
         """
         column = self._groups[number].column(self._codes_leaf)
         start, size = column.data_page_offset, column.total_compressed_size
@@ -169,7 +170,7 @@ class OpenShard:
     def _clips(
         self, number: int, chunk: Codes, shapes_n3: Int64s, bits_per_token: int
     ) -> tuple[Codes, Int64s] | Literal["lengths"] | None:
-        """Codes with spare bytes, and where clips begin in them; or that lengths are wrong; or null."""
+        """Codes with spare bytes, and where clips begin; "lengths" if lengths are wrong; None if damaged."""
         compressed = self._groups[number].column(self._codes_leaf).compression != "UNCOMPRESSED"
         found: list[tuple[Codes, Int64s]] = []
 
@@ -189,7 +190,7 @@ class OpenShard:
         return self._buffer[: len(codes) + SPARE_BYTES], starts
 
     def _tried(self, number: int, read_codes: Callable[[], None]) -> None:
-        """Note what is wrong with the codes' pages. Wrong lengths pass as WrongLengthsError."""
+        """Run ``read_codes`` and note damaged pages. Raises WrongLengthsError on wrong lengths."""
         try:
             read_codes()
         except WrongLengthsError:
@@ -200,7 +201,7 @@ class OpenShard:
             self._note(Kind.UNREADABLE, f"column {_CODES!r}: {error}", number)
 
     def _fitting(self, number: int, shapes_n3: Int64s, bits_per_token: int) -> Bools:
-        """bool [n]: which rows' codes fit their shape, one by one; the others are noted."""
+        """bool [n]: which rows' codes match their shape, checked one by one; notes the others."""
         fits = np.zeros(len(shapes_n3), bool)
         try:
             codes: list[Any] = self._read(number, [_CODES]).column(_CODES).to_pylist()
@@ -229,10 +230,10 @@ class OpenShard:
 
 
 def damage_kind(error: FormatError) -> Literal[Kind.BAD_CHECKSUM, Kind.UNREADABLE]:
-    """Which damage a FormatError tells of; pyarrow names a wrong checksum only in words."""
+    """Which damage a FormatError reports; pyarrow identifies a wrong checksum only in its message."""
     return Kind.BAD_CHECKSUM if "CRC" in str(error) else Kind.UNREADABLE
 
 
 def _cause(error: FormatError) -> str:
-    """What pyarrow said, without the name of the file, which stands beside it."""
+    """pyarrow's message without the file name, which is reported separately."""
     return str(error).split(" is damaged: ", 1)[-1]

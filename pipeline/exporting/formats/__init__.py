@@ -1,1 +1,1 @@
-"""The formats of an export, a module each."""
+"""The formats of an export, one module each."""

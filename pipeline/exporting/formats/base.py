@@ -1,4 +1,4 @@
-"""What the forms of an export have in common; each form has a file of its own beside this one."""
+"""The interface of export forms; each form is a module next to this one."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,29 +12,29 @@ from bitmill.pipeline.exporting.formats.exported_clip import SHAPE_COLUMNS, Expo
 from bitmill.schemas.reports.export_inventory import ExportContents, ExportOutline
 
 Rows = Callable[[], Iterator[pa.Table]]
-"""All clips without their codes, in order, a shard at a time; read anew by each call."""
+"""All clips without their codes, in order, one shard at a time; each call reads them again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Companion:
-    """A file beside those that hold tokens: its name, and how it is written from outline and rows."""
+    """A file next to the token files: its name, and the function that writes it from outline and rows."""
 
     name: str
     write: Callable[[Path, ExportOutline, Rows], None]
 
 
 class Form(Protocol):
-    """A layout of clips in files. Writes local files that it is given; knows neither stores nor resuming.
+    """A layout of clips in files. Writes given local files; does not handle stores or resuming.
 
-    The same clips give the same bytes.
+    Equal clips give equal bytes.
     """
 
     dtype: np.dtype[Any]
-    """Of the tokens that ``write_clips`` is given."""
+    """Dtype of the tokens passed to ``write_clips``."""
     companions: Sequence[Companion]
 
     def check(self, contents: ExportContents) -> None:
-        """Raise UsageError where this form cannot hold such clips."""
+        """Raise UsageError if this form does not support these clips."""
         ...
 
     def clips_within(self, max_bytes: int) -> int:
@@ -46,7 +46,7 @@ class Form(Protocol):
         ...
 
     def file_name(self, number: int, num_files: int) -> str:
-        """Name of a file, relative to the export's folder; names sort as the clips."""
+        """Name of a file, relative to the export's folder; names sort in clip order."""
         ...
 
     def write_clips(self, path: Path, clips: Iterator[ExportedClip]) -> None:
@@ -55,6 +55,6 @@ class Form(Protocol):
 
 
 def token_counts(rows: pa.Table) -> list[int]:
-    """Tokens of each clip."""
+    """Number of tokens of each clip."""
     frames, height, width = (rows.column(name).to_numpy().astype(np.int64) for name in SHAPE_COLUMNS)
     return (frames * height * width).tolist()

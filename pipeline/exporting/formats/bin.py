@@ -1,4 +1,4 @@
-"""The form ``bin``: flat files of tokens to be memory-mapped, an index, and what their loaders expect."""
+"""The form ``bin``: flat token files for memory mapping, an index, and the files that loaders expect."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ INDEX_SCHEMA = pa.schema(
     [
         *(field for field in TOKEN_COLUMNS if field.name != "codes"),
         pa.field("file", pa.string(), nullable=False),
-        # Of the clip, counted in tokens from the file's beginning.
+        # Of the clip, counted in tokens from the start of the file.
         pa.field("first_token", pa.int64(), nullable=False),
     ]
 )
@@ -32,7 +32,7 @@ _ROW_GROUP_BYTES = 64 << 20
 
 
 class BinForm:
-    """Clips end to end, in order, without anything between; none is cut by a file's end."""
+    """Clips end to end, in order, without separators; no clip is split across files."""
 
     def __init__(self, bits_per_token: int) -> None:
         self.dtype = token_dtype(bits_per_token, smallest_bits=_SMALLEST_BITS)
@@ -43,19 +43,19 @@ class BinForm:
         )
 
     def check(self, contents: ExportContents) -> None:
-        """Raise UsageError where there are more clips than int32 numbers."""
+        """Raise UsageError if there are more clips than int32 can number."""
         if contents.clips > MOST_CLIPS:
             raise UsageError(
-                f"The form bin numbers clips in int32, so it holds at most {MOST_CLIPS:,} of them, not "
+                f"The form bin numbers clips in int32, so it supports at most {MOST_CLIPS:,} of them, not "
                 f"{contents.clips:,}; export to webdataset or huggingface, or in parts."
             )
 
     def clips_within(self, max_bytes: int) -> int:
-        """All of them."""
+        """All of ``max_bytes``."""
         return max_bytes
 
     def clip_sizes(self, rows: pa.Table) -> Iterable[int]:
-        """The tokens alone."""
+        """The bytes of the tokens only."""
         return [tokens * self.dtype.itemsize for tokens in token_counts(rows)]
 
     def file_name(self, number: int, num_files: int) -> str:  # noqa: ARG002 - names don't tell how many
@@ -63,7 +63,7 @@ class BinForm:
         return f"tokens-{number:05d}.bin"
 
     def write_clips(self, path: Path, clips: Iterator[ExportedClip]) -> None:
-        """One file of tokens."""
+        """Write one file of tokens."""
         with path.open("wb") as file:
             for clip in clips:
                 file.write(clip.tokens_THW.tobytes())
@@ -97,7 +97,7 @@ def _metadata(outline: ExportOutline, dtype: str) -> BinMetadata:
 
 
 def _write_segment_ids(path: Path, outline: ExportOutline, rows: Rows) -> None:  # noqa: ARG001
-    """int32 a frame: the number of its clip."""
+    """Write int32 per frame: the number of its clip."""
     first = 0
     with path.open("wb") as file:
         for table in rows():
@@ -115,7 +115,7 @@ def _write_index(path: Path, outline: ExportOutline, rows: Rows) -> None:
 
 
 def _placed(outline: ExportOutline, rows: Rows) -> Iterator[pa.Table]:
-    """Rows with the place of each clip's tokens."""
+    """Yield rows with the location of each clip's tokens."""
     first_clips = np.array([file.first_clip for file in outline.files])
     first_tokens = np.cumsum([0, *(file.num_tokens for file in outline.files)])
     names = np.array([file.name for file in outline.files], dtype=object)
@@ -137,7 +137,7 @@ def _placed(outline: ExportOutline, rows: Rows) -> Iterator[pa.Table]:
 
 
 def _row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in tables of a good size for a row group."""
+    """Regroup the rows into tables of a suitable row group size."""
     waiting: list[pa.Table] = []
     for table in tables:
         waiting.append(table)

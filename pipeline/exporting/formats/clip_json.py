@@ -1,4 +1,4 @@
-"""A clip's columns as one JSON object, and the most bytes that it can have, told without making it."""
+"""A clip's columns as one JSON object, and an upper bound of its size computed without making it."""
 
 import json
 from collections.abc import Mapping
@@ -15,15 +15,15 @@ from bitmill.schemas.ids import canonical_json
 
 _NULL_BYTES = len("null")
 _FLOAT_BYTES = 25
-"""The longest that Python writes, as -2.2250738585072014e-308."""
+"""The longest float that Python writes, such as -2.2250738585072014e-308."""
 
 Sizes = npt.NDArray[np.int64]
 
 
 def clip_json(columns: Mapping[str, Any]) -> bytes:
-    """The columns as they are, metadata as the object that its text stands for.
+    """The columns unchanged, with metadata parsed into an object.
 
-    Raises FormatError, naming the clip, where the metadata is no JSON object.
+    Raises FormatError, naming the clip, if the metadata is not a JSON object.
     """
     text = columns["metadata"]
     try:
@@ -31,16 +31,16 @@ def clip_json(columns: Mapping[str, Any]) -> bytes:
             raise ValueError("it is another value")
     except ValueError as error:
         raise FormatError(
-            f"The metadata of clip {columns['clip_id']} of {columns['source']} is no JSON object: {error}."
+            f"The metadata of clip {columns['clip_id']} of {columns['source']} is not a JSON object: {error}."
         ) from error
     others = canonical_json({name: value for name, value in columns.items() if name != "metadata"})
     return f'{others[:-1]},"metadata":{text or "null"}}}'.encode()
 
 
 def most_json_bytes(rows: pa.Table) -> Sizes:
-    """At most so many bytes has each clip's JSON; hardly ever is it fewer by more than a few dozen.
+    """Upper bound of the bytes of each clip's JSON; rarely more than a few dozen too high.
 
-    Cutting a dataset looks at every clip, which must not take a part of the time that writing it takes.
+    Cutting a dataset checks every clip, which must take far less time than writing it.
     """
     total = np.full(rows.num_rows, len("{}"), dtype=np.int64)
     for name in CLIP_COLUMNS:

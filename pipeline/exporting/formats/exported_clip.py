@@ -1,4 +1,4 @@
-"""Clips on their way out: columns, and tokens as the smallest unsigned integers that hold them."""
+"""Clips for export: columns, and tokens as the smallest unsigned integers that fit them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class ExportedClip:
     """One clip as a form writes it."""
 
     columns: Mapping[str, Any]
-    """The token shard's columns but ``codes``, as plain values."""
+    """The token shard's columns except ``codes``, as plain values."""
     tokens_THW: Tokens
 
     @property
@@ -36,20 +36,20 @@ class ExportedClip:
 
 
 def token_dtype(bits_per_token: int, *, smallest_bits: int = 8) -> np.dtype[Any]:
-    """The smallest little-endian unsigned integer of at least ``smallest_bits`` that holds L bits."""
+    """The smallest little-endian unsigned integer of at least ``smallest_bits`` that fits L bits."""
     width = next(width for width in (8, 16, 32, 64) if width >= max(bits_per_token, smallest_bits))
     return np.dtype(f"<u{width // 8}")
 
 
 def open_clips(uri: str, *, allow_incomplete: bool) -> TokenDataset:
-    """The dataset in the view that ``read_clips`` reads."""
+    """Open the dataset in the view that ``read_clips`` needs."""
     return TokenDataset(uri, view="packed", columns=CLIP_COLUMNS, allow_incomplete=allow_incomplete)
 
 
 def read_clips(dataset: TokenDataset, first: int, count: int, dtype: np.dtype[Any]) -> Iterator[ExportedClip]:
-    """Clips number ``first`` to ``first + count``, in the dataset's order.
+    """Yield clips ``first`` to ``first + count``, in the dataset's order.
 
-    Raises FormatError, naming the clip, where its codes are damaged.
+    Raises FormatError, naming the clip, if its codes are damaged.
     """
     for sample in dataset.between(first, first + count):
         columns = {name: _plain(sample[name]) for name in CLIP_COLUMNS}

@@ -1,4 +1,4 @@
-"""The form ``huggingface``: Parquet files of integers and a README.md, as ``datasets.load_dataset`` reads."""
+"""The form ``huggingface``: Parquet files of integers and a README.md, for ``datasets.load_dataset``."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,14 +15,14 @@ from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
 from bitmill.schemas.reports.export_inventory import ExportContents, ExportOutline
 
 _ROW_GROUP_BYTES = 16 << 20
-"""Of tokens as integers."""
+"""Bytes of tokens as integers."""
 
 _TOKENS = "tokens"
 _TOKENS_LEAF = "tokens.list.element.list.element.list.element"
 
 
 class HuggingfaceForm:
-    """Rows of the token shard with ``tokens`` [T, h, w], as nested lists, in the place of ``codes``."""
+    """Rows of the token shard with ``tokens`` [T, h, w], as nested lists, instead of ``codes``."""
 
     def __init__(self, bits_per_token: int) -> None:
         self.dtype = token_dtype(bits_per_token)
@@ -30,10 +30,10 @@ class HuggingfaceForm:
         self._schema = hub_schema(self.dtype)
 
     def check(self, contents: ExportContents) -> None:
-        """Parquet files hold any clips."""
+        """Parquet files support any clips."""
 
     def clips_within(self, max_bytes: int) -> int:
-        """All of them."""
+        """All of ``max_bytes``."""
         return max_bytes
 
     def clip_sizes(self, rows: pa.Table) -> Iterable[int]:
@@ -45,7 +45,7 @@ class HuggingfaceForm:
         return f"data/train-{number:05d}-of-{num_files:05d}.parquet"
 
     def write_clips(self, path: Path, clips: Iterator[ExportedClip]) -> None:
-        """One Parquet file."""
+        """Write one Parquet file."""
         leaves = [
             "frame_pts_ns.list.element" if field.name == "frame_pts_ns" else field.name
             for field in self._schema
@@ -55,7 +55,7 @@ class HuggingfaceForm:
             "version": "2.6",
             "compression": "zstd",
             "use_dictionary": leaves,
-            # The bits above the L-th are zero: split into streams of bytes they compress to nothing.
+            # The bits above the L-th are zero: as separate byte streams they compress to almost nothing.
             "column_encoding": {_TOKENS_LEAF: "BYTE_STREAM_SPLIT"},
             "write_statistics": [leaf for leaf in leaves if leaf != "metadata"],
             "write_page_checksum": True,
@@ -78,7 +78,7 @@ class HuggingfaceForm:
 
 
 def hub_schema(dtype: np.dtype[Any]) -> pa.Schema:
-    """The columns of a file. Those of the token shard, nullable as ``datasets`` wants them."""
+    """The columns of a file: those of the token shard, nullable as ``datasets`` requires."""
     tokens = pa.from_numpy_dtype(dtype)
     for _ in range(3):
         tokens = pa.list_(tokens)

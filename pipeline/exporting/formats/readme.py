@@ -1,4 +1,4 @@
-"""README.md of the form ``huggingface``: the hub's card, in YAML, and a page for people. Pure text."""
+"""README.md of the form ``huggingface``: the hub's dataset card in YAML, and a page for people. Pure text."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ _NOTE_64 = "; view it as uint64: the highest bit may be set"
 
 
 def readme_text(outline: ExportOutline, schema: pa.Schema, dtype: np.dtype[Any]) -> str:
-    """The whole README.md. Says nothing of time, place or sources."""
+    """The whole README.md. Contains no time, place or sources."""
     contents, dataset = outline.contents, outline.dataset
     shape = contents.shape_THW
     features = "\n".join(_feature(field, shape, dtype) for field in schema)
@@ -73,7 +73,7 @@ def _feature(field: "pa.Field[Any]", shape: tuple[int | None, ...], dtype: np.dt
 
 
 def _tokens_feature(shape: tuple[int | None, ...], dtype: str) -> str:
-    # An array's first side may be open, its others not.
+    # Only the first dimension of an array feature may be variable.
     if None in shape[1:]:
         return f"    sequence:\n      sequence:\n        sequence: {dtype}"
     sides = ", ".join("null" if size is None else str(size) for size in shape)
@@ -81,5 +81,5 @@ def _tokens_feature(shape: tuple[int | None, ...], dtype: str) -> str:
 
 
 def _word(kind: pa.DataType) -> str:
-    """A type as the hub's cards name it."""
+    """A type's name in the hub's dataset cards."""
     return {"double": "float64"}.get(str(kind), str(kind))

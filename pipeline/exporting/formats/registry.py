@@ -1,4 +1,4 @@
-"""The forms by their names."""
+"""Looks up forms by name."""
 
 from bitmill.pipeline.exporting.formats.base import Form
 from bitmill.pipeline.exporting.formats.bin import BinForm

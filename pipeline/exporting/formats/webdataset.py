@@ -1,4 +1,4 @@
-"""The form ``webdataset``: tars of samples, each a .npy of tokens and a .json of all else. Pure tarfile."""
+"""The form ``webdataset``: tars of samples, each a .npy of tokens and a .json of the rest. Pure tarfile."""
 
 import io
 import tarfile
@@ -21,7 +21,7 @@ _END = 2 * _BLOCK
 
 
 class WebdatasetForm:
-    """Samples are named by their clip's id, which has no dot: readers cut a name at its first."""
+    """Samples are named by their clip's id, which has no dot: readers split a name at its first dot."""
 
     companions: Sequence[Companion] = ()
 
@@ -29,14 +29,14 @@ class WebdatasetForm:
         self.dtype = token_dtype(bits_per_token)
 
     def check(self, contents: ExportContents) -> None:
-        """Tars hold any clips."""
+        """Tars support any clips."""
 
     def clips_within(self, max_bytes: int) -> int:
-        """Whole records, but for the two empty blocks that end a tar."""
+        """Whole records, minus the two empty blocks that end a tar."""
         return max_bytes // tarfile.RECORDSIZE * tarfile.RECORDSIZE - _END
 
     def clip_sizes(self, rows: pa.Table) -> Iterable[int]:
-        """At most what both members take with their headers."""
+        """Upper bound of the bytes of both members with their headers."""
         shapes = zip(*(rows.column(name).to_pylist() for name in SHAPE_COLUMNS), strict=True)
         for shape, json_bytes in zip(shapes, most_json_bytes(rows).tolist(), strict=True):
             npy_bytes = len(_npy_header(shape, self.dtype.str)) + prod(shape) * self.dtype.itemsize
@@ -47,7 +47,7 @@ class WebdatasetForm:
         return f"clips-{number:06d}.tar"
 
     def write_clips(self, path: Path, clips: Iterator[ExportedClip]) -> None:
-        """One tar. Nothing in it tells when, where or by whom it was written."""
+        """Write one tar. It does not contain when, where or by whom it was written."""
         with path.open("wb") as file:
             for clip in clips:
                 file.write(_member(f"{clip.clip_id}.npy", _npy(clip.tokens_THW)))
@@ -57,11 +57,11 @@ class WebdatasetForm:
 
 
 def _member(name: str, data: bytes) -> bytes:
-    """A member's header and data. A TarFile would do it, and remember each of a million members."""
-    # A TarInfo as it comes has owner 0 without a name, mode 644 and time 0.
+    """A member's header and data. A TarFile would also keep each of a million members in memory."""
+    # A default TarInfo has owner 0 without a name, mode 644 and time 0.
     header = tarfile.TarInfo(name)
     header.size = len(data)
-    # GNU's format has room for members of any size.
+    # GNU's format supports members of any size.
     block = header.tobuf(tarfile.GNU_FORMAT, "utf-8", "strict")
     return block + data + bytes(-len(data) % _BLOCK)
 

@@ -1,1 +1,1 @@
-"""The index of a dataset: what shards hold, found without reading them."""
+"""The reading index of a dataset: row groups and clip shapes, known without reading shards."""

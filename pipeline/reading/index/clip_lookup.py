@@ -1,4 +1,4 @@
-"""From a clip's id, or a source, to its rows: by an index of ids beside the dataset, and by the plan."""
+"""Finds the rows of a clip id or of a source, using a stored index of ids and the plan."""
 
 import io
 from collections.abc import Iterator
@@ -23,32 +23,32 @@ from bitmill.schemas.ids import content_id
 _GROUP_ROWS = 65536
 
 Place = tuple[int, int]
-"""A row group's number in the dataset's index, and a row in it."""
+"""A row group's number in the dataset's index, and a row within it."""
 
 
 class ClipFinder:
-    """Finds clips of one dataset by id. Holds the first id of each row group of the sorted index, no more.
+    """Finds clips of one dataset by id; keeps only the first id of each row group of the sorted index.
 
-    The index of ids is built at the first search, 24 bytes a clip, and published beside the dataset, if that
-    may be written. Raises FormatError, naming the file, for damaged shards.
+    The first search builds the index of ids, 24 bytes per clip, and publishes it next to the dataset if the
+    folder is writable. Raises FormatError, naming the file, for damaged shards.
     """
 
     def __init__(self, folder: Folder, index: ReadingIndex) -> None:
         self._folder = folder
         self._index = index
-        # With sizes, since shards that lost clips have their names still.
+        # Includes sizes, because shards keep their names when clips are removed.
         self._key = content_id("shards", [list(index.shard_ids), index.shard_bytes.tolist()])
         self._bounds: npt.NDArray[np.uint64] | None = None
         self._own: pa.Table | None = None
-        """The index itself, where it could not be published."""
+        """The whole index, if it could not be published."""
 
     def places(self, clip_id: str) -> Iterator[Place]:
-        """Places whose clip has this id: one, or none."""
+        """Yield the places whose clip has this id: one or none."""
         try:
             prefix = int(clip_id[:16], 16)
         except ValueError:
             return
-        # Python reads a sign as one.
+        # int() also accepts a sign.
         for group, row in self._candidates(prefix) if prefix >= 0 else ():
             with open_shard(self._folder, self._index.group(group).shard_id) as file:
                 ids = file.read_row_group(int(self._index.numbers[group]), columns=["clip_id"])
@@ -58,7 +58,7 @@ class ClipFinder:
     def _candidates(self, prefix: int) -> list[Place]:
         if self._bounds is None:
             self._bounds = self._opened()
-        # The file may be gone by now, or damaged where nobody has looked yet.
+        # The file may have been deleted meanwhile, or be damaged in a part that was not read before.
         with suppress(FileNotFoundError, FormatError):
             return self._among(self._bounds, prefix)
         self._bounds = self._built_anew()
@@ -83,7 +83,7 @@ class ClipFinder:
                 file = pq.ParquetFile(handle, pre_buffer=False, page_checksum_verification=True)
                 if self._is_of_these_shards(file):
                     return file.read_row_group(number)
-            # A reader of other shards has put its own in place: there is no use in taking turns.
+            # A reader of other shards has published its own index; do not keep overwriting each other's.
             self._own = self._built()
         return self._own.slice(number * _GROUP_ROWS, _GROUP_ROWS)
 
@@ -117,7 +117,7 @@ class ClipFinder:
         with self._folder.open(CLIP_INDEX_FILE) as handle:
             file = pq.ParquetFile(handle, pre_buffer=False)
             if not self._is_of_these_shards(file):
-                raise FormatError(f"{CLIP_INDEX_FILE} is of other shards.")
+                raise FormatError(f"{CLIP_INDEX_FILE} belongs to other shards.")
             groups = range(file.metadata.num_row_groups)
             firsts: list[Any] = [_least(file, number) for number in groups]
         return np.array(firsts, np.uint64)
@@ -149,7 +149,7 @@ class ClipFinder:
                 ids = file.read_row_group(int(self._index.numbers[group]), columns=["clip_id"])
                 texts: list[Any] = ids.column("clip_id").to_pylist()
                 if len(texts) != self._index.num_rows[group]:
-                    raise FormatError(f"{self._folder.uri} has other shards now than when it was opened.")
+                    raise FormatError(f"The shards of {self._folder.uri} have changed since it was opened.")
                 prefixes.append(np.fromiter((int(text[:16], 16) for text in texts), np.uint64, len(texts)))
         counts = self._index.num_rows[groups]
         rows = [np.arange(count, dtype=np.int32) for count in counts]
@@ -161,7 +161,7 @@ class ClipFinder:
 
 
 def _least(file: pq.ParquetFile, row_group: int) -> Any:
-    """The first prefix of a row group. Raises FormatError where its statistics are missing."""
+    """The smallest prefix of a row group. Raises FormatError if its statistics are missing."""
     found = file.metadata.row_group(row_group).column(0).statistics
     if found is None:
         raise FormatError(f"{CLIP_INDEX_FILE} has no statistics.")
@@ -169,7 +169,7 @@ def _least(file: pq.ParquetFile, row_group: int) -> Any:
 
 
 def places_of_source(folder: Folder, card: DatasetCard, index: ReadingIndex, source: str) -> Iterator[Place]:
-    """Places of a source's clips, in order. Reads the plan, and the source column of its shards."""
+    """Yield the places of a source's clips, in order. Reads the plan and the source column of its shards."""
     places = {shard_id: number for number, shard_id in enumerate(index.shard_ids)}
     for shard_id in _shards_of_source(folder, card, source):
         if shard_id not in places:
@@ -183,7 +183,7 @@ def places_of_source(folder: Folder, card: DatasetCard, index: ReadingIndex, sou
 
 
 def _shards_of_source(folder: Folder, card: DatasetCard, source: str) -> list[str]:
-    """Shards whose plan has the source, in plan order."""
+    """Ids of the shards that contain the source according to the plan, in plan order."""
     found: dict[str, None] = {}
     for part in card.plan:
         with damage_named(f"{folder.uri}/{part.file}"):

@@ -1,4 +1,4 @@
-"""From a token shard's footer to its rows of the index; and the shard opened by pyarrow for other columns."""
+"""Reads token shard footers into index rows, and opens shards with pyarrow for their other columns."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,9 +20,9 @@ _LOCAL_THREADS = 2
 
 
 def num_threads(folder: Folder) -> int:
-    """Threads to read many shards' footers or small columns with.
+    """Number of threads for reading footers or small columns of many shards.
 
-    From a local disk that is work for Python, at which more threads only get in each other's way.
+    On a local disk this is Python work, where more threads only contend for the GIL.
     """
     return _LOCAL_THREADS if is_local(folder.uri) else _STORE_THREADS
 
@@ -65,15 +65,15 @@ def _row(file: pq.ParquetFile, number: int) -> dict[str, Any]:
 
 
 def leaves_of(group: Any) -> dict[str, int]:
-    """Numbers of a row group's column chunks by their paths.
+    """Map the paths of a row group's column chunks to their numbers.
 
-    Not from the file's schema: asked in a thread, pyarrow 26 keeps 30 KB of it for each file.
+    Does not use the file's schema: read from a thread, pyarrow 26 leaks 30 KB per file for it.
     """
     return {group.column(leaf).path_in_schema: leaf for leaf in range(group.num_columns)}
 
 
 def _uniform(group: Any, leaves: dict[str, int]) -> Any:
-    """The one run of a row group whose statistics say that all clips have one shape, or null."""
+    """One run for a row group whose statistics show a single clip shape, else None."""
     shape: list[int] = []
     for name in _SHAPE:
         found = group.column(leaves[name]).statistics
@@ -84,7 +84,7 @@ def _uniform(group: Any, leaves: dict[str, int]) -> Any:
 
 
 def _runs(shapes: Any) -> Any:
-    """Runs of equal rows of int [n, 3]: int [R, 4] of their lengths and shapes."""
+    """Run-length encode the rows of int [n, 3]; returns int [R, 4] of run lengths and shapes."""
     changes = np.flatnonzero(np.any(shapes[1:] != shapes[:-1], axis=1)) + 1
     starts = np.concatenate(([0], changes)) if len(shapes) else changes
     lengths = np.diff(np.append(starts, len(shapes)))
@@ -93,9 +93,9 @@ def _runs(shapes: Any) -> Any:
 
 @contextmanager
 def open_shard(folder: Folder, shard_id: str) -> Generator[pq.ParquetFile]:
-    """An open shard for the length of the block, checksums verified on reading.
+    """Open a shard for the duration of the block; reads verify checksums.
 
-    Raises FormatError, naming the file, where it is missing or its bytes are damaged, in the block too.
+    Raises FormatError, naming the file, if it is missing or damaged, also for reads within the block.
     """
     with _opened(folder, shard_id) as (file, _):
         yield file
@@ -103,7 +103,7 @@ def open_shard(folder: Folder, shard_id: str) -> Generator[pq.ParquetFile]:
 
 @contextmanager
 def _opened(folder: Folder, shard_id: str) -> Generator[tuple[pq.ParquetFile, int]]:
-    """An open shard and its size in bytes."""
+    """Open a shard; yields it and its size in bytes."""
     name = shard_file(shard_id)
     uri = f"{folder.uri}/{name}"
     try:
@@ -117,10 +117,10 @@ def _opened(folder: Folder, shard_id: str) -> Generator[tuple[pq.ParquetFile, in
 
 @contextmanager
 def damage_named(uri: str) -> Generator[None]:
-    """Turn what Parquet says of damaged bytes into a FormatError that names the file.
+    """Turn pyarrow's errors about damaged bytes into a FormatError that names the file.
 
-    pyarrow raises a bare OSError for damage; one with an error number is the disk's or the network's. A
-    damaged footer may also lack a column that is looked for, or name one by bytes that are no text.
+    pyarrow raises a bare OSError for damage; an OSError with an errno comes from the disk or network. A
+    damaged footer may also lack an expected column or contain a name that is not valid UTF-8.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Where each clip of a dataset stands: row groups in order, the place of their codes, and clips' shapes."""
+"""The reading index: row groups in order, the location of their codes, and the shapes of their clips."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,16 +16,16 @@ class RowGroup(NamedTuple):
     shard_id: str
     shard_bytes: int
     number: int
-    """Its place in its shard."""
+    """Its number within its shard."""
     num_rows: int
     codes_offset: int
-    """First byte of the codes' column chunk in the file."""
+    """Offset of the first byte of the codes' column chunk in the file."""
     codes_bytes: int
     compressed: bool
 
 
 class Shape(NamedTuple):
-    """A clip's grid of tokens."""
+    """A clip's token grid."""
 
     num_frames: int
     height: int
@@ -39,37 +39,37 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingIndex:
-    """Row groups in the dataset's order, and the shapes of their clips as runs of equal ones.
+    """Row groups in dataset order, and the shapes of their clips as runs of equal shapes.
 
-    Held as arrays: some 60 bytes a row group and 16 a run, whatever the number of clips.
+    Stored as arrays: about 60 bytes per row group and 16 per run, independent of the number of clips.
     """
 
     shard_ids: tuple[str, ...]
     shard_bytes: Int64s
     shard_of: Int64s
-    """int64 [num_groups]: each row group's shard."""
+    """int64 [num_groups]: the shard of each row group."""
     numbers: Int32s
     num_rows: Int64s
     codes_offset: Int64s
     codes_bytes: Int64s
     compressed: npt.NDArray[np.bool_]
     run_starts: Int64s
-    """int64 [num_groups + 1]: where each row group's runs begin."""
+    """int64 [num_groups + 1]: start of each row group's runs."""
     runs: Int32s
     """int32 [num_runs, 4]: rows, frames, height, width."""
 
     @property
     def num_groups(self) -> int:
-        """Row groups."""
+        """Number of row groups."""
         return len(self.num_rows)
 
     def groups_of(self, shard: int) -> range:
-        """The row groups of a shard, which stand together."""
+        """The row groups of a shard, which are contiguous."""
         first, end = np.searchsorted(self.shard_of, (shard, shard + 1)).tolist()
         return range(first, end)
 
     def group(self, number: int) -> RowGroup:
-        """A row group's place, by its place in the dataset."""
+        """The row group with this number in the dataset."""
         shard = int(self.shard_of[number])
         return RowGroup(
             shard_id=self.shard_ids[shard],

@@ -1,4 +1,4 @@
-"""The index as bytes of index.parquet and back, and put together from the rows of single shards."""
+"""Serializes the index to index.parquet and parses it, and builds it from the rows of single shards."""
 
 import io
 from collections.abc import Iterable
@@ -17,12 +17,12 @@ _RUNS = ("run_rows", "run_frames", "run_height", "run_width")
 
 
 def rows_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
-    """Rows of the index, one a row group, as its table."""
+    """Build the index table from its rows, one per row group."""
     return pa.Table.from_pylist(list(rows), schema=pa.schema(INDEX_COLUMNS))
 
 
 def index_bytes(table: pa.Table, *, plan: str, tokenizer_fingerprint: str) -> bytes:
-    """The file. ``plan`` names the plan whose shards it covers; the same rows give the same bytes."""
+    """Serialize index.parquet. ``plan`` names the plan whose shards it covers; equal rows, equal bytes."""
     metadata = {
         "bitmill.format": "reading-index",
         "bitmill.format_version": str(INDEX_FORMAT_VERSION),
@@ -37,20 +37,20 @@ def index_bytes(table: pa.Table, *, plan: str, tokenizer_fingerprint: str) -> by
 
 
 def parse_index(data: bytes) -> tuple[pa.Table, str, str]:
-    """The file's table, its plan and its tokenizer. Raises FormatError on damage or a newer version."""
+    """Parse the file into table, plan and tokenizer. Raises FormatError on damage or a newer version."""
     try:
         table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise FormatError(f"{INDEX_FILE} is damaged: {' '.join(str(error).split())}") from error
     metadata = table.schema.metadata or {}
     if metadata.get(b"bitmill.format_version") != str(INDEX_FORMAT_VERSION).encode():
-        raise FormatError(f"{INDEX_FILE} is of a version that this bitmill does not read.")
+        raise FormatError(f"{INDEX_FILE} has a version that this bitmill cannot read.")
     check_columns(table.schema, pa.schema(INDEX_COLUMNS), origin=INDEX_FILE)
     return table, _text(metadata, b"bitmill.plan"), _text(metadata, b"bitmill.tokenizer_fingerprint")
 
 
 def index_of(table: pa.Table) -> ReadingIndex:
-    """The index that a table of rows says, in its order."""
+    """Build the index from a table of its rows, in that order."""
     table = table.combine_chunks()
     shards: list[Any] = table.column("shard_id").to_pylist()
     places = {shard_id: number for number, shard_id in enumerate(dict.fromkeys(shards))}

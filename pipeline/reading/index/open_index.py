@@ -1,4 +1,4 @@
-"""A dataset's index, found beside it or built from footers and left there for the next reader."""
+"""Opens a dataset's index: reads index.parquet, or builds it from footers and publishes it."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,9 +24,9 @@ _SHARDS_A_TABLE = 1024
 def open_index(folder: Folder, card: DatasetCard, *, allow_incomplete: bool) -> ReadingIndex:
     """The index of a dataset's committed shards, in plan order.
 
-    Where ``index.parquet`` covers the whole plan, nothing else is read. Otherwise footers of shards that it
-    lacks are, and the file is published anew, if the folder may be written. Raises UsageError for an
-    unfinished dataset unless allowed, FormatError or TokenizerMismatchError for a shard that is not sound.
+    If ``index.parquet`` covers the whole plan, reads nothing else. Otherwise reads the footers of missing
+    shards and publishes the file again if the folder is writable. Raises UsageError for an unfinished dataset
+    unless allowed, FormatError or TokenizerMismatchError for an invalid shard.
     """
     plan = content_id("plan", [part.plan_id for part in card.plan])
     stored, stored_plan = _stored(folder, card.tokenizer_fingerprint)
@@ -43,7 +43,7 @@ def open_index(folder: Folder, card: DatasetCard, *, allow_incomplete: bool) -> 
 
 
 def _stored(folder: Folder, tokenizer_fingerprint: str) -> tuple[pa.Table | None, str]:
-    """The stored table and the plan that it covers wholly; nothing where the file cannot be used."""
+    """The stored table and the plan that it fully covers; None and "" if the file cannot be used."""
     try:
         table, plan, tokenizer = parse_index(folder.read_bytes(INDEX_FILE))
     except (FileNotFoundError, FormatError):
@@ -52,14 +52,14 @@ def _stored(folder: Folder, tokenizer_fingerprint: str) -> tuple[pa.Table | None
 
 
 def _readable(folder: Folder, card: DatasetCard, *, allow_incomplete: bool) -> list[str]:
-    """Planned shards that are committed, in plan order; other files in the folder are not the dataset's."""
+    """Committed shards of the plan, in plan order; other files in the folder are ignored."""
     planned = [shard.shard_id for shard in load_plan(folder, card)]
     committed = committed_shards(folder)
     found = [shard_id for shard_id in planned if shard_id in committed]
     if len(found) < len(planned) and not allow_incomplete:
         raise UsageError(
-            f"{folder.uri} has {len(found)} of {len(planned)} shards; finish its job (run it again), or pass "
-            "allow_incomplete=True to read what is there."
+            f"{folder.uri} has {len(found)} of {len(planned)} shards; run its job again to finish it, or "
+            "pass allow_incomplete=True to read the finished shards."
         )
     return found
 
@@ -67,13 +67,13 @@ def _readable(folder: Folder, card: DatasetCard, *, allow_incomplete: bool) -> l
 def _completed(
     folder: Folder, card: DatasetCard, stored: pa.Table | None, shard_ids: Sequence[str]
 ) -> pa.Table:
-    """Rows of these shards, in this order: the stored ones, and those of footers for the others."""
+    """Rows of these shards, in this order: stored rows, and rows read from footers for the others."""
     known = set(stored.column("shard_id").to_pylist()) if stored is not None else set[str]()
     missing = [shard_id for shard_id in shard_ids if shard_id not in known]
     tables = [rows_table([])]
     with ThreadPoolExecutor(num_threads(folder)) as pool:
         read = pool.map(lambda one: index_rows(folder, one, card.tokenizer_fingerprint), missing)
-        # A table of few rows takes a hundred times their bytes.
+        # A table with few rows takes a hundred times their bytes, so rows are collected first.
         while some := list(islice(read, _SHARDS_A_TABLE)):
             tables.append(rows_table(chain.from_iterable(some)))
     if stored is not None:

@@ -1,1 +1,1 @@
-"""Compiled loops of the reader: unpacking, placement, packing of bins."""
+"""Compiled loops of the reader: unpacking, sample layout, bin packing."""

@@ -1,4 +1,4 @@
-"""Packing documents into rows of a fixed length: best fit in order, compiled."""
+"""Packs documents into rows of fixed length by best-fit decreasing, compiled."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ Int64s = npt.NDArray[np.int64]
 
 
 def best_fit(lengths: Int64s, capacity: int) -> tuple[Int64s, Int64s]:
-    """Row and place in it of each document, int64 [n] each: longest first, each where the least room is left.
+    """Row of each document and its place in that row, int64 [n] each; longest first, tightest fit.
 
-    Documents of one length keep their order; a row is opened where none has room (best-fit decreasing: at
-    most 11/9 of the best possible number of rows, and a few; Johnson 1974). Lengths are at most ``capacity``.
+    Documents of equal length keep their order; a new row is opened if no row has room (best-fit decreasing:
+    at most 11/9 of the optimal number of rows, plus a constant; Johnson 1974). Lengths are at most
+    ``capacity``.
     """
     order = np.argsort(-lengths, kind="stable")
-    # Lengths are whole frames: in units of their common divisor there are few amounts of room to look
-    # through.
+    # Lengths are whole frames: in units of their common divisor there are few values of free room to search.
     unit = max(1, int(np.gcd.reduce(lengths))) if len(lengths) else 1
     rows, places = _best_fit(np.asarray(lengths // unit, np.int64), order, capacity // unit)
     return rows, places * unit
@@ -28,7 +28,7 @@ def best_fit(lengths: Int64s, capacity: int) -> tuple[Int64s, Int64s]:
 def _best_fit(lengths: Any, order: Any, capacity: int) -> Any:
     count = len(lengths)
     rows, places = np.empty(count, np.int64), np.empty(count, np.int64)
-    # Rows with the same room left form a stack: heads[room] is the last of them, below[row] the one before.
+    # Rows with equal free room form a stack: heads[room] is its top, below[row] the next one.
     heads = np.full(capacity + 1, -1, np.int64)
     below = np.empty(count, np.int64)
     opened = 0

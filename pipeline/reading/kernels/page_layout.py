@@ -1,4 +1,4 @@
-"""Where clips' codes lie in a Parquet page, compiled."""
+"""Locates clips' codes in a Parquet page, compiled."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from bitmill.pipeline.reading.kernels.sample_layout import Int64s
 from bitmill.schemas.compiled_code.numba_compile import compiled
 
 LENGTH_BYTES = 4
-"""Before each value of a PLAIN page stands its length, a little-endian uint32."""
+"""Each value of a PLAIN page is preceded by its length, a little-endian uint32."""
 
 
 def place_clips(
     codes: npt.NDArray[np.uint8], body: slice, num_tokens: Int64s, bits_per_token: int, starts: Int64s
 ) -> str | None:
-    """Fill ``starts`` [n] with the first bytes of a page's n clips, given the page's place in ``codes``.
+    """Fill ``starts`` [n] with the first byte of each of a page's n clips; ``body`` is the page in ``codes``.
 
-    Says what is wrong where lengths or padding are not those of ``num_tokens`` [n] tokens.
+    Returns what is wrong if lengths or padding do not match ``num_tokens`` [n] tokens, else None.
     """
     found = _place_clips(codes, body.start, body.stop, num_tokens, bits_per_token, starts)
     return _WRONG[found]
@@ -25,7 +25,7 @@ def place_clips(
 
 _WRONG = (
     None,
-    "the lengths of a page's codes are not those that their shapes give",
+    "the lengths of a page's codes do not match their shapes",
     "the padding after a clip's last token is not zero",
 )
 

@@ -1,6 +1,6 @@
-"""Where clips and pieces lie, row by row, compiled: what would be dozens of small array operations a window.
+"""Lays out clips and pieces row by row, compiled; replaces dozens of small array operations per window.
 
-Every function here releases the GIL, which the training loop wants.
+Every function here releases the GIL for the training loop.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ Int64s = npt.NDArray[np.int64]
 
 @compiled
 def order_pieces(samples: Any, sample_starts: Any) -> Any:
-    """Pieces of samples in a new order, sample after sample: bounds of each one's, numbers, and owners."""
+    """Arrange pieces sample by sample in a new order: sample bounds, piece numbers, and owners."""
     count = len(samples)
     bounds = np.empty(count + 1, np.int64)
     bounds[0] = 0
@@ -35,7 +35,7 @@ def order_pieces(samples: Any, sample_starts: Any) -> Any:
 def lay_out(  # noqa: PLR0917 - compiled code takes no keywords
     pieces: Any, owners: Any, cut_P4: Any, shapes_n3: Any, starts: Any, address: int, sample_tokens: int
 ) -> Any:
-    """What the unpacking kernels take, int64 [P, 4], for pieces of a cut's table."""
+    """The unpacking kernels' input, int64 [P, 4], for pieces of a cut's table."""
     rows = np.empty((len(pieces), 4), np.int64)
     for row in range(len(pieces)):
         clip, first_frame, frames, place = cut_P4[pieces[row]]

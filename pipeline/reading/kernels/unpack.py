@@ -1,7 +1,8 @@
-"""Codes to tensors, compiled: pieces of packed clips straight into a buffer that the caller owns.
+"""Compiled unpacking of codes to tensors: writes pieces of packed clips into a caller's buffer.
 
-The layout is that of ``schemas.dataset.packing``. Kernels are compiled on first use, one for a width and a
-form (then kept on disk), and release the GIL.
+The layout is defined in ``schemas.dataset.packing``. Kernels are compiled on first use, one per width and
+form (then cached on disk), and release the GIL.
+
 Axes: N tokens, L bits of a token, G groups of a token.
 """
 
@@ -24,33 +25,34 @@ Int64s = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint8]
 
 SPARE_BYTES = 8
-"""Bytes that must be readable behind the codes: a token is loaded as a word of eight bytes."""
+"""Bytes that must be readable after the codes: a token is loaded as an eight-byte word."""
 
 PIECE_BYTES = 32
 
 PIECE_COLUMNS = ("address", "first", "count", "target")
-"""A piece, a run of consecutive tokens of a clip, as a row of int64 [num_pieces, 4]: the address in memory of
-the clip's first byte, the piece's first token in the clip, its number of tokens, and where they go in the
-output."""
+"""A piece, i.e. a run of consecutive tokens of a clip, as a row of int64 [num_pieces, 4]: the memory address
+of the clip's first byte, the piece's first token in the clip, its number of tokens, and its first token in
+the output.
+"""
 
 
 def address_of(array: npt.NDArray[Any]) -> int:
-    """Where an array's first byte lies in memory. The array must outlive what is done with it."""
+    """Memory address of an array's first byte. The array must outlive every use of it."""
     return int(array.__array_interface__["data"][0])
 
 
 def bytes_at(address: int, count: int) -> Codes:
-    """Memory as uint8 [count], for as long as what lies there."""
+    """View memory as uint8 [count]; valid as long as the memory is."""
     return np.ctypeslib.as_array((ctypes.c_uint8 * count).from_address(address))
 
 
 def int64s_at(address: int, count: int) -> Int64s:
-    """Memory as int64 [count], for as long as what lies there."""
+    """View memory as int64 [count]; valid as long as the memory is."""
     return np.ctypeslib.as_array((ctypes.c_int64 * count).from_address(address))
 
 
 def unpack_into(codes: Codes, out_N: npt.NDArray[Any], bits_per_token: int) -> None:
-    """One clip's codes, uint8 [ceil(N·L / 8)], to token indices in ``out_N`` (int32 for L < 32, else int64).
+    """Unpack one clip's codes, uint8 [ceil(N·L / 8)], into ``out_N`` (int32 for L < 32, else int64).
 
     Raises ValueError on a wrong length or padding.
     """
@@ -66,29 +68,29 @@ def unpack_into(codes: Codes, out_N: npt.NDArray[Any], bits_per_token: int) -> N
 
 
 def unpack_clip(codes: Codes, start: int, out_NG: npt.NDArray[Any], bits_per_token: int) -> None:
-    """The clip that begins at ``start``, with ``SPARE_BYTES`` behind it, in ``out_NG``'s form.
+    """Unpack the clip that begins at ``start`` and is followed by ``SPARE_BYTES``, in ``out_NG``'s form.
 
-    See ``unpack_pieces``; nothing is checked here, either.
+    See ``unpack_pieces``; nothing is checked here either.
     """
     _kernels(out_NG.dtype.kind, bits_per_token, out_NG.shape[1]).clip(codes, start, out_NG)
 
 
 def unpack_pieces(runs_R3: Int64s, out_NG: npt.NDArray[Any], bits_per_token: int) -> None:
-    """Write runs of pieces into ``out_NG``, both C-contiguous, with one release of the GIL for them all.
+    """Write runs of pieces into ``out_NG``, both C-contiguous, releasing the GIL once for all of them.
 
-    A run is a row of int64 [num_runs, 3]: the address of a piece, how many pieces stand there one after the
-    other, and by how many tokens their targets are to be shifted.
+    A run is a row of int64 [num_runs, 3]: the address of its first piece, the number of consecutive pieces,
+    and the number of tokens to add to their targets.
 
-    The output's type says what is written: integers take group indices [N, G] in [0, 2^(L/G)), group 0 from
-    the first code bits (with G = 1, token indices); bool takes bits and float32 values ±1/√L, both [N, L],
-    code bit 0 first. Nothing is checked here: the caller holds the arrays, with ``SPARE_BYTES`` behind the
-    codes, and pieces lie inside their clips and the output.
+    The output's dtype selects the form: integers receive group indices [N, G] in [0, 2^(L/G)), group 0 from
+    the first code bits (with G = 1, token indices); bool receives bits and float32 values ±1/√L, both [N, L],
+    code bit 0 first. Nothing is checked here: the caller keeps the arrays alive, with ``SPARE_BYTES`` after
+    the codes, and pieces lie inside their clips and the output.
     """
     _kernels(out_NG.dtype.kind, bits_per_token, out_NG.shape[1]).pieces(runs_R3, out_NG)
 
 
 class _Kernels(NamedTuple):
-    """For runs of pieces, and for one whole clip."""
+    """One kernel for runs of pieces, one for a whole clip."""
 
     pieces: Callable[..., None]
     clip: Callable[..., None]
@@ -96,11 +98,11 @@ class _Kernels(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _kernels(form: str, bits: int, columns: int) -> _Kernels:
-    """Kernels of a width and a form (a NumPy dtype kind), with shifts and strides known to the compiler.
+    """Kernels for a width and a form (a NumPy dtype kind), with shifts and strides known to the compiler.
 
-    8/gcd(L, 8) tokens fill whole bytes: in such a period each token has its own byte offset and shift, and is
-    one unaligned eight-byte load. Tokens up to a period's start or behind its end are loaded one by one; so
-    are all of a width of which a token may need a ninth byte.
+    8/gcd(L, 8) tokens fill whole bytes: within such a period each token has a constant byte offset and shift
+    and is one unaligned eight-byte load. Tokens before the first full period or after the last are loaded
+    singly; so are all tokens of widths that may need a ninth byte.
     """
     if not 1 <= bits <= MAX_BITS_PER_TOKEN:
         raise ValueError(f"bits_per_token must be 1 to {MAX_BITS_PER_TOKEN}, not {bits}")
@@ -114,8 +116,8 @@ def _kernels(form: str, bits: int, columns: int) -> _Kernels:
     @compiled_within
     def unpack(address: int, first: int, out: Any) -> None:
         left = len(out)
-        # Rows are counted from 0, in a slice: of an index that might be negative numba would look at the
-        # sign each time, and nothing would become SIMD.
+        # Count rows from 0 within a slice: for an index that might be negative, numba checks the sign each
+        # time and nothing is vectorized.
         row = 0
         while left and (not one_load or first % period):
             _put(out, row, _lone_token(address, first, bits), bits, group_bits, scale)
@@ -147,7 +149,7 @@ def _kernels(form: str, bits: int, columns: int) -> _Kernels:
 
 
 def _type_load(typing_context: Any, address: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
-    """Eight bytes from any address, little-endian: one unaligned load."""
+    """Load eight bytes from any address, little-endian, with one unaligned load."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
@@ -166,7 +168,7 @@ def _load_int(address: int) -> Any:
 
 @compiled_within
 def _lone_token(address: int, token: int, bits: int) -> Any:
-    """A token at any place of a clip."""
+    """Load one token at any position of a clip."""
     position = token * bits
     byte, shift = address + (position >> 3), position & 7
     word = _load_word(byte) >> np.uint64(shift)
@@ -179,9 +181,9 @@ def _lone_token(address: int, token: int, bits: int) -> Any:
 
 @compiled_within
 def _put(out: Any, row: int, word: Any, bits: int, group_bits: int, scale: Any) -> None:  # noqa: PLR0917
-    """Write one token as a row of the output: its groups, or ±scale a bit where ``scale`` is given.
+    """Write one token as a row of the output: its groups, or ±scale per bit if ``scale`` is nonzero.
 
-    Called with constants, so that a kernel keeps one of the branches, unrolled.
+    Called with constants, so that the compiler keeps only one of the branches, unrolled.
     """
     mask = ~np.uint64(0) >> np.uint64(64 - group_bits)
     for group in range(bits // group_bits):

@@ -1,6 +1,6 @@
-"""Which samples make batch t, for one rank: a pure function of t, without any reading.
+"""Plans which samples make batch t for one rank: a pure function of t, without reading.
 
-A **stream** is one dataset of the mixture; a **take** is consecutive samples of one window that go to
+A **stream** is one dataset of the mixture; a **take** is a run of consecutive samples of one window that fill
 consecutive places of the batch. Lane c of a stream goes through its passes: pass 0, 1, … are its epochs.
 """
 
@@ -19,10 +19,10 @@ from bitmill.pipeline.reading.order.order import PassOrder
 from bitmill.pipeline.splitmix64 import derive_key
 
 Remainder = Literal["drop", "pad", "keep"]
-"""What becomes of an epoch's last samples that fill no global batch. drop: left out, others in each epoch.
-pad: the last batch is filled up with samples from the epoch's other lanes' beginnings, not ``valid``. keep:
-the last batch is smaller, and may be empty on some ranks (for evaluation, not for training side by
-side)."""
+"""How to treat the last samples of an epoch that do not fill a global batch. drop: leave them out; which ones
+differs by epoch. pad: fill the last batch with samples that follow in the pass, marked not ``valid``. keep:
+make the last batch smaller; it may be empty on some ranks (for evaluation, not for data-parallel training).
+"""
 
 _KEPT_PASSES = 4
 
@@ -38,7 +38,7 @@ class Take(NamedTuple):
     place: int
     valid: bool
     lane: int
-    """Whose samples they are: a lane of a stream goes through windows one after the other."""
+    """The lane that the samples belong to: a lane of a stream goes through windows one after the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +52,15 @@ class Share:
 
 @dataclass
 class Passes:
-    """The orders of a stream's passes, made when they are needed; the last few are kept."""
+    """The orders of a stream's passes, made on demand; the last few are cached."""
 
     make: Callable[[int], PassOrder]
     alike: bool
-    """Whether every pass has the same number of samples."""
+    """True if every pass has the same number of samples."""
     _kept: "OrderedDict[int, PassOrder]" = field(default_factory=OrderedDict[int, PassOrder])
 
     def order(self, number: int) -> PassOrder:
-        """Pass ``number``. Threads may ask at once: at worst, one makes it again."""
+        """The order of pass ``number``. Safe for threads: at worst, two of them compute the same order."""
         found = self._kept.get(number)
         if found is None:
             found = self._kept[number] = self.make(number)
@@ -71,7 +71,7 @@ class Passes:
 
 
 def num_batches(num_samples: int, batch_size: int, remainder: Remainder) -> int:
-    """Global batches of an epoch of so many samples."""
+    """Number of global batches in an epoch of ``num_samples`` samples."""
     return num_samples // batch_size if remainder == "drop" else -(-num_samples // batch_size)
 
 
@@ -97,10 +97,9 @@ def plan_epoch(order: PassOrder, epoch: int, batch: int, share: Share, remainder
 
 
 class MixturePlan:
-    """Batches of several streams by weight, without an end: each lane of each stream goes from pass to pass.
+    """Endless batches of several streams by weight: each lane of each stream goes from pass to pass.
 
-    So each stream comes around as often as its weight makes it, and none of its samples comes twice in a
-    pass.
+    Each stream's passes recur in proportion to its weight, and no sample occurs twice within a pass.
     """
 
     def __init__(self, streams: Sequence[Passes], ends: list[int], *, key: int, lanes: int) -> None:
@@ -111,7 +110,7 @@ class MixturePlan:
         self._begun: dict[tuple[int, int], tuple[int, int]] = {}
 
     def plan(self, batch: int, share: Share) -> list[Take]:
-        """Takes of global batch ``batch``, counted from the very first."""
+        """Takes of global batch ``batch``, counted from the start of epoch 0."""
         takes: list[Take] = []
         per_lane = share.batch_size // self._lanes
         for lane, low, high in _lanes(share, per_lane):
@@ -126,7 +125,7 @@ class MixturePlan:
         return takes
 
     def _take(self, stream: int, lane: int, index: int, count: int, place: int) -> Iterator[Take]:
-        """Samples [index, index + count) of a stream's lane, over as many passes as they need."""
+        """Yield samples [index, index + count) of a stream's lane as takes, across pass boundaries."""
         while count:
             number, begun = self._pass_at(stream, lane, index)
             order = self._streams[stream].order(number)
@@ -136,7 +135,7 @@ class MixturePlan:
             index, count, place = index + now, count - now, place + now
 
     def _pass_at(self, stream: int, lane: int, index: int) -> tuple[int, int]:
-        """The pass of a lane's sample, and how many samples the lane had before that pass."""
+        """The pass that contains sample ``index`` of a lane, and the number of the lane's earlier samples."""
         passes = self._streams[stream]
         number, begun = self._begun.get((stream, lane), (0, 0))
         if index < begun:
@@ -154,7 +153,7 @@ class MixturePlan:
 
 
 def _lanes(share: Share, per_lane: int) -> Iterator[tuple[int, int, int]]:
-    """Lanes that a share meets, and which of the lane's places [low, high) of a batch it takes."""
+    """Yield the lanes that a share overlaps, each with the range [low, high) of its places in a batch."""
     last = share.first + share.count
     for lane in range(share.first // per_lane, -(-last // per_lane)):
         base = lane * per_lane
@@ -164,12 +163,12 @@ def _lanes(share: Share, per_lane: int) -> Iterator[tuple[int, int, int]]:
 def _cut(
     order: PassOrder, of_lane: tuple[int, int, int], position: int, count: int, place: int, *, valid: bool
 ) -> list[Take]:
-    """Consecutive positions of a pass as takes, one for each window that they touch."""
+    """Split consecutive positions of a pass into takes, one per window."""
     ends = order.end_list
     window = bisect_right(ends, position) - 1
     stream, number, lane = of_lane
     if 0 < count <= ends[window + 1] - position:
-        # Nearly always: and this is done for every lane of every batch.
+        # The usual case, worth a shortcut: this runs for every lane of every batch.
         return [Take(stream, number, window, position - ends[window], count, place, valid, lane)]
     takes: list[Take] = []
     while count:
@@ -181,7 +180,7 @@ def _cut(
 
 
 def _closed_up(takes: list[Take]) -> list[Take]:
-    """Places without gaps, for the smaller last batch."""
+    """Renumber places without gaps, for the smaller last batch."""
     place = 0
     closed: list[Take] = []
     if all(a.place + a.num_samples == b.place for a, b in pairwise(takes)) and not (takes and takes[0].place):
@@ -193,7 +192,7 @@ def _closed_up(takes: list[Take]) -> list[Take]:
 
 
 def _equal_runs(streams: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]") -> Iterator[tuple[int, int]]:
-    """Runs of equal numbers: the number and how often."""
+    """Yield runs of equal numbers: the number and the run's length."""
     bounds = np.concatenate(([0], np.flatnonzero(np.diff(streams)) + 1, [len(streams)]))
     for start, end in pairwise(bounds):
         if end > start:

@@ -1,10 +1,9 @@
-"""Which dataset of a mixture each place of a lane takes from, and how many places it had before: both in
-closed form.
+"""Chooses the dataset for each place of a lane, and counts earlier choices, both in closed form.
 
-Place n of a lane goes where n·φ (mod 1), shifted by the lane's key, falls among the weights laid end to end.
-Steps of the golden ratio spread a share evenly (the counts stay within O(log n) of n·w), and how many of the
-first n fall into an interval is a sum of floors, which Euclid's algorithm gives in O(log n): so a mixture
-resumes anywhere.
+Place n of a lane maps to n·φ (mod 1), shifted by the lane's key; the dataset is the one whose weight
+interval, laid end to end, contains that point. Golden-ratio steps spread each share evenly (the counts stay
+within O(log n) of n·w). How many of the first n fall into an interval is a sum of floors, which Euclid's
+algorithm computes in O(log n); so a mixture can resume anywhere.
 """
 
 from itertools import pairwise
@@ -33,7 +32,8 @@ def choices(first: int, count: int, ends: list[int], key: int) -> npt.NDArray[np
     with np.errstate(over="ignore"):
         places = np.arange(count, dtype=np.uint64) + np.uint64(first)
         turns = places * np.uint64(_STEP) + np.uint64(key % _TURN)
-    # Beside a weight 2^53 times its own, a dataset has no share: then an end before the last is 2^64, too.
+    # A dataset whose weight is 2^53 times smaller than another's gets no share: earlier ends can also be
+    # 2^64.
     inner = np.array([end for end in ends[:-1] if end < _TURN], dtype=np.uint64)
     return np.searchsorted(inner, turns, side="right").astype(np.int64, copy=False)
 
@@ -45,7 +45,7 @@ def counts_before(place: int, ends: list[int], key: int) -> list[int]:
 
 
 def _count_below(place: int, end: int, key: int) -> int:
-    """How many n in [0, place) have (n·step + key) mod 2^64 < end."""
+    """The number of n in [0, place) with (n·step + key) mod 2^64 < end."""
     if end >= _TURN:
         return place
     whole = _floor_sum(place, _TURN, _STEP, key)

@@ -1,11 +1,12 @@
-"""The order of one pass over a dataset, as a pure function of a key: which sample stands at which position.
+"""The order of one pass over a dataset, a pure function of a key: which sample is at which position.
 
 1. Row groups are permuted (or stay in the dataset's order).
-2. Consecutive ones make a **window** of about ``window_bytes`` of codes; a window's samples are permuted.
-3. The windows' samples, one window after the other, are the pass. It is cut into ``lanes`` equal stretches.
+2. Consecutive row groups form a **window** of about ``window_bytes`` of codes; a window's samples are
+   permuted.
+3. The pass is the windows' samples, window after window. It is cut into ``lanes`` equal stretches.
 
-A global batch takes the next samples of every lane, so it mixes ``lanes`` distant windows, while whoever
-needs only some places of each batch reads only the lanes that those come from.
+A global batch takes the next samples of every lane, so it mixes ``lanes`` distant windows, while a reader
+that needs only some places of each batch reads only the lanes of those places.
 """
 
 from collections.abc import Callable
@@ -21,31 +22,31 @@ from bitmill.pipeline.splitmix64 import derive_key, permutation
 Int64s = npt.NDArray[np.int64]
 
 _GROUPS, _SAMPLES = 1, 2
-"""What a key is for: the order of row groups, the order inside a window."""
+"""Purpose of a derived key: the order of row groups, or the order within a window."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PassOrder:
-    """One pass: windows of row groups, and how many samples each has."""
+    """One pass: windows of row groups, and the number of samples in each window."""
 
     groups: Int64s
     """int64: the row groups that have samples, in the pass's order."""
     window_starts: Int64s
-    """int64 [num_windows + 1]: where each window's row groups begin in ``groups``."""
+    """int64 [num_windows + 1]: start of each window's row groups in ``groups``."""
     ends: Int64s
-    """int64 [num_windows + 1]: samples before each window; the last is the number of all."""
+    """int64 [num_windows + 1]: number of samples before each window; the last is the total."""
     key: int
     shuffle: bool
     lanes: int
 
     @property
     def num_samples(self) -> int:
-        """Samples of the pass."""
+        """Number of samples in the pass."""
         return int(self.ends[-1])
 
     @property
     def num_windows(self) -> int:
-        """Windows of the pass."""
+        """Number of windows in the pass."""
         return len(self.ends) - 1
 
     def groups_of(self, window: int) -> Int64s:
@@ -53,7 +54,7 @@ class PassOrder:
         return self.groups[self.window_starts[window] : self.window_starts[window + 1]]
 
     def samples_of(self, window: int) -> Int64s:
-        """The order of a window's samples, int64 [n]: numbers of its cut."""
+        """The order of a window's samples, int64 [n]: sample numbers in its cut."""
         count = int(self.ends[window + 1] - self.ends[window])
         if not self.shuffle:
             return np.arange(count)
@@ -61,13 +62,13 @@ class PassOrder:
 
     @cached_property
     def lane_bounds(self) -> list[tuple[int, int]]:
-        """First position of each lane and the one behind its last; lanes differ by at most one sample."""
+        """Half-open position range of each lane; lane lengths differ by at most one sample."""
         ends = [lane * self.num_samples // self.lanes for lane in range(self.lanes + 1)]
         return list(pairwise(ends))
 
     @cached_property
     def end_list(self) -> list[int]:
-        """``ends`` as Python's integers, quick to search for a single position."""
+        """``ends`` as a list of Python ints, faster to search for a single position."""
         return self.ends.tolist()
 
 
@@ -83,9 +84,9 @@ def order_pass(
 ) -> PassOrder:
     """The order of a pass over row groups of ``samples`` [n] and ``codes_bytes`` [n].
 
-    Groups without samples take no part. ``count_window`` gives the samples of a window from its row groups,
-    where they are not the sum over them. ``window_bytes`` is the codes of a lane's window; unshuffled,
-    windows are single row groups and there is one lane.
+    Groups without samples are skipped. ``count_window`` returns the number of samples of a window from its
+    row groups, for shapes where it is not their sum. ``window_bytes`` is the codes of a lane's window;
+    without shuffling, each row group is a window and there is one lane.
     """
     used = np.flatnonzero(samples > 0)
     groups = used[permutation(len(used), derive_key(key, _GROUPS))] if shuffle else used
@@ -106,7 +107,7 @@ def order_pass(
 
 
 def _window_starts(codes_bytes: Int64s, window_bytes: int) -> Int64s:
-    """A group begins a window where the bytes before it reach the next multiple of ``window_bytes``."""
+    """A group starts a window if the bytes before it reach the next multiple of ``window_bytes``."""
     if not len(codes_bytes):
         return np.zeros(1, np.int64)
     if not window_bytes:
@@ -118,9 +119,9 @@ def _window_starts(codes_bytes: Int64s, window_bytes: int) -> Int64s:
 
 
 def choose_lanes(batch_size: int, codes_bytes: Int64s, window_bytes: int) -> int:
-    """How many lanes a global batch draws from: a divisor of it, as many as keep a row group in memory each.
+    """Number of lanes per global batch: its largest divisor that fits one row group per lane in memory.
 
-    Neither the number of ranks nor of workers has a part in it, so that the order does not depend on them.
+    Independent of the number of ranks and workers, so that the order is too.
     """
     mean = float(codes_bytes.mean()) if len(codes_bytes) else 1.0
     most = max(1, int(window_bytes // max(mean, 1.0)))

@@ -1,4 +1,4 @@
-"""How well an order mixes, against a uniform shuffle of all samples, measured, without reading."""
+"""Measures how well an order mixes, compared to a uniform shuffle of all samples, without reading."""
 
 from dataclasses import dataclass
 from math import exp, lgamma
@@ -17,11 +17,12 @@ class Mixing:
     """Two figures of an epoch; a uniform shuffle has a diversity of 1 and a spread near 1."""
 
     diversity: float
-    """Row groups that a batch draws from, on average, over the number that a uniform shuffle would give. A
-    row group holds neighbours: clips of one video, or of videos that were listed together."""
+    """Mean number of row groups that a batch draws from, relative to a uniform shuffle. A row group contains
+    neighbours: clips of one video, or of videos that were listed together."""
     spread: float
-    """Batches from the first to the last that draws from a row group, on average, over those of the epoch:
-    how long a row group's samples are about. Small where windows are small beside the data set."""
+    """Mean number of batches between the first and the last that draw from a row group, relative to those of
+    the epoch: how long a row group's samples keep appearing. Small if windows are small relative to the
+    dataset."""
 
 
 def measure_mixing(order: PassOrder, samples: Int64s, batch_size: int) -> Mixing:
@@ -58,7 +59,7 @@ def _groups_of(order: PassOrder, samples: Int64s, window: int) -> Int64s:
 
 
 def _uniform(samples: Int64s, batch_size: int) -> float:
-    """Row groups in a batch drawn uniformly without replacement: the hypergeometric chances, summed."""
+    """Expected row groups in a batch drawn uniformly without replacement (hypergeometric)."""
     total = int(samples.sum())
     missed = [
         exp(_log_choose(total - int(count), batch_size) - _log_choose(total, batch_size))

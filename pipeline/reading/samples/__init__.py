@@ -1,1 +1,1 @@
-"""From clips to samples: shapes, windows, packing, tensors."""
+"""Turns clips into samples: shapes, windows, packing, tensors."""

@@ -1,4 +1,4 @@
-"""A batch put together: pieces unpacked straight into its tensors, masks and positions beside them."""
+"""Builds batches: unpacks pieces directly into batch tensors, and adds masks, positions and columns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,32 +36,33 @@ Int64s = npt.NDArray[np.int64]
 
 
 class TokenBatch(dict[str, Any]):
-    """A dict that a DataLoader does not put together with others."""
+    """A dict that DataLoader's default collation refuses to combine."""
 
 
 def _refuse_to_collate(*_: object, **__: object) -> NoReturn:
     raise WrongArgumentError(
-        "These are batches already: give the DataLoader batch_size=None, and the size to TokenBatches."
+        "The dataset already yields batches: pass batch_size=None to the DataLoader, and the batch size "
+        "to TokenBatches."
     )
 
 
-# torch's own place for types that are not its own; there is no public door to the call that makes batches.
+# torch's registry for other types; there is no public hook in the function that makes batches.
 default_collate_fn_map[TokenBatch] = _refuse_to_collate
 
 
 class Placed(NamedTuple):
-    """Some pieces of a window, and the samples of the batch that they belong to."""
+    """Some pieces of a window, and the batch samples that they belong to."""
 
     window: ShuffleWindow
     pieces: Int64s
     """Numbers of the window's pieces."""
     owners: Int64s
-    """For each, a sample of the batch."""
+    """For each piece, its sample in the batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchMaker:
-    """Makes the batches of one set of options. Safe for threads."""
+    """Makes the batches for one set of options. Safe for threads."""
 
     view: View
     bits_per_token: int
@@ -75,17 +76,17 @@ class BatchMaker:
 
     @property
     def sample_tokens(self) -> int:
-        """Places of a sample."""
+        """Number of token places in a sample."""
         return self.grid[0] * self.grid[1] * self.grid[2]
 
     def make(self, takes: Sequence[Take], windows: Sequence[ShuffleWindow]) -> TokenBatch:
-        """The batch of these takes, each with its window."""
+        """Make the batch of these takes, each with its window."""
         count = sum(take.num_samples for take in takes)
         tokens, flat = self._allocated(count)
         valid = np.ones(count, np.bool_)
         held: list[Int64s] = []
         if any(window.lost is not None for window in windows):
-            # What the buffer held before may be no index, and no bool, at all.
+            # A reused buffer may contain bytes that are not valid indices or bools.
             flat.fill(0)
         runs = [self._run(take, window, valid, held) for take, window in zip(takes, windows, strict=True)]
         self._unpack(np.array(runs, np.int64).reshape(-1, 3), flat)
@@ -97,7 +98,7 @@ class BatchMaker:
         return batch
 
     def _allocated(self, count: int) -> tuple[torch.Tensor, npt.NDArray[Any]]:
-        """The batch's tensor, and the same memory as [rows, values a row]; zero where samples leave gaps."""
+        """The batch's tensor, and the same memory as [rows, values per row]; zeroed for shapes with gaps."""
         dtype, values = element_of(self.view, self.bits_per_token, self.group_bits)
         size: tuple[int, ...] = (count, *(self.grid[2:] if isinstance(self.shape, Packing) else self.grid))
         if self.view == "packed":
@@ -106,8 +107,7 @@ class BatchMaker:
         elif self.view != "integers":
             size = (*size, values)
         if self.pin_memory or get_worker_info() is not None:
-            # What a worker process hands over goes through shared memory: unpacked there, it is not copied
-            # again.
+            # A worker process passes tensors through shared memory; unpacking there avoids another copy.
             tokens = torch.empty(size, dtype=dtype, pin_memory=self.pin_memory)
             tokens = tokens if self.pin_memory else tokens.share_memory_()
             flat = tokens.numpy().reshape(-1, values)
@@ -122,9 +122,9 @@ class BatchMaker:
     def _run(
         self, take: Take, window: ShuffleWindow, valid: npt.NDArray[np.bool_], held: list[Int64s]
     ) -> tuple[int, int, int]:
-        """A take as the kernels' run of pieces; marks samples that are not there as not valid.
+        """A take as a run of pieces for the kernels; marks missing samples as not valid.
 
-        Pieces that are not simply the window's own are made anew, and ``held`` until they are unpacked.
+        Pieces that are not exactly the window's own are copied and kept alive in ``held`` until unpacked.
         """
         start, end = window.bounds[take.first], window.bounds[take.first + take.num_samples]
         shift = (take.place - take.first) * self.sample_tokens
@@ -136,7 +136,7 @@ class BatchMaker:
         numbers = np.arange(start, end)
         if window.lost is not None:
             lost = window.lost[start:end]
-            # A packed row shows a lost document as places that are not filled.
+            # In a packed row, a lost document appears as unfilled places.
             if not isinstance(self.shape, Packing):
                 valid[window.owners[numbers[lost]] - take.first + take.place] = False
             numbers = numbers[~lost]
@@ -165,7 +165,7 @@ class BatchMaker:
         return more | self._columns(placed, count) if self.columns else more
 
     def _columns(self, placed: Sequence[Placed], count: int) -> dict[str, Any]:
-        """The wanted columns: for each sample its clip's, for packed rows a list of its documents' each."""
+        """The selected columns: per sample its clip's value; for packed rows a list of values."""
         packed = isinstance(self.shape, Packing)
         lists: dict[str, list[Any]] = {
             name: [[] if packed else None for _ in range(count)] for name in self.columns
@@ -191,7 +191,7 @@ def _placed(take: Take, window: ShuffleWindow) -> Placed:
 
 
 def _frame_mask(placed: Sequence[Placed], count: int, frames: int) -> torch.Tensor:
-    """Bool [B, T]: which frames are the clips' own."""
+    """Bool [B, T]: which frames belong to the clips."""
     lengths = np.zeros(count, np.int64)
     for window, pieces, owners in placed:
         lengths[owners] = window.times_of(pieces)[:, 1]
@@ -199,9 +199,9 @@ def _frame_mask(placed: Sequence[Placed], count: int, frames: int) -> torch.Tens
 
 
 def _collated(name: str, values: list[Any]) -> Any:
-    """Numbers as a tensor, whatever stands in it; all else as a list.
+    """Numeric columns as a tensor, regardless of the values; other columns as a list.
 
-    A number that is not there (of a lost sample, or the rate of an image) is 0, or NaN among floats.
+    A missing number (of a lost sample, or the frame rate of an image) is 0, or NaN for floats.
     """
     kind = _COLUMN_TYPES[name]
     if pa.types.is_integer(kind):

@@ -1,4 +1,4 @@
-"""How small tensors leave a DataLoader's worker process: inside the message."""
+"""Sends small tensors from a DataLoader worker process inside the message instead of by shared memory."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ import torch
 
 
 class InlineTensor(torch.Tensor):
-    """A tensor that pickles by value, and arrives as a plain one.
+    """A tensor that pickles by value and unpickles as a plain tensor.
 
-    torch hands each tensor over as a file of shared memory, whose descriptor the other process asks for by a
-    socket: right for a batch's tokens, and for a few bytes dearer than all else of the batch.
+    torch passes each tensor as a shared-memory file whose descriptor the receiver requests over a socket:
+    right for a batch's tokens, but for a few bytes this costs more than the rest of the batch.
     """
 
     def __reduce_ex__(self, _: Any) -> tuple[Any, tuple[Any, ...]]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -18,7 +18,7 @@ class InlineTensor(torch.Tensor):
 
 
 def inline(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor, on the same memory, to be handed over by value."""
+    """The same tensor, sharing its memory, that pickles by value."""
     return tensor.as_subclass(InlineTensor)
 
 

@@ -1,4 +1,4 @@
-"""What a training step needs to know of packed rows: documents, their bounds, positions, special tokens."""
+"""Describes packed rows for training: documents, their bounds, positions, special tokens."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,18 +20,17 @@ def describe_rows(
     flat: npt.NDArray[Any],
     specials: tuple[int, int] | None,
 ) -> dict[str, Any]:
-    """Tensors beside the ``tokens`` [B, K, …] of packed rows of K places; ``placed`` are windows' pieces.
+    """Tensors for packed rows of K places with ``tokens`` [B, K, …]; ``placed`` are windows' pieces.
 
-    - ``document_ids`` int32 [B, K]: the number of the place's document in its row; -1 where a row is not
-      filled.
+    - ``document_ids`` int32 [B, K]: the number of the place's document within its row; -1 if unfilled.
     - ``positions`` int32 [B, K, 3]: frame in the clip, row and column of the token; -1 in the latter two at a
-      special token, in all three where a row is not filled.
-    - ``cu_seqlens`` int32 [D + 1]: bounds of all documents over the B·K places laid end to end, as
-      variable-length attention takes them; what a row leaves free counts as a document of its own, so that
-      they cover all places.
-    - ``max_seqlen``: the longest of those, an int.
+      special token, in all three if unfilled.
+    - ``cu_seqlens`` int32 [D + 1]: bounds of all documents over the B·K places laid end to end, as used by
+      variable-length attention; each row's unfilled end counts as a document, so that they cover all places.
+    - ``max_seqlen``: the length of the longest of those, an int.
 
-    With start tokens, writes them into ``flat`` [B·K, G]: ``specials`` are those of a clip and of a frame.
+    With start tokens, writes them into ``flat`` [B·K, G]: ``specials`` are the tokens of a clip and of a
+    frame.
     """
     places = num_rows * shape.num_tokens
     documents = np.full(places, -1, np.int32)
@@ -53,7 +52,7 @@ def describe_rows(
 
 
 def frame_by_frame(unpacking_P4: Int64s, grids: Int64s) -> Int64s:
-    """Pieces split into frames, each with a place left free before it: int64 [num_frames, 4]."""
+    """Split pieces into frames and leave one place free before each: int64 [num_frames, 4]."""
     grid = grids.prod(axis=1)
     frames = unpacking_P4[:, 2] // grid
     again = np.repeat(unpacking_P4, frames, axis=0)
@@ -66,7 +65,7 @@ def frame_by_frame(unpacking_P4: Int64s, grids: Int64s) -> Int64s:
 
 
 def _documents(placed: Sequence[Any], shape: Packing) -> tuple[Int64s, Int64s, Int64s, Int64s]:
-    """All documents by place: first places over all rows, frames [n, 2], grids [n, 2], rows."""
+    """All documents sorted by place: first places over all rows, frames [n, 2], grids [n, 2], rows."""
     if not placed:
         none, pairs = np.empty(0, np.int64), np.empty((0, 2), np.int64)
         return none, pairs, pairs, none

@@ -1,7 +1,7 @@
-"""What one sample is: a whole clip, some of its frames, or a row packed with several clips. Pure logic.
+"""Sample shapes: a whole clip, some of its frames, or a row packed with several clips. Pure logic.
 
-A **cut** says of some clips which samples they make. Each sample consists of pieces: frames [first, first +
-frames) of one clip, which begin at a token of the sample.
+A **cut** assigns clips to samples. Each sample consists of pieces: frames [first, first + frames) of one
+clip, placed at a token offset in the sample.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ Int64s = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """Samples of n clips; pieces of one sample stand together, in the order of their places."""
+    """Samples of n clips; pieces of one sample are contiguous and ordered by place."""
 
     sample_starts: Int64s
-    """int64 [num_samples + 1]: where each sample's pieces begin."""
+    """int64 [num_samples + 1]: start of each sample's pieces."""
     clips: Int64s
     """int64 [num_pieces]: the piece's clip, in [0, n)."""
     first_frames: Int64s
@@ -31,7 +31,7 @@ class Cut:
 
     @property
     def num_samples(self) -> int:
-        """Samples."""
+        """Number of samples."""
         return len(self.sample_starts) - 1
 
     def table(self) -> Int64s:
@@ -43,10 +43,10 @@ class SampleShape(Protocol):
     """How clips become samples. ``shapes_n3`` are frames, height and width of clips, int64 [n, 3]."""
 
     per_clip: ClassVar[bool]
-    """Whether a clip's samples are its own, so that counts add up over clips."""
+    """True if no sample contains more than one clip, so that counts add up over clips."""
 
     def count(self, shapes_n3: Int64s) -> Int64s:
-        """Samples of each clip, int64 [n]; of all of them together as [1] where not ``per_clip``."""
+        """Number of samples of each clip, int64 [n]; of all clips together as [1] if not ``per_clip``."""
         ...
 
     def cut(self, shapes_n3: Int64s) -> Cut:
@@ -54,18 +54,18 @@ class SampleShape(Protocol):
         ...
 
     def check(self, shapes_n3: Int64s) -> None:
-        """Raise WrongArgumentError where clips of these (distinct) shapes cannot make such samples."""
+        """Raise WrongArgumentError if clips of these (distinct) shapes cannot make these samples."""
         ...
 
 
 @dataclass(frozen=True)
 class Clips:
-    """Whole clips, which must all have one shape: ``tokens`` [B, T, h, w, …]."""
+    """Whole clips, which must all have the same shape: ``tokens`` [B, T, h, w, …]."""
 
     per_clip: ClassVar[bool] = True
 
     def count(self, shapes_n3: Int64s) -> Int64s:
-        """One sample a clip."""
+        """One sample per clip."""
         return np.ones(len(shapes_n3), np.int64)
 
     def cut(self, shapes_n3: Int64s) -> Cut:
@@ -73,22 +73,22 @@ class Clips:
         return _whole_clips(shapes_n3)
 
     def check(self, shapes_n3: Int64s) -> None:
-        """All shapes must be one."""
+        """Require a single shape."""
         if len(shapes_n3) > 1:
             shapes = ", ".join("×".join(map(str, shape)) for shape in shapes_n3[:4].tolist())
             more = ", …" if len(shapes_n3) > 4 else ""
             raise WrongArgumentError(
-                f"The clips have {len(shapes_n3)} shapes ({shapes}{more}), which do not stack. Take "
-                "shape=FrameWindows(n) for n frames of each, Padding() or Packing(n); or choose clips of one "
-                "shape by where=ClipFilter(min_frames=n)."
+                f"The clips have {len(shapes_n3)} shapes ({shapes}{more}), which cannot be stacked. Use "
+                "shape=FrameWindows(n) for n frames of each, Padding() or Packing(n); or select clips of "
+                "one shape with where=ClipFilter(min_frames=n)."
             )
 
 
 @dataclass(frozen=True)
 class FrameWindows:
-    """Runs of ``num_frames`` frames of a clip, each ``stride`` frames after the other (default: end to end).
+    """Runs of ``num_frames`` frames of a clip, starting every ``stride`` frames (default: end to end).
 
-    Frames of a clip behind its last whole window are left out, and so are clips that are too short.
+    Drops a clip's frames after its last full window, and clips that are too short.
     """
 
     num_frames: int
@@ -97,10 +97,10 @@ class FrameWindows:
 
     def __post_init__(self) -> None:
         if self.num_frames < 1 or (self.stride is not None and self.stride < 1):
-            raise WrongArgumentError("FrameWindows takes at least 1 frame, and a stride of at least 1.")
+            raise WrongArgumentError("FrameWindows needs at least 1 frame and a stride of at least 1.")
 
     def count(self, shapes_n3: Int64s) -> Int64s:
-        """Windows of each clip."""
+        """Number of windows in each clip."""
         step = self.stride or self.num_frames
         return np.maximum(0, (shapes_n3[:, 0] - self.num_frames) // step + 1)
 
@@ -118,7 +118,7 @@ class FrameWindows:
         )
 
     def check(self, shapes_n3: Int64s) -> None:
-        """All grids of frames must be one, and one clip long enough."""
+        """Require a single frame grid, and at least one clip that is long enough."""
         _check_one_grid(shapes_n3)
         if len(shapes_n3) and not self.count(shapes_n3).any():
             longest = int(shapes_n3[:, 0].max())
@@ -129,7 +129,7 @@ class FrameWindows:
 class Padding:
     """Whole clips, padded at the end to ``num_frames`` frames (default: those of the longest clip).
 
-    Batches have ``mask``, bool [B, T], true where a frame is the clip's.
+    Batches have ``mask``, bool [B, T], true where a frame belongs to the clip.
     """
 
     num_frames: int | None = None
@@ -137,10 +137,10 @@ class Padding:
 
     def __post_init__(self) -> None:
         if self.num_frames is not None and self.num_frames < 1:
-            raise WrongArgumentError("Padding takes at least 1 frame.")
+            raise WrongArgumentError("Padding needs at least 1 frame.")
 
     def count(self, shapes_n3: Int64s) -> Int64s:
-        """One sample a clip."""
+        """One sample per clip."""
         return np.ones(len(shapes_n3), np.int64)
 
     def cut(self, shapes_n3: Int64s) -> Cut:
@@ -148,22 +148,22 @@ class Padding:
         return _whole_clips(shapes_n3)
 
     def check(self, shapes_n3: Int64s) -> None:
-        """All grids of frames must be one, and no clip longer than the padded length."""
+        """Require a single frame grid, and no clip longer than the padded length."""
         _check_one_grid(shapes_n3)
         longest = int(shapes_n3[:, 0].max(initial=0))
         if self.num_frames is not None and longest > self.num_frames:
             raise WrongArgumentError(
-                f"A clip has {longest} frames, more than Padding({self.num_frames}) holds; choose a larger "
-                f"number, or clips by where=ClipFilter(max_frames={self.num_frames})."
+                f"A clip has {longest} frames, more than Padding({self.num_frames}) allows; choose a "
+                f"larger number, or select clips with where=ClipFilter(max_frames={self.num_frames})."
             )
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Rows of ``num_tokens`` places, each filled with whole clips by best fit; nothing of a clip is lost.
+    """Rows of ``num_tokens`` places, filled with whole clips by best fit; no frame of a clip is dropped.
 
-    A clip of more tokens than a row is cut, between frames, into as few documents as it needs. With
-    ``start_tokens`` a place before each clip and one before each further frame take special tokens.
+    A clip with more tokens than a row is split between frames into as few documents as possible. With
+    ``start_tokens``, one place before each clip and before each further frame contains a special token.
     """
 
     num_tokens: int
@@ -172,14 +172,14 @@ class Packing:
 
     def __post_init__(self) -> None:
         if self.num_tokens < 1:
-            raise WrongArgumentError("Packing takes at least 1 token a row.")
+            raise WrongArgumentError("Packing needs at least 1 token per row.")
 
     def count(self, shapes_n3: Int64s) -> Int64s:
-        """Rows that these clips fill, int64 [1]."""
+        """Number of rows that these clips fill, int64 [1]."""
         return np.array([self.cut(shapes_n3).num_samples])
 
     def cut(self, shapes_n3: Int64s) -> Cut:
-        """Rows in the order in which they were opened; clips in a row by their order."""
+        """Rows in the order in which they were opened; clips in a row by their place."""
         clips, first_frames, frames, lengths = self._documents(shapes_n3)
         rows, places = best_fit(lengths, self.num_tokens)
         order = np.lexsort((places, rows))
@@ -194,7 +194,7 @@ class Packing:
         )
 
     def check(self, shapes_n3: Int64s) -> None:
-        """A row must hold a frame of every grid."""
+        """Require that one frame of every grid fits a row."""
         largest = int(self._frame_tokens(shapes_n3).max(initial=0))
         if largest > self.num_tokens:
             raise WrongArgumentError(f"A frame takes {largest} tokens, more than a row of {self.num_tokens}.")
@@ -203,7 +203,7 @@ class Packing:
         return shapes_n3[:, 1] * shapes_n3[:, 2] + int(self.start_tokens)
 
     def _documents(self, shapes_n3: Int64s) -> tuple[Any, Any, Any, Any]:
-        """Clips cut into as few documents as fit a row: clip, first frame, frames and tokens of each."""
+        """Split clips into as few documents as fit a row: clip, first frame, frames and tokens of each."""
         frame = self._frame_tokens(shapes_n3)
         most = np.maximum(1, self.num_tokens // np.maximum(1, frame))
         counts = -(-shapes_n3[:, 0] // most)
@@ -231,5 +231,5 @@ def _check_one_grid(shapes_n3: Int64s) -> None:
     if len(grids) > 1:
         names = ", ".join(f"{height}×{width}" for height, width in grids[:4])
         raise WrongArgumentError(
-            f"Frames have {len(grids)} grids of tokens ({names}); only Packing takes them together."
+            f"The frames have {len(grids)} token grids ({names}); only Packing can mix them."
         )

@@ -1,4 +1,4 @@
-"""The forms in which tokens can be had, and what a tensor of each holds."""
+"""The views of tokens (bits, values, groups, integers, packed) and the tensors that they produce."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -33,36 +33,36 @@ _NUMPY: dict[torch.dtype, type[np.generic]] = {
 
 
 def check_view(view: View, bits_per_token: int, group_bits: int | None) -> None:
-    """Raise WrongArgumentError where tokens of L bits cannot be had in this view."""
+    """Raise WrongArgumentError if tokens of L bits do not support this view."""
     if view not in _DTYPES:
-        raise WrongArgumentError(f"Unknown view {view!r}; take bits, values, groups, integers or packed.")
+        raise WrongArgumentError(f"Unknown view {view!r}; choose bits, values, groups, integers or packed.")
     if view == "integers" and bits_per_token > 63:
-        raise WrongArgumentError(f"Tokens of {bits_per_token} bits do not fit int64; take the view 'groups'.")
+        raise WrongArgumentError(f"Tokens of {bits_per_token} bits do not fit int64; use the view 'groups'.")
     if view == "groups" and (group_bits is None or not 1 <= group_bits <= 63 or bits_per_token % group_bits):
         raise WrongArgumentError(
-            f"The view 'groups' needs group_bits that divide the {bits_per_token} bits of a token, "
-            f"not {group_bits}."
+            f"The view 'groups' needs group_bits that divide the {bits_per_token} bits of a token, not "
+            f"{group_bits}."
         )
     if view != "groups" and group_bits is not None:
-        raise WrongArgumentError("group_bits belongs to the view 'groups'.")
+        raise WrongArgumentError("group_bits needs the view 'groups'.")
 
 
 def element_of(view: View, bits_per_token: int, group_bits: int | None) -> tuple[torch.dtype, int]:
-    """The type of a view's tensor, and how many values stand for a token (1 for integers)."""
+    """The dtype of a view's tensor, and the number of values per token (1 for integers)."""
     if view in ("integers", "packed"):
         return _DTYPES[view], 1
     return _DTYPES[view], bits_per_token // group_bits if group_bits else bits_per_token
 
 
 def numpy_of(dtype: torch.dtype) -> type[np.generic]:
-    """NumPy's type of the same values."""
+    """The NumPy type that corresponds to a torch dtype."""
     return _NUMPY[dtype]
 
 
 def special_tokens(view: View, value_bits: int) -> tuple[int, int] | None:
-    """What stands for a clip's start and for a frame's: the two indices past those of ``value_bits`` bits.
+    """Tokens for a clip's start and a frame's start: the first two indices beyond ``value_bits`` bits.
 
-    Null for views that have no room for them.
+    None for views that cannot represent them.
     """
     if view not in ("groups", "integers") or value_bits > 61:
         return None
@@ -77,7 +77,7 @@ def view_clip(  # noqa: PLR0917 - called for every clip
     view: View,
     group_bits: int | None,
 ) -> torch.Tensor:
-    """The clip whose codes begin at ``start``, with ``SPARE_BYTES`` behind them, as the tensor of a view."""
+    """The clip whose codes begin at ``start``, followed by ``SPARE_BYTES``, as a tensor of a view."""
     frames, height, width = shape_THW
     num_tokens = frames * height * width
     if view == "packed":

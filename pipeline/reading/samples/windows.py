@@ -19,25 +19,25 @@ Int64s = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class ShuffleWindow:
-    """Samples ready to be unpacked: everything stands in the pass's order, so that a take is a slice."""
+    """Samples ready to be unpacked: everything is in the pass's order, so that a take is a slice."""
 
     codes: npt.NDArray[np.uint8]
     bounds: list[int]
-    """[num_samples + 1]: where each sample's pieces begin."""
+    """[num_samples + 1]: start of each sample's pieces."""
     owners: Int64s
     """int64 [num_pieces]: the piece's sample."""
     unpacking_P4: Int64s
-    """int64 [num_pieces, 4]: what the kernels take, with targets as if the window's samples were a batch."""
+    """int64 [num_pieces, 4]: the kernels' input, with targets as if the window's samples were one batch."""
     address: int
-    """Where ``unpacking_P4`` lies in memory."""
+    """Memory address of ``unpacking_P4``."""
     pieces: Int64s
     """int64 [num_pieces]: the piece's number in the cut."""
     cut: Cut
     shapes_n3: Int64s
     lost: npt.NDArray[np.bool_] | None
-    """bool [num_pieces]: pieces of row groups that are damaged and skipped; null where there are none."""
+    """bool [num_pieces]: pieces of row groups that are damaged and skipped; None if there are none."""
     columns: pa.Table | None
-    """The wanted columns of the clips, where any are wanted."""
+    """The selected columns of the clips, or None."""
 
     def clips_of(self, pieces: Int64s) -> Int64s:
         """Clips of pieces: rows of ``shapes_n3`` and of ``columns``."""
@@ -69,7 +69,7 @@ def load_window(
 ) -> ShuffleWindow:
     """Read a window's row groups and lay out its samples of ``sample_tokens`` places each.
 
-    Raises what reading raises.
+    Raises the errors of reading.
     """
     groups = order.groups_of(window).tolist()
     codes, starts, shapes = source.read_groups(groups, allocate)
@@ -95,5 +95,5 @@ def load_window(
 
 
 def gathered(table: pa.Table, clips: Int64s) -> dict[str, list[Any]]:
-    """Values of some clips, by column."""
+    """Column values of some clips."""
     return table.take(pa.array(clips, pa.int64())).to_pydict()

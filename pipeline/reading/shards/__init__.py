@@ -1,1 +1,1 @@
-"""Shards' bytes: files, ranges, Parquet pages, buffers."""
+"""Reads shard bytes: files, byte ranges, Parquet pages, buffers."""

@@ -1,4 +1,4 @@
-"""What holds a lock makes it anew in a forked process: the thread that held it there is not in the copy."""
+"""Recreates locks after fork, because the thread that held a lock does not exist in the child."""
 
 import os
 from typing import Protocol
@@ -6,10 +6,10 @@ from weakref import WeakSet
 
 
 class Renewable(Protocol):
-    """Has locks, and what they guard."""
+    """An object with locks and state guarded by them."""
 
     def renew(self) -> None:
-        """Make locks and what they guard anew, as if nothing were under way."""
+        """Recreate the locks and reset the state that they guard."""
         ...
 
 
@@ -17,7 +17,7 @@ _RENEWABLE: "WeakSet[Renewable]" = WeakSet()
 
 
 def renewed_in_forks(thing: Renewable) -> None:
-    """Have ``thing.renew()`` called in each process that is forked from this one, before anything else."""
+    """Register ``thing.renew()`` to run first in every process forked from this one."""
     _RENEWABLE.add(thing)
 
 

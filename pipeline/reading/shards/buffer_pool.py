@@ -1,4 +1,4 @@
-"""Large buffers used again once nobody holds them: fresh memory costs more than what is written to it."""
+"""Reuses large buffers once nothing references them: fresh memory costs more than the writes to it."""
 
 import sys
 import threading
@@ -10,15 +10,15 @@ import numpy.typing as npt
 from bitmill.pipeline.reading.shards.after_fork import renewed_in_forks
 
 _FREE = max(sys.getrefcount(array) for array in [np.empty(0, np.uint8)])
-"""References to an array that only a list has, asked as ``take`` asks: Pythons count differently."""
+"""Reference count of an array that only a list references, as seen by ``take``; differs by Python version."""
 
 
 class BufferPool:
-    """Gives out arrays, and takes those again that were dropped with every tensor and view on them.
+    """Hands out arrays, and reuses those whose tensors and views have all been dropped.
 
-    A tensor of ``torch.from_numpy`` keeps a reference to its array, and views of it keep the tensor's
-    storage: so Python's own count tells when a batch is gone. Keeps at most ``max_kept`` arrays, of whatever
-    size was asked for last. Safe for threads.
+    A ``torch.from_numpy`` tensor keeps a reference to its array, and views of it keep the tensor's storage,
+    so Python's reference count shows when a batch is gone. Keeps at most ``max_kept`` arrays, of the sizes
+    requested last. Safe for threads.
     """
 
     def __init__(self, max_kept: int) -> None:
@@ -26,16 +26,16 @@ class BufferPool:
         self.renew()
 
     def renew(self) -> None:
-        """Keep nothing."""
+        """Drop all arrays."""
         renewed_in_forks(self)
         self._arrays: list[npt.NDArray[np.uint8]] = []
         self._lock = threading.Lock()
 
     def take(self, num_bytes: int) -> npt.NDArray[np.uint8]:
-        """A buffer of at least so many bytes, uint8, at most a quarter larger; its contents are anything.
+        """A uint8 buffer of ``num_bytes`` to 1.25 times that; its contents are undefined.
 
-        Where none that is free fits, those that are free go: sizes wander, and what no longer fits would be
-        kept beside what does.
+        If no free buffer fits, all free ones are dropped: sizes drift, and buffers that no longer fit would
+        otherwise be kept in addition.
         """
         with self._lock:
             held: list[npt.NDArray[np.uint8]] = []

@@ -1,4 +1,4 @@
-"""Ranges of remote shards kept on a local disk, up to a bound: what was read last stays."""
+"""Caches ranges of remote shards on a local disk, up to a size, evicting the least recently used."""
 
 import os
 import secrets
@@ -14,17 +14,17 @@ from bitmill.schemas.errors import UsageError
 
 _SUFFIX, _ASIDE = ".range", ".part"
 _SHARE = 0.1
-"""The folder is listed whenever this share of its bound was written since the last time."""
+"""The folder is listed again each time this share of its bound has been written."""
 
 
 class ChunkCache:
-    """A folder of ranges named by shard id, its size and place; a shard only ever loses clips, and is smaller
-    then, so no entry is ever taken for another.
+    """A folder of cached ranges named by shard id, shard size and offset.
 
-    Many processes may share it: files appear whole, and one that another process removed is fetched again.
-    One process keeps the folder within ``max_bytes``; each further one may exceed it by a tenth for a while.
-    Safe for threads. Raises UsageError where the folder cannot be written, InfrastructureError where its
-    disk is full.
+    A shard only changes by losing clips, which makes it smaller, so its entries are never confused. Many
+    processes may share the folder: files appear atomically, and a range that another process evicted is
+    fetched again. One process keeps the folder within ``max_bytes``; each further one may exceed it by a
+    tenth for a while. Safe for threads. Raises UsageError if the folder is not writable, InfrastructureError
+    if its disk is full.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -33,11 +33,11 @@ class ChunkCache:
         self.renew()
 
     def renew(self) -> None:
-        """Know nothing of the folder yet."""
+        """Forget what is known about the folder."""
         renewed_in_forks(self)
         self._lock = threading.Lock()
         self._unseen = self.max_bytes
-        """Bytes written since the folder was listed last; at first, as if never."""
+        """Bytes written since the folder was last listed; initially enough to force a listing."""
         self._being_written = 0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -47,11 +47,14 @@ class ChunkCache:
         self.__init__(**state)
 
     def get(self, name: str, num_bytes: int, fetch: Callable[[], bytes]) -> bytes:
-        """The named range of so many bytes, from disk, or fetched and kept. Raises what ``fetch`` raises."""
+        """Return the named range from disk, or fetch and cache it. Raises what ``fetch`` raises.
+
+        Ignores a file whose size is not ``num_bytes``, and does not cache a fetched range of another size.
+        """
         path = self.folder / f"{name}-{num_bytes}{_SUFFIX}"
         with suppress(OSError):
             data = path.read_bytes()
-            # A machine that lost power may have kept a name without its bytes.
+            # After a power loss a file may exist without its contents.
             if len(data) == num_bytes:
                 os.utime(path)
                 return data
@@ -61,7 +64,7 @@ class ChunkCache:
         return data
 
     def _keep(self, path: Path, data: bytes) -> None:
-        """Write an entry, unless room for it and for what other threads write would take all the rest."""
+        """Write an entry, unless it and the entries that other threads are writing would fill the cache."""
         with self._lock:
             if self._being_written + len(data) > self.max_bytes * (1 - _SHARE):
                 return
@@ -81,13 +84,13 @@ class ChunkCache:
         try:
             with full_disk_told(str(self.folder)):
                 self.folder.mkdir(parents=True, exist_ok=True)
-                # Whoever clears the folder may do so now.
+                # Another process may be deleting the folder right now.
                 with suppress(FileNotFoundError):
                     aside.write_bytes(data)
                     aside.replace(path)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise UsageError(
-                f"The cache {self.folder} cannot be written ({error.strerror}); choose another folder."
+                f"The cache {self.folder} is not writable ({error.strerror}); choose another folder."
             ) from error
         finally:
             with suppress(OSError):
@@ -95,7 +98,7 @@ class ChunkCache:
 
     def _make_room(self, needed: int) -> None:
         entries: list[tuple[float, int, Path]] = []
-        # What killed processes left aside counts, too, and goes when it is the oldest.
+        # Temporary files of killed processes count too, and are evicted when oldest.
         for path in (*self.folder.glob(f"*{_SUFFIX}"), *self.folder.glob(f".*{_ASIDE}")):
             with suppress(OSError):
                 found = path.stat()

@@ -1,7 +1,7 @@
-"""The pages of a codes column: from the bytes of a column chunk to where each clip's codes lie.
+"""Parses the pages of a codes column chunk and locates each clip's codes.
 
-A page is a header, then each row's codes with their length before them (Parquet's PLAIN, a required column).
-Uncompressed, codes are found in the chunk's own bytes, without a copy.
+A page is a header, then each row's length and codes (Parquet's PLAIN encoding, a required column).
+Uncompressed codes are used in place, without a copy.
 """
 
 import zlib
@@ -26,16 +26,16 @@ Int64s = npt.NDArray[np.int64]
 
 
 class WrongChecksumError(ValueError):
-    """A page's bytes are not those that were written."""
+    """A page's bytes do not match their checksum."""
 
 
 class WrongLengthsError(ValueError):
-    """Codes are not as long as their shapes need, or are padded with ones."""
+    """Lengths of codes do not match their shapes, or their padding is not zero."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A data page's place in its chunk, in bytes, and its rows."""
+    """A data page: its location in its chunk, in bytes, and its number of rows."""
 
     body: int
     stored_bytes: int
@@ -45,7 +45,7 @@ class Page:
 
 
 def page_at(data: memoryview, offset: int) -> Page:
-    """The page whose header begins at ``offset``. Raises ValueError where it is none of ours."""
+    """Parse the page whose header is at ``offset``. Raises ValueError unless it is a PLAIN data page."""
     header, body = read_struct(data, offset)
     rows: Any = header.get(5)
     if not isinstance(rows, dict) or header.get(1) != _DATA_PAGE or rows.get(2) != _PLAIN:
@@ -67,7 +67,7 @@ def _size(fields: dict[int, Any], number: int) -> int:
 
 
 def _number(fields: dict[int, Any], number: int) -> int:
-    # In damaged bytes a field may be missing, or of any type.
+    # In damaged bytes a field may be missing or of any type.
     value = fields.get(number)
     if type(value) is not int:
         raise ValueError("a page's header lacks a number")
@@ -75,7 +75,7 @@ def _number(fields: dict[int, Any], number: int) -> int:
 
 
 def pages_of(chunk: memoryview) -> Iterator[Page]:
-    """All pages of a chunk, in order. Raises ValueError where they do not fill it."""
+    """Yield all pages of a chunk, in order. Raises ValueError if they do not fill it exactly."""
     offset = 0
     while offset < len(chunk):
         page = page_at(chunk, offset)
@@ -88,11 +88,11 @@ def pages_of(chunk: memoryview) -> Iterator[Page]:
 def find_clips(
     chunk: Codes, num_tokens: Int64s, bits_per_token: int, *, compressed: bool, verify: bool
 ) -> tuple[Codes, Int64s]:
-    """Codes and, int64 [n], where each of the chunk's n clips of ``num_tokens`` tokens begins in them.
+    """The codes, and int64 [n] where each of the chunk's n clips of ``num_tokens`` tokens begins in them.
 
     The codes are the chunk itself unless it is compressed. ``verify`` checks the pages' checksums. Raises
-    ValueError where the bytes are not those of such clips: WrongChecksumError or WrongLengthsError where that
-    is why.
+    ValueError if the bytes do not contain such clips; its subclasses WrongChecksumError and WrongLengthsError
+    say why.
     """
     view = chunk.data
     starts = np.empty(len(num_tokens), np.int64)
@@ -108,7 +108,7 @@ def find_clips(
         body = _decompressed(stored, page, num_tokens[rows], bits_per_token) if compressed else chunk
         place = slice(0, len(body)) if compressed else slice(page.body, page.body + page.stored_bytes)
         if not compressed and page.stored_bytes != page.full_bytes:
-            raise ValueError("a page that is not compressed has two sizes")
+            raise ValueError("an uncompressed page has two different sizes")
         wrong = place_clips(body, place, num_tokens[rows], bits_per_token, starts[rows])
         if wrong:
             raise WrongLengthsError(wrong)
@@ -122,13 +122,13 @@ def find_clips(
 
 
 def check_pages(chunk: memoryview) -> None:
-    """Raise WrongChecksumError where a page of a chunk is damaged, ValueError where they do not fill it."""
+    """Raise WrongChecksumError if a page of a chunk is damaged, ValueError if pages do not fill it."""
     for page in pages_of(chunk):
         _check(chunk[page.body : page.body + page.stored_bytes], page)
 
 
 def _check(stored: memoryview, page: Page) -> None:
-    # isal computes the very same CRC-32 as zlib, ten times faster.
+    # isal computes the same CRC-32 as zlib, ten times faster.
     if page.checksum is not None and isal_zlib.crc32(stored) != page.checksum & 0xFFFFFFFF:
         raise WrongChecksumError("a page does not match its checksum")
 
@@ -136,7 +136,7 @@ def _check(stored: memoryview, page: Page) -> None:
 def _decompressed(stored: memoryview, page: Page, num_tokens: Int64s, bits_per_token: int) -> Codes:
     expected = int(((num_tokens * bits_per_token + 7) >> 3).sum()) + LENGTH_BYTES * len(num_tokens)
     if page.full_bytes != expected:
-        # As much memory would be taken as a damaged header says.
+        # Without this check, a damaged header could request any amount of memory.
         raise WrongLengthsError(f"a page has {page.full_bytes} bytes of codes and lengths, not {expected}")
     try:
         body: Any = pa.decompress(pa.py_buffer(stored), expected, codec="zstd")

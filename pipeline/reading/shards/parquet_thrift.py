@@ -1,7 +1,7 @@
-"""Just enough of Thrift's compact protocol to read the headers of Parquet pages.
+"""The part of Thrift's compact protocol that is needed to read Parquet page headers.
 
-A struct is read as a dict from field number to value; unknown fields are kept, so that newer writers do no
-harm.
+A struct is read as a dict from field number to value; unknown fields are kept, so that files of newer writers
+stay readable.
 """
 
 from typing import Any, Final
@@ -11,11 +11,11 @@ _INTEGERS: Final = {_I16, _I32, _I64}
 
 
 def read_struct(data: memoryview, offset: int) -> tuple[dict[int, Any], int]:
-    """The struct that begins at ``offset``, and the offset behind it. Raises ValueError on other bytes."""
+    """Parse the struct at ``offset``; returns it and the offset after it. Raises ValueError on bad bytes."""
     try:
         return _struct(data, offset)
     except (IndexError, RecursionError) as error:
-        raise ValueError("no Thrift struct") from error
+        raise ValueError("not a Thrift struct") from error
 
 
 def _struct(data: memoryview, offset: int) -> tuple[dict[int, Any], int]:
@@ -51,7 +51,7 @@ def _value(data: memoryview, offset: int, kind: int) -> tuple[Any, int]:
         return _list(data, offset)
     if kind == _STRUCT:
         return _struct(data, offset)
-    raise ValueError(f"no Thrift type {kind}")
+    raise ValueError(f"not a Thrift type: {kind}")
 
 
 def _list(data: memoryview, offset: int) -> tuple[list[Any], int]:

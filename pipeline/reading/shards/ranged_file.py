@@ -1,4 +1,4 @@
-"""A shard as a file to seek in, for pyarrow: each read is a range, from the cache where there is one."""
+"""A seekable file over a shard for pyarrow; each read is a byte range, cached if there is a cache."""
 
 import io
 from typing import Any
@@ -17,24 +17,24 @@ class RangedFile(io.RawIOBase):
         self._at = 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def tell(self) -> int:
-        """Where the next read begins."""
+        """The offset of the next read."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move there."""
+        """Move to an offset."""
         self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         return self._at
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill the buffer, or what of it the file's rest fills."""
+        """Fill the buffer, or as much of it as the rest of the file allows."""
         wanted = np.frombuffer(buffer, np.uint8)[: max(0, self._size - self._at)]
         if len(wanted):
             self._files.read_into(wanted, self._shard_id, self._size, self._at)

@@ -1,4 +1,4 @@
-"""Clips of one or more datasets read as row groups or one by one: the door from the index to codes."""
+"""Reads clips of one or more datasets by row group: the step from the index to codes."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -29,7 +29,7 @@ Allocate = Callable[[int, Any], npt.NDArray[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One dataset: its files, its index, and which rows of each row group are wanted (null: all)."""
+    """One dataset: its files, its index, and the selected rows of each row group (None: all)."""
 
     files: ShardFiles
     index: ReadingIndex
@@ -37,7 +37,7 @@ class Part:
 
 
 class GroupCodes(NamedTuple):
-    """Codes of some clips in one buffer; behind them stand ``SPARE_BYTES`` more."""
+    """Codes of some clips in one buffer, followed by ``SPARE_BYTES`` more."""
 
     codes: Codes
     starts: Int64s
@@ -55,10 +55,10 @@ class GroupColumns(NamedTuple):
 
 
 class ClipSource:
-    """The wanted clips of some datasets, one after the other; row groups are numbered through.
+    """The selected clips of some datasets in sequence; row groups are numbered across datasets.
 
     ``verify`` checks the checksum of every page that is read whole. Raises FormatError for damage, naming the
-    shard; or, with ``skip_damaged``, leaves the row group's clips out and counts them.
+    shard; or, with ``skip_damaged``, marks the row group's clips as lost.
     """
 
     def __init__(
@@ -78,22 +78,22 @@ class ClipSource:
             ],
             np.int64,
         )
-        """int64 [num_groups]: wanted clips of each row group."""
+        """int64 [num_groups]: number of selected clips in each row group."""
         self.codes_bytes = np.concatenate([part.index.codes_bytes for part in parts]).astype(np.int64)
 
     def locate(self, group: int) -> tuple[Part, int]:
-        """The dataset of a row group, and its number in that dataset's index."""
+        """The dataset of a row group, and the row group's number in that dataset's index."""
         part = int(np.searchsorted(self._firsts, group, side="right")) - 1
         return self.parts[part], group - int(self._firsts[part])
 
     def shapes_of(self, group: int) -> Int64s:
-        """Frames, height and width of a row group's wanted clips, int64 [n, 3]."""
+        """Frames, height and width of a row group's selected clips, int64 [n, 3]."""
         part, number = self.locate(group)
         shapes, selected = part.index.shapes_of(number), part.selected[number]
         return shapes if selected is None else shapes[selected]
 
     def distinct_shapes(self) -> Int64s:
-        """The shapes that occur among wanted clips, int64 [k, 3], sorted."""
+        """The distinct shapes of the selected clips, int64 [k, 3], sorted."""
         found: set[tuple[int, ...]] = set()
         for part in self.parts:
             if all(selected is None for selected in part.selected):
@@ -106,7 +106,7 @@ class ClipSource:
         return np.array(sorted(found), np.int64).reshape(-1, 3)
 
     def read_groups(self, groups: Sequence[int], allocate: Allocate = np.empty) -> GroupCodes:
-        """Codes of row groups' wanted clips, in order. ``allocate`` gives the buffer.
+        """Codes of row groups' selected clips, in order. ``allocate`` creates the buffer.
 
         Raises FormatError, naming the shard, for damage that is not skipped.
         """
@@ -117,7 +117,7 @@ class ClipSource:
             for group, (start, end) in zip(groups, pairwise(bounds), strict=True)
         ]
         if any(self._is_compressed(group) for group in groups):
-            # Decompressed codes have buffers of their own.
+            # Decompressed codes are in separate buffers.
             bounds = np.cumsum([0, *(len(one.codes) for one in found)]).tolist()
             codes = np.concatenate([*(one.codes for one in found), np.zeros(SPARE_BYTES, np.uint8)])
         for one, base in zip(found, bounds, strict=False):
@@ -151,7 +151,7 @@ class ClipSource:
         return GroupCodes(codes=codes, starts=starts, shapes_n3=shapes)
 
     def read_columns(self, groups: Sequence[int], names: Sequence[str]) -> GroupColumns:
-        """Other columns of row groups' wanted clips, in order. Raises as ``read_groups``."""
+        """Other columns of row groups' selected clips, in order. Raises like ``read_groups``."""
         tables: list[pa.Table] = []
         lost: list[npt.NDArray[np.bool_]] = []
         for number in groups:
@@ -195,9 +195,9 @@ def read_chunk(
     bits_per_token: int,
     verify: bool,
 ) -> tuple[Codes, Int64s]:
-    """A row group's codes, by way of ``buffer``, and where each of its clips begins in them.
+    """Read a row group's codes using ``buffer``; returns them and where each of its clips begins.
 
-    Raises FormatError, naming the shard, where they are damaged.
+    Raises FormatError, naming the shard, if they are damaged.
     """
     num_tokens = shapes_n3[:, 0] * shapes_n3[:, 1] * shapes_n3[:, 2]
     with damage_of(files, group):
@@ -207,7 +207,7 @@ def read_chunk(
 
 @contextmanager
 def damage_of(files: ShardFiles, group: RowGroup) -> Generator[None]:
-    """Turn what a ValueError says of bytes into a FormatError that names their shard."""
+    """Turn a ValueError about a row group's bytes into a FormatError that names the shard."""
     try:
         yield
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Byte ranges of token shards, from a local disk or any store, with few files open."""
+"""Reads byte ranges of token shards, from a local disk or any store, with a bounded number of open files."""
 
 import os
 import threading
@@ -22,14 +22,14 @@ from bitmill.schemas.errors import FormatError
 Codes = npt.NDArray[np.uint8]
 
 _MOST_OPEN = 128
-"""In all, however many datasets are read: Linux gives a process 1,024."""
+"""Total over all datasets; Linux allows a process 1,024 by default."""
 
 
 class ShardFiles:
-    """Reads ranges of one dataset's shards. Safe for threads and forks; pickles without what is open.
+    """Reads ranges of one dataset's shards. Safe for threads and forks; pickles without open files.
 
-    Raises FormatError where a shard is gone, or has another size than ``shard_bytes``: then it is not the one
-    that the index saw. TransientError, after retries, where a store gives out.
+    Raises FormatError if a shard is missing or its size is not ``shard_bytes``, i.e. it is not the file that
+    was indexed; TransientError if a store still fails after retries.
     """
 
     def __init__(self, folder: Folder, cache: ChunkCache | None = None) -> None:
@@ -69,7 +69,7 @@ class ShardFiles:
                 uri = join(self.folder.uri, shard_file(shard_id))
                 raise FormatError(f"The token shard {uri} is missing.") from error
 
-        # The size tells a shard from what it was before clips were taken out of it.
+        # The size distinguishes a shard from its earlier version with more clips.
         name = f"{shard_id}-{shard_bytes}-{offset}"
         return self.cache.get(name, size, fetch) if self.cache else fetch()
 
@@ -84,7 +84,7 @@ _CHANGED = (
 
 
 class _LocalFile:
-    """One open file, read by position, so that threads share it; closed with its last user."""
+    """One open file, read by position so that threads can share it; closed with its last reference."""
 
     def __init__(self, path: Path, expected_bytes: int) -> None:
         try:
@@ -109,20 +109,20 @@ class _LocalFile:
 
 
 class _OpenFiles:
-    """The files that this process has open: the latest few, whosever they are."""
+    """The files that this process has open, of all owners; the least recently used are closed first."""
 
     def __init__(self) -> None:
         self.renew()
 
     def renew(self) -> None:
-        """Have no file open."""
+        """Drop all files."""
         renewed_in_forks(self)
-        # Taken again by a thread that has it, should the collector end an owner there.
+        # Reentrant, because the garbage collector may finalize an owner in a thread that holds it.
         self._lock = threading.RLock()
         self._files: OrderedDict[tuple[int, str], _LocalFile] = OrderedDict()
 
     def get(self, key: tuple[int, str], opened: Callable[[], _LocalFile]) -> _LocalFile:
-        """An owner's file of this name, open."""
+        """An owner's open file with this name; opens it if needed."""
         with self._lock:
             file = self._files.get(key)
             if file is not None:
@@ -132,12 +132,12 @@ class _OpenFiles:
         with self._lock:
             self._files[key] = file
             while len(self._files) > _MOST_OPEN:
-                # Who still reads from it keeps it open.
+                # A thread that still reads from it keeps it open.
                 self._files.popitem(last=False)
         return file
 
     def close(self, owner: int) -> None:
-        """Have none of an owner's files open."""
+        """Drop all files of an owner."""
         with self._lock:
             for key in [key for key in self._files if key[0] == owner]:
                 del self._files[key]

@@ -1,4 +1,4 @@
-"""One clip by itself: where its codes lie in the file, found from the index, read as one range of bytes."""
+"""Reads one clip: locates its codes in the file by the index and reads one byte range."""
 
 from struct import unpack_from
 from typing import Any, NamedTuple
@@ -17,40 +17,40 @@ Int64s = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint8]
 
 _LEAST_HEADER_BYTES = 20
-"""No header of a page with a checksum is shorter, and none without statistics twice as long."""
+"""A page header with a checksum is at least this long, and without statistics less than twice as long."""
 _KEPT_GROUPS = 10_000
 
 
 class _Run(NamedTuple):
-    """Rows of one shape in a row group."""
+    """Consecutive rows of one shape in a row group."""
 
     first: int
     end: int
     before: int
-    """Bytes of the rows before them, lengths included."""
+    """Bytes of the rows before the run, lengths included."""
     size: int
     """Bytes of a clip's codes."""
     shape: Shape
 
 
 class _Group(NamedTuple):
-    """What was found out of a row group."""
+    """The layout of a row group."""
 
     part: Part
     group: RowGroup
     number: int
-    """In the dataset's index."""
+    """Its number in the dataset's index."""
     runs: list[_Run]
     page_ends: list[int]
-    """Rows up to the end of each page."""
+    """Number of rows up to the end of each page."""
     headers: list[int]
     """Bytes of page headers up to each page's rows."""
 
 
 class SingleClips:
-    """Reads clips one by one. Safe for threads; pickles without what it found out.
+    """Reads clips one by one. Safe for threads; pickles without its cached layouts.
 
-    With ``verify``, a clip's whole row group is read, as checksums are those of pages. Raises FormatError,
+    With ``verify``, reads a clip's whole row group, because checksums are per page. Raises FormatError,
     naming the shard, for damage.
     """
 
@@ -64,9 +64,9 @@ class SingleClips:
         return self.__dict__ | {"_groups": {}}
 
     def read(self, group: int, row: int) -> tuple[Codes, int, Shape]:
-        """A row of a row group: a buffer, where the clip's codes begin in it, and its shape.
+        """Read one row of a row group: a buffer, where the clip's codes begin in it, and the clip's shape.
 
-        Behind the codes stand at least ``SPARE_BYTES``.
+        The codes are followed by at least ``SPARE_BYTES``.
         """
         known = self._groups.get(group) or self._find_out(group)
         run = next(run for run in known.runs if row < run.end)
@@ -81,7 +81,7 @@ class SingleClips:
         used = run.shape.num_tokens * self._bits_per_token & 7
         if unpack_from("<I", buffer.data)[0] != run.size or (used and own[-1] >> used):
             with damage_of(files, place):
-                raise ValueError("a clip's length or padding is not the one that its shape gives")
+                raise ValueError("a clip's length or padding does not match its shape")
         return buffer, LENGTH_BYTES, run.shape
 
     def _from_whole(self, known: _Group, row: int) -> tuple[Codes, int]:
@@ -108,7 +108,7 @@ class SingleClips:
             runs.append(_Run(row, row + rows, before, size, shape))
             row, before = row + rows, before + rows * (size + LENGTH_BYTES)
         ends, headers = [group.num_rows], [group.codes_bytes - before]
-        # A row too many or too few shows in what is left for headers, unless a row is shorter than a header.
+        # A surplus or missing row shows in the bytes left for headers, unless a row is shorter than a header.
         least_row = min((run.size for run in runs), default=0) + LENGTH_BYTES
         doubtful = headers[0] >= 2 * _LEAST_HEADER_BYTES or least_row < _LEAST_HEADER_BYTES
         if not group.compressed:
@@ -126,7 +126,7 @@ class SingleClips:
 
 
 def _walk_pages(part: Part, group: RowGroup) -> tuple[list[int], list[int]]:
-    """Rows up to each page's end, and bytes of headers up to it: header by header."""
+    """Rows up to each page's end, and bytes of headers up to it, read header by header."""
     ends: list[int] = []
     headers: list[int] = []
     offset = rows = header_bytes = 0

@@ -107,13 +107,13 @@ def test_leftovers_of_the_dead_are_swept(tmp_path):
 
 def test_an_incomplete_dataset_is_refused_unless_asked_for(tmp_path):
     make_dataset(str(tmp_path / "tokens"), LENGTHS, leave_out=1)
-    with pytest.raises(UsageError, match=r"has 2 of 3 shards; finish its job.*--allow-incomplete"):
+    with pytest.raises(UsageError, match=r"has 2 of 3 shards; run its job again.*--allow-incomplete"):
         export(tmp_path, ExportForm.BIN)
     assert not (tmp_path / "out").exists()
     inventory = export(tmp_path, ExportForm.BIN, allow_incomplete=True).inventory
     assert (inventory.contents.clips, inventory.dataset.num_shards) == (6, 2)
     make_dataset(str(tmp_path / "tokens"), LENGTHS)
-    with pytest.raises(OutputConflictError, match="or of this one when it had other shards"):
+    with pytest.raises(OutputConflictError, match="or to this one with other shards"):
         export(tmp_path, ExportForm.BIN, allow_incomplete=True)
 
 
@@ -124,20 +124,20 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         _export(tmp_path, ExportForm.WEBDATASET, "out")
     with pytest.raises(OutputConflictError, match="its files were cut at 200 bytes, not 100"):
         _export(tmp_path, ExportForm.BIN, "out", max_bytes=100)
-    with pytest.raises(OutputConflictError, match="tokens is not empty and holds no export"):
+    with pytest.raises(OutputConflictError, match="tokens is not empty and contains no export"):
         _export(tmp_path, ExportForm.BIN, "tokens")
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(OutputConflictError, match="file is a file; name a folder"):
         _export(tmp_path, ExportForm.BIN, "file")
     make_dataset(str(tmp_path / "other" / "tokens"), LENGTHS, bits_per_token=36)
-    with pytest.raises(OutputConflictError, match="of a dataset of another tokenizer"):
+    with pytest.raises(OutputConflictError, match="belongs to a dataset of another tokenizer"):
         _export(tmp_path / "other", ExportForm.BIN, "../out")
     with pytest.raises(UsageError, match="is no bitmill dataset"):
         export_dataset(str(tmp_path / "out"), str(tmp_path / "x"), form=ExportForm.BIN, max_bytes=1)
 
 
 def test_a_dataset_without_clips_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="holds no clips, so there is nothing to export"):
+    with pytest.raises(UsageError, match="contains no clips, so there is nothing to export"):
         export(tmp_path, ExportForm.BIN, lengths=[[], []])
     assert not (tmp_path / "out").exists()
 
@@ -169,7 +169,7 @@ def test_a_dataset_that_grows_meanwhile_is_noticed(tmp_path, monkeypatch):
         if not progress.clips:
             make_dataset(str(tmp_path / "tokens"), LENGTHS)
 
-    with pytest.raises(UsageError, match=r"has 10 clips now, its export in .*out 6"):
+    with pytest.raises(UsageError, match=r"now has 10 clips, its export in .*out 6"):
         export(tmp_path, ExportForm.BIN, allow_incomplete=True, tell=grow)
 
 
@@ -211,7 +211,7 @@ def test_a_file_of_other_tokens_than_outlined_is_not_published(tmp_path):
         out=Folder(str(tmp_path / "out")),
     )
     file = OutlinedFile(name="0.bin", first_clip=0, num_clips=1, num_frames=4, num_tokens=99)
-    with pytest.raises(FormatError, match=r"0\.bin would hold 16 tokens, not 99"):
+    with pytest.raises(FormatError, match=r"0\.bin would contain 16 tokens, not 99"):
         maker.make(file, lambda _: None)
     assert not (tmp_path / "out" / "0.bin").exists()
 
@@ -232,5 +232,5 @@ def test_from_a_store_to_a_store_as_on_a_disk(s3, tmp_path, form, workers):
     assert result.kept_files == 1
     assert {name: out.read_bytes(name) for name in near} == near
     assert export_dataset(f"{s3}/tokens", out.uri, **options).made_files == 0
-    with pytest.raises(OutputConflictError, match="is not empty and holds no export"):
+    with pytest.raises(OutputConflictError, match="is not empty and contains no export"):
         export_dataset(f"{s3}/tokens", f"{s3}/tokens", **options)

@@ -110,7 +110,7 @@ def test_columns_of_packed_rows_are_lists_of_their_documents(mixed):
 
 def test_clips_of_several_shapes_do_not_stack(mixed):
     dataset = TokenDataset(mixed.folder)
-    message = r"The clips have 4 shapes \(1×2×2, 2×2×2, 3×2×2, 4×2×2\), which do not stack\. Take "
+    message = r"The clips have 4 shapes \(1×2×2, 2×2×2, 3×2×2, 4×2×2\), which cannot be stacked\. Use "
     for shape in (None, Clips()):
         with pytest.raises(UsageError, match=message):
             TokenBatches(dataset, batch_size=2, shape=shape)
@@ -481,7 +481,7 @@ def test_a_state_of_other_data_or_options_is_refused(mixed):
             if one is other:
                 other.load_state_dict(one.state_dict())
                 continue
-            with pytest.raises(UsageError, match="The state is of other batches: the"):
+            with pytest.raises(UsageError, match="The state belongs to other batches: the"):
                 other.load_state_dict(one.state_dict())
 
 
@@ -507,7 +507,7 @@ def test_a_filter_that_takes_the_same_clips_has_the_same_state(mixed):
 def test_a_workers_state_is_not_that_of_another(mixed):
     batches = TokenBatches(TokenDataset(mixed.folder), batch_size=4, shape=Padding())
     batches.load_state_dict(batches.state_dict() | {"batch": 1, "worker": 1, "num_workers": 2})
-    with pytest.raises(UsageError, match="that of worker 1 of 2, not of 0 of 1"):
+    with pytest.raises(UsageError, match="belongs to worker 1 of 2, not to worker 0 of 1"):
         next(iter(batches))
 
 
@@ -562,7 +562,7 @@ def test_datasets_of_a_mixture_must_fit_together(mixed, tmp_path):
     for other, message in (
         (TokenDataset(mixed.folder, view="integers"), "the same view, group_bits and columns"),
         (TokenDataset(mixed.folder, columns=("fps",)), "the same view, group_bits and columns"),
-        (TokenDataset(tmp_path / "other"), f"must be of one tokenizer, not {'f' * 32} and {'e' * 32}"),
+        (TokenDataset(tmp_path / "other"), f"must use one tokenizer, not {'f' * 32} and {'e' * 32}"),
     ):
         with pytest.raises(UsageError, match=message):
             TokenBatches([(dataset, 1.0), (other, 1.0)], **same)
@@ -577,12 +577,12 @@ def test_datasets_of_a_mixture_must_fit_together(mixed, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, r"batch_size \(0\) is at least 1"),
+        ({"batch_size": 0}, r"batch_size \(0\) must be at least 1"),
         ({"batch_size": 6, "shuffle": True, "lanes": 4}, r"a multiple of lanes \(4\)"),
         ({"shuffle": True, "lanes": 0}, r"a multiple of lanes \(0\)"),
-        ({"lanes": 2}, "lanes belongs to shuffle=True"),
-        ({"remainder": "fill"}, "remainder is drop, pad or keep, not 'fill'"),
-        ({"batches_per_epoch": 3}, "batches_per_epoch belongs to a mixture"),
+        ({"lanes": 2}, "lanes needs shuffle=True"),
+        ({"remainder": "fill"}, "remainder must be drop, pad or keep, not 'fill'"),
+        ({"batches_per_epoch": 3}, "batches_per_epoch needs a mixture"),
     ],
 )
 def test_impossible_options_are_refused(mixed, options, message):
@@ -598,8 +598,8 @@ def test_impossible_options_are_refused(mixed, options, message):
         ([1.0, -1.0], {}, "weights above 0"),
         ([1.0, float("nan")], {}, "weights above 0"),
         ([1.0, float("inf")], {}, "weights above 0"),
-        ([1.0], {"remainder": "keep"}, "A mixture has no end"),
-        ([1.0], {"batches_per_epoch": 0}, "is at least 1"),
+        ([1.0], {"remainder": "keep"}, "A mixture never ends"),
+        ([1.0], {"batches_per_epoch": 0}, "must be at least 1"),
     ],
 )
 def test_impossible_mixtures_are_refused(mixed, weights, options, message):
@@ -613,15 +613,15 @@ def test_a_batch_that_ranks_cannot_share_is_refused(mixed, rank, world_size):
     batches = TokenBatches(
         TokenDataset(mixed.folder), batch_size=4, shape=Padding(), rank=rank, world_size=world_size
     )
-    with pytest.raises(UsageError, match=rf"cannot be shared by {world_size} ranks \(rank {rank}\)"):
+    with pytest.raises(UsageError, match=rf"cannot be split over {world_size} ranks \(rank {rank}\)"):
         next(iter(batches))
 
 
 @pytest.mark.parametrize(
     ("view", "shape", "message"),
     [
-        ({"view": "packed"}, Padding(), "The view 'packed' is of whole clips"),
-        ({"view": "packed"}, FrameWindows(1), "The view 'packed' is of whole clips"),
+        ({"view": "packed"}, Padding(), "The view 'packed' needs whole clips"),
+        ({"view": "packed"}, FrameWindows(1), "The view 'packed' needs whole clips"),
         (
             {"view": "bits"},
             Packing(40, start_tokens=True),
@@ -667,7 +667,7 @@ def test_what_is_no_dataset_is_refused_by_name(mixed):
 @pytest.mark.parametrize("shape", [4, Padding, "clips"])
 def test_what_is_no_shape_is_refused_by_name(mixed, shape):
     with pytest.raises(
-        ValueError, match=r"shape is Clips\(\), FrameWindows\(n\), Padding\(\) or Packing\(n\), not"
+        ValueError, match=r"shape must be Clips\(\), FrameWindows\(n\), Padding\(\) or Packing\(n\), not"
     ):
         TokenBatches(TokenDataset(mixed.folder), batch_size=4, shape=shape)
 
@@ -676,7 +676,9 @@ def test_what_is_no_state_is_refused_by_name(mixed):
     batches = TokenBatches(TokenDataset(mixed.folder), batch_size=4, shape=Padding())
     state = batches.state_dict()
     for wrong in ({}, {"seed": state["seed"], "order": state["order"]}, {"_snapshot": {}}):
-        with pytest.raises(ValueError, match=r"no state of batches: load what their state_dict\(\) gave"):
+        with pytest.raises(
+            ValueError, match=r"not a state of TokenBatches; load what state_dict\(\) returned"
+        ):
             batches.load_state_dict(wrong)
     assert batches.state_dict() == state
 
@@ -686,7 +688,7 @@ def test_a_loader_does_not_put_batches_together(mixed, options):
     dataset = TokenDataset(mixed.folder, columns=("clip_id",))
     batches = TokenBatches(dataset, batch_size=4, shape=Padding())
     batches.set_epoch(0)
-    with pytest.raises(ValueError, match="batches already: give the DataLoader batch_size=None"):
+    with pytest.raises(ValueError, match="already yields batches: pass batch_size=None to the DataLoader"):
         next(iter(DataLoader(batches, **options)))
     batches.set_epoch(0)
     whole = DataLoader(batches, **options | {"batch_size": None})

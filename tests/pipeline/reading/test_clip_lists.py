@@ -53,7 +53,7 @@ def test_a_list_may_lie_on_an_object_store(s3):
 @pytest.mark.parametrize("line", ["clip_id", IDS[0].upper() + "X", IDS[0][:-1], "\N{BLACK STAR}", "0 1"])
 def test_a_line_that_is_no_id_is_named_not_passed_over(tmp_path, line):
     (tmp_path / "list.txt").write_text(f"{IDS[0]}\n{line}\n", "utf-8")
-    with pytest.raises(UsageError, match=r"Line 2 of .*/list\.txt is no clip id"):
+    with pytest.raises(UsageError, match=r"Line 2 of .*/list\.txt is not a clip id"):
         clip_ids_in(tmp_path / "list.txt")
 
 

@@ -113,7 +113,7 @@ def test_a_shard_of_another_tokenizer_is_refused(local, tmp_path):
 
 def test_an_unfinished_dataset_is_refused_unless_asked_for(tmp_path):
     make_dataset(str(tmp_path), LENGTHS, leave_out=1)
-    with pytest.raises(UsageError, match="has 2 of 3 shards; finish its job"):
+    with pytest.raises(UsageError, match="has 2 of 3 shards; run its job again"):
         TokenDataset(str(tmp_path))
     assert len(TokenDataset(str(tmp_path), allow_incomplete=True)) == 6
 
@@ -146,9 +146,9 @@ def test_a_truncated_shard_is_named(local):
         ({"view": "tokens"}, "Unknown view 'tokens'"),
         ({"view": "groups"}, "needs group_bits that divide the 18 bits"),
         ({"view": "groups", "group_bits": 4}, "needs group_bits that divide the 18 bits"),
-        ({"group_bits": 9}, "group_bits belongs to the view 'groups'"),
+        ({"group_bits": 9}, "group_bits needs the view 'groups'"),
         ({"columns": ("codes",)}, "Unknown column 'codes'"),
-        ({"verify": "sometimes"}, "verify is pages, always or never, not 'sometimes'"),
+        ({"verify": "sometimes"}, "verify must be pages, always or never, not 'sometimes'"),
     ],
 )
 def test_impossible_options_are_refused(local, options, message):
@@ -236,7 +236,7 @@ def test_an_expression_is_a_filter(local):
     own = TokenDataset(local, where=ClipFilter(where=pc.field("num_frames") == 4))
     assert 0 < len(TokenDataset(local, where=pc.field("num_frames") == 4)) == len(own) < 10
     with pytest.raises(
-        ValueError, match="where is a ClipFilter or an expression of pyarrow, not 'num_frames > 2'"
+        ValueError, match="where must be a ClipFilter or a pyarrow expression, not 'num_frames > 2'"
     ):
         TokenDataset(local, where="num_frames > 2")
 

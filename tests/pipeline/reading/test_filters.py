@@ -106,11 +106,11 @@ def test_expressions():
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        (pc.field("codes").is_valid(), r"cannot be computed: No match for FieldRef\.Name\(codes\)"),
-        (pc.field("height_px") > 3, r"The filter \(height_px > 3\) cannot be computed"),
+        (pc.field("codes").is_valid(), r"cannot be evaluated: No match for FieldRef\.Name\(codes\)"),
+        (pc.field("height_px") > 3, r"The filter \(height_px > 3\) cannot be evaluated"),
         (pc.field("height"), "must evaluate to bool"),
-        (pc.field("height") > "high", "cannot be computed"),
-        ("height > 3", "The filter height > 3 cannot be computed"),
+        (pc.field("height") > "high", "cannot be evaluated"),
+        ("height > 3", "The filter height > 3 cannot be evaluated"),
     ],
 )
 def test_an_expression_that_cannot_be_computed_is_refused(where, message, stored):
@@ -199,7 +199,7 @@ def test_a_filter_that_takes_nothing(stored):
     with pytest.raises(KeyError, match=stored.clips[0].clip_id):
         dataset.find(stored.clips[0].clip_id)
     assert dataset.of_source(stored.clips[0].source) == []
-    with pytest.raises(UsageError, match="the filter takes none"):
+    with pytest.raises(UsageError, match="the filter excludes every clip"):
         TokenBatches(dataset, batch_size=2)
 
 

@@ -272,7 +272,7 @@ def test_a_reader_resumes_no_order_of_clips_that_have_gone(tokens):
     TokenBatches(TokenDataset(tokens), **options).load_state_dict(state)
     take_down(Folder(str(tokens)), asked(clips=(clip_ids(tokens)[3],)))
     batches = TokenBatches(TokenDataset(tokens), **options)
-    with pytest.raises(UsageError, match="The state is of other batches"):
+    with pytest.raises(UsageError, match="The state belongs to other batches"):
         batches.load_state_dict(state)
     assert sum(int(batch["valid"].sum()) for batch in batches) == 6
 
@@ -291,7 +291,7 @@ def test_an_export_of_what_was_is_not_taken_for_one_of_what_is(tokens, tmp_path)
     options = {"form": ExportForm.BIN, "max_bytes": 1 << 20}
     export_dataset(str(tokens), str(tmp_path / "out"), **options)
     take_down(Folder(str(tokens)), asked(uri(0)))
-    with pytest.raises(OutputConflictError, match="or of this one when it had other shards or clips"):
+    with pytest.raises(OutputConflictError, match="or to this one with other shards or clips"):
         export_dataset(str(tokens), str(tmp_path / "out"), **options)
     result = export_dataset(str(tokens), str(tmp_path / "new"), **options)
     assert result.inventory.contents.clips == len(clip_ids(tokens))

@@ -70,6 +70,6 @@ def test_a_job_travels_without_its_working_directory(tmp_path, monkeypatch):
 
 def test_places_with_credentials_do_not_travel():
     job = make_job(output="s3://key:hunter2@bucket/tokens")
-    with pytest.raises(UsageError, match="holds credentials") as told:
+    with pytest.raises(UsageError, match="contains credentials") as told:
         submission_of(job)
     assert "hunter2" not in str(told.value)

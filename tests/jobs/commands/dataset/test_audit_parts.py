@@ -143,8 +143,8 @@ def test_two_audits_side_by_side(closely: tuple[Path, str], place: Path, monkeyp
     [
         ((), "Name one dataset to audit"),
         (("a", "--compare", "a", "b"), "Name one dataset to audit"),
-        (("a", "--radius", "0.5"), "--radius lies above 0"),
-        (("a", "--no-duplicates", "--against", "b"), "leave --no-duplicates out"),
+        (("a", "--radius", "0.5"), "--radius must be above 0"),
+        (("a", "--no-duplicates", "--against", "b"), "remove --no-duplicates"),
         (("--compare", "no/audit.json", "b"), "There is no audit at"),
     ],
 )

@@ -124,7 +124,7 @@ def test_refusals_are_sentences(capsys, monkeypatch, tmp_path):
     arguments = (str(tmp_path / "tokens"), str(tmp_path / "out"), "--to", "huggingface")
     said, code = _run(capsys, monkeypatch, *arguments)
     assert (said.startswith("error: "), code) == (True, "2")
-    assert "or export what is there with --allow-incomplete" in said
+    assert "or export the finished shards with --allow-incomplete" in said
     said, code = _run(capsys, monkeypatch, *arguments, "--allow-incomplete")
     assert (said.startswith("wrote "), code) == (True, "0")
     said, code = _run(capsys, monkeypatch, *arguments[:2], "--to", "tfrecord")

@@ -265,7 +265,7 @@ def test_tokens_of_other_widths_are_not_compared():
 
 @pytest.mark.parametrize("radius", [0, 0.11, -1])
 def test_a_radius_that_bits_cannot_find_is_refused(radius):
-    with pytest.raises(ValueError, match=r"a radius lies above 0 and is at most 0\.1"):
+    with pytest.raises(ValueError, match=r"radius must be above 0 and at most 0\.1"):
         num_words(radius)
 
 

@@ -105,5 +105,5 @@ def test_a_shard_that_is_changed_meanwhile_is_named(tmp_path):
     signatures = collected(own).signatures
     own.rows[1][0] = replace(own.rows[1][0], codes=bytes(len(own.rows[1][0].codes)))
     own.commit(1)
-    with pytest.raises(FormatError, match=rf"{own.shards[1].shard_id}.* was changed while it was audited"):
+    with pytest.raises(FormatError, match=rf"{own.shards[1].shard_id}.* changed during the audit"):
         find_duplicates(signatures, [], stored_clips(own))

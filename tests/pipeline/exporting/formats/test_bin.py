@@ -89,5 +89,5 @@ def test_more_clips_than_numbers_are_refused():
     contents = ExportContents(clips=MOST_CLIPS, frames=1, tokens=1, shape_THW=(1, 1, 1), fps=None)
     form = BinForm(18)
     form.check(contents)
-    with pytest.raises(UsageError, match="numbers clips in int32, so it holds at most 2,147,483,647"):
+    with pytest.raises(UsageError, match="numbers clips in int32, so it supports at most 2,147,483,647"):
         form.check(contents.model_copy(update={"clips": MOST_CLIPS + 1}))

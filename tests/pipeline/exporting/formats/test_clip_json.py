@@ -56,5 +56,5 @@ def test_rows_in_pieces_are_told_like_whole_ones():
 @pytest.mark.parametrize("text", ["{", "[1]", '"caption"', ""])
 def test_metadata_that_is_no_object_names_its_clip(text):
     clip = made_clip((1, 2, 2), seed=5, metadata=text)
-    with pytest.raises(FormatError, match=f"clip {5:032x} of /media/a.mp4 is no JSON object"):
+    with pytest.raises(FormatError, match=f"clip {5:032x} of /media/a.mp4 is not a JSON object"):
         clip_json(clip.columns)

@@ -138,7 +138,9 @@ def test_readers_of_other_shards_do_not_mislead_each_other(tmp_path, builds):
 
 def test_a_folder_that_cannot_be_written(stored, builds, monkeypatch):
     def refused(self: Folder, name: str, data: bytes) -> None:
-        raise UsageError(f"No permission to write to {self.uri}; choose another output or fix its rights.")
+        raise UsageError(
+            f"No permission to write to {self.uri}; choose another output or change its permissions."
+        )
 
     dataset = TokenDataset(stored.folder)
     monkeypatch.setattr(Folder, "write_bytes", refused)

@@ -127,7 +127,9 @@ def test_a_folder_that_cannot_be_written_is_read_all_the_same(stored, footers, m
     """A read-only mount: whoever runs as root may write to a read-only folder, so the write itself fails."""
 
     def refused(self: Folder, name: str, data: bytes) -> None:
-        raise UsageError(f"No permission to write to {self.uri}; choose another output or fix its rights.")
+        raise UsageError(
+            f"No permission to write to {self.uri}; choose another output or change its permissions."
+        )
 
     monkeypatch.setattr(Folder, "write_bytes", refused)
     indexes = [opened(stored.folder) for _ in range(2)]
@@ -146,7 +148,7 @@ def test_a_staging_folder_that_cannot_be_made_is_no_hindrance(stored):
 
 def test_an_unfinished_dataset_is_refused_unless_asked_for(tmp_path):
     stored = store_dataset(tmp_path, SHAPES, leave_out=[1, 3])
-    with pytest.raises(UsageError, match="has 2 of 4 shards; finish its job"):
+    with pytest.raises(UsageError, match="has 2 of 4 shards; run its job again"):
         opened(stored.folder)
     assert opened(stored.folder, allow_incomplete=True).shard_ids == (stored.shards[0].shard_id,)
 

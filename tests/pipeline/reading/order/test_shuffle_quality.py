@@ -87,5 +87,5 @@ def test_what_is_not_measured_is_refused(tmp_path):
     store_dataset(tmp_path, [[(1, 2, 2)] * 6])
     dataset = TokenDataset(tmp_path)
     for data, shape in ((dataset, FrameWindows(1)), ([(dataset, 1.0)], None)):
-        with pytest.raises(UsageError, match="measured on whole clips of one dataset"):
+        with pytest.raises(UsageError, match=r"mixing\(\) needs one dataset and whole clips"):
             TokenBatches(data, batch_size=2, shape=shape).mixing()

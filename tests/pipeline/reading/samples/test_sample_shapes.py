@@ -14,12 +14,16 @@ def shapes(*rows: tuple[int, int, int]) -> np.ndarray:
 @pytest.mark.parametrize(
     ("shape", "clips", "message"),
     [
-        (Clips(), [(4, 2, 2), (3, 2, 2)], r"The clips have 2 shapes \(4×2×2, 3×2×2\), which do not stack"),
+        (
+            Clips(),
+            [(4, 2, 2), (3, 2, 2)],
+            r"The clips have 2 shapes \(4×2×2, 3×2×2\), which cannot be stacked",
+        ),
         (Clips(), [(n, 2, 2) for n in range(1, 7)], r"6 shapes \(1×2×2, 2×2×2, 3×2×2, 4×2×2, …\)"),
-        (FrameWindows(2), [(4, 2, 2), (4, 3, 2)], r"2 grids of tokens \(2×2, 3×2\); only Packing takes"),
+        (FrameWindows(2), [(4, 2, 2), (4, 3, 2)], r"2 token grids \(2×2, 3×2\); only Packing can mix"),
         (FrameWindows(5), [(4, 2, 2), (2, 2, 2)], "No clip has 5 frames; the longest has 4"),
-        (Padding(), [(4, 2, 2), (4, 3, 2)], r"2 grids of tokens \(2×2, 3×2\)"),
-        (Padding(3), [(4, 2, 2)], r"A clip has 4 frames, more than Padding\(3\) holds"),
+        (Padding(), [(4, 2, 2), (4, 3, 2)], r"2 token grids \(2×2, 3×2\)"),
+        (Padding(3), [(4, 2, 2)], r"A clip has 4 frames, more than Padding\(3\) allows"),
         (Packing(15), [(1, 4, 4)], "A frame takes 16 tokens, more than a row of 15"),
         (Packing(16, start_tokens=True), [(1, 4, 4)], "A frame takes 17 tokens, more than a row of 16"),
     ],
@@ -49,8 +53,8 @@ def test_clips_that_can_pass(shape, clips):
     [
         (lambda: FrameWindows(0), "at least 1 frame"),
         (lambda: FrameWindows(1, 0), "a stride of at least 1"),
-        (lambda: Packing(0), "at least 1 token a row"),
-        (lambda: Padding(0), "Padding takes at least 1 frame"),
+        (lambda: Packing(0), "at least 1 token per row"),
+        (lambda: Padding(0), "Padding needs at least 1 frame"),
     ],
 )
 def test_impossible_numbers_are_refused(make, message):

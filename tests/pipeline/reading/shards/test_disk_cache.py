@@ -129,7 +129,7 @@ def test_what_fetching_raises_passes_and_leaves_nothing(folder):
 def test_a_folder_that_cannot_be_is_named(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(UsageError, match=rf"The cache {folder} cannot be written .*another folder"):
+        with pytest.raises(UsageError, match=rf"The cache {folder} is not writable .*another folder"):
             got(ChunkCache(folder, 1000), "a", 10)
 
 

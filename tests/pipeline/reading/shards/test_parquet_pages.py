@@ -100,7 +100,7 @@ def test_a_missing_row_is_said(chunk):
 
 def test_sizes_in_another_order_are_said(chunk):
     data, tokens = chunk
-    with pytest.raises(ValueError, match="the lengths of a page's codes are not those"):
+    with pytest.raises(ValueError, match="the lengths of a page's codes do not match"):
         find_clips(data, tokens[::-1], 18, compressed=False, verify=True)
 
 
@@ -120,7 +120,7 @@ def test_a_chunk_cut_short_is_said(chunk):
         with pytest.raises(ValueError, match="past its column chunk"):
             find_clips(data[:end], tokens, 18, compressed=False, verify=True)
     for end in (1, 5, 15):
-        with pytest.raises(ValueError, match="no Thrift struct"):
+        with pytest.raises(ValueError, match="not a Thrift struct"):
             find_clips(data[:end], tokens, 18, compressed=False, verify=True)
     with pytest.raises(ValueError, match="has 0 of 5 rows"):
         find_clips(data[:0], tokens, 18, compressed=False, verify=True)

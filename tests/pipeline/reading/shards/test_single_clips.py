@@ -74,7 +74,7 @@ def change(stored: StoredDataset, place: int, bits: int) -> None:
     stored.path(0).write_bytes(bytes(data))
 
 
-DAMAGED = r"{}\.parquet is damaged in row group 0: a clip's length or padding is not the one that its shape"
+DAMAGED = r"{}\.parquet is damaged in row group 0: a clip's length or padding does not match its shape"
 
 
 def test_a_clips_length_and_padding_are_looked_at(stored):
