@@ -83,7 +83,7 @@ def test_other_numerics_are_told_and_never_give_wrong_bits():
 
 def test_another_prior_is_refused_before_decoding():
     data = _stream(random_prior(TOKENIZER))
-    with pytest.raises(UsageError, match=r"was coded with the prior 0{32}: name it"):
+    with pytest.raises(UsageError, match=r"was coded with the prior 0{32}; pass it"):
         _restored(data, None)
     with pytest.raises(UsageError, match=r"with the prior 0{32}, not with 0{31}1"):
         _restored(data, random_prior(TOKENIZER, seed=1))
