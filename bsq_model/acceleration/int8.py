@@ -1,8 +1,8 @@
 """Linear layers in 8-bit integers, opt-in for encoders: faster on integer units, but changes the bits.
 
-Weights are rounded once to ``w ≈ s_e·q`` with a scale per output feature, activations at each call to ``x ≈
-s_r·q`` with a scale per token; ``s = max|·|/127`` in both (symmetric, no calibration). Integer products and
-sums are exact, so a token's result depends on no other token, on any device, in any batch.
+Weights are rounded once to ``w ≈ s_e·q`` with a scale per output feature, activations at each call to
+``x ≈ s_r·q`` with a scale per token; ``s = max|·|/127`` in both (symmetric, no calibration). Integer products
+and sums are exact, so a token's result depends on no other token, on any device, in any batch.
 
 Axes: R tokens, D input and E output features.
 """

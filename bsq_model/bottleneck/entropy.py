@@ -1,8 +1,8 @@
 """The entropy penalty: confident bits per token, uniform use of all codes; for training only.
 
-arXiv 2406.07548, section 3: ``E_u[H(q(·|u))] − γ·H(E_u[q(·|u)])`` with the soft assignment ``q(c|u) ∝
-exp(2τ·cᵀu)`` over the 2^L corners c. Axes: M tokens, L bits of a token, G groups of g bits, V = 2^g codes of
-a group.
+arXiv 2406.07548, section 3: ``E_u[H(q(·|u))] − γ·H(E_u[q(·|u)])`` with the soft assignment
+``q(c|u) ∝ exp(2τ·cᵀu)`` over the 2^L corners c. Axes: M tokens, L bits of a token, G groups of g bits,
+V = 2^g codes of a group.
 """
 
 from collections.abc import Callable

@@ -32,8 +32,8 @@ def normalise(v_xL: Tensor) -> Tensor:
 def quantize(v_xL: Tensor) -> Tensor:
     """Return ``û = sign(v/‖v‖)/√L`` in the dtype of ``v``, with the straight-through gradient of ``v/‖v‖``.
 
-    The value is exactly that of ``codes_of_bits(bits_of_latents(v))``: the straight-through term ``u −
-    u.detach()`` is exactly zero, or NaN if ``v`` is not finite, so that the loss shows it.
+    The value is exactly that of ``codes_of_bits(bits_of_latents(v))``: the straight-through term
+    ``u − u.detach()`` is exactly zero, or NaN if ``v`` is not finite, so that the loss shows it.
     """
     u_xL = normalise(v_xL)
     return codes_of_bits(bits_of_latents(v_xL), v_xL.dtype) + (u_xL - u_xL.detach())

@@ -33,8 +33,8 @@ def pixels_of_mean(mean: Tensor) -> Tensor:
 def logit_laplace_loss(output: LogitLaplace, pixels: Tensor) -> Tensor:
     """Return the mean negative log-likelihood of φ of pixels in [−1, 1]: float32 scalar, in nats per value.
 
-    ``−ln p(φ) = |logit φ − μ|/b + ln(2b) + ln(φ(1 − φ))``; it may be negative, because p is a density. ``ln
-    b`` is clamped to at least −5.
+    ``−ln p(φ) = |logit φ − μ|/b + ln(2b) + ln(φ(1 − φ))``; it may be negative, because p is a density.
+    ``ln b`` is clamped to at least −5.
     """
     phi = (1 - 2 * _EPSILON) * (pixels.float() + 1) / 2 + _EPSILON
     target = (phi / (1 - phi)).log()

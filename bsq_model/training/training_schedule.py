@@ -8,7 +8,8 @@ from bitmill.schemas.requests.training import EntropySpec, OptimizerSpec
 def learning_rate_share(step: int, *, steps: int, optimizer: OptimizerSpec) -> float:
     """Return the share of the peak rate at ``step`` (0 ≤ step < steps): linear warm-up, cosine decay.
 
-    The decay ends at ``final_share``."""
+    The decay ends at ``final_share``.
+    """
     warmup = min(optimizer.warmup_steps, steps)
     if step < warmup:
         return (step + 1) / warmup
