@@ -66,7 +66,7 @@ def downscaled_segment(
             if len(pictures) == max_frames:
                 break
     if len(pictures) < least_frames:
-        detail = f"A stretch of it has {len(pictures)} sampled frames; a clip takes {least_frames}."
+        detail = f"A segment of it has {len(pictures)} sampled frames; a clip needs {least_frames}."
         raise fault or frames.lost or BadItemError(Reason.TOO_SHORT, detail)
     return np.stack(pictures)
 

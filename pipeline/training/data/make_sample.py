@@ -88,7 +88,7 @@ class ClipMaker:
             index, within = self._place(task)
             self._cache.put((task.source, index), frames)
         if len(frames) < task.num_frames:
-            detail = f"It has {len(frames)} sampled frames; a clip takes {task.num_frames}."
+            detail = f"It has {len(frames)} sampled frames; a clip needs {task.num_frames}."
             raise BadItemError(Reason.TOO_SHORT, detail)
         return frames, within
 
