@@ -17,7 +17,8 @@ def save_token_checkpoint(
 ) -> None:
     """Write each module's weights, the first one's optimizer state, and ``state`` as JSON.
 
-    Equal states give equal bytes."""
+    Equal states give equal bytes.
+    """
     parts = {part: module.state_dict() for part, module in modules.items()}
     parts["optimizer"] = optimizer_tensors(optimizers, next(iter(modules.values())))
     write_state(path, _METADATA, parts, state)
