@@ -19,7 +19,8 @@ _WHITE = 128
 def frames_of(path: str, size_px: int, *, most_frames: int, fps: float | None) -> Tensor:
     """Return the first frames of an image or video, decoded as by ``tokenize``: uint8 [T, H, W, 3].
 
-    Raises UsageError unless ``path`` is one file."""
+    Raises UsageError unless ``path`` is one file.
+    """
     sources = find_sources(SourceSpec(paths=[path])).sources
     refuse_archives(sources, purpose="sample")
     if len(sources) != 1:
