@@ -57,7 +57,8 @@ def compress_clips(
 ) -> bytes:
     """Return a whole stream; fills in the fields of ``header`` that clips and prior determine.
 
-    Raises FormatError if the header's tokenizer fingerprint is malformed, UsageError as ``check_prior``."""
+    Raises FormatError if the header's tokenizer fingerprint is malformed, UsageError as ``check_prior``.
+    """
     if not _FINGERPRINT.fullmatch(header.tokenizer_fingerprint):
         raise FormatError(
             f"The tokens name the tokenizer {header.tokenizer_fingerprint!r}, which is not a fingerprint."

@@ -95,7 +95,8 @@ def restore_shard(
 ) -> list[RestoredClip]:
     """Write the shard to ``path``; return its clips. With ``salvage``, incomplete clips are not written.
 
-    Raises FormatError if a row or the header is damaged."""
+    Raises FormatError if a row or the header is damaged.
+    """
     metadata = _metadata(stream, origin)
     clips: list[RestoredClip] = []
     try:
