@@ -1,14 +1,14 @@
 """The exception hierarchy: the class decides how bitmill reacts, the message says what the user can do.
 
-    BitmillError ├── UsageError             the request cannot be carried out           stop now, exit 2 │ ├──
-    BadJobError            the job cannot run as written │   ├── WrongArgumentError     a call's argument is
-    wrong; also a ValueError │   ├── OutputConflictError    the output contains something else │   ├──
+    BitmillError ├── UsageError             the request cannot be carried out           stop now, exit 2 │
+    ├── BadJobError            the job cannot run as written │   ├── WrongArgumentError     a call's argument
+    is wrong; also a ValueError │   ├── OutputConflictError    the output contains something else │   ├──
     TokenizerMismatchError tokens are of another tokenizer │   └── NumericsMismatchError  a stream needs
-    another machine's float rounding ├── FormatError            a file of ours is damaged or too new stop now,
-    exit 2 ├── BadItemError           one item's bytes are at fault               record in the ledger,
-    continue ├── TransientError         the store or network may recover            retry, bounded, then
-    infrastructure ├── TooManyFailuresError   more failed items than the job allows       stop now, exit 4 ├──
-    InfrastructureError    disk, store or cluster failed               stop now, exit 5 ├──
+    another machine's float rounding ├── FormatError            a file of ours is damaged or too new
+    stop now, exit 2 ├── BadItemError           one item's bytes are at fault               record in the
+    ledger, continue ├── TransientError         the store or network may recover            retry, bounded,
+    then infrastructure ├── TooManyFailuresError   more failed items than the job allows       stop now, exit
+    4 ├── InfrastructureError    disk, store or cluster failed               stop now, exit 5 ├──
     InterruptedJobError    the user stopped the command                stop now, exit 130 └──
     OutputClosedError      nobody reads the output any more            stop now, silently, exit 141
 
