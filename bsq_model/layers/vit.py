@@ -123,7 +123,10 @@ class BlockCausalViT(Backbone):
         return self._leave(x_BSD).unflatten(1, (num_frames, -1))
 
     def infer(self, clips_TNF: Sequence[Tensor]) -> list[Tensor]:
-        """Return each clip's [T, N, G]: ``frame_by_frame`` on CPU, else ``end_to_end``; full attention: ``forward``."""
+        """Return each clip's [T, N, G]: ``frame_by_frame`` on CPU, else ``end_to_end``.
+
+        Full attention runs ``forward``.
+        """
         if not self.causal:
             return [self.forward(clip[None])[0] for clip in clips_TNF]
         if all(clip.device.type == "cpu" for clip in clips_TNF):

@@ -79,7 +79,7 @@ class TokenTrainingData:
 
 
 def labels_of(model: TokenModelSizes) -> tuple[str, ...]:
-    """Return the model's label names; none for a prior."""
+    """Return the model's label names; empty for a prior."""
     return model.labels if isinstance(model, MaskedLMSizes) else ()
 
 

@@ -63,7 +63,7 @@ class ClipMaker:
         self._short_px = round(settings.size_px * settings.spec.crop_scale[1])
         self._cache = FrameCache(settings.spec.cache_bytes)
         self._facts: dict[PlannedSource, VideoFacts] = {}
-        """Of the videos seen so far; other sources seen are pictures."""
+        """Facts of the videos seen so far; other sources seen are pictures."""
 
     def make(self, task: SampleTask) -> Frames | FailedTask:
         """Return the clip, uint8 [num_frames, size, size, 3], or a FailedTask for a bad source."""

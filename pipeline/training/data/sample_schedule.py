@@ -53,7 +53,7 @@ def draw(seed: int, sample_index: int, attempt: int, num_sources: int) -> Draw:
 
 
 def permuted(seed: int, epoch: int, position: int, length: int) -> int:
-    """Return the image of ``position`` in the epoch's permutation of range(length), in constant memory.
+    """Return where the epoch's permutation of range(length) maps ``position``, in constant memory.
 
     A Feistel network permutes the next power of four; results beyond ``length`` are permuted again until they
     are inside ("cycle walking"), which keeps it a permutation.
