@@ -1,7 +1,7 @@
-"""Pixels to bits and back: the BSQ-ViT tokenizer in pure torch; no storage, no cluster, no media files."""
+"""The BSQ-ViT tokenizer in pure torch: pixels to bits and back, without storage, cluster or media files."""
 
 if __name__ != "bitmill.bsq_model":
-    # Under another name every class would exist twice, unequal to itself.
+    # Imported under a second name, every class would exist twice, and the two would not be equal.
     raise ImportError("import bitmill.bsq_model: bsq_model is no package of its own")
 
 from bitmill.bsq_model.presets import make_preset

@@ -1,4 +1,4 @@
-"""What the tokenizer refuses at its door, each with a sentence that names what is wrong."""
+"""Checks of the tokenizer's inputs and outputs; each error names what is wrong."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 def check_clip(clip_THWC: Tensor, config: TokenizerConfig) -> None:
-    """A clip is uint8 [T, H, W, 3] of the tokenizer's size, 1 ≤ T ≤ ``num_frames``; else ValueError."""
+    """Raise ValueError unless the clip is uint8 [T, H, W, 3] of the config's size, 1 ≤ T ≤ ``num_frames``."""
     side = config.image_size_px
     if clip_THWC.dtype != torch.uint8:
         raise ValueError(f"a clip must be uint8 (grey levels 0 to 255), not {clip_THWC.dtype}")
@@ -16,24 +16,24 @@ def check_clip(clip_THWC: Tensor, config: TokenizerConfig) -> None:
 
 
 def check_bits(bits_ThwL: Tensor, config: TokenizerConfig) -> None:
-    """Bits are bool [T, h, w, L] of the tokenizer's grid, 1 ≤ T ≤ ``num_frames``; else ValueError."""
+    """Raise ValueError unless bits are bool [T, h, w, L] of the tokenizer's grid, 1 ≤ T ≤ ``num_frames``."""
     if bits_ThwL.dtype != torch.bool:
         raise ValueError(f"bits must be bool, not {bits_ThwL.dtype}")
     _check_shape("bits", bits_ThwL, (config.grid_size, config.grid_size, config.bits_per_token), config)
 
 
 def check_finite(x: Tensor, what: str) -> Tensor:
-    """``x`` itself if all its values are finite: NaN compares as False and would pass as a bit or a pixel."""
+    """Return ``x``; raise UsageError if any value is not finite: NaN would pass as a bit or a pixel."""
     refuse_unless(torch.isfinite(x).all(), what)
     return x
 
 
 def refuse_unless(finite: Tensor, what: str) -> None:
-    """UsageError where the scalar says that some value was not finite; waits for its device."""
+    """Raise UsageError if ``finite``, a bool scalar, is False; waits for its device."""
     if not bool(finite):
         raise UsageError(
             f"the tokenizer computed {what} that are not finite: its weights are damaged, or too large for "
-            "their dtype; load the weights anew and run it in float32"
+            "their dtype; reload the weights and run it in float32"
         )
 
 

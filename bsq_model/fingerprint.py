@@ -1,4 +1,4 @@
-"""The tokenizer's identity: a hash over its config and its float32 weights."""
+"""The tokenizer's fingerprint: a hash of its config and its float32 weights."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 class Digest(Protocol):
-    """A hash under way, as hashlib makes it."""
+    """An incremental hash, as hashlib returns it."""
 
     def update(self, data: bytes | memoryview, /) -> None:
-        """Take more bytes."""
+        """Add bytes to the hash."""
         ...
 
 
 def weights_fingerprint(config: TokenizerConfig, weights: Mapping[str, Tensor]) -> str:
-    """32 hex digits (128 bits of SHA-256) over the config's canonical JSON and every tensor in name order.
+    """Return 32 hex digits, 128 bits of SHA-256 over the config's canonical JSON and all tensors by name.
 
-    A tensor counts by its name, dtype, shape and little-endian bytes; the device it is on does not count.
+    Each tensor contributes its name, dtype, shape and little-endian bytes, but not its device.
     """
     digest = hashlib.sha256(b"bsq-tokenizer\n" + canonical_json(config.model_dump(mode="json")).encode())
     update_with_weights(digest, weights)
@@ -30,7 +30,7 @@ def weights_fingerprint(config: TokenizerConfig, weights: Mapping[str, Tensor]) 
 
 
 def update_with_weights(digest: Digest, weights: Mapping[str, Tensor]) -> None:
-    """Every tensor in name order: name, dtype, shape and little-endian bytes."""
+    """Add every tensor in name order: name, dtype, shape and little-endian bytes."""
     for name in sorted(weights):
         tensor = weights[name].detach().to("cpu").contiguous()
         head = [name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)]
@@ -40,5 +40,5 @@ def update_with_weights(digest: Digest, weights: Mapping[str, Tensor]) -> None:
 
 def _little_endian_bytes(tensor: Tensor) -> memoryview:
     array = tensor.reshape(-1).view(torch.uint8).numpy()
-    # torch runs on little-endian machines only; safetensors and the token shards rest on the same.
+    # torch runs on little-endian machines only; safetensors and the token shards assume the same.
     return array.data

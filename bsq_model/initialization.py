@@ -1,4 +1,4 @@
-"""Random weights from a seed, the same in every bit on every machine: where training starts."""
+"""Random initial weights from a seed, bit-identical on every machine."""
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +10,12 @@ _ENDS_OF_BRANCHES = ("attention_out.weight", "mlp_out.weight", "conv_2.weight")
 
 @torch.no_grad()
 def initialize_weights(tokenizer: BSQTokenizer, seed: int) -> None:
-    """Fill all parameters in place from ``seed``.
+    """Initialize all parameters in place from ``seed``.
 
-    Linear and convolution weights are uniform with variance 1/inputs, those that end a residual branch
-    smaller by 1/√(branches); biases and temporal positions are zero, norms are the identity; a codebook's
-    entries have the variance of untrained latents, 1. So an untrained tokenizer's bits already follow the
-    picture: the patch, not its position, dominates a token.
+    Linear and convolution weights are uniform with variance 1/inputs; those that end a residual branch are
+    scaled by 1/√(branches). Biases and temporal positions are zero, norms are the identity, and codebook
+    entries have variance 1, that of untrained latents. An untrained tokenizer's bits therefore already follow
+    the picture: a token depends mostly on its patch, not on its position.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in tokenizer.named_parameters():

@@ -1,4 +1,4 @@
-"""What a tokenizer computes in, by the names that jobs use for it."""
+"""Sets the dtype in which a tokenizer computes, by the names that jobs use."""
 
 from typing import Literal
 
@@ -14,12 +14,11 @@ Numerics = Literal["float32", "bfloat16", "int8"]
 
 
 def set_numerics(tokenizer: BSQTokenizer, numerics: Numerics, device: str) -> None:
-    """Move a float32 tokenizer to the device, to compute there as asked, in place.
+    """Move a float32 tokenizer to the device and convert it to compute in ``numerics``, in place.
 
-    ``int8``: the linear layers of the encoder's blocks in integers (``acceleration.int8``), all else in
-    float32
-    on CPU and in bfloat16 elsewhere. The fingerprint stays that of the float32 weights; such a copy cannot
-    be saved. Raises UsageError where the encoder has no such layer.
+    ``int8`` runs the linear layers of the encoder's blocks in integers (``acceleration.int8``) and all else
+    in float32 on CPU, in bfloat16 elsewhere. The fingerprint stays that of the float32 weights; an int8
+    tokenizer cannot be saved. Raises UsageError if the encoder has no linear layer that int8 supports.
     """
     _cast(tokenizer, numerics, device)
     if device == "cpu" and numerics != "float32":
@@ -33,8 +32,8 @@ def _cast(tokenizer: BSQTokenizer, numerics: Numerics, device: str) -> None:
     kept = fingerprint(tokenizer)
     if not quantize_linear_layers(tokenizer.encoder.blocks):
         raise UsageError(
-            "dtype int8 is for the linear layers of a ViT, of which this tokenizer's encoder has none in "
-            "sizes that are multiples of 8; use float32 or bfloat16."
+            "dtype int8 needs a ViT encoder with linear layers whose sizes are multiples of 8, and this "
+            "tokenizer's encoder has none; use float32 or bfloat16."
         )
     tokenizer.to(device=device, dtype=torch.float32 if device == "cpu" else torch.bfloat16)
     tokenizer.cast_from_fingerprint = kept

@@ -1,4 +1,4 @@
-"""Named geometries, and untrained tokenizers of them."""
+"""Named tokenizer configs (presets), and untrained tokenizers made from them."""
 
 import torch
 
@@ -17,7 +17,7 @@ PRESETS: dict[str, TokenizerConfig] = {
         encoder=TransformerConfig(width=768, layers=12, heads=12),
         decoder=TransformerConfig(width=768, layers=12, heads=12),
     ),
-    # For tests and demonstrations: more than 100 frames a second on one CPU thread, in clips of 16.
+    # For tests and demonstrations: more than 100 frames per second on one CPU thread, in clips of 16.
     "tiny": TokenizerConfig(
         image_size_px=128,
         bits_per_token=18,
@@ -30,7 +30,7 @@ PRESETS: dict[str, TokenizerConfig] = {
 
 
 def preset_config(name: str, *, bits_per_token: int | None = None) -> TokenizerConfig:
-    """The preset's geometry, with its own 18 bits a token or the given number (1 to 64)."""
+    """Return the preset's config, with its own 18 bits per token or the given number (1 to 64)."""
     if name not in PRESETS:
         raise UsageError(f"unknown tokenizer preset {name!r}; the presets are {', '.join(sorted(PRESETS))}")
     config = PRESETS[name]
@@ -42,15 +42,15 @@ def preset_config(name: str, *, bits_per_token: int | None = None) -> TokenizerC
 
 
 def make_preset(name: str, *, bits_per_token: int | None = None, seed: int = 0) -> BSQTokenizer:
-    """An untrained tokenizer whose weights follow from preset, bits and seed, the same on every machine."""
+    """Return an untrained tokenizer; preset, bits and seed determine its weights on every machine."""
     return untrained_tokenizer(preset_config(name, bits_per_token=bits_per_token), seed=seed)
 
 
 def untrained_tokenizer(config: TokenizerConfig, *, seed: int = 0) -> BSQTokenizer:
-    """A tokenizer of any geometry with weights from a seed: float32 on CPU, in eval mode."""
+    """Return a tokenizer of any config with weights from a seed: float32 on CPU, in eval mode."""
     with torch.device("meta"):
         tokenizer = BSQTokenizer(config)
-    # What ``to_empty`` does, without the half second for which it loads a symbolic algebra.
+    # Does what ``to_empty`` does, which spends half a second importing a symbolic algebra package.
     weights = tokenizer.state_dict()
     memory = empty_on_huge_pages(weights.values())
     tokenizer.load_state_dict(dict(zip(weights, memory, strict=True)), assign=True)

@@ -1,7 +1,7 @@
-"""A trained tokenizer at another frame size: its spatial positions interpolated.
+"""Adapts a trained tokenizer to another frame size by interpolating its spatial positions.
 
-The transformer takes any number of tokens; only the table of spatial positions belongs to one grid. The
-result is a tokenizer of its own, with its own config and fingerprint: its tokens are not those of the first.
+The transformer accepts any number of tokens; only the table of spatial positions belongs to one grid. The
+result is a new tokenizer with its own config and fingerprint; its tokens differ from the original's.
 """
 
 import torch
@@ -18,9 +18,9 @@ _POSITIONS = "spatial_positions"
 
 @torch.no_grad()
 def resize_tokenizer(tokenizer: BSQTokenizer, size_px: int) -> BSQTokenizer:
-    """A float32 copy on CPU for frames of ``size_px``²; of the same size an exact copy.
+    """Return a float32 copy on CPU for frames of ``size_px``²; for the same size, an exact copy.
 
-    Raises UsageError where patches do not tile such a frame.
+    Raises UsageError if ``size_px`` is not a multiple of the patch size.
     """
     config = tokenizer.config
     if size_px % config.patch_size_px or size_px < config.patch_size_px:
@@ -41,15 +41,15 @@ def resize_tokenizer(tokenizer: BSQTokenizer, size_px: int) -> BSQTokenizer:
 
 
 def interpolate_positions(positions_ND: Tensor, grid_size: int, new_grid_size: int) -> Tensor:
-    """[h·w, D] of a square grid, row by row, as [h'·w', D] of another, float32.
+    """Resample [h·w, D] of a square grid, row by row, to [h'·w', D] of another, float32.
 
-    Bicubic between cell centres, as ViTs usually are taken to other sizes (arXiv 2010.11929, section 3.2).
+    Bicubic between cell centres, as is usual for resizing ViTs (arXiv 2010.11929, section 3.2).
     """
     if grid_size == new_grid_size:
         return positions_ND.clone()
     grid_1Dhw = positions_ND.float().T.unflatten(1, (grid_size, grid_size))[None]
     size = (new_grid_size, new_grid_size)
-    # The antialiased form is Catmull-Rom where the grid grows, which keeps straight lines straight; torch's
-    # other one does not.
+    # When the grid grows, the antialiased form is Catmull-Rom, which keeps straight lines straight; torch's
+    # other bicubic form does not.
     resized = functional.interpolate(grid_1Dhw, size, mode="bicubic", align_corners=False, antialias=True)
     return resized[0].flatten(1).T.contiguous()

@@ -1,7 +1,7 @@
-"""A tokenizer as two files, ``config.json`` and ``model.safetensors``, and back; strict in both directions.
+"""Writes a tokenizer as ``config.json`` and ``model.safetensors`` and reads it back; strict both ways.
 
-Files of other stores are bytes here: the functions over bytes do the work, those over folders only read and
-write. Nothing in a file can execute.
+The functions over bytes do the work, so that files of other stores can be passed as bytes; those over folders
+only read and write. Reading a file executes nothing from it.
 """
 
 import json
@@ -31,21 +31,21 @@ _NARROW_DTYPES = frozenset({torch.float16, torch.bfloat16})
 
 
 def fingerprint(tokenizer: BSQTokenizer) -> str:
-    """32 hex digits that name config and float32 weights, wherever and in whatever dtype they now run."""
+    """Return 32 hex digits that identify config and float32 weights, on any device and in any dtype."""
     if tokenizer.cast_from_fingerprint is not None:
         return tokenizer.cast_from_fingerprint
     return weights_fingerprint(tokenizer.config, _float32_weights(tokenizer))
 
 
 def tokenizer_files(tokenizer: BSQTokenizer, *, dtype: torch.dtype = torch.float32) -> dict[str, bytes]:
-    """The two files' bytes by name; equal tokenizers give equal bytes.
+    """Return the two files' bytes by name; equal tokenizers give equal bytes.
 
-    ``dtype`` float16 or bfloat16 stores float32 weights that have exactly such values (``round_weights``) in
-    half the bytes; read again they are the same tokenizer, with the same fingerprint. ValueError if rounding
-    would change a weight.
+    ``dtype`` float16 or bfloat16 stores float32 weights at half the size, if they are already exactly
+    representable (``round_weights``); read back, they are the same tokenizer with the same fingerprint.
+    Raises ValueError if rounding would change a weight.
     """
     if any(isinstance(module, Int8Linear) for module in tokenizer.modules()):
-        raise ValueError("a tokenizer that computes in int8 has lost its weights; save what it was made of")
+        raise ValueError("a tokenizer in int8 cannot be saved; save the float32 tokenizer it was made from")
     weights = {name: tensor.contiguous() for name, tensor in _float32_weights(tokenizer).items()}
     check_finite_weights(weights, "the tokenizer to be saved")
     if dtype != torch.float32:
@@ -58,9 +58,10 @@ def tokenizer_files(tokenizer: BSQTokenizer, *, dtype: torch.dtype = torch.float
 
 
 def tokenizer_from_files(config_bytes: bytes, weights_bytes: bytes) -> BSQTokenizer:
-    """The tokenizer in float32 on CPU, in eval mode; FormatError where the files are not exactly one.
+    """Return the tokenizer in float32 on CPU, in eval mode.
 
-    Weights that are all float16 or all bfloat16 are widened, which changes no value.
+    Weights that are all float16 or all bfloat16 are widened, which changes no value. Raises FormatError if
+    the files are not exactly one valid tokenizer.
     """
     config = _config_from_json(config_bytes)
     with torch.device("meta"):
@@ -68,11 +69,11 @@ def tokenizer_from_files(config_bytes: bytes, weights_bytes: bytes) -> BSQTokeni
     try:
         weights = safetensors.torch.load(weights_bytes)
     except SafetensorError as error:
-        raise FormatError(f"{WEIGHTS_FILE} is damaged ({error}); copy it anew from its origin") from error
+        raise FormatError(f"{WEIGHTS_FILE} is damaged ({error}); copy it again from its source") from error
     weights = widened(weights)
     check_layout(weights, tokenizer.state_dict())
     check_finite_weights(weights, WEIGHTS_FILE)
-    # Copied: the file's tensors lie at odd addresses of one buffer.
+    # Copied because the file's tensors are unaligned views of one buffer.
     tokenizer.load_state_dict(copies_on_huge_pages(weights), assign=True)
     return tokenizer.eval()
 
@@ -81,30 +82,30 @@ def tokenizer_from_files(config_bytes: bytes, weights_bytes: bytes) -> BSQTokeni
 def round_weights(tokenizer: BSQTokenizer, dtype: torch.dtype) -> None:
     """Round float32 weights in place to the nearest values of float16 or bfloat16; they stay float32.
 
-    The result is another tokenizer with its own fingerprint, whose files may be stored in ``dtype``.
-    ValueError, before anything has changed, where a weight is too large for ``dtype``.
+    The result is another tokenizer with its own fingerprint, whose files may be stored in ``dtype``. Raises
+    ValueError, before changing anything, if a weight is too large for ``dtype``.
     """
     rounded = {name: t.to(dtype).float() for name, t in _float32_weights(tokenizer).items()}
     for name, tensor in rounded.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise ValueError(f"{name} has values that {dtype} cannot hold")
+            raise ValueError(f"{name} has values too large for {dtype}")
     tokenizer.load_state_dict(rounded)
 
 
 def save_tokenizer(
     tokenizer: BSQTokenizer, folder: str | Path, *, dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write both files, the config last; saving again is safe, over another tokenizer it is refused.
+    """Write both files, the config last. Saving the same tokenizer again is safe.
 
-    ``dtype`` is that of ``tokenizer_files``.
+    ``dtype`` is that of ``tokenizer_files``. Raises OutputConflictError if another tokenizer is there.
     """
     write_model_files(tokenizer_files(tokenizer, dtype=dtype), _local(folder), what="tokenizer")
 
 
 def write_model_files(files: Mapping[str, bytes], folder: Path, *, what: str) -> None:
-    """Write weights, then config, each whole or not at all; the same again is safe.
+    """Write weights, then config, each atomically; writing the same files again is safe.
 
-    Raises OutputConflictError where another ``what`` lies there, before anything is written.
+    Raises OutputConflictError, before writing anything, if the folder contains another ``what``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
@@ -120,9 +121,9 @@ def write_model_files(files: Mapping[str, bytes], folder: Path, *, what: str) ->
 def load_tokenizer(
     folder: str | Path, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> BSQTokenizer:
-    """The tokenizer that ``save_tokenizer`` wrote, in eval mode, its weights cast to ``dtype``.
+    """Read the tokenizer that ``save_tokenizer`` wrote, in eval mode, with weights cast to ``dtype``.
 
-    ``bitmill.pipeline.load_tokenizer.load_tokenizer`` reads it from a store, too.
+    ``bitmill.load_tokenizer`` also reads it from a store.
     """
     folder = _local(folder)
     tokenizer = tokenizer_from_files(_read(folder / CONFIG_FILE), _read(folder / WEIGHTS_FILE))
@@ -130,7 +131,7 @@ def load_tokenizer(
 
 
 def cast_weights(tokenizer: BSQTokenizer, *, device: torch.device | str, dtype: torch.dtype) -> BSQTokenizer:
-    """The tokenizer itself, brought to a device and dtype, where it runs fast."""
+    """Move the tokenizer to a device and dtype, in place, with memory laid out for speed."""
     tokenizer.to(device, dtype)
     if torch.device(device).type == "cpu" and dtype != torch.float32:
         put_on_huge_pages(tokenizer)
@@ -138,14 +139,14 @@ def cast_weights(tokenizer: BSQTokenizer, *, device: torch.device | str, dtype: 
 
 
 def _local(folder: str | Path) -> Path:
-    """The folder, by a path or a ``file://`` URI; this room knows no stores."""
+    """Return the local folder of a path or a ``file://`` URI; bsq_model does not read remote stores."""
     scheme, mark, _ = str(folder).partition("://")
     if not mark:
         return Path(folder).expanduser()
     if scheme != "file":
         raise WrongArgumentError(
-            f"{folder} is on a store, which bitmill.bsq_model does not know: load it by "
-            "bitmill.pipeline.load_tokenizer.load_tokenizer; save it here, and copy the folder there."
+            f"{folder} is on a remote store: load it with bitmill.load_tokenizer; save it on this "
+            "machine, and copy the folder there."
         )
     return Path(url2pathname(urlsplit(str(folder)).path))
 
@@ -165,8 +166,8 @@ def _float32_weights(tokenizer: BSQTokenizer) -> dict[str, Tensor]:
     cast = sorted({str(t.dtype) for t in weights.values() if t.dtype != torch.float32})
     if cast:
         raise UsageError(
-            f"the tokenizer's weights are {', '.join(cast)}, a tokenizer is float32: save it, or take its "
-            "fingerprint, before it is cast"
+            f"the tokenizer's weights are {', '.join(cast)}, not float32; save it, or take its fingerprint, "
+            "before you cast it"
         )
     return weights
 
@@ -185,7 +186,7 @@ def _stored_in(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, T
 
 
 def widened(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Float32 where all tensors share one narrower dtype of ours; else as they are, for the layout check."""
+    """Return float32 tensors if all are float16 or all bfloat16, else the same, for ``check_layout``."""
     dtypes = {tensor.dtype for tensor in weights.values()}
     if len(dtypes) == 1 and dtypes <= _NARROW_DTYPES:
         return {name: tensor.float() for name, tensor in weights.items()}
@@ -197,7 +198,7 @@ def _config_from_json(config_bytes: bytes) -> TokenizerConfig:
     try:
         return TokenizerConfig.model_validate(raw)
     except ValidationError as error:
-        raise FormatError(f"{CONFIG_FILE} is no tokenizer config: {error}") from error
+        raise FormatError(f"{CONFIG_FILE} is not a tokenizer config: {error}") from error
 
 
 def check_layout(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -207,7 +208,7 @@ def check_layout(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) 
         have, want = weights[name], expected[name]
         if have.shape != want.shape or have.dtype != want.dtype:
             problems.append(
-                f"{name} is {have.dtype} {list(have.shape)} and not {want.dtype} {list(want.shape)}"
+                f"{name} is {have.dtype} {list(have.shape)} instead of {want.dtype} {list(want.shape)}"
             )
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
@@ -221,5 +222,5 @@ def check_finite_weights(weights: Mapping[str, Tensor], where: str) -> None:
     for name in sorted(weights):
         if not bool(torch.isfinite(weights[name]).all()):
             raise FormatError(
-                f"{where} holds values that are not finite in {name}; use weights from before that"
+                f"{where} contains values that are not finite in {name}; use an earlier copy of the weights"
             )

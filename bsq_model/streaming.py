@@ -1,4 +1,4 @@
-"""One clip through a causal tokenizer a frame at a time, with cached keys and values.
+"""Encodes and decodes one clip frame by frame with a causal tokenizer, using a key-value cache.
 
 Axes: H and W pixels, C = 3 colours, h and w tokens, L bits of a token.
 """
@@ -15,7 +15,7 @@ from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 class StreamEncoder:
-    """Frames in, their bits out at once; on CPU the same in every bit as ``encode`` of the whole clip."""
+    """Encodes a clip frame by frame; on CPU bit-identical to ``encode`` of the whole clip."""
 
     def __init__(self, config: TokenizerConfig, encoder: Backbone, bottleneck: Bottleneck) -> None:
         self._config = config
@@ -25,7 +25,7 @@ class StreamEncoder:
 
     @torch.inference_mode()
     def push(self, frame_HWC: Tensor) -> Tensor:
-        """The next frame, uint8 [H, W, 3], as bits, bool [h, w, L], on the tokenizer's device."""
+        """Encode the next frame, uint8 [H, W, 3], to bits, bool [h, w, L], on the tokenizer's device."""
         check_clip(frame_HWC[None], self._config)
         pixels = pixels_from_uint8(frame_HWC.to(self._weights.device), self._weights.dtype)
         v_NL = self._stream.push(patches_from_pixels(pixels, self._config.patch_size_px))
@@ -34,7 +34,7 @@ class StreamEncoder:
 
 
 class StreamDecoder:
-    """A frame's bits in, its pixels out at once; on CPU the same as ``decode`` of the whole clip."""
+    """Decodes a clip frame by frame; on CPU the same as ``decode`` of the whole clip."""
 
     def __init__(self, config: TokenizerConfig, decoder: Backbone, bottleneck: Bottleneck) -> None:
         self._config = config
@@ -44,7 +44,7 @@ class StreamDecoder:
 
     @torch.inference_mode()
     def push(self, bits_hwL: Tensor) -> Tensor:
-        """The next frame's bits, bool [h, w, L], as uint8 [H, W, 3] on the tokenizer's device."""
+        """Decode the next frame's bits, bool [h, w, L], to uint8 [H, W, 3] on the tokenizer's device."""
         check_bits(bits_hwL[None], self._config)
         bits_NL = bits_hwL.to(self._weights.device).flatten(0, 1)
         codes_NL = self._bottleneck.codes_of_bits(bits_NL, self._weights.dtype)

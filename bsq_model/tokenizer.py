@@ -1,10 +1,10 @@
 """The tokenizer: clips to bits and back, for inference and for training (arXiv 2406.07548).
 
-By default a BSQ-ViT; the config selects variants (docs/model.md), made in ``backbones``, ``bottleneck`` and
-``output``.
+A BSQ-ViT by default; the config selects variants (docs/model.md), which ``layers`` and ``bottleneck``
+implement.
 
 Axes: B clips of one length, T frames, M frames of all clips, H and W pixels, C = 3 colours, h and w tokens,
-N = h·w, L bits of a token, P = 3·p² values of a patch, X values of a token that the decoder gives.
+N = h·w, L bits of a token, P = 3·p² values of a patch, X values that the decoder outputs per token.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 class TrainingOutput(NamedTuple):
-    """What the losses need of one training step."""
+    """The outputs of one forward pass that the losses use."""
 
     reconstruction_BTHWC: Tensor
     """Pixels, not clamped; [−1, 1] is the range of the originals."""
@@ -37,37 +37,37 @@ class TrainingOutput(NamedTuple):
     bits_BThwL: Tensor
     """Bool."""
     commitment_BThw: Tensor
-    """Squared distance of each token's latent to its code; see the bottleneck's kind."""
+    """Squared distance of each token's latent to its code, as defined by the quantizer."""
     logit_laplace_BTHWC: LogitLaplace | None
-    """Parameters for each value where ``output`` is logit-laplace; the reconstruction is their mean."""
+    """Parameters of each value if ``output`` is logit-laplace, else None; the reconstruction is the mean."""
 
 
 class BottleneckLosses(NamedTuple):
     """The losses on latents: scalars, float32, differentiable, unweighted."""
 
     per_token_entropy: Tensor
-    """In nats a token, to be made small; zero where the quantizer has no entropy penalty (VQ)."""
+    """In nats per token, minimized; zero if the quantizer has no entropy penalty (VQ)."""
     entropy_of_mean: Tensor
-    """In nats a token, to be made large; zero likewise."""
+    """In nats per token, maximized; zero if the quantizer has no entropy penalty (VQ)."""
     commitment: Tensor
     """Mean over tokens of the squared distance of latents to codes."""
 
 
 class StartedEncode(NamedTuple):
-    """Bits that an accelerator may still be working on."""
+    """Bits that an accelerator may still be computing."""
 
     bits: list[Tensor]
     """Bool [T, h, w, L] for each clip."""
     finite: Tensor
-    """Bool scalar: whether all latents were finite; otherwise the bits mean nothing."""
+    """Bool scalar: whether all latents are finite; if not, the bits are meaningless."""
 
 
 class BSQTokenizer(nn.Module):
-    """Clips of 1 to ``num_frames`` square frames to L bits a patch a frame, and back.
+    """Encodes clips of 1 to ``num_frames`` square frames to L bits per patch and frame, and decodes them.
 
     A frame's bits depend on no later frame (unless ``attention`` is full) and on no other clip of the call:
-    in every bit on CPU, to rounding elsewhere (docs/model.md). Weights may be float32 or bfloat16, on any
-    device, by ``tokenizer.to(device, dtype)``, which casts them; latents are float32 in both.
+    bit-exactly on CPU, up to rounding elsewhere (docs/model.md). ``tokenizer.to(device, dtype)`` casts the
+    weights to float32 or bfloat16 on any device; latents are float32 in both.
     """
 
     def __init__(self, config: TokenizerConfig) -> None:
@@ -77,11 +77,11 @@ class BSQTokenizer(nn.Module):
         self.decoder = make_decoder(config)
         self.bottleneck = make_bottleneck(config)
         self.cast_from_fingerprint: str | None = None
-        """Fingerprint of the float32 weights that these, of a lower precision, were cast from."""
+        """Fingerprint of the float32 weights that these lower-precision weights were cast from."""
         self.register_load_state_dict_post_hook(_forget_fingerprint)
 
     def forward(self, pixels_BTHWC: Tensor) -> TrainingOutput:
-        """The differentiable masked form, for training: float pixels in [−1, 1], all clips of one length."""
+        """Run the differentiable masked form, for training: float pixels in [−1, 1], clips of one length."""
         patches_BTNP = patches_from_pixels(pixels_BTHWC.to(self._dtype), self.config.patch_size_px)
         v_BTNL = self.encoder(patches_BTNP)
         bits_BTNL, codes_BTNL, commitment_BTN = self.bottleneck(v_BTNL)
@@ -103,7 +103,7 @@ class BSQTokenizer(nn.Module):
         group_bits: int = 1,
         mean_across: Callable[[Tensor], Tensor] = lambda mean: mean,
     ) -> BottleneckLosses:
-        """The losses on latents of one ``forward``; the options are those of ``entropy_terms``."""
+        """Return the losses on latents of one ``forward``; the options are those of ``entropy_terms``."""
         commitment = output.commitment_BThw.float().mean()
         logits_BThwL = self.bottleneck.logits_of_bits(output.v_BThwL, inv_temperature)
         if logits_BThwL is None:
@@ -113,14 +113,14 @@ class BSQTokenizer(nn.Module):
 
     @torch.inference_mode()
     def encode(self, clips: Sequence[Tensor]) -> list[Tensor]:
-        """Clips, uint8 [T, H, W, 3] each, as bits, bool [T, h, w, L], in order, on the tokenizer's device."""
+        """Encode clips, uint8 [T, H, W, 3], to bits, bool [T, h, w, L], in order, on this module's device."""
         started = self.start_encode(clips)
         refuse_unless(started.finite, "latents")
         return started.bits
 
     @torch.inference_mode()
     def start_encode(self, clips: Sequence[Tensor]) -> "StartedEncode":
-        """``encode`` that does not wait for an accelerator; look at ``finite`` before the bits."""
+        """``encode`` without waiting for an accelerator; check ``finite`` before using the bits."""
         latents = self._latents(clips)
         if self._device.type == "cpu":
             bits = [self.bottleneck.bits_of_latents(v_ThwL) for v_ThwL in latents]
@@ -132,7 +132,7 @@ class BSQTokenizer(nn.Module):
 
     @torch.inference_mode()
     def latents(self, clips: Sequence[Tensor]) -> list[Tensor]:
-        """What the bits are taken from (BSQ, LFQ: by sign): float32 [T, h, w, L] for each clip."""
+        """Return the latents that become bits (BSQ, LFQ: by sign), float32 [T, h, w, L] per clip."""
         return [check_finite(v_ThwL, "latents") for v_ThwL in self._latents(clips)]
 
     def _latents(self, clips: Sequence[Tensor]) -> list[Tensor]:
@@ -142,18 +142,18 @@ class BSQTokenizer(nn.Module):
         if self._device.type == "cpu":
             patches = [self._patches(clip) for clip in on_device]
         else:
-            # One kernel for all clips: launched for each alone they take as long as a fifth of the network.
+            # One kernel for all clips: launched per clip, they take a fifth of the network's time.
             patches = list(self._patches(torch.cat(on_device)).split([len(clip) for clip in clips]))
         return [self._grid(v_TNL) for v_TNL in self.encoder.infer(patches)]
 
     @torch.inference_mode()
     def decode(self, bits: Sequence[Tensor]) -> list[Tensor]:
-        """Bits, bool [T, h, w, L] each, as clips, uint8 [T, H, W, 3], in order, on the tokenizer's device."""
+        """Decode bits, bool [T, h, w, L], to clips, uint8 [T, H, W, 3], in order, on this module's device."""
         return [uint8_from_pixels(pixels_THWC) for pixels_THWC in self.decode_pixels(bits)]
 
     @torch.inference_mode()
     def decode_pixels(self, bits: Sequence[Tensor]) -> list[Tensor]:
-        """As ``decode``, before rounding to grey levels: float32 [T, H, W, 3], clamped to [−1, 1]."""
+        """Like ``decode``, before rounding to grey levels: float32 [T, H, W, 3], clamped to [−1, 1]."""
         for bits_ThwL in bits:
             check_bits(bits_ThwL, self.config)
         on_device = [b.to(self._device, non_blocking=True).flatten(1, 2) for b in bits]
@@ -162,11 +162,11 @@ class BSQTokenizer(nn.Module):
         return [pixels_of_output(values_TNX, self.config).float().clamp(-1, 1) for values_TNX in values]
 
     def stream_encoder(self) -> StreamEncoder:
-        """An encoder for one clip whose frames come one at a time."""
+        """Return an encoder for one clip that takes its frames one at a time."""
         return StreamEncoder(self.config, self.encoder, self.bottleneck)
 
     def stream_decoder(self) -> StreamDecoder:
-        """A decoder for one clip whose bits come a frame at a time."""
+        """Return a decoder for one clip that takes its bits one frame at a time."""
         return StreamDecoder(self.config, self.decoder, self.bottleneck)
 
     @property
@@ -184,7 +184,7 @@ class BSQTokenizer(nn.Module):
         return x_xNL.unflatten(-2, (self.config.grid_size, self.config.grid_size))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "BSQTokenizer":
-        """Every ``.to`` ends here: a cast from float32 keeps the fingerprint that the new weights lose."""
+        """Hook behind every ``.to``: a cast from float32 remembers the fingerprint of the float32 weights."""
         was, becomes = self._dtype, fn(next(self.encoder.parameters()).detach()[:1]).dtype
         if becomes == torch.float32:
             self.cast_from_fingerprint = None
@@ -195,7 +195,7 @@ class BSQTokenizer(nn.Module):
 
 
 def _forget_fingerprint(module: nn.Module, incompatible_keys: object) -> None:
-    """Loading weights into a cast tokenizer ends its kinship with the float32 weights."""
+    """Clear the remembered fingerprint: newly loaded weights are not those that were cast."""
     del incompatible_keys
     if isinstance(module, BSQTokenizer):
         module.cast_from_fingerprint = None

@@ -1,5 +1,5 @@
-"""What travels between the rooms: contracts of files and reports; nothing here reads or writes storage."""
+"""File formats, reports and requests that all packages share; reads and writes no storage."""
 
 if __name__ != "bitmill.schemas":
-    # Under another name every class would exist twice, unequal to itself.
+    # Imported under a second name, every class would exist twice, and the two would not be equal.
     raise ImportError("import bitmill.schemas: schemas is no package of its own")

@@ -1,21 +1,18 @@
-"""The error tree; its branches decide what happens next, its messages say what to do.
+"""The exception hierarchy: the class decides how bitmill reacts, the message says what the user can do.
 
-    BitmillError
-    ├── UsageError             what was asked for cannot be done           stop now, exit 2
-    │   ├── BadJobError            the job cannot run as written
-    │   ├── WrongArgumentError     a call's argument is wrong; a ValueError, too
-    │   ├── OutputConflictError    the output holds something else's work
-    │   ├── TokenizerMismatchError tokens and tokenizer do not belong together
-    │   └── NumericsMismatchError  a stream needs the arithmetic of another machine
-    ├── FormatError            a file of ours is damaged or too new        stop now, exit 2
-    ├── BadItemError           one item's bytes are at fault               record in the ledger, go on
-    ├── TransientError         the store or network may answer next time   retry, bounded, then infrastructure
-    ├── TooManyFailuresError   more failed items than the job allows       stop now, exit 4
-    ├── InfrastructureError    disk, store or cluster gave out             stop now, exit 5
-    ├── InterruptedJobError    the user stopped the command                stop now, exit 130
-    └── OutputClosedError      nobody reads the output any more            stop now, in silence, exit 141
+    BitmillError ├── UsageError             the request cannot be carried out           stop now, exit 2 │
+    ├── BadJobError            the job cannot run as written │   ├── WrongArgumentError     a call's argument
+    is wrong; also a ValueError │   ├── OutputConflictError    the output contains something else │   ├──
+    TokenizerMismatchError tokens are of another tokenizer │   └── NumericsMismatchError  a stream needs
+    another machine's float rounding ├── FormatError            a file of ours is damaged or too new
+    stop now, exit 2 ├── BadItemError           one item's bytes are at fault               record in the
+    ledger, continue ├── TransientError         the store or network may recover            retry, bounded,
+    then infrastructure ├── TooManyFailuresError   more failed items than the job allows       stop now, exit
+    4 ├── InfrastructureError    disk, store or cluster failed               stop now, exit 5 ├──
+    InterruptedJobError    the user stopped the command                stop now, exit 130 └──
+    OutputClosedError      nobody reads the output any more            stop now, silently, exit 141
 
-What is no error of ours ends a command with code 70 (``EXIT_UNEXPECTED``) and a file with its traceback.
+Any other exception ends a command with code 70 (``EXIT_UNEXPECTED``) and a file with its traceback.
 
 Each message is one or two sentences for the person who ran the command: what was wrong, where, what to do.
 """
@@ -23,17 +20,17 @@ Each message is one or two sentences for the person who ran the command: what wa
 from bitmill.schemas.outcomes import Reason
 
 EXIT_UNEXPECTED = 70
-"""Exit code of a command that met an error which is none of these: a fault of bitmill's, most likely."""
+"""Exit code of a command after any other exception, which most likely is a bug in bitmill."""
 
 
 class BitmillError(Exception):
-    """Root of every error that bitmill raises on purpose; ``exit_code`` is the command's exit status."""
+    """Base class of all errors that bitmill raises on purpose; ``exit_code`` is the command's exit status."""
 
     exit_code = 1
 
 
 class UsageError(BitmillError):
-    """What was asked for cannot be done: an option, an argument or a file that the user named is wrong."""
+    """The request cannot be carried out: an option, an argument or a file that the user named is wrong."""
 
     exit_code = 2
 
@@ -43,29 +40,29 @@ class BadJobError(UsageError):
 
 
 class WrongArgumentError(UsageError, ValueError):
-    """A call from Python has an argument that cannot be."""
+    """A call from Python has an invalid argument."""
 
 
 class OutputConflictError(UsageError):
-    """The output folder holds another job's dataset, or files that are no dataset."""
+    """The output folder contains another job's dataset, or files that are not a dataset."""
 
 
 class TokenizerMismatchError(UsageError):
-    """A dataset's tokenizer is not the one that the caller expects or has given."""
+    """A dataset's tokenizer is not the one that the caller expects or passed."""
 
 
 class NumericsMismatchError(UsageError):
-    """A compressed stream is whole, but this machine's floats are not those that it was made with."""
+    """A compressed stream is intact, but this machine rounds floats differently than the one that made it."""
 
 
 class FormatError(BitmillError):
-    """A file of bitmill's own formats is damaged, or of a version that this release does not know."""
+    """A file of bitmill's own formats is damaged, or of a version that this release does not support."""
 
     exit_code = 2
 
 
 class BadItemError(BitmillError):
-    """One item cannot be tokenized (fully): ``reason`` goes to its ledger row, the job goes on."""
+    """One item cannot be tokenized (fully): ``reason`` is recorded in its ledger row, the job continues."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -77,7 +74,7 @@ class BadItemError(BitmillError):
 
 
 class TransientError(BitmillError):
-    """A store or network failed in a way that may pass; callers retry a bounded number of times."""
+    """A store or network failed in a way that may be temporary; callers retry a bounded number of times."""
 
     exit_code = 5
 
@@ -89,18 +86,18 @@ class TooManyFailuresError(BitmillError):
 
 
 class InfrastructureError(BitmillError):
-    """Disk, object store or cluster gave out; running the same command again resumes."""
+    """Disk, object store or cluster failed; running the same command again resumes."""
 
     exit_code = 5
 
 
 class InterruptedJobError(BitmillError):
-    """The user stopped the command; what is committed stays."""
+    """The user stopped the command; committed shards stay."""
 
     exit_code = 130
 
 
 class OutputClosedError(BitmillError):
-    """Who read the command's output has gone, as ``head`` does; the code is a shell's for SIGPIPE."""
+    """The reader of the command's output has exited, e.g. ``head``; the code is a shell's for SIGPIPE."""
 
     exit_code = 141

@@ -1,10 +1,10 @@
-"""The closed lists of outcomes and reasons that ledger rows may carry."""
+"""The closed lists of outcomes and reasons in ledger rows."""
 
 from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """How an item ended."""
+    """The outcome of an item."""
 
     OK = "ok"
     """Every sampled frame became tokens, and nothing is missing."""
@@ -15,7 +15,7 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why an item is not ``ok``; also the unit of retry. The list grows only with the ledger's version."""
+    """Why an item is not ``ok``; retries select items by reason. New reasons need a new ledger version."""
 
     # The object
     NOT_FOUND = "not_found"
@@ -23,7 +23,7 @@ class Reason(StrEnum):
     SOURCE_CHANGED = "source_changed"
     READ_ERROR = "read_error"
     EMPTY_FILE = "empty_file"
-    # What it holds
+    # Its content
     NOT_MEDIA = "not_media"
     NO_VIDEO_STREAM = "no_video_stream"
     NO_FRAMES = "no_frames"
@@ -33,20 +33,20 @@ class Reason(StrEnum):
     TRUNCATED = "truncated"
     BAD_TIMESTAMPS = "bad_timestamps"
     EXTRA_PAGES = "extra_pages"
-    # What the tar around it holds
+    # The tar that contains it
     BAD_SIDECAR = "bad_sidecar"
     DUPLICATE_KEY = "duplicate_key"
-    # What the job asks of it
+    # The job's limits
     TOO_SHORT = "too_short"
     SPAN_OUTSIDE = "span_outside"
     TOO_MANY_PIXELS = "too_many_pixels"
     TOO_MANY_FRAMES = "too_many_frames"
-    # What decoding it did
+    # Decoding
     DECODE_TIMEOUT = "decode_timeout"
     OUT_OF_MEMORY = "out_of_memory"
     DECODER_CRASHED = "decoder_crashed"
     DECODER_FAILED = "decoder_failed"
-    # What was decided later
+    # Later decisions
     REMOVED = "removed"
 
 

@@ -1,7 +1,7 @@
-"""CUDA graphs of a network's passes: shapes that come again are recorded, and then launched as one.
+"""Captures a network's passes as CUDA graphs when their input shapes repeat.
 
-A pass over a few frames is over before its few hundred kernels are launched: recorded, an image at base size
-takes a sixth of the time (docs/performance.md). Axes: T frames, N tokens of a frame, F and G features.
+A pass over a few frames takes less time than launching its few hundred kernels: as a graph, an image at base
+size takes a sixth of the time (docs/performance.md). Axes: T frames, N tokens of a frame, F and G features.
 """
 
 from collections import OrderedDict
@@ -12,21 +12,21 @@ import torch
 from torch import Tensor
 
 Infer = Callable[[Sequence[Tensor]], list[Tensor]]
-"""Clips [T, N, F] to outputs [T, N, G]."""
+"""Maps clips [T, N, F] to outputs [T, N, G]."""
 
 _MOST_GRAPHS = 8
-"""Each keeps its intermediate results; the one used longest ago goes first."""
+"""Each graph keeps its intermediate results in memory; the least recently used is evicted first."""
 
 
 class CudaGraphs:
-    """One network's recorded passes; a shape is recorded when it is met for the second time."""
+    """One network's CUDA graphs; a shape is captured the second time it occurs."""
 
     def __init__(self) -> None:
         self._recorded: OrderedDict[tuple[object, ...], _Recorded | None] = OrderedDict()
         self._lock = Lock()
 
     def run(self, infer: Infer, clips_TNF: Sequence[Tensor]) -> list[Tensor]:
-        """``infer(clips)``, to the same bits; ``clips`` are CUDA tensors."""
+        """Return ``infer(clips)``, bit-identical; ``clips`` are CUDA tensors."""
         key = (clips_TNF[0].dtype, clips_TNF[0].device, *(clip.shape for clip in clips_TNF))
         with self._lock:
             if key not in self._recorded:
@@ -40,7 +40,7 @@ class CudaGraphs:
             return recorded.replay(clips_TNF)
 
     def clear(self) -> None:
-        """Forget all: they read the weights where these were."""
+        """Drop all graphs, because they read the weights at their old addresses."""
         with self._lock:
             self._recorded.clear()
 
@@ -48,14 +48,14 @@ class CudaGraphs:
         return CudaGraphs()
 
     def __reduce__(self) -> tuple[type["CudaGraphs"], tuple[()]]:
-        """A copy in another process records its own."""
+        """Pickle without graphs: another process captures its own."""
         return CudaGraphs, ()
 
 
 class _Recorded:
     def __init__(self, infer: Infer, clips_TNF: Sequence[Tensor]) -> None:
         self._inputs = [clip.clone() for clip in clips_TNF]
-        # Libraries choose and set up their kernels in a first pass, which a recording must not hold.
+        # Libraries choose and initialize their kernels in a first pass, which must not be captured.
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):

@@ -1,9 +1,8 @@
-"""CPU memory in pages of two mebibytes, for what matrix products read and write again and again.
+"""Allocates CPU tensors on 2 MiB pages, for weights and buffers that matrix products use repeatedly.
 
-A layer's weights lie on thousands of the usual 4 KiB pages, more than a core's translation cache holds. What
-huge pages are worth depends on the machine's hour, from nothing to a sixth of a pass (docs/performance.md);
-the bits are the same. They are advice, ``madvise(2)``'s ``MADV_HUGEPAGE``: where the kernel has none to give,
-memory is as usual.
+A layer's weights span thousands of the usual 4 KiB pages, more than a core's TLB has entries. The gain varies
+with the machine's load, from nothing to a sixth of a pass (docs/performance.md); results are bit-identical.
+Huge pages are requested by ``madvise(2)``'s ``MADV_HUGEPAGE``; if the kernel has none, memory is as usual.
 """
 
 import mmap
@@ -18,9 +17,9 @@ _LINE_BYTES = 64
 
 
 def empty_on_huge_pages(like: Iterable[Tensor]) -> list[Tensor]:
-    """CPU tensors of undefined values with the shapes and dtypes of ``like``, side by side on huge pages.
+    """Return uninitialized CPU tensors with the shapes and dtypes of ``like``, contiguous on huge pages.
 
-    Where all of them would not fill one page, they are usual tensors.
+    If together they do not fill one huge page, they are normal tensors.
     """
     like = list(like)
     sizes = [-(-tensor.nbytes // _LINE_BYTES) * _LINE_BYTES for tensor in like]
@@ -33,7 +32,7 @@ def empty_on_huge_pages(like: Iterable[Tensor]) -> list[Tensor]:
 
 
 def copies_on_huge_pages(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same values under the same names in memory of their own."""
+    """Return copies of the tensors under the same names, on huge pages."""
     empty = empty_on_huge_pages(tensors.values())
     return {name: copy.copy_(tensor) for (name, tensor), copy in zip(tensors.items(), empty, strict=True)}
 
@@ -41,21 +40,21 @@ def copies_on_huge_pages(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 @torch.inference_mode(mode=False)
 @torch.no_grad()
 def put_on_huge_pages(network: nn.Module) -> None:
-    """Move a CPU network's parameters and buffers, which stay the same objects with the same values."""
+    """Move a CPU network's parameters and buffers to huge pages; objects and values stay the same."""
     tensors = [*network.parameters(), *network.buffers()]
     for tensor, empty in zip(tensors, empty_on_huge_pages(tensors), strict=True):
         tensor.data = empty.copy_(tensor)
 
 
 def _mapped(num_bytes: int) -> memoryview | None:
-    """``num_bytes`` from a huge page's first byte on, freed with the last view of it; null where none are."""
+    """Map ``num_bytes``, aligned to a huge page, freed with the last view; None if unsupported."""
     if not hasattr(mmap, "MADV_HUGEPAGE"):
         return None
     whole_pages = -(-num_bytes // _PAGE_BYTES) * _PAGE_BYTES
     try:
         mapping = mmap.mmap(-1, whole_pages + _PAGE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         mapping.madvise(mmap.MADV_HUGEPAGE)
-    except OSError:  # A kernel without them; or no memory, and torch has the words for that.
+    except OSError:  # The kernel has no huge pages, or memory is exhausted, which torch reports.
         return None
     start = -torch.frombuffer(mapping, dtype=torch.uint8).data_ptr() % _PAGE_BYTES
     return memoryview(mapping)[start : start + num_bytes]

@@ -1,8 +1,8 @@
-"""Linear layers in 8-bit integers, an opt-in for encoders: faster where integer units are, and other bits.
+"""Linear layers in 8-bit integers, opt-in for encoders: faster on integer units, but changes the bits.
 
-Weights are rounded once to ``w ≈ s_e·q``, a scale for each output feature; activations at each call to
-``x ≈ s_r·q``, a scale for each token; ``s = max|·|/127`` in both (symmetric, no calibration). Products and
-sums are of integers and exact, so a token's result depends on no other token, on any device, in any batch.
+Weights are rounded once to ``w ≈ s_e·q`` with a scale per output feature, activations at each call to
+``x ≈ s_r·q`` with a scale per token; ``s = max|·|/127`` in both (symmetric, no calibration). Integer products
+and sums are exact, so a token's result depends on no other token, on any device, in any batch.
 
 Axes: R tokens, D input and E output features.
 """
@@ -16,7 +16,7 @@ _LARGEST = 127
 
 
 class Int8Linear(nn.Module):
-    """Stands for a ``nn.Linear`` with bias whose sizes are multiples of 8: [..., D] to [..., E]."""
+    """Replaces an ``nn.Linear`` with bias whose sizes are multiples of 8: [..., D] to [..., E]."""
 
     weight_ED: Tensor
     scale_E: Tensor
@@ -32,7 +32,7 @@ class Int8Linear(nn.Module):
         self.register_buffer("bias_E", layer.bias.detach().float())
 
     def forward(self, x_xD: Tensor) -> Tensor:
-        """Sums of products in int32, scaled in float32."""
+        """Multiply and sum in int32, scale in float32."""
         x_RD = x_xD.reshape(-1, self.in_features)
         scale_R1 = _scales(x_RD.float())
         sums_RE = torch.ops.aten._int_mm(_rounded(x_RD.float(), scale_R1), self.weight_ED.t())
@@ -40,7 +40,7 @@ class Int8Linear(nn.Module):
         return y_RE.to(x_xD.dtype).reshape(*x_xD.shape[:-1], self.out_features)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Int8Linear":
-        """Moved like any module; a change of dtype is none of its affair."""
+        """Move to another device like any module, but keep the dtypes."""
         scale_E, bias_E = self.scale_E, self.bias_E
         super()._apply(fn, recurse)
         self.scale_E, self.bias_E = (x.to(self.weight_ED.device) for x in (scale_E, bias_E))
@@ -48,9 +48,9 @@ class Int8Linear(nn.Module):
 
 
 def quantize_linear_layers(network: nn.Module) -> int:
-    """Replace every ``nn.Linear`` proper below ``network`` that has a bias and sizes in multiples of 8.
+    """Replace every plain ``nn.Linear`` in ``network`` that has a bias and sizes in multiples of 8.
 
-    Returns how many.
+    Returns the number of replaced layers.
     """
     replaced = 0
     for name, child in list(network.named_children()):
@@ -68,11 +68,11 @@ def _fits(layer: nn.Linear) -> bool:
 
 
 def _scales(x_RD: Tensor) -> Tensor:
-    """Float32 [R, 1]; a row of zeros has scale 1, so that nothing is divided by zero."""
+    """Return float32 [R, 1]; a row of zeros has scale 1, to avoid division by zero."""
     largest_R1 = x_RD.abs().amax(-1, keepdim=True)
     return torch.where(largest_R1 > 0, largest_R1 / _LARGEST, 1.0)
 
 
 def _rounded(x_RD: Tensor, scale_R1: Tensor) -> Tensor:
-    """Int8 in [−127, 127]; halves to even."""
+    """Round to int8 in [−127, 127]; halves to even."""
     return (x_RD / scale_R1).round_().to(torch.int8)

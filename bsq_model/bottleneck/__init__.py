@@ -1,1 +1,1 @@
-"""From latents to bits: binary spherical quantization and its entropy."""
+"""Quantizers from latents to bits, and the entropy penalty."""

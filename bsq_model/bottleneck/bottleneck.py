@@ -1,7 +1,7 @@
-"""The bottleneck between encoder and decoder: latents to bits to codes, in three kinds behind one interface.
+"""The quantizers between encoder and decoder: latents to bits to codes, three kinds with one interface.
 
 ``bsq`` (arXiv 2406.07548) puts latents on the unit sphere and takes signs; ``lfq`` (arXiv 2310.05737) takes
-signs without the sphere; ``vq`` (arXiv 1711.00937) takes the nearest row of a learned codebook and spells its
+signs without the sphere; ``vq`` (arXiv 1711.00937) takes the nearest row of a learned codebook and writes its
 index in bits. Axes: ``x`` any, L bits of a token, M tokens, K = 2^L rows of a codebook.
 """
 
@@ -18,11 +18,11 @@ _VQ_COMMITMENT = 0.25
 """β of arXiv 1711.00937, section 3.2."""
 
 _ROWS_AT_ONCE = 1024
-"""Tokens whose distances to all rows of a codebook stand in memory together: 256 MiB at 16 bits."""
+"""Tokens whose distances to all codebook rows are in memory at once: 256 MiB at 16 bits."""
 
 
 class Quantized(NamedTuple):
-    """Latents after the bottleneck in training."""
+    """The bottleneck's outputs in training."""
 
     bits_xL: Tensor
     """Bool."""
@@ -33,7 +33,7 @@ class Quantized(NamedTuple):
 
 
 class Bottleneck(nn.Module, ABC):
-    """Float32 latents ``v`` [..., L] to bool bits [..., L], and bits to the codes that the decoder sees."""
+    """Maps float32 latents ``v`` [..., L] to bool bits [..., L], and bits to the decoder's codes."""
 
     def __init__(self, num_bits: int) -> None:
         super().__init__()
@@ -41,40 +41,40 @@ class Bottleneck(nn.Module, ABC):
 
     @abstractmethod
     def bits_of_latents(self, v_xL: Tensor) -> Tensor:
-        """The bits of each token; one token's do not depend on the others'."""
+        """Return the bits of each token, independent of other tokens."""
 
     @abstractmethod
     def codes_of_bits(self, bits_xL: Tensor, dtype: torch.dtype) -> Tensor:
-        """What the decoder gets: [..., L] of ``dtype``."""
+        """Return the decoder's input: [..., L] of ``dtype``."""
 
     @abstractmethod
     def forward(self, v_xL: Tensor) -> Quantized:
-        """The differentiable form."""
+        """Quantize differentiably, for training."""
 
     @abstractmethod
     def logits_of_bits(self, v_xL: Tensor, inv_temperature: float) -> Tensor | None:
-        """Log-odds of each bit in the soft assignment of the entropy penalty; None for a kind without one."""
+        """Return each bit's log-odds in the entropy penalty's soft assignment; None if it has no penalty."""
 
 
 class SphericalBottleneck(Bottleneck):
     """BSQ: ``u = v/‖v‖``, bit k is ``v_k > 0``, codes are ``±1/√L``."""
 
     def bits_of_latents(self, v_xL: Tensor) -> Tensor:
-        """Signs; see ``bitmill.bsq_model.bottleneck.quantizer``."""
+        """Return signs; see ``bitmill.bsq_model.bottleneck.quantizer``."""
         return bits_of_latents(v_xL)
 
     def codes_of_bits(self, bits_xL: Tensor, dtype: torch.dtype) -> Tensor:
-        """±1/√L."""
+        """Return ±1/√L."""
         return codes_of_bits(bits_xL, dtype)
 
     def forward(self, v_xL: Tensor) -> Quantized:
-        """Commitment: ``‖u − û‖²``, where û has no gradient."""
+        """Quantize; the commitment is ``‖u − û‖²``, where û has no gradient."""
         codes_xL = quantize(v_xL)
         commitment_x = (normalise(v_xL) - codes_xL.detach()).square().sum(-1)
         return Quantized(bits_of_latents(v_xL), codes_xL, commitment_x)
 
     def logits_of_bits(self, v_xL: Tensor, inv_temperature: float) -> Tensor | None:
-        """Of ``q(c|u) ∝ exp(2τ·cᵀu)``: ``4τ·u_k/√L``."""
+        """Return the logits of ``q(c|u) ∝ exp(2τ·cᵀu)``: ``4τ·u_k/√L``."""
         return normalise(v_xL) * (4 * inv_temperature * self.num_bits**-0.5)
 
 
@@ -82,22 +82,22 @@ class SignBottleneck(Bottleneck):
     """LFQ: bit k is ``v_k > 0``, codes are ±1, latents are unbounded."""
 
     def bits_of_latents(self, v_xL: Tensor) -> Tensor:
-        """Signs, zero being False."""
+        """Return signs; zero gives False."""
         return bits_of_latents(v_xL)
 
     def codes_of_bits(self, bits_xL: Tensor, dtype: torch.dtype) -> Tensor:
-        """+1 for True, −1 for False."""
+        """Return +1 for True, −1 for False."""
         return bits_xL.to(dtype) * 2 - 1
 
     def forward(self, v_xL: Tensor) -> Quantized:
-        """Commitment: ``‖v − sign(v)‖²``."""
+        """Quantize; the commitment is ``‖v − sign(v)‖²``."""
         bits_xL = bits_of_latents(v_xL)
         codes_xL = self.codes_of_bits(bits_xL, v_xL.dtype)
         commitment_x = (v_xL - codes_xL).square().sum(-1)
         return Quantized(bits_xL, codes_xL + (v_xL - v_xL.detach()), commitment_x)
 
     def logits_of_bits(self, v_xL: Tensor, inv_temperature: float) -> Tensor | None:
-        """Of ``q(c|v) ∝ exp(−τ‖v − c‖²)``: ``−τ(v_k − 1)² + τ(v_k + 1)² = 4τ·v_k``."""
+        """Return the logits of ``q(c|v) ∝ exp(−τ‖v − c‖²)``: ``−τ(v_k − 1)² + τ(v_k + 1)² = 4τ·v_k``."""
         return v_xL * (4 * inv_temperature)
 
 
@@ -109,16 +109,16 @@ class CodebookBottleneck(Bottleneck):
         self.codebook = nn.Parameter(torch.zeros(2**num_bits, num_bits))
 
     def bits_of_latents(self, v_xL: Tensor) -> Tensor:
-        """The bits of the nearest row's index; of equally near rows the lowest index."""
+        """Return the bits of the nearest row's index; of equally near rows, the lowest index."""
         shifts_L = torch.arange(self.num_bits - 1, -1, -1, device=v_xL.device)
         return (self._nearest(v_xL)[..., None] >> shifts_L & 1).bool()
 
     def codes_of_bits(self, bits_xL: Tensor, dtype: torch.dtype) -> Tensor:
-        """The rows that the bits name."""
+        """Return the codebook rows that the bits index."""
         return self.codebook[_index_of_bits(bits_xL)].to(dtype)
 
     def forward(self, v_xL: Tensor) -> Quantized:
-        """Commitment: the codebook's term ``‖sg(v) − c‖²`` plus ``0.25·‖v − sg(c)‖²``."""
+        """Quantize; the commitment is the codebook term ``‖sg(v) − c‖²`` plus ``0.25·‖v − sg(c)‖²``."""
         bits_xL = self.bits_of_latents(v_xL)
         rows_xL = self.codes_of_bits(bits_xL, v_xL.dtype)
         codebook_x = (v_xL.detach() - rows_xL).square().sum(-1)
@@ -127,15 +127,15 @@ class CodebookBottleneck(Bottleneck):
         return Quantized(bits_xL, codes_xL, codebook_x + _VQ_COMMITMENT * commitment_x)
 
     def logits_of_bits(self, v_xL: Tensor, inv_temperature: float) -> Tensor | None:
-        """None: plain VQ has no entropy penalty."""
+        """Return None: plain VQ has no entropy penalty."""
         del v_xL, inv_temperature
 
     @torch.no_grad()
     def _nearest(self, v_xL: Tensor) -> Tensor:
-        """Index of the nearest row, int64 [...].
+        """Return the index of the nearest row, int64 [...].
 
-        Distances are sums over L of squared differences, not a matrix product: each is computed for itself,
-        so that a token's index does not depend on its batch and equal rows are equally near.
+        Distances are sums over L of squared differences, not a matrix product, so that a token's index does
+        not depend on its batch and equal rows are equally near.
         """
         rows_KL = self.codebook.float()
         pieces: list[Tensor] = []
@@ -160,5 +160,5 @@ _KINDS: dict[str, type[Bottleneck]] = {
 
 
 def make_bottleneck(config: TokenizerConfig) -> Bottleneck:
-    """The kind that ``config.quantizer`` names, for ``bits_per_token`` bits."""
+    """Return the bottleneck that ``config.quantizer`` selects, for ``bits_per_token`` bits."""
     return _KINDS[config.quantizer](config.bits_per_token)

@@ -1,4 +1,4 @@
-"""Trained tokenizers that come with the package, each a folder with its card (see docs/small.md)."""
+"""Trained tokenizers in the package, each a folder with its card (see docs/small.md)."""
 
 from importlib import resources
 
@@ -9,7 +9,7 @@ BUNDLED = ("small",)
 
 
 def bundled_files(name: str) -> tuple[bytes, bytes]:
-    """The bytes of ``config.json`` and ``model.safetensors`` of a bundled one; KeyError for another name."""
+    """Return a tokenizer's bytes of ``config.json`` and ``model.safetensors``; KeyError for other names."""
     if name not in BUNDLED:
         raise KeyError(name)
     folder = resources.files("bitmill.bsq_model.bundled") / name

@@ -1,15 +1,15 @@
-"""Trained priors that come with the package, each for a bundled tokenizer (see docs/prior.md)."""
+"""Trained priors in the package, each for a bundled tokenizer (see docs/prior.md)."""
 
 from importlib import resources
 
 from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
 
 BUNDLED_PRIORS = ("small",)
-"""Names: each the tokenizer's whose tokens it knows."""
+"""Names; each is that of the tokenizer whose tokens the prior models."""
 
 
 def bundled_prior_files(name: str) -> tuple[bytes, bytes]:
-    """The bytes of ``config.json`` and ``model.safetensors`` of a bundled one; KeyError for another name."""
+    """Return the bytes of a prior's ``config.json`` and ``model.safetensors``; KeyError for other names."""
     if name not in BUNDLED_PRIORS:
         raise KeyError(name)
     folder = resources.files("bitmill.bsq_model.bundled") / f"{name}-prior"

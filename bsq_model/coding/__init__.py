@@ -1,1 +1,1 @@
-"""Bits of clips to as few bytes as a model's probabilities allow, and back; no files, no media."""
+"""Entropy coding of clips' bits with a model's probabilities; no files, no media."""

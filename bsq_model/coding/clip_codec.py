@@ -1,4 +1,4 @@
-"""Clips side by side through one symbol model: the loop that encoder and decoder share, step for step.
+"""Encodes and decodes several clips in parallel with one symbol model.
 
 Axes: B lanes, T frames, h and w tokens of a frame, L bits of a token, N = h·w, S = N·L/g groups of a frame.
 """
@@ -28,29 +28,29 @@ class CodedClip:
     checksums: tuple[int, ...]
     """``frame_checksum`` of each frame."""
     data: bytes | None
-    """Null where it was lost; decoding then goes on without it, for its neighbours' sake."""
+    """None if it was lost; the other clips of its batch still decode."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedBits:
-    """What a clip's bytes gave: its frames up to the first whose checksum did not fit."""
+    """A clip's decoded frames, up to the first with a wrong checksum."""
 
     bits_ThwL: Bits
     complete: bool
 
 
 def frame_checksum(bits_hwL: Bits) -> int:
-    """CRC-32 of a frame's packed codes."""
+    """Return the CRC-32 of a frame's packed codes."""
     return zlib.crc32(pack_bits(bits_hwL.reshape(-1, bits_hwL.shape[-1])))
 
 
 def encode_clips(
     model: CodingModel, clips: Sequence[Bits], lanes: int, *, done: FramesDone = lambda _: None
 ) -> list[CodedClip]:
-    """Clips, bool [T, h, w, L], each to bytes of its own, ``lanes`` of them side by side.
+    """Encode clips, bool [T, h, w, L], to separate bytes, ``lanes`` of them in parallel.
 
-    A clip's bytes depend on ``lanes`` (by rounding in the model) but on no other clip. ``done`` hears how
-    many frames were coded.
+    A clip's bytes depend on ``lanes`` (by rounding in the model) but on no other clip. ``done`` is called
+    with the number of frames coded since its last call.
     """
     coded: list[CodedClip] = []
     for places in lane_batches([_shape(clip) for clip in clips], lanes):
@@ -73,16 +73,16 @@ def decode_clips(
     *,
     done: FramesDone = lambda _: None,
 ) -> Iterator[DecodedBits]:
-    """The inverse of ``encode_clips`` with the same ``lanes``, in order.
+    """Decode what ``encode_clips`` returned, with the same ``lanes``, in order.
 
-    Nothing is given that its checksum does not vouch for: a clip ends before its first wrong frame.
+    Yields only frames with correct checksums: a clip ends before its first wrong frame.
     """
     for places in lane_batches([clip.shape for clip in clips], lanes):
         yield from _decode_batch(model, [clips[place] for place in places], bits_per_token, lanes, done)
 
 
 def lane_batches(shapes: Sequence[tuple[int, int, int]], lanes: int) -> Iterator[range]:
-    """Which clips go side by side: consecutive ones of the same height and width, at most ``lanes``."""
+    """Yield batches of at most ``lanes`` consecutive clips of the same height and width."""
     start = 0
     for place in range(1, len(shapes) + 1):
         full = place - start == lanes
@@ -98,7 +98,7 @@ def _encode_batch(model: CodingModel, clips: Sequence[Bits], lanes: int, done: F
     for frame in range(max(map(len, clips))):
         active = [lane for lane, clip in enumerate(clips) if frame < len(clip)]
         indices = {lane: groups_of_bits(clips[lane][frame], model.group_bits) for lane in active}
-        # A lane without a clip, or past its clip's end, is told zeros.
+        # A lane without a clip, or past its clip's end, gets zeros.
         indices_BS = np.zeros((lanes, len(indices[active[0]])), np.int64)
         for lane in active:
             indices_BS[lane] = indices[lane]
@@ -143,7 +143,7 @@ def _decode_batch(
 def _decode_frame(
     symbols: SymbolModel, decoders: dict[int, SymbolDecoder], num_steps: int, lanes: int
 ) -> Int64s:
-    """Int64 [S, B]. Bytes that no coder wrote give zeros from there on, which the checksum will tell."""
+    """Decode int64 [S, B]; invalid bytes yield zeros from there on, which the checksum detects."""
     indices_SB = np.zeros((num_steps, lanes), np.int64)
     reading = dict(decoders)
     for indices_B in indices_SB:
@@ -158,13 +158,13 @@ def _decode_frame(
 
 
 def groups_of_bits(bits_hwL: Bits, group_bits: int) -> Int64s:
-    """A frame's groups in coding order, int64 [S]; a group's first bit is its most significant."""
+    """Return a frame's groups in coding order, int64 [S]; a group's first bit is its most significant."""
     weights_g = 1 << np.arange(group_bits - 1, -1, -1, dtype=np.int64)
     return bits_hwL.reshape(-1, group_bits).astype(np.int64) @ weights_g
 
 
 def bits_of_groups(indices_S: Int64s, group_bits: int) -> Bits:
-    """The inverse: bool [S, g]."""
+    """Return the bits of groups, bool [S, g]: the inverse of ``groups_of_bits``."""
     return (indices_S[:, None] >> np.arange(group_bits - 1, -1, -1) & 1).astype(np.bool_)
 
 

@@ -1,7 +1,7 @@
-"""The one rule by which probabilities become integers that sum to 2^24; exact given its input.
+"""Converts probabilities to integer frequencies that sum to 2^24, identically on every machine.
 
-From the logits on there are only operations that IEEE 754 rounds correctly, and integers: equal logits give
-equal frequencies on every machine. Axes: B lanes, K values of a group.
+It uses only integers and operations that IEEE 754 rounds correctly, so equal logits give equal frequencies.
+Axes: B lanes, K values of a group.
 """
 
 from decimal import Context, Decimal
@@ -15,11 +15,11 @@ from bitmill.schemas.errors import UsageError
 PRECISION_BITS = 24
 TOTAL = 1 << PRECISION_BITS
 MOST_GROUP_BITS = 16
-"""Each value keeps at least 2^-24: with 2^16 values at most 1/256 of the range goes to that floor."""
+"""Each value has probability at least 2^-24; with 2^16 values this floor takes at most 1/256 of the range."""
 
 _STEPS_BITS = 12
 _STEPS = 1 << _STEPS_BITS
-"""Steps of the exponent in which logits are taken, an octave: off by at most 1/8192 of one, 0.008%."""
+"""Quantization steps per octave of the exponent: an error of at most 1/8192 octave, 0.008%."""
 _WEIGHT_BITS = 30
 _STEPS_A_NAT = np.float64(5909.278887481194)
 """4096 / ln 2, the nearest double."""
@@ -28,34 +28,34 @@ Int64s = npt.NDArray[np.int64]
 
 
 def frequencies_of_logits(logits_BK: npt.NDArray[np.float32]) -> Int64s:
-    """Logits, float32 [B, K] with K = 2^1 to 2^16, as frequencies, int64 [B, K], at least 1, of sum 2^24.
+    """Convert logits, float32 [B, K], K = 2^1 to 2^16, to frequencies, int64 [B, K], at least 1, sum 2^24.
 
     With m the largest logit of a row: d = m − x in float32; s = d · 4096/ln 2 in float64, rounded to an
     integer, halves to even; weight = ⌊T[s mod 4096] / 2^(s div 4096)⌋, T[i] being 2^30 · 2^(−i/4096) rounded;
-    then the rule of ``frequencies_of_weights``. Logits of −∞ weigh nothing. Raises UsageError where a row
-    has NaN or +∞, or −∞ alone.
+    then ``frequencies_of_weights`` applies. Logits of −∞ have weight 0. Raises UsageError if a row contains
+    NaN or +∞, or only −∞.
     """
     if logits_BK.dtype != np.float32 or logits_BK.ndim != 2:
         raise ValueError(f"logits must be float32 [B, K], not {logits_BK.dtype} {list(logits_BK.shape)}")
     largest_B = logits_BK.max(1)
     if not bool(np.isfinite(largest_B).all()):
         raise UsageError(
-            "the prior gave probabilities that are not finite: its weights are damaged, or it was made for "
-            "other tokens; load it anew, or code without it"
+            "the prior returned probabilities that are not finite: its weights are damaged, or it was made "
+            "for other tokens; reload it, or code without a prior"
         )
     with np.errstate(over="ignore"):
         below_BK = (largest_B[:, None] - logits_BK).astype(np.float64) * _STEPS_A_NAT
-    # Past 31 octaves nothing is left of a weight.
+    # Past 31 octaves a weight is zero.
     steps_BK = np.rint(np.minimum(below_BK, 31.0 * _STEPS)).astype(np.int64)
     weights_BK = _powers()[steps_BK & (_STEPS - 1)] >> (steps_BK >> _STEPS_BITS)
     return frequencies_of_weights(weights_BK)
 
 
 def frequencies_of_weights(weights_BK: Int64s) -> Int64s:
-    """Weights, int64 [B, K] in [0, 2^30], with a positive sum W a row, as frequencies of sum 2^24.
+    """Convert weights, int64 [B, K] in [0, 2^30], with a positive sum W per row, to frequencies of sum 2^24.
 
-    f = 1 + ⌊w · (2^24 − K) / W⌋; what is then missing from 2^24 goes to the largest weight of the row, the
-    first of equal ones.
+    f = 1 + ⌊w · (2^24 − K) / W⌋; the remainder to 2^24 goes to the largest weight of the row, the first of
+    equal ones.
     """
     num_values = weights_BK.shape[1]
     shares_BK = weights_BK * (TOTAL - num_values) // weights_BK.sum(1, keepdims=True)
@@ -67,7 +67,7 @@ def frequencies_of_weights(weights_BK: Int64s) -> Int64s:
 
 @cache
 def _powers() -> Int64s:
-    """T: int64 [4096]. In decimals of 30 digits, so that it is the same table wherever it is made."""
+    """Return T: int64 [4096], computed with 30 decimal digits, so that it is equal on every machine."""
     context = Context(prec=30)
     table = [
         int(

@@ -1,4 +1,4 @@
-"""The model without a prior: how often each value has come so far, by its place in the token; integers only.
+"""The adaptive order-0 model, used without a prior: counts each group's values so far; integers only.
 
 Axes: B lanes, G groups of a token, K values of a group.
 """
@@ -9,13 +9,13 @@ from bitmill.bsq_model.coding.frequencies import frequencies_of_weights
 from bitmill.bsq_model.coding.symbol_model import CodingModel, Int64s
 
 _STEP = 32
-"""What one more occurrence adds; each value begins with 16, half of that (Krichevsky and Trofimov)."""
+"""Added per occurrence; each count starts at 16, half of it (Krichevsky and Trofimov)."""
 _HALVED_EVERY = 1024
-"""After so many tokens all counts are halved, rounded up, so that old tokens weigh less."""
+"""Number of tokens after which all counts are halved, rounded up, so that old tokens weigh less."""
 
 
 class AdaptiveCounts:
-    """Counts of each lane for itself, so that a clip's bytes depend on that clip alone."""
+    """Separate counts for each lane, so that a clip's bytes depend only on that clip."""
 
     def __init__(self, lanes: int, groups: int, group_bits: int) -> None:
         self._counts_BGK = np.full((lanes, groups, 1 << group_bits), _STEP // 2, np.int64)
@@ -37,7 +37,7 @@ class AdaptiveCounts:
 
 
 def order0_model(bits_per_token: int, group_bits: int = 1) -> CodingModel:
-    """The fallback and the baseline. ``group_bits`` divides ``bits_per_token``; 1 learns in a few tokens."""
+    """Return the fallback and baseline model; ``group_bits`` divides ``bits_per_token``; 1 adapts fastest."""
     groups = bits_per_token // group_bits
 
     def start(lanes: int, height: int, width: int) -> AdaptiveCounts:

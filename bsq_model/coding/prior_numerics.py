@@ -1,4 +1,4 @@
-"""What the rounding of a prior's floats depends on, in a line for people; and the thread that it runs on."""
+"""Describes the platform that a prior's float rounding depends on, and fixes its thread count."""
 
 import platform
 from collections.abc import Generator
@@ -9,7 +9,7 @@ import torch
 
 
 def numerics(device: torch.device | str = "cpu") -> str:
-    """torch, processor or GPU, instruction set: two machines of one line usually give the same bits."""
+    """Return torch version, processor or GPU, and instruction set; equal lines usually mean equal bits."""
     if torch.device(device).type == "cuda":
         return f"torch {torch.__version__}, {torch.cuda.get_device_name(device)}, float32"
     kind = _processor()
@@ -18,7 +18,7 @@ def numerics(device: torch.device | str = "cpu") -> str:
 
 @contextmanager
 def one_thread() -> Generator[None]:
-    """The prior runs on one CPU thread, in encoder and decoder: a sum's order depends on their number."""
+    """Run torch on one CPU thread, in encoder and decoder: the order of sums depends on the number."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -28,7 +28,7 @@ def one_thread() -> Generator[None]:
 
 
 def _processor() -> str:
-    """Maker, family and model, where the system tells; by these numeric libraries choose their code."""
+    """Return vendor, family and model if known; numeric libraries choose their kernels by these."""
     found: dict[str, str] = {}
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

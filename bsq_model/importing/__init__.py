@@ -1,1 +1,1 @@
-"""The published checkpoints of BSQ-ViT, read without executing anything, and made into our two files."""
+"""Imports published BSQ-ViT checkpoints without executing anything in them."""

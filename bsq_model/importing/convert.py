@@ -1,4 +1,4 @@
-"""A published checkpoint as a tokenizer: names mapped one to one, every tensor accounted for."""
+"""Converts a published checkpoint to a tokenizer; tensor names map one to one, without leftovers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ _BLOCK = {
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """A tokenizer from a checkpoint, and which of its weights these are."""
+    """A tokenizer from a checkpoint, and whether its weights are the averaged or the raw ones."""
 
     tokenizer: BSQTokenizer
     which: Which
@@ -47,11 +47,11 @@ class Imported:
 def import_checkpoint(
     path: Path, config: TokenizerConfig, *, prefer_ema: bool = True, image_as_video: bool = False
 ) -> Imported:
-    """The tokenizer of ``config`` with a checkpoint's weights, float32.
+    """Return the tokenizer of ``config`` with a checkpoint's weights, float32.
 
-    Averaged weights are taken where there are any and ``prefer_ema``. ``image_as_video`` takes an image
-    checkpoint for a config of several frames: temporal positions are zero. Raises UsageError or FormatError
-    naming the tensor that is missing, unknown, misshapen or not finite.
+    Uses averaged weights if ``prefer_ema`` and the checkpoint has them. ``image_as_video`` accepts an image
+    checkpoint for a config of several frames, with zero temporal positions. Raises UsageError or FormatError
+    naming the tensor that is missing, unknown, not finite or of the wrong shape.
     """
     which, saved = _state_dict(read_checkpoint(path), path, prefer_ema)
     named = _plain_names(saved, path)
@@ -60,7 +60,7 @@ def import_checkpoint(
         if not image_as_video:
             raise UsageError(
                 f"{path} is an image checkpoint, but the config asks for {config.num_frames} frames; "
-                "--image-as-video takes it for video, with temporal positions of zero."
+                "pass --image-as-video to import it for video, with zero temporal positions."
             )
         image = _filled(config.model_copy(update={"num_frames": 1}), named, path)
         return Imported(tokenizer=with_num_frames(image, config.num_frames), which=which)
@@ -68,7 +68,7 @@ def import_checkpoint(
 
 
 def published_name(name: str) -> str:
-    """The published name of one of our tensors, e.g. ``encoder.blocks.0.qkv.bias`` (docs/model.md)."""
+    """Return the published name of one of our tensors, e.g. ``encoder.blocks.0.qkv.bias`` (docs/model.md)."""
     side, _, rest = name.partition(".")
     if (side, rest.partition(".")[0]) in (("encoder", "head"), ("decoder", "embed")):
         layer = "quant_embed" if side == "encoder" else "post_quant_embed"
@@ -91,14 +91,14 @@ def _renamed(name: str, names: Mapping[str, str]) -> str:
 
 def _state_dict(whole: Any, path: Path, prefer_ema: bool) -> tuple[Which, dict[str, SavedTensor]]:
     if not isinstance(whole, dict):
-        raise FormatError(f"{path} holds no state dict.")
+        raise FormatError(f"{path} contains no state dict.")
     averaged, raw = whole.get("ema_state_dict"), whole.get("state_dict")
     if averaged is None and raw is None:
         return "raw", _tensors(whole, path)
     if prefer_ema and isinstance(averaged, dict):
         return "ema", _tensors(averaged, path)
     if not isinstance(raw, dict):
-        raise FormatError(f"{path} holds no raw weights; leave --no-ema out.")
+        raise FormatError(f"{path} contains no raw weights; remove --no-ema.")
     return "raw", _tensors(raw, path)
 
 
@@ -109,20 +109,20 @@ def _tensors(state: dict[Any, Any], path: Path) -> dict[str, SavedTensor]:
         if not isinstance(name, str) or not isinstance(value, SavedTensor)
     ]
     if wrong or not state:
-        what = f"its entry {wrong[0]!r} is no tensor" if wrong else "it is empty"
-        raise FormatError(f"{path} holds no state dict: {what}.")
+        what = f"its entry {wrong[0]!r} is not a tensor" if wrong else "it is empty"
+        raise FormatError(f"{path} contains no state dict: {what}.")
     return dict(state)
 
 
 def _plain_names(saved: Mapping[str, SavedTensor], path: Path) -> dict[str, SavedTensor]:
-    """Names without what DDP and the average (``module.``) and torch.compile (``_orig_mod.``) put there."""
+    """Strip the prefixes of DDP and weight averages (``module.``) and torch.compile (``_orig_mod.``)."""
     named: dict[str, SavedTensor] = {}
     for name, tensor in saved.items():
         plain = name.replace("_orig_mod.", "")
         while plain.startswith("module."):
             plain = plain.removeprefix("module.")
         if plain in named:
-            raise FormatError(f"{path} holds {plain} twice.")
+            raise FormatError(f"{path} contains {plain} twice.")
         named[plain] = tensor
     return named
 
@@ -137,14 +137,14 @@ def _filled(config: TokenizerConfig, named: Mapping[str, SavedTensor], path: Pat
     problems = [f"{name} is missing" for name in sorted(expected.keys() - left.keys())]
     problems += [f"{name} is unknown" for name in sorted(left.keys() - expected.keys())]
     problems += [
-        f"{name} is {list(left[name].shape)} and not {list(expected[name][1].shape)}"
+        f"{name} is {list(left[name].shape)} instead of {list(expected[name][1].shape)}"
         for name in sorted(left.keys() & expected.keys())
         if left[name].shape != tuple(expected[name][1].shape)
     ]
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise FormatError(
-            f"{path} does not fit the config: {'; '.join(problems[:3])}{more}. Is it its config?"
+            f"{path} does not fit the config: {'; '.join(problems[:3])}{more}. Pass its own config."
         )
     weights = {ours: _loaded(name, left[name], path) for name, (ours, _) in expected.items()}
     tokenizer.load_state_dict(weights, assign=True)
@@ -153,16 +153,14 @@ def _filled(config: TokenizerConfig, named: Mapping[str, SavedTensor], path: Pat
 
 def _loaded(name: str, saved: SavedTensor, path: Path) -> Tensor:
     if not saved.storage.dtype.is_floating_point:
-        raise FormatError(f"{path}: {name} holds {saved.storage.dtype} and no floats.")
+        raise FormatError(f"{path}: {name} contains {saved.storage.dtype} instead of floats.")
     tensor = saved.load().float()
     if not bool(torch.isfinite(tensor).all()):
-        raise FormatError(
-            f"{path}: {name} holds values that are not finite; take a checkpoint from before that."
-        )
+        raise FormatError(f"{path}: {name} contains values that are not finite; use an earlier checkpoint.")
     return tensor
 
 
 def _check_buffer(name: str, saved: SavedTensor, path: Path) -> None:
     values: list[int] = saved.load().flatten().tolist()
     if sorted(values) != [1 << bit for bit in range(len(values))]:
-        raise FormatError(f"{path}: {name} holds no powers of two: codes of another numbering.")
+        raise FormatError(f"{path}: {name} is not powers of two: its codes are numbered differently.")

@@ -1,9 +1,8 @@
-"""An unpickler for which every name is inert, but those of tensors and plain containers.
+"""An unpickler that loads only tensors and plain containers and replaces everything else by inert stubs.
 
-A pickle is a program that may call whatever it can name. Here it can name nothing: what it asks for is
-replaced by ``Inert``, which takes any call, state or item and does nothing. Checkpoints hold optimizers,
-argparse namespaces, numpy scalars and OmegaConf objects beside their tensors; these become such stubs and are
-ignored.
+A pickle is a program that may call anything it can import. Here it imports nothing: every other name becomes
+``Inert``, which accepts any call, state or item and does nothing. Checkpoints contain optimizers, argparse
+namespaces, numpy scalars and OmegaConf objects next to their tensors; these become stubs and are ignored.
 """
 
 import io
@@ -34,14 +33,14 @@ _MEMO_OPCODES = {"PUT", "BINPUT", "LONG_BINPUT"}
 
 
 class Inert:
-    """Stands for anything that is not admitted."""
+    """A stub for anything that is not admitted."""
 
     def __new__(cls, *_args: object, **_options: object) -> "Inert":
-        """Whatever it is called with, a new stub."""
+        """Accept any arguments and return a new stub."""
         return super().__new__(cls)
 
     def __call__(self, *_args: object, **_options: object) -> "Inert":
-        """A stub that is called gives a stub."""
+        """Return a stub."""
         return Inert()
 
     def __setstate__(self, state: object) -> None:
@@ -61,7 +60,7 @@ class Inert:
 
 
 class PlainDict(dict[Any, Any]):
-    """An OrderedDict's items; the attributes that torch hangs on a state dict are forgotten."""
+    """An OrderedDict's items, without the attributes that torch sets on a state dict."""
 
     def __setstate__(self, state: object) -> None:
         """Forget it."""
@@ -69,14 +68,14 @@ class PlainDict(dict[Any, Any]):
 
 @dataclass(frozen=True)
 class StorageType:
-    """What a pickle names ``torch.FloatStorage`` and the like."""
+    """A pickle's ``torch.FloatStorage`` etc."""
 
     dtype: torch.dtype
 
 
 @dataclass(frozen=True, kw_only=True)
 class Storage:
-    """A flat array in the file, read when it is asked for."""
+    """A flat array in the file, read on demand."""
 
     key: str
     dtype: torch.dtype
@@ -87,7 +86,7 @@ class Storage:
 
 @dataclass(frozen=True, kw_only=True)
 class SavedTensor:
-    """A tensor in the file: where it lies in its storage."""
+    """A tensor in the file: its position in its storage."""
 
     storage: Storage
     offset: int
@@ -95,27 +94,27 @@ class SavedTensor:
     stride: tuple[int, ...]
 
     def load(self) -> Tensor:
-        """Its values, a copy of their own. Raises FormatError where the storage's bytes are not there."""
+        """Return a copy of its values. Raises FormatError if the storage's bytes are missing."""
         data = self.storage.read()
         flat = torch.frombuffer(bytearray(data), dtype=self.storage.dtype) if data else torch.empty(0)
         return flat.as_strided(self.shape, self.stride, self.offset).clone().contiguous()
 
 
 class TensorUnpickler(pickle.Unpickler):
-    """Loads one pickle; ``storage`` makes a Storage of (dtype, key, elements)."""
+    """Loads one pickle; ``storage`` returns the Storage of (dtype, key, elements)."""
 
     def __init__(self, file: BinaryIO, storage: Callable[[torch.dtype, str, int], Storage]) -> None:
         super().__init__(file)
         self._storage = storage
 
     def find_class(self, module: str, name: str) -> Any:
-        """The few admitted names, and ``Inert`` for every other; nothing is ever imported."""
+        """Return the admitted object, or ``Inert`` for any other name; never imports anything."""
         if module == "torch" and name in _STORAGE_DTYPES:
             return StorageType(_STORAGE_DTYPES[name])
         return _ADMITTED.get((module, name), Inert)
 
     def persistent_load(self, pid: Any) -> Any:
-        """A storage: ("storage", type, key, device, elements, view), the view only in old files."""
+        """Return the storage of ("storage", type, key, device, elements, view); view: old files only."""
         match pid:
             case ("storage", StorageType(dtype), str(key), _, int(numel), *view) if view in ([], [None]):
                 return self._storage(dtype, key, numel)
@@ -124,9 +123,9 @@ class TensorUnpickler(pickle.Unpickler):
 
 
 def load_pickle(file: BinaryIO, storage: Callable[[torch.dtype, str, int], Storage]) -> Any:
-    """Load the pickle that starts here; the file then stands behind it. Raises FormatError.
+    """Load the pickle at the file's position and move to its end. Raises FormatError if it is damaged.
 
-    Its opcodes are looked at first: a memo index far beyond the pickle's own length would claim memory.
+    Checks its opcodes first: a memo index far beyond the pickle's length would allocate memory for it.
     """
     start = file.tell()
     try:
@@ -145,12 +144,12 @@ def load_pickle(file: BinaryIO, storage: Callable[[torch.dtype, str, int], Stora
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_rest: Any) -> SavedTensor | Inert:
-    """torch._utils._rebuild_tensor and _rebuild_tensor_v2; bounds are checked before anything is touched."""
+    """Replaces torch._utils._rebuild_tensor and _rebuild_tensor_v2; checks bounds before reading."""
     if not isinstance(storage, Storage):
         return Inert()
     places = (offset, *shape, *stride)
     if any(type(n) is not int or n < 0 for n in places) or len(shape) != len(stride):
-        raise FormatError("a tensor's shape is no list of sizes")
+        raise FormatError("a tensor's shape is not a list of sizes")
     numel = 1
     for side in shape:
         numel *= side
@@ -165,7 +164,7 @@ def _rebuild_parameter(data: Any, *_rest: Any) -> Any:
 
 
 def _rebuild_from_type(function: Any, _type: Any, arguments: Any, _state: Any) -> Any:
-    """torch._tensor._rebuild_from_type_v2: tensors with attributes, which are forgotten."""
+    """Replaces torch._tensor._rebuild_from_type_v2: tensors with attributes, which are dropped."""
     if function in (_rebuild_tensor, _rebuild_parameter):
         return function(*arguments)
     return Inert()

@@ -1,4 +1,4 @@
-"""The published YAML of a model as our config; what would change the maths is refused by its key."""
+"""Converts a published model's YAML to our config; rejects keys that would change the computation."""
 
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from bitmill.schemas.models.tokenizer_config import TokenizerConfig, Transformer
 
 
 class _Part(BaseModel):
-    # The file also steers training, which is of no interest here.
+    # The file also configures training, which is not imported.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
@@ -54,7 +54,7 @@ class _Published(_Part):
 
 
 def config_from_yaml(text: str, *, origin: str) -> TokenizerConfig:
-    """The geometry that a published YAML describes. Raises UsageError naming the key that does not fit."""
+    """Return the config that a published YAML describes. Raises UsageError naming an unsupported key."""
     try:
         published = _Published.model_validate(yaml.safe_load(text))
     except yaml.YAMLError as error:
@@ -63,7 +63,7 @@ def config_from_yaml(text: str, *, origin: str) -> TokenizerConfig:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "the document"
         raise UsageError(
-            f"{origin} is no model config of the published code: {key}: {first['msg']}"
+            f"{origin} is not a model config of the published code: {key}: {first['msg']}"
         ) from error
     params = published.model.params
     encoder, decoder = params.vitconfig, params.dvitconfig or params.vitconfig
@@ -109,12 +109,12 @@ def _refused_vit(path: str, vit: _ViT) -> list[str]:
             refused.append(f"{path}.mask_type is causal (token by token)")
         tokens = (vit.image_size // vit.patch_size) ** 2
         if vit.mask_type == "block-causal" and vit.mask_block_size not in (-1, tokens):
-            refused.append(f"{path}.mask_block_size is {vit.mask_block_size} and no frame of {tokens} tokens")
+            refused.append(f"{path}.mask_block_size is {vit.mask_block_size}, not a frame of {tokens} tokens")
     return refused
 
 
 def _differing(encoder: _ViT, decoder: _ViT) -> list[str]:
-    """What both sides must share, since tokens of one are the other's."""
+    """Return problems with settings that encoder and decoder must share."""
     return [
         f"{name} differs between vitconfig and dvitconfig"
         for name in ("image_size", "patch_size", "num_frames", "mask_type")
@@ -124,7 +124,7 @@ def _differing(encoder: _ViT, decoder: _ViT) -> list[str]:
 
 def _unlike(path: str, part: Any, wanted: dict[str, Any]) -> list[str]:
     return [
-        f"{path}.{name} is {getattr(part, name)} and not {value}"
+        f"{path}.{name} is {getattr(part, name)}, not {value}"
         for name, value in wanted.items()
         if getattr(part, name) != value
     ]

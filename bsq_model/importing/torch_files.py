@@ -1,4 +1,4 @@
-"""torch's two file formats, today's zip and the one before it, as nested containers of tensors."""
+"""Reads torch's two checkpoint formats, zip and legacy, as nested containers of tensors."""
 
 import io
 import zipfile
@@ -24,11 +24,11 @@ _ZIP_DAMAGE = (
 
 
 def read_checkpoint(path: Path) -> Any:
-    """What ``torch.save`` wrote, without executing any of it.
+    """Read what ``torch.save`` wrote, without executing any of it.
 
-    Dicts, lists, tuples, numbers and strings as they are, tensors as ``SavedTensor`` (read on ``load()``),
-    everything else as ``Inert``. Raises UsageError where there is no file, FormatError where it is damaged
-    or of another kind.
+    Returns dicts, lists, tuples, numbers and strings as they are, tensors as ``SavedTensor`` (read on
+    ``load()``), everything else as ``Inert``. Raises UsageError if the file is missing or unreadable,
+    FormatError if it is damaged or of another format.
     """
     try:
         with path.open("rb") as file:
@@ -36,11 +36,11 @@ def read_checkpoint(path: Path) -> Any:
             file.seek(0)
             return _read_zip(path) if is_zip else _read_legacy(file, path)
     except FileNotFoundError as error:
-        raise UsageError(f"There is no checkpoint {path}.") from error
+        raise UsageError(f"The checkpoint {path} does not exist.") from error
     except (IsADirectoryError, PermissionError) as error:
-        raise UsageError(f"{path} is no checkpoint that can be read.") from error
+        raise UsageError(f"{path} is not a checkpoint that can be read.") from error
     except FormatError as error:
-        raise FormatError(f"{path} is damaged or no checkpoint of torch: {error}.") from error
+        raise FormatError(f"{path} is damaged or not a torch checkpoint: {error}.") from error
 
 
 def _read_zip(path: Path) -> Any:
@@ -64,14 +64,14 @@ def _read_zip(path: Path) -> Any:
 def _root(archive: zipfile.ZipFile) -> str:
     names = [name for name in archive.namelist() if name == "data.pkl" or name.endswith("/data.pkl")]
     if len(names) != 1:
-        raise FormatError("its archive holds no data.pkl")
+        raise FormatError("its archive contains no data.pkl")
     return names[0].removesuffix("data.pkl")
 
 
 def _check_record(archive: zipfile.ZipFile, record: str, size_bytes: int) -> None:
     info = archive.getinfo(record)
     if info.compress_type != zipfile.ZIP_STORED or info.file_size != size_bytes:
-        raise FormatError(f"its record {record} has {info.file_size} bytes and not {size_bytes}")
+        raise FormatError(f"its record {record} has {info.file_size} bytes instead of {size_bytes}")
 
 
 def _read_record(path: Path, record: str) -> bytes:
@@ -83,17 +83,17 @@ def _read_record(path: Path, record: str) -> bytes:
 
 
 def _read_legacy(file: BinaryIO, path: Path) -> Any:
-    """Three small pickles (magic, protocol, system), the object, the storages' keys, then each one's bytes.
+    """Read three small pickles (magic, protocol, system), the object, the storage keys, then their bytes.
 
-    The object stands before its storages, so it is loaded twice: to learn of them, and when their places are
+    The object precedes its storages, so it is loaded twice: first to find them, then with their offsets
     known.
     """
 
     def refuse(_dtype: torch.dtype, _key: str, _numel: int) -> Storage:
-        raise FormatError("a tensor stands where none belongs")
+        raise FormatError("it contains a tensor in an unexpected place")
 
     if load_pickle(file, refuse) != _LEGACY_MAGIC or load_pickle(file, refuse) != _LEGACY_PROTOCOL:
-        raise FormatError("it begins like neither format")
+        raise FormatError("it starts with the magic number of neither format")
     load_pickle(file, refuse)
     start = file.tell()
     seen: dict[str, Storage] = {}
@@ -116,7 +116,7 @@ def _read_legacy(file: BinaryIO, path: Path) -> Any:
 
 
 def _places(file: BinaryIO, keys: list[Any], seen: dict[str, Storage]) -> dict[str, int]:
-    """Where each storage's bytes begin; each stands behind its number of elements."""
+    """Return the offset of each storage's bytes, which follow its number of elements."""
     places: dict[str, int] = {}
     place = file.tell()
     end = file.seek(0, 2)
@@ -127,7 +127,7 @@ def _places(file: BinaryIO, keys: list[Any], seen: dict[str, Storage]) -> dict[s
         places[key] = place + _COUNT_BYTES
         place = places[key] + storage.numel * storage.dtype.itemsize
         if count != storage.numel or place > end:
-            raise FormatError(f"its storage {key} is cut short")
+            raise FormatError(f"its storage {key} is truncated")
     return places
 
 
@@ -136,5 +136,5 @@ def _read_span(path: Path, place: int, size_bytes: int) -> bytes:
         file.seek(place)
         data = file.read(size_bytes)
     if len(data) != size_bytes:
-        raise FormatError(f"{path} is cut short.")
+        raise FormatError(f"{path} is truncated.")
     return data

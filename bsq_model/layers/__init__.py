@@ -1,1 +1,1 @@
-"""The layers of encoder and decoder: transformer, convolutions, attention, pixels in and out."""
+"""Layers of the encoder and decoder: transformer, CNN, attention, conversion from and to pixels."""

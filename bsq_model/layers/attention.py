@@ -1,12 +1,13 @@
-"""Block-causal attention in its three exact forms; functions and a cache, no weights.
+"""Block-causal attention in three exact forms; functions and a key-value cache, no weights.
 
-A token sees every token of its own frame and of all earlier frames, none of a later one (arXiv 2406.07548,
+A token attends to all tokens of its own and earlier frames, and to none of a later frame (arXiv 2406.07548,
 section 3). The forms compute the same numbers up to rounding:
 
-- ``masked_attention``: the full sequence under a mask; training.
-- ``prefix_attention``: frame by frame over the clip's prefix, no mask, no padding; a batch on an accelerator.
-- ``cached_attention``: one frame against the cached keys and values of the frames before it; streams, and
-  whole clips on CPU.
+- ``masked_attention``: the full sequence under a mask; for training.
+- ``prefix_attention``: frame by frame over the clip's prefix, without mask or padding; for a batch on an
+  accelerator.
+- ``cached_attention``: one frame against the cached keys and values of earlier frames; for streams, and whole
+  clips on CPU.
 
 Axes: B clips, S = T·N tokens of a clip (T frames of N tokens), D features, E = 3·D (queries, keys, values in
 this order), and inside SDPA B, heads, S, D/heads.
@@ -18,19 +19,19 @@ from torch.nn.functional import scaled_dot_product_attention
 
 
 def block_causal_mask(num_frames: int, tokens_per_frame: int, device: torch.device) -> Tensor:
-    """Bool [S, S], row: query, column: key; True where the query may attend (SDPA's convention)."""
+    """Return bool [S, S], row: query, column: key; True where the query may attend (SDPA's convention)."""
     frame_S = torch.arange(num_frames, device=device).repeat_interleave(tokens_per_frame)
     return frame_S[:, None] >= frame_S[None, :]
 
 
 def masked_attention(qkv_BSE: Tensor, heads: int, mask_SS: Tensor | None) -> Tensor:
-    """Attention over the whole sequence where the mask says True (everywhere without one): [B, S, D]."""
+    """Attend over the whole sequence where the mask is True (everywhere if it is None): [B, S, D]."""
     q, k, v = (_split_heads(x, heads) for x in qkv_BSE.chunk(3, dim=-1))
     return _merge_heads(scaled_dot_product_attention(q, k, v, attn_mask=mask_SS))
 
 
 def prefix_attention(qkv_BSE: Tensor, heads: int, tokens_per_frame: int) -> Tensor:
-    """Each frame's queries over the keys of its own and all earlier frames of the clip: [B, S, D]."""
+    """Attend from each frame to its own and all earlier frames of the clip: [B, S, D]."""
     q, k, v = (_split_heads(x, heads) for x in qkv_BSE.chunk(3, dim=-1))
     if qkv_BSE.shape[1] == tokens_per_frame:
         return _merge_heads(scaled_dot_product_attention(q, k, v))
@@ -45,10 +46,10 @@ def prefix_attention(qkv_BSE: Tensor, heads: int, tokens_per_frame: int) -> Tens
 
 
 class KeyValueCache:
-    """Keys and values of one layer for one clip's frames so far, head after head; doubled when full.
+    """Keys and values of one layer for one clip's frames so far; capacity doubles when full.
 
-    Each head's rows stand side by side: attention reads them again for every later frame, and rows that lie
-    apart by the width of all heads cost it a tenth more (docs/performance.md).
+    Each head's rows are contiguous: attention reads them again for every later frame, and a layout with all
+    heads interleaved makes it a tenth slower (docs/performance.md).
     """
 
     def __init__(self, capacity_frames: int = 1) -> None:
@@ -58,7 +59,7 @@ class KeyValueCache:
         self._num_tokens = 0
 
     def append(self, k_HNX: Tensor, v_HNX: Tensor) -> tuple[Tensor, Tensor]:
-        """Add one frame's keys and values [heads, N, D/heads]; those of all frames so far [heads, S, …]."""
+        """Add one frame's keys and values [heads, N, D/heads]; return those of all frames [heads, S, …]."""
         end = self._num_tokens + k_HNX.shape[1]
         self._keys = self._with(self._keys, k_HNX, end)
         self._values = self._with(self._values, v_HNX, end)
@@ -66,7 +67,7 @@ class KeyValueCache:
         return self._keys[:, :end], self._values[:, :end]
 
     def clear(self) -> None:
-        """Forget the frames and keep their memory, for the next layer."""
+        """Remove all frames but keep the memory, for the next layer."""
         self._num_tokens = 0
 
     def _with(self, buffer: Tensor | None, x_HNX: Tensor, end: int) -> Tensor:
@@ -82,7 +83,7 @@ class KeyValueCache:
 
 
 def cached_attention(qkv_NE: Tensor, heads: int, cache: KeyValueCache) -> Tensor:
-    """One frame's attention over the cached frames and itself [N, D]; its keys and values join the cache."""
+    """Attend from one frame to itself and the cached frames: [N, D]; caches its keys and values."""
     q, k, v = (_split_heads(x[None], heads) for x in qkv_NE.chunk(3, dim=-1))
     keys, values = cache.append(k[0], v[0])
     return _merge_heads(scaled_dot_product_attention(q, keys[None], values[None]))[0]

@@ -1,7 +1,7 @@
-"""A convolutional encoder and decoder that see each frame alone, to compare with the ViT.
+"""A convolutional encoder and decoder that process each frame separately, for comparison with the ViT.
 
 Residual blocks of group norm, SiLU and 3×3 convolutions, as in arXiv 2012.09841 (appendix A) without its
-attention. At frame side s they work at s, s/2, …, s/p pixels, with channels doubled at each halving.
+attention. For frames of side s they run at s, s/2, …, s/p pixels; channels double at each halving.
 
 Axes: B clips, T frames, M frames of all clips, N tokens of a frame, C channels, H and W cells, L bits, P
 values of a patch in (channel, row, column) order.
@@ -24,7 +24,7 @@ _MOST_GROUPS = 32
 
 
 class ResidualBlock(nn.Module):
-    """``x + conv(silu(norm(conv(silu(norm(x))))))``, channels kept."""
+    """``x + conv(silu(norm(conv(silu(norm(x))))))`` with the same number of channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -34,13 +34,13 @@ class ResidualBlock(nn.Module):
         self.conv_2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x_MCHW: Tensor) -> Tensor:
-        """Same shape."""
+        """Return the same shape."""
         inner = self.conv_1(functional.silu(self.norm_1(x_MCHW)))
         return x_MCHW + self.conv_2(functional.silu(self.norm_2(inner)))
 
 
 class FrameCNN(Backbone):
-    """Everything but what is inside one frame: clips, batches and streams."""
+    """Base of both CNNs: runs clips, batches and streams over ``frames``, which subclasses implement."""
 
     def __init__(self, num_frames: int) -> None:
         super().__init__()
@@ -49,27 +49,27 @@ class FrameCNN(Backbone):
 
     @abstractmethod
     def frames(self, x_MNF: Tensor) -> Tensor:
-        """Frames, each alone: [M, N, G]."""
+        """Process each frame separately: [M, N, G]."""
 
     def forward(self, x_BTNF: Tensor) -> Tensor:
-        """All frames as one batch: [B, T, N, G]."""
+        """Run all frames as one batch: [B, T, N, G]."""
         return self.frames(x_BTNF.flatten(0, 1)).unflatten(0, x_BTNF.shape[:2])
 
     def infer(self, clips_TNF: Sequence[Tensor]) -> list[Tensor]:
-        """One frame at a time on CPU, so that its result is the same in every bit; one batch elsewhere."""
+        """Run frame by frame on CPU, so that results are bit-identical to ``stream``; one batch elsewhere."""
         if all(clip.device.type == "cpu" for clip in clips_TNF):
             return [torch.cat([self.frames(x_NF[None]) for x_NF in clip]) for clip in clips_TNF]
-        # By itself cuDNN rounds float32 to TF32's 10 bits, and may choose another algorithm each time.
+        # By default cuDNN rounds float32 to TF32's 10 bits, and may choose another algorithm each time.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             outputs = self.frames(torch.cat(list(clips_TNF)))
         return list(outputs.split([clip.shape[0] for clip in clips_TNF]))
 
     def stream(self) -> "CountedStream":
-        """A stream over one clip, starting before its first frame."""
+        """Start a stream over one clip."""
         return CountedStream(self)
 
     def run_blocks(self, x_MCHW: Tensor) -> Tensor:
-        """``blocks`` one after another, recomputed in the backward pass if so set."""
+        """Run ``blocks`` in order, recomputed in the backward pass if ``checkpoint_blocks``."""
         for block in self.blocks:
             if self.checkpoint_blocks and torch.is_grad_enabled():
                 x_MCHW = checkpoint(block, x_MCHW, use_reentrant=False)
@@ -79,7 +79,7 @@ class FrameCNN(Backbone):
 
 
 class CNNEncoder(FrameCNN):
-    """Patches [N, P] to latents [N, L]."""
+    """Encodes patches [N, P] to latents [N, L]."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__(config.num_frames)
@@ -95,7 +95,7 @@ class CNNEncoder(FrameCNN):
         self.head = LatentProjection(channels[-1], config.bits_per_token)
 
     def frames(self, x_MNF: Tensor) -> Tensor:
-        """Patches [M, N, P] to latents [M, N, L], float32."""
+        """Encode patches [M, N, P] to latents [M, N, L], float32."""
         grid = (self._grid_size, self._grid_size)
         pixels = functional.pixel_shuffle(x_MNF.mT.unflatten(2, grid), self._patch_size_px)
         x_MCHW = self.run_blocks(self.embed(pixels))
@@ -104,7 +104,7 @@ class CNNEncoder(FrameCNN):
 
 
 class CNNDecoder(FrameCNN):
-    """Codes [N, L] to the output's values [N, X]."""
+    """Decodes codes [N, L] to output values [N, X]."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__(config.num_frames)
@@ -121,28 +121,28 @@ class CNNDecoder(FrameCNN):
         self.head = nn.Conv2d(channels[-1], values_per_patch(config) // config.patch_size_px**2, 3, padding=1)
 
     def frames(self, x_MNF: Tensor) -> Tensor:
-        """Codes [M, N, L] to values [M, N, X]."""
+        """Decode codes [M, N, L] to values [M, N, X]."""
         x_MCHW = self.embed(x_MNF).mT.unflatten(2, (self._grid_size, self._grid_size))
         x_MCHW = functional.silu(self.norm_out(self.run_blocks(x_MCHW)))
         return functional.pixel_unshuffle(self.head(x_MCHW), self._patch_size_px).flatten(2).mT
 
 
 class CountedStream:
-    """A clip's frames one at a time; no state but their number, since each is seen alone."""
+    """A stream over one clip; its only state is the number of frames, because frames are independent."""
 
     def __init__(self, network: FrameCNN) -> None:
         self._network = network
         self._frame_index = 0
 
     def push(self, x_NF: Tensor) -> Tensor:
-        """The next frame's output [N, G], the same in every bit (on CPU) as in the whole clip."""
+        """Return the next frame's output [N, G], on CPU bit-identical to that of the whole clip."""
         self._network.check_frame(self._frame_index)
         self._frame_index += 1
         return self._network.frames(x_NF[None])[0]
 
 
 def _channels(sizes: TransformerConfig, patch_size_px: int) -> list[int]:
-    """At s, s/2, …, s/p pixels."""
+    """Channels at s, s/2, …, s/p pixels."""
     return [sizes.width * 2**level for level in range(patch_size_px.bit_length())]
 
 

@@ -1,4 +1,4 @@
-"""Encoder and decoder of the kind that a config names; the kinds are told apart here alone."""
+"""Makes the encoder and decoder that a config selects; no other module checks ``config.backbone``."""
 
 from torch import nn
 
@@ -11,7 +11,7 @@ from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 def make_encoder(config: TokenizerConfig) -> Backbone:
-    """Patches [..., N, 3·p²] to latents [..., N, L], float32."""
+    """Return the encoder: patches [..., N, 3·p²] to latents [..., N, L], float32."""
     if config.backbone == "cnn":
         return CNNEncoder(config)
     return BlockCausalViT(
@@ -25,7 +25,7 @@ def make_encoder(config: TokenizerConfig) -> Backbone:
 
 
 def make_decoder(config: TokenizerConfig) -> Backbone:
-    """Codes [..., N, L] to the output's values [..., N, X] (``bitmill.bsq_model.layers.output``)."""
+    """Return the decoder: codes [..., N, L] to values [..., N, X] (``bitmill.bsq_model.layers.output``)."""
     if config.backbone == "cnn":
         return CNNDecoder(config)
     return BlockCausalViT(

@@ -1,4 +1,4 @@
-"""What the decoder's last layer gives, as pixels; the kinds of output are told apart here alone.
+"""Converts the decoder's last layer to pixels; no other module checks ``config.output``.
 
 Axes: N tokens of a frame, X values of a token: P = 3·p², or 2·P for ``logit-laplace`` (means, then
 log-scales), each in (channel, row, column) order. H and W pixels, C = 3 colours.
@@ -12,13 +12,13 @@ from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 def values_per_patch(config: TokenizerConfig) -> int:
-    """X: values that the decoder gives for one token."""
+    """Return X, the number of values that the decoder outputs per token."""
     num_pixel_values = 3 * config.patch_size_px**2
     return num_pixel_values * (2 if config.output == "logit-laplace" else 1)
 
 
 def pixels_of_output(values_xNX: Tensor, config: TokenizerConfig) -> Tensor:
-    """[..., N, X] to pixels [..., H, W, C], not clamped: the values, or the distributions' means."""
+    """Convert [..., N, X] to pixels [..., H, W, C], not clamped: the values, or the distributions' means."""
     distribution = distribution_of_output(values_xNX, config)
     if distribution is None:
         return pixels_from_patches(values_xNX, config.grid_size, config.patch_size_px)
@@ -26,7 +26,7 @@ def pixels_of_output(values_xNX: Tensor, config: TokenizerConfig) -> Tensor:
 
 
 def distribution_of_output(values_xNX: Tensor, config: TokenizerConfig) -> LogitLaplace | None:
-    """Parameters for each pixel value [..., H, W, C]; None where the decoder gives pixels."""
+    """Return the parameters of each pixel value [..., H, W, C]; None if the decoder outputs pixels."""
     if config.output != "logit-laplace":
         return None
     means_xNP, log_scales_xNP = values_xNX.chunk(2, dim=-1)

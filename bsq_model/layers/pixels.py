@@ -1,7 +1,7 @@
-"""The door between pixels and tokens: value ranges and patches; no weights.
+"""Converts uint8 to float pixels and pixels to patches, and back; no weights.
 
 Axes: T frames, H and W pixels, C = 3 colours, h and w tokens (H/p and W/p for patches of p² pixels), N = h·w
-in row-major order, P = 3·p² values of a patch in (channel, row, column) order. ``x`` stands for any more.
+in row-major order, P = 3·p² values of a patch in (channel, row, column) order. ``x`` is any number of axes.
 """
 
 import torch
@@ -9,25 +9,25 @@ from torch import Tensor
 
 
 def pixels_from_uint8(clip_xHWC: Tensor, dtype: torch.dtype) -> Tensor:
-    """Grey levels 0 to 255 as ``x/127.5 − 1`` in [−1, 1], computed in float32."""
+    """Map grey levels 0 to 255 to ``x/127.5 − 1`` in [−1, 1], computed in float32."""
     return (clip_xHWC.float() / 127.5 - 1).to(dtype)
 
 
 def uint8_from_pixels(pixels_xHWC: Tensor) -> Tensor:
-    """Clamped to [−1, 1] and rounded to the nearest grey level (halves to even)."""
+    """Clamp to [−1, 1] and round to the nearest grey level (halves to even)."""
     return ((pixels_xHWC.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
 def patches_from_pixels(pixels_xHWC: Tensor, patch_size_px: int) -> Tensor:
-    """[..., H, W, C] to [..., N, P]."""
+    """Split [..., H, W, C] into patches [..., N, P]."""
     p = patch_size_px
     x = pixels_xHWC.unflatten(-3, (-1, p)).unflatten(-2, (-1, p))  # x h p w p C
-    # x h w C p p: bring each patch's rows and columns behind its channel.
+    # x h w C p p: move each patch's rows and columns after its channel.
     return x.movedim((-5, -3, -1, -4, -2), (-5, -4, -3, -2, -1)).flatten(-3).flatten(-3, -2)
 
 
 def pixels_from_patches(patches_xNP: Tensor, grid_size: int, patch_size_px: int) -> Tensor:
-    """[..., N, P] to [..., H, W, C]: the inverse of ``patches_from_pixels`` for a square frame."""
+    """Join [..., N, P] to [..., H, W, C]: the inverse of ``patches_from_pixels`` for a square frame."""
     p = patch_size_px
     x = patches_xNP.unflatten(-1, (3, p, p)).unflatten(-4, (grid_size, grid_size))  # x h w C p p
     x = x.movedim((-5, -4, -3, -2, -1), (-5, -3, -1, -4, -2))  # x h p w p C

@@ -1,9 +1,8 @@
-"""The block-causal vision transformer that is both encoder and decoder; it knows tokens, not pixels or bits.
+"""The block-causal vision transformer that encoder and decoder share; it maps tokens to tokens.
 
 One set of weights runs in four ways: ``forward`` (masked, training), ``frame_by_frame`` (one clip on CPU),
-``end_to_end`` (a batch on an accelerator) and ``stream`` (frames as they come). They agree to rounding;
-``frame_by_frame`` and ``stream`` agree in every bit. With full attention only ``forward`` is left, without a
-mask.
+``end_to_end`` (a batch on an accelerator) and ``stream`` (frames as they arrive). They agree up to rounding;
+``frame_by_frame`` and ``stream`` are bit-identical. Full attention supports only ``forward``, without a mask.
 
 Axes: B clips, T frames, N tokens of a frame, S = T·N, D width, F input and G output features of a token.
 """
@@ -30,11 +29,11 @@ from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.tokenizer_config import TransformerConfig
 
 _MOST_RECORDED_TOKENS = 16_384
-"""Above, a GPU is busy longer than the launches take, and recordings would hold memory for nothing."""
+"""With more tokens the GPU takes longer than the kernel launches, so a CUDA graph only costs memory."""
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block, cut where attention meets it so that each form brings its own."""
+    """A pre-norm transformer block, split before and after attention so that each form can insert its own."""
 
     def __init__(self, sizes: TransformerConfig) -> None:
         super().__init__()
@@ -48,22 +47,22 @@ class Block(nn.Module):
         self.mlp_out = nn.Linear(hidden, sizes.width)
 
     def project(self, x_xD: Tensor) -> Tensor:
-        """Queries, keys and values, in this order: [..., 3·D]."""
+        """Return queries, keys and values, in this order: [..., 3·D]."""
         return self.qkv(self.ln_1(x_xD))
 
     def finish(self, x_xD: Tensor, attended_xD: Tensor) -> Tensor:
-        """Everything after attention: its projection, the MLP (exact GELU), both residuals."""
+        """Run everything after attention: its projection, the MLP (exact GELU), both residuals."""
         x_xD = x_xD + self.attention_out(attended_xD)
         return x_xD + self.mlp_out(functional.gelu(self.mlp_in(self.ln_2(x_xD))))
 
     def forward(self, x_BSD: Tensor, mask_SS: Tensor | None) -> Tensor:
-        """Whole clips under a mask: [B, S, D]."""
+        """Run whole clips under a mask: [B, S, D]."""
         return self.finish(x_BSD, masked_attention(self.project(x_BSD), self.heads, mask_SS))
 
     def step(self, x_ND: Tensor, cache: KeyValueCache, room: Workspace) -> Tensor:
-        """The next frame of the clip whose earlier frames the cache holds, in place of its argument.
+        """Run the next frame of the clip whose earlier frames are in the cache, in place.
 
-        The same in every bit as ``project`` and ``finish``, without their fresh memory.
+        Bit-identical to ``project`` and ``finish``, without their memory allocations.
         """
         width, hidden = x_ND.shape[1], self.mlp_out.in_features
         qkv_NE = linear_into(self.qkv, self.ln_1(x_ND), room.take("qkv", x_ND, 3 * width))
@@ -77,8 +76,9 @@ class Block(nn.Module):
 class BlockCausalViT(Backbone):
     """``embed`` → positions → ``ln_pre`` → blocks → ``ln_post`` → ``head`` (arXiv 2406.07548, section 3).
 
-    ``embed`` maps F features of a token to the width, ``head`` the width to G; both act on each token alone.
-    ``causal=False`` lets every frame see all frames of its clip, a comparison that cannot stream.
+    ``embed`` maps F features of a token to the width, ``head`` the width to G; both act on each token
+    separately. ``causal=False`` lets every frame attend to all frames of its clip; it is for comparison and
+    cannot stream.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class BlockCausalViT(Backbone):
         self.causal = causal
         self.embed = embed
         self.spatial_positions = nn.Parameter(torch.zeros(tokens_per_frame, sizes.width))
-        # An image tokenizer has no temporal positions at all, as in the published checkpoints.
+        # An image tokenizer has no temporal positions, as in the published checkpoints.
         self.temporal_positions: nn.Parameter | None = None
         if num_frames > 1:
             self.temporal_positions = nn.Parameter(torch.zeros(num_frames, sizes.width))
@@ -109,7 +109,7 @@ class BlockCausalViT(Backbone):
         self._graphs = CudaGraphs()
 
     def forward(self, x_BTNF: Tensor) -> Tensor:
-        """The masked full-sequence form, for training: [B, T, N, G]; differentiable."""
+        """Run the masked full-sequence form, for training: [B, T, N, G]; differentiable."""
         num_frames = x_BTNF.shape[1]
         x_BSD = self._enter(x_BTNF, self._positions(0, num_frames)).flatten(1, 2)
         mask_SS = None
@@ -123,7 +123,10 @@ class BlockCausalViT(Backbone):
         return self._leave(x_BSD).unflatten(1, (num_frames, -1))
 
     def infer(self, clips_TNF: Sequence[Tensor]) -> list[Tensor]:
-        """Each clip's [T, N, G], in the form that suits the device: see the two below."""
+        """Return each clip's [T, N, G]: ``frame_by_frame`` on CPU, else ``end_to_end``.
+
+        Full attention runs ``forward``.
+        """
         if not self.causal:
             return [self.forward(clip[None])[0] for clip in clips_TNF]
         if all(clip.device.type == "cpu" for clip in clips_TNF):
@@ -136,11 +139,11 @@ class BlockCausalViT(Backbone):
 
     @torch.inference_mode()
     def frame_by_frame(self, clip_TNF: Tensor) -> Tensor:
-        """One clip, layer after layer, every operation on exactly one frame's tokens.
+        """Run one clip layer by layer, every operation on exactly one frame's tokens.
 
-        All products have the same shape for a frame whatever stands after it or beside it in a batch, so its
-        result is the same in every bit. On CPU this costs nothing at base size: a frame's 1,024 rows already
-        fill the matrix unit, and pieces stay in cache (docs/model.md has the measurement).
+        A frame's matrix products have the same shapes whatever follows it or is batched with it, so its
+        result is bit-identical. On CPU this costs nothing at base size: a frame's 1,024 rows already fill the
+        matrix unit, and intermediate results stay in cache (docs/model.md has the measurement).
         """
         frames = [self._enter(x_NF, self._positions(t, t + 1)[0]) for t, x_NF in enumerate(clip_TNF)]
         cache = KeyValueCache(capacity_frames=len(frames))
@@ -152,9 +155,9 @@ class BlockCausalViT(Backbone):
         return torch.stack([self._leave(x_ND) for x_ND in frames])
 
     def end_to_end(self, clips_TNF: Sequence[Tensor]) -> list[Tensor]:
-        """All clips laid end to end: linear layers over all tokens, attention over each clip's own prefix.
+        """Run all clips concatenated: linear layers over all tokens, attention over each clip's own prefix.
 
-        This fills an accelerator without mask or padding. Clips of one length share their attention calls.
+        This fills an accelerator without mask or padding. Clips of equal length share attention calls.
         """
         order = sorted(range(len(clips_TNF)), key=lambda i: clips_TNF[i].shape[0])
         lengths = [clips_TNF[i].shape[0] for i in order]
@@ -168,7 +171,7 @@ class BlockCausalViT(Backbone):
         return [outputs[i] for i in range(len(order))]
 
     def stream(self) -> "CachedStream":
-        """A stream over one clip, starting before its first frame."""
+        """Start a stream over one clip; raises UsageError with full attention."""
         if not self.causal:
             raise UsageError(
                 "A tokenizer with attention 'full' cannot stream: its tokens depend on later frames. Encode "
@@ -178,7 +181,7 @@ class BlockCausalViT(Backbone):
 
     @torch.inference_mode()
     def step(self, x_NF: Tensor, frame_index: int, caches: Sequence[KeyValueCache]) -> Tensor:
-        """Frame ``frame_index`` of a clip whose earlier frames the caches (one a layer) hold: [N, G]."""
+        """Run a clip's frame ``frame_index``; ``caches`` (one per layer) contain earlier frames: [N, G]."""
         x_ND = self._enter(x_NF, self._positions(frame_index, frame_index + 1)[0])
         with self._workspaces.one() as room:
             for block, cache in zip(self._blocks(), caches, strict=True):
@@ -196,7 +199,7 @@ class BlockCausalViT(Backbone):
         return torch.cat(attended) if len(attended) > 1 else attended[0]
 
     def _positions(self, start: int, end: int) -> Tensor:
-        """Position embeddings of frames [start, end): [frames, N, D]; spatial plus temporal."""
+        """Return position embeddings of frames [start, end), spatial plus temporal: [frames, N, D]."""
         if self.temporal_positions is None:
             return self.spatial_positions[None]
         return self.spatial_positions[None] + self.temporal_positions[start:end, None]
@@ -208,7 +211,7 @@ class BlockCausalViT(Backbone):
         return self.head(self.ln_post(x_xD))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "BlockCausalViT":
-        """Weights move: what was recorded would read them where they were."""
+        """Drop CUDA graphs when weights move, because they read the weights at their old addresses."""
         self._graphs.clear()
         super()._apply(fn, recurse)
         return self
@@ -218,7 +221,7 @@ class BlockCausalViT(Backbone):
 
 
 class CachedStream:
-    """One clip, a frame at a time: the state is a cache a layer and the number of frames so far."""
+    """A stream over one clip; its state is a key-value cache per layer and the number of frames so far."""
 
     def __init__(self, network: BlockCausalViT) -> None:
         self._network = network
@@ -226,7 +229,7 @@ class CachedStream:
         self._frame_index = 0
 
     def push(self, x_NF: Tensor) -> Tensor:
-        """The next frame's output [N, G], the same in every bit (on CPU) as in the whole clip."""
+        """Return the next frame's output [N, G], on CPU bit-identical to that of the whole clip."""
         self._network.check_frame(self._frame_index)
         out_NG = self._network.step(x_NF, self._frame_index, self._caches)
         self._frame_index += 1

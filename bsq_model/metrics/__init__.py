@@ -1,1 +1,1 @@
-"""How good reconstructions and codes are, by the published definitions; pure tensor functions."""
+"""Metrics of reconstructions and codes, by their published definitions; pure tensor functions."""

@@ -1,4 +1,4 @@
-"""How alive a code is: entropy of each bit, and how many codes are used. Axes: M tokens, L bits."""
+"""Code usage: entropy of each bit and number of distinct codes. Axes: M tokens, L bits."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def bit_entropies(share_of_ones_L: Tensor) -> Tensor:
-    """Entropy of each bit, from the share of tokens in which it is one: float64 [L], in bits, 0 to 1."""
+    """Return each bit's entropy from the share of tokens in which it is one: float64 [L], in bits, 0 to 1."""
     p_L = share_of_ones_L.double()
     return (torch.special.entr(p_L) + torch.special.entr(1 - p_L)) / torch.log(torch.tensor(2.0).double())
 
 
 class CodeCounts:
-    """Counts bits and whole codes over tokens; memory grows with the distinct codes, 16 bytes each."""
+    """Counts bits and codes over tokens; memory grows by 16 bytes per distinct code."""
 
     def __init__(self, bits_per_token: int) -> None:
         self.num_tokens = 0
@@ -22,7 +22,7 @@ class CodeCounts:
         self._counts: npt.NDArray[np.int64] = np.zeros(0, np.int64)
 
     def add(self, bits_xL: Tensor) -> None:
-        """Count bool [..., L], L ≤ 64."""
+        """Count tokens, bool [..., L], L ≤ 64."""
         bits_ML = bits_xL.reshape(-1, bits_xL.shape[-1]).cpu()
         self.num_tokens += len(bits_ML)
         self._ones_L += bits_ML.sum(0)
@@ -35,7 +35,7 @@ class CodeCounts:
 
     @property
     def entropies(self) -> Tensor:
-        """Entropy of each bit over all tokens, float64 [L] in bits."""
+        """Entropy of each bit over all tokens, float64 [L], in bits."""
         return bit_entropies(self._ones_L.double() / max(self.num_tokens, 1))
 
     @property
@@ -45,6 +45,6 @@ class CodeCounts:
 
     @property
     def code_entropy_bits(self) -> float:
-        """Entropy of the codes' own distribution, in bits a token; at most log2 of the tokens counted."""
+        """Entropy of the code distribution, in bits per token; at most log2 of the tokens counted."""
         p = torch.from_numpy(self._counts / max(self.num_tokens, 1))
         return float(torch.special.entr(p).sum() / np.log(2))

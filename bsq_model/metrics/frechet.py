@@ -1,4 +1,4 @@
-"""The Fréchet distance of two sets of features, as in FID (arXiv 1706.08500), from running sums."""
+"""The Fréchet distance between two sets of features, as in FID (arXiv 1706.08500), from running sums."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from bitmill.schemas.errors import UsageError
 
 
 class FeatureStatistics:
-    """Mean and covariance of feature vectors of D values, in float64, without keeping them."""
+    """Accumulates mean and covariance of feature vectors of D values in float64, without storing them."""
 
     def __init__(self, num_features: int) -> None:
         self.count = 0
@@ -16,7 +16,7 @@ class FeatureStatistics:
         self._factor_DR: Tensor | None = None
 
     def add(self, features_MD: Tensor) -> None:
-        """Count M more vectors (Chan et al.'s update: nothing is lost by a large mean)."""
+        """Add M vectors with Chan et al.'s update, which is accurate even if the mean is large."""
         x = features_MD.detach().double().cpu()
         if not len(x):
             return
@@ -31,18 +31,18 @@ class FeatureStatistics:
 
     @property
     def mean(self) -> Tensor:
-        """[D]."""
+        """Mean [D]."""
         return self._mean
 
     @property
     def covariance(self) -> Tensor:
-        """[D, D], divided by count − 1. Raises UsageError below two vectors."""
+        """Covariance [D, D], divided by count − 1. Raises UsageError if there are fewer than two vectors."""
         if self.count < 2:
-            raise UsageError("A Fréchet distance needs two pictures or clips at least.")
+            raise UsageError("A Fréchet distance needs at least two pictures or clips.")
         return self._scatter / (self.count - 1)
 
     def factor(self) -> Tensor:
-        """F [D, R] with F Fᵀ the covariance, of rank R; kept until more vectors come, since it takes D³."""
+        """Return F [D, R] with F Fᵀ the covariance, of rank R; cached, because it takes O(D³)."""
         factor_DR = self._factor_DR
         if factor_DR is None:
             values, vectors = torch.linalg.eigh(self.covariance)
@@ -52,11 +52,11 @@ class FeatureStatistics:
 
 
 def frechet_distance(a: FeatureStatistics, b: FeatureStatistics) -> float:
-    """``‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2(Σ_a Σ_b)^½)``.
+    """Return ``‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2(Σ_a Σ_b)^½)``.
 
     With ``Σ_a = F Fᵀ``, the trace of the root is the sum of roots of the eigenvalues of ``Fᵀ Σ_b F``, which
-    is symmetric: no complex root of a singular product, whatever the number of samples. ``a`` is the one
-    that several are compared with.
+    is symmetric: there is no complex root of a singular product, whatever the number of samples. To compare
+    several sets with one, pass that one as ``a``, whose factor is cached.
     """
     factor_DR = a.factor()
     product = torch.linalg.eigvalsh(factor_DR.T @ b.covariance @ factor_DR)

@@ -1,7 +1,7 @@
-"""Reconstruction against original: PSNR, SSIM, MS-SSIM. Axes: B clips or pictures, T, H, W, C = 3.
+"""PSNR, SSIM and MS-SSIM of reconstructions. Axes: B clips or pictures, T, H, W, C = 3.
 
-All take floats in [−1, 1]; reconstructions are clamped to it and not rounded to grey levels, as in the
-published figures.
+All take floats in [−1, 1]; reconstructions are clamped to it and not rounded to grey levels, as in published
+results.
 """
 
 import torch
@@ -14,11 +14,11 @@ _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 EQUAL_DB = 100.0
 """What a clip that is equal counts in a mean."""
 MS_SSIM_LEAST_PX = (_WINDOW - 1) * 2 ** (len(_SCALE_WEIGHTS) - 1) + 1
-"""Below this side the window does not fit the coarsest scale."""
+"""Smallest side at which the window fits the coarsest scale."""
 
 
 def psnr_db(reconstruction_BTHWC: Tensor, original_BTHWC: Tensor) -> Tensor:
-    """10·log10(peak² / mean squared error) over a whole clip and all channels: [B], dB; ∞ for equal clips."""
+    """Return 10·log10(peak² / MSE) over a whole clip and all channels: [B], dB; ∞ for equal clips."""
     error = reconstruction_BTHWC.float().clamp(-1, 1) - original_BTHWC.float()
     return 10 * torch.log10(4 / error.double().square().flatten(1).mean(1))
 
@@ -29,19 +29,19 @@ def clip_psnr_db(reconstruction_THWC: Tensor, original_THWC: Tensor) -> float:
 
 
 def ssim(a_BHWC: Tensor, b_BHWC: Tensor) -> Tensor:
-    """Structural similarity (Wang et al. 2004): [B]; 11×11 Gaussian window of σ 1.5, inside the picture only.
+    """Return structural similarity (Wang et al. 2004): [B]; 11×11 Gaussian window of σ 1.5, no padding.
 
-    Mean over channels and places. Raises ValueError on pictures smaller than the window.
+    Mean over channels and places. Raises ValueError if the pictures are smaller than the window.
     """
     similarity_BC, _ = _ssim_terms(*_grey_levels(a_BHWC, b_BHWC))
     return similarity_BC.mean(1)
 
 
 def ms_ssim(a_BHWC: Tensor, b_BHWC: Tensor) -> Tensor:
-    """Multi-scale SSIM over five scales (Wang et al. 2003): [B]. ValueError below 161 pixels."""
+    """Return multi-scale SSIM over five scales (Wang et al. 2003): [B]. ValueError below 161 pixels."""
     a, b = _grey_levels(a_BHWC, b_BHWC)
     if min(a.shape[-2:]) < MS_SSIM_LEAST_PX:
-        raise ValueError(f"MS-SSIM needs {MS_SSIM_LEAST_PX} pixels a side, not {min(a.shape[-2:])}")
+        raise ValueError(f"MS-SSIM needs {MS_SSIM_LEAST_PX} pixels per side, not {min(a.shape[-2:])}")
     factors: list[Tensor] = []
     for number in range(len(_SCALE_WEIGHTS)):
         similarity_BC, contrast_BC = _ssim_terms(a, b)
@@ -55,15 +55,15 @@ def ms_ssim(a_BHWC: Tensor, b_BHWC: Tensor) -> Tensor:
 
 
 def _grey_levels(a_BHWC: Tensor, b_BHWC: Tensor) -> tuple[Tensor, Tensor]:
-    """Channels first, 0 to 255, float64: differences of variances cancel in float32."""
+    """Convert to channels first, 0 to 255, float64: differences of variances cancel in float32."""
     a, b = ((x.double().clamp(-1, 1) + 1) * 127.5 for x in (a_BHWC, b_BHWC))
     return a.movedim(-1, 1), b.movedim(-1, 1)
 
 
 def _ssim_terms(a_BCHW: Tensor, b_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-    """(SSIM, its contrast and structure part alone), means over places: [B, C] each."""
+    """Return (SSIM, its contrast and structure term), means over places: [B, C] each."""
     if min(a_BCHW.shape[-2:]) < _WINDOW:
-        raise ValueError(f"SSIM needs {_WINDOW} pixels a side, not {min(a_BCHW.shape[-2:])}")
+        raise ValueError(f"SSIM needs {_WINDOW} pixels per side, not {min(a_BCHW.shape[-2:])}")
     c1, c2 = (_K1 * 255) ** 2, (_K2 * 255) ** 2
     mean_a, mean_b = _blur(a_BCHW), _blur(b_BCHW)
     variance_a = _blur(a_BCHW.square()) - mean_a.square()
@@ -75,7 +75,7 @@ def _ssim_terms(a_BCHW: Tensor, b_BCHW: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blur(x_BCHW: Tensor) -> Tensor:
-    """The Gaussian window along rows, then columns, without padding."""
+    """Convolve with the Gaussian window along rows, then columns, without padding."""
     place = torch.arange(_WINDOW, dtype=x_BCHW.dtype, device=x_BCHW.device) - _WINDOW // 2
     window = torch.exp(-place.square() / (2 * _SIGMA**2))
     window = window / window.sum()

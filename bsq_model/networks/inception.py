@@ -1,7 +1,8 @@
 """The Inception-v3 on whose features FID is defined: the 2015 TensorFlow network, as pytorch-fid ported it.
 
-Its file is in no package: the user names it (``pt_inception-2015-12-05-6726825d.pth``). It differs from later
-Inceptions in its pooling: averages leave padding out, and the last block pools by maximum. Axes: B pictures.
+No package contains its file; the user supplies it (``pt_inception-2015-12-05-6726825d.pth``). It differs from
+later Inceptions in its pooling: averages exclude padding, and the last block uses max pooling. Axes: B
+pictures.
 """
 
 from pathlib import Path
@@ -21,10 +22,10 @@ _UNUSED = ("AuxLogits.",)
 
 
 def load_inception(path: Path) -> "FIDInception":
-    """The network from the file that the user names; nothing in it is executed. Raises FormatError."""
+    """Load the network from the user's file without executing it. Raises FormatError if it does not fit."""
     saved: Any = read_checkpoint(path)
     if not isinstance(saved, dict):
-        raise FormatError(f"{path} holds no state dict.")
+        raise FormatError(f"{path} contains no state dict.")
     tensors = {
         name: tensor.load()
         for name, tensor in saved.items()
@@ -32,7 +33,7 @@ def load_inception(path: Path) -> "FIDInception":
     }
     network = FIDInception()
     for name, tensor in network.state_dict().items():
-        # Files written before torch counted batches lack this.
+        # Files written by old torch versions lack num_batches_tracked.
         if name.endswith("num_batches_tracked"):
             tensors.setdefault(name, tensor)
     try:
@@ -43,7 +44,7 @@ def load_inception(path: Path) -> "FIDInception":
 
 
 class FIDInception(nn.Module):
-    """Pictures to 2,048 pooled features; frozen. Layers are named as in the file."""
+    """Maps pictures to 2,048 pooled features; frozen. Layers are named as in the file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +68,7 @@ class FIDInception(nn.Module):
         self.requires_grad_(False).eval()
 
     def features(self, pixels_BHWC: Tensor) -> Tensor:
-        """Floats in [−1, 1] to [B, 2048]; resized to 299², bilinear, not antialiased, as FID is defined."""
+        """Map floats in [−1, 1] to [B, 2048]; resizes to 299², bilinear, not antialiased, as FID requires."""
         x = functional.interpolate(
             pixels_BHWC.float().movedim(-1, 1), (SIZE_PX, SIZE_PX), mode="bilinear", align_corners=False
         )
@@ -79,7 +80,7 @@ class FIDInception(nn.Module):
         return self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x))).mean((2, 3))
 
     def class_logits(self, features_BD: Tensor) -> Tensor:
-        """``features`` to [B, 1008]; without the bias, as the Inception score's own code takes them."""
+        """Map ``features`` to [B, 1008], without the bias, as the Inception score's own code does."""
         return functional.linear(features_BD, self.fc.weight)
 
 
@@ -104,7 +105,7 @@ class _Unit(nn.Module):
 
 
 class _BlockA(nn.Module):
-    """35²: four branches."""
+    """Four branches at 35²."""
 
     def __init__(self, inputs: int, pooled: int) -> None:
         super().__init__()
@@ -129,7 +130,7 @@ class _BlockA(nn.Module):
 
 
 class _BlockB(nn.Module):
-    """35² to 17²."""
+    """Reduces 35² to 17²."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -144,7 +145,7 @@ class _BlockB(nn.Module):
 
 
 class _BlockC(nn.Module):
-    """17²: 7×7 filters taken apart into rows and columns."""
+    """7×7 filters at 17², factorized into rows and columns."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -174,7 +175,7 @@ class _BlockC(nn.Module):
 
 
 class _BlockD(nn.Module):
-    """17² to 8²."""
+    """Reduces 17² to 8²."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -192,7 +193,7 @@ class _BlockD(nn.Module):
 
 
 class _BlockE(nn.Module):
-    """8²: rows and columns side by side."""
+    """Parallel row and column filters at 8²."""
 
     def __init__(self, inputs: int, *, by_maximum: bool) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ _SCALE = (0.458, 0.448, 0.450)
 
 
 class _Layer(NamedTuple):
-    """One convolution of a trunk, after which comes a ReLU."""
+    """One convolution of a trunk, followed by a ReLU."""
 
     inputs: int
     outputs: int
@@ -56,7 +56,7 @@ _EPSILON = 1e-10
 
 
 class LPIPS(nn.Module):
-    """Distance of pictures, 0 for equal ones; frozen, differentiable in both pictures."""
+    """Perceptual distance of two pictures, 0 for equal ones; frozen, differentiable in both pictures."""
 
     shift: Tensor
     scale: Tensor
@@ -76,7 +76,7 @@ class LPIPS(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, a_BHWC: Tensor, b_BHWC: Tensor) -> Tensor:
-        """Floats in [−1, 1], from 32² pixels, to float32 [B]."""
+        """Map two pictures, floats in [−1, 1] of at least 32² pixels, to float32 [B]."""
         distances: list[Tensor] = []
         for a, b, head in zip(self._features(a_BHWC), self._features(b_BHWC), self.heads, strict=True):
             difference_BCHW = _unit(a).sub(_unit(b)).square()
@@ -97,6 +97,6 @@ class LPIPS(nn.Module):
 
 
 def _unit(x_BCHW: Tensor) -> Tensor:
-    # The root of zero has no gradient: where nothing fires, the small number stands under it.
+    # sqrt has no finite gradient at zero: epsilon keeps it finite where no channel is active.
     norm = (x_BCHW.square().sum(1, keepdim=True) + _EPSILON**2).sqrt()
     return x_BCHW / (norm + _EPSILON)

@@ -1,4 +1,4 @@
-"""The networks' files: one safetensors file each, in a folder of the user's cache."""
+"""Loads the networks from one safetensors file each, in a folder of the user's cache."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,16 +18,16 @@ NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     "efficientnet-lite0": EfficientNetLite0,
     "i3d-kinetics400": I3D,
 }
-"""What makes each network, by its name."""
+"""Constructors by network name."""
 
 
 def load_network(folder: Path, name: str) -> nn.Module:
-    """The network from ``<folder>/<name>.safetensors``: float32 on CPU, frozen, in eval mode.
+    """Load the network from ``<folder>/<name>.safetensors``: float32 on CPU, frozen, in eval mode.
 
-    Raises UsageError where the file is not there, FormatError where it is not that network.
+    Raises UsageError if the file is missing, FormatError if it is not that network.
     """
     if name not in NETWORKS:
-        raise UsageError(f"unknown network {name!r}; there are {', '.join(sorted(NETWORKS))}")
+        raise UsageError(f"unknown network {name!r}; the networks are {', '.join(sorted(NETWORKS))}")
     path = folder / f"{name}.safetensors"
     network = NETWORKS[name]()
     try:

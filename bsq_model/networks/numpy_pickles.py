@@ -1,4 +1,4 @@
-"""Arrays out of pickles of numpy arrays, without executing them."""
+"""Reads pickles of numpy arrays without executing them."""
 
 import io
 import pickle
@@ -23,18 +23,18 @@ class _ArraysOnly(pickle.Unpickler):
             return _ADMITTED[module, name]
         except KeyError:
             raise FormatError(
-                f"the file asks for {module}.{name}, which plain arrays do not; nothing of it was run"
+                f"the file refers to {module}.{name}, which plain arrays do not need; nothing was executed"
             ) from None
 
 
 def read_arrays(data: bytes) -> dict[str, np.ndarray[Any, Any]]:
-    """Arrays of nested dicts by their path, ``a/b/c``. Raises FormatError on anything but dicts of arrays."""
+    """Return arrays of nested dicts by path, ``a/b/c``. Raises FormatError if there is anything else."""
     try:
         nested = _ArraysOnly(io.BytesIO(data)).load()
     except FormatError:
         raise
     except Exception as error:
-        raise FormatError(f"the file is no pickle of arrays ({error})") from error
+        raise FormatError(f"the file is not a pickle of arrays ({error})") from error
     found: dict[str, np.ndarray[Any, Any]] = {}
     _collect(nested, "", found)
     return found
@@ -47,4 +47,4 @@ def _collect(value: Any, path: str, found: dict[str, np.ndarray[Any, Any]]) -> N
     elif isinstance(value, np.ndarray) and value.dtype.kind == "f":
         found[path] = value
     else:
-        raise FormatError(f"{path or 'the file'} is a {type(value).__name__} and no array of floats")
+        raise FormatError(f"{path or 'the file'} is a {type(value).__name__}, not an array of floats")

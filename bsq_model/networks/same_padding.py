@@ -7,7 +7,7 @@ from torch.nn import functional
 def pad_same(
     x: Tensor, kernel: int | tuple[int, ...], stride: int | tuple[int, ...], value: float = 0.0
 ) -> Tensor:
-    """Pad the last dimensions so that a window gives ⌈n/stride⌉ places; an odd rest goes behind."""
+    """Pad the last dimensions so that the output has ⌈n/stride⌉ places; an odd remainder goes at the end."""
     dimensions = x.ndim - 2
     kernels = (kernel,) * dimensions if isinstance(kernel, int) else kernel
     strides = (stride,) * dimensions if isinstance(stride, int) else stride
@@ -25,12 +25,12 @@ class SameConv2d(nn.Conv2d):
         super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (nn.Conv2d's name)
-        """[B, C, H, W] to [B, C', ⌈H/stride⌉, ⌈W/stride⌉]."""
+        """Map [B, C, H, W] to [B, C', ⌈H/stride⌉, ⌈W/stride⌉]."""
         return super().forward(pad_same(input, self.kernel_size, self.stride))
 
 
 class SameConv3d(nn.Conv3d):
-    """The same over time, rows and columns."""
+    """A 3D convolution with SAME padding over time, rows and columns."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, stride: int = 1, *, bias: bool = False
@@ -38,10 +38,10 @@ class SameConv3d(nn.Conv3d):
         super().__init__(inputs, outputs, kernel, stride, bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (nn.Conv3d's name)
-        """[B, C, T, H, W] to [B, C', ⌈T/stride⌉, ⌈H/stride⌉, ⌈W/stride⌉]."""
+        """Map [B, C, T, H, W] to [B, C', ⌈T/stride⌉, ⌈H/stride⌉, ⌈W/stride⌉]."""
         return super().forward(pad_same(input, self.kernel_size, self.stride))
 
 
 def max_pool_same(x_BCTHW: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
-    """Max pooling over time, rows and columns; padding never wins."""
+    """Max-pool over time, rows and columns; padding is −∞."""
     return functional.max_pool3d(pad_same(x_BCTHW, kernel, stride, value=float("-inf")), kernel, stride)

@@ -1,1 +1,1 @@
-"""What models over tokens share: layers, files and fingerprints; no pixels, no storage."""
+"""Models over tokens, with their layers, files and fingerprints; no pixels, no storage."""

@@ -1,4 +1,4 @@
-"""Layers of transformers over a clip's grid of tokens.
+"""Transformer layers over a clip's grid of tokens.
 
 Axes: B clips, T frames, h and w tokens, N = T·h·w positions in row-major order, S keys, D width, A heads of X
 features, L bits of a token, G groups of a token, g bits of a group, K = 2^g values, R angles of a rotation.
@@ -13,17 +13,17 @@ from torch.nn import functional
 from bitmill.schemas.models.token_model_config import HEAD_DIM
 
 _AXES = ((4, 16.0), (6, 64.0), (6, 64.0))
-"""A head's 16 pairs shared out among time, height and width; the slowest turns by π in so many steps."""
+"""(pairs, steps in which the slowest pair rotates by π) of time, height and width; 16 pairs per head."""
 
 
 def places(num_frames: int, height: int, width: int) -> Tensor:
-    """(t, h, w) of each position of a clip, float32 [N, 3]."""
+    """Return (t, h, w) of each position of a clip, float32 [N, 3]."""
     axes = (torch.arange(num_frames), torch.arange(height), torch.arange(width))
     return torch.cartesian_prod(*axes).view(-1, 3).float()
 
 
 def rotary_angles(places_N3: Tensor) -> Tensor:
-    """Angles [N, R] of rotary embedding (arXiv 2104.09864): attention sees distances on each axis."""
+    """Return rotary embedding angles [N, R] (arXiv 2104.09864), which encode distances on each axis."""
     angles: list[Tensor] = []
     for axis, (count, slowest) in enumerate(_AXES):
         exponents = torch.linspace(0, 1, count, device=places_N3.device)
@@ -32,20 +32,20 @@ def rotary_angles(places_N3: Tensor) -> Tensor:
 
 
 def rotate(x_xX: Tensor, angles_xR: Tensor) -> Tensor:
-    """Features in pairs (i, i + X/2), turned; angles broadcast over the axes before."""
+    """Rotate the feature pairs (i, i + X/2); angles broadcast over leading axes."""
     first, second = x_xX.chunk(2, dim=-1)
     cos, sin = angles_xR.cos().to(x_xX.dtype), angles_xR.sin().to(x_xX.dtype)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
 
 def signs_of_values(group_bits: int) -> Tensor:
-    """The g bits of each value as ±1, float32 [K, g], the most significant first."""
+    """Return the g bits of each value as ±1, float32 [K, g], most significant first."""
     shifts = torch.arange(group_bits - 1, -1, -1)
     return (torch.arange(2**group_bits)[:, None] >> shifts & 1).float() * 2 - 1
 
 
 def values_of_bits(bits_xL: Tensor, group_bits: int) -> Tensor:
-    """Bool [..., L] to the groups' values, int64 [..., G], the first bit of each the most significant."""
+    """Convert bool [..., L] to group values, int64 [..., G]; a group's first bit is the most significant."""
     powers_g = 2 ** torch.arange(group_bits - 1, -1, -1, device=bits_xL.device)
     return (bits_xL.unflatten(-1, (-1, group_bits)).long() * powers_g).sum(-1)
 
@@ -57,10 +57,10 @@ def bits_of_values(values_xG: Tensor, group_bits: int) -> Tensor:
 
 
 class GroupVectors(nn.Module):
-    """A vector for each value of each group: a linear map of its bits, plus one of its own.
+    """An embedding for each value of each group: a linear map of its bits, plus a vector per value.
 
-    Values that share bits begin alike, so that a rare one is known, too: 2^g vectors that know nothing of
-    each other take far more clips.
+    Values that share bits share parameters, so that rare values are learned too; 2^g independent vectors need
+    far more clips.
     """
 
     signs_Kg: Tensor
@@ -72,12 +72,12 @@ class GroupVectors(nn.Module):
         self.register_buffer("signs_Kg", signs_of_values(group_bits), persistent=False)
 
     def forward(self) -> Tensor:
-        """Float32 [G, K, D]."""
+        """Return float32 [G, K, D]."""
         return self.signs_Kg @ self.of_bits_GgD + self.own_GKD
 
 
 class Block(nn.Module):
-    """Attention with rotary embedding, then an MLP; each behind a LayerNorm and around it a residual."""
+    """A pre-norm block: attention with rotary embedding, then an MLP, each with a residual."""
 
     def __init__(self, width: int, mlp_ratio: float) -> None:
         super().__init__()
@@ -87,26 +87,26 @@ class Block(nn.Module):
         self.out = nn.Linear(width, width)
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = mlp(width, mlp_ratio)
-        # Equal biases of queries and keys: attention starts out looking at its own place in all frames, where
-        # the same token often stands again. Begun at random, it finds that later.
+        # With equal biases of queries and keys, attention starts at the token's own place in all frames,
+        # where the same token often recurs. From random biases it learns that later.
         with torch.no_grad():
             self.qkv.bias.copy_(torch.cat([torch.ones(2 * width), torch.zeros(width)]))
 
     def project(self, x_BND: Tensor, query_NR: Tensor, key_NR: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys (both turned) and values, each [B, A, N, X]."""
+        """Return queries, keys (both rotated) and values, each [B, A, N, X]."""
         heads_BNAx = self.qkv(self.norm_attention(x_BND)).unflatten(-1, (-1, 3 * HEAD_DIM))
         q_BANX, k_BANX, v_BANX = heads_BNAx.transpose(1, 2).chunk(3, dim=-1)
         return rotate(q_BANX, query_NR), rotate(k_BANX, key_NR), v_BANX
 
     def finish(self, x_BND: Tensor, attended_BANX: Tensor) -> Tensor:
-        """Everything after attention: [B, N, D]."""
+        """Run everything after attention: [B, N, D]."""
         x_BND = x_BND + self.out(attended_BANX.transpose(1, 2).flatten(2))
         return x_BND + self.mlp(self.norm_mlp(x_BND))
 
     def forward(
         self, x_BND: Tensor, query_NR: Tensor, key_NR: Tensor, *, mask_NN: Tensor | None, is_causal: bool
     ) -> Tensor:
-        """[B, N, D]; attention where the mask says True, or from each position to those up to it."""
+        """Return [B, N, D]; attends where the mask is True, or causally if ``is_causal``."""
         q_BANX, k_BANX, v_BANX = self.project(x_BND, query_NR, key_NR)
         attended_BANX = functional.scaled_dot_product_attention(
             q_BANX, k_BANX, v_BANX, attn_mask=mask_NN, is_causal=is_causal
@@ -115,6 +115,6 @@ class Block(nn.Module):
 
 
 def mlp(width: int, ratio: float = 4.0) -> nn.Sequential:
-    """Linear, GELU, linear; the width stays."""
+    """Return linear, GELU, linear, with equal input and output width."""
     inner = int(width * ratio)
     return nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width))

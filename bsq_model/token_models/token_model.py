@@ -1,4 +1,4 @@
-"""What training, files and commands need of any model over tokens."""
+"""The base class of token models, used by training, files and commands."""
 
 from abc import ABC, abstractmethod
 
@@ -9,9 +9,10 @@ from bitmill.schemas.models.token_model_config import TokenModelConfig
 
 
 class TokenModel(nn.Module, ABC):
-    """Bits of clips of one tokenizer, bool [B, T, h, w, L], to what they cost under the model.
+    """Computes the cost of one tokenizer's bits, bool [B, T, h, w, L], under the model.
 
-    ``labels``, int64 [B], count a model's labels from 1; 0 is none, and null where the model has no labels.
+    ``labels``, int64 [B], count a model's labels from 1; 0 means no label, and the argument is None if the
+    model has no labels.
     """
 
     config: TokenModelConfig
@@ -20,10 +21,10 @@ class TokenModel(nn.Module, ABC):
     def training_loss(
         self, bits_BThwL: Tensor, labels_B: Tensor | None, generator: torch.Generator
     ) -> Tensor:
-        """What a step makes small, in bits a token; draws what it draws from ``generator`` (on CPU)."""
+        """Return the training loss in bits per token; random draws use ``generator`` (on CPU)."""
 
     @abstractmethod
     def held_out_bits(
         self, bits_BThwL: Tensor, labels_B: Tensor | None, generator: torch.Generator
     ) -> Tensor:
-        """What the clips cost, in bits a token: float32 [B], comparable between runs."""
+        """Return the clips' cost in bits per token: float32 [B], comparable between runs."""

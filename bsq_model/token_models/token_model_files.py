@@ -1,4 +1,4 @@
-"""A model over tokens as two files, ``config.json`` and ``model.safetensors``, and back."""
+"""Writes a token model as ``config.json`` and ``model.safetensors`` and reads it back."""
 
 import hashlib
 import json
@@ -33,21 +33,21 @@ from bitmill.schemas.versioned import versioned_json
 
 
 def make_token_model(config: TokenModelConfig, *, seed: int) -> TokenModel:
-    """An untrained model in float32 on CPU; equal seeds give equal weights."""
+    """Return an untrained model in float32 on CPU; equal seeds give equal weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Prior(config) if isinstance(config, PriorConfig) else MaskedLM(config)
 
 
 def token_model_fingerprint(model: TokenModel) -> str:
-    """32 hex digits (128 bits of SHA-256) over config and weights, as of a tokenizer's."""
+    """Return 32 hex digits (128 bits of SHA-256) over config and weights, like a tokenizer's fingerprint."""
     digest = hashlib.sha256(f"token-model\n{canonical_json(model.config.model_dump(mode='json'))}".encode())
     update_with_weights(digest, model.state_dict())
     return digest.hexdigest()[:32]
 
 
 def token_model_files(model: TokenModel, *, dtype: torch.dtype = torch.float32) -> dict[str, bytes]:
-    """The two files' bytes by name; ``dtype`` float16 rounds weights, which makes another model."""
+    """Return the two files' bytes by name; ``dtype`` float16 rounds weights, which changes the model."""
     weights = {name: tensor.cpu().to(dtype).contiguous() for name, tensor in model.state_dict().items()}
     config = json.dumps(model.config.model_dump(mode="json"), indent=2) + "\n"
     return {
@@ -57,17 +57,17 @@ def token_model_files(model: TokenModel, *, dtype: torch.dtype = torch.float32) 
 
 
 def save_token_model(model: TokenModel, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
-    """Write both files, the config last; over another model it is refused."""
+    """Write both files, the config last. Raises OutputConflictError if another model is there."""
     write_model_files(token_model_files(model, dtype=dtype), folder, what="model")
 
 
 def token_model_from_files(config_bytes: bytes, weights_bytes: bytes) -> TokenModel:
-    """The model in float32 on CPU, in eval mode; FormatError where the files are not exactly one."""
+    """Return the model in float32 on CPU, in eval mode. Raises FormatError if the files are not a model."""
     model = make_token_model(_config_from_json(config_bytes), seed=0)
     try:
         weights = widened(safetensors.torch.load(weights_bytes))
     except SafetensorError as error:
-        raise FormatError(f"{WEIGHTS_FILE} is damaged ({error}); copy it anew from its origin") from error
+        raise FormatError(f"{WEIGHTS_FILE} is damaged ({error}); copy it again from its source") from error
     check_layout(weights, model.state_dict())
     check_finite_weights(weights, WEIGHTS_FILE)
     model.load_state_dict(weights)
@@ -75,12 +75,12 @@ def token_model_from_files(config_bytes: bytes, weights_bytes: bytes) -> TokenMo
 
 
 def load_token_model(folder: Path) -> TokenModel:
-    """What ``save_token_model`` wrote."""
+    """Read what ``save_token_model`` wrote. Raises FormatError if it is missing or damaged."""
     try:
         files = [(folder / name).read_bytes() for name in (CONFIG_FILE, WEIGHTS_FILE)]
     except OSError as error:
         raise FormatError(
-            f"cannot read {error.filename} ({error.strerror}); a model over tokens is a folder with "
+            f"cannot read {error.filename} ({error.strerror}); a token model is a folder with "
             f"{CONFIG_FILE} and {WEIGHTS_FILE}"
         ) from error
     return token_model_from_files(*files)
@@ -91,4 +91,4 @@ def _config_from_json(config_bytes: bytes) -> TokenModelConfig:
     try:
         return token_model_config(raw)
     except ValidationError as error:
-        raise FormatError(f"{CONFIG_FILE} is no config of a model over tokens: {error}") from error
+        raise FormatError(f"{CONFIG_FILE} is not a token model config: {error}") from error

@@ -1,1 +1,1 @@
-"""Training of the tokenizer: losses, the step, averages and checkpoints; it knows no media and no cluster."""
+"""Training of the tokenizer: losses, training step, weight average and checkpoints; no media, no cluster."""

@@ -1,6 +1,6 @@
-"""Data-parallel training: what processes must say to each other beside their gradients.
+"""Collective operations of data-parallel training, apart from DistributedDataParallel's gradients.
 
-All functions do nothing where ``torch.distributed`` was not set up, so that one process is no special case.
+Without ``torch.distributed`` set up, all functions do nothing, so that one process needs no special case.
 """
 
 from typing import Any
@@ -11,12 +11,12 @@ from torch import distributed as dist
 
 
 def num_processes() -> int:
-    """World size; 1 without ``torch.distributed``."""
+    """Return the world size; 1 without ``torch.distributed``."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def mean_across(x: Tensor) -> Tensor:
-    """The mean over all processes, differentiable: gradients flow back to each process's own part."""
+    """Return the mean over all processes; gradients flow back to each process's own part."""
     if num_processes() == 1:
         return x
     mean: Tensor = _MeanAcross.apply(x)
@@ -24,7 +24,7 @@ def mean_across(x: Tensor) -> Tensor:
 
 
 class _MeanAcross(torch.autograd.Function):
-    """Every process sees the same mean, so each one's part has had an effect on every process's loss."""
+    """All-reduces in both directions: each process's part affects every process's loss."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ def _mean(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
-    """Replace gradients by their mean over all processes, in one message."""
+    """Replace gradients by their mean over all processes, with one all-reduce."""
     if num_processes() == 1:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
@@ -58,7 +58,7 @@ def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
 
 @torch.no_grad()
 def mean_values(values: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Measurements by name, of equal names and shapes on all processes, as their means over these."""
+    """Return the means over processes of measurements with equal names and shapes on all processes."""
     if num_processes() == 1 or not values:
         return values
     flat = torch.cat([value.float().flatten() for value in values.values()])

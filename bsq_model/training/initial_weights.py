@@ -1,4 +1,4 @@
-"""Where training starts: random weights, or those of another tokenizer carried over."""
+"""Initial weights of training: random, or copied from another tokenizer."""
 
 import torch
 
@@ -10,10 +10,10 @@ from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 def start_tokenizer(config: TokenizerConfig, *, seed: int, start: BSQTokenizer | None) -> BSQTokenizer:
-    """A float32 tokenizer of ``config`` with weights from ``seed``, or with those of ``start``.
+    """Return a float32 tokenizer of ``config`` with weights from ``seed``, or with those of ``start``.
 
-    ``start`` may differ in frames (see ``with_num_frames``) and in size (positions interpolated). Raises
-    UsageError naming any other field that differs.
+    ``start`` may differ in the number of frames (see ``with_num_frames``) and in frame size (positions are
+    interpolated). Raises UsageError naming any other field that differs.
     """
     if start is None:
         return untrained_tokenizer(config, seed=seed)
@@ -24,13 +24,13 @@ def start_tokenizer(config: TokenizerConfig, *, seed: int, start: BSQTokenizer |
         if ours.get(name) != theirs.get(name)
     ]
     if differing:
-        raise UsageError(f"start_from names a tokenizer of another model: {'; '.join(differing)}.")
+        raise UsageError(f"The tokenizer of start_from does not fit the model: {'; '.join(differing)}.")
     return with_num_frames(resize_tokenizer(start, config.image_size_px), config.num_frames)
 
 
 @torch.no_grad()
 def with_num_frames(tokenizer: BSQTokenizer, num_frames: int) -> BSQTokenizer:
-    """The same weights for clips of up to ``num_frames`` frames; temporal positions that are new are zero."""
+    """Return the same weights for clips of up to ``num_frames`` frames; new temporal positions are zero."""
     config = tokenizer.config.model_copy(update={"num_frames": num_frames})
     weights = dict(tokenizer.state_dict())
     with torch.device("meta"):

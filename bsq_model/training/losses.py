@@ -12,15 +12,16 @@ from bitmill.bsq_model.training.training_schedule import entropy_weight
 from bitmill.schemas.requests.training import LossSpec
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
-"""Distance of pictures: two float [B, H, W, 3] in [−1, 1] to [B]."""
+"""Maps two pictures, float [B, H, W, 3] in [−1, 1], to their distance [B]."""
 
 
 def pixel_losses(
     reconstruction_BTHWC: Tensor, pixels_BTHWC: Tensor, spec: LossSpec, perceptual: Perceptual | None
 ) -> dict[str, Tensor]:
-    """Those of ``l1``, ``l2`` and ``lpips`` that have a weight; scalars, float32.
+    """Return the losses ``l1``, ``l2`` and ``lpips`` that have a weight; scalars, float32.
 
-    The reconstruction enters unclamped, so that values beyond the range are pulled back.
+    The reconstruction is not clamped, so that values out of range are penalized. Raises ValueError if
+    ``lpips`` has a weight and ``perceptual`` is None.
     """
     error = reconstruction_BTHWC.float() - pixels_BTHWC
     terms: dict[str, Tensor] = {}
@@ -37,7 +38,7 @@ def pixel_losses(
 
 
 def weighted_sum(terms: Mapping[str, Tensor], spec: LossSpec, step: int) -> Tensor:
-    """The loss: each term by its weight, the entropy terms by the ramp's at ``step``."""
+    """Return the total loss: each term times its weight; entropy terms use the ramp's weight at ``step``."""
     entropy = entropy_weight(step, spec.entropy)
     weights = {
         "l1": spec.l1,
@@ -54,11 +55,11 @@ def weighted_sum(terms: Mapping[str, Tensor], spec: LossSpec, step: int) -> Tens
 
 @torch.no_grad()
 def psnr_db(reconstruction_BTHWC: Tensor, pixels_BTHWC: Tensor) -> Tensor:
-    """Mean over clips of the PSNR in dB: reconstruction clamped, not rounded; peak 2 on [−1, 1]."""
+    """Return the mean PSNR over clips in dB, peak 2; clamps reconstructions to [−1, 1], does not round."""
     error = reconstruction_BTHWC.float().clamp(-1, 1) - pixels_BTHWC
     return (10 * torch.log10(4 / error.square().flatten(1).mean(1).clamp_min(1e-10))).mean()
 
 
 def freeze(module: nn.Module, frozen: bool) -> None:
-    """Whether gradients pass a module without reaching its weights."""
+    """Freeze or unfreeze a module's weights; gradients still pass through the module."""
     module.requires_grad_(not frozen)

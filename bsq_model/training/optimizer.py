@@ -1,4 +1,4 @@
-"""The optimizers of a module, and their state as named tensors."""
+"""Makes a module's optimizers, and converts their state to named tensors and back."""
 
 from collections.abc import Iterator, Mapping
 
@@ -13,9 +13,9 @@ _RATE_SCALE = "rate_scale"
 
 
 def make_optimizers(module: nn.Module, spec: OptimizerSpec) -> list[Optimizer]:
-    """AdamW over everything, or Muon over the matrices inside transformer blocks and AdamW over the rest.
+    """Return AdamW for everything, or Muon for matrices inside transformer blocks and AdamW for the rest.
 
-    Decay acts on the weights of linear and convolutional layers alone. Rates are set at each step.
+    Only weights of linear and convolutional layers decay. ``step_all`` sets the learning rates.
     """
     hidden: list[nn.Parameter] = []
     decayed: list[nn.Parameter] = []
@@ -30,7 +30,7 @@ def make_optimizers(module: nn.Module, spec: OptimizerSpec) -> list[Optimizer]:
     groups = [{"params": decayed, "weight_decay": spec.weight_decay}, {"params": others, "weight_decay": 0.0}]
     optimizers: list[Optimizer] = [torch.optim.AdamW(groups, lr=0.0, betas=spec.betas, fused=True)]
     if hidden:
-        # Scaled so that an update is as large as AdamW's, Muon takes a like rate (arXiv 2502.16982).
+        # Muon scales its updates to the size of AdamW's, so a similar learning rate fits (arXiv 2502.16982).
         group = {"params": hidden, _RATE_SCALE: spec.muon_scale}
         muon = torch.optim.Muon(
             [group], lr=0.0, weight_decay=spec.weight_decay, adjust_lr_fn="match_rms_adamw"
@@ -40,7 +40,7 @@ def make_optimizers(module: nn.Module, spec: OptimizerSpec) -> list[Optimizer]:
 
 
 def step_all(optimizers: list[Optimizer], rate: float) -> None:
-    """One update of all weights that have gradients, which are dropped after it."""
+    """Update all weights that have gradients, then drop the gradients."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get(_RATE_SCALE, 1.0)
@@ -49,7 +49,7 @@ def step_all(optimizers: list[Optimizer], rate: float) -> None:
 
 
 def optimizer_tensors(optimizers: list[Optimizer], module: nn.Module) -> dict[str, Tensor]:
-    """Moments and step counts as ``exp_avg.<weight's name>`` and so on, of the weights that have any."""
+    """Return moments and step counts of all weights that have any, named ``exp_avg.<weight's name>`` etc."""
     return {
         f"{key}.{name}": value.detach().clone()
         for name, parameter, optimizer in _owned(optimizers, module)
@@ -60,7 +60,7 @@ def optimizer_tensors(optimizers: list[Optimizer], module: nn.Module) -> dict[st
 def load_optimizer_tensors(
     optimizers: list[Optimizer], module: nn.Module, tensors: Mapping[str, Tensor]
 ) -> None:
-    """The inverse of ``optimizer_tensors``. Raises FormatError on a tensor that fits no weight."""
+    """Restore what ``optimizer_tensors`` returned. Raises FormatError if a tensor fits no weight."""
     by_weight: dict[str, dict[str, Tensor]] = {}
     for full, tensor in tensors.items():
         key, _, name = full.partition(".")
@@ -71,7 +71,7 @@ def load_optimizer_tensors(
             if key != "step" and tensor.shape != parameter.shape:
                 raise FormatError(f"the checkpoint's optimizer state {key} of {name} does not fit the model")
         if state:
-            # Fused AdamW wants its count of steps on the weights' device, too.
+            # Fused AdamW needs its step count on the weights' device as well.
             optimizer.state[parameter] = {
                 key: tensor.to(parameter.device).clone() for key, tensor in state.items()
             }
@@ -80,7 +80,7 @@ def load_optimizer_tensors(
 
 
 def _owned(optimizers: list[Optimizer], module: nn.Module) -> Iterator[tuple[str, nn.Parameter, Optimizer]]:
-    """Each weight with the optimizer that moves it."""
+    """Yield each weight with the optimizer that updates it."""
     names = {parameter: name for name, parameter in module.named_parameters()}
     for optimizer in optimizers:
         for group in optimizer.param_groups:

@@ -1,4 +1,4 @@
-"""The state of a training run in one safetensors file: tensors of named parts, and JSON; nothing executes."""
+"""Stores a training state in one safetensors file: tensors of named parts, and JSON; executes nothing."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from bitmill.schemas.errors import FormatError
 
 Parts = Mapping[str, Mapping[str, Tensor]]
-"""Tensors by part (``tokenizer``, ``optimizer``) and name in it."""
+"""Tensors by part (``tokenizer``, ``optimizer``) and name within the part."""
 
 
 def write_state(path: Path, key: str, parts: Parts, state: dict[str, Any]) -> None:
-    """Write it whole or not at all; equal states give equal bytes.
+    """Write the file atomically; equal states give equal bytes.
 
-    ``state`` is JSON under the one metadata ``key``: safetensors stores several in no fixed order.
+    ``state`` is JSON under a single metadata ``key``, because safetensors does not fix the order of several.
     """
     tensors = {
         f"{part}/{name}": tensor.detach().cpu().contiguous().clone()
@@ -34,14 +34,14 @@ def write_state(path: Path, key: str, parts: Parts, state: dict[str, Any]) -> No
 def read_state(
     path: Path, key: str, runs: Collection[str]
 ) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """Parts and state as written. Raises FormatError on a damaged file, or one of none of these runs."""
+    """Return parts and state as written. Raises FormatError if the file is damaged or of none of ``runs``."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             state: dict[str, Any] = json.loads((file.metadata() or {}).get(key, "{}"))
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
         raise FormatError(
-            f"The checkpoint {path} cannot be read ({error}); delete it to go on from the one before."
+            f"The checkpoint {path} cannot be read ({error}); delete it to resume from the previous one."
         ) from error
     if state.get("run") not in runs:
         raise FormatError(f"The checkpoint {path} belongs to another run.")
@@ -53,7 +53,7 @@ def read_state(
 
 
 def set_modules(modules: Mapping[str, nn.Module], parts: Parts, path: Path) -> None:
-    """Load each module's part. Raises FormatError where the file is one of another model."""
+    """Load each module's part. Raises FormatError if the file is of another model."""
     try:
         for part, module in modules.items():
             module.load_state_dict(parts.get(part, {}))

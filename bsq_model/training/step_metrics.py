@@ -1,4 +1,4 @@
-"""Measurements of several steps as one row, without waiting for the device at each step."""
+"""Averages the measurements of several steps into one row, without waiting for the device at each step."""
 
 from torch import Tensor
 
@@ -7,21 +7,21 @@ from bitmill.bsq_model.training.data_parallel import mean_values
 
 
 class StepMetrics:
-    """Sums what steps measured since the last row."""
+    """Sums measurements since the last row."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
     def add(self, values: dict[str, Tensor]) -> None:
-        """Count one step."""
+        """Add one step's measurements."""
         for name, value in values.items():
             earlier = self._sums.get(name)
             self._sums[name] = value.clone() if earlier is None else earlier + value
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def row(self) -> dict[str, float]:
-        """Means over steps and processes; the shares of ones become entropies of bits. Empties the window.
+        """Return means over steps and processes, with shares of ones as bit entropies, and reset the sums.
 
         All processes must call it at the same step.
         """

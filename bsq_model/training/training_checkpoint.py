@@ -1,4 +1,4 @@
-"""Checkpoints of a tokenizer's training run, each written whole or not at all; nothing in one can execute."""
+"""Writes and reads checkpoints of a tokenizer's training run, atomically; reading one executes nothing."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -25,9 +25,9 @@ def save_checkpoint(training: TrainingStep, steps_done: int, run_id: str, folder
 
 
 def load_checkpoint(training: TrainingStep, path: Path, run_ids: Collection[str]) -> int:
-    """Set everything in ``training`` to a checkpoint's state; gives the steps done.
+    """Restore ``training`` from a checkpoint; returns the number of steps done.
 
-    Raises FormatError on a damaged file, one of another run, or one that does not fit the model.
+    Raises FormatError if the file is damaged, of another run, or does not fit the model.
     """
     parts, state = read_state(path, _METADATA, run_ids)
     set_modules(_modules(training), parts, path)
@@ -37,7 +37,7 @@ def load_checkpoint(training: TrainingStep, path: Path, run_ids: Collection[str]
 
 
 def find_checkpoints(folder: Path) -> list[Path]:
-    """A run's checkpoints, the oldest first."""
+    """Return a run's checkpoints, oldest first."""
     return sorted(folder.glob(f"step-*{_SUFFIX}"))
 
 

@@ -1,4 +1,4 @@
-"""What changes over the steps: learning rate, entropy weight, decay of the average. Pure functions."""
+"""Schedules over the steps: learning rate, entropy weight, decay of the average. Pure functions."""
 
 import math
 
@@ -6,7 +6,10 @@ from bitmill.schemas.requests.training import EntropySpec, OptimizerSpec
 
 
 def learning_rate_share(step: int, *, steps: int, optimizer: OptimizerSpec) -> float:
-    """Share of the peak rate at ``step`` (0 ≤ step < steps): linear warm-up, cosine to ``final_share``."""
+    """Return the share of the peak rate at ``step`` (0 ≤ step < steps): linear warm-up, cosine decay.
+
+    The decay ends at ``final_share``.
+    """
     warmup = min(optimizer.warmup_steps, steps)
     if step < warmup:
         return (step + 1) / warmup
@@ -16,7 +19,7 @@ def learning_rate_share(step: int, *, steps: int, optimizer: OptimizerSpec) -> f
 
 
 def entropy_weight(step: int, entropy: EntropySpec) -> float:
-    """The penalty's weight at ``step``: from ``ramp_from`` times to once in a straight line."""
+    """Return the penalty's weight at ``step``, which falls linearly from ``ramp_from`` times to once."""
     if step >= entropy.ramp_steps:
         return entropy.weight
     left = 1 - step / entropy.ramp_steps
@@ -24,5 +27,5 @@ def entropy_weight(step: int, entropy: EntropySpec) -> float:
 
 
 def average_decay(step: int, ema: float) -> float:
-    """Decay of the moving average after ``step`` steps were taken (step ≥ 1)."""
+    """Return the moving average's decay after ``step`` steps (step ≥ 1)."""
     return min(ema, (1 + step) / (10 + step))

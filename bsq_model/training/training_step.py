@@ -1,4 +1,4 @@
-"""One step of training: gradients of the tokenizer, then of the discriminator, and the average of weights."""
+"""One training step: updates the tokenizer, then its weight average and the discriminator."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -21,11 +21,11 @@ from bitmill.schemas.requests.training import TrainSpec
 
 
 class TrainingStep:
-    """Everything that changes from step to step, and the step itself.
+    """The training state (tokenizer, average, optimizers, discriminator) and the step that updates it.
 
-    With ``torch.distributed`` set up, each process calls ``run`` with its share of the batch; the result is
-    that of one process with the whole batch, to rounding (the discriminator's minibatch statistics, if it
-    has any, and pieces of ``accumulate`` are each taken by themselves).
+    With ``torch.distributed`` set up, each process calls ``run`` with its share of the batch; up to rounding
+    the result is that of one process with the whole batch, except that the discriminator's minibatch
+    statistics are per process, and the pieces of ``accumulate`` are computed separately.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class TrainingStep:
         device: torch.device,
         perceptual: Perceptual | None = None,
     ) -> None:
-        """``tokenizer`` is trained in place; ``average`` has its weights and becomes their moving average."""
+        """Train ``tokenizer`` in place; ``average`` starts with the same weights and is their average."""
         self.spec = spec
         self.tokenizer = tokenizer.to(device).train()
         self.average = WeightAverage(average.to(device), spec.optimizer.ema)
@@ -57,18 +57,18 @@ class TrainingStep:
     def _set_up_compute(self) -> None:
         compute = self.spec.compute
         if compute.compile and self._device.type != "cuda":
-            raise UsageError("compute.compile needs a CUDA device; leave it out on CPU.")
+            raise UsageError("compute.compile needs a CUDA device; remove it on CPU.")
         for network in (self.tokenizer.encoder, self.tokenizer.decoder):
             network.checkpoint_blocks = compute.checkpoint_blocks
             if compute.compile:
                 network.compile()
 
     def run(self, clips_BTHWC: Tensor, step: int) -> dict[str, Tensor]:
-        """Learn from uint8 [B, T, H, W, 3], this process's share of batch ``step`` (from 0).
+        """Train on uint8 [B, T, H, W, 3], this process's share of batch ``step`` (from 0).
 
-        Gives detached measurements: the loss and its unweighted terms, ``psnr_db``, ``gradient_norm``, and
-        ``share_of_ones`` [L] of the batch's bits. Raises UsageError where the loss is no longer finite,
-        before any weight has changed.
+        Returns detached measurements: the loss and its unweighted terms, ``psnr_db``, ``gradient_norm``, and
+        ``share_of_ones`` [L] of the batch's bits. Raises UsageError, before changing any weight, if the loss
+        or the gradient norm is not finite.
         """
         share = learning_rate_share(step, steps=self.spec.steps, optimizer=self.spec.optimizer)
         pieces = clips_BTHWC.chunk(self.spec.compute.accumulate)
@@ -76,7 +76,7 @@ class TrainingStep:
         pairs: list[tuple[Tensor, Tensor]] = []
         for number, piece in enumerate(pieces, start=1):
             pixels = pixels_from_uint8(piece.to(self._device, non_blocking=True), torch.float32)
-            # Gradients of all pieces are exchanged once, with the last.
+            # Gradients of all pieces are all-reduced once, with the last.
             with self._unsynchronised() if number < len(pieces) else nullcontext():
                 measurements, reconstruction = self._backward(pixels, step, len(pieces))
             measured.append(measurements)
@@ -126,7 +126,7 @@ class TrainingStep:
         if not bool(torch.isfinite(norm) & torch.isfinite(loss)):
             raise UsageError(
                 f"The loss is no longer finite at step {step} (loss {loss.item()}, gradient norm "
-                f"{norm.item()}); lower optimizer.learning_rate, or go on in float32."
+                f"{norm.item()}); lower optimizer.learning_rate, or continue in float32."
             )
         step_all(self.optimizers, rate)
         self.average.update(self.tokenizer, step + 1)

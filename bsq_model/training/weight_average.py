@@ -7,7 +7,7 @@ from bitmill.bsq_model.training.training_schedule import average_decay
 
 
 class WeightAverage:
-    """Keeps ``tokenizer`` as the moving average of another of the same layout. Buffers are copied."""
+    """Updates ``tokenizer`` to the moving average of another of the same layout; buffers are copied."""
 
     def __init__(self, tokenizer: BSQTokenizer, ema: float) -> None:
         self.tokenizer = tokenizer.eval().requires_grad_(False)
@@ -15,7 +15,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, source: BSQTokenizer, step: int) -> None:
-        """Move towards ``source`` after its step number ``step`` (the first is 1)."""
+        """Update the average after ``source``'s step number ``step`` (the first is 1)."""
         weight = 1 - average_decay(step, self._ema)
         for ours, theirs in zip(self.tokenizer.parameters(), source.parameters(), strict=True):
             ours.lerp_(theirs.detach(), weight)

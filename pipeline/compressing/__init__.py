@@ -1,1 +1,1 @@
-"""Pictures and token shards as compressed streams, and back."""
+"""Compresses pictures and token shards to streams, and restores them."""

@@ -1,4 +1,4 @@
-"""From clips' bits to a stream and back: the seam between the byte layout and the coder.
+"""Codes clips' bits to a stream and back: connects the byte layout and the coder.
 
 Axes: T frames, h and w tokens, L bits of a token.
 """
@@ -22,28 +22,28 @@ _FINGERPRINT = re.compile("[0-9a-f]{32}")
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedPrior:
-    """A prior ready to code, and what a stream says of it."""
+    """A prior ready for coding, and the mark that streams store of it."""
 
     model: CodingModel
     mark: PriorMark
     tokenizer_fingerprint: str
-    """Of the tokenizer whose tokens it was trained on."""
+    """Fingerprint of the tokenizer whose tokens it was trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RestoredClip:
-    """One clip out of a stream: whole, or, in a salvage, its frames before the damage."""
+    """One clip of a stream: complete, or, with ``salvage``, its frames before the damage."""
 
     index: int
     bits_ThwL: Bits
     row: bytes
     """See Chunk."""
     num_frames: int
-    """As the header tells; more than there are bits where something is lost."""
+    """The number in the header; larger than that of ``bits_ThwL`` if frames are lost."""
 
     @property
     def complete(self) -> bool:
-        """Whether nothing of it is lost."""
+        """Whether no frame is lost."""
         return len(self.bits_ThwL) == self.num_frames
 
 
@@ -55,10 +55,13 @@ def compress_clips(
     rows: Sequence[bytes] | None = None,
     done: FramesDone = lambda _: None,
 ) -> bytes:
-    """A whole stream. Of ``header`` the fields that clips and prior decide are filled in here."""
+    """Return a whole stream; fills in the fields of ``header`` that clips and prior determine.
+
+    Raises FormatError if the header's tokenizer fingerprint is malformed, UsageError as ``check_prior``.
+    """
     if not _FINGERPRINT.fullmatch(header.tokenizer_fingerprint):
         raise FormatError(
-            f"The tokens name a tokenizer {header.tokenizer_fingerprint!r}, which is no fingerprint of one."
+            f"The tokens name the tokenizer {header.tokenizer_fingerprint!r}, which is not a fingerprint."
         )
     check_prior(prior, header.tokenizer_fingerprint)
     model = _model(header.bits_per_token, prior)
@@ -90,10 +93,10 @@ def restore_clips(
     salvage: bool = False,
     done: FramesDone = lambda _: None,
 ) -> Iterator[RestoredClip]:
-    """The clips of a stream, in order.
+    """Yield the clips of a stream, in order.
 
-    Raises UsageError for another prior than the stream's, FormatError for damage, NumericsMismatchError
-    where undamaged bytes do not decode. With ``salvage`` damage shortens clips instead.
+    Raises UsageError for another prior than the stream's, FormatError for damage, NumericsMismatchError if
+    undamaged bytes do not decode. With ``salvage`` damage shortens clips instead.
     """
     header = stream.header
     model = _checked_model(header, prior, origin)
@@ -121,11 +124,11 @@ def restore_clips(
 
 
 def check_prior(prior: LoadedPrior | None, tokenizer_fingerprint: str) -> None:
-    """Raise UsageError where a prior is for the tokens of another tokenizer."""
+    """Raise UsageError if the prior is for the tokens of another tokenizer."""
     if prior is not None and prior.tokenizer_fingerprint != tokenizer_fingerprint:
         raise UsageError(
-            f"The prior was trained on the tokens of tokenizer {prior.tokenizer_fingerprint}, these are of "
-            f"{tokenizer_fingerprint}. Name the prior of that tokenizer, or code with --prior none."
+            f"The prior was trained on tokens of tokenizer {prior.tokenizer_fingerprint}, these are of "
+            f"{tokenizer_fingerprint}. Pass a prior for that tokenizer, or --prior none."
         )
 
 
@@ -134,10 +137,10 @@ def _checked_model(header: StreamHeader, prior: LoadedPrior | None, origin: str)
         return order0_model(header.bits_per_token, header.group_bits)
     wanted = header.prior.fingerprint
     if prior is None:
-        raise UsageError(f"{origin} was coded with the prior {wanted}: name it with --prior.")
+        raise UsageError(f"{origin} was coded with the prior {wanted}; pass it with --prior.")
     if prior.mark.fingerprint != wanted:
         raise UsageError(
-            f"{origin} was coded with the prior {wanted}, not with {prior.mark.fingerprint}: name that one "
+            f"{origin} was coded with the prior {wanted}, not with {prior.mark.fingerprint}; pass the first "
             "with --prior."
         )
     check_prior(prior, header.tokenizer_fingerprint)
@@ -161,8 +164,8 @@ def _refuse_damage(header: StreamHeader, chunks: Sequence[Chunk | None], origin:
     if damaged:
         more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
         raise FormatError(
-            f"{origin} is damaged: clip {damaged[0] + 1} of {len(header.clips)}{more}. Copy it anew, or add "
-            "--salvage to get what is left."
+            f"{origin} is damaged: clip {damaged[0] + 1} of {len(header.clips)}{more}. Copy it again, or add "
+            "--salvage to restore what is undamaged."
         )
 
 
@@ -172,11 +175,11 @@ def _undecodable(
     where = f"frame {frame + 1} of clip {index + 1}"
     if header.prior is None or prior is None:
         return FormatError(
-            f"{origin} does not decode at {where}, though no byte is damaged: whatever wrote it is not "
+            f"{origin} does not decode at {where}, though no byte is damaged: it was not written by "
             "bitmill compress."
         )
     return NumericsMismatchError(
         f"{origin} does not decode here, at {where}: the prior's floats round differently. The stream was "
         f"made with {header.prior.numerics}, {header.lanes} lanes; here is {prior.mark.numerics}. Decode it "
-        "on a machine like the first."
+        "on the same kind of machine."
     )

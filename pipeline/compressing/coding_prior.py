@@ -1,4 +1,4 @@
-"""A trained prior made ready to code with."""
+"""Converts a trained prior to a coding model."""
 
 from bitmill.bsq_model.coding.prior_numerics import numerics
 from bitmill.bsq_model.coding.symbol_model import CodingModel, QuantizedLogits
@@ -10,7 +10,7 @@ from bitmill.schemas.stream.stream_header import PriorMark
 
 
 def coding_prior(prior: Prior) -> LoadedPrior:
-    """The prior as a coding model, on CPU in float32, as it was loaded."""
+    """Return the prior as a coding model; it runs on CPU in float32, as loaded."""
 
     def start(lanes: int, height: int, width: int) -> QuantizedLogits:
         return QuantizedLogits(prior.stepper(lanes, height, width))
@@ -23,8 +23,8 @@ def coding_prior(prior: Prior) -> LoadedPrior:
 
 
 def prior_from_files(config_bytes: bytes, weights_bytes: bytes, *, origin: str) -> LoadedPrior:
-    """A saved prior. Raises FormatError on damage, UsageError where the files are another model's."""
+    """Load a saved prior. Raises FormatError if it is damaged, UsageError if it is another kind of model."""
     model = token_model_from_files(config_bytes, weights_bytes)
     if not isinstance(model, Prior):
-        raise UsageError(f"{origin} holds a {model.config.kind}, not a prior; compress needs a prior.")
+        raise UsageError(f"{origin} contains a {model.config.kind} model; pass a prior.")
     return coding_prior(model)

@@ -1,4 +1,4 @@
-"""An image or a video as a compressed stream, and back: decoded as ``tokenize`` decodes, one clip a chunk."""
+"""Compresses an image or video, decoded as by ``tokenize``, to a stream with a chunk per clip, and back."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -31,7 +31,7 @@ _LOST_GREY = 128
 
 
 def decoded_clips(source: PlannedSource, settings: DecodeSettings) -> list[DecodedClip]:
-    """All clips of one image or video, in a process of its own. Raises UsageError where not all decode."""
+    """Decode all clips of an image or video in a child process. Raises UsageError if any does not decode."""
     clips: list[DecodedClip] = []
     with closing(isolated_events(source, settings)) as events:
         for event in events:
@@ -40,7 +40,7 @@ def decoded_clips(source: PlannedSource, settings: DecodeSettings) -> list[Decod
             elif isinstance(event, ItemEnd) and event.reason is not None:
                 raise UsageError(f"{source.uri} cannot be compressed: {event.reason}: {event.detail}")
     if not clips:
-        raise UsageError(f"{source.uri} has no frame to compress.")
+        raise UsageError(f"{source.uri} contains no frame to compress.")
     return clips
 
 
@@ -52,10 +52,10 @@ def compress_pictures(
     *,
     done: FramesDone = lambda _: None,
 ) -> bytes:
-    """The stream of one source's clips, at most ``lanes`` side by side.
+    """Compress one source's clips to a stream, at most ``lanes`` in parallel.
 
-    Frames of the tokenizer's size, or of a multiple of it, which are cut into tiles of that size; each tile's
-    clip is tokenized and coded by itself.
+    Frames have the tokenizer's size or a multiple of it; larger ones are split into tiles of that size, and
+    each tile's clip is tokenized and coded separately.
     """
     first = clips[0]
     tiles = first.frames_THWC.shape[1] // tokenizer.config.image_size_px
@@ -67,7 +67,7 @@ def compress_pictures(
         source_size_px=(first.source_height, first.source_width),
     )
     encoder = ModelEncoder(tokenizer)
-    # One clip a call: bits do not depend on neighbours, and memory stays small.
+    # One clip per call: bits do not depend on the batch, and memory stays small.
     bits = [
         encoder.encode([tile_THWC])[0] for clip in clips for tile_THWC in tiles_of(clip.frames_THWC, tiles)
     ]
@@ -77,7 +77,7 @@ def compress_pictures(
 def picture_header(
     tokenizer: BSQTokenizer, *, lanes: int, tiles: int, fps: float, source_size_px: tuple[int, int]
 ) -> StreamHeader:
-    """The header of pictures, before clips and prior are known; ``source_size_px`` is (height, width)."""
+    """Return a picture stream's header without clips and prior; ``source_size_px`` is (height, width)."""
     return StreamHeader(
         kind=StreamKind.PICTURES,
         tokenizer_fingerprint=fingerprint(tokenizer),
@@ -94,7 +94,7 @@ def picture_header(
 
 
 def tiles_of(frames_THWC: Frames, tiles: int) -> list[Frames]:
-    """Square frames cut into ``tiles``² squares, row by row, C-contiguous."""
+    """Split square frames into ``tiles``² squares, row by row, C-contiguous."""
     side = frames_THWC.shape[1] // tiles
     return [
         np.ascontiguousarray(
@@ -106,7 +106,7 @@ def tiles_of(frames_THWC: Frames, tiles: int) -> list[Frames]:
 
 
 def frames_of_tiles(parts: Sequence[Frames], tiles: int) -> Frames:
-    """The inverse of ``tiles_of``; a part that is shorter than the longest goes on in grey."""
+    """Join tiles, the inverse of ``tiles_of``; parts shorter than the longest are padded with grey frames."""
     num_frames = max(map(len, parts))
     whole = [_lengthened(part, num_frames) for part in parts]
     rows = [np.concatenate(whole[row * tiles : (row + 1) * tiles], axis=2) for row in range(tiles)]
@@ -120,13 +120,13 @@ def _lengthened(part_THWC: Frames, num_frames: int) -> Frames:
 
 @dataclass(frozen=True, kw_only=True)
 class RestoredPictures:
-    """One clip's frames, as many as any of its tiles has; what others lack is grey."""
+    """One clip's frames, as many as its longest tile has; missing tile frames are grey."""
 
     frames_THWC: Frames
     num_frames: int
-    """As the header tells."""
+    """The number of frames in the header."""
     tile_frames: tuple[int, ...]
-    """Of each tile, row by row: how many frames of it are there."""
+    """Number of restored frames per tile, row by row."""
 
 
 def restore_pictures(
@@ -138,9 +138,10 @@ def restore_pictures(
     salvage: bool = False,
     done: FramesDone = lambda _: None,
 ) -> list[RestoredPictures]:
-    """The clips as the tokenizer shows them.
+    """Restore a stream's clips and decode them with the tokenizer.
 
-    Raises TokenizerMismatchError for another tokenizer than the stream's; else as ``restore_clips``.
+    Raises TokenizerMismatchError if the stream was made with another tokenizer, and what ``restore_clips``
+    raises.
     """
     check_tokenizer(stream, tokenizer, origin)
     tiles = stream.header.tiles
@@ -168,34 +169,34 @@ def _shown(clip: RestoredClip, tokenizer: BSQTokenizer) -> Frames:
 
 
 def check_tokenizer(stream: CompressedStream, tokenizer: BSQTokenizer, origin: str) -> None:
-    """Raise unless the tokenizer is the one that made the stream, and takes clips of such shapes."""
+    """Raise TokenizerMismatchError for another tokenizer than the stream's, FormatError for wrong shapes."""
     header, config = stream.header, tokenizer.config
     ours = fingerprint(tokenizer)
     if header.tokenizer_fingerprint != ours:
         raise TokenizerMismatchError(
-            f"{origin} was made with tokenizer {header.tokenizer_fingerprint}, this one is {ours}: name that "
-            "one with --tokenizer."
+            f"{origin} was made with tokenizer {header.tokenizer_fingerprint}, this one is {ours}; pass the "
+            "stream's tokenizer with --tokenizer."
         )
     grid = (config.grid_size, config.grid_size)
     for place in header.clips:
         if place.shape[1:] != grid or place.num_frames > config.num_frames:
             raise FormatError(
-                f"The header of {origin} tells of a clip of {place.num_frames} × {place.height} × "
-                f"{place.width} tokens, which its tokenizer does not make."
+                f"The header of {origin} declares a clip of {place.num_frames} × {place.height} × "
+                f"{place.width} tokens, which its tokenizer cannot produce."
             )
     if header.bits_per_token != config.bits_per_token:
-        raise FormatError(f"The header of {origin} tells of another width than its tokenizer has.")
+        raise FormatError(f"The header of {origin} declares other bits per token than its tokenizer's.")
     tiles = header.tiles**2
     lengths = [place.num_frames for place in header.clips]
     whole = len(lengths) % tiles == 0 and all(
         len({*lengths[first : first + tiles]}) == 1 for first in range(0, len(lengths), tiles)
     )
     if not whole:
-        raise FormatError(f"The header of {origin} tells of tiles that make no frames.")
+        raise FormatError(f"The header of {origin} declares tiles that do not form whole frames.")
 
 
 def _frames_per_second(clips: Sequence[DecodedClip]) -> float:
-    """The nominal rate, else what the frames' times come to; 0 for a single picture."""
+    """Return the nominal frame rate, else that of the timestamps; 0 for a single picture."""
     first, last = clips[0], clips[-1]
     if first.start_ns == last.end_ns:
         return 0.0

@@ -1,7 +1,7 @@
-"""A token shard's rows without their codes, as deflated JSON: small beside the codes, each for itself.
+"""Stores a token shard's rows without their codes as deflated JSON, each row separately.
 
-A row of one chunk must not need another chunk, so rows are not compressed together; a dictionary in the
-header, made of the first rows, gives most of what that would.
+Restoring a chunk must not need another chunk, so rows are not compressed together; a dictionary in the
+header, made from the first rows, achieves most of that gain.
 """
 
 import json
@@ -15,38 +15,38 @@ from bitmill.schemas.errors import FormatError
 from bitmill.schemas.ids import canonical_json
 
 _LEFT_OUT = frozenset({"codes", "num_frames", "height", "width"})
-"""Codes are the payload, and the header tells the shapes."""
+"""Codes are the payload, and the header contains the shapes."""
 ROW_COLUMNS = tuple(field.name for field in TOKEN_COLUMNS if field.name not in _LEFT_OUT)
 
 _DICTIONARY_ROWS = 2
 _MOST_DICTIONARY_BYTES = 32768
-"""What deflate looks back on."""
+"""The window of deflate."""
 _MOST_ROW_BYTES = 1 << 26
 
 
 def row_dictionary(rows: Sequence[dict[str, Any]]) -> bytes:
-    """What the rows have in common, as far as the first ones show it."""
+    """Return the compression dictionary, made from the first rows."""
     return b"".join(_text(row) for row in rows[:_DICTIONARY_ROWS])[:_MOST_DICTIONARY_BYTES]
 
 
 def row_bytes(row: dict[str, Any], dictionary: bytes) -> bytes:
-    """One row's ``ROW_COLUMNS``."""
+    """Compress one row's ``ROW_COLUMNS``."""
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=dictionary)
     return deflate.compress(_text(row)) + deflate.flush()
 
 
 def row_of_bytes(data: bytes, dictionary: bytes, *, origin: str) -> dict[str, Any]:
-    """The inverse. Raises FormatError on damage, and on rows too large to be any."""
+    """Restore what ``row_bytes`` returned. Raises FormatError if it is damaged or implausibly large."""
     inflate = zlib.decompressobj(-15, zdict=dictionary)
     try:
         text = inflate.decompress(data, _MOST_ROW_BYTES)
         if not inflate.eof:
-            raise FormatError(f"A row of {origin} is damaged, or larger than any is. Copy it anew.")
+            raise FormatError(f"A row of {origin} is damaged, or larger than a row can be. Copy it again.")
         values = json.loads(text)
     except (zlib.error, ValueError) as error:
-        raise FormatError(f"A row of {origin} is damaged. Copy it anew.") from error
+        raise FormatError(f"A row of {origin} is damaged. Copy it again.") from error
     if not isinstance(values, list) or len(values) != len(ROW_COLUMNS):
-        raise FormatError(f"A row of {origin} has other columns than a token shard.")
+        raise FormatError(f"A row of {origin} does not have the columns of a token shard.")
     row = dict(zip(ROW_COLUMNS, values, strict=True))
     times = row["frame_pts_ns"]
     if not isinstance(times, list) or not all(isinstance(value, int) for value in times):
@@ -56,7 +56,7 @@ def row_of_bytes(data: bytes, dictionary: bytes, *, origin: str) -> dict[str, An
 
 
 def _text(row: dict[str, Any]) -> bytes:
-    # Times as differences, which repeat; columns in order, without their names.
+    # Timestamps as differences, which repeat; columns in order, without names.
     times = row["frame_pts_ns"]
     told = row | {"frame_pts_ns": times[:1] + [after - before for before, after in pairwise(times)]}
     return canonical_json([told[name] for name in ROW_COLUMNS]).encode()

@@ -1,4 +1,4 @@
-"""A token shard as a compressed stream, and back to an equal table."""
+"""Compresses a token shard to a stream and restores an equal table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,20 +37,20 @@ class ShardClips:
 
     @property
     def num_frames(self) -> int:
-        """Of all clips."""
+        """Number of frames of all clips."""
         return sum(row["num_frames"] for row in self.rows)
 
 
 def read_shard(file: BinaryIO, *, origin: str) -> ShardClips:
-    """All of a shard. Raises FormatError where it is damaged, or has columns that are none of ours."""
+    """Read a whole shard. Raises FormatError if it is damaged or has columns unknown to token shards."""
     try:
         with pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False) as parquet:
             metadata = read_shard_metadata(parquet.schema_arrow, origin=origin)
             unknown = sorted({*parquet.schema_arrow.names} - {field.name for field in TOKEN_COLUMNS})
             if unknown:
                 raise FormatError(
-                    f"{origin} has columns that are no token shard's ({', '.join(unknown)}); a stream would "
-                    "lose them. Leave them out."
+                    f"{origin} has columns that a token shard does not have ({', '.join(unknown)}); a stream "
+                    "would lose them. Remove these columns."
                 )
             return ShardClips(metadata=metadata, rows=parquet.read().to_pylist())
     except (pa.ArrowException, OSError) as error:
@@ -65,7 +65,7 @@ def compress_shard(
     origin: str,
     done: FramesDone = lambda _: None,
 ) -> bytes:
-    """A shard's stream."""
+    """Compress a shard to a stream. Raises FormatError if its codes are damaged."""
     dictionary = row_dictionary(shard.rows)
     bits_per_token = shard.metadata.bits_per_token
     header = StreamHeader(
@@ -93,7 +93,10 @@ def restore_shard(
     salvage: bool,
     done: FramesDone = lambda _: None,
 ) -> list[RestoredClip]:
-    """Write the shard to ``path``; gives its clips. In a salvage clips that are not whole are left out."""
+    """Write the shard to ``path``; return its clips. With ``salvage``, incomplete clips are not written.
+
+    Raises FormatError if a row or the header is damaged.
+    """
     metadata = _metadata(stream, origin)
     clips: list[RestoredClip] = []
     try:
@@ -103,7 +106,7 @@ def restore_shard(
                 if clip.complete:
                     writer.add(_row(clip, stream.header, origin))
     except (pa.ArrowException, TypeError, OverflowError) as error:
-        raise FormatError(f"A row of {origin} has values that a token shard cannot hold.") from error
+        raise FormatError(f"A row of {origin} has values that a token shard cannot store.") from error
     return clips
 
 
@@ -141,7 +144,7 @@ def _row(clip: RestoredClip, header: StreamHeader, origin: str) -> TokenRow:
 
 
 def lost_ids(clips: Sequence[RestoredClip], header: StreamHeader) -> list[str]:
-    """Ids of clips that a salvage left out; a clip whose row is gone, too, by its number."""
+    """Return the ids of clips that salvage did not write; clips without a readable row by their number."""
     found: list[str] = []
     for clip in clips:
         if not clip.complete:

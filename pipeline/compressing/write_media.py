@@ -1,4 +1,4 @@
-"""Restored frames as files: a PNG, a lossless video (FFV1 in MKV), or one that every player takes (MP4)."""
+"""Writes restored frames as PNG, lossless video (FFV1 in MKV) or widely playable video (H.264 in MP4)."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -22,11 +22,11 @@ _MP4_OPTIONS = {"crf": "10", "preset": "medium"}
 
 
 def write_png(clips: Sequence[Frames], fps: float, path: Path) -> None:
-    """The one frame that there is. Raises UsageError where there are more."""
+    """Write the only frame. Raises UsageError if there are several."""
     del fps
     if len(clips) != 1 or len(clips[0]) != 1:
         raise UsageError(
-            f"The stream holds {sum(map(len, clips))} frames and a PNG one; let OUT end in .mkv or .mp4."
+            f"The stream contains {sum(map(len, clips))} frames, a PNG only one; end OUT in .mkv or .mp4."
         )
     buffer = io.BytesIO()
     Image.fromarray(clips[0][0]).save(buffer, format="PNG")
@@ -34,12 +34,12 @@ def write_png(clips: Sequence[Frames], fps: float, path: Path) -> None:
 
 
 def write_mkv(clips: Sequence[Frames], fps: float, path: Path) -> None:
-    """FFV1: exactly the frames."""
+    """Write FFV1, which is lossless."""
     _write_video(clips, fps, path, container="matroska", codec="ffv1", pixels="bgr0", options={})
 
 
 def write_mp4(clips: Sequence[Frames], fps: float, path: Path) -> None:
-    """H.264 at CRF 10, 4:2:0: close to the frames, not the same. Odd sides lose their last line."""
+    """Write H.264 at CRF 10, 4:2:0, which is lossy. Odd sides lose their last line."""
     even = [clip[:, : clip.shape[1] // 2 * 2, : clip.shape[2] // 2 * 2] for clip in clips]
     _write_video(even, fps, path, container="mp4", codec="libx264", pixels="yuv420p", options=_MP4_OPTIONS)
 
@@ -49,7 +49,7 @@ WRITERS: dict[str, Callable[[Sequence[Frames], float, Path], None]] = {
     ".mkv": write_mkv,
     ".mp4": write_mp4,
 }
-"""By the suffix of OUT."""
+"""Writers by the suffix of OUT."""
 
 
 def _write_video(

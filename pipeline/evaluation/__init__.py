@@ -1,1 +1,1 @@
-"""Reconstructions of held-out media measured, beside what image codecs make of the same bits."""
+"""Measures reconstructions of held-out media, next to image codecs at the same bit rate."""

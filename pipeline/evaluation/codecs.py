@@ -1,4 +1,4 @@
-"""What JPEG, WebP and JPEG2000 make of a picture in as many bytes as its tokens take."""
+"""Encodes a picture with JPEG, WebP and JPEG2000 in as many bytes as its tokens take."""
 
 import io
 from collections.abc import Callable
@@ -17,20 +17,20 @@ _SEARCH_STEPS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Coded:
-    """One picture through a codec."""
+    """One picture after encoding and decoding."""
 
     num_bytes: int
-    """Bytes that count, see ``CODECS``."""
+    """Bytes that ``Codec.size`` counts."""
     picture: Picture
 
 
 @dataclass(frozen=True, kw_only=True)
 class Codec:
-    """A codec of Pillow's with one knob, from least (0) to most (1) quality."""
+    """A Pillow codec with one knob, from lowest (0) to highest (1) quality."""
 
     name: str
     counted: str
-    """Which bytes of the file count."""
+    """Describes which bytes of the file count."""
     write: Callable[[Image.Image, float], bytes]
     size: Callable[[bytes], int] = len
 
@@ -40,7 +40,7 @@ def _jpeg(image: Image.Image, knob: float) -> bytes:
 
 
 def _scan_bytes(data: bytes) -> int:
-    """JPEG's entropy-coded data alone: tables and headers, some 600 bytes, would outweigh a small picture."""
+    """Count only JPEG's entropy-coded data: tables and headers, about 600 bytes, exceed a small picture."""
     return len(data) - data.index(b"\xff\xda")
 
 
@@ -70,7 +70,7 @@ CODECS = (
 
 
 def code_at(codec: Codec, picture: Picture, budget_bytes: int) -> Coded:
-    """The best quality whose bytes do not exceed the budget; the least one where none fits."""
+    """Encode at the best quality whose bytes do not exceed the budget; at the lowest if none fits."""
     image = Image.fromarray(picture)
     low, high = 0.0, 1.0
     best = codec.write(image, 0.0)

@@ -1,4 +1,4 @@
-"""A sheet of pictures: original, reconstruction, error map, and what codecs made of the same bits."""
+"""Draws a sheet of originals, reconstructions, error maps and codec results at the same bit rate."""
 
 import io
 from collections.abc import Sequence
@@ -12,17 +12,17 @@ from bitmill.pipeline.evaluation.run_evaluation import Shown
 
 _GAP_PX, _LABEL_PX = 4, 16
 _ERROR_GAIN = 4
-"""Errors are small: a quarter of the range is shown as white."""
+"""Errors are small, so a quarter of the range is shown as white."""
 
 
 def error_map(original: npt.NDArray[np.uint8], made: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Largest absolute difference of a pixel's channels, brightened: uint8 [H, W, 3], grey."""
+    """Return each pixel's largest absolute channel difference, brightened: uint8 [H, W, 3], grey."""
     difference = np.abs(original.astype(np.int16) - made.astype(np.int16)).max(-1)
     return np.repeat(np.minimum(difference * _ERROR_GAIN, 255).astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def write_sheet(shown: Sequence[Shown], path: Path) -> None:
-    """Write a PNG, one row a picture. The labels give file names and PSNR in dB."""
+    """Write a PNG with one row per picture; labels show file names and PSNR in dB."""
     rows = [_panes(entry) for entry in shown]
     width_px = max(picture.shape[1] for row in rows for _, picture in row) + _GAP_PX
     height_px = max(picture.shape[0] for row in rows for _, picture in row) + _LABEL_PX + _GAP_PX
@@ -49,6 +49,6 @@ def _panes(entry: Shown) -> list[tuple[str, npt.NDArray[np.uint8]]]:
 
 
 def _clipped(label: str, width_px: int) -> str:
-    # The built-in font knows Latin-1 only, some six pixels a letter.
+    # The built-in font supports only Latin-1, with about six pixels per letter.
     text = label.encode("latin-1", "replace").decode("latin-1")
     return text[: max(width_px // 6, 4)]

@@ -1,4 +1,4 @@
-"""One contender's running scores: the tokenizer's, or a codec's."""
+"""Accumulates the scores of one contender: the tokenizer or a codec."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,29 +23,29 @@ _SSIM_LEAST_PX = 11
 
 @dataclass(frozen=True, kw_only=True)
 class MetricNetworks:
-    """The networks at hand; each null where it is absent."""
+    """The metric networks that are available; None or missing otherwise."""
 
     lpips: Callable[[Tensor, Tensor], Tensor] | None = None
-    """Two float [B, H, W, 3] in [−1, 1] to [B]."""
+    """Maps two float [B, H, W, 3] in [−1, 1] to [B]."""
     frame_features: Mapping[str, Features] = field(default_factory=dict[str, Features])
     """By the report's field (``fid``, ``fd_effnetlite0``): float [B, H, W, 3] to [B, D]."""
     clip_features: Features | None = None
     """For ``fvd``: float [B, T, H, W, 3] to [B, D]."""
     class_logits: Callable[[Tensor], Tensor] | None = None
-    """The features of ``fid`` to float [B, K], for the Inception score."""
+    """Maps the features of ``fid`` to float [B, K], for the Inception score."""
     least_clip_frames: int = 16
     """Shorter clips have no FVD features."""
 
 
 class FeatureSums:
-    """Statistics of features over the frames and clips of one contender, or of the originals."""
+    """Accumulates feature statistics over the frames and clips of one contender, or of the originals."""
 
     def __init__(self, metric_networks: MetricNetworks) -> None:
         self._metric_networks = metric_networks
         self.statistics: dict[str, FeatureStatistics] = {}
 
     def add(self, clip_THWC: Tensor) -> None:
-        """Count one clip, floats in [−1, 1]."""
+        """Add one clip, floats in [−1, 1]."""
         for name, features in self._metric_networks.frame_features.items():
             self._add(name, features(clip_THWC))
         clips = self._metric_networks.clip_features
@@ -53,7 +53,7 @@ class FeatureSums:
             self._add("fvd", clips(clip_THWC[None]))
 
     def distances(self, originals: "FeatureSums") -> dict[str, float]:
-        """Fréchet distance to the originals by the report's field, where there are two vectors or more."""
+        """Return Fréchet distances to the originals by the report's field, for two or more vectors."""
         return {
             name: frechet_distance(originals.statistics[name], ours)
             for name, ours in self.statistics.items()
@@ -67,7 +67,7 @@ class FeatureSums:
 
 
 class Contender:
-    """Sums of scores over clips."""
+    """Accumulates scores over clips."""
 
     def __init__(self, name: str, metric_networks: MetricNetworks, note: str | None = None) -> None:
         self.name = name
@@ -80,7 +80,7 @@ class Contender:
 
     @torch.inference_mode()
     def add(self, original_THWC: Tensor, reconstruction_THWC: Tensor, bits: float) -> float:
-        """Count one clip, floats in [−1, 1], coded in ``bits``; gives its PSNR in dB."""
+        """Add one clip, floats in [−1, 1], coded in ``bits``; return its PSNR in dB."""
         self._bits += bits
         self._pixels += original_THWC.shape[:3].numel()
         score = psnr_db(reconstruction_THWC[None], original_THWC[None])[0].clamp_max(EQUAL_DB)
@@ -97,11 +97,11 @@ class Contender:
 
     @property
     def has_clips(self) -> bool:
-        """Whether anything was counted."""
+        """Whether any clip was added."""
         return bool(self._psnr)
 
     def row(self, originals: FeatureSums) -> QualityRow:
-        """Means over clips and frames, and distances to the originals."""
+        """Return means over clips and frames, and distances to the originals."""
         means = {name: float(torch.cat(values).mean()) for name, values in self._frames.items()}
         return QualityRow(
             name=self.name,

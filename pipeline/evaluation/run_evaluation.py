@@ -1,4 +1,4 @@
-"""From a tokenizer and sources to the numbers of a report and some pictures; memory stays bounded."""
+"""Evaluates a tokenizer: computes a report's metrics and keeps some pictures, in bounded memory."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,17 +30,17 @@ Picture = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """One frame kept for the sheet: what it was and what each contender made of it."""
+    """One frame kept for the sheet: the original and each contender's reconstruction."""
 
     label: str
     original: Picture
     made: dict[str, tuple[Picture, float]]
-    """By contender's name: (picture, PSNR in dB of its clip)."""
+    """By contender name: (picture, PSNR of its clip in dB)."""
 
 
 @dataclass(kw_only=True)
 class Measured:
-    """What the run found."""
+    """The results of an evaluation."""
 
     rows: list[QualityRow]
     code: CodeHealth
@@ -54,7 +54,7 @@ class Measured:
 
 @dataclass
 class _Clock:
-    """Seconds of the model's two halves, after the first clip."""
+    """Seconds of encoding and decoding, without the first clip."""
 
     frames: int = 0
     encode_s: float = 0.0
@@ -87,11 +87,11 @@ def evaluate(
     report: Callable[[int], None],
     coders: Mapping[str, LoadedPrior | None] = MappingProxyType({}),
 ) -> Measured:
-    """Measure every clip of every source, through its bits, as ``tokenize`` would cut it.
+    """Encode, decode and measure every clip of every source, cut as by ``tokenize``.
 
-    Codecs are given single pictures only: clips of more frames would ask for a video codec. ``report`` is
-    told the number of sources done. ``coders`` are priors by the name of a row that tells the size of what
-    ``compress`` makes with each; null is no prior. Raises UsageError where no source gives a clip.
+    Codecs run only on single pictures, because longer clips need a video codec. ``report`` is called with the
+    number of sources done. ``coders`` maps row names to priors (None: no prior); each adds a row with the
+    size that ``compress`` reaches with it. Raises UsageError if no source yields a clip.
     """
     codecs = (
         [Contender(codec.name, metric_networks, codec.counted) for codec in CODECS] if with_codecs else []
@@ -117,7 +117,7 @@ def evaluate(
             done, clips_of_source = done + 1, 0
             report(done)
     if not state.clips:
-        raise UsageError("No source gave a picture or a clip; " + _first_failures(state.failures))
+        raise UsageError("No source yielded a picture or a clip; " + _first_failures(state.failures))
     return _result(state, tokenizer)
 
 

@@ -1,4 +1,4 @@
-"""What measured sources take as compressed streams, a file each: rows of their own beside the bare codes."""
+"""Measures the size of sources as compressed streams, one file each, for extra rows of the report."""
 
 from bitmill.bsq_model import BSQTokenizer
 from bitmill.bsq_model.coding.clip_codec import Bits
@@ -9,11 +9,11 @@ from bitmill.schemas.reports.evaluation_report import QualityRow
 from bitmill.schemas.stream.stream_header import StreamHeader
 
 _MOST_LANES = 8
-"""As ``bitmill compress`` has it."""
+"""The default of ``bitmill compress``."""
 
 
 class CompressedSizes:
-    """Sums of bytes over whole streams, coded with one prior, or with none."""
+    """Sums the sizes of whole streams, coded with one prior or none."""
 
     def __init__(self, name: str, tokenizer: BSQTokenizer, prior: LoadedPrior | None) -> None:
         self.name = name
@@ -23,7 +23,7 @@ class CompressedSizes:
         self._bits = self._pixels = 0
 
     def add(self, clip: DecodedClip, bits_ThwL: Bits) -> None:
-        """One more clip of the source at hand."""
+        """Add a clip of the current source."""
         self._clips.append(bits_ThwL)
         self._pixels += clip.frames_THWC[..., 0].size
         self._header = picture_header(
@@ -35,12 +35,12 @@ class CompressedSizes:
         )
 
     def end_source(self) -> None:
-        """The source has no more clips: its stream is made, and only its size is kept."""
+        """Compress the source's clips to a stream and add its size."""
         if self._header is not None:
             self._bits += 8 * len(compress_clips(self._header, self._clips, self._prior))
         self._clips, self._header = [], None
 
     def row(self, own: QualityRow) -> QualityRow:
-        """The tokenizer's row, whose pictures these are, at the streams' rate."""
+        """Return the tokenizer's row ``own`` with the streams' bit rate; the pictures are the same."""
         update = {"name": self.name, "bits_per_pixel": self._bits / self._pixels, "note": "whole files"}
         return own.model_copy(update=update)

@@ -146,9 +146,9 @@ def stage(
 
     A local object is used in place and checked again after the block; any other is copied into ``room``,
     where it stays for the next span of the same object, or into a new one limited by ``limit_bytes``. Passes
-    on the block's errors. Raises BadItemError: not_found, access_denied, not_media for anything but a regular file,
-    source_changed (before or while reading), read_error; InfrastructureError if the temporary folder's disk
-    is full, and like ``room_for``.
+    on the block's errors. Raises BadItemError: not_found, access_denied, not_media for anything but a
+    regular file, source_changed (before or while reading), read_error; InfrastructureError if the temporary
+    folder's disk is full, and like ``room_for``.
     """
     local = local_path(expected.uri)
     if local is not None:

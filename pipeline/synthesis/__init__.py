@@ -1,1 +1,1 @@
-"""Pictures and clips drawn from models over tokens, and what they are worth."""
+"""Samples pictures and clips from token models, and measures their quality."""

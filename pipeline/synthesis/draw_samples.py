@@ -1,4 +1,4 @@
-"""Tokens drawn from a model: new pictures, pictures with a hidden part, clips that go on.
+"""Samples tokens from a model: new pictures, inpainted pictures, continued clips.
 
 Axes: B clips, T frames, h and w tokens, L bits, G groups of a token, K values of a group.
 """
@@ -19,10 +19,10 @@ _AT_ONCE = 32
 def draw_pictures(
     model: MaskedLM, count: int, grid: tuple[int, int], spec: SamplingSpec, *, label: int | None, seed: int
 ) -> Iterator[Tensor]:
-    """``count`` pictures of h × w tokens, bool [1, h, w, L] each.
+    """Yield ``count`` pictures of h × w tokens, bool [1, h, w, L] each.
 
-    ``label`` counts the model's labels from 1; null draws of any kind. Picture k is the same for a seed
-    whatever ``count`` is, but for the rounding of other batches.
+    ``label`` counts the model's labels from 1; None samples without a label. For a given seed, picture k does
+    not depend on ``count``, except for rounding in batches of other sizes.
     """
     bits_hwL = torch.zeros(1, *grid, model.config.bits_per_token, dtype=torch.bool)
     hidden_hwG = torch.ones(1, *grid, model.config.num_groups, dtype=torch.bool)
@@ -41,7 +41,7 @@ def fill_in(
     label: int | None,
     seed: int,
 ) -> list[Tensor]:
-    """``count`` ways to fill in the hidden tokens of a picture, bool [T, h, w, L] each; the others stay."""
+    """Sample the hidden tokens of a picture ``count`` times, bool [T, h, w, L] each; others do not change."""
     hidden_ThwG = hidden_Thw[..., None].expand(*hidden_Thw.shape, model.config.num_groups)
     return _fill(model, [bits_ThwL] * count, hidden_ThwG, spec, label=label, seed=seed)
 
@@ -57,7 +57,7 @@ def go_on(
     seed: int,
     done: FramesDone = lambda _: None,
 ) -> Tensor:
-    """``count`` continuations side by side of given frames (or of none): bool [B, frames, h, w, L]."""
+    """Sample ``count`` continuations of given frames (or none) in parallel: bool [B, frames, h, w, L]."""
     _, height, width, _ = bits_ThwL.shape
     stepper = prior.stepper(count, height, width)
     group_bits, num_groups = prior.config.group_bits, prior.config.num_groups

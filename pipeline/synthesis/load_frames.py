@@ -1,4 +1,4 @@
-"""Pictures that a person names, as frames of the tokenizer's size.
+"""Loads a user's image, video or mask as frames of the tokenizer's size.
 
 Axes: T frames, H and W pixels, h and w tokens.
 """
@@ -17,11 +17,14 @@ _WHITE = 128
 
 
 def frames_of(path: str, size_px: int, *, most_frames: int, fps: float | None) -> Tensor:
-    """The first frames of an image or video, decoded as ``tokenize`` does: uint8 [T, H, W, 3]."""
+    """Return the first frames of an image or video, decoded as by ``tokenize``: uint8 [T, H, W, 3].
+
+    Raises UsageError unless ``path`` is one file.
+    """
     sources = find_sources(SourceSpec(paths=[path])).sources
     refuse_archives(sources, purpose="sample")
     if len(sources) != 1:
-        raise UsageError(f"{path} names {len(sources)} files; name one image or video.")
+        raise UsageError(f"{path} contains {len(sources)} files; pass one image or video.")
     settings = DecodeSettings(
         sampling=SamplingSpec(fps=fps, clip_frames=most_frames),
         limits=LimitsSpec(),
@@ -32,7 +35,7 @@ def frames_of(path: str, size_px: int, *, most_frames: int, fps: float | None) -
 
 
 def hidden_tokens(mask_THWC: Tensor, config: TokenizerConfig) -> Tensor:
-    """Tokens with a pixel that is rather white than black: bool [T, h, w]."""
+    """Return which tokens contain a pixel brighter than mid-grey: bool [T, h, w]."""
     p = config.patch_size_px
     white_THW = mask_THWC.float().mean(-1) >= _WHITE
     return white_THW.unflatten(1, (-1, p)).unflatten(3, (-1, p)).any(4).any(2)

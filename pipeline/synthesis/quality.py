@@ -1,7 +1,7 @@
-"""What drawn pictures are worth: Fréchet distances to held-out ones beside baselines, and a look for copies.
+"""Measures sampled pictures: Fréchet distances to held-out ones, baselines, and a check for copies.
 
-All pictures are shown by the same tokenizer, so that its own loss is on both sides. Axes: B pictures, h and w
-tokens, L bits, G groups, K values of a group, D features.
+The same tokenizer decodes all pictures, so that its own loss affects both sides equally. Axes: B pictures, h
+and w tokens, L bits, G groups, K values of a group, D features.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,19 +23,19 @@ _MOST_LOOKED_AT = 2048
 
 @dataclass(frozen=True, kw_only=True)
 class SampleQuality:
-    """One row of the table."""
+    """One row of the quality table."""
 
     name: str
     distances: dict[str, float]
-    """Fréchet distance to the held-out pictures, by the features' name."""
+    """Fréchet distance to the held-out pictures, by feature name."""
     nearest: float
-    """Median over pictures of the distance to the nearest of 2,048 training pictures, of unit features."""
+    """Median over pictures of the unit-feature distance to the nearest of 2,048 training pictures."""
     inception_score: float | None = None
-    """Null without the Inception's classes."""
+    """None without the Inception class logits."""
 
 
 def single_frames(dataset: str, held_out: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """First frames of clips to train on and of those held out, bool [B, h, w, L] each."""
+    """Return the first frames of training clips and of held-out clips, bool [B, h, w, L] each."""
     apart = TokenDataset(dataset, columns=("clip_id",), where=ClipFilter(sources=held_out))
     ids = [clip["clip_id"] for clip in apart]
     rest = TokenDataset(dataset, where=ClipFilter(without_clip_ids=ids))
@@ -43,13 +43,13 @@ def single_frames(dataset: str, held_out: Sequence[str]) -> tuple[Tensor, Tensor
 
 
 def independent_bits(of_BhwL: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Pictures whose bits are each drawn by how often it is 1 in ``of``: bool [count, h, w, L]."""
+    """Draw pictures bit by bit, with each bit's frequency in ``of``: bool [count, h, w, L]."""
     share_L = of_BhwL.float().mean((0, 1, 2))
     return torch.rand(count, *of_BhwL.shape[1:], generator=generator) < share_L
 
 
 def order0_tokens(of_BhwL: Tensor, count: int, group_bits: int, generator: torch.Generator) -> Tensor:
-    """Pictures whose tokens are each drawn from those of ``of``, whatever stands beside: bool [count, …]."""
+    """Draw pictures token by token from all tokens of ``of``, independently: bool [count, h, w, L]."""
     tokens_nL = of_BhwL.flatten(0, 2)
     rows = torch.randint(len(tokens_nL), (count, *of_BhwL.shape[1:3]), generator=generator)
     values = values_of_bits(tokens_nL, group_bits)[rows]
@@ -63,10 +63,10 @@ def judge(
     tokenizer: BSQTokenizer,
     metric_networks: MetricNetworks,
 ) -> list[SampleQuality]:
-    """A row for each set of drawn pictures, and one for as many held-out pictures against the others.
+    """Return a row for each set of sampled pictures, and one for held-out pictures.
 
-    Half of the held-out pictures are what all are compared with, the other half shows how near real ones
-    come.
+    Everything is compared with half of the held-out pictures; the other half is the row that shows the score
+    of real pictures.
     """
     chosen = torch.randperm(len(held_out_BhwL), generator=torch.Generator().manual_seed(0))
     half = len(chosen) // 2
@@ -91,13 +91,13 @@ def judge(
 
 
 def _spread(bits_BhwL: Tensor) -> Tensor:
-    """At most as many as a look for copies can afford, evenly from first to last."""
+    """Return at most ``_MOST_LOOKED_AT`` pictures, evenly spaced, for the check for copies."""
     step = -(-len(bits_BhwL) // _MOST_LOOKED_AT)
     return bits_BhwL[::step]
 
 
 def _features(bits_BhwL: Tensor, tokenizer: BSQTokenizer, features: dict[str, Features]) -> dict[str, Tensor]:
-    """By name: [B, D]."""
+    """Return features by name, [B, D] each."""
     parts: dict[str, list[Tensor]] = {name: [] for name in features}
     for some in _pieces(bits_BhwL):
         pixels = torch.cat(tokenizer.decode_pixels([bits[None] for bits in some]))

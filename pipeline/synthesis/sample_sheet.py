@@ -1,4 +1,4 @@
-"""Drawn pictures on one sheet, and drawn clips as rows of frames."""
+"""Writes sampled pictures to one sheet, clips as rows of frames."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _GAP_PX = 2
 
 
 def write_sheet(clips: Sequence[npt.NDArray[np.uint8]], path: Path) -> None:
-    """Clips uint8 [T, H, W, 3] of one size: a row each, or single pictures in as many rows as columns."""
+    """Write clips, uint8 [T, H, W, 3] of equal size, one per row; single pictures as a square grid."""
     if len(clips[0]) > 1:
         rows = [list(clip) for clip in clips]
     else:

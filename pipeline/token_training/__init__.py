@@ -1,1 +1,1 @@
-"""Training of models over tokens, from shards that ``bitmill tokenize`` wrote."""
+"""Trains token models on shards that ``bitmill tokenize`` wrote."""

@@ -1,4 +1,4 @@
-"""What tokens cost without a model: what a prior must beat. No model, no storage.
+"""Baseline costs of tokens, which a prior must beat; no model, no storage.
 
 Axes: n tokens, L bits of a token, G groups of a token, g bits of a group.
 """
@@ -16,20 +16,21 @@ _ZSTD_LEVEL = 19
 
 
 def independent_bits(bits_nL: Bits) -> float:
-    """Bits a token where each of the L bits has its own frequency in these very tokens, which is not paid."""
+    """Return bits per token with a frequency per bit, fitted to these tokens at no cost."""
     ones_L = bits_nL.mean(axis=0)
     return sum(_entropy(np.array([ones, 1 - ones])) for ones in ones_L)
 
 
 def static_groups(bits_nL: Bits, group_bits: int) -> float:
-    """The same with a frequency for each value of each group: what order 0 reaches at the very best."""
+    """Return bits per token with a frequency per value of each group: the lower bound of order 0."""
     return sum(_entropy(counts / counts.sum()) for counts in _histograms(bits_nL, group_bits))
 
 
 def adaptive_groups(bits_nL: Bits, group_bits: int) -> float:
-    """Bits a token where frequencies are learned on the way (Krichevsky and Trofimov, 1981): a real code.
+    """Return bits per token of an adaptive code (Krichevsky and Trofimov, 1981).
 
-    In closed form, as the order of the tokens does not matter: Γ(K/2) / Γ(n + K/2) · Π Γ(count + ½) / Γ(½).
+    In closed form, because the order of the tokens does not matter: Γ(K/2) / Γ(n + K/2) · Π Γ(count + ½) /
+    Γ(½).
     """
     nats = 0.0
     for counts in _histograms(bits_nL, group_bits):
@@ -40,7 +41,7 @@ def adaptive_groups(bits_nL: Bits, group_bits: int) -> float:
 
 
 def zstd(clips_nL: Sequence[Bits]) -> float:
-    """Bits a token of all clips' codes, packed without gaps and given to zstd at level 19 in one piece."""
+    """Return bits per token of all clips' codes, packed without gaps, as one zstd frame of level 19."""
     bits_n = np.concatenate([bits.reshape(-1) for bits in clips_nL])
     codec = pa.Codec("zstd", compression_level=_ZSTD_LEVEL)
     size = len(codec.compress(np.packbits(bits_n).tobytes(), asbytes=True))

@@ -1,4 +1,4 @@
-"""What clips of a dataset cost under a model over tokens, and without one.
+"""Measures the cost of a dataset's clips under a token model and under baselines.
 
 Axes: T frames, h and w tokens, L bits of a token, n tokens.
 """
@@ -19,7 +19,7 @@ _SEED = 0
 
 @dataclass(frozen=True, kw_only=True)
 class TokenCosts:
-    """Bits a token, all over the same clips."""
+    """Costs in bits per token, all over the same clips."""
 
     clips: int
     frames: int
@@ -42,11 +42,11 @@ def evaluate_tokens(
     device: torch.device,
     done: Callable[[int, int], None] = lambda _clips, _of: None,
 ) -> TokenCosts:
-    """Measure all clips, or those whose source matches one of ``sources``; ``done`` hears of each.
+    """Measure all clips, or those whose source matches ``sources``; calls ``done(number, total)`` per clip.
 
-    A clip longer than ``most_frames`` is cut into pieces that the model sees each from its start.
-    Raises TokenizerMismatchError where the tokens are not those that the model knows; UsageError where no
-    clip is left.
+    A clip longer than ``most_frames`` is split into pieces, each coded without the previous one. Raises
+    TokenizerMismatchError if the tokens are of another tokenizer than the model's, UsageError if no clip
+    matches.
     """
     clips = TokenDataset(dataset, where=ClipFilter(sources=sources))
     _check_tokenizer(model, clips, dataset)
@@ -84,6 +84,6 @@ def _check_tokenizer(model: TokenModel, clips: TokenDataset, dataset: str) -> No
     for card in clips.cards:
         if card.tokenizer_fingerprint != known:
             raise TokenizerMismatchError(
-                f"{dataset} holds tokens of tokenizer {card.tokenizer_fingerprint}, the model knows those of "
-                f"{known}: the same bits mean other things to it. Take a model that was trained on these."
+                f"{dataset} contains tokens of tokenizer {card.tokenizer_fingerprint}, but the model was "
+                f"trained on tokens of {known}. Use a model that was trained on this tokenizer's tokens."
             )

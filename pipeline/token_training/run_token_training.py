@@ -1,4 +1,4 @@
-"""A training run of a model over tokens, from its folder's state to its end."""
+"""Runs a token model's training from the newest checkpoint to the last step."""
 
 import copy
 import hashlib
@@ -38,9 +38,9 @@ def train_token_model(
 ) -> bool:
     """Train from the newest checkpoint of ``spec.output``, or from ``model``, to the last step.
 
-    The averaged weights are what training gives. Gives False where ``stop`` ended it early; a checkpoint is
-    then written. A run that is taken up again gives the same weights as one that was never stopped: in every
-    bit on CPU with the same threads.
+    Saves the averaged weights as the result. Returns False if ``stop`` ended it early, after writing a
+    checkpoint. A resumed run gives the same weights as an uninterrupted one: bit-identical on CPU with the
+    same number of threads.
     """
     Path(spec.output).mkdir(parents=True, exist_ok=True)
     run = _Run(spec, model.to(device), data, device)
@@ -77,7 +77,7 @@ class _Run:
         return {"model": self._model, "average": self.average}
 
     def take_up(self) -> int:
-        """Steps done by the newest checkpoint, whose state is set; 0 without one."""
+        """Restore the newest checkpoint and return its number of steps done; 0 without one."""
         folder = Path(self._spec.output)
         checkpoints = find_checkpoints(folder / CHECKPOINTS_FOLDER)
         if not checkpoints:
@@ -89,7 +89,7 @@ class _Run:
         return state["steps"]
 
     def step(self, step: int) -> None:
-        """Step number ``step``; the first is 0."""
+        """Run step number ``step``; the first is 0."""
         spec = self._spec
         bits_BThwL, labels_B = (
             x if x is None else x.to(self._device, non_blocking=True) for x in self._data.batch(step)
@@ -109,13 +109,13 @@ class _Run:
         self._losses.append(loss.detach())
 
     def is_logged(self, steps_done: int) -> bool:
-        """Whether measurements are due."""
+        """Whether to log measurements."""
         spec = self._spec
         due = steps_done % spec.log_every == 0 or steps_done % spec.validate_every == 0
         return due or steps_done == spec.steps
 
     def measurements(self, steps_done: int) -> dict[str, float]:
-        """Means since the last ones; bits a token of held-out clips where these are due."""
+        """Return means since the last call, and bits per token of held-out clips if validation is due."""
         spec = self._spec
         since, started = self._clock
         losses = torch.stack(self._losses).float()
@@ -135,7 +135,7 @@ class _Run:
         return row
 
     def save(self, steps_done: int) -> None:
-        """Write a checkpoint, then delete those that are older than the kept ones."""
+        """Write a checkpoint, then delete all but the newest ``keep_checkpoints``."""
         folder = Path(self._spec.output) / CHECKPOINTS_FOLDER
         state = {"run": token_run_id(self._spec), "steps": steps_done, "data": self._data.state()}
         path = folder / f"step-{steps_done:08d}.safetensors"
@@ -149,6 +149,6 @@ def _run_of(document: Any) -> str:
 
 
 def _generator(seed: int, step: int) -> torch.Generator:
-    """Draws of one step, a pure function of the run's seed and the step: nothing to store for going on."""
+    """Return one step's generator, a pure function of seed and step, so that resuming needs no state."""
     digest = hashlib.sha256(f"token-training {seed} {step}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)

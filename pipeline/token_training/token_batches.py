@@ -1,4 +1,4 @@
-"""Batches for a model over tokens: windows of clips, shuffled and resumable, with whole sources held out.
+"""Batches for token models: windows of clips, shuffled and resumable, with whole sources held out.
 
 Axes: B clips, T frames, h and w tokens, L bits.
 """
@@ -22,25 +22,25 @@ _GOLDEN = (5**0.5 - 1) / 2
 
 
 class LabelledBits(NamedTuple):
-    """Examples of one length."""
+    """Examples of equal length."""
 
     bits_BThwL: Tensor
     """Bool."""
     labels_B: Tensor | None
-    """Int64, counted from 1 in the model's labels, 0 for none; null for a model without labels."""
+    """Int64, counted from 1 in the model's labels, 0 for none; None for a model without labels."""
 
 
 class TokenTrainingData:
-    """One stream for each kind of clips, of which each step takes one batch of one.
+    """One stream per entry of ``spec.data``; each step takes one batch of one stream.
 
-    Which stream a step takes follows from its number and the shares alone. Whole sources are held out:
-    neighbouring clips of one video are too much alike to test anything.
-    Raises UsageError where a kind has no clip left on either side, or datasets' tokenizers differ.
+    The step's number and the shares alone decide which stream it takes. Whole sources are held out, because
+    neighbouring clips of one video are too similar for a test. Raises UsageError if an entry has no training
+    or no held-out clip, TokenizerMismatchError if the datasets' tokenizers differ.
     """
 
     def __init__(self, spec: TokenTrainSpec) -> None:
         self.card = TokenDataset(spec.data[0].dataset).cards[0]
-        """Of the first dataset; the others have the same tokenizer."""
+        """The first dataset's card; the others have the same tokenizer."""
         self._labels = labels_of(spec.model)
         self._streams: list[TokenBatches] = []
         self.held_out: list[TokenBatches] = []
@@ -50,7 +50,7 @@ class TokenTrainingData:
             self.held_out.append(held_out)
             if card.tokenizer_fingerprint != self.card.tokenizer_fingerprint:
                 raise TokenizerMismatchError(
-                    f"{kind.dataset} holds tokens of tokenizer {card.tokenizer_fingerprint}, "
+                    f"{kind.dataset} contains tokens of tokenizer {card.tokenizer_fingerprint}, "
                     f"{spec.data[0].dataset} those of {self.card.tokenizer_fingerprint}."
                 )
         self._endless: list[Iterator[TokenBatch] | None] = [None] * len(self._streams)
@@ -58,8 +58,9 @@ class TokenTrainingData:
         self._bounds = np.cumsum([kind.share / total for kind in spec.data])
 
     def batch(self, step: int) -> LabelledBits:
-        """The batch of step number ``step`` (the first is 0). To be called in order."""
-        # Multiples of the golden ratio: every stretch of steps holds the streams in nearly their shares.
+        """Return the batch of step number ``step`` (the first is 0); call it in order."""
+        # With multiples of the golden ratio, every range of steps contains the streams in nearly their
+        # shares.
         at = (step * _GOLDEN) % 1.0
         number = int(np.searchsorted(self._bounds[:-1], at, side="right"))
         endless = self._endless[number]
@@ -68,22 +69,22 @@ class TokenTrainingData:
         return labelled(next(endless), self._labels)
 
     def state(self) -> list[Any]:
-        """Where each stream stands, as JSON has it."""
+        """Return each stream's position, as JSON-compatible values."""
         return [stream.state_dict() for stream in self._streams]
 
     def go_on(self, state: list[Any]) -> None:
-        """Take up a state before the first batch."""
+        """Restore a state; call it before the first batch."""
         for stream, at in zip(self._streams, state, strict=True):
             stream.load_state_dict(at)
 
 
 def labels_of(model: TokenModelSizes) -> tuple[str, ...]:
-    """The labels that a model knows."""
+    """Return the model's label names; empty for a prior."""
     return model.labels if isinstance(model, MaskedLMSizes) else ()
 
 
 def labelled(batch: TokenBatch, labels: tuple[str, ...]) -> LabelledBits:
-    """A batch that has the column ``metadata`` where there are labels."""
+    """Add label numbers to a batch, from its column ``metadata`` if there are labels."""
     if not labels:
         return LabelledBits(batch["tokens"], None)
     rows = {label: row for row, label in enumerate(labels, start=1)}
@@ -106,8 +107,8 @@ def _open(kind: TokenDataSpec, spec: TokenTrainSpec) -> tuple[TokenBatches, Toke
     for name, dataset in (("held out", apart), ("to train on", rest)):
         if not len(dataset):
             raise UsageError(
-                f"{kind.dataset}: no clip of {kind.frames} frames is {name}; look at held_out, at frames, "
-                "and at the sources that `bitmill inspect` lists."
+                f"{kind.dataset}: no clip of {kind.frames} frames is {name}; check held_out, frames, "
+                "and the sources that `bitmill inspect` lists."
             )
     stride = kind.stride or max(1, kind.frames // 2)
     training = TokenBatches(
@@ -129,6 +130,6 @@ def _open(kind: TokenDataSpec, spec: TokenTrainSpec) -> tuple[TokenBatches, Toke
 
 
 def _endless(stream: TokenBatches) -> Iterator[TokenBatch]:
-    """Epoch after epoch, from where the state stands."""
+    """Yield epoch after epoch, from the stream's current position."""
     while True:
         yield from stream

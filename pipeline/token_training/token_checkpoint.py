@@ -1,4 +1,4 @@
-"""Checkpoints of the training of a model over tokens."""
+"""Writes and reads checkpoints of a token model's training."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -16,7 +16,10 @@ _METADATA = "bitmill.token_training"
 def save_token_checkpoint(
     path: Path, modules: dict[str, nn.Module], optimizers: list[Optimizer], state: dict[str, Any]
 ) -> None:
-    """Weights of each module, moments of the first one's, ``state`` as JSON; equal states, equal bytes."""
+    """Write each module's weights, the first one's optimizer state, and ``state`` as JSON.
+
+    Equal states give equal bytes.
+    """
     parts = {part: module.state_dict() for part, module in modules.items()}
     parts["optimizer"] = optimizer_tensors(optimizers, next(iter(modules.values())))
     write_state(path, _METADATA, parts, state)
@@ -25,9 +28,9 @@ def save_token_checkpoint(
 def load_token_checkpoint(
     path: Path, modules: dict[str, nn.Module], optimizers: list[Optimizer], runs: Collection[str]
 ) -> dict[str, Any]:
-    """Set modules and optimizers to a checkpoint's state; gives the rest of it.
+    """Restore modules and optimizers from a checkpoint; return its JSON state.
 
-    Raises FormatError on a damaged file, one of another run, or one that does not fit the model.
+    Raises FormatError if the file is damaged, of another run, or does not fit the model.
     """
     parts, state = read_state(path, _METADATA, runs)
     set_modules(modules, parts, path)

@@ -1,4 +1,4 @@
-"""What held-out clips cost under a model over tokens."""
+"""Measures the cost of held-out clips under a token model."""
 
 from itertools import islice
 
@@ -14,7 +14,7 @@ _SEED = 0
 
 @torch.inference_mode()
 def judge(model: TokenModel, batches: TokenBatches, most_batches: int | None, device: torch.device) -> float:
-    """Mean bits a token over (the first) batches of an epoch, the same ones and the same draws each time."""
+    """Return mean bits per token over the first batches of an epoch; same batches and draws in each call."""
     state = batches.state_dict()
     generator = torch.Generator().manual_seed(_SEED)
     costs: list[Tensor] = []

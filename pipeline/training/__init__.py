@@ -1,1 +1,1 @@
-"""Training from media: batches of clips decoded on the way, the loop, and what it writes."""
+"""Trains a tokenizer on media: decodes batches during training, runs the loop, writes its files."""

@@ -1,4 +1,4 @@
-"""Measurements of a training run: ``metrics.jsonl`` and TensorBoard event files, without gaps or doubles."""
+"""Logs metrics to ``metrics.jsonl`` and TensorBoard files, without gaps or duplicates on resuming."""
 
 import json
 from pathlib import Path
@@ -12,13 +12,13 @@ TENSORBOARD_FOLDER = "tensorboard"
 
 
 class MetricsLog:
-    """A context manager that appends rows; those that a dead run left after ``steps_done`` go first."""
+    """Appends rows, after deleting those later than ``steps_done``; a context manager."""
 
     def __init__(self, folder: Path, steps_done: int) -> None:
         self._path = folder / METRICS_FILE
         keep_rows_until(self._path, steps_done)
         self._file = self._path.open("a", encoding="utf-8")
-        # TensorBoard hides what an earlier run wrote from this step on.
+        # TensorBoard hides events that an earlier process wrote from this step on.
         self._board = SummaryWriter(str(folder / TENSORBOARD_FOLDER), purge_step=steps_done)
 
     def __enter__(self) -> Self:
@@ -31,7 +31,7 @@ class MetricsLog:
         self._board.close()
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """One row: ``step`` is the number of steps done, ``values`` finite numbers by name."""
+        """Write one row: ``step`` is the number of steps done, ``values`` finite numbers by name."""
         self._file.write(json.dumps({"step": step, **values}) + "\n")
         self._file.flush()
         for name, value in values.items():
@@ -39,7 +39,7 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The whole rows of a metrics file, in order; a row cut short by a crash is left out."""
+    """Return the complete rows of a metrics file, in order; skips a row truncated by a crash."""
     rows: list[dict[str, Any]] = []
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -51,7 +51,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def keep_rows_until(path: Path, steps_done: int) -> None:
-    """Rewrite a metrics file without the rows after ``steps_done``; these steps will be taken again."""
+    """Rewrite a metrics file without the rows after ``steps_done``, because those steps will be repeated."""
     rows = [row for row in read_metrics(path) if row["step"] <= steps_done]
     staged = path.with_name(f".{path.name}.staged")
     staged.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A grid of reconstructions on the way: what the tokenizer makes of held-out pictures."""
+"""Draws a grid of held-out pictures and their reconstructions during training."""
 
 import io
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _COLUMNS = 8
 def write_grid(
     originals: Sequence[npt.NDArray[np.uint8]], decoded: Sequence[npt.NDArray[np.uint8]], path: Path
 ) -> None:
-    """Write a PNG: originals, uint8 [H, W, 3] each, in rows of eight, what they decode to below each row."""
+    """Write a PNG: originals, uint8 [H, W, 3], in rows of eight, with reconstructions below each row."""
     size = originals[0].shape[0]
     columns = min(_COLUMNS, len(originals))
     rows = -(-len(originals) // columns)

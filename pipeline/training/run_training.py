@@ -1,4 +1,4 @@
-"""A training run from its folder's state to its end."""
+"""Runs a tokenizer's training from the newest checkpoint to the last step."""
 
 import copy
 import time
@@ -27,7 +27,7 @@ LAST_WEIGHTS_FOLDER = "tokenizer-last"
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """This process's place in the run."""
+    """This process's rank, world size and device."""
 
     rank: int = 0
     world_size: int = 1
@@ -35,7 +35,7 @@ class Process:
 
     @property
     def leads(self) -> bool:
-        """Whether it writes the files."""
+        """Whether this process writes the files."""
         return self.rank == 0
 
 
@@ -51,9 +51,9 @@ def train(
 ) -> bool:
     """Train from the newest checkpoint of ``spec.output``, or from ``tokenizer``, to the last step.
 
-    Gives False where ``stop`` ended it early; a checkpoint is then written. A run that is taken up again
-    gives the same measurements and weights as one that was never stopped: in every bit on CPU with the same
-    threads and processes.
+    Returns False if ``stop`` ended it early, after writing a checkpoint. A resumed run gives the same
+    measurements and weights as an uninterrupted one: bit-identical on CPU with the same number of threads and
+    processes.
     """
     folder = Path(spec.output)
     training = TrainingStep(
@@ -71,14 +71,14 @@ def train(
     if steps_done < spec.steps:
         return False
     if process.leads:
-        # The average comes last: where it stands, the run is complete.
+        # The average is written last: if it exists, the run is complete.
         save_tokenizer(training.tokenizer.eval(), folder / LAST_WEIGHTS_FOLDER)
         save_tokenizer(training.average.tokenizer, folder / TOKENIZER_FOLDER)
     return True
 
 
 def training_data(spec: TrainSpec, sources: tuple[PlannedSource, ...], process: Process) -> TrainingData:
-    """The run's batches, this process's share of each."""
+    """Return the loader of this process's share of each batch."""
     return TrainingData(
         sources,
         spec.data,
@@ -92,7 +92,7 @@ def training_data(spec: TrainSpec, sources: tuple[PlannedSource, ...], process: 
 
 
 class _Loop:
-    """Batch after batch through the step, until the last or until asked to stop."""
+    """Runs training steps until the last one or until asked to stop."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class _Loop:
         self._window = StepMetrics()
 
     def run(self, data: TrainingData, steps_done: int) -> int:
-        """Gives the number of steps done in the end."""
+        """Run the loop and return the number of steps done."""
         waiting_since = time.monotonic()
         for batch in data.batches(steps_done):
             if steps_done == self._spec.steps or self._stop():

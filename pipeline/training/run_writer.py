@@ -1,4 +1,4 @@
-"""What the leading process writes on the way: measurements, pictures, bad sources, checkpoints."""
+"""Writes a run's files on rank 0: metrics, reconstruction grids, failed sources, checkpoints."""
 
 import json
 import time
@@ -23,7 +23,7 @@ FAILURES_FILE = "failures.jsonl"
 
 
 def is_logged(steps_done: int, spec: TrainSpec) -> bool:
-    """Whether a row of measurements ends here: also at each checkpoint, so that no row spans two runs."""
+    """Whether to log a row after this step; also at each checkpoint, so that no row spans two processes."""
     return (
         steps_done % spec.log_every == 0
         or steps_done % spec.checkpoint_every == 0
@@ -33,7 +33,7 @@ def is_logged(steps_done: int, spec: TrainSpec) -> bool:
 
 
 class RunWriter:
-    """A context manager over the run's files."""
+    """Writes the run's files; a context manager."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class RunWriter:
         self._stack.close()
 
     def after_step(self, steps_done: int, row: dict[str, float] | None) -> dict[str, float] | None:
-        """Write what is due; gives the row with everything measured here, or null where none is due."""
+        """Write what is due; return the row with all measurements, or None if no row is due."""
         if row is None:
             return None
         spec = self._spec
@@ -77,14 +77,14 @@ class RunWriter:
         return row
 
     def save(self, steps_done: int) -> None:
-        """Write a checkpoint, then delete those that are older than the kept ones."""
+        """Write a checkpoint, then delete all but the newest ``keep_checkpoints``."""
         folder = self._folder / CHECKPOINTS_FOLDER
         save_checkpoint(self._training, steps_done, run_id(self._spec), folder)
         for old in find_checkpoints(folder)[: -self._spec.keep_checkpoints]:
             old.unlink()
 
     def note_failures(self, failures: Sequence[SampleFailure]) -> None:
-        """One row in ``failures.jsonl`` for each source that could not be used, the first time it is met."""
+        """Append one row to ``failures.jsonl`` for each source that failed for the first time."""
         new = {failure.uri: failure for failure in failures if failure.uri not in self._failed}
         if not new:
             return

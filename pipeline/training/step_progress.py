@@ -1,13 +1,13 @@
-"""What a training loop says after each step."""
+"""The progress report of a training loop."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainProgress:
-    """What the loop says after a step."""
+    """Progress after one step."""
 
     steps_done: int
     steps: int
     values: dict[str, float] | None
-    """Measurements, after steps that were logged."""
+    """Measurements if this step was logged, else None."""

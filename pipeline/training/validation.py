@@ -1,4 +1,4 @@
-"""Held-out media on the way: decoded once, then reconstructed by the averaged weights again and again."""
+"""Validation during training: decodes held-out media once, reconstructs them with the averaged weights."""
 
 from contextlib import closing
 from pathlib import Path
@@ -26,10 +26,10 @@ _GRID_PICTURES = 32
 
 
 def validation_clips(spec: TrainSpec) -> list[Tensor]:
-    """The first clip of each chosen source, as ``tokenize`` cuts it: uint8 [T, H, W, 3], T ≤ num_frames.
+    """Return each chosen source's first clip, as ``tokenize`` cuts it: uint8 [T, H, W, 3], T ≤ num_frames.
 
-    Raises UsageError where no source gives one; single bad sources are passed over, as these clips only
-    show the way (``evaluate`` accounts for each).
+    Skips bad sources, because these clips only monitor training (``evaluate`` accounts for every source).
+    Raises UsageError if no source yields a clip.
     """
     if spec.validation is None:
         return []
@@ -50,7 +50,7 @@ def validation_clips(spec: TrainSpec) -> list[Tensor]:
         if first is not None:
             clips.append(torch.from_numpy(first.frames_THWC.copy()))
     if not clips:
-        raise UsageError("No source of validation.source gives a picture; check the path.")
+        raise UsageError("No source of validation.source could be decoded; check the path.")
     return clips
 
 
@@ -58,10 +58,10 @@ def validation_clips(spec: TrainSpec) -> list[Tensor]:
 def validate(
     tokenizer: BSQTokenizer, clips: list[Tensor], perceptual: Perceptual | None, grid: Path
 ) -> dict[str, float]:
-    """Reconstruct ``clips`` through their bits and write a grid of first frames.
+    """Encode and decode ``clips`` and write a grid of their first frames.
 
-    Gives ``validation_psnr_db`` (mean over clips), ``validation_lpips`` (mean over frames) where there is a
-    network, and the entropy of the weakest and the mean bit, in bits, over all tokens.
+    Returns ``validation_psnr_db`` (mean over clips), ``validation_lpips`` (mean over frames) if there is a
+    network, and the minimum and mean bit entropy over all tokens, in bits.
     """
     scores_db: list[float] = []
     lpips: list[Tensor] = []

@@ -1,1 +1,1 @@
-"""Compiled functions: numba's door, and the store of compiled code."""
+"""Numba-compiled functions and the on-disk cache of their machine code."""

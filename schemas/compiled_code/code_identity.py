@@ -1,4 +1,4 @@
-"""What machine code is made from, in words that are the same in every process: the names of kept code."""
+"""Cache keys of compiled functions: digests of everything that determines their machine code."""
 
 import hashlib
 import sys
@@ -24,7 +24,7 @@ _CODE = (
     "co_kwonlyargcount",
     "co_consts",
 )
-"""Of a code object: neither its file nor its lines, which change no machine code."""
+"""Attributes of a code object, without file and line numbers, which do not affect machine code."""
 
 _SETTINGS = (
     "OPT",
@@ -34,13 +34,13 @@ _SETTINGS = (
     "DEBUGINFO_DEFAULT",
     "DISABLE_INTEL_SVML",
 )
-"""Of numba, by its NUMBA_… variables."""
+"""Numba settings, by their NUMBA_… variables."""
 
 
 def digest(function: Callable[..., Any], options: dict[str, Any], signature: Any, codegen: Any) -> bytes:
-    """SHA-256 of all that decides on the machine code of a function for arguments of a signature.
+    """Return the SHA-256 of everything that determines a function's machine code for a signature.
 
-    That is the function to the last constant, with all that it calls; the compiler; and the processor.
+    That is the function with its constants and everything it calls, the compiler, and the processor.
     """
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version)
     settings = [str(getattr(config, name, None)) for name in _SETTINGS]
@@ -50,9 +50,9 @@ def digest(function: Callable[..., Any], options: dict[str, Any], signature: Any
 
 
 def description(value: Any, within: tuple[Any, ...] = ()) -> str:
-    """A value that compiled code knows as a constant, or a function with all that it names.
+    """Describe a constant of compiled code, or a function with everything it refers to, as text.
 
-    Raises TypeError for what has no such description, such as an array: compiled code must not name it.
+    Raises TypeError for a value without a stable description, e.g. an array: compiled code must not use it.
     """
     match value:
         case None | EllipsisType() | bool() | int() | float() | complex() | str() | bytes():
@@ -75,7 +75,7 @@ def description(value: Any, within: tuple[Any, ...] = ()) -> str:
             options = sorted(getattr(value, "targetoptions", {}).items())
             told = f"{type(value).__qualname__} {options} {description(value.__wrapped__, within)}"
         case _:
-            raise TypeError(f"compiled code names {value!r}, which cannot be made part of its own name")
+            raise TypeError(f"compiled code uses {value!r}, which cannot be part of its cache key")
     return told
 
 
@@ -102,6 +102,6 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 def _types(signature: Any) -> Iterator[str]:
-    """Arguments' types; those of named tuples with their fields, which their names do not tell."""
+    """Yield the arguments' types; named tuples with their fields, which their names do not include."""
     for one in signature:
         yield f"{one!r} {getattr(one, 'fields', '')}"

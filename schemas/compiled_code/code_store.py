@@ -1,8 +1,8 @@
-"""Machine code on disk, a file for each function and signature, named by all that decides on it.
+"""Caches machine code on disk: one file per function and signature, named by a hash of its inputs.
 
-numba's own cache has an index for each function, which processes that save at the same time can cross: then
-it names another form's code. Here nothing is shared: a file holds what its name says, whoever writes it, and
-appears as a whole or not at all.
+numba's own cache has an index per function, which concurrent writers can corrupt, so that it points to code
+of another signature. Here nothing is shared: a file's name determines its content, and files appear
+atomically.
 """
 
 import contextlib
@@ -27,13 +27,13 @@ _OTHERS_MAY_WRITE = 0o022
 
 
 class CodeStore:
-    """Of one function, in the place of numba's cache.
+    """The cache of one function, used instead of numba's.
 
-    Files lie in bitmill/ of NUMBA_CACHE_DIR where that is set, else beside the source in ``__pycache__``, or,
-    where that cannot be written, in the user's cache. Where none can, each process compiles anew.
+    Files are in bitmill/ of NUMBA_CACHE_DIR if it is set, else in ``__pycache__`` next to the source, or, if
+    that is not writable, in the user's cache. If none is writable, every process compiles again.
 
-    To load machine code is to run it. What is loaded was written by the user, by root, or by the owner of the
-    source, and can be written by nobody else; a file that is damaged or of another name is compiled anew.
+    Loading machine code means running it. So a file is loaded only if the user, root or the owner of the
+    source wrote it and nobody else can write it; damaged or renamed files are compiled again.
     """
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
@@ -43,11 +43,11 @@ class CodeStore:
 
     @property
     def cache_path(self) -> str:
-        """Where files are looked for first."""
+        """The folder that is searched first."""
         return str(self._folders()[0])
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The code for arguments of these types, or None."""
+        """Return the code for arguments of these types, or None."""
         target_context.refresh()
         key = digest(self._function, self._options, sig, target_context.codegen())
         for folder in self._folders():
@@ -58,8 +58,8 @@ class CodeStore:
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep what was compiled, where that can be done."""
-        if data.library.has_dynamic_globals:  # addresses of this process
+        """Store compiled code, if a folder is writable."""
+        if data.library.has_dynamic_globals:  # contains addresses of this process
             return
         key = digest(self._function, self._options, sig, data.codegen)
         content = dumps(data._reduce())
@@ -76,7 +76,7 @@ class CodeStore:
         if given:
             return [Path(given) / "bitmill"]
         own = Path(AppDirs("bitmill", appauthor=False).user_cache_dir) / "compiled"
-        # Without a home it would be a folder named "~" in the current one.
+        # Without a home directory it would be a folder named "~" in the current one.
         return [self._source.parent / "__pycache__", *([own] if own.is_absolute() else [])]
 
     def _read(self, path: Path, key: bytes) -> bytes | None:
@@ -95,7 +95,7 @@ class CodeStore:
 
 
 def _check(key: bytes, content: bytes) -> bytes:
-    """Of the content under its name: that of another name is as wrong as a damaged one."""
+    """Return a checksum of key and content, so that content under another name counts as damaged."""
     return hashlib.sha256(key + content).digest()
 
 

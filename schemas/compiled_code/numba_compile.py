@@ -1,4 +1,4 @@
-"""Functions compiled by numba, which release the GIL: what all compiled code here is decorated with."""
+"""Decorators that compile functions with numba, release the GIL and cache the machine code."""
 
 import hashlib
 from collections.abc import Callable
@@ -19,9 +19,9 @@ _OPTIONS: dict[str, Any] = {
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile on first use, a form for each tuple of arguments' types. The machine code is kept on disk.
+    """Compile on first use, once per tuple of argument types, and cache the machine code on disk.
 
-    ``CodeStore`` says where. Arrays' bounds are not checked, and dividing by zero raises nothing.
+    ``CodeStore`` documents where. Array bounds are not checked, and dividing by zero does not raise.
     """
     dispatcher: Any = _njit(**_OPTIONS)(_told_apart(function))
     dispatcher._cache = CodeStore(function, _OPTIONS)
@@ -29,18 +29,18 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def compiled_within(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same for what compiled functions alone call, in whose code its own lies: none is kept of it.
+    """Compile a function that only compiled functions call; it is part of their code and not cached itself.
 
-    Python cannot call it: the process would die.
+    Python must not call it: the process would crash.
     """
     return _njit(**_OPTIONS, no_cpython_wrapper=True)(_told_apart(function))
 
 
 def _told_apart(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, with what it is closed over in its name.
+    """Add a hash of the function's closure to its name.
 
-    Symbols of machine code hold a function's name, its arguments' types, and a number that each process
-    counts anew. Of two functions that are loaded under one symbol, the linker may take the first for both.
+    Symbols of machine code consist of a function's name, its argument types, and a number that every process
+    counts from zero. If two functions have the same symbol, the linker may use the first for both.
     """
     if function.__closure__:
         cells = tuple(cell.cell_contents for cell in function.__closure__)

@@ -1,1 +1,1 @@
-"""The files of a dataset: card, plan, ledger, token shard, packing, index, removal records."""
+"""Formats of a dataset's files: card, plan, ledger, token shard, packing, index, removal records."""

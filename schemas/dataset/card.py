@@ -1,4 +1,4 @@
-"""dataset.json: what a dataset folder says of itself; and where its files stand."""
+"""dataset.json, the card of a dataset folder, and the paths of its files."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from bitmill.schemas.requests.job import (
 )
 
 DATASET_FORMAT_VERSION = 2
-"""2 added ``attempt`` of plan parts and ``appended_sources``; a card of version 1 reads as it ever did."""
+"""2 added ``attempt`` of plan parts and ``appended_sources``; version 1 is still readable."""
 
 DATASET_FILE = "dataset.json"
 PLAN_FOLDER = "plan"
@@ -31,7 +31,7 @@ class _Part(BaseModel):
 
 
 class Totals(_Part):
-    """Sums over ledger rows: ok + partial + failed are all items; each planned source has one at least."""
+    """Sums over ledger rows: ok + partial + failed are all items; each planned source has at least one."""
 
     ok: int = 0
     partial: int = 0
@@ -45,12 +45,12 @@ class Totals(_Part):
 
     @property
     def items(self) -> int:
-        """Items that have an outcome."""
+        """Number of items that have an outcome."""
         return self.ok + self.partial + self.failed
 
     @classmethod
     def sum(cls, parts: "Iterable[Totals]") -> "Totals":
-        """Totals of all, as ``+`` gives them, of a hundred thousand too; reasons in alphabetical order."""
+        """Return the sum of all parts, fast for a hundred thousand; reasons in alphabetical order."""
         counts = dict.fromkeys(_COUNTS, 0)
         reasons = Counter[str]()
         for part in parts:
@@ -60,7 +60,7 @@ class Totals(_Part):
         return cls(**counts, reasons=dict(sorted(reasons.items())))
 
     def __add__(self, other: "Totals") -> "Totals":
-        """Totals of both; reasons in alphabetical order."""
+        """Return the sum of both; reasons in alphabetical order."""
         return Totals.sum((self, other))
 
 
@@ -79,7 +79,7 @@ class PlanPart(_Part):
     size_bytes: int
     """Over the file's rows: an object of which several spans are planned counts with each."""
     attempt: int = 1
-    """1: sources that were new. Above: failed ones of earlier parts, done again; the newer outcome counts."""
+    """1: new sources. Above: retries of failed sources of earlier parts; the newer outcome counts."""
 
 
 class DatasetCard(_Part):
@@ -91,31 +91,31 @@ class DatasetCard(_Part):
     tokenizer: TokenizerConfig
     job_fingerprint: str
     fingerprint_fields: dict[str, Any]
-    """What decided the bytes, by dotted name; a job that resumes must agree on each."""
+    """The fields that determine the bytes, by dotted name; a resuming job must have equal ones."""
     job: dict[str, Any]
-    """The job as written, without its output, for people."""
+    """The job as written, without its output, for information only."""
     source_fields: dict[str, Any]
-    """The sources that were asked for; resuming with others is refused."""
+    """The requested sources; resuming with others is an error."""
     appended_sources: list[dict[str, Any]] = []
-    """Other sources that were asked for later and appended, in the form of ``source_fields``."""
+    """Sources that were appended later, in the form of ``source_fields``."""
     plan: list[PlanPart]
     ignored_files: int = 0
-    """Files below the source folders that are no media by their name, and were left out of the plan."""
+    """Number of files in the source folders whose names are not media; the plan excludes them."""
     totals: Totals | None = None
-    """Null until every planned shard is committed."""
+    """None until every planned shard is committed."""
 
     @property
     def num_sources(self) -> int:
-        """Planned sources of all parts; one that is done again is the same source."""
+        """Planned sources of all parts; a retried source counts once."""
         return sum(part.num_sources for part in self.plan if part.attempt == 1)
 
     @property
     def num_retried(self) -> int:
-        """Sources that were planned again because they had failed, each as often as that happened."""
+        """Retried sources, each counted once per retry."""
         return sum(part.num_sources for part in self.plan if part.attempt > 1)
 
     def names_sources(self, source_fields: dict[str, Any]) -> bool:
-        """Whether these are the sources that were asked for, at first or for an append."""
+        """Whether these sources were requested, originally or by an append."""
         return source_fields in (self.source_fields, *self.appended_sources)
 
     @property
@@ -125,7 +125,7 @@ class DatasetCard(_Part):
 
     @property
     def sampling_rule(self) -> dict[str, Any]:
-        """What of the job's sampling enters clip ids."""
+        """The part of the job's sampling that enters clip ids."""
         fields = self.fingerprint_fields
         sampling = {"fps": fields["sampling.fps"], "clip_frames": fields["sampling.clip_frames"]}
         return SamplingSpec.model_construct(**sampling).rule()
@@ -142,7 +142,7 @@ class DatasetCard(_Part):
         return number
 
     def to_json(self) -> bytes:
-        """The file's bytes, in this release's version."""
+        """Return the file's bytes, in this release's format version."""
         card = self.model_copy(update={"format_version": DATASET_FORMAT_VERSION})
         return (card.model_dump_json(indent=2) + "\n").encode()
 
@@ -157,7 +157,7 @@ def read_card(data: bytes, *, origin: str) -> DatasetCard:
             raise FormatError(newer.format(origin=origin)) from error
         raise FormatError(
             f"{origin} is damaged: {describe_validation(error)} Restore it from a copy; shards and ledgers "
-            "beside it are not touched."
+            "next to it are not affected."
         ) from error
     if card.format_version > DATASET_FORMAT_VERSION:
         raise FormatError(_too_new(card.format_version).format(origin=origin))
@@ -184,10 +184,10 @@ def _too_new(version: int) -> str:
 
 
 def shard_file(shard_id: str) -> str:
-    """Token shard of a shard id, relative to the dataset's folder."""
+    """Return the path of a shard's token file, relative to the dataset's folder."""
     return f"{SHARD_FOLDER}/{shard_id}.parquet"
 
 
 def ledger_file(shard_id: str) -> str:
-    """Ledger of a shard id, relative to the dataset's folder."""
+    """Return the path of a shard's ledger, relative to the dataset's folder."""
     return f"{LEDGER_FOLDER}/{shard_id}.parquet"

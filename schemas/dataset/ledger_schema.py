@@ -1,4 +1,4 @@
-"""The ledger: one row an item with its outcome, written before the token shard that it belongs to."""
+"""The ledger: one row per item with its outcome, written before the token shard that it belongs to."""
 
 import pyarrow as pa
 
@@ -9,10 +9,10 @@ reasons encrypted and decoder_failed. The columns are those of 1."""
 LEDGER_SCHEMA = pa.schema(
     [
         pa.field("shard_id", pa.string(), nullable=False),
-        # The plan's row of the source.
+        # Row number of the source in the plan.
         pa.field("source_index", pa.int64(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
-        # Member of a tar; null for a plain object, and for what is said of a tar as a whole.
+        # Member of a tar; null for a plain object, and for a row about a tar as a whole.
         pa.field("key", pa.string()),
         pa.field("start_ns", pa.int64()),
         pa.field("end_ns", pa.int64()),

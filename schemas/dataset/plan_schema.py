@@ -1,4 +1,4 @@
-"""The plan: all sources of a job in a stable order, cut into shards. Written once, before any work."""
+"""The plan: all sources of a job in a stable order, divided into shards. Written once, before any work."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,16 @@ PLAN_FORMAT_VERSION = 1
 
 PLAN_SCHEMA = pa.schema(
     [
-        # The shard's name and its place in the job, 0 and up; rows of one shard stand together.
+        # The shard's id and its index in the job, from 0; rows of one shard are consecutive.
         pa.field("shard_id", pa.string(), nullable=False),
         pa.field("shard_index", pa.int32(), nullable=False),
-        # Place of the source in the whole job, 0 and up, without gaps.
+        # Index of the source in the whole job, from 0, without gaps.
         pa.field("source_index", pa.int64(), nullable=False),
         pa.field("uri", pa.string(), nullable=False),
         pa.field("size_bytes", pa.int64(), nullable=False),
         # The store's version tag: an ETag, or the modification time of a local file.
         pa.field("version", pa.string(), nullable=False),
-        # Wanted span in the source's own clock, half-open; null takes from the start, or to the end.
+        # Wanted span in the source's own clock, half-open; null means from the start, or to the end.
         pa.field("start_ns", pa.int64()),
         pa.field("end_ns", pa.int64()),
         # JSON object: the manifest's other columns.
@@ -30,12 +30,12 @@ PLAN_SCHEMA = pa.schema(
 
 
 SourcePlace = tuple[str, int | None, int | None]
-"""URI and wanted span: what clip ids are made of, and what is planned once only."""
+"""URI and wanted span: part of clip ids, and unique in a plan."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedSource:
-    """One row of the plan, without its place: what to read and what to take of it."""
+    """One row of the plan, without its indices: what to read, and which span of it."""
 
     uri: str
     size_bytes: int
@@ -51,7 +51,7 @@ class PlannedSource:
 
     @property
     def place(self) -> "SourcePlace":
-        """Which source this is, whatever bytes are there now."""
+        """The source's identity, independent of its current bytes."""
         return (self.uri, self.start_ns, self.end_ns)
 
     @property
@@ -66,25 +66,25 @@ class PlannedSource:
 
     @property
     def is_archive(self) -> bool:
-        """Whether it is a tar, by its name: a source of many items."""
+        """Whether it is a tar by its name, i.e. a source of many items."""
         return self.uri.lower().endswith(".tar")
 
     @property
     def span_ns(self) -> tuple[int | None, int | None]:
-        """Wanted span [start, end); null is open."""
+        """Wanted span [start, end); None is open."""
         return (self.start_ns, self.end_ns)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedShard:
-    """Consecutive sources of the plan that make one token shard and one ledger file."""
+    """Consecutive sources of the plan that form one token shard and one ledger file."""
 
     shard_id: str
     shard_index: int
     first_source_index: int
     sources: tuple[PlannedSource, ...]
     attempt: int = 1
-    """Above 1: sources that failed before, done again. Stands in the card, by plan part."""
+    """Above 1 for a retry of failed sources. The card stores it by plan part."""
 
     @property
     def size_bytes(self) -> int:

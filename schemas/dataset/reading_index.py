@@ -1,7 +1,7 @@
-"""index.parquet: where each row group's codes lie and what shapes its clips have (docs/format.md).
+"""index.parquet: the byte range of each row group's codes, and its clips' shapes (docs/format.md).
 
-One row a row group, in the dataset's order. It follows from the shards alone, is no part of the dataset's
-bytes, and is made anew where it is missing, old or damaged. Shapes stand as runs of equal ones, in row order.
+One row per row group, in the dataset's order. It is derived from the shards alone, is not part of the
+dataset's bytes, and is rebuilt if it is missing, old or damaged. Shapes are run-length encoded, in row order.
 """
 
 from typing import Any
@@ -34,11 +34,11 @@ CLIP_INDEX_FILE = "clip_index.parquet"
 
 CLIP_INDEX_SCHEMA = pa.schema(
     [
-        # The first 16 hex digits of the clip's id, as a number; rows are sorted by it.
+        # The first 16 hex digits of the clip id as a number; rows are sorted by it.
         pa.field("prefix", pa.uint64(), nullable=False),
-        # The row group's place in index.parquet, and the clip's row in it.
+        # The row group's row number in index.parquet, and the clip's row in the group.
         pa.field("row_group", pa.int32(), nullable=False),
         pa.field("row", pa.int32(), nullable=False),
     ]
 )
-"""clip_index.parquet: from a clip's id to its place. Made when a clip is first looked up."""
+"""clip_index.parquet: maps clip ids to positions. Built when a clip is first looked up."""

@@ -1,4 +1,4 @@
-"""A removal's record: what was asked to be taken down, when, and which clips went. One JSON file each."""
+"""Removal records: what was requested to be removed, when, and which clips were. One JSON file each."""
 
 from datetime import date
 from typing import Literal
@@ -19,53 +19,53 @@ class _Part(BaseModel):
 
 
 class RemovedSource(_Part):
-    """A source, with all spans that are or will be planned of it, or one member of a tar."""
+    """A source, with all its spans that are or will be planned, or one member of a tar."""
 
     uri: str
     key: str | None = None
-    """The member's name; null: the whole source."""
+    """The member's name; None: the whole source."""
 
 
 class RemovedShard(_Part):
-    """A committed shard that the removal touches."""
+    """A committed shard that the removal affects."""
 
     shard_id: str
     clip_ids: list[str]
-    """The clips that it loses, in its order; none where a source had given none."""
+    """Removed clips, in the shard's order; empty if its removed sources had no clips."""
 
 
 class Removal(_Part):
-    """The contents of a record. What was asked holds for good: also for shards that are not committed yet."""
+    """The contents of a record. It also applies to shards that are not committed yet."""
 
     format: Literal["bitmill-removal"] = "bitmill-removal"
     format_version: int = REMOVAL_FORMAT_VERSION
     removed_on: date
     """UTC."""
     reason: str | None = None
-    """A sentence for people."""
+    """The user's stated reason."""
     sources: list[RemovedSource] = []
     clips: list[str] = []
-    """Ids of clips that were asked for one by one."""
+    """Ids of clips that were requested individually."""
     shards: list[RemovedShard] = []
     """In plan order."""
     num_clips: int = 0
-    """Of all ``shards``."""
+    """Number of removed clips in all ``shards``."""
     finished: bool = False
-    """False while shards are being rewritten, or where that was interrupted."""
+    """False while shards are being rewritten, or if that was interrupted."""
 
     @property
     def id(self) -> str:
-        """Content id over what was asked: the same command has the same record."""
+        """Content id over the request, so that the same command has the same record."""
         sources = [[source.uri, source.key] for source in self.sources]
         return content_id("removal", [sources, self.clips, self.reason])
 
     def to_json(self) -> bytes:
-        """The file's bytes."""
+        """Return the file's bytes."""
         return (self.model_dump_json(indent=1) + "\n").encode()
 
 
 def removal_file(number: int, removal: Removal) -> str:
-    """A record's name, relative to the dataset's folder; ``number`` counts the records before it."""
+    """Return a record's path, relative to the dataset's folder; ``number`` counts earlier records."""
     return f"{REMOVAL_FOLDER}/{number:05d}-{removal.id}.json"
 
 
@@ -81,7 +81,7 @@ def read_removal(data: bytes, *, origin: str) -> Removal:
         return Removal.model_validate_json(data)
     except ValidationError as error:
         raise FormatError(
-            f"{origin} is damaged: {describe_validation(error)} Restore it from a copy: it says what "
+            f"{origin} is damaged: {describe_validation(error)} Restore it from a copy: it records what "
             "must not come back."
         ) from error
 

@@ -1,4 +1,4 @@
-"""totals.parquet: what the ledgers of committed shards add up to. No part of a dataset's bytes."""
+"""totals.parquet: sums of each committed shard's ledger. Not part of a dataset's bytes."""
 
 import pyarrow as pa
 

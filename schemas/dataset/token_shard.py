@@ -1,4 +1,4 @@
-"""The token shard: a Parquet file with one row a clip, readable by any Parquet reader (docs/format.md)."""
+"""The token shard: a Parquet file with one row per clip, readable by any Parquet reader (docs/format.md)."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ _META_KEY = b"bitmill"
 
 
 class ShardMetadata(BaseModel):
-    """What a token shard says of itself, as JSON under the key ``bitmill`` of its schema metadata."""
+    """A token shard's metadata, stored as JSON under the key ``bitmill`` of its schema metadata."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,12 +46,12 @@ class ShardMetadata(BaseModel):
 
 
 def token_shard_schema(metadata: ShardMetadata) -> pa.Schema:
-    """The Arrow schema of a token shard, with its metadata."""
+    """Return the Arrow schema of a token shard, with its metadata."""
     return pa.schema(TOKEN_COLUMNS, metadata={_META_KEY: canonical_json(metadata.model_dump()).encode()})
 
 
 def read_shard_metadata(schema: pa.Schema, *, origin: str) -> ShardMetadata:
-    """The metadata of an opened shard. Raises FormatError, naming ``origin``, where it is not one of ours."""
+    """Read an opened shard's metadata. Raises FormatError naming ``origin`` if it is not a token shard."""
     raw = (schema.metadata or {}).get(_META_KEY)
     if raw is None:
         raise FormatError(f"{origin} is a Parquet file but no bitmill token shard (no 'bitmill' metadata).")
@@ -71,7 +71,7 @@ def read_shard_metadata(schema: pa.Schema, *, origin: str) -> ShardMetadata:
 
 
 def check_columns(schema: pa.Schema, expected: pa.Schema, *, origin: str) -> None:
-    """Raise FormatError where a column of ``expected`` is missing or has another type."""
+    """Raise FormatError if a column of ``expected`` is missing or has another type."""
     for field in expected:
         index = schema.get_field_index(field.name)
         if index < 0:

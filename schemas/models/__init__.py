@@ -1,1 +1,1 @@
-"""The configs of models: tokenizers and token models."""
+"""Configs of tokenizers and token models."""

@@ -1,4 +1,4 @@
-"""The tokenizer's config.json: geometry and sizes of a BSQ-ViT or a variant, and nothing about training."""
+"""The tokenizer's config.json: geometry and sizes of a BSQ-ViT or a variant, without training settings."""
 
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ PositiveInt = Annotated[int, Field(gt=0)]
 _VARIANT_FIELDS = ("quantizer", "backbone", "attention", "output")
 
 _MOST_VQ_BITS = 16
-"""A learned codebook has a row for each of its 2^L codes."""
+"""Limited because a learned codebook has 2^L rows."""
 
 
 class TransformerConfig(BaseModel):
@@ -28,9 +28,9 @@ class TransformerConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: PositiveInt
-    """Features a token; of a CNN: channels at full resolution, doubled with each halving."""
+    """Features per token; for a CNN: channels at full resolution, doubled at each halving."""
     layers: PositiveInt
-    """Transformer blocks; of a CNN: residual blocks at each resolution."""
+    """Transformer blocks; for a CNN: residual blocks per resolution."""
     heads: PositiveInt
     mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
 
@@ -42,7 +42,7 @@ class TransformerConfig(BaseModel):
 
 
 class TokenizerConfig(BaseModel):
-    """Everything needed to rebuild the tokenizer's modules before its weights are loaded.
+    """Everything needed to build the tokenizer's modules before loading its weights.
 
     One frame of ``image_size_px``² pixels becomes ``(image_size_px / patch_size_px)²`` tokens of
     ``bits_per_token`` bits; there is no temporal patching (BSQ-ViT, arXiv 2406.07548, section 3).
@@ -56,21 +56,21 @@ class TokenizerConfig(BaseModel):
     """Side of the square frames that the positions were made for."""
     patch_size_px: PositiveInt = 8
     bits_per_token: Annotated[int, Field(ge=1, le=64)]
-    """L: bits of one token's code."""
+    """L: bits per token."""
     num_frames: PositiveInt
-    """Temporal positions: the longest clip, in frames; 1 for an image tokenizer."""
+    """Temporal positions, i.e. the longest clip in frames; 1 for an image tokenizer."""
     encoder: TransformerConfig
     decoder: TransformerConfig
     decoder_ffn_width: PositiveInt = 3072
-    """Width of the tanh layer before the decoder's pixels; a CNN has no such layer."""
+    """Width of the tanh layer before the decoder's pixels; unused for a CNN."""
     quantizer: Literal["bsq", "lfq", "vq"] = "bsq"
     """bsq: signs on the unit sphere; lfq: signs, no sphere; vq: a learned codebook, at most 16 bits."""
     backbone: Literal["vit", "cnn"] = "vit"
-    """cnn: convolutions over each frame alone."""
+    """cnn: convolutions over each frame separately."""
     attention: Literal["block-causal", "full"] = "block-causal"
-    """full: every frame sees all frames of its clip, so that no token is final before the last frame."""
+    """full: every frame attends to all frames of its clip, so no token is final before the last frame."""
     output: Literal["pixels", "logit-laplace"] = "pixels"
-    """logit-laplace: the decoder gives a distribution of each value, of which inference takes the mean."""
+    """logit-laplace: the decoder outputs a distribution of each value; inference takes its mean."""
 
     @model_validator(mode="after")
     def _patches_tile_the_frame(self) -> "TokenizerConfig":
@@ -95,11 +95,11 @@ class TokenizerConfig(BaseModel):
         if self.patch_size_px & (self.patch_size_px - 1):
             raise ValueError(f"backbone cnn needs a power of two as patch_size_px, not {self.patch_size_px}")
         if self.attention != "block-causal" or self.encoder.heads != 1 or self.decoder.heads != 1:
-            raise ValueError("backbone cnn has no attention: leave attention out and set heads to 1")
+            raise ValueError("backbone cnn has no attention: remove attention and set heads to 1")
 
     @model_serializer(mode="wrap")
     def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Variant fields at their default are left out: so files and fingerprints are as before them."""
+        """Omit variant fields at their default, so that files and fingerprints match older releases."""
         document: dict[str, Any] = handler(self)
         for name in _VARIANT_FIELDS:
             if document.get(name) == type(self).model_fields[name].default:

@@ -1,1 +1,1 @@
-"""What commands report: audits, evaluations, estimates, exports, status."""
+"""Formats of reports: audits, evaluations, estimates, exports, status."""

@@ -1,4 +1,4 @@
-"""What an audit finds: its kinds, how bad each is, and where it was seen."""
+"""Findings of an audit: their kinds, severities and locations."""
 
 from enum import StrEnum
 
@@ -6,20 +6,20 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Severity(StrEnum):
-    """What a finding makes of the dataset; the worst one is the verdict."""
+    """The severity of a finding; the worst one is the verdict."""
 
     DAMAGED = "damaged"
-    """Files contradict each other, themselves or the format: exit code 4."""
+    """Files contradict each other, themselves or the format; exit code 4."""
     INCOMPLETE = "incomplete"
-    """Planned work is not there yet, or can be done again: exit code 3."""
+    """Planned work is missing, or can be repeated; exit code 3."""
     NOTE = "note"
-    """Worth knowing, nothing wrong."""
+    """For information; nothing is wrong."""
 
 
 class Kind(StrEnum):
-    """The closed list of what an audit finds; ``KIND_TEXT`` and ``KIND_SEVERITY`` say what each means."""
+    """The closed list of kinds of findings; ``KIND_TEXT`` and ``KIND_SEVERITY`` define each."""
 
-    # Not there
+    # Missing files
     PENDING_SHARD = "pending_shard"
     MISSING_SHARD = "missing_shard"
     MISSING_LEDGER = "missing_ledger"
@@ -27,14 +27,14 @@ class Kind(StrEnum):
     MISSING_TOKENIZER = "missing_tokenizer"
     FAILED_ITEMS = "failed_items"
     FOREIGN_FILE = "foreign_file"
-    # A file by itself
+    # Within one file
     UNREADABLE = "unreadable"
     BAD_CHECKSUM = "bad_checksum"
     WRONG_SCHEMA = "wrong_schema"
     WRONG_SHARD = "wrong_shard"
     WRONG_TOKENIZER = "wrong_tokenizer"
     WRONG_JOB = "wrong_job"
-    # Rows among themselves
+    # Between rows
     WRONG_CODES_LENGTH = "wrong_codes_length"
     WRONG_CLIP_ID = "wrong_clip_id"
     DUPLICATE_CLIP = "duplicate_clip"
@@ -42,7 +42,7 @@ class Kind(StrEnum):
     OVERLAPPING_SPANS = "overlapping_spans"
     SPAN_OUTSIDE_SOURCE = "span_outside_source"
     UNPLANNED_SOURCE = "unplanned_source"
-    # Ledger, shard, plan and card against each other
+    # Between ledger, shard, plan and card
     ACCOUNTS = "accounts"
     COUNTS_DIFFER = "counts_differ"
     TOTALS_DIFFER = "totals_differ"
@@ -99,24 +99,24 @@ KIND_SEVERITY: dict[Kind, Severity] = dict.fromkeys(Kind, Severity.DAMAGED) | {
     Kind.BITS_DIFFER: Severity.NOTE,
     Kind.STUCK_BIT: Severity.NOTE,
 }
-"""Bits may differ on another processor, sources may go once they are tokens: nothing there is damaged."""
+"""Bits may differ on another processor, and sources may be deleted once tokenized; neither is damage."""
 
 
 class Finding(BaseModel):
-    """One place where something was found."""
+    """One occurrence of a finding."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str | None = None
     """Relative to the dataset's folder."""
     where: str | None = None
-    """A row, a clip id or a source."""
+    """A row, clip id or source."""
     detail: str
-    """What is wrong there, in a sentence."""
+    """What is wrong, in a sentence."""
 
 
 class Findings(BaseModel):
-    """All of a kind: how many, and the first of them."""
+    """All findings of a kind: their number, and the first ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,4 +1,4 @@
-"""``audit.json`` of ``bitmill audit``: what a dataset holds, lacks and is worth, told by its files alone."""
+"""``audit.json`` of ``bitmill audit``: a dataset's contents, gaps and quality, from its files alone."""
 
 from typing import Any, Literal
 
@@ -16,10 +16,10 @@ class _Part(BaseModel):
 
 
 class Counts(_Part):
-    """Sums over some sources and their items; ok + partial + failed are all items with an outcome."""
+    """Sums over a set of sources and their items; ok + partial + failed are all items with an outcome."""
 
     sources: int = 0
-    """Planned."""
+    """Planned sources."""
     pending: int = 0
     """Sources whose shard is not committed (or cannot be read)."""
     ok: int = 0
@@ -32,13 +32,13 @@ class Counts(_Part):
     bytes_in: int = 0
     code_bytes: int = 0
     seconds_in: float = 0.0
-    """Of the items, as their containers tell it."""
+    """Duration of the items, as in their containers."""
     seconds_out: float = 0.0
-    """That became tokens."""
+    """Duration that became tokens."""
 
 
 class CoverageRow(_Part):
-    """One value of what coverage is broken down by; null where the item does not tell it."""
+    """Counts for one value of a property; None if the item does not have it."""
 
     value: str | None
     counts: Counts
@@ -51,18 +51,18 @@ class CoverageTable(_Part):
     rows: list[CoverageRow]
     """Most items first."""
     others: CoverageRow | None = None
-    """All values beyond those of ``rows``, where they are too many; its value counts them in words."""
+    """All other values, if there are too many for ``rows``; its ``value`` states their number."""
 
 
 class ReasonRow(_Part):
-    """Items that are not ok for one reason."""
+    """Items that are not ok for a reason."""
 
     reason: str
     meaning: str
     failed: int
     partial: int
     examples: list[str]
-    """Sources (and keys), a few."""
+    """A few sources (and keys)."""
 
 
 class FailureRow(_Part):
@@ -80,7 +80,7 @@ class FailureRow(_Part):
 
 
 class Histogram(_Part):
-    """A distribution: ``counts[i]`` lie in [edges[i], edges[i+1]); the last bin holds its end, too."""
+    """A histogram: ``counts[i]`` values are in [edges[i], edges[i+1]); the last bin includes its end."""
 
     name: str
     unit: str
@@ -90,7 +90,7 @@ class Histogram(_Part):
 
 
 class Coverage(_Part):
-    """Planned against done."""
+    """Coverage: planned versus done."""
 
     total: Counts
     tables: list[CoverageTable]
@@ -99,14 +99,14 @@ class Coverage(_Part):
     """Items that are not ok, in plan order, up to a bound; ``total`` counts them all."""
     histograms: list[Histogram]
     next_steps: list[str]
-    """What running the job again, or ``--retry-failed``, would do, in sentences."""
+    """Sentences: what running the job again, or with ``--retry-failed``, would do."""
 
 
 class BitsOf(_Part):
-    """How alive the bits of some tokens are."""
+    """Bit entropies of a set of tokens."""
 
     value: str
-    """A frame's number, a source prefix, or a stretch of the dataset."""
+    """A frame number, a source prefix, or a section of the dataset."""
     tokens: int
     mean_entropy: float
     weakest_entropy: float
@@ -114,7 +114,7 @@ class BitsOf(_Part):
 
 
 class CodeHealth(_Part):
-    """The codes' statistics. A bit's entropy is 1 at best; code bit 0 comes first."""
+    """Statistics of the codes. A bit's entropy is at most 1; code bit 0 comes first."""
 
     tokens: int
     bits_per_token: int
@@ -123,36 +123,36 @@ class CodeHealth(_Part):
     entropies: list[float]
     """[L]."""
     correlation: list[list[float]]
-    """[L, L]: Pearson's, of bits over tokens; 0 where a bit never changes."""
+    """[L, L]: Pearson correlation of bits over tokens; 0 if a bit is constant."""
     stuck_bits: list[int]
     used_codes: int
     used_codes_error: float
-    """Relative standard error of ``used_codes``; 0 where it is exact."""
+    """Relative standard error of ``used_codes``; 0 if exact."""
     possible_codes: int | None
-    """2^L, up to L = 53."""
+    """2^L for L ≤ 53, else None."""
     group_bits: int
     group_entropies: list[float]
     """Entropy of each group of ``group_bits`` code bits, in bits."""
     order0_bits_per_token: float
-    """What an adaptive model of each group by itself would need, the sum of ``group_entropies``."""
+    """Cost under an order-0 model of each group, the sum of ``group_entropies``."""
     by_frame: list[BitsOf]
     by_source: list[BitsOf]
     along: list[BitsOf]
-    """Equal stretches of the dataset in plan order."""
+    """Equal sections of the dataset in plan order."""
     pairs_of_frames: int
-    """Consecutive frames of one clip."""
+    """Pairs of consecutive frames of a clip."""
     repeated_frames: int
-    """Of them, those whose tokens are all equal."""
+    """Pairs whose tokens are all equal."""
     clips: int
     still_clips: int
-    """Clips of several frames that are all equal."""
+    """Clips of several, all equal frames."""
 
 
 class ClipPlace(_Part):
-    """A clip, as a trace names it."""
+    """A clip's identity, as in ``bitmill trace``."""
 
     dataset: str | None = None
-    """Null: the one audited."""
+    """None: the audited dataset."""
     clip_id: str
     source: str
     key: str | None = None
@@ -161,24 +161,24 @@ class ClipPlace(_Part):
 
 
 class DuplicateGroup(_Part):
-    """Clips that are alike: the first stays, the others are on the list of duplicates."""
+    """Similar clips: the first is kept, the others are in the list of duplicates."""
 
     num_clips: int
     distance: float
-    """Largest share of differing bits between the first and another; 0: the same codes."""
+    """Largest share of differing bits between the first and another clip; 0: equal codes."""
     clips: list[ClipPlace]
-    """The first of them."""
+    """The first clips of the group."""
 
 
 class Duplicates(_Part):
-    """Clips that are alike within the dataset, or with others."""
+    """Similar clips within the dataset, or shared with other datasets."""
 
     others: list[str]
-    """Datasets compared with."""
+    """The other datasets."""
     radius: float
-    """Share of bits that may differ between near duplicates."""
+    """Largest share of differing bits of near duplicates."""
     method: str
-    """How near ones are found, and which may be missed."""
+    """How near duplicates are found, and which may be missed."""
     exact_groups: int
     exact_clips: int
     """Clips beyond the first of their groups."""
@@ -187,11 +187,11 @@ class Duplicates(_Part):
     groups: list[DuplicateGroup]
     """Largest first, up to a bound."""
     list_file: str | None
-    """Ids of all clips beyond the first of each group, one a line, beside audit.json."""
+    """Text file next to audit.json: ids of all clips beyond the first of each group, one per line."""
 
 
 class SampledClip(_Part):
-    """A clip decoded and tokenized again."""
+    """A clip that was decoded and tokenized again."""
 
     clip: ClipPlace
     num_frames: int
@@ -201,17 +201,17 @@ class SampledClip(_Part):
     bits_per_pixel: float
     num_bits: int
     differing_bits: int | None
-    """Null where the source could not be read again."""
+    """None if the source could not be read again."""
     differs_at: list[str]
-    """The first places: "frame 3, row 0, column 5, bit 17"."""
+    """The first positions: "frame 3, row 0, column 5, bit 17"."""
     problem: str | None = None
     """Why it could not be compared."""
     picture: str | None = None
-    """File beside audit.json: original above reconstruction, a few frames."""
+    """Picture file next to audit.json: a few frames, originals above reconstructions."""
 
 
 class Sample(_Part):
-    """A stated sample, drawn from ``seed`` over all clips; worst clips first."""
+    """A random sample of all clips, drawn from ``seed``; worst clips first."""
 
     seed: int
     num_clips: int
@@ -223,11 +223,11 @@ class Sample(_Part):
     differing_bits: int
     clips: list[SampledClip]
     note: str | None = None
-    """What was left out, and why."""
+    """What was skipped, and why."""
 
 
 class SourceCheck(_Part):
-    """The plan against what lies at the sources now."""
+    """The plan compared with the current sources."""
 
     checked: int
     gone: int
@@ -254,9 +254,9 @@ class AuditReport(_Part):
     shards_planned: int
     shards_committed: int
     shards_read: int
-    """Committed ones that could be read whole."""
+    """Committed shards that could be read completely."""
     removals: int = 0
-    """Clips that were taken down on request, as the dataset's record has it."""
+    """Number of removed clips according to the dataset's removal records."""
     coverage: Coverage
     findings: list[Findings]
     """Worst first."""
@@ -265,19 +265,19 @@ class AuditReport(_Part):
     sample: Sample | None = None
     sources: SourceCheck | None = None
     left_out: list[str] = []
-    """Sentences: which parts were not asked for, or could not be done, and why."""
+    """Sentences: which parts were not requested or not possible, and why."""
 
     def to_json(self) -> bytes:
-        """The file's bytes."""
+        """Return the file's bytes."""
         return (self.model_dump_json(indent=1) + "\n").encode()
 
 
 def read_audit(data: bytes, *, origin: str) -> AuditReport:
-    """Parse audit.json. Raises FormatError, naming ``origin``, on damage or another version."""
+    """Parse audit.json. Raises FormatError naming ``origin`` if it is damaged or newer."""
     try:
         report = AuditReport.model_validate_json(data)
     except ValidationError as error:
-        raise FormatError(f"{origin} is no audit of this bitmill: {describe_validation(error)}") from error
+        raise FormatError(f"{origin} is not a valid audit.json: {describe_validation(error)}") from error
     if report.format_version > AUDIT_FORMAT_VERSION:
         raise FormatError(
             f"{origin} has audit format {report.format_version}; this bitmill reads up to "

@@ -1,4 +1,4 @@
-"""What ``bitmill plan --estimate`` tells before a run; ``--json`` prints it as it stands here."""
+"""The report of ``bitmill plan --estimate``; ``--json`` prints it in this format."""
 
 from typing import Literal
 
@@ -16,29 +16,29 @@ class Quantity(_Part):
 
     value: float
     standard_error: float | None
-    """0 where every source was looked at; null where the sample is too small to tell."""
+    """0 if every source was sampled; None if the sample is too small."""
 
     def times(self, factor: float) -> "Quantity":
-        """The quantity in other units."""
+        """Return the quantity multiplied by ``factor``."""
         error = self.standard_error
         return Quantity(value=self.value * factor, standard_error=None if error is None else error * factor)
 
     def plus(self, other: "Quantity") -> "Quantity":
-        """The sum of two that err alike, as those of one sample do."""
+        """Return the sum of two quantities with fully correlated errors, as of one sample."""
         unknown = self.standard_error is None or other.standard_error is None
         error = None if unknown else (self.standard_error or 0) + (other.standard_error or 0)
         return Quantity(value=self.value + other.value, standard_error=error)
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """Two standard errors below and above; null where the error is."""
+        """Value ± two standard errors, not below 0; None if the error is unknown."""
         if self.standard_error is None:
             return None
         return max(0.0, self.value - 2 * self.standard_error), self.value + 2 * self.standard_error
 
 
 class Estimate(_Part):
-    """A job before it runs: what was listed, what was looked at, and what that comes to."""
+    """The estimate of a job: what was listed, what was sampled, and the extrapolation."""
 
     format: Literal["bitmill-estimate"] = "bitmill-estimate"
     format_version: Literal[1] = ESTIMATE_FORMAT_VERSION
@@ -47,19 +47,19 @@ class Estimate(_Part):
     """Of the listed objects; an object of which several spans are wanted counts once."""
     ignored_files: int
     sampled: int
-    """Sources that were looked at."""
+    """Sources in the sample."""
     unreadable: int
-    """Of these, such that could not be read; they count as giving nothing."""
+    """Sampled sources that could not be read; they count as yielding nothing."""
     clips: Quantity
     frames: Quantity
     tokens: Quantity
     code_bytes: Quantity
     """Packed tokens."""
     stored_bytes: Quantity
-    """The same with what stands beside them: the other columns, ledger and plan; metadata left out."""
+    """Packed tokens plus the other columns, ledger and plan, without metadata."""
     device: str
-    """Where the tokenizer was timed: this machine's, whatever the job will run on."""
+    """The device on which the tokenizer was timed: this machine's, whatever the job will use."""
     frames_per_s: float
-    """Of one tokenizer there, decoding left out."""
+    """Of one tokenizer on that device, without decoding."""
     accelerator_hours: Quantity
-    """Of one such device."""
+    """Hours of one such device."""

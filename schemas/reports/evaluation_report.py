@@ -1,4 +1,4 @@
-"""``report.json`` of ``bitmill evaluate``: what was measured, on what, by which definitions."""
+"""``report.json`` of ``bitmill evaluate``: results, inputs and metric definitions."""
 
 from typing import Literal
 
@@ -37,7 +37,7 @@ class FailedSource(_Part):
 
 
 class QualityRow(_Part):
-    """One contender; a metric that does not apply, or whose network is absent, is null."""
+    """One contender; a metric that does not apply, or whose network is missing, is None."""
 
     name: str
     bits_per_pixel: float
@@ -52,21 +52,21 @@ class QualityRow(_Part):
 
 
 class CodeHealth(_Part):
-    """How alive the code is over all tokens measured."""
+    """Statistics of code usage over all measured tokens."""
 
     tokens: int
     bit_entropies: list[float]
-    """In bits, one a bit, the first being the most significant of a code."""
+    """In bits, one value per bit, starting with a code's most significant bit."""
     weakest_bit: float
     mean_bit: float
     used_codes: int
-    """Distinct codes seen."""
+    """Number of distinct codes."""
     code_entropy_bits: float
-    """Entropy of the codes' distribution; at most log2(tokens)."""
+    """Entropy of the code distribution; at most log2(tokens)."""
 
 
 class Throughput(_Part):
-    """Frames a second of the bare model, clip after clip, after the first; not a benchmark."""
+    """Frames per second of the model alone, clip by clip, without the first; not a benchmark."""
 
     encode_frames_per_s: float
     reconstruct_frames_per_s: float
@@ -95,6 +95,6 @@ class EvaluationReport(_Part):
     code: CodeHealth
     throughput: Throughput | None
     left_out: list[str]
-    """Sentences: which metrics are absent, and why."""
+    """Sentences: which metrics are missing, and why."""
     definitions: dict[str, str] = Field(default_factory=lambda: dict(DEFINITIONS))
     machine: dict[str, str]

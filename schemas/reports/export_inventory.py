@@ -1,4 +1,4 @@
-"""What an export tells of itself: ``export-outline.json``, published first, and ``export.json``, last."""
+"""An export's ``export-outline.json``, written first, and ``export.json``, written last."""
 
 from enum import StrEnum
 from typing import Annotated, Literal, Self, TypeVar
@@ -9,7 +9,7 @@ from bitmill.schemas.errors import FormatError
 from bitmill.schemas.requests.job import describe_validation
 
 EXPORT_FORMAT_VERSION = 1
-"""Of outline and inventory, and of the files' layout: another cut or layout of the same clips is another."""
+"""Version of outline, inventory and file layout; a change of splitting or layout needs a new one."""
 
 OUTLINE_FILE = "export-outline.json"
 INVENTORY_FILE = "export.json"
@@ -22,7 +22,7 @@ class _Part(BaseModel):
 
 
 class ExportForm(StrEnum):
-    """The layouts in which clips are exported; docs/export.md tells each byte by byte."""
+    """The layouts in which clips are exported; docs/export.md specifies their bytes."""
 
     WEBDATASET = "webdataset"
     BIN = "bin"
@@ -30,32 +30,32 @@ class ExportForm(StrEnum):
 
 
 class ExportedDataset(_Part):
-    """Which dataset was exported, in which state."""
+    """The exported dataset and its state."""
 
     content_id: str
-    """Over the tokenizer's fingerprint and the ids of the exported shards, in order."""
+    """Content id over the tokenizer's fingerprint and the exported shards' ids, in order."""
     tokenizer_fingerprint: str
     bits_per_token: Annotated[int, Field(ge=1, le=64)]
     patch_size_px: Annotated[int, Field(gt=0)]
     num_shards: Count
     planned_shards: Count
-    """Above ``num_shards`` where the dataset was not complete."""
+    """Above ``num_shards`` if the dataset was incomplete."""
 
 
 class ExportContents(_Part):
-    """The exported clips together."""
+    """Totals of the exported clips."""
 
     clips: Count
     frames: Count
     tokens: Count
     shape_THW: tuple[int | None, int | None, int | None]
-    """Frames, height and width of the token grid; null where clips differ."""
+    """Frames, height and width of the token grid; None where clips differ."""
     fps: float | None
-    """The sampled rate; null where clips differ or one has none."""
+    """The sampled frame rate; None if clips differ or one has none."""
 
 
 class OutlinedFile(_Part):
-    """A file to be made: which clips, by their number in the dataset's order, it will hold."""
+    """A planned file: the clips that it will contain, by number in the dataset's order."""
 
     name: str
     first_clip: Count
@@ -65,7 +65,7 @@ class OutlinedFile(_Part):
 
 
 class ExportOutline(_Part):
-    """What an export will hold. Whoever goes on with it makes the files that are not there yet."""
+    """The plan of an export; a resumed export writes the missing files."""
 
     format: Literal["bitmill-export-outline"] = "bitmill-export-outline"
     format_version: int = EXPORT_FORMAT_VERSION
@@ -85,12 +85,12 @@ class ExportOutline(_Part):
         return self
 
     def to_json(self) -> bytes:
-        """Bytes of export-outline.json."""
+        """Return the bytes of export-outline.json."""
         return (self.model_dump_json(indent=2) + "\n").encode()
 
 
 class ExportedFile(_Part):
-    """A published file, relative to the export's folder; one without clips stands for all of them."""
+    """A published file, relative to the export's folder; without a clip range it applies to all clips."""
 
     name: str
     size_bytes: Count
@@ -99,13 +99,13 @@ class ExportedFile(_Part):
 
 
 class ExportInventory(_Part):
-    """The contents of export.json. Its appearance says that the export is complete."""
+    """The contents of export.json; its existence means that the export is complete."""
 
     format: Literal["bitmill-export"] = "bitmill-export"
     format_version: int = EXPORT_FORMAT_VERSION
     form: ExportForm
     token_dtype: Literal["uint8", "uint16", "uint32", "uint64"]
-    """Little-endian unsigned integers; a token's index lies in [0, 2^L)."""
+    """Little-endian unsigned integers; a token's index is in [0, 2^L)."""
     dataset: ExportedDataset
     contents: ExportContents
     files: list[ExportedFile]
@@ -122,26 +122,26 @@ class ExportInventory(_Part):
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of all files but outline and inventory."""
+        """Bytes of all files except outline and inventory."""
         return sum(file.size_bytes for file in self.files)
 
     def to_json(self) -> bytes:
-        """Bytes of export.json."""
+        """Return the bytes of export.json."""
         return (self.model_dump_json(indent=2) + "\n").encode()
 
 
 def read_outline(data: bytes, *, origin: str) -> ExportOutline:
-    """Parse export-outline.json. Raises FormatError, naming ``origin``, on damage or a newer version."""
+    """Parse export-outline.json. Raises FormatError naming ``origin`` if it is damaged or newer."""
     return _read(ExportOutline, data, origin)
 
 
 def read_inventory(data: bytes, *, origin: str) -> ExportInventory:
-    """Parse export.json. Raises FormatError, naming ``origin``, on damage or a newer version."""
+    """Parse export.json. Raises FormatError naming ``origin`` if it is damaged or newer."""
     return _read(ExportInventory, data, origin)
 
 
 class BinFile(_Part):
-    """One file of tokens of the form ``bin``."""
+    """One token file of the form ``bin``."""
 
     name: str
     num_tokens: Count
@@ -149,18 +149,18 @@ class BinFile(_Part):
 
 
 class BinMetadata(_Part):
-    """metadata.json of the form ``bin``, under the names that loaders of flat video tokens look for."""
+    """metadata.json of the form ``bin``, with the keys that loaders of flat video tokens expect."""
 
     token_dtype: Literal["uint16", "uint32", "uint64"]
     s: int | None
-    """Side of the grid; null where it is not square, or clips differ."""
+    """Side of the grid; None if it is not square, or clips differ."""
     h: int | None
     w: int | None
     vocab_size: int
     """2^L."""
     hz: float | None
     num_images: Count
-    """Frames of all files together."""
+    """Total frames of all files."""
     num_clips: Count
     num_tokens: Count
     bits_per_token: int
@@ -168,7 +168,7 @@ class BinMetadata(_Part):
     files: list[BinFile]
 
     def to_json(self) -> bytes:
-        """Bytes of metadata.json."""
+        """Return the bytes of metadata.json."""
         return (self.model_dump_json(indent=2) + "\n").encode()
 
 

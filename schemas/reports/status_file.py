@@ -1,4 +1,4 @@
-"""status.json: what the driver of a dataset said of itself last. The one file that tells the time."""
+"""status.json: the driver's latest status of a dataset. The only file that contains times."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -14,19 +14,19 @@ STATUS_FORMAT_VERSION = 1
 STATUS_FILE = "status.json"
 
 EXIT_COMPLETE, EXIT_NOT_ALL_OK, EXIT_UNFINISHED = 0, 3, 6
-"""Exit codes of commands that tell how a dataset stands; those of errors are in schemas/errors.py."""
+"""Exit codes of commands that report a dataset's state; those of errors are in schemas/errors.py."""
 
 DECODER_STAGES = ("read", "decode")
 ACTOR_STAGES = ("wait", "encode", "write")
-"""What the time of a shard goes into: reading sources and decoding them, in decoders that run side by side;
-waiting for them, encoding, and packing and publishing, one after another in the actor."""
+"""Stages of a shard's time: reading and decoding sources, in parallel decoders; waiting for them, encoding,
+and packing and publishing, in sequence in the actor."""
 STAGES = (*DECODER_STAGES, *ACTOR_STAGES)
 
 WRITE_EVERY_S = 5.0
-"""Seconds between two writes of a driver."""
+"""Seconds between a driver's heartbeats."""
 
 SILENT_AFTER_WRITES = 6
-"""A driver that has missed so many writes in a row is told as silent."""
+"""Missed heartbeats after which a driver counts as silent."""
 
 
 class _Part(BaseModel):
@@ -34,7 +34,7 @@ class _Part(BaseModel):
 
 
 class DriverState(StrEnum):
-    """What a driver is about, or how it ended."""
+    """What a driver is doing, or how it ended."""
 
     PLANNING = "planning"
     RUNNING = "running"
@@ -45,7 +45,7 @@ class DriverState(StrEnum):
 
     @property
     def is_end(self) -> bool:
-        """Whether the driver has ended, and knew it."""
+        """Whether the driver reported its end."""
         return self not in {DriverState.PLANNING, DriverState.RUNNING}
 
 
@@ -55,18 +55,18 @@ class DriverPlace(_Part):
     host: str
     pid: int
     submission_id: str | None = None
-    """Name of the submitted job, where it was started by ``bitmill submit``."""
+    """Name of the submitted job, if started by ``bitmill submit``."""
 
 
 class Part(_Part):
-    """How much of a whole is done, runs before this one included."""
+    """Planned and done counts, including earlier runs."""
 
     planned: int = 0
     done: int = 0
 
 
 class Rates(_Part):
-    """Per second, since this driver's first shard began."""
+    """Rates per second, since this driver's first shard started."""
 
     items: float = 0.0
     clips: float = 0.0
@@ -75,27 +75,27 @@ class Rates(_Part):
 
 
 class ActorCounts(_Part):
-    """The run's actors by what they do."""
+    """Numbers of the run's actors by state."""
 
     at_work: int = 0
     idle: int = 0
-    """Ready, and without a shard."""
+    """Ready, without a shard."""
     starting: int = 0
-    """On their way up, or waiting for a node with room."""
+    """Starting, or waiting for a node with free resources."""
 
 
 class JobStatus(_Part):
-    """The contents of status.json. Counts are of the whole dataset, shards under way included."""
+    """The contents of status.json. Counts cover the whole dataset, including running shards."""
 
     format: Literal["bitmill-status"] = "bitmill-status"
     format_version: int = STATUS_FORMAT_VERSION
     state: DriverState
     exit_code: int | None = None
-    """Null until the end."""
+    """None until the end."""
     error: str | None = None
-    """The sentence that the command ended with."""
+    """The error message that the command ended with."""
     note: str | None = None
-    """What the driver waits for, if it does."""
+    """What the driver is waiting for, if anything."""
     driver: DriverPlace
     actors: ActorCounts = ActorCounts()
     started_at: datetime
@@ -107,24 +107,24 @@ class JobStatus(_Part):
     frames: int = 0
     tokens: int = 0
     not_ok: int = 0
-    """Items that ended as partial or failed."""
+    """Number of partial and failed items."""
     reasons: dict[str, int] = {}
     rates: Rates = Rates()
     seconds: dict[str, float] = {}
-    """Time by stage (read, decode, wait, encode, write) over the work of this driver's shards."""
+    """Seconds by stage (read, decode, wait, encode, write), summed over this driver's shards."""
     remaining_s: float | None = None
 
     def to_json(self) -> bytes:
-        """The file's bytes."""
+        """Return the file's bytes."""
         return (self.model_dump_json(indent=2) + "\n").encode()
 
     def silent_after_s(self) -> float:
-        """Age at which a status that tells of no end is no sign of life any more."""
+        """Return the age in seconds at which an unfinished status means that the driver is silent."""
         return SILENT_AFTER_WRITES * self.write_every_s
 
 
 def read_status(data: bytes, *, origin: str) -> JobStatus:
-    """Parse status.json. Raises FormatError, naming ``origin``, on damage or another version."""
+    """Parse status.json. Raises FormatError naming ``origin`` if it is damaged or newer."""
     try:
         status = JobStatus.model_validate_json(data)
     except ValidationError as error:

@@ -1,1 +1,1 @@
-"""What users ask for: jobs, training runs, submissions."""
+"""User requests: job files, training files, submissions."""

@@ -1,4 +1,4 @@
-"""The job file: what a person writes to have a collection tokenized. Unknown keys are rejected."""
+"""The job file of ``bitmill tokenize``. Unknown keys are rejected."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -11,15 +11,15 @@ from bitmill.schemas.ids import content_id
 JOB_SPEC_VERSION = 1
 
 Device = Literal["cpu", "cuda"]
-"""What a job runs on, once ``device: auto`` is decided."""
+"""The device of a job, after ``device: auto`` is resolved."""
 
 PixelRule = Literal[1, 2]
-"""The arithmetic that makes pixels of a video's frames (docs/decoding.md)."""
+"""The version of the arithmetic from decoded video frames to pixels (docs/decoding.md)."""
 
 NEWEST_PIXEL_RULE: PixelRule = 2
 
 PIXEL_RULE_FIELD = "frames.pixel_rule"
-"""Its name among ``fingerprint_fields``, where rule 1 is absent: datasets from before it had a number."""
+"""Its key in ``fingerprint_fields``; absent for rule 1, so that older datasets keep their fingerprint."""
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -30,14 +30,14 @@ class _Part(BaseModel):
 
 
 class SourceSpec(_Part):
-    """Where the media is: exactly one of ``paths`` and ``manifest``."""
+    """The media to tokenize: exactly one of ``paths`` and ``manifest``."""
 
     paths: list[str] | None = None
-    """Folders (taken with everything below them), globs, braces and single files, on any store fsspec knows.
-    A tar is a source of many items."""
+    """Folders (recursive), globs, braces and single files, on any store that fsspec supports. A tar is one
+    source with many items."""
     manifest: str | None = None
-    """A Parquet, CSV or JSONL table with a column ``uri`` and, if wanted, ``start``, ``end`` (seconds),
-    ``caption`` and any others, which travel along as metadata."""
+    """A Parquet, CSV or JSONL table with a column ``uri`` and optionally ``start``, ``end`` (seconds),
+    ``caption`` and others, which are stored as metadata."""
 
     @field_validator("paths", mode="before")
     @classmethod
@@ -57,13 +57,13 @@ class TokenizerSpec(_Part):
     """Which tokenizer: a bundled one, a saved folder, or a preset with random weights (for trials only)."""
 
     bundled: str | None = None
-    """Name of a trained tokenizer that comes with bitmill: ``small``."""
+    """Name of a trained tokenizer in the package: ``small``."""
     path: str | None = None
     """Folder with config.json and model.safetensors, on any store."""
     preset: str | None = None
-    """Name of a built-in size; its weights are random, drawn from ``seed``."""
+    """Name of a built-in config; its weights are random, drawn from ``seed``."""
     bits_per_token: Annotated[int, Field(ge=1, le=64)] | None = None
-    """L for a preset, where the preset's own is not wanted."""
+    """L of a preset; None uses the preset's own."""
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -79,10 +79,10 @@ class SamplingSpec(_Part):
     """Which frames of an item become which clips."""
 
     fps: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
-    """Frames a second, sampled by presentation time; null takes each frame of the source once."""
+    """Frames per second, sampled by presentation time; None takes every frame of the source once."""
     clip_frames: Annotated[int, Field(ge=1, le=65536)] | None = None
-    """T: frames of a full clip; the last clip of an item may be shorter. Null takes as many as the tokenizer
-    has positions for."""
+    """T: frames of a full clip; the last clip of an item may be shorter. None uses the tokenizer's
+    number of frames."""
     min_frames: Annotated[int, Field(ge=1)] = 1
     """A last clip with fewer frames is dropped; an image counts as one frame and is always kept."""
 
@@ -94,95 +94,95 @@ class SamplingSpec(_Part):
 
     @property
     def num_clip_frames(self) -> int:
-        """T, once the tokenizer has been asked (``with_clip_frames``); 16 where there is none to ask."""
+        """T after ``with_clip_frames`` has resolved it; 16 where no tokenizer is known."""
         return 16 if self.clip_frames is None else self.clip_frames
 
     def rule(self) -> dict[str, Any]:
-        """The part that decides which frames a clip holds; it enters every clip id."""
+        """Return the fields that determine a clip's frames; they are part of every clip id."""
         return {"fps": self.fps, "clip_frames": self.num_clip_frames}
 
 
 class FrameSpec(_Part):
-    """How a frame's pixels become the tokenizer's."""
+    """How frames are resized for the tokenizer."""
 
     size_px: Annotated[int, Field(gt=0, le=8192)] | None = None
-    """Side of the square: short side resized to it (Lanczos, antialiased), centre cropped. Null takes the
-    tokenizer's own."""
+    """Side of the square: the short side is resized to it (Lanczos, antialiased), the centre is cropped. None
+    uses the tokenizer's size."""
     interpolate_positions: bool = False
-    """Allow a ``size_px`` that the tokenizer was not made for: a copy of it with interpolated positions, a
-    tokenizer of its own, makes the tokens and goes into the dataset."""
+    """Allow a ``size_px`` other than the tokenizer's: a copy with interpolated positions, which is a
+    different tokenizer, makes the tokens and is stored in the dataset."""
     pixel_rule: PixelRule | None = None
-    """Null: a dataset goes on by its own; a new one takes the newest that its decoder allows."""
+    """None keeps an existing dataset's rule; a new dataset gets the newest rule that its decoder supports."""
 
 
 class LimitsSpec(_Part):
-    """What one foreign file may cost; beyond it the item is given up, never the job."""
+    """Limits per source file; an item that exceeds one is given up, the job continues."""
 
     item_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
-    """Longest time a decoder may take to its next clip."""
+    """Longest time that a decoder may take for its next clip."""
     item_memory_bytes: Annotated[int, Field(ge=64 * MIB)] = 4 * GIB
-    """Memory that decoding one item may take on top of the idle decoder process."""
+    """Memory that decoding one item may use beyond the idle decoder process."""
     staging_bytes: Annotated[int, Field(gt=0)] | None = None
-    """Copies of remote objects on one machine, in sum (docs/operations.md); null takes what its disk has."""
+    """Total size of copies of remote objects per machine (docs/operations.md); None uses the free disk."""
     max_pixels: Annotated[int, Field(gt=0)] = 64 * MIB
-    """Pixels of one source frame or picture (8192×8192)."""
+    """Most pixels of one source frame or picture (8192×8192)."""
     max_frames: Annotated[int, Field(gt=0)] = 10_000_000
-    """Sampled frames taken from one item."""
+    """Most sampled frames of one item."""
 
 
 class ShardingSpec(_Part):
-    """How the plan is cut; smaller shards lose less to a preempted node, larger ones make fewer files."""
+    """How the plan is divided into shards; small ones lose less to preemption, large ones are fewer."""
 
     max_bytes: Annotated[int, Field(gt=0)] = 512 * MIB
-    """Source bytes in one shard (one larger source is a shard by itself); spans of one object that stand
-    together count it once."""
+    """Most source bytes per shard (a larger source is a shard by itself); consecutive spans of one object
+    count its bytes once."""
     max_sources: Annotated[int, Field(gt=0)] = 4096
     split_s: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
-    """Videos that last longer are planned in spans of so many seconds, each a source by itself."""
+    """Longer videos are planned in spans of this many seconds, each a separate source."""
 
 
 class StorageSpec(_Part):
     """How codes are stored in a token shard."""
 
     codes_compression: Literal["none", "zstd"] = "none"
-    """Codes of a good tokenizer are near random: ``none`` makes a clip one byte range of the file."""
+    """Codes of a good tokenizer are nearly random; with ``none`` a clip is one byte range of the file."""
     row_group_bytes: Annotated[int, Field(ge=1024, le=GIB)] = 4 * MIB
-    """Codes in one row group, the unit of reading."""
+    """Bytes of codes per row group, the unit of reading."""
 
 
 class ComputeSpec(_Part):
-    """What the job runs on. What follows ``batch_frames`` never touches a byte."""
+    """Compute settings. Fields after ``batch_frames`` never affect output bytes."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: cuda where the cluster has GPUs, else cpu. The resolved one enters the fingerprint."""
+    """auto: cuda if the cluster has GPUs, else cpu. The resolved device is part of the fingerprint."""
     dtype: Literal["float32", "bfloat16", "int8"] = "float32"
-    """What the model computes in; in the fingerprint, since each gives other bits (docs/model.md)."""
+    """The model's dtype; part of the fingerprint, because it changes the bits (docs/model.md)."""
     threads: Annotated[int, Field(ge=1)] = 1
-    """Model threads of a CPU actor; in the fingerprint, so that bytes don't depend on the machine's size."""
+    """Torch threads per CPU actor; part of the fingerprint, so that bytes do not depend on the machine."""
     decoder: Literal["auto", "pyav", "decord"] = "auto"
-    """auto takes the faster one where both are proven to give the same pixels (PyAV, as measured); decord
-    means decord where a look at the packets says that it is safe, PyAV elsewhere. The ledger names it."""
+    """auto uses the faster one where both are proven to give the same pixels (PyAV, as measured); decord uses
+    decord if the packets show that it is safe, else PyAV. The ledger records which one decoded."""
     batch_frames: Annotated[int, Field(ge=1)] = 64
-    """Frames given to the model at once, of one clip or several."""
+    """Frames per model call, of one clip or several."""
     actors: Annotated[int, Field(ge=1)] | None = None
-    """Tokenizer actors; null follows the cluster up and down: as many as its GPUs have room for, or one for
-    each two CPUs where there are none."""
+    """Tokenizer actors; None scales with the cluster: as many as its GPUs can take, or one per two CPUs if it
+    has no GPUs."""
     gpus_per_actor: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of a GPU that an actor takes; 0.5 puts two on each."""
+    """Share of a GPU per actor; 0.5 puts two on each."""
     decoders: Annotated[int, Field(ge=1)] | None = None
-    """Items decoded at once for one actor; null divides the cluster's CPUs, with no more clips in flight
-    than half of Ray's object stores hold."""
+    """Items decoded concurrently per actor; None divides the cluster's CPUs, with at most as many clips in
+    flight as fit in half of Ray's object stores."""
     grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
-    """When asked to stop (SIGTERM), shards at work may take so long to finish before they are abandoned."""
+    """On SIGTERM, running shards have this many seconds to finish before they are abandoned."""
 
 
 class JobSpec(_Part):
-    """A whole tokenization job. ``schemas/job.example.yaml`` explains every key."""
+    """A tokenization job. ``schemas/job.example.yaml`` explains every key."""
 
     version: Literal[1]
     source: SourceSpec
     output: str
-    """Folder of the dataset, on any store; new, empty, or this very job's own."""
+    """Folder of the dataset, on any store: new, empty, or of this job."""
     tokenizer: TokenizerSpec
     sampling: SamplingSpec = SamplingSpec()
     frames: FrameSpec = FrameSpec()
@@ -191,8 +191,8 @@ class JobSpec(_Part):
     storage: StorageSpec = StorageSpec()
     compute: ComputeSpec = ComputeSpec()
     max_failures: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Share of items that may fail before the job stops with exit code 4; null never stops. A tar's items are
-    judged when its shard is done, by the number of items known then."""
+    """Share of items that may fail before the job stops with exit code 4; None never stops. A tar's items are
+    counted when its shard is done, relative to the number of items known then."""
 
     @model_validator(mode="after")
     def _decord_gives_rgb(self) -> Self:
@@ -205,10 +205,10 @@ class JobSpec(_Part):
 
 
 def load_job(text: str, *, origin: str, overrides: dict[str, Any] | None = None) -> JobSpec:
-    """Read a job from YAML text.
+    """Parse a job from YAML text.
 
-    ``origin`` names the text in errors; ``overrides`` maps dotted keys (``sampling.fps``) to values that win
-    over the file's. Raises BadJobError with one line for each wrong key.
+    ``origin`` names the text in errors; ``overrides`` maps dotted keys (``sampling.fps``) to values that
+    replace the file's. Raises BadJobError naming every wrong key.
     """
     try:
         document: Any = yaml.safe_load(text)
@@ -249,7 +249,7 @@ def with_clip_frames(job: JobSpec, clip_frames: int) -> JobSpec:
 
 
 def describe_validation(error: ValidationError) -> str:
-    """One sentence for each wrong key, by its dotted name; no input value longer than a word is echoed."""
+    """Describe every wrong key by its dotted name, without echoing long input values."""
     parts: list[str] = []
     for item in error.errors(include_url=False):
         where = ".".join(str(part) for part in item["loc"]) or "the document"
@@ -263,7 +263,7 @@ def describe_validation(error: ValidationError) -> str:
 
 
 def set_dotted(document: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set one key of nested mappings by its dotted name, in place; missing parents are made."""
+    """Set one key of nested mappings by its dotted name, in place; creates missing parents."""
     *parents, last = dotted.split(".")
     place = document
     for parent in parents:
@@ -297,5 +297,5 @@ def fingerprint_fields(
 
 
 def job_fingerprint(fields: dict[str, Any]) -> str:
-    """Content id over ``fingerprint_fields``; a part of every shard's name."""
+    """Return the content id over ``fingerprint_fields``, which is part of every shard's name."""
     return content_id("job", fields)

@@ -1,4 +1,4 @@
-"""Names of submitted jobs: derived from what the job makes, so that the same job has the same name."""
+"""Names of submitted jobs, derived from the job's content, so that equal jobs have equal names."""
 
 import re
 from typing import Any
@@ -10,10 +10,10 @@ _NAME = re.compile(r"^(?P<base>bitmill-[0-9a-f]{16})(-(?P<attempt>[1-9]\d*))?$")
 
 
 def submission_name(job: JobSpec, places: dict[str, Any]) -> str:
-    """The id of a job's first attempt: bitmill- and 16 hex digits over its bytes' makers and its places.
+    """Return the id of a job's first attempt: bitmill- and 16 hex digits over its fingerprint and places.
 
-    ``places`` are the normalised source and output. Fields that touch no byte (actors, decoders, limits of
-    time) do not enter: with others, it is still this dataset that is made.
+    ``places`` are the normalised source and output. Fields that affect no output byte (actors, decoders, time
+    limits) are excluded, because the dataset is the same with other values.
     """
     fields = fingerprint_fields(
         job,
@@ -26,11 +26,11 @@ def submission_name(job: JobSpec, places: dict[str, Any]) -> str:
 
 
 def attempt_name(base: str, attempt: int) -> str:
-    """The id of an attempt, counted from 1."""
+    """Return the id of an attempt, counted from 1."""
     return base if attempt == 1 else f"{base}-{attempt}"
 
 
 def split_name(name: str) -> tuple[str, int] | None:
-    """Base and attempt of an id of ours, or null for a foreign one."""
+    """Return base and attempt of an id made here, or None for any other id."""
     match = _NAME.match(name)
     return (match["base"], int(match["attempt"] or 1)) if match else None

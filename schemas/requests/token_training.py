@@ -1,4 +1,4 @@
-"""The training file of a model over tokens: what a person writes to have one trained."""
+"""The training file of a token model."""
 
 from typing import Annotated, Any, Literal
 
@@ -21,22 +21,22 @@ class _Part(BaseModel):
 
 
 class TokenDataSpec(_Part):
-    """One kind of clips to learn from: datasets of one tokenizer, cut into windows of one length."""
+    """One source of training examples: datasets of one tokenizer, cut into windows of equal length."""
 
     dataset: list[str] | str
     """Folder or URI of a dataset that ``bitmill tokenize`` wrote, or several."""
     frames: Count
-    """Frames of each example; shorter clips are left out."""
+    """Frames per example; shorter clips are skipped."""
     stride: Count | None = None
-    """Frames from one window's start to the next; null: half a window, so that they overlap."""
+    """Frames from one window's start to the next; None: half a window, so that they overlap."""
     batch: Count
-    """Examples a step."""
+    """Examples per step."""
     share: Annotated[float, Field(gt=0)] = 1.0
-    """Share of the steps, relative to that of the others."""
+    """Share of the steps, relative to the other entries."""
 
 
 class TokenOptimizerSpec(OptimizerSpec):
-    """As for tokenizers, with defaults for language models."""
+    """Like ``OptimizerSpec``, with defaults for language models."""
 
     learning_rate: Annotated[float, Field(gt=0)] | None = 1e-3
     betas: tuple[float, float] = (0.9, 0.95)
@@ -46,11 +46,11 @@ class TokenOptimizerSpec(OptimizerSpec):
 
 
 class TokenComputeSpec(_Part):
-    """What training runs on: one process, one device."""
+    """Compute settings; training runs in one process on one device."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Count | None = None
-    """Model threads on CPU; null takes all."""
+    """Torch threads on CPU; None uses all."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast; weights, logits and optimizer stay float32."""
 
@@ -62,9 +62,9 @@ class TokenTrainSpec(_Part):
     model: Annotated[PriorSizes | MaskedLMSizes, Field(discriminator="kind")]
     data: Annotated[list[TokenDataSpec], Field(min_length=1)]
     held_out: list[str]
-    """Shell patterns of sources that are not trained on and judge the model; ``*`` also matches slashes."""
+    """Shell patterns of sources that are used for evaluation, not training; ``*`` also matches slashes."""
     output: str
-    """Folder of the run; new, empty, or this very run's own."""
+    """Folder of the run: new, empty, or of this run."""
     seed: Annotated[int, Field(ge=0)] = 0
     steps: Count
     optimizer: TokenOptimizerSpec = TokenOptimizerSpec()
@@ -72,13 +72,13 @@ class TokenTrainSpec(_Part):
     log_every: Count = 50
     validate_every: Count = 500
     validation_batches: Count = 16
-    """Batches of each kind of held-out clips that are looked at, the same ones each time."""
+    """Held-out batches that are evaluated per entry of ``data``, the same ones each time."""
     checkpoint_every: Count = 500
     keep_checkpoints: Count = 2
 
     @property
     def peak_learning_rate(self) -> float:
-        """Null takes the default."""
+        """The given rate, or the default."""
         return self.optimizer.learning_rate or 1e-3
 
 
@@ -94,17 +94,17 @@ _FREE_FIELDS = {
 
 
 def fixed_token_fields(spec: TokenTrainSpec) -> dict[str, Any]:
-    """What decides a run's course, nested as in the file; to go on with a run these must be equal."""
+    """Return the fields that determine the result, nested as in the file; resuming needs equal ones."""
     return spec.model_dump(mode="json", exclude=_FREE_FIELDS)
 
 
 def token_run_id(spec: TokenTrainSpec) -> str:
-    """Content id over ``fixed_token_fields``."""
+    """Return the content id over ``fixed_token_fields``."""
     return content_id("token-train", fixed_token_fields(spec))
 
 
 def trains_token_model(text: str) -> bool:
-    """Whether a training file's model is one over tokens (it names its ``kind``) rather than a tokenizer."""
+    """Whether a training file is for a token model (its model has a ``kind``) rather than a tokenizer."""
     try:
         document: Any = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError):
@@ -116,9 +116,9 @@ def trains_token_model(text: str) -> bool:
 def load_token_train_spec(
     text: str, *, origin: str, overrides: dict[str, Any] | None = None
 ) -> TokenTrainSpec:
-    """Read such a file; ``origin`` names it in errors, ``overrides`` maps dotted keys to values that win.
+    """Parse a training file; ``origin`` names it in errors, ``overrides`` maps dotted keys to new values.
 
-    Raises UsageError with one line for each wrong key.
+    Raises UsageError naming every wrong key.
     """
     document: Any = yaml.safe_load(text)
     for dotted, value in (overrides or {}).items():

@@ -1,6 +1,6 @@
-"""The training file: what a person writes to have a tokenizer trained. Unknown keys are rejected.
+"""The training file of a tokenizer. Unknown keys are rejected.
 
-Defaults are those of the paper (arXiv 2406.07548) wherever it states one.
+Defaults are those of the paper (arXiv 2406.07548) where it states one.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -25,39 +25,39 @@ class _Part(BaseModel):
 
 
 class EntropySpec(_Part):
-    """The entropy penalty ``weight·(E_u[H(q)] − γ·H(E_u[q]))``, in nats a token, with its ramp."""
+    """The entropy penalty ``weight·(E_u[H(q)] − γ·H(E_u[q]))``, in nats per token, with its ramp."""
 
     weight: Weight = 0.1
     gamma: Weight = 1.0
-    """γ: how much an even use of all codes counts against sureness of each token."""
+    """γ: weight of the uniform use of all codes relative to the confidence of each token."""
     inv_temperature: Annotated[float, Field(gt=0)] = 1.0
     """τ of the soft assignment."""
     group_bits: Annotated[int, Field(ge=1, le=12)] = 1
-    """g: bits whose joint distribution is kept even; 1 looks at each bit alone."""
+    """g: bits whose joint distribution is kept uniform; 1 treats each bit separately."""
     ramp_from: Weight = 3.0
-    """The weight starts at this multiple and falls in a straight line to 1."""
+    """The weight starts at this multiple and falls linearly to 1."""
     ramp_steps: Annotated[int, Field(ge=0)] = 2000
 
 
 class GanSpec(_Part):
-    """Non-saturating GAN loss with a StyleGAN2-type discriminator; off at weight 0."""
+    """Non-saturating GAN loss with a StyleGAN2-like discriminator; disabled at weight 0."""
 
     weight: Weight = 0.1
     start_step: Annotated[int, Field(ge=0)] = 0
-    """Until here neither side of the game runs."""
+    """Adversarial training starts at this step."""
     base_channels: Count = 32
-    """Channels of the discriminator at full resolution; they double with each halving."""
+    """Channels of the discriminator at full resolution; they double at each halving."""
     max_channels: Count = 512
     learning_rate: Annotated[float, Field(gt=0)] | None = None
-    """Peak rate of the discriminator; null takes the tokenizer's."""
+    """Peak rate of the discriminator; None uses the tokenizer's."""
     r1_weight: Weight = 10.0
     """γ of the R1 penalty γ/2·E‖∇D(x)‖²."""
     r1_every: Count = 16
-    """Steps from one R1 penalty to the next, which then counts so many times."""
+    """Steps between R1 penalties; each is multiplied by this number."""
 
 
 class LossSpec(_Part):
-    """Weights of the terms that are summed."""
+    """Weights of the loss terms."""
 
     l1: Weight = 1.0
     """Mean absolute error of pixels in [−1, 1]; with ``output: logit-laplace`` the log-likelihood instead."""
@@ -67,7 +67,7 @@ class LossSpec(_Part):
     """LPIPS v0.1; needs its network (``bitmill weights fetch lpips-alexnet``)."""
     lpips_network: Literal["lpips-alexnet", "lpips-vgg16"] = "lpips-alexnet"
     commitment: Weight = 0.0
-    """Distance of latents to their codes (VQ: codebook term and commitment, which it cannot do without)."""
+    """Distance of latents to their codes (VQ: codebook and commitment terms; must be above 0)."""
     entropy: EntropySpec = EntropySpec()
     gan: GanSpec = GanSpec()
 
@@ -78,44 +78,44 @@ class OptimizerSpec(_Part):
     name: Literal["adamw", "muon"] = "adamw"
     """muon: Muon for the matrices inside transformer blocks, AdamW for the rest."""
     muon_scale: Annotated[float, Field(gt=0)] = 1.0
-    """Rate of Muon's matrices, in multiples of the others'."""
+    """Learning rate of Muon's matrices, in multiples of AdamW's."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
-    """Peak rate; null takes the paper's 4e-7 × global batch."""
+    """Peak rate; None uses the paper's 4e-7 × global batch."""
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: Weight = 1e-4
-    """On matrices only: neither on biases, norms nor positions."""
+    """On matrices only, not on biases, norms or positions."""
     warmup_steps: Annotated[int, Field(ge=0)] = 5000
     final_share: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Where the cosine ends, as a share of the peak."""
+    """Final learning rate as a share of the peak."""
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
-    """Largest norm of all gradients together; null does not clip."""
+    """Largest global gradient norm; None disables clipping."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    """Decay of the moving average of weights, which is the tokenizer that training gives; at step s at most
-    (1 + s)/(10 + s), so that the start is forgotten. 0 takes the last weights."""
+    """Decay of the moving average of weights, which is the resulting tokenizer; at step s at most (1 + s)/(10
+    + s), so that the initial weights are forgotten. 0 uses the last weights."""
 
 
 class ValidationSpec(_Part):
-    """Held-out media, looked at on the way: reconstruction of centre crops by the averaged weights."""
+    """Held-out media for validation during training: centre crops reconstructed by the averaged weights."""
 
     source: SourceSpec
     items: Count = 32
-    """Sources taken, spread evenly over the listing."""
+    """Number of sources, spread evenly over the listing."""
 
 
 class ComputeSpec(_Part):
-    """What training runs on."""
+    """Compute settings of training."""
 
     processes: Count = 1
-    """Processes of data-parallel training (Ray Train), one accelerator each; they divide global_batch."""
+    """Processes of data-parallel training (Ray Train), one accelerator each; must divide global_batch."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Count | None = None
-    """Model threads of a process on CPU; null takes the CPUs divided by the processes."""
+    """Torch threads per process on CPU; None uses the CPUs divided by the processes."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast; weights, latents, losses and optimizer stay float32."""
     accumulate: Count = 1
-    """Pieces that a process cuts its share of a batch into, whose gradients are added."""
+    """Gradient accumulation: micro-batches per process and step."""
     checkpoint_blocks: bool = False
-    """Recompute each block in the backward pass: less memory, a third more work."""
+    """Activation checkpointing: recompute each block in the backward pass; less memory, a third more work."""
     compile: bool = False
     """torch.compile of encoder and decoder (CUDA)."""
 
@@ -126,16 +126,16 @@ class TrainSpec(_Part):
     version: Literal[1]
     source: SourceSpec
     output: str
-    """Folder of the run, on a disk that all processes see; new, empty, or this very run's own."""
+    """Folder of the run, on a disk that all processes can access: new, empty, or of this run."""
     model: TokenizerConfig
     start_from: str | None = None
-    """Folder of a tokenizer, or a bundled one's name, whose weights training starts from: the same model, or
-    an image tokenizer for a video model (temporal positions start at zero), or one of another size
-    (positions interpolated)."""
+    """Folder or bundled name of the tokenizer whose weights training starts from: the same model, an image
+    tokenizer for a video model (temporal positions start at zero), or one of another size (positions
+    interpolated)."""
     seed: Annotated[int, Field(ge=0)] = 0
     steps: Count
     global_batch: Count
-    """Clips a step, over all processes."""
+    """Clips per step, over all processes."""
     data: DataSpec = DataSpec()
     loss: LossSpec = LossSpec()
     optimizer: OptimizerSpec = OptimizerSpec()
@@ -143,7 +143,7 @@ class TrainSpec(_Part):
     compute: ComputeSpec = ComputeSpec()
     log_every: Count = 50
     validate_every: Count = 1000
-    """Steps between two looks at held-out media, each with a grid of pictures."""
+    """Steps between validations, each with a grid of pictures."""
     checkpoint_every: Count = 1000
     keep_checkpoints: Count = 2
 
@@ -174,7 +174,7 @@ class TrainSpec(_Part):
 
     @property
     def peak_learning_rate(self) -> float:
-        """The given one, or the paper's 4e-7 a clip of the global batch."""
+        """The given rate, or the paper's 4e-7 per clip of the global batch."""
         return self.optimizer.learning_rate or 4e-7 * self.global_batch
 
 
@@ -188,23 +188,23 @@ _FREE_FIELDS = {
     "data": {"workers", "cache_bytes", "item_timeout_s", "item_memory_bytes"},
     "compute": {"processes", "threads", "accumulate", "checkpoint_blocks", "compile", "device"},
 }
-"""What a run may change when it goes on: nothing here changes the course of training beyond rounding."""
+"""Fields that may change when a run resumes; they affect the result only by rounding."""
 
 
 def fixed_fields(spec: TrainSpec) -> dict[str, Any]:
-    """What decides a run's course, nested as in the file; to go on with a run these must be equal."""
+    """Return the fields that determine the result, nested as in the file; resuming needs equal ones."""
     return spec.model_dump(mode="json", exclude=_FREE_FIELDS)
 
 
 def run_id(spec: TrainSpec) -> str:
-    """Content id over ``fixed_fields``."""
+    """Return the content id over ``fixed_fields``."""
     return content_id("train", fixed_fields(spec))
 
 
 def load_train_spec(text: str, *, origin: str, overrides: dict[str, Any] | None = None) -> TrainSpec:
-    """Read a training file; ``origin`` names it in errors, ``overrides`` maps dotted keys to values that win.
+    """Parse a training file; ``origin`` names it in errors, ``overrides`` maps dotted keys to new values.
 
-    Raises UsageError with one line for each wrong key.
+    Raises UsageError naming every wrong key.
     """
     try:
         document: Any = yaml.safe_load(text)

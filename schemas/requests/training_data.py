@@ -1,4 +1,4 @@
-"""The part of a training file that says how samples are drawn from the sources."""
+"""The section of a training file that configures how samples are drawn from the sources."""
 
 from typing import Annotated, Self
 
@@ -8,34 +8,34 @@ from bitmill.schemas.requests.job import GIB, MIB
 
 
 class DataSpec(BaseModel):
-    """How training clips are made; frame size and clip length are the model's own."""
+    """How training clips are made; the model sets frame size and clip length."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fps: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
-    """Frames a second of video, sampled by presentation time; null takes each frame of the source."""
+    """Frames per second of video, sampled by presentation time; None uses every frame of the source."""
     crop_scale: tuple[
         Annotated[float, Field(ge=1, le=16, allow_inf_nan=False)],
         Annotated[float, Field(ge=1, le=16, allow_inf_nan=False)],
     ] = (1.0, 2.0)
-    """Range of the short side at the crop, in frame sizes, drawn uniformly: at 1 the crop is as large as the
-    picture allows, at 2 half of that."""
+    """Range of the picture's short side relative to the crop, drawn uniformly: at 1 the crop is as large as
+    the picture allows, at 2 half of that."""
     flip: bool = True
-    """Mirror half of the samples, left to right."""
+    """Mirror half of the samples horizontally."""
     image_share: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Share of batches that hold images, one frame each, where the model takes several; above 0 the sources
-    must hold images, below 1 videos. A model of one frame takes all sources alike."""
+    """Share of batches of images, one frame each, if the model takes several frames; above 0 the sources must
+    include images, below 1 videos. A model of one frame treats all sources the same."""
     workers: Annotated[int, Field(ge=0)] = 2
-    """Decoding processes beside each training process; 0 decodes in the training process itself, where a
-    decoder that hangs or crashes takes training with it."""
+    """Decoding processes per training process; 0 decodes in the training process itself, which a hanging or
+    crashing decoder then stops."""
     cache_bytes: Annotated[int, Field(ge=0)] = 512 * MIB
-    """Decoded pictures and stretches of video that each worker keeps."""
+    """Decoded pictures and video segments that each worker caches."""
     item_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
-    """Longest time that one sample may take before its decoder is ended."""
+    """Longest time that one sample may take before its decoder is killed."""
     item_memory_bytes: Annotated[int, Field(ge=64 * MIB)] = 4 * GIB
-    """Memory that decoding may take on top of an idle worker and its cache."""
+    """Memory that decoding may use beyond an idle worker and its cache."""
     max_pixels: Annotated[int, Field(gt=0)] = 64 * MIB
-    """Pixels of one source frame or picture (8192×8192)."""
+    """Most pixels of one source frame or picture (8192×8192)."""
 
     @model_validator(mode="after")
     def _scales_in_order(self) -> Self:

@@ -1,1 +1,1 @@
-"""The compressed stream: its header, its bytes."""
+"""The format of the compressed stream: header and chunks."""

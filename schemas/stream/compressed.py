@@ -1,6 +1,6 @@
-"""The compressed stream (``.bmz``), byte by byte: header, chunks, the header again (docs/compression.md).
+"""The byte layout of the compressed stream (``.bmz``): header, chunks, header copy (docs/compression.md).
 
-Pure bytes: no file is read, no token decoded. A chunk is one clip, and stands alone.
+Works on bytes only: reads no file, decodes no token. A chunk is one clip and independent of the others.
 """
 
 import struct
@@ -23,22 +23,22 @@ _END = b"zmb"
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """One clip's bytes, taken apart."""
+    """One clip's parsed chunk."""
 
     row: bytes
-    """Of a token shard: the row's other columns, deflated; else empty."""
+    """For a token shard: the row's other columns, deflated; else empty."""
     frame_checksums: tuple[int, ...]
     payload: bytes
     intact: bool = True
-    """Whether the chunk's own checksum fits."""
+    """Whether the chunk's checksum is correct."""
 
 
 def chunk_bytes(
     header: StreamHeader, index: int, *, row: bytes, frame_checksums: Sequence[int], payload: bytes
 ) -> bytes:
-    """A chunk: its row (of a token shard), a CRC-32 a frame, the coder's bytes, a CRC-32 over all that.
+    """Return a chunk: row (of a token shard), a CRC-32 per frame, the coder's bytes, a CRC-32 of all.
 
-    ``header.clips`` is not looked at: the chunk's checksum begins with its number and the tokenizer.
+    ``header.clips`` is not used: the checksum's seed is the chunk's number and the tokenizer.
     """
     parts = string_bytes(row) if header.kind is StreamKind.TOKEN_SHARD else b""
     parts += b"".join(struct.pack("<I", checksum) for checksum in frame_checksums) + payload
@@ -46,10 +46,10 @@ def chunk_bytes(
 
 
 def stream_bytes(header: StreamHeader, chunks: Sequence[bytes]) -> bytes:
-    """A whole stream. ``header.clips`` tells shapes; the bytes of chunks are filled in here.
+    """Return a whole stream. ``header.clips`` contains the shapes; this fills in the chunk sizes.
 
-    Where there are several clips (more than one frame's tiles) the header comes again at the end, so that
-    damage to one costs nothing.
+    With several clips (more than one frame's tiles) the header is repeated at the end, so that damage to one
+    copy loses nothing.
     """
     places = [replace(clip, chunk_bytes=len(chunk)) for clip, chunk in zip(header.clips, chunks, strict=True)]
     head = header_bytes(replace(header, clips=tuple(places)))
@@ -57,15 +57,15 @@ def stream_bytes(header: StreamHeader, chunks: Sequence[bytes]) -> bytes:
 
 
 def has_second_header(header: StreamHeader) -> bool:
-    """Whether it comes again at the end: a single picture is not worth one."""
+    """Whether the header is repeated at the end; not for a single picture, to save bytes."""
     return len(header.clips) > header.tiles**2
 
 
 class CompressedStream:
-    """A stream's header, and its chunks by number; a view of bytes that are all there.
+    """Parses a stream's header, and its chunks by number; a view of complete bytes.
 
-    ``data`` that is no stream, or of a newer version, or whose header is damaged, raises FormatError. With
-    ``salvage`` the header's second copy will do, and bytes may be missing.
+    Raises FormatError if ``data`` is not a stream, of a newer version, truncated, or its header is damaged.
+    With ``salvage`` the header's second copy suffices, and bytes may be missing.
     """
 
     def __init__(self, data: bytes, *, origin: str, salvage: bool = False) -> None:
@@ -81,12 +81,12 @@ class CompressedStream:
             self._check_size()
 
     def chunk(self, index: int) -> Chunk:
-        """Chunk ``index``, intact or not. Raises FormatError where too little is left to be one."""
+        """Return chunk ``index``, intact or not. Raises FormatError if too few bytes are left."""
         start = self._first + sum(clip.chunk_bytes for clip in self.header.clips[:index])
         return self._taken_apart(index, start)
 
     def chunks(self) -> list[Chunk | None]:
-        """All chunks in order; null where too little is left."""
+        """Return all chunks in order; None where too few bytes are left."""
         start, found = self._first, list[Chunk | None]()
         for index, clip in enumerate(self.header.clips):
             try:
@@ -115,18 +115,18 @@ class CompressedStream:
         tail = _tail(head) if has_second_header(self.header) else b""
         if len(self._data) < end + len(tail):
             raise FormatError(
-                f"{self._origin} is cut short: it has {len(self._data)} bytes of {end + len(tail)}. "
-                "Copy it anew, or add --salvage to get what is left."
+                f"{self._origin} is truncated: it has {len(self._data)} of {end + len(tail)} bytes. "
+                "Copy it again, or add --salvage to restore what is undamaged."
             )
         if self._data[end:] != tail:
             raise FormatError(
-                f"{self._origin} is damaged after its last chunk. Copy it anew, or add --salvage to get what "
-                "is left."
+                f"{self._origin} is damaged after its last chunk. Copy it again, or add --salvage to restore "
+                "what is undamaged."
             )
 
 
 def _back(data: bytes, origin: str) -> tuple[StreamHeader, int] | None:
-    """The header's copy at the end, and where the first chunk begins by it; null where there is none."""
+    """Return the header copy at the end and the offset of the first chunk; None if there is no copy."""
     if data[-len(_END) :] != _END:
         return None
     length_at = len(data) - len(_END) - 4
@@ -144,5 +144,5 @@ def _tail(head: bytes) -> bytes:
 
 
 def _chunk_start(header: StreamHeader, index: int) -> int:
-    """So that a chunk of another stream, or at another's place, does not pass for this one."""
+    """Return the checksum seed, so that a chunk of another stream or position is not accepted."""
     return zlib.crc32(struct.pack("<I", index) + bytes.fromhex(header.tokenizer_fingerprint))

@@ -1,10 +1,10 @@
-"""Numbers and strings of a compressed stream: written, and read on through bytes."""
+"""Encodes numbers and strings of a compressed stream, and reads them sequentially."""
 
 from bitmill.schemas.errors import FormatError
 
 
 def number_bytes(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; the top bit says that more follow (LEB128)."""
+    """Encode as LEB128: seven bits per byte, lowest first; the top bit means that more follow."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -14,38 +14,38 @@ def number_bytes(value: int) -> bytes:
 
 
 def string_bytes(data: bytes) -> bytes:
-    """The number of bytes, then the bytes."""
+    """Encode as the number of bytes, then the bytes."""
     return number_bytes(len(data)) + data
 
 
 class Cursor:
-    """Reads on through bytes. Raises FormatError at their end; ``origin`` is what errors call them."""
+    """Reads bytes sequentially. Raises FormatError at their end; ``origin`` names them in errors."""
 
     def __init__(self, data: bytes, origin: str, *, at: int = 0) -> None:
         self._data, self._origin, self.at = data, origin, at
 
     @property
     def left(self) -> int:
-        """How many bytes are not read yet."""
+        """Number of unread bytes."""
         return len(self._data) - self.at
 
     def take(self, count: int) -> bytes:
-        """The next ``count`` bytes."""
+        """Read the next ``count`` bytes."""
         if count > self.left:
-            raise FormatError(f"{self._origin} is cut short or damaged. Copy it anew.")
+            raise FormatError(f"{self._origin} is truncated or damaged. Copy it again.")
         self.at += count
         return self._data[self.at - count : self.at]
 
     def rest(self) -> bytes:
-        """All that is left."""
+        """Read all remaining bytes."""
         return self.take(self.left)
 
     def string(self) -> bytes:
-        """What ``string_bytes`` wrote."""
+        """Read what ``string_bytes`` wrote."""
         return self.take(self.number())
 
     def number(self) -> int:
-        """What ``number_bytes`` wrote."""
+        """Read what ``number_bytes`` wrote."""
         value = shift = 0
         while True:
             (byte,) = self.take(1)
@@ -54,4 +54,4 @@ class Cursor:
                 return value
             shift += 7
             if shift > 56:
-                raise FormatError(f"{self._origin} is damaged: a number in it has no end. Copy it anew.")
+                raise FormatError(f"{self._origin} is damaged: a number in it has no end. Copy it again.")

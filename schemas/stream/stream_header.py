@@ -1,4 +1,4 @@
-"""The header of a compressed stream, byte by byte: what it says, how it is written, checked and read."""
+"""The header of a compressed stream: its fields and its byte layout, written, checked and read."""
 
 import struct
 import zlib
@@ -20,13 +20,13 @@ MOST_CLIPS = 1 << 24
 MOST_LANES = 1 << 10
 MOST_TILES = 1 << 8
 MOST_CLIP_TOKENS = 1 << 24
-"""Bounds on what a header may ask for, before anything is allocated by it."""
+"""Limits on a header's values, checked before anything is allocated."""
 _MOST_FPS = 1e6
 _MOST_HEADER_BYTES = 1 << 28
 
 
 class StreamKind(IntEnum):
-    """What was compressed."""
+    """The kind of content of a stream."""
 
     PICTURES = 0
     """An image or a video."""
@@ -36,7 +36,7 @@ class StreamKind(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ClipPlace:
-    """One clip's shape in tokens, and the bytes of its chunk."""
+    """One clip's shape in tokens, and its chunk's size."""
 
     num_frames: int
     height: int
@@ -51,16 +51,16 @@ class ClipPlace:
 
 @dataclass(frozen=True, kw_only=True)
 class PriorMark:
-    """With which prior, and which arithmetic, a stream was coded."""
+    """The prior and the platform that a stream was coded with."""
 
     fingerprint: str
     numerics: str
-    """For people: what the rounding of floats depended on."""
+    """Human-readable: what the rounding of floats depends on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamHeader:
-    """All that a stream says of itself before its chunks."""
+    """The header of a stream."""
 
     kind: StreamKind
     tokenizer_fingerprint: str
@@ -68,25 +68,25 @@ class StreamHeader:
     patch_size_px: int
     group_bits: int
     lanes: int
-    """Clips that were coded side by side."""
+    """Clips that were coded in parallel."""
     prior: PriorMark | None
-    """Null: order-0 counts, which are integers and so the same everywhere."""
+    """None: order-0 counts, which are integers and so identical on every machine."""
     fps: float = 0.0
-    """Of pictures: frames a second; 0 for a single image."""
+    """For pictures: frames per second; 0 for a single image."""
     source_height: int = 0
     source_width: int = 0
-    """Of pictures: pixels of the source before resizing."""
+    """For pictures: pixels of the source before resizing."""
     tiles: int = 1
-    """Of pictures: a frame is so many tiles wide and high, each a clip of its own, row by row."""
+    """For pictures: tiles per frame side; each tile is a separate clip, row by row."""
     shard_metadata: bytes = b""
-    """Of a token shard: its own metadata, JSON."""
+    """For a token shard: its metadata, JSON."""
     row_dictionary: bytes = b""
-    """Of a token shard: the preset dictionary of its deflated rows."""
+    """For a token shard: the preset dictionary of its deflated rows."""
     clips: tuple[ClipPlace, ...] = ()
 
 
 def header_bytes(header: StreamHeader) -> bytes:
-    """The header as it stands at the beginning of a stream, its checksum last."""
+    """Return the header's bytes, with the checksum at the end."""
     body = bytearray([header.kind, header.bits_per_token, header.group_bits, header.prior is not None])
     body += number_bytes(header.patch_size_px) + number_bytes(header.lanes)
     body += bytes.fromhex(header.tokenizer_fingerprint)
@@ -109,19 +109,19 @@ def header_bytes(header: StreamHeader) -> bytes:
 
 
 def read_header(data: bytes, origin: str) -> tuple[StreamHeader, int]:
-    """The header that stands at the beginning of ``data``, and where it ends. Raises FormatError."""
+    """Parse the header at the start of ``data``; return it and its end offset. Raises FormatError."""
     if data[: len(_MAGIC)] != _MAGIC:
-        raise FormatError(f"{origin} is no stream of bitmill compress (its first bytes are others).")
+        raise FormatError(f"{origin} is not a stream of bitmill compress (its first bytes differ).")
     cursor = Cursor(data, origin, at=len(_MAGIC))
     version = cursor.take(1)[0]
     size = cursor.number()
     body_at = cursor.at
     end = body_at + size
     if size > _MOST_HEADER_BYTES or end + CHECKSUM_BYTES > len(data):
-        raise FormatError(f"{origin} is cut short or damaged: its header is not all there. Copy it anew.")
-    # A later version may put other things between, but keeps magic, size and checksum where they are.
+        raise FormatError(f"{origin} is truncated or damaged: its header is incomplete. Copy it again.")
+    # Later versions may change the body, but keep magic, size and checksum in place.
     if data[end : end + CHECKSUM_BYTES] != _checksum(data[:end]):
-        raise FormatError(f"The header of {origin} is damaged. Copy it anew.")
+        raise FormatError(f"The header of {origin} is damaged. Copy it again.")
     if version != STREAM_FORMAT_VERSION:
         raise FormatError(
             f"{origin} has stream format {version}; this bitmill reads {STREAM_FORMAT_VERSION}. Upgrade "
@@ -178,7 +178,7 @@ def _pictures(cursor: Cursor, origin: str) -> dict[str, Any]:
 
 def _places(cursor: Cursor, header: StreamHeader, origin: str) -> tuple[ClipPlace, ...]:
     count = cursor.number()
-    # Each takes a byte or more: a count beyond what is left is refused before it is believed.
+    # Each clip takes at least one byte, so a count beyond the remaining bytes is invalid.
     _refuse_unless(count <= min(MOST_CLIPS, cursor.left), origin, f"{count} clips")
     shapes: list[tuple[int, int, int]] = []
     while len(shapes) < count:
@@ -201,7 +201,7 @@ def _places(cursor: Cursor, header: StreamHeader, origin: str) -> tuple[ClipPlac
 
 def _refuse_unless(fits: bool, origin: str, what: str) -> None:
     if not fits:
-        raise FormatError(f"The header of {origin} tells of {what}, which no stream has.")
+        raise FormatError(f"The header of {origin} declares {what}, which is invalid.")
 
 
 def _checksum(data: bytes) -> bytes:

@@ -13,7 +13,9 @@ MODULES = "import sys, bitmill; print(*sorted({name.split('.')[0] for name in sy
 
 
 def test_importing_loads_none_of_the_libraries():
-    printed = subprocess.run([sys.executable, "-c", MODULES], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", MODULES], capture_output=True, text=True, check=True
+    ).stdout
     assert not {"torch", "ray", "pyarrow", "av", "numpy", "pydantic"} & set(printed.split())
 
 
@@ -32,7 +34,7 @@ def test_errors_of_use_are_one_kind():
         bitmill.export("nowhere", "out", to="tars")
     with pytest.raises(bitmill.UsageError, match="'gone' is no reason of failure"):
         bitmill.tokenize("media", "tokens", retry_failed=True, reasons=["gone"])
-    with pytest.raises(bitmill.BadJobError, match="There is no job file nowhere.yaml"):
+    with pytest.raises(bitmill.BadJobError, match=r"There is no job file nowhere\.yaml"):
         bitmill.plan("nowhere.yaml")
 
 

@@ -124,7 +124,7 @@ def test_a_stream_of_a_cnn_ends_where_a_clip_does():
     stream = random_tokenizer(_config(**_CNN)).stream_encoder()
     for frame in random_clip(5):
         stream.push(frame)
-    with pytest.raises(ValueError, match="has had all 5 frames"):
+    with pytest.raises(ValueError, match="already had 5 frames"):
         stream.push(random_clip(1)[0])
 
 

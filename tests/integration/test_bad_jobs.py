@@ -90,7 +90,7 @@ def test_a_job_file_may_have_a_byte_order_mark_and_must_be_utf8(tmp_path):
     path.write_text("version: 1\nsource: {paths: [/ü]}\n", "utf-8-sig")
     assert read_job(str(path)).startswith("version: 1\nsource: {paths: [/ü]}")
     path.write_bytes("/ü".encode("latin-1"))
-    with pytest.raises(UsageError, match=r"The job file .*job\.yaml is no UTF-8 text; save it as UTF-8"):
+    with pytest.raises(UsageError, match=r"The job file .*job\.yaml is not UTF-8 text; save it as UTF-8"):
         read_job(str(path))
 
 

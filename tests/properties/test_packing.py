@@ -126,7 +126,7 @@ def test_numbers_are_not_taken_for_bits():
     [
         (lambda: pack_bits(np.zeros((1, 65), dtype=np.bool_)), "1 to 64"),
         (lambda: unpack_integers(bytes(8), 1, 64), "do not fit int64"),
-        (lambda: unpack_groups(bytes(3), 1, 18, 4), "do not cut 18 bits"),
+        (lambda: unpack_groups(bytes(3), 1, 18, 4), "do not split 18 bits"),
         (lambda: pack_integers(np.array([4], dtype=np.int64), 2), "outside"),
         (lambda: pack_integers(np.array([-1], dtype=np.int64), 2), "outside"),
     ],

@@ -20,7 +20,7 @@ def test_a_text_is_what_was_written_without_its_mark(text, mark):
 
 @pytest.mark.parametrize("data", [b"caf\xe9", "uri\n".encode("utf-16"), b"x" * 100_000 + b"\xff"])
 def test_what_is_no_utf8_is_named(data):
-    with pytest.raises(UsageError, match=r"^The list is no UTF-8 text; save it as UTF-8"):
+    with pytest.raises(UsageError, match=r"^The list is not UTF-8 text; save it as UTF-8"):
         read_text(data, what="The list")
 
 

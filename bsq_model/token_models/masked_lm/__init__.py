@@ -1,4 +1,4 @@
-"""The masked language model over tokens: fills in hidden groups, and so draws pictures."""
+"""The masked language model over tokens: predicts hidden groups, and so generates pictures."""
 
 from bitmill.bsq_model.token_models.masked_lm.masked_model import MaskedLM
 from bitmill.bsq_model.token_models.masked_lm.sampling import SamplingSpec, fill

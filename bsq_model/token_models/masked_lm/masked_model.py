@@ -1,6 +1,6 @@
-"""A bidirectional transformer that predicts hidden groups from those that are shown, one head a group.
+"""A bidirectional transformer that predicts hidden groups from shown ones, with one head per group.
 
-As in arXiv 2406.07548, section 4.3 (after MaskGIT, arXiv 2202.04200), with groups hidden one by one.
+As in arXiv 2406.07548, section 4.3 (after MaskGIT, arXiv 2202.04200), with each group hidden independently.
 
 Axes: B clips, T frames, h and w tokens, N = T·h·w, D width, L bits, G groups of a token, K = 2^g values.
 """
@@ -17,12 +17,12 @@ from bitmill.bsq_model.token_models.token_model import TokenModel
 from bitmill.schemas.models.token_model_config import MaskedLMConfig
 
 _LABEL_DROP = 0.1
-"""Share of examples without their label, so that the model also knows pictures of any kind (guidance)."""
+"""Share of examples whose label is dropped, so that the model also learns unlabelled logits (guidance)."""
 _JUDGED_SHARE = 0.5
 
 
 class MaskedLM(TokenModel):
-    """Logits of every group given the shown groups and, where it has labels, the picture's."""
+    """Predicts every group from the shown groups and, if the model has labels, the picture's label."""
 
     def __init__(self, config: MaskedLMConfig) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class MaskedLM(TokenModel):
         width = config.width
         self.vectors = GroupVectors(config.num_groups, config.group_bits, width)
         self.hidden_GD = nn.Parameter(torch.randn(config.num_groups, width) * 0.02)
-        # Row 0 stands for no label.
+        # Row 0 means no label.
         self.labels = nn.Embedding(len(config.labels) + 1, width)
         self.blocks = nn.ModuleList(Block(width, config.mlp_ratio) for _ in range(config.layers))
         self.norm = nn.LayerNorm(width)
@@ -39,9 +39,9 @@ class MaskedLM(TokenModel):
         self.bias_GK = nn.Parameter(torch.zeros(config.num_groups, 2**config.group_bits))
 
     def forward(self, bits_BThwL: Tensor, hidden_BThwG: Tensor, labels_B: Tensor | None = None) -> Tensor:
-        """Natural logits, float32 [B, T, h, w, G, K]; what hidden groups hold has no effect.
+        """Return natural logits, float32 [B, T, h, w, G, K]; the values of hidden groups have no effect.
 
-        ``labels`` are rows of ``config.labels`` counted from 1, int64; 0 and None say nothing of the kind.
+        ``labels`` index ``config.labels`` from 1, int64; 0 and None mean no label.
         """
         values_BNG = values_of_bits(bits_BThwL, self.config.group_bits).flatten(1, 3)
         hidden_BNG = hidden_BThwG.flatten(1, 3)
@@ -62,7 +62,7 @@ class MaskedLM(TokenModel):
     def training_loss(
         self, bits_BThwL: Tensor, labels_B: Tensor | None, generator: torch.Generator
     ) -> Tensor:
-        """Cross-entropy of hidden groups, in bits a token; as many as the cosine schedule says."""
+        """Return the cross-entropy of hidden groups in bits per token; a cosine schedule sets how many."""
         share_B = shares(len(bits_BThwL), generator)
         hidden = hide(bits_BThwL.shape[:4], share_B, self.config.num_groups, generator)
         if labels_B is not None:
@@ -73,13 +73,13 @@ class MaskedLM(TokenModel):
     def held_out_bits(
         self, bits_BThwL: Tensor, labels_B: Tensor | None, generator: torch.Generator
     ) -> Tensor:
-        """What hidden tokens cost where half of all are hidden, in bits a token: [B]."""
+        """Return the cost of hidden tokens when half of all are hidden, in bits per token: [B]."""
         share_B = torch.full((len(bits_BThwL),), _JUDGED_SHARE)
         hidden = hide(bits_BThwL.shape[:4], share_B, self.config.num_groups, generator, whole_tokens=True)
         return self._cost(bits_BThwL, hidden.to(bits_BThwL.device), labels_B)
 
     def _cost(self, bits_BThwL: Tensor, hidden_BThwG: Tensor, labels_B: Tensor | None) -> Tensor:
-        """Mean cost of a hidden group times G, in bits: [B]; 0 where none is hidden."""
+        """Return the mean cost of a hidden group times G, in bits: [B]; 0 if none is hidden."""
         logits_BThwGK = self.forward(bits_BThwL, hidden_BThwG, labels_B)
         values_BThwG = values_of_bits(bits_BThwL, self.config.group_bits)
         nats = functional.cross_entropy(
@@ -90,7 +90,7 @@ class MaskedLM(TokenModel):
         return cost_Bn.sum(1) / hidden_Bn.sum(1).clamp(min=1) * (self.config.num_groups / math.log(2))
 
     def _logits(self, x_BND: Tensor, vectors_KD: Tensor, g: int) -> Tensor:
-        """One group's head, tied to the vectors that its values go in by: float32 [B, N, K]."""
+        """Apply one group's head, tied to its values' input embeddings: float32 [B, N, K]."""
         y_BND = self.heads[g](x_BND)
         with torch.autocast(y_BND.device.type, enabled=False):
             return functional.linear(y_BND.float(), vectors_KD.float(), self.bias_GK[g].float())

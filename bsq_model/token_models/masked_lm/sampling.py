@@ -1,4 +1,4 @@
-"""Filling in hidden groups in a few steps, the surest first (MaskGIT, arXiv 2202.04200, section 3.2).
+"""Samples hidden groups in a few steps, most confident first (MaskGIT, arXiv 2202.04200, section 3.2).
 
 Axes: B clips, T frames, h and w tokens, M = T·h·w·G groups of a clip, L bits, G groups of a token, K values.
 """
@@ -15,15 +15,15 @@ from bitmill.bsq_model.token_models.masked_lm.schedule import hidden_after
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingSpec:
-    """How to draw."""
+    """Sampling parameters."""
 
     steps: int = 12
     temperature: float = 1.0
-    """Of the values drawn: below 1 the likelier ones are drawn more often; 0 takes the likeliest."""
+    """Temperature of the values drawn; 0 takes the most likely value."""
     choice_temperature: float = 4.5
-    """Noise on the confidence that chooses which groups are kept; falls to 0 in a straight line."""
+    """Scale of Gumbel noise on the confidence by which groups are kept; falls linearly to 0."""
     guidance: float = 1.0
-    """w of ``logits = any + w·(labelled − any)``; 1 takes the labelled ones as they are."""
+    """w of ``logits = any + w·(labelled − any)``; 1 takes the labelled logits unchanged."""
 
 
 @torch.inference_mode()
@@ -36,16 +36,16 @@ def fill(
     generator: torch.Generator,
     labels_B: Tensor | None = None,
 ) -> Tensor:
-    """The clips with hidden groups filled in: bool [B, T, h, w, L]; shown groups stay in every bit.
+    """Return the clips with hidden groups sampled: bool [B, T, h, w, L]; shown groups do not change.
 
-    As many groups are hidden in each clip. Draws come from ``generator``, on CPU: equal seeds, equal samples
-    on one device.
+    Every clip must have the same number of hidden groups, or ValueError is raised. Draws come from
+    ``generator``, on CPU: equal seeds give equal samples on one device.
     """
     values_BM = values_of_bits(bits_BThwL, model.config.group_bits).flatten(1)
     hidden_BM = hidden_BThwG.flatten(1).clone()
     num_hidden = int(hidden_BM[0].sum())
     if not bool((hidden_BM.sum(1) == num_hidden).all()):
-        raise ValueError("every clip must have as many hidden groups as the first")
+        raise ValueError("every clip must have the same number of hidden groups")
     grid = hidden_BThwG.shape[1:]
     for step in range(1, spec.steps + 1):
         left = hidden_after(step, spec.steps, num_hidden)
@@ -76,7 +76,7 @@ def _guided(
 
 
 def _draw(logits_BMK: Tensor, spec: SamplingSpec, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Values drawn and the logarithms of their probabilities, each [B, M]."""
+    """Draw values; return them and their log-probabilities, each [B, M]."""
     log_BMK = logits_BMK.log_softmax(-1)
     if spec.temperature > 0:
         drawn_BM = (logits_BMK / spec.temperature + _gumbel(logits_BMK, generator)).argmax(-1)
@@ -86,6 +86,6 @@ def _draw(logits_BMK: Tensor, spec: SamplingSpec, generator: torch.Generator) ->
 
 
 def _gumbel(like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard Gumbel draws: adding them to logits and taking the largest draws from their softmax."""
+    """Draw standard Gumbel noise: the argmax of logits plus this noise is a sample of their softmax."""
     even = torch.rand(like.shape, generator=generator).clamp_(1e-20, 1 - 1e-7).to(like.device)
     return -(-even.log()).log()

@@ -1,4 +1,4 @@
-"""How many groups are hidden, in training and from step to step of sampling. Pure functions.
+"""Schedules of how many groups are hidden in training and at each sampling step. Pure functions.
 
 Axes: B clips, T frames, h and w tokens, G groups of a token.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def shares(num_clips: int, generator: torch.Generator) -> Tensor:
-    """Shares to hide in training, float32 [B]: ``cos(πu/2)`` of an even draw u of [0, 1)."""
+    """Draw shares to hide in training, float32 [B]: ``cos(πu/2)`` with u uniform in [0, 1)."""
     return torch.cos(math.pi / 2 * torch.rand(num_clips, generator=generator))
 
 
@@ -23,15 +23,16 @@ def hide(
     *,
     whole_tokens: bool = False,
 ) -> Tensor:
-    """Groups of a grid [B, T, h, w] to hide, each by chance ``share``: bool [B, T, h, w, G], on CPU."""
+    """Draw groups of a grid [B, T, h, w] to hide, with probability ``share``: bool [B, T, h, w, G] on CPU."""
     drawn = torch.rand(*grid, 1 if whole_tokens else num_groups, generator=generator)
     return (drawn < share_B.view(-1, 1, 1, 1, 1)).expand(*grid, num_groups)
 
 
 def hidden_after(step: int, steps: int, num_hidden: int) -> int:
-    """Groups still hidden after ``step`` of ``steps`` (1 ≤ step): ``⌊n·cos(π/2·step/steps)⌋``, at last 0.
+    """Return how many groups are hidden after ``step`` of ``steps`` (1 ≤ step).
 
-    At least one is shown at every step, so that each step has an effect.
+    That is ``⌊n·cos(π/2·step/steps)⌋``, finally 0; every step shows at least one group, so that it has an
+    effect.
     """
     if step >= steps:
         return 0

@@ -1,4 +1,4 @@
-"""The autoregressive prior over tokens: how likely each group of bits is after all before it."""
+"""The autoregressive prior over tokens: the probability of each group of bits given all earlier ones."""
 
 from bitmill.bsq_model.token_models.prior.prior_model import Prior
 from bitmill.bsq_model.token_models.prior.stepper import PriorStepper

@@ -1,8 +1,9 @@
 """The prior in its full form: all groups of whole clips at once, for training and evaluation.
 
-Tokens come in raster order, frame after frame, and a token's groups one after another. A transformer makes a
-vector for each token from those before it; a small network a group then goes from group to group. Position i
-of the sequence carries token i − 1 and predicts token i, so its query stands at i and its key at i − 1.
+Tokens are in raster order, frame after frame; a token's groups follow in order. A transformer computes a
+vector for each token from earlier tokens; a small MLP per group then advances it from group to group.
+Position i of the sequence contains token i − 1 and predicts token i, so its query has position i and its key
+position i − 1.
 
 Axes: B clips, T frames, h and w tokens, N = T·h·w, D width, G groups of a token, K = 2^g values of a group.
 """
@@ -27,7 +28,7 @@ from bitmill.schemas.models.token_model_config import PriorConfig
 
 
 class Prior(TokenModel):
-    """Logits of each group given all groups before it, within a window of frames."""
+    """Predicts each group from all groups before it, within a window of frames."""
 
     def __init__(self, config: PriorConfig) -> None:
         super().__init__()
@@ -36,7 +37,7 @@ class Prior(TokenModel):
         width = config.width
         self.vectors = GroupVectors(config.num_groups, config.group_bits, width)
         self.start_D = nn.Parameter(torch.zeros(width))
-        # The token above and the one at the same place in the frame before tell most: they come in directly.
+        # The token above and the one at the same place a frame earlier are the most informative inputs.
         self.above = nn.Linear(width, width, bias=False)
         self.before = nn.Linear(width, width, bias=False)
         self.blocks = nn.ModuleList(Block(width, config.mlp_ratio) for _ in range(config.layers))
@@ -47,7 +48,7 @@ class Prior(TokenModel):
         self.bias_GK = nn.Parameter(torch.zeros(config.num_groups, 2**config.group_bits))
 
     def forward(self, bits_BThwL: Tensor) -> Tensor:
-        """Natural logits, float32 [B, T, h, w, G, K], of bool bits; every clip from its first frame."""
+        """Return natural logits, float32 [B, T, h, w, G, K]; every clip starts at its first frame."""
         values_BNG = values_of_bits(bits_BThwL, self.config.group_bits).flatten(1, 3)
         vectors_GKD = self.vectors()
         groups = [functional.embedding(v, t) for v, t in zip(values_BNG.unbind(-1), vectors_GKD, strict=True)]
@@ -63,39 +64,39 @@ class Prior(TokenModel):
     def training_loss(
         self, bits_BThwL: Tensor, labels_B: Tensor | None, generator: torch.Generator
     ) -> Tensor:
-        """See TokenModel; nothing is drawn."""
+        """See TokenModel; draws nothing."""
         del labels_B, generator
         return self.bits_per_group(bits_BThwL).sum(-1).mean()
 
     def held_out_bits(
         self, bits_BThwL: Tensor, labels_B: Tensor | None, generator: torch.Generator
     ) -> Tensor:
-        """See TokenModel: what a coder would need, [B]."""
+        """See TokenModel; the size that an ideal entropy coder would need, [B]."""
         del labels_B, generator
         return self.bits_per_group(bits_BThwL).sum(-1).mean((1, 2, 3))
 
     def bits_per_group(self, bits_BThwL: Tensor) -> Tensor:
-        """What each group costs, −log2 of its probability: float32 [B, T, h, w, G]."""
+        """Return each group's cost, −log2 of its probability: float32 [B, T, h, w, G]."""
         values_BThwG = values_of_bits(bits_BThwL, self.config.group_bits)
         logits_nK = self.forward(bits_BThwL).flatten(0, -2)
         nats_n = functional.cross_entropy(logits_nK, values_BThwG.flatten(), reduction="none")
         return nats_n.view(values_BThwG.shape) / math.log(2)
 
     def stepper(self, num_clips: int, height: int, width: int) -> PriorStepper:
-        """Start ``num_clips`` clips of h × w tokens a frame, a group at a time."""
+        """Return a stepper over ``num_clips`` clips of h × w tokens per frame."""
         return PriorStepper(self, num_clips, height, width)
 
     def carried(self, previous_xD: Tensor, above_xD: Tensor, before_xD: Tensor) -> Tensor:
-        """What goes into the trunk to predict a token: [..., D]."""
+        """Return the trunk's input that predicts a token: [..., D]."""
         return previous_xD + self.above(above_xD) + self.before(before_xD)
 
     def after_group(self, x_xD: Tensor, group_xD: Tensor, g: int) -> Tensor:
-        """The vector that predicts group g, from that of group g − 1 and its value's vector."""
+        """Return the vector that predicts group g, from that of group g − 1 and its value's embedding."""
         x_xD = x_xD + group_xD
         return x_xD + self.group_mlps[g - 1](x_xD)
 
     def group_logits(self, x_xD: Tensor, vectors_KD: Tensor, g: int) -> Tensor:
-        """Float32 [..., K], whatever autocast says: probabilities near 1 need it."""
+        """Return float32 [..., K] even under autocast, because probabilities near 1 need the precision."""
         with torch.autocast(x_xD.device.type, enabled=False):
             return functional.linear(self.norm(x_xD.float()), vectors_KD.float(), self.bias_GK[g].float())
 
@@ -115,7 +116,7 @@ class Prior(TokenModel):
         return x_BND
 
     def _mask(self, num_frames: int, tokens_per_frame: int, device: torch.device) -> Tensor | None:
-        """None where all frames are in the window and causality alone is left."""
+        """Return the window mask, or None if all frames are in the window and causal attention suffices."""
         if num_frames <= self.window_frames:
             return None
         position_N = torch.arange(num_frames * tokens_per_frame, device=device)

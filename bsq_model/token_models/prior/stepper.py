@@ -1,10 +1,10 @@
-"""The prior a group at a time, with cached keys and values; the same numbers as the full form, to rounding.
+"""Runs the prior one group at a time with cached keys and values; equals the full form up to rounding.
 
-Keys and values stand in a ring of frames: the frame that falls out of the window is overwritten token by
-token, and what is left of it is masked. Shapes follow from how many tokens were pushed alone.
+Keys and values are in a ring buffer of frames: the frame that leaves the window is overwritten token by
+token, and its remaining tokens are masked. Shapes depend only on the number of tokens pushed.
 
-Axes: B clips side by side, D width, A heads of X features, G groups of a token, K values of a group,
-S cached positions.
+Axes: B clips in parallel, D width, A heads of X features, G groups of a token, K values of a group, S cached
+positions.
 """
 
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class PriorStepper:
-    """B clips under way. ``next_logits`` and ``push`` take turns, in the order (t, h, w, group)."""
+    """Steps through B clips; call ``next_logits`` and ``push`` alternately, in the order (t, h, w, group)."""
 
     def __init__(self, prior: "Prior", num_clips: int, height: int, width: int) -> None:
         self._prior, self._height, self._width = prior, height, width
@@ -30,7 +30,7 @@ class PriorStepper:
             self._vectors_GKD = prior.vectors()
             self._previous_BD = parameter.expand(num_clips, -1)
             self._nothing_BD = torch.zeros_like(self._previous_BD)
-        # Vectors of the last h·w tokens: the one above, and the one a frame before, at its turn.
+        # Vectors of the last h·w tokens, among them the token above and the one a frame earlier.
         self._last_frame: list[Tensor | None] = [None] * (height * width)
         self._token, self._group = 0, 0
         self._sum_BD = self._nothing_BD
@@ -41,14 +41,14 @@ class PriorStepper:
 
     @torch.inference_mode()
     def next_logits(self) -> Tensor:
-        """Natural logits of the next group of each clip, float32 [B, K], on the prior's device."""
+        """Return natural logits of the next group of each clip, float32 [B, K], on the prior's device."""
         if self._x_BD is None:
             self._x_BD = self._trunk_step()
         return self._prior.group_logits(self._x_BD, self._vectors_GKD[self._group], self._group)
 
     @torch.inference_mode()
     def push(self, indices_B: Tensor) -> None:
-        """What that group turned out to be, int64 [B], each in [0, K)."""
+        """Append the actual values of that group, int64 [B], each in [0, K)."""
         if self._x_BD is None:
             self._x_BD = self._trunk_step()
         group_BD = functional.embedding(indices_B.to(self._nothing_BD.device), self._vectors_GKD[self._group])
@@ -88,7 +88,7 @@ class PriorStepper:
         return x_B1D
 
     def _make_room(self, x_B1D: Tensor) -> int:
-        """The ring's slot of the next position; its frame's slots are masked as it begins."""
+        """Return the ring slot of the next position; at a frame's start, masks that frame's slots."""
         tokens_per_frame = len(self._last_frame)
         frame, place = divmod(self._token, tokens_per_frame)
         if place == 0:
@@ -101,7 +101,7 @@ class PriorStepper:
         return slot
 
     def _grow(self, x_B1D: Tensor, tokens: int) -> None:
-        """Room for one more frame; values that are masked must still be numbers."""
+        """Add memory for one more frame; zeros, because masked values must still be finite."""
         num_clips, _, width = x_B1D.shape
         heads = self._blocks[0].num_heads
         fresh = x_B1D.new_zeros(num_clips, heads, tokens, width // heads)

@@ -1,4 +1,4 @@
-"""The discriminator's side of training: its loss to the tokenizer, its own step, its state."""
+"""Trains the discriminator and computes the tokenizer's adversarial loss."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -15,9 +15,9 @@ from bitmill.schemas.requests.training import TrainSpec
 
 
 class Adversary:
-    """A discriminator over single frames, with its optimizer.
+    """A discriminator of single frames, with its optimizer.
 
-    Its gradients are averaged over processes by hand: R1 differentiates twice through it, which
+    Its gradients are averaged over processes explicitly, because R1 differentiates through it twice, which
     DistributedDataParallel does not support.
     """
 
@@ -25,7 +25,7 @@ class Adversary:
         gan = spec.loss.gan
         self._gan = gan
         self._peak_rate = gan.learning_rate or spec.peak_learning_rate
-        # Its own stream of random numbers: the same start on every process.
+        # A separate random state gives every process the same initial weights.
         with torch.random.fork_rng():
             torch.manual_seed(spec.seed)
             self.discriminator = Discriminator(
@@ -34,11 +34,11 @@ class Adversary:
         self.optimizers = make_optimizers(self.discriminator, spec.optimizer)
 
     def plays(self, step: int) -> bool:
-        """Whether the game has begun."""
+        """Whether adversarial training has started."""
         return step >= self._gan.start_step
 
     def generator_loss(self, reconstruction_BTHWC: Tensor) -> Tensor:
-        """What the tokenizer pays for frames that look reconstructed; a scalar."""
+        """Return the tokenizer's adversarial loss for its reconstructions; a scalar."""
         freeze(self.discriminator, frozen=True)
         loss = generator_loss(self.discriminator(reconstruction_BTHWC.flatten(0, 1)))
         freeze(self.discriminator, frozen=False)
@@ -51,7 +51,7 @@ class Adversary:
         rate_share: float,
         autocast: Callable[[], AbstractContextManager[object]],
     ) -> dict[str, Tensor]:
-        """One step on pieces of (originals, reconstructions), float [B, T, H, W, 3] each, detached."""
+        """Take one step on micro-batches of (originals, reconstructions), float [B, T, H, W, 3], detached."""
         losses: list[Tensor] = []
         for originals, reconstructions in pairs:
             with autocast():
@@ -68,7 +68,7 @@ class Adversary:
         return measured
 
     def _regularise(self, pieces: Sequence[Tensor]) -> Tensor:
-        """Add R1's gradients, weighted for the steps without; in float32, as it differentiates twice."""
+        """Add R1's gradients, scaled by ``r1_every``; in float32, because it differentiates twice."""
         penalties: list[Tensor] = []
         for originals in pieces:
             frames = originals.flatten(0, 1).detach().requires_grad_(True)

@@ -1,7 +1,7 @@
-"""The network that tells originals from reconstructions: StyleGAN2's residual discriminator; training only.
+"""The discriminator of originals and reconstructions: StyleGAN2's residual network; for training only.
 
-Karras et al., arXiv 1912.04958, section 4.1 and appendix B. Weights are plain and not rescaled at run time
-("equalized"): that trick belongs to StyleGAN2's far higher learning rate.
+Karras et al., arXiv 1912.04958, section 4.1 and appendix B. Weights are not rescaled at run time
+("equalized"), which suits StyleGAN2's far higher learning rate.
 
 Axes: B pictures, H and W pixels or cells, C = 3 colours, F features.
 """
@@ -15,14 +15,14 @@ from torch.nn import functional
 _SLOPE = 0.2
 _LAST_SIDE = 4
 _GROUP = 4
-"""Pictures that minibatch statistics compare, at most."""
+"""Most pictures in a group of the minibatch statistics."""
 
 
 class Discriminator(nn.Module):
-    """Square pictures to one logit each, high for originals.
+    """Maps square pictures to one logit each, high for originals.
 
-    ``base_channels`` features at full size, doubled with each halving up to ``max_channels``. Any side from 4
-    pixels goes; halves are rounded down.
+    ``base_channels`` features at full size, doubled at each halving up to ``max_channels``. Any side of at
+    least 4 pixels works; halves are rounded down.
     """
 
     def __init__(self, image_size_px: int, *, base_channels: int = 32, max_channels: int = 512) -> None:
@@ -43,7 +43,7 @@ class Discriminator(nn.Module):
         self.apply(_initialize)
 
     def forward(self, pixels_BHWC: Tensor) -> Tensor:
-        """Float pixels in [−1, 1], H = W = ``image_size_px``, to logits [B]."""
+        """Map float pixels in [−1, 1], H = W = ``image_size_px``, to logits [B]."""
         x_BFHW = _activate(self.entry(pixels_BHWC.permute(0, 3, 1, 2)))
         x_BFHW = with_minibatch_deviation(self.blocks(x_BFHW))
         x_BF = _activate(self.hidden(_activate(self.mix(x_BFHW)).flatten(1)))
@@ -51,7 +51,7 @@ class Discriminator(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions and a skip, each halving the sides after a blur, which keeps it free of aliasing."""
+    """Two convolutions and a skip; both paths halve the sides after a blur that avoids aliasing."""
 
     def __init__(self, channels: int, wider: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class _Block(nn.Module):
         self.register_buffer("kernel", kernel[:, None] * kernel[None], persistent=False)
 
     def forward(self, x_BFHW: Tensor) -> Tensor:
-        """[B, F, H, W] to [B, F', H//2, W//2]."""
+        """Map [B, F, H, W] to [B, F', H//2, W//2]."""
         inner = self._blur(_activate(self.first(x_BFHW)), padding=2, stride=1)
         skipped = self.skip(self._blur(x_BFHW, padding=1, stride=2))
         return (_activate(self.second(inner)) + skipped) * 0.5**0.5
@@ -74,9 +74,9 @@ class _Block(nn.Module):
 
 
 def with_minibatch_deviation(x_BFHW: Tensor) -> Tensor:
-    """One more feature: the mean deviation within a group of pictures, where a lack of variety shows.
+    """Append one feature, the mean deviation within a group of pictures, which exposes a lack of variety.
 
-    A group is picked across the batch, so that neighbours in it (frames of one clip) are not compared.
+    Groups are strided across the batch, so that neighbours (frames of one clip) are not compared.
     """
     batch = x_BFHW.shape[0]
     group = max(size for size in range(1, min(_GROUP, batch) + 1) if batch % size == 0)

@@ -1,4 +1,4 @@
-"""Losses of the game between tokenizer and discriminator; pure functions of logits, high for originals.
+"""Adversarial losses of tokenizer and discriminator; pure functions of logits, high for originals.
 
 Axes: B pictures, H and W pixels, C = 3 colours.
 """
@@ -9,19 +9,19 @@ from torch.nn.functional import softplus
 
 
 def generator_loss(logits_fake_B: Tensor) -> Tensor:
-    """The non-saturating loss ``E[−ln σ(D(fake))]`` (arXiv 1406.2661, section 3); a scalar in nats."""
+    """Return the non-saturating loss ``E[−ln σ(D(fake))]`` (arXiv 1406.2661, section 3); a scalar in nats."""
     return softplus(-logits_fake_B.float()).mean()
 
 
 def discriminator_loss(logits_real_B: Tensor, logits_fake_B: Tensor) -> Tensor:
-    """``E[−ln σ(D(real))] + E[−ln(1 − σ(D(fake)))]``; a scalar, 2·ln 2 where it cannot tell them apart."""
+    """Return ``E[−ln σ(D(real))] + E[−ln(1 − σ(D(fake)))]``; a scalar, 2·ln 2 at chance level."""
     return softplus(-logits_real_B.float()).mean() + softplus(logits_fake_B.float()).mean()
 
 
 def r1_penalty(logits_real_B: Tensor, pixels_real_BHWC: Tensor) -> Tensor:
-    """R1 without its weight γ: half the mean over pictures of ``‖∇ₓD(x)‖²`` (arXiv 1801.04406, section 4.1).
+    """Return R1 without its weight γ: half the mean of ``‖∇ₓD(x)‖²`` (arXiv 1801.04406, section 4.1).
 
-    ``pixels_real`` must require gradients and be what ``logits_real`` were computed from. The result is
+    ``logits_real`` must be computed from ``pixels_real``, which must require gradients. The result is
     differentiable with respect to the discriminator's weights.
     """
     (gradients_BHWC,) = torch.autograd.grad(logits_real_B.sum(), pixels_real_BHWC, create_graph=True)

@@ -1,1 +1,1 @@
-"""Training samples decoded on the fly: schedule, workers, batches."""
+"""Decodes training samples on the fly: schedule, workers, batches."""

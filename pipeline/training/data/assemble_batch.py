@@ -1,4 +1,4 @@
-"""One batch in the making: tasks handed out, clips put in their places, what failed replaced."""
+"""Assembles one batch: submits tasks to workers, collects clips, replaces failed samples."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -14,13 +14,13 @@ from bitmill.pipeline.training.data.worker_pool import WorkerPool
 from bitmill.schemas.outcomes import Reason
 
 _GROUP = 8
-"""Samples of one order: few enough that a lost worker costs little, enough that messages cost nothing."""
+"""Samples per order: few enough that a lost worker costs little, enough to amortize messages."""
 _GROUP_PATIENCE = 2.0
-"""A group's deadline in those of a sample; one that exceeds it is done again sample by sample."""
+"""A group's deadline in multiples of a sample's; a group that exceeds it is retried sample by sample."""
 _PATIENCE = {Reason.DECODER_CRASHED: 3, Reason.DECODE_TIMEOUT: 2}
-"""Workers that a sample may cost before its source takes the blame; a neighbour's memory may kill one too."""
+"""Lost workers after which a sample's source counts as bad; another process may exhaust memory too."""
 _PLACES = 16
-"""Parts of a video's time that are shared out among workers."""
+"""Parts of a video's time that are distributed over workers."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class _Sample:
 
 
 class Assembly:
-    """Clips [B, T, H, W, 3] of consecutive samples."""
+    """Assembles clips [B, T, H, W, 3] of consecutive samples."""
 
     def __init__(
         self, sampler: SourceSampler, pool: WorkerPool, samples: range, *, size_px: int, item_timeout_s: float
@@ -46,13 +46,13 @@ class Assembly:
             self._submit(worker, group, _GROUP_PATIENCE * item_timeout_s)
 
     def finish(self) -> None:
-        """Wait until every clip is there. Raises what ``collect`` raises."""
+        """Wait for all clips. Raises what ``collect`` raises."""
         while self._running:
             wait(self._running, return_when=FIRST_COMPLETED)
             self.collect()
 
     def collect(self) -> None:
-        """Take what is done, and hand out what must be done again; waits for nothing.
+        """Store finished clips and resubmit failed samples, without waiting.
 
         Raises TooManyFailuresError, InfrastructureError.
         """
@@ -70,7 +70,7 @@ class Assembly:
                         self.clips_BTHWC[sample.slot] = result
 
     def cancel(self) -> None:
-        """Take back what nobody has begun."""
+        """Cancel tasks that have not started."""
         for future in self._running:
             future.cancel()
 
@@ -82,11 +82,11 @@ class Assembly:
         self._submit(_worker_of(sample.pick, self._pool.num_workers), [sample], self._timeout_s)
 
     def _lost(self, samples: tuple[_Sample, ...], loss: DecoderLostError) -> None:
-        """Each sample by itself, so that only the one to blame, if any is, falls out."""
+        """Retry each sample separately, so that only the one that kills the worker, if any, is dropped."""
         for sample in samples:
             losses, pick = sample.losses + 1, sample.pick
             if losses < _PATIENCE[loss.reason] or len(samples) > 1:
-                # Another batch may have found the source to blame by now.
+                # Another batch may have marked the source as bad by now.
                 usable = self._sampler.pick(pick.sample_index, pick.attempt)
                 self._again(_Sample(sample.slot, usable, losses if usable == pick else 0))
             else:
@@ -109,6 +109,6 @@ def _grouped(samples: Iterable[_Sample], num_workers: int) -> Iterator[tuple[int
 
 
 def _worker_of(pick: Pick, num_workers: int) -> int:
-    """Samples that share frames go to one worker, for its cache; a long video is shared out by time."""
+    """Return the worker: samples that share frames use one worker's cache; long videos are split by time."""
     part = 0 if is_image_name(pick.task.source.uri) else int(pick.task.draw.time * _PLACES)
     return (pick.source_index + part) % num_workers

@@ -1,4 +1,4 @@
-"""The square that was drawn, cut from shrunk frames; pure."""
+"""Crops the drawn square from downscaled frames; pure functions."""
 
 import numpy as np
 
@@ -8,19 +8,19 @@ from bitmill.pipeline.training.data.sample_schedule import Draw
 
 
 def drawn_box(width: int, height: int, draw: Draw, crop_scale: tuple[float, float]) -> Box:
-    """The drawn square, inside the picture: its side is the short side over the drawn scale."""
+    """Return the drawn square inside the picture; its side is the short side divided by the drawn scale."""
     least, most = crop_scale
     side = min(width, height) / (least + draw.scale * (most - least))
     left, top = draw.left * (width - side), draw.top * (height - side)
-    # An edge may exceed the picture by a rounding error, which Pillow would refuse.
+    # A rounding error may put an edge outside the picture, which Pillow rejects.
     return left, top, min(left + side, float(width)), min(top + side, float(height))
 
 
 def crop(
     frames_THWC: Frames, draw: Draw, *, size_px: int, crop_scale: tuple[float, float], flip: bool
 ) -> Frames:
-    """[T, size_px, size_px, 3], C-contiguous: one square for all frames, mirrored where that is drawn and
-    ``flip`` allows it.
+    """Return [T, size_px, size_px, 3], C-contiguous: the same square of all frames, mirrored if drawn and
+    ``flip`` is set.
     """
     box = drawn_box(frames_THWC.shape[2], frames_THWC.shape[1], draw, crop_scale)
     squares = np.stack([resample(frame_HWC, box, size_px, size_px) for frame_HWC in frames_THWC])

@@ -1,4 +1,4 @@
-"""A decoding process beside the trainer's, which may crash or hang alone: a new one takes its place."""
+"""A child process that decodes samples; if it crashes or hangs, a new one replaces it."""
 
 import multiprocessing
 import os
@@ -29,7 +29,7 @@ _READY = "ready"
 
 
 class DecoderLostError(Exception):
-    """The process died, or hung and was ended, before its tasks were done."""
+    """The process died, or hung and was killed, before its tasks were done."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -45,18 +45,18 @@ class _Order:
 
 
 class DecodingWorker:
-    """One child process and the thread that serves it: orders are done one after another."""
+    """One child process and the thread that serves it; runs orders one after another."""
 
     def __init__(self, settings: ClipSettings) -> None:
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._closed = threading.Event()
-        # The thread must not hold this object, or it could never be collected.
+        # The thread must not reference this object, or it could never be garbage-collected.
         arguments = (self._orders, self._closed, settings)
         self._thread = threading.Thread(target=_serve, args=arguments, daemon=True, name="decoding worker")
         self._thread.start()
 
     def submit(self, tasks: Sequence[SampleTask], *, deadline_s: float) -> "Future[Made]":
-        """What becomes of the tasks, in order; raises DecoderLostError after a death or the deadline."""
+        """Return a future of the tasks' results; it raises DecoderLostError on a death or timeout."""
         if self._closed.is_set():
             raise ValueError("this worker is closed")
         future: Future[Made] = Future()
@@ -64,19 +64,19 @@ class DecodingWorker:
         return future
 
     def close(self) -> None:
-        """End the process, also in the midst of its work; orders not done by then are cancelled."""
+        """Kill the process, even during work, and cancel unfinished orders."""
         self._closed.set()
         self._orders.put(None)
 
     def join(self) -> None:
-        """Wait until the process is gone."""
+        """Wait until the process has ended."""
         self._thread.join()
 
 
 def _serve(orders: "SimpleQueue[_Order | None]", closed: threading.Event, settings: ClipSettings) -> None:
     child: _Child | None = None
-    # Ctrl-C reaches the whole terminal, but the trainer ends its children itself: they inherit this thread's
-    # mask. (Starting the tracker, which multiprocessing does with its first child, would lift it.)
+    # Ctrl-C reaches all processes of the terminal, but the trainer ends its children itself, so they inherit
+    # this thread's mask. (Starting the tracker later, with multiprocessing's first child, would unblock it.)
     resource_tracker.ensure_running()
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
@@ -91,7 +91,7 @@ def _serve(orders: "SimpleQueue[_Order | None]", closed: threading.Event, settin
             except DecoderLostError as loss:
                 child = _ended(child)
                 order.future.set_exception(loss)
-            except BaseException as error:  # noqa: BLE001 - whoever waits for the order must hear of it
+            except BaseException as error:  # noqa: BLE001 - passed on to the order's future
                 child = _ended(child)
                 order.future.set_exception(error)
     finally:
@@ -99,9 +99,9 @@ def _serve(orders: "SimpleQueue[_Order | None]", closed: threading.Event, settin
 
 
 def _started(settings: ClipSettings, closed: threading.Event) -> "_Child":
-    """A process that is ready. One that is killed on its way there, as for want of memory, is tried again.
+    """Start a process and wait until it is ready; retry if it is killed meanwhile, e.g. for lack of memory.
 
-    Raises InfrastructureError.
+    Raises InfrastructureError if it does not start.
     """
     for start in range(1, _STARTS + 1):
         child = _Child(settings, closed)
@@ -113,8 +113,8 @@ def _started(settings: ClipSettings, closed: threading.Event) -> "_Child":
             killed = loss.reason is Reason.DECODER_CRASHED and child.exit_code < 0
             if not killed or closed.is_set() or start == _STARTS:
                 raise InfrastructureError(
-                    f"A decoding process could not be started ({loss.detail}); a script that trains must "
-                    "be a file, with `if __name__ == '__main__':` around its work, or set data.workers to 0."
+                    f"A decoding process could not be started ({loss.detail}); a training script must be "
+                    "a file that guards its work with `if __name__ == '__main__':`; or set data.workers to 0."
                 ) from loss
     raise AssertionError
 
@@ -125,25 +125,25 @@ def _ended(child: "_Child | None") -> None:
 
 
 class _Child:
-    """The process, and our end of the pipe to it."""
+    """The child process and the parent's end of its pipe."""
 
     def __init__(self, settings: ClipSettings, closed: threading.Event) -> None:
-        # A forked child would share locks of threads that it does not have.
+        # A forked child would inherit locks held by threads that do not exist in it.
         spawn = multiprocessing.get_context("spawn")
         self._closed = closed
         self._pipe, theirs = spawn.Pipe(duplex=True)
         self._process = spawn.Process(target=_work, args=(theirs, settings, os.getpid()), daemon=True)
         self._process.start()
-        # With no copy of its end here, the child's death ends the pipe, even halfway through a clip.
+        # Without our copy of its end, the child's death closes the pipe, even in the middle of a clip.
         theirs.close()
 
     def await_ready(self) -> None:
-        """Wait until tasks can be sent; time to import is no task's. Raises DecoderLostError."""
+        """Wait until the child accepts tasks; import time counts for no task. Raises DecoderLostError."""
         self._receive(_START_S)
 
     @property
     def exit_code(self) -> int:
-        """Below 0 where a signal ended the process."""
+        """The exit code; negative if a signal ended the process."""
         return self._process.exitcode or 0
 
     def make(self, tasks: Sequence[SampleTask], deadline_s: float) -> Made:
@@ -181,9 +181,9 @@ def _death(exit_code: int | None) -> DecoderLostError:
 
 
 def _work(pipe: Connection, settings: ClipSettings, parent: int) -> None:
-    """The child's life: tasks in, clips out, until the pipe ends."""
+    """Run the child: receive tasks and send clips until the pipe closes."""
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    # Compiled code is loaded before the limit: within one, the compiler dies and OpenBLAS tries for minutes.
+    # Load compiled code before the limit: under it, the compiler dies and OpenBLAS retries for minutes.
     make_ready()
     with memory_limit(settings.spec.cache_bytes + settings.spec.item_memory_bytes):
         pipe.send(_READY)
@@ -203,7 +203,7 @@ def _make_all(pipe: Connection, maker: ClipMaker) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End this process once its parent is gone, even while a decoder hangs."""
+    """Exit this process when its parent has ended, even while a decoder hangs."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)

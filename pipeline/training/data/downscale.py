@@ -1,6 +1,6 @@
-"""From a local media file to frames small enough to keep: the short side shrunk to the largest crop's need.
+"""Decodes a local media file to frames downscaled for caching: the short side fits the largest crop.
 
-A sample is always cut from shrunk frames, cached or not: so the cache changes no pixel.
+Samples are always cropped from downscaled frames, cached or not, so the cache changes no pixel.
 """
 
 from collections.abc import Iterator
@@ -21,17 +21,17 @@ from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.outcomes import Reason
 
 _DRAFT_MARGIN = 2
-"""A JPEG is decoded at a half, quarter or eighth where its sides stay this many times what is needed."""
+"""JPEGs are decoded at 1/2, 1/4 or 1/8 scale as long as both sides stay this many times ``short_px``."""
 
 
 def downscaled_size(width: int, height: int, aspect: Fraction, short_px: int) -> tuple[int, int]:
-    """(width, height) with square pixels and a short side of ``short_px``, or the picture's where smaller."""
+    """Return (width, height) with square pixels; the short side is at most ``short_px``, never enlarged."""
     shown = sane_aspect(aspect) * width
     return scaled_size(width, height, aspect, max(1, min(short_px, height, int(shown))))
 
 
 def downscaled_image(image: Image.Image, path: str, short_px: int) -> Frames:
-    """The (first) picture of an open file, upright, as [1, H, W, 3]. Raises BadItemError."""
+    """Return the (first) picture of an open file, upright, as [1, H, W, 3]. Raises BadItemError."""
     image.draft(None, (_DRAFT_MARGIN * short_px, _DRAFT_MARGIN * short_px))
     pixels_HWC, aspect = read_still(image, path).rgb()
     size = downscaled_size(pixels_HWC.shape[1], pixels_HWC.shape[0], aspect, short_px)
@@ -49,10 +49,10 @@ def downscaled_segment(
     short_px: int,
     max_pixels: int,
 ) -> Frames:
-    """Sampled frames of a span of a video, [T, H, W, 3] with least_frames ≤ T ≤ max_frames.
+    """Return sampled frames of a span of a video, [T, H, W, 3] with least_frames ≤ T ≤ max_frames.
 
-    Damage behind the needed frames is passed over. Raises BadItemError: the damage, where it leaves fewer
-    than ``least_frames``; TOO_SHORT where there are no more.
+    Ignores damage after the needed frames. Raises BadItemError: the damage, if it leaves fewer than
+    ``least_frames``; TOO_SHORT if the span has fewer.
     """
     frames = pyav_reader.Frames(path, facts, span_ns=span_ns, max_pixels=max_pixels)
     samples = sample(frames, span_ns=span_ns, fps=fps, native_fps=facts.average_fps)
@@ -66,7 +66,7 @@ def downscaled_segment(
             if len(pictures) == max_frames:
                 break
     if len(pictures) < least_frames:
-        detail = f"A stretch of it has {len(pictures)} sampled frames; a clip takes {least_frames}."
+        detail = f"A segment of it has {len(pictures)} sampled frames; a clip needs {least_frames}."
         raise fault or frames.lost or BadItemError(Reason.TOO_SHORT, detail)
     return np.stack(pictures)
 
@@ -74,7 +74,7 @@ def downscaled_segment(
 def _downscaled_samples(
     samples: Iterator[Sample[PyavPicture] | TimelineEnd], short_px: int
 ) -> Iterator[Picture | TimelineEnd]:
-    """Each frame's pixels, drawn once however often it is held; all of the first one's size."""
+    """Yield each frame's pixels, converted once even if the frame repeats; all have the first one's size."""
     size: tuple[int, int] | None = None
     held: tuple[PyavPicture, Picture] | None = None
     for taken in samples:

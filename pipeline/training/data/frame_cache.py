@@ -1,4 +1,4 @@
-"""Decoded frames that were lately used, bounded in bytes."""
+"""An LRU cache of decoded frames, bounded in bytes."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -11,7 +11,7 @@ Frames = npt.NDArray[np.uint8]
 
 
 class FrameCache:
-    """Forgets what was unused for longest once it holds more than ``max_bytes``."""
+    """Evicts the least recently used frames when it exceeds ``max_bytes``."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -19,14 +19,14 @@ class FrameCache:
         self.num_bytes = 0
 
     def get(self, key: Hashable) -> Frames | None:
-        """The frames kept under ``key``, which count as used now."""
+        """Return the frames of ``key``, or None, and mark them as used."""
         frames = self._kept.get(key)
         if frames is not None:
             self._kept.move_to_end(key)
         return frames
 
     def put(self, key: Hashable, frames: Frames) -> None:
-        """Keep ``frames``, unless they alone exceed the bound."""
+        """Store ``frames``, unless they alone exceed the bound."""
         if key in self._kept:
             self.num_bytes -= self._kept.pop(key).nbytes
         if frames.nbytes > self._max_bytes:

@@ -1,4 +1,4 @@
-"""One sample: its source's shrunk frames, from the cache or the file, and the crop that was drawn."""
+"""Makes one sample: its source's downscaled frames, from the cache or the file, and the drawn crop."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,24 +20,24 @@ from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.requests.training_data import DataSpec
 
 _PASSING = frozenset({Reason.READ_ERROR, Reason.OUT_OF_MEMORY})
-"""What may be different another time, and is therefore tried again."""
+"""Faults that may not recur, so the source stays usable."""
 _CROWDED = 4
-"""A stretch holds at most so many times its usual frames, should their times stand close together."""
+"""Most frames of a segment, in multiples of the usual number, if timestamps are dense."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSettings:
-    """How clips are made of sources."""
+    """Settings for making clips from sources."""
 
     spec: DataSpec
     size_px: int
     num_frames: int
-    """T of video clips."""
+    """Frames T of a video clip."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleTask:
-    """A source, and what was drawn of it."""
+    """A source, and the random numbers drawn for its sample."""
 
     source: PlannedSource
     draw: Draw
@@ -46,16 +46,16 @@ class SampleTask:
 
 @dataclass(frozen=True, kw_only=True)
 class FailedTask:
-    """Why a task gave no clip."""
+    """Why a task yielded no clip."""
 
     reason: Reason
     detail: str
     lasting: bool
-    """No draw of this source can succeed, now or later."""
+    """Whether every draw of this source fails, now and later."""
 
 
 class ClipMaker:
-    """Makes samples one by one; what it keeps from one to the next changes its speed alone."""
+    """Makes samples one by one; its caches affect only speed."""
 
     def __init__(self, settings: ClipSettings) -> None:
         self._settings = settings
@@ -63,10 +63,10 @@ class ClipMaker:
         self._short_px = round(settings.size_px * settings.spec.crop_scale[1])
         self._cache = FrameCache(settings.spec.cache_bytes)
         self._facts: dict[PlannedSource, VideoFacts] = {}
-        """Of videos met so far; whatever else is met is a picture."""
+        """Facts of the videos seen so far; other sources seen are pictures."""
 
     def make(self, task: SampleTask) -> Frames | FailedTask:
-        """The clip, uint8 [num_frames, size, size, 3]; faults of the bytes are told, never raised."""
+        """Return the clip, uint8 [num_frames, size, size, 3], or a FailedTask for a bad source."""
         try:
             frames_THWC, within = self._frames(task)
             first = int(within * (len(frames_THWC) - task.num_frames + 1))
@@ -79,7 +79,7 @@ class ClipMaker:
             return self._failure(task, BadItemError(Reason.OUT_OF_MEMORY, "The decoder ran out of memory."))
 
     def _frames(self, task: SampleTask) -> tuple[Frames, float]:
-        """At least ``num_frames`` shrunk frames, and how far into their starts the clip begins, in [0, 1)."""
+        """Return at least ``num_frames`` downscaled frames, and the clip's relative start, in [0, 1)."""
         index, within = self._place(task)
         frames = self._cache.get((task.source, index))
         if frames is None:
@@ -88,12 +88,12 @@ class ClipMaker:
             index, within = self._place(task)
             self._cache.put((task.source, index), frames)
         if len(frames) < task.num_frames:
-            detail = f"It has {len(frames)} sampled frames; a clip takes {task.num_frames}."
+            detail = f"It has {len(frames)} sampled frames; a clip needs {task.num_frames}."
             raise BadItemError(Reason.TOO_SHORT, detail)
         return frames, within
 
     def _place(self, task: SampleTask) -> tuple[int, float]:
-        """The index of the drawn stretch and how far into it; of a picture, or a source yet unmet, 0."""
+        """Return the drawn segment's index and the position in it; 0 for pictures and unseen sources."""
         segment = self._segment(task)
         return (0, 0.0) if segment is None else (segment[0].index, segment[1])
 
@@ -105,7 +105,7 @@ class ClipMaker:
         return segment_at(task.draw.time, facts, span_ns, fps=self._spec.fps, num_frames=num_frames)
 
     def _decoded(self, path: str, task: SampleTask) -> Frames:
-        """The picture, or the drawn stretch of the video."""
+        """Decode the picture, or the drawn segment of the video."""
         facts = self._facts.get(task.source)
         if facts is None:
             image = open_image(path, max_pixels=self._spec.max_pixels)
@@ -137,7 +137,7 @@ class ClipMaker:
 
 @contextmanager
 def _staged(source: PlannedSource) -> Generator[str]:
-    """A local file with the source's bytes; whatever a library raises over them becomes a BadItemError."""
+    """Yield a local file with the source's bytes; converts library errors to BadItemError."""
     expected = ObjectInfo(uri=source.uri, size_bytes=source.size_bytes, version=source.version)
     with stage(expected) as staged:
         try:

@@ -1,7 +1,7 @@
-"""What sample k is, as a pure function of (seed, k, number of sources): no state, no order of evaluation.
+"""Draws sample k as a pure function of (seed, k, number of sources), without state.
 
-Random numbers are BLAKE2b digests (RFC 7693) of the decimal names of what is drawn: a counter-based generator
-whose output the standard fixes, on every machine, byte order and library version.
+Random numbers are BLAKE2b digests (RFC 7693) of a purpose and decimal indices: a counter-based generator
+whose output the standard fixes on every machine, byte order and library version.
 """
 
 import struct
@@ -15,32 +15,32 @@ _SHARE_STEPS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One sample's source and chances; fractions lie in [0, 1)."""
+    """One sample's source and random numbers; fractions are in [0, 1)."""
 
     source_index: int
     time: float
-    """Where in a video; an image has no use for it."""
+    """Position in a video; unused for an image."""
     top: float
     left: float
-    """Where the crop lies within the room that it has."""
+    """Position of the crop within the picture's free margin."""
     scale: float
-    """Where in the range of crop scales."""
+    """Position in the range of crop scales."""
     flip: bool
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPlace:
-    """A batch's kind, and its place among the batches of that kind."""
+    """A batch's kind, and its index among the batches of that kind."""
 
     is_image: bool
     position: int
 
 
 def draw(seed: int, sample_index: int, attempt: int, num_sources: int) -> Draw:
-    """Sample ``sample_index`` of an endless sequence over sources 0 … num_sources − 1.
+    """Draw sample ``sample_index`` of an endless sequence over sources 0 … num_sources − 1.
 
-    At attempt 0 each epoch, samples [e·n, (e+1)·n), visits every source exactly once, in an order of its own.
-    A later attempt, for a sample whose source failed, takes any source, and other chances.
+    At attempt 0, epoch e, samples [e·n, (e+1)·n), visits every source exactly once, in its own order. A later
+    attempt, for a sample whose source failed, draws any source and new random numbers.
     """
     words = struct.unpack("<8Q", _digest(b"sample", seed, sample_index, attempt))
     if attempt == 0:
@@ -53,10 +53,10 @@ def draw(seed: int, sample_index: int, attempt: int, num_sources: int) -> Draw:
 
 
 def permuted(seed: int, epoch: int, position: int, length: int) -> int:
-    """Where ``position`` goes in the epoch's permutation of range(length); memory does not grow with length.
+    """Return where the epoch's permutation of range(length) maps ``position``, in constant memory.
 
     A Feistel network permutes the next power of four; results beyond ``length`` are permuted again until they
-    fall inside ("cycle walking"), which keeps it a permutation.
+    are inside ("cycle walking"), which keeps it a permutation.
     """
     half_bits = max(1, ((length - 1).bit_length() + 1) // 2)
     place = position
@@ -67,10 +67,10 @@ def permuted(seed: int, epoch: int, position: int, length: int) -> int:
 
 
 def place_of_batch(seed: int, step: int, image_share: float) -> BatchPlace:
-    """The kind of global batch ``step`` where images and videos take turns.
+    """Return the kind and index of global batch ``step`` when image and video batches alternate.
 
     Image batches are spread evenly, ⌊share·s + offset⌋ of them before step s, with an offset drawn from the
-    seed: so any batch's place among its kind is known without counting.
+    seed, so that a batch's index among its kind is known without counting.
     """
     share = Fraction(image_share).limit_denominator(_SHARE_STEPS)
     offset = Fraction(int.from_bytes(_digest(b"kinds", seed)[:8], "little"), 1 << 64)
@@ -92,5 +92,5 @@ def _digest(what: bytes, *names: int) -> bytes:
 
 
 def _fraction(word: int) -> float:
-    """The upper 53 bits, which a double holds exactly."""
+    """Return the upper 53 bits as a fraction, which a double represents exactly."""
     return (word >> 11) * 2.0**-53

@@ -1,7 +1,7 @@
-"""How a video's time is cut into stretches, each decoded and cached as a whole; pure.
+"""Divides a video's time into segments, each decoded and cached as a whole; pure functions.
 
-A clip lies within one stretch. So a clip is found again in the cache wherever in the stretch it starts, and
-decoding one costs a seek and a stretch, whatever the video's length.
+A clip is inside one segment. So the cache serves any clip of a cached segment, and decoding a clip costs one
+seek and one segment, whatever the video's length.
 """
 
 from dataclasses import dataclass
@@ -16,26 +16,26 @@ _UNTOLD_FPS = 25.0
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a source's time; the last one has what remains, so up to twice the usual length."""
+    """A segment of a source's time; the last one includes the remainder, so it has up to twice the length."""
 
     index: int
     count: int
-    """Stretches of the source."""
+    """Number of segments of the source."""
     span_ns: Span
-    """[start, end); null is open, at the ends of a source that no manifest limits."""
+    """[start, end); None is open, at the ends of a source that no manifest limits."""
 
 
 def segment_frames(num_frames: int) -> int:
-    """Sampled frames of a stretch: two clips, so that half of the starts and more lie apart; 16 at least."""
+    """Return the sampled frames per segment: two clips, for distinct starts; at least 16."""
     return max(2 * num_frames, _LEAST_FRAMES)
 
 
 def segment_at(
     time: float, facts: VideoFacts, wanted_ns: Span, *, fps: float | None, num_frames: int
 ) -> tuple[Segment, float]:
-    """The stretch in which ``time`` in [0, 1) of the wanted span falls, and how far into it, in [0, 1).
+    """Return the segment at ``time`` in [0, 1) of the wanted span, and the position in it, in [0, 1).
 
-    Stretches are equally likely. Lengths come from ``fps``, or from the video's average rate.
+    Segments are equally likely. Their length follows from ``fps``, or from the video's average rate.
     """
     start_ns, end_ns = _extent(facts, wanted_ns)
     length_ns = round(segment_frames(num_frames) * SECOND_NS / (fps or _average_fps(facts)))

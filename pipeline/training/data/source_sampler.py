@@ -1,4 +1,4 @@
-"""Which source and chances a sample gets, past the sources that are known to give nothing."""
+"""Picks each sample's source and random numbers, skipping sources known to fail."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,14 +10,14 @@ from bitmill.schemas.errors import TooManyFailuresError
 from bitmill.schemas.outcomes import Reason
 
 MAX_ATTEMPTS = 32
-"""Sources drawn for one sample before the run is given up: with half of all sources bad, one sample in four
+"""Sources drawn for one sample before the run fails: with half of all sources bad, that is one sample in four
 thousand million."""
 _EXAMPLES = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleFailure:
-    """A source that gave no clip; another took its place in the batch."""
+    """A source that yielded no clip; another replaced it in the batch."""
 
     uri: str
     reason: Reason
@@ -26,7 +26,7 @@ class SampleFailure:
 
 @dataclass(frozen=True, kw_only=True)
 class Pick:
-    """What a sample is to be made of, at one of its attempts."""
+    """The source and task of a sample at one of its attempts."""
 
     sample_index: int
     attempt: int
@@ -35,10 +35,10 @@ class Pick:
 
 
 class SourceSampler:
-    """Sources of one kind. A sample's picks depend on nothing but the seed and what the sources are."""
+    """Picks from sources of one kind. A sample's picks depend only on the seed and the sources."""
 
     def __init__(self, sources: Sequence[PlannedSource], *, seed: int, num_frames: int) -> None:
-        # Captions and the like do not travel to the decoders.
+        # Metadata (captions etc.) is not sent to the decoders.
         self._sources = [replace(source, metadata=None) for source in sources]
         self._seed = seed
         self.num_frames = num_frames
@@ -46,9 +46,9 @@ class SourceSampler:
         self._latest: SampleFailure | None = None
 
     def pick(self, sample_index: int, attempt: int = 0) -> Pick:
-        """The first attempt from ``attempt`` on whose source is not known to fail.
+        """Return the first attempt from ``attempt`` on whose source is not known to fail.
 
-        Raises TooManyFailuresError where the attempts are used up.
+        Raises TooManyFailuresError after ``MAX_ATTEMPTS`` attempts.
         """
         for number in range(attempt, MAX_ATTEMPTS):
             drawn = draw(self._seed, sample_index, number, len(self._sources))
@@ -62,7 +62,7 @@ class SourceSampler:
         raise self._exhausted()
 
     def note(self, pick: Pick, reason: Reason, detail: str, *, lasting: bool) -> SampleFailure:
-        """A pick gave no clip; a ``lasting`` fault keeps its source from being picked again."""
+        """Record that a pick yielded no clip; after a ``lasting`` fault its source is not picked again."""
         failure = SampleFailure(uri=pick.task.source.uri, reason=reason, detail=detail)
         if lasting:
             self._failed[pick.source_index] = failure
@@ -74,6 +74,6 @@ class SourceSampler:
         examples = {failure.uri: failure.detail for failure in known[:_EXAMPLES]}
         named = " ".join(f"{uri}: {detail}" for uri, detail in examples.items())
         return TooManyFailuresError(
-            f"{MAX_ATTEMPTS} sources drawn in a row gave no training clip ({len(self._failed)} of "
-            f"{len(self._sources)} are known to give none). {named} Remove such sources, or give others."
+            f"{MAX_ATTEMPTS} sources drawn in a row yielded no training clip ({len(self._failed)} of "
+            f"{len(self._sources)} are known to fail). {named} Remove these sources, or add others."
         )

@@ -1,9 +1,9 @@
-"""Batches of training clips, decoded on the way from the sources that ``tokenize`` takes.
+"""Loads batches of training clips, decoded during training from the same sources as ``tokenize``.
 
-Sample k of a run is a pure function of (seed, k, the list of sources), as are its replacements where a source
-fails. So neither ranks, workers, prefetching nor the step at which reading starts change a sample, and there
-is no state to save. One case is apart: a source whose decoder dies or hangs is left out from then on, so that
-a run taken up again may still meet it where the first one no longer did.
+Sample k of a run is a pure function of (seed, k, the list of sources), and so are its replacements when a
+source fails. So neither ranks, workers, prefetching nor the first step change a sample, and there is no state
+to save. One exception: a source whose decoder dies or hangs is excluded from then on, but a resumed run may
+try it again.
 """
 
 import math
@@ -29,7 +29,7 @@ from bitmill.schemas.requests.training_data import DataSpec
 __all__ = ["Batch", "SampleFailure", "TrainingData"]
 
 _SAMPLES_AHEAD = 16
-"""Samples a worker, beyond the batch in use, that are under way or ready."""
+"""Samples per worker that are prefetched beyond the current batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +40,14 @@ class Batch:
     clips_BTHWC: torch.Tensor
     """uint8 RGB; T is the model's, or 1 in a batch of images."""
     failures: tuple[SampleFailure, ...]
-    """Sources that gave no clip here; other draws took their place."""
+    """Sources that yielded no clip; other samples replaced them."""
 
 
 class TrainingData:
-    """Endless batches; a context manager that ends its decoding processes, as collecting it does.
+    """Yields endless batches; a context manager that ends its decoding processes, as garbage collection does.
 
-    Each source comes once an epoch, a long video no more often than a short one or an image: a manifest that
-    names spans of it gives it more weight. Sources are images by their names' suffix, else videos.
+    Each source occurs once per epoch, a long video as often as a short one or an image; to weight it more,
+    list several spans of it in a manifest. A source is an image if its name's suffix says so, else a video.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class TrainingData:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """``global_batch`` clips a step over all ranks, of ``num_frames`` squares of ``size_px``.
+        """Load ``global_batch`` clips per step over all ranks, of ``num_frames`` squares of ``size_px``.
 
-        Raises UsageError where the sources do not hold what ``spec`` asks for, or ranks do not divide the
-        batch.
+        Raises UsageError if the sources lack the images or videos that ``spec`` requires, or the world size
+        does not divide the batch.
         """
         if global_batch % world_size:
             raise UsageError(f"global_batch {global_batch} is not divisible by {world_size} processes.")
@@ -77,7 +77,7 @@ class TrainingData:
         pool: WorkerPool = ProcessPool(settings, spec.workers) if spec.workers else OwnProcess(settings)
         self._pool = pool
         self.close = weakref.finalize(self, pool.close)
-        """Ends the decoding processes; iterators are of no more use."""
+        """Ends the decoding processes; iterators cannot be used afterwards."""
 
     def __enter__(self) -> Self:
         return self
@@ -88,10 +88,10 @@ class TrainingData:
         self.close()
 
     def batches(self, first_step: int = 0) -> Generator[Batch]:
-        """Batches of steps ``first_step``, ``first_step`` + 1, … without end; some are made ahead.
+        """Yield batches of steps ``first_step``, ``first_step`` + 1, … endlessly, with prefetching.
 
-        Raises TooManyFailuresError where so many sources fail that one sample finds none;
-        InfrastructureError where decoding processes cannot be started.
+        Raises TooManyFailuresError if all sources drawn for one sample fail, InfrastructureError if decoding
+        processes cannot be started.
         """
         ahead: deque[Assembly] = deque()
         step = first_step
@@ -115,7 +115,7 @@ class TrainingData:
                 assembly.cancel()
 
     def _depth(self) -> int:
-        """Batches made ahead of the one in use."""
+        """Return how many batches to prefetch."""
         return math.ceil(_SAMPLES_AHEAD * self._spec.workers / self._batch)
 
     def _assembly(self, step: int) -> Assembly:
@@ -136,7 +136,7 @@ class TrainingData:
 def _samplers(
     sources: Sequence[PlannedSource], spec: DataSpec, seed: int, num_frames: int
 ) -> tuple[SourceSampler, SourceSampler]:
-    """(images, videos), or all sources twice where each gives one frame."""
+    """Return (images, videos), or all sources twice if each yields one frame."""
     if not sources:
         raise UsageError("There are no sources to train from.")
     if num_frames == 1:
@@ -146,7 +146,7 @@ def _samplers(
     videos = [source for source in sources if not is_image_name(source.uri)]
     if not videos and spec.image_share < 1:
         raise UsageError(
-            f"The model takes clips of {num_frames} frames, but no source is a video by its name; give "
+            f"The model takes clips of {num_frames} frames, but no source is a video by its name; add "
             "videos, or set data.image_share to 1."
         )
     if not images and spec.image_share > 0:

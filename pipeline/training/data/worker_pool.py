@@ -1,4 +1,4 @@
-"""Who makes the samples: worker processes, or, for tests and for finding faults, this process itself."""
+"""Worker pools that make samples: processes, or, for tests and debugging, this process itself."""
 
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -9,21 +9,21 @@ from bitmill.pipeline.training.data.make_sample import ClipMaker, ClipSettings, 
 
 
 class WorkerPool(Protocol):
-    """Takes tasks, gives clips."""
+    """Runs tasks and returns clips."""
 
     num_workers: int
 
     def submit(self, worker: int, tasks: Sequence[SampleTask], *, deadline_s: float) -> "Future[Made]":
-        """What becomes of the tasks, by one of the workers, which count from 0."""
+        """Return a future of the tasks' results from worker number ``worker``, counted from 0."""
         ...
 
     def close(self) -> None:
-        """End all work."""
+        """Stop all work."""
         ...
 
 
 class ProcessPool:
-    """Worker processes. Each has a queue and a cache of its own, so that a source is decoded in one place."""
+    """Worker processes, each with its own queue and cache, so that one worker decodes a source."""
 
     def __init__(self, settings: ClipSettings, num_workers: int) -> None:
         self.num_workers = num_workers
@@ -34,7 +34,7 @@ class ProcessPool:
         return self._workers[worker].submit(tasks, deadline_s=deadline_s)
 
     def close(self) -> None:
-        """See WorkerPool; returns once the processes are gone."""
+        """See WorkerPool; returns when the processes have ended."""
         for worker in self._workers:
             worker.close()
         for worker in self._workers:
@@ -42,7 +42,7 @@ class ProcessPool:
 
 
 class OwnProcess:
-    """No process but this one: nothing is ended that hangs, and a crash is the trainer's."""
+    """Decodes in this process: hangs are not stopped, and a crash ends the trainer."""
 
     num_workers = 1
 
@@ -56,4 +56,4 @@ class OwnProcess:
         return future
 
     def close(self) -> None:
-        """See WorkerPool; there is nothing to end."""
+        """See WorkerPool; does nothing."""

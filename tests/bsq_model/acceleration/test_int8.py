@@ -63,12 +63,12 @@ def test_a_frame_depends_on_no_later_one_and_no_other_clip() -> None:
 def test_integers_cannot_be_saved_as_if_they_were_the_weights() -> None:
     tokenizer = make_preset("tiny")
     set_numerics(tokenizer, "int8", "cpu")
-    with pytest.raises(ValueError, match="computes in int8 has lost its weights"):
+    with pytest.raises(ValueError, match="a tokenizer in int8 cannot be saved"):
         tokenizer_files(tokenizer)
 
 
 def test_an_encoder_without_such_layers_is_refused() -> None:
-    with pytest.raises(UsageError, match="dtype int8 is for the linear layers of a ViT"):
+    with pytest.raises(UsageError, match="dtype int8 needs a ViT encoder"):
         set_numerics(random_tokenizer(VARIANTS["cnn"]), "int8", "cpu")
 
 

@@ -119,18 +119,21 @@ def _changed(tmp_path, change) -> Path:
         (lambda w: w.update({"lpips.weight": torch.ones(1)}), r"lpips\.weight is unknown"),
         (
             lambda w: w.update({"quant_embed.bias": torch.ones(9)}),
-            r"quant_embed\.bias is \[9\] and not \[18\]",
+            r"quant_embed\.bias is \[9\] instead of \[18\]",
         ),
         (
             lambda w: w["decoder.ffn.0.bias"].fill_(float("nan")),
-            r"decoder\.ffn\.0\.bias holds values that are not",
+            r"decoder\.ffn\.0\.bias contains values that are not",
         ),
-        (lambda w: w.update({"quantize.basis": torch.arange(18)}), r"quantize\.basis holds no powers of two"),
+        (lambda w: w.update({"quantize.basis": torch.arange(18)}), r"quantize\.basis is not powers of two"),
         (
             lambda w: w.update({"quant_embed.bias": torch.ones(18).int()}),
-            r"quant_embed\.bias holds torch\.int32",
+            r"quant_embed\.bias contains torch\.int32",
         ),
-        (lambda w: w.update({"module.quant_embed.bias": torch.ones(18)}), r"holds quant_embed\.bias twice"),
+        (
+            lambda w: w.update({"module.quant_embed.bias": torch.ones(18)}),
+            r"contains quant_embed\.bias twice",
+        ),
     ],
 )
 def test_every_tensor_is_accounted_for(tmp_path, change, told):
@@ -140,7 +143,7 @@ def test_every_tensor_is_accounted_for(tmp_path, change, told):
 
 def test_another_image_size_than_the_configs_is_a_misshapen_table(tmp_path):
     larger = pub.document(18, pub.vit(16, 2, 2, frames=1, size=24))
-    with pytest.raises(FormatError, match=r"positional_embedding is \[4, 16\] and not \[9, 16\]"):
+    with pytest.raises(FormatError, match=r"positional_embedding is \[4, 16\] instead of \[9, 16\]"):
         import_checkpoint(_file(tmp_path, IMAGE), _config(larger))
 
 
@@ -166,7 +169,7 @@ def test_weights_of_half_precision_become_float32(tmp_path):
 @pytest.mark.parametrize(
     ("path", "value", "told"),
     [
-        (("model", "params", "l2_norm"), False, r"model\.params\.l2_norm is False and not True"),
+        (("model", "params", "l2_norm"), False, r"model\.params\.l2_norm is False, not True"),
         (("model", "params", "post_q_l2_norm"), False, "post_q_l2_norm"),
         (("data", "zero_mean"), False, r"data\.zero_mean"),
         (("model", "params", "vitconfig", "ln_pre"), False, r"vitconfig\.ln_pre"),
@@ -224,7 +227,7 @@ def test_a_pickle_that_would_run_code_in_any_entry_runs_nothing(tmp_path, entry,
     evil = {"a": [_Evil(mark), {_Evil(mark): 1}], "b": _EvilState(mark=str(mark))}
     path = _file(tmp_path, IMAGE, as_zip=as_zip, **{entry: evil})
     if entry == "ema_state_dict":
-        with pytest.raises(FormatError, match="is no tensor"):
+        with pytest.raises(FormatError, match="is not a tensor"):
             import_checkpoint(path, _config(IMAGE))
     else:
         import_checkpoint(path, _config(IMAGE))
@@ -366,7 +369,7 @@ def test_whatever_a_damaged_header_makes_of_a_record_is_told(tmp_path, records, 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"hello", pickle.dumps({"a": 1})])
 def test_what_is_no_checkpoint_says_so(tmp_path, content):
     (tmp_path / "c.pt").write_bytes(content)
-    with pytest.raises(FormatError, match="damaged or no checkpoint"):
+    with pytest.raises(FormatError, match="damaged or not a torch checkpoint"):
         read_checkpoint(tmp_path / "c.pt")
-    with pytest.raises(UsageError, match="There is no checkpoint"):
+    with pytest.raises(UsageError, match=r"The checkpoint .* does not exist"):
         read_checkpoint(tmp_path / "none.pt")

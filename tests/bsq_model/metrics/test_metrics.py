@@ -135,5 +135,5 @@ def test_the_inception_score_is_one_for_one_answer_and_the_classes_where_each_is
     shares = logits.double().softmax(1).numpy()
     divergence = (shares * np.log(shares / shares.mean(0))).sum(1).mean()
     assert inception_score(logits) == pytest.approx(np.exp(divergence))
-    with pytest.raises(ValueError, match="no picture"):
+    with pytest.raises(ValueError, match="at least one picture"):
         inception_score(torch.zeros(0, 5))

@@ -57,10 +57,10 @@ def _config(**changes: object) -> bytes:
     ("config", "said"),
     [
         (b"{", "is not JSON"),
-        (_config(format_version=2), "format_version 2, this release knows up to 1; upgrade"),
-        (_config(kind="poet"), "no config of a model over tokens"),
-        (_config(width=65), "width 65 is no multiple of 32"),
-        (_config(bits_per_token=13), "bits_per_token 13 is no multiple of 4"),
+        (_config(format_version=2), "format_version 2, this release supports up to 1; upgrade"),
+        (_config(kind="poet"), "not a token model config"),
+        (_config(width=65), "width 65 is not a multiple of 32"),
+        (_config(bits_per_token=13), "bits_per_token 13 is not a multiple of 4"),
         (_config(width=96), "does not fit config.json"),
     ],
 )

@@ -98,5 +98,5 @@ def test_a_saved_prior_codes_as_before_and_another_model_is_refused():
         kind="masked-lm", tokenizer_fingerprint=TOKENIZER, bits_per_token=18, width=32, layers=1
     )
     files = token_model_files(make_token_model(config, seed=0))
-    with pytest.raises(UsageError, match="holds a masked-lm, not a prior"):
+    with pytest.raises(UsageError, match="contains a masked-lm model; pass a prior"):
         prior_from_files(files["config.json"], files["model.safetensors"], origin="x")

@@ -41,7 +41,7 @@ def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path):
 
 def test_a_list_that_is_no_utf8_is_named(tmp_path):
     (tmp_path / "list.txt").write_text("\n".join(IDS), "utf-16")
-    with pytest.raises(UsageError, match=r"list\.txt is no UTF-8 text; save it as UTF-8"):
+    with pytest.raises(UsageError, match=r"list\.txt is not UTF-8 text; save it as UTF-8"):
         clip_ids_in(tmp_path / "list.txt")
 
 

@@ -326,5 +326,5 @@ def test_a_damaged_record_stops_whoever_relies_on_it(tokens):
     with pytest.raises(FormatError, match="has removal format 2; this bitmill reads up to 1"):
         removed_clips(folder)
     (tokens / record.file).write_text("{")
-    with pytest.raises(FormatError, match=r"is damaged: .* it says what must not come back"):
+    with pytest.raises(FormatError, match=r"is damaged: .* it records what must not come back"):
         removed_clips(folder)

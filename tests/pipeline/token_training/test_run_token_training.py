@@ -166,13 +166,13 @@ def test_tokens_of_two_tokenizers_are_refused(dataset, tmp_path) -> None:
     other = str(tmp_path / "other")
     make_dataset(other, [[4]] * 6, bits_per_token=36)
     kinds = [{"dataset": uri, "frames": 3, "batch": 2} for uri in (dataset, other)]
-    with pytest.raises(TokenizerMismatchError, match="holds tokens of tokenizer"):
+    with pytest.raises(TokenizerMismatchError, match="contains tokens of tokenizer"):
         TokenTrainingData(_spec(dataset, tmp_path / "run", data=kinds))
 
 
 def test_groups_that_do_not_divide_a_token_are_refused(dataset, tmp_path) -> None:
     spec = _spec(dataset, tmp_path / "run", model={**MODELS["prior"], "group_bits": 7})
-    with pytest.raises(UsageError, match="bits_per_token 18 is no multiple of 7"):
+    with pytest.raises(UsageError, match="bits_per_token 18 is not a multiple of 7"):
         new_model(spec, TokenTrainingData(spec).card)
 
 

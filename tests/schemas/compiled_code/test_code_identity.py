@@ -106,5 +106,5 @@ def test_types_options_and_processors_are_part_of_the_name():
 @pytest.mark.parametrize("known", [np.zeros(3), [1], packing])
 def test_what_cannot_be_part_of_a_name_is_refused(known):
     """An array is a constant to numba; of a module of ours, what is used of it would have to be told."""
-    with pytest.raises(TypeError, match="which cannot be made part of its own name"):
+    with pytest.raises(TypeError, match="which cannot be part of its cache key"):
         description(function(FACTOR=known))

@@ -102,7 +102,7 @@ def test_clips_that_hide_differently_much_are_refused() -> None:
     model, bits = small_masked_lm(), random_bits(2, 1, 2, 2)
     hidden = torch.ones(2, 1, 2, 2, 3, dtype=torch.bool)
     hidden[1, 0, 0, 0, 0] = False
-    with pytest.raises(ValueError, match="as many hidden groups as the first"):
+    with pytest.raises(ValueError, match="the same number of hidden groups"):
         fill(model, bits, hidden, SamplingSpec(), generator=torch.Generator())
 
 

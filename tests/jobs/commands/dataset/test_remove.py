@@ -108,7 +108,7 @@ def test_a_list_that_is_no_utf8_removes_nothing(run, tokens, tmp_path):
     (tmp_path / "sources").write_text(make_source(0).uri, "utf-16")
     before = files_of(tokens)
     said, code = run("remove", tokens, "--sources-from", tmp_path / "sources", "--yes")
-    assert (said, code) == (f"error: {tmp_path}/sources is no UTF-8 text; save it as UTF-8.\n", 2)
+    assert (said, code) == (f"error: {tmp_path}/sources is not UTF-8 text; save it as UTF-8.\n", 2)
     assert files_of(tokens) == before
 
 

@@ -47,7 +47,7 @@ def test_an_image_goes_there_and_back_from_the_command_line(tmp_path):
     (tmp_path / "a.bmz").write_bytes((tmp_path / "a.bmz").read_bytes()[:-9])
     done = bitmill("decompress", str(tmp_path / "a.bmz"), str(tmp_path / "c.png"))
     assert done.code == 2
-    assert "cut short" in done.err
+    assert "truncated" in done.err
     assert "Traceback" not in done.err
     assert not (tmp_path / "c.png").exists()
 
@@ -189,7 +189,7 @@ def test_a_prior_is_named_by_its_folder_on_both_sides(tmp_path, tokenizer):
     Image.fromarray(real_pictures(1, 80, 60)[0]).save(tmp_path / "a.png")
     compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, prior=prior)
     compress(str(tmp_path / "a.png"), tmp_path / "plain.bmz", tokenizer=folder, prior="none")
-    with pytest.raises(UsageError, match="name it with --prior"):
+    with pytest.raises(UsageError, match="pass it with --prior"):
         decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=folder)
     with pytest.raises(UsageError, match="There is no prior at"):
         decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=folder, prior=str(tmp_path / "no"))

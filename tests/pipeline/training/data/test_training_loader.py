@@ -241,7 +241,7 @@ class TestBadSources:
     def test_nothing_but_bad_ones_is_an_error_that_names_some(self, tmp_path, workers):
         for number in range(3):
             truncated_jpeg(tmp_path / f"{number}.jpg")
-        message = r"\d\.jpg: .*Remove such sources"
+        message = r"\d\.jpg: .*Remove these sources"
         with (
             data(sources(tmp_path), workers=workers) as loader,
             pytest.raises(TooManyFailuresError, match=message),
