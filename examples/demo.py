@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def read(dataset: Path) -> None:
-    from bitmill.pipeline.reading import TokenDataset
+    from bitmill import TokenDataset
 
     tokens = TokenDataset(str(dataset), view="groups", group_bits=9, columns=("start_ns", "end_ns", "source"))
     sample = tokens[0]

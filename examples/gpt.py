@@ -22,7 +22,7 @@ from torch import Tensor, nn
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-from bitmill.pipeline.reading import TokenBatches  # noqa: E402
+from bitmill import TokenBatches  # noqa: E402
 from bitmill.schemas.errors import BitmillError, UsageError  # noqa: E402
 from examples.token_training import (  # noqa: E402 - the repository is not installed for this script
     Clips,

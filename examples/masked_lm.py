@@ -21,8 +21,8 @@ from torch import Tensor, nn
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
+from bitmill import TokenBatches  # noqa: E402
 from bitmill.pipeline.inspection.make_preview import stored_tokenizer  # noqa: E402
-from bitmill.pipeline.reading import TokenBatches  # noqa: E402
 from bitmill.pipeline.storage import Folder  # noqa: E402
 from bitmill.schemas.errors import BitmillError, UsageError  # noqa: E402
 from examples.token_training import (  # noqa: E402 - the repository is not installed for this script

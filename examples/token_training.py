@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bitmill.pipeline.reading import ClipFilter, FrameWindows, TokenBatches, TokenDataset, View
+from bitmill import ClipFilter, FrameWindows, TokenBatches, TokenDataset, View
 from bitmill.schemas.dataset.card import DatasetCard
 
 _EVALUATION_BATCH = 8
