@@ -179,6 +179,12 @@ class ClipSource:
             )
             table = file.read_row_group(group.number, columns=list(names)).select(list(names))
         check_columns(table.schema, _schema_of(names), origin=uri)
+        # A damaged page header may hide rows from Arrow, which then returns fewer.
+        if table.num_rows != group.num_rows:
+            raise FormatError(
+                f"{uri} is damaged: row group {group.number} has {table.num_rows} rows instead of "
+                f"{group.num_rows}; run `bitmill audit` on the dataset."
+            )
         return table if selected is None else table.take(pa.array(selected, pa.int64()))
 
 

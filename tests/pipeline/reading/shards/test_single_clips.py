@@ -124,6 +124,27 @@ def test_with_checksums_a_changed_byte_never_gives_other_tokens(shared, data, bi
         change(shared, place, bits)
 
 
+def test_a_page_header_that_hides_rows_is_damage(shared):
+    place = next(place for place in range(200, 260) if _hides_rows(shared, place))
+    change(shared, place, 32)
+    try:
+        with pytest.raises(FormatError, match=r"row group 0 has \d+ rows instead of 8"):
+            list(TokenDataset(shared.folder, columns=("clip_id",)))
+        assert list(TokenDataset(shared.folder, skip_damaged=True, columns=("clip_id",))) == []
+    finally:
+        change(shared, place, 32)
+
+
+def _hides_rows(stored, place: int) -> bool:
+    change(stored, place, 32)
+    try:
+        return pq.read_table(stored.path(0), columns=["clip_id"]).num_rows < len(stored.clips)
+    except (OSError, ValueError):
+        return False
+    finally:
+        change(stored, place, 32)
+
+
 def test_what_was_found_out_of_row_groups_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr("bitmill.pipeline.reading.shards.single_clips._KEPT_GROUPS", 3)
     stored = store_dataset(tmp_path, [[(1, 2, 2)] * 12], row_group_bytes=1)
