@@ -15,6 +15,7 @@ from bitmill.pipeline.dataset.dataset_folder import (
     save_tokenizer_files,
     write_plan,
 )
+from bitmill.pipeline.decode.video import decord_reader
 from bitmill.pipeline.planning.cut_shards import cut_shards
 from bitmill.pipeline.planning.split_videos import split_long
 from bitmill.pipeline.removing.removal_filter import NOTHING, Takedown
@@ -154,6 +155,8 @@ def _pixel_rule(job: JobSpec, card: DatasetCard | None) -> PixelRule:
     if job.frames.pixel_rule is not None:
         return job.frames.pixel_rule
     if job.compute.decoder == "decord":
+        if not decord_reader.is_installed():
+            raise BadJobError(f"{decord_reader.NOT_INSTALLED}.")
         return 1
     return NEWEST_PIXEL_RULE if card is None else card.pixel_rule
 

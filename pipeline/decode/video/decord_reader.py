@@ -1,16 +1,27 @@
 """The only door to decord: sampled frames of one file, read in order at one go, the reader gone at once."""
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.errors import BadItemError, InfrastructureError
 from bitmill.schemas.outcomes import Reason
 
 Picture = npt.NDArray[np.uint8]
 """[H, W, 3] RGB."""
+
+NOT_INSTALLED = (
+    "compute.decoder is decord, which is not installed here (it has wheels for Linux on x86-64 alone); "
+    "leave compute.decoder out to decode with PyAV"
+)
+
+
+def is_installed() -> bool:
+    """Whether decord can be imported on this machine."""
+    return find_spec("decord") is not None
 
 
 def read_frames(
@@ -25,8 +36,10 @@ def read_frames(
 
     decord prefetches without bound while its reader is held, and after a seek may return a neighbour's
     pixels: hence one go, forward only. Raises BadItemError(DECODER_FAILED) where it fails or where its count
-    or shape is not what the packets say. May hang for ever on bad files: call it where it can be killed.
+    or shape is not what the packets say, InfrastructureError if decord is not installed. May hang for ever on bad files: call it where it can be killed.
     """
+    if not is_installed():
+        raise InfrastructureError(f"{NOT_INSTALLED} (this node)")
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)

@@ -1,5 +1,6 @@
 """What is refused before anything is planned or written."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,15 @@ def _prepare(tmp_path: Path, attention: str, num_frames: int):
 def test_a_tokenizer_that_looks_ahead_makes_no_dataset(tmp_path):
     with pytest.raises(UsageError, match=r"attention 'full': its tokens depend on later frames"):
         _prepare(tmp_path, "full", 4)
+    assert not (tmp_path / "out").exists()
+
+
+def test_decord_is_refused_where_it_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "decord", None)
+    job = _job(tmp_path, "block-causal", 4)
+    job = job.model_copy(update={"compute": job.compute.model_copy(update={"decoder": "decord"})})
+    with pytest.raises(UsageError, match="decord, which is not installed here"):
+        prepare(job, cluster_has_gpus=lambda: False)
     assert not (tmp_path / "out").exists()
 
 
