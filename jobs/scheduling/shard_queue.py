@@ -108,7 +108,7 @@ class ShardQueue:
         return True
 
     def trying(self, assignment: Assignment, place: int | None) -> None:
-        """Record that an isolated shard tries the source at index ``place`` next; None once all were tried."""
+        """Record that an isolated shard tries the source at index ``place`` next; None if all were tried."""
         self._retry_policy(assignment.shard).trying(place)
 
     def finished(self, assignment: Assignment) -> None:
