@@ -49,7 +49,7 @@ def _run(capsys, monkeypatch, *arguments: str) -> tuple[int, str]:
         ),
         (["{media}", "{out}", "--clip-frames", "17"], "17 is more than the 16 frames"),
         (["{media}", "{out}", "--tokenizer", "{tmp}/none"], "There is no tokenizer at {tmp}/none"),
-        (["{media}", "{media}"], "The output {media} holds files but no dataset"),
+        (["{media}", "{media}"], "The output {media} contains files but no dataset"),
         (["{media}", "{media}/bikes.mp4"], "The output {media}/bikes.mp4 is a file"),
         (["{media}", "s3://key:secret@bucket/x"], "holds credentials"),
         (["{media}", "{out}", "--set", "compute"], "--set takes KEY=VALUE, not 'compute'"),
@@ -105,7 +105,7 @@ def test_an_output_of_another_job_is_left_alone(capsys, monkeypatch, tmp_path, m
     before = {path: path.read_bytes() for path in Path(out).rglob("*") if path.is_file()}
     code, err = _run(capsys, monkeypatch, "tokenize", str(other), out, "--fps", "4")
     assert code == 2
-    assert "holds another job's dataset" in err
+    assert "contains another job's dataset" in err
     assert "sampling.fps is 8.0 there and 4.0 here" in err
     assert f"source.paths is ['{media}'] there and ['{other}'] here" in err
     assert {path: path.read_bytes() for path in Path(out).rglob("*") if path.is_file()} == before
