@@ -136,7 +136,7 @@ def test_an_unknown_bundled_tokenizer_is_named(capsys, monkeypatch, tmp_path, me
 def test_what_is_no_dataset_cannot_be_inspected_or_previewed(capsys, monkeypatch, tmp_path):
     for verb in ("inspect", "preview"):
         code, err = _run(capsys, monkeypatch, verb, str(tmp_path))
-        assert (code, "is no bitmill dataset" in err) == (2, True)
+        assert (code, "is not a bitmill dataset" in err) == (2, True)
 
 
 @pytest.mark.ray
