@@ -214,7 +214,10 @@ def test_a_job_file_names_its_dataset(monkeypatch, capsys, tmp_path):
 
 @pytest.mark.parametrize(
     ("target", "sentence"),
-    [("nowhere", "is not a bitmill dataset"), ("bitmill-0123456789abcdef-2", "give its cluster with --address")],
+    [
+        ("nowhere", "is not a bitmill dataset"),
+        ("bitmill-0123456789abcdef-2", "give its cluster with --address"),
+    ],
 )
 def test_what_is_no_dataset_is_a_mistake(monkeypatch, capsys, tmp_path, target, sentence):
     monkeypatch.chdir(tmp_path)
