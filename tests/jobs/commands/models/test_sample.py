@@ -89,7 +89,7 @@ def test_pictures_are_judged_beside_baselines_and_held_out_ones(models, tmp_path
     drawn = [str(models / "masked-lm"), str(tmp_path / "out"), "--count", "1", "--steps", "2", *judged]
     refused = _sample(models, *drawn, "--held-out", "*/000?.mp4")
     assert refused.code == 2
-    assert "holds 10 held-out pictures and 14 others" in " ".join(refused.err.split())
+    assert "has 10 held-out pictures and 14 others" in " ".join(refused.err.split())
     done = _sample(models, *drawn, "--held-out", "*/000?.mp4", "--held-out", "*/001?.mp4")
     assert done.code == 0, done.err
     report = json.loads((tmp_path / "out" / "judged.json").read_text())
