@@ -1,4 +1,4 @@
-"""The command line: ``bitmill tokenize`` and its fellows; each error is a sentence and a code."""
+"""The ``bitmill`` command line: defines the commands and parses their options."""
 
 import importlib.util
 import os
@@ -34,41 +34,39 @@ app.add_typer(weights.app, name="weights")
 
 JobArguments = Annotated[
     list[str],
-    typer.Argument(metavar="JOB.yaml | SOURCE OUTPUT", help="A job file, or a source and an output."),
+    typer.Argument(metavar="JOB.yaml | SOURCE OUTPUT", help="A job file, or a source and an output folder."),
 ]
 TokenizerOption = Annotated[
     str | None,
     typer.Option(
         "--tokenizer",
-        help="small (bundled), a saved one's folder, or a random preset.",
+        help="small (bundled), a tokenizer's folder, or a preset (random weights).",
     ),
 ]
 FpsOption = Annotated[
-    float | None, typer.Option("--fps", help="Sampled frames a second; default: each frame of the source.")
+    float | None, typer.Option("--fps", help="Sampled frames per second; default: every frame.")
 ]
 ClipFramesOption = Annotated[
-    int | None, typer.Option("--clip-frames", help="Frames of a full clip; default: the tokenizer's own.")
+    int | None, typer.Option("--clip-frames", help="Frames per clip; default: the tokenizer's.")
 ]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the job, e.g. compute.actors=2."),
 ]
 AddressOption = Annotated[
-    str | None, typer.Option("--address", help="Ray cluster to use; without it a local Ray is started.")
+    str | None, typer.Option("--address", help="Ray cluster to use; default: start a local Ray.")
 ]
 
-AppendOption = Annotated[
-    bool, typer.Option("--append", help="Add the job's sources that are not planned yet to the dataset.")
-]
-RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Do failed items again.")]
+AppendOption = Annotated[bool, typer.Option("--append", help="Add the job's new sources to the dataset.")]
+RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Retry failed items.")]
 ReasonOption = Annotated[
     list[Reason] | None, typer.Option("--reason", help="Retry only items that failed for this reason.")
 ]
 
 
 def main() -> None:
-    """Entry point: errors become one sentence on stderr and their exit code."""
-    # Children that are spawned begin as ``python -c``, with the current folder before all else on their path.
+    """Entry point: prints errors as one sentence on stderr and exits with their code."""
+    # Spawned children start as ``python -c``, which would put the current folder first on ``sys.path``.
     os.environ["PYTHONSAFEPATH"] = "1"
     with ended_by_code():
         app()
@@ -86,11 +84,11 @@ def common(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Turns image and video collections into training-ready tokens.
+    """Turn image and video collections into training-ready tokens.
 
     Exit codes: 0 complete; 2 bad job; 3 finished, but some items are not ok; 4 stopped by too many failures;
-    5 disk, store or cluster gave out (run the same command again to resume); 6 (status) not finished;
-    70 an error that bitmill does not know; 130 interrupted; 141 nobody reads the output any more.
+    5 disk, store or cluster failed (run the same command again to resume); 6 (status) not finished; 70
+    unexpected error; 130 interrupted; 141 output closed.
     """
 
 
@@ -103,10 +101,10 @@ def plan(
     address: AddressOption = None,
     set_: SetOption = None,
     estimate: Annotated[
-        bool, typer.Option("--estimate", help="Only say what the job will come to, from a sample.")
+        bool, typer.Option("--estimate", help="Only estimate the job's size and time from a sample.")
     ] = False,
     sample: Annotated[
-        int, typer.Option("--sample", min=1, help="Videos, and images, that --estimate looks at.")
+        int, typer.Option("--sample", min=1, help="Videos and images that --estimate reads, of each.")
     ] = 64,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -128,7 +126,7 @@ def tokenize(
     fps: FpsOption = None,
     clip_frames: ClipFramesOption = None,
     max_failures: Annotated[
-        float | None, typer.Option("--max-failures", help="Share of failed items that stops the job.")
+        float | None, typer.Option("--max-failures", help="Stop the job if this share of items fails.")
     ] = None,
     append: AppendOption = False,
     retry_failed: RetryOption = False,
@@ -136,7 +134,7 @@ def tokenize(
     address: AddressOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Tokenize a collection into a dataset folder. Run it again to resume; a finished one is left alone."""
+    """Tokenize a collection to a dataset folder. Run again to resume; a finished dataset is not changed."""
     from bitmill.jobs.commands.dataset.tokenize import tokenize_job
     from bitmill.jobs.preparation.append_and_retry import Growth
 
@@ -156,9 +154,9 @@ def tokenize(
 @app.command()
 def inspect(
     path: Annotated[str, typer.Argument(help="A dataset folder, or one token shard (.parquet).")],
-    clips: Annotated[int, typer.Option("--clips", min=0, help="How many clips to show.")] = 5,
+    clips: Annotated[int, typer.Option("--clips", min=0, help="Number of clips to show.")] = 5,
 ) -> None:
-    """Show what a dataset or a token shard holds: schema, counts, a few clips, items that are not ok."""
+    """Show a dataset's or token shard's contents: schema, counts, a few clips, items that are not ok."""
     from bitmill.jobs.commands.dataset.inspect_dataset import show
 
     show(path, clips=clips, console=_console())
@@ -174,7 +172,7 @@ def preview(
     ] = None,
     max_clips: Annotated[int, typer.Option("--max-clips", min=1)] = 8,
 ) -> None:
-    """Decode stored tokens with the dataset's own tokenizer, beside the original frames."""
+    """Decode stored tokens with the dataset's tokenizer, next to the original frames."""
     from bitmill.jobs.commands.dataset.preview import write_preview
 
     write_preview(
@@ -193,21 +191,23 @@ def train(
     address: AddressOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Train a tokenizer on images and video, or a model over tokens on their shards.
+    """Train a tokenizer on images and videos, or a token model on token shards.
 
-    Run it again to go on; a complete run is left alone.
+    Run again to resume; a complete run is not changed.
     """
     _need("tensorboardX", extra="train")
     from bitmill.schemas.requests.token_training import load_token_train_spec, trains_token_model
 
     overrides = dict(assignment(text) for text in set_ or [])
     text, console = read_job(file), _console(soft_wrap=True)
-    # Each kind imports its own: where models over tokens are trained there may be no media library.
+    # Imported per kind: token models can be trained without media libraries.
     if trains_token_model(text):
         from bitmill.jobs.commands.models.train_token_model import train_token_job
 
         if address is not None:
-            raise BadJobError("--address: a model over tokens is trained by one process, where you call it.")
+            raise BadJobError(
+                "--address: a token model is trained by one process on this machine; leave it out."
+            )
         train_token_job(load_token_train_spec(text, origin=file, overrides=overrides), console=console)
     else:
         from bitmill.jobs.commands.models.train import train_job
@@ -219,34 +219,41 @@ def train(
 
 @app.command()
 def evaluate(
-    tokenizer: Annotated[str, typer.Argument(help="small (bundled), a saved one's folder, or a preset.")],
+    tokenizer: Annotated[str, typer.Argument(help="small (bundled), a tokenizer's folder, or a preset.")],
     source: Annotated[str, typer.Argument(help="A folder, glob, file or manifest.")],
     out: Annotated[
         Path, typer.Option("--out", parser=local_path, help="Folder for report.json and pictures.png.")
     ] = Path("evaluation"),
     fps: FpsOption = None,
     clip_frames: ClipFramesOption = None,
-    size: Annotated[int | None, typer.Option("--size", min=1, help="Side of the frames in pixels.")] = None,
+    size: Annotated[int | None, typer.Option("--size", min=1, help="Frame size (side, in pixels).")] = None,
     interpolate_positions: Annotated[
-        bool, typer.Option("--interpolate-positions", help="Allow a --size other than the tokenizer's own.")
+        bool, typer.Option("--interpolate-positions", help="Allow a --size other than the tokenizer's.")
     ] = False,
     max_items: Annotated[
-        int | None, typer.Option("--max-items", min=1, help="Take so many sources, spread over the listing.")
+        int | None,
+        typer.Option(
+            "--max-items", min=1, help="Evaluate at most this many sources, spread over the listing."
+        ),
     ] = None,
     inception: Annotated[
         Path | None,
-        typer.Option("--inception", parser=local_path, help="The FID Inception's weights file, for FID."),
+        typer.Option(
+            "--inception", parser=local_path, help="Weights file of the FID Inception network, for FID."
+        ),
     ] = None,
     codecs: Annotated[
-        bool, typer.Option("--codecs/--no-codecs", help="Compare pictures with JPEG, WebP and JPEG2000.")
+        bool, typer.Option("--codecs/--no-codecs", help="Compare with JPEG, WebP and JPEG2000.")
     ] = True,
     codec: Annotated[
-        bool, typer.Option("--codec", help="Also tell the size of what compress makes of each source.")
+        bool, typer.Option("--codec", help="Also report each source's size under compress.")
     ] = False,
-    prior: Annotated[str | None, typer.Option("--prior", help="With --codec: as for compress.")] = None,
-    pictures: Annotated[int, typer.Option("--pictures", min=0, help="Pictures on the sheet.")] = 8,
+    prior: Annotated[
+        str | None, typer.Option("--prior", help="With --codec: the prior, as for compress.")
+    ] = None,
+    pictures: Annotated[int, typer.Option("--pictures", min=0, help="Number of pictures on the sheet.")] = 8,
 ) -> None:
-    """Measure a tokenizer's reconstructions: PSNR, SSIM, LPIPS, Fréchet distances, use of the code."""
+    """Measure a tokenizer's reconstructions: PSNR, SSIM, LPIPS, Fréchet distances, code usage."""
     from bitmill.jobs.commands.models.evaluate import EvaluationRequest, evaluate_job
     from bitmill.schemas.requests.job import SourceSpec
 

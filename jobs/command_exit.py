@@ -1,4 +1,4 @@
-"""How a command ends where it cannot go on: one sentence on stderr, and an exit code. The one last net."""
+"""Turns errors of a command into one sentence on stderr and an exit code; the only catch-all handler."""
 
 import io
 import platform
@@ -13,13 +13,16 @@ from bitmill.jobs.console import Console, flush_output
 from bitmill.schemas.errors import EXIT_UNEXPECTED, BitmillError, OutputClosedError
 
 _MAX_DETAIL = 300
-"""Characters of an unexpected error's own text that are shown; its file has the rest."""
+"""Maximum characters shown of an unexpected error's message; its file has the rest."""
 
 
 @contextmanager
 def ended_by_code() -> Generator[None]:
-    """Around a whole command: an error of ours is its sentence and its code; any other is a sentence, a file
-    with the traceback and a code of its own; where nobody reads the output, nothing is said."""
+    """Wrap a whole command: turn errors into a sentence and an exit code.
+
+    A BitmillError prints its message and exits with its code. Any other error prints a sentence, writes its
+    traceback to a file and exits with EXIT_UNEXPECTED. If the output is closed, nothing is printed.
+    """
     _spell_out_what_cannot_be_encoded()
     try:
         try:
@@ -29,7 +32,7 @@ def ended_by_code() -> Generator[None]:
     except OutputClosedError as error:
         sys.exit(error.exit_code)
     except SystemExit as end:
-        # The consoles of help and usage are not ours: where nobody reads them, they end with code 1.
+        # Typer prints help and usage itself, and exits with code 1 if the output is closed.
         if isinstance(end.__context__, BrokenPipeError):
             sys.exit(OutputClosedError.exit_code)
         raise
@@ -42,7 +45,7 @@ def ended_by_code() -> Generator[None]:
 
 
 def _spell_out_what_cannot_be_encoded() -> None:
-    """A terminal or a pipe that is no UTF-8 gets escapes, where Python would raise in the midst of a job."""
+    """Escape characters that stdout or stderr cannot encode, where Python would raise during a job."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -60,13 +63,13 @@ def _unexpected(error: Exception) -> str:
         f"bitmill {metadata.version('bitmill')}, Python {platform.python_version()}, {platform.platform()}"
     )
     try:
-        # In a file that only this user may read: the text of a foreign error may hold anything.
+        # Readable by this user only: the message of an unexpected error may contain anything.
         with tempfile.NamedTemporaryFile(
             "w", prefix="bitmill-error-", suffix=".txt", delete=False, encoding="utf-8", errors="replace"
         ) as file:
             file.write(f"{about}\n{text}")
-        where = f"its traceback is in {file.name}, which belongs to a report of it"
+        where = f"its traceback is in {file.name}, to attach to a bug report"
     except OSError:
         sys.stderr.write(text)
-        where = "its traceback stands above, since no file could be written"
-    return f"Something went wrong that bitmill does not know ({told[:_MAX_DETAIL]}); {where}."
+        where = "its traceback is printed above, since no file could be written"
+    return f"An unexpected error occurred ({told[:_MAX_DETAIL]}); {where}."

@@ -1,4 +1,4 @@
-"""The one door to the terminal: what comes from outside is printed without control characters."""
+"""All terminal output goes through here; control characters in untrusted text are escaped."""
 
 import json
 import os
@@ -18,15 +18,15 @@ from bitmill.schemas.errors import OutputClosedError
 from bitmill.schemas.text_files import printable, printable_json
 
 _UsageError: Any = typer.BadParameter.__base__
-"""Typer's own, by whichever name its version has it."""
+"""Typer's usage error, whose name depends on its version."""
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Console(rich.console.Console):
-    """A console to which every text is foreign: brackets and colons in it mean nothing, a string is one line.
+    """A console that treats text as untrusted: no markup, no emoji codes, and a string stays one line.
 
-    What is no plain character is spelled out, in strings, in the cells of tables and in live views.
+    Escapes unprintable characters in strings, table cells and live views.
     """
 
     def __init__(self, *, stderr: bool = False, soft_wrap: bool = False, **options: Any) -> None:
@@ -35,7 +35,7 @@ class Console(rich.console.Console):
         )
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """A string, spelled out before its width is measured."""
+        """Escape a string before its width is measured."""
         return super().render_str(printable(text), **options)
 
     def render(
@@ -43,7 +43,7 @@ class Console(rich.console.Console):
         renderable: rich.console.RenderableType,
         options: rich.console.ConsoleOptions | None = None,
     ) -> Iterable[Segment]:
-        """All that is shown, strings or not; rich's own moves of the cursor are apart from text."""
+        """Escape all rendered text; rich's cursor control segments pass unchanged."""
         for segment in super().render(renderable, options):
             if segment.control or segment.text.isprintable():
                 yield segment
@@ -51,12 +51,12 @@ class Console(rich.console.Console):
                 yield Segment(_by_lines(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
-        """Raises OutputClosedError, where rich would end the process."""
+        """Raise OutputClosedError, where rich would exit the process."""
         raise _output_closed()
 
 
 class CommandGroup(TyperGroup):
-    """Commands whose complaints of arguments, which a shell may have made of names, are spelled out."""
+    """Escapes unprintable characters in usage errors, which quote arguments such as file names."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As typer's."""
@@ -69,7 +69,7 @@ class CommandGroup(TyperGroup):
             with _usage_spelled_out():
                 return super().invoke(ctx)
         except BrokenPipeError as error:
-            # Not the output's, which has an error of its own: typer would end with code 1 and no word.
+            # Not from stdout, which raises OutputClosedError: typer would silently exit with code 1.
             raise RuntimeError(f"{error} (between processes, or to a store)") from error
 
 
@@ -83,7 +83,7 @@ def _usage_spelled_out() -> Generator[None]:
 
 
 def print_json(text: str) -> None:
-    """Print a JSON document, not wrapped; in escapes where the output's encoding needs them."""
+    """Print a JSON document unwrapped, with escapes if the output's encoding needs them."""
     told = printable_json(text.rstrip("\n"))
     try:
         told.encode(sys.stdout.encoding or "utf-8")
@@ -94,13 +94,13 @@ def print_json(text: str) -> None:
 
 
 def print_output(text: str) -> None:
-    """Print a piece of another process's output, as it comes: without its colours."""
+    """Print a piece of another process's output, without its colours."""
     with _output_open():
         print(_by_lines(_COLOURS.sub("", text)), end="", flush=True)
 
 
 def flush_output() -> None:
-    """Write out what is still held back. Raises OutputClosedError."""
+    """Flush stdout. Raises OutputClosedError if it is closed."""
     with _output_open():
         sys.stdout.flush()
 
@@ -114,11 +114,11 @@ def _output_open() -> Generator[None]:
 
 
 def _output_closed() -> OutputClosedError:
-    """Whatever is still held back goes nowhere, so that the interpreter's end does not fail with it."""
+    """Redirect stdout to the null device, so that the interpreter's final flush does not fail."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-    return OutputClosedError("Nobody reads the output any more; run the same command again to resume.")
+    return OutputClosedError("The output was closed; run the same command again to resume.")
 
 
 def _by_lines(text: str) -> str:

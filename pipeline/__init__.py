@@ -1,5 +1,5 @@
-"""One shard, from sources to a committed file, and the way back; knows no cluster."""
+"""The pipeline of one shard, from sources to committed files, and reading them back. Imports no Ray."""
 
 if __name__ != "bitmill.pipeline":
-    # Under another name every class would exist twice, unequal to itself.
+    # Imported under another name, every class would exist twice, and the two would not compare equal.
     raise ImportError("import bitmill.pipeline: pipeline is no package of its own")

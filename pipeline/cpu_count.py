@@ -1,4 +1,4 @@
-"""How many CPUs this process may use: what it is bound to, and what a container's quota leaves of them."""
+"""Counts the CPUs this process may use, by its affinity mask and its container's quota."""
 
 import os
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ _OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def available_cpus() -> int:
-    """CPUs of the affinity mask, at most as many whole ones as cgroups (v1 or v2) grant; at least 1."""
+    """Returns the CPUs of the affinity mask, limited by whole CPUs of cgroup quotas (v1, v2); at least 1."""
     bound = len(os.sched_getaffinity(0))
     return max(1, int(min([bound, *_quotas()])))
 
 
 def _quotas() -> Iterator[float]:
-    """Quotas in CPUs of the groups that this process is in, each of which bounds it."""
+    """Yields the CPU quotas of all cgroups of this process; each is a limit."""
     for folder in _folders():
         for name in ("cpu.max", "cpu.cfs_quota_us"):
             with suppress(OSError, ValueError, ZeroDivisionError):
-                # `max 100000` in v2 and -1 in v1 are no quota.
+                # `max 100000` in v2 and -1 in v1 mean no quota.
                 words = (folder / name).read_text().split()
                 if name != "cpu.max":
                     words.append((folder / "cpu.cfs_period_us").read_text())
@@ -30,7 +30,7 @@ def _quotas() -> Iterator[float]:
 
 
 def _folders() -> Iterator[Path]:
-    """Folders of its groups and of all above; in a container what is mounted may begin at any of these."""
+    """Yields folders of its cgroups and their parents; a container's mount may begin at any of them."""
     try:
         lines = _OWN_GROUPS.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -39,7 +39,7 @@ def _folders() -> Iterator[Path]:
         controllers, _, path = line.partition(":")[2].partition(":")
         if controllers and "cpu" not in controllers.split(","):
             continue
-        # v2 names no controllers; v1's that are mounted together have one name, and links of each one's own.
+        # v2 lists no controllers; v1 controllers mounted together share a folder, with a symlink for each.
         roots = (_CGROUPS / controllers, _CGROUPS / "cpu") if controllers else (_CGROUPS,)
         within = PurePosixPath(path.lstrip("/"))
         for root in roots:

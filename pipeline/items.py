@@ -1,4 +1,4 @@
-"""The values that pass from decoding to the shard loop: clips of frames, then one end for each item."""
+"""Values passed from decoding to the shard loop: clips of frames, then one end per item."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,10 +14,10 @@ Decoder = Literal["decord", "pyav", "pillow"]
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedClip:
-    """Sampled frames of one clip, resized and cropped, with their place in the source's own clock.
+    """Sampled frames of one clip, resized and cropped, with timestamps on the source's clock.
 
-    Invariants (checked): at least one frame; one presentation time a frame, never decreasing;
-    ``start_ns < end_ns`` for video, both 0 for an image.
+    Invariants (checked): at least one frame; one presentation time per frame, never decreasing; ``start_ns <
+    end_ns`` for video, both 0 for an image.
     """
 
     frames_THWC: npt.NDArray[np.uint8]
@@ -28,10 +28,10 @@ class DecodedClip:
     end_ns: int
     """Half-open span [start, end)."""
     fps: float | None
-    """Nominal sampled rate; null for an image, and for an animation taken frame by frame."""
+    """Nominal sampled rate; None for an image, and for an animation sampled frame by frame."""
     source_height: int
     source_width: int
-    """Pixels of the source's frame as shown (after rotation), before resizing."""
+    """Width of the source's frame in pixels, after rotation and before resizing."""
 
     def __post_init__(self) -> None:
         frames, times = self.frames_THWC, self.frame_pts_ns
@@ -43,62 +43,62 @@ class DecodedClip:
 
 @dataclass(frozen=True, kw_only=True)
 class MediaFacts:
-    """What was found out about an item's media; null where it never got that far."""
+    """Known facts of an item's media; None for those that were not determined."""
 
     media: Media | None = None
     container: str | None = None
-    """Format name as FFmpeg or Pillow gives it, e.g. ``mov,mp4,m4a,3gp,3g2,mj2`` or ``JPEG``."""
+    """Format name from FFmpeg or Pillow, e.g. ``mov,mp4,m4a,3gp,3g2,mj2`` or ``JPEG``."""
     codec: str | None = None
     decoder: Decoder | None = None
     height: int | None = None
     width: int | None = None
-    """As shown, after rotation."""
+    """After rotation."""
     duration_ns: int | None = None
-    """Of the media's presentation, not of what was sampled."""
+    """Presentation time of the media, not of the sampled part."""
     fps: float | None = None
-    """Average native rate."""
+    """Average native frame rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ItemStart:
-    """The beginning of one of an archive's items."""
+    """The start of one item of an archive."""
 
     key: str | None
-    """The member's name; null for what is said of the archive as a whole."""
+    """The member's name; None for the archive as a whole."""
     size_bytes: int
-    """Of the member, or the archive."""
+    """Size of the member, or of the archive."""
     metadata: str | None = None
-    """JSON object: what the plan carries for the archive, and the item's sidecars."""
+    """JSON object: the archive's metadata in the plan, and the item's sidecars."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ItemEnd:
-    """The end of one item's clips: nothing wrong (``reason`` null), or what is missing and why."""
+    """The end of one item's clips: complete (``reason`` None), or what is missing and why."""
 
     facts: MediaFacts
     reason: Reason | None = None
     detail: str | None = None
-    """One readable sentence beside the reason; holds no path of the machine and no credential."""
+    """One sentence on the reason; contains no local path and no credentials."""
     num_source_frames: int = 0
-    """Frames that the decoder delivered, sampled or not."""
+    """Frames that the decoder returned, sampled or not."""
     read_s: float = field(default=0.0, compare=False)
     decode_s: float = field(default=0.0, compare=False)
-    """Time that its decoder took, for people; never in a file, and no difference between two ends."""
+    """Decoding time, for display; never written to a file, and ignored in comparisons."""
 
     def outcome(self, num_clips: int) -> Outcome:
-        """ok without a reason; with one, partial where clips were kept, else failed."""
+        """Returns ok without a reason; with one, partial if clips were kept, else failed."""
         if self.reason is None:
             return Outcome.OK
         return Outcome.PARTIAL if num_clips else Outcome.FAILED
 
     @classmethod
     def unread(cls, reason: Reason, detail: str) -> "ItemEnd":
-        """The end of an item of whose media nothing (more) is known."""
+        """Returns the end of an item about whose media nothing (more) is known."""
         return cls(facts=MediaFacts(), reason=reason, detail=detail)
 
 
 ItemEvent = DecodedClip | ItemEnd
-"""An item is any number of DecodedClip, then exactly one ItemEnd."""
+"""An item is any number of DecodedClips, then exactly one ItemEnd."""
 
 SourceEvent = ItemStart | ItemEvent
-"""A plain source is one item. An archive is one item or more, each opened by an ItemStart."""
+"""A plain source is one item. An archive is one or more items, each opened by an ItemStart."""

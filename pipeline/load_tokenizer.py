@@ -1,4 +1,4 @@
-"""Tokenizers by a path or URI, on any store."""
+"""Loads tokenizers from a path or URI on any store."""
 
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from bitmill.schemas.errors import FormatError
 def load_tokenizer(
     folder: str | Path, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> BSQTokenizer:
-    """As ``bitmill.bsq_model.load_tokenizer``, from a folder on any store.
+    """Like ``bitmill.bsq_model.load_tokenizer``, for a folder on any store.
 
-    Raises FormatError where it holds no tokenizer, TransientError where the store does not answer.
+    Raises FormatError if it contains no tokenizer, TransientError if the store does not answer.
     """
     place = Folder(str(folder))
     tokenizer = tokenizer_from_files(_read(place, CONFIG_FILE), _read(place, WEIGHTS_FILE))
@@ -27,6 +27,6 @@ def _read(folder: Folder, name: str) -> bytes:
         return folder.read_bytes(name)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FormatError(
-            f"There is no tokenizer at {folder.uri} (no {name} in it); name a folder with {CONFIG_FILE} and "
-            f"{WEIGHTS_FILE}, as tokenizer/ of a dataset or of a training run is."
+            f"There is no tokenizer at {folder.uri} (no {name} in it); give a folder with {CONFIG_FILE} and "
+            f"{WEIGHTS_FILE}, such as tokenizer/ in a dataset or a training run."
         ) from error

@@ -1,7 +1,7 @@
-"""splitmix64 (Steele, Lea, Flood 2014): hashes, keys and orders that no library version changes.
+"""splitmix64 (Steele, Lea, Flood 2014): hashes, keys and permutations independent of library versions.
 
-NumPy does not promise that its generators give the same numbers in later versions; an order that a run of
-months depends on needs that promise.
+NumPy does not guarantee the same random numbers in later versions; the shuffle order of a run that lasts
+months needs that guarantee.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ _MASK = (1 << 64) - 1
 
 
 def derive_key(*parts: int) -> int:
-    """One 64-bit key from integers in order; each change of one gives an unrelated key."""
+    """Returns a 64-bit key from integers in order; changing any of them yields an unrelated key."""
     key = 0
     for part in parts:
         key = _mix_one((key ^ (part & _MASK)) + _GOLDEN)
@@ -25,12 +25,12 @@ def derive_key(*parts: int) -> int:
 
 
 def permutation(count: int, key: int) -> npt.NDArray[np.int64]:
-    """Numbers 0 to ``count`` - 1 in an order that looks random: sorted by their hashes under ``key``."""
+    """Returns a pseudorandom permutation of 0 to ``count`` - 1: sorted by their hashes under ``key``."""
     return np.argsort(_hashes(count, np.uint64(key)), kind="stable")
 
 
 def mixed(values: npt.NDArray[np.uint64], key: int = 0) -> npt.NDArray[np.uint64]:
-    """Each number's hash under ``key``, uint64 of the same shape; no two numbers have the same."""
+    """Returns each number's hash under ``key``, uint64 of the same shape; distinct numbers never collide."""
     return _mixed(values.reshape(-1), np.uint64(key)).reshape(values.shape)
 
 
@@ -59,7 +59,7 @@ def _mixed(values: Any, key: Any) -> Any:
 
 @compiled_within
 def splitmix64(value: Any) -> Any:
-    """One uint64's hash, for compiled functions; one to one."""
+    """Returns the hash of one uint64, a bijection; for use in compiled functions."""
     value = value + np.uint64(_GOLDEN)
     value = (value ^ (value >> np.uint64(30))) * np.uint64(_FIRST)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(_SECOND)

@@ -1,4 +1,4 @@
-"""The door to Ray: a session, decoding tasks, tokenizer actors; what leaves it is plain Python.
+"""The only package that imports Ray: sessions, decoding tasks, tokenizer actors. It returns plain Python.
 
-Nothing is imported here, so that a decoding process loads the decoders and neither torch nor the driver.
+This file imports nothing, so that a decoding process loads the decoders but neither torch nor the driver.
 """

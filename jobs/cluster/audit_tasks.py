@@ -1,4 +1,4 @@
-"""An audit's chunks of shards as Ray tasks, a CPU each, on any node; all must see the dataset's folder."""
+"""Audits chunks of shards as Ray tasks of one CPU each. Every node must see the dataset's folder."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from bitmill.schemas.errors import BitmillError, InfrastructureError
 
 _LOOK_S = 5.0
 _RETRIES = 3
-"""Times that a task is done again whose process or node died."""
+"""Retries of a task whose process or node died."""
 
 
 def audit_task(auditor: ShardAuditor, chunk: Chunk) -> ShardsAudit:
-    """The task's body."""
+    """Audit one chunk; the body of the Ray task."""
     return auditor.audit(chunk)
 
 
@@ -28,12 +28,12 @@ _AUDIT: Any = ray.remote(audit_task)
 
 @dataclass(frozen=True)
 class ClusterTasks:
-    """Shards shared out to ``tasks`` Ray tasks at once, in a session that has begun."""
+    """Runs up to ``tasks`` Ray tasks at once. Ray must be connected already."""
 
     tasks: int
 
     def __call__(self, auditor: ShardAuditor, chunks: Sequence[Chunk]) -> Iterator[ShardsAudit]:
-        """Audit the chunks. Raises what fails in a task, InfrastructureError where the cluster gives out."""
+        """Audit the chunks in order. Raises a task's error; InfrastructureError if the cluster loses one."""
         pool = _TaskPool(auditor, self.tasks)
         try:
             yield from in_order(chunks, pool, max_pending=AHEAD * self.tasks)
@@ -42,10 +42,10 @@ class ClusterTasks:
 
 
 class _TaskPool:
-    """Tasks under way, by the chunk that each has."""
+    """Running tasks and the number of each one's chunk."""
 
     def __init__(self, auditor: ShardAuditor, tasks: int) -> None:
-        # One copy a node, however many chunks: it may hold the places of many sources done again.
+        # Stored once per node, not sent per chunk: it may contain the places of many retried sources.
         self._auditor = ray.put(auditor)
         self._tasks = tasks
         self._under_way: dict[Any, int] = {}
@@ -77,5 +77,5 @@ def _result(reference: Any) -> ShardsAudit:
         raise
     except RayError as error:
         raise InfrastructureError(
-            f"The cluster lost an audit's task: {first_line(error)} Run the same command again."
+            f"The cluster lost an audit task: {first_line(error)} Run the same command again."
         ) from error

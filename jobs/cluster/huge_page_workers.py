@@ -1,17 +1,17 @@
-"""Worker processes whose memory lies on huge pages: their C library asks the kernel for them.
+"""Environment that makes Ray's workers allocate memory on huge pages, through glibc.
 
-What ``malloc`` gives, decoded frames and a model's results among it, lies on pages of 4 KiB unless glibc is
-told otherwise when a process starts (docs/performance.md has what it is worth). Where the C library is
-another one, or the kernel has no huge pages to give, this changes nothing.
+``malloc`` uses pages of 4 KiB, for decoded frames and model outputs too, unless glibc is configured otherwise
+at process start (docs/performance.md has the measured gain). With another C library, or a kernel without free
+huge pages, this changes nothing.
 """
 
 import os
 
 _VARIABLE = "GLIBC_TUNABLES"
 _HUGE_PAGES = "glibc.malloc.hugetlb=1"
-"""By ``madvise(2)``, as the kernel's default setting wants to be asked."""
+"""Value 1 requests them by ``madvise(2)``, which the kernel's default setting requires."""
 
 
 def worker_variables() -> dict[str, str]:
-    """Environment of Ray's workers; empty where tunables are set already: a user's stay as they are."""
+    """Returns environment variables for Ray's workers; empty if the user has set glibc tunables."""
     return {} if _VARIABLE in os.environ else {_VARIABLE: _HUGE_PAGES}

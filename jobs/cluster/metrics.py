@@ -1,8 +1,8 @@
-"""A run's counts as Ray metrics, which each node of a cluster exports to Prometheus as ``ray_bitmill_…``.
+"""Reports a run's counts as Ray metrics, which each node exports to Prometheus as ``ray_bitmill_…``.
 
-Only the driver has them, so that no restarted actor's work counts twice. What is called committed follows the
-ledgers and is exact: summed over a dataset's runs, it is the dataset. What is called encoded moves with each
-batch, and holds work that was lost with an actor, too. Where no agent collects metrics, nothing happens.
+Only the driver reports, so that a restarted actor's work is not counted twice. "Committed" metrics follow the
+ledgers and are exact: their sum over a dataset's runs is the dataset. "Encoded" metrics grow with each batch
+and include work lost with an actor. Without a metrics agent, nothing happens.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from bitmill.pipeline.shard.shard_loop import ShardProgress
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.reports.status_file import ActorCounts
 
-# Not ``job``, which is Prometheus's own label for what it scrapes.
+# Not ``job``, which Prometheus uses for the scrape target.
 _TAGS = ("job_name", "dataset")
 
 COUNTERS: Mapping[str, tuple[str, str | None]] = {
@@ -29,7 +29,7 @@ COUNTERS: Mapping[str, tuple[str, str | None]] = {
     "bitmill_encoded_tokens": ("Tokens encoded, work lost with an actor included.", None),
     "bitmill_stage_seconds": ("Time of decoders and actors by stage, over committed shards.", "stage"),
 }
-"""By name, a description and the tag that splits it. Prometheus adds ``_total``."""
+"""Description and splitting tag by metric name. Prometheus appends ``_total``."""
 
 GAUGES: Mapping[str, tuple[str, str | None]] = {
     "bitmill_shards_remaining": ("Planned shards that are not committed.", None),
@@ -40,9 +40,9 @@ GAUGES: Mapping[str, tuple[str, str | None]] = {
 
 
 class RunMetrics:
-    """An observer that tells Ray's metrics what it hears, in the Ray session of its process.
+    """An observer that reports events as metrics of the process's Ray session.
 
-    It stands behind ``run_counts`` among the observers, whose counts it shows with each refresh.
+    It must come after ``run_counts`` among the observers, because each refresh reports its counts.
     """
 
     def __init__(self, run_counts: RunCounts, *, job_name: str, dataset: str) -> None:
@@ -58,18 +58,18 @@ class RunMetrics:
         }
 
     def begin(self, planned: int, earlier: Totals) -> None:
-        """What earlier runs did, they have counted."""
+        """Do nothing: earlier runs reported their own counts."""
 
     def drop(self, shard_id: str) -> None:
-        """Nothing of it was told as committed; it was encoded all the same."""
+        """Do nothing: the shard was not counted as committed, and its encoded work stays counted."""
 
     def advance(self, event: ShardProgress) -> None:
-        """Count what was encoded."""
+        """Count the encoded clips, frames and tokens."""
         for what, number in (("clips", event.clips), ("frames", event.frames), ("tokens", event.tokens)):
             self._add(f"bitmill_encoded_{what}", number)
 
     def commit(self, shard_id: str, totals: Totals, seconds: dict[str, float]) -> None:  # noqa: ARG002
-        """Count a shard by its ledger."""
+        """Count a committed shard from its ledger's totals."""
         self._add("bitmill_committed_shards", 1)
         for outcome in ("ok", "partial", "failed"):
             self._add("bitmill_committed_items", getattr(totals, outcome), outcome=outcome)
@@ -81,7 +81,7 @@ class RunMetrics:
             self._add("bitmill_stage_seconds", spent, stage=stage)
 
     def refresh(self, note: str | None = None, actors: ActorCounts | None = None) -> None:  # noqa: ARG002
-        """Show what remains, and the actors; Ray forgets a gauge that is not set for some time."""
+        """Set the gauges of remaining work and actors; Ray drops gauges that are not set for a while."""
         counts = self._run_counts.counts
         self._set("bitmill_shards_remaining", counts.shards.planned - counts.shards.done)
         self._set("bitmill_items_remaining", counts.items.planned - counts.items.done)
@@ -91,7 +91,7 @@ class RunMetrics:
             self._set("bitmill_actors", number, state=state)
 
     def _add(self, name: str, number: float, **tags: str) -> None:
-        # Ray refuses to add nothing.
+        # Ray rejects an increment of 0.
         if number > 0:
             self._counters[name].inc(number, tags={**self._tags, **tags})
 

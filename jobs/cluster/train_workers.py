@@ -1,4 +1,4 @@
-"""Training on many processes: Ray Train starts them, torch's DistributedDataParallel joins them."""
+"""Multi-process training: Ray Train starts the workers, which train with DistributedDataParallel."""
 
 import os
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from bitmill.schemas.errors import BitmillError, InfrastructureError
 from bitmill.schemas.requests.training import TrainSpec, run_id
 
 _FRUITLESS_STARTS = 3
-"""Times in a row that the group of processes may be lost before it has written another checkpoint."""
+"""Consecutive losses of the worker group without a new checkpoint, after which training fails."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerInput:
-    """What each process needs, sent once through the object store."""
+    """Input of every worker, sent once through the object store."""
 
     spec: TrainSpec
     sources: tuple[PlannedSource, ...]
@@ -43,11 +43,11 @@ def train_on_cluster(
     perceptual: nn.Module | None,
     address: str | None,
 ) -> None:
-    """Train on ``compute.processes`` workers of a cluster, or of a local Ray.
+    """Train on ``compute.processes`` workers of a cluster, or of a local Ray if ``address`` is None.
 
-    A lost worker ends the group, which starts again from the last checkpoint; so ``spec.output`` must be a
-    folder that every node sees. Raises what a worker raised, InfrastructureError where groups are lost time
-    and again without progress.
+    If a worker is lost, the group restarts from the last checkpoint, so ``spec.output`` must be a folder that
+    every node sees. Raises a worker's error, or InfrastructureError if the group is lost repeatedly without
+    progress.
     """
     with Cluster(address) as cluster:
         use_gpu = _use_gpu(spec, cluster)
@@ -71,7 +71,7 @@ def train_on_cluster(
 
 
 def _trainer(spec: TrainSpec, reference: Any, start: int, *, use_gpu: bool) -> TorchTrainer:
-    """One group of processes. Ray Train's own restarts are off: they would repeat a user's mistake, too."""
+    """Returns a trainer for one worker group. Ray Train's restarts are off: they would repeat user errors."""
     return TorchTrainer(
         _work,
         train_loop_config={"input": [reference]},
@@ -85,7 +85,7 @@ def _trainer(spec: TrainSpec, reference: Any, start: int, *, use_gpu: bool) -> T
 
 
 def _work(config: dict[str, Any]) -> None:
-    """One process: joins the group that Ray Train set up, then trains its share."""
+    """Train one rank of the group that Ray Train set up."""
     data: WorkerInput = ray.get(config["input"][0])
     context = ray_train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
@@ -110,7 +110,7 @@ def _use_gpu(spec: TrainSpec, cluster: Cluster) -> bool:
 
 
 def _told(error: Exception) -> Exception:
-    """The user's mistake that a worker met, or one sentence on what broke."""
+    """Returns a worker's BitmillError, or an InfrastructureError that says in one sentence what failed."""
     failures: dict[int, BaseException] = getattr(error, "worker_failures", {})
     for failure in failures.values():
         cause = getattr(failure, "cause", failure)
@@ -118,6 +118,6 @@ def _told(error: Exception) -> Exception:
             return cause
     first = str(next(iter(failures.values()), error)).strip().splitlines()
     return InfrastructureError(
-        f"Training stopped: {first[-1] if first else type(error).__name__}. Run the same command again to go "
-        "on from the last checkpoint."
+        f"Training stopped: {first[-1] if first else type(error).__name__}. Run the same command again to "
+        "resume from the last checkpoint."
     )

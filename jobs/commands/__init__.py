@@ -1,1 +1,1 @@
-"""The commands of ``bitmill``, a module each; no command imports another."""
+"""The commands of ``bitmill``, one module each; no command imports another."""

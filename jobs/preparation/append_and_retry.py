@@ -1,4 +1,4 @@
-"""``--append`` and ``--retry-failed``: further parts of a stored plan. What is planned or committed stays."""
+"""``--append`` and ``--retry-failed``: add parts to a stored plan. Planned and committed shards stay."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,23 +23,23 @@ _LEDGER_THREADS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """What a command asks of a dataset beyond finishing its plan."""
+    """What to add to a dataset's plan."""
 
     append: bool = False
-    """Plan the job's sources that are not planned yet."""
+    """Plan the job's new sources."""
     retry_failed: bool = False
-    """Plan failed items once more."""
+    """Plan failed items again."""
     reasons: frozenset[Reason] = frozenset()
     """The only reasons to retry; empty means all."""
 
     def __post_init__(self) -> None:
         if self.reasons and not self.retry_failed:
-            raise BadJobError("--reason chooses what --retry-failed does again; give both.")
+            raise BadJobError("--reason selects what --retry-failed retries; give both.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grown:
-    """A dataset's card and plan after growing, and what the user should know."""
+    """A dataset's card and plan after growing, and notes for the user."""
 
     card: DatasetCard
     shards: tuple[PlannedShard, ...]
@@ -55,10 +55,10 @@ def grow(
     shards: Sequence[PlannedShard],
     source_fields: dict[str, Any],
 ) -> Grown:
-    """Store what ``growth`` asks for as further plan parts; the card that names them is written last.
+    """Store the new parts of the plan that ``growth`` asks for; the card that lists them is written last.
 
-    Where nothing is to be added, nothing is written. A command that died before its card left the dataset as
-    it was. Raises what listing and looking up sources raise, and FormatError on a damaged ledger.
+    Writes nothing if there is nothing to add. If it dies before writing the card, the dataset is unchanged.
+    Raises errors of listing and checking sources, and FormatError on a damaged ledger.
     """
     grown = _Growing(folder, job, card, shards)
     if growth.retry_failed:
@@ -71,7 +71,7 @@ def grow(
 
 
 class _Growing:
-    """A plan that grows in memory, its new parts published already."""
+    """A plan that grows in memory; its new parts are written to the folder as they are added."""
 
     def __init__(
         self, folder: Folder, job: JobSpec, card: DatasetCard, shards: Sequence[PlannedShard]
@@ -86,7 +86,7 @@ class _Growing:
         found = find_sources(self._job.source)
         sifted = sift_sources(found.sources, (source for shard in self.shards for source in shard.sources))
         if sifted.new:
-            # A section of sources that is new to the card is one with which this command can be resumed.
+            # New source fields are recorded, so that the same command can be resumed later.
             known = self.card.names_sources(source_fields)
             self.card = self.card.model_copy(
                 update={
@@ -101,8 +101,8 @@ class _Growing:
             self.notes.append(f"nothing to append: all {len(found.sources)} sources are planned already.")
         if sifted.changed:
             self.notes.append(
-                f"changed sources: {sifted.changed} left alone, of another size or version than planned; "
-                "--retry-failed takes up those that failed, a new dataset the others."
+                f"changed sources: {sifted.changed} skipped, of another size or version than planned; "
+                "use --retry-failed for those that failed, a new dataset for the others."
             )
 
     def retry_failed(self, reasons: frozenset[Reason]) -> None:
@@ -111,13 +111,13 @@ class _Growing:
         if failed.sources:
             attempt = 1 + max(part.attempt for part in self.card.plan)
             self._add(looked_up_again(failed.sources), attempt=attempt)
-            self.notes.append(f"failed items{which}: {len(failed.sources)} to be done again.")
+            self.notes.append(f"failed items{which}: {len(failed.sources)} to be retried.")
         else:
-            self.notes.append(f"nothing to retry: no failed item{which} that is not planned again already.")
+            self.notes.append(f"nothing to retry: every failed item{which} is already planned again.")
         if failed.members_left_out:
             self.notes.append(
-                f"members of tars: {failed.members_left_out} failed ones left out, since other members of "
-                "their tars became tokens; put the mended ones into a new tar and append it."
+                f"tar members: {failed.members_left_out} failed ones skipped, because other members of their "
+                "tars became tokens; put the repaired ones into a new tar and append it."
             )
 
     def _add(self, sources: Sequence[PlannedSource], *, attempt: int) -> None:

@@ -1,4 +1,4 @@
-"""Models over tokens by the names that people use for them."""
+"""Finds token models by name: a bundled prior or a folder."""
 
 import json
 from typing import TYPE_CHECKING
@@ -13,28 +13,28 @@ NO_PRIOR = "none"
 
 
 def find_token_model(name: str) -> "TokenModel":
-    """A bundled prior by its name, or a model by its folder. Raises UsageError or FormatError."""
+    """Load a bundled prior by name, or a model from a folder. Raises UsageError or FormatError."""
     from bitmill.bsq_model.token_models.token_model_files import token_model_from_files
 
     return token_model_from_files(*_files(name, "model"))
 
 
 def load_prior(name: str) -> "LoadedPrior":
-    """A bundled prior by its name, else that of a folder, to code with. Raises as ``find_token_model``."""
+    """Load a bundled or a folder's prior for entropy coding. Raises UsageError or FormatError."""
     from bitmill.pipeline.compressing.coding_prior import prior_from_files
 
     return prior_from_files(*_files(name, "prior"), origin=name)
 
 
 def find_prior(tokenizer_fingerprint: str) -> "LoadedPrior | None":
-    """The bundled prior of a tokenizer; null where there is none."""
+    """Returns the bundled prior of a tokenizer, or None."""
     from bitmill.bsq_model.bundled.bundled_priors import BUNDLED_PRIORS, bundled_prior_files
 
     for name in BUNDLED_PRIORS:
         try:
             config, _ = bundled_prior_files(name)
         except FileNotFoundError:
-            # A package may have been made without the weights; then there is no prior unless one is named.
+            # A package may be built without the weights; then a prior must be named.
             continue
         if json.loads(config)["tokenizer_fingerprint"] == tokenizer_fingerprint:
             return load_prior(name)
@@ -42,14 +42,14 @@ def find_prior(tokenizer_fingerprint: str) -> "LoadedPrior | None":
 
 
 def choose_prior(name: str | None, tokenizer_fingerprint: str) -> "LoadedPrior | None":
-    """The prior that a user names; without a name the bundled one of this tokenizer, where there is one."""
+    """Returns the named prior, or without a name the tokenizer's bundled one; None if there is none."""
     if name == NO_PRIOR:
         return None
     return find_prior(tokenizer_fingerprint) if name is None else load_prior(name)
 
 
 def _files(name: str, what: str) -> tuple[bytes, bytes]:
-    """The bytes of ``config.json`` and ``model.safetensors``."""
+    """Returns the bytes of ``config.json`` and ``model.safetensors``."""
     from bitmill.bsq_model.bundled.bundled_priors import BUNDLED_PRIORS, bundled_prior_files
     from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
     from bitmill.pipeline.storage import Folder
@@ -63,5 +63,5 @@ def _files(name: str, what: str) -> tuple[bytes, bytes]:
         known = ", ".join(BUNDLED_PRIORS) + (f", or {NO_PRIOR}" if what == "prior" else "")
         raise UsageError(
             f"There is no {what} at {folder.uri}: name a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, as "
-            f"bitmill train leaves it, or a bundled prior: {known}."
+            f"bitmill train writes them, or a bundled prior: {known}."
         ) from error

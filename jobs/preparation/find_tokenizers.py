@@ -1,4 +1,4 @@
-"""Tokenizers that a job or a command names (bundled, a preset, a folder): loaded, and fit for the job."""
+"""Loads tokenizers (bundled, preset, or from a folder) and checks that a job can use them."""
 
 from dataclasses import dataclass
 
@@ -15,18 +15,18 @@ from bitmill.schemas.requests.job import JobSpec, TokenizerSpec
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedTokenizer:
-    """A tokenizer's files as they travel to the actors, and what they say."""
+    """A tokenizer's files as sent to the actors, and their parsed config and fingerprint."""
 
     config_bytes: bytes
     weights_bytes: bytes
     config: TokenizerConfig
     fingerprint: str
     is_random: bool
-    """Whether its weights are a preset's random ones, which make tokens for trials only."""
+    """Whether its weights are random (a preset's): its tokens are good for trials only."""
 
 
 def job_tokenizer(job: JobSpec) -> LoadedTokenizer:
-    """The tokenizer of a job, for its frame size. Raises UsageError where the job cannot use it."""
+    """Load a job's tokenizer for its frame size. Raises UsageError if the job cannot use it."""
     tokenizer = _of_frame_size(load_tokenizer_spec(job.tokenizer), job)
     _check_clip_length(job, tokenizer.config)
     _check_causal(tokenizer.config)
@@ -34,14 +34,14 @@ def job_tokenizer(job: JobSpec) -> LoadedTokenizer:
 
 
 def tokenizer_spec(name: str) -> TokenizerSpec:
-    """What a person means by a tokenizer's name on the command line: bundled, a preset, else a folder."""
+    """Parse a tokenizer's name on the command line: bundled, else a preset, else a folder."""
     if name in BUNDLED:
         return TokenizerSpec(bundled=name)
     return TokenizerSpec(preset=name) if name in PRESETS else TokenizerSpec(path=name)
 
 
 def load_tokenizer_spec(spec: TokenizerSpec) -> LoadedTokenizer:
-    """Load or make the tokenizer that a job names. Raises UsageError or FormatError, saying what to do."""
+    """Load or create the tokenizer that a job names. Raises UsageError or FormatError."""
     if spec.preset is not None:
         tokenizer = make_preset(spec.preset, bits_per_token=spec.bits_per_token, seed=spec.seed)
         return _loaded(tokenizer, is_random=True)
@@ -52,7 +52,7 @@ def load_tokenizer_spec(spec: TokenizerSpec) -> LoadedTokenizer:
 
 
 def _from_files(config_bytes: bytes, weights_bytes: bytes) -> LoadedTokenizer:
-    """The files as they will be kept: float32, whatever precision they were stored in."""
+    """Parse tokenizer files; weights become float32, whatever precision they were stored in."""
     return _loaded(tokenizer_from_files(config_bytes, weights_bytes), is_random=False)
 
 
@@ -77,7 +77,7 @@ def _tokenizer_file(folder: Folder, name: str) -> bytes:
 
 
 def _of_frame_size(loaded: LoadedTokenizer, job: JobSpec) -> LoadedTokenizer:
-    """The tokenizer for the job's frames: itself, or its copy of another size where the job asks for one."""
+    """Returns the tokenizer itself, or a copy resized to the job's frame size."""
     size_px = job.frames.size_px or loaded.config.image_size_px
     if size_px == loaded.config.image_size_px:
         return loaded
@@ -119,6 +119,6 @@ def _check_clip_length(job: JobSpec, config: TokenizerConfig) -> None:
 def _check_causal(config: TokenizerConfig) -> None:
     if config.attention == "full" and config.num_frames > 1:
         raise UsageError(
-            "The tokenizer has attention 'full': its tokens depend on later frames, as a dataset's "
-            "must not. Use one with attention 'block-causal'; this one can only be evaluated."
+            "The tokenizer has attention 'full': its tokens depend on later frames, which a dataset does "
+            "not allow. Use one with attention 'block-causal'; this one can only be evaluated."
         )

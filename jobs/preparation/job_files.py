@@ -1,4 +1,4 @@
-"""Job files and ``--set``, as every command that takes a job reads them."""
+"""Reads job files and ``--set`` options."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from bitmill.schemas.text_files import read_text
 
 
 def assignment(text: str) -> tuple[str, Any]:
-    """A dotted key and its value, from KEY=VALUE. Raises BadJobError."""
+    """Parse KEY=VALUE into a dotted key and its YAML value. Raises BadJobError."""
     name, separator, value = text.partition("=")
     if not separator or not name:
         raise BadJobError(f"--set takes KEY=VALUE, not {text!r}.")
@@ -21,7 +21,7 @@ def assignment(text: str) -> tuple[str, Any]:
 
 
 def read_job(path: str) -> str:
-    """The text of a job file. Raises BadJobError where it cannot be read."""
+    """Returns the text of a job file. Raises BadJobError if it cannot be read."""
     try:
         return read_text(Path(path).read_bytes(), what=f"The job file {path}")
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The networks that judge pictures: found in the cache, or a sentence that says how to fetch them."""
+"""Loads the networks of perceptual metrics from the user's cache."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from bitmill.schemas.errors import UsageError
 
 
 def find_metric_networks(inception: Path | None) -> tuple[MetricNetworks, list[str]]:
-    """The networks in the user's cache, and a sentence for each that is not there."""
+    """Returns the cached networks, and per missing one a sentence that says how to get it."""
     folder, left_out = networks_folder(), list[str]()
 
     def find(name: str, metric: str) -> Any:
@@ -44,7 +44,7 @@ def find_metric_networks(inception: Path | None) -> tuple[MetricNetworks, list[s
 
 
 def find_lpips() -> Any:
-    """The LPIPS network in the user's cache; null where it was not fetched."""
+    """Returns the LPIPS network from the user's cache, or None if it was not fetched."""
     try:
         return load_network(networks_folder(), "lpips-alexnet")
     except UsageError:
@@ -52,7 +52,7 @@ def find_lpips() -> Any:
 
 
 def networks_folder() -> Path:
-    """Where fetched networks are kept: BITMILL_NETWORKS, or bitmill/networks in the user's cache."""
+    """Returns the folder of fetched networks: BITMILL_NETWORKS, or bitmill/networks in the user's cache."""
     given = os.environ.get("BITMILL_NETWORKS")
     if given:
         return Path(given)

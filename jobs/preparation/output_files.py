@@ -1,4 +1,4 @@
-"""Output files of commands, local or on a store: their suffixes, and publishing them whole."""
+"""Output files of commands, local or on a store: checks suffixes and publishes atomically."""
 
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -13,18 +13,18 @@ T = TypeVar("T")
 
 
 def suffix_of(place: str | Path) -> str:
-    """How the name of a file ends, its path or URI given: ``.png``."""
+    """Returns the lower-case suffix of a path or URI, such as ``.png``."""
     return PurePosixPath(place).suffix.lower()
 
 
 def check_suffix(out: str | Path, wanted: tuple[str, ...]) -> None:
-    """Raise UsageError where ``out`` ends otherwise."""
+    """Raise UsageError unless ``out`` has one of the suffixes."""
     if suffix_of(out) not in wanted:
         raise UsageError(f"OUT {out} must end in {' or '.join(wanted)}.")
 
 
 def folder_of(path: str | Path) -> "tuple[Folder, str]":
-    """The folder that a file's path or URI is in, and its name there."""
+    """Split a file's path or URI into its folder and its name."""
     from bitmill.pipeline.storage import Folder, normalise
 
     folder, _, name = normalise(str(path)).rpartition("/")
@@ -32,7 +32,7 @@ def folder_of(path: str | Path) -> "tuple[Folder, str]":
 
 
 def publish(out: str | Path, write: Callable[[Path], T]) -> T:
-    """``out`` appears whole, or not at all; gives what ``write`` gives."""
+    """Write ``out`` atomically: ``write`` gets a staged path, and its result is returned."""
     folder, name = folder_of(out)
     try:
         with folder.publishing(name) as staged:

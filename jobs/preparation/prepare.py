@@ -1,4 +1,4 @@
-"""From a job to a planned dataset folder: tokenizer loaded, sources listed, or the stored plan taken up."""
+"""Prepares a job's dataset folder: loads the tokenizer, then plans the sources or loads the stored plan."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ from bitmill.schemas.requests.job import (
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedJob:
-    """A dataset folder whose plan is stored, and what is left to do in it."""
+    """A dataset folder with a stored plan, and its remaining work."""
 
     job: JobSpec
     folder: Folder
@@ -54,18 +54,18 @@ class PreparedJob:
     device: Device
     context: ShardContext
     takedown: Takedown = NOTHING
-    """What was taken down of the dataset; actors look again before each shard."""
+    """Sources removed from the dataset; actors check again before each shard."""
     notes: tuple[str, ...] = ()
-    """What planning has to tell the user, a sentence each."""
+    """Notes from planning for the user, one sentence each."""
 
     @property
     def remaining(self) -> list[PlannedShard]:
-        """Planned shards that are not committed, in order."""
+        """Planned shards that are not committed, in plan order."""
         return [shard for shard in self.shards if shard.shard_id not in self.committed]
 
     @property
     def finished(self) -> Totals | None:
-        """The totals of a dataset that an earlier run completed, or null where work is left."""
+        """The totals of a dataset that an earlier run completed, or None if work is left."""
         return None if self.remaining else self.card.totals
 
 
@@ -76,16 +76,16 @@ def prepare(
     growth: Growth | None = None,
     claim: Callable[[Folder], None] | None = None,
 ) -> PreparedJob:
-    """Check a job, then plan its dataset, or take up the stored plan of an earlier run and grow it.
+    """Check a job, then plan its dataset, or load the stored plan of an earlier run and grow it.
 
-    ``cluster_has_gpus`` is asked only where ``device: auto`` of a new dataset needs it; ``claim`` hears of
-    the output folder once it is known to be this job's own.
-    Raises BadJobError (also OutputConflictError, naming each differing field) before anything is written.
+    ``cluster_has_gpus`` is called only for ``device: auto`` of a new dataset; ``claim`` is called with the
+    output folder once it is known to belong to this job. Raises BadJobError (also OutputConflictError, naming
+    each differing field) before anything is written.
     """
     tokenizer = job_tokenizer(job)
     size_px = tokenizer.config.image_size_px
     folder = Folder(job.output)
-    # Listed before the card is looked for: another driver may write it, and more, at this moment.
+    # Listed before the card is read: another driver may be writing the card and other files right now.
     names = _names_in(folder)
     card = find_card(folder)
     job = with_clip_frames(job, _clip_frames(card, tokenizer))
@@ -138,7 +138,7 @@ def prepare(
 
 
 def _clip_frames(card: DatasetCard | None, tokenizer: LoadedTokenizer) -> int:
-    """Of a job that leaves them open: the dataset's own, as earlier releases took others than now."""
+    """Returns the default ``clip_frames``: an existing dataset's own, since earlier releases had another."""
     stored: int | None = card.fingerprint_fields.get("sampling.clip_frames") if card is not None else None
     return tokenizer.config.num_frames if stored is None else stored
 
@@ -179,7 +179,7 @@ def _plan_new(
         plan=[write_plan(folder, 0, shards)],
         ignored_files=found.ignored_files,
     )
-    # The card comes last: a folder without one was never planned, and is planned anew.
+    # The card is written last: a folder without a card is planned from scratch.
     folder.write_bytes(DATASET_FILE, card.to_json())
     return card, shards
 
@@ -188,17 +188,17 @@ def _names_in(folder: Folder) -> set[str]:
     try:
         return folder.top_names()
     except NotADirectoryError as error:
-        raise OutputConflictError(f"The output {folder.uri} is a file; name a folder.") from error
+        raise OutputConflictError(f"The output {folder.uri} is a file; give a folder.") from error
 
 
 def _check_unused(folder: Folder, names: set[str], tokenizer: LoadedTokenizer) -> None:
-    """Refuse an output that holds anything but what a run left that died before its card."""
+    """Raise OutputConflictError if the output has files that no run could leave before writing its card."""
     ours = names <= {TOKENIZER_FOLDER, PLAN_FOLDER, STATUS_FILE, TOTALS_FILE}
     if ours and folder.exists(STORED_WEIGHTS_FILE):
         ours = folder.read_bytes(STORED_WEIGHTS_FILE) == tokenizer.weights_bytes
     if not ours:
         raise OutputConflictError(
-            f"The output {folder.uri} holds files but no dataset; choose a new or empty folder."
+            f"The output {folder.uri} contains files but no dataset; choose a new or empty folder."
         )
 
 
@@ -225,13 +225,13 @@ def _check_same_job(
     differing = differences(stored, wanted)
     if differing:
         raise OutputConflictError(
-            f"The output {folder.uri} holds another job's dataset: {'; '.join(differing)}. "
+            f"The output {folder.uri} contains another job's dataset: {'; '.join(differing)}. "
             f"Choose another output, or run the job that made it.{advice}"
         )
 
 
 def has_gpus(address: str | None) -> bool:
-    """Whether the cluster at an address, or this machine where there is none, has GPUs."""
+    """Whether the cluster at ``address`` has GPUs, or this machine if it is None."""
     if address is None:
         import torch
 

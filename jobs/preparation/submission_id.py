@@ -1,4 +1,4 @@
-"""The name of a job on a cluster, and the places that it reads and writes."""
+"""A job's submission id on a cluster, and the paths that it reads and writes."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from bitmill.schemas.requests.submission import submission_name
 
 
 def submission_of(job: JobSpec) -> str:
-    """The submission id of a job's first attempt. Raises BadJobError for places with credentials in them."""
+    """Returns the submission id of a job's first attempt. Raises BadJobError for URIs with credentials."""
     return submission_name(job, places_of(job))
 
 
 def places_of(job: JobSpec) -> dict[str, Any]:
-    """Where a job reads and writes, in one spelling each."""
+    """Returns the normalised paths that a job reads and writes."""
     source = job.source
     return {
         "output": normalise(job.output),
@@ -23,19 +23,19 @@ def places_of(job: JobSpec) -> dict[str, Any]:
 
 
 def local_places(job: JobSpec) -> list[str]:
-    """Those of a job's places that are paths, which every node of a cluster must see."""
+    """Returns a job's local paths, which every node of a cluster must see."""
     given = [*(job.source.paths or []), job.source.manifest, job.output, job.tokenizer.path]
     return [place for one in given if one is not None and is_local(place := normalise(one))]
 
 
 def _as_named(path: str) -> str:
-    """A slash at its end says that a folder is meant, where a store has a file of that name, too."""
+    """Normalise a path; keeps a URI's trailing slash, which means a folder if a file has the same name."""
     place = normalise(path)
     return f"{place}/" if path.endswith("/") and not is_local(place) else place
 
 
 def travelling(job: JobSpec) -> dict[str, Any]:
-    """The job as a document that means the same from another working directory."""
+    """Returns the job as a document with absolute paths, valid in any working directory."""
     document = job.model_dump(mode="json", exclude_unset=True)
     document["output"] = normalise(job.output)
     for key, value in document["source"].items():

@@ -1,1 +1,1 @@
-"""Progress of a run: observers, counts, status file, text, terminal."""
+"""Progress of a run: observers, counts, status file, text and terminal output."""

@@ -1,4 +1,4 @@
-"""Progress of a command: updated in place on a terminal, printed now and then in a log."""
+"""Progress display: updated in place on a terminal, printed periodically in a log."""
 
 import time
 from collections.abc import Callable
@@ -15,9 +15,9 @@ _SHOW_EVERY_S = 0.25
 
 
 class LiveLine:
-    """A context manager: a live line or rows on a terminal, a line every ``log_every_s`` elsewhere.
+    """Context manager: a live line or rows on a terminal, else a log line every ``log_every_s`` seconds.
 
-    With ``transient`` the line disappears from the terminal at the end.
+    With ``transient``, the live output is cleared from the terminal on exit.
     """
 
     def __init__(
@@ -45,9 +45,9 @@ class LiveLine:
             self._live.stop()
 
     def show(self, line: Callable[[], str], *, rows: Callable[[], RenderableType] | None = None) -> None:
-        """Take the current state; cheap to call often, since most states are not shown.
+        """Show the current state; cheap to call often, since most calls are rate-limited away.
 
-        ``rows`` replace the line on a terminal.
+        On a terminal, ``rows`` are shown instead of ``line``.
         """
         now = self._clock()
         if self._live and (self._shown is None or now - self._shown >= _SHOW_EVERY_S):

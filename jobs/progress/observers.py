@@ -1,4 +1,4 @@
-"""Who follows a run: the driver tells each event once, and everyone who wants it hears it."""
+"""Observers of a run, to which the driver passes each event."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,10 +9,10 @@ from bitmill.schemas.reports.status_file import ActorCounts
 
 
 class Observer(Protocol):
-    """Hears what the driver hears."""
+    """Receives the driver's events."""
 
     def begin(self, planned: int, earlier: Totals) -> None:
-        """Work starts: ``planned`` items in all, of which ``earlier`` runs did some."""
+        """Work starts: ``planned`` items in total, including the ``earlier`` totals of previous runs."""
         ...
 
     def advance(self, event: ShardProgress) -> None:
@@ -20,20 +20,20 @@ class Observer(Protocol):
         ...
 
     def drop(self, shard_id: str) -> None:
-        """A shard lost its actor and starts over."""
+        """A shard lost its actor and restarts."""
         ...
 
     def commit(self, shard_id: str, totals: Totals, seconds: dict[str, float]) -> None:
-        """A shard is committed, with its totals and its actor's seconds by stage."""
+        """A shard is committed; ``seconds`` is its actor's time by stage."""
         ...
 
     def refresh(self, note: str | None = None, actors: ActorCounts | None = None) -> None:
-        """Twice a second or so: what the driver waits for, if it does, and its actors."""
+        """Called about twice per second, with what the driver is waiting for, if anything, and its actors."""
         ...
 
 
 class Observers:
-    """Several observers as one."""
+    """Passes each event to several observers."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)

@@ -1,4 +1,4 @@
-"""How a run stands, as text: a line for a log, some rows for a terminal. Pure: counts in, text out."""
+"""Formats a run's counts as text: one line for a log, rows for a terminal. No I/O."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,7 +18,7 @@ _SHORTEST_ROWS = 5
 
 
 def line_of(counts: Counts) -> str:
-    """One line: items, clips, frames and tokens a second, remaining time, failures."""
+    """Returns one line: items, clips, frames and tokens per second, remaining time, failures."""
     rates = counts.rates
     return " · ".join(
         [
@@ -33,9 +33,9 @@ def line_of(counts: Counts) -> str:
 
 
 def rows_of(counts: Counts, *, width: int, height: int) -> RenderableType:
-    """Rows for a terminal of so many cells; one line where it is too small for them.
+    """Returns rows for a terminal of ``width`` x ``height`` cells; one line if it is too small for them.
 
-    No row wraps, and there are never more than the terminal has, less one for the cursor.
+    No row wraps, and there are at most ``height - 1``, which leaves one for the cursor.
     """
     if width < _NARROWEST_CELLS or height < _SHORTEST_ROWS:
         return Group(_whole_line(counts.note or line_of(counts)))
@@ -47,12 +47,12 @@ def rows_of(counts: Counts, *, width: int, height: int) -> RenderableType:
 
 
 def stage_shares(seconds: Mapping[str, float]) -> str:
-    """Where the time went: shares of the decoders' time and of the actors', each by itself."""
+    """Returns each stage's share of the decoders' time and of the actors' time."""
     return _by_stage(seconds, lambda spent, whole: f"{spent / whole:.0%}")
 
 
 def stage_times(seconds: Mapping[str, float]) -> str:
-    """The time of decoders and of actors by stage."""
+    """Returns the time of decoders and of actors by stage."""
     return _by_stage(seconds, lambda spent, _: duration_text(spent))
 
 
@@ -69,7 +69,7 @@ def _by_stage(seconds: Mapping[str, float], told: Callable[[float, float], str])
 
 
 def _values(counts: Counts) -> list[tuple[str, str]]:
-    """Labels and values, the ones that matter most first."""
+    """Labels and values, most important first."""
     rates = counts.rates
     speeds = {"items": rates.items, "clips": rates.clips, "frames": rates.frames, "tokens": rates.tokens}
     rows = [
@@ -98,7 +98,7 @@ def _shards(counts: Counts, width: int) -> RenderableType:
 
 
 def _row(label: str, value: str) -> Text:
-    # No table: it would narrow the labels, too, where the value is long.
+    # Not a table, which would shrink the labels when a value is long.
     row = _whole_line(label.ljust(_LABEL_CELLS) + value)
     row.stylize("dim", 0, len(label))
     return row
@@ -110,7 +110,8 @@ def _whole_line(text: str) -> Text:
 
 def _items(counts: Counts) -> str:
     done, planned = counts.items.done, counts.items.planned
-    # An item ends when its last clip is read; that clip is yet to be encoded, and its shard to be committed.
+    # An item counts as done once its last clip is read; that clip must still be encoded, and its shard
+    # committed.
     are_read = done == planned and counts.shards.done < counts.shards.planned
     left = "the last clips are under way" if are_read else f"{_left(counts)} left"
     return f"{done:,} of {planned:,}, {left}"

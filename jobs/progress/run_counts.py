@@ -1,4 +1,4 @@
-"""How a run stands, as numbers: an observer that keeps the counts which status.json tells. No I/O."""
+"""An observer that keeps the counts reported in status.json. No I/O."""
 
 import time
 from collections import Counter
@@ -13,17 +13,17 @@ from bitmill.schemas.reports.status_file import STAGES, ActorCounts, Part, Rates
 
 @dataclass
 class _Tally:
-    """What one shard under way has reported."""
+    """Counts reported by one running shard."""
 
     items: int = 0
     bytes: int = 0
-    """Of these, as the plan counts them."""
+    """Bytes of these items, as counted by the plan."""
     not_ok: int = 0
     clips: int = 0
     frames: int = 0
     tokens: int = 0
     added: int = 0
-    """Items of tars beyond those that the plan counts."""
+    """Tar members beyond the items counted by the plan."""
     reasons: Counter[str] = field(default_factory=Counter[str])
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     """By stage."""
@@ -31,7 +31,7 @@ class _Tally:
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """A moment's counts, named as in JobStatus."""
+    """A snapshot of the counts, with the field names of JobStatus."""
 
     note: str | None
     actors: ActorCounts
@@ -48,10 +48,11 @@ class Counts:
 
 
 class RunCounts:
-    """Counts what shards report; ``counts`` is replaced whole, so that another thread may read it.
+    """Sums up shard reports; ``counts`` is replaced atomically, so that another thread may read it.
 
-    ``listeners`` are shown the counts with each refresh. Remaining time goes by bytes, a span's by its share,
-    since one video may be most of the work: ``shares`` has them for each source of the shards to do.
+    Each refresh passes the counts to ``listeners``. Remaining time is estimated by bytes, since one video may
+    be most of the work: ``shares`` has the bytes of each source of the remaining shards, a span's being its
+    share of the video.
     """
 
     def __init__(
@@ -80,12 +81,12 @@ class RunCounts:
         self.counts = self._count(None, ActorCounts())
 
     def begin(self, planned: int, earlier: Totals) -> None:
-        """Rates count from the first report after this."""
+        """Start counting; rates are measured from the first report after this."""
         self._planned, self._earlier = planned, earlier
         self.refresh()
 
     def advance(self, event: ShardProgress) -> None:
-        """Count one report."""
+        """Add one report."""
         if self._began is None:
             self._began = self._clock()
         tally = self._under_way.setdefault(event.shard_id, _Tally())
@@ -102,11 +103,11 @@ class RunCounts:
                 tally.reasons[event.ended.reason.value] += 1
 
     def drop(self, shard_id: str) -> None:
-        """Forget the counts of a shard that starts over."""
+        """Discard the counts of a shard that restarts."""
         self._under_way.pop(shard_id, None)
 
     def commit(self, shard_id: str, totals: Totals, seconds: dict[str, float]) -> None:
-        """From now on the shard counts by its ledger."""
+        """Replace a shard's reported counts by its ledger's totals."""
         tally = self._under_way.pop(shard_id, None)
         self._done_bytes += sum(self._shares.get(shard_id, ()))
         self._done_added += tally.added if tally is not None else 0
@@ -119,7 +120,7 @@ class RunCounts:
         return ended.size_bytes if shares is None or ended.key is not None else shares[ended.place]
 
     def refresh(self, note: str | None = None, actors: ActorCounts | None = None) -> None:
-        """Take the counts of now, and show them."""
+        """Update ``counts`` and pass them to the listeners."""
         self.counts = self._count(note, actors or ActorCounts())
         for listener in self.listeners:
             listener(self.counts)
@@ -137,11 +138,11 @@ class RunCounts:
         for tally in under_way:
             _add(seconds, tally.seconds)
         elapsed = self._clock() - self._began if self._began is not None else 0.0
-        # Tars hold items that the plan could not count.
+        # Tars may contain items that the plan could not count.
         planned = self._planned + self._done_added + sum(tally.added for tally in under_way)
         left, done = planned - before.items - items, items
         if self._bytes:
-            # Of a tar that ends early, members may tell of more bytes than there are.
+            # In a truncated tar, the members' headers may claim more bytes than the file has.
             done = self._done_bytes + sum(tally.bytes for tally in under_way)
             left = max(0, self._bytes - done)
         return Counts(

@@ -1,4 +1,4 @@
-"""Writes status.json while a job runs, from a thread of its own: no job waits for it or fails by it."""
+"""Writes status.json while a job runs, in a background thread that neither blocks nor fails the job."""
 
 import os
 import socket
@@ -25,14 +25,14 @@ SUBMISSION_VARIABLE = "BITMILL_SUBMISSION_ID"
 """Set by ``bitmill submit`` in the driver's environment."""
 
 _LAST_WRITE_S = 20.0
-"""A store that does not take the last status within this time goes without it."""
+"""Timeout for the last write; after it the status file stays out of date."""
 
 
 class StatusWriter:
-    """A context manager around a job that tells how it stands, every few seconds, in the output folder.
+    """Context manager that writes a job's status to the output folder every few seconds.
 
-    Nothing is written before ``claim`` or ``run`` says that the folder is this job's own. How the block ends
-    is the last status: by ``finish``, or by the error that passes.
+    Nothing is written before ``claim`` or ``run`` confirms that the folder belongs to this job. The last
+    status says how the block ended: by ``finish``, or by the error that left it.
     """
 
     def __init__(self, note: Callable[[str], None], *, write_every_s: float = WRITE_EVERY_S) -> None:
@@ -64,19 +64,19 @@ class StatusWriter:
             self._thread.join(_LAST_WRITE_S)
 
     def claim(self, folder: Folder) -> None:
-        """Planning goes on in a folder of the job's own; told only where it takes longer than a write."""
+        """Planning has started in the job's folder; written only if it outlasts one write interval."""
         self._folder = folder
         if not self._thread.is_alive():
             self._thread.start()
 
     def run(self, folder: Folder, run_counts: RunCounts) -> None:
-        """Shards are being worked on, as ``run_counts`` tells; written at once."""
+        """Shards are running; writes the status from ``run_counts`` immediately."""
         self._run_counts = run_counts
         self.claim(folder)
         self._wake.set()
 
     def finish(self, *, all_ok: bool, exit_code: int) -> None:
-        """Every planned shard is committed."""
+        """Record that every planned shard is committed."""
         state = DriverState.COMPLETE if all_ok else DriverState.COMPLETE_WITH_FAILURES
         self._end = {"state": state, "exit_code": exit_code}
 
@@ -85,7 +85,7 @@ class StatusWriter:
             self._wake.wait(self._every_s)
             self._wake.clear()
             ended = self._end is not None
-            # An error of planning leaves no trace in a folder where nothing was told yet.
+            # A planning error writes nothing to a folder that has no status yet.
             if not ended or self._written or self._run_counts is not None:
                 self._write()
                 if ended:
@@ -101,10 +101,10 @@ class StatusWriter:
         except (BitmillError, OSError) as error:
             if not self._complained:
                 self._complained = True
-                self._note(f"note: {STATUS_FILE} cannot be written; the job goes on ({error})")
+                self._note(f"note: {STATUS_FILE} cannot be written; the job continues ({error})")
 
     def _publish(self, folder: Folder) -> None:
-        """Once more where it fails: the driver may have swept the folder of staged files at that moment."""
+        """Write the status, with one retry: the driver may just have swept the staged file."""
         try:
             folder.write_bytes(STATUS_FILE, self._status().to_json())
         except (BitmillError, OSError):
@@ -140,7 +140,7 @@ def _end_of(error: BaseException) -> dict[str, Any]:
         return {"state": DriverState.STOPPED, "exit_code": error.exit_code, "error": str(error)}
     if isinstance(error, BitmillError):
         return {"state": DriverState.FAILED, "exit_code": error.exit_code, "error": str(error)}
-    # What is no error of ours has a text that may hold anything; its kind says enough here.
+    # The message of an unexpected error may contain anything, secrets included; its type is enough here.
     return {
         "state": DriverState.FAILED,
         "exit_code": EXIT_UNEXPECTED,

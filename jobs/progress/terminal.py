@@ -1,4 +1,4 @@
-"""Progress of a run: live rows on a terminal, log lines elsewhere; and the summary at the end."""
+"""Shows a run's progress, as live rows on a terminal or log lines elsewhere, and its final summary."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from bitmill.schemas.outcomes import REASON_TEXT, Reason
 
 
 class Progress:
-    """A context manager that shows how a run stands: at once on a terminal, every ten seconds in a log."""
+    """Context manager that shows a run's progress: live on a terminal, every ten seconds in a log."""
 
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
@@ -30,7 +30,7 @@ class Progress:
         self._shown.__exit__()
 
     def show(self, counts: Counts) -> None:
-        """Show the current counts; in a log, what the driver waits for instead."""
+        """Show the current counts; in a log, show what the driver is waiting for instead, if anything."""
         self._shown.show(
             lambda: counts.note or line_of(counts),
             rows=lambda: rows_of(counts, width=self._console.width, height=self._console.height),
@@ -38,7 +38,7 @@ class Progress:
 
 
 def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
-    """Print a dataset's totals and, where items are not ok, the reasons."""
+    """Print a dataset's totals and the reasons of items that are not ok."""
     table = Table(show_header=False, box=None, pad_edge=False)
     what = f"sources, with {totals.items} items," if totals.items > card.num_sources else "items"
     rows = [
@@ -57,7 +57,7 @@ def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
     if card.num_retried:
         rows.insert(1, ("done again", f"{card.num_retried} items that had failed"))
     if card.ignored_files:
-        rows.append(("left out", f"{card.ignored_files} files that are no media by their names"))
+        rows.append(("left out", f"{card.ignored_files} files whose names are not media"))
     for name, value in rows:
         table.add_row(name, value)
     console.print(table)
@@ -65,7 +65,7 @@ def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
 
 
 def print_reasons(totals: Totals, console: Console) -> None:
-    """Print why items are not ok, a row per reason; nothing where all are."""
+    """Print one row per reason why items are not ok; nothing if all are ok."""
     if totals.reasons:
         reasons = Table("reason", "items", "meaning", box=None, pad_edge=False)
         for name, count in totals.reasons.items():

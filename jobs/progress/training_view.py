@@ -1,4 +1,4 @@
-"""What ``bitmill train`` shows and heeds while any model trains; nothing that opens media or a cluster."""
+"""Progress display of ``bitmill train`` for any model. Imports neither media decoders nor Ray."""
 
 import time
 from typing import Any
@@ -10,7 +10,7 @@ from bitmill.pipeline.training.step_progress import TrainProgress
 
 
 def flat_fields(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested document's values by dotted name, as errors name them."""
+    """Returns a nested document's values by dotted name, as errors name them."""
     flat: dict[str, Any] = {}
     for name, value in nested.items():
         if isinstance(value, dict):
@@ -21,7 +21,7 @@ def flat_fields(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 class TrainingView:
-    """A context manager: a live line on a terminal, each row of measurements as a line elsewhere."""
+    """Context manager: a live line on a terminal, else one log line per row of measurements."""
 
     def __init__(self, console: Console) -> None:
         self._started: tuple[int, float] | None = None
@@ -37,10 +37,10 @@ class TrainingView:
         self._shown.__exit__()
 
     def show(self, progress: TrainProgress) -> None:
-        """Take one step's report."""
+        """Show one step's report."""
         now = time.monotonic()
         if self._started is None:
-            # The first steps warm up caches and compilers: the rate counts from here.
+            # The first steps warm up caches and compilers, so the rate is measured from here.
             self._started = (progress.steps_done, now)
         if progress.values is not None:
             self._values = progress.values

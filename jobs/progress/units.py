@@ -1,8 +1,8 @@
-"""Quantities as a person reads them: durations, sizes, rates."""
+"""Formats durations, sizes and rates for people."""
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds as a person reads them: 12 s, 3 min 05 s, 2 h 10 min."""
+    """Returns a duration as text: 12 s, 3 min 05 s, 2 h 10 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
@@ -12,7 +12,7 @@ def duration_text(seconds: float) -> str:
 
 
 def bytes_text(size: int) -> str:
-    """Bytes in binary units."""
+    """Returns a size in binary units."""
     value = float(size)
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if value < 1024 or unit == "TiB":
@@ -22,7 +22,7 @@ def bytes_text(size: int) -> str:
 
 
 def rate_text(rate: float) -> str:
-    """A rate in three digits or so: 0.5, 120, 31.2k."""
+    """Returns a rate with about three digits: 0.5, 120, 31.2k."""
     for unit in ("", "k", "M"):
         if rate < 1000 or unit == "M":
             return f"{rate:.1f}{unit}" if rate < 10 or unit else f"{rate:.0f}"

@@ -1,1 +1,1 @@
-"""Which actor does what and when: queue, retries, heartbeat, autoscaling, signals. Imports no Ray."""
+"""Scheduling of shards on actors: queue, retries, heartbeats, autoscaling, signals. Imports no Ray."""

@@ -1,4 +1,4 @@
-"""What passes between driver and actor: a shard to do, what to leave out of it, and how it may be lost."""
+"""Messages between the driver and its actors: assigned shards, sources to skip, and causes of actor loss."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from bitmill.schemas.outcomes import Reason
 
 @dataclass(frozen=True, kw_only=True)
 class SkippedSource:
-    """Why a source is left out of its shard: the reason and the detail of its ledger row."""
+    """Why a source is skipped: the reason and detail for its ledger row."""
 
     reason: Reason
     detail: str
@@ -18,17 +18,17 @@ class SkippedSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Isolation:
-    """How to do a shard that kills its actors: try its sources alone, then take all but those at fault."""
+    """How to run a shard that kills its actors: try each source alone, then run all but the faulty ones."""
 
     try_from: int = 0
-    """Place of the first source that has not been tried alone."""
+    """Index of the first source that has not been tried alone."""
     skipped: Mapping[int, SkippedSource] = field(default_factory=dict[int, SkippedSource])
-    """Sources at fault by their place in the shard."""
+    """Faulty sources, by their index in the shard."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """One shard given to one actor; ``number`` tells it from any other time that the shard was given."""
+    """One shard assigned to one actor; ``number`` is unique to each assignment."""
 
     number: int
     shard: PlannedShard
@@ -38,33 +38,33 @@ class Assignment:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeStarted:
-    """News of an isolated shard: the source at ``place`` is about to be tried; null, when all have been."""
+    """An isolated shard is about to try the source at index ``place``; None once all have been tried."""
 
     place: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Withdrawn:
-    """The news of a shard that was asked back in time: its actor's turn to it came, and nothing was done."""
+    """The shard was withdrawn before it started."""
 
 
 class Loss(StrEnum):
-    """How an actor was lost under a shard."""
+    """How an actor was lost while it ran a shard."""
 
     DIED = "died"
     """Its process ended."""
     OUT_OF_MEMORY = "out_of_memory"
-    """Ray ended its process, since the node's memory ran out."""
+    """Ray killed its process because the node ran out of memory."""
     HUNG = "hung"
-    """It gave no sign of life, and the driver ended it."""
+    """It missed its heartbeat limit, and the driver killed it."""
     NODE_LOST = "node_lost"
-    """Its node is gone or out of reach: no fault of the shard."""
+    """Its node is gone or unreachable; not the shard's fault."""
     REMOVED = "removed"
-    """The driver ended it, since the cluster became too small for it: no loss at all."""
+    """The driver ended it because the cluster shrank; not counted as a loss."""
 
 
 class ActorLostError(Exception):
-    """The actor of a shard was lost; whether it had committed is not known."""
+    """A shard's actor was lost; whether the shard was committed is unknown."""
 
     def __init__(self, loss: Loss, detail: str) -> None:
         super().__init__(detail)

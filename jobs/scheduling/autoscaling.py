@@ -1,4 +1,4 @@
-"""How many actors a cluster has room for, and what each takes of it: pure arithmetic."""
+"""Computes how many actors fit a cluster and what each may use. Pure arithmetic."""
 
 from dataclasses import dataclass
 
@@ -6,29 +6,30 @@ from bitmill.pipeline.isolation.small_sources import MESSAGE_BYTES
 from bitmill.schemas.requests.job import ComputeSpec, Device
 
 _DECODING_CPUS = 1
-"""Decoding always has at least one CPU: actors that held them all would wait for ever."""
+"""CPUs always left for decoding: actors that took them all would wait forever for clips."""
 
 LEAST_VALUES = 4
-"""What a decoding task may give before it is taken, at least: its two marks and the first clips."""
+"""Minimum unread outputs per decoding task: its start and end marks and the first clips."""
 
 _SHARE_OF_STORE = 0.5
-"""Of Ray's object store for clips in flight; what it has no room for is spilled to disk and read again."""
+"""Share of Ray's object store used for clips in flight; Ray spills anything beyond the store to disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity:
-    """What the cluster's living nodes hold altogether."""
+    """Total resources of the cluster's live nodes."""
 
     cpus: int
     gpus: int
     object_store_bytes: int | None = None
-    """Null where it is not known; then it is no bound."""
+    """None if unknown, and then not a limit."""
 
 
 def room(compute: ComputeSpec, device: Device, capacity: Capacity) -> int:
-    """Actors that the cluster has room for: by GPUs, or one half of the CPUs where there are none.
+    """Returns how many actors fit the cluster: by GPUs, or half of the CPUs for device ``cpu``.
 
-    The other half of the CPUs decodes. On CPUs there is always room for one, which then takes turns.
+    The other half of the CPUs decodes. On CPUs at least one actor fits, sharing a CPU with decoding if
+    needed.
     """
     if device == "cuda":
         return capacity.gpus * int(1 / compute.gpus_per_actor + 1e-9)
@@ -36,10 +37,10 @@ def room(compute: ComputeSpec, device: Device, capacity: Capacity) -> int:
 
 
 def actors_wanted(compute: ComputeSpec, device: Device, capacity: Capacity, shards_left: int) -> int:
-    """Actors to have now; at least one while there are shards, so that a cluster of no nodes may grow one.
+    """Returns how many actors to have; at least one while shards are left, so that an empty cluster grows.
 
-    A fixed number of GPU actors is asked for at once, and Ray starts those that find no room when nodes join;
-    on CPUs it is reached as far as decoding keeps its half.
+    A fixed number of GPU actors is requested at once, and Ray starts the pending ones when nodes join; on
+    CPUs the number is capped so that decoding keeps its half.
     """
     most = room(compute, device, capacity)
     if compute.actors is not None:
@@ -48,12 +49,12 @@ def actors_wanted(compute: ComputeSpec, device: Device, capacity: Capacity, shar
 
 
 def actor_cpus(device: Device, capacity: Capacity) -> int:
-    """CPUs that a new actor takes: none beside a GPU, nor where there is but one, which decoding needs."""
+    """Returns the CPUs a new actor reserves: 0 with a GPU, and 0 on one CPU, which decoding needs; else 1."""
     return 0 if device == "cuda" or capacity.cpus == 1 else 1
 
 
 def actors_too_many(held_cpus: list[int], capacity: Capacity) -> int:
-    """How many of the running actors, each holding so many CPUs, must go for decoding to have one."""
+    """Returns how many actors, with ``held_cpus`` CPUs each, must end so that decoding has a CPU."""
     held, too_many = sorted(held_cpus, reverse=True), 0
     while sum(held[too_many:]) > max(0, capacity.cpus - _DECODING_CPUS):
         too_many += 1
@@ -62,21 +63,21 @@ def actors_too_many(held_cpus: list[int], capacity: Capacity) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeWindowSize:
-    """What may be under way in decoding tasks for one actor."""
+    """Limits on decoding tasks in flight for one actor."""
 
     items: int
     values: int = LEAST_VALUES
-    """That each task may give before they are taken: marks, clips, or messages of many small ones."""
+    """Maximum unread outputs per task: marks, clips, or messages with many small clips."""
 
 
 def decode_window_size(
     compute: ComputeSpec, held_cpus: list[int], capacity: Capacity, *, clip_bytes: int
 ) -> DecodeWindowSize:
-    """As much as CPUs can decode and half of the object stores hold; ``clip_bytes`` are a full clip's frames.
+    """Returns what the CPUs can decode and half the object store can hold; ``clip_bytes`` is per full clip.
 
-    One item more than can be decoded at once, so that a freed CPU finds its next one waiting; fewer where
-    their first clips would not fit. Clips are taken item by item, in order: what the stores have room for
-    beyond that lets the items behind the first one be decoded to their ends meanwhile.
+    Allows one item more than can be decoded at once, so that a freed CPU has its next item queued; fewer if
+    their first clips would not fit. Clips are read item by item, in order: remaining room in the store lets
+    the later items be decoded to their ends meanwhile.
     """
     actors = max(1, len(held_cpus))
     items = max(_DECODING_CPUS, capacity.cpus - sum(held_cpus)) // actors + 1

@@ -1,4 +1,4 @@
-"""SIGTERM while shards are at work: the first one lets them finish for a while, the second ends at once."""
+"""Graceful shutdown: the first SIGTERM starts a grace period for running shards, the second aborts."""
 
 from collections.abc import Callable
 
@@ -6,20 +6,20 @@ from bitmill.schemas.errors import InterruptedJobError
 
 
 class StopRequest:
-    """Whether a run was asked to stop; it looks at ``asked`` now and then."""
+    """A flag that says whether the run was asked to stop; the run polls ``asked``."""
 
     def __init__(self) -> None:
         self.asked = False
 
     def receive(self) -> None:
-        """Take a request. Raises InterruptedJobError where it is the second."""
+        """Record a stop request. Raises InterruptedJobError on the second."""
         if self.asked:
             raise interrupted()
         self.asked = True
 
 
 class Drain:
-    """What is left of the grace period, from when the request is first seen."""
+    """The grace period, which starts when the request is first seen."""
 
     def __init__(self, request: StopRequest, grace_s: float, clock: Callable[[], float]) -> None:
         self._request = request
@@ -29,17 +29,17 @@ class Drain:
 
     @property
     def draining(self) -> bool:
-        """Whether nothing more is to be given out."""
+        """Whether to stop assigning shards."""
         if self._request.asked and self._ends is None:
             self._ends = self._clock() + self._grace_s
         return self._ends is not None
 
     @property
     def over(self) -> bool:
-        """Whether what is still at work is to be abandoned."""
+        """Whether the grace period is over and running shards must be abandoned."""
         return self._ends is not None and self._clock() >= self._ends
 
 
 def interrupted() -> InterruptedJobError:
-    """The error that ends a run that was asked to stop."""
+    """Returns the error that ends an interrupted run."""
     return InterruptedJobError("Interrupted; committed shards stay. Run the same command again to resume.")

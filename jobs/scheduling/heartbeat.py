@@ -1,17 +1,17 @@
-"""Whether actors that have a shard still show signs of life: pure, on a clock that is given."""
+"""Heartbeat tracking of busy actors. Pure; the clock is injected."""
 
 from collections.abc import Callable, Iterable
 
 QUIET_S = 600.0
-"""Longest time for what has no limit of its own: a batch on a slow device, weights loading, a slow store."""
+"""Limit for steps without their own timeout: a batch on a slow device, loading weights, a slow store."""
 
 ASK_EVERY_S = 5.0
 
 
 class HeartbeatMonitor:
-    """Deadlines of actors: a sign of life (an event, a pulse that moved on) gives ``limit_s`` more.
+    """Deadlines of actors: each sign of life (an event, a higher heartbeat count) resets it to ``limit_s``.
 
-    A decoder that is waited for is supervised by the actor, which shows life meanwhile.
+    Waiting for a decoder counts as alive: the actor itself supervises its decoders.
     """
 
     def __init__(self, limit_s: float, clock: Callable[[], float]) -> None:
@@ -22,22 +22,22 @@ class HeartbeatMonitor:
         self._heartbeats: dict[int, int] = {}
 
     def alive(self, actor: int) -> None:
-        """An actor has told something, or was given its first shard."""
+        """Record that an actor sent an event or was assigned its first shard."""
         self._alive[actor] = self._clock()
 
     def heartbeat(self, actor: int, signs: int) -> None:
-        """An actor's answer: how many signs of life it has given so far."""
+        """Record an actor's reply: its heartbeat count so far."""
         if self._heartbeats.get(actor) != signs:
             self._heartbeats[actor] = signs
             self.alive(actor)
 
     def forget(self, actor: int) -> None:
-        """An actor is lost."""
+        """Drop a lost actor."""
         for known in (self._alive, self._asked, self._heartbeats):
             known.pop(actor, None)
 
     def to_ask(self, actors: Iterable[int]) -> list[int]:
-        """Those whose pulse is to be asked for now; silent ones, now and then."""
+        """Returns the silent actors to poll for a heartbeat now, each at most every ``ASK_EVERY_S``."""
         now = self._clock()
         silent = [
             actor
@@ -48,6 +48,6 @@ class HeartbeatMonitor:
         return silent
 
     def overdue(self, actors: Iterable[int]) -> list[int]:
-        """Those that have given no sign for longer than the limit."""
+        """Returns the actors that gave no sign of life for longer than the limit."""
         now = self._clock()
         return [actor for actor in actors if now - self._alive.get(actor, now) > self._limit_s]

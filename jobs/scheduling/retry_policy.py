@@ -1,4 +1,4 @@
-"""What a shard's losses say of it, and of its sources: pure bookkeeping."""
+"""Decides from a shard's lost actors whether to retry, isolate its sources, or give up. No I/O."""
 
 from dataclasses import dataclass, field
 
@@ -8,24 +8,24 @@ from bitmill.schemas.errors import InfrastructureError
 from bitmill.schemas.outcomes import Reason
 
 LOSSES_BEFORE_ISOLATION = 2
-"""An actor may die through no fault of its shard; of a shard that loses two, one source is suspected."""
+"""One loss may not be the shard's fault; after two, a source is suspected and the shard is isolated."""
 
 DEATHS_OF_A_SOURCE = 2
-"""A source under which, alone, so many actors died is given up."""
+"""A source that killed this many actors while tried alone is skipped."""
 
 UNEXPLAINED_LOSSES = 2
-"""A shard that goes on to lose actors while no source is tried alone is given up, and the job with it."""
+"""Losses of an isolated shard while no source is tried alone, after which the job fails."""
 
 MOST_LOSSES = 10
-"""The same for one that loses so many actors at all, by death or hang."""
+"""Losses of a shard in total, by death or hang, after which the job fails."""
 
 MOST_NODES_LOST = 50
-"""Nodes may go under a shard this often; on spot machines that says nothing of the shard."""
+"""Lost nodes per shard after which the job fails; high because spot machines are often reclaimed."""
 
 
 @dataclass
 class RetryPolicy:
-    """The losses of one shard so far, and how it is to be done next: as usual, or isolated."""
+    """Losses of one shard so far, and whether to run it isolated next time."""
 
     shard: PlannedShard
     isolation: Isolation | None = None
@@ -36,18 +36,18 @@ class RetryPolicy:
     _deaths: dict[int, int] = field(default_factory=dict[int, int])
 
     def begin(self) -> None:
-        """The shard is given to an actor; it tries no source yet."""
+        """Record that the shard was assigned; no source is being tried yet."""
         self._trying = None
 
     def trying(self, place: int | None) -> None:
-        """The source at ``place`` is about to be tried alone, those before it have been; null: all have."""
+        """Record that the source at index ``place`` is tried alone next; None once all have been tried."""
         self._trying = place
         try_from = len(self.shard.sources) if place is None else place
         skipped = self.isolation.skipped if self.isolation is not None else {}
         self.isolation = Isolation(try_from=try_from, skipped=skipped)
 
     def count(self, loss: Loss, detail: str) -> None:
-        """An actor was lost under the shard. Raises InfrastructureError where that was one too many."""
+        """Record a lost actor. Raises InfrastructureError if the shard lost too many."""
         if loss is Loss.REMOVED:
             return
         if loss is Loss.NODE_LOST:

@@ -1,4 +1,4 @@
-"""Which actor gets which shard: pure bookkeeping, without a clock, a file or Ray."""
+"""Assigns shards to actors. Pure bookkeeping, without a clock, files or Ray."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from bitmill.schemas.dataset.plan_schema import PlannedShard
 
 @dataclass
 class _Bench:
-    """One actor's assignments: the shard at work, the one that follows, and whether that is asked back."""
+    """One actor's assignments: the running shard, the prefetched one, and whether that is being withdrawn."""
 
     at_work: Assignment | None = None
     next: Assignment | None = None
@@ -19,10 +19,10 @@ class _Bench:
 
 
 class ShardQueue:
-    """Shards that wait, and shards given to actors: one at work and at most one ahead of it for each.
+    """Waiting shards and assigned shards: per actor one running and at most one prefetched.
 
-    A shard given ahead spares its actor the wait between two. It is asked back where another actor has
-    nothing to do. Laws: a shard is in one place at a time, and leaves only by ``finished`` or by an error.
+    A prefetched shard saves its actor the wait between two shards. It is withdrawn if another actor is idle.
+    Invariants: a shard is in one place at a time, and leaves only by ``finished`` or by an error.
     """
 
     def __init__(self, shards: Sequence[PlannedShard]) -> None:
@@ -34,35 +34,35 @@ class ShardQueue:
 
     @property
     def unfinished(self) -> int:
-        """Shards that wait, are given ahead, or are at work."""
+        """Number of shards that are waiting, prefetched, or running."""
         ahead = sum(bench.next is not None for bench in self._benches.values())
         return len(self._waiting) + len(self.at_work) + ahead
 
     @property
     def at_work(self) -> list[Assignment]:
-        """Shards at work, one an actor."""
+        """Running shards, at most one per actor."""
         return [bench.at_work for bench in self._benches.values() if bench.at_work is not None]
 
     @property
     def actors(self) -> frozenset[int]:
-        """Actors that have joined and are not lost."""
+        """Actors that joined and were not lost."""
         return frozenset(self._benches)
 
     def busy(self, actor: int) -> bool:
-        """Whether an actor has a shard."""
+        """Whether an actor is running a shard."""
         bench = self._benches.get(actor)
         return bench is not None and bench.at_work is not None
 
     def join(self, actor: int) -> None:
-        """An actor is ready for shards."""
+        """Add an actor that is ready for shards."""
         self._benches.setdefault(actor, _Bench())
 
     def stop(self) -> None:
-        """Give out nothing more."""
+        """Assign no more shards."""
         self._stopping = True
 
     def assign(self) -> list[Assignment]:
-        """What to give out now: to actors without a shard first, then one ahead."""
+        """Assign shards, to idle actors first, then prefetched ones; returns the new assignments."""
         if self._stopping:
             return []
         given: list[Assignment] = []
@@ -71,7 +71,7 @@ class ShardQueue:
                 bench.at_work = self._give(self._waiting.popleft(), actor)
                 given.append(bench.at_work)
         for actor, bench in self._benches.items():
-            # The last shards are kept for whoever is free first.
+            # The last shards are kept for the first idle actor.
             if len(self._waiting) < len(self._benches) or self._is_isolated(self._waiting[0]):
                 break
             if bench.next is None and bench.at_work is not None and bench.at_work.isolation is None:
@@ -80,7 +80,7 @@ class ShardQueue:
         return given
 
     def to_withdraw(self) -> list[Assignment]:
-        """Shards given ahead to ask back now: for actors that have nothing to do, or all when stopping."""
+        """Returns the prefetched shards to withdraw now: one per idle actor, or all when stopping."""
         benches = self._benches.values()
         ahead = [bench for bench in benches if bench.next is not None and not bench.asked_back]
         if not self._stopping:
@@ -95,12 +95,12 @@ class ShardQueue:
         return wanted
 
     def withdrawn(self, assignment: Assignment) -> bool:
-        """A shard that was asked back had not begun. False where its actor has been lost since."""
+        """Requeue a withdrawn shard that had not started. Returns False if its actor was lost meanwhile."""
         bench = self._benches.get(assignment.actor)
         if bench is not None and bench.next == assignment:
             bench.next, bench.asked_back = None, False
         elif bench is not None and bench.at_work == assignment:
-            # The shard before it was finished while the answer was under way.
+            # The shard before it finished while the reply was in flight.
             bench.at_work = None
         else:
             return False
@@ -108,11 +108,11 @@ class ShardQueue:
         return True
 
     def trying(self, assignment: Assignment, place: int | None) -> None:
-        """An isolated shard is about to try the source at ``place`` alone; null: all have been tried."""
+        """Record that an isolated shard tries the source at index ``place`` next; None if all were tried."""
         self._retry_policy(assignment.shard).trying(place)
 
     def finished(self, assignment: Assignment) -> None:
-        """The shard at work is committed; the one ahead, if any, is at work now."""
+        """Record that the running shard is committed; the prefetched one, if any, is running now."""
         bench = self._benches[assignment.actor]
         if bench.at_work != assignment:
             raise ValueError(f"shard {assignment.shard.shard_id} was not at work")
@@ -120,9 +120,9 @@ class ShardQueue:
         bench.at_work, bench.next, bench.asked_back = bench.next, None, False
 
     def lost(self, actor: int, loss: Loss, *, committed: bool = False, detail: str = "") -> None:
-        """An actor is gone, with both its shards; the one at work may have been committed before.
+        """Remove a lost actor and requeue its shards; the running one may have been ``committed`` before.
 
-        Raises InfrastructureError where the shard at work has lost too many.
+        Raises InfrastructureError if the running shard has lost too many actors.
         """
         bench = self._benches.pop(actor, None)
         if bench is None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM (from ``bitmill stop``, or a node that shuts down), for each kind of command."""
+"""Handling of Ctrl-C and SIGTERM (from ``bitmill stop`` or a node shutdown) for each kind of command."""
 
 import signal
 import threading
@@ -12,7 +12,7 @@ from bitmill.schemas.errors import InterruptedJobError
 
 @contextmanager
 def stoppable(*, kept: str = "committed shards stay") -> Generator[None]:
-    """Turn SIGTERM and Ctrl-C within the block into InterruptedJobError, which says what is ``kept``.
+    """Turn SIGTERM and Ctrl-C within the block into InterruptedJobError; ``kept`` says what is preserved.
 
     A second SIGTERM is ignored while the block cleans up; SIGKILL ends it at once.
     """
@@ -37,7 +37,7 @@ def handle_sigterm() -> None:
 
 @contextmanager
 def drained_on_sigterm() -> Generator[StopRequest]:
-    """Turn SIGTERM within the block into a StopRequest; the previous handler is restored on exit.
+    """Yield a StopRequest that SIGTERM sets; restores the previous handler on exit.
 
     Outside the main thread nothing changes. Enter after Ray has started, which sets its own handler.
     """
@@ -51,7 +51,7 @@ def drained_on_sigterm() -> Generator[StopRequest]:
 
 @contextmanager
 def asked_to_stop() -> Generator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets, so that the current step is finished and saved."""
+    """Yield an event that Ctrl-C or SIGTERM sets, so that the current step is finished and saved."""
     event = threading.Event()
     with _handled((signal.SIGINT, signal.SIGTERM), lambda *_: event.set()):
         yield event

@@ -1,1 +1,1 @@
-"""The files of a dataset's folder: plan, ledger, attempts, totals. Imports no decoder."""
+"""Reads and writes a dataset folder's files: card, plan, ledgers, totals. Imports no decoder."""

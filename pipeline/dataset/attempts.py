@@ -1,4 +1,4 @@
-"""Which ledger rows count where items were done again: of each source those of its newest attempt."""
+"""Selects the ledger rows that count after retries: those of each source's newest attempt."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,11 +7,11 @@ from bitmill.schemas.dataset.plan_schema import PlannedShard, SourcePlace
 
 
 class NewestAttempts:
-    """The newest attempt at each source, over shards in plan order.
+    """The newest attempt of each source, over shards in plan order.
 
-    Over the committed shards it tells what a dataset holds now; over the whole plan, what will count once all
-    of it is committed: rows that wait to be superseded are left out. Holds only sources that were planned
-    again.
+    Built from the committed shards, it selects what the dataset contains now; from the whole plan, what will
+    count once all shards are committed, without rows that a planned retry will supersede. Stores only sources
+    that were planned again.
     """
 
     def __init__(self, shards: Iterable[PlannedShard]) -> None:
@@ -20,22 +20,22 @@ class NewestAttempts:
         }
 
     def counting(self, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
-        """Those of a shard's ledger rows that no newer attempt supersedes, in order."""
+        """Returns a shard's ledger rows that no newer attempt supersedes, in order."""
         if not self._newest:
             return list(rows)
         return [row for row in rows if self.counts_in(place_of(row), row["shard_id"])]
 
     def counts_in(self, place: SourcePlace, shard_id: str) -> bool:
-        """Whether no shard but this one has a newer attempt at a source."""
+        """Whether this shard has the newest attempt of a source."""
         return self._newest.get(place, shard_id) == shard_id
 
     def all_count(self, shard: PlannedShard) -> bool:
-        """Whether every row of a shard's ledger counts, without a look at it."""
+        """Whether every row of a shard's ledger counts, without reading the ledger."""
         if not self._newest:
             return True
         return all(self.counts_in(source.place, shard.shard_id) for source in shard.sources)
 
 
 def place_of(row: LedgerRow) -> SourcePlace:
-    """The planned source that a ledger row belongs to; a tar's members share theirs."""
+    """Returns the planned source of a ledger row; a tar's members share one."""
     return (row["source"], row["start_ns"], row["end_ns"])

@@ -1,4 +1,4 @@
-"""A dataset's folder: its card, plan, commits and tokenizer, found and kept on any store."""
+"""Reads and writes a dataset folder on any store: card, plan, commits, ledgers, tokenizer."""
 
 from bitmill.pipeline.dataset.ledger import LedgerRow, read_ledger
 from bitmill.pipeline.dataset.plan_file import plan_bytes, plan_part, read_plan
@@ -24,7 +24,7 @@ WEIGHTS_FILE = f"{TOKENIZER_FOLDER}/model.safetensors"
 
 
 def find_card(folder: Folder) -> DatasetCard | None:
-    """The card of a dataset folder, or null where there is none. Raises FormatError on a damaged one."""
+    """Returns the card of a dataset folder, or None if it has none. Raises FormatError if it is damaged."""
     try:
         data = folder.read_bytes(DATASET_FILE)
     except (FileNotFoundError, NotADirectoryError):
@@ -33,17 +33,18 @@ def find_card(folder: Folder) -> DatasetCard | None:
 
 
 def require_card(folder: Folder) -> DatasetCard:
-    """The card of a dataset folder. Raises UsageError where it is no dataset."""
+    """Returns the card of a dataset folder. Raises UsageError if it is not a dataset."""
     card = find_card(folder)
     if card is None:
-        raise UsageError(f"{folder.uri} is no bitmill dataset (it has no {DATASET_FILE}).")
+        raise UsageError(f"{folder.uri} is not a bitmill dataset (it has no {DATASET_FILE}).")
     return card
 
 
 def write_plan(folder: Folder, number: int, shards: list[PlannedShard]) -> PlanPart:
-    """Publish plan part ``number`` and give its entry for the card.
+    """Publish plan part ``number`` and return its entry for the card.
 
-    A further part has its content in its name: two that grow a dataset at once replace no file of each other.
+    Later parts have a content hash in their name, so that concurrent runs that grow a dataset never overwrite
+    each other's files.
     """
     content = f"-{plan_part('', shards).plan_id[:8]}" if number else ""
     part = plan_part(f"{PLAN_FOLDER}/part-{number:05d}{content}.parquet", shards)
@@ -52,7 +53,7 @@ def write_plan(folder: Folder, number: int, shards: list[PlannedShard]) -> PlanP
 
 
 def load_plan(folder: Folder, card: DatasetCard) -> list[PlannedShard]:
-    """All shards of a dataset's plan, in order. Raises FormatError where a part is gone or not the card's."""
+    """Returns all shards of a dataset's plan, in order. Raises FormatError if a part is lost or altered."""
     shards: list[PlannedShard] = []
     for part in card.plan:
         origin = f"{folder.uri}/{part.file}"
@@ -61,15 +62,15 @@ def load_plan(folder: Folder, card: DatasetCard) -> list[PlannedShard]:
         except FileNotFoundError as error:
             raise FormatError(f"The plan {origin} is missing; the dataset cannot be resumed.") from error
         if plan_part(part.file, loaded) != part:
-            raise FormatError(f"The plan {origin} is not the one that dataset.json names.")
+            raise FormatError(f"The plan {origin} does not match dataset.json.")
         shards.extend(loaded)
     return shards
 
 
 def publish_totals(folder: Folder, card: DatasetCard, totals: Totals) -> None:
-    """Write the totals of a complete dataset into its card, unless its plan has grown meanwhile.
+    """Write a complete dataset's totals to its card, unless its plan has grown meanwhile.
 
-    Then they are no longer the dataset's; the run that grew it sums up.
+    In that case the totals are out of date, and the run that grew the plan writes them.
     """
     stored = find_card(folder)
     if stored is None or stored.plan == card.plan:
@@ -77,12 +78,12 @@ def publish_totals(folder: Folder, card: DatasetCard, totals: Totals) -> None:
 
 
 def committed_shards(folder: Folder) -> set[str]:
-    """Ids of the shards whose token file has appeared."""
+    """Returns the ids of shards whose token file exists."""
     return _ids_in(folder, SHARD_FOLDER)
 
 
 def committed_ledgers(folder: Folder) -> set[str]:
-    """Ids of the shards whose ledger is there."""
+    """Returns the ids of shards whose ledger exists."""
     return _ids_in(folder, LEDGER_FOLDER)
 
 
@@ -91,18 +92,18 @@ def _ids_in(folder: Folder, below: str) -> set[str]:
 
 
 def load_ledger(folder: Folder, shard_id: str) -> list[LedgerRow]:
-    """Ledger rows of a committed shard. Raises FormatError where the ledger is missing or damaged."""
+    """Returns a committed shard's ledger rows. Raises FormatError if the ledger is missing or damaged."""
     name = ledger_file(shard_id)
     try:
         return read_ledger(folder.read_bytes(name), origin=f"{folder.uri}/{name}")
     except FileNotFoundError as error:
         raise FormatError(
-            f"The ledger {folder.uri}/{name} is missing though its token shard is there; "
-            f"remove {shard_file(shard_id)} and run the job again to make both anew."
+            f"The ledger {folder.uri}/{name} is missing but its token shard exists; "
+            f"remove {shard_file(shard_id)} and run the job again to recreate both."
         ) from error
 
 
 def save_tokenizer_files(folder: Folder, config: bytes, weights: bytes) -> None:
-    """Keep the tokenizer beside the tokens; the config comes last, so that it stands for both."""
+    """Store the tokenizer with the dataset; the config is written last, so it implies both files."""
     folder.write_bytes(WEIGHTS_FILE, weights)
     folder.write_bytes(CONFIG_FILE, config)

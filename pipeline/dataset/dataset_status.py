@@ -1,4 +1,4 @@
-"""How a dataset stands, read from its folder alone: what is planned, committed and told of the driver."""
+"""Reads a dataset's status from its folder alone: planned and committed shards, and the driver's status."""
 
 from dataclasses import dataclass
 
@@ -13,22 +13,22 @@ from bitmill.schemas.reports.status_file import STATUS_FILE, JobStatus, read_sta
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetStatus:
-    """What a folder says; counts come from plan and ledgers, never from the status file."""
+    """A dataset folder's status; counts come from plan and ledgers, never from the status file."""
 
     uri: str
     card: DatasetCard | None
-    """Null while the first plan is being made."""
+    """None while the first plan is being made."""
     num_committed: int
-    """Planned shards whose token file is there."""
+    """Planned shards whose token file exists."""
     totals: Totals
-    """Over the ledgers of these shards."""
+    """Sums over the ledgers of these shards."""
     status: JobStatus | None
     status_problem: str | None
-    """Why the status file tells nothing, where it is there and damaged."""
+    """Why the status file cannot be used, if it exists but is damaged."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether every planned shard is committed, and the card has the totals."""
+        """Whether every planned shard is committed and the card has the totals."""
         card = self.card
         return card is not None and card.totals is not None and self.num_committed == card.num_shards
 
@@ -39,15 +39,16 @@ class DatasetStatus:
 
 
 def dataset_status(folder: Folder, *, required: bool = True) -> DatasetStatus:
-    """Look at a folder. Raises UsageError where one is ``required`` that is a dataset or becomes one.
+    """Read a folder's status. If ``required``, raises UsageError unless it is or is becoming a dataset.
 
-    The status file is read first: whoever ended between the two looks is told by the files, which win.
+    The status file is read before the others: if the driver ends in between, the other files show it and take
+    precedence.
     """
     status, problem = find_status(folder)
     card = find_card(folder)
     if card is None:
         if required and status is None and problem is None:
-            raise UsageError(f"{folder.uri} is no bitmill dataset (it has no dataset.json).")
+            raise UsageError(f"{folder.uri} is not a bitmill dataset (it has no dataset.json).")
         return DatasetStatus(
             uri=folder.uri, card=None, num_committed=0, totals=Totals(), status=status, status_problem=problem
         )
@@ -57,7 +58,7 @@ def dataset_status(folder: Folder, *, required: bool = True) -> DatasetStatus:
     if card.totals is not None and committed == planned:
         totals = card.totals
     else:
-        # What is there now: an item that waits to be done again counts as it was.
+        # The current contents: an item that is planned for a retry counts with its old result.
         there = [shard for shard in plan if shard.shard_id in committed]
         totals = committed_totals(folder, there, committed, remembered_totals(folder))
     return DatasetStatus(
@@ -71,7 +72,7 @@ def dataset_status(folder: Folder, *, required: bool = True) -> DatasetStatus:
 
 
 def find_status(folder: Folder) -> tuple[JobStatus | None, str | None]:
-    """What the last driver said of itself, or a sentence on why the file tells nothing; nulls without one."""
+    """Returns the last driver's status, or a sentence on why the file is unusable; Nones without a file."""
     try:
         return read_status(folder.read_bytes(STATUS_FILE), origin=f"{folder.uri}/{STATUS_FILE}"), None
     except (FileNotFoundError, NotADirectoryError):

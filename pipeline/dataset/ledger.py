@@ -1,4 +1,4 @@
-"""Ledger rows: made from an item's end, written as a file, summed up as totals."""
+"""Ledger rows: writes, reads, checks and sums them up."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,27 +12,27 @@ from bitmill.schemas.errors import FormatError
 from bitmill.schemas.outcomes import Outcome
 
 LedgerRow = dict[str, Any]
-"""One row by LEDGER_SCHEMA's column names."""
+"""One row, by LEDGER_SCHEMA's column names."""
 
 
 def ledger_bytes(rows: Sequence[LedgerRow]) -> bytes:
-    """Rows as a Parquet file."""
+    """Returns rows as the bytes of a Parquet file."""
     return table_bytes({name: [row[name] for row in rows] for name in LEDGER_SCHEMA.names}, LEDGER_SCHEMA)
 
 
 def read_ledger(data: bytes, *, origin: str) -> list[LedgerRow]:
-    """Rows of a ledger file. Raises FormatError, naming ``origin``, where it cannot be read."""
+    """Returns the rows of a ledger file. Raises FormatError, naming ``origin``, if it cannot be read."""
     return read_table(data, LEDGER_SCHEMA, what=f"The ledger {origin}", version=LEDGER_FORMAT_VERSION)
 
 
 def check_accounts(rows: Sequence[LedgerRow], shard: PlannedShard, *, origin: str) -> None:
-    """Raise FormatError, naming ``origin``, where a source has no row there, or a plain one several."""
+    """Raise FormatError, naming ``origin``, if a source has no row, or a plain source several."""
     for fault in account_faults(rows, shard):
         raise FormatError(f"The ledger {origin} {fault}; it is damaged.")
 
 
 def account_faults(rows: Sequence[LedgerRow], shard: PlannedShard) -> Iterator[str]:
-    """What a ledger lacks of its shard's sources, or has too much; each completes "The ledger …"."""
+    """Yields missing and surplus rows of a ledger, as phrases that complete "The ledger …"."""
     counts = Counter(row["source_index"] for row in rows)
     for place, source in enumerate(shard.sources):
         count = counts.pop(shard.first_source_index + place, 0)
@@ -43,7 +43,7 @@ def account_faults(rows: Sequence[LedgerRow], shard: PlannedShard) -> Iterator[s
 
 
 def totals_of(rows: Sequence[LedgerRow]) -> Totals:
-    """Sums over ledger rows."""
+    """Returns sums over ledger rows."""
     outcomes = [row["outcome"] for row in rows]
     reasons = [row["reason"] for row in rows if row["reason"] is not None]
     return Totals(

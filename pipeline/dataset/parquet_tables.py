@@ -1,4 +1,4 @@
-"""Small Parquet files of ours (plan, ledger) to bytes and back, with their versions and columns checked."""
+"""Reads and writes bitmill's small Parquet tables (plan, ledger), checking versions and columns."""
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,12 +14,12 @@ _BATCH_ROWS = 8192
 
 
 def table_bytes(columns: Mapping[str, Sequence[Any]], schema: pa.Schema) -> bytes:
-    """A table as a Parquet file; the same columns give the same bytes."""
+    """Returns a table as the bytes of a Parquet file; equal columns give equal bytes."""
     return column_bytes(columns.__getitem__, schema)
 
 
 def column_bytes(column: Callable[[str], Iterable[Any]], schema: pa.Schema) -> bytes:
-    """As ``table_bytes``, asking for one column's values after the other, which so need not all be there."""
+    """Like ``table_bytes``, but gets one column's values at a time, to save memory."""
     sink = io.BytesIO()
     arrays = [pa.array(column(field.name), type=field.type) for field in schema]
     table = pa.Table.from_arrays(arrays, schema=schema)
@@ -28,12 +28,12 @@ def column_bytes(column: Callable[[str], Iterable[Any]], schema: pa.Schema) -> b
 
 
 def read_table(data: bytes, schema: pa.Schema, *, what: str, version: int) -> list[dict[str, Any]]:
-    """Rows of such a file. Raises FormatError, beginning with ``what``, on damage or a newer version."""
+    """Returns a table's rows. Raises FormatError, beginning with ``what``, on damage or a newer version."""
     return list(read_rows(data, schema, what=what, version=version))
 
 
 def read_rows(data: bytes, schema: pa.Schema, *, what: str, version: int) -> Iterator[dict[str, Any]]:
-    """As ``read_table``, a batch of rows in memory at a time."""
+    """Like ``read_table``, with one batch of rows in memory at a time."""
     try:
         with pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True, pre_buffer=False) as file:
             _check_schema(file.schema_arrow, schema, what, version)

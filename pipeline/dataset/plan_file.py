@@ -1,4 +1,4 @@
-"""The plan's files: one Parquet table per part, written and read."""
+"""Reads and writes plan files: one Parquet table per part of the plan."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -12,7 +12,7 @@ from bitmill.schemas.ids import content_id
 
 
 def plan_part(file: str, shards: Sequence[PlannedShard]) -> PlanPart:
-    """The card's entry of a plan file."""
+    """Returns the card's entry for a plan file."""
     return PlanPart(
         file=file,
         plan_id=content_id("plan", [shard.shard_id for shard in shards]),
@@ -24,10 +24,10 @@ def plan_part(file: str, shards: Sequence[PlannedShard]) -> PlanPart:
 
 
 def plan_bytes(shards: Sequence[PlannedShard]) -> bytes:
-    """The plan as a Parquet file, one row a source."""
+    """Returns shards as the bytes of a Parquet file, one row per source."""
 
     def column(name: str) -> Sequence[object]:
-        # A column at a time: all values of a million sources at once take as much as the sources themselves.
+        # One column at a time: all values of a million sources would take as much memory as the sources.
         if name in ("shard_id", "shard_index"):
             return [getattr(shard, name) for shard in shards for _ in shard.sources]
         if name == "source_index":
@@ -40,9 +40,9 @@ def plan_bytes(shards: Sequence[PlannedShard]) -> bytes:
 
 
 def read_plan(data: bytes, *, origin: str, attempt: int = 1) -> list[PlannedShard]:
-    """Shards of a plan file, in order; ``attempt`` is what the card says of it.
+    """Returns the shards of a plan file, in order; ``attempt`` is the card's attempt number of the part.
 
-    Raises FormatError, naming ``origin``, where it cannot be read.
+    Raises FormatError, naming ``origin``, if it cannot be read.
     """
     rows = read_rows(data, PLAN_SCHEMA, what=f"The plan {origin}", version=PLAN_FORMAT_VERSION)
     return [_shard(list(run), attempt) for _, run in groupby(rows, key=itemgetter("shard_id"))]

@@ -1,4 +1,4 @@
-"""What a dataset holds by its ledgers: each source once, by its newest attempt."""
+"""Sums up a dataset's ledgers, counting each source once, by its newest attempt."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,12 +17,12 @@ _LEDGER_THREADS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Accounts:
-    """What committed shards add up to."""
+    """Totals of the committed shards."""
 
     totals: Totals
-    """Less the items that the plan does again."""
+    """Without the superseded rows of retried items."""
     of_shards: dict[str, Totals]
-    """By shard id, over all rows of each ledger."""
+    """Totals by shard id, over all rows of each ledger."""
 
 
 def committed_accounts(
@@ -31,16 +31,17 @@ def committed_accounts(
     committed: Collection[str],
     remembered: Mapping[str, Totals] | None = None,
 ) -> Accounts:
-    """Accounts over the ledgers of committed shards, of which those are read that are not ``remembered``.
+    """Sum up the ledgers of committed shards, reading those whose totals are not ``remembered``.
 
-    A ledger is read, too, where the plan does some of its items again. What is read is checked against its
-    shard. Raises FormatError where a ledger is missing, or read and damaged or not its shard's.
+    A ledger is also read if some of its items are planned again. Each ledger that is read is checked against
+    its shard. Raises FormatError if a ledger is missing, or if one that is read is damaged or another
+    shard's.
     """
     newest = NewestAttempts(plan)
     there = [shard for shard in plan if shard.shard_id in committed]
     known = _usable(remembered or {}, there, newest)
     if known:
-        # A ledger that has gone missing is told by reading it.
+        # Reading reports a missing ledger.
         known = {name: known[name] for name in known.keys() & committed_ledgers(folder)}
 
     def read(shard: PlannedShard) -> tuple[str, Totals, Totals]:
@@ -62,7 +63,7 @@ def committed_totals(
     committed: Collection[str],
     remembered: Mapping[str, Totals] | None = None,
 ) -> Totals:
-    """The totals of ``committed_accounts``."""
+    """Returns the totals of ``committed_accounts``."""
     return committed_accounts(folder, plan, committed, remembered).totals
 
 

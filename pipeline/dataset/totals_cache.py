@@ -1,7 +1,7 @@
-"""Totals of committed shards, remembered beside the dataset, so that resuming need not read every ledger.
+"""Cache of committed shards' totals in the dataset folder, so that resuming need not read every ledger.
 
-Everything here follows from ledgers, which a committed shard never changes; the file may be missing, old,
-damaged or deleted at any time, and is made anew.
+It is derived from ledgers, which never change once their shard is committed; the file may be missing,
+outdated, damaged or deleted at any time, and is then rebuilt.
 """
 
 import json
@@ -19,9 +19,9 @@ _COUNTS = ("ok", "partial", "failed", "clips", "frames", "tokens", "code_bytes",
 
 
 def remembered_totals(folder: Folder) -> dict[str, Totals]:
-    """By shard id, what was remembered of all its ledger's rows; nothing where the file cannot be used.
+    """Returns cached totals over all rows of a ledger, by shard id; empty if the file cannot be used.
 
-    Raises TransientError where the store gives out.
+    Raises TransientError if the store fails.
     """
     try:
         data = folder.read_bytes(TOTALS_FILE)
@@ -34,12 +34,12 @@ def remembered_totals(folder: Folder) -> dict[str, Totals]:
 
 
 def remember_totals(folder: Folder, totals: Mapping[str, Totals]) -> None:
-    """Publish the file anew. Raises what publishing raises."""
+    """Rewrite the file. Raises the errors of publishing."""
     folder.write_bytes(TOTALS_FILE, totals_bytes(totals))
 
 
 def totals_bytes(totals: Mapping[str, Totals]) -> bytes:
-    """The file's bytes, rows by shard id."""
+    """Returns the file's bytes, with rows sorted by shard id."""
     ordered = sorted(totals.items())
     columns = {name: [getattr(one, name) for _, one in ordered] for name in _COUNTS}
     reasons = [canonical_json(one.reasons) if one.reasons else "{}" for _, one in ordered]
@@ -48,7 +48,7 @@ def totals_bytes(totals: Mapping[str, Totals]) -> bytes:
 
 
 def parse_totals(data: bytes) -> dict[str, Totals]:
-    """From the file's bytes. Raises FormatError on damage or a newer version."""
+    """Parse the file's bytes. Raises FormatError on damage or a newer version."""
     rows = read_table(data, TOTALS_SCHEMA, what=TOTALS_FILE, version=TOTALS_FORMAT_VERSION)
     try:
         return {
@@ -59,11 +59,11 @@ def parse_totals(data: bytes) -> dict[str, Totals]:
             for row in rows
         }
     except ValueError as error:
-        raise FormatError(f"{TOTALS_FILE} is damaged: a row holds no totals.") from error
+        raise FormatError(f"{TOTALS_FILE} is damaged: a row has no totals.") from error
 
 
 def are_totals_of(totals: Totals, shard: PlannedShard) -> bool:
-    """Whether these can be the shard's: each source is an item, and only a tar is several."""
+    """Whether totals can be the shard's: each source is one item, and only tars contain several."""
     planned = len(shard.sources)
     return totals.items == planned or (
         totals.items > planned and any(source.is_archive for source in shard.sources)

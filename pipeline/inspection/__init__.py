@@ -1,1 +1,1 @@
-"""A look at a dataset: summary, provenance, preview."""
+"""Inspection of a dataset: summary, provenance, preview."""

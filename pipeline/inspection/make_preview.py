@@ -1,4 +1,4 @@
-"""Stored tokens made visible: decoded with the dataset's own tokenizer, beside the original frames."""
+"""Previews stored tokens: decodes them with the dataset's tokenizer, next to the original frames."""
 
 import io
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ Frames = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewClip:
-    """One stored clip: its frames decoded from tokens, and the source's where it can still be read."""
+    """One stored clip: frames decoded from its tokens, and the source's frames if still readable."""
 
     clip_id: str
     source: str
@@ -44,16 +44,16 @@ class PreviewClip:
     decoded_THWC: Frames
     original_THWC: Frames | None
     psnr_db: float | None
-    """Of the pixels before they are rounded to grey levels, as audit and evaluate have it."""
+    """Computed before pixels are rounded to integers, as in audit and evaluate."""
 
 
 def preview_clips(
     uri: str, *, clip_ids: list[str] | None, sources: list[str], max_clips: int
 ) -> Iterator[PreviewClip]:
-    """Clips of a dataset, chosen by id or sources or simply the first, decoded one at a time.
+    """Yield decoded clips of a dataset, chosen by id, by source, or the first ones; decodes one at a time.
 
-    Of several sources as many each, as far as they go. Raises UsageError where nothing matches, or a source
-    has no clips, TokenizerMismatchError where the stored tokenizer is not the one that made the tokens.
+    Takes equally many clips per source, as far as available. Raises UsageError if nothing matches or a source
+    has no clips, TokenizerMismatchError if the stored tokenizer did not make the tokens.
     """
     columns = ("clip_id", "source", "key", "start_ns", "end_ns", "fps")
     dataset = TokenDataset(uri, view="bits", columns=columns, allow_incomplete=True)
@@ -78,7 +78,7 @@ def preview_clips(
         )
     if not count:
         wanted = f"clip {', '.join(clip_ids)}" if clip_ids else "clip at all"
-        raise UsageError(f"{uri} holds no {wanted}{' of these sources' if clip_ids and sources else ''}.")
+        raise UsageError(f"{uri} has no {wanted}{' of these sources' if clip_ids and sources else ''}.")
 
 
 def _chosen(
@@ -87,16 +87,16 @@ def _chosen(
     samples = (dataset[index] for index in _by_turns(dataset, sources)) if sources else iter(dataset)
     wanted = (sample for sample in samples if clip_ids is None or sample["clip_id"] in clip_ids)
     chosen = islice(wanted, max_clips)
-    # One source after the other, each in time: so its original is read once.
+    # Ordered by source, then time, so that each original is read once.
     return iter(sorted(chosen, key=lambda sample: sources.index(sample["source"]))) if sources else chosen
 
 
 def _by_turns(dataset: TokenDataset, sources: list[str]) -> Iterator[int]:
-    """A clip of each source, then the next of each."""
+    """Yields sample numbers round-robin: one clip of each source, then the next of each."""
     found = [dataset.of_source(source) for source in dict.fromkeys(sources)]
     for source, indices in zip(dict.fromkeys(sources), found, strict=True):
         if not indices:
-            raise UsageError(f"{', '.join(dataset.uris)} holds no source {source}.")
+            raise UsageError(f"{', '.join(dataset.uris)} has no source {source}.")
     return (index for turn in zip_longest(*found) for index in turn if index is not None)
 
 
@@ -106,21 +106,21 @@ def _psnr_db(pixels_THWC: Tensor, original_THWC: Frames) -> float:
 
 
 def stored_tokenizer(folder: Folder, card: DatasetCard) -> BSQTokenizer:
-    """The tokenizer kept in a dataset, checked against the card's fingerprint."""
+    """Load a dataset's stored tokenizer, checked against the card's fingerprint."""
     try:
         tokenizer = tokenizer_from_files(folder.read_bytes(CONFIG_FILE), folder.read_bytes(WEIGHTS_FILE))
     except FileNotFoundError as error:
         raise FormatError(f"The tokenizer of {folder.uri} is missing from its folder tokenizer/.") from error
     if fingerprint(tokenizer) != card.tokenizer_fingerprint:
         raise TokenizerMismatchError(
-            f"The tokenizer kept in {folder.uri}/tokenizer is not the one that made its tokens "
+            f"The tokenizer stored in {folder.uri}/tokenizer is not the one that made its tokens "
             f"({card.tokenizer_fingerprint})."
         )
     return tokenizer
 
 
 def side_by_side(clip: PreviewClip) -> Frames:
-    """Original left, decoded right, uint8 [T, H', W', 3] with even sides; decoded alone without original."""
+    """Returns uint8 [T, H', W', 3] with even sides: original left, if available, and decoded right."""
     decoded = clip.decoded_THWC
     num_frames, height = decoded.shape[:2]
     panes = [decoded] if clip.original_THWC is None else [clip.original_THWC, decoded]
@@ -131,7 +131,7 @@ def side_by_side(clip: PreviewClip) -> Frames:
 
 
 def write_video(clips: Iterator[PreviewClip], path: Path) -> list[PreviewClip]:
-    """Write clips one after another as H.264 in MP4; images stand for a second. Gives the clips written."""
+    """Write clips one after another as H.264 in MP4, images for 1 s each. Returns the clips written."""
     written: list[PreviewClip] = []
     with av.open(str(path), "w", format="mp4") as container:
         stream = None
@@ -155,7 +155,7 @@ def write_video(clips: Iterator[PreviewClip], path: Path) -> list[PreviewClip]:
 
 
 def write_sheet(clips: Iterator[PreviewClip], path: Path, *, max_frames: int = 8) -> list[PreviewClip]:
-    """Write clips as a contact sheet in PNG: originals above what the tokens decode to. Gives the clips."""
+    """Write clips as a PNG contact sheet: originals above decoded frames. Returns the clips written."""
     written: list[PreviewClip] = []
     rows: list[Image.Image] = []
     for clip in clips:
@@ -189,6 +189,6 @@ def _sheet_row(clip: PreviewClip, max_frames: int) -> Image.Image:
 
 
 def mean_psnr_db(clips: list[PreviewClip]) -> float | None:
-    """The mean over the clips that have an original; dB."""
+    """Returns the mean PSNR in dB over clips that have an original, or None."""
     there = [clip.psnr_db for clip in clips if clip.psnr_db is not None]
     return fmean(there) if there else None

@@ -1,4 +1,4 @@
-"""From a stored clip to its source, plan row and outcome, and from a source to its clips and attempts."""
+"""Traces a stored clip to its source, plan row and outcome, and a source to its clips and attempts."""
 
 import io
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _COLUMNS = [field.name for field in TOKEN_COLUMNS if field.name != "codes"]
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRow:
-    """A row of the plan, and where it stands."""
+    """A row of the plan, and its location."""
 
     part: str
     """The plan's file, relative to the dataset's folder."""
@@ -42,7 +42,7 @@ class PlanRow:
 
 @dataclass(frozen=True, kw_only=True)
 class TracedClip:
-    """A clip and its place: sample ``index`` of the dataset in plan order, ``row`` of its shard's file."""
+    """A clip and its location: sample ``index`` of the dataset in plan order, ``row`` of its shard's file."""
 
     index: int
     shard_id: str
@@ -51,7 +51,7 @@ class TracedClip:
     row_group: int
     code_bytes: int
     columns: dict[str, Any]
-    """The row, by the columns of the token shard, ``codes`` left out."""
+    """The row's columns in the token shard, except ``codes``."""
 
     @property
     def file(self) -> str:
@@ -61,33 +61,33 @@ class TracedClip:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipTrace:
-    """Where a clip comes from."""
+    """The origin of a clip."""
 
     clip: TracedClip
     plan_row: PlanRow
     ledger_row: LedgerRow
-    """Of its item, in its shard's ledger."""
+    """Its item's row in its shard's ledger."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceTrace:
-    """What became of a source, or of one member of a tar: null ``key`` for all."""
+    """The results of a source, or of one member of a tar; None as ``key`` means all."""
 
     source: str
     key: str | None
     plan_rows: list[PlanRow]
     """Each span and each attempt, in plan order."""
     ledger_rows: list[LedgerRow]
-    """Of all committed attempts, in plan order; of each span and key the last one counts."""
+    """Rows of all committed attempts, in plan order; the last one per span and key counts."""
     clips: list[TracedClip]
     removals: list[Record]
-    """Takedowns that asked for it."""
+    """Removals that match it."""
 
 
 class Tracer:
-    """Traces within one dataset, finished or not. Raises UsageError where it is none.
+    """Traces clips and sources of one dataset, finished or not. Raises UsageError if it is not a dataset.
 
-    ``index`` numbers clips as a ``TokenDataset`` without a filter does.
+    ``index`` numbers clips like a ``TokenDataset`` without a filter.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -98,38 +98,38 @@ class Tracer:
         self._firsts = np.concatenate(([0], np.cumsum(self._index.num_rows)))
 
     def clip(self, clip_id: str) -> ClipTrace:
-        """From an id. Raises UsageError where no clip has it, saying so where it was taken down."""
+        """Trace a clip by id. Raises UsageError if there is none, and says so if it was removed."""
         for place in self._finder.places(clip_id):
             return self._trace(place)
         for record in load_records(self._folder):
             if any(clip_id in shard.clip_ids for shard in record.removal.shards):
                 raise UsageError(
-                    f"The clip {clip_id} was taken down on {record.removal.removed_on}, as "
+                    f"The clip {clip_id} was removed on {record.removal.removed_on}, as "
                     f"{self._folder.uri}/{record.file} tells."
                 )
         raise UsageError(f"{self._folder.uri} has no clip {clip_id}.")
 
     def sample(self, index: int) -> ClipTrace:
-        """From the sample number of a reader without a filter. Raises UsageError beyond the last one."""
+        """Trace a clip by a reader's unfiltered sample number. Raises UsageError if out of range."""
         total = int(self._firsts[-1])
         if not 0 <= index < total:
-            raise UsageError(f"{self._folder.uri} has no sample {index}; it has {total}, from 0 on.")
+            raise UsageError(f"{self._folder.uri} has no sample {index}; it has {total}, counted from 0.")
         group = int(np.searchsorted(self._firsts, index, side="right")) - 1
         return self._trace((group, index - int(self._firsts[group])))
 
     def row(self, shard: str, row: int) -> ClipTrace:
-        """From a shard's id, or its file, and a row there. Raises UsageError where there is none."""
+        """Trace a clip by its row in a shard, given by id or file. Raises UsageError if there is none."""
         shard_id = shard.rstrip("/").rsplit("/", 1)[-1].removesuffix(".parquet")
         if shard_id not in self._index.shard_ids:
             raise UsageError(f"{self._folder.uri} has no committed shard {shard_id} with clips.")
         groups = np.flatnonzero(self._index.shard_of == self._index.shard_ids.index(shard_id))
         first, count = int(self._firsts[groups[0]]), int(self._index.num_rows[groups].sum())
         if not 0 <= row < count:
-            raise UsageError(f"The shard {shard_id} has no row {row}; it has {count}, from 0 on.")
+            raise UsageError(f"The shard {shard_id} has no row {row}; it has {count}, counted from 0.")
         return self.sample(first + row)
 
     def source(self, uri: str, key: str | None = None) -> SourceTrace:
-        """From a source. Raises UsageError where it is not planned, or where no member has the key."""
+        """Trace a source. Raises UsageError if it is not planned, or if no member has the key."""
         plan_rows = self._plan_rows(pc.field("uri") == uri)
         if not plan_rows:
             raise UsageError(f"{self._folder.uri} has no source {uri} in its plan.")
@@ -140,7 +140,7 @@ class Tracer:
             if row["source"] == uri and key in (None, row["key"])
         ]
         if key is not None and not ledger_rows:
-            raise UsageError(f"No committed shard tells of a member {key} of {uri}.")
+            raise UsageError(f"No committed shard has a member {key} of {uri}.")
         places = places_of_source(self._folder, self._card, self._index, uri)
         clips = [clip for clip in self._clips(list(places)) if key in (None, clip.columns["key"])]
         removals = [
@@ -169,10 +169,12 @@ class Tracer:
         for row in load_ledger(self._folder, shard_id):
             if (place_of(row), row["key"]) == (plan_row.source.place, columns["key"]):
                 return ClipTrace(clip=clip, plan_row=plan_row, ledger_row=row)
-        raise FormatError(f"The ledger of shard {shard_id} tells nothing of {uri}; bitmill audit says more.")
+        raise FormatError(
+            f"The ledger of shard {shard_id} has no row of {uri}; run bitmill audit for details."
+        )
 
     def _clips(self, places: list[Place]) -> list[TracedClip]:
-        """Rows of the shards at these places, each row group read once."""
+        """Returns the clips at these places; reads each row group once."""
         found: list[TracedClip] = []
         indices = {row.shard_id: row.shard_index for row in self._shard_rows({g for g, _ in places})}
         by_group: dict[int, list[int]] = {}
@@ -200,7 +202,7 @@ class Tracer:
         return found
 
     def _first_of_shard(self, group: int) -> int:
-        """The sample number of the first clip of a row group's shard, whose row groups stand together."""
+        """Returns the first sample number of a row group's shard, whose row groups are contiguous."""
         return int(self._firsts[int(np.searchsorted(self._index.shard_of, self._index.shard_of[group]))])
 
     def _shard_rows(self, groups: set[int]) -> list[PlanRow]:

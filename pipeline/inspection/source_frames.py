@@ -1,4 +1,4 @@
-"""Clips of a dataset decoded again from their sources, by the dataset's own rule."""
+"""Decodes clips of a dataset again from their sources, with the dataset's sampling rule."""
 
 from collections.abc import Iterable, Iterator
 
@@ -20,14 +20,14 @@ Frames = npt.NDArray[np.uint8]
 
 
 class SourceFrames:
-    """Finds frames by clip; one source in memory at a time, so that clips asked in order are read once.
+    """Returns source frames by clip; decodes one source at a time, each once if clips are requested in order.
 
-    Each source has a decoder process of its own, which ends once another is asked for; pictures of
-    ``expected``, URIs in the order in which they will be asked for, share one.
+    Each source has its own decoder process, which ends when another source is requested; images among
+    ``expected``, URIs in the order of requests, share one.
     """
 
     def __init__(self, folder: Folder, card: DatasetCard, expected: Iterable[str] = ()) -> None:
-        # A source that was done again is the newer one: its clips are of that attempt.
+        # Of a retried source the newest attempt counts: its clips are from that attempt.
         self._sources: dict[str, dict[Span, PlannedSource]] = {}
         for shard in load_plan(folder, card):
             for planned in shard.sources:
@@ -44,17 +44,17 @@ class SourceFrames:
         self._picture_events = isolated_sources(pictures, self._settings)
         self._open: tuple[str, Iterator[tuple[str | None, DecodedClip]]] | None = None
         self.problem: str | None = None
-        """What the source that was read last said at its end, where it was not well."""
+        """Why the last source that was read is incomplete, if it is."""
 
     def find(self, uri: str, key: str | None, start_ns: int, num_frames: int) -> Frames | None:
-        """Frames uint8 [T, H, W, 3] of the clip that starts at ``start_ns``.
+        """Returns frames uint8 [T, H, W, 3] of the clip that starts at ``start_ns``.
 
-        Null where the source does not give it now; ``problem`` may say why.
+        Returns None if the source no longer yields it; ``problem`` may say why.
         """
         again = self._open is not None and self._open[0] == uri
         found = self._search(uri, key, start_ns, num_frames)
-        # Clips of a source stand in order, so that a search goes on where the last one ended; who asks for
-        # an earlier one has the source read once more.
+        # Clips of a source are in order, so a search continues where the last one ended; requesting an
+        # earlier clip decodes the source again.
         return self._search(uri, key, start_ns, num_frames) if found is None and again else found
 
     def _search(self, uri: str, key: str | None, start_ns: int, num_frames: int) -> Frames | None:
@@ -68,7 +68,7 @@ class SourceFrames:
         return None
 
     def _clips(self, uri: str) -> Iterator[tuple[str | None, DecodedClip]]:
-        """Clips with the key of their item."""
+        """Yield clips with their item's key."""
         if uri in self._pictures:
             self._pictures.discard(uri)
             yield from self._shared_clips(uri)

@@ -1,4 +1,4 @@
-"""What a dataset or a token shard holds, from its own files: for ``bitmill inspect``."""
+"""Summarises a dataset or a token shard from its files, for ``bitmill inspect``."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -29,13 +29,13 @@ class ShardView:
     num_row_groups: int
     file_bytes: int
     code_bytes: int
-    """Bytes of the codes column as stored."""
+    """Stored size of the codes column."""
     clips: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetView:
-    """A dataset: its card, how much of its plan is committed, totals and items that are not ok."""
+    """A dataset: its card, committed shards, totals, and items that are not ok."""
 
     card: DatasetCard
     committed: int
@@ -45,7 +45,7 @@ class DatasetView:
 
 
 def view_shard(uri: str, *, max_clips: int) -> ShardView:
-    """Look into one token shard file. Raises UsageError where it is missing, FormatError where damaged."""
+    """Read one token shard file. Raises UsageError if it is missing, FormatError if damaged."""
     folder_uri, name = uri.rsplit("/", 1)
     try:
         with store_errors(uri), damage_named(uri), Folder(folder_uri).open(name) as handle:
@@ -72,7 +72,7 @@ def view_shard(uri: str, *, max_clips: int) -> ShardView:
 
 
 def view_dataset(folder: Folder, *, max_clips: int, max_not_ok: int) -> DatasetView:
-    """Look into a dataset folder; counts come from the ledgers of the committed shards."""
+    """Read a dataset folder; counts come from the ledgers of the committed shards."""
     card = require_card(folder)
     committed = committed_shards(folder)
     shards = [shard for shard in load_plan(folder, card) if shard.shard_id in committed]
@@ -101,7 +101,7 @@ def _first_clips(file: pq.ParquetFile, count: int) -> list[dict[str, Any]]:
 
 
 def _leaf(file: pq.ParquetFile, place: int) -> int:
-    """Parquet's column of a top-level field; a list has one leaf here, so the places agree."""
+    """Returns the Parquet column index of a top-level field; lists have one leaf here, so indices agree."""
     path = file.metadata.schema.column(place).path
     if path != "codes":
         raise FormatError(f"column {place} is {path}, not codes")

@@ -1,1 +1,1 @@
-"""From sources to a plan: shards, split videos, appended parts, estimates."""
+"""Planning: cutting shards, splitting videos, appending parts, estimates."""

@@ -1,4 +1,4 @@
-"""What a dataset's plan lacks: sources that are new, and failed ones to be done again. Pure functions."""
+"""Finds what to add to a dataset's plan: new sources, and failed ones to retry. Pure functions."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from bitmill.schemas.outcomes import Outcome, Reason
 
 @dataclass(frozen=True, kw_only=True)
 class Sifted:
-    """Sources that were found, against those that are planned."""
+    """Found sources, compared with the planned ones."""
 
     new: tuple[PlannedSource, ...]
-    """Not planned yet, in the order in which they were found."""
+    """Not planned yet, in listing order."""
     known: int
-    """Planned as they are now."""
+    """Number of sources planned with the same size and version."""
     changed: int
-    """Planned with another size or version: their clips would carry the ids of clips that are there."""
+    """Number planned with another size or version; not added: their clips would reuse existing ids."""
 
 
 def sift_sources(found: Iterable[PlannedSource], planned: Iterable[PlannedSource]) -> Sifted:
-    """Tell new sources from known and changed ones; ``planned`` is in plan order, so the newest counts.
+    """Classify found sources as new, known or changed; ``planned`` is in plan order, so the newest counts.
 
-    A video that the plan cut by time is known as a whole.
+    A whole video that the plan split by time counts as known.
     """
     newest: dict[SourcePlace, PlannedSource] = {}
     for source in planned:
@@ -48,21 +48,21 @@ def sift_sources(found: Iterable[PlannedSource], planned: Iterable[PlannedSource
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """Failed items, as far as they can be done again."""
+    """Failed items that can be retried, and those that cannot."""
 
     sources: tuple[PlannedSource, ...]
-    """Of which no clip is there, in plan order, as they were planned."""
+    """Planned sources without any stored clip, in plan order."""
     members_left_out: int
-    """Failed items of sources that gave clips of other items: doing these again would double the clips."""
+    """Failed items whose source has clips of other items; a retry would duplicate those clips."""
 
 
 def failed_sources(
     shard: PlannedShard, ledger: Sequence[LedgerRow], newest: NewestAttempts, reasons: frozenset[Reason]
 ) -> Failed:
-    """Sources of a committed shard that gave nothing, for one of ``reasons`` (any, where there are none).
+    """Returns a committed shard's sources without clips that failed for one of ``reasons`` (empty: any).
 
-    ``newest`` is over the whole plan, so that what is planned again already, done or not, is not chosen.
-    Nor is what was taken down.
+    ``newest`` covers the whole plan, so that sources already planned again, done or not, are excluded. So are
+    removed sources.
     """
     rows_of: dict[int, list[LedgerRow]] = {}
     for row in newest.counting(ledger):

@@ -1,4 +1,4 @@
-"""The plan: cutting sources into shards, and the plan's file."""
+"""Cuts sources into shards."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -18,9 +18,9 @@ def cut_shards(
 ) -> list[PlannedShard]:
     """Cut sources, in their order, into shards of at most ``max_bytes`` and ``max_sources``.
 
-    Shards are disjoint, together all sources, and none is empty. An object counts once for those of its spans
-    that stand together; one over ``max_bytes`` stands alone, cut between spans by what these take of it.
-    Shards' numbers go on where those of ``behind`` end.
+    Shards are disjoint, non-empty, and cover all sources. An object's bytes count once for its adjacent
+    spans; an object over ``max_bytes`` gets shards of its own, cut between spans by their shares of it. Shard
+    numbers continue after those of ``behind``.
     """
     shards: list[PlannedShard] = []
     first = behind[-1].first_source_index + len(behind[-1].sources) if behind else 0
@@ -42,7 +42,7 @@ def _runs(sources: Iterable[PlannedSource], sharding: ShardingSpec) -> Iterator[
     run: list[PlannedSource] = []
     behind_bytes = 0
     for of_object in together(sources):
-        # An object's bytes are read for the first of its spans; the next ones cost what they take of it.
+        # The first span of an object costs the whole object's bytes; the next ones cost their share of it.
         size_bytes, taken_bytes = of_object[0].size_bytes, 0
         for source, share_bytes in zip(of_object, shares(of_object), strict=True):
             wanted_bytes = taken_bytes + share_bytes if taken_bytes else size_bytes

@@ -1,4 +1,4 @@
-"""What a job will come to, from a sample of its sources: pure arithmetic."""
+"""Estimates a job's clips and frames from a sample of its sources. Pure arithmetic."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Yield:
-    """Clips and frames that one source gives."""
+    """Number of clips and frames of one source."""
 
     clips: int = 0
     frames: int = 0
@@ -22,18 +22,18 @@ class Yield:
 
 @dataclass(frozen=True, kw_only=True)
 class Stratum:
-    """Sources that are alike, and those of them that were looked at."""
+    """A group of similar sources and its sample."""
 
     num_sources: int
     size_bytes: int
     sampled: tuple[tuple[int, Yield], ...]
-    """Size in bytes, a span's share of them, and yield of each."""
+    """Size in bytes (a span's share of its object) and yield of each sampled source."""
     by_bytes: bool
-    """Whether a source's yield grows with its bytes (videos), or not (images)."""
+    """Whether a source's yield is proportional to its bytes (videos) or not (images)."""
 
 
 def spread(sources: Sequence[PlannedSource], count: int) -> list[PlannedSource]:
-    """``count`` sources (all, where there are fewer), spread evenly over their order by size."""
+    """Returns ``count`` sources (or all, if fewer), evenly spaced in order of size."""
     ordered = sorted(sources, key=lambda source: (source.size_bytes, source.uri, source.start_ns or 0))
     if count >= len(ordered):
         return ordered
@@ -41,13 +41,13 @@ def spread(sources: Sequence[PlannedSource], count: int) -> list[PlannedSource]:
 
 
 def strata(sources: Sequence[PlannedSource]) -> tuple[list[PlannedSource], list[PlannedSource]]:
-    """Sources that are images by their names, and all others."""
+    """Split sources into images, by suffix, and all others."""
     images = [source for source in sources if is_image_name(source.uri)]
     return images, [source for source in sources if not is_image_name(source.uri)]
 
 
 def yield_of(source: PlannedSource, probed: Found, sampling: SamplingSpec, limits: LimitsSpec) -> Yield:
-    """What a source will give, nearly: the job's rule on its length and frame count. Nothing, if unread."""
+    """Estimate a source's yield from its duration and frame count; zero if it could not be read."""
     if probed is None:
         return Yield()
     if isinstance(probed, ProbedArchive):
@@ -71,10 +71,11 @@ def yield_of(source: PlannedSource, probed: Found, sampling: SamplingSpec, limit
 
 
 def whole(parts: Sequence[Stratum], name: str) -> Quantity:
-    """A quantity of the whole job, ``clips`` or ``frames``, with its standard error.
+    """Estimate a total of the whole job, ``clips`` or ``frames``, with its standard error.
 
-    Videos by the ratio of yield to bytes, images by the mean. The error is of the sample's scatter, with the
-    correction for a finite listing: nothing where every source was looked at, null from a single source.
+    Uses a ratio estimator (yield per byte) for videos and the mean for images. The standard error is from the
+    sample's variance with finite population correction: 0 if every source was sampled, None for a sample of
+    one.
     """
     value, variance = 0.0, 0.0
     unknown = False

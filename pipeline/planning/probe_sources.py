@@ -1,4 +1,4 @@
-"""A look at many sources at once, before any is decoded: each in a child process that may crash or hang."""
+"""Probes many sources in parallel before decoding, in child processes that may crash or hang."""
 
 import multiprocessing
 from collections.abc import Generator, Iterable, Iterator
@@ -24,42 +24,41 @@ from bitmill.schemas.errors import BadItemError, BitmillError, InfrastructureErr
 from bitmill.schemas.requests.job import LimitsSpec
 
 _START_S = 60.0
-"""A child may take so long to start, beside the time that the job gives an item."""
+"""Timeout of starting a child, in addition to the job's time limit per item."""
 
 _SLOWEST_TRANSFER_BYTES_PER_S = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbedArchive:
-    """What a tar's members hold, as far as they can be read."""
+    """Probe results of a tar's readable members."""
 
     members: "tuple[Probed, ...]"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probed:
-    """What a source holds: of a video as its packets say, without decoding these."""
+    """Probe result of a source; a video's is from its packets, without decoding."""
 
     media: Media
     num_frames: int
     start_ns: int = 0
     end_ns: int = 0
-    """First and last presented instant; equal for an image."""
+    """First and last presentation time; equal for an image."""
     orderly: bool = True
-    """Whether every packet has a time."""
+    """Whether every packet has a timestamp."""
 
 
 Found = Probed | ProbedArchive | None
-"""What a look at a source gave; null where it cannot be read, or took its child along."""
+"""Result of probing a source; None if it cannot be read, or crashed or hung its child."""
 
 
 def probe_sources(
     sources: Iterable[PlannedSource], limits: LimitsSpec, *, workers: int
 ) -> Generator[tuple[PlannedSource, Found]]:
-    """Each source with what was found, in order.
+    """Yield each source with its probe result, in order.
 
-    A source of a remote store is copied to be looked at. Raises InfrastructureError where this machine or
-    the store gives out.
+    Remote sources are copied first. Raises InfrastructureError if this machine or the store fails.
     """
     children = [_Child(limits) for _ in range(workers)]
     idle: SimpleQueue[_Child] = SimpleQueue()
@@ -78,7 +77,7 @@ def probe_sources(
         yield from pool.map(ask, sources)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        # A thread that still waits for its child is let go by the child's end.
+        # Killing the child releases a thread that still waits for it.
         for child in children:
             child.kill()
         pool.shutdown()
@@ -93,17 +92,17 @@ class _Running:
 
 
 class _Child:
-    """One process that looks at one source at a time; started when needed, and again after its death."""
+    """A child process that probes one source at a time; started on demand and restarted after its death."""
 
     def __init__(self, limits: LimitsSpec) -> None:
         self._limits = limits
-        # A forked child would share locks of threads that it does not have.
+        # A forked child would inherit locks held by threads that it does not have.
         self._spawn = multiprocessing.get_context("spawn")
         self._running: _Running | None = None
 
     def ask(self, source: PlannedSource) -> Found:
         running = self._running or self._start()
-        # Here, not in the child, whose time counts.
+        # Copied here, not in the child, whose time is limited.
         with room_for(_identity(source), limit_bytes=self._limits.staging_bytes) as room:
             return self._answer_of(running, source, room)
 
@@ -122,12 +121,12 @@ class _Child:
         return None
 
     def kill(self) -> None:
-        """Kill the process, whatever it does; who waits for its answer gets none."""
+        """Kill the process; a caller that waits for its reply gets None."""
         if self._running is not None:
             self._running.process.kill()
 
     def end(self) -> None:
-        """Kill the process and free what belongs to it."""
+        """Kill the process and free its resources."""
         if self._running is None:
             return
         running, self._running = self._running, None
@@ -145,7 +144,7 @@ class _Child:
 
 
 def _answer(connection: "Connection[Any, Any]", limits: LimitsSpec) -> None:
-    """A child's life: an answer for each source, until nobody asks any more."""
+    """The child's main loop: reply to each source until the connection closes."""
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             source, room = connection.recv()
@@ -166,12 +165,12 @@ def _look(source: PlannedSource, limits: LimitsSpec, room: Room | None) -> Found
         return None
     except BitmillError as error:
         return error
-    except Exception:  # noqa: BLE001 - foreign bytes; what is wrong with them is for decoding to say
+    except Exception:  # noqa: BLE001 - untrusted bytes; decoding reports what is wrong with them
         return None
 
 
 def look_at(path: str, limits: LimitsSpec) -> Probed:
-    """What a local file holds. Raises BadItemError; may crash or hang on hostile bytes."""
+    """Probe a local file. Raises BadItemError; may crash or hang on hostile bytes."""
     image = open_image(path, max_pixels=limits.max_pixels)
     if image is not None:
         with image:
@@ -189,7 +188,7 @@ def look_at(path: str, limits: LimitsSpec) -> Probed:
 
 
 def look_into(path: str, source: PlannedSource, limits: LimitsSpec) -> ProbedArchive:
-    """What the members of a local tar hold. Raises BadItemError where it has none; may crash or hang."""
+    """Probe the members of a local tar. Raises BadItemError if it has none; may crash or hang."""
     members: list[Probed] = []
 
     def look(member_path: str) -> Iterator[ItemEvent]:
@@ -205,7 +204,7 @@ def look_into(path: str, source: PlannedSource, limits: LimitsSpec) -> ProbedArc
 
 
 def _played(image: Image.Image, path: str) -> Probed:
-    """An animation's pictures, up to the first damage; only reading them tells their times."""
+    """Probe an animation up to the first damage; its times are known only by reading its frames."""
     num_frames = end_ns = 0
     try:
         for picture in read_animation(image, path):

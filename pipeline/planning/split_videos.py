@@ -1,4 +1,4 @@
-"""Long videos cut by time in the plan, so that one of them is the work of several shards."""
+"""Splits long videos by time in the plan, so that several shards can share one."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -11,16 +11,16 @@ from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.requests.job import LimitsSpec
 
 _LEAST_BYTES_PER_S = 16_384
-"""A video of fewer bytes than this for each second is rare (128 kbit/s); smaller files are not looked at."""
+"""Minimum plausible bitrate of a video (128 kbit/s); files too small to be long at it are not probed."""
 
 
 def split_long(
     sources: Sequence[PlannedSource], split_s: float | None, limits: LimitsSpec
 ) -> tuple[PlannedSource, ...]:
-    """Each long video as several sources, one for each span, in its place; all else as it was.
+    """Replace each long video by one source per span, in its place; other sources stay as they are.
 
-    Only whole videos by their names are looked at, and such as are large enough to be long; what cannot be
-    read stays whole, and its outcome tells why. Raises InfrastructureError where the store gives out.
+    Probes only whole videos, by suffix, that are large enough to be long; unreadable ones stay whole, and
+    their ledger row says why. Raises InfrastructureError if the store fails.
     """
     if split_s is None:
         return tuple(sources)
@@ -47,10 +47,10 @@ def split_long(
 
 
 def spans_of(probed: Found, split_ns: int) -> list[Span]:
-    """Spans of ``split_ns`` from the first frame's time on; both outer ends are open.
+    """Returns spans of ``split_ns`` from the first frame's time on; both outer ends are open.
 
-    The last one is between half a span and one and a half, so that none lies outside what is shown. A video
-    that is no longer, or whose times are not to be trusted, is one span.
+    The last span's length is between 0.5 and 1.5 spans, so that none lies outside the video. A shorter video,
+    or one with unreliable timestamps, is one span.
     """
     if not isinstance(probed, Probed) or probed.media != "video" or not probed.orderly:
         return [(None, None)]
@@ -60,7 +60,7 @@ def spans_of(probed: Found, split_ns: int) -> list[Span]:
 
 
 def split_uris(planned: Iterable[PlannedSource]) -> dict[str, list[PlannedSource]]:
-    """Objects that are planned whole, though in several spans that follow each other; the newest of each."""
+    """Returns objects planned completely as several consecutive spans, with the newest entry of each span."""
     parts: dict[str, dict[int | None, PlannedSource]] = {}
     for source in planned:
         if source.span_ns != (None, None):

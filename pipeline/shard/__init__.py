@@ -1,1 +1,1 @@
-"""The shard loop: decoded items in, one token shard and its ledger out."""
+"""The shard loop: turns decoded items into one token shard and its ledger."""

@@ -1,4 +1,4 @@
-"""Batches of clips, formed in plan order by a rule that no timing can change."""
+"""Forms batches of clips in plan order, independent of timing."""
 
 from typing import Generic, Protocol, TypeVar
 
@@ -12,10 +12,10 @@ ClipT = TypeVar("ClipT", bound=_Framed)
 
 
 class Batcher(Generic[ClipT]):
-    """Collects consecutive clips with together at most ``batch_frames`` frames; a longer clip goes alone.
+    """Groups consecutive clips into batches of at most ``batch_frames`` frames; a longer clip goes alone.
 
-    Order is kept, nothing is dropped, no batch is empty: ``add`` gives a batch when the new clip does not
-    fit any more, ``rest`` the last one.
+    Order is kept, nothing is dropped, no batch is empty: ``add`` returns a batch when the new clip does not
+    fit, ``rest`` the last one.
     """
 
     def __init__(self, batch_frames: int) -> None:
@@ -24,7 +24,7 @@ class Batcher(Generic[ClipT]):
         self._frames = 0
 
     def add(self, clip: ClipT) -> list[ClipT]:
-        """Take a clip; gives the batch that it completed by not fitting in, or an empty list."""
+        """Add a clip; returns the batch that is full because it does not fit, or an empty list."""
         full: list[ClipT] = []
         if self._frames + clip.num_frames > self._batch_frames:
             full = self.rest()
@@ -33,6 +33,6 @@ class Batcher(Generic[ClipT]):
         return full
 
     def rest(self) -> list[ClipT]:
-        """What is left, possibly nothing; the batcher starts anew."""
+        """Returns the remaining clips, possibly none, and resets the batcher."""
         batch, self._batch, self._frames = self._batch, [], 0
         return batch

@@ -1,6 +1,6 @@
-"""From clips of uint8 frames to bits: the seam between the shard loop and the model.
+"""Encodes clips of uint8 frames to bits: the interface between the shard loop and the model.
 
-Axes: M frames of all clips of a batch.
+Axes: M is the frames of all clips of a batch.
 """
 
 from collections.abc import Sequence
@@ -22,27 +22,27 @@ Bits = npt.NDArray[np.bool_]
 
 
 class PendingBits(Protocol):
-    """A batch that an accelerator may still be working on."""
+    """A batch that an accelerator may still be encoding."""
 
     def ready(self) -> bool:
-        """Whether ``wait`` would give the bits at once."""
+        """Whether ``wait`` would return at once."""
         ...
 
     def wait(self) -> list[Bits]:
-        """Bits [T, h, w, L] for each clip of the batch."""
+        """Returns bits [T, h, w, L] for each clip of the batch."""
         ...
 
 
 class ClipEncoder(Protocol):
-    """What the shard loop needs of a tokenizer."""
+    """The shard loop's interface to a tokenizer."""
 
     def begin(self, clips: Sequence[Frames]) -> PendingBits:
-        """Take clips uint8 [T, H, W, 3]; they must not change until the bits are there."""
+        """Start encoding clips uint8 [T, H, W, 3], which must not change until the bits are ready."""
         ...
 
 
 class ReadyBits:
-    """Bits that were computed at once, as on a CPU."""
+    """Bits that are already computed, as on a CPU."""
 
     def __init__(self, bits: list[Bits]) -> None:
         self._bits = bits
@@ -65,20 +65,21 @@ class ModelEncoder:
         self._copies = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
 
     def encode(self, clips: Sequence[Frames]) -> list[Bits]:
-        """``begin`` and ``wait`` in one."""
+        """Encode clips and wait for their bits."""
         return self.begin(clips).wait()
 
     def begin(self, clips: Sequence[Frames]) -> PendingBits:
-        """See ClipEncoder. On CUDA it returns when all is queued: copies, passes, and the way back."""
+        """See ClipEncoder. On CUDA it returns once the copies in, encoding and copies out are queued."""
         try:
             if self._copies is not None:
                 return self._begin_on_cuda(clips, self._copies)
-            # Frames from shared memory are read-only, which torch warns of; the model does not write them.
+            # Frames from shared memory are read-only, which torch warns about; the model does not write to
+            # them.
             tensors = [torch.from_numpy(clip if clip.flags.writeable else clip.copy()) for clip in clips]
             return ReadyBits([bits_THWL.numpy() for bits_THWL in self._tokenizer.encode(tensors)])
         except torch.OutOfMemoryError as error:
             raise InfrastructureError(
-                f"The accelerator has too little memory for {sum(map(len, clips))} frames at once; "
+                f"The accelerator ran out of memory with a batch of {sum(map(len, clips))} frames; "
                 "start a new dataset with a lower compute.batch_frames."
             ) from error
 
@@ -87,7 +88,7 @@ class ModelEncoder:
         staged_MHWC = torch.empty((sum(lengths), *clips[0].shape[1:]), dtype=torch.uint8, pin_memory=True)
         np.concatenate(clips, out=staged_MHWC.numpy())
         computing = torch.cuda.current_stream(self._device)
-        # A stream of their own: these frames travel while the batch before is computed.
+        # A separate stream: these frames are copied while the previous batch is computed.
         with torch.cuda.stream(copies):
             frames_MHWC = staged_MHWC.to(self._device, non_blocking=True)
         computing.wait_stream(copies)
@@ -96,7 +97,7 @@ class ModelEncoder:
 
 
 class _CudaBits:
-    """Bits on their way into pinned memory, and the event after which they are there."""
+    """Bits being copied to pinned memory, and the event that marks the end of the copy."""
 
     def __init__(self, started: StartedEncode, lengths: list[int]) -> None:
         self._lengths = lengths

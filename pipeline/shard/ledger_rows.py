@@ -1,4 +1,4 @@
-"""From the end of an item to its ledger row."""
+"""Makes an item's ledger row."""
 
 from bitmill.pipeline.dataset.ledger import LedgerRow
 from bitmill.pipeline.items import ItemEnd, ItemStart
@@ -18,7 +18,7 @@ def ledger_row(
     code_bytes: int,
     tokenized_ns: int,
 ) -> LedgerRow:
-    """The row of one finished item; the outcome follows from the end's reason and the clips kept."""
+    """Returns the row of a finished item; the outcome follows from the end's reason and the clips kept."""
     facts = end.facts
     return {
         "shard_id": shard_id,

@@ -1,4 +1,4 @@
-"""One shard, from decoded items to committed files. Does not know where the items come from."""
+"""Tokenizes one shard, from decoded items to committed files. Independent of where items are decoded."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +24,7 @@ from bitmill.schemas.requests.job import JobSpec, PixelRule
 
 @dataclass(frozen=True, kw_only=True)
 class ShardContext:
-    """What every shard of a job shares."""
+    """Context shared by all shards of a job."""
 
     job: JobSpec
     job_fingerprint: str
@@ -37,7 +37,7 @@ class ShardContext:
 
 @dataclass(frozen=True, kw_only=True)
 class EndedItem:
-    """How one item ended, before its row is in a ledger."""
+    """The end of one item, reported before its ledger row is written."""
 
     source: str
     outcome: Outcome
@@ -52,23 +52,23 @@ class EndedItem:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardProgress:
-    """What happened since the last one."""
+    """Progress since the last report."""
 
     shard_id: str
     clips: int = 0
     frames: int = 0
     tokens: int = 0
     ended: EndedItem | None = None
-    """An item whose clips have all been read."""
+    """An item whose clips have all been read, if any."""
     added_items: int = 0
-    """Items of archives beyond the first, which a plan of sources does not count."""
+    """Items of archives beyond the first, which the plan does not count."""
     seconds: Mapping[str, float] = field(default_factory=dict[str, float], compare=False)
     """By stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardReport:
-    """A committed shard: its totals, and seconds by stage (for people, never stored in the dataset)."""
+    """A committed shard: its totals, and seconds by stage (for display, never stored in the dataset)."""
 
     shard_id: str
     totals: Totals
@@ -77,7 +77,7 @@ class ShardReport:
 
 @dataclass
 class _Item:
-    """An item under way or ended, with sums over its clips."""
+    """A running or ended item, with sums over its clips."""
 
     place: int
     """Of its source in the shard."""
@@ -97,7 +97,7 @@ class _Item:
 
 @dataclass(frozen=True)
 class _Placed:
-    """A clip with its item."""
+    """A clip and its item."""
 
     clip: DecodedClip
     item: _Item
@@ -116,10 +116,10 @@ def tokenize_shard(
 ) -> Iterator[ShardProgress | ShardReport]:
     """Tokenize one shard and commit it; yields progress, and the report last.
 
-    ``items`` gives the events of the shard's sources, one iterator each, in plan order: of a plain source one
-    item, of an archive one or more, each opened by an ItemStart. The ledger is published before the token
-    file, whose appearance is the commit; when anything raises, neither is. Raises ValueError where ``items``
-    does not match the shard, and what storage raises.
+    ``items`` yields one iterator of events per source, in plan order: one item for a plain source, one or
+    more for an archive, each opened by an ItemStart. The ledger is published before the token file, whose
+    appearance is the commit; on an error neither is published. Raises ValueError if ``items`` does not match
+    the shard, and storage errors.
     """
     run = _ShardRun(shard, encoder, context)
     with output.publishing(shard_file(shard.shard_id)) as staged:
@@ -137,8 +137,8 @@ def tokenize_shard(
             started = time.perf_counter()
         ledger = run.ledger_rows()
         if output.exists(shard_file(shard.shard_id)):
-            # Another actor was quicker. What is committed stays: outcomes that hang on time (a decoder that
-            # was ended) could differ here, and ledger and tokens must be of one run.
+            # Another actor committed first. Its files stay: outcomes that depend on timing (a decoder that
+            # timed out) could differ here, and ledger and tokens must be from one run.
             staged.drop()
             ledger = load_ledger(output, shard.shard_id)
             check_accounts(ledger, shard, origin=ledger_file(shard.shard_id))
@@ -149,7 +149,7 @@ def tokenize_shard(
 
 
 class _ShardRun:
-    """What one pass over a shard gathers: every item with its end, and where the time went."""
+    """State of one pass over a shard: all items with their ends, and time by stage."""
 
     def __init__(self, shard: PlannedShard, encoder: ClipEncoder, context: ShardContext) -> None:
         self.batcher: Batcher[_Placed] = Batcher(context.job.compute.batch_frames)
@@ -162,7 +162,7 @@ class _ShardRun:
         self._under_way: tuple[list[_Placed], PendingBits] | None = None
 
     def take(self, place: int, events: Iterator[SourceEvent]) -> Iterator[list[_Placed] | ShardProgress]:
-        """Read one source to its end; gives the batches that its clips completed, and news of its items."""
+        """Read one source to its end; yields the full batches, and progress of its items."""
         source = self._shard.sources[place]
         item: _Item | None = None
         added_items = 0
@@ -221,7 +221,7 @@ class _ShardRun:
         return {stage: spent - told[stage] for stage, spent in self.seconds.items() if spent > told[stage]}
 
     def encode(self, batch: list[_Placed], writer: TokenShardWriter) -> Iterator[ShardProgress]:
-        """Begin a batch, then write the one before: an accelerator computes while that is packed."""
+        """Start a batch, then write the previous one, which is packed while the accelerator computes."""
         started = time.perf_counter()
         pending = self._encoder.begin([placed.clip.frames_THWC for placed in batch])
         self.seconds["encode"] += time.perf_counter() - started
@@ -231,7 +231,7 @@ class _ShardRun:
             yield from self.finish(writer)
 
     def finish(self, writer: TokenShardWriter) -> Iterator[ShardProgress]:
-        """Wait for the batch under way, if there is one, and write its rows."""
+        """Wait for the running batch, if any, and write its rows."""
         if self._under_way is not None:
             (batch, pending), self._under_way = self._under_way, None
             yield self._write(batch, pending, writer)
@@ -260,7 +260,7 @@ class _ShardRun:
         )
 
     def ledger_rows(self) -> list[LedgerRow]:
-        """The rows of all items, whose clips are all written."""
+        """Returns the rows of all items; their clips must all be written."""
         return [self._ledger_row(item, item.end) for item in self._items if item.end is not None]
 
     def _ledger_row(self, item: _Item, end: ItemEnd) -> LedgerRow:

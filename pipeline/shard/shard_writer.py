@@ -1,4 +1,4 @@
-"""Writing one token shard to a local file: rows in order, row groups by a fixed rule, checked at the end."""
+"""Writes a token shard to a local file: rows in order, row groups by a fixed rule, checked at the end."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ _PLAIN = "codes"
 
 @dataclass(frozen=True, kw_only=True)
 class TokenRow:
-    """One row of a token shard; the columns stand in ``bitmill.schemas.dataset.token_shard``."""
+    """One row of a token shard; ``bitmill.schemas.dataset.token_shard`` defines the columns."""
 
     clip_id: str
     source: str
@@ -36,7 +36,7 @@ class TokenRow:
 
 
 class TokenShardWriter:
-    """A context manager over a ParquetWriter; ``add`` rows, then leave the block to finish the file.
+    """Context manager around a ParquetWriter; ``add`` rows, then exit the block to finish the file.
 
     Codes are stored plain, without a dictionary; the other columns are dictionary coded and compressed.
     Pages carry checksums. The same rows give the same bytes.
@@ -48,7 +48,7 @@ class TokenShardWriter:
         self._row_group_bytes = storage.row_group_bytes
         others = [name for name in self._schema.names if name != _PLAIN]
         leaf_names = ["frame_pts_ns.list.element" if name == "frame_pts_ns" else name for name in others]
-        # The stubs of pyarrow know fewer forms of these options than pyarrow does.
+        # pyarrow's type stubs accept fewer forms of these options than pyarrow.
         options: dict[str, Any] = {
             "version": "2.6",
             "use_dictionary": leaf_names,
@@ -56,7 +56,7 @@ class TokenShardWriter:
             "column_encoding": {_PLAIN: "PLAIN"},
             "write_page_checksum": True,
             "write_page_index": True,
-            # Random bytes as page bounds would cost space and say nothing.
+            # Page statistics of random bytes would cost space and be useless.
             "write_statistics": [name for name in leaf_names if name != "metadata"],
         }
         self._writer = pq.ParquetWriter(path, self._schema, **options)
@@ -95,7 +95,9 @@ class TokenShardWriter:
         self._rows, self._pending_bytes = [], 0
 
     def _check(self) -> None:
-        """A shard is published only if its footer says what was written."""
+        """Check the footer's row count against the rows written, before the shard is published."""
         stored = pq.read_metadata(self._path).num_rows
         if stored != self.num_rows:
-            raise InfrastructureError(f"A shard was written with {stored} of {self.num_rows} rows.")
+            raise InfrastructureError(
+                f"A shard file has {stored} of {self.num_rows} rows; run the same command again."
+            )

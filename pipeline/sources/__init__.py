@@ -1,1 +1,1 @@
-"""Sources: listed from folders, patterns and manifests."""
+"""Lists sources from folders, patterns and manifests."""

@@ -1,4 +1,4 @@
-"""Brace expansion of source paths, as shells and WebDataset do it: ``shard-{000..012}.tar``."""
+"""Brace expansion of source paths, as in shells and WebDataset: ``shard-{000..012}.tar``."""
 
 import re
 from itertools import islice
@@ -12,13 +12,15 @@ _RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.-?\d+)?\}")
 
 
 def expand_braces(path: str) -> list[str]:
-    """Every name that a path with braces stands for, in order; the path itself where it has none.
+    """Returns a path's brace expansions, in order; the path itself if it has no braces.
 
-    Raises BadJobError for more than MAX_NAMES of them. Braces without a partner are meant literally.
+    Raises BadJobError for more than MAX_NAMES of them. Unmatched braces are literal.
     """
     if "{" not in path:
         return [path]
-    too_many = BadJobError(f"The braces of {path} make more than {MAX_NAMES:,} names; write a smaller range.")
+    too_many = BadJobError(
+        f"The braces of {path} expand to more than {MAX_NAMES:,} names; use a smaller range."
+    )
     if any(abs(int(last) - int(first)) >= MAX_NAMES for first, last in _RANGE.findall(path)):
         raise too_many
     try:

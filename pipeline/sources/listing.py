@@ -1,4 +1,4 @@
-"""From a job's source section to planned sources: listed files, or the rows of a manifest."""
+"""Lists a job's sources: files of paths and globs, or the rows of a manifest."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,19 +30,19 @@ _STAT_THREADS = 32
 
 @dataclass(frozen=True, kw_only=True)
 class SourceList:
-    """What a job's source section names."""
+    """The sources of a job."""
 
     sources: tuple[PlannedSource, ...]
     ignored_files: int
-    """Files below a source folder whose names say that they are no media; they are not planned."""
+    """Files in source folders without a media suffix; they are not planned."""
 
 
 def find_sources(spec: SourceSpec) -> SourceList:
     """List a job's sources in a stable order: by URI where listed, by row where a manifest names them.
 
-    A folder gives the files below it with a media suffix and the tars (the others are counted); a file or
-    glob gives all that it names; braces stand for each name that they expand to. Raises BadJobError where
-    nothing is found, InfrastructureError where the store fails.
+    A folder yields its tars and its files with a media suffix, recursively (others are counted); a file or
+    glob yields all its matches; braces are expanded. Raises BadJobError if nothing is found,
+    InfrastructureError if the store fails.
     """
     try:
         found = _from_manifest(spec.manifest) if spec.manifest is not None else _from_paths(spec.paths or [])
@@ -51,19 +51,19 @@ def find_sources(spec: SourceSpec) -> SourceList:
     if not found.sources:
         what = spec.manifest if spec.manifest is not None else ", ".join(spec.paths or [])
         ignored = (
-            f" ({found.ignored_files} files there are no media by their names)" if found.ignored_files else ""
+            f" ({found.ignored_files} files there do not have media names)" if found.ignored_files else ""
         )
         raise BadJobError(f"No media was found at {what}{ignored}; check the path.")
     return found
 
 
 def refuse_archives(sources: Iterable[PlannedSource], *, purpose: str) -> None:
-    """Raise BadJobError where one of the sources is a tar: only ``tokenize`` reads what is in them."""
+    """Raise BadJobError if a source is a tar; only ``tokenize`` reads tars."""
     tar = next((source.uri for source in sources if source.is_archive), None)
     if tar is not None:
         raise BadJobError(
-            f"{tar} is a tar, and {purpose} reads only plain files; unpack it and name its folder, or name "
-            "the media with a glob that leaves tars out (folder/*.mp4)."
+            f"{tar} is a tar, and {purpose} reads only plain files; unpack it and give its folder, or use "
+            "a glob that excludes tars (folder/*.mp4)."
         )
 
 
@@ -85,15 +85,18 @@ def _from_paths(paths: list[str]) -> SourceList:
 
 
 def _is_unwanted(uri: str, kind: str) -> bool:
-    """A folder is taken by suffix, with folders in it that cannot be listed; what a name or a glob says is
-    meant, but for what a Mac leaves."""
+    """Whether to ignore a listed file.
+
+    In a folder, files are filtered by suffix, and subfolders that cannot be listed are kept; names and globs
+    are taken as given, except for macOS's ``._`` files.
+    """
     if kind == "glob":
         return is_mac_leftover(uri)
     return kind == "folder" and not (uri.endswith("/") or _is_source_name(uri))
 
 
 def _listings(path: str, is_folder: bool, pool: ThreadPoolExecutor) -> Iterable[Listing]:
-    """What a path names: itself where there is such a thing, else each of the names its braces make."""
+    """List a path as it is if it exists, else each of its brace expansions."""
     names = [normalise(name) for name in expand_braces(path)]
     listed = partial(_listed, is_folder=is_folder)
     if len(names) == 1:
@@ -115,9 +118,9 @@ def _listed(path: str, *, is_folder: bool) -> Listing:
 
 
 def looked_up_again(sources: Sequence[PlannedSource]) -> list[PlannedSource]:
-    """Planned sources with size and version as the store tells them now; order and all else stay.
+    """Returns planned sources with their current size and version from the store, otherwise unchanged.
 
-    Raises InfrastructureError where the store fails.
+    Raises InfrastructureError if the store fails.
     """
     try:
         infos = _identities(source.uri for source in sources)
@@ -130,22 +133,22 @@ def looked_up_again(sources: Sequence[PlannedSource]) -> list[PlannedSource]:
 
 
 def is_media_name(name: str) -> bool:
-    """Whether a name has the suffix of a video or a picture, and is none that a Mac has left beside it."""
+    """Whether a name has a video's or image's suffix and is not a macOS ``._`` file."""
     return suffix(name) in _MEDIA_SUFFIXES and not is_mac_leftover(name)
 
 
 def is_mac_leftover(name: str) -> bool:
-    """Whether it is ``._clip.mp4``: what Macs write beside clip.mp4 on foreign disks, and is no media."""
+    """Whether a name is like ``._clip.mp4``, which macOS writes next to clip.mp4 on other file systems."""
     return name.rsplit("/", 1)[-1].startswith("._")
 
 
 def is_image_name(uri: str) -> bool:
-    """Whether a source's name has an image's suffix (animations included)."""
+    """Whether a source's name has an image suffix (including animations)."""
     return suffix(uri) in IMAGE_SUFFIXES
 
 
 def suffix(uri: str) -> str:
-    """The lower-case suffix of a name, with its dot; empty where it has none."""
+    """Returns the lower-case suffix of a name, with its dot; empty if it has none."""
     name = uri.rsplit("/", 1)[-1]
     return f".{name.rsplit('.', 1)[-1].lower()}" if "." in name else ""
 
@@ -163,8 +166,8 @@ def _from_manifest(manifest: str) -> SourceList:
     for row in rows:
         if row.uri.lower().endswith(".tar") and (row.start_ns is not None or row.end_ns is not None):
             raise BadJobError(
-                f"Manifest {manifest} gives {row.uri} a start or end, but a tar has no time of its own; "
-                "leave both empty, which takes all its items whole."
+                f"Manifest {manifest} gives {row.uri} a start or end, but a tar has no timeline; "
+                "leave both empty to take all its items whole."
             )
     infos = _identities(row.uri for row in rows)
     sources = tuple(
@@ -182,14 +185,14 @@ def _from_manifest(manifest: str) -> SourceList:
 
 
 def _identities(uris: Iterable[str]) -> dict[str, ObjectInfo]:
-    """Of each object, asked for once, however many of its spans are wanted."""
+    """Returns each object's identity; queries it once, even for several spans."""
     asked = list(dict.fromkeys(uris))
     with ThreadPoolExecutor(_STAT_THREADS) as pool:
         return dict(zip(asked, pool.map(_identity, asked), strict=True))
 
 
 def _identity(uri: str) -> ObjectInfo:
-    """Of an object that is gone or closed a placeholder: its ledger row will say so, not the plan."""
+    """Returns an object's identity; a placeholder if missing or denied, which its ledger row reports."""
     try:
         return stat(uri)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):

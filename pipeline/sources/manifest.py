@@ -1,4 +1,4 @@
-"""Manifests: Parquet, CSV or JSONL tables that name sources, their spans and what travels along."""
+"""Reads and checks manifests: Parquet, CSV or JSONL tables of sources, their spans and metadata."""
 
 import math
 import os
@@ -17,7 +17,7 @@ _SHOWN_CHARACTERS = 80
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestRow:
-    """One checked row: a source, its wanted span in nanoseconds, and its other columns as JSON."""
+    """One checked row: a source, its span in nanoseconds, and its other columns as JSON."""
 
     uri: str
     start_ns: int | None
@@ -28,8 +28,8 @@ class ManifestRow:
 def read_manifest(uri: str) -> list[ManifestRow]:
     """Read and check a manifest at a normalised URI; rows keep their order.
 
-    A relative ``uri`` is meant from the manifest's folder. Raises BadJobError, naming column and row, where
-    the table cannot be read, ``uri`` is missing or empty, a span is no span, or a row repeats another.
+    A relative ``uri`` is resolved against the manifest's folder. Raises BadJobError, naming column and row,
+    if the table cannot be read, ``uri`` is missing or empty, a span is invalid, or a row repeats another.
     """
     base = uri.rsplit("/", 1)[0]
     rows: list[ManifestRow] = []
@@ -40,7 +40,7 @@ def read_manifest(uri: str) -> list[ManifestRow]:
         if first != number:
             raise BadJobError(
                 f"Manifest {uri}, row {number} repeats row {first} (same uri, start and end); "
-                "its clips would be doubled, so remove one of them."
+                "its clips would be duplicated, so remove one of them."
             )
         rows.append(row)
     return rows
@@ -51,9 +51,11 @@ def _read(uri: str) -> bytes:
     try:
         return Folder(base or "/").read_bytes(name)
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise BadJobError(f"The manifest {uri} does not exist or is no file.") from error
+        raise BadJobError(f"The manifest {uri} does not exist or is not a file.") from error
     except PermissionError as error:
-        raise BadJobError(f"The manifest {uri} may not be read; check your rights or credentials.") from error
+        raise BadJobError(
+            f"No permission to read the manifest {uri}; check your access rights or credentials."
+        ) from error
     except TransientError as error:
         raise InfrastructureError(str(error)) from error
 
@@ -75,7 +77,7 @@ def _uri(uri: object, base: str, where: str) -> str:
         raise BadJobError(f"{where} has no uri.")
     if not isinstance(uri, str):
         raise BadJobError(f"{where}: uri is {_shown(uri)}; it must be text.")
-    # As in a shell, ~ is a name's first character where no user has the rest of it.
+    # As in a shell, ~name is a plain relative name if no such user exists.
     is_relative = is_local(uri) and not os.path.isabs(os.path.expanduser(uri))  # noqa: PTH111, PTH117
     try:
         return normalise(f"{base}/{uri}" if is_relative else uri)
@@ -93,7 +95,7 @@ def _nanoseconds(seconds: object, what: str) -> int | None:
     if seconds < 0:
         raise BadJobError(f"{what} is {_shown(seconds)}; it must be seconds from 0 up, or empty.")
     if seconds >= _MAX_SECONDS:
-        raise BadJobError(f"{what} is {_shown(seconds)}; that is no time in seconds.")
+        raise BadJobError(f"{what} is {_shown(seconds)}; it must be a time in seconds.")
     exact = Fraction(seconds) if isinstance(seconds, Decimal) else seconds
     return round(exact * 1_000_000_000)
 
@@ -106,10 +108,12 @@ def _metadata(values: Row, where: str) -> str | None:
         text = canonical_json(others)
         text.encode()
     except UnicodeEncodeError as error:
-        raise BadJobError(f"{where} holds half a character (a lone surrogate), which no text can.") from error
+        raise BadJobError(
+            f"{where} contains a lone surrogate (half a character), which is not valid text."
+        ) from error
     except (ValueError, RecursionError) as error:
         raise BadJobError(
-            f"{where} holds a number too large for a float, or is nested too deeply."
+            f"{where} contains a number too large for a float, or is nested too deeply."
         ) from error
     return text
 

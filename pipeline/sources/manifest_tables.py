@@ -1,4 +1,4 @@
-"""A manifest as rows of plain values, by Parquet, CSV or JSONL; what they mean is for ``manifest``."""
+"""Parses a manifest's Parquet, CSV or JSONL into rows of plain values, which ``manifest`` checks."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from bitmill.schemas.errors import BadJobError
 from bitmill.schemas.text_files import text_of
 
 Row = dict[str, Any]
-"""Values by column: ``uri``, ``start`` and ``end`` as the table has them, all else what JSON can say."""
+"""Values by column: ``uri``, ``start`` and ``end`` as in the table, all others as JSON values."""
 
 SECONDS = ("start", "end")
 OWN_COLUMNS = ("uri", *SECONDS)
@@ -28,16 +28,16 @@ _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?inf(inity)?|nan", 
 _INTEGER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 _NO_BLANK = re.compile(r"[^ \t\r\n]")
 _LONGEST_OBJECT = 1 << 20
-"""Characters of a JSON object on several lines, which is read again with each of them."""
+"""Maximum characters of a JSON object over several lines, which is parsed again with each line."""
 _EDGES = re.compile(r"^\W+|\W+$")
 _NO_VALUE = (pa.ArrowException, ValueError, ArithmeticError, LookupError, TypeError)
-"""What pyarrow raises where a value has no form in Python: no UTF-8, a year 30000, a time zone of no name."""
+"""pyarrow's errors for values without a Python form: invalid UTF-8, year 30000, unknown time zone."""
 
 
 def table_rows(uri: str, data: bytes) -> Iterator[Row]:
-    """The rows of a manifest's bytes, one after the other; empty cells of Parquet and CSV are left out.
+    """Yield the rows of a manifest's bytes; empty cells of Parquet and CSV are omitted.
 
-    Raises BadJobError where they cannot be read, naming the row that is at fault.
+    Raises BadJobError, naming the row, if they cannot be read.
     """
     suffix = uri.rsplit(".", 1)[-1].lower()
     if suffix == "parquet":
@@ -50,7 +50,7 @@ def table_rows(uri: str, data: bytes) -> Iterator[Row]:
 
 
 def _csv_rows(uri: str, data: bytes) -> Iterator[Row]:
-    # It holds for the whole process, where nothing else limits a cell.
+    # A process-wide setting; nothing else here relies on the limit.
     csv.field_size_limit(sys.maxsize)
     number = 0
     with text_of(data, what=f"The manifest {uri}") as text:
@@ -72,7 +72,7 @@ def _csv_rows(uri: str, data: bytes) -> Iterator[Row]:
 
 
 def _number(text: str) -> int | float | str | None:
-    """Of a CSV only start and end are numbers; a caption 0012 or null is text, and stays as written."""
+    """Parse a CSV's start or end; all other CSV columns stay text, such as a caption 0012 or null."""
     text = text.strip()
     if _INTEGER.fullmatch(text):
         return int(text)
@@ -97,11 +97,11 @@ def _json_rows(uri: str, data: bytes) -> Iterator[Row]:
 
 
 def _json_objects(text: Iterable[str]) -> Iterator[Row]:
-    """The objects of a text, one a line; one on several lines or several on one are taken, too.
+    """Yield JSON objects, one per line; also accepts one over several lines and several on one line.
 
     Raises ValueError, RecursionError.
     """
-    # NaN is no JSON, though Python writes it.
+    # NaN is not valid JSON, though Python writes it.
     decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=lambda _: None)
     rest = ""
     for line in text:
@@ -110,7 +110,7 @@ def _json_objects(text: Iterable[str]) -> Iterator[Row]:
         while found := _NO_BLANK.search(rest, at):
             at = found.start()
             if found[0] != "{":
-                raise ValueError("it is no JSON object")
+                raise ValueError("it is not a JSON object")
             try:
                 row, at = decoder.raw_decode(rest, at)
             except json.JSONDecodeError as error:
@@ -122,7 +122,7 @@ def _json_objects(text: Iterable[str]) -> Iterator[Row]:
             at = len(rest)
         rest = rest[at:]
     if rest:
-        raise ValueError("the file ends within it")
+        raise ValueError("the file ends inside it")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Row:
@@ -160,7 +160,7 @@ def _values(uri: str, batch: pa.RecordBatch, before: int) -> list[Row]:
                 try:
                     batch.column(name)[place].as_py()
                 except _NO_VALUE as error:
-                    what = f"its {name!r} ({batch.schema.field(name).type}) has no value in Python: {error}"
+                    what = f"its {name!r} ({batch.schema.field(name).type}) has no Python form: {error}"
                     raise _unreadable(uri, before + place + 1, "parquet", what) from error
         raise
 
@@ -168,7 +168,7 @@ def _values(uri: str, batch: pa.RecordBatch, before: int) -> list[Row]:
 def _plain(value: Any) -> Any:
     if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    # Dates, decimals and bytes have no JSON form of their own; they travel as text. NaN is no JSON.
+    # Dates, decimals and bytes have no JSON type and become text. NaN is not valid JSON.
     return json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)
 
 
@@ -182,7 +182,7 @@ def _check_header(uri: str, names: Collection[str]) -> None:
 
 
 def _check_names(uri: str, names: Iterable[str]) -> None:
-    """Refuse what nearly is one of our names: as metadata it would silently take whole videos."""
+    """Reject near-misses of our column names: as metadata they would silently select whole videos."""
     for name in names:
         meant = _EDGES.sub("", unicodedata.normalize("NFKC", name)).casefold()
         if meant in OWN_COLUMNS and name != meant:

@@ -49,7 +49,7 @@ def _run(capsys, monkeypatch, *arguments: str) -> tuple[int, str]:
         ),
         (["{media}", "{out}", "--clip-frames", "17"], "17 is more than the 16 frames"),
         (["{media}", "{out}", "--tokenizer", "{tmp}/none"], "There is no tokenizer at {tmp}/none"),
-        (["{media}", "{media}"], "The output {media} holds files but no dataset"),
+        (["{media}", "{media}"], "The output {media} contains files but no dataset"),
         (["{media}", "{media}/bikes.mp4"], "The output {media}/bikes.mp4 is a file"),
         (["{media}", "s3://key:secret@bucket/x"], "contains credentials"),
         (["{media}", "{out}", "--set", "compute"], "--set takes KEY=VALUE, not 'compute'"),
@@ -105,7 +105,7 @@ def test_an_output_of_another_job_is_left_alone(capsys, monkeypatch, tmp_path, m
     before = {path: path.read_bytes() for path in Path(out).rglob("*") if path.is_file()}
     code, err = _run(capsys, monkeypatch, "tokenize", str(other), out, "--fps", "4")
     assert code == 2
-    assert "holds another job's dataset" in err
+    assert "contains another job's dataset" in err
     assert "sampling.fps is 8.0 there and 4.0 here" in err
     assert f"source.paths is ['{media}'] there and ['{other}'] here" in err
     assert {path: path.read_bytes() for path in Path(out).rglob("*") if path.is_file()} == before
@@ -136,7 +136,7 @@ def test_an_unknown_bundled_tokenizer_is_named(capsys, monkeypatch, tmp_path, me
 def test_what_is_no_dataset_cannot_be_inspected_or_previewed(capsys, monkeypatch, tmp_path):
     for verb in ("inspect", "preview"):
         code, err = _run(capsys, monkeypatch, verb, str(tmp_path))
-        assert (code, "is no bitmill dataset" in err) == (2, True)
+        assert (code, "is not a bitmill dataset" in err) == (2, True)
 
 
 @pytest.mark.ray

@@ -48,7 +48,7 @@ def grown(tokenize: Tokenize, base: tuple[Path, Path]) -> tuple[Path, str]:
 def test_new_and_mended_files_become_shards_beside_the_old_ones(base, grown):
     _, tokens = base
     copy, said = grown
-    assert "failed items: 1 to be done again." in said
+    assert "failed items: 1 to be retried." in said
     assert "new sources: 2 appended; 2 planned already." in said
     assert "changed sources" not in said
     before, after = stored_files(tokens), stored_files(copy)
@@ -78,7 +78,7 @@ def test_again_there_is_nothing_to_do(base, grown):
     done = bitmill("tokenize", str(media), str(copy), *OPTIONS, "--append", "--retry-failed")
     assert done.code == 0, done.err
     assert "nothing to append: all 4 sources are planned already." in done.out
-    assert "nothing to retry: no failed item that is not planned again already." in done.out
+    assert "nothing to retry: every failed item is already planned again." in done.out
     assert "nothing to do: every planned shard is committed." in done.out
     assert (stored_files(copy), (copy / "dataset.json").read_bytes()) == (before, card)
     inspected = bitmill("inspect", str(copy))

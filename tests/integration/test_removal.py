@@ -101,7 +101,7 @@ def test_no_resume_retry_or_append_brings_it_back(taken, clips_folder):
         done = bitmill(*words, *more)
         assert done.code == 3, done.err
         assert "nothing to do: every planned shard is committed." in done.out
-    assert "nothing to retry: no failed item" in done.out
+    assert "nothing to retry: every failed item" in done.out
     after = files_of(tokens)
     assert {name: after[name] for name in before if name != "status.json"} == {
         name: data for name, data in before.items() if name != "status.json"

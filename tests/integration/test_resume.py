@@ -64,7 +64,7 @@ def test_the_end_of_rays_own_process_is_told_and_resumed(tokenize, clips_folder,
     done = ended(process)
     assert done.code == 5, done.err
     (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
-    assert "(raylet) was ended from outside" in line
+    assert "(raylet) was killed from outside" in line
     status = read_status((tmp_path / "tokens" / STATUS_FILE).read_bytes(), origin="here")
     assert (status.state, status.exit_code) == ("failed", 5)
     assert tokenize(*arguments).code == 0

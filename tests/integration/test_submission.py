@@ -120,7 +120,7 @@ def test_a_bad_job_has_its_own_exit_code(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("mode", "sentence"), [("disabled", "asks for a token: set RAY_AUTH_MODE=token"), ("token", "refuses")]
+    ("mode", "sentence"), [("disabled", "requires a token: set RAY_AUTH_MODE=token"), ("token", "rejects")]
 )
 @pytest.mark.parametrize("verb", ["submit", "tokenize"])
 def test_a_missing_or_wrong_token_is_one_sentence(head, clips, tmp_path, said, mode, sentence, verb):

@@ -132,7 +132,7 @@ def test_an_interrupt_keeps_the_steps_that_were_taken(tmp_path, photos):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=HANGS_S)
     assert process.returncode == 130
-    assert "go on from it" in err
+    assert "resume from it" in err
     assert list((tmp_path / "run" / "checkpoints").glob("step-*.safetensors"))
 
 

@@ -40,7 +40,7 @@ def test_an_unexpected_error_is_a_sentence_a_code_and_a_file(error, capsys, monk
     monkeypatch.setattr(inspect_dataset, "show", fails)
     assert _ends(monkeypatch, "inspect", str(tmp_path)) == 70
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: Something went wrong that bitmill does not know (")
+    assert line.startswith("error: An unexpected error occurred (")
     assert str(error) in line
     file = Path(re.findall(r"is in (\S+\.txt),", line)[0])
     assert f"{type(error).__name__}: " in file.read_text()

@@ -1,1 +1,1 @@
-"""The connection to Ray: a local one, a cluster, the job API."""
+"""Connections to Ray: a local session, a cluster, the job API."""

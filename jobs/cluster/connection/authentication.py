@@ -1,4 +1,4 @@
-"""Ray's token authentication: what to say where a token is missing or wrong. None is read or told here."""
+"""Error messages for Ray's token authentication. This module neither reads nor prints tokens."""
 
 import os
 import tempfile
@@ -9,30 +9,30 @@ from pathlib import Path
 from bitmill.schemas.errors import UsageError
 
 _REMEDY = (
-    "set RAY_AUTH_MODE=token, and have the cluster's token in ~/.ray/auth_token, in a file that "
-    "RAY_AUTH_TOKEN_PATH names, or in RAY_AUTH_TOKEN."
+    "set RAY_AUTH_MODE=token, and put the cluster's token into ~/.ray/auth_token, into the file at "
+    "RAY_AUTH_TOKEN_PATH, or into RAY_AUTH_TOKEN."
 )
 
 
 def token_error(where: str) -> UsageError:
-    """The sentence for a cluster that does not let this process in for want of the right token."""
+    """Returns the error for a cluster that rejects this process because the token is missing or wrong."""
     if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
-        return UsageError(f"Ray on {where} asks for a token: {_REMEDY}")
+        return UsageError(f"Ray on {where} requires a token: {_REMEDY}")
     if has_token():
-        return UsageError(f"Ray on {where} refuses the token that is set here; {_REMEDY}")
+        return UsageError(f"Ray on {where} rejects the token that is set here; {_REMEDY}")
     return UsageError(f"RAY_AUTH_MODE is token, but there is no token for Ray on {where}: {_REMEDY}")
 
 
 def tells_of_token(text: str) -> bool:
-    """Whether a message of Ray's is about a missing or wrong token."""
+    """Whether an error message of Ray's is about a missing or wrong token."""
     return "InvalidAuthToken" in text or "Unauthenticated" in text
 
 
 @contextmanager
 def hushed() -> Generator[Callable[[], str]]:
-    """Keep Ray's C++ part, which writes to file descriptor 2 itself, from the terminal.
+    """Capture output of Ray's C++ code, which writes to file descriptor 2 directly.
 
-    Gives a function for what was written in the block so far.
+    Yields a function that returns the text written in the block so far.
     """
     kept = os.dup(2)
     with tempfile.TemporaryFile() as written:
@@ -50,10 +50,10 @@ def hushed() -> Generator[Callable[[], str]]:
 
 
 def has_token() -> bool:
-    """Whether a token is set where Ray looks for one."""
+    """Whether a token is set in one of the places that Ray reads."""
     if os.environ.get("RAY_AUTH_TOKEN"):
         return True
-    # Path.expanduser raises where the user has no home.
+    # Path.expanduser raises if the user has no home.
     path = os.path.expanduser(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token")  # noqa: PTH111
     try:
         return Path(path).stat().st_size > 0

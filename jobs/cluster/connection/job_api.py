@@ -1,4 +1,4 @@
-"""Ray's job API over HTTP: submit, ask, follow and stop; what goes wrong there becomes one sentence."""
+"""Client of Ray's HTTP job API: submit, query, follow and stop jobs. Errors become one sentence."""
 
 import asyncio
 import logging
@@ -23,43 +23,43 @@ from bitmill.schemas.errors import InfrastructureError, UsageError
 _CONNECT_S = 10.0
 
 _TAIL_ATTEMPTS = 5
-"""Times in a row that following may lose its connection without having read anything."""
+"""Consecutive lost connections without any output after which following a job fails."""
 
 _CONNECTION_ERRORS = (OSError, RuntimeError, RayError, aiohttp.ClientError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubmittedJob:
-    """What the cluster says of one submitted job."""
+    """The cluster's record of one submitted job."""
 
     submission_id: str
     state: str
-    """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED: Ray's words."""
+    """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED, as named by Ray."""
     message: str
     exit_code: int | None
     metadata: dict[str, str]
 
     @property
     def has_ended(self) -> bool:
-        """Whether its state is the last one."""
+        """Whether its state is final."""
         return self.state in {"STOPPED", "SUCCEEDED", "FAILED"}
 
 
 class SubmissionExistsError(Exception):
-    """Somebody else submitted under this id at the same time."""
+    """Another client submitted a job with this id at the same time."""
 
 
 class JobApi:
-    """The job server of one cluster, named by its HTTP address (http://HEAD:8265).
+    """Client of one cluster's job server at an HTTP address (http://HEAD:8265).
 
-    Raises UsageError where the address is none or the token is missing or wrong, InfrastructureError where
-    nothing answers; so do its methods.
+    The constructor and methods raise UsageError for an invalid address or a missing or wrong token, and
+    InfrastructureError if the server does not answer.
     """
 
     def __init__(self, address: str) -> None:
         self.address = _http_address(address)
         _require_listener(self.address)
-        # Ray lets these variables win over an address that is given; here the given one is meant.
+        # These variables would override the given address in Ray; here the given address must win.
         os.environ["RAY_API_SERVER_ADDRESS"] = self.address
         for name in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
             logging.getLogger(name).setLevel(logging.ERROR)
@@ -75,10 +75,9 @@ class JobApi:
         variables: dict[str, str],
         metadata: dict[str, str],
     ) -> None:
-        """Upload a package (a zip; once for the same bytes) and start a job in it.
+        """Upload a package (a zip; equal bytes only once) and start a job in it.
 
-        ``variables`` are set for the driver and all workers. Raises SubmissionExistsError where the id is
-        taken.
+        ``variables`` are set for the driver and all workers. Raises SubmissionExistsError if the id is taken.
         """
         with self._errors():
             try:
@@ -94,29 +93,29 @@ class JobApi:
                 raise
 
     def jobs(self) -> list[SubmittedJob]:
-        """All submitted jobs that the cluster remembers."""
+        """Returns all submitted jobs that the cluster has on record."""
         with self._errors():
             found: list[Any] = self._client.list_jobs()
         return [_of(one) for one in found if one.submission_id is not None]
 
     def job(self, submission_id: str) -> SubmittedJob | None:
-        """One job, or null where the cluster knows none of this name."""
+        """Returns one job, or None if the cluster does not know the id."""
         return next((job for job in self.jobs() if job.submission_id == submission_id), None)
 
     def stop(self, submission_id: str) -> bool:
-        """Send the driver SIGTERM; gives false where it had ended. Returns at once."""
+        """Send the driver SIGTERM, without waiting. Returns False if it had already ended."""
         with self._errors():
             return self._client.stop_job(submission_id)
 
     def logs(self, submission_id: str) -> str:
-        """What the driver has printed so far."""
+        """Returns the driver's output so far."""
         with self._errors():
             return self._client.get_job_logs(submission_id)
 
     def follow(self, submission_id: str) -> Generator[str]:
-        """What the driver prints, from the beginning to its end, as it comes.
+        """Yields the driver's output from its beginning to its end, as it is printed.
 
-        A connection that is lost is made again; what was given is not given twice.
+        Reconnects if the connection is lost, without repeating output.
         """
         given, fruitless = 0, 0
         while True:
@@ -147,11 +146,13 @@ class JobApi:
                 f"The job server at {self.address} does not answer. Is the cluster up, and the port right?"
             ) from error
         except (RuntimeError, ValueError) as error:
-            raise InfrastructureError(f"The job server at {self.address} says: {_brief(error)}") from error
+            raise InfrastructureError(
+                f"The job server at {self.address} reported an error: {_brief(error)}"
+            ) from error
 
 
 def _run(make: Callable[[], AsyncGenerator[str]]) -> Generator[str]:
-    """An asynchronous generator's values, one by one, in this thread."""
+    """Yields an asynchronous generator's values synchronously, in this thread."""
     loop = asyncio.new_event_loop()
     generator = make()
     try:
@@ -181,11 +182,11 @@ def _http_address(address: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise UsageError(
-            f"{address} is no address of a job server; give the one of the cluster's dashboard, like "
+            f"{address} is not the address of a job server; give that of the cluster's dashboard, like "
             "http://HEAD:8265."
         )
     if parts.username or parts.password:
-        raise UsageError(f"The address of {parts.hostname} holds credentials; Ray takes its token elsewhere.")
+        raise UsageError(f"The address of {parts.hostname} contains credentials; set Ray's token elsewhere.")
     return text.rstrip("/")
 
 
@@ -201,7 +202,7 @@ def _require_listener(address: str) -> None:
 
 
 def _brief(error: BaseException) -> str:
-    """The last line of the server's text, which for a traceback is the error itself."""
+    """Returns the last line of the server's message, which for a traceback is the error itself."""
     text = re.sub(r"\\n", "\n", str(error))
     lines = [line.strip(" '\".") for line in text.splitlines() if line.strip(" '\".")]
     return (lines[-1] if lines else type(error).__name__)[:300]

@@ -1,4 +1,4 @@
-"""What a Ray of our own needs of the machine: a token, and a folder with a name short enough for sockets."""
+"""Sets up a local Ray session: a token, and a folder whose path is short enough for sockets."""
 
 import os
 import secrets
@@ -13,18 +13,18 @@ from bitmill.jobs.cluster.connection.authentication import has_token
 from bitmill.schemas.errors import UsageError
 
 _MAX_FOLDER_BYTES = 107 - len("/session_2026-12-01_00-00-00_000000_4194304/sockets/plasma_store.00")
-"""The kernel allows a socket's path 107 bytes, and Ray puts so many behind its folder's."""
+"""The kernel limits socket paths to 107 bytes, of which Ray appends this suffix to its folder."""
 
-_SHORT = "/tmp"  # noqa: S108 - Ray's own choice
+_SHORT = "/tmp"  # noqa: S108 - Ray's own default
 
 _VARIABLE = "RAY_AUTH_TOKEN"
 
 
 @contextmanager
 def place_for_ray() -> Generator[dict[str, Any]]:
-    """Options of ``ray.init`` for a session that ends before the block does.
+    """Yield options of ``ray.init`` for a session that ends before the block does.
 
-    Raises UsageError where the folder's name is too long and no shorter one can be had.
+    Raises UsageError if the folder's path is too long and a shorter link cannot be created.
     """
     with ExitStack() as stack:
         if not has_token():
@@ -36,13 +36,13 @@ def place_for_ray() -> Generator[dict[str, Any]]:
 
 
 def _ray_folder() -> Path:
-    """Where Ray puts its sessions, by the variables that it heeds; but an empty one is none."""
+    """Returns the folder of Ray's sessions, from the variables that Ray reads; empty ones count as unset."""
     return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or _SHORT) / "ray"
 
 
 @contextmanager
 def _own_token() -> Generator[None]:
-    """A token for this session alone: Ray would leave one in the home folder, which may not be writable."""
+    """Set a token for this session only: Ray would write one to the home folder, which may be read-only."""
     os.environ[_VARIABLE] = _token()
     try:
         yield
@@ -52,13 +52,13 @@ def _own_token() -> Generator[None]:
 
 @cache
 def _token() -> str:
-    """One for the process: Ray keeps the first that it has read."""
+    """Returns one token per process: Ray caches the first that it reads."""
     return secrets.token_hex(32)
 
 
 @contextmanager
 def _by_a_short_name(folder: Path) -> Generator[Path]:
-    """A link to a folder: what Ray writes stays on the disk that was chosen for it."""
+    """Yield a short link to a folder, so that Ray still writes to the chosen disk."""
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def _by_a_short_name(folder: Path) -> Generator[Path]:
             link.symlink_to(folder.absolute())
         except OSError as error:
             raise UsageError(
-                f"{folder} is too long a name for Ray, whose sockets lie there, and {_SHORT} cannot be used "
-                f"in its place ({error.strerror}); set RAY_TMPDIR to a folder with a short name."
+                f"{folder} is too long a path for Ray's sockets, and {_SHORT} cannot be used instead "
+                f"({error.strerror}); set RAY_TMPDIR to a folder with a short path."
             ) from error
         yield link

@@ -1,4 +1,4 @@
-"""The end of a local Ray's own process, told before Ray's library ends the driver for it without a word."""
+"""Watches a local Ray's raylet, and reports its death before Ray's library silently exits the driver."""
 
 import importlib
 import os
@@ -12,14 +12,14 @@ from types import FrameType
 from bitmill.schemas.errors import InfrastructureError
 
 _SIGNAL = signal.SIGUSR1
-"""From the thread that watches to the main one, which it wakes from Ray's calls."""
+"""Sent by the watching thread to interrupt the main thread inside Ray's calls."""
 
 
 @contextmanager
 def raylet_watched() -> Generator[None]:
-    """InfrastructureError ends the block at the moment when the raylet of this process's Ray ends.
+    """Raise InfrastructureError in the block as soon as the raylet of this process's Ray dies.
 
-    In the main thread alone, since no other can be woken.
+    Works only in the main thread, since signals cannot interrupt others.
     """
     pid = _raylet_pid()
     if pid is None or threading.current_thread() is not threading.main_thread():
@@ -29,7 +29,7 @@ def raylet_watched() -> Generator[None]:
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         ended.set()
-        # The one kind that Ray's calls let pass from a signal's handler.
+        # The only exception that Ray's calls propagate from a signal handler.
         raise KeyboardInterrupt
 
     with ExitStack() as stack:
@@ -48,8 +48,8 @@ def raylet_watched() -> Generator[None]:
             if not ended.is_set():
                 raise
             raise InfrastructureError(
-                "Ray's process on this machine (raylet) was ended from outside, as the kernel does where "
-                "memory is short; what is committed stays. Run the same command again to resume, with fewer "
+                "Ray's process on this machine (raylet) was killed from outside, as the kernel does when "
+                "memory is short; committed shards stay. Run the same command again to resume, with fewer "
                 "compute.actors and compute.decoders if memory was short."
             ) from interrupted
 
@@ -65,7 +65,7 @@ def _watch(process: int, block: int) -> None:
 
 
 def _raylet_pid() -> int | None:
-    """Ray tells it nowhere; where its internals have changed, nothing is watched, and a test tells."""
+    """Ray has no public API for it; if its internals change, nothing is watched, and a test fails."""
     node = getattr(importlib.import_module("ray._private.worker"), "_global_node", None)
     started = getattr(node, "all_processes", {}).get("raylet", [])
     return started[0].process.pid if started else None

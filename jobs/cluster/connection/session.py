@@ -1,4 +1,4 @@
-"""A Ray session: a local one of our own, or the cluster at an address."""
+"""A Ray session: a local one started here, or a cluster at an address."""
 
 import importlib
 import os
@@ -22,19 +22,18 @@ from bitmill.pipeline.cpu_count import available_cpus
 from bitmill.schemas.errors import InfrastructureError, UsageError
 
 _OBJECT_STORE_BYTES = 1 << 30
-"""Enough for the window of clips in flight; a local session need not claim a third of the memory."""
+"""Object store of a local session: enough for clips in flight, less than Ray's third of memory."""
 
 _CONNECT_S = 10.0
 
 
 class Cluster:
-    """A context manager over a Ray session, with this job's tokenizer actors in it.
+    """Context manager of a Ray session with this job's tokenizer actors.
 
-    Without an address a local Ray is started and ended with the block. Its CPUs are offered twice, since
-    actors and decoders take turns on them: the kernel shares them out better than a fixed split.
-    ``actor_class``: what works on the shards.
-    Raises InfrastructureError where Ray does not start, the address does not answer, or, in the block, the
-    local Ray's process ends.
+    Without an address, starts a local Ray and stops it on exit. It advertises each CPU twice, since actors
+    and decoders alternate: the kernel's scheduler shares CPUs better than a fixed split. ``actor_class`` is
+    the actor that runs shards. Raises InfrastructureError if Ray does not start, the address does not answer,
+    or the local Ray's process dies within the block.
     """
 
     def __init__(self, address: str | None, *, actor_class: type[TokenizerActor] = TokenizerActor) -> None:
@@ -63,7 +62,7 @@ class Cluster:
         variables = worker_variables()
         try:
             if self._address is None:
-                # Ray's processes inherit it, those too that it starts before they are asked for.
+                # Inherited by Ray's processes, including workers that it starts in advance.
                 os.environ.update(variables)
                 ray.init(
                     address="local",
@@ -93,16 +92,16 @@ class Cluster:
         self._place.__exit__(kind, error, trace)
 
     def count(self, resource_name: str) -> int:
-        """Whole units of a resource (CPU, GPU, a byte of object_store_memory) in the cluster now."""
+        """Returns the cluster's whole units of a resource (CPU, GPU, bytes of object_store_memory) now."""
         return int(ray.cluster_resources().get(resource_name, 0))
 
     @property
     def may_grow(self) -> bool:
-        """Whether nodes may join: not a local Ray."""
+        """Whether nodes may join; False for a local Ray."""
         return self._address is not None
 
     def capacity(self) -> Capacity:
-        """What the living nodes hold now; as last known, while the head does not answer."""
+        """Returns the live nodes' resources; the last known ones while the head node does not answer."""
         try:
             self._capacity = Capacity(
                 cpus=self.count("CPU"),
@@ -117,16 +116,16 @@ class Cluster:
     def start_actors(
         self, files: TokenizerFiles, settings: ActorSettings, num_gpus: float
     ) -> TokenizerActors:
-        """This run's tokenizer actors, none so far; they end with the session."""
+        """Returns the run's tokenizer actors, none started yet; they end with the session."""
         self._actors = TokenizerActors(files, settings, num_gpus, self._actor_class)
         return self._actors
 
 
 class _InstalledCode(JobConfig):
-    """Keeps the driver's current folder and its script's off the workers' ``sys.path``.
+    """Keeps the driver's working and script folders off the workers' ``sys.path``.
 
-    Ray puts both before all else there, and a user's ``queue.py`` would be imported in a library's place.
-    Ray has no option for this; where its internals have changed, a test tells.
+    Ray prepends both, so that a user's ``queue.py`` would shadow a library. Ray has no option for this; if
+    its internals change, a test fails.
     """
 
     def _serialize(self) -> str:
@@ -135,7 +134,7 @@ class _InstalledCode(JobConfig):
 
 
 def _join(address: str, options: dict[str, Any]) -> None:
-    """Ray tells of a refused token only on file descriptor 2, between two dozen other lines."""
+    """Join a cluster. Ray reports a rejected token only on file descriptor 2, among two dozen other lines."""
     with hushed() as written:
         try:
             ray.init(address=address, **options)
@@ -146,11 +145,11 @@ def _join(address: str, options: dict[str, Any]) -> None:
 
 
 def _require_listener(address: str) -> None:
-    """Ray tries for minutes to reach an address where nothing listens; one connection tells it at once."""
+    """Fail at once if nothing listens at the address; Ray itself would retry for minutes."""
     if address.startswith("ray://"):
         raise UsageError(
             f"{address} is a Ray Client address, which cannot stream results; run the command on a node of "
-            "the cluster and give its own address (host:6379, or auto)."
+            "the cluster and give the cluster's address (host:6379, or auto)."
         )
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
@@ -164,10 +163,10 @@ def _require_listener(address: str) -> None:
 
 
 def _silence_worker_deaths() -> None:
-    """Keep Ray from printing a paragraph on the driver's terminal for each decoder that dies.
+    """Keep Ray from printing a paragraph on the driver's terminal per dead decoder.
 
-    The ledger tells it in a word, and the cluster's logs keep the rest. Ray has no option for this; where
-    its internals have changed, the paragraphs are back and nothing else happens.
+    The ledger has the reason, and the cluster's logs the details. Ray has no option for this; if its
+    internals change, the paragraphs reappear and nothing else happens.
     """
     worker = importlib.import_module("ray._private.worker")
     if hasattr(worker, "print_to_stdstream"):

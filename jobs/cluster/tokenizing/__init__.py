@@ -1,1 +1,1 @@
-"""Tokenization on Ray: decoding tasks and tokenizer actors."""
+"""Tokenization on Ray: tokenizer actors and their decoding tasks."""

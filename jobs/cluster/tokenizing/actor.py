@@ -1,4 +1,4 @@
-"""The tokenizer actor: owns one accelerator (or a share of the CPUs) and runs shard loops on it."""
+"""The tokenizer actor, which owns one accelerator (or a share of the CPUs) and runs shards on it."""
 
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -28,34 +28,34 @@ from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.outcomes import Reason
 
 _control: Any = ray.method(concurrency_group="control")
-"""Calls that are answered while a shard is at work, each in a moment."""
+"""Short calls that are answered while a shard is running."""
 
 ShardEvent = ProbeStarted | ShardProgress | ShardReport
 
 
 @dataclass(frozen=True, kw_only=True)
 class ActorSettings:
-    """What an actor needs beside the tokenizer's files."""
+    """An actor's settings, apart from the tokenizer's files."""
 
     context: ShardContext
     output: str
     device: Literal["cpu", "cuda"]
     name: str
-    """Of the run, for the names of its tasks."""
+    """The run's name, used in task names."""
     takedown: Takedown = NOTHING
-    """What was taken down when the run began."""
+    """Removed sources when the run began."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerFiles:
-    """A saved tokenizer's files as they travel to the actors."""
+    """A saved tokenizer's files as sent to the actors."""
 
     config: bytes
     weights: bytes
 
 
 class TokenizerActor:
-    """Tokenizes one shard at a time; what is lost with it is a shard's work, never a committed one."""
+    """Tokenizes one shard at a time; if it dies, only the running shard's uncommitted work is lost."""
 
     def __init__(self, settings: ActorSettings) -> None:
         self._settings = settings
@@ -71,16 +71,16 @@ class TokenizerActor:
         self._beats = 0
 
     def ready(self) -> bool:
-        """Answers once the process is up."""
+        """Returns True once the process has started."""
         return True
 
     def tokenize(
         self, assignment: Assignment, files: TokenizerFiles, window: DecodeWindowSize
     ) -> Iterator[ShardEvent]:
-        """Run one shard, with so much in decoding; streams progress, the report last.
+        """Run one shard with the given decode window; yields progress, then the report.
 
-        Nothing comes from a shard that was withdrawn. ``files`` come with each shard, by reference:
-        an actor that is started and never used loads nothing.
+        Yields nothing for a withdrawn shard. ``files`` are passed with each shard, by reference, so that an
+        unused actor loads nothing.
         """
         with self._lock:
             if assignment.number in self._withdrawn:
@@ -96,7 +96,7 @@ class TokenizerActor:
 
     @_control
     def expect(self, assignment: Assignment) -> None:
-        """A shard that waits in this actor's queue: its decoding may begin while the one before it ends."""
+        """Announce a queued shard, whose decoding may start while the previous shard finishes."""
         with self._lock:
             if assignment.number > self._begun:
                 left_out = self._left_out(assignment, self._takedown.newest)
@@ -105,7 +105,7 @@ class TokenizerActor:
 
     @_control
     def withdraw(self, number: int) -> bool:
-        """Take back a shard that waits here. False where it has begun."""
+        """Withdraw a queued shard. Returns False if it has started."""
         with self._lock:
             if number <= self._begun:
                 return False
@@ -115,7 +115,7 @@ class TokenizerActor:
 
     @_control
     def heartbeat(self) -> int:
-        """Signs of life so far; the number stands still when the shard at work does."""
+        """Returns the heartbeat count, which stops increasing if the running shard hangs."""
         return self._beats
 
     def _events(self, assignment: Assignment, encoder: ClipEncoder, size: int) -> Iterator[ShardEvent]:
@@ -136,7 +136,7 @@ class TokenizerActor:
         yield from tokenize_shard(shard, items, encoder, context, Folder(self._settings.output))
 
     def _left_out(self, assignment: Assignment, takedown: Takedown) -> Mapping[int, SkippedSource]:
-        """Sources that are not to be read, by their place in the shard: at fault, or taken down."""
+        """Returns the sources to skip, faulty or removed, by their index in the shard."""
         skipped = dict(assignment.isolation.skipped) if assignment.isolation is not None else {}
         for place, source in enumerate(assignment.shard.sources):
             if takedown.takes_item(source.uri, None):
@@ -150,7 +150,7 @@ class TokenizerActor:
         left_out: Mapping[int, SkippedSource],
         encoder: ClipEncoder,
     ) -> Iterator[ProbeStarted]:
-        """Decode and encode each source by itself, for nothing but to see which one kills the process."""
+        """Decode and encode each source alone, discarding results, to find the one that kills the process."""
         sources = assignment.shard.sources
         for place in range(try_from, len(sources)):
             if place in left_out:
@@ -171,7 +171,7 @@ class TokenizerActor:
         self._beats += 1
 
     def load(self, files: TokenizerFiles) -> ClipEncoder:
-        """The tokenizer on its device; benchmarks put another encoder in its place."""
+        """Load the tokenizer on its device; benchmarks override this with another encoder."""
         compute = self._settings.context.job.compute
         if self._settings.device == "cpu":
             torch.set_num_threads(compute.threads)
@@ -187,7 +187,7 @@ def _kept(sources: Sequence[PlannedSource], left_out: Collection[int]) -> Sequen
 def _by_source(
     bundles: Sequence[Bundle], decoded: Iterator[Iterator[SourceEvent]]
 ) -> Iterator[Iterator[SourceEvent]]:
-    """Events of each source by itself."""
+    """Split the bundles' events by source."""
     for bundle, events in zip(bundles, decoded, strict=True):
         if len(bundle.sources) == 1:
             yield events
@@ -208,7 +208,7 @@ def _put_back(
     decoded: Iterator[Iterator[SourceEvent]],
     left_out: Mapping[int, SkippedSource],
 ) -> Iterator[Iterator[SourceEvent]]:
-    """Events of all sources: those that are decoded, and the ends of those left out."""
+    """Yield events of all sources: the decoded ones, and end events of the skipped ones."""
     for place, source in enumerate(sources):
         skipped = left_out.get(place)
         if skipped is not None:
@@ -216,5 +216,5 @@ def _put_back(
             yield whole_archive(source, end) if source.is_archive else iter([end])
         else:
             yield next(decoded)
-    # To its very end: it holds what it has begun.
+    # Exhaust the generator, so that it releases what it started.
     yield from decoded

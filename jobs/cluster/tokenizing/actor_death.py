@@ -1,4 +1,4 @@
-"""Why an actor died in starting: what its constructor raised, or the last that its process wrote."""
+"""Finds why an actor died at start: its constructor's error, or the last line of its process's log."""
 
 import importlib
 import re
@@ -13,9 +13,9 @@ _MAX_CHARACTERS = 500
 
 
 def cause_of(error: RayError, logs: Path | None = None) -> str:
-    """The cause in a line; ``logs`` is the folder of Ray's on this machine where that is not asked of Ray.
+    """Returns the cause in one line; ``logs`` replaces Ray's log folder on this machine.
 
-    Ray's own first line says of each death that it was unexpected.
+    Ray's own first line only says that the death was unexpected.
     """
     text = str(error)
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
@@ -30,16 +30,16 @@ def cause_of(error: RayError, logs: Path | None = None) -> str:
 
 
 def _last_words(pid: int, logs: Path | None) -> str | None:
-    """Of a process on this machine; those of another have their logs there."""
+    """Returns the last log line of a process on this machine; other machines keep their own logs."""
     for path in logs.glob(f"worker-*-{pid}.err") if logs is not None else ():
         lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
         if lines:
-            # Resolved, since a link to Ray's folder goes with the session.
-            return f"its process's last words were: {lines[-1][:_MAX_CHARACTERS]} (in {path.resolve()})."
+            # Resolved, since the link to Ray's folder is removed with the session.
+            return f"its process's last output was: {lines[-1][:_MAX_CHARACTERS]} (in {path.resolve()})."
     return None
 
 
 def _logs_folder() -> Path | None:
-    """Ray tells it nowhere; where its internals have changed, the last words are missing, no more."""
+    """Ray has no public API for it; if its internals change, only the last log line is missing."""
     node: Any = getattr(importlib.import_module("ray._private.worker"), "_global_node", None)
     return Path(node.get_logs_dir_path()) if hasattr(node, "get_logs_dir_path") else None

@@ -1,4 +1,4 @@
-"""The tokenizer actors of one run: started, asked, given shards, listened to, ended."""
+"""Handles of a run's tokenizer actors: start them, send shards, receive events and heartbeats, end them."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -24,15 +24,15 @@ from bitmill.jobs.scheduling.autoscaling import DecodeWindowSize
 from bitmill.schemas.errors import BitmillError, InfrastructureError
 
 _PROCESS_DIED = "Worker exit type: SYSTEM_ERROR"
-"""What Ray says of an actor whose process died while its node lives."""
+"""Ray's text for an actor whose process died while its node is alive."""
 
 _TOLD_TO_END = "receives a SIGTERM"
-"""What it adds where the process was told to end, as on a node that is taken away."""
+"""Text that it adds if the process got SIGTERM, as on a node that is being removed."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """An assignment under way, and the stream of its events."""
+    """A running assignment and the stream of its events."""
 
     assignment: Assignment
     generator: Any
@@ -40,7 +40,7 @@ class Work:
 
 @dataclass
 class _Actor:
-    """One actor, and the answers that it owes."""
+    """One actor and its pending replies."""
 
     handle: Any
     num_cpus: int
@@ -49,9 +49,9 @@ class _Actor:
 
 
 class TokenizerActors:
-    """Actors by number; a number is never used twice. One that is lost stays so; another takes its place.
+    """Actors by number; numbers are never reused. A lost actor is replaced, not restarted.
 
-    Names hold the run's, so that several jobs share a cluster; nothing outlives the run's Ray session.
+    Actor names include the run's, so that several jobs can share a cluster; actors end with the Ray session.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class TokenizerActors:
     ) -> None:
         as_actor: Any = ray.remote
         self._actor_class: Any = as_actor(concurrency_groups={"control": 1})(actor_class)
-        # The weights travel once to each node, by the object store.
+        # The object store sends the weights to each node once.
         self._files = ray.put(files)
         self._settings = settings
         self._num_gpus = num_gpus
@@ -72,13 +72,13 @@ class TokenizerActors:
         self._withdrawals: dict[Any, Assignment] = {}
 
     def start(self, num_cpus: int) -> int:
-        """Start one more actor and give its number; without room it waits for a node that has some."""
+        """Start one more actor and return its number; in a full cluster it waits for a node with room."""
         number, self._started = self._started, self._started + 1
         options = self._actor_class.options(
             name=f"{self._settings.name} tokenizer {number}",
             num_cpus=num_cpus,
             num_gpus=self._num_gpus,
-            # The driver replaces actors: for one that is never restarted, Ray tells how it died.
+            # The driver replaces actors; Ray reports a cause of death only for actors without restarts.
             max_restarts=0,
             max_task_retries=0,
         )
@@ -87,13 +87,13 @@ class TokenizerActors:
         return number
 
     def held_cpus(self) -> dict[int, int]:
-        """CPUs that each actor holds, or waits for."""
+        """Returns the CPUs that each actor holds or waits for."""
         return {number: actor.num_cpus for number, actor in self._actors.items()}
 
     def ready(self) -> tuple[list[int], list[str]]:
-        """Actors that have become ready since the last call; and why others died in starting.
+        """Returns the actors that became ready since the last call, and why others died at start.
 
-        Raises InfrastructureError where none can start at all.
+        Raises InfrastructureError if no actor can start.
         """
         answered: list[int] = []
         gone: list[str] = []
@@ -113,11 +113,11 @@ class TokenizerActors:
         return answered, gone
 
     def begin(self, assignment: Assignment, window: DecodeWindowSize, *, ahead: bool) -> Work:
-        """Give a shard to an actor; ``ahead``: behind one that is at work there."""
+        """Send a shard to an actor; ``ahead`` queues it behind the running one."""
         handle = self._actors[assignment.actor].handle
         options: dict[str, Any] = {"num_returns": "streaming"}
         if assignment.isolation is not None:
-            # The actor goes on only when its news has been heard: so the driver knows what killed it.
+            # The actor continues only once its event was received, so that the driver knows what killed it.
             options["_generator_backpressure_num_objects"] = 1
         generator = handle.tokenize.options(**options).remote(assignment, self._files, window)
         if ahead:
@@ -125,12 +125,12 @@ class TokenizerActors:
         return Work(assignment, generator)
 
     def withdraw(self, assignment: Assignment) -> None:
-        """Ask a shard back that was given ahead; ``withdrawn`` tells the answer."""
+        """Withdraw a queued shard; ``withdrawn`` returns the reply."""
         answer = self._actors[assignment.actor].handle.withdraw.remote(assignment.number)
         self._withdrawals[answer] = assignment
 
     def withdrawn(self) -> list[tuple[Assignment, bool]]:
-        """Answers since the last call: whether the shard had not begun and is the driver's again."""
+        """Returns replies since the last call: True if the shard had not started and was withdrawn."""
         answers: list[tuple[Assignment, bool]] = []
         for reference in _those_there(list(self._withdrawals)):
             assignment = self._withdrawals.pop(reference)
@@ -141,15 +141,15 @@ class TokenizerActors:
         return answers
 
     def ask_heartbeat(self, number: int) -> None:
-        """Ask an actor for a sign of life; ``heartbeats`` tells the answer."""
+        """Request an actor's heartbeat; ``heartbeats`` returns the reply."""
         actor = self._actors.get(number)
         if actor is not None and actor.heartbeat is None:
             actor.heartbeat = actor.handle.heartbeat.remote()
 
     def heartbeats(self) -> tuple[dict[int, int], dict[int, ActorLostError]]:
-        """Answers since the last call: how many signs of life an actor has given; and those who died.
+        """Returns heartbeat counts received since the last call, and the errors of dead actors.
 
-        A shard's stream tells of its actor's death, too, but of a lost node not always soon.
+        A shard's stream also reports its actor's death, but may report a lost node late.
         """
         signs: dict[int, int] = {}
         dead: dict[int, ActorLostError] = {}
@@ -161,33 +161,33 @@ class TokenizerActors:
                 except ActorDiedError as error:
                     dead[number] = ActorLostError(_loss(error), first_line(error))
                 except RayError:
-                    # Out of reach for now: it is asked again.
+                    # Unreachable for now: it is polled again.
                     continue
         return signs, dead
 
     def remove(self, number: int) -> None:
-        """End an actor, whatever it does."""
+        """Kill an actor, busy or not."""
         actor = self._actors.pop(number, None)
         if actor is not None:
             with suppress(RayError):
                 ray.kill(actor.handle)
 
     def end(self) -> None:
-        """End all of them."""
+        """Kill all actors."""
         for number in list(self._actors):
             self.remove(number)
 
     def events(self, works: Sequence[Work], timeout_s: float) -> Iterator[tuple[Work, Any]]:
-        """What the given shards report within ``timeout_s``; of one whose actor is lost, an ActorLostError.
+        """Yields events of the given shards within ``timeout_s``, and an ActorLostError per lost actor.
 
-        Raises what an actor raised, unwrapped.
+        Raises an actor's own error, unwrapped.
         """
         if not works:
             time.sleep(timeout_s)
             return
         by_generator: dict[Any, Work] = {work.generator: work for work in works}
         handles = list(by_generator)
-        # First until one has news, then whatever else has.
+        # First wait until one has an event, then take all that are ready.
         ray.wait(handles, num_returns=1, timeout=timeout_s, fetch_local=False)
         for generator in _those_there(handles):
             yield by_generator[generator], _next_event(generator)
@@ -220,7 +220,7 @@ def _next_event(generator: Any) -> Any:
 
 
 def _loss(error: RayError) -> Loss:
-    """How an actor was lost: by its process's own death only where Ray says so, else with its node."""
+    """Classify a loss: as process death only if Ray says so, else as a lost node."""
     if isinstance(error, OutOfMemoryError):
         return Loss.OUT_OF_MEMORY
     text = str(error) if isinstance(error, ActorDiedError) else ""
@@ -228,7 +228,7 @@ def _loss(error: RayError) -> Loss:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error that says something; Ray's go on for a paragraph."""
+    """Returns the first non-empty line of an error; Ray's messages are paragraphs."""
     if isinstance(error, BitmillError):
         return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""Decoding in Ray tasks: one source a task, in a process that may crash, hang or eat memory by itself."""
+"""Decodes sources in Ray tasks, one source per task, which isolates crashes, hangs and memory use."""
 
 import math
 import time
@@ -22,30 +22,32 @@ from bitmill.schemas.errors import BitmillError, InfrastructureError
 from bitmill.schemas.outcomes import Reason
 
 _STARTED = "started"
-"""A task's first value: from here on its time counts, not while it waits for a CPU, or room for a copy."""
+"""A task's first output; its timeout starts here, after waiting for a CPU or for room for a copy."""
 
 SLOWEST_TRANSFER_BYTES_PER_S = 1_000_000
-"""A source is copied from its store at least at this rate, or its time is over."""
+"""Minimum rate of copying a source from its store; a slower copy times out."""
 
 GET_S = 60.0
-"""Values that are said to be ready are here sooner than that, or the node that holds them is out of reach."""
+"""Timeout of fetching a ready output; after it, the node that has it counts as unreachable."""
 
 _BEAT_S = 5.0
-"""While it waits for a decoder, whose deadline it keeps, the actor shows at least so often that it lives."""
+"""Heartbeat interval of an actor that waits for a decoder; the actor enforces the decoder's timeout."""
 
 _ATTEMPTS = 2
-"""A process may die through no fault of its item (a neighbour's memory): try once more."""
+"""A process may die through no fault of its item (another process used up the memory), so retry once."""
 
 _LOSSES = 5
-"""Nodes and connections may be lost under an item this often before the shard is given up."""
+"""Lost nodes or connections per item after which the shard fails."""
 
 
 def decode_task(
     sources: Sequence[PlannedSource], settings: DecodeSettings, skip_items: int, instead: ItemEnd | None
 ) -> Iterator[SourceEvent | Staged | str | Message]:
-    """The task's body: a mark, then the source's events, each item under its own memory limit; of several
-    sources a bundle's messages."""
-    # Not at the first item's cost, in time or memory.
+    """The task's body: yields a mark, then the source's events, with a memory limit per item.
+
+    For several sources, yields a bundle's messages.
+    """
+    # Imported here, so as not to count against the first item's time and memory.
     make_ready()
     if len(sources) > 1:
         with memory_limit(settings.limits.item_memory_bytes) as count_anew:
@@ -61,17 +63,19 @@ def decode_task(
                 yield event
 
 
-# One remote function for all sources: Ray queues by function, and only within one queue is an owner's
-# earliest task the first to run. The source whose turn it is must never wait for a CPU behind those that
-# follow it, which hold theirs until their clips are taken.
+# One remote function for all sources: Ray queues tasks by function, and runs an owner's earliest task first
+# only within one queue. The next source must never wait for a CPU behind later ones, which hold theirs until
+# their clips are read.
 _DECODE: Any = ray.remote(decode_task)
 
 
 def decode_options(
     *, num_cpus: int, placement: "TaskPlacement", source: PlannedSource, values: int | None = None
 ) -> Any:
-    """The remote function with its options; ``source`` is what it is named by. It halts at so many ``values``
-    that are not taken yet; without, at the placement's."""
+    """Returns the remote function with its options; ``source`` names the task.
+
+    ``values`` bounds its unread outputs; the default is the placement's limit.
+    """
     return _DECODE.options(
         num_cpus=num_cpus,
         max_retries=0,
@@ -83,9 +87,9 @@ def decode_options(
 
 @dataclass(frozen=True, kw_only=True)
 class TaskPlacement:
-    """Where an actor's decoding tasks run, what they are called, and how far they may run ahead.
+    """Placement, names and output limits of an actor's decoding tasks.
 
-    One place for all, since Ray queues by it, too: see above.
+    All tasks of an actor share one placement, since Ray queues by placement, too: see above.
     """
 
     name: str
@@ -95,20 +99,20 @@ class TaskPlacement:
 
     @classmethod
     def near_here(cls, *, name: str) -> "TaskPlacement":
-        """Near the actor that asks: on its node while that has a free CPU, else wherever there is one."""
+        """Prefer the calling actor's node while it has a free CPU, else any node."""
         return cls(name=name, node_id=ray.get_runtime_context().get_node_id())
 
     def options(self, source: PlannedSource) -> dict[str, Any]:
-        """Options of a remote function."""
+        """Returns the options of the remote function."""
         near = NodeAffinitySchedulingStrategy(self.node_id, soft=True, _spill_on_unavailable=True)
         return {"scheduling_strategy": near, "name": f"{self.name} decode {source.uri.rsplit('/', 1)[-1]}"}
 
 
 class SourceTask:
-    """One source's decoding task, and its next attempt should the process or its node die.
+    """One source's decoding task, retried if its process or node dies.
 
-    ``beat`` is called for all that comes, and now and then while something is waited for. ``taken`` events of
-    its first item are known already and do not come again.
+    ``beat`` is called for each output, and periodically while waiting. The first ``taken`` events of the
+    first item are skipped, as they are known already.
     """
 
     def __init__(
@@ -125,11 +129,11 @@ class SourceTask:
         self._settings = settings
         self._ended_items = 0
         self._taken = taken
-        """Events of the item that is under way."""
+        """Events read of the current item."""
         self._deaths = self._losses = 0
-        """Under that item."""
+        """While decoding that item."""
         self._instead: ItemEnd | None = None
-        """How that item ends, where it brought the decoder down before it was known which one it is."""
+        """The end of that item, if it killed the decoder before its name was known."""
         self._is_over = False
         self._placement = placement
         self._heartbeat = beat
@@ -143,10 +147,12 @@ class SourceTask:
         self._generator: Any = options.remote(sources, self._settings, self._ended_items, self._instead)
 
     def events(self) -> Iterator[SourceEvent]:
-        """The source's events; a death or hang of the decoder ends the item under way, after what came
-        before it, and decoding goes on with the next one, if the source is an archive.
+        """Yields the source's events.
 
-        Raises InfrastructureError where the cluster loses the task time and again.
+        If the decoder dies or hangs, the current item ends after the events already read, and an archive
+        continues with its next item.
+
+        Raises InfrastructureError if the cluster loses the task repeatedly.
         """
         while True:
             trouble: ItemEnd | None = None
@@ -157,12 +163,12 @@ class SourceTask:
                 if self._deaths == _ATTEMPTS:
                     trouble = _death(error)
             except RayError as error:
-                # What is out of reach may go on there.
+                # An unreachable task may still be running there.
                 self.cancel()
                 self._losses += 1
                 if self._losses == _LOSSES:
                     raise InfrastructureError(
-                        f"The cluster lost the decoding of {self.source.uri} {_LOSSES} times "
+                        f"The cluster lost the decoding task of {self.source.uri} {_LOSSES} times "
                         f"({type(error).__name__}); run the same command again to resume."
                     ) from error
             except TimeoutError:
@@ -174,15 +180,13 @@ class SourceTask:
                 yield from self._skipped(trouble)
             if self._is_over:
                 return
-            # Sources behind this one may hold every CPU, waiting for their clips to be taken, which
-            # happens only after this one: so another attempt must not wait for a CPU. It halts until each
-            # value is taken: what a process gave just before it died may be lost, and an item before the
-            # one that brings it down would get the blame.
+            # Later sources may hold every CPU until their clips are read, which happens only after this one:
+            # so a retry must not wait for a CPU. It pauses until each output is read: outputs from just
+            # before a crash may be lost, and then an earlier item would be blamed for it.
             self._submit(num_cpus=0, values=1)
 
     def _new_events(self) -> Iterator[SourceEvent]:
-        """Events of one attempt. A repeated one gives those of the item under way again; what was taken of
-        them is passed over."""
+        """Yields one attempt's new events; skips known ones of the current item, which a retry repeats."""
         position = 0
         for event in self._attempt():
             position += 1
@@ -196,14 +200,14 @@ class SourceTask:
                 self._taken += 1
                 yield event
         if self._taken or not self._ended_items:
-            raise InfrastructureError(f"Decoding of {self.source.uri} stopped without an end.")
+            raise InfrastructureError(f"Decoding of {self.source.uri} stopped without an end event.")
         self._is_over = True
 
     def _skipped(self, end: ItemEnd) -> Iterator[SourceEvent]:
-        """End the item under way.
+        """End the current item.
 
-        What a process gives just before it dies may be lost, and so an item of an archive may be unknown: the
-        next attempt names it, without decoding it. Where that fails, too, the archive's rest is missing.
+        Outputs from just before a crash may be lost, so that an archive's current item may be unknown: the
+        next attempt names it without decoding it. If that fails too, the rest of the archive is missing.
         """
         is_known = self._taken > 0 or not self.source.is_archive
         if not is_known and self._instead is None:
@@ -223,7 +227,7 @@ class SourceTask:
         self._instead = None
 
     def cancel(self) -> None:
-        """End the task's process; a decoder that hangs in C answers to nothing less."""
+        """Kill the task's process; nothing less stops a decoder that hangs in C code."""
         ray.cancel(self._generator, force=True)
 
     def _attempt(self) -> Iterator[SourceEvent]:
@@ -245,10 +249,10 @@ class SourceTask:
 
 
 def next_value(generator: Any, timeout_s: float | None, beat: Callable[[], None]) -> Any:
-    """What a decoding task gives next, waited for without limit where there is none, as before it starts.
+    """Returns a decoding task's next output; waits forever if ``timeout_s`` is None, as before it starts.
 
-    Raises StopIteration, TimeoutError, and what Ray raises: GetTimeoutError, which is a RayError, too, where
-    a value cannot be fetched. Ray itself may wait ten minutes for one whose node was lost, or for ever.
+    Raises StopIteration, TimeoutError, and Ray's errors, such as GetTimeoutError (a RayError) if an output
+    cannot be fetched. Ray itself may wait ten minutes, or forever, for one whose node was lost.
     """
     end = math.inf if timeout_s is None else time.monotonic() + timeout_s
     while True:
@@ -262,7 +266,7 @@ def next_value(generator: Any, timeout_s: float | None, beat: Callable[[], None]
 
 
 def _raise_cause(error: RayTaskError) -> NoReturn:
-    """A task that raised, rather than died: a loss of Ray's goes on as such, anything else as it was."""
+    """Raise a task's own error: a RayError or BitmillError unwrapped, others as their cause."""
     cause = error.cause
     if isinstance(cause, (RayError, BitmillError)):
         raise cause from None

@@ -1,4 +1,4 @@
-"""What is being decoded for one actor: a few items of its shard, and of the next one as its own run out."""
+"""The decode window of one actor: a few items of its shard, then of the next shard."""
 
 import threading
 from collections import deque
@@ -10,11 +10,11 @@ from bitmill.pipeline.items import SourceEvent
 
 
 class Work(Protocol):
-    """What a task decodes: a source, or several together."""
+    """Input of a decoding task: one source or a bundle of sources."""
 
     @property
     def uri(self) -> str:
-        """What it is called in errors."""
+        """Its name in errors."""
         ...
 
 
@@ -23,35 +23,35 @@ WorkT_co = TypeVar("WorkT_co", bound=Work, covariant=True)
 
 
 class Task(Protocol[WorkT_co]):
-    """One source's decoding under way, or that of several together."""
+    """A running decoding task of one source or a bundle."""
 
     @property
     def source(self) -> WorkT_co:
-        """What is decoded."""
+        """The task's input."""
         ...
 
     def events(self) -> Iterator[SourceEvent]:
-        """The source's events, waited for."""
+        """Yields the source's events, blocking until they arrive."""
         ...
 
     def cancel(self) -> None:
-        """End it; nobody will take its events."""
+        """Cancel the task; its events will not be read."""
         ...
 
 
 @dataclass
 class _Expected(Generic[WorkT]):
-    """An assignment that waits behind the one at work, and what has begun of it."""
+    """An assignment queued behind the running one, and its tasks that have started."""
 
     sources: Sequence[WorkT]
     begun: deque[Task[WorkT]] = field(default_factory=deque)
 
 
 class DecodingWindow(Generic[WorkT]):
-    """Starts decoding in the order in which it will be taken, never more than ``size`` items at once.
+    """Starts decoding tasks in the order in which they are read, at most ``size`` at once.
 
-    ``items`` belongs to the actor's working thread; ``expect`` and ``forget`` may come from another, at any
-    time: the assignment behind the next one may be told before the next one has begun.
+    ``items`` runs in the actor's worker thread; ``expect`` and ``forget`` may be called from another at any
+    time: a later assignment may be announced before the next one has started.
     """
 
     def __init__(self, begin: Callable[[WorkT], Task[WorkT]]) -> None:
@@ -60,18 +60,18 @@ class DecodingWindow(Generic[WorkT]):
         self._expected: dict[int, _Expected[WorkT]] = {}
 
     def expect(self, number: int, sources: Sequence[WorkT]) -> None:
-        """An assignment that will follow, whose decoding may begin early. Numbers grow."""
+        """Announce a following assignment, whose decoding may start early. Numbers must increase."""
         with self._lock:
             self._expected.setdefault(number, _Expected(sources))
 
     def forget(self, number: int) -> None:
-        """That assignment does not follow; end what has begun of it."""
+        """Drop an announced assignment and cancel its started tasks."""
         with self._lock:
             for task in self._claim(number):
                 task.cancel()
 
     def items(self, number: int, sources: Sequence[WorkT], size: int) -> Iterator[Iterator[SourceEvent]]:
-        """Events of each source of an assignment, in order; these may be fewer than were expected."""
+        """Yield each source's events of an assignment, in order; ``sources`` may be fewer than announced."""
         with self._lock:
             running = self._claim(number)
         if [task.source for task in running] != list(sources[: len(running)]):
@@ -98,7 +98,7 @@ class DecodingWindow(Generic[WorkT]):
         return expected.begun if expected is not None else deque()
 
     def _look_ahead(self, free: int) -> None:
-        """Begin what comes next, so that ``free`` sources of it are under way."""
+        """Start the next assignment's tasks, at most ``free``."""
         with self._lock:
             if self._expected:
                 following = self._expected[min(self._expected)]

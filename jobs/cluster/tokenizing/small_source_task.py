@@ -1,4 +1,4 @@
-"""Several sources in one Ray task; should it die or hang, the one that it was at is decoded by itself."""
+"""Decodes several small sources in one Ray task; if it dies or hangs, the current source is retried alone."""
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
@@ -21,15 +21,15 @@ from bitmill.pipeline.span_shares import object_bytes
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 
 _ATTEMPTS = 3
-"""So often sources are decoded together before what is left is decoded one by one."""
+"""Attempts to decode sources together before the rest is decoded one by one."""
 
 
 class BundleTask:
-    """As SourceTask, of several sources that are no archives; ``events`` are those of one after the other.
+    """Like SourceTask, for several sources that are not archives; ``events`` yields them source by source.
 
-    Whatever befalls the bundle's process says nothing of any of its sources: the first whose end has not come
-    is decoded again by a SourceTask, whose verdict counts, and then the rest together again; each by itself
-    where that fails time and again.
+    A crash or hang of the bundle's process does not blame any source: the first unfinished one is decoded
+    again by a SourceTask, whose result counts, and then the rest together again; after repeated failures,
+    each alone.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class BundleTask:
         self._generator = options.remote(sources, self._settings, 0, None)
 
     def events(self) -> Iterator[SourceEvent]:
-        """The events of all sources. Raises what SourceTask raises."""
+        """Yields the events of all sources. Raises the errors of SourceTask."""
         if self._generator is None and self._alone is not None:
             yield from self._alone.events()
             return
         left = self.source.sources
         for attempt in range(_ATTEMPTS):
             if attempt:
-                # Bundles behind this one may hold every CPU.
+                # Later bundles may hold every CPU.
                 self._submit(left, num_cpus=0)
             ended, taken = yield from self._together(left)
             left = left[ended:]
@@ -73,7 +73,7 @@ class BundleTask:
             yield from self._by_itself(source, 0)
 
     def _together(self, sources: tuple[PlannedSource, ...]) -> Generator[SourceEvent, None, tuple[int, int]]:
-        """Their events, as far as they come; gives how many ended, and how many events came of the next."""
+        """Yields events until failure; returns how many sources ended and the next one's event count."""
         ended = taken = 0
         with suppress(RayError, TimeoutError):
             for message in self._messages(sources):
@@ -90,7 +90,7 @@ class BundleTask:
         yield from self._alone.events()
 
     def cancel(self) -> None:
-        """End its process."""
+        """Kill the task's process."""
         if self._generator is not None:
             ray.cancel(self._generator, force=True)
         if self._alone is not None:

@@ -1,1 +1,1 @@
-"""Commands on models: train, evaluate, sample, compress, weights."""
+"""Commands that use models: train, evaluate, sample, compress, decompress."""

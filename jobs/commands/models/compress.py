@@ -1,4 +1,4 @@
-"""``bitmill compress``: an image, a video or a token shard as a small file."""
+"""``bitmill compress``: codes an image, a video or a token shard to a small file."""
 
 import math
 from collections.abc import Callable
@@ -30,26 +30,26 @@ Source = Annotated[str, typer.Argument(metavar="IN", help="An image, a video, or
 
 def compress(
     source: Source,
-    out: Annotated[str, typer.Argument(metavar="OUT", help="The stream to write: NAME.bmz.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="File to write: NAME.bmz.")],
     tokenizer: TokenizerOption = "small",
     prior: PriorOption = None,
-    fps: Annotated[float | None, typer.Option("--fps", help="Sampled frames a second of a video.")] = None,
+    fps: Annotated[float | None, typer.Option("--fps", help="Sampled frames per second of a video.")] = None,
     size: Annotated[
         int | None,
         typer.Option(
             "--size",
             min=1,
-            help="Side of the frames in pixels; multiples of the tokenizer's own are cut into tiles.",
+            help="Frame size (side, in pixels); multiples of the tokenizer's size are cut into tiles.",
         ),
     ] = None,
     interpolate_positions: Annotated[
-        bool, typer.Option("--interpolate-positions", help="Allow any other --size, in one piece.")
+        bool, typer.Option("--interpolate-positions", help="Allow any other --size, without tiles.")
     ] = False,
     lanes: Annotated[
-        int, typer.Option("--lanes", min=1, max=1024, help="Clips coded side by side, at most.")
+        int, typer.Option("--lanes", min=1, max=1024, help="Maximum number of clips coded in parallel.")
     ] = 8,
 ) -> None:
-    """Compress an image, a video or a whole token shard. Frames are resized and cropped as tokenize does."""
+    """Compress an image, a video or a token shard. Frames are resized and cropped as by tokenize."""
     check_suffix(out, (STREAM_SUFFIX,))
     console = plain_console()
     with FramesView(console, "coded") as view:
@@ -65,14 +65,14 @@ def compress(
     publish(out, lambda path: path.write_bytes(made.data))
     ratio = len(made.data) * 8 / made.tokens_bits
     console.print(
-        f"wrote {out}: {made.what}, {bytes_text(len(made.data))} ({ratio:.1%} of the bare codes"
+        f"wrote {out}: {made.what}, {bytes_text(len(made.data))} ({ratio:.1%} of the uncompressed codes"
         f"{made.rate}), {made.coder}"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Made:
-    """A stream, and what to tell of it."""
+    """A compressed stream and its summary."""
 
     data: bytes
     what: str
@@ -82,13 +82,13 @@ class _Made:
 
 
 def _tile_px(own_px: int, size_px: int, may_interpolate: bool) -> int:
-    """What is tokenized in one piece: the tokenizer's own size where whole tiles make the frame."""
+    """Returns the tile size: the tokenizer's size if whole tiles make up the frame, else the frame's size."""
     if may_interpolate:
         return size_px
     if size_px % own_px:
         raise UsageError(
-            f"--size {size_px} is no multiple of the size that the tokenizer was made for ({own_px}); add "
-            "--interpolate-positions to use it there all the same."
+            f"--size {size_px} is not a multiple of the tokenizer's size ({own_px}); add "
+            "--interpolate-positions to allow it."
         )
     return own_px
 
@@ -111,7 +111,7 @@ def _compress_pictures(
     sources = find_sources(SourceSpec(paths=[source])).sources
     refuse_archives(sources, purpose="compress")
     if len(sources) != 1:
-        raise UsageError(f"{source} names {len(sources)} files; compress takes one image, video or shard.")
+        raise UsageError(f"{source} matches {len(sources)} files; compress takes one image, video or shard.")
     config = tokenizer.config
     settings = DecodeSettings(
         sampling=SamplingSpec(fps=fps, clip_frames=config.num_frames),
@@ -176,11 +176,11 @@ def _coded(
     *,
     bare_bits: int | None,
 ) -> tuple[bytes, str]:
-    """A stream, and what to call its coder.
+    """Returns a stream and its coder's name.
 
-    A prior that nobody named must not make a stream longer than the bare codes, as it does where it is surer
-    than it may be (frames further apart than those that it was trained on): there the stream is made without
-    it, if that is shorter. ``bare_bits`` is None where the user named the coder.
+    A default prior must not make a stream longer than the uncompressed codes, as it does if it is
+    overconfident (frames further apart than in its training data): then the stream is coded without it, if
+    that is shorter. ``bare_bits`` is None if the user named the coder.
     """
     data = code(prior)
     if prior is None or bare_bits is None or len(data) * 8 <= bare_bits:
@@ -189,7 +189,7 @@ def _coded(
     plain = code(None)
     if len(plain) >= len(data):
         return data, _coder_text(prior)
-    return plain, f"{_coder_text(None)} (with the bundled one it takes {bytes_text(len(data))})"
+    return plain, f"{_coder_text(None)} (with the bundled one it would be {bytes_text(len(data))})"
 
 
 def _coder_text(prior: "LoadedPrior | None") -> str:

@@ -1,4 +1,4 @@
-"""``bitmill decompress``: what ``compress`` was given, back from a stream."""
+"""``bitmill decompress``: restores an image, a video or a token shard from a compressed stream."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,22 +27,24 @@ if TYPE_CHECKING:
 
 
 def decompress(
-    source: Annotated[str, typer.Argument(metavar="IN", help="A stream that compress wrote (.bmz).")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="A file written by compress (.bmz).")],
     out: Annotated[
         str,
         typer.Argument(
             metavar="OUT",
-            help="Of an image: .png. Of a video: .mkv (lossless) or .mp4. Of a shard: .parquet.",
+            help="For an image: .png. For a video: .mkv (lossless) or .mp4. For a shard: .parquet.",
         ),
     ],
     tokenizer: TokenizerOption = "small",
     prior: PriorOption = None,
     salvage: Annotated[
         bool,
-        typer.Option("--salvage", help="Write what a damaged stream still holds, and tell what is lost."),
+        typer.Option(
+            "--salvage", help="Restore what is readable of a damaged stream, and list what is lost."
+        ),
     ] = False,
 ) -> None:
-    """Restore what compress was given: the tokenizer's picture of an image or a video; a shard, equal."""
+    """Restore compressed files: images and videos as reconstructed by the tokenizer, shards exactly."""
     from bitmill.schemas.stream.compressed import CompressedStream
     from bitmill.schemas.stream.stream_header import StreamKind
 
@@ -66,7 +68,7 @@ def decompress(
 
 @dataclass(frozen=True)
 class _Restoring:
-    """What a decompression was asked for."""
+    """The parameters of a decompression."""
 
     stream: "CompressedStream"
     origin: str
@@ -77,7 +79,7 @@ class _Restoring:
 
 
 def _restore_pictures(asked: _Restoring, tokenizer: str) -> tuple[int, list[str]]:
-    """Frames written, and a sentence for what is lost."""
+    """Returns the number of frames written, and a sentence per lost part."""
     from bitmill.pipeline.compressing.media_streams import restore_pictures
     from bitmill.pipeline.compressing.write_media import WRITERS
 
@@ -94,7 +96,7 @@ def _restore_pictures(asked: _Restoring, tokenizer: str) -> tuple[int, list[str]
     )
     frames = [clip.frames_THWC for clip in restored if len(clip.frames_THWC)]
     if not frames:
-        raise FormatError(f"Nothing of {asked.origin} can be restored.")
+        raise FormatError(f"Nothing in {asked.origin} can be restored.")
     write = WRITERS[suffix_of(asked.out)]
     publish(asked.out, lambda path: write(frames, header.fps, path))
     return sum(map(len, frames)), _lost_parts(restored, header.tiles)
@@ -117,7 +119,7 @@ def _lost_parts(restored: "list[RestoredPictures]", tiles: int) -> list[str]:
 
 
 def _restore_shard(asked: _Restoring) -> tuple[int, list[str]]:
-    """As ``_restore_pictures``."""
+    """Returns the same as ``_restore_pictures``."""
     from bitmill.pipeline.compressing.shard_streams import lost_ids, restore_shard
 
     check_suffix(asked.out, (SHARD_SUFFIX,))

@@ -1,4 +1,4 @@
-"""``bitmill evaluate``: a tokenizer measured on media that the user names; a table, a report and pictures."""
+"""``bitmill evaluate``: measures a tokenizer on given media; writes a table, a report and pictures."""
 
 import datetime
 import platform
@@ -36,7 +36,7 @@ REPORT_FILE, SHEET_FILE = "report.json", "pictures.png"
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRequest:
-    """What the command line asked for."""
+    """The parsed command line."""
 
     tokenizer: str
     source: SourceSpec
@@ -54,7 +54,7 @@ class EvaluationRequest:
 
 
 def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
-    """Measure, print the table, write report and pictures. Gives whether every source was measured whole."""
+    """Measure, print the table, write report and pictures. Returns whether every source was fully read."""
     tokenizer = _tokenizer(request)
     metric_networks, left_out = find_metric_networks(request.inception)
     sources = find_sources(request.source).sources
@@ -102,14 +102,14 @@ def _tokenizer(request: EvaluationRequest) -> BSQTokenizer:
     size_px = request.size_px or loaded.config.image_size_px
     if size_px != loaded.config.image_size_px and not request.interpolate_positions:
         raise UsageError(
-            f"--size {size_px} is not the size that the tokenizer was made for "
-            f"({loaded.config.image_size_px}); add --interpolate-positions to measure it there."
+            f"--size {size_px} is not the tokenizer's size "
+            f"({loaded.config.image_size_px}); add --interpolate-positions to allow it."
         )
     return resize_tokenizer(tokenizer, size_px).to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _coders(request: EvaluationRequest, tokenizer: BSQTokenizer) -> dict[str, LoadedPrior | None]:
-    """What ``--codec`` asks for: streams without a prior, and with the one that ``compress`` would take."""
+    """Returns the coders for ``--codec``: without a prior, and with the one that ``compress`` would use."""
     if not request.with_codec:
         return {}
     coders: dict[str, LoadedPrior | None] = {"compressed, no prior": None}
@@ -118,7 +118,7 @@ def _coders(request: EvaluationRequest, tokenizer: BSQTokenizer) -> dict[str, Lo
 
 
 def _spread(sources: tuple[Any, ...], count: int) -> tuple[Any, ...]:
-    """``count`` sources, spread evenly over the listing."""
+    """Returns ``count`` sources, evenly spaced in the listing."""
     if count >= len(sources):
         return sources
     return tuple(sources[i * len(sources) // count] for i in range(count))
@@ -167,7 +167,7 @@ def _report(
 
 
 def _processor() -> str:
-    """The CPU's model name, where the system tells it."""
+    """Returns the CPU's model name, if the system has it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -217,7 +217,7 @@ def _print(report: EvaluationReport, console: Console) -> None:
         say(f"  {failed.outcome} {failed.uri}: {failed.reason}: {failed.detail}")
     say(
         f"bits       weakest {code.weakest_bit:.3f}, mean {code.mean_bit:.3f} of 1; "
-        f"{code.used_codes:,} codes in {code.tokens:,} tokens, {code.code_entropy_bits:.2f} bits a token"
+        f"{code.used_codes:,} codes in {code.tokens:,} tokens, {code.code_entropy_bits:.2f} bits per token"
     )
     if report.throughput is not None:
         speed = report.throughput

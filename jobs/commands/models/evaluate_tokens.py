@@ -1,4 +1,4 @@
-"""``bitmill evaluate-tokens``: what clips cost under a model over tokens, and without one."""
+"""``bitmill evaluate-tokens``: measures the cost of clips in bits under a token model and baselines."""
 
 import json
 from dataclasses import asdict
@@ -16,20 +16,22 @@ if TYPE_CHECKING:
 
 
 def evaluate_tokens(
-    model: Annotated[str, typer.Argument(help="A model's folder, or a bundled prior's name (small).")],
-    dataset: Annotated[str, typer.Argument(help="A dataset folder of the tokenizer whose tokens it knows.")],
+    model: Annotated[str, typer.Argument(help="A token model's folder, or a bundled prior (small).")],
+    dataset: Annotated[str, typer.Argument(help="A dataset folder made by the model's tokenizer.")],
     source: Annotated[
         list[str] | None,
-        typer.Option("--source", help="Only clips of sources like this; * also matches /; repeatable."),
+        typer.Option(
+            "--source", help="Only clips of sources that match this pattern; * also matches /; repeatable."
+        ),
     ] = None,
     frames: Annotated[
-        int, typer.Option("--frames", min=1, help="Longer clips are cut into pieces of so many frames.")
+        int, typer.Option("--frames", min=1, help="Cut longer clips into pieces of this many frames.")
     ] = 16,
     out: Annotated[
-        Path | None, typer.Option("--out", parser=local_path, help="A JSON file for the numbers.")
+        Path | None, typer.Option("--out", parser=local_path, help="JSON file to write the results to.")
     ] = None,
 ) -> None:
-    """Measure a model over tokens in bits a token, beside order 0, independent bits and zstd."""
+    """Measure a token model in bits per token, next to order 0, independent bits and zstd."""
     import torch
 
     from bitmill.bsq_model.token_models.token_model_files import token_model_fingerprint

@@ -1,4 +1,4 @@
-"""``bitmill sample``: pictures and clips drawn from a model over tokens."""
+"""``bitmill sample``: draws pictures and clips from a token model."""
 
 import json
 from dataclasses import dataclass
@@ -26,40 +26,45 @@ REPORT_FILE = "judged.json"
 def sample(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="A model over tokens: its folder, or a bundled prior's name."),
+        typer.Argument(metavar="MODEL", help="A token model's folder, or a bundled prior."),
     ],
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", parser=local_path, help="Folder to write to, new or empty.")
+        Path, typer.Argument(metavar="OUT", parser=local_path, help="New or empty folder to write to.")
     ],
     tokenizer: Annotated[
-        str, typer.Option("--tokenizer", help="Whose tokens the model knows: small, or a folder.")
+        str, typer.Option("--tokenizer", help="The model's tokenizer: small, or a folder.")
     ] = "small",
-    count: Annotated[int, typer.Option("--count", min=1, help="Pictures, or continuations.")] = 16,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds draw alike.")] = 0,
+    count: Annotated[int, typer.Option("--count", min=1, help="Number of pictures or clips.")] = 16,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Random seed; equal seeds draw the same samples.")
+    ] = 0,
     temperature: Annotated[
-        float, typer.Option("--temperature", min=0.01, help="Below 1 likelier values are drawn more often.")
+        float, typer.Option("--temperature", min=0.01, help="Below 1, likelier values are drawn more often.")
     ] = 1.0,
-    label: Annotated[
-        str | None, typer.Option("--label", help="Of masked models: the kind of picture.")
-    ] = None,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Of masked models: passes a picture.")] = 12,
+    label: Annotated[str | None, typer.Option("--label", help="Masked models: the class to draw.")] = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Masked models: passes per picture.")] = 12,
     guidance: Annotated[
-        float, typer.Option("--guidance", min=0, help="Of masked models with --label: 1 is none.")
+        float,
+        typer.Option("--guidance", min=0, help="Masked models with --label: guidance scale; 1 means none."),
     ] = 1.0,
     inpaint: Annotated[
-        str | None, typer.Option("--inpaint", help="Of masked models: a picture to be filled in.")
+        str | None, typer.Option("--inpaint", help="Masked models: a picture to fill in.")
     ] = None,
     mask: Annotated[
-        str | None, typer.Option("--mask", help="With --inpaint: a picture, white where to fill in.")
+        str | None, typer.Option("--mask", help="With --inpaint: a mask picture, white where to fill in.")
     ] = None,
     continue_: Annotated[
-        str | None, typer.Option("--continue", help="Of priors: an image or video that goes on.")
+        str | None, typer.Option("--continue", help="Priors: an image or video to continue.")
     ] = None,
-    given: Annotated[int, typer.Option("--given", min=1, help="With --continue: frames taken of it.")] = 4,
-    frames: Annotated[int, typer.Option("--frames", min=1, help="Of priors: frames drawn.")] = 4,
-    fps: Annotated[float | None, typer.Option("--fps", help="Frames a second of --continue's video.")] = None,
+    given: Annotated[
+        int, typer.Option("--given", min=1, help="With --continue: frames used as context.")
+    ] = 4,
+    frames: Annotated[int, typer.Option("--frames", min=1, help="Priors: frames to draw.")] = 4,
+    fps: Annotated[
+        float | None, typer.Option("--fps", help="Sampled frames per second of the --continue video.")
+    ] = None,
     judge: Annotated[
-        str | None, typer.Option("--judge", help="Of masked models: a dataset to compare pictures with.")
+        str | None, typer.Option("--judge", help="Masked models: a dataset to compare pictures with.")
     ] = None,
     held_out: Annotated[
         list[str] | None, typer.Option("--held-out", help="With --judge: patterns of held-out sources.")
@@ -69,11 +74,11 @@ def sample(
         typer.Option(
             "--inception",
             parser=local_path,
-            help="With --judge: the FID Inception's file, for FID, Inception score.",
+            help="With --judge: the FID Inception weights, for FID and Inception score.",
         ),
     ] = None,
 ) -> None:
-    """Draw pictures from a masked model, or clips from a prior; fill in a picture; continue a clip."""
+    """Draw pictures from a masked model or clips from a prior; fill in a picture; continue a clip."""
     from bitmill.bsq_model.token_models.masked_lm import MaskedLM, SamplingSpec
     from bitmill.bsq_model.token_models.prior import Prior
 
@@ -82,7 +87,7 @@ def sample(
     _claim(out)
     if isinstance(network, MaskedLM):
         if continue_ is not None:
-            raise UsageError("--continue needs a prior; this is a masked model, which fills in (--inpaint).")
+            raise UsageError("--continue needs a prior; this is a masked model, which supports --inpaint.")
         spec = SamplingSpec(steps=steps, temperature=temperature, guidance=guidance)
         asked = _Drawing(count=count, seed=seed, label=_label_row(network, label), spec=spec)
         if inpaint is None:
@@ -106,7 +111,7 @@ def sample(
             console,
         )
     else:
-        raise UsageError(f"{model} is no model that draws.")
+        raise UsageError(f"{model} is neither a masked model nor a prior; sample cannot draw from it.")
     judged = None
     if judge is not None and isinstance(network, MaskedLM):
         from bitmill.jobs.commands.models.sample_quality import measure_samples
@@ -154,15 +159,15 @@ def _load(name: str, tokenizer: str) -> "tuple[object, BSQTokenizer]":
     shown_by = tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
     if fingerprint(shown_by) != model.config.tokenizer_fingerprint:
         raise TokenizerMismatchError(
-            f"{name} knows tokens of tokenizer {model.config.tokenizer_fingerprint}, {tokenizer} is "
-            f"{fingerprint(shown_by)}: name that one with --tokenizer."
+            f"{name} needs tokenizer {model.config.tokenizer_fingerprint}, but {tokenizer} is "
+            f"{fingerprint(shown_by)}; give the right one with --tokenizer."
         )
     return model, shown_by
 
 
 def _claim(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputConflictError(f"OUT {out} is not empty; choose a new folder.")
+        raise OutputConflictError(f"OUT {out} is not empty; choose a new or empty folder.")
 
 
 def _label_row(model: "MaskedLM", label: str | None) -> int | None:
@@ -205,12 +210,12 @@ def _inpaint(
     from bitmill.pipeline.synthesis.load_frames import frames_of, hidden_tokens
 
     if mask is None:
-        raise UsageError("--inpaint needs --mask: a picture, white where to fill in.")
+        raise UsageError("--inpaint needs --mask: a picture that is white where to fill in.")
     config = tokenizer.config
     frames_THWC = frames_of(picture, config.image_size_px, most_frames=1, fps=None)
     hidden_Thw = hidden_tokens(frames_of(mask, config.image_size_px, most_frames=1, fps=None), config)
     if not bool(hidden_Thw.any()):
-        raise UsageError(f"--mask {mask} is white nowhere: there is nothing to fill in.")
+        raise UsageError(f"--mask {mask} has no white pixels: there is nothing to fill in.")
     bits_ThwL = tokenizer.encode([frames_THWC])[0]
     filled = fill_in(
         model, bits_ThwL, hidden_Thw, asked.count, asked.spec, label=asked.label, seed=asked.seed
@@ -234,7 +239,7 @@ def _continue(
     if len(given_ThwL) + asked.frames > config.num_frames:
         raise UsageError(
             f"{len(given_ThwL)} given and {asked.frames} drawn frames are more than the {config.num_frames} "
-            "that the tokenizer shows as one clip; lower --given or --frames."
+            "that the tokenizer supports per clip; lower --given or --frames."
         )
     with LiveLine(console) as line:
         done = 0
@@ -257,7 +262,7 @@ def _continue(
 
 
 def _write(clips: "list[Tensor]", out: Path, fps: float | None, judged: dict[str, Any] | None = None) -> None:
-    """Each by itself, and all on one sheet: a row a clip, or pictures in rows; whole or not at all."""
+    """Write each clip to a file and all to one sheet (one row per clip, or pictures in rows), atomically."""
     from bitmill.pipeline.compressing.write_media import write_mkv, write_png
     from bitmill.pipeline.synthesis.sample_sheet import write_sheet
 

@@ -1,4 +1,4 @@
-"""``bitmill sample --judge``: what a masked model's pictures are worth, beside baselines."""
+"""``bitmill sample --judge``: measures the quality of a masked model's pictures, next to baselines."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -37,18 +37,18 @@ def measure_samples(
     inception: Path | None,
     console: Console,
 ) -> dict[str, Any]:
-    """Draw as many pictures as half of the held-out ones, of any kind; print the table, give the report."""
+    """Draw half as many unlabelled pictures as are held out; print the table and return the report."""
     metric_networks, _ = find_metric_networks(inception)
     if not metric_networks.frame_features:
         raise UsageError(
-            "--judge needs a network for features: `bitmill weights fetch efficientnet-lite0` fetches one, "
-            "or name the Inception file with --inception."
+            "--judge needs a feature network: run `bitmill weights fetch efficientnet-lite0`, "
+            "or give the Inception file with --inception."
         )
     training, apart = single_frames(dataset, held_out)
     if len(apart) < _LEAST_HELD_OUT or not len(training):
         raise UsageError(
-            f"{dataset} holds {len(apart)} held-out pictures and {len(training)} others; a distance needs "
-            f"{_LEAST_HELD_OUT} and one at least: look at --held-out."
+            f"{dataset} has {len(apart)} held-out pictures and {len(training)} others; a distance needs "
+            f"at least {_LEAST_HELD_OUT} and one: check --held-out."
         )
     count, group_bits = len(apart) // 2, model.config.group_bits
     generator = torch.Generator().manual_seed(seed)
@@ -65,7 +65,7 @@ def measure_samples(
 
 
 def _print(rows: list[SampleQuality], count: int, console: Console) -> None:
-    table = Table(title=f"{count} pictures each, against as many held-out ones")
+    table = Table(title=f"{count} pictures each, compared with as many held-out ones")
     names = list(rows[0].distances)
     scored = rows[0].inception_score is not None
     for column in ("pictures", *names, *(["inception_score"] if scored else []), "nearest training picture"):

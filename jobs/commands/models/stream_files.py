@@ -1,4 +1,4 @@
-"""What ``bitmill compress`` and ``decompress`` share: file names, a tokenizer at some size, the progress."""
+"""Shared by ``bitmill compress`` and ``decompress``: suffixes, options, sized tokenizer, progress."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,15 +14,15 @@ STREAM_SUFFIX = ".bmz"
 SHARD_SUFFIX = ".parquet"
 
 TokenizerOption = Annotated[
-    str, typer.Option("--tokenizer", help="Of pictures: small (bundled), or a saved one's folder.")
+    str, typer.Option("--tokenizer", help="For pictures: small (bundled), or a tokenizer's folder.")
 ]
 PriorOption = Annotated[
-    str | None, typer.Option("--prior", help="small (bundled), a trained prior's folder, or none.")
+    str | None, typer.Option("--prior", help="small (bundled), a prior's folder, or none.")
 ]
 
 
 class SizedTokenizer:
-    """A tokenizer by its name on the command line, for frames or tiles of one size."""
+    """Loads a tokenizer by its command-line name, resized to a frame or tile size."""
 
     def __init__(self, name: str, tile_px: int | None = None) -> None:
         from bitmill.bsq_model import tokenizer_from_files
@@ -37,12 +37,12 @@ class SizedTokenizer:
 
 
 def plain_console() -> Console:
-    """Paths and sentences as they are, never wrapped."""
+    """Returns a console that does not wrap lines."""
     return Console(soft_wrap=True)
 
 
 class FramesView:
-    """A context manager: how far the coder has come."""
+    """Context manager that shows the coder's progress."""
 
     def __init__(self, console: Console, verb: str) -> None:
         self._verb = verb
@@ -58,6 +58,6 @@ class FramesView:
         self._shown.__exit__()
 
     def add(self, frames: int) -> None:
-        """So many more frames are done."""
+        """Count finished frames."""
         self._done += frames
         self._shown.show(lambda: f"{self._verb} {self._done}/{self.planned} frames")

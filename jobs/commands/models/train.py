@@ -1,4 +1,4 @@
-"""``bitmill train``: check the file and the folder, train here or on a cluster, tell how it ended."""
+"""``bitmill train`` of a tokenizer: checks file and folder, trains locally or on a cluster."""
 
 import json
 import threading
@@ -36,18 +36,18 @@ _POLL_S = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedRun:
-    """A run whose folder is claimed, and what it starts from."""
+    """A run with a prepared folder, its sources and its initial tokenizer."""
 
     spec: TrainSpec
     sources: tuple[PlannedSource, ...]
     tokenizer: BSQTokenizer
     perceptual: nn.Module | None
     note: str | None
-    """What preparing has to tell the user."""
+    """Note for the user."""
 
 
 def train_job(spec: TrainSpec, *, address: str | None, console: Console) -> None:
-    """Train to the last step, or go on where an earlier run of the same file stopped."""
+    """Train to the last step, resuming an earlier run of the same file."""
     earlier = _check_folder(spec)
     if earlier is None and (Path(spec.output) / TOKENIZER_FOLDER / "config.json").exists():
         console.print(f"nothing to do: the run in {spec.output} is complete.")
@@ -73,9 +73,9 @@ def train_job(spec: TrainSpec, *, address: str | None, console: Console) -> None
 
 
 def prepare_run(spec: TrainSpec) -> PreparedRun:
-    """Check everything that can be checked before work, then claim the folder.
+    """Check everything that can be checked before training, then write the run's files to the folder.
 
-    Raises UsageError; OutputConflictError where the folder is another run's.
+    Raises UsageError, or OutputConflictError if the folder belongs to another run.
     """
     earlier = _check_folder(spec)
     start = _start(spec.start_from) if spec.start_from is not None else None
@@ -84,7 +84,7 @@ def prepare_run(spec: TrainSpec) -> PreparedRun:
     sources = find_sources(spec.source).sources
     refuse_archives(sources, purpose="training")
     if not sources:
-        raise UsageError("source names no image and no video; check its paths.")
+        raise UsageError("source matches no images or videos; check its paths.")
     folder = Path(spec.output)
     listing = _listing(sources)
     _check_listing(folder, listing)
@@ -98,19 +98,19 @@ def prepare_run(spec: TrainSpec) -> PreparedRun:
 
 
 def _listing(sources: tuple[PlannedSource, ...]) -> str:
-    """What the draws depend on: every source, in order, by number and content id."""
+    """Returns the identity of the sources that batches depend on: their count and content id, in order."""
     document = {"sources": len(sources), "id": content_id("sources", [source.id for source in sources])}
     return json.dumps(document) + "\n"
 
 
 def _check_listing(folder: Path, listing: str) -> None:
-    """Refuse to go on with other sources: batches would not be those of one run."""
+    """Raise OutputConflictError if the sources changed, since batches would differ from the run's."""
     path = folder / LISTING_FILE
     if path.exists() and path.read_text(encoding="utf-8") != listing:
         there, here = json.loads(path.read_text(encoding="utf-8")), json.loads(listing)
         raise OutputConflictError(
-            f"source holds other files than when the run in {folder} began ({there['sources']} there, "
-            f"{here['sources']} here, or changed ones); bring them back, or choose another output."
+            f"source has other files than when the run in {folder} began ({there['sources']} there, "
+            f"{here['sources']} here, or changed ones); restore them, or choose another output."
         )
 
 
@@ -132,7 +132,7 @@ def _check_folder(spec: TrainSpec) -> int | None:
 
 
 def resolve_device(spec: TrainSpec) -> torch.device:
-    """The device of a process, which must be there."""
+    """Returns the training device. Raises UsageError if it is not available."""
     wanted = spec.compute.device
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
@@ -159,13 +159,13 @@ def _train_here(prepared: PreparedRun, console: Console) -> None:
         )
     if not complete:
         raise InterruptedJobError(
-            "Interrupted; a checkpoint is written. Run the same command again to go on from it."
+            "Interrupted; a checkpoint is written. Run the same command again to resume from it."
         )
 
 
 @contextmanager
 def following(spec: TrainSpec, view: TrainingView) -> Generator[None]:
-    """Show the rows that processes elsewhere write to the run's folder, as they appear."""
+    """Show the metric rows that remote processes write to the run's folder, as they appear."""
     path = Path(spec.output) / METRICS_FILE
     ended = threading.Event()
 

@@ -1,4 +1,4 @@
-"""``bitmill train`` of a model over tokens: check the file and the folder, train here, tell how it ended."""
+"""``bitmill train`` of a token model: checks file and folder, trains here, prints the result."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from bitmill.schemas.requests.token_training import TokenTrainSpec, fixed_token_
 
 
 def train_token_job(spec: TokenTrainSpec, *, console: Console) -> None:
-    """Train to the last step, or go on where an earlier run of the same file stopped."""
+    """Train to the last step, resuming an earlier run of the same file."""
     folder = Path(spec.output)
     earlier = _check_folder(spec)
     if earlier is None and (folder / MODEL_FOLDER / "config.json").exists():
@@ -45,13 +45,13 @@ def train_token_job(spec: TokenTrainSpec, *, console: Console) -> None:
     with asked_to_stop() as asked, TrainingView(console) as view:
         ended = train_token_model(spec, model, data, device, report=view.show, stop=asked.is_set)
     if not ended:
-        raise InterruptedJobError("stopped; run the same command again to go on from here.")
+        raise InterruptedJobError("stopped; run the same command again to resume from here.")
     trained = load_token_model(folder / MODEL_FOLDER)
     console.print(f"model  {token_model_fingerprint(trained)}  {folder / MODEL_FOLDER}")
 
 
 def new_model(spec: TokenTrainSpec, card: DatasetCard) -> TokenModel:
-    """The untrained model for the dataset's tokens."""
+    """Returns an untrained model for the dataset's tokens."""
     document: dict[str, Any] = {
         **spec.model.model_dump(),
         "tokenizer_fingerprint": card.tokenizer_fingerprint,
@@ -67,7 +67,7 @@ def new_model(spec: TokenTrainSpec, card: DatasetCard) -> TokenModel:
 def _device(spec: TokenTrainSpec) -> torch.device:
     wanted = spec.compute.device
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise UsageError("compute.device is cuda, but torch sees no GPU here; take auto or cpu.")
+        raise UsageError("compute.device is cuda, but torch finds no GPU here; use auto or cpu.")
     if wanted != "cpu" and torch.cuda.is_available():
         return torch.device("cuda")
     if spec.compute.threads is not None:

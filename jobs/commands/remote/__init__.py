@@ -1,1 +1,1 @@
-"""Commands on a remote cluster: submit, status, logs, stop."""
+"""Commands for jobs on a remote cluster: submit, status, logs, stop."""

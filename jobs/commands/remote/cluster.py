@@ -1,4 +1,4 @@
-"""``bitmill submit``, ``status``, ``logs`` and ``stop``: a job on a cluster, from anywhere."""
+"""``bitmill submit``, ``status``, ``logs`` and ``stop``: manage a job on a remote cluster."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bitmill.jobs.commands.remote.status import ClusterWord
 
 JobFile = Annotated[str, typer.Argument(metavar="JOB.yaml", help="A job file.")]
-Target = Annotated[str, typer.Argument(metavar="ID | JOB.yaml", help="A submission's id, or its job file.")]
+Target = Annotated[str, typer.Argument(metavar="ID | JOB.yaml", help="A submission id, or its job file.")]
 Address = Annotated[
     str,
     typer.Option(
@@ -27,7 +27,7 @@ Address = Annotated[
 ]
 Assignments = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the job, as it was submitted."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the job, as when it was submitted."),
 ]
 
 
@@ -35,11 +35,11 @@ def submit(
     job: JobFile,
     address: Address,
     follow: Annotated[
-        bool, typer.Option("--follow/--no-wait", help="Print its log to the end, or return at once.")
+        bool, typer.Option("--follow/--no-wait", help="Print its log until it ends, or return at once.")
     ] = True,
     set_: Assignments = None,
 ) -> None:
-    """Run a job on a cluster; this machine may go. Submitting again follows it, or resumes what has ended."""
+    """Run a job on a cluster, independent of this machine. Submit again to follow it, or to resume it."""
     spec = _load(job, set_)
     api = _api(address)
     from bitmill.jobs.commands.remote.submit import submit as submit_job
@@ -52,16 +52,16 @@ def status(
         str,
         typer.Argument(
             metavar="DATASET | JOB.yaml | ID",
-            help="A dataset's folder, a job file, or (with --address) an id.",
+            help="A dataset folder, a job file, or (with --address) a submission id.",
         ),
     ],
     address: Annotated[
-        str | None, typer.Option("--address", help="Ask the cluster's job server, too: http://HEAD:8265.")
+        str | None, typer.Option("--address", help="Also query the cluster's job server: http://HEAD:8265.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     set_: Assignments = None,
 ) -> None:
-    """Tell how a dataset stands, from its folder alone; --address adds what the cluster says of the job.
+    """Show a dataset's progress from its folder alone; --address adds the cluster's state of the job.
 
     Exit codes: 0 complete, 3 complete but not all items ok, 6 not finished.
     """
@@ -75,7 +75,7 @@ def status(
         folder = folder or output
     if folder is None:
         raise UsageError(
-            f"{target} is a submission's id; give its cluster by --address, or the dataset's folder."
+            f"{target} is a submission id; give its cluster with --address, or give the dataset's folder."
         )
     raise typer.Exit(show_status(folder, as_json=as_json, console=_console(), cluster=word))
 
@@ -83,10 +83,12 @@ def status(
 def logs(
     target: Target,
     address: Address,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Follow the log until the job ends.")
+    ] = False,
     set_: Assignments = None,
 ) -> None:
-    """Print what a submitted job has printed."""
+    """Print a submitted job's log."""
     name = _name(target, set_)
     api = _api(address)
     from bitmill.jobs.commands.remote.submit import print_log, require_job
@@ -99,7 +101,7 @@ def logs(
 
 
 def stop(target: Target, address: Address, set_: Assignments = None) -> None:
-    """Stop a submitted job: committed shards stay, shards under way are abandoned whole."""
+    """Stop a submitted job. Committed shards stay; unfinished shards are discarded."""
     name = _name(target, set_)
     api = _api(address)
     from bitmill.jobs.commands.remote.submit import stop as stop_job
@@ -112,7 +114,7 @@ COMMANDS = (submit, status, logs, stop)
 
 @dataclass(frozen=True, kw_only=True)
 class _Known:
-    """What a command's argument names: a submission, a dataset's folder, or by a job file both."""
+    """A command's parsed target: a submission id, a dataset folder, or from a job file both."""
 
     name: str | None = None
     folder: str | None = None
@@ -131,12 +133,12 @@ def _resolve(target: str, assignments: list[str] | None) -> _Known:
 
 def _name(target: str, assignments: list[str] | None) -> str:
     name = _resolve(target, assignments).name
-    # Jobs that others submitted under names of their own can be named, too.
+    # Also accepts ids that others chose for their submissions.
     return target if name is None else name
 
 
 def _ask(address: str, known: _Known) -> tuple["ClusterWord", str | None]:
-    """What the cluster says of a job, and the dataset's folder by its record."""
+    """Returns the cluster's state of a job, and the dataset's folder from the job's metadata."""
     from bitmill.jobs.commands.remote.status import ClusterWord
 
     try:
@@ -145,7 +147,7 @@ def _ask(address: str, known: _Known) -> tuple["ClusterWord", str | None]:
 
         job = require_job(api, known.name or "")
     except (InfrastructureError, UsageError) as error:
-        # A job file names the folder, which answers without any cluster.
+        # With a job file the folder is known, so the cluster is optional.
         if known.folder is None:
             raise
         return ClusterWord(address=address, name=known.name or "", state=str(error), has_ended=False), None

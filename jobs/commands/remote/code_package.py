@@ -1,4 +1,4 @@
-"""The package that travels with a submitted job: our own code and the job file, and nothing else."""
+"""Builds the package uploaded with a submitted job: bitmill's own code and the job file only."""
 
 import os
 import zipfile
@@ -13,9 +13,9 @@ _SAME_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 def write_package(path: Path, job_file: str) -> None:
-    """Write a zip whose bytes depend only on our code and the job, so that Ray uploads the same one once.
+    """Write a zip whose bytes depend only on the code and the job, so that Ray uploads it only once.
 
-    It holds the files that bitmill's wheel installs, under the names that they have there.
+    It contains the files of bitmill's wheel, with the same paths.
     """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, file in sorted(_own_files()):
@@ -25,7 +25,7 @@ def write_package(path: Path, job_file: str) -> None:
 
 def _own_files() -> Iterator[tuple[str, Path]]:
     root = Path(bitmill.__file__).parent
-    # In the repository the four folders are links, which Path.rglob does not follow before Python 3.13.
+    # In the repository the four folders are symlinks, which Path.rglob does not follow before Python 3.13.
     for folder, folders, names in os.walk(root, followlinks=True):
         folders[:] = [name for name in folders if name != "__pycache__"]
         for name in names:

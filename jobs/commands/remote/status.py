@@ -1,4 +1,4 @@
-"""``bitmill status``: how a dataset stands, as its files tell it; the status file adds rates and liveness."""
+"""``bitmill status``: shows a dataset's progress from its files; the status file adds rates and liveness."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -31,18 +31,18 @@ _AGAIN = "Run the same command again to resume."
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterWord:
-    """What a cluster says of the job that makes the dataset."""
+    """A cluster's state of the job that writes the dataset."""
 
     address: str
     name: str
     state: str
-    """Ray's word, or why the cluster says nothing."""
+    """Ray's job state, or why the cluster did not answer."""
     has_ended: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A survey in one word and one sentence."""
+    """A dataset's status as a state, a sentence and an exit code."""
 
     state: State
     sentence: str
@@ -50,10 +50,10 @@ class Verdict:
 
 
 def show_status(place: str, *, as_json: bool, console: Console, cluster: ClusterWord | None = None) -> int:
-    """Print how the dataset in a folder stands; gives the exit code.
+    """Print the status of the dataset in a folder; returns the exit code.
 
-    Raises UsageError where the folder is no dataset and no cluster says anything of one, InfrastructureError
-    where the store does not answer.
+    Raises UsageError if the folder is not a dataset and no cluster knows of one, InfrastructureError if the
+    store does not answer.
     """
     try:
         seen = dataset_status(Folder(place), required=cluster is None)
@@ -68,13 +68,13 @@ def show_status(place: str, *, as_json: bool, console: Console, cluster: Cluster
 
 
 def judge(seen: DatasetStatus, now: datetime, cluster: ClusterWord | None = None) -> Verdict:
-    """What a survey means at a moment. What the files show outweighs what driver and cluster say."""
+    """Judge a dataset's status at time ``now``. The files take precedence over the driver and the cluster."""
     if seen.is_complete:
         if seen.all_ok:
             return Verdict(state="complete", sentence="Every planned item is ok.", exit_code=EXIT_COMPLETE)
         return Verdict(
             state="complete_with_failures",
-            sentence="Finished; some items are not ok, as the ledger tells.",
+            sentence="Finished; some items are not ok, see the ledger.",
             exit_code=EXIT_NOT_ALL_OK,
         )
     state, sentence = _unfinished(seen, now, cluster)
@@ -85,25 +85,28 @@ def _unfinished(seen: DatasetStatus, now: datetime, cluster: ClusterWord | None)
     status = seen.status
     if status is None:
         if cluster is not None and not cluster.has_ended:
-            return "unfinished", f"The driver has told nothing here yet; Ray says {cluster.state}."
-        return "unfinished", f"Nothing tells of a driver. {_AGAIN}"
+            return "unfinished", f"The driver has written no status here yet; Ray says {cluster.state}."
+        return "unfinished", f"No driver is known. {_AGAIN}"
     if status.state.is_end:
         return _ended(status, now)
     place = f"process {status.driver.pid} on {status.driver.host}"
     if cluster is not None and cluster.has_ended and status.driver.submission_id == cluster.name:
-        return "silent", f"The driver ({place}) is gone without a word: Ray says {cluster.state}. {_AGAIN}"
+        return (
+            "silent",
+            f"The driver ({place}) ended without a final status: Ray says {cluster.state}. {_AGAIN}",
+        )
     if _age_s(status, now) > status.silent_after_s():
         return "silent", (
-            f"The driver ({place}) was last heard of {_ago(status, now)} and has ended by now, or cannot "
+            f"The driver ({place}) last wrote its status {_ago(status, now)}; it has ended, or cannot "
             f"write here. {_AGAIN}"
         )
     state: State = "planning" if status.state is DriverState.PLANNING else "running"
-    doing = "plans" if state == "planning" else "is at work"
+    doing = "is planning" if state == "planning" else "is running"
     waiting = f", {status.note}" if status.note else ""
-    sentence = f"The driver ({place}) {doing}{waiting}; last heard of {_ago(status, now)}."
+    sentence = f"The driver ({place}) {doing}{waiting}; last status written {_ago(status, now)}."
     if _is_ahead(status, now):
         wait = duration_text(status.silent_after_s())
-        sentence += f" Ask again in {wait}: if that time is still the same, the driver has ended."
+        sentence += f" Run this again in {wait}: if that time has not changed, the driver has ended."
     return state, sentence
 
 
@@ -112,7 +115,7 @@ def _ended(status: JobStatus, now: datetime) -> tuple[State, str]:
         return "stopped", f"Stopped {_ago(status, now)}. {_AGAIN}"
     if status.state is DriverState.FAILED:
         return "failed", f"The driver ended {_ago(status, now)}, exit code {status.exit_code}: {status.error}"
-    return "unfinished", f"The driver said that it had finished, but shards or totals are missing. {_AGAIN}"
+    return "unfinished", f"The driver reported that it finished, but shards or totals are missing. {_AGAIN}"
 
 
 def _age_s(status: JobStatus, now: datetime) -> float:
@@ -120,7 +123,7 @@ def _age_s(status: JobStatus, now: datetime) -> float:
 
 
 def _is_ahead(status: JobStatus, now: datetime) -> bool:
-    """Whether it was written by a clock so far ahead that its age says nothing of its driver."""
+    """Whether the writer's clock is so far ahead that the status's age cannot show a dead driver."""
     return -_age_s(status, now) > status.silent_after_s()
 
 

@@ -1,4 +1,4 @@
-"""Jobs on a cluster: submitted once however often the command is given, followed, shown and stopped."""
+"""Submits (idempotently), follows, shows and stops jobs on a cluster."""
 
 import math
 import tempfile
@@ -23,31 +23,31 @@ ENTRYPOINT = f"exec python -m bitmill.jobs tokenize {JOB_FILE} --address auto"
 """``exec``, so that Ray's SIGTERM reaches the driver itself and its exit code is the job's."""
 
 OUTPUT_KEY = "bitmill_output"
-"""Metadata of the cluster's job record: the dataset's folder."""
+"""Metadata key of Ray's job record: the dataset's folder."""
 
 STOP_KEY = "bitmill_stop_s"
-"""Metadata of the job record: seconds that the driver has after SIGTERM, before Ray kills it."""
+"""Metadata key of Ray's job record: seconds between SIGTERM and SIGKILL of the driver."""
 
 _CLEANUP_S = 60
-"""Beyond the grace of shards at work: time to end the actors and write the status."""
+"""Time after the grace period to end the actors and write the status."""
 
 _POLL_S = 1.0
 
 
 def submit(job: JobSpec, api: JobApi, *, follow: bool, console: Console) -> int:
-    """Start a job, or go along with the one that is at it already. Gives the job's exit code.
+    """Start a job, or follow the one that is already running. Returns the job's exit code.
 
-    Without ``follow`` the code is that of a job that has ended, or 0. Raises BadJobError for places with
-    credentials in them, what JobApi raises, and InterruptedJobError where the user stops following.
+    Without ``follow``, returns the code of a job that has ended, or 0. Raises BadJobError for URIs with
+    credentials, errors of JobApi, and InterruptedJobError if the user stops following.
     """
     base, text = submission_of(job), yaml.safe_dump(travelling(job), sort_keys=False)
     newest = newest_attempt(api, base)
     if newest is not None and newest.has_ended and (seen := _complete(job.output)) is not None:
-        console.print(f"nothing to do: {newest.submission_id} has completed {seen.uri}.")
+        console.print(f"nothing to do: {newest.submission_id} completed {seen.uri}.")
         return EXIT_COMPLETE if seen.all_ok else EXIT_NOT_ALL_OK
     if newest is not None and not newest.has_ended:
         name = newest.submission_id
-        console.print(f"{name} is {newest.state.lower()} on {api.address} already.")
+        console.print(f"{name} is already {newest.state.lower()} on {api.address}.")
     else:
         name = attempt_name(base, 1 if newest is None else _attempt(newest) + 1)
         _start(api, job, text, name, console)
@@ -58,13 +58,13 @@ def submit(job: JobSpec, api: JobApi, *, follow: bool, console: Console) -> int:
 
 
 def follow_to_end(api: JobApi, name: str) -> int:
-    """Print a job's log as it comes until it ends; gives its exit code."""
+    """Print a job's log until it ends; returns its exit code."""
     try:
         print_log(api, name)
         job = await_end(api, name)
     except KeyboardInterrupt as interrupt:
         raise InterruptedJobError(
-            f"No longer following; the job goes on. bitmill stop {name} --address {api.address} stops it."
+            f"No longer following; the job continues. To stop it: bitmill stop {name} --address {api.address}"
         ) from interrupt
     if job.exit_code is not None and job.exit_code >= 0:
         return job.exit_code
@@ -75,24 +75,24 @@ def follow_to_end(api: JobApi, name: str) -> int:
             f"The driver was killed (signal {-job.exit_code}). Submit it again to resume."
         )
     reason = next((line.strip() for line in job.message.splitlines() if line.strip()), "no reason given")
-    raise InfrastructureError(f"{name} did not run: {reason[:300]} Submit it again when that is mended.")
+    raise InfrastructureError(f"{name} did not run: {reason[:300]} Fix that and submit it again.")
 
 
 def print_log(api: JobApi, name: str) -> None:
-    """Print a job's log as it comes, until its end."""
+    """Print a job's log until it ends."""
     for text in api.follow(name):
         print_output(text)
 
 
 def await_end(api: JobApi, name: str, *, deadline_s: float | None = None) -> SubmittedJob:
-    """A job once it has ended. Raises InfrastructureError where the cluster forgot it, or at the deadline."""
+    """Wait until a job ends. Raises InfrastructureError if its record is lost, or at the deadline."""
     end = None if deadline_s is None else time.monotonic() + deadline_s
     while True:
         job = api.job(name)
         if job is None:
             raise InfrastructureError(
-                f"The cluster at {api.address} does not know {name} any more; its head may have restarted. "
-                "bitmill status DATASET tells how far it came; submit it again to resume."
+                f"The cluster at {api.address} no longer knows {name}; its head may have restarted. "
+                "bitmill status DATASET shows its progress; submit it again to resume."
             )
         if job.has_ended:
             return job
@@ -104,10 +104,10 @@ def await_end(api: JobApi, name: str, *, deadline_s: float | None = None) -> Sub
 
 
 def stop(api: JobApi, name: str, console: Console) -> None:
-    """Have a job end by itself: shards at work finish in their grace or are abandoned whole."""
+    """Stop a job gracefully: running shards finish within the grace period or are discarded."""
     job = require_job(api, name)
     if job.has_ended or not api.stop(job.submission_id):
-        console.print(f"{job.submission_id} had ended already ({job.state.lower()}).")
+        console.print(f"{job.submission_id} has already ended ({job.state.lower()}).")
         return
     console.print(f"stopping {job.submission_id} …")
     stop_s = float(job.metadata.get(STOP_KEY, _CLEANUP_S))
@@ -116,26 +116,28 @@ def stop(api: JobApi, name: str, console: Console) -> None:
 
 
 def newest_attempt(api: JobApi, base: str) -> SubmittedJob | None:
-    """The last attempt at a job that the cluster remembers."""
+    """Returns the newest attempt of a job that the cluster has on record, or None."""
     attempts = [job for job in api.jobs() if (split_name(job.submission_id) or ("", 0))[0] == base]
     return max(attempts, key=_attempt, default=None)
 
 
 def require_job(api: JobApi, name: str) -> SubmittedJob:
-    """The job of this name; the newest attempt where the name is a first one's. Raises BadJobError."""
+    """Returns a job by id; for a first attempt's id, the newest attempt. Raises BadJobError if unknown."""
     base, attempt = split_name(name) or (name, 0)
     job = newest_attempt(api, base) if attempt == 1 else api.job(name)
     if job is None:
         raise BadJobError(
-            f"The cluster at {api.address} knows no job {name}. bitmill status DATASET answers from the "
-            "dataset's folder alone."
+            f"The cluster at {api.address} knows no job {name}. bitmill status DATASET needs only "
+            "the dataset's folder."
         )
     return job
 
 
 def _start(api: JobApi, job: JobSpec, text: str, name: str, console: Console) -> None:
     for place in local_places(job):
-        console.print(f"note: {place} is a path; every node of the cluster must see the same files there.")
+        console.print(
+            f"note: {place} is a local path; every node of the cluster must see the same files there."
+        )
     stop_s = str(math.ceil(job.compute.grace_s) + _CLEANUP_S)
     with tempfile.TemporaryDirectory(prefix="bitmill-") as folder:
         package = Path(folder) / "bitmill.zip"
@@ -149,7 +151,7 @@ def _start(api: JobApi, job: JobSpec, text: str, name: str, console: Console) ->
                 metadata={OUTPUT_KEY: normalise(job.output), STOP_KEY: stop_s},
             )
         except SubmissionExistsError:
-            console.print(f"{name} was submitted by someone else at this moment.")
+            console.print(f"{name} was just submitted by someone else.")
             return
     console.print(f"submitted {name} to {api.address}")
 
@@ -159,7 +161,7 @@ def _attempt(job: SubmittedJob) -> int:
 
 
 def _complete(output: str) -> DatasetStatus | None:
-    """The dataset, where it can be seen from here and is complete."""
+    """Returns the dataset's status if it is readable from here and complete, else None."""
     try:
         seen = dataset_status(Folder(output))
     except BitmillError:

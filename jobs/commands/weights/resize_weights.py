@@ -1,4 +1,4 @@
-"""``bitmill weights resize``: a saved tokenizer's copy for another frame size."""
+"""``bitmill weights resize``: copies a saved tokenizer for another frame size."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokeni
 
 
 def resize_saved(name: str, out: Path, *, size_px: int) -> None:
-    """Write the copy to ``out`` and print what it is. Errors as for loading and saving a tokenizer."""
+    """Write the copy to ``out`` and print a summary. Raises errors of loading and saving a tokenizer."""
     loaded = load_tokenizer_spec(tokenizer_spec(name))
     tokenizer = resize_tokenizer(tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes), size_px)
     save_tokenizer(tokenizer, out)

@@ -36,7 +36,8 @@ def read_frames(
 
     decord prefetches without bound while its reader is held, and after a seek may return a neighbour's
     pixels: hence one go, forward only. Raises BadItemError(DECODER_FAILED) where it fails or where its count
-    or shape is not what the packets say, InfrastructureError if decord is not installed. May hang for ever on bad files: call it where it can be killed.
+    or shape is not what the packets say, InfrastructureError if decord is not installed. May hang for ever on
+    bad files: call it where it can be killed.
     """
     if not is_installed():
         raise InfrastructureError(f"{NOT_INSTALLED} (this node)")

@@ -307,9 +307,7 @@ def test_a_lost_ledger_is_named_and_what_to_do(prepared):
     (Path(prepared.folder.uri) / "ledger" / f"{shard_id}.parquet").unlink()
     (Path(prepared.folder.uri) / "shards" / f"{prepared.shards[1].shard_id}.parquet").unlink()
     again = prepare(prepared.job, cluster_has_gpus=lambda: False)
-    with pytest.raises(
-        Exception, match=f"ledger/{shard_id}.parquet is missing though its token shard is there"
-    ):
+    with pytest.raises(Exception, match=f"ledger/{shard_id}.parquet is missing but its token shard exists"):
         _run(again, FakeCluster(_never))
 
 

@@ -97,5 +97,5 @@ def test_a_ledger_that_is_gone_is_told_though_its_totals_are_remembered(media):
     prepared = _prepare(media)
     ledger = next((Path(prepared.folder.uri) / "ledger").iterdir())
     ledger.unlink()
-    with pytest.raises(FormatError, match="is missing though its token shard is there"):
+    with pytest.raises(FormatError, match="is missing but its token shard exists"):
         dataset_status(prepared.folder)

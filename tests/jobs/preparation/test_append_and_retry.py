@@ -118,7 +118,7 @@ def test_changed_sources_are_not_doubled(media):
     (media / "e.mp4").write_bytes(b"y")
     grown = _prepare(media, APPEND)
     assert _names(grown) == ["e"]
-    assert grown.notes[1].startswith("changed sources: 1 left alone, of another size or version")
+    assert grown.notes[1].startswith("changed sources: 1 skipped, of another size or version")
 
 
 def test_an_append_that_died_before_its_card_never_was(media):
@@ -157,7 +157,7 @@ def test_failed_items_are_done_again_and_count_once(media):
     before = stored_files(Path(first.folder.uri))
     (media / "b.mp4").write_bytes(b"repaired")
     retry = _prepare(media, RETRY)
-    assert retry.notes == ("failed items: 2 to be done again.",)
+    assert retry.notes == ("failed items: 2 to be retried.",)
     assert _names(retry) == ["bc"]
     assert retry.remaining[0].sources[0].size_bytes == len(b"repaired")
     assert (retry.card.num_sources, retry.card.num_retried) == (4, 2)
@@ -194,7 +194,7 @@ def test_an_interrupted_retry_goes_on_with_the_plain_command(media):
     _commit(retry, limit=1)
     assert _names(_prepare(media)) == ["cd"]
     again = _prepare(media, RETRY)
-    assert again.notes == ("nothing to retry: no failed item that is not planned again already.",)
+    assert again.notes == ("nothing to retry: every failed item is already planned again.",)
     assert _names(again) == ["cd"]
     _commit(again)
     assert _totals(_prepare(media)).ok == 4
@@ -206,7 +206,7 @@ def test_only_the_reasons_that_were_asked_for(media):
     _commit(_prepare(media), failing="c", reason=Reason.CORRUPT)
     retry = _prepare(media, Growth(retry_failed=True, reasons=frozenset({Reason.DECODE_TIMEOUT})))
     assert _names(retry) == ["a"]
-    assert retry.notes == ("failed items (decode_timeout): 1 to be done again.",)
+    assert retry.notes == ("failed items (decode_timeout): 1 to be retried.",)
 
 
 def test_retry_and_append_go_together(media):
@@ -242,7 +242,7 @@ def test_growing_and_mending_on_an_object_store(s3):
 def test_what_cannot_be_retried_is_told(media):
     with pytest.raises(UsageError, match=r"There is no dataset at .*/tokens whose failed items"):
         _prepare(media, RETRY)
-    with pytest.raises(UsageError, match="--reason chooses what --retry-failed does again; give both"):
+    with pytest.raises(UsageError, match="--reason selects what --retry-failed retries; give both"):
         Growth(reasons=frozenset({Reason.CORRUPT}))
 
 

@@ -31,5 +31,5 @@ def test_a_store_is_refused_where_only_this_machine_will_do(words, tmp_path, mon
         main()
     assert ended.value.code == 2
     assert "error: s3://bucket/" in (said := capsys.readouterr().err)
-    assert "is on a store; name a path of this machine here" in said
+    assert "is on a remote store; give a local path here" in said
     assert list(tmp_path.iterdir()) == []

@@ -142,4 +142,4 @@ def test_a_status_that_cannot_be_written_is_told_once_and_stops_nothing(tmp_path
         status_writer.run(Folder(str(blocked)), _run_counts())
         wait_until(lambda: "status.json" in out.getvalue(), "the note")
         status_writer.finish(all_ok=True, exit_code=0)
-    assert out.getvalue().count("note: status.json cannot be written; the job goes on") == 1
+    assert out.getvalue().count("note: status.json cannot be written; the job continues") == 1

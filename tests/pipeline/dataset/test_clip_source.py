@@ -37,7 +37,7 @@ def _row(span, start_ns):
 def test_each_clip_finds_its_span_wherever_it_begins(spans, start_ns):
     matcher = _matcher(spans)
     assert [matcher.place(_row(span, start_ns)) for span in spans] == list(range(len(spans)))
-    with pytest.raises(FormatError, match="is of no source that is planned in its shard s"):
+    with pytest.raises(FormatError, match="matches no planned source of its shard s"):
         matcher.place(_row((99, 100), start_ns))
 
 

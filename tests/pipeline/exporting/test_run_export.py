@@ -132,7 +132,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     make_dataset(str(tmp_path / "other" / "tokens"), LENGTHS, bits_per_token=36)
     with pytest.raises(OutputConflictError, match="belongs to a dataset of another tokenizer"):
         _export(tmp_path / "other", ExportForm.BIN, "../out")
-    with pytest.raises(UsageError, match="is no bitmill dataset"):
+    with pytest.raises(UsageError, match="is not a bitmill dataset"):
         export_dataset(str(tmp_path / "out"), str(tmp_path / "x"), form=ExportForm.BIN, max_bytes=1)
 
 

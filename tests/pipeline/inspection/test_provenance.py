@@ -69,7 +69,7 @@ def test_what_was_taken_down_is_told_as_such(tmp_path):
     gone = Tracer(folder).sample(0).clip.columns["clip_id"]
     record = take_down(folder, asked(make_source(0).uri))
     assert record is not None
-    with pytest.raises(UsageError, match=f"{gone} was taken down on {record.removal.removed_on}, as .*json"):
+    with pytest.raises(UsageError, match=f"{gone} was removed on {record.removal.removed_on}, as .*json"):
         Tracer(folder).clip(gone)
     found = Tracer(folder).source(make_source(0).uri)
     assert (found.clips, found.ledger_rows[0]["reason"]) == ([], "removed")
@@ -81,12 +81,12 @@ def test_unknown_names_are_sentences(tokens):
     shard = tracer.sample(0).clip.shard_id
     asking = [
         (lambda: tracer.clip("cat"), "has no clip cat"),
-        (lambda: tracer.sample(36), "has no sample 36; it has 36, from 0 on"),
+        (lambda: tracer.sample(36), "has no sample 36; it has 36, counted from 0"),
         (lambda: tracer.sample(-1), "has no sample -1"),
         (lambda: tracer.row("cat", 0), "has no committed shard cat with clips"),
-        (lambda: tracer.row(shard, 5), "has no row 5; it has 5, from 0 on"),
+        (lambda: tracer.row(shard, 5), "has no row 5; it has 5, counted from 0"),
         (lambda: tracer.source("/cat"), "has no source /cat in its plan"),
-        (lambda: tracer.source(make_source(0).uri, "k"), "No committed shard tells of a member k"),
+        (lambda: tracer.source(make_source(0).uri, "k"), "No committed shard has a member k"),
     ]
     for ask, message in asking:
         with pytest.raises(UsageError, match=message):

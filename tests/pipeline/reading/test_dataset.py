@@ -157,7 +157,7 @@ def test_impossible_options_are_refused(local, options, message):
 
 
 def test_a_folder_without_a_dataset_is_no_dataset(tmp_path):
-    with pytest.raises(UsageError, match="is no bitmill dataset"):
+    with pytest.raises(UsageError, match="is not a bitmill dataset"):
         TokenDataset(str(tmp_path))
 
 

@@ -71,7 +71,7 @@ def test_a_missing_name_among_braces_is_told(tmp_path):
     _touch(tmp_path, "s-0.tar", "s-2.tar")
     with pytest.raises(UsageError, match=r"s-1\.tar does not exist"):
         find_sources(SourceSpec(paths=[str(tmp_path / "s-{0..2}.tar")]))
-    with pytest.raises(UsageError, match="more than 1,000,000 names; write a smaller range"):
+    with pytest.raises(UsageError, match="more than 1,000,000 names; use a smaller range"):
         find_sources(SourceSpec(paths=[str(tmp_path / "s-{0..99999999999}.tar")]))
 
 
@@ -91,7 +91,7 @@ def test_an_object_is_asked_for_once_however_many_of_its_spans_are_wanted(tmp_pa
 def test_a_tar_with_a_span_is_refused(tmp_path):
     _touch(tmp_path, "x.tar")
     (tmp_path / "m.csv").write_text("uri,start\nx.tar,1\n")
-    with pytest.raises(UsageError, match=r"gives \S+x\.tar a start or end, but a tar has no time of its own"):
+    with pytest.raises(UsageError, match=r"gives \S+x\.tar a start or end, but a tar has no timeline"):
         find_sources(SourceSpec(manifest=str(tmp_path / "m.csv")))
 
 
@@ -257,7 +257,7 @@ def test_other_columns_travel_whatever_their_type(tmp_path):
         ("m.csv", "uri,start\na.mp4,soon", "row 1: start is 'soon'; it must be seconds, as a number"),
         ("m.csv", "uri,start\na.mp4,-1", "row 1: start is -1; it must be seconds from 0 up"),
         ("m.csv", "uri,start,end\nb.mp4,,\na.mp4,3,2", "row 2: end 2 is not after start 3"),
-        ("m.csv", "uri,end\na.mp4,20000000000", "row 1: end is 20000000000; that is no time in seconds"),
+        ("m.csv", "uri,end\na.mp4,20000000000", "row 1: end is 20000000000; it must be a time in seconds"),
         ("m.csv", "uri,x\na.mp4,1\n,2", "row 2 has no uri"),
         ("m.csv", "uri\na.mp4\nb.mp4\na.mp4", "row 3 repeats row 1"),
         ("m.jsonl", '{"uri": 7}', "row 1: uri is 7; it must be text"),
@@ -288,7 +288,7 @@ def test_missing_sources_are_named(spec, message):
 
 def test_a_folder_without_media_says_what_it_saw(tmp_path):
     _touch(tmp_path, "a.txt", "b.doc")
-    with pytest.raises(UsageError, match="2 files there are no media by their names"):
+    with pytest.raises(UsageError, match="2 files there do not have media names"):
         find_sources(SourceSpec(paths=[str(tmp_path)]))
 
 

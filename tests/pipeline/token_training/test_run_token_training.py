@@ -236,7 +236,7 @@ def test_a_complete_run_without_checkpoints_does_not_begin_anew(dataset, tmp_pat
     _command(_spec(dataset, tmp_path / "run", steps=3))
     before = _weights(tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints")
-    with pytest.raises(UsageError, match="complete at 3 steps and has no checkpoint to go on from"):
+    with pytest.raises(UsageError, match="complete at 3 steps and has no checkpoint to resume from"):
         _command(_spec(dataset, tmp_path / "run"))
     assert _weights(tmp_path / "run") == before
 

@@ -27,12 +27,12 @@ def _file(bare, text: str = TOKEN) -> str:
 @pytest.mark.parametrize(
     ("mode", "token", "file", "sentence"),
     [
-        (None, None, None, "asks for a token: set RAY_AUTH_MODE=token"),
-        ("disabled", TOKEN, None, "asks for a token: set RAY_AUTH_MODE=token"),
+        (None, None, None, "requires a token: set RAY_AUTH_MODE=token"),
+        ("disabled", TOKEN, None, "requires a token: set RAY_AUTH_MODE=token"),
         ("token", None, None, "there is no token for Ray on head:6379"),
         ("token", None, "", "there is no token for Ray on head:6379"),
-        ("token", TOKEN, None, "Ray on head:6379 refuses the token that is set here"),
-        ("TOKEN", None, TOKEN, "Ray on head:6379 refuses the token that is set here"),
+        ("token", TOKEN, None, "Ray on head:6379 rejects the token that is set here"),
+        ("TOKEN", None, TOKEN, "Ray on head:6379 rejects the token that is set here"),
     ],
 )
 def test_each_mistake_has_its_sentence_and_remedy(bare, monkeypatch, mode, token, file, sentence):
@@ -53,7 +53,7 @@ def test_a_token_in_rays_own_place_is_found(bare, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     (bare / ".ray").mkdir()
     (bare / ".ray" / "auth_token").write_text(TOKEN)
-    assert "refuses the token" in str(token_error("head:6379"))
+    assert "rejects the token" in str(token_error("head:6379"))
 
 
 def test_what_is_written_below_python_is_kept_from_the_terminal(capfd):

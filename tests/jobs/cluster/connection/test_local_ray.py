@@ -57,5 +57,5 @@ def test_a_short_folder_is_rays_own(monkeypatch, variable, folder):
 def test_where_no_shorter_name_can_be_had_a_sentence_says_so(monkeypatch, tmp_path):
     _long(monkeypatch, tmp_path)
     monkeypatch.setattr(local_ray, "_SHORT", str(tmp_path / "nowhere"))
-    with pytest.raises(UsageError, match=r"set RAY_TMPDIR to a folder with a short name"), place_for_ray():
+    with pytest.raises(UsageError, match=r"set RAY_TMPDIR to a folder with a short path"), place_for_ray():
         pass

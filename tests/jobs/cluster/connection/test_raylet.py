@@ -28,7 +28,7 @@ def _killed(process: subprocess.Popen[bytes]) -> None:
 
 def test_its_end_is_told_at_once(process):
     before = signal.getsignal(signal.SIGUSR1)
-    with pytest.raises(InfrastructureError, match=r"\(raylet\) was ended .* same command"):
+    with pytest.raises(InfrastructureError, match=r"\(raylet\) was killed .* same command"):
         _killed(process)
     assert signal.getsignal(signal.SIGUSR1) == before
 

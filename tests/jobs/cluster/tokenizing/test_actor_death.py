@@ -29,6 +29,6 @@ def test_a_process_that_died_is_told_with_its_last_words(tmp_path):
     (tmp_path / "worker-ab-01000000-77.err").write_text("odd\nOSError: libav.so: not found\n\n")
     (tmp_path / "worker-cd-01000000-78.err").write_text("another's\n")
     told = cause_of(_killed(77), tmp_path)
-    assert told.startswith("its process's last words were: OSError: libav.so: not found (in ")
+    assert told.startswith("its process's last output was: OSError: libav.so: not found (in ")
     assert f"{tmp_path}/worker-ab" in told
     assert cause_of(_killed(79), tmp_path) == "Worker unexpectedly exits with code 2. End of file."

@@ -115,5 +115,5 @@ def test_an_item_that_dies_before_it_is_known_is_named_by_the_next_attempt(fault
 
 @pytest.mark.parametrize("loss", [LOSS, OUT_OF_REACH])
 def test_a_cluster_that_loses_an_item_time_and_again_is_told(loss):
-    with pytest.raises(InfrastructureError, match=r"lost the decoding of /x\.tar 5 times"):
+    with pytest.raises(InfrastructureError, match=r"lost the decoding task of /x\.tar 5 times"):
         _told(Scripted([1, 1], {(1, 1): loss}))

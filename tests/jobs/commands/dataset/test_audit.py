@@ -68,7 +68,7 @@ def test_a_table_that_is_there_anyway(dataset: AuditedDataset, tmp_path: Path, m
 
 def test_no_dataset(tmp_path: Path, monkeypatch, capsys):
     assert run(monkeypatch, tmp_path, "--out", tmp_path / "out") == 2
-    assert "is no bitmill dataset" in capsys.readouterr().err
+    assert "is not a bitmill dataset" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -51,7 +51,7 @@ def test_the_command_takes_several_and_names_one_that_is_not_there(tokens, tmp_p
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.height == 2 * (16 + 128 + 4)
     code, said = run(make_source(1).uri, "/media/none.mp4")
-    assert (code, "holds no source /media/none.mp4" in said) == (2, True)
+    assert (code, "has no source /media/none.mp4" in said) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def test_a_source_is_traced_to_clips_attempts_and_removals(run, tokens):
     assert document["removals"][0]["file"].startswith("removals/00000-")
     said, code = run("trace", tokens, "--clip", ids[0])
     assert (said.count("\n"), code) == (1, 2)
-    assert "was taken down on" in said
+    assert "was removed on" in said
 
 
 @pytest.mark.parametrize(

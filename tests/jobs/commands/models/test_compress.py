@@ -64,7 +64,7 @@ def test_a_bundled_prior_that_does_not_fit_is_left_out_unless_it_is_named(tmp_pa
     longer = streams["named"].stat().st_size
     assert longer > streams["none"].stat().st_size
     assert streams["auto"].read_bytes() == streams["none"].read_bytes()
-    assert f"without a prior (with the bundled one it takes {bytes_text(longer)})" in said
+    assert f"without a prior (with the bundled one it would be {bytes_text(longer)})" in said
 
 
 def test_a_video_comes_back_as_its_tokenizer_shows_it(tmp_path, tokenizer):

@@ -88,7 +88,7 @@ def test_a_running_driver_adds_rates_but_no_counts(monkeypatch, capsys, tmp_path
     _tell(_dataset(tmp_path, leave_out=2), now=datetime.now(UTC))
     code, out, _ = _status(monkeypatch, capsys, str(tmp_path))
     assert code == 6
-    assert out.startswith("running: The driver (process 4711 on node-7) is at work; last heard of ")
+    assert out.startswith("running: The driver (process 4711 on node-7) is running; last status written ")
     assert "1 of 3 committed" in out
     assert "2 in committed shards; 6 sources planned" in out
     assert "2.5 clips/s, 40.0 frames/s, 10000 tokens/s" in out
@@ -103,14 +103,14 @@ def test_a_driver_that_died_is_told_from_one_that_runs(tmp_path):
     _tell(place, age_s=limit + 1)
     verdict = judge(dataset_status(place), NOW)
     assert (verdict.state, verdict.exit_code) == ("silent", 6)
-    assert "was last heard of 31 s ago" in verdict.sentence
+    assert "last wrote its status 31 s ago" in verdict.sentence
     assert "Run the same command again" in verdict.sentence
 
 
 def test_a_clock_that_is_a_little_ahead_is_no_age(tmp_path):
     place = _dataset(tmp_path, leave_out=1)
     _tell(place, age_s=-20)
-    assert judge(dataset_status(place), NOW).sentence.endswith("is at work; last heard of 0.0 s ago.")
+    assert judge(dataset_status(place), NOW).sentence.endswith("is running; last status written 0.0 s ago.")
 
 
 def test_a_clock_far_ahead_is_told_and_how_to_know_whether_the_driver_lives(tmp_path):
@@ -119,8 +119,8 @@ def test_a_clock_far_ahead_is_told_and_how_to_know_whether_the_driver_lives(tmp_
     verdict = judge(dataset_status(place), NOW)
     assert (verdict.state, verdict.exit_code) == ("running", 6)
     assert verdict.sentence.endswith(
-        "last heard of at 2026-03-01 13:00:00 UTC by its clock, 1 h 00 min ahead of this machine's. "
-        "Ask again in 30 s: if that time is still the same, the driver has ended."
+        "last status written at 2026-03-01 13:00:00 UTC by its clock, 1 h 00 min ahead of this machine's. "
+        "Run this again in 30 s: if that time has not changed, the driver has ended."
     )
     _tell(place, age_s=-3600, state="stopped", exit_code=130)
     sentence = judge(dataset_status(place), NOW).sentence
@@ -133,7 +133,7 @@ def test_a_clock_far_ahead_is_told_and_how_to_know_whether_the_driver_lives(tmp_
         ({"state": "stopped", "exit_code": 130, "error": "Interrupted."}, "stopped", "Stopped 1.0 s ago."),
         ({"state": "failed", "exit_code": 5, "error": "The disk is full."}, "failed", "5: The disk is full."),
         ({"state": "complete", "exit_code": 0}, "unfinished", "shards or totals are missing"),
-        ({"state": "planning"}, "planning", "plans; last heard of"),
+        ({"state": "planning"}, "planning", "is planning; last status written"),
     ],
 )
 def test_how_a_driver_ended_is_told(tmp_path, changes, state, sentence):
@@ -163,7 +163,7 @@ def test_an_unfinished_dataset_without_a_status_file(monkeypatch, capsys, tmp_pa
     _dataset(tmp_path, leave_out=3)
     code, out, _ = _status(monkeypatch, capsys, str(tmp_path))
     assert code == 6
-    assert "unfinished: Nothing tells of a driver." in out
+    assert "unfinished: No driver is known." in out
     assert "0 of 3 committed" in out
 
 
@@ -214,7 +214,10 @@ def test_a_job_file_names_its_dataset(monkeypatch, capsys, tmp_path):
 
 @pytest.mark.parametrize(
     ("target", "sentence"),
-    [("nowhere", "is no bitmill dataset"), ("bitmill-0123456789abcdef-2", "give its cluster by --address")],
+    [
+        ("nowhere", "is not a bitmill dataset"),
+        ("bitmill-0123456789abcdef-2", "give its cluster with --address"),
+    ],
 )
 def test_what_is_no_dataset_is_a_mistake(monkeypatch, capsys, tmp_path, target, sentence):
     monkeypatch.chdir(tmp_path)

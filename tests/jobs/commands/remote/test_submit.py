@@ -78,7 +78,7 @@ def test_a_followed_jobs_exit_code_is_the_commands(job, capsys, code):
 
 def test_paths_are_told_as_places_that_every_node_must_see(job):
     _, out = _submit(job, FakeApi())
-    assert f"note: {job.output} is a path; every node" in out
+    assert f"note: {job.output} is a local path; every node" in out
 
 
 def test_a_running_job_is_followed_and_not_started_again(job):
@@ -86,7 +86,7 @@ def test_a_running_job_is_followed_and_not_started_again(job):
     assert _submit(job, api, follow=False)[0] == 0
     code, out = _submit(job, api)
     assert code == 0
-    assert "is running on http://head:8265 already" in out
+    assert "is already running on http://head:8265" in out
     assert len(api.submitted) == 1
 
 
@@ -135,7 +135,12 @@ def test_two_submitters_at_one_moment_follow_one_job(job):
     [
         (("STOPPED", None), "", InterruptedJobError, "was stopped; committed shards stay"),
         (("FAILED", -9), "", InfrastructureError, r"killed \(signal 9\)"),
-        (("FAILED", None), "no disk\nat line 3", InfrastructureError, r"did not run: no disk Submit it"),
+        (
+            ("FAILED", None),
+            "no disk\nat line 3",
+            InfrastructureError,
+            r"did not run: no disk Fix that and submit it",
+        ),
     ],
 )
 def test_how_a_job_ended_badly_is_a_sentence(outcome, message, error, sentence):
@@ -164,4 +169,4 @@ def test_stopping_waits_for_the_end_and_twice_does_no_harm():
     for _ in range(2):
         stop(api, "raysubmit_x", Console(file=out, width=400))  # type: ignore[arg-type]
     assert "raysubmit_x has ended (stopped). Submit it again to resume." in out.getvalue()
-    assert "had ended already (stopped)" in out.getvalue()
+    assert "has already ended (stopped)" in out.getvalue()

@@ -87,10 +87,10 @@ def test_another_file_than_expected_is_refused_before_it_is_opened(cache, monkey
 
 def test_no_network_is_told_with_the_index(cache, monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    with pytest.raises(InfrastructureError, match=r"127\.0\.0\.1:9.*Is there a network"):
+    with pytest.raises(InfrastructureError, match=r"127\.0\.0\.1:9.*Check the network connection"):
         _fetch("lpips-alexnet")
 
 
 def test_an_unknown_name_is_told_with_those_that_are(cache):
-    with pytest.raises(UsageError, match=r"unknown network 'vgg'; there are .*lpips-alexnet"):
+    with pytest.raises(UsageError, match=r"unknown network 'vgg'; choose from .*lpips-alexnet"):
         _fetch("vgg")

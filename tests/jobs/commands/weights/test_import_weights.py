@@ -34,7 +34,7 @@ def test_a_checkpoint_becomes_a_tokenizer_and_says_which_weights(capsys, monkeyp
     code, out, err = _run(capsys, monkeypatch, *words)
     assert (code, err) == (0, "")
     assert fingerprint(load_tokenizer(files / "averaged")) in out
-    assert "averaged (EMA) weights: frames of 16², 18 bits a token" in out
+    assert "averaged (EMA) weights: frames of 16², 18 bits per token" in out
     code, out, _ = _run(
         capsys, monkeypatch, files / "c.pt", files / "raw", "--config", files / "c.yaml", "--no-ema"
     )
