@@ -1,4 +1,4 @@
-"""``bitmill remove``: removes sources and clips from a dataset for good and keeps a record."""
+"""``bitmill remove``: removes sources and clips from a dataset, records it, and bars them from later runs."""
 
 import math
 import sys
@@ -70,7 +70,7 @@ def remove(
     if resume == bool(request.sources or request.clips):
         raise UsageError("Give --source, --clip, --sources-from or --clips-from; or --resume alone.")
     if resume and dry_run:
-        raise UsageError("--dry-run has no effect with --resume; leave it out.")
+        raise UsageError("--dry-run cannot be combined with --resume; leave out one of them.")
     with stoppable(kept="rewritten shards and the record stay"), RemovalView(console) as view:
         if not dry_run:
             _refuse_beside_driver(folder, force=force)
