@@ -1,4 +1,4 @@
-"""Which decoder reads an item: a pure function of what its packets say."""
+"""Chooses the decoder of a video by the facts of its packets."""
 
 from typing import Literal
 
@@ -15,10 +15,10 @@ _HELD_BYTES = 256 << 20
 
 
 def against_decord(facts: VideoFacts, *, held_bytes: int) -> str | None:
-    """Why decord must not read this file, or null where it gives PyAV's pixels and times.
+    """Returns why decord must not read this file, or None if it returns PyAV's pixels and times.
 
-    Each line stands for a case in which decord 0.6 hung, or returned other pixels or counts, without an
-    error. ``held_bytes`` is the size of all the item's sampled frames, for decord reads an item at one go.
+    Each check covers a case in which decord 0.6 hung, or returned other pixels or counts, without an
+    error. ``held_bytes`` is the size of all the item's sampled frames, which decord reads in one pass.
     """
     checks = (
         (facts.codec not in _SAFE_CODECS, f"the codec is {facts.codec}"),
@@ -42,10 +42,10 @@ def against_decord(facts: VideoFacts, *, held_bytes: int) -> str | None:
 
 
 def choose(facts: VideoFacts, *, prefer: Preference, held_bytes: int) -> VideoDecoder:
-    """decord only where it is asked for and safe.
+    """Returns decord only if it is preferred and safe, else PyAV.
 
-    ``auto`` is PyAV everywhere: on one CPU it was never slower where both are right (docs/decoding.md), it
-    keeps the frames before damage, and streams without holding an item.
+    ``auto`` is always PyAV: on one CPU it was never slower where both are correct (docs/decoding.md), it
+    keeps the frames before damage, and it streams an item instead of keeping it in memory.
     """
     if prefer == "decord" and against_decord(facts, held_bytes=held_bytes) is None:
         return "decord"
