@@ -24,19 +24,19 @@ def against_decord(facts: VideoFacts, *, held_bytes: int) -> str | None:
         (facts.codec not in _SAFE_CODECS, f"the codec is {facts.codec}"),
         (facts.container not in _SAFE_CONTAINERS, f"the container is {facts.container}"),
         (facts.pix_fmt not in _SAFE_PIXELS, f"pixels are {facts.pix_fmt}, not 8-bit 4:2:0"),
-        (facts.interlaced, "pictures are interlaced: its chroma differs"),
-        (facts.num_discard > 0, f"an edit list hides {facts.num_discard} packets: it shows or hangs on them"),
-        (facts.truncated, "the file is cut off: it gives up on the whole of it"),
+        (facts.interlaced, "pictures are interlaced: decord's chroma differs"),
+        (facts.num_discard > 0, f"edits hide {facts.num_discard} packets: decord shows them or hangs"),
+        (facts.truncated, "the file is cut off: decord fails on all of it"),
         (facts.num_missing_pts > 0, "packets lack presentation times"),
         (not facts.num_shown, "there are no packets"),
         (
             facts.declared_frames not in (0, facts.num_shown),
             f"the header counts {facts.declared_frames} frames, the packets {facts.num_shown}",
         ),
-        (min(facts.width, facts.height) < 16, "the picture is tiny: it returns arrays of a wrong shape"),
+        (min(facts.width, facts.height) < 16, "the picture is tiny: decord returns arrays of a wrong shape"),
         (facts.width % 2 == 1 or facts.height % 2 == 1, "width or height is odd"),
-        (facts.orientation != UPRIGHT, "the display matrix turns or mirrors"),
-        (held_bytes > _HELD_BYTES, "it would have to hold too many frames at once"),
+        (facts.orientation != UPRIGHT, "the display matrix rotates or mirrors"),
+        (held_bytes > _HELD_BYTES, "decord would hold too many frames in memory at once"),
     )
     return next((why for applies, why in checks if applies), None)
 
