@@ -93,7 +93,7 @@ def _check_comparable(audit: DatasetAudit, others: list[tuple[str, DatasetAudit]
     for uri, other in others:
         if uri == own.folder.uri:
             raise UsageError(
-                f"--against {uri} is the audited dataset itself, which is always compared; leave it out."
+                f"--against {uri} is the audited dataset; leave it out, its own clips are always compared."
             )
         if other.at_hand.tokenizer_fingerprint != own.tokenizer_fingerprint:
             raise UsageError(

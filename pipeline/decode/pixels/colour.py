@@ -63,7 +63,7 @@ def scale_of(*, num_bits: int, is_full: bool, matrix: int | None) -> Scale:
 
 
 def coloured(planes: list[Values], scale: Scale) -> npt.NDArray[np.uint8]:
-    """Returns [h, w, 3] RGB from one plane (grey) or three, each [h, w] of signed 14-bit values."""
+    """Returns [h, w, 3] RGB from one plane (grey) or three, each [h, w] of 14 bits plus sign."""
     height, width = planes[0].shape
     out_hwC = np.empty((height, width, 3), np.uint8)
     if scale.red_of_red:

@@ -1,7 +1,7 @@
 """Lanczos resampling of a frame's planes of 8 to 16 bits to 14 bits, in exact integers, vertically first.
 
 Weights are those of ``lanczos.py``, rounded to 14 bits; the largest one absorbs the rounding error of their
-sum, so that a constant stays constant. Between and after the passes values are signed 14-bit and not clipped:
+sum, so that a constant stays constant. Between and after the passes values have 14 bits plus sign, unclipped:
 Lanczos overshoot beyond black and white is kept for the colour conversion.
 
 Axes: H, W of the plane, h, w of the result, K taps of an output pixel, S interleaved samples (1, or 2 where
@@ -121,7 +121,7 @@ def _round(exact_K: Floats, first: int, filled: PlaneTaps, place: int) -> None:
 
 
 def filtered(rows_HV: Rows, across: PlaneTaps, down: PlaneTaps, *, num_bits: int, num_samples: int) -> Values:
-    """Returns [S, h, w] signed 14-bit values from rows of S interleaved samples of ``num_bits``."""
+    """Returns [S, h, w] of 14 bits plus sign from rows of S interleaved samples of ``num_bits``."""
     width = len(across.first_N)
     out_ShG = np.empty((num_samples, len(down.first_N), -(-width // 4)), np.uint64)
     _down_then_across(rows_HV, across, down, num_bits, out_ShG)
