@@ -104,7 +104,7 @@ def plan(
         bool, typer.Option("--estimate", help="Only estimate the job's size and time from a sample.")
     ] = False,
     sample: Annotated[
-        int, typer.Option("--sample", min=1, help="Videos and images that --estimate reads, of each.")
+        int, typer.Option("--sample", min=1, help="Number of videos, and of images, that --estimate reads.")
     ] = 64,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -1,1 +1,1 @@
-"""A run: the driver, its pool of actors, the checkpoint of its totals."""
+"""Runs tokenization and audits: the driver, its actor pool, the checkpoint of totals."""

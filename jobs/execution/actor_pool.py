@@ -1,4 +1,4 @@
-"""The actors of a run, as many as the cluster has room for now: given shards, watched, replaced."""
+"""The actor pool of a run: sizes it to the cluster, assigns shards, watches and replaces actors."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,14 +18,14 @@ from bitmill.schemas.reports.status_file import ActorCounts
 from bitmill.schemas.requests.job import Device
 
 _LOOK_EVERY_S = 2.0
-"""How often the cluster is looked at for nodes that came or went."""
+"""How often the cluster is checked for nodes that were added or removed."""
 
 _DEATHS_WITHOUT_NEWS = 5
-"""Actors that die in starting, one after another, before any shard tells anything: none will live."""
+"""The run fails after this many actors died while starting without any event from a shard in between."""
 
 
 class ActorPool:
-    """Keeps the queue's shards at work on the cluster's actors; calls return at once, ``events`` soon."""
+    """Runs the queue's shards on the cluster's actors. Only ``events`` blocks, up to its timeout."""
 
     def __init__(
         self,
@@ -66,18 +66,18 @@ class ActorPool:
 
     @property
     def num_actors(self) -> int:
-        """Actors that run, start, or wait for room."""
+        """The number of actors that run, start, or wait for resources."""
         return len(self._actors.held_cpus())
 
     @property
     def count(self) -> ActorCounts:
-        """The actors by what they do."""
+        """The number of actors by state."""
         ready = len(self.queue.actors)
         at_work = len(self.queue.at_work)
         return ActorCounts(at_work=at_work, idle=ready - at_work, starting=max(0, self.num_actors - ready))
 
     def tick(self) -> None:
-        """Take in what came back, fit the number of actors to the cluster, give out shards, end the hung."""
+        """Process withdrawn shards, resize the pool to the cluster, assign shards, check heartbeats."""
         for assignment, had_not_begun in self._actors.withdrawn():
             if had_not_begun:
                 self._take_withdrawn(assignment)
@@ -90,7 +90,7 @@ class ActorPool:
         self._check_heartbeats()
 
     def events(self, timeout_s: float) -> Iterator[tuple[Assignment, Any]]:
-        """What shards at work report: (assignment, event), or (assignment, ActorLostError)."""
+        """Yields what running shards report: (assignment, event), or (assignment, ActorLostError)."""
         works = [self._works[assignment.number] for assignment in self.queue.at_work]
         for work, event in self._actors.events(works, timeout_s):
             assignment = work.assignment
@@ -105,9 +105,9 @@ class ActorPool:
             yield assignment, event
 
     def ended(self) -> Iterator[tuple[Assignment, ActorLostError]]:
-        """Shards whose actors are ended here: hung ones, and those in decoding's way.
+        """Ends dead, hung and surplus actors; yields the shards that these were working on.
 
-        Where nodes went, actors may hold every CPU, and wait for ever for their decoders.
+        After nodes left, the remaining actors may hold every CPU, and their decoders would never start.
         """
         busy = {assignment.actor: assignment for assignment in self.queue.at_work}
         while self._dead:
@@ -127,12 +127,12 @@ class ActorPool:
                 self.queue.lost(actor, Loss.REMOVED)
 
     def finished(self, assignment: Assignment) -> None:
-        """A shard is committed; its actor goes on with the next."""
+        """Record that a shard is committed; its actor continues with the next."""
         self._works.pop(assignment.number, None)
         self.queue.finished(assignment)
 
     def lost(self, assignment: Assignment, error: ActorLostError, *, committed: bool) -> None:
-        """An actor is lost; another will be started. Raises InfrastructureError at one too many."""
+        """Remove a lost actor and requeue its shard. Raises InfrastructureError after too many losses."""
         self._drop(assignment.actor)
         self._actors.remove(assignment.actor)
         self.queue.lost(assignment.actor, error.loss, committed=committed, detail=str(error))
@@ -155,9 +155,8 @@ class ActorPool:
             self._deaths += 1
             if self._deaths >= _DEATHS_WITHOUT_NEWS:
                 raise InfrastructureError(
-                    f"{self._deaths} tokenizer actors died one after another before they were ready, the "
-                    f"last by this: {detail} What is committed stays; run the same command again once that "
-                    "is mended."
+                    f"{self._deaths} tokenizer actors in a row died while starting; the last error: {detail} "
+                    "Committed shards stay; fix the cause and run the same command again to resume."
                 )
 
     def _fit(self) -> None:
@@ -193,5 +192,5 @@ class ActorPool:
 
 
 def run_name(output: str, run_id: str) -> str:
-    """What a run's actors and tasks are called: by the dataset, and by the run, since two may work on one."""
+    """Returns the name prefix of a run's actors and tasks, unique per dataset and run."""
     return f"bitmill-{content_id('output', output)[:8]}-{run_id}"

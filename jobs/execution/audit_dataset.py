@@ -1,4 +1,4 @@
-"""Audits one dataset, with local processes or a Ray cluster; has no console, which is the command's."""
+"""Audits one dataset with local processes or a Ray cluster; prints nothing."""
 
 import time
 from collections.abc import Callable, Generator
@@ -24,7 +24,7 @@ ShowAudit = Callable[[str, AuditProgress], None]
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRequest:
-    """What to audit, and with what; the dataset apart."""
+    """The options and resources of an audit, without the dataset."""
 
     columns: tuple[str, ...] = ()
     asked: AuditOptions = field(default_factory=AuditOptions)
@@ -34,7 +34,7 @@ class AuditRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class MadeAudit:
-    """A report, and the files that go with it by name."""
+    """A report, and the contents of its files by name."""
 
     report: AuditReport
     files: dict[str, bytes] = field(default_factory=dict[str, bytes])
@@ -49,7 +49,7 @@ def run_audit(
 ) -> MadeAudit:
     """Audit one dataset.
 
-    ``progress`` receives a dataset's URI and how far its audit is, ``note`` what is done after that, both in
+    ``progress`` receives a dataset's URI and its progress, ``note`` a sentence for each later step, both in
     the calling thread. Raises what ``audit_dataset`` and ``add_report_sections`` raise.
     """
     started = time.monotonic()
@@ -93,18 +93,18 @@ def _check_comparable(audit: DatasetAudit, others: list[tuple[str, DatasetAudit]
     for uri, other in others:
         if uri == own.folder.uri:
             raise UsageError(
-                f"--against {uri} is the audited dataset itself; its own clips are compared anyway."
+                f"--against {uri} is the audited dataset; leave it out, its own clips are always compared."
             )
         if other.at_hand.tokenizer_fingerprint != own.tokenizer_fingerprint:
             raise UsageError(
-                f"--against {uri} was made by another tokenizer than {own.folder.uri}; their codes cannot be "
+                f"--against {uri} and {own.folder.uri} have different tokenizers; their codes cannot be "
                 "compared."
             )
 
 
 @contextmanager
 def _readers(request: AuditRequest) -> Generator[tuple[ShardReaders, int]]:
-    """Who reads shards, and how many at once."""
+    """Yields the shard readers and how many work in parallel."""
     if request.address is None:
         count = request.workers or available_cpus()
         yield LocalProcesses(count), count
@@ -119,7 +119,7 @@ def _readers(request: AuditRequest) -> Generator[tuple[ShardReaders, int]]:
 
 
 class _Auditing:
-    """Audits datasets one after the other, by the same readers."""
+    """Audits datasets one after the other with the same readers."""
 
     def __init__(self, readers: ShardReaders, workers: int, progress: ShowAudit) -> None:
         self._readers, self._workers, self._progress = readers, workers, progress

@@ -1,4 +1,4 @@
-"""The driver: keeps shards at work, follows them, adds up what they did, and ends with a result."""
+"""The driver: runs all remaining shards on an actor pool and sums up their results."""
 
 import secrets
 import time
@@ -29,7 +29,7 @@ _POLL_S = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """How a run ended: totals of the whole dataset, and where this run's actors spent their time."""
+    """Totals of the whole dataset, and the seconds that this run's actors spent per stage."""
 
     totals: Totals
     seconds: dict[str, float]
@@ -40,9 +40,9 @@ def run(
 ) -> RunResult:
     """Commit every remaining shard, then the totals.
 
-    Raises TooManyFailuresError where the job's share of failures is exceeded, InfrastructureError where a
-    shard loses its actor time and again, InterruptedJobError where ``stop`` was asked for, and whatever a
-    shard raised; what is committed stays.
+    Raises TooManyFailuresError if failures exceed ``max_failures``, InfrastructureError if a shard loses its
+    actor too often, InterruptedJobError if ``stop`` was requested, and any error that a shard raised.
+    Committed shards stay.
     """
     remembered = remembered_totals(prepared.folder)
     accounts = committed_accounts(prepared.folder, prepared.shards, prepared.committed, remembered)
@@ -83,7 +83,7 @@ def _work(prepared: PreparedJob, cluster: Cluster, state: "_State", stop: StopRe
 
 
 class _State:
-    """What a run adds up: totals of its shards, failed items, and seconds by stage."""
+    """Running sums of a run: totals of its shards, failed items, and seconds by stage."""
 
     def __init__(
         self, prepared: PreparedJob, progress: Observer, earlier: Totals, memory: TotalsCheckpoint
@@ -93,10 +93,10 @@ class _State:
         self.progress = progress
         self.totals = Totals()
         self.earlier = earlier
-        # Of a tar, which is one source, only its first item can be counted before it is opened.
+        # A tar counts as one item until it is opened.
         self.planned = earlier.items + sum(len(shard.sources) for shard in prepared.remaining)
         self.added: Counter[str] = Counter()
-        """By shard, items of tars beyond those that the plan counts."""
+        """By shard, items of tars beyond the one that the plan counts for each."""
         self.failed: dict[str, list[EndedItem]] = {}
         self.seconds: dict[str, float] = {}
 
@@ -125,7 +125,7 @@ def _advance(state: _State, event: ShardProgress) -> None:
     ended = event.ended
     if ended is not None and ended.outcome is Outcome.FAILED and ended.reason is not Reason.REMOVED:
         state.failed.setdefault(event.shard_id, []).append(ended)
-        # A tar's first items say too little of its share.
+        # A tar's first items are no estimate of its share of failures.
         if ended.key is None:
             _check_failures(state)
 
@@ -142,7 +142,7 @@ def _lose(state: _State, assignment: Assignment, error: ActorLostError, actor_po
     shard_id = assignment.shard.shard_id
     committed = state.prepared.folder.exists(shard_file(shard_id))
     if committed:
-        # It died, or was out of reach, after the commit.
+        # The actor died, or became unreachable, after the commit.
         _commit(state, shard_id, totals_of(load_ledger(state.prepared.folder, shard_id)), {})
     else:
         state.progress.drop(shard_id)
@@ -153,7 +153,7 @@ def _lose(state: _State, assignment: Assignment, error: ActorLostError, actor_po
 
 def _note(queue: ShardQueue, actor_pool: ActorPool, drain: Drain) -> str | None:
     if drain.draining:
-        return f"stopping: {len(queue.at_work)} shards at work may finish"
+        return f"stopping: waiting for {len(queue.at_work)} running shards to finish"
     if not queue.actors:
         return f"waiting for {actor_pool.num_actors} tokenizer actors to start"
     return None
@@ -163,7 +163,7 @@ def _check_failures(state: _State) -> None:
     allowed = state.prepared.job.max_failures
     planned = state.planned + state.added.total()
     items = [item for items in state.failed.values() for item in items]
-    # What was taken down is no failure; sums do not tell items that lost all clips from those that lost some.
+    # Removed items are not failures. The sums do not distinguish items that lost all clips from partial ones.
     removed = state.earlier.reasons.get(Reason.REMOVED, 0)
     failed = max(0, state.earlier.failed - removed) + len(items)
     if allowed is None or not items or failed <= allowed * planned:
@@ -181,6 +181,6 @@ def _check_sums(prepared: PreparedJob, totals: Totals) -> None:
     has_archives = any(source.is_archive for shard in prepared.shards for source in shard.sources)
     if totals.items < planned or (totals.items > planned and not has_archives):
         raise InfrastructureError(
-            f"The ledgers tell of {totals.items} items where {planned} were planned; "
-            f"the dataset in {prepared.folder.uri} is damaged."
+            f"The ledgers list {totals.items} items, but {planned} were planned; the dataset in "
+            f"{prepared.folder.uri} is damaged. Find the fault with bitmill audit."
         )

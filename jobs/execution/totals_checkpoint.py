@@ -1,4 +1,4 @@
-"""Keeps the totals of committed shards beside the dataset while a job runs; no job fails by it."""
+"""Writes the totals of committed shards to a cache file during a run; write errors do not fail the job."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -15,10 +15,10 @@ KEEP_EVERY_S = 60.0
 
 
 class TotalsCheckpoint:
-    """A context manager around a run's work; what is known when it ends, however, is kept.
+    """A context manager around a run; writes the totals on entry, periodically, and on any exit.
 
-    ``of_shards`` are the totals of what is committed; ``stored`` is what the file says. What that says of
-    shards which are not committed (any more) is taken out before one of them can be made anew.
+    ``of_shards`` are the totals of committed shards; ``stored`` are those in the file. The write on entry
+    drops entries of shards that are not committed (any more) before a run can commit them again.
     """
 
     def __init__(
@@ -45,19 +45,19 @@ class TotalsCheckpoint:
         self._keep()
 
     def commit(self, shard_id: str, totals: Totals) -> None:
-        """A shard is committed; its ledger adds up to these."""
+        """Record the totals of a committed shard, as its ledger sums up."""
         self._totals[shard_id] = totals
         self._is_new = True
 
     def keep(self) -> None:
-        """Write the file, at most every minute, where there is something new."""
+        """Write the file if totals changed, at most once a minute."""
         if self._clock() - self._kept_at >= KEEP_EVERY_S:
             self._keep()
 
     def _keep(self) -> None:
         if not self._is_new:
             return
-        # A minute later it is tried again.
+        # Retried a minute later.
         with suppress(BitmillError, OSError):
             remember_totals(self._folder, self._totals)
             self._is_new = False

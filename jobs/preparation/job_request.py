@@ -24,9 +24,11 @@ def requested_job(
 
     ``tokenizer`` and ``overrides`` (dotted keys) replace the job's keys. Raises BadJobError.
     """
-    changes = dict(overrides)
+    # The tokenizer comes first, so that an override may change a key of it.
+    changes: dict[str, Any] = {}
     if tokenizer is not None:
-        changes.setdefault("tokenizer", _tokenizer_document(str(tokenizer)))
+        changes["tokenizer"] = _tokenizer_document(str(tokenizer))
+    changes |= overrides
     if isinstance(source, Mapping):
         if output is not None:
             changes["output"] = str(output)

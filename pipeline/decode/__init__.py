@@ -1,1 +1,1 @@
-"""From one local media file to clips of sampled, resized frames; nothing here knows a store or a cluster."""
+"""Decodes one local media file to clips of sampled, resized frames; independent of stores and clusters."""

@@ -1,4 +1,4 @@
-"""One media file to clips and one end: the door of this folder. Bad media never raises here."""
+"""Decodes one media file to clips and one end event; this package's entry point. Bad media never raises."""
 
 import os
 import stat
@@ -44,7 +44,7 @@ class _Picture(Protocol):
 
 @dataclass
 class _Item:
-    """One file on its way, and what is known of it so far."""
+    """State of one file while it is decoded."""
 
     path: str
     span_ns: Span
@@ -83,12 +83,12 @@ def decode_item(
     pixel_rule: PixelRule,
     prefer: Preference = "auto",
 ) -> Iterator[ItemEvent]:
-    """Clips of ``size_px`` squares, each as soon as it is full, then exactly one ItemEnd.
+    """Yields clips of ``size_px`` squares, each as soon as it is full, then exactly one ItemEnd.
 
-    ``path`` is a local file, judged by its bytes, never its name. ``span_ns`` is [start, end) in the media's
-    own clock and is ignored for pictures. decord is asked for with ``pixel_rule`` 1 alone. Whatever is wrong
-    with the file becomes the end's reason; clips yielded before stay good. A decoder may still hang or crash
-    on hostile bytes, and memory is not bounded here: call this where it can be killed.
+    ``path`` is a local file; its format is detected by its bytes, never its name. ``span_ns`` is [start, end)
+    in the media's own clock and is ignored for images. ``prefer="decord"`` requires ``pixel_rule`` 1. Any
+    fault of the file becomes the end's reason; clips yielded before stay valid. A decoder may still hang or
+    crash on hostile bytes, and memory is not limited here: call this in a process that can be killed.
     """
     item = _Item(path, span_ns, sampling, size_px, limits, pixel_rule)
     try:
@@ -98,7 +98,7 @@ def decode_item(
         yield item.end((fault.reason, fault.detail))
     except MemoryError:
         yield item.end((Reason.OUT_OF_MEMORY, "The decoder ran out of memory."))
-    except Exception as error:  # noqa: BLE001 - the one place around an item
+    except Exception as error:  # noqa: BLE001 - the only catch-all around an item
         fault = library_fault(error, path)
         yield item.end((fault.reason, fault.detail))
 
@@ -162,7 +162,7 @@ def _image_facts(image: Image.Image, media: str) -> MediaFacts:
 
 
 def _video(item: _Item, prefer: Preference) -> Iterator[ItemEvent]:
-    # Others of the file's spans may follow; a member of a tar, which is never one, may lie where another lay.
+    # More spans of the file may follow. Tar members, which are never spans, may reuse a path.
     look = probe if item.span_ns == (None, None) else probe_once
     found = look(item.path, max_pixels=item.limits.max_pixels)
     item.facts = _video_facts(found)
@@ -183,7 +183,7 @@ def _by_pyav(item: _Item, found: VideoFacts) -> pyav_reader.Frames:
 
 
 def _decord_times(item: _Item, found: VideoFacts) -> list[Timed[int]]:
-    """Each shown frame's index and time, in presentation order; empty where two share one time."""
+    """Returns each shown frame's index and time, in presentation order; empty if two share a time."""
     times = packet_times(item.path, found)
     if len({pts_ns for pts_ns, _ in times}) != len(times):
         return []
@@ -191,7 +191,7 @@ def _decord_times(item: _Item, found: VideoFacts) -> list[Timed[int]]:
 
 
 def _decord_plan(item: _Item, times: list[Timed[int]], native_fps: float | None) -> list[int]:
-    """Indices of the frames that sampling will take, known before any is decoded."""
+    """Returns the indices of the frames that sampling will take, computed before any is decoded."""
     samples = sample(times, span_ns=item.span_ns, fps=item.sampling.fps, native_fps=native_fps)
     indices: dict[int, None] = {}
     for taken in samples:
@@ -203,7 +203,7 @@ def _decord_plan(item: _Item, times: list[Timed[int]], native_fps: float | None)
 
 
 def _by_decord(item: _Item, found: VideoFacts, native_fps: float | None) -> Iterator[ItemEvent] | None:
-    """The item's events, or null where decord must not read it or gives up: then PyAV reads all of it."""
+    """Returns the item's events, or None if decord must not read it or fails: then PyAV reads all of it."""
     times = _decord_times(item, found)
     indices = _decord_plan(item, times, native_fps)
     held_bytes = len(indices) * item.size_px**2 * 3
@@ -228,7 +228,7 @@ def _by_decord(item: _Item, found: VideoFacts, native_fps: float | None) -> Iter
 
 
 def _is_sound(item: _Item, found: VideoFacts, times: list[Timed[int]], indices: list[int]) -> bool:
-    """Whether PyAV decodes each frame of the span whole: decord paints over damage without a word."""
+    """Returns whether PyAV decodes every frame of the span intact: decord conceals damage silently."""
     stop_ns, limited = item.span_ns[1], len(indices) > item.limits.max_frames
     at: int | None = None
     try:
@@ -266,7 +266,7 @@ def _video_facts(found: VideoFacts) -> MediaFacts:
 
 
 def check_span(span_ns: Span, first_ns: int | None, end_ns: int | None) -> None:
-    """Raises BadItemError(SPAN_OUTSIDE) where the media, from ``first_ns`` to ``end_ns``, has none of it."""
+    """Raises BadItemError(SPAN_OUTSIDE) if the span is empty or outside the media, [first_ns, end_ns)."""
     start_ns, stop_ns = span_ns
     if start_ns is not None and stop_ns is not None and start_ns >= stop_ns:
         raise BadItemError(Reason.SPAN_OUTSIDE, "The manifest's end is not after its start.")
@@ -285,9 +285,9 @@ def _timeline(
     native_fps: float | None,
     lost: Callable[[], BadItemError | None] = lambda: None,
 ) -> Iterator[ItemEvent]:
-    """Sample, cut, draw; then the end that the timeline deserves.
+    """Yields the clips of a timeline, sampled, cut and resized, then its end event.
 
-    ``lost`` tells, once the frames are read, why some are missing before the first of them.
+    ``lost`` returns, once the frames are read, why some are missing before the first one, or None.
     """
     counted = _counted(item, frames)
     samples = sample(counted, span_ns=item.span_ns, fps=item.sampling.fps, native_fps=native_fps)
@@ -312,7 +312,7 @@ def _counted(item: _Item, frames: Iterable[Timed[FrameT]]) -> Iterator[Timed[Fra
 
 
 def _judge(item: _Item, done: Assembled, lost: BadItemError | None) -> Failing | None:
-    """The worst thing that happened to a timeline, or null."""
+    """Returns the most severe fault of a timeline, or None."""
     timeline = done.timeline
     if timeline is None:
         return Reason.TOO_MANY_FRAMES, f"Only the first {item.limits.max_frames} sampled frames were taken."

@@ -1,1 +1,1 @@
-"""Decoding of foreign bytes in processes that can be killed."""
+"""Decodes untrusted bytes in processes that can be killed."""

@@ -1,4 +1,4 @@
-"""Decoding one source in a child process that may crash or hang alone, where no cluster does it."""
+"""Decodes sources in a child process that may crash or hang, for use without a cluster."""
 
 import multiprocessing
 from collections.abc import Generator, Iterator, Sequence
@@ -13,14 +13,14 @@ from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.outcomes import Reason
 
 _LAST = "last"
-"""Behind an archive's events, of which only it knows how many there are."""
+"""Sent after an archive's events, whose number the parent does not know."""
 
 
 def isolated_events(source: PlannedSource, settings: DecodeSettings) -> Generator[SourceEvent]:
-    """Clips of one source and its end; a death or hang of the child becomes the end.
+    """Yields the clips of one source, then its end event; if the child dies or hangs, that becomes the end.
 
-    Of an archive, the events of its items, up to a death or hang. The child is ended when the caller stops
-    early. Its memory is not limited here.
+    For an archive, yields the events of its items, up to a death or hang. The child is killed when the caller
+    stops early. Its memory is not limited here.
     """
     yield from _events_of([source], settings)
 
@@ -28,8 +28,8 @@ def isolated_events(source: PlannedSource, settings: DecodeSettings) -> Generato
 def isolated_sources(
     sources: Sequence[PlannedSource], settings: DecodeSettings
 ) -> Generator[tuple[PlannedSource, ItemEvent]]:
-    """As ``isolated_events`` for one plain source after another, in one child until it dies: a picture costs
-    no process of its own. The child works ahead by what a pipe holds. Archives are none of its business.
+    """As ``isolated_events`` for one plain source after another, all in one child, which is replaced if it
+    dies or hangs. The child runs ahead by as much as fits into the pipe. Raises ValueError for an archive.
     """
     left = list(sources)
     while left:
@@ -45,8 +45,8 @@ def isolated_sources(
 
 
 def _events_of(sources: Sequence[PlannedSource], settings: DecodeSettings) -> Generator[SourceEvent]:
-    """Events of all sources in order, from one child; a death or hang ends them after that source's end."""
-    # A forked child would share locks of threads that it does not have.
+    """Yields the events of all sources in order, from one child; stops at the first death or hang."""
+    # A forked child would inherit locks held by threads that it lacks.
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe(duplex=False)
     child = spawn.Process(target=_send_events, args=(theirs, list(sources), settings), daemon=True)

@@ -1,4 +1,4 @@
-"""A bound on the memory of a process that decodes foreign bytes."""
+"""Limits the memory of a process that decodes untrusted bytes."""
 
 import resource
 from collections.abc import Callable, Generator
@@ -8,10 +8,10 @@ from pathlib import Path
 
 @contextmanager
 def memory_limit(limit_bytes: int) -> Generator[Callable[[], None]]:
-    """Let this process take at most ``limit_bytes`` more private memory; allocations beyond it fail.
+    """Let this process allocate at most ``limit_bytes`` more private memory; allocations beyond it fail.
 
-    Gives a function that counts anew from what the process has by then. RLIMIT_DATA leaves shared mappings
-    alone, so an object store's do not count.
+    Yields a function that resets the limit to ``limit_bytes`` above the current usage. RLIMIT_DATA excludes
+    shared mappings, so those of an object store do not count.
     """
     before = resource.getrlimit(resource.RLIMIT_DATA)
 

@@ -1,5 +1,5 @@
-"""Sources that are decoded together: small ones, of which a task for each would cost more than its decoding,
-and spans of one object, which share its copy and the look at its packets.
+"""Bundles sources that are decoded together: small ones, for which a task each would cost more than decoding,
+and spans of one object, which share its copy and its probe.
 """
 
 import time
@@ -13,25 +13,25 @@ from bitmill.pipeline.storage import is_local
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 
 SMALL_BYTES = 1 << 20
-"""A larger source is no small one: decoding it takes long enough to be worth a task."""
+"""Largest small source; decoding a larger one takes long enough to be worth a task."""
 
 _MOST_SOURCES = 32
 _BUNDLES_AT_LEAST = 32
-"""A shard of small sources is cut into so many bundles at least, for decoders that work side by side."""
+"""Least number of bundles in a shard of small sources, so that decoders work in parallel."""
 
 _MOST_LOOKS = 8
 _LOOK_BYTES = 64 << 20
-"""Spans of a local object make so many bundles at most, and one for each so many of its bytes: each may look
-at all its packets again. Those of a remote object are one, since each would need a copy of its own."""
+"""Spans of a local object make one bundle, plus one per ``_LOOK_BYTES`` of its size, at most ``_MOST_LOOKS``:
+each may probe all packets again. Those of a remote object make one, since each bundle needs its own copy."""
 
 MESSAGE_BYTES = 1 << 20
-"""Events are gathered until their pixels are so many, or more by one clip."""
+"""Events are batched into messages of about this size, exceeded by at most one clip."""
 
 _EVENT_BYTES = 1 << 14
-"""What an event without pixels counts for."""
+"""The size that an event without pixels counts as."""
 
 MESSAGE_S = 1.0
-"""Events are not held back longer than until the first that comes after so long."""
+"""A message is sent with the first event after this time, however small it is."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +42,24 @@ class Bundle:
 
     @property
     def uri(self) -> str:
-        """Of the first."""
+        """The URI of the first source."""
         return self.sources[0].uri
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """The mark before a wait for room on the disk, which is no decoder's time.
+    """Marks the start of a wait for disk space, which does not count as decoding time.
 
-    ``Staged`` ends it; a further one ends the copying of a larger object.
+    ``Staged`` ends it; a second ``Staged`` ends the copying of a larger object.
     """
 
 
 Message = Waiting | Staged | list[SourceEvent]
-"""Of sources that are no archives: events in order, each source's ended by its ItemEnd."""
+"""A list contains events of plain sources in order, each source's ended by its ItemEnd."""
 
 
 def bundled(sources: Sequence[PlannedSource]) -> list[Bundle]:
-    """The sources in order, small ones together, those of one larger object too, an archive by itself."""
+    """Bundles sources in order: small ones together, spans of one larger object together, archives alone."""
     most = max(1, min(_MOST_SOURCES, len(sources) // _BUNDLES_AT_LEAST))
     bundles: list[Bundle] = []
     small: list[PlannedSource] = []
@@ -82,7 +82,7 @@ def bundled(sources: Sequence[PlannedSource]) -> list[Bundle]:
 
 
 def _spans_together(run: Sequence[PlannedSource]) -> int:
-    """How many sources of one object are decoded together."""
+    """Returns how many sources of one object are decoded together."""
     looks = min(_MOST_LOOKS, 1 + run[0].size_bytes // _LOOK_BYTES) if is_local(run[0].uri) else 1
     return -(-len(run) // looks)
 
@@ -90,10 +90,10 @@ def _spans_together(run: Sequence[PlannedSource]) -> int:
 def bundle_messages(
     bundle: Bundle, settings: DecodeSettings, begin_item: Callable[[], None]
 ) -> Iterator[Message]:
-    """A mark, then the events of all sources, gathered until they are worth a message.
+    """Yields ``Staged``, then the events of all sources, batched into messages.
 
-    ``begin_item`` is called before each source. Meant for a process that may be killed, as
-    ``source_events`` is; what was gathered is lost with it.
+    ``begin_item`` is called before each source. Run it in a process that may be killed, like
+    ``source_events``; the unsent batch is lost with the process.
     """
     yield Staged()
     gathered: list[SourceEvent] = []

@@ -1,4 +1,4 @@
-"""From a planned source to its events: staged, decoded, every fault of the bytes turned into an end."""
+"""Decodes a planned source in this process: copies it, decodes it, turns every failure into an end event."""
 
 import time
 from collections.abc import Generator, Iterator
@@ -21,7 +21,7 @@ _TOO_MUCH_MEMORY = "Reading and decoding it took more memory than the job allows
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeSettings:
-    """What decoding an item of a job needs to know of it."""
+    """The settings of a job that decoding an item needs."""
 
     sampling: SamplingSpec
     limits: LimitsSpec
@@ -31,7 +31,7 @@ class DecodeSettings:
 
     @classmethod
     def of(cls, job: JobSpec, size_px: int, *, pixel_rule: PixelRule) -> "DecodeSettings":
-        """The settings of a job whose frame size and pixel rule are known."""
+        """Returns the settings of a job with this frame size and pixel rule."""
         return cls(
             sampling=job.sampling,
             limits=job.limits,
@@ -43,11 +43,11 @@ class DecodeSettings:
 
 @dataclass(frozen=True)
 class Staged:
-    """The mark between reading a source and decoding it: what follows is the decoder's time."""
+    """Marks the end of reading a source: the time after it counts as decoding."""
 
 
 def source_room(source: PlannedSource, settings: DecodeSettings) -> AbstractContextManager[Room | None]:
-    """Room for a copy of the source, if it needs one, for the length of the block; may be waited for long."""
+    """Reserves disk space for a copy of the source, if it needs one, within the block; may wait long."""
     return room_for(_identity(source), limit_bytes=settings.limits.staging_bytes)
 
 
@@ -59,13 +59,13 @@ def source_events(
     instead: ItemEnd | None = None,
     room: Room | None = None,
 ) -> Iterator[SourceEvent | Staged]:
-    """A mark once the source is at hand, its clips, and its end as the very last thing.
+    """Yields ``Staged`` once the source is local, its clips, and its end event last.
 
-    The end is held back until everything is closed: a crash on closing is then the item's, and a source that
-    changed while it was read is told. Of an archive the first ``skip_items`` items are left out, and the next
-    one is given the end ``instead`` where there is one. Each end tells how long this side took; reading a
-    tar counts for its first item. A copy lies in ``room``, from ``source_room``, or in one that is waited
-    for here. Meant for a process that may be killed, since the bytes are foreign.
+    The end is yielded after everything is closed: a crash while closing then counts for the item, and a
+    source that changed while it was read is reported. For an archive, skips the first ``skip_items`` items
+    and ends the next one with ``instead``, if given. Each end contains the seconds spent here; reading a tar
+    counts for its first item. A copy uses ``room``, from ``source_room``, or else space reserved here.
+    Run it in a process that may be killed, since the bytes are untrusted.
     """
     if source.is_archive:
         events = _archive_events(source, settings, skip_items, instead, room)
@@ -75,7 +75,7 @@ def source_events(
 
 
 def _timed(events: Generator[SourceEvent | Staged]) -> Iterator[SourceEvent | Staged]:
-    """The same events, their ends with times: not those in which an event waits to be taken."""
+    """Yields the same events, with times in the ends; the time that the consumer takes is excluded."""
     spent = {"read": 0.0, "decode": 0.0}
     stage_now = "read"
     with closing(events):
@@ -144,7 +144,7 @@ def _archive_events(
                 yield event
                 staged.moved()
     except BadItemError as error:
-        # Of the whole tar: what single items get wrong has become their ends.
+        # The whole tar failed; failures of single items are already their ends.
         yield from whole_archive(source, ItemEnd.unread(error.reason, error.detail))
     except MemoryError:
         yield from whole_archive(source, ItemEnd.unread(Reason.OUT_OF_MEMORY, _TOO_MUCH_MEMORY))

@@ -1,4 +1,4 @@
-"""A process of ours that works beside this one, fed and heard through a pipe."""
+"""A worker process that is driven through a pipe."""
 
 import multiprocessing
 import os
@@ -13,18 +13,18 @@ from typing import Any
 from bitmill.schemas.errors import BitmillError, InfrastructureError
 
 _LAST_WORDS_S = 60.0
-"""A process that is to stop does so with its pipe, as soon as it next looks at it."""
+"""How long to wait for a worker to exit after its pipe was closed, before it is killed."""
 
 
 class WorkerProcess:
-    """A process, and our end of the pipe to it.
+    """A spawned process and the parent's end of the pipe to it.
 
-    It runs ``work(pipe, *args)`` until the pipe ends; what it cannot finish by a BitmillError it sends that.
-    ``doing`` is what it does, for the sentence that tells of its death.
+    It runs ``work(pipe, *args)`` until the pipe is closed; on a BitmillError it sends the error and ends.
+    ``doing`` completes "A process that …" in the error message if it dies.
     """
 
     def __init__(self, work: Callable[..., None], *args: Any, doing: str) -> None:
-        # A forked child would share locks of threads, and connections to stores, that it does not have.
+        # A forked child would inherit locks held by threads that it lacks, and connections to stores.
         spawn = multiprocessing.get_context("spawn")
         self.pipe, theirs = spawn.Pipe()
         self._doing = doing
@@ -34,38 +34,38 @@ class WorkerProcess:
         theirs.close()
 
     def send(self, work: Any) -> None:
-        """Give it something to do."""
-        # A dead child is noticed when its answer is read.
+        """Send it a work item."""
+        # A dead child is detected by ``receive``.
         with suppress(OSError):
             self.pipe.send(work)
 
     def receive(self) -> Any:
-        """Its next report. Raises what it failed by, InfrastructureError where it died."""
+        """Returns its next message. Raises the BitmillError that it sent, InfrastructureError if it died."""
         try:
             answer: Any = self.pipe.recv()
         except (EOFError, OSError) as error:
             self._process.join()
             raise InfrastructureError(
-                f"A process that {self._doing} died (exit code {self._process.exitcode}); with fewer "
-                "--workers there is more memory for each. Run the same command again to go on."
+                f"A process that {self._doing} died (exit code {self._process.exitcode}); if memory ran "
+                "out, use fewer --workers. Run the same command again to resume."
             ) from error
         if isinstance(answer, BitmillError):
             raise answer
         return answer
 
     def let_go(self) -> None:
-        """Without a pipe it gives up its work, sweeps up and ends."""
+        """Close the pipe: the process drops its work, cleans up and exits."""
         self.pipe.close()
 
     def end(self) -> None:
-        """Wait for its end, but not for ever."""
+        """Wait up to a minute for it to exit, then kill it."""
         self._process.join(_LAST_WORDS_S)
         self._process.kill()
         self._process.join()
 
 
 def serve(pipe: "Connection[Any, Any]", do: Callable[[Any], None]) -> None:
-    """A worker's life: what comes is done, until the pipe ends, or a BitmillError, which is sent, ends it."""
+    """Main loop of a worker: runs ``do`` per item until the pipe closes; sends a BitmillError and stops."""
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
             work = pipe.recv()
@@ -77,8 +77,8 @@ def serve(pipe: "Connection[Any, Any]", do: Callable[[Any], None]) -> None:
 
 
 def _live(work: Callable[..., None], pipe: "Connection[Any, Any]", *args: Any) -> None:
-    """The whole of a process. It ends here: Arrow's threads may still read ahead what nobody wants any more,
-    and an interpreter that is taken down under them aborts, and says so on the user's terminal.
+    """The entry point of the process. Skips interpreter shutdown: Arrow's threads may still read ahead, and a
+    shutdown under them aborts with an error on the user's terminal.
     """
     work(pipe, *args)
     pipe.close()
@@ -89,10 +89,10 @@ def _live(work: Callable[..., None], pipe: "Connection[Any, Any]", *args: Any) -
 
 @contextmanager
 def _ctrl_c_waits() -> Generator[None]:
-    """Processes started in the block never hear of Ctrl-C, which reaches the whole terminal: they end with
-    their pipes.
+    """Processes started in the block ignore Ctrl-C, which is sent to the whole terminal; they exit when their
+    pipes close.
     """
-    # It comes with the first process, and would lift the mask.
+    # The resource tracker starts with the first process, and starting it would unblock the signal.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:

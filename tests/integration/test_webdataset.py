@@ -169,4 +169,4 @@ def test_preview_finds_the_original_in_its_tar(run, media, tmp_path):
     picture = tmp_path / "sheet.png"
     done = bitmill("preview", str(run), "--source", f"{media}/shard-000.tar", "--out", str(picture))
     assert done.code == 0, done.err
-    assert "without original" not in done.out
+    assert "without the original" not in done.out

@@ -47,7 +47,7 @@ def decode_task(
 
     For several sources, yields a bundle's messages.
     """
-    # Imported here, so as not to count against the first item's time and memory.
+    # Done first, so as not to count against the first item's time and memory.
     make_ready()
     if len(sources) > 1:
         with memory_limit(settings.limits.item_memory_bytes) as count_anew:

@@ -1,1 +1,1 @@
-"""Commands on datasets of tokens: plan, tokenize, inspect, audit, export, remove."""
+"""Commands on token datasets: plan, tokenize, inspect, audit, export, remove."""

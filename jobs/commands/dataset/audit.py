@@ -1,4 +1,4 @@
-"""``bitmill audit``: what a dataset holds, lacks and is worth, as a report, a page and a summary."""
+"""``bitmill audit``: checks a dataset and reports on it as JSON, an HTML page and a summary."""
 
 from typing import Annotated
 
@@ -12,44 +12,44 @@ def audit(
     dataset: Annotated[str | None, typer.Argument(help="A dataset folder.")] = None,
     out: Annotated[
         str | None,
-        typer.Option("--out", help="Folder for audit.json and audit.html, local or on a store; else none."),
+        typer.Option("--out", help="Write audit.json and audit.html to this folder, local or on a store."),
     ] = None,
     by: Annotated[
         list[str] | None,
-        typer.Option("--by", metavar="COLUMN", help="Break coverage down by a metadata column, too."),
+        typer.Option("--by", metavar="COLUMN", help="Also break coverage down by this metadata column."),
     ] = None,
     sample: Annotated[
-        int, typer.Option("--sample", min=0, help="Clips to decode, compare and tokenize again.")
+        int, typer.Option("--sample", min=0, help="Number of clips to decode, compare and tokenize again.")
     ] = 16,
-    seed: Annotated[int, typer.Option("--seed", help="Which clips are in the sample.")] = 0,
-    codes: Annotated[bool, typer.Option("--codes/--no-codes", help="Statistics of the codes.")] = True,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed that selects the sample.")] = 0,
+    codes: Annotated[bool, typer.Option("--codes/--no-codes", help="Compute code statistics.")] = True,
     duplicates: Annotated[
-        bool, typer.Option("--duplicates/--no-duplicates", help="Look for clips that are alike.")
+        bool, typer.Option("--duplicates/--no-duplicates", help="Find exact and near-duplicate clips.")
     ] = True,
     radius: Annotated[
-        float, typer.Option("--radius", help="Share of bits in which near duplicates may differ.")
+        float, typer.Option("--radius", help="Fraction of bits in which near duplicates may differ.")
     ] = 0.05,
     against: Annotated[
         list[str] | None,
-        typer.Option("--against", metavar="DATASET", help="Find clips that another dataset holds already."),
+        typer.Option("--against", metavar="DATASET", help="Find clips that are also in this dataset."),
     ] = None,
     check_source: Annotated[
         bool, typer.Option("--check-source", help="List the sources and compare them with the plan.")
     ] = False,
     compare: Annotated[
         tuple[str, str] | None,
-        typer.Option("--compare", metavar="A B", help="Two datasets, or audit.json files, side by side."),
+        typer.Option("--compare", metavar="A B", help="Compare two datasets or audit.json files."),
     ] = None,
     address: Annotated[
-        str | None, typer.Option("--address", help="Have a Ray cluster read the shards.")
+        str | None, typer.Option("--address", help="Read the shards on this Ray cluster.")
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, help="Processes (or Ray tasks) at once; default: one a CPU."),
+        typer.Option("--workers", min=1, help="Parallel processes (or Ray tasks); default: one per CPU."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Read every file of a dataset and say whether it is whole: 0 sound, 3 incomplete, 4 damaged."""
+    """Read and check every file of a dataset. Exits with 0 if sound, 3 if incomplete, 4 if damaged."""
     from bitmill.jobs.commands.dataset.audit_compare import compare_audits
     from bitmill.jobs.commands.dataset.audit_output import NOT_WRITTEN, show_audit, write_audit
     from bitmill.jobs.commands.dataset.audit_summary import print_summary

@@ -1,4 +1,4 @@
-"""``bitmill audit --compare``: two datasets, or two tokenizers on the same sources, side by side."""
+"""``bitmill audit --compare``: compares two datasets, or two tokenizers on the same sources."""
 
 from rich.table import Table
 
@@ -18,9 +18,9 @@ COMPARISON_FILE = "comparison.html"
 def compare_audits(
     names: tuple[str, str], request: AuditRequest, out: Folder | None, console: Console
 ) -> None:
-    """Print the comparison, and write it, if there is an ``out``.
+    """Print the comparison, and write it to ``out`` if given.
 
-    What is no audit yet is audited first, into a/ and b/ of ``out``.
+    Datasets are audited first; their reports go into a/ and b/ of ``out``.
     """
     first, second = (
         _report_of(name, request, None if out is None else Folder(f"{out.uri}/{side}"), console)
@@ -33,7 +33,7 @@ def compare_audits(
 
 
 def _report_of(name: str, request: AuditRequest, out: Folder | None, console: Console) -> AuditReport:
-    """The audit of a name: an audit.json, a folder that holds one, or a dataset."""
+    """Returns the report of an audit.json, of a folder that contains one, or of a dataset, audited now."""
     if name.endswith(".json"):
         folder, _, file = name.rpartition("/")
         return _stored(Folder(folder or "."), file)
@@ -50,7 +50,7 @@ def _stored(folder: Folder, file: str) -> AuditReport:
     try:
         return read_audit(folder.read_bytes(file), origin=f"{folder.uri}/{file}")
     except FileNotFoundError as error:
-        raise UsageError(f"There is no audit at {folder.uri}/{file}.") from error
+        raise UsageError(f"{folder.uri}/{file} does not exist; give an audit.json or a dataset.") from error
 
 
 def _table(first: AuditReport, second: AuditReport) -> Table:
@@ -69,7 +69,7 @@ _ROWS = (
     "tokens",
     "codes",
     "weakest bit's entropy",
-    "order-0 bits a token",
+    "order-0 bits per token",
     "used codes",
     "duplicates, exact and near",
     "sample PSNR dB",

@@ -1,4 +1,4 @@
-"""Shows an audit's progress, and writes its report, its page and their pictures."""
+"""Shows the progress of an audit; writes its report, page and images."""
 
 import time
 
@@ -14,7 +14,7 @@ from bitmill.pipeline.storage import Folder
 AUDIT_FILE, PAGE_FILE = "audit.json", "audit.html"
 
 
-NOT_WRITTEN = "nothing was written; --out FOLDER keeps the report and makes its page."
+NOT_WRITTEN = "nothing was written; pass --out FOLDER to keep the report and its page."
 
 
 def show_audit(dataset: str, request: AuditRequest, console: Console) -> MadeAudit:
@@ -24,7 +24,7 @@ def show_audit(dataset: str, request: AuditRequest, console: Console) -> MadeAud
 
         def show(uri: str, progress: AuditProgress) -> None:
             nonlocal latest
-            # A dataset's audit began when that of the one before ended.
+            # A dataset's audit begins when the previous one ends.
             began, latest = since.setdefault(uri, latest), time.monotonic()
             seconds = latest - began
             named = "" if uri == Folder(dataset).uri else f"{uri}: "
@@ -34,7 +34,7 @@ def show_audit(dataset: str, request: AuditRequest, console: Console) -> MadeAud
 
 
 def write_audit(made: MadeAudit, out: Folder) -> list[str]:
-    """Publish report, page and what goes with them; gives where the two are. The report comes last."""
+    """Write the page, other files and, last, the report. Returns the paths of report and page."""
     pictures = {name: data for name, data in made.files.items() if name.endswith(".webp")}
     page = render_page(made.report, pictures).encode()
     for name, data in {**made.files, PAGE_FILE: page, AUDIT_FILE: made.report.to_json()}.items():
@@ -44,7 +44,7 @@ def write_audit(made: MadeAudit, out: Folder) -> list[str]:
 
 
 def progress_line(progress: AuditProgress, seconds: float) -> str:
-    """How far an audit is after so many seconds: shards, clips, rate, remaining time."""
+    """Returns the progress of an audit after ``seconds``: shards, clips, rates, remaining time."""
     seconds = max(seconds, 1e-9)
     left = (progress.shards - progress.done_shards) * seconds / max(1, progress.done_shards)
     return (

@@ -1,4 +1,4 @@
-"""An audit's summary on the terminal."""
+"""Prints an audit's summary on the terminal."""
 
 from collections.abc import Iterator
 
@@ -12,11 +12,11 @@ from bitmill.schemas.reports.audit_report import AuditReport, CodeHealth, Sample
 _MAX_EXAMPLES = 3
 _MAX_ROWS = 12
 _TABLES = ("prefix", "media", "codec", "resolution")
-"""Those of coverage that are printed, with those of --by; the report has them all."""
+"""The coverage tables that are printed, besides those of --by; the report contains all."""
 
 
 def print_summary(report: AuditReport, console: Console) -> None:
-    """Verdict, counts, findings with examples, reasons of failures, what to do next."""
+    """Print verdict, counts, findings with examples, reasons of failures, and next steps."""
     console.print(f"{report.verdict}: {report.dataset}", soft_wrap=True)
     console.print(_totals(report))
     for table in report.coverage.tables:
@@ -57,7 +57,7 @@ _OWN = ("prefix", "media", "container", "codec", "duration", "resolution", "fram
 
 
 def closer_look(report: AuditReport) -> Iterator[str]:
-    """A line for each part of the report beyond files and coverage."""
+    """Yields a line for each optional part of the report: codes, duplicates, sample, sources."""
     if report.codes:
         yield f"codes      {_codes(report.codes)}"
     if report.duplicates:
@@ -72,7 +72,7 @@ def closer_look(report: AuditReport) -> Iterator[str]:
     if report.sources:
         check = report.sources
         yield (
-            f"sources    {check.checked:,} looked up: {check.gone:,} gone, {check.changed:,} changed, "
+            f"sources    {check.checked:,} checked: {check.gone:,} gone, {check.changed:,} changed, "
             f"{check.unplanned:,} not planned"
         )
 
@@ -83,7 +83,7 @@ def _codes(codes: CodeHealth) -> str:
     about = "" if codes.used_codes_error == 0 else "about "
     return (
         f"weakest bit {codes.entropies[weakest]:.3f} (bit {weakest}), mean {mean:.3f} of 1; "
-        f"{codes.order0_bits_per_token:.2f} of {codes.bits_per_token} bits a token at order 0; "
+        f"{codes.order0_bits_per_token:.2f} of {codes.bits_per_token} bits per token at order 0; "
         f"{about}{codes.used_codes:,} codes used; {codes.repeated_frames:,} of {codes.pairs_of_frames:,} "
         f"frames repeat, {codes.still_clips:,} clips are still"
     )

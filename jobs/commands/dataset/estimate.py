@@ -1,4 +1,4 @@
-"""``bitmill plan --estimate``: a sample probed, the tokenizer timed here, and what the job will come to."""
+"""``bitmill plan --estimate``: estimates a job's clips, tokens, bytes and time from a sample."""
 
 import time
 from collections.abc import Callable
@@ -26,13 +26,13 @@ _TIMED_S = 2.0
 _LONGEST_BATCH_S = 10.0
 
 _ROW_BYTES = 50
-"""What a clip's row takes beside its codes, and a source's in plan and ledger together, names included."""
+"""Bytes per clip next to its codes, and per source in plan and ledger together, names included."""
 
 
 def estimate_job(job: JobSpec, *, sample: int) -> Estimate:
-    """List the sources, look at up to ``sample`` videos and as many images, time the tokenizer.
+    """List the sources, probe up to ``sample`` videos and as many images, and time the tokenizer.
 
-    Writes nothing. Raises what checking a job and listing its sources raise.
+    Writes nothing. Raises the errors of checking a job and of listing its sources.
     """
     tokenizer = job_tokenizer(job)
     job = with_clip_frames(job, tokenizer.config.num_frames)
@@ -92,7 +92,7 @@ def _looked_at(
 
 
 def time_tokenizer(tokenizer: LoadedTokenizer, job: JobSpec) -> tuple[str, float]:
-    """The device here, in words, and the frames that one tokenizer encodes on it in a second."""
+    """Returns (description of the device, frames per second that one tokenizer encodes on it)."""
     on_gpu = torch.cuda.is_available() and job.compute.device != "cpu"
     if not on_gpu:
         torch.set_num_threads(job.compute.threads)
@@ -102,7 +102,7 @@ def time_tokenizer(tokenizer: LoadedTokenizer, job: JobSpec) -> tuple[str, float
     size_px, clip_frames = tokenizer.config.image_size_px, job.sampling.num_clip_frames
     shape = (clip_frames, size_px, size_px, 3)
     clip_THWC = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    # The first pass pays for compiling and allocating; the second tells whether a whole batch is affordable.
+    # The first pass is a warm-up; the second decides whether a whole batch is affordable.
     encoder.encode([clip_THWC])
     started = time.perf_counter()
     encoder.encode([clip_THWC])
@@ -121,12 +121,12 @@ def time_tokenizer(tokenizer: LoadedTokenizer, job: JobSpec) -> tuple[str, float
 
 
 def print_estimate(estimate: Estimate, console: Console) -> None:
-    """Print an estimate for people."""
+    """Print an estimate as a table."""
     table = Table(show_header=False, box=None, pad_edge=False)
     unread = f", {estimate.unreadable} of which could not be read" if estimate.unreadable else ""
     rows = [
         ("sources", f"{estimate.sources:,} ({bytes_text(estimate.size_bytes)})"),
-        ("looked at", f"{estimate.sampled:,} of them, spread over their sizes{unread}"),
+        ("probed", f"{estimate.sampled:,} of them, spread over their sizes{unread}"),
         ("clips", _text(estimate.clips, _count)),
         ("frames", _text(estimate.frames, _count)),
         ("tokens", _text(estimate.tokens, _count)),
@@ -143,9 +143,9 @@ def print_estimate(estimate: Estimate, console: Console) -> None:
         table.add_row(name, value)
     console.print(table)
     if estimate.frames.bounds is None:
-        console.print("The sample is too small to tell how sure this is; give a larger --sample.")
+        console.print("The sample is too small to estimate the error; increase --sample.")
     elif estimate.frames.standard_error:
-        console.print("Ranges are two standard errors of the sample to either side.")
+        console.print("Ranges are the estimate ± two standard errors of the sample.")
 
 
 def _text(quantity: Quantity, text: Callable[[float], str]) -> str:

@@ -1,4 +1,4 @@
-"""``bitmill export``: a dataset's clips in the layout of another loader."""
+"""``bitmill export``: writes a dataset's clips in the layout of another loader."""
 
 import time
 from collections.abc import Callable
@@ -22,25 +22,25 @@ DEFAULT_MAX_BYTES = 512 << 20
 def export(
     dataset: Annotated[str, typer.Argument(help="A dataset folder.")],
     out: Annotated[
-        str, typer.Argument(help="A folder, local or on a store, that is empty or holds this export.")
+        str, typer.Argument(help="Output folder, local or on a store: empty, or with this export begun.")
     ],
-    to: Annotated[ExportForm, typer.Option("--to", help="The layout.")],
+    to: Annotated[ExportForm, typer.Option("--to", help="Output layout.")],
     max_bytes: Annotated[
         int,
         typer.Option(
             "--max-bytes",
             min=1,
-            help="Of a tar, a .bin, or a Parquet file's tokens before compression; no clip is cut.",
+            help="Bytes per tar, .bin, or Parquet file (tokens before compression); clips are not split.",
         ),
     ] = DEFAULT_MAX_BYTES,
     allow_incomplete: Annotated[
         bool, typer.Option("--allow-incomplete", help="Export what an unfinished job has committed.")
     ] = False,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Processes that write files; default: one a CPU.")
+        int | None, typer.Option("--workers", min=1, help="Processes that write files; default: one per CPU.")
     ] = None,
 ) -> None:
-    """Export a dataset for other loaders: integers in tars, flat files or Parquet. Run it again to go on."""
+    """Export a dataset for other loaders: integers in tars, flat files or Parquet. Run again to resume."""
     from bitmill.pipeline.exporting import export_dataset
 
     console = Console(soft_wrap=True)
@@ -65,13 +65,13 @@ def _summary(out: str, result: "ExportResult") -> str:
         f"{inventory.token_dtype}, {bytes_text(inventory.size_bytes)} in {len(inventory.files)} files"
     )
     if not result.made_files:
-        return f"nothing to do; there is {text}"
-    kept = f"; {result.kept_files} of them were there already" if result.kept_files else ""
+        return f"nothing to do; already exported: {text}"
+    kept = f"; {result.kept_files} of them existed already" if result.kept_files else ""
     return f"wrote {text}{kept}"
 
 
 class ExportView:
-    """A context manager: a live line on a terminal, a line every ten seconds elsewhere."""
+    """A context manager that shows progress: live on a terminal, else a line every ten seconds."""
 
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -86,7 +86,7 @@ class ExportView:
         self._shown.__exit__()
 
     def show(self, progress: "ExportProgress") -> None:
-        """Take a moment's progress; called for every clip, so most moments are not shown."""
+        """Show progress, rate-limited: it is called for every clip."""
         now = self._clock()
         if progress.clips and self._writing_since is None:
             self._writing_since = now

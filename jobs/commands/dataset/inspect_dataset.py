@@ -1,4 +1,4 @@
-"""``bitmill inspect``: tables on the terminal."""
+"""``bitmill inspect``: prints a dataset or a shard as tables."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def _show_dataset(uri: str, clips: int, console: Console) -> None:
     config = card.tokenizer
     console.print(
         f"geometry   {config.image_size_px} px frames, patches of {config.patch_size_px} px, "
-        f"{config.tokens_per_frame} tokens a frame"
+        f"{config.tokens_per_frame} tokens per frame"
     )
     summary(card, view.totals, console)
     if view.not_ok:
@@ -71,6 +71,6 @@ def _show_clips(clips: list[dict[str, Any]], console: Console) -> None:
 
 
 def _item_name(row: dict[str, Any]) -> str:
-    """The object's own name, and the member's behind it."""
+    """Returns the object's file name, followed by the member's key if it has one."""
     name: str = row["source"].rstrip("/").rsplit("/", 1)[-1]
     return name if row["key"] is None else f"{name}:{row['key']}"

@@ -1,4 +1,4 @@
-"""``bitmill plan``: the plan stored and counted, or what the job would come to."""
+"""``bitmill plan``: stores and counts the plan, or estimates the job."""
 
 import json
 from dataclasses import asdict
@@ -23,7 +23,7 @@ def plan_job(job: JobSpec, *, address: str | None, as_json: bool, console: Conso
 
 
 def show_estimate(job: JobSpec, *, sample: int, as_json: bool, console: Console) -> None:
-    """Print what the job would come to; nothing is written."""
+    """Print an estimate of the job; writes nothing."""
     estimate = estimate_job(job, sample=sample)
     if as_json:
         print_json(estimate.model_dump_json(indent=2))

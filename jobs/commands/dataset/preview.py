@@ -1,4 +1,4 @@
-"""``bitmill preview``: a video or a contact sheet of stored tokens beside their sources."""
+"""``bitmill preview``: writes a video or contact sheet of decoded tokens next to their sources."""
 
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.output_files import publish, suffix_of
@@ -16,7 +16,7 @@ def write_preview(
     max_clips: int,
     console: Console,
 ) -> None:
-    """Write the preview whole or not at all, and say what is on it."""
+    """Write the preview atomically and print what it contains."""
     writers = {".mp4": write_video, ".png": write_sheet}
     writer = writers.get(suffix_of(out))
     if writer is None:
@@ -26,8 +26,8 @@ def write_preview(
     clips = publish(out, lambda path: writer(chosen, path))
     lost = sum(clip.original_THWC is None for clip in clips)
     psnr = mean_psnr_db(clips)
-    console.print(f"wrote {out}: {len(clips)} clips, original beside decoded")
+    console.print(f"wrote {out}: {len(clips)} clips, original next to decoded")
     if psnr is not None:
         console.print(f"PSNR of decoded against original: {psnr:.2f} dB, mean over clips")
     if lost:
-        console.print(f"{lost} clips stand without original, since their source cannot be read now")
+        console.print(f"{lost} clips are shown without the original: their source cannot be read now")

@@ -1,4 +1,4 @@
-"""``bitmill remove``: takes sources and clips out of a dataset, keeps a record, and keeps them out."""
+"""``bitmill remove``: removes sources and clips from a dataset, records it, and bars them from later runs."""
 
 import math
 import sys
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _EXAMPLES = 3
 
 KEPT = (
-    "note: versions that a store keeps, copies, exports, readers' caches and models trained on the clips are "
-    "not changed by this."
+    "note: old versions in a versioned store, copies, exports, readers' caches and models trained on the "
+    "clips are not changed."
 )
 
 
@@ -36,29 +36,30 @@ def remove(
     dataset: Annotated[str, typer.Argument(help="A dataset folder.")],
     source: Annotated[list[str] | None, typer.Option("--source", help="A source's URI; repeatable.")] = None,
     key: Annotated[
-        list[str] | None, typer.Option("--key", help="Of one --source, a tar, only this member; repeatable.")
+        list[str] | None,
+        typer.Option("--key", help="Only this member of one --source tar; repeatable."),
     ] = None,
     clip: Annotated[list[str] | None, typer.Option("--clip", help="A clip's id; repeatable.")] = None,
     sources_from: Annotated[
         Path | None,
-        typer.Option("--sources-from", parser=local_path, help="A text file of URIs, one a line."),
+        typer.Option("--sources-from", parser=local_path, help="A text file of URIs, one per line."),
     ] = None,
     clips_from: Annotated[
         Path | None,
-        typer.Option("--clips-from", parser=local_path, help="A text file of clip ids, one a line."),
+        typer.Option("--clips-from", parser=local_path, help="A text file of clip ids, one per line."),
     ] = None,
-    reason: Annotated[str | None, typer.Option("--reason", help="Why, for the record.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Reason, stored in the record.")] = None,
     skip_unknown: Annotated[
-        bool, typer.Option("--skip-unknown", help="Leave out what the dataset does not have.")
+        bool, typer.Option("--skip-unknown", help="Skip entries that are not in the dataset.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Finish what was interrupted, and look after earlier removals.")
+        bool, typer.Option("--resume", help="Finish an interrupted removal and apply earlier removals again.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Work beside a driver that is at work.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would be removed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Remove even while a job is running.")] = False,
 ) -> None:
-    """Take sources or clips out of a dataset, for good. Run it again to go on where it was interrupted."""
+    """Remove sources or clips from a dataset for good. Run again to resume after an interruption."""
     from bitmill.pipeline.removing.run_removal import finish_removals, propose
     from bitmill.pipeline.removing.run_removal import remove as take_down
     from bitmill.pipeline.storage import Folder
@@ -67,26 +68,26 @@ def remove(
     folder = Folder(dataset)
     request = _request(source, key, clip, sources_from, clips_from, reason)
     if resume == bool(request.sources or request.clips):
-        raise UsageError("Say what to remove, by --source, --clip or a file of either; or only --resume.")
+        raise UsageError("Give --source, --clip, --sources-from or --clips-from; or --resume alone.")
     if resume and dry_run:
-        raise UsageError("--resume has nothing to propose; leave out --dry-run.")
-    with stoppable(kept="what was rewritten stays, and so does the record"), RemovalView(console) as view:
+        raise UsageError("--dry-run cannot be combined with --resume; leave out one of them.")
+    with stoppable(kept="rewritten shards and the record stay"), RemovalView(console) as view:
         if not dry_run:
             _refuse_beside_driver(folder, force=force)
             for record in finish_removals(folder, all_of_them=resume, tell=view.rewriting):
                 console.print(f"finished {_told(folder, record)}")
         if resume:
-            console.print(f"{folder.uri}: nothing that was taken down is left.")
+            console.print(f"{folder.uri}: all removals are complete.")
             return
         proposal = propose(folder, request, tell=view.looking)
         if proposal.unknown and skip_unknown:
             request = request.without(proposal.unknown)
-            console.print(f"left out {len(proposal.unknown):,} that are not in {folder.uri}")
+            console.print(f"skipped {len(proposal.unknown):,} entries that are not in {folder.uri}")
             proposal = propose(folder, request, tell=view.looking)
         _refuse_unknown(folder, proposal)
         view.pause()
         if proposal.is_done or not (request.sources or request.clips):
-            console.print(f"nothing to do: {folder.uri} holds none of it.")
+            console.print(f"nothing to do: {folder.uri} contains none of it.")
             return
         console.print(_proposed(folder, proposal))
         if dry_run:
@@ -99,13 +100,13 @@ def remove(
         console.print(KEPT)
         if force:
             console.print(
-                "note: once the driver has ended, run bitmill remove --resume to look after its shards."
+                "note: once the running job has ended, run bitmill remove --resume to clean its shards too."
             )
         _tell_leftovers(folder, console)
 
 
 class RemovalView:
-    """A context manager: a live line on a terminal while shards are looked at or rewritten; else nothing."""
+    """A context manager that shows progress on one live line of a terminal; shows nothing elsewhere."""
 
     def __init__(self, console: Console) -> None:
         self._live = (
@@ -119,16 +120,16 @@ class RemovalView:
         self.pause()
 
     def pause(self) -> None:
-        """Take the line away until there is something new."""
+        """Clear the line until the next progress."""
         if self._live is not None:
             self._live.stop()
 
     def looking(self, done: int, of: int) -> None:
-        """So many shards have been looked at."""
-        self._show(f"looking: {done:,}/{of:,} shards")
+        """Show how many shards have been searched."""
+        self._show(f"searching: {done:,}/{of:,} shards")
 
     def rewriting(self, done: int, of: int) -> None:
-        """So many shards have been rewritten."""
+        """Show how many shards have been rewritten."""
         self._show(f"rewriting: {done:,}/{of:,} shards")
 
     def _show(self, line: str) -> None:
@@ -151,7 +152,7 @@ def _request(
 
     uris = [normalise(uri) for uri in [*(sources or []), *_lines(sources_from)]]
     if keys and len(uris) != 1:
-        raise UsageError("--key chooses members of one tar; give one --source with it.")
+        raise UsageError("--key selects members of one tar; give exactly one --source with it.")
     return Request(
         sources=tuple(RemovedSource(uri=uri, key=key) for uri in uris for key in keys or [None]),
         clips=(*(clips or []), *_lines(clips_from)),
@@ -165,7 +166,7 @@ def _lines(path: Path | None) -> list[str]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read as text, one entry a line ({error.strerror}).") from error
+        raise UsageError(f"{path} cannot be read as text, one entry per line ({error.strerror}).") from error
     return [line for line in lines_of(data, what=str(path)) if line.strip()]
 
 
@@ -177,18 +178,18 @@ def _refuse_beside_driver(folder: "Folder", *, force: bool) -> None:
         return
     age_s = (datetime.now(UTC) - status.updated_at).total_seconds()
     if age_s < 0.0:
-        # By a clock that is ahead, whose time says nothing here; whether it goes on does.
+        # The driver's clock is ahead of ours, so its age is unknown: wait for another write.
         age_s = 0.0 if _writes_again(folder, status) else math.inf
     if age_s <= status.silent_after_s():
         raise UsageError(
-            f"A driver (process {status.driver.pid} on {status.driver.host}, heard of {duration_text(age_s)} "
-            f"ago) is at work in {folder.uri}, and may commit a shard with what is to be removed. Stop it "
-            "first (Ctrl-C or bitmill stop; it resumes later), or pass --force and run --resume after it."
+            f"A job (process {status.driver.pid} on {status.driver.host}, last update {duration_text(age_s)} "
+            f"ago) is running in {folder.uri} and may commit a shard with clips to be removed. Stop it first "
+            "(Ctrl-C or bitmill stop; it can resume later), or pass --force and run --resume after it ends."
         )
 
 
 def _writes_again(folder: "Folder", status: "JobStatus") -> bool:
-    """Whether another status comes within the time after which a driver counts as silent."""
+    """Returns whether the status changes within the time after which a driver counts as silent."""
     from bitmill.pipeline.dataset.dataset_status import find_status
 
     end = time.monotonic() + status.silent_after_s()
@@ -206,8 +207,8 @@ def _refuse_unknown(folder: "Folder", proposal: "Proposal") -> None:
         more = f" (and {len(unknown) - _EXAMPLES:,} more)" if len(unknown) > _EXAMPLES else ""
         names = ", ".join(unknown[:_EXAMPLES])
         raise UsageError(
-            f"{folder.uri} has no {names}{more}; nothing was removed. bitmill trace and bitmill inspect show "
-            "what it has; --skip-unknown leaves out the rest."
+            f"{folder.uri} has no {names}{more}; nothing was removed. List its contents with bitmill trace "
+            "and bitmill inspect, or pass --skip-unknown to skip unknown entries."
         )
 
 
@@ -215,10 +216,10 @@ def _proposed(folder: "Folder", proposal: "Proposal") -> str:
     selection = proposal.selection
     text = (
         f"to be removed from {folder.uri}: {selection.num_clips:,} clips; {len(selection.touched):,} shards "
-        "are rewritten"
+        "will be rewritten"
     )
     if selection.pending_sources:
-        text += f"; {selection.pending_sources:,} sources of shards to come will not be read"
+        text += f"; {selection.pending_sources:,} sources of pending shards will not be read"
     return text
 
 
@@ -229,8 +230,8 @@ def _told(folder: "Folder", record: "Record") -> str:
 
 def _ask() -> None:
     if not sys.stdin.isatty():
-        raise UsageError("There is no terminal to ask on; pass --yes to remove without being asked.")
-    if not typer.confirm("Remove them for good?"):
+        raise UsageError("No terminal to ask on; pass --yes to remove without confirmation.")
+    if not typer.confirm("Remove them permanently?"):
         raise InterruptedJobError("Nothing was removed.")
 
 
@@ -240,6 +241,6 @@ def _tell_leftovers(folder: "Folder", console: Console) -> None:
     left = folder.list_names(STAGING_FOLDER)
     if left:
         console.print(
-            f"note: {folder.uri}/{STAGING_FOLDER} holds {len(left)} files of writers that may live on other "
-            "machines; delete them, unless one is at work."
+            f"note: {folder.uri}/{STAGING_FOLDER} contains {len(left)} temporary files of writers that may "
+            "run on other machines; delete them if no writer is running."
         )

@@ -1,4 +1,4 @@
-"""``bitmill trace``: from a training sample to its source and time, and from a source to its clips."""
+"""``bitmill trace``: finds the source of a training sample, and the clips of a source."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -23,24 +23,22 @@ def trace(
     dataset: Annotated[str, typer.Argument(help="A dataset folder.")],
     clip: Annotated[str | None, typer.Option("--clip", help="A clip's id.")] = None,
     index: Annotated[
-        int | None, typer.Option("--index", help="A sample's number in a TokenDataset without a filter.")
+        int | None, typer.Option("--index", help="A sample's index in an unfiltered TokenDataset.")
     ] = None,
-    shard: Annotated[
-        str | None, typer.Option("--shard", help="A shard's id or file; --row says which row.")
-    ] = None,
-    row: Annotated[int | None, typer.Option("--row", help="A row of the --shard's file, from 0 on.")] = None,
+    shard: Annotated[str | None, typer.Option("--shard", help="A shard's id or file; needs --row.")] = None,
+    row: Annotated[int | None, typer.Option("--row", help="Row in the --shard's file, from 0.")] = None,
     source: Annotated[str | None, typer.Option("--source", help="A source's URI.")] = None,
-    key: Annotated[str | None, typer.Option("--key", help="Of a --source, a tar, only this member.")] = None,
+    key: Annotated[str | None, typer.Option("--key", help="Only this member of the --source tar.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show where a training sample comes from, or all that became of a source."""
+    """Show where a training sample comes from, or everything made from a source."""
     from bitmill.pipeline.inspection.provenance import Tracer
     from bitmill.pipeline.storage import Folder, normalise
 
     given = [clip is not None, index is not None, shard is not None, source is not None]
     if sum(given) != 1 or (row is not None) != (shard is not None) or (key is not None and source is None):
         raise UsageError(
-            "Say one of --clip ID, --index N, --shard ID --row N, --source URI (with --key KEY)."
+            "Give one of --clip ID, --index N, --shard ID --row N, --source URI (with --key KEY)."
         )
     tracer = Tracer(Folder(dataset))
     console = Console(soft_wrap=True)
@@ -119,18 +117,18 @@ def _show_source(found: "SourceTrace", console: Console) -> None:
         _add(clips, clip.index, columns["clip_id"], key, time, columns["num_frames"], clip.shard_id, clip.row)
     _print_some(clips, found.clips, "clips", console)
     for record in found.removals:
-        console.print(f"taken down on {record.removal.removed_on}: {record.file}")
+        console.print(f"removed on {record.removal.removed_on}: {record.file}")
 
 
 def _print_some(table: Table, rows: Sequence[object], what: str, console: Console) -> None:
     if rows:
         console.print(table)
     if len(rows) > _MAX_CLIPS:
-        console.print(f"… and {len(rows) - _MAX_CLIPS:,} more {what}; --json has them all")
+        console.print(f"… and {len(rows) - _MAX_CLIPS:,} more {what}; --json prints all")
 
 
 def _print_pairs(pairs: Iterable[tuple[str, str | None]], console: Console) -> None:
-    # No table: whoever copies a value wants it whole.
+    # No table: a table would wrap values that users copy.
     for name, value in pairs:
         if value is not None:
             console.print(f"{name:<11}{value}")

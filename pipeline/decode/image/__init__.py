@@ -1,1 +1,1 @@
-"""Still and animated images."""
+"""Decodes still and animated images."""

@@ -1,4 +1,4 @@
-"""Pictures and animations by Pillow: anything that it knows by content, to upright 8-bit RGB."""
+"""Decodes images and animations with Pillow to upright 8-bit RGB; detects formats by content."""
 
 import struct
 import warnings
@@ -24,7 +24,7 @@ from bitmill.pipeline.decode.video.truncation import boxes_are_cut, riff_is_cut
 from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.outcomes import Reason
 
-# The job's max_pixels stands in for Pillow's own guard, before anything is decoded.
+# The job's max_pixels replaces Pillow's own guard; it is checked before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
 _COMMON = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "PPM", "JPEG2000"]
@@ -33,9 +33,9 @@ _ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 _SIGNATURES = (b"\xff\xd8\xff", PNG_SIGNATURE, b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
 _AVIF = (b"ftypavif", b"ftypavis")
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, IndexError, RuntimeError)
-"""How Pillow says, while it reads them, that bytes are bad; elsewhere these are mistakes in a program."""
+"""Errors by which Pillow reports bad bytes while reading; elsewhere these are programming errors."""
 _CUT = "bitmill: only what is whole of a file that ends too early"
-"""Stands among a picture's facts where it is so."""
+"""Key in ``image.info`` of an image whose file is cut off."""
 _EXIF_ORIENTATION = 0x0112
 _ORIENTATIONS = {
     2: Orientation(False, True, False),
@@ -47,7 +47,7 @@ _ORIENTATIONS = {
     8: Orientation(True, False, True),
 }
 _UNTOLD_DURATION_MS = 100
-"""How long browsers show an animation's frame that gives no duration."""
+"""How long browsers show an animation's frame without a duration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,14 @@ class StillPicture:
     pixels_HWC: npt.NDArray[np.uint8]
 
     def rgb(self) -> tuple[npt.NDArray[np.uint8], Fraction]:
-        """(picture, aspect of its pixels): pictures have square ones."""
+        """Returns (image, pixel aspect ratio); images have square pixels."""
         return self.pixels_HWC, Fraction(1)
 
 
 def open_image(path: str, *, max_pixels: int) -> Image.Image | None:
-    """The picture file with nothing decoded yet, or null where the bytes are none.
+    """Open an image file without decoding it; returns None if the bytes are not an image.
 
-    Raises BadItemError: TOO_MANY_PIXELS; CORRUPT or TRUNCATED where only the first bytes are a picture's.
+    Raises BadItemError: TOO_MANY_PIXELS; CORRUPT or TRUNCATED if only the first bytes are an image's.
     """
     with Path(path).open("rb") as file:
         head = file.read(12)
@@ -72,10 +72,10 @@ def open_image(path: str, *, max_pixels: int) -> Image.Image | None:
     try:
         with _reading(path):
             image = Image.open(_readable(path, head, is_cut=is_cut), formats=[*_COMMON, *_RARE])
-            # A GIF looks for its second frame, once, when it is first asked.
+            # The first call makes a GIF search for its second frame, once.
             _is_animated(image)
     except UnidentifiedImageError:
-        # FFmpeg would make a video of one frame of these.
+        # FFmpeg would read these as a video of one frame.
         is_avif = head[4:] in _AVIF
         if not (is_avif or head.startswith(_SIGNATURES) or is_webp(head)):
             return None
@@ -99,7 +99,7 @@ def _readable(path: str, head: bytes, *, is_cut: bool) -> str | BytesIO:
 
 
 def is_animation(image: Image.Image) -> bool:
-    """Several frames that play in time; the pages of a TIFF and the views of an MPO do not."""
+    """Returns whether the image has timed frames, unlike the pages of a TIFF or the views of an MPO."""
     return image.format in _ANIMATED and (_is_animated(image) or _CUT in image.info)
 
 
@@ -108,24 +108,24 @@ def _is_animated(image: Image.Image) -> bool:
 
 
 def num_pages(image: Image.Image, path: str) -> int:
-    """Pages of a TIFF; 1 for all else, MPO included, whose other views are no pages. Raises BadItemError."""
+    """Returns the number of pages of a TIFF; 1 for other formats, including MPO. Raises BadItemError."""
     with _reading(path):
         return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
 
 
 def read_still(image: Image.Image, path: str) -> StillPicture:
-    """The (first) picture, turned as its EXIF tag says. Raises BadItemError."""
+    """Decode the (first) image, oriented by its EXIF tag. Raises BadItemError."""
     with _reading(path):
         image.load()
     return _upright(image, _exif_orientation(image))
 
 
 def read_animation(image: Image.Image, path: str) -> Iterator[Timed[StillPicture]]:
-    """Whole composed frames by their durations, from time 0, turned as the file's EXIF tag says.
+    """Yields composed frames, timed by their durations from 0, oriented by the file's EXIF tag.
 
-    Raises BadItemError after the good ones.
+    Raises BadItemError after the intact frames.
     """
-    # An APNG may open with a picture for programs that cannot play it.
+    # An APNG may begin with a default image for programs that cannot play it.
     index, at_ms = int(bool(getattr(image, "default_image", False))), 0.0
     orientation: Orientation | None = None
     while True:
@@ -158,7 +158,7 @@ def _quiet() -> Generator[None]:
 
 @contextmanager
 def _reading(path: str) -> Generator[None]:
-    """For the length of the block Pillow reads the file, and what it raises over its bytes is their fault."""
+    """Within the block, turns Pillow's errors about bad bytes into BadItemError."""
     try:
         with _quiet():
             yield
@@ -177,10 +177,10 @@ def _meaning(error: Exception, path: str) -> Reason:
 
 
 def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """[H, W, 3]: 16 bits keep their high byte, transparency lies on white, inks and palettes are resolved.
+    """Returns [H, W, 3] RGB: of 16 bits the high byte, transparency over white, CMYK and palettes converted.
 
-    Colour profiles are not applied. Raises BadItemError(UNSUPPORTED_CODEC) for pictures of floats, whose
-    white is nowhere defined, and whatever Pillow raises on damage.
+    Colour profiles are not applied. Raises BadItemError(UNSUPPORTED_CODEC) for float images, whose white
+    level is undefined, and whatever Pillow raises for damaged bytes.
     """
     image.load()
     if image.mode == "F":
@@ -198,7 +198,7 @@ def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def _exif_orientation(image: Image.Image) -> Orientation:
-    """As the tag of a loaded picture says; a damaged one counts as upright."""
+    """Returns the orientation by the tag of a loaded image; a damaged tag counts as upright."""
     try:
         with _quiet():
             tag = image.getexif().get(_EXIF_ORIENTATION, 1)

@@ -1,4 +1,4 @@
-"""PNG files whose side notes Pillow would fail on: the same picture without them."""
+"""Removes ancillary PNG chunks on which Pillow would fail."""
 
 import struct
 import zlib
@@ -19,14 +19,14 @@ class _Chunk:
     kind: bytes
     offset: int
     num_bytes: int
-    """From ``offset`` on: header, body and checksum, as many as are there."""
+    """Bytes from ``offset`` on: header, body and checksum, as far as the file contains them."""
 
 
 def readable_png(path: str) -> BytesIO | None:
-    """The file as Pillow takes it; null where it takes the file itself.
+    """Returns the file in a form that Pillow reads; None if it reads the file itself.
 
-    Left out are texts and colour profiles beyond Pillow's limits, or packed in a way unknown to it: no pixel
-    depends on them. EXIF that stands behind an animation's frames goes to the front, since it turns them.
+    Omits texts and colour profiles that exceed Pillow's limits or use an unknown compression; no pixel
+    depends on them. Moves EXIF after an animation's frames to the front, since it contains their orientation.
     """
     with Path(path).open("rb") as file:
         chunks = list(_chunks(file))
@@ -38,7 +38,7 @@ def readable_png(path: str) -> BytesIO | None:
 
 
 def _chunks(file: BinaryIO) -> Iterator[_Chunk]:
-    """All of a file's chunks; the last is what is left where the file is cut off."""
+    """Yields all chunks of a file; the last is incomplete if the file is cut off."""
     offset, size = len(SIGNATURE), file.seek(0, 2)
     while offset < size:
         file.seek(offset)
@@ -65,7 +65,7 @@ def _kept(file: BinaryIO, chunks: list[_Chunk]) -> Iterator[_Chunk]:
 
 
 def _late_exif(chunks: list[_Chunk]) -> _Chunk | None:
-    """Of an animation, where it stands behind the first frame."""
+    """Returns the EXIF chunk of an animation if it follows the first frame, else None."""
     first = {chunk.kind: chunk for chunk in reversed(chunks)}
     if not {b"acTL", b"eXIf", b"IDAT"} <= first.keys():
         return None
@@ -73,7 +73,7 @@ def _late_exif(chunks: list[_Chunk]) -> _Chunk | None:
 
 
 def _unpacked_bytes(kind: bytes, body: bytes) -> int | None:
-    """How long the note is; null where Pillow refuses it."""
+    """Returns the decompressed size of a text or profile chunk; None if Pillow refuses it."""
     packed = b""
     name, _, rest = body.partition(b"\0")
     if kind == b"iTXt":

@@ -1,4 +1,4 @@
-"""WebP files that end too early: libwebp refuses all of one, so its whole frames are handed on alone."""
+"""Extracts the complete frames of a truncated WebP, which libwebp would refuse as a whole."""
 
 import struct
 from collections.abc import Iterator
@@ -6,16 +6,16 @@ from io import BytesIO
 from pathlib import Path
 
 _HAS_EXIF = 8
-"""Of the flags in VP8X, the header of files of several chunks."""
+"""Flag in VP8X, the header of files with several chunks."""
 
 
 def is_webp(head: bytes) -> bool:
-    """Whether a file's first 12 bytes are a WebP's."""
+    """Returns whether a file's first 12 bytes are those of a WebP."""
     return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
 def whole_frames(path: str) -> BytesIO | None:
-    """An animation of the whole frames; null without any, or where the tag that turns them is lost."""
+    """Returns an animation of the complete frames; None without any, or if their EXIF orientation is lost."""
     data = Path(path).read_bytes()
     chunks = list(_whole_chunks(data))
     kinds = [chunk[:4] for chunk in chunks]

@@ -1,1 +1,1 @@
-"""From decoded planes to square RGB frames: exact integers, equal on any CPU."""
+"""Converts decoded planes to square RGB frames in exact integers, with the same bits on every CPU."""

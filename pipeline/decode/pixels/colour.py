@@ -1,4 +1,4 @@
-"""From resized planes to RGB by exact integers: the matrix and range of the stream, and the only clipping.
+"""Converts resized planes to RGB in exact integers, by the stream's matrix and range; clips once, at the end.
 
 Axes: h, w of the picture, C = 3 colours, V = columns × colours.
 """
@@ -21,13 +21,13 @@ _LUMA_SHARES = {
     9: ("0.2627", "0.0593"),
     10: ("0.2627", "0.0593"),
 }
-"""Kr and Kb by FFmpeg's number of a matrix: BT.709, FCC, SMPTE 240M, BT.2020."""
+"""Kr and Kb by FFmpeg's matrix number: BT.709, FCC, SMPTE 240M, BT.2020."""
 _BT601 = ("0.299", "0.114")
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What a plane's values stand for, in 255ths of white by 2^20: ``(value - zero) · luma``, and so on."""
+    """Factors from plane values to 8-bit levels (white is 255), times 2^20: ``(value - zero) · luma`` etc."""
 
     zero: int
     luma: int
@@ -39,10 +39,9 @@ class Scale:
 
 @lru_cache(maxsize=64)
 def scale_of(*, num_bits: int, is_full: bool, matrix: int | None) -> Scale:
-    """For samples of ``num_bits``, wherever they lie in their words.
+    """Returns the scale for samples of ``num_bits``, wherever these are placed in their words.
 
-    ``matrix`` is FFmpeg's number of it; null stands for grey, red, green or blue. An unknown one counts as
-    BT.601.
+    ``matrix`` is FFmpeg's number; None means that the planes are grey or RGB. Unknown ones count as BT.601.
     """
     peak = Fraction((1 << num_bits) - 1, 1 << num_bits)
     whole = Fraction(255 << _FRACTION_BITS, 1 << VALUE_BITS) / peak
@@ -64,7 +63,7 @@ def scale_of(*, num_bits: int, is_full: bool, matrix: int | None) -> Scale:
 
 
 def coloured(planes: list[Values], scale: Scale) -> npt.NDArray[np.uint8]:
-    """[h, w, 3] RGB from one plane (grey) or three, all [h, w] of 14 bits and a sign."""
+    """Returns [h, w, 3] RGB from one plane (grey) or three, each [h, w] of 14 bits plus sign."""
     height, width = planes[0].shape
     out_hwC = np.empty((height, width, 3), np.uint8)
     if scale.red_of_red:
@@ -85,7 +84,7 @@ def coloured(planes: list[Values], scale: Scale) -> npt.NDArray[np.uint8]:
 
 
 @compiled
-def _from_differences(  # noqa: PLR0917 - compiled code takes no names
+def _from_differences(  # noqa: PLR0917 - compiled code takes no keyword arguments
     luma_hw: Values,
     blue_hw: Values,
     red_hw: Values,
@@ -99,10 +98,10 @@ def _from_differences(  # noqa: PLR0917 - compiled code takes no names
     height, width = luma_hw.shape
     for y in range(height):
         line_V = out_hV[y]
-        # An unsigned place is not taken for one counted from the end: so these are stored vectors at a time.
+        # Unsigned indices need no check for negative ones, so that the compiler vectorizes the stores.
         for x in range(np.uint64(width)):
             blue, red = np.int32(blue_hw[y, x] - grey), np.int32(red_hw[y, x] - grey)
-            # numba widens to 64 bits, which the vector unit multiplies several times slower.
+            # numba widens to 64 bits, whose SIMD multiplication is several times slower.
             level = np.int32(half + np.int32(np.int32(luma_hw[y, x] - zero) * per_luma))
             at = np.uint64(3) * x
             line_V[at] = _clipped(np.int32(level + red_of_red * red))

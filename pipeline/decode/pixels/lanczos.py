@@ -1,8 +1,8 @@
-"""Pillow's Lanczos resampling on 8-bit RGB, to the bit, compiled: one axis at a time, across first.
+"""Compiled Lanczos resampling of 8-bit RGB, bit-identical to Pillow's: horizontally first, then vertically.
 
 Pillow's definition: weights in double precision from the kernel sinc(x)·sinc(x/3), normalised, rounded to 22
-fractional bits; sums of 32-bit integers, shifted and clipped to 8 bits after each axis. Integers leave
-nothing to the order of sums, so that pixels are alike everywhere, and equal to Pillow's.
+fractional bits; sums of 32-bit integers, shifted and clipped to 8 bits after each axis. Integer sums do not
+depend on their order, so pixels are the same on every CPU and equal to Pillow's.
 
 Axes: H, W of the source, h, w of the result, K taps of an output pixel, C = 3 colours, V = columns × colours,
 R rows of a block.
@@ -25,11 +25,11 @@ LOBES = 3
 _FRACTION_BITS = 32 - 8 - 2
 _HALF = np.int32(1 << (_FRACTION_BITS - 1))
 _BLOCK_ROWS = 64
-"""Rows that are laid column by column, so that a vector register holds one column's values of many rows."""
+"""Rows that are transposed at a time, so that a vector register contains one column's values of many rows."""
 
 
 class Taps(NamedTuple):
-    """Which source pixels make an output pixel, and by what weights; int32."""
+    """The source pixels that contribute to each output pixel, and their weights; int32."""
 
     first_N: npt.NDArray[np.int32]
     count_N: npt.NDArray[np.int32]
@@ -38,8 +38,8 @@ class Taps(NamedTuple):
 
 @lru_cache(maxsize=64)
 def taps(length: int, low: float, high: float, size_px: int) -> Taps:
-    """Of ``size_px`` output pixels over [low, high) of ``length`` source pixels."""
-    # Pillow hands its box over in single precision.
+    """Returns the taps of ``size_px`` output pixels over [low, high) of ``length`` source pixels."""
+    # Pillow passes its box in single precision.
     low32, high32 = np.float32(low), np.float32(high)
     scale = float(high32 - low32) / size_px
     support = LOBES * max(scale, 1.0)
@@ -82,12 +82,12 @@ def _sinc(at: float) -> float:
 
 @cache
 def make_ready() -> None:
-    """Load the compiled code, or compile it, so that the first picture takes no longer than others."""
+    """Load or compile the code, so that the first image takes no longer than others."""
     resampled(np.zeros((1, 1, 3), np.uint8), (0.0, 0.0, 1.0, 1.0), (1, 1))
 
 
 def resampled(picture_HWC: Picture, box: tuple[float, float, float, float], size: tuple[int, int]) -> Picture:
-    """The box (left, top, right, bottom) of a C-contiguous picture as [h, w, 3] for ``size`` (w, h)."""
+    """Resample the box (left, top, right, bottom) of a C-contiguous image to ``size`` (w, h), [h, w, 3]."""
     height, width = picture_HWC.shape[:2]
     out_hwC = np.empty((size[1], size[0], 3), np.uint8)
     _across_then_down(
@@ -126,7 +126,7 @@ def _lay_in_columns(rows_RWC: Picture, left: int, block_VR: Values) -> None:
 
 @compiled_within
 def _squeeze(block_VR: Values, across: Taps, squeezed_VR: Values) -> None:
-    """Columns that are left out are not in the block. Rows beyond its last hold old values, never read."""
+    """Resamples horizontally. The block contains only needed columns; unused rows contain stale values."""
     left = across.first_N[0]
     sums_R = np.empty(_BLOCK_ROWS, np.int32)
     for x in range(len(across.first_N)):
@@ -136,7 +136,7 @@ def _squeeze(block_VR: Values, across: Taps, squeezed_VR: Values) -> None:
             for tap in range(across.count_N[x]):
                 weight = across.weights_NK[x, tap]
                 values_R = block_VR[at + 3 * tap]
-                # numba widens to 64 bits, which the vector unit multiplies several times slower.
+                # numba widens to 64 bits, whose SIMD multiplication is several times slower.
                 for row in range(_BLOCK_ROWS):
                     sums_R[row] += np.int32(weight * np.int32(values_R[row]))
             for row in range(_BLOCK_ROWS):

@@ -1,4 +1,4 @@
-"""Turning and mirroring pixels as a container's display matrix asks; pure."""
+"""Rotates and mirrors pixels by a container's display matrix."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """Transpose first, then mirror: every right-angled display matrix is one of these eight."""
+    """Transpose, then mirror: every display matrix with right angles is one of these eight."""
 
     transpose: bool = False
     flip_x: bool = False
     flip_y: bool = False
 
     def apply(self, picture_HWC: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """A view, [H, W, 3] or [W, H, 3]."""
+        """Returns an oriented view, [H, W, 3] or [W, H, 3]."""
         picture = picture_HWC.transpose(1, 0, 2) if self.transpose else picture_HWC
         return picture[:: -1 if self.flip_y else 1, :: -1 if self.flip_x else 1]
 
@@ -24,9 +24,9 @@ UPRIGHT = Orientation()
 
 
 def read_matrix(side_data: bytes) -> Orientation:
-    """From FFmpeg's nine native int32 (a b u; c d v; x y w): (x, y) goes to (a·x + c·y, b·x + d·y).
+    """Parse FFmpeg's nine native int32 (a b u; c d v; x y w): (x, y) maps to (a·x + c·y, b·x + d·y).
 
-    A matrix that turns by another angle counts as the nearest right one; a damaged one as upright.
+    Other angles are rounded to the nearest right angle; damaged data counts as upright.
     """
     if len(side_data) < 36:
         return UPRIGHT

@@ -1,12 +1,11 @@
-"""Lanczos resampling of a frame's planes, of 8 to 16 bits, to 14 bits: exact integers, down first.
+"""Lanczos resampling of a frame's planes of 8 to 16 bits to 14 bits, in exact integers, vertically first.
 
-Weights are those of ``lanczos.py``, rounded to 14 bits; the largest takes what makes their sum whole, so that
-a constant stays what it is. Between the passes and after them values have 14 bits and a sign and are not
-clipped: where Lanczos overshoots, what lies beyond black and white is kept for the colours to use.
+Weights are those of ``lanczos.py``, rounded to 14 bits; the largest one absorbs the rounding error of their
+sum, so that a constant stays constant. Between and after the passes values have 14 bits plus sign, unclipped:
+Lanczos overshoot beyond black and white is kept for the colour conversion.
 
-Axes: H, W of the plane, h, w of the result, K taps of an output pixel, S samples that lie side by side (1, or
-2 where blue and red alternate), V = columns × samples, R rows of a block, G = groups of four
-values as one of 64 bits.
+Axes: H, W of the plane, h, w of the result, K taps of an output pixel, S interleaved samples (1, or 2 where
+Cb and Cr alternate), V = columns × samples, R rows of a block, G = groups of four values packed into 64 bits.
 """
 
 import math
@@ -20,30 +19,30 @@ from bitmill.pipeline.decode.pixels.lanczos import LOBES, lanczos
 from bitmill.schemas.compiled_code.numba_compile import compiled, compiled_within
 
 Rows = npt.NDArray[np.uint8 | np.uint16]
-"""[H, V] samples as they lie in memory, with what pads each row."""
+"""[H, V] samples as laid out in memory, including each row's padding."""
 Values = npt.NDArray[np.int16]
 Floats = npt.NDArray[np.float64]
 Sums = npt.NDArray[np.int32]
 Fours = npt.NDArray[np.uint64]
 
 VALUE_BITS = 14
-"""Of what comes out: a sample of n bits is multiplied by 2^(14 - n)."""
+"""Bits of the output: a sample of n bits is multiplied by 2^(14 - n)."""
 _WEIGHT_BITS = 14
 _BLOCK_ROWS = 128
 _TAPS_AT_ONCE = 3
 
 
 class PlaneTaps(NamedTuple):
-    """Which samples make an output pixel, and by what weights."""
+    """The samples that contribute to each output pixel, and their weights."""
 
     first_N: npt.NDArray[np.int32]
     count_N: npt.NDArray[np.int32]
     weights_NK: npt.NDArray[np.int16]
-    """With two zeros at least behind those that count."""
+    """At least two zeros follow the ``count_N`` weights."""
 
 
 class Axis(NamedTuple):
-    """One axis of a resized picture: ``size`` pixels from ``start`` on where ``length`` became ``scaled``."""
+    """One axis of resize and crop: ``length`` pixels become ``scaled``; ``size`` from ``start`` are kept."""
 
     length: int
     scaled: int
@@ -53,12 +52,12 @@ class Axis(NamedTuple):
 
 @lru_cache(maxsize=64)
 def plane_taps(axis: Axis, num_samples: int, step: int, offset: float) -> PlaneTaps:
-    """For a plane whose sample i lies at pixel (i + 0.5 - offset) · step of the picture.
+    """Returns the taps for a plane whose sample i is at pixel (i + 0.5 - offset) · step of the frame.
 
-    Where samples are fewer than pixels, the weights are those of two filters at once: to all pixels, and from
-    these to the output. One of them alone would let colours through that are too fine for the result.
-    Where an output pixel lies depends on its place in the whole alone: the crop of the resized picture is the
-    resized crop.
+    For subsampled planes the weights combine two filters: upsampling to all pixels, and resizing these to the
+    output. A single filter would alias chroma detail that is too fine for the result.
+    An output pixel depends only on its position in the whole resized frame: cropping after resizing and
+    resizing only the crop give the same bits.
     """
     span = 2 * LOBES * max(axis.length / axis.scaled, 1.0) / step + 2 * LOBES + 2
     filled = PlaneTaps(
@@ -92,7 +91,7 @@ def _fill(filled: PlaneTaps, axis: Axis, num_samples: int, step: int, offset: fl
 
 @compiled_within
 def _weigh(weights_K: Floats, centre: float, reach: float, widening: float, length: int) -> tuple[int, int]:
-    """Where the weights that were filled in begin, and how many they are."""
+    """Fill in normalised weights; returns (index of the first sample, number of weights)."""
     first = max(0, math.ceil(centre - reach - 0.5))
     count = min(length, math.floor(centre + reach - 0.5) + 1) - first
     total = 0.0
@@ -106,7 +105,7 @@ def _weigh(weights_K: Floats, centre: float, reach: float, widening: float, leng
 
 @compiled_within
 def _round(exact_K: Floats, first: int, filled: PlaneTaps, place: int) -> None:
-    """Without the zeros at both ends."""
+    """Round the weights to integers and trim the zeros at both ends."""
     weights_K = filled.weights_NK[place]
     left, largest, begin, end = 1 << _WEIGHT_BITS, 0, len(exact_K), 0
     for tap in range(len(exact_K)):
@@ -122,7 +121,7 @@ def _round(exact_K: Floats, first: int, filled: PlaneTaps, place: int) -> None:
 
 
 def filtered(rows_HV: Rows, across: PlaneTaps, down: PlaneTaps, *, num_bits: int, num_samples: int) -> Values:
-    """[S, h, w] of 14 bits and a sign, from rows whose samples have ``num_bits``, S of them side by side."""
+    """Returns [S, h, w] of 14 bits plus sign from rows of S interleaved samples of ``num_bits``."""
     width = len(across.first_N)
     out_ShG = np.empty((num_samples, len(down.first_N), -(-width // 4)), np.uint64)
     _down_then_across(rows_HV, across, down, num_bits, out_ShG)
@@ -138,7 +137,7 @@ def _down_then_across(
     right = (across.first_N + across.count_N).max() * num_samples
     four_4V = np.empty((4, right - left), np.int16)
     sums_V = np.empty(right - left, np.int32)
-    # Zeros, and some more of them for weights of zero.
+    # Extra zero rows are read by the zero weights that pad the taps.
     laid_VG = np.zeros((right - left + 2 * num_samples, _BLOCK_ROWS // 4), np.uint64)
     for start in range(0, height, _BLOCK_ROWS):
         num_rows = min(_BLOCK_ROWS, height - start)
@@ -153,7 +152,7 @@ def _down_then_across(
 
 @compiled_within
 def _together(values_4N: Values, place: int) -> np.uint64:
-    """Four values as one, the first one lowest: to turn rows into columns takes a fourth of the steps."""
+    """Packs four values into one, the first lowest: transposing then takes a quarter of the steps."""
     lower = np.uint64(np.uint16(values_4N[0, place])) | np.uint64(
         np.uint16(values_4N[1, place])
     ) << np.uint64(16)
@@ -164,10 +163,10 @@ def _together(values_4N: Values, place: int) -> np.uint64:
 
 
 @compiled_within
-def _weigh_rows(  # noqa: PLR0917 - compiled code takes no names
+def _weigh_rows(  # noqa: PLR0917 - compiled code takes no keyword arguments
     rows_HV: Rows, down: PlaneTaps, y: int, num_bits: int, sums_V: Sums, line_V: Values
 ) -> None:
-    """One row of the result, four rows of the plane at a time; ``sums_V`` is room for sums."""
+    """Computes one row of the result, four rows of the plane at a time; ``sums_V`` is scratch space."""
     num_values = len(line_V)
     shift = np.int32(_WEIGHT_BITS + num_bits - VALUE_BITS)
     half = np.int32(1) << (shift - np.int32(1))
@@ -180,7 +179,7 @@ def _weigh_rows(  # noqa: PLR0917 - compiled code takes no names
         c, d = np.int32(down.weights_NK[y, tap + 2]), np.int32(down.weights_NK[y, tap + 3])
         row_a, row_b = rows_HV[at], rows_HV[at + 1]
         row_c, row_d = rows_HV[at + 2], rows_HV[at + 3]
-        # numba widens to 64 bits, which the vector unit multiplies several times slower.
+        # numba widens to 64 bits, whose SIMD multiplication is several times slower.
         for place in range(num_values):
             sums_V[place] += np.int32(
                 np.int32(a * np.int32(row_a[place]))
@@ -195,13 +194,13 @@ def _weigh_rows(  # noqa: PLR0917 - compiled code takes no names
             sums_V[place] += np.int32(weight * np.int32(row_V[place]))
         tap += 1
     for place in range(num_values):
-        # Without the mask, which changes nothing, shifting takes 64 bits.
+        # The mask changes no value, but keeps the shift at 32 bits.
         line_V[place] = np.int16(np.int32(sums_V[place] >> (shift & np.int32(31))))
 
 
 @compiled_within
 def _squeeze(laid_VR: Values, across: PlaneTaps, left: int, out_SRG: Fours) -> None:
-    """Rows beyond the result's hold old values, which are weighed and not used."""
+    """Resamples horizontally. Rows beyond the result contain stale values, whose results are not used."""
     num_samples, num_rows, num_groups = out_SRG.shape
     sums_R = np.empty(_BLOCK_ROWS, np.int32)
     four_4R = np.empty((4, _BLOCK_ROWS), np.int16)
@@ -214,7 +213,7 @@ def _squeeze(laid_VR: Values, across: PlaneTaps, left: int, out_SRG: Fours) -> N
                 for tap in range(0, across.count_N[x], _TAPS_AT_ONCE):
                     a, b = np.int32(across.weights_NK[x, tap]), np.int32(across.weights_NK[x, tap + 1])
                     c = np.int32(across.weights_NK[x, tap + 2])
-                    # Unsigned, they are not taken for places counted from the end.
+                    # Unsigned indices need no check for negative ones.
                     p = np.uint64(at + tap * num_samples)
                     q, r = np.uint64(p + num_samples), np.uint64(p + 2 * num_samples)
                     for row in range(_BLOCK_ROWS):

@@ -1,6 +1,6 @@
-"""A decoded frame's planes as they lie in memory, and how they become the tokenizer's picture.
+"""Views of a decoded frame's planes, and their conversion to the tokenizer's input image.
 
-Axes: H, W of the frame, h, w of the result, V = samples of a row, with what pads it.
+Axes: H, W of the frame, h, w of the result, V = samples of a row, including padding.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ from bitmill.pipeline.decode.pixels.resize import scaled_size
 
 _PLANAR = re.compile(r"(yuvj?4(?:20|22|44|11|40|10)p|gray|gbrp)((9|10|12|14|16)le)?")
 _PAIRED = frozenset({"nv12", "p010le", "p012le", "p016le"})
-"""Blue and red differences alternate; more than 8 bits are the highest of their words."""
+"""Formats with interleaved Cb and Cr; samples of more than 8 bits are in the high bits of their words."""
 _EXACT = (
     Interpolation.BICUBIC
     | Interpolation.ACCURATE_RND
@@ -34,12 +34,12 @@ _EXACT = (
     | Interpolation.FULL_CHR_H_INT
     | Interpolation.FULL_CHR_H_INP
 )
-"""With these swscale gives the same on every CPU."""
+"""With these flags swscale returns the same bits on every CPU."""
 _FULL_RANGE, _LIMITED_RANGE = 2, 1
 
 
 class Plane(NamedTuple):
-    """Samples of a frame; ``num_samples`` of as many planes lie side by side."""
+    """Samples of a frame; ``num_samples`` > 1 means that this many planes are interleaved."""
 
     rows_HV: Rows
     height: int
@@ -49,44 +49,44 @@ class Plane(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Planes:
-    """Of a frame: luma and two differences; or red, green, blue; or one, grey."""
+    """The planes of a frame: Y, Cb, Cr; or red, green, blue; or grey."""
 
     height: int
     width: int
     planes: tuple[Plane, ...]
-    """Where two lie side by side, they are one of these."""
+    """Two interleaved planes count as one here."""
     num_bits: int
-    """Of a sample."""
+    """Bits of a sample."""
     word_bits: int
-    """Of which the samples are the highest ones."""
+    """Bits of a word, of which a sample occupies the highest."""
     matrix: int | None
-    """FFmpeg's number; null where there are no differences."""
+    """FFmpeg's number; None for grey and RGB."""
     is_full: bool
     subsampling: tuple[int, int] = (1, 1)
-    """Pixels a sample of the differences, across and down."""
+    """Pixels per chroma sample, horizontally and vertically."""
     is_centred: bool = False
-    """Whether these lie amid their pixels across, not on the first one."""
+    """Whether chroma is sited horizontally at the centre of its pixels, not on the first one."""
 
 
 @cache
 def make_ready() -> None:
-    """Load the compiled code, or compile it, so that the first frame takes no longer than others."""
+    """Load or compile the code, so that the first frame takes no longer than others."""
     lanczos.make_ready()
     for name in ("yuv420p", "gray16le"):
         to_square(planes_of(VideoFrame(2, 2, name), VideoReformatter(), codec=""), 1)
 
 
 class _Form(NamedTuple):
-    """What a pixel format's name says, which takes PyAV some time to tell."""
+    """Properties of a pixel format, cached because PyAV is slow to return them."""
 
     is_clear: bool
-    """It has alpha, or a palette, which may."""
+    """Whether it has alpha, or a palette, which may contain alpha."""
     is_read: bool
     is_rgb: bool
     num_bits: int
     word_bits: int
     num_samples: tuple[int, ...]
-    """Of each plane, side by side."""
+    """Interleaved samples of each plane."""
     subsampling: tuple[int, int]
 
 
@@ -107,9 +107,9 @@ def _form_of(name: str) -> _Form:
 
 
 def planes_of(frame: VideoFrame, reformatter: VideoReformatter, *, codec: str) -> Planes:
-    """Views into the frame's memory, valid while ``frame`` is; what has alpha is laid on white.
+    """Returns views into the frame's memory, valid as long as ``frame``; composites alpha over white.
 
-    Raises FFmpegError for formats that swscale does not know.
+    Raises FFmpegError for formats that swscale does not support.
     """
     form = _form_of(frame.format.name)
     if form.is_clear:
@@ -124,7 +124,7 @@ def planes_of(frame: VideoFrame, reformatter: VideoReformatter, *, codec: str) -
         return Planes(frame.height, frame.width, (red, green, blue), *depth, matrix=None, is_full=True)
     is_grey = len(planes) == 1
     if is_grey:
-        # As FFmpeg has it, unless the stream says otherwise.
+        # FFmpeg's default, unless the stream says otherwise.
         is_full = frame.color_range != _LIMITED_RANGE
         return Planes(frame.height, frame.width, planes, *depth, matrix=None, is_full=is_full)
     is_full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
@@ -141,7 +141,7 @@ def planes_of(frame: VideoFrame, reformatter: VideoReformatter, *, codec: str) -
 
 
 def _nearest(form: VideoFormat) -> str:
-    """The planar format that holds all that this one does."""
+    """Returns the planar format that represents this one without loss."""
     num_bits = max(component.bits for component in form.components)
     deep = f"{num_bits if num_bits in (9, 10, 12, 14) else 16}le" if num_bits > 8 else ""
     if form.is_rgb or form.name.startswith("xyz"):
@@ -155,7 +155,7 @@ def _nearest(form: VideoFormat) -> str:
 
 
 def _steps(form: VideoFormat) -> tuple[int, int]:
-    """Pixels a sample of the differences, across and down."""
+    """Returns the pixels per chroma sample, horizontally and vertically."""
     return 16 // form.chroma_width(16), 16 // form.chroma_height(16)
 
 
@@ -168,8 +168,8 @@ def _planes(frame: VideoFrame, form: _Form) -> tuple[Plane, ...]:
 
 
 def _rows(plane: VideoPlane, kind: type[np.uint8] | type[np.uint16]) -> Rows:
-    """[H, V], read only; a plane that lies bottom up is copied."""
-    # PyAV's stubs do not say that a plane is a buffer.
+    """Returns [H, V], read-only; copies a plane that is stored bottom-up."""
+    # PyAV's stubs do not declare that a plane is a buffer.
     memory: Any = plane
     if plane.line_size < 0:
         lowest = plane.buffer_ptr + plane.line_size * (plane.height - 1)
@@ -182,7 +182,7 @@ def _rows(plane: VideoPlane, kind: type[np.uint8] | type[np.uint16]) -> Rows:
 
 
 def _on_white(frame: VideoFrame) -> Planes:
-    """Planes of 16 bits in which what lets light through lets white through."""
+    """Composites over white; returns 16-bit RGB planes."""
     green, blue, red, alpha = (plane.rows_HV for plane in _planes(frame, _form_of(frame.format.name)))
     opaque = 65535
     colours: list[Plane] = []
@@ -195,12 +195,12 @@ def _on_white(frame: VideoFrame) -> Planes:
 
 
 def drawn(planes: Planes, across: Axis, down: Axis) -> npt.NDArray[np.uint8]:
-    """[h, w, 3] RGB of what the axes take of the frame, C-contiguous."""
+    """Returns [h, w, 3] RGB of the part of the frame that the axes select, C-contiguous."""
     values: list[Values] = []
     for index, plane in enumerate(planes.planes):
         is_difference = planes.matrix is not None and index > 0
         step_x, step_y = planes.subsampling if is_difference else (1, 1)
-        # The first pixel's centre lies half a pixel from the edge, in samples of this plane 0.5 / step.
+        # The first pixel's centre is half a pixel from the edge: 0.5 / step in samples of this plane.
         offset_x = 0.0 if planes.is_centred else 0.5 - 0.5 / step_x
         found_Shw = filtered(
             plane.rows_HV,
@@ -217,9 +217,9 @@ def drawn(planes: Planes, across: Axis, down: Axis) -> npt.NDArray[np.uint8]:
 def to_square(
     planes: Planes, size_px: int, aspect: Fraction = Fraction(1), orientation: Orientation = UPRIGHT
 ) -> npt.NDArray[np.uint8]:
-    """[size_px, size_px, 3], C-contiguous, upright: short side as shown to size_px, centre crop.
+    """Returns [size_px, size_px, 3], C-contiguous, upright: displayed short side to size_px, centre crop.
 
-    ``aspect`` is that of the frame's own pixels, before they are turned.
+    ``aspect`` is the pixel aspect ratio of the frame before rotation.
     """
     width, height = scaled_size(planes.width, planes.height, aspect, size_px)
     flip_x, flip_y = orientation.flip_x, orientation.flip_y
@@ -231,6 +231,6 @@ def to_square(
 
 
 def _first(scaled: int, size_px: int, is_flipped: bool) -> int:
-    """The crop's first pixel in the frame; what is shown from the other side is counted from there."""
+    """Returns the crop's first pixel in the resized frame, counted from the other end if flipped."""
     first = round((scaled - size_px) / 2)
     return scaled - size_px - first if is_flipped else first

@@ -1,1 +1,1 @@
-"""Which frames make which clips."""
+"""Selects the frames of each clip."""

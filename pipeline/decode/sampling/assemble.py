@@ -1,4 +1,4 @@
-"""From a timeline of frames to clips of resized pixels, one clip in memory at a time."""
+"""Assembles a timeline of frames into clips of resized pixels, with one clip in memory at a time."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from bitmill.schemas.requests.job import SamplingSpec
 
 @dataclass(frozen=True, slots=True)
 class Square:
-    """A frame ready for the tokenizer, and what it was."""
+    """A frame ready for the tokenizer, with the size of its source frame."""
 
     pixels_HWC: npt.NDArray[np.uint8]
     """[size, size, 3] RGB."""
@@ -25,7 +25,7 @@ class Square:
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """What became of a timeline; ``timeline`` is null where max_frames ended it."""
+    """The result of a timeline; ``timeline`` is None if max_frames ended it."""
 
     num_clips: int
     num_samples: int
@@ -33,7 +33,7 @@ class Assembled:
 
 
 class _Drawing(Generic[FrameT]):
-    """Draws each frame once, however often it is held."""
+    """Draws each frame once, even if it is sampled several times."""
 
     def __init__(self, draw: Callable[[FrameT], Square]) -> None:
         self._draw = draw
@@ -53,7 +53,7 @@ def assemble(
     max_frames: int,
     native_fps: float | None,
 ) -> Iterator[DecodedClip | Assembled]:
-    """Clips, each as soon as it is full, then exactly one Assembled."""
+    """Yields clips, each as soon as it is full, then exactly one Assembled."""
     drawing = _Drawing(draw)
     run: list[Sample[FrameT]] = []
     squares: list[Square] = []

@@ -1,4 +1,4 @@
-"""How samples become clips: consecutive runs whose spans are disjoint and touch; pure."""
+"""Groups samples into clips: consecutive runs with adjacent, disjoint spans."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from bitmill.pipeline.decode.sampling.timeline import FrameT, Sample, TimelineEn
 
 @dataclass(frozen=True, slots=True)
 class Piece(Generic[FrameT]):
-    """One sample of a clip; the clip's last piece says where the clip ends."""
+    """One sample of a clip; the clip's last piece contains the clip's end time."""
 
     sample: Sample[FrameT]
     closes_at_ns: int | None
-    """Null inside a clip; at its end the next sample's time, or the timeline's end."""
+    """None inside a clip; in its last piece the next sample's time, or the timeline's end."""
 
 
 def cut(
     samples: Iterable[Sample[FrameT] | TimelineEnd], *, clip_frames: int, max_frames: int
 ) -> Iterator[Piece[FrameT] | TimelineEnd]:
-    """Pieces of at most ``clip_frames`` to a clip, then the TimelineEnd; looks one sample ahead.
+    """Yields pieces, at most ``clip_frames`` per clip, then the TimelineEnd; reads one sample ahead.
 
-    Takes at most ``max_frames`` samples; where there are more, no TimelineEnd follows.
+    Takes at most ``max_frames`` samples; if there are more, no TimelineEnd follows.
     """
     held: Sample[FrameT] | None = None
     taken = 0

@@ -1,4 +1,4 @@
-"""Which frames an item's clips hold, by presentation time: pure integer arithmetic, no media library."""
+"""Samples frames by presentation time, in integer arithmetic and without a media library."""
 
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ MS_NS = 1_000_000
 TOLERANCE_NS = MS_NS
 """Containers with millisecond clocks (Matroska, FLV) round a frame's time by up to this much."""
 LONGEST_HOLD_NS = 600 * SECOND_NS
-"""A larger gap between two frames is taken for broken timestamps, not for a still picture."""
+"""A larger gap between two frames counts as broken timestamps, not as a still picture."""
 _USUAL_NS = SECOND_NS // 25
-"""A frame's duration where nothing tells it."""
+"""A frame's duration if nothing specifies it."""
 
 Span = tuple[int | None, int | None]
-"""[start, end) in nanoseconds of the source's clock; null is open."""
+"""[start, end) in nanoseconds of the source's clock; None is unbounded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timed(Generic[FrameT]):
-    """A frame as shown from ``pts_ns`` on; ``duration_ns`` is null where the container does not say."""
+    """A frame shown from ``pts_ns`` on; ``duration_ns`` is None if the container does not specify it."""
 
     pts_ns: int
     duration_ns: int | None
@@ -34,7 +34,7 @@ class Timed(Generic[FrameT]):
 
 @dataclass(frozen=True, slots=True)
 class Sample(Generic[FrameT]):
-    """A frame taken at ``at_ns``: its grid time, or its own time where there is no grid."""
+    """A frame sampled at ``at_ns``: its grid time, or its own time without a grid."""
 
     at_ns: int
     pts_ns: int
@@ -43,14 +43,14 @@ class Sample(Generic[FrameT]):
 
 @dataclass(frozen=True, slots=True)
 class TimelineEnd:
-    """What a timeline came to."""
+    """The end and totals of a timeline."""
 
     end_ns: int
-    """When the last frame leaves the screen, or the span's end where that is earlier."""
+    """When the last frame stops being shown, or the span's end if that is earlier."""
     num_frames: int
     """Frames read, sampled or not."""
     media_end_ns: int | None
-    """End of the last frame there is; null where reading stopped before it, at the span's end."""
+    """End of the media's last frame; None if reading stopped earlier, at the span's end."""
     frame_ns: int
     """How long the last frame read is shown."""
     fault: BadItemError | None
@@ -58,12 +58,12 @@ class TimelineEnd:
 
 
 def exact_rate(fps: float) -> Fraction:
-    """The rate that a float stands for: 29.97 is 2997/100, 30000/1001 keeps its own value."""
+    """Returns the rate that a float represents: 29.97 is 2997/100; 30000/1001 keeps its exact value."""
     return Fraction(fps).limit_denominator(100_000) or Fraction(fps)
 
 
 def grid_time(origin_ns: int, index: int, rate: Fraction) -> int:
-    """``origin + index/rate`` in nanoseconds, rounded half up from the exact value: errors never add up."""
+    """Returns ``origin + index/rate`` in ns, rounded half up from the exact value: no error accumulates."""
     numerator = 2 * index * SECOND_NS * rate.denominator + rate.numerator
     return origin_ns + numerator // (2 * rate.numerator)
 
@@ -71,11 +71,11 @@ def grid_time(origin_ns: int, index: int, rate: Fraction) -> int:
 def sample(
     frames: Iterable[Timed[FrameT]], *, span_ns: Span, fps: float | None, native_fps: float | None
 ) -> Iterator[Sample[FrameT] | TimelineEnd]:
-    """Samples in time order, then exactly one TimelineEnd; looks one frame ahead.
+    """Yields samples in time order, then exactly one TimelineEnd; reads one frame ahead.
 
-    ``frames`` must strictly increase in time. Where they raise BadItemError the timeline ends with that
-    ``fault``, the last good frame keeping its own duration. ``native_fps`` serves only to guess the duration
-    of a single frame.
+    ``frames`` must strictly increase in time. If they raise BadItemError, the timeline ends with that
+    ``fault``, and the last intact frame keeps its own duration. ``native_fps`` is only used to guess the
+    duration of a single frame.
     """
     timeline = _Timeline(frames, native_fps or fps)
     if fps is None:
@@ -103,9 +103,9 @@ def _each_frame(timeline: "_Timeline[FrameT]", span_ns: Span) -> Generator[Sampl
 def _on_grid(
     timeline: "_Timeline[FrameT]", span_ns: Span, rate: Fraction
 ) -> Generator[Sample[FrameT], None, int]:
-    """Which frame a grid point gets is judged in whole milliseconds, and so the same in every container.
+    """Assigns frames to grid points in whole milliseconds, so that every container yields the same samples.
 
-    ``edge_ns`` is the point's time as judged, ``at_ns`` the one that is told.
+    ``edge_ns`` is the point's time used for this comparison, ``at_ns`` the exact time that is reported.
     """
     start_ns, stop_ns = span_ns
     origins_ns: tuple[int, int] | None = None
@@ -128,37 +128,37 @@ def _on_grid(
 
 
 def _edge_ns(time_ns: int) -> int:
-    """The time in whole milliseconds, rounded half up, as containers that count these have it."""
+    """Returns the time in whole ms, rounded half up, as containers with millisecond clocks store it."""
     return (time_ns + MS_NS // 2) // MS_NS * MS_NS
 
 
 @dataclass(frozen=True, slots=True)
 class _Shown(Generic[FrameT]):
-    """A frame and the time at which it leaves the screen, exact and as judged."""
+    """A frame and the time at which it stops being shown, exact and in whole milliseconds."""
 
     frame: Timed[FrameT]
     until_ns: int
     until_edge_ns: int
     followed: bool
-    """Whether another frame takes its place."""
+    """Whether another frame follows."""
 
     @property
     def from_edge_ns(self) -> int:
         return _edge_ns(self.frame.pts_ns)
 
     def takes(self, edge_ns: int, *, first: bool) -> bool:
-        """Whether a grid point is this frame's, if no frame's before.
+        """Returns whether a grid point belongs to this frame, given that it belongs to no earlier one.
 
-        A follower within the tolerance of a grid point is the one to take there, so this one ends before. So
-        does the last frame: its rounded end must not make room for another sample of it. Yet one that begins
-        the grid gets the first point, however short it is.
+        A grid point within the tolerance before the next frame belongs to that frame. The tolerance also
+        applies to the end of the last frame, whose rounding must not add a sample. But a last frame that
+        begins the grid gets the first point, however short it is.
         """
         begins = first and not self.followed and edge_ns == self.from_edge_ns
         return begins or edge_ns < self.until_edge_ns - TOLERANCE_NS
 
 
 class _Timeline(Generic[FrameT]):
-    """Frames with the time at which each leaves the screen; counts them and catches what ends them."""
+    """Computes until when each frame is shown; counts frames and catches the error that ends them."""
 
     def __init__(self, frames: Iterable[Timed[FrameT]], guessed_fps: float | None) -> None:
         self._frames = iter(frames)
@@ -168,7 +168,7 @@ class _Timeline(Generic[FrameT]):
         self.fault: BadItemError | None = None
 
     def intervals(self) -> Iterator[_Shown[FrameT]]:
-        """Every frame but those whose times are broken."""
+        """Yields every frame, up to a broken gap in time."""
         held, before = self._next(), None
         while held is not None:
             follower = self._next()
@@ -176,7 +176,7 @@ class _Timeline(Generic[FrameT]):
             if follower is None or gap_ns > LONGEST_HOLD_NS:
                 self.frame_ns = self._last_duration(held, before, gap_ns)
                 self.media_end_ns = held.pts_ns + self.frame_ns
-                # Containers that count milliseconds cut durations off.
+                # Containers with millisecond clocks truncate durations.
                 edge_ns = _edge_ns(held.pts_ns) + self.frame_ns // MS_NS * MS_NS
                 yield _Shown(held, self.media_end_ns, edge_ns, followed=False)
                 return
@@ -185,9 +185,9 @@ class _Timeline(Generic[FrameT]):
             held, before = follower, held
 
     def _last_duration(self, held: Timed[FrameT], before: Timed[FrameT] | None, gap_ns: int) -> int:
-        """How long a frame is shown that none follows, or only one behind a broken gap: then as is usual.
+        """Returns how long the last frame, or the last before a broken gap (``gap_ns``), is shown.
 
-        An average rate says nothing there, for it was reckoned with the gap.
+        The average rate cannot be used after a broken gap, since it includes the gap.
         """
         told_ns = held.duration_ns or 0
         if gap_ns:

@@ -1,1 +1,1 @@
-"""Videos: containers, timestamps, frames in order."""
+"""Reads videos: containers, timestamps, frames in presentation order."""

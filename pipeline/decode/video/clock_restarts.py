@@ -1,4 +1,4 @@
-"""Where the clock of a broadcast stream starts anew, as in recordings that were joined end to end; pure."""
+"""Finds where the clock of a broadcast stream restarts, as in concatenated recordings."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
@@ -13,10 +13,10 @@ PacketT = TypeVar("PacketT", bound=_Packet)
 
 
 def of_first_clock(packets: Iterable[PacketT]) -> Iterator[tuple[PacketT, bool]]:
-    """Packets in the order in which they are decoded, and whether each comes before the clock starts anew.
+    """Yields packets in decoding order, each with whether it comes before the first clock restart.
 
-    Decoding times never decrease. One packet that goes back alone has a damaged time; where the next one is
-    behind as well, the clock has started anew.
+    Decoding times never decrease. A single packet that goes back has a damaged time; if the next one is
+    behind too, the clock has restarted.
     """
     last: int | None = None
     held: PacketT | None = None

@@ -1,4 +1,4 @@
-"""Opening a foreign file with FFmpeg: by content, reading nothing but that file, without a word on stderr."""
+"""Opens untrusted files with FFmpeg: detects formats by content, opens no other file, silences stderr."""
 
 import errno
 import re
@@ -41,13 +41,13 @@ _UNKNOWN_KINDS = (
     NotImplementedError,
 )
 _MISUSE = (BugError, BufferTooSmallError, OptionNotFoundError, PyAVCallbackError)
-"""What FFmpeg tells of itself, or of us."""
+"""Errors that report bugs in FFmpeg or misuse by the caller, not bad bytes."""
 
 _FORMATS = (
     "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,h264,hevc,m4v,ivf,nut,obu,rm,vc1,dv,wtv,nsv,"
     "mjpeg,yuv4mpegpipe,gxf,swf,apng,gif,webp_pipe,mp3,wav,flac,aac,aiff,amr,ac3,eac3,w64,caf,au,tta,wv,ape"
 )
-"""Playlists (HLS, concat, SDP …) are left out: they make FFmpeg open other files and hosts."""
+"""Playlists (HLS, concat, SDP …) are excluded: they make FFmpeg open other files and hosts."""
 
 _SIGNATURES = (
     (4, (b"ftyp", b"moov", b"mdat", b"free", b"wide", b"skip", b"styp", b"moof")),
@@ -56,7 +56,7 @@ _SIGNATURES = (
 
 
 def open_media(path: str) -> InputContainer:
-    """Raises BadItemError: NOT_MEDIA; TRUNCATED or CORRUPT where the first bytes name a container."""
+    """Open a file. Raises BadItemError: NOT_MEDIA; TRUNCATED or CORRUPT if it begins as a container."""
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
     try:
         return av.open(path, "r", container_options=options, metadata_errors="replace")
@@ -65,9 +65,9 @@ def open_media(path: str) -> InputContainer:
 
 
 def video_stream(container: InputContainer) -> VideoStream:
-    """The default video stream, else the first; cover pictures and thumbnails are none.
+    """Returns the default video stream, else the first; ignores cover pictures and thumbnails.
 
-    Raises BadItemError: NO_VIDEO_STREAM, ENCRYPTED, or UNSUPPORTED_CODEC where no decoder knows the stream.
+    Raises BadItemError: NO_VIDEO_STREAM, ENCRYPTED, or UNSUPPORTED_CODEC if no decoder supports the stream.
     """
     still = Disposition.attached_pic | Disposition.timed_thumbnails
     videos = [stream for stream in container.streams.video if not stream.disposition & still]
@@ -77,10 +77,10 @@ def video_stream(container: InputContainer) -> VideoStream:
         raise BadItemError(Reason.NO_VIDEO_STREAM, detail)
     stream = next((video for video in videos if video.disposition & Disposition.default), videos[0])
     in_boxes = container.format.name.startswith("mov")
-    # FFmpeg tells the key's id of Matroska and WebM, and is silent about the boxes of MP4.
+    # FFmpeg reports the key id of Matroska and WebM, but not the encryption boxes of MP4.
     if "enc_key_id" in stream.metadata or (in_boxes and is_encrypted(container.name, stream.id)):
         raise BadItemError(Reason.ENCRYPTED, "The video's pictures are encrypted, and no key is known here.")
-    # Typed as always there, yet null for a codec that FFmpeg was built without.
+    # Typed as never None, but None for a codec that FFmpeg was built without.
     if getattr(stream, "codec_context", None) is None:
         detail = f"No decoder here reads the video stream of this {container.format.name} file."
         raise BadItemError(Reason.UNSUPPORTED_CODEC, detail)
@@ -92,10 +92,10 @@ def _kind_of(stream: Stream) -> str:
 
 
 def library_fault(error: Exception, path: str, *, meaning: Reason | None = None) -> BadItemError:
-    """A library's error as an outcome: its class and message, without the file's path.
+    """Converts a library's error to a BadItemError with its class and message, without the file's path.
 
-    ``meaning`` is what the library says of the bytes by it; null where only FFmpeg's own errors say anything.
-    What the machine, its disks or a mistake in a program are at fault for is never told as damage.
+    ``meaning`` is the reason that the error implies for the bytes; None if only FFmpeg's errors imply one.
+    Faults of the machine, its disks or a program are never reported as damaged bytes.
     """
     number = getattr(error, "errno", None)
     by_ffmpeg = isinstance(error, FFmpegError)
@@ -114,7 +114,7 @@ def library_fault(error: Exception, path: str, *, meaning: Reason | None = None)
 
 
 def describe(error: Exception, path: str) -> str:
-    """``Class: message.`` in one line, with the path and any folder left out."""
+    """Returns ``Class: message.`` in one line, without the path and any folder."""
     message = str(getattr(error, "strerror", None) or error).replace(path, "the file")
     message = re.sub(r"(?<!\w)/[\w./-]+/[\w.-]+", "(path)", " ".join(message.split()))[:300]
     return f"{type(error).__name__}: {message.rstrip('.')}."

@@ -1,4 +1,4 @@
-"""The only door to decord: sampled frames of one file, read in order at one go, the reader gone at once."""
+"""The only module that uses decord: reads sampled frames of one file in one forward pass."""
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -32,12 +32,12 @@ def read_frames(
     height_width: tuple[int, int],
     keep: Callable[[Picture], Picture],
 ) -> list[Picture]:
-    """``keep`` of each frame in ``indices`` (strictly increasing presentation order).
+    """Returns ``keep`` of each frame in ``indices`` (strictly increasing, in presentation order).
 
-    decord prefetches without bound while its reader is held, and after a seek may return a neighbour's
-    pixels: hence one go, forward only. Raises BadItemError(DECODER_FAILED) where it fails or where its count
-    or shape is not what the packets say, InfrastructureError if decord is not installed. May hang for ever on
-    bad files: call it where it can be killed.
+    decord prefetches without bound while its reader exists, and after a seek may return a neighbour's
+    pixels: hence one forward pass. Raises BadItemError(DECODER_FAILED) if it fails or if its frame count
+    or shape differs from the packets', InfrastructureError if decord is not installed. May hang on bad
+    files: call it in a process that can be killed.
     """
     if not is_installed():
         raise InfrastructureError(f"{NOT_INSTALLED} (this node)")

@@ -1,4 +1,4 @@
-"""The display matrix that lies beside a decoded frame, whatever else lies there."""
+"""Reads the display matrix from a decoded frame's side data, also if that contains kinds unknown to PyAV."""
 
 from collections.abc import Iterable
 from typing import cast
@@ -11,7 +11,7 @@ from bitmill.pipeline.decode.pixels.orientation import UPRIGHT, Orientation, rea
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:
-    """As the display matrix beside the frame says."""
+    """Returns the orientation by the display matrix in the frame's side data."""
     # PyAV's stubs call the container a mapping of strings; it iterates over its values.
     for side_data in cast("Iterable[SideData]", frame.side_data):
         if side_data.type is SideDataType.DISPLAYMATRIX:
@@ -20,9 +20,9 @@ def orientation_of(frame: VideoFrame) -> Orientation:
 
 
 def _unlisted(kind: type[SideDataType], number: object) -> SideDataType | None:
-    """A member for a number that PyAV does not know: for want of one it refuses all that a frame carries.
+    """Returns a member for a number unknown to PyAV, which would otherwise refuse all side data of the frame.
 
-    FFmpeg numbers more kinds with each release: views of MV-HEVC are 29, EXIF of Motion JPEG is 31.
+    FFmpeg adds kinds with each release: views of MV-HEVC are 29, EXIF of Motion JPEG is 31.
     """
     if not isinstance(number, int):
         return None

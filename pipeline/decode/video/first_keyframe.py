@@ -1,4 +1,4 @@
-"""Where a video begins: at a keyframe that decodes cleanly. Judges packets and frames, decodes nothing."""
+"""Finds where a video begins: at a keyframe that decodes cleanly. Inspects packets and frames only."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, cast
@@ -8,37 +8,37 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 _WITHHOLDS = frozenset({"h264"})
-"""Decoders that give no frame until they have recovered, however long that takes (intra refresh)."""
+"""Decoders that return no frame until they have recovered, however long that takes (intra refresh)."""
 
 _SKIPS = frozenset({"mpeg1video", "mpeg2video", "mpeg4"})
-"""Decoders that give a keyframe out at the next picture but for those that they skip: leading ones."""
+"""Decoders that return a keyframe at the next picture, unless they skip that one (leading pictures)."""
 
 
 class Sent(NamedTuple):
-    """A packet that went to the decoder; whatever frame comes of it carries this as its ``opaque``."""
+    """A packet sent to the decoder; the frames decoded from it carry this as their ``opaque``."""
 
     number: int
     """In decoding order."""
     pts: int | None
     dts: int | None
     is_keyframe: bool
-    """As the container says."""
+    """According to the container."""
     is_hidden: bool
     """Decoded but never shown."""
 
 
 def sent_of(frame: VideoFrame) -> Sent | None:
-    """The packet that a frame came of; null where its decoder does not tell."""
+    """Returns the packet that a frame was decoded from; None if its decoder does not report it."""
     return cast("Sent | None", frame.opaque)
 
 
 class Beginning:
-    """Tells the first frame to keep: what is shown before it rests on pictures that are damaged, or that are
-    not there (a stream cut in mid-GOP).
+    """Finds the first frame to keep: frames shown before it depend on pictures that are damaged or missing
+    (a stream cut in mid-GOP).
     """
 
     def __init__(self, *, codec: str, has_keyframes: bool) -> None:
-        """``has_keyframes``: the container marks some; where it marks none, any frame may be the first."""
+        """``has_keyframes``: whether the container marks any; if not, any frame may be the first."""
         self._withholds, self._skips = codec in _WITHHOLDS, codec in _SKIPS
         self._has_keyframes = has_keyframes
         self._number = 0
@@ -46,10 +46,10 @@ class Beginning:
         self._newest_key: Sent | None = None
         self._met_keyframe = self._entered = False
         self.is_damaged = False
-        """A keyframe, or a picture after one, was lost before the first frame that is kept."""
+        """Whether a keyframe, or a picture after one, was lost before the first kept frame."""
 
     def sent(self, packet: "Packet[VideoStream]") -> Sent:
-        """Call before the packet is decoded, by a context with ``copy_opaque``."""
+        """Call before the packet is decoded, with a codec context that has ``copy_opaque`` set."""
         sent = Sent(self._number, packet.pts, packet.dts, packet.is_keyframe, packet.is_discard)
         self._number += 1
         packet.opaque = sent
@@ -59,10 +59,10 @@ class Beginning:
         return sent
 
     def failed(self, sent: Sent, *, was_keyframe: bool) -> bool:
-        """A packet did not decode, or not to a whole frame; false where nothing that is kept could miss it.
+        """Record that a packet gave no intact frame; returns False if no kept frame depends on it.
 
-        What follows is then no good until the next keyframe: the caller resets the decoder. ``was_keyframe``:
-        the container's index says so, whatever has become of the bytes.
+        If True, frames are unusable until the next keyframe: the caller resets the decoder. ``was_keyframe``:
+        whether the container's index marks the packet as one, even if its bytes no longer look like one.
         """
         if self._is_leading(sent):
             return False
@@ -72,21 +72,21 @@ class Beginning:
         return True
 
     def admits(self, frame: VideoFrame) -> bool:
-        """Whether to keep a whole frame, told in presentation order."""
+        """Returns whether to keep an intact frame; call in presentation order."""
         self._entered = self._entered or self._may_be_first(frame)
         return self._entered
 
     def is_overtaken_by(self, frame: VideoFrame) -> bool:
-        """Whether one that rests on the keyframe came out before it: it decoded, yet to no picture."""
+        """Returns whether a dependent frame came out before its keyframe, which then gave no picture."""
         sent, key = sent_of(frame), self._key
         if self._entered or self._withholds or key is None or key.is_hidden or sent is None:
             return False
         return not frame.key_frame and self._follows(key, sent)
 
     def passed_over(self, sent: Sent, frames: Sequence[VideoFrame]) -> Sent | None:
-        """The keyframe that a packet follows without being kept, though it has its place in time before it.
+        """Returns the keyframe that a dropped packet follows in decoding order but precedes in time, or None.
 
-        ``frames``: what came of the packet, and is not kept.
+        ``frames``: the dropped frames decoded from the packet.
         """
         key = self._key
         if self._entered or key is None or sent.number <= key.number or key.number == 0:
@@ -105,12 +105,12 @@ class Beginning:
         return frame.key_frame or self._withholds
 
     def _follows(self, key: Sent, sent: Sent) -> bool:
-        """Whether a picture is decoded and shown after a keyframe."""
+        """Returns whether a picture is decoded and shown after a keyframe."""
         known = sent.pts is not None and key.pts is not None and sent.number > key.number
         return known and not self._is_leading(sent)
 
     def _is_leading(self, sent: Sent) -> bool:
-        """Whether a picture is decoded, or shown (an open GOP), before the keyframe to begin at."""
+        """Returns whether a picture is decoded, or shown (open GOP), before the keyframe to begin at."""
         key = self._key
         if key is None or sent is key:
             return False

@@ -1,24 +1,24 @@
-"""The boxes that MP4, QuickTime and AVIF files are made of, and what they say without a decoder."""
+"""Parses the boxes of MP4, QuickTime and AVIF files without a decoder."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 _ENTRY_BYTES = 86
-"""Of a video's sample entry, up to the boxes in it."""
+"""Bytes of a video's sample entry before its child boxes."""
 
 
 class Box(NamedTuple):
-    """Where a box lies; its kind is empty where nothing can be made of the bytes from here on."""
+    """The position of a box; an empty kind means that the bytes from here on cannot be parsed."""
 
     kind: bytes
     body: int
     end: int
-    """Beyond the file where this is cut off."""
+    """Beyond the end of the file if the file is cut off."""
 
 
 def boxes(file: BinaryIO, at: int, end: int) -> Iterator[Box]:
-    """The boxes between two places, one after another, not those within them."""
+    """Yields the consecutive boxes between two offsets, without their children."""
     while at + 8 <= end:
         file.seek(at)
         header = file.read(16)
@@ -33,7 +33,7 @@ def boxes(file: BinaryIO, at: int, end: int) -> Iterator[Box]:
 
 
 def is_encrypted(path: str, track_id: int) -> bool:
-    """Whether an MP4 or QuickTime file keeps that track's pictures under a key (``encv``, ``sinf``)."""
+    """Returns whether that track of an MP4 or QuickTime file is encrypted (``encv``, ``sinf``)."""
     size = Path(path).stat().st_size
     with Path(path).open("rb") as file:
         for moov in _of_kind(file, 0, size, b"moov"):
@@ -44,7 +44,7 @@ def is_encrypted(path: str, track_id: int) -> bool:
 
 
 def _of_kind(file: BinaryIO, at: int, end: int, *kinds: bytes) -> Iterator[Box]:
-    """Boxes of the first kind, or those of the second in them, and so on."""
+    """Yields the boxes at a path of kinds: in boxes of the first kind those of the second, and so on."""
     for box in boxes(file, at, end):
         if box.kind == kinds[0]:
             yield from _of_kind(file, box.body, box.end, *kinds[1:]) if kinds[1:] else (box,)

@@ -1,4 +1,4 @@
-"""A look at a video file's packets and at its first picture: facts to choose a decoder by, nothing kept."""
+"""Probes a video file's packets and first picture for the facts by which a decoder is chosen."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,14 +18,14 @@ from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.outcomes import Reason
 
 ARBITRARY_ORIGIN = ("mpegts", "mpeg")
-"""Broadcast containers, whose clock starts anywhere: there time counts from the first frame."""
+"""Broadcast containers, whose clock starts anywhere: their times count from the first frame."""
 STEPPING = "avi"
-"""Stores no presentation times: its frames are shown at the packets' decoding times, in order."""
+"""Stores no presentation times: frames are shown at the packets' decoding times, in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoFacts:
-    """What packets and the first picture say about a video stream; times in ns of the source's clock."""
+    """Facts from a video stream's packets and first picture; times in ns of the source's clock."""
 
     container: str
     codec: str
@@ -34,14 +34,14 @@ class VideoFacts:
     height: int
     """Coded pixels, before rotation."""
     aspect: Fraction
-    """Width of a pixel over its height; 1 where untold."""
+    """Pixel width over pixel height; 1 if unspecified."""
     orientation: Orientation
     interlaced: bool
     colorspace: int
     color_range: int
     average_fps: float | None
     declared_frames: int
-    """As the container's header says; 0 where it is silent."""
+    """According to the container's header; 0 if unspecified."""
     num_packets: int
     num_discard: int
     """Packets that are decoded but never shown: pre-roll before an edit."""
@@ -55,18 +55,18 @@ class VideoFacts:
     truncated: bool
     """The file ends before the media that its header promises."""
     num_behind: int = 0
-    """Packets, not counted elsewhere, behind the place where a broadcast stream's clock starts anew."""
+    """Packets after a broadcast stream's clock restarts; not included in the other counts."""
     cut_short: bool = False
     """An error ended the count of packets."""
 
     @property
     def num_shown(self) -> int:
-        """Packets whose pictures are to be shown."""
+        """The number of packets whose pictures are shown."""
         return self.num_packets - self.num_discard
 
     @property
     def shown_height_width(self) -> tuple[int, int]:
-        """Pixels after rotation."""
+        """(height, width) in pixels after rotation."""
         return (self.width, self.height) if self.orientation.transpose else (self.height, self.width)
 
 
@@ -93,7 +93,7 @@ class _Tally:
 
 
 def probe(path: str, *, max_pixels: int) -> VideoFacts:
-    """Memory stays small whatever the file's length: packets are counted, not kept.
+    """Probe a video in constant memory: packets are counted, not kept.
 
     Raises BadItemError: what ``open_media`` and ``video_stream`` raise, TOO_MANY_PIXELS, NO_FRAMES.
     """
@@ -106,14 +106,14 @@ def probe(path: str, *, max_pixels: int) -> VideoFacts:
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Raises BadItemError(TOO_MANY_PIXELS)."""
+    """Raises BadItemError(TOO_MANY_PIXELS) if a picture has more than ``max_pixels``."""
     if width * height > max_pixels:
         detail = f"A picture measures {width}×{height} pixels; the job admits {max_pixels} in all."
         raise BadItemError(Reason.TOO_MANY_PIXELS, detail)
 
 
 def packet_times(path: str, facts: VideoFacts) -> list[tuple[int, int | None]]:
-    """(pts_ns, duration_ns) of each shown packet in presentation order; empty where a packet has no time."""
+    """Returns (pts_ns, duration_ns) of shown packets in presentation order; empty if one has no time."""
     with open_media(path) as container:
         stream = video_stream(container)
         tick_ns = SECOND_NS * (stream.time_base or Fraction(1, SECOND_NS))
@@ -146,13 +146,13 @@ def _count(container: InputContainer, stream: VideoStream) -> _Tally:
             else:
                 tally.note_time(packet.dts if in_step else packet.pts, packet.duration or 0)
     except FFmpegError:
-        # Reading meets the same damage at the same place, after the frames before it.
+        # The reader will meet the same damage, after the frames before it.
         tally.last_is_corrupt = tally.cut_short = True
     return tally
 
 
 def _first_frame(path: str) -> VideoFrame | None:
-    """The first picture that decodes, or null; what is wrong with the file is the reader's to say."""
+    """Returns the first picture that decodes, or None; the reader reports what is wrong with the file."""
     try:
         with open_media(path) as container:
             stream = video_stream(container)
@@ -201,7 +201,7 @@ def _facts(
 def _is_truncated(path: str, container: str, stream: VideoStream, tally: _Tally) -> bool:
     if container.startswith("matroska"):
         return matroska_is_cut(path)
-    # AVI writers count chunks that they left empty, so its header's count proves nothing.
+    # AVI writers also count empty chunks, so the header's frame count is unreliable.
     if container == STEPPING:
         return riff_is_cut(path)
     return tally.last_is_corrupt or tally.packets < stream.frames

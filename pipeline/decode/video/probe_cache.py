@@ -1,4 +1,4 @@
-"""The looks at the last few files, kept for this process: spans of one file share a count of its packets."""
+"""Caches the probes of the last few files in this process, so that spans of one file share a packet count."""
 
 import os
 import threading
@@ -14,11 +14,11 @@ _seen: dict[_Key, VideoFacts] = {}
 
 
 def probe_once(path: str, *, max_pixels: int) -> VideoFacts:
-    """As ``probe``, of a file that is not overwritten in place: counted again only where it was replaced.
+    """As ``probe``, but cached for files that are not overwritten in place; a replaced file is probed again.
 
-    A look that an error ended is not kept, since a disk's may pass.
+    A probe that ended with an error is not cached, since disk errors may be transient.
     """
-    status = os.stat(path)  # noqa: PTH116 - as the store layer looks at files
+    status = os.stat(path)  # noqa: PTH116 - as in the storage layer
     key = (path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, max_pixels)
     with _lock:
         facts = _seen.get(key)

@@ -1,4 +1,4 @@
-"""Frames of a video in presentation order by PyAV, on one thread; colours are converted only when asked."""
+"""Decodes a video with PyAV in presentation order, on one thread; converts colours on request."""
 
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -28,28 +28,28 @@ from bitmill.schemas.outcomes import Reason
 _SEEK_FROM_NS = 5 * SECOND_NS
 _SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 _TELLS_LATE = frozenset({"av1"})
-"""Codecs whose damage may show only in the next packet, which inherits what the entropy coder has learned."""
+"""Codecs whose damage may surface only in the next packet, which inherits the entropy coder's state."""
 
 
 @dataclass(frozen=True, slots=True)
 class PyavPicture:
-    """A decoded frame, still in the codec's own colours; valid while the reader is open."""
+    """A decoded frame in the codec's pixel format; valid while the reader is open."""
 
     frame: VideoFrame
     reformatter: VideoReformatter
     aspect: Fraction
-    """Of the frame's pixels, before they are turned."""
+    """Pixel aspect ratio before rotation."""
     codec: str
 
     @property
     def orientation(self) -> Orientation:
-        """As the display matrix beside the frame says."""
+        """The orientation by the frame's display matrix."""
         return orientation_of(self.frame)
 
     def rgb(self) -> tuple[npt.NDArray[np.uint8], Fraction]:
-        """(upright picture [H, W, 3], aspect of its pixels), by the stream's own matrix and range.
+        """Returns (upright RGB [H, W, 3], its pixel aspect ratio), by the stream's matrix and range.
 
-        Untagged streams count as BT.601 limited range, as FFmpeg's default has it. Raises BadItemError.
+        Untagged streams count as BT.601 limited range, FFmpeg's default. Raises BadItemError.
         """
         with self._converting():
             native = self.reformatter.reformat(self.frame, format="rgb24", threads=1)
@@ -58,7 +58,7 @@ class PyavPicture:
         return picture, 1 / self.aspect if orientation.transpose else self.aspect
 
     def planes(self) -> Planes:
-        """The frame as it lies in memory, not turned. Raises BadItemError."""
+        """Returns the frame's planes as they are in memory, not rotated. Raises BadItemError."""
         with self._converting():
             return planes_of(self.frame, self.reformatter, codec=self.codec)
 
@@ -74,17 +74,17 @@ class PyavPicture:
 
 
 class Frames:
-    """Frames strictly increasing in time, from the last one shown at the span's start (or earlier).
+    """Iterates over frames, strictly increasing in time, from the one shown at the span's start (or earlier).
 
-    Iterating raises BadItemError at the first damage, after the good frames before it, and at the end of a
-    file that is cut off or whose frames were partly out of order.
+    Raises BadItemError at the first damage, after the intact frames before it, and at the end of a file that
+    is cut off or that had frames out of order.
     """
 
     def __init__(self, path: str, facts: VideoFacts, *, span_ns: Span, max_pixels: int) -> None:
         self._path, self._facts, self._max_pixels = path, facts, max_pixels
         self._start_ns = span_ns[0]
         self.lost: BadItemError | None = None
-        """Why frames of the span are missing before the first that came, once that came."""
+        """Why frames of the span before the first yielded one are missing; set when that is yielded."""
 
     def __iter__(self) -> Iterator[Timed[PyavPicture]]:
         for seek_ns in self._places():
@@ -102,7 +102,7 @@ class Frames:
                 return
 
     def _places(self) -> tuple[int | None, ...]:
-        """Where to start reading; null is the file's beginning, for where no seek finds the span."""
+        """Returns the times to try to seek to; None is the file's beginning, for when seeking fails."""
         if self._start_ns is None or not _may_seek(self._facts, self._start_ns):
             return (None,)
         return (self._start_ns - TOLERANCE_NS, None)
@@ -115,7 +115,7 @@ class Frames:
 
 
 def _may_seek(facts: VideoFacts, start_ns: int) -> bool:
-    """Only deep into files whose packets all have times and none of which an edit list hides."""
+    """Returns whether to seek: only far into files whose packets all have times and are all shown."""
     deep = facts.start_ns is not None and start_ns - facts.start_ns > _SEEK_FROM_NS
     orderly = not facts.num_discard and not facts.num_missing_pts and not facts.truncated
     return deep and orderly and facts.num_keyframes > 1 and facts.container in _SEEKABLE
@@ -130,7 +130,7 @@ class _Reading:
         self._stream: VideoStream = video_stream(self._container)
         context = self._stream.codec_context
         context.thread_count = 1
-        # FFmpeg would paint over damage from neighbouring frames and call it a picture.
+        # By default FFmpeg conceals damage with neighbouring frames and reports no error.
         context.options = {**context.options, "err_detect": "explode+crccheck"}
         context.copy_opaque = True
         self._reformatter = VideoReformatter()
@@ -144,11 +144,11 @@ class _Reading:
         self._out_of_order = 0
 
     def close(self) -> None:
-        """Free the decoder's memory now, not at some later collection."""
+        """Free the decoder's memory now, not at a later garbage collection."""
         self._container.close()
 
     def frames(self, *, seek_ns: int | None) -> Iterator[Timed[PyavPicture]]:
-        """See ``Frames``."""
+        """Yields frames as ``Frames`` does, from the keyframe before ``seek_ns`` if given."""
         if seek_ns is not None:
             tick_ns = SECOND_NS * (self._stream.time_base or Fraction(1, SECOND_NS))
             self._container.seek((seek_ns + self._facts.origin_ns) // tick_ns, stream=self._stream)
@@ -165,7 +165,7 @@ class _Reading:
             raise BadItemError(Reason.CORRUPT, detail)
 
     def lost_beginning(self) -> BadItemError | None:
-        """What is wrong before the first frame; null where the stream merely began in mid-GOP."""
+        """Returns the damage before the first frame; None if the stream merely began in mid-GOP."""
         if self._first_ns is None or not self._beginning.is_damaged:
             return None
         at = f"before {self._first_ns / 1e9:.3f} seconds"
@@ -173,7 +173,7 @@ class _Reading:
         return BadItemError(Reason.CORRUPT, detail)
 
     def _decoded(self) -> Iterator[VideoFrame]:
-        """Frames that rest on a keyframe which decoded cleanly, up to the first damage after one of them."""
+        """Yields frames that depend on a cleanly decoded keyframe, up to the first damage after one."""
         begun, damage, held = False, None, list[VideoFrame]()
         for packet in self._packets():
             frames, failure = self._frames_of(packet)
@@ -196,7 +196,7 @@ class _Reading:
             raise damage
 
     def _frames_of(self, packet: "Packet[VideoStream]") -> tuple[list[VideoFrame], BadItemError | None]:
-        """The frames to keep that come of a packet, and what is wrong with it or with the one after them."""
+        """Returns (frames to keep from a packet, the fault of the packet or of the next frame, or None)."""
         sent = self._beginning.sent(packet)
         self._clock.sent(packet)
         kept: list[VideoFrame] = []
@@ -220,19 +220,19 @@ class _Reading:
         of_the_file = damage.reason in (Reason.CORRUPT, Reason.TRUNCATED)
         if of_the_file and not self._beginning.failed(sent, was_keyframe=self._is_indexed_keyframe(sent)):
             return None
-        # The decoder must forget the picture that failed, or it would predict from what is there of it.
+        # The decoder must drop the failed picture, or it would predict from its remains.
         self._stream.codec_context.flush_buffers()
         self._clock.forget()
         return damage
 
     def _is_indexed_keyframe(self, sent: Sent) -> bool:
-        """As the container's index says: FFmpeg unflags a packet that no longer looks like a keyframe."""
+        """Looks up a packet in the index: FFmpeg unflags one that no longer looks like a keyframe."""
         entries, time = self._stream.index_entries, sent.pts if sent.dts is None else sent.dts
         at = -1 if time is None else entries.search_timestamp(time, any_frame=True)
         return at >= 0 and entries[at].is_keyframe and entries[at].timestamp == time
 
     def _packets(self) -> "Iterator[Packet[VideoStream]]":
-        """Up to where the clock starts anew, and the empty one that ends them."""
+        """Yields packets up to the first clock restart, then the empty packet that flushes the decoder."""
         packets, left = self._container.demux(self._stream), self._facts.num_packets
         while True:
             try:

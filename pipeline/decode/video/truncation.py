@@ -1,4 +1,4 @@
-"""Whether a container's own sizes reach beyond the end of its file; reads headers only."""
+"""Detects files that end before the sizes in their headers; reads headers only."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from bitmill.pipeline.decode.video.mp4_boxes import boxes
 
 
 def has_whole_index(path: str) -> bool:
-    """Whether a whole ``moov`` box stands at the top level of an MP4 or QuickTime file."""
+    """Returns whether an MP4 or QuickTime file has a complete ``moov`` box at the top level."""
     size = Path(path).stat().st_size
     with Path(path).open("rb") as file:
         for box in boxes(file, 0, size):
@@ -18,14 +18,14 @@ def has_whole_index(path: str) -> bool:
 
 
 def boxes_are_cut(path: str) -> bool:
-    """AVIF and the like: whether a box at the top level is longer than what is left."""
+    """Returns whether a top-level box of an AVIF or similar file extends beyond the end of the file."""
     size = Path(path).stat().st_size
     with Path(path).open("rb") as file:
         return any(box.end > size for box in boxes(file, 0, size))
 
 
 def riff_is_cut(path: str) -> bool:
-    """AVI and WebP: whether one of the RIFF chunks (long files have several) is longer than what is left."""
+    """Returns whether a RIFF chunk of an AVI or WebP (long files have several) extends beyond the file."""
     size = Path(path).stat().st_size
     at = 0
     with Path(path).open("rb") as file:
@@ -39,7 +39,7 @@ def riff_is_cut(path: str) -> bool:
 
 
 def matroska_is_cut(path: str) -> bool:
-    """Whether the segment's declared size reaches beyond the file (live streams declare none)."""
+    """Returns whether the segment's declared size extends beyond the file (live streams declare none)."""
     size = Path(path).stat().st_size
     with Path(path).open("rb") as file:
         head = file.read(4096)
@@ -52,7 +52,7 @@ def matroska_is_cut(path: str) -> bool:
 
 
 def _ebml_size(data: bytes, at: int) -> tuple[int | None, int]:
-    """(value, bytes it takes) of a variable-length size; the value is null where it means unknown."""
+    """Returns (value, encoded bytes) of a variable-length size; the value is None if it means unknown."""
     first = data[at] if at < len(data) else 0
     length = 9 - first.bit_length()
     if length > 8:

@@ -198,7 +198,7 @@ def test_a_dead_process_is_told_and_its_file_is_not_there(tmp_path):
     files = [
         OutlinedFile(name=f"{n}.bin", first_clip=n, num_clips=1, num_frames=4, num_tokens=16) for n in (0, 1)
     ]
-    with pytest.raises(InfrastructureError, match=r"died \(exit code 7\); with fewer --workers"):
+    with pytest.raises(InfrastructureError, match=r"died \(exit code 7\); if memory ran out, use fewer"):
         make_files(maker, files, workers=2, tell=lambda _: None)
     assert not list((tmp_path / "out").glob("*.bin"))
 

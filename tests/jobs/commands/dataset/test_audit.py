@@ -48,7 +48,7 @@ def test_without_a_place_nothing_is_written(compared, dataset: AuditedDataset, t
     assert {path: path.stat().st_mtime_ns for path in dataset.path.rglob("*")} == before
     out = capsys.readouterr().out
     assert "sound" in out
-    assert out.endswith("nothing was written; --out FOLDER keeps the report and makes its page.\n")
+    assert out.endswith("nothing was written; pass --out FOLDER to keep the report and its page.\n")
 
 
 def test_json_is_the_report(dataset: AuditedDataset, tmp_path: Path, monkeypatch, capsys):
@@ -63,7 +63,7 @@ def test_metadata_columns_are_shown(dataset: AuditedDataset, tmp_path: Path, mon
 
 def test_a_table_that_is_there_anyway(dataset: AuditedDataset, tmp_path: Path, monkeypatch, capsys):
     assert run(monkeypatch, dataset.path, "--out", tmp_path, "--by", "codec") == 2
-    assert "error: Coverage by codec is there anyway" in capsys.readouterr().err
+    assert "error: Coverage by codec is always included" in capsys.readouterr().err
 
 
 def test_no_dataset(tmp_path: Path, monkeypatch, capsys):

@@ -145,7 +145,7 @@ def test_two_audits_side_by_side(closely: tuple[Path, str], place: Path, monkeyp
         (("a", "--compare", "a", "b"), "Name one dataset to audit"),
         (("a", "--radius", "0.5"), "--radius must be above 0"),
         (("a", "--no-duplicates", "--against", "b"), "remove --no-duplicates"),
-        (("--compare", "no/audit.json", "b"), "There is no audit at"),
+        (("--compare", "no/audit.json", "b"), "no/audit.json does not exist; give an audit.json"),
     ],
 )
 def test_what_cannot_be_asked_is_told_in_a_sentence(arguments, message, tmp_path: Path, monkeypatch, capsys):

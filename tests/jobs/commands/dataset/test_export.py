@@ -62,7 +62,7 @@ def test_killed_in_the_middle_and_run_again(many, tmp_path, form, workers):
     times = {name: (out / name).stat().st_mtime_ns for name in left}
     done = bitmill(*arguments)
     assert (done.code, done.err) == (0, "")
-    assert f"; {len(left) - 1} of them were there already" in done.out
+    assert f"; {len(left) - 1} of them existed already" in done.out
     assert {name: (out / name).stat().st_mtime_ns for name in left} == times
     export_dataset(str(many), str(tmp_path / "undisturbed"), form=form, max_bytes=1)
     assert files_in(out) == files_in(tmp_path / "undisturbed")
@@ -116,7 +116,7 @@ def test_the_command_says_what_it_wrote(capsys, monkeypatch, tmp_path):
     assert said.startswith(f"wrote {tmp_path}/out: 3 clips, 9 frames, 36 tokens as uint32, ")
     assert said.endswith(" in 4 files\n")
     again, code = _run(capsys, monkeypatch, *arguments)
-    assert (again, code) == (f"nothing to do; there is {said.removeprefix('wrote ')}", "0")
+    assert (again, code) == (f"nothing to do; already exported: {said.removeprefix('wrote ')}", "0")
 
 
 def test_refusals_are_sentences(capsys, monkeypatch, tmp_path):

@@ -30,7 +30,7 @@ def media(tmp_path):
 def test_an_estimate_says_what_it_knows_and_writes_nothing(capsys, monkeypatch, tmp_path, media):
     arguments = (str(media), str(tmp_path / "tokens"), "--estimate", "--sample", "2")
     said = _run(capsys, monkeypatch, *arguments)
-    assert "looked at  3 of them, spread over their sizes" in said
+    assert "probed     3 of them, spread over their sizes" in said
     assert "frames     about 61" in said
     assert "timed on   this machine's CPU, 1 thread(s), float32" in said
     estimate = Estimate.model_validate_json(_run(capsys, monkeypatch, *arguments, "--json"))
@@ -40,7 +40,7 @@ def test_an_estimate_says_what_it_knows_and_writes_nothing(capsys, monkeypatch, 
 
 def test_a_single_video_tells_no_error(capsys, monkeypatch, tmp_path, media):
     said = _run(capsys, monkeypatch, str(media), str(tmp_path / "tokens"), "--estimate", "--sample", "1")
-    assert "The sample is too small to tell how sure this is; give a larger --sample." in said
+    assert "The sample is too small to estimate the error; increase --sample." in said
 
 
 def test_the_counts_of_a_plan_as_json(capsys, monkeypatch, tmp_path, media):

@@ -51,7 +51,7 @@ def run(capsys, monkeypatch):
 def test_a_dry_run_says_what_would_go_and_writes_nothing(run, tokens):
     before = files_of(tokens)
     said, code = run("remove", tokens, "--source", URI, "--dry-run")
-    assert (said, code) == (f"to be removed from {tokens}: 2 clips; 1 shards are rewritten\n", 0)
+    assert (said, code) == (f"to be removed from {tokens}: 2 clips; 1 shards will be rewritten\n", 0)
     assert files_of(tokens) == before
 
 
@@ -59,7 +59,7 @@ def test_it_asks_and_without_a_terminal_refuses(run, tokens, monkeypatch):
     before = files_of(tokens)
     said, code = run("remove", tokens, "--source", URI)
     assert code == 2
-    assert said.endswith("error: There is no terminal to ask on; pass --yes to remove without being asked.\n")
+    assert said.endswith("error: No terminal to ask on; pass --yes to remove without confirmation.\n")
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("typer.confirm", lambda _: False)
     said, code = run("remove", tokens, "--source", URI)
@@ -84,13 +84,13 @@ def test_lists_in_files_and_what_a_dataset_does_not_have(run, tokens, tmp_path):
     assert r"has no cat\x1b[31m; nothing was removed." in said
     said, code = run("remove", tokens, *lists, "--yes", "--skip-unknown")
     assert code == 0
-    assert f"left out 1 that are not in {tokens}" in said
+    assert f"skipped 1 entries that are not in {tokens}" in said
     assert "removed 2 clips of 2 shards" in said
     said, code = run("remove", tokens, *lists, "--yes", "--skip-unknown")
-    assert (said.splitlines()[-1], code) == (f"nothing to do: {tokens} holds none of it.", 0)
+    assert (said.splitlines()[-1], code) == (f"nothing to do: {tokens} contains none of it.", 0)
     said, code = run("remove", tokens, "--clips-from", tmp_path / "none")
     assert code == 2
-    assert "cannot be read as text, one entry a line" in said
+    assert "cannot be read as text, one entry per line" in said
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -120,13 +120,13 @@ def test_an_interrupted_one_is_finished_by_the_same_command_and_by_resume(run, t
     said, code = run("remove", tokens, "--source", URI, "--reason", "asked by mail", "--yes")
     assert code == 0
     assert said.startswith("finished 2 clips of 1 shards; record")
-    assert said.endswith("holds none of it.\n")
+    assert said.endswith("contains none of it.\n")
     said, code = run("remove", other, "--resume")
     assert code == 0
     assert said.startswith("finished 2 clips of 1 shards; record")
     assert files_of(other) == files_of(tokens)
     said, code = run("remove", other, "--resume")
-    assert (said, code) == (f"{other}: nothing that was taken down is left.\n", 0)
+    assert (said, code) == (f"{other}: all removals are complete.\n", 0)
 
 
 @pytest.mark.parametrize("lives", [True, False])
@@ -149,7 +149,7 @@ def test_a_driver_by_a_clock_ahead_is_known_by_its_next_word(run, tokens, monkey
     monkeypatch.setattr(time, "sleep", write_again)
     said, code = run("remove", tokens, "--source", URI, "--yes")
     assert code == (2 if lives else 0)
-    assert ("A driver (process 7 on here, heard of 0.0 s ago) is at work" in said) == lives
+    assert ("A job (process 7 on here, last update 0.0 s ago) is running" in said) == lives
 
 
 @pytest.mark.parametrize(("age_s", "refused"), [(1, True), (1000, False)])
@@ -165,10 +165,10 @@ def test_beside_a_driver_at_work_it_is_refused_unless_forced(run, tokens, age_s,
     said, code = run("remove", tokens, "--source", URI, "--yes")
     assert code == (2 if refused else 0)
     if refused:
-        assert "A driver (process 7 on here, heard of " in said
+        assert "A job (process 7 on here, last update " in said
         said, code = run("remove", tokens, "--source", URI, "--yes", "--force")
         assert code == 0
-        assert "once the driver has ended, run bitmill remove --resume" in said
+        assert "once the running job has ended, run bitmill remove --resume" in said
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_a_source_is_traced_to_clips_attempts_and_removals(run, tokens):
     said, code = run("trace", tokens, "--source", URI)
     assert code == 0
     assert "failed, removed, Taken down on request." in said
-    assert "taken down on 20" in said
+    assert "removed on 20" in said
     document = json.loads(run("trace", tokens, "--source", URI, "--json")[0])
     assert (document["clips"], document["ledger_rows"][0]["reason"]) == ([], "removed")
     assert document["removals"][0]["file"].startswith("removals/00000-")
@@ -226,4 +226,4 @@ def test_a_source_is_traced_to_clips_attempts_and_removals(run, tokens):
 )
 def test_a_trace_needs_one_name(run, tokens, arguments):
     said, code = run("trace", tokens, *arguments)
-    assert (said.startswith("error: Say one of --clip ID"), code) == (True, 2)
+    assert (said.startswith("error: Give one of --clip ID"), code) == (True, 2)

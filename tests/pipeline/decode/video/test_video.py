@@ -330,7 +330,7 @@ def test_limits_hold(odd) -> None:
         assert not large.clips
 
 
-@pytest.mark.parametrize(("pixel_rule", "place"), [(1, "item.to_square"), (2, "planes.to_square")])
+@pytest.mark.parametrize(("pixel_rule", "place"), [(1, "item.to_square"), (2, "pixels.planes.to_square")])
 def test_out_of_memory_is_an_outcome(odd, monkeypatch, pixel_rule, place) -> None:
     def exhausted(*_args: object, **_options: object) -> None:
         raise MemoryError
@@ -343,7 +343,7 @@ def test_out_of_memory_is_an_outcome(odd, monkeypatch, pixel_rule, place) -> Non
 @pytest.mark.parametrize(
     ("name", "place"),
     [
-        ("plain.mp4", "planes.to_square"),
+        ("plain.mp4", "pixels.planes.to_square"),
         ("photo.jpg", "item.to_square"),
         ("animated.gif", "item.to_square"),
     ],
