@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bitmill.jobs.cluster.connection.session import Cluster
+from bitmill.jobs.cluster.connection.ray_session import Cluster
 from bitmill.jobs.cluster.tokenizing.actor import TokenizerActor, TokenizerFiles
 from bitmill.jobs.execution.driver import run
 from bitmill.jobs.preparation.prepare import PreparedJob

@@ -24,7 +24,7 @@ from ray.cluster_utils import Cluster as SimulatedCluster
 
 from benchmarks import machine
 from benchmarks.job_run import FreeEncoder, let_workers_import
-from bitmill.jobs.cluster.connection.session import Cluster
+from bitmill.jobs.cluster.connection.ray_session import Cluster
 from bitmill.jobs.cluster.tokenizing.actor import TokenizerActor, TokenizerFiles
 from bitmill.jobs.execution.driver import run
 from bitmill.jobs.preparation.prepare import prepare

@@ -34,7 +34,7 @@ from benchmarks.machine import describe, sentence
 from bitmill.bsq_model import tokenizer_from_files
 from bitmill.jobs.preparation.find_token_models import find_prior, load_prior
 from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
-from bitmill.jobs.preparation.judge_networks import find_lpips
+from bitmill.jobs.preparation.metric_networks import find_lpips
 from bitmill.pipeline.compressing.clip_streams import LoadedPrior
 
 PACKAGES = ["torch", "constriction", "pillow", "av", "bjontegaard"]

@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from bitmill.bsq_model.layers.logit_laplace import logit_laplace_loss
 from bitmill.bsq_model.layers.pixels import pixels_from_uint8
 from bitmill.bsq_model.tokenizer import BSQTokenizer, TrainingOutput
-from bitmill.bsq_model.training.adversarial.adversary import Adversary
+from bitmill.bsq_model.training.adversarial.adversarial_step import Adversary
 from bitmill.bsq_model.training.data_parallel import mean_across, num_processes
 from bitmill.bsq_model.training.losses import Perceptual, pixel_losses, psnr_db, weighted_sum
 from bitmill.bsq_model.training.optimizer import make_optimizers, step_all

@@ -14,7 +14,7 @@ from torch import nn
 
 from bitmill.bsq_model import BSQTokenizer, tokenizer_files, tokenizer_from_files
 from bitmill.bsq_model.training.training_checkpoint import find_checkpoints
-from bitmill.jobs.cluster.connection.session import Cluster
+from bitmill.jobs.cluster.connection.ray_session import Cluster
 from bitmill.pipeline.cpu_count import available_cpus
 from bitmill.pipeline.training.run_training import Process, train
 from bitmill.pipeline.training.run_writer import CHECKPOINTS_FOLDER

@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bitmill.jobs.cluster.connection.session import Cluster
+from bitmill.jobs.cluster.connection.ray_session import Cluster
 from bitmill.jobs.cluster.tokenizing.actor import ActorSettings, TokenizerFiles
 from bitmill.jobs.cluster.tokenizing.actor_handles import Work
 from bitmill.jobs.preparation.prepare import PreparedJob
-from bitmill.jobs.scheduling.assignment import ActorLostError, Assignment, Loss, Withdrawn
+from bitmill.jobs.scheduling.actor_events import ActorLostError, Assignment, Loss, Withdrawn
 from bitmill.jobs.scheduling.autoscaling import actor_cpus, actors_too_many, actors_wanted, decode_window_size
 from bitmill.jobs.scheduling.heartbeat import QUIET_S, HeartbeatMonitor
 from bitmill.jobs.scheduling.shard_queue import ShardQueue

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
 
-from bitmill.jobs.preparation.judge_networks import find_lpips
+from bitmill.jobs.preparation.metric_networks import find_lpips
 from bitmill.jobs.scheduling.signals import handle_sigterm
 from bitmill.pipeline.auditing.options import AuditOptions
 from bitmill.pipeline.auditing.parallel import AuditProgress, LocalProcesses, ShardReaders
@@ -110,7 +110,7 @@ def _readers(request: AuditRequest) -> Generator[tuple[ShardReaders, int]]:
         yield LocalProcesses(count), count
         return
     from bitmill.jobs.cluster.audit_tasks import ClusterTasks
-    from bitmill.jobs.cluster.connection.session import Cluster
+    from bitmill.jobs.cluster.connection.ray_session import Cluster
 
     with Cluster(request.address) as cluster:
         handle_sigterm()

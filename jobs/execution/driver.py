@@ -5,13 +5,13 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from bitmill.jobs.cluster.connection.session import Cluster
+from bitmill.jobs.cluster.connection.ray_session import Cluster
 from bitmill.jobs.cluster.tokenizing.actor import ShardEvent
 from bitmill.jobs.execution.actor_pool import ActorPool
 from bitmill.jobs.execution.totals_checkpoint import TotalsCheckpoint
 from bitmill.jobs.preparation.prepare import PreparedJob
 from bitmill.jobs.progress.observers import Observer
-from bitmill.jobs.scheduling.assignment import ActorLostError, Assignment, ProbeStarted
+from bitmill.jobs.scheduling.actor_events import ActorLostError, Assignment, ProbeStarted
 from bitmill.jobs.scheduling.drain import Drain, StopRequest, interrupted
 from bitmill.jobs.scheduling.shard_queue import ShardQueue
 from bitmill.pipeline.dataset.dataset_folder import load_ledger, publish_totals

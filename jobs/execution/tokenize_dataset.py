@@ -11,7 +11,7 @@ from bitmill.jobs.progress.observers import Observers
 from bitmill.jobs.progress.run_counts import Counts, RunCounts
 from bitmill.jobs.progress.status_writer import StatusWriter
 from bitmill.jobs.scheduling.signals import drained_on_sigterm, handle_sigterm, stoppable
-from bitmill.pipeline.span_shares import shares_of_shards
+from bitmill.pipeline.span_bytes import shares_of_shards
 from bitmill.schemas.dataset.card import DatasetCard, Totals
 from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 from bitmill.schemas.requests.job import JobSpec
@@ -93,8 +93,8 @@ def _run(
     note: Note,
 ) -> tuple[Totals, dict[str, float]]:
     # Ray is slow to import, and not needed for a finished dataset.
-    from bitmill.jobs.cluster.connection.session import Cluster
-    from bitmill.jobs.cluster.metrics import RunMetrics
+    from bitmill.jobs.cluster.connection.ray_session import Cluster
+    from bitmill.jobs.cluster.prometheus_metrics import RunMetrics
     from bitmill.jobs.execution.driver import run
 
     note(

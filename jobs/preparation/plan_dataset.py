@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bitmill.jobs.preparation.prepare import has_gpus, prepare
-from bitmill.pipeline.span_shares import object_bytes
+from bitmill.pipeline.span_bytes import object_bytes
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.requests.job import JobSpec
 

@@ -236,7 +236,7 @@ def has_gpus(address: str | None) -> bool:
         import torch
 
         return torch.cuda.is_available()
-    from bitmill.jobs.cluster.connection.session import Cluster
+    from bitmill.jobs.cluster.connection.ray_session import Cluster
 
     with Cluster(address) as cluster:
         return cluster.count("GPU") > 0

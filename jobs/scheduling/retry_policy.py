@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from bitmill.jobs.scheduling.assignment import Isolation, Loss, SkippedSource
+from bitmill.jobs.scheduling.actor_events import Isolation, Loss, SkippedSource
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.errors import InfrastructureError
 from bitmill.schemas.outcomes import Reason

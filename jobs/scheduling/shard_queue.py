@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bitmill.jobs.scheduling.assignment import Assignment, Loss
+from bitmill.jobs.scheduling.actor_events import Assignment, Loss
 from bitmill.jobs.scheduling.retry_policy import RetryPolicy
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bitmill.pipeline.archive.tar_items import Sidecar
+from bitmill.pipeline.archive.match_sidecars import Sidecar
 from bitmill.schemas.ids import canonical_json
 
 MAX_SIDECAR_BYTES = 1 << 20

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from bitmill.pipeline.archive.match_sidecars import ArchiveItem, Sidecar, arrange
 from bitmill.pipeline.archive.sidecars import item_metadata
 from bitmill.pipeline.archive.tar_index import Member, TarIndex
-from bitmill.pipeline.archive.tar_items import ArchiveItem, Sidecar, arrange
 from bitmill.pipeline.decode.video.container import library_fault
 from bitmill.pipeline.items import ItemEnd, ItemEvent, ItemStart, SourceEvent
 from bitmill.pipeline.storage import full_disk_told, scratch_folder

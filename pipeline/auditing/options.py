@@ -10,7 +10,7 @@ from bitmill.pipeline.auditing.coverage.prefixes import PrefixRule
 from bitmill.pipeline.auditing.duplicates.bit_sample import DEFAULT_RADIUS, MAX_RADIUS
 from bitmill.pipeline.auditing.duplicates.duplicate_collector import DuplicateCollector
 from bitmill.pipeline.auditing.sample.drawing import SampleDrawer
-from bitmill.pipeline.auditing.shard.collector import Collector, Collectors
+from bitmill.pipeline.auditing.shard.collector_protocol import Collector, Collectors
 from bitmill.schemas.errors import UsageError
 
 CODES, DUPLICATES, SAMPLE = "codes", "duplicates", "sample"

@@ -13,7 +13,7 @@ from bitmill.pipeline.auditing.check_sources import check_sources
 from bitmill.pipeline.auditing.codes.code_collector import CodeCollector
 from bitmill.pipeline.auditing.codes.report import code_health
 from bitmill.pipeline.auditing.duplicates.duplicate_collector import DuplicateCollector
-from bitmill.pipeline.auditing.duplicates.search import find_duplicates
+from bitmill.pipeline.auditing.duplicates.find_duplicates import find_duplicates
 from bitmill.pipeline.auditing.duplicates.stored_clips import StoredClips
 from bitmill.pipeline.auditing.options import CODES, DUPLICATES, SAMPLE, AuditOptions
 from bitmill.pipeline.auditing.run_audit import DatasetAudit

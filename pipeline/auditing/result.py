@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from bitmill.pipeline.auditing.coverage.next_steps import StepTally
 from bitmill.pipeline.auditing.coverage.tally import CoverageTally
-from bitmill.pipeline.auditing.shard.collector import Collector
+from bitmill.pipeline.auditing.shard.collector_protocol import Collector
 from bitmill.pipeline.auditing.shard.findings import FindingTally
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.dataset.plan_schema import PlannedShard

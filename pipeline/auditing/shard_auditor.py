@@ -16,7 +16,7 @@ from bitmill.pipeline.auditing.shard.check_ledger import (
     item_name,
 )
 from bitmill.pipeline.auditing.shard.check_rows import RowCheck
-from bitmill.pipeline.auditing.shard.collector import Collectors
+from bitmill.pipeline.auditing.shard.collector_protocol import Collectors
 from bitmill.pipeline.auditing.shard.findings import FindingTally
 from bitmill.pipeline.auditing.shard.read_shard import OpenShard, damage_kind, open_whole
 from bitmill.pipeline.dataset.attempts import NewestAttempts, place_of

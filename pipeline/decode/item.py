@@ -26,7 +26,7 @@ from bitmill.pipeline.decode.pixels.resize import to_square
 from bitmill.pipeline.decode.sampling.assemble import Assembled, Square, assemble
 from bitmill.pipeline.decode.sampling.timeline import FrameT, Sample, Span, Timed, TimelineEnd, sample
 from bitmill.pipeline.decode.video import decord_reader, pyav_reader
-from bitmill.pipeline.decode.video.choice import Preference, choose
+from bitmill.pipeline.decode.video.choose_decoder import Preference, choose
 from bitmill.pipeline.decode.video.container import library_fault
 from bitmill.pipeline.decode.video.probe import VideoFacts, packet_times, probe
 from bitmill.pipeline.decode.video.probe_cache import probe_once

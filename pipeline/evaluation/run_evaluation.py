@@ -15,7 +15,7 @@ from bitmill.bsq_model.layers.pixels import pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.metrics.codes import CodeCounts
 from bitmill.pipeline.compressing.clip_streams import LoadedPrior
 from bitmill.pipeline.evaluation.codecs import CODECS, code_at
-from bitmill.pipeline.evaluation.contender import Contender, FeatureSums, MetricNetworks
+from bitmill.pipeline.evaluation.running_scores import Contender, FeatureSums, MetricNetworks
 from bitmill.pipeline.evaluation.stream_sizes import CompressedSizes
 from bitmill.pipeline.isolation.decode_process import isolated_sources
 from bitmill.pipeline.isolation.source_events import DecodeSettings

@@ -8,7 +8,7 @@ from typing import Any
 
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events, source_room
 from bitmill.pipeline.items import ItemEnd, ItemEvent, ItemStart, SourceEvent
-from bitmill.pipeline.span_shares import together
+from bitmill.pipeline.span_bytes import together
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.outcomes import Reason
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events, source_room
 from bitmill.pipeline.items import DecodedClip, SourceEvent
-from bitmill.pipeline.span_shares import together
+from bitmill.pipeline.span_bytes import together
 from bitmill.pipeline.storage import is_local
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from bitmill.pipeline.span_shares import shares, together
+from bitmill.pipeline.span_bytes import shares, together
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.ids import shard_id
 from bitmill.schemas.requests.job import ShardingSpec

@@ -23,8 +23,8 @@ from bitmill.pipeline.reading.order.batch_plan import (
     num_batches,
     plan_epoch,
 )
+from bitmill.pipeline.reading.order.epoch_order import PassOrder, choose_lanes, order_pass
 from bitmill.pipeline.reading.order.mixture_weights import thresholds
-from bitmill.pipeline.reading.order.order import PassOrder, choose_lanes, order_pass
 from bitmill.pipeline.reading.order.resume_state import Position, Walk
 from bitmill.pipeline.reading.order.shared_state import SharedState
 from bitmill.pipeline.reading.order.shuffle_quality import Mixing, measure_mixing

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from bitmill.bsq_model.token_models.layers import bits_of_values, values_of_bits
 from bitmill.bsq_model.token_models.masked_lm import MaskedLM, SamplingSpec, fill
 from bitmill.bsq_model.token_models.prior import Prior
+from bitmill.bsq_model.token_models.token_layers import bits_of_values, values_of_bits
 
 FramesDone = Callable[[int], None]
 _AT_ONCE = 32

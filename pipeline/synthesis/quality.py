@@ -13,8 +13,8 @@ from torch import Tensor
 from bitmill.bsq_model import BSQTokenizer
 from bitmill.bsq_model.metrics.frechet import FeatureStatistics, frechet_distance
 from bitmill.bsq_model.metrics.inception_score import inception_score
-from bitmill.bsq_model.token_models.layers import bits_of_values, values_of_bits
-from bitmill.pipeline.evaluation.contender import Features, MetricNetworks
+from bitmill.bsq_model.token_models.token_layers import bits_of_values, values_of_bits
+from bitmill.pipeline.evaluation.running_scores import Features, MetricNetworks
 from bitmill.pipeline.reading import ClipFilter, TokenDataset
 
 _AT_ONCE = 32

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bitmill.jobs.cluster.metrics import COUNTERS, GAUGES
+from bitmill.jobs.cluster.prometheus_metrics import COUNTERS, GAUGES
 from bitmill.schemas.reports.status_file import ActorCounts
 from tests.support.commands import REPOSITORY
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.ray
 _SCRIPT = """
 import os, sys
 import ray
-from bitmill.jobs.cluster.connection.session import Cluster
+from bitmill.jobs.cluster.connection.ray_session import Cluster
 
 with Cluster(sys.argv[1] or None):
     print(ray.get(ray.remote(lambda: os.environ.get("GLIBC_TUNABLES")).remote()))

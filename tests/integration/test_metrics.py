@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bitmill.jobs.cluster.metrics import COUNTERS, GAUGES
+from bitmill.jobs.cluster.prometheus_metrics import COUNTERS, GAUGES
 from bitmill.schemas.dataset.card import DATASET_FILE
 from bitmill.schemas.reports.status_file import STAGES
 from tests.support.commands import HANGS_S, bitmill, wait_until

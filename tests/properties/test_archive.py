@@ -7,9 +7,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitmill.pipeline.archive.match_sidecars import arrange
 from bitmill.pipeline.archive.sidecars import item_metadata
 from bitmill.pipeline.archive.tar_index import Member, index_tar
-from bitmill.pipeline.archive.tar_items import arrange
 from bitmill.schemas.outcomes import Reason
 from tests.support.tars import cut, write_tar
 

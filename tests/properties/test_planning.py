@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bitmill.pipeline.dataset.plan_file import plan_bytes, plan_part, read_plan
 from bitmill.pipeline.planning.cut_shards import cut_shards
-from bitmill.pipeline.span_shares import object_bytes, shares, shares_of_shards
+from bitmill.pipeline.span_bytes import object_bytes, shares, shares_of_shards
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.requests.job import ShardingSpec
 

@@ -15,8 +15,8 @@ from bitmill.pipeline.reading.order.batch_plan import (
     num_batches,
     plan_epoch,
 )
+from bitmill.pipeline.reading.order.epoch_order import PassOrder, choose_lanes, order_pass
 from bitmill.pipeline.reading.order.mixture_weights import thresholds
-from bitmill.pipeline.reading.order.order import PassOrder, choose_lanes, order_pass
 from bitmill.pipeline.splitmix64 import derive_key
 
 GROUPS = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 40)), max_size=12)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from bitmill.pipeline.auditing.parallel import LocalProcesses
 from bitmill.pipeline.auditing.run_audit import audit_dataset
-from bitmill.pipeline.auditing.shard.collector import Collectors
+from bitmill.pipeline.auditing.shard.collector_protocol import Collectors
 from bitmill.pipeline.dataset.dataset_folder import (
     committed_shards,
     load_plan,

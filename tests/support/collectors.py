@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from bitmill.pipeline.auditing.shard.collector import RowGroupData
+from bitmill.pipeline.auditing.shard.collector_protocol import RowGroupData
 from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
 
 

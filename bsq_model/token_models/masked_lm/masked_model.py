@@ -11,8 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bitmill.bsq_model.token_models.layers import Block, GroupVectors, places, rotary_angles, values_of_bits
 from bitmill.bsq_model.token_models.masked_lm.schedule import hide, shares
+from bitmill.bsq_model.token_models.token_layers import (
+    Block,
+    GroupVectors,
+    places,
+    rotary_angles,
+    values_of_bits,
+)
 from bitmill.bsq_model.token_models.token_model import TokenModel
 from bitmill.schemas.models.token_model_config import MaskedLMConfig
 

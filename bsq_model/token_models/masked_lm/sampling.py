@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bitmill.bsq_model.token_models.layers import bits_of_values, values_of_bits
 from bitmill.bsq_model.token_models.masked_lm.masked_model import MaskedLM
 from bitmill.bsq_model.token_models.masked_lm.schedule import hidden_after
+from bitmill.bsq_model.token_models.token_layers import bits_of_values, values_of_bits
 
 
 @dataclass(frozen=True, kw_only=True)

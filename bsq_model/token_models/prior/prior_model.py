@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bitmill.bsq_model.token_models.layers import (
+from bitmill.bsq_model.token_models.prior.stepper import PriorStepper
+from bitmill.bsq_model.token_models.token_layers import (
     Block,
     GroupVectors,
     mlp,
@@ -22,7 +23,6 @@ from bitmill.bsq_model.token_models.layers import (
     rotary_angles,
     values_of_bits,
 )
-from bitmill.bsq_model.token_models.prior.stepper import PriorStepper
 from bitmill.bsq_model.token_models.token_model import TokenModel
 from bitmill.schemas.models.token_model_config import PriorConfig
 

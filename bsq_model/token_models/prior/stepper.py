@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bitmill.bsq_model.token_models.layers import Block, rotary_angles
+from bitmill.bsq_model.token_models.token_layers import Block, rotary_angles
 
 if TYPE_CHECKING:
     from bitmill.bsq_model.token_models.prior.prior_model import Prior

@@ -13,7 +13,7 @@ from bitmill.bsq_model.numerics import set_numerics
 from bitmill.jobs.cluster.tokenizing.decode_tasks import TaskPlacement
 from bitmill.jobs.cluster.tokenizing.decode_window import DecodingWindow
 from bitmill.jobs.cluster.tokenizing.small_source_task import BundleTask
-from bitmill.jobs.scheduling.assignment import Assignment, ProbeStarted, SkippedSource
+from bitmill.jobs.scheduling.actor_events import Assignment, ProbeStarted, SkippedSource
 from bitmill.jobs.scheduling.autoscaling import DecodeWindowSize
 from bitmill.pipeline.archive.tar_events import whole_archive
 from bitmill.pipeline.isolation.small_sources import Bundle, bundled

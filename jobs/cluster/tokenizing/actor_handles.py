@@ -19,7 +19,7 @@ from ray.exceptions import (
 from bitmill.jobs.cluster.tokenizing.actor import ActorSettings, TokenizerActor, TokenizerFiles
 from bitmill.jobs.cluster.tokenizing.actor_death import cause_of
 from bitmill.jobs.cluster.tokenizing.decode_tasks import GET_S
-from bitmill.jobs.scheduling.assignment import ActorLostError, Assignment, Loss, Withdrawn
+from bitmill.jobs.scheduling.actor_events import ActorLostError, Assignment, Loss, Withdrawn
 from bitmill.jobs.scheduling.autoscaling import DecodeWindowSize
 from bitmill.schemas.errors import BitmillError, InfrastructureError
 

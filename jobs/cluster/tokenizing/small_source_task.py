@@ -17,7 +17,7 @@ from bitmill.jobs.cluster.tokenizing.decode_tasks import (
 from bitmill.pipeline.isolation.small_sources import MESSAGE_S, Bundle, Message, Waiting
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged
 from bitmill.pipeline.items import ItemEnd, SourceEvent
-from bitmill.pipeline.span_shares import object_bytes
+from bitmill.pipeline.span_bytes import object_bytes
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 
 _ATTEMPTS = 3

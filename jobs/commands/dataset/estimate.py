@@ -17,7 +17,7 @@ from bitmill.pipeline.planning.estimate_job import Stratum, spread, strata, whol
 from bitmill.pipeline.planning.probe_sources import probe_sources
 from bitmill.pipeline.shard.encoder import ModelEncoder
 from bitmill.pipeline.sources.listing import find_sources
-from bitmill.pipeline.span_shares import object_bytes, shares, together
+from bitmill.pipeline.span_bytes import object_bytes, shares, together
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.reports.estimate_report import Estimate, Quantity
 from bitmill.schemas.requests.job import JobSpec, with_clip_frames

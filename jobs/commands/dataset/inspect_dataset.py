@@ -5,7 +5,7 @@ from typing import Any
 from rich.table import Table
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.progress.terminal import summary
+from bitmill.jobs.progress.summary import summary
 from bitmill.jobs.progress.units import bytes_text
 from bitmill.pipeline.inspection.summary import view_dataset, view_shard
 from bitmill.pipeline.storage import Folder, normalise

@@ -4,7 +4,8 @@ from bitmill.jobs.console import Console
 from bitmill.jobs.execution.tokenize_dataset import tokenize_dataset
 from bitmill.jobs.preparation.append_and_retry import Growth
 from bitmill.jobs.progress.progress_text import stage_times
-from bitmill.jobs.progress.terminal import Progress, summary
+from bitmill.jobs.progress.summary import summary
+from bitmill.jobs.progress.terminal import Progress
 from bitmill.schemas.requests.job import JobSpec
 
 

@@ -17,14 +17,14 @@ from bitmill.bsq_model.resolution import resize_tokenizer
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.find_token_models import choose_prior
 from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
-from bitmill.jobs.preparation.judge_networks import find_metric_networks
+from bitmill.jobs.preparation.metric_networks import find_metric_networks
 from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.jobs.progress.units import duration_text
 from bitmill.pipeline.compressing.clip_streams import LoadedPrior
 from bitmill.pipeline.cpu_count import available_cpus
 from bitmill.pipeline.evaluation.comparison_sheet import write_sheet
-from bitmill.pipeline.evaluation.contender import MetricNetworks
 from bitmill.pipeline.evaluation.run_evaluation import Measured, evaluate
+from bitmill.pipeline.evaluation.running_scores import MetricNetworks
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.schemas.errors import UsageError

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from bitmill.jobs.console import Console, print_json
 from bitmill.jobs.progress.progress_text import stage_times
-from bitmill.jobs.progress.terminal import print_reasons
+from bitmill.jobs.progress.summary import print_reasons
 from bitmill.jobs.progress.units import bytes_text, duration_text
 from bitmill.pipeline.dataset.dataset_status import DatasetStatus, dataset_status
 from bitmill.pipeline.storage import Folder

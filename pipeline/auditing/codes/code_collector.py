@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from bitmill.pipeline.auditing.codes.statistics import NUM_STRETCHES, CodeStatistics
-from bitmill.pipeline.auditing.shard.collector import RowGroupData
+from bitmill.pipeline.auditing.shard.collector_protocol import RowGroupData
 
 
 class CodeCollector:
-    """Collects ``statistics`` of shards; a ``bitmill.pipeline.auditing.shard.collector.Collector``."""
+    """Collects ``statistics`` of shards; a ``collector_protocol.Collector``."""
 
     def __init__(self, bits_per_token: int, num_shards: int, prefix_of: Callable[[str], str]) -> None:
         """``num_shards`` is the planned number. ``prefix_of`` (picklable) maps a source to its prefix."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from bitmill.pipeline.dataset.attempts import NewestAttempts
 from bitmill.pipeline.dataset.ledger import LedgerRow
 from bitmill.pipeline.planning.append import failed_sources
-from bitmill.pipeline.span_shares import object_bytes
+from bitmill.pipeline.span_bytes import object_bytes
 from bitmill.schemas.dataset.card import SHARD_FOLDER
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 

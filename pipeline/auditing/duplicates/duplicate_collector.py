@@ -4,11 +4,11 @@ from pathlib import Path
 
 from bitmill.pipeline.auditing.duplicates.bit_sample import DEFAULT_RADIUS
 from bitmill.pipeline.auditing.duplicates.signatures import DuplicateSignatures
-from bitmill.pipeline.auditing.shard.collector import RowGroupData
+from bitmill.pipeline.auditing.shard.collector_protocol import RowGroupData
 
 
 class DuplicateCollector:
-    """Collects ``signatures`` of shards; a ``bitmill.pipeline.auditing.shard.collector.Collector``."""
+    """Collects ``signatures`` of shards; a ``collector_protocol.Collector``."""
 
     def __init__(
         self, bits_per_token: int, radius: float = DEFAULT_RADIUS, folder: Path | None = None

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from bitmill.pipeline.auditing.page.legible import legible, script_json
+from bitmill.pipeline.auditing.page.readable_text import legible, script_json
 from bitmill.schemas.reports.audit_findings import KIND_TEXT
 from bitmill.schemas.reports.audit_report import AuditReport
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.pipeline.auditing.shard.collector import RowGroupData
+from bitmill.pipeline.auditing.shard.collector_protocol import RowGroupData
 from bitmill.pipeline.splitmix64 import derive_key, mixed
 from bitmill.schemas.dataset.packing import packed_size
 from bitmill.schemas.reports.audit_report import ClipPlace

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bitmill.pipeline.auditing.shard.collector import RowGroupData
+from bitmill.pipeline.auditing.shard.collector_protocol import RowGroupData
 from bitmill.pipeline.auditing.shard.findings import FindingTally
 from bitmill.pipeline.reading.index.footers import damage_named, leaves_of
 from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES

@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from bitmill.pipeline.reading.order.epoch_order import PassOrder
 from bitmill.pipeline.reading.order.mixture_weights import choices, counts_before
-from bitmill.pipeline.reading.order.order import PassOrder
 from bitmill.pipeline.splitmix64 import derive_key
 
 Remainder = Literal["drop", "pad", "keep"]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitmill.pipeline.reading.order.batch_plan import Share, plan_epoch
-from bitmill.pipeline.reading.order.order import PassOrder
+from bitmill.pipeline.reading.order.epoch_order import PassOrder
 
 Int64s = npt.NDArray[np.int64]
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from bitmill.pipeline.reading.kernels.sample_layout import lay_out, order_pieces
 from bitmill.pipeline.reading.kernels.unpack import address_of
-from bitmill.pipeline.reading.order.order import PassOrder
+from bitmill.pipeline.reading.order.epoch_order import PassOrder
 from bitmill.pipeline.reading.samples.sample_shapes import Cut, SampleShape
 from bitmill.pipeline.reading.shards.row_groups import Allocate, ClipSource
 

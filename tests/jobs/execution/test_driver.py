@@ -10,7 +10,7 @@ from bitmill.jobs.cluster.tokenizing.actor_handles import Work
 from bitmill.jobs.execution.driver import run
 from bitmill.jobs.preparation.prepare import PreparedJob, prepare
 from bitmill.jobs.progress.run_counts import RunCounts
-from bitmill.jobs.scheduling.assignment import ActorLostError, Assignment, Loss, ProbeStarted, Withdrawn
+from bitmill.jobs.scheduling.actor_events import ActorLostError, Assignment, Loss, ProbeStarted, Withdrawn
 from bitmill.jobs.scheduling.autoscaling import Capacity, DecodeWindowSize
 from bitmill.jobs.scheduling.drain import StopRequest
 from bitmill.pipeline.dataset.dataset_folder import committed_shards, load_ledger, require_card

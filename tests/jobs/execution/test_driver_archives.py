@@ -9,7 +9,7 @@ from bitmill.jobs.console import Console
 from bitmill.jobs.execution.driver import run
 from bitmill.jobs.preparation.prepare import PreparedJob, prepare
 from bitmill.jobs.progress.run_counts import RunCounts
-from bitmill.jobs.progress.terminal import summary
+from bitmill.jobs.progress.summary import summary
 from bitmill.pipeline.dataset.dataset_folder import load_ledger, require_card
 from bitmill.pipeline.dataset.ledger import ledger_bytes
 from bitmill.pipeline.items import ItemStart

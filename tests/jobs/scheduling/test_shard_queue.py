@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitmill.jobs.scheduling.assignment import Assignment, Loss
+from bitmill.jobs.scheduling.actor_events import Assignment, Loss
 from bitmill.jobs.scheduling.retry_policy import DEATHS_OF_A_SOURCE, MOST_LOSSES, MOST_NODES_LOST
 from bitmill.jobs.scheduling.shard_queue import ShardQueue
 from bitmill.schemas.dataset.plan_schema import PlannedShard

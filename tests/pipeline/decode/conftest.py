@@ -10,7 +10,7 @@ import pytest
 
 from bitmill.pipeline.decode.item import decode_item
 from bitmill.pipeline.decode.sampling.timeline import Span
-from bitmill.pipeline.decode.video.choice import Preference
+from bitmill.pipeline.decode.video.choose_decoder import Preference
 from bitmill.pipeline.items import DecodedClip, ItemEnd
 from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, PixelRule, SamplingSpec
 from tests.support.media import ODD_FILES

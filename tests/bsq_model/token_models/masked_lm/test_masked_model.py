@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitmill.bsq_model.token_models.layers import values_of_bits
 from bitmill.bsq_model.token_models.masked_lm import SamplingSpec, fill
 from bitmill.bsq_model.token_models.masked_lm.schedule import hidden_after, hide, shares
+from bitmill.bsq_model.token_models.token_layers import values_of_bits
 from tests.bsq_model.token_models.small import random_bits, small_masked_lm
 
 

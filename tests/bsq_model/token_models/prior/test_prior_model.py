@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitmill.bsq_model.token_models.layers import bits_of_values, values_of_bits
+from bitmill.bsq_model.token_models.token_layers import bits_of_values, values_of_bits
 from tests.bsq_model.token_models.small import random_bits, small_prior
 
 

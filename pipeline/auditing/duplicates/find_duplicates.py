@@ -10,8 +10,12 @@ import numpy.typing as npt
 
 from bitmill.pipeline.auditing.duplicates.bit_sample import WORD_BITS, missed, num_words
 from bitmill.pipeline.auditing.duplicates.collection import ClipCollection
-from bitmill.pipeline.auditing.duplicates.exact import exact_copies
-from bitmill.pipeline.auditing.duplicates.near import BEFORE_IN_BUCKET, FIRST_IN_BUCKET, candidate_pairs
+from bitmill.pipeline.auditing.duplicates.exact_duplicates import exact_copies
+from bitmill.pipeline.auditing.duplicates.near_duplicates import (
+    BEFORE_IN_BUCKET,
+    FIRST_IN_BUCKET,
+    candidate_pairs,
+)
 from bitmill.pipeline.auditing.duplicates.rereading import ClipRereader
 from bitmill.pipeline.auditing.duplicates.resolving import resolve
 from bitmill.pipeline.auditing.duplicates.signatures import DuplicateSignatures

@@ -5,8 +5,12 @@ import math
 import pytest
 import torch
 
+from bitmill.bsq_model.training.adversarial.adversarial_losses import (
+    discriminator_loss,
+    generator_loss,
+    r1_penalty,
+)
 from bitmill.bsq_model.training.adversarial.discriminator import Discriminator
-from bitmill.bsq_model.training.adversarial.losses import discriminator_loss, generator_loss, r1_penalty
 
 
 def _discriminator(side: int = 32) -> Discriminator:

@@ -6,8 +6,12 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
+from bitmill.bsq_model.training.adversarial.adversarial_losses import (
+    discriminator_loss,
+    generator_loss,
+    r1_penalty,
+)
 from bitmill.bsq_model.training.adversarial.discriminator import Discriminator
-from bitmill.bsq_model.training.adversarial.losses import discriminator_loss, generator_loss, r1_penalty
 from bitmill.bsq_model.training.data_parallel import average_gradients
 from bitmill.bsq_model.training.losses import freeze
 from bitmill.bsq_model.training.optimizer import make_optimizers, step_all

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bitmill.pipeline.decode.pixels.orientation import UPRIGHT, Orientation
-from bitmill.pipeline.decode.video.choice import against_decord, choose
+from bitmill.pipeline.decode.video.choose_decoder import against_decord, choose
 from bitmill.pipeline.decode.video.probe import VideoFacts
 
 SAFE = VideoFacts(

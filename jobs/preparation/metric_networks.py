@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bitmill.bsq_model.networks.network_files import load_network
-from bitmill.pipeline.evaluation.contender import MetricNetworks
+from bitmill.pipeline.evaluation.running_scores import MetricNetworks
 from bitmill.schemas.errors import UsageError
 
 

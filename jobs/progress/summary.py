@@ -1,0 +1,44 @@
+"""Prints the summary of a dataset: totals, and the reasons why items are not ok."""
+
+from rich.table import Table
+
+from bitmill.jobs.console import Console
+from bitmill.jobs.progress.units import bytes_text, duration_text
+from bitmill.schemas.dataset.card import DatasetCard, Totals
+from bitmill.schemas.outcomes import REASON_TEXT, Reason
+
+
+def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
+    """Print a dataset's totals and the reasons of items that are not ok."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    what = f"sources, with {totals.items} items," if totals.items > card.num_sources else "items"
+    rows = [
+        ("planned", f"{card.num_sources} {what} in {card.num_shards} shards"),
+        ("ok", f"{totals.ok}"),
+        ("partial", f"{totals.partial}"),
+        ("failed", f"{totals.failed}"),
+        (
+            "tokenized",
+            f"{totals.clips} clips, {totals.frames} frames, {duration_text(totals.tokenized_ns / 1e9)}",
+        ),
+        ("tokens", f"{totals.tokens:,} of {card.tokenizer.bits_per_token} bits"),
+        ("codes", bytes_text(totals.code_bytes)),
+        ("tokenizer", card.tokenizer_fingerprint),
+    ]
+    if card.num_retried:
+        rows.insert(1, ("done again", f"{card.num_retried} items that had failed"))
+    if card.ignored_files:
+        rows.append(("left out", f"{card.ignored_files} files whose names are not media"))
+    for name, value in rows:
+        table.add_row(name, value)
+    console.print(table)
+    print_reasons(totals, console)
+
+
+def print_reasons(totals: Totals, console: Console) -> None:
+    """Print one row per reason why items are not ok; nothing if all are ok."""
+    if totals.reasons:
+        reasons = Table("reason", "items", "meaning", box=None, pad_edge=False)
+        for name, count in totals.reasons.items():
+            reasons.add_row(name, str(count), REASON_TEXT[Reason(name)])
+        console.print(reasons)
