@@ -276,7 +276,7 @@ def test_actors_that_die_before_they_are_ready_end_the_job_with_the_cause(prepar
             return [], [f"No module of actor {actor}." for actor in gone]
 
     with pytest.raises(
-        InfrastructureError, match=r"the last by this: No module of actor \d\. What is committed"
+        InfrastructureError, match=r"the last error: No module of actor \d\. Committed shards stay"
     ):
         _run(prepared, NeverReady(_never))
 

@@ -158,4 +158,4 @@ def test_what_cannot_be_asked_is_told_in_a_sentence(arguments, message, tmp_path
 def test_a_dataset_is_not_compared_with_itself(made: Path, tmp_path: Path, monkeypatch, capsys):
     arguments = ("--out", tmp_path, "--against", made / "tokens", "--workers", 1)
     assert audit(monkeypatch, made / "tokens", *arguments) == 2
-    assert "the audited dataset itself" in capsys.readouterr().err
+    assert "is the audited dataset; leave it out" in capsys.readouterr().err

@@ -30,9 +30,9 @@ def media(tmp_path):
 def test_an_estimate_says_what_it_knows_and_writes_nothing(capsys, monkeypatch, tmp_path, media):
     arguments = (str(media), str(tmp_path / "tokens"), "--estimate", "--sample", "2")
     said = _run(capsys, monkeypatch, *arguments)
-    assert "probed     3 of them, spread over their sizes" in said
-    assert "frames     about 61" in said
-    assert "timed on   this machine's CPU, 1 thread(s), float32" in said
+    assert "probed    3 of them, spread over their sizes" in said
+    assert "frames    about 61" in said
+    assert "timed on  this machine's CPU, 1 thread(s), float32" in said
     estimate = Estimate.model_validate_json(_run(capsys, monkeypatch, *arguments, "--json"))
     assert (estimate.sources, estimate.sampled, round(estimate.clips.value)) == (4, 3, 7)
     assert list(tmp_path.iterdir()) == [media]
