@@ -25,7 +25,7 @@ def against_decord(facts: VideoFacts, *, held_bytes: int) -> str | None:
         (facts.container not in _SAFE_CONTAINERS, f"the container is {facts.container}"),
         (facts.pix_fmt not in _SAFE_PIXELS, f"pixels are {facts.pix_fmt}, not 8-bit 4:2:0"),
         (facts.interlaced, "pictures are interlaced: decord's chroma differs"),
-        (facts.num_discard > 0, f"edits hide {facts.num_discard} packets: decord shows them or hangs"),
+        (facts.num_discard > 0, f"an edit list hides {facts.num_discard} packets; decord fails"),
         (facts.truncated, "the file is cut off: decord fails on all of it"),
         (facts.num_missing_pts > 0, "packets lack presentation times"),
         (not facts.num_shown, "there are no packets"),
