@@ -15,9 +15,9 @@ from bitmill.jobs.commands.models import sample as sampling
 from bitmill.jobs.commands.remote import cluster
 from bitmill.jobs.commands.weights import weights
 from bitmill.jobs.console import CommandGroup, Console
+from bitmill.jobs.preparation.file_arguments import local_path
 from bitmill.jobs.preparation.job_files import assignment, read_job
 from bitmill.jobs.preparation.job_request import requested_job, source_kind
-from bitmill.jobs.preparation.local_paths import local_path
 from bitmill.schemas.errors import BadJobError
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK

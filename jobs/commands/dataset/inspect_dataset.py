@@ -31,7 +31,7 @@ def _show_dataset(uri: str, clips: int, console: Console) -> None:
     config = card.tokenizer
     console.print(
         f"geometry   {config.image_size_px} px frames, patches of {config.patch_size_px} px, "
-        f"{config.tokens_per_frame} tokens per frame"
+        f"{config.tokens_per_frame} tokens per frame; pixel rule {card.pixel_rule}"
     )
     summary(card, view.totals, console)
     if view.not_ok:

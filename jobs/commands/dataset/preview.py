@@ -1,7 +1,7 @@
 """``bitmill preview``: writes a video or contact sheet of decoded tokens next to their sources."""
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.output_files import publish, suffix_of
+from bitmill.jobs.preparation.file_arguments import publish, suffix_of
 from bitmill.pipeline.inspection.make_preview import mean_psnr_db, preview_clips, write_sheet, write_video
 from bitmill.pipeline.storage import normalise
 from bitmill.schemas.errors import UsageError

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.local_paths import local_path
+from bitmill.jobs.preparation.file_arguments import local_path
 from bitmill.jobs.progress.units import duration_text
 from bitmill.jobs.scheduling.signals import stoppable
 from bitmill.schemas.errors import InterruptedJobError, UsageError

@@ -16,8 +16,8 @@ from bitmill.jobs.commands.models.stream_files import (
     TokenizerOption,
     plain_console,
 )
+from bitmill.jobs.preparation.file_arguments import check_suffix, folder_of, publish
 from bitmill.jobs.preparation.find_token_models import choose_prior
-from bitmill.jobs.preparation.output_files import check_suffix, folder_of, publish
 from bitmill.jobs.progress.units import bytes_text
 from bitmill.schemas.errors import UsageError
 

@@ -15,8 +15,8 @@ from bitmill.jobs.commands.models.stream_files import (
     TokenizerOption,
     plain_console,
 )
+from bitmill.jobs.preparation.file_arguments import check_suffix, folder_of, publish, suffix_of
 from bitmill.jobs.preparation.find_token_models import choose_prior
-from bitmill.jobs.preparation.output_files import check_suffix, folder_of, publish, suffix_of
 from bitmill.schemas.errors import FormatError, UsageError
 from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.local_paths import local_path
+from bitmill.jobs.preparation.file_arguments import local_path
 
 if TYPE_CHECKING:
     from bitmill.pipeline.token_training.clip_costs import TokenCosts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.local_paths import local_path
+from bitmill.jobs.preparation.file_arguments import local_path
 from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.schemas.errors import OutputConflictError, TokenizerMismatchError, UsageError
 

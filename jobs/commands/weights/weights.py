@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bitmill.jobs.preparation.local_paths import local_path
+from bitmill.jobs.preparation.file_arguments import local_path
 
 app = typer.Typer(no_args_is_help=True, help="Import checkpoints, fetch metric networks, resize tokenizers.")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bitmill.jobs.cli import main
-from bitmill.jobs.preparation.local_paths import local_path
+from bitmill.jobs.preparation.file_arguments import local_path
 
 
 def test_a_path_stays_as_it_was_typed_and_a_file_uri_is_its_path():

@@ -1,4 +1,4 @@
-"""Output files of commands, local or on a store: checks suffixes and publishes atomically."""
+"""Files and folders named on the command line: local paths, suffixes, and publishing outputs whole."""
 
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -39,3 +39,17 @@ def publish(out: str | Path, write: Callable[[Path], T]) -> T:
             return write(staged.path)
     finally:
         folder.sweep_staging()
+
+
+def local_path(given: str | Path) -> Path:
+    """Typer parser of a local path. Raises UsageError for a URI of a remote store."""
+    scheme, mark, _ = str(given).partition("://")
+    if not mark or isinstance(given, Path):
+        return Path(given)
+    if scheme.lower() != "file":
+        raise UsageError(
+            f"{given} is on a remote store; give a local path here, and copy the file from or to it."
+        )
+    from bitmill.pipeline.storage import normalise
+
+    return Path(normalise(given))
