@@ -198,8 +198,8 @@ class JobSpec(_Part):
     def _decord_gives_rgb(self) -> Self:
         if self.compute.decoder == "decord" and self.frames.pixel_rule not in (None, 1):
             raise ValueError(
-                f"decord gives RGB alone, of which only pixel rule 1 makes frames, not {PIXEL_RULE_FIELD} "
-                f"{self.frames.pixel_rule}: leave that out, or take compute.decoder auto"
+                f"decord returns RGB, which only pixel rule 1 supports, not {PIXEL_RULE_FIELD} "
+                f"{self.frames.pixel_rule}: leave that out, or use compute.decoder auto"
             )
         return self
 

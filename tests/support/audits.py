@@ -126,7 +126,7 @@ class AuditedDataset:
         return audit.report(bitmill_version="0", created="2026-01-01T00:00:00Z", seconds=0.0)
 
     def collected(self, collectors: Collectors, *, workers: int = 1) -> Mapping[str, Any]:
-        """What gatherers made of the codes."""
+        """What collectors made of the codes."""
         readers = LocalProcesses(workers)
         return audit_dataset(
             self.folder, readers=readers, workers=workers, collectors=lambda _at_hand, _prefixes: collectors

@@ -9,7 +9,7 @@ from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
 
 @dataclass
 class Seen:
-    """A gatherer that remembers what it was offered."""
+    """A collector that remembers what it was offered."""
 
     name: str
     groups: list[tuple[int, int, list[str], list[bytes]]] = field(default_factory=list)
@@ -29,7 +29,7 @@ class Seen:
 
 @dataclass
 class Dying(Seen):
-    """A gatherer that takes its process with it."""
+    """A collector that kills its process."""
 
     def add(self, group: RowGroupData) -> None:
         raise SystemExit(9)

@@ -122,7 +122,7 @@ def test_originals_are_drawn_by_their_datasets_rule(media, pixel_rule) -> None:
 def test_decord_means_rule_1(media) -> None:
     decord = {"compute": {"decoder": "decord"}}
     assert _prepared(_job(media, "old", **decord)).context.pixel_rule == 1
-    with pytest.raises(UsageError, match=r"decord gives RGB alone, .* not frames\.pixel_rule 2: leave that"):
+    with pytest.raises(UsageError, match=r"decord returns RGB, .* not frames\.pixel_rule 2: leave that"):
         _job(media, "new", pixel_rule=2, **decord)
     _prepared(_job(media, "new"))
     with pytest.raises(

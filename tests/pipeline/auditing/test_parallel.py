@@ -65,7 +65,7 @@ def test_a_dead_process_is_told_in_a_sentence(dataset: AuditedDataset):
 
 
 class Scrambled:
-    """A crew that is done with the latest chunk first."""
+    """A pool that finishes the latest chunk first."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[int, Any]] = []
