@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.machine import describe, sentence
-from bitmill.bsq_model import fingerprint, tokenizer_files
+from bitmill.bsq_model import tokenizer_files
 from bitmill.bsq_model.presets import preset_config, untrained_tokenizer
 from bitmill.pipeline.auditing.options import AuditOptions
 from bitmill.pipeline.auditing.parallel import LocalProcesses
@@ -41,6 +41,7 @@ from bitmill.schemas.dataset.packing import pack_bits
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.ids import clip_id
+from bitmill.schemas.models.geometry import Code
 from bitmill.schemas.requests.job import JobSpec, fingerprint_fields, job_fingerprint
 
 _BITS, _SHAPE, _FPS = 18, (4, 8, 8), 8.0
@@ -69,9 +70,14 @@ def make(folder: str, num_shards: int, clips: int) -> dict[str, Any]:
     )
     tokenizer = untrained_tokenizer(preset_config("tiny", bits_per_token=_BITS))
     files, output = tokenizer_files(tokenizer), Folder(folder)
-    save_tokenizer_files(output, files["config.json"], files["model.safetensors"])
+    save_tokenizer_files(output, files)
     fields = fingerprint_fields(
-        job, tokenizer_fingerprint=fingerprint(tokenizer), size_px=64, device="cpu", pixel_rule=1
+        job,
+        tokenizer_fingerprint=tokenizer.fingerprint,
+        size_px=64,
+        device="cpu",
+        pixel_rule=1,
+        shard_version=2,
     )
     sources = [
         PlannedSource(
@@ -81,8 +87,9 @@ def make(folder: str, num_shards: int, clips: int) -> dict[str, Any]:
     ]
     shards = cut_shards(sources, job.sharding, job_fingerprint(fields))
     card = DatasetCard(
-        tokenizer_fingerprint=fingerprint(tokenizer),
+        tokenizer_fingerprint=tokenizer.fingerprint,
         tokenizer=tokenizer.config,
+        geometry=tokenizer.geometry,
         job_fingerprint=job_fingerprint(fields),
         fingerprint_fields=fields,
         job=job.model_dump(mode="json", exclude={"output"}),
@@ -102,8 +109,8 @@ def _commit(folder: str, card: DatasetCard, job: JobSpec, shard: PlannedShard) -
     count = len(shard.sources) * _CLIPS_A_SOURCE
     codes = _codes(count, shard.shard_index)
     metadata = ShardMetadata(
-        bits_per_token=_BITS,
-        patch_size_px=8,
+        patch_px=(8, 8),
+        code=Code.of_bits(_BITS),
         tokenizer_fingerprint=card.tokenizer_fingerprint,
         job_fingerprint=card.job_fingerprint,
         shard_id=shard.shard_id,

@@ -26,7 +26,7 @@ import torch
 from benchmarks import decoding, machine
 from benchmarks.job_run import FreeActor, JobFigures, run_job
 from benchmarks.repeated import ratio, summary
-from bitmill.bsq_model import tokenizer_from_files
+from bitmill.bsq_model.families import load_files
 from bitmill.jobs.cluster.huge_page_workers import worker_variables
 from bitmill.jobs.cluster.tokenizing.actor import TokenizerActor
 from bitmill.jobs.preparation.prepare import PreparedJob, prepare
@@ -86,7 +86,7 @@ class _Held:
 def bare_model(prepared: PreparedJob) -> Callable[[], float]:
     """Gives frames a second after the first batch, as the job is told; loads and decodes only once."""
     files = prepared.tokenizer
-    encoder = ModelEncoder(tokenizer_from_files(files.config_bytes, files.weights_bytes))
+    encoder = ModelEncoder(load_files(files.files))
     batches = batches_of(prepared)
 
     def measured() -> float:

@@ -30,6 +30,7 @@ from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard, shard_file
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.dataset.token_shard import ShardMetadata
+from bitmill.schemas.models.geometry import Code
 from bitmill.schemas.reports.export_inventory import ExportForm
 from bitmill.schemas.requests.job import ShardingSpec, StorageSpec
 
@@ -60,8 +61,8 @@ def make(folder: Folder, num_clips: int, bits_per_token: int) -> None:
     random = np.random.default_rng(0)
     for shard in shards:
         metadata = ShardMetadata(
-            bits_per_token=bits_per_token,
-            patch_size_px=config.patch_size_px,
+            patch_px=(config.patch_size_px, config.patch_size_px),
+            code=Code.of_bits(bits_per_token),
             tokenizer_fingerprint=card.tokenizer_fingerprint,
             job_fingerprint="job",
             shard_id=shard.shard_id,

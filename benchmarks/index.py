@@ -34,6 +34,7 @@ from bitmill.schemas.dataset.packing import packed_size
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.ids import clip_id
+from bitmill.schemas.models.geometry import Code
 from bitmill.schemas.requests.job import JobSpec, fingerprint_fields, job_fingerprint
 
 _TOKENIZER = "f" * 32
@@ -61,12 +62,20 @@ def _job(folder: str) -> JobSpec:
 def make(folder: str, num_shards: int) -> int:
     """A committed dataset of one source a shard."""
     job = _job(folder)
-    fields = fingerprint_fields(job, tokenizer_fingerprint=_TOKENIZER, size_px=64, device="cpu", pixel_rule=1)
+    fields = fingerprint_fields(
+        job,
+        tokenizer_fingerprint=_TOKENIZER,
+        size_px=64,
+        device="cpu",
+        pixel_rule=1,
+        shard_version=2,
+    )
     sources = [_source(number) for number in range(num_shards)]
     shards = cut_shards(sources, job.sharding, job_fingerprint(fields))
     card = DatasetCard(
         tokenizer_fingerprint=_TOKENIZER,
         tokenizer=preset_config("tiny", bits_per_token=_BITS),
+        geometry=preset_config("tiny", bits_per_token=_BITS).geometry,
         job_fingerprint=job_fingerprint(fields),
         fingerprint_fields=fields,
         job=job.model_dump(mode="json", exclude={"output"}),
@@ -87,8 +96,8 @@ def _source(number: int) -> PlannedSource:
 
 def _commit(folder: str, fingerprint: str, shard: PlannedShard) -> None:
     metadata = ShardMetadata(
-        bits_per_token=_BITS,
-        patch_size_px=8,
+        patch_px=(8, 8),
+        code=Code.of_bits(_BITS),
         tokenizer_fingerprint=_TOKENIZER,
         job_fingerprint=fingerprint,
         shard_id=shard.shard_id,

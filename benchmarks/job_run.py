@@ -13,7 +13,7 @@ from bitmill.jobs.cluster.connection.ray_session import Cluster
 from bitmill.jobs.cluster.tokenizing.actor import TokenizerActor, TokenizerFiles
 from bitmill.jobs.execution.driver import run
 from bitmill.jobs.preparation.prepare import PreparedJob
-from bitmill.pipeline.shard.encoder import ClipEncoder, ReadyBits
+from bitmill.pipeline.shard.encoder import ClipEncoder, ReadyCodes
 from bitmill.pipeline.shard.shard_loop import ShardProgress
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
@@ -28,12 +28,12 @@ class FreeEncoder:
         self._bits = config.bits_per_token
         self._seconds = seconds_per_frame
 
-    def begin(self, clips: Any) -> ReadyBits:
+    def begin(self, clips: Any) -> ReadyCodes:
         """See ClipEncoder."""
         if self._seconds:
             time.sleep(self._seconds * sum(len(clip) for clip in clips))
         shape = (self._grid, self._grid, self._bits)
-        return ReadyBits([np.zeros((len(clip), *shape), np.bool_) for clip in clips])
+        return ReadyCodes([np.zeros((len(clip), *shape), np.bool_) for clip in clips])
 
 
 class FreeActor(TokenizerActor):
@@ -41,7 +41,7 @@ class FreeActor(TokenizerActor):
 
     def load(self, files: TokenizerFiles) -> ClipEncoder:
         """The stand-in, of the same geometry."""
-        return FreeEncoder(TokenizerConfig.model_validate_json(files.config))
+        return FreeEncoder(TokenizerConfig.model_validate_json(files.files["config.json"]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,7 +49,7 @@ class WaitingActor(TokenizerActor):
 
     def load(self, files: TokenizerFiles) -> ClipEncoder:
         """The stand-in; its pause comes by the environment, as actors are processes of their own."""
-        config = TokenizerConfig.model_validate_json(files.config)
+        config = TokenizerConfig.model_validate_json(files.files["config.json"])
         return FreeEncoder(config, seconds_per_frame=float(os.environ[_PAUSE]))
 
 

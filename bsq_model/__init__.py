@@ -6,7 +6,6 @@ if __name__ != "bitmill.bsq_model":
 
 from bitmill.bsq_model.presets import make_preset
 from bitmill.bsq_model.saving import (
-    fingerprint,
     load_tokenizer,
     round_weights,
     save_tokenizer,
@@ -17,7 +16,6 @@ from bitmill.bsq_model.tokenizer import BSQTokenizer
 
 __all__ = [
     "BSQTokenizer",
-    "fingerprint",
     "load_tokenizer",
     "make_preset",
     "round_weights",

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.ids import canonical_json
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
@@ -42,3 +43,15 @@ def _little_endian_bytes(tensor: Tensor) -> memoryview:
     array = tensor.reshape(-1).view(torch.uint8).numpy()
     # torch runs on little-endian machines only; safetensors and the token shards assume the same.
     return array.data
+
+
+def float32_weights(module: nn.Module) -> dict[str, Tensor]:
+    """Return a module's tensors on CPU. Raises UsageError if any is not float32."""
+    weights: dict[str, Tensor] = {name: tensor.cpu() for name, tensor in module.state_dict().items()}
+    cast = sorted({str(t.dtype) for t in weights.values() if t.dtype != torch.float32})
+    if cast:
+        raise UsageError(
+            f"the tokenizer's weights are {', '.join(cast)}, not float32; save it, or take its fingerprint, "
+            "before you cast it"
+        )
+    return weights

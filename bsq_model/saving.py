@@ -18,9 +18,9 @@ from torch import Tensor
 
 from bitmill.bsq_model.acceleration.huge_pages import copies_on_huge_pages, put_on_huge_pages
 from bitmill.bsq_model.acceleration.int8 import Int8Linear
-from bitmill.bsq_model.fingerprint import weights_fingerprint
+from bitmill.bsq_model.fingerprint import float32_weights
 from bitmill.bsq_model.tokenizer import BSQTokenizer
-from bitmill.schemas.errors import FormatError, OutputConflictError, UsageError, WrongArgumentError
+from bitmill.schemas.errors import FormatError, OutputConflictError, WrongArgumentError
 from bitmill.schemas.models.tokenizer_config import TOKENIZER_FORMAT_VERSION, TokenizerConfig
 from bitmill.schemas.versioned import versioned_json
 
@@ -28,13 +28,6 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
 _NARROW_DTYPES = frozenset({torch.float16, torch.bfloat16})
-
-
-def fingerprint(tokenizer: BSQTokenizer) -> str:
-    """Return 32 hex digits that identify config and float32 weights, on any device and in any dtype."""
-    if tokenizer.cast_from_fingerprint is not None:
-        return tokenizer.cast_from_fingerprint
-    return weights_fingerprint(tokenizer.config, _float32_weights(tokenizer))
 
 
 def tokenizer_files(tokenizer: BSQTokenizer, *, dtype: torch.dtype = torch.float32) -> dict[str, bytes]:
@@ -46,7 +39,7 @@ def tokenizer_files(tokenizer: BSQTokenizer, *, dtype: torch.dtype = torch.float
     """
     if any(isinstance(module, Int8Linear) for module in tokenizer.modules()):
         raise ValueError("a tokenizer in int8 cannot be saved; save the float32 tokenizer it was made from")
-    weights = {name: tensor.contiguous() for name, tensor in _float32_weights(tokenizer).items()}
+    weights = {name: tensor.contiguous() for name, tensor in float32_weights(tokenizer).items()}
     check_finite_weights(weights, "the tokenizer to be saved")
     if dtype != torch.float32:
         weights = _stored_in(weights, dtype)
@@ -85,7 +78,7 @@ def round_weights(tokenizer: BSQTokenizer, dtype: torch.dtype) -> None:
     The result is another tokenizer with its own fingerprint, whose files may be stored in ``dtype``. Raises
     ValueError, before changing anything, if a weight is too large for ``dtype``.
     """
-    rounded = {name: t.to(dtype).float() for name, t in _float32_weights(tokenizer).items()}
+    rounded = {name: t.to(dtype).float() for name, t in float32_weights(tokenizer).items()}
     for name, tensor in rounded.items():
         if not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{name} has values too large for {dtype}")
@@ -159,17 +152,6 @@ def _read(path: Path) -> bytes:
             f"cannot read {path} ({error.strerror}); a tokenizer is a folder with {CONFIG_FILE} "
             f"and {WEIGHTS_FILE}"
         ) from error
-
-
-def _float32_weights(tokenizer: BSQTokenizer) -> dict[str, Tensor]:
-    weights: dict[str, Tensor] = {name: tensor.cpu() for name, tensor in tokenizer.state_dict().items()}
-    cast = sorted({str(t.dtype) for t in weights.values() if t.dtype != torch.float32})
-    if cast:
-        raise UsageError(
-            f"the tokenizer's weights are {', '.join(cast)}, not float32; save it, or take its fingerprint, "
-            "before you cast it"
-        )
-    return weights
 
 
 def _stored_in(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:

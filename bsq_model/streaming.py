@@ -1,6 +1,6 @@
-"""Encodes and decodes one clip frame by frame with a causal tokenizer, using a key-value cache.
+"""Encodes and decodes one clip chunk by chunk with a causal tokenizer, using a key-value cache.
 
-Axes: H and W pixels, C = 3 colours, h and w tokens, L bits of a token.
+Axes: n frames of a chunk, H and W pixels, C = 3 colours, h and w tokens, L bits of a token.
 """
 
 import torch
@@ -15,7 +15,7 @@ from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 class StreamEncoder:
-    """Encodes a clip frame by frame; on CPU bit-identical to ``encode`` of the whole clip."""
+    """Encodes a clip in chunks; on CPU bit-identical to ``encode`` of the whole clip."""
 
     def __init__(self, config: TokenizerConfig, encoder: Backbone, bottleneck: Bottleneck) -> None:
         self._config = config
@@ -24,9 +24,12 @@ class StreamEncoder:
         self._stream = encoder.stream()
 
     @torch.inference_mode()
-    def push(self, frame_HWC: Tensor) -> Tensor:
-        """Encode the next frame, uint8 [H, W, 3], to bits, bool [h, w, L], on the tokenizer's device."""
-        check_clip(frame_HWC[None], self._config)
+    def push(self, frames_nHWC: Tensor) -> Tensor:
+        """Encode the next frames, uint8 [n, H, W, 3], to bits, bool [n, h, w, L], on this device."""
+        check_clip(frames_nHWC, self._config)
+        return torch.stack([self._push(frame_HWC) for frame_HWC in frames_nHWC])
+
+    def _push(self, frame_HWC: Tensor) -> Tensor:
         pixels = pixels_from_uint8(frame_HWC.to(self._weights.device), self._weights.dtype)
         v_NL = self._stream.push(patches_from_pixels(pixels, self._config.patch_size_px))
         bits_NL = self._bottleneck.bits_of_latents(check_finite(v_NL, "latents"))
@@ -34,7 +37,7 @@ class StreamEncoder:
 
 
 class StreamDecoder:
-    """Decodes a clip frame by frame; on CPU the same as ``decode`` of the whole clip."""
+    """Decodes a clip in chunks; on CPU the same as ``decode`` of the whole clip."""
 
     def __init__(self, config: TokenizerConfig, decoder: Backbone, bottleneck: Bottleneck) -> None:
         self._config = config
@@ -43,9 +46,12 @@ class StreamDecoder:
         self._stream = decoder.stream()
 
     @torch.inference_mode()
-    def push(self, bits_hwL: Tensor) -> Tensor:
-        """Decode the next frame's bits, bool [h, w, L], to uint8 [H, W, 3] on the tokenizer's device."""
-        check_bits(bits_hwL[None], self._config)
+    def push(self, bits_nhwL: Tensor) -> Tensor:
+        """Decode the next frames' bits, bool [n, h, w, L], to uint8 [n, H, W, 3] on this device."""
+        check_bits(bits_nhwL, self._config)
+        return torch.stack([self._push(bits_hwL) for bits_hwL in bits_nhwL])
+
+    def _push(self, bits_hwL: Tensor) -> Tensor:
         bits_NL = bits_hwL.to(self._weights.device).flatten(0, 1)
         codes_NL = self._bottleneck.codes_of_bits(bits_NL, self._weights.dtype)
         values_NX = check_finite(self._stream.push(codes_NL), "pixels")

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from bitmill.bsq_model.bottleneck.bottleneck import make_bottleneck
 from bitmill.bsq_model.bottleneck.entropy import entropy_terms_of_logits
 from bitmill.bsq_model.checks import check_bits, check_clip, check_finite, refuse_unless
-from bitmill.bsq_model.fingerprint import weights_fingerprint
+from bitmill.bsq_model.fingerprint import float32_weights, weights_fingerprint
 from bitmill.bsq_model.layers.factory import make_decoder, make_encoder
 from bitmill.bsq_model.layers.logit_laplace import LogitLaplace
 from bitmill.bsq_model.layers.output import distribution_of_output, pixels_of_output
 from bitmill.bsq_model.layers.pixels import patches_from_pixels, pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.streaming import StreamDecoder, StreamEncoder
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
@@ -56,8 +57,8 @@ class BottleneckLosses(NamedTuple):
 class StartedEncode(NamedTuple):
     """Bits that an accelerator may still be computing."""
 
-    bits: list[Tensor]
-    """Bool [T, h, w, L] for each clip."""
+    codes: list[Tensor]
+    """Bits, bool [T, h, w, L], for each clip."""
     finite: Tensor
     """Bool scalar: whether all latents are finite; if not, the bits are meaningless."""
 
@@ -79,6 +80,18 @@ class BSQTokenizer(nn.Module):
         self.cast_from_fingerprint: str | None = None
         """Fingerprint of the float32 weights that these lower-precision weights were cast from."""
         self.register_load_state_dict_post_hook(_forget_fingerprint)
+
+    @property
+    def geometry(self) -> Geometry:
+        """See ``contract.Tokenizer``."""
+        return self.config.geometry
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits that identify config and float32 weights, on any device and in any dtype."""
+        if self.cast_from_fingerprint is not None:
+            return self.cast_from_fingerprint
+        return weights_fingerprint(self.config, float32_weights(self))
 
     def forward(self, pixels_BTHWC: Tensor) -> TrainingOutput:
         """Run the differentiable masked form, for training: float pixels in [−1, 1], clips of one length."""
@@ -116,7 +129,7 @@ class BSQTokenizer(nn.Module):
         """Encode clips, uint8 [T, H, W, 3], to bits, bool [T, h, w, L], in order, on this module's device."""
         started = self.start_encode(clips)
         refuse_unless(started.finite, "latents")
-        return started.bits
+        return started.codes
 
     @torch.inference_mode()
     def start_encode(self, clips: Sequence[Tensor]) -> "StartedEncode":
@@ -162,11 +175,11 @@ class BSQTokenizer(nn.Module):
         return [pixels_of_output(values_TNX, self.config).float().clamp(-1, 1) for values_TNX in values]
 
     def stream_encoder(self) -> StreamEncoder:
-        """Return an encoder for one clip that takes its frames one at a time."""
+        """Return an encoder for one clip that takes its frames chunk by chunk."""
         return StreamEncoder(self.config, self.encoder, self.bottleneck)
 
     def stream_decoder(self) -> StreamDecoder:
-        """Return a decoder for one clip that takes its bits one frame at a time."""
+        """Return a decoder for one clip that takes its bits chunk by chunk."""
         return StreamDecoder(self.config, self.decoder, self.bottleneck)
 
     @property

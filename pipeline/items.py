@@ -12,6 +12,16 @@ Media = Literal["video", "image", "animation"]
 Decoder = Literal["decord", "pyav", "pillow"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crop:
+    """The size to which a frame was scaled, and the first pixel of its crop there."""
+
+    scaled_height: int
+    scaled_width: int
+    top: int
+    left: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class DecodedClip:
     """Sampled frames of one clip, resized and cropped, with timestamps on the source's clock.
@@ -32,6 +42,8 @@ class DecodedClip:
     source_height: int
     source_width: int
     """Width of the source's frame in pixels, after rotation and before resizing."""
+    crop: Crop
+    """What of the source's frame is shown."""
 
     def __post_init__(self) -> None:
         frames, times = self.frames_THWC, self.frame_pts_ns
@@ -81,6 +93,8 @@ class ItemEnd:
     """One sentence on the reason; contains no local path and no credentials."""
     num_source_frames: int = 0
     """Frames that the decoder returned, sampled or not."""
+    num_dropped_frames: int = 0
+    """Sampled frames that are in no clip."""
     read_s: float = field(default=0.0, compare=False)
     decode_s: float = field(default=0.0, compare=False)
     """Decoding time, for display; never written to a file, and ignored in comparisons."""

@@ -1,16 +1,20 @@
 """The exception hierarchy: the class decides how bitmill reacts, the message says what the user can do.
 
-    BitmillError ├── UsageError             the request cannot be carried out           stop now, exit 2 │
-    ├── BadJobError            the job cannot run as written │   ├── WrongArgumentError     a call's argument
-    is wrong; also a ValueError │   ├── OutputConflictError    the output contains something else │   ├──
-    TokenizerMismatchError tokens are of another tokenizer │   └── NumericsMismatchError  a stream needs
-    another machine's float rounding ├── FormatError            a file of ours is damaged or too new
-    stop now, exit 2 ├── BadItemError           one item's bytes are at fault               record in the
-    ledger, continue ├── TransientError         the store or network may recover            retry, bounded,
-    then infrastructure ├── TooManyFailuresError   more failed items than the job allows       stop now, exit
-    4 ├── InfrastructureError    disk, store or cluster failed               stop now, exit 5 ├──
-    InterruptedJobError    the user stopped the command                stop now, exit 130 └──
-    OutputClosedError      nobody reads the output any more            stop now, silently, exit 141
+- BitmillError
+    - UsageError: the request cannot be carried out. Stop, exit 2.
+        - BadJobError: the job cannot run as written.
+        - WrongArgumentError: a call's argument is wrong; also a ValueError.
+        - OutputConflictError: the output contains something else.
+        - TokenizerMismatchError: tokens are of another tokenizer.
+        - BrokenContractError: a tokenizer does not do what its geometry says.
+        - NumericsMismatchError: a stream needs another machine's float rounding.
+    - FormatError: a file of ours is damaged or too new. Stop, exit 2.
+    - BadItemError: one item's bytes are at fault. Record it in the ledger, continue.
+    - TransientError: the store or network may recover. Retry, bounded, then as infrastructure.
+    - TooManyFailuresError: more failed items than the job allows. Stop, exit 4.
+    - InfrastructureError: disk, store or cluster failed. Stop, exit 5.
+    - InterruptedJobError: the user stopped the command. Stop, exit 130.
+    - OutputClosedError: nobody reads the output any more. Stop silently, exit 141.
 
 Any other exception ends a command with code 70 (``EXIT_UNEXPECTED``) and a file with its traceback.
 
@@ -49,6 +53,10 @@ class OutputConflictError(UsageError):
 
 class TokenizerMismatchError(UsageError):
     """A dataset's tokenizer is not the one that the caller expects or passed."""
+
+
+class BrokenContractError(UsageError):
+    """A tokenizer's codes or frames are not what its geometry says; a plugin's author must repair it."""
 
 
 class NumericsMismatchError(UsageError):

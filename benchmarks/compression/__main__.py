@@ -31,7 +31,6 @@ from benchmarks.compression.scoring import Point, measure
 from benchmarks.compression.stills import STILLS
 from benchmarks.compression.videos import VIDEOS
 from benchmarks.machine import describe, sentence
-from bitmill.bsq_model import tokenizer_from_files
 from bitmill.jobs.preparation.find_token_models import find_prior, load_prior
 from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
 from bitmill.jobs.preparation.metric_networks import find_lpips
@@ -102,8 +101,8 @@ def _ours(options: argparse.Namespace) -> list[Ours]:
     found: list[Ours] = []
     for name in options.tokenizer or ["small"]:
         loaded = load_tokenizer_spec(tokenizer_spec(name))
-        trained = tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
-        label = f"{_label(name)} ({loaded.config.bits_per_token} bits)"
+        trained = loaded.bsq_vit()
+        label = f"{_label(name)} ({loaded.geometry.code.bits_per_token} bits)"
         sized = SizedTokenizers(label, trained)
         settings = tuple(px for px in options.inner if px <= options.size)
         found.append(Ours(tokenizers=sized, prior=None, settings=settings))

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.compression.media import load_items
 from benchmarks.machine import describe, sentence
-from bitmill.bsq_model import BSQTokenizer, tokenizer_from_files
+from bitmill.bsq_model import BSQTokenizer
 from bitmill.bsq_model.coding.clip_codec import Bits, decode_clips, encode_clips
 from bitmill.bsq_model.coding.order0 import order0_model
 from bitmill.bsq_model.coding.prior_numerics import one_thread
@@ -38,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     machine = describe(["torch", "constriction"])
     loaded = load_tokenizer_spec(tokenizer_spec(options.tokenizer))
-    tokenizer = tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
+    tokenizer = loaded.bsq_vit()
     clips = _clips(tokenizer, options.photos, max(options.lanes))
     models = {"no prior": order0_model(tokenizer.config.bits_per_token)}
     prior = load_prior(options.prior) if options.prior else find_prior(loaded.fingerprint)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.reader.corpus import BITS_PER_TOKEN, SHAPE_THW, TOKENS_PER_CLIP, Tokens, open_corpus
-from bitmill.bsq_model import fingerprint, tokenizer_files
+from bitmill.bsq_model import tokenizer_files
 from bitmill.bsq_model.presets import preset_config, untrained_tokenizer
 from bitmill.pipeline.dataset.dataset_folder import save_tokenizer_files, write_plan
 from bitmill.pipeline.dataset.ledger import LedgerRow, ledger_bytes, totals_of
@@ -20,6 +20,7 @@ from bitmill.schemas.dataset.packing import pack_integers, packed_size
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.ids import clip_id
+from bitmill.schemas.models.geometry import Code
 from bitmill.schemas.requests.job import JobSpec, fingerprint_fields, job_fingerprint
 
 NUM_SHARDS = 8
@@ -47,10 +48,15 @@ def write_dataset(corpus: Path, folder: Path) -> None:
     )
     tokenizer = untrained_tokenizer(preset_config("tiny", bits_per_token=BITS_PER_TOKEN))
     files = tokenizer_files(tokenizer)
-    save_tokenizer_files(output, files["config.json"], files["model.safetensors"])
+    save_tokenizer_files(output, files)
     side_px = SHAPE_THW[1] * _PATCH_PX
     fields = fingerprint_fields(
-        job, tokenizer_fingerprint=fingerprint(tokenizer), size_px=side_px, device="cpu", pixel_rule=1
+        job,
+        tokenizer_fingerprint=tokenizer.fingerprint,
+        size_px=side_px,
+        device="cpu",
+        pixel_rule=1,
+        shard_version=2,
     )
     sources = [
         PlannedSource(uri=f"/media/{number:06d}.mp4", size_bytes=1_000_000, version=f"v{number}")
@@ -58,8 +64,9 @@ def write_dataset(corpus: Path, folder: Path) -> None:
     ]
     shards = cut_shards(sources, job.sharding, job_fingerprint(fields))
     card = DatasetCard(
-        tokenizer_fingerprint=fingerprint(tokenizer),
+        tokenizer_fingerprint=tokenizer.fingerprint,
         tokenizer=tokenizer.config,
+        geometry=tokenizer.geometry,
         job_fingerprint=job_fingerprint(fields),
         fingerprint_fields=fields,
         job=job.model_dump(mode="json", exclude={"output"}),
@@ -75,8 +82,8 @@ def _commit(
 ) -> Totals:
     """Ledger, then token shard."""
     metadata = ShardMetadata(
-        bits_per_token=BITS_PER_TOKEN,
-        patch_size_px=_PATCH_PX,
+        patch_px=(_PATCH_PX, _PATCH_PX),
+        code=Code.of_bits(BITS_PER_TOKEN),
         tokenizer_fingerprint=card.tokenizer_fingerprint,
         job_fingerprint=card.job_fingerprint,
         shard_id=shard.shard_id,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from bitmill.bsq_model import fingerprint, load_tokenizer, save_tokenizer
+from bitmill.bsq_model import load_tokenizer, save_tokenizer
 from bitmill.bsq_model.saving import round_weights
 from examples.small_tokenizer.attribution import TARGET as ATTRIBUTION
 from examples.small_tokenizer.attribution import attribution
@@ -35,7 +35,7 @@ def main() -> None:
     for stage in ("image", "video"):
         shutil.copy(run.parent / stage / "metrics.jsonl", LOGS / f"{stage}.jsonl")
     size = (BUNDLED / "model.safetensors").stat().st_size
-    print(f"{fingerprint(tokenizer)}  {size / 1e6:.1f} MB  {BUNDLED}")
+    print(f"{tokenizer.fingerprint}  {size / 1e6:.1f} MB  {BUNDLED}")
 
 
 if __name__ == "__main__":

@@ -57,9 +57,7 @@ class ActorPool:
             name=run_name(prepared.folder.uri, run_id),
             takedown=prepared.takedown,
         )
-        files = TokenizerFiles(
-            config=prepared.tokenizer.config_bytes, weights=prepared.tokenizer.weights_bytes
-        )
+        files = TokenizerFiles(files=prepared.tokenizer.files)
         num_gpus = self._compute.gpus_per_actor if self._device == "cuda" else 0.0
         self._actors = cluster.start_actors(files, settings, num_gpus)
         self._fit()

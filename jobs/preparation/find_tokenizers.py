@@ -1,36 +1,80 @@
-"""Loads tokenizers (bundled, preset, or from a folder) and checks that a job can use them."""
+"""Loads tokenizers (bundled, preset, from a folder, or a plugin) and checks that a job can use them."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from bitmill.bsq_model import BSQTokenizer, fingerprint, make_preset, tokenizer_files, tokenizer_from_files
+from bitmill.bsq_model import BSQTokenizer, make_preset, tokenizer_files, tokenizer_from_files
 from bitmill.bsq_model.bundled import BUNDLED, bundled_files
+from bitmill.bsq_model.families import load_files, read_config
+from bitmill.bsq_model.plugins import PluginTokenizer, load_plugin
 from bitmill.bsq_model.presets import PRESETS
 from bitmill.bsq_model.resolution import resize_tokenizer
 from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import InfrastructureError, TransientError, UsageError
+from bitmill.schemas.models.geometry import Geometry
+from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.tokenizer_origin import ORIGIN_FILE, TokenizerOrigin, read_origin
 from bitmill.schemas.requests.job import JobSpec, TokenizerSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedTokenizer:
-    """A tokenizer's files as sent to the actors, and their parsed config and fingerprint."""
+    """A tokenizer's files as sent to the actors, and its config, geometry and fingerprint."""
 
-    config_bytes: bytes
-    weights_bytes: bytes
-    config: TokenizerConfig
+    files: Mapping[str, bytes]
+    """By name; those of the dataset's folder ``tokenizer/``."""
+    config: TokenizerConfig | PluginConfig
     fingerprint: str
     is_random: bool
     """Whether its weights are random (a preset's): its tokens are good for trials only."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """The clips that it takes and the tokens that they become."""
+        return self.config.geometry
+
+    def bsq_vit(self) -> BSQTokenizer:
+        """Return the tokenizer, in float32 on CPU. Raises UsageError if it is of another family."""
+        tokenizer = load_files(self.files)
+        if not isinstance(tokenizer, BSQTokenizer):
+            raise UsageError("This needs a tokenizer of bitmill's own family BSQ-ViT, not a plugin.")
+        return tokenizer
 
 
 def job_tokenizer(job: JobSpec) -> LoadedTokenizer:
     """Load a job's tokenizer for its frame size. Raises UsageError if the job cannot use it."""
     tokenizer = _of_frame_size(load_tokenizer_spec(job.tokenizer), job)
-    _check_clip_length(job, tokenizer.config)
+    _check_clip_length(job, tokenizer.geometry)
     _check_causal(tokenizer.config)
     return tokenizer
+
+
+def frame_size_px(job: JobSpec, geometry: Geometry) -> int:
+    """Return the side of the job's square frames. Raises UsageError if the tokenizer does not take them."""
+    fixed, multiple = geometry.size_px, geometry.multiple_px
+    if fixed is not None and fixed[0] != fixed[1]:
+        raise UsageError(
+            f"The tokenizer takes frames of {fixed[0]}×{fixed[1]} pixels; jobs have square ones."
+        )
+    size_px = job.frames.size_px or (fixed[0] if fixed is not None else None)
+    if size_px is None:
+        raise UsageError(
+            "The tokenizer takes frames of any size: set frames.size_px, a multiple of "
+            f"{max(multiple)} pixels."
+        )
+    if fixed is not None and size_px != fixed[0]:
+        raise UsageError(
+            f"frames.size_px {size_px} is not the size that the tokenizer was made for ({fixed[0]})."
+        )
+    if size_px % multiple[0] or size_px % multiple[1]:
+        raise UsageError(
+            f"frames.size_px {size_px} is not divisible by {max(multiple)}, as the tokenizer needs."
+        )
+    return size_px
 
 
 def tokenizer_spec(name: str) -> TokenizerSpec:
@@ -44,16 +88,28 @@ def load_tokenizer_spec(spec: TokenizerSpec) -> LoadedTokenizer:
     """Load or create the tokenizer that a job names. Raises UsageError or FormatError."""
     if spec.preset is not None:
         tokenizer = make_preset(spec.preset, bits_per_token=spec.bits_per_token, seed=spec.seed)
-        return _loaded(tokenizer, is_random=True)
+        origin = TokenizerOrigin(origin=f"random weights of preset {spec.preset}, seed {spec.seed}")
+        return _loaded(tokenizer, origin, is_random=True)
+    if spec.plugin is not None:
+        return _loaded_plugin(load_plugin(spec.plugin, spec.options))
     if spec.bundled is not None:
-        return _from_files(*_bundled(spec.bundled))
-    folder = Folder(spec.path or "")
-    return _from_files(_tokenizer_file(folder, CONFIG_FILE), _tokenizer_file(folder, WEIGHTS_FILE))
+        origin = TokenizerOrigin(origin=f"bundled with bitmill: {spec.bundled}", licence="Apache-2.0")
+        return _loaded(tokenizer_from_files(*_bundled(spec.bundled)), origin, is_random=False)
+    return _from_folder(Folder(spec.path or ""))
 
 
-def _from_files(config_bytes: bytes, weights_bytes: bytes) -> LoadedTokenizer:
-    """Parse tokenizer files; weights become float32, whatever precision they were stored in."""
-    return _loaded(tokenizer_from_files(config_bytes, weights_bytes), is_random=False)
+def _from_folder(folder: Folder) -> LoadedTokenizer:
+    """Load a folder; weights become float32, whatever precision they were stored in."""
+    config_bytes = _tokenizer_file(folder, CONFIG_FILE)
+    config = read_config(config_bytes)
+    if isinstance(config, PluginConfig):
+        return _loaded_plugin(load_plugin(config.plugin, config.options, package=config.package))
+    tokenizer = tokenizer_from_files(config_bytes, _tokenizer_file(folder, WEIGHTS_FILE))
+    origin = None
+    if folder.exists(ORIGIN_FILE):
+        where = f"{folder.uri}/{ORIGIN_FILE}"
+        origin = read_origin(_tokenizer_file(folder, ORIGIN_FILE), where=where)
+    return _loaded(tokenizer, origin, is_random=False)
 
 
 def _bundled(name: str) -> tuple[bytes, bytes]:
@@ -77,46 +133,64 @@ def _tokenizer_file(folder: Folder, name: str) -> bytes:
 
 
 def _of_frame_size(loaded: LoadedTokenizer, job: JobSpec) -> LoadedTokenizer:
-    """Returns the tokenizer itself, or a copy resized to the job's frame size."""
-    size_px = job.frames.size_px or loaded.config.image_size_px
-    if size_px == loaded.config.image_size_px:
+    """Returns the tokenizer itself, or a copy of a BSQ-ViT resized to the job's frame size."""
+    config, size_px = loaded.config, job.frames.size_px
+    if not isinstance(config, TokenizerConfig):
+        frame_size_px(job, loaded.geometry)
         return loaded
-    if size_px % loaded.config.patch_size_px:
+    if size_px is None or size_px == config.image_size_px:
+        return loaded
+    if size_px % config.patch_size_px:
         raise UsageError(
-            f"frames.size_px {size_px} is not divisible by the tokenizer's patch size "
-            f"{loaded.config.patch_size_px}."
+            f"frames.size_px {size_px} is not divisible by the tokenizer's patch size {config.patch_size_px}."
         )
     if not job.frames.interpolate_positions:
         raise UsageError(
             f"frames.size_px {size_px} is not the size that the tokenizer was made for "
-            f"({loaded.config.image_size_px}); leave it out, name a tokenizer of that size, or set "
+            f"({config.image_size_px}); leave it out, name a tokenizer of that size, or set "
             "frames.interpolate_positions to true (which costs quality, see docs/model.md)."
         )
-    tokenizer = tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
-    return _loaded(resize_tokenizer(tokenizer, size_px), is_random=loaded.is_random)
+    resized = resize_tokenizer(loaded.bsq_vit(), size_px)
+    origin = loaded.files.get(ORIGIN_FILE)
+    kept = read_origin(origin, where=ORIGIN_FILE) if origin else None
+    return _loaded(resized, kept, is_random=loaded.is_random)
 
 
-def _loaded(tokenizer: BSQTokenizer, *, is_random: bool) -> LoadedTokenizer:
-    files = tokenizer_files(tokenizer)
+def _loaded(tokenizer: BSQTokenizer, origin: TokenizerOrigin | None, *, is_random: bool) -> LoadedTokenizer:
+    files = tokenizer_files(tokenizer) | ({ORIGIN_FILE: origin.to_json()} if origin else {})
     return LoadedTokenizer(
-        config_bytes=files["config.json"],
-        weights_bytes=files["model.safetensors"],
+        files=files,
         config=tokenizer.config,
-        fingerprint=fingerprint(tokenizer),
+        fingerprint=tokenizer.fingerprint,
         is_random=is_random,
     )
 
 
-def _check_clip_length(job: JobSpec, config: TokenizerConfig) -> None:
+def _loaded_plugin(tokenizer: PluginTokenizer) -> LoadedTokenizer:
+    config: dict[str, Any] = tokenizer.config.model_dump(mode="json")
+    files = {CONFIG_FILE: (json.dumps(config, indent=2) + "\n").encode()}
+    if tokenizer.origin is not None:
+        files[ORIGIN_FILE] = tokenizer.origin.to_json()
+    return LoadedTokenizer(
+        files=files, config=tokenizer.config, fingerprint=tokenizer.fingerprint, is_random=False
+    )
+
+
+def _check_clip_length(job: JobSpec, geometry: Geometry) -> None:
     clip_frames = job.sampling.clip_frames
-    if clip_frames is not None and clip_frames > config.num_frames:
-        raise UsageError(
-            f"sampling.clip_frames {clip_frames} is more than the {config.num_frames} frames "
-            "that the tokenizer has positions for."
-        )
+    if clip_frames is None or geometry.is_legal(clip_frames):
+        return
+    nearest = geometry.legal_at_most(clip_frames), geometry.legal_at_least(clip_frames)
+    told = " and ".join(str(length) for length in nearest if length is not None)
+    raise UsageError(
+        f"sampling.clip_frames {clip_frames} is no length of clips that the tokenizer takes; the nearest "
+        f"{'is' if None in nearest else 'are'} {told}."
+    )
 
 
-def _check_causal(config: TokenizerConfig) -> None:
+def _check_causal(config: TokenizerConfig | PluginConfig) -> None:
+    if not isinstance(config, TokenizerConfig):
+        return
     if config.attention == "full" and config.num_frames > 1:
         raise UsageError(
             "The tokenizer has attention 'full': its tokens depend on later frames, which a dataset does "

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from bitmill.bsq_model.saving import WEIGHTS_FILE
 from bitmill.jobs.preparation.append_and_retry import Growth, grow
 from bitmill.jobs.preparation.field_differences import differences
-from bitmill.jobs.preparation.find_tokenizers import LoadedTokenizer, job_tokenizer
+from bitmill.jobs.preparation.find_tokenizers import LoadedTokenizer, frame_size_px, job_tokenizer
 from bitmill.pipeline.dataset.dataset_folder import WEIGHTS_FILE as STORED_WEIGHTS_FILE
 from bitmill.pipeline.dataset.dataset_folder import (
     committed_shards,
@@ -26,7 +27,9 @@ from bitmill.pipeline.storage import Folder, normalise
 from bitmill.schemas.dataset.card import DATASET_FILE, PLAN_FOLDER, TOKENIZER_FOLDER, DatasetCard, Totals
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.dataset.shard_totals import TOTALS_FILE
+from bitmill.schemas.dataset.token_shard import TOKEN_SHARD_FORMAT_VERSION
 from bitmill.schemas.errors import BadJobError, OutputConflictError
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.reports.status_file import STATUS_FILE
 from bitmill.schemas.requests.job import (
     NEWEST_PIXEL_RULE,
@@ -34,6 +37,7 @@ from bitmill.schemas.requests.job import (
     Device,
     JobSpec,
     PixelRule,
+    ShardVersion,
     SourceSpec,
     fingerprint_fields,
     job_fingerprint,
@@ -83,7 +87,7 @@ def prepare(
     each differing field) before anything is written.
     """
     tokenizer = job_tokenizer(job)
-    size_px = tokenizer.config.image_size_px
+    size_px = frame_size_px(job, tokenizer.geometry)
     folder = Folder(job.output)
     # Listed before the card is read: another driver may be writing the card and other files right now.
     names = _names_in(folder)
@@ -91,12 +95,14 @@ def prepare(
     job = with_clip_frames(job, _clip_frames(card, tokenizer))
     device = _device(job, card, cluster_has_gpus)
     pixel_rule = _pixel_rule(job, card)
+    shard_version = _shard_version(job, card, tokenizer)
     fields = fingerprint_fields(
         job,
         tokenizer_fingerprint=tokenizer.fingerprint,
         size_px=size_px,
         device=device,
         pixel_rule=pixel_rule,
+        shard_version=shard_version,
     )
     growth, notes = growth or Growth(), tuple[str, ...]()
     sources = _source_fields(job.source)
@@ -127,10 +133,10 @@ def prepare(
             job=job,
             job_fingerprint=card.job_fingerprint,
             tokenizer_fingerprint=tokenizer.fingerprint,
-            bits_per_token=tokenizer.config.bits_per_token,
-            patch_size_px=tokenizer.config.patch_size_px,
+            geometry=tokenizer.geometry,
             size_px=size_px,
             pixel_rule=pixel_rule,
+            shard_version=shard_version,
         ),
         takedown=KnownTakedown(folder).look(),
         notes=notes,
@@ -140,7 +146,7 @@ def prepare(
 def _clip_frames(card: DatasetCard | None, tokenizer: LoadedTokenizer) -> int:
     """Returns the default ``clip_frames``: an existing dataset's own, since earlier releases had another."""
     stored: int | None = card.fingerprint_fields.get("sampling.clip_frames") if card is not None else None
-    return tokenizer.config.num_frames if stored is None else stored
+    return tokenizer.geometry.usual_frames if stored is None else stored
 
 
 def _device(job: JobSpec, card: DatasetCard | None, cluster_has_gpus: Callable[[], bool]) -> Device:
@@ -161,6 +167,14 @@ def _pixel_rule(job: JobSpec, card: DatasetCard | None) -> PixelRule:
     return NEWEST_PIXEL_RULE if card is None else card.pixel_rule
 
 
+def _shard_version(job: JobSpec, card: DatasetCard | None, tokenizer: LoadedTokenizer) -> ShardVersion:
+    stored = TOKEN_SHARD_FORMAT_VERSION if card is None else card.shard_version
+    version = job.storage.shard_version or stored
+    if version == 1 and not isinstance(tokenizer.config, TokenizerConfig):
+        raise BadJobError("storage.shard_version 1 is for BSQ-ViT alone; leave it out.")
+    return version
+
+
 def _plan_new(
     job: JobSpec, folder: Folder, tokenizer: LoadedTokenizer, fields: dict[str, Any]
 ) -> tuple[DatasetCard, list[PlannedShard]]:
@@ -168,10 +182,11 @@ def _plan_new(
     fingerprint_of_job = job_fingerprint(fields)
     sources = split_long(found.sources, job.sharding.split_s, job.limits)
     shards = cut_shards(sources, job.sharding, fingerprint_of_job)
-    save_tokenizer_files(folder, tokenizer.config_bytes, tokenizer.weights_bytes)
+    save_tokenizer_files(folder, tokenizer.files)
     card = DatasetCard(
         tokenizer_fingerprint=tokenizer.fingerprint,
         tokenizer=tokenizer.config,
+        geometry=tokenizer.geometry,
         job_fingerprint=fingerprint_of_job,
         fingerprint_fields=fields,
         job=job.model_dump(mode="json", exclude={"output"}),
@@ -194,8 +209,9 @@ def _names_in(folder: Folder) -> set[str]:
 def _check_unused(folder: Folder, names: set[str], tokenizer: LoadedTokenizer) -> None:
     """Raise OutputConflictError if the output has files that no run could leave before writing its card."""
     ours = names <= {TOKENIZER_FOLDER, PLAN_FOLDER, STATUS_FILE, TOTALS_FILE}
+    weights = tokenizer.files.get(WEIGHTS_FILE)
     if ours and folder.exists(STORED_WEIGHTS_FILE):
-        ours = folder.read_bytes(STORED_WEIGHTS_FILE) == tokenizer.weights_bytes
+        ours = folder.read_bytes(STORED_WEIGHTS_FILE) == weights
     if not ours:
         raise OutputConflictError(
             f"The output {folder.uri} contains files but no dataset; choose a new or empty folder."

@@ -21,7 +21,7 @@ def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
             "tokenized",
             f"{totals.clips} clips, {totals.frames} frames, {duration_text(totals.tokenized_ns / 1e9)}",
         ),
-        ("tokens", f"{totals.tokens:,} of {card.tokenizer.bits_per_token} bits"),
+        ("tokens", f"{totals.tokens:,} of {card.geometry.code.bits_per_token} bits"),
         ("codes", bytes_text(totals.code_bytes)),
         ("tokenizer", card.tokenizer_fingerprint),
     ]

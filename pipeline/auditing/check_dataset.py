@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bitmill.bsq_model import fingerprint, tokenizer_from_files
+from bitmill.bsq_model import tokenizer_from_files
 from bitmill.pipeline.auditing.result import ShardAtHand
 from bitmill.pipeline.auditing.shard.findings import FindingTally
 from bitmill.pipeline.auditing.shard.read_shard import damage_kind
@@ -218,7 +218,7 @@ def _check_tokenizer(
     except FormatError as error:
         found.note(Kind.MISSING_TOKENIZER, str(error), file=WEIGHTS_FILE)
         return
-    own = fingerprint(tokenizer)
+    own = tokenizer.fingerprint
     if own != expected_fingerprint:
         detail = f"its fingerprint is {own}, the dataset's tokenizer has {expected_fingerprint}"
         found.note(Kind.MISSING_TOKENIZER, detail, file=WEIGHTS_FILE)

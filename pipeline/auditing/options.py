@@ -40,7 +40,7 @@ class AuditOptions:
 
     def collectors(self, at_hand: DatasetAtHand, prefixes: PrefixRule) -> Collectors:
         """The collectors to run on the audited dataset."""
-        bits = at_hand.card.tokenizer.bits_per_token
+        bits = at_hand.card.geometry.code.bits_per_token
         made: dict[str, Callable[[], Collector]] = {}
         if self.codes:
             made[CODES] = partial(CodeCollector, bits, max(1, len(at_hand.shards)), prefixes.prefix)
@@ -50,5 +50,5 @@ class AuditOptions:
 
     def signatures(self, at_hand: DatasetAtHand, _prefixes: PrefixRule) -> dict[str, Callable[[], Collector]]:
         """The collectors to run on a dataset that is only compared with."""
-        bits = at_hand.card.tokenizer.bits_per_token
+        bits = at_hand.card.geometry.code.bits_per_token
         return {DUPLICATES: partial(DuplicateCollector, bits, self.radius)}

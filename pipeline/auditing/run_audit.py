@@ -109,14 +109,13 @@ def auditor_of(
     """The auditor for a dataset's shards."""
     card = at_hand.card
     prefixes = prefix_rule(source.uri for shard in at_hand.plan for source in shard.sources)
-    fields = card.fingerprint_fields
     return ShardAuditor(
         folder=at_hand.folder,
         tokenizer_fingerprint=at_hand.tokenizer_fingerprint,
         job_fingerprint=at_hand.job_fingerprint,
-        bits_per_token=card.tokenizer.bits_per_token,
-        patch_size_px=card.tokenizer.patch_size_px,
-        sampling_rule={name: fields.get(f"sampling.{name}") for name in ("fps", "clip_frames")},
+        bits_per_token=card.geometry.code.bits_per_token,
+        patch_size_px=card.geometry.patch_px[0],
+        sampling_rule=card.sampling_rule,
         over_committed=at_hand.over_committed,
         over_plan=at_hand.over_plan,
         removed=at_hand.removed,

@@ -161,7 +161,7 @@ class _ShardRun:
         if metadata.shard_id != self._shard.shard_id:
             self._found.note(Kind.WRONG_SHARD, f"its content is that of shard {metadata.shard_id}", file=file)
             return False
-        told = (metadata.tokenizer_fingerprint, metadata.bits_per_token, metadata.patch_size_px)
+        told = (metadata.tokenizer_fingerprint, metadata.bits_per_token, metadata.patch_px[0])
         if told != self._tokenizer():
             detail = "by tokenizer {} of {} bits and patches of {} px, the dataset's is {} of {} and {}"
             self._found.note(Kind.WRONG_TOKENIZER, detail.format(*told, *self._tokenizer()), file=file)

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from bitmill.bsq_model import BSQTokenizer, fingerprint
+from bitmill.bsq_model import BSQTokenizer
 from bitmill.pipeline.compressing.clip_streams import (
     FramesDone,
     LoadedPrior,
@@ -68,7 +69,7 @@ def compress_pictures(
     )
     encoder = ModelEncoder(tokenizer)
     # One clip per call: bits do not depend on the batch, and memory stays small.
-    bits = [
+    bits: list[Any] = [
         encoder.encode([tile_THWC])[0] for clip in clips for tile_THWC in tiles_of(clip.frames_THWC, tiles)
     ]
     return compress_clips(header, bits, prior, done=done)
@@ -80,7 +81,7 @@ def picture_header(
     """Return a picture stream's header without clips and prior; ``source_size_px`` is (height, width)."""
     return StreamHeader(
         kind=StreamKind.PICTURES,
-        tokenizer_fingerprint=fingerprint(tokenizer),
+        tokenizer_fingerprint=tokenizer.fingerprint,
         bits_per_token=tokenizer.config.bits_per_token,
         patch_size_px=tokenizer.config.patch_size_px,
         group_bits=1,
@@ -171,7 +172,7 @@ def _shown(clip: RestoredClip, tokenizer: BSQTokenizer) -> Frames:
 def check_tokenizer(stream: CompressedStream, tokenizer: BSQTokenizer, origin: str) -> None:
     """Raise TokenizerMismatchError for another tokenizer than the stream's, FormatError for wrong shapes."""
     header, config = stream.header, tokenizer.config
-    ours = fingerprint(tokenizer)
+    ours = tokenizer.fingerprint
     if header.tokenizer_fingerprint != ours:
         raise TokenizerMismatchError(
             f"{origin} was made with tokenizer {header.tokenizer_fingerprint}, this one is {ours}; pass the "

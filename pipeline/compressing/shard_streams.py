@@ -72,11 +72,11 @@ def compress_shard(
         kind=StreamKind.TOKEN_SHARD,
         tokenizer_fingerprint=shard.metadata.tokenizer_fingerprint,
         bits_per_token=bits_per_token,
-        patch_size_px=shard.metadata.patch_size_px,
+        patch_size_px=shard.metadata.patch_px[0],
         group_bits=1,
         lanes=lanes,
         prior=None,
-        shard_metadata=canonical_json(shard.metadata.model_dump()).encode(),
+        shard_metadata=canonical_json(shard.metadata.document()).encode(),
         row_dictionary=dictionary,
     )
     clips = [_bits(row, bits_per_token, origin) for row in shard.rows]
@@ -112,12 +112,12 @@ def restore_shard(
 
 def _metadata(stream: CompressedStream, origin: str) -> ShardMetadata:
     try:
-        metadata = ShardMetadata.model_validate_json(stream.header.shard_metadata)
+        metadata = ShardMetadata.parse(stream.header.shard_metadata)
     except ValidationError as error:
         raise FormatError(f"The header of {origin} has no metadata of a token shard.") from error
     header = stream.header
     told = (header.bits_per_token, header.tokenizer_fingerprint, header.patch_size_px)
-    if told != (metadata.bits_per_token, metadata.tokenizer_fingerprint, metadata.patch_size_px):
+    if told != (metadata.bits_per_token, metadata.tokenizer_fingerprint, metadata.patch_px[0]):
         raise FormatError(f"The header of {origin} contradicts the shard's own metadata.")
     return metadata
 

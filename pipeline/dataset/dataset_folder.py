@@ -1,5 +1,8 @@
 """Reads and writes a dataset folder on any store: card, plan, commits, ledgers, tokenizer."""
 
+from collections.abc import Mapping
+from contextlib import suppress
+
 from bitmill.pipeline.dataset.ledger import LedgerRow, read_ledger
 from bitmill.pipeline.dataset.plan_file import plan_bytes, plan_part, read_plan
 from bitmill.pipeline.storage import Folder
@@ -103,7 +106,19 @@ def load_ledger(folder: Folder, shard_id: str) -> list[LedgerRow]:
         ) from error
 
 
-def save_tokenizer_files(folder: Folder, config: bytes, weights: bytes) -> None:
-    """Store the tokenizer with the dataset; the config is written last, so it implies both files."""
-    folder.write_bytes(WEIGHTS_FILE, weights)
-    folder.write_bytes(CONFIG_FILE, config)
+def save_tokenizer_files(folder: Folder, files: Mapping[str, bytes]) -> None:
+    """Store a tokenizer's files, by name; config.json is written last, so it implies the others."""
+    for name in sorted(files, key=lambda name: (name == "config.json", name)):
+        folder.write_bytes(f"{TOKENIZER_FOLDER}/{name}", files[name])
+
+
+def load_tokenizer_files(folder: Folder) -> dict[str, bytes]:
+    """Returns the files of a dataset's tokenizer, by name. Raises FormatError if config.json is missing."""
+    try:
+        config = folder.read_bytes(CONFIG_FILE)
+    except FileNotFoundError as error:
+        raise FormatError(f"The tokenizer of {folder.uri} is missing from its folder tokenizer/.") from error
+    files = {"config.json": config}
+    with suppress(FileNotFoundError):
+        files["model.safetensors"] = folder.read_bytes(WEIGHTS_FILE)
+    return files

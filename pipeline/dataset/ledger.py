@@ -6,23 +6,31 @@ from typing import Any
 
 from bitmill.pipeline.dataset.parquet_tables import read_table, table_bytes
 from bitmill.schemas.dataset.card import Totals
-from bitmill.schemas.dataset.ledger_schema import LEDGER_FORMAT_VERSION, LEDGER_SCHEMA
+from bitmill.schemas.dataset.ledger_schema import LEDGER_FORMAT_VERSION, LEDGER_SCHEMA, LEDGER_SCHEMA_4
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.outcomes import Outcome
 
 LedgerRow = dict[str, Any]
-"""One row, by LEDGER_SCHEMA's column names."""
+"""One row, by LEDGER_SCHEMA's column names; rows of version 4 and before lack ``num_dropped_frames``."""
 
 
 def ledger_bytes(rows: Sequence[LedgerRow]) -> bytes:
-    """Returns rows as the bytes of a Parquet file."""
-    return table_bytes({name: [row[name] for row in rows] for name in LEDGER_SCHEMA.names}, LEDGER_SCHEMA)
+    """Returns rows, all of one version, as the bytes of a Parquet file of that version."""
+    is_older = bool(rows) and "num_dropped_frames" not in rows[0]
+    schema = LEDGER_SCHEMA_4 if is_older else LEDGER_SCHEMA
+    return table_bytes({name: [row[name] for row in rows] for name in schema.names}, schema)
 
 
 def read_ledger(data: bytes, *, origin: str) -> list[LedgerRow]:
     """Returns the rows of a ledger file. Raises FormatError, naming ``origin``, if it cannot be read."""
-    return read_table(data, LEDGER_SCHEMA, what=f"The ledger {origin}", version=LEDGER_FORMAT_VERSION)
+    return read_table(
+        data,
+        LEDGER_SCHEMA,
+        what=f"The ledger {origin}",
+        version=LEDGER_FORMAT_VERSION,
+        older={4: LEDGER_SCHEMA_4},
+    )
 
 
 def check_accounts(rows: Sequence[LedgerRow], shard: PlannedShard, *, origin: str) -> None:

@@ -27,24 +27,42 @@ def column_bytes(column: Callable[[str], Iterable[Any]], schema: pa.Schema) -> b
     return sink.getvalue()
 
 
-def read_table(data: bytes, schema: pa.Schema, *, what: str, version: int) -> list[dict[str, Any]]:
-    """Returns a table's rows. Raises FormatError, beginning with ``what``, on damage or a newer version."""
-    return list(read_rows(data, schema, what=what, version=version))
+def read_table(
+    data: bytes,
+    schema: pa.Schema,
+    *,
+    what: str,
+    version: int,
+    older: Mapping[int, pa.Schema] = {},
+) -> list[dict[str, Any]]:
+    """Returns a table's rows. Raises FormatError, beginning with ``what``, on damage or a newer version.
+
+    ``older`` has the schemas of files up to a version, if they lack columns.
+    """
+    return list(read_rows(data, schema, what=what, version=version, older=older))
 
 
-def read_rows(data: bytes, schema: pa.Schema, *, what: str, version: int) -> Iterator[dict[str, Any]]:
+def read_rows(
+    data: bytes,
+    schema: pa.Schema,
+    *,
+    what: str,
+    version: int,
+    older: Mapping[int, pa.Schema] = {},
+) -> Iterator[dict[str, Any]]:
     """Like ``read_table``, with one batch of rows in memory at a time."""
     try:
         with pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True, pre_buffer=False) as file:
-            _check_schema(file.schema_arrow, schema, what, version)
+            _check_schema(file.schema_arrow, {**older, version: schema}, what, version)
             for batch in file.iter_batches(_BATCH_ROWS):
                 yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise FormatError(f"{what} is damaged: {' '.join(str(error).split())}") from error
 
 
-def _check_schema(found: pa.Schema, schema: pa.Schema, what: str, version: int) -> None:
+def _check_schema(found: pa.Schema, schemas: Mapping[int, pa.Schema], what: str, version: int) -> None:
     stored = int((found.metadata or {}).get(b"bitmill.format_version", b"0"))
     if stored > version:
         raise FormatError(f"{what} has format {stored}; this bitmill reads up to {version}. Upgrade bitmill.")
-    check_columns(found, schema, origin=what)
+    of_its_version = min(last for last in schemas if stored <= last)
+    check_columns(found, schemas[of_its_version], origin=what)

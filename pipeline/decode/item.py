@@ -22,7 +22,7 @@ from bitmill.pipeline.decode.image.images import (
     read_still,
 )
 from bitmill.pipeline.decode.pixels import planes
-from bitmill.pipeline.decode.pixels.resize import to_square
+from bitmill.pipeline.decode.pixels.resize import centre_crop, to_square
 from bitmill.pipeline.decode.sampling.assemble import Assembled, Square, assemble
 from bitmill.pipeline.decode.sampling.timeline import FrameT, Sample, Span, Timed, TimelineEnd, sample
 from bitmill.pipeline.decode.video import decord_reader, pyav_reader
@@ -32,6 +32,7 @@ from bitmill.pipeline.decode.video.probe import VideoFacts, packet_times, probe
 from bitmill.pipeline.decode.video.probe_cache import probe_once
 from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemEvent, MediaFacts
 from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.requests.job import LimitsSpec, PixelRule, SamplingSpec
 
@@ -52,25 +53,34 @@ class _Item:
     size_px: int
     limits: LimitsSpec
     pixel_rule: PixelRule
+    drop_to: Geometry | None
     facts: MediaFacts = field(default_factory=MediaFacts)
     num_source_frames: int = 0
+    num_dropped_frames: int = 0
 
     def end(self, failing: Failing | None = None) -> ItemEnd:
         reason, detail = failing or (None, None)
         return ItemEnd(
-            facts=self.facts, reason=reason, detail=detail, num_source_frames=self.num_source_frames
+            facts=self.facts,
+            reason=reason,
+            detail=detail,
+            num_source_frames=self.num_source_frames,
+            num_dropped_frames=self.num_dropped_frames,
         )
 
     def square(self, picture: _Picture) -> Square:
         pixels, aspect = picture.rgb()
         height, width = pixels.shape[:2]
-        return Square(to_square(pixels, self.size_px, aspect), height, width)
+        crop = centre_crop(width, height, aspect, self.size_px)
+        return Square(to_square(pixels, self.size_px, aspect), height, width, crop)
 
     def by_planes(self, picture: pyav_reader.PyavPicture) -> Square:
         found, orientation = picture.planes(), picture.orientation
         pixels = planes.to_square(found, self.size_px, picture.aspect, orientation)
-        shown = (found.width, found.height) if orientation.transpose else (found.height, found.width)
-        return Square(pixels, *shown)
+        height, width, aspect = found.height, found.width, picture.aspect
+        if orientation.transpose:
+            height, width, aspect = width, height, 1 / aspect
+        return Square(pixels, height, width, centre_crop(width, height, aspect, self.size_px))
 
 
 def decode_item(
@@ -82,15 +92,17 @@ def decode_item(
     limits: LimitsSpec,
     pixel_rule: PixelRule,
     prefer: Preference = "auto",
+    drop_to: Geometry | None = None,
 ) -> Iterator[ItemEvent]:
     """Yields clips of ``size_px`` squares, each as soon as it is full, then exactly one ItemEnd.
 
     ``path`` is a local file; its format is detected by its bytes, never its name. ``span_ns`` is [start, end)
-    in the media's own clock and is ignored for images. ``prefer="decord"`` requires ``pixel_rule`` 1. Any
-    fault of the file becomes the end's reason; clips yielded before stay valid. A decoder may still hang or
-    crash on hostile bytes, and memory is not limited here: call this in a process that can be killed.
+    in the media's own clock and is ignored for images. ``prefer="decord"`` requires ``pixel_rule`` 1.
+    ``drop_to`` is that of ``assemble``. Any fault of the file becomes the end's reason; clips yielded before
+    stay valid. A decoder may still hang or crash on hostile bytes, and memory is not limited here: call this
+    in a process that can be killed.
     """
-    item = _Item(path, span_ns, sampling, size_px, limits, pixel_rule)
+    item = _Item(path, span_ns, sampling, size_px, limits, pixel_rule, drop_to)
     try:
         _refuse_no_bytes(Path(path).stat())
         yield from _events(item, prefer)
@@ -133,6 +145,7 @@ def _still(item: _Item, image: Image.Image) -> Iterator[ItemEvent]:
         fps=None,
         source_height=square.source_height,
         source_width=square.source_width,
+        crop=square.crop,
     )
     pages = num_pages(image, item.path)
     detail = f"The file has {pages} pages; only the first was taken."
@@ -223,7 +236,10 @@ def _by_decord(item: _Item, found: VideoFacts, native_fps: float | None) -> Iter
     except BadItemError:
         return None
     item.facts = replace(item.facts, decoder="decord")
-    squares = {index: Square(pixels, height, width) for index, pixels in zip(indices, pictures, strict=True)}
+    crop = centre_crop(width, height, found.aspect, item.size_px)
+    squares = {
+        index: Square(pixels, height, width, crop) for index, pixels in zip(indices, pictures, strict=True)
+    }
     return _timeline(item, times, squares.__getitem__, native_fps=native_fps)
 
 
@@ -293,13 +309,19 @@ def _timeline(
     samples = sample(counted, span_ns=item.span_ns, fps=item.sampling.fps, native_fps=native_fps)
     done: Assembled | None = None
     for event in assemble(
-        samples, draw, sampling=item.sampling, max_frames=item.limits.max_frames, native_fps=native_fps
+        samples,
+        draw,
+        sampling=item.sampling,
+        drop_to=item.drop_to,
+        max_frames=item.limits.max_frames,
+        native_fps=native_fps,
     ):
         if isinstance(event, DecodedClip):
             yield event
         else:
             done = event
     assert done is not None
+    item.num_dropped_frames = done.num_dropped
     if item.facts.duration_ns is None and done.timeline and done.timeline.fault is None:
         item.facts = replace(item.facts, duration_ns=done.timeline.media_end_ns)
     yield item.end(_judge(item, done, lost()))
@@ -325,7 +347,8 @@ def _judge(item: _Item, done: Assembled, lost: BadItemError | None) -> Failing |
     if outside is not None or not done.num_samples:
         return Reason.SPAN_OUTSIDE, outside or "No frame is presented within the span."
     if not done.num_clips:
-        least = item.sampling.min_frames
+        shortest = 1 if item.drop_to is None else item.drop_to.least_frames
+        least = max(item.sampling.min_frames, shortest)
         return Reason.TOO_SHORT, f"{done.num_samples} sampled frames, and the job asks for {least} at least."
     return None
 

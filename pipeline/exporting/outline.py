@@ -50,8 +50,8 @@ def look_at(folder: Folder, *, allow_incomplete: bool) -> DatasetState:
     dataset = ExportedDataset(
         content_id=content_id("exported-dataset", contents),
         tokenizer_fingerprint=card.tokenizer_fingerprint,
-        bits_per_token=card.tokenizer.bits_per_token,
-        patch_size_px=card.tokenizer.patch_size_px,
+        bits_per_token=card.geometry.code.bits_per_token,
+        patch_size_px=card.geometry.patch_px[0],
         num_shards=len(shard_ids),
         planned_shards=card.num_shards,
     )

@@ -16,15 +16,16 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from bitmill.bsq_model import BSQTokenizer, fingerprint, tokenizer_from_files
+from bitmill.bsq_model.contract import Tokenizer, decode_pixels
+from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.layers.pixels import pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.metrics.reconstruction_quality import clip_psnr_db
-from bitmill.pipeline.dataset.dataset_folder import CONFIG_FILE, WEIGHTS_FILE
+from bitmill.pipeline.dataset.dataset_folder import load_tokenizer_files
 from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DatasetCard
-from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
+from bitmill.schemas.errors import TokenizerMismatchError, UsageError
 
 _GAP_PX = 4
 _DEFAULT_FPS = 8.0
@@ -63,9 +64,10 @@ def preview_clips(
     count = 0
     for sample in _chosen(dataset, clip_ids, sources, max_clips):
         count += 1
-        pixels_THWC = tokenizer.decode_pixels([sample["tokens"]])[0]
+        num_real = sample.get("num_real_frames", len(sample["tokens"]))
+        pixels_THWC = decode_pixels(tokenizer, [sample["tokens"]])[0][:num_real]
         place = sample["source"], sample["key"], sample["start_ns"]
-        original_THWC = originals.find(*place, len(sample["tokens"]))
+        original_THWC = originals.find(*place, num_real)
         yield PreviewClip(
             clip_id=sample["clip_id"],
             source=sample["source"],
@@ -105,13 +107,13 @@ def _psnr_db(pixels_THWC: Tensor, original_THWC: Frames) -> float:
     return clip_psnr_db(pixels_THWC, original)
 
 
-def stored_tokenizer(folder: Folder, card: DatasetCard) -> BSQTokenizer:
-    """Load a dataset's stored tokenizer, checked against the card's fingerprint."""
-    try:
-        tokenizer = tokenizer_from_files(folder.read_bytes(CONFIG_FILE), folder.read_bytes(WEIGHTS_FILE))
-    except FileNotFoundError as error:
-        raise FormatError(f"The tokenizer of {folder.uri} is missing from its folder tokenizer/.") from error
-    if fingerprint(tokenizer) != card.tokenizer_fingerprint:
+def stored_tokenizer(folder: Folder, card: DatasetCard) -> Tokenizer:
+    """Load a dataset's stored tokenizer, checked against the card's fingerprint.
+
+    Raises what ``load_files`` raises, such as MissingPluginError.
+    """
+    tokenizer = load_files(load_tokenizer_files(folder))
+    if tokenizer.fingerprint != card.tokenizer_fingerprint:
         raise TokenizerMismatchError(
             f"The tokenizer stored in {folder.uri}/tokenizer is not the one that made its tokens "
             f"({card.tokenizer_fingerprint})."

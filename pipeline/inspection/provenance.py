@@ -195,7 +195,7 @@ class Tracer:
                         shard_index=indices[info.shard_id],
                         row=int(self._firsts[group]) - before + row,
                         row_group=info.number,
-                        code_bytes=packed_size(num_tokens, self._card.tokenizer.bits_per_token),
+                        code_bytes=packed_size(num_tokens, self._card.geometry.code.bits_per_token),
                         columns=columns,
                     )
                 )

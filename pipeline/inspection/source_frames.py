@@ -34,7 +34,7 @@ class SourceFrames:
                 self._sources.setdefault(planned.uri, {})[planned.span_ns] = planned
         job = JobSpec.model_validate({**card.job, "output": folder.uri})
         size_px = int(card.fingerprint_fields["frames.size_px"])
-        self._settings = DecodeSettings.of(job, size_px, pixel_rule=card.pixel_rule)
+        self._settings = DecodeSettings.of(job, size_px, pixel_rule=card.pixel_rule, geometry=card.geometry)
         pictures = [
             spans[None, None]
             for uri in dict.fromkeys(expected)

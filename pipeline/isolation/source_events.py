@@ -13,6 +13,7 @@ from bitmill.pipeline.items import ItemEnd, ItemEvent, MediaFacts, SourceEvent
 from bitmill.pipeline.storage import ObjectInfo, Room, StagedObject, room_for, stage
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.requests.job import JobSpec, LimitsSpec, PixelRule, SamplingSpec
 
@@ -28,16 +29,21 @@ class DecodeSettings:
     size_px: int
     pixel_rule: PixelRule
     decoder: Literal["auto", "pyav", "decord"] = "auto"
+    drop_to: Geometry | None = None
+    """With ``sampling.tail`` drop: the geometry whose legal lengths clips are cut to."""
 
     @classmethod
-    def of(cls, job: JobSpec, size_px: int, *, pixel_rule: PixelRule) -> "DecodeSettings":
-        """Returns the settings of a job with this frame size and pixel rule."""
+    def of(
+        cls, job: JobSpec, size_px: int, *, pixel_rule: PixelRule, geometry: Geometry | None = None
+    ) -> "DecodeSettings":
+        """Returns the settings of a job with this frame size, pixel rule and tokenizer."""
         return cls(
             sampling=job.sampling,
             limits=job.limits,
             size_px=size_px,
             pixel_rule=pixel_rule,
             decoder=job.compute.decoder,
+            drop_to=geometry if job.sampling.tail == "drop" else None,
         )
 
 
@@ -163,4 +169,5 @@ def _decoded(path: str, source: PlannedSource, settings: DecodeSettings) -> Iter
         limits=settings.limits,
         pixel_rule=settings.pixel_rule,
         prefer=settings.decoder,
+        drop_to=settings.drop_to,
     )

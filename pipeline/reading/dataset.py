@@ -90,7 +90,7 @@ class TokenDataset(Dataset[TokenSample]):
         folders = [Folder(str(uri)) for uri in ([uris] if isinstance(uris, str | Path) else uris)]
         self.cards = [require_card(folder) for folder in folders]
         _check_tokenizers(folders, self.cards, expect_tokenizer)
-        self.bits_per_token = self.cards[0].tokenizer.bits_per_token
+        self.bits_per_token = self.cards[0].geometry.code.bits_per_token
         check_view(view, self.bits_per_token, group_bits)
         self.view: View = view
         self.group_bits = group_bits

@@ -1,6 +1,6 @@
-"""Encodes clips of uint8 frames to bits: the interface between the shard loop and the model.
+"""Encodes clips of uint8 frames to codes: the interface between the shard loop and the tokenizer.
 
-Axes: M is the frames of all clips of a batch.
+Axes: M is the frames of all clips of a batch, n the token rows, D the dimensions of a code.
 """
 
 from collections.abc import Sequence
@@ -10,80 +10,91 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bitmill.bsq_model import BSQTokenizer
 from bitmill.bsq_model.checks import refuse_unless
-from bitmill.bsq_model.tokenizer import StartedEncode
+from bitmill.bsq_model.contract import StartedCodes, StartsEncode, Tokenizer, device_of
 from bitmill.schemas.errors import InfrastructureError
+from bitmill.schemas.models.geometry import Geometry
 
 Frames = npt.NDArray[np.uint8]
 """[T, H, W, 3]"""
-Bits = npt.NDArray[np.bool_]
-"""[T, h, w, L]"""
+Codes = npt.NDArray[np.bool_] | npt.NDArray[np.int64]
+"""[t, h, w, D]; of a pyramid [N, D]. Bool if the tokenizer's code is bits, else int64."""
 
 
-class PendingBits(Protocol):
+def padded(frames_THWC: Frames, geometry: Geometry) -> Frames:
+    """Returns a clip with its last frame again up to the next length that the tokenizer takes."""
+    missing = (geometry.legal_at_least(len(frames_THWC)) or 0) - len(frames_THWC)
+    if missing <= 0:
+        return frames_THWC
+    return np.concatenate((frames_THWC, np.repeat(frames_THWC[-1:], missing, axis=0)))
+
+
+class PendingCodes(Protocol):
     """A batch that an accelerator may still be encoding."""
 
     def ready(self) -> bool:
         """Whether ``wait`` would return at once."""
         ...
 
-    def wait(self) -> list[Bits]:
-        """Returns bits [T, h, w, L] for each clip of the batch."""
+    def wait(self) -> Sequence[Codes]:
+        """Returns the codes of each clip of the batch."""
         ...
 
 
 class ClipEncoder(Protocol):
     """The shard loop's interface to a tokenizer."""
 
-    def begin(self, clips: Sequence[Frames]) -> PendingBits:
-        """Start encoding clips uint8 [T, H, W, 3], which must not change until the bits are ready."""
+    def begin(self, clips: Sequence[Frames]) -> PendingCodes:
+        """Start encoding clips uint8 [T, H, W, 3], which must not change until the codes are ready."""
         ...
 
 
-class ReadyBits:
-    """Bits that are already computed, as on a CPU."""
+class ReadyCodes:
+    """Codes that are already computed, as on a CPU."""
 
-    def __init__(self, bits: list[Bits]) -> None:
-        self._bits = bits
+    def __init__(self, codes: Sequence[Codes]) -> None:
+        self._codes = codes
 
     def ready(self) -> bool:
         """Always."""
         return True
 
-    def wait(self) -> list[Bits]:
-        """See PendingBits."""
-        return self._bits
+    def wait(self) -> Sequence[Codes]:
+        """See PendingCodes."""
+        return self._codes
 
 
 class ModelEncoder:
-    """A BSQ tokenizer on its device, as a ClipEncoder."""
+    """A tokenizer on its device, as a ClipEncoder."""
 
-    def __init__(self, tokenizer: BSQTokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._device = next(tokenizer.parameters()).device
+        self._device = device_of(tokenizer)
         self._copies = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
 
-    def encode(self, clips: Sequence[Frames]) -> list[Bits]:
-        """Encode clips and wait for their bits."""
+    def encode(self, clips: Sequence[Frames]) -> Sequence[Codes]:
+        """Encode clips and wait for their codes."""
         return self.begin(clips).wait()
 
-    def begin(self, clips: Sequence[Frames]) -> PendingBits:
-        """See ClipEncoder. On CUDA it returns once the copies in, encoding and copies out are queued."""
+    def begin(self, clips: Sequence[Frames]) -> PendingCodes:
+        """See ClipEncoder. On CUDA it returns once the copies in, encoding and copies out are queued, if the
+        tokenizer can be queued."""
         try:
-            if self._copies is not None:
-                return self._begin_on_cuda(clips, self._copies)
+            if self._copies is not None and isinstance(self._tokenizer, StartsEncode):
+                return self._begin_on_cuda(clips, self._copies, self._tokenizer)
             # Frames from shared memory are read-only, which torch warns about; the model does not write to
             # them.
             tensors = [torch.from_numpy(clip if clip.flags.writeable else clip.copy()) for clip in clips]
-            return ReadyBits([bits_THWL.numpy() for bits_THWL in self._tokenizer.encode(tensors)])
+            return ReadyCodes([codes.cpu().numpy() for codes in self._tokenizer.encode(tensors)])
         except torch.OutOfMemoryError as error:
             raise InfrastructureError(
                 f"The accelerator ran out of memory with a batch of {sum(map(len, clips))} frames; "
                 "start a new dataset with a lower compute.batch_frames."
             ) from error
 
-    def _begin_on_cuda(self, clips: Sequence[Frames], copies: torch.cuda.Stream) -> PendingBits:
+    def _begin_on_cuda(
+        self, clips: Sequence[Frames], copies: torch.cuda.Stream, tokenizer: StartsEncode
+    ) -> PendingCodes:
         lengths = [len(clip) for clip in clips]
         staged_MHWC = torch.empty((sum(lengths), *clips[0].shape[1:]), dtype=torch.uint8, pin_memory=True)
         np.concatenate(clips, out=staged_MHWC.numpy())
@@ -93,15 +104,15 @@ class ModelEncoder:
             frames_MHWC = staged_MHWC.to(self._device, non_blocking=True)
         computing.wait_stream(copies)
         frames_MHWC.record_stream(computing)
-        return _CudaBits(self._tokenizer.start_encode(frames_MHWC.split(lengths)), lengths)
+        return _CudaCodes(tokenizer.start_encode(frames_MHWC.split(lengths)))
 
 
-class _CudaBits:
-    """Bits being copied to pinned memory, and the event that marks the end of the copy."""
+class _CudaCodes:
+    """Codes being copied to pinned memory, and the event that marks the end of the copy."""
 
-    def __init__(self, started: StartedEncode, lengths: list[int]) -> None:
-        self._lengths = lengths
-        self._bits_MHWL = _pinned_copy(torch.cat(started.bits))
+    def __init__(self, started: StartedCodes) -> None:
+        self._num_rows = [len(codes) for codes in started.codes]
+        self._codes_nhwD = _pinned_copy(torch.cat(started.codes))
         self._finite = _pinned_copy(started.finite)
         self._done = torch.cuda.Event()
         self._done.record()
@@ -109,10 +120,10 @@ class _CudaBits:
     def ready(self) -> bool:
         return self._done.query()
 
-    def wait(self) -> list[Bits]:
+    def wait(self) -> Sequence[Codes]:
         self._done.synchronize()
         refuse_unless(self._finite, "latents")
-        return [bits_THWL.numpy() for bits_THWL in self._bits_MHWL.split(self._lengths)]
+        return [codes.numpy() for codes in self._codes_nhwD.split(self._num_rows)]
 
 
 def _pinned_copy(x: torch.Tensor) -> torch.Tensor:

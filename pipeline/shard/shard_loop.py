@@ -8,18 +8,19 @@ from bitmill.pipeline.dataset.dataset_folder import load_ledger
 from bitmill.pipeline.dataset.ledger import LedgerRow, check_accounts, ledger_bytes, totals_of
 from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart, SourceEvent
 from bitmill.pipeline.shard.batch_clips import Batcher
-from bitmill.pipeline.shard.encoder import Bits, ClipEncoder, PendingBits
+from bitmill.pipeline.shard.encoder import ClipEncoder, Codes, PendingCodes, padded
 from bitmill.pipeline.shard.ledger_rows import ledger_row
 from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import Totals, ledger_file, shard_file
-from bitmill.schemas.dataset.packing import pack_bits
+from bitmill.schemas.dataset.packing import pack_codes
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.ids import clip_id
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.outcomes import Outcome, Reason
 from bitmill.schemas.reports.status_file import STAGES
-from bitmill.schemas.requests.job import JobSpec, PixelRule
+from bitmill.schemas.requests.job import JobSpec, PixelRule, ShardVersion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +30,11 @@ class ShardContext:
     job: JobSpec
     job_fingerprint: str
     tokenizer_fingerprint: str
-    bits_per_token: int
-    patch_size_px: int
+    geometry: Geometry
+    """The tokenizer's."""
     size_px: int
     pixel_rule: PixelRule
+    shard_version: ShardVersion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +161,7 @@ class _ShardRun:
         self._encoder = encoder
         self._context = context
         self._items: list[_Item] = []
-        self._under_way: tuple[list[_Placed], PendingBits] | None = None
+        self._under_way: tuple[list[_Placed], PendingCodes] | None = None
 
     def take(self, place: int, events: Iterator[SourceEvent]) -> Iterator[list[_Placed] | ShardProgress]:
         """Read one source to its end; yields the full batches, and progress of its items."""
@@ -223,7 +225,9 @@ class _ShardRun:
     def encode(self, batch: list[_Placed], writer: TokenShardWriter) -> Iterator[ShardProgress]:
         """Start a batch, then write the previous one, which is packed while the accelerator computes."""
         started = time.perf_counter()
-        pending = self._encoder.begin([placed.clip.frames_THWC for placed in batch])
+        pending = self._encoder.begin(
+            [padded(placed.clip.frames_THWC, self._context.geometry) for placed in batch]
+        )
         self.seconds["encode"] += time.perf_counter() - started
         yield from self.finish(writer)
         self._under_way = (batch, pending)
@@ -236,18 +240,19 @@ class _ShardRun:
             (batch, pending), self._under_way = self._under_way, None
             yield self._write(batch, pending, writer)
 
-    def _write(self, batch: list[_Placed], pending: PendingBits, writer: TokenShardWriter) -> ShardProgress:
+    def _write(self, batch: list[_Placed], pending: PendingCodes, writer: TokenShardWriter) -> ShardProgress:
         started = time.perf_counter()
-        bits = pending.wait()
+        codes = pending.wait()
         encoded = time.perf_counter()
         num_tokens = 0
-        for placed, bits_THWL in zip(batch, bits, strict=True):
+        for placed, codes_thwD in zip(batch, codes, strict=True):
             item = placed.item
             source = self._shard.sources[item.place]
-            row = _token_row(source, item.start, placed.clip, bits_THWL, self._context)
-            item.num_tokens += row.num_frames * row.height * row.width
+            row = _token_row(source, item.start, placed.clip, codes_thwD, self._context)
+            row_tokens = self._context.geometry.num_tokens((row.num_frames, row.height, row.width))
+            item.num_tokens += row_tokens
             item.code_bytes += len(row.codes)
-            num_tokens += row.num_frames * row.height * row.width
+            num_tokens += row_tokens
             writer.add(row)
         self.seconds["encode"] += encoded - started
         self.seconds["write"] += time.perf_counter() - encoded
@@ -275,15 +280,19 @@ class _ShardRun:
             num_tokens=item.num_tokens,
             code_bytes=item.code_bytes,
             tokenized_ns=item.tokenized_ns,
+            shard_version=self._context.shard_version,
         )
 
 
 def _token_row(
-    source: PlannedSource, start: ItemStart, clip: DecodedClip, bits_THWL: Bits, context: ShardContext
+    source: PlannedSource, start: ItemStart, clip: DecodedClip, codes_thwD: Codes, context: ShardContext
 ) -> TokenRow:
-    num_frames, height, width, bits_per_token = bits_THWL.shape
-    if num_frames != len(clip.frames_THWC) or bits_per_token != context.bits_per_token:
-        raise ValueError(f"the encoder gave bits {bits_THWL.shape} for frames {clip.frames_THWC.shape}")
+    geometry, num_real = context.geometry, len(clip.frames_THWC)
+    num_frames = geometry.token_rows(geometry.legal_at_least(num_real) or 0)
+    height, width = geometry.grid(*clip.frames_THWC.shape[1:3])
+    codes_ND = codes_thwD.reshape(-1, codes_thwD.shape[-1])
+    if len(codes_ND) != geometry.num_tokens((num_frames, height, width)):
+        raise ValueError(f"the encoder gave codes {codes_thwD.shape} for frames {clip.frames_THWC.shape}")
     return TokenRow(
         clip_id=clip_id(source.uri, start.key, source.span_ns, clip.start_ns, context.job.sampling.rule()),
         source=source.uri,
@@ -297,15 +306,27 @@ def _token_row(
         width=width,
         source_height=clip.source_height,
         source_width=clip.source_width,
-        codes=pack_bits(bits_THWL.reshape(-1, bits_per_token)),
+        codes=pack_codes(codes_ND, geometry.code),
         metadata=start.metadata,
+        scaled_height=clip.crop.scaled_height,
+        scaled_width=clip.crop.scaled_width,
+        crop_top=clip.crop.top,
+        crop_left=clip.crop.left,
+        lead_frames=geometry.lead_frames,
+        num_real_frames=num_real,
     )
 
 
 def _metadata(shard: PlannedShard, context: ShardContext) -> ShardMetadata:
+    geometry = context.geometry
     return ShardMetadata(
-        bits_per_token=context.bits_per_token,
-        patch_size_px=context.patch_size_px,
+        format_version=context.shard_version,
+        layout=geometry.layout,
+        patch_px=geometry.patch_px,
+        frames_per_token=geometry.frames_per_token,
+        code=geometry.code,
+        schedules=geometry.schedules,
+        pixel_rule=context.pixel_rule if context.shard_version > 1 else None,
         tokenizer_fingerprint=context.tokenizer_fingerprint,
         job_fingerprint=context.job_fingerprint,
         shard_id=shard.shard_id,

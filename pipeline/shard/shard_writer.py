@@ -33,6 +33,15 @@ class TokenRow:
     source_width: int
     codes: bytes
     metadata: str | None
+    scaled_height: int = 0
+    scaled_width: int = 0
+    crop_top: int = 0
+    crop_left: int = 0
+    lead_frames: int = 0
+    num_real_frames: int = 0
+    """Version 1 does not store the fields from ``scaled_height`` on."""
+    context_start_ns: int | None = None
+    shot_index: int | None = None
 
 
 class TokenShardWriter:

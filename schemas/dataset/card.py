@@ -2,22 +2,34 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
+from bitmill.schemas.dataset.token_shard import TOKEN_SHARD_FORMAT_VERSION
 from bitmill.schemas.errors import FormatError
+from bitmill.schemas.models.geometry import Geometry
+from bitmill.schemas.models.plugin_config import AnyTokenizerConfig, PluginConfig
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.requests.job import (
     NEWEST_PIXEL_RULE,
     PIXEL_RULE_FIELD,
+    SHARD_VERSION_FIELD,
     PixelRule,
     SamplingSpec,
+    ShardVersion,
     describe_validation,
 )
 
-DATASET_FORMAT_VERSION = 2
-"""2 added ``attempt`` of plan parts and ``appended_sources``; version 1 is still readable."""
+DATASET_FORMAT_VERSION = 3
+"""2 added ``attempt`` of plan parts and ``appended_sources``, 3 ``geometry``; older ones stay readable."""
 
 DATASET_FILE = "dataset.json"
 PLAN_FOLDER = "plan"
@@ -88,7 +100,9 @@ class DatasetCard(_Part):
     format: Literal["bitmill-dataset"] = "bitmill-dataset"
     format_version: int = DATASET_FORMAT_VERSION
     tokenizer_fingerprint: str
-    tokenizer: TokenizerConfig
+    tokenizer: AnyTokenizerConfig
+    geometry: Geometry
+    """The tokenizer's; older cards leave it to ``tokenizer``."""
     job_fingerprint: str
     fingerprint_fields: dict[str, Any]
     """The fields that determine the bytes, by dotted name; a resuming job must have equal ones."""
@@ -103,6 +117,14 @@ class DatasetCard(_Part):
     """Number of files in the source folders whose names are not media; the plan excludes them."""
     totals: Totals | None = None
     """None until every planned shard is committed."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_geometry(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(data, dict) and "tokenizer" in data and "geometry" not in data:
+            tokenizer = TypeAdapter[TokenizerConfig | PluginConfig](AnyTokenizerConfig)
+            data = data | {"geometry": tokenizer.validate_python(data["tokenizer"]).geometry}
+        return handler(data)
 
     @property
     def num_sources(self) -> int:
@@ -127,8 +149,20 @@ class DatasetCard(_Part):
     def sampling_rule(self) -> dict[str, Any]:
         """The part of the job's sampling that enters clip ids."""
         fields = self.fingerprint_fields
-        sampling = {"fps": fields["sampling.fps"], "clip_frames": fields["sampling.clip_frames"]}
+        names = ("fps", "clip_frames", "tail")
+        sampling = {name: fields[f"sampling.{name}"] for name in names if f"sampling.{name}" in fields}
         return SamplingSpec.model_construct(**sampling).rule()
+
+    @property
+    def shard_version(self) -> ShardVersion:
+        """The version of the token shards. Raises FormatError on one of a newer bitmill."""
+        number: Any = self.fingerprint_fields.get(SHARD_VERSION_FIELD, 1)
+        if number not in get_args(ShardVersion):
+            raise FormatError(
+                f"The dataset has token shards of format {number}; this bitmill reads up to "
+                f"{TOKEN_SHARD_FORMAT_VERSION}. Upgrade bitmill."
+            )
+        return number
 
     @property
     def pixel_rule(self) -> PixelRule:

@@ -1,11 +1,11 @@
-"""Packs bits to bytes and back: the layout of the ``codes`` column, for 1 to 64 bits per token.
+"""Packs tokens to bytes and back: the layout of the ``codes`` column, for 1 to 256 bits per token.
 
-Token i's L-bit index reads its code bits most significant first (the paper's order: code bit 0 is the most
-significant); it fills bits [iL, (i+1)L) of a little-endian bit stream, zero-padded to a byte. Little-endian
-means that bit j of the stream is bit ``j % 8`` of byte ``j // 8``, so that an unaligned load, a shift and a
-mask yield a token.
+Token i's L-bit index fills bits [iL, (i+1)L) of a little-endian bit stream, zero-padded to a byte.
+Little-endian means that bit j of the stream is bit ``j % 8`` of byte ``j // 8``, so that an unaligned load, a
+shift and a mask yield a token. How an index is made of bits or digits is said by its ``Code``; the functions
+on bits have the order of BSQ-ViT's paper, in which code bit 0 is the most significant.
 
-Axes: N tokens, L bits of a token, G groups of a token.
+Axes: N tokens, L bits of a token, D dimensions of a code, G groups of a token.
 """
 
 from typing import Any
@@ -13,9 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-MAX_BITS_PER_TOKEN = 64
+from bitmill.schemas.models.geometry import MAX_BITS_PER_TOKEN, Code
+
+_WORD_BITS = 64
 
 Bits = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.bool_] | npt.NDArray[np.int64]
+"""[N, D]: bool if the code is bits, else int64 digits or (D = 1) indices; dimension 0 first."""
 Buffer = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
 
 
@@ -25,10 +29,49 @@ def packed_size(num_tokens: int, bits_per_token: int) -> int:
     return (num_tokens * bits_per_token + 7) // 8
 
 
+def pack_codes(codes_ND: Codes, code: Code) -> bytes:
+    """Pack codes [N, D], bool for bits and int64 otherwise, to ceil(N·L / 8) bytes.
+
+    Raises ValueError if the shape, the dtype or a value does not fit ``code``.
+    """
+    if code.kind == "bits":
+        if codes_ND.shape[1:] != (code.bits_per_token,):
+            raise ValueError(f"bits must be [N, {code.bits_per_token}], not {list(codes_ND.shape)}")
+        return pack_bits(codes_ND if code.first == "most" else codes_ND[:, ::-1])  # pyright: ignore[reportArgumentType]
+    if codes_ND.shape[1:] != (code.dimensions,) or codes_ND.dtype != np.int64:
+        raise ValueError(
+            f"codes must be int64 [N, {code.dimensions}], not {codes_ND.dtype} {list(codes_ND.shape)}"
+        )
+    if bool((codes_ND < 0).any()) or bool((codes_ND >= np.array(code.bases)).any()):
+        raise ValueError(f"a code is outside [0, {' × '.join(map(str, code.bases))})")
+    return pack_integers((codes_ND * _weights(code)).sum(1), code.bits_per_token)
+
+
+def unpack_codes(codes: Buffer, num_tokens: int, code: Code) -> Codes:
+    """Unpack to codes [N, D], as ``pack_codes`` takes them.
+
+    Raises ValueError if length or padding is wrong, or an index is not below the number of codes.
+    """
+    if code.kind == "bits":
+        bits_NL = unpack_bits(codes, num_tokens, code.bits_per_token)
+        return bits_NL if code.first == "most" else np.ascontiguousarray(bits_NL[:, ::-1])
+    index_N = unpack_integers(codes, num_tokens, code.bits_per_token)
+    if bool((index_N >= code.num_codes).any()):
+        raise ValueError(f"a token is not below {code.num_codes}: the codes are damaged")
+    return index_N[:, None] // _weights(code) % np.array(code.bases)
+
+
+def _weights(code: Code) -> npt.NDArray[np.int64]:
+    """Return what a step of each dimension adds to the index, int64 [D]."""
+    bases = code.bases if code.first != "most" else code.bases[::-1]
+    weights = np.cumprod([1, *bases[:-1]], dtype=np.int64)
+    return weights if code.first != "most" else weights[::-1]
+
+
 def pack_bits(bits_NL: Bits) -> bytes:
     """Pack code bits [N, L] (bool, code bit 0 first) to ceil(N·L / 8) bytes.
 
-    Raises ValueError if the array is not boolean [N, 1 ≤ L ≤ 64]; numbers are not converted to bits.
+    Raises ValueError if the array is not boolean [N, 1 ≤ L ≤ 256]; numbers are not converted to bits.
     """
     if bits_NL.dtype != np.bool_ or bits_NL.ndim != 2:
         raise ValueError(f"bits must be bool [N, L], not {bits_NL.dtype} {list(bits_NL.shape)}")
@@ -69,14 +112,10 @@ def unpack_groups(
     """
     if group_bits < 1 or bits_per_token % group_bits or group_bits > 63:
         raise ValueError(f"groups of {group_bits} bits do not split {bits_per_token} bits into int64 indices")
-    index_N = unpack_unsigned(codes, num_tokens, bits_per_token)
     num_groups = bits_per_token // group_bits
-    mask = np.uint64((1 << group_bits) - 1)
-    out = np.empty((num_tokens, num_groups), dtype=np.uint64)
-    for group in range(num_groups):
-        shifted_N = index_N >> np.uint64(bits_per_token - (group + 1) * group_bits)
-        np.bitwise_and(shifted_N, mask, out=out[:, group])
-    return out.view(np.int64)
+    # The stream of N tokens of L bits is one of N·G groups, of which a token's last group comes first.
+    reversed_NG = unpack_integers(codes, num_tokens * num_groups, group_bits).reshape(num_tokens, num_groups)
+    return np.ascontiguousarray(reversed_NG[:, ::-1])
 
 
 def pack_integers(index_N: npt.NDArray[np.uint64] | npt.NDArray[np.int64], bits_per_token: int) -> bytes:
@@ -84,7 +123,7 @@ def pack_integers(index_N: npt.NDArray[np.uint64] | npt.NDArray[np.int64], bits_
 
     Raises ValueError if an index is negative or has more than L bits.
     """
-    _check_width(bits_per_token)
+    _check_word(bits_per_token)
     if index_N.ndim != 1 or index_N.dtype not in (np.dtype(np.int64), np.dtype(np.uint64)):
         raise ValueError(f"indices must be int64 or uint64 [N], not {index_N.dtype} {list(index_N.shape)}")
     limit = (1 << bits_per_token) - 1
@@ -96,12 +135,13 @@ def pack_integers(index_N: npt.NDArray[np.uint64] | npt.NDArray[np.int64], bits_
 
 
 def unpack_unsigned(codes: Buffer, num_tokens: int, bits_per_token: int) -> npt.NDArray[np.uint64]:
-    """Unpack to one index per token, uint64 [N], for every width.
+    """Unpack to one index per token, uint64 [N], for L ≤ 64.
 
     A run of 8/gcd(L, 8) tokens fills whole bytes, so each residue of that period is one strided, unaligned
     view of the buffer: a load, a shift and a mask per token. 32-bit words suffice up to L = 25 (a token
     starts at most 7 bits into its first byte), 64-bit words up to 57; wider tokens may need a ninth byte.
     """
+    _check_word(bits_per_token)
     packed = _checked(codes, num_tokens, bits_per_token)
     if not num_tokens:
         return np.empty(0, dtype=np.uint64)
@@ -135,6 +175,11 @@ def _strided(
 def _check_width(bits_per_token: int) -> None:
     if not 1 <= bits_per_token <= MAX_BITS_PER_TOKEN:
         raise ValueError(f"bits_per_token must be 1 to {MAX_BITS_PER_TOKEN}, not {bits_per_token}")
+
+
+def _check_word(bits_per_token: int) -> None:
+    if not 1 <= bits_per_token <= _WORD_BITS:
+        raise ValueError(f"an index has 1 to {_WORD_BITS} bits, not {bits_per_token}")
 
 
 def _checked(codes: Buffer, num_tokens: int, bits_per_token: int) -> npt.NDArray[np.uint8]:

@@ -1,15 +1,28 @@
 """The token shard: a Parquet file with one row per clip, readable by any Parquet reader (docs/format.md)."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.ids import canonical_json
-from bitmill.schemas.requests.job import describe_validation
+from bitmill.schemas.models.geometry import Code, Grid, SizePx
+from bitmill.schemas.requests.job import ShardVersion, describe_validation
 
-TOKEN_SHARD_FORMAT_VERSION = 1
+TOKEN_SHARD_FORMAT_VERSION: ShardVersion = 2
+"""2: token grids of other geometries and codes than BSQ-ViT's, and the columns after ``source_width``."""
+
+_SINCE_2: "list[pa.Field[Any]]" = [
+    pa.field("scaled_height", pa.int32(), nullable=False),
+    pa.field("scaled_width", pa.int32(), nullable=False),
+    pa.field("crop_top", pa.int32(), nullable=False),
+    pa.field("crop_left", pa.int32(), nullable=False),
+    pa.field("lead_frames", pa.int32(), nullable=False),
+    pa.field("num_real_frames", pa.int32(), nullable=False),
+    pa.field("context_start_ns", pa.int64()),
+    pa.field("shot_index", pa.int32()),
+]
 
 TOKEN_COLUMNS: "list[pa.Field[Any]]" = [
     pa.field("clip_id", pa.string(), nullable=False),
@@ -24,30 +37,108 @@ TOKEN_COLUMNS: "list[pa.Field[Any]]" = [
     pa.field("width", pa.int32(), nullable=False),
     pa.field("source_height", pa.int32(), nullable=False),
     pa.field("source_width", pa.int32(), nullable=False),
+    *_SINCE_2,
     pa.field("codes", pa.large_binary(), nullable=False),
     pa.field("metadata", pa.string()),
 ]
+"""The columns of the newest version; ``token_columns`` gives those of each."""
 
 _META_KEY = b"bitmill"
 
 
+def token_columns(version: int) -> "list[pa.Field[Any]]":
+    """Return the columns of a version of the token shard, in order."""
+    return [field for field in TOKEN_COLUMNS if version > 1 or field not in _SINCE_2]
+
+
 class ShardMetadata(BaseModel):
-    """A token shard's metadata, stored as JSON under the key ``bitmill`` of its schema metadata."""
+    """A token shard's metadata, stored as JSON under the key ``bitmill`` of its schema metadata.
+
+    Version 1 stores ``bits_per_token`` and ``patch_size_px`` where version 2 has the fields from ``layout``
+    to ``pixel_rule``.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: str = "token-shard"
     format_version: int = TOKEN_SHARD_FORMAT_VERSION
-    bits_per_token: int
-    patch_size_px: int
+    layout: Literal["grid", "pyramid"] = "grid"
+    patch_px: SizePx
+    """Pixels of one token, height and width."""
+    frames_per_token: int = 1
+    code: Code
+    schedules: dict[str, tuple[Grid, ...]] | None = None
+    """Of pyramids: by ``geometry.grid_name``, the grids of a row's tokens, one after the other."""
+    pixel_rule: int | None = None
+    """None in version 1, which does not store it."""
+    tokenizer_fingerprint: str
+    job_fingerprint: str
+    shard_id: str
+
+    @classmethod
+    def version_1(
+        cls,
+        *,
+        bits_per_token: int,
+        patch_size_px: int,
+        tokenizer_fingerprint: str,
+        job_fingerprint: str,
+        shard_id: str,
+    ) -> "ShardMetadata":
+        """Return the metadata of a shard of version 1, whose tokens are BSQ-ViT's."""
+        return cls(
+            format_version=1,
+            patch_px=(patch_size_px, patch_size_px),
+            code=Code.of_bits(bits_per_token),
+            tokenizer_fingerprint=tokenizer_fingerprint,
+            job_fingerprint=job_fingerprint,
+            shard_id=shard_id,
+        )
+
+    @property
+    def bits_per_token(self) -> int:
+        """L: bits per stored token."""
+        return self.code.bits_per_token
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON object that the shard's version stores."""
+        document = self.model_dump(mode="json", exclude_none=True)
+        if self.format_version > 1:
+            return document
+        names = ("format", "format_version", "tokenizer_fingerprint", "job_fingerprint", "shard_id")
+        kept = {name: document[name] for name in names}
+        return kept | {"bits_per_token": self.code.bits_per_token, "patch_size_px": self.patch_px[0]}
+
+    @classmethod
+    def parse(cls, data: bytes) -> "ShardMetadata":
+        """Parse the JSON object of any version. Raises pydantic.ValidationError."""
+        if _VersionOnly.model_validate_json(data).format_version > 1:
+            return cls.model_validate_json(data)
+        stored = _Version1.model_validate_json(data).model_dump()
+        format_name = stored.pop("format")
+        return cls.version_1(**stored).model_copy(update={"format": format_name})
+
+
+class _VersionOnly(BaseModel):
+    format_version: int = 1
+
+
+class _Version1(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    format: str
+    format_version: Annotated[Literal[1], Field(exclude=True)] = 1
+    bits_per_token: Annotated[int, Field(ge=1, le=64)]
+    patch_size_px: Annotated[int, Field(gt=0)]
     tokenizer_fingerprint: str
     job_fingerprint: str
     shard_id: str
 
 
 def token_shard_schema(metadata: ShardMetadata) -> pa.Schema:
-    """Return the Arrow schema of a token shard, with its metadata."""
-    return pa.schema(TOKEN_COLUMNS, metadata={_META_KEY: canonical_json(metadata.model_dump()).encode()})
+    """Return the Arrow schema of a token shard of the metadata's version, with the metadata."""
+    stored = canonical_json(metadata.document()).encode()
+    return pa.schema(token_columns(metadata.format_version), metadata={_META_KEY: stored})
 
 
 def read_shard_metadata(schema: pa.Schema, *, origin: str) -> ShardMetadata:
@@ -55,19 +146,27 @@ def read_shard_metadata(schema: pa.Schema, *, origin: str) -> ShardMetadata:
     raw = (schema.metadata or {}).get(_META_KEY)
     if raw is None:
         raise FormatError(f"{origin} is a Parquet file but no bitmill token shard (no 'bitmill' metadata).")
+    stored = _stored_version(raw)
+    if stored > TOKEN_SHARD_FORMAT_VERSION:
+        raise FormatError(
+            f"{origin} has token shard format {stored}; this bitmill reads up to "
+            f"{TOKEN_SHARD_FORMAT_VERSION}. Upgrade bitmill."
+        )
     try:
-        metadata = ShardMetadata.model_validate_json(raw)
+        metadata = ShardMetadata.parse(raw)
     except ValidationError as error:
         raise FormatError(f"{origin} has damaged shard metadata: {describe_validation(error)}") from error
     if metadata.format != "token-shard":
         raise FormatError(f"{origin} is a bitmill {metadata.format}, not a token shard.")
-    if metadata.format_version > TOKEN_SHARD_FORMAT_VERSION:
-        raise FormatError(
-            f"{origin} has token shard format {metadata.format_version}; this bitmill reads up to "
-            f"{TOKEN_SHARD_FORMAT_VERSION}. Upgrade bitmill."
-        )
-    check_columns(schema, pa.schema(TOKEN_COLUMNS), origin=origin)
+    check_columns(schema, pa.schema(token_columns(metadata.format_version)), origin=origin)
     return metadata
+
+
+def _stored_version(raw: bytes) -> int:
+    try:
+        return _VersionOnly.model_validate_json(raw).format_version
+    except ValidationError:
+        return 0
 
 
 def check_columns(schema: pa.Schema, expected: pa.Schema, *, origin: str) -> None:

@@ -11,6 +11,8 @@ from pydantic import (
     model_validator,
 )
 
+from bitmill.schemas.models.geometry import Code, Geometry
+
 TOKENIZER_FORMAT_VERSION = 1
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -105,6 +107,18 @@ class TokenizerConfig(BaseModel):
             if document.get(name) == type(self).model_fields[name].default:
                 del document[name]
         return document
+
+    @property
+    def geometry(self) -> Geometry:
+        """The clips that the tokenizer takes and the tokens that they become."""
+        is_causal = self.attention == "block-causal"
+        return Geometry(
+            patch_px=(self.patch_size_px, self.patch_size_px),
+            max_frames=self.num_frames,
+            size_px=(self.image_size_px, self.image_size_px),
+            code=Code.of_bits(self.bits_per_token),
+            promises=("causal", "prefix", "streams") if is_causal else (),
+        )
 
     @property
     def grid_size(self) -> int:

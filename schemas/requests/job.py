@@ -18,6 +18,12 @@ PixelRule = Literal[1, 2]
 
 NEWEST_PIXEL_RULE: PixelRule = 2
 
+ShardVersion = Literal[1, 2]
+"""The version of the token shard (docs/format.md)."""
+
+SHARD_VERSION_FIELD = "storage.shard_version"
+"""Its key in ``fingerprint_fields``; absent for version 1, so that older datasets keep their fingerprint."""
+
 PIXEL_RULE_FIELD = "frames.pixel_rule"
 """Its key in ``fingerprint_fields``; absent for rule 1, so that older datasets keep their fingerprint."""
 
@@ -65,11 +71,17 @@ class TokenizerSpec(_Part):
     bits_per_token: Annotated[int, Field(ge=1, le=64)] | None = None
     """L of a preset; None uses the preset's own."""
     seed: Annotated[int, Field(ge=0)] = 0
+    plugin: str | None = None
+    """Name of a tokenizer that an installed package offers (docs/plugins.md)."""
+    options: dict[str, Any] = {}
+    """What the plugin is made with: a JSON object."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if sum(name is not None for name in (self.bundled, self.path, self.preset)) != 1:
-            raise ValueError("give one of bundled, path and preset")
+        if sum(name is not None for name in (self.bundled, self.path, self.preset, self.plugin)) != 1:
+            raise ValueError("give one of bundled, path, preset and plugin")
+        if self.plugin is None and self.options:
+            raise ValueError("options belong to a plugin")
         if self.preset is None and self.bits_per_token is not None:
             raise ValueError("bits_per_token belongs to a preset; a trained tokenizer has its own")
         return self
@@ -85,6 +97,9 @@ class SamplingSpec(_Part):
     number of frames."""
     min_frames: Annotated[int, Field(ge=1)] = 1
     """A last clip with fewer frames is dropped; an image counts as one frame and is always kept."""
+    tail: Literal["pad", "drop"] = "pad"
+    """A last clip of a length that the tokenizer does not take is padded by its last frame to the next such
+    length, or cut to the one before; images are always padded."""
 
     @model_validator(mode="after")
     def _tail_fits(self) -> Self:
@@ -99,7 +114,8 @@ class SamplingSpec(_Part):
 
     def rule(self) -> dict[str, Any]:
         """Return the fields that determine a clip's frames; they are part of every clip id."""
-        return {"fps": self.fps, "clip_frames": self.num_clip_frames}
+        rule: dict[str, Any] = {"fps": self.fps, "clip_frames": self.num_clip_frames}
+        return rule if self.tail == "pad" else rule | {"tail": self.tail}
 
 
 class FrameSpec(_Part):
@@ -148,6 +164,9 @@ class StorageSpec(_Part):
     """Codes of a good tokenizer are nearly random; with ``none`` a clip is one byte range of the file."""
     row_group_bytes: Annotated[int, Field(ge=1024, le=GIB)] = 4 * MIB
     """Bytes of codes per row group, the unit of reading."""
+    shard_version: ShardVersion | None = None
+    """None keeps an existing dataset's; a new dataset gets the newest. Version 1 is for readers before
+    bitmill 0.2, and for BSQ-ViT alone."""
 
 
 class ComputeSpec(_Part):
@@ -274,10 +293,19 @@ def set_dotted(document: dict[str, Any], dotted: str, value: Any) -> None:
 
 
 def fingerprint_fields(
-    job: JobSpec, *, tokenizer_fingerprint: str, size_px: int, device: str, pixel_rule: PixelRule
+    job: JobSpec,
+    *,
+    tokenizer_fingerprint: str,
+    size_px: int,
+    device: str,
+    pixel_rule: PixelRule,
+    shard_version: ShardVersion,
 ) -> dict[str, Any]:
-    """What decides a job's bytes, by dotted name: two runs with equal fields write equal shards."""
-    fields = {
+    """What decides a job's bytes, by dotted name: two runs with equal fields write equal shards.
+
+    A field that came later is absent at the value that jobs had before, so that no shard gets another name.
+    """
+    fields: dict[str, Any] = {
         "tokenizer": tokenizer_fingerprint,
         "sampling.fps": job.sampling.fps,
         "sampling.clip_frames": job.sampling.num_clip_frames,
@@ -293,7 +321,14 @@ def fingerprint_fields(
         "compute.decoder": job.compute.decoder,
         "compute.batch_frames": job.compute.batch_frames,
     }
-    return fields if pixel_rule == 1 else fields | {PIXEL_RULE_FIELD: pixel_rule}
+    later = {
+        PIXEL_RULE_FIELD: (pixel_rule, 1),
+        SHARD_VERSION_FIELD: (shard_version, 1),
+        "sampling.tail": (job.sampling.tail, "pad"),
+        "tokenizer.plugin": (job.tokenizer.plugin, None),
+        "tokenizer.options": (job.tokenizer.options, {}),
+    }
+    return fields | {name: value for name, (value, before) in later.items() if value != before}
 
 
 def job_fingerprint(fields: dict[str, Any]) -> str:

@@ -8,6 +8,9 @@ from bitmill.schemas.requests.job import JobSpec, fingerprint_fields
 
 _NAME = re.compile(r"^(?P<base>bitmill-[0-9a-f]{16})(-(?P<attempt>[1-9]\d*))?$")
 
+_PLUGIN_FIELDS = {"plugin", "options"}
+"""They are fields of their own of the fingerprint."""
+
 
 def submission_name(job: JobSpec, places: dict[str, Any]) -> str:
     """Return the id of a job's first attempt: bitmill- and 16 hex digits over its fingerprint and places.
@@ -17,9 +20,10 @@ def submission_name(job: JobSpec, places: dict[str, Any]) -> str:
     """
     fields = fingerprint_fields(
         job,
-        tokenizer_fingerprint=canonical_json(job.tokenizer.model_dump(mode="json")),
+        tokenizer_fingerprint=canonical_json(job.tokenizer.model_dump(mode="json", exclude=_PLUGIN_FIELDS)),
         size_px=job.frames.size_px or 0,
         device=job.compute.device,
+        shard_version=job.storage.shard_version or 1,
         pixel_rule=job.frames.pixel_rule or 1,
     )
     return f"bitmill-{content_id('submission', [fields, places])[:16]}"

@@ -67,8 +67,10 @@ def test_streaming_equals_the_whole_clip(tokenizer: BSQTokenizer) -> None:
     clip = _clip(tokenizer.config)
     bits = tokenizer.encode([clip])[0]
     encoder, decoder = tokenizer.stream_encoder(), tokenizer.stream_decoder()
-    assert torch.equal(torch.stack([encoder.push(frame) for frame in clip]), bits)
-    pixels = torch.stack([decoder.push(frame) for frame in bits])
+    assert torch.equal(
+        torch.cat([encoder.push(clip[:1]), encoder.push(clip[1:3]), encoder.push(clip[3:])]), bits
+    )
+    pixels = torch.cat([decoder.push(bits[:2]), decoder.push(bits[2:])])
     assert torch.equal(pixels, tokenizer.decode([bits])[0])
 
 
@@ -76,7 +78,7 @@ def test_two_streams_do_not_disturb_each_other() -> None:
     tokenizer = random_tokenizer()
     clips = [_clip(SMALL, 3, seed) for seed in (0, 1)]
     streams = [tokenizer.stream_encoder() for _ in clips]
-    bits = [[s.push(c[t]) for s, c in zip(streams, clips, strict=True)] for t in range(3)]
+    bits = [[s.push(c[t : t + 1])[0] for s, c in zip(streams, clips, strict=True)] for t in range(3)]
     for i, expected in enumerate(tokenizer.encode(clips)):
         assert torch.equal(torch.stack([frame[i] for frame in bits]), expected)
 
@@ -85,13 +87,13 @@ def test_a_stream_ends_at_the_last_position() -> None:
     tokenizer = random_tokenizer()
     encoder, decoder = tokenizer.stream_encoder(), tokenizer.stream_decoder()
     for frame in random_clip(5):
-        decoder.push(encoder.push(frame))
+        decoder.push(encoder.push(frame[None]))
     with pytest.raises(ValueError, match="already had 5 frames"):
-        encoder.push(random_clip(1)[0])
+        encoder.push(random_clip(1))
     with pytest.raises(ValueError, match="already had 5 frames"):
-        decoder.push(torch.zeros(3, 3, 18, dtype=torch.bool))
+        decoder.push(torch.zeros(1, 3, 3, 18, dtype=torch.bool))
     with pytest.raises(ValueError, match=r"shape \[T, 24, 24, 3\]"):
-        tokenizer.stream_encoder().push(torch.zeros(8, 8, 3, dtype=torch.uint8))
+        tokenizer.stream_encoder().push(torch.zeros(1, 8, 8, 3, dtype=torch.uint8))
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -5,20 +5,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.bsq_model import fingerprint, make_preset
+from bitmill.bsq_model import make_preset
 from bitmill.bsq_model.resolution import interpolate_positions, resize_tokenizer
 from bitmill.schemas.errors import UsageError
 
 
 def test_the_same_size_is_the_same_tokenizer():
     tokenizer = make_preset("tiny")
-    assert fingerprint(resize_tokenizer(tokenizer, 128)) == fingerprint(tokenizer)
+    assert resize_tokenizer(tokenizer, 128).fingerprint == tokenizer.fingerprint
 
 
 def test_another_size_is_another_tokenizer_that_codes_its_frames():
     tokenizer = make_preset("tiny")
     resized = resize_tokenizer(tokenizer, 96)
-    assert fingerprint(resized) != fingerprint(tokenizer)
+    assert resized.fingerprint != tokenizer.fingerprint
     clip = torch.randint(0, 256, (2, 96, 96, 3), dtype=torch.uint8)
     bits = resized.encode([clip])[0]
     assert bits.shape == (2, 12, 12, 18)

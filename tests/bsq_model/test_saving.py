@@ -6,7 +6,6 @@ import safetensors.torch
 import torch
 
 from bitmill.bsq_model import (
-    fingerprint,
     load_tokenizer,
     round_weights,
     save_tokenizer,
@@ -24,7 +23,7 @@ def test_a_loaded_tokenizer_is_the_saved_one(tmp_path: Path) -> None:
     loaded = load_tokenizer(tmp_path / "tokenizer")
     assert loaded.config == saved.config
     assert not loaded.training
-    assert fingerprint(loaded) == fingerprint(saved)
+    assert loaded.fingerprint == saved.fingerprint
     assert torch.equal(loaded.latents([clip])[0], saved.latents([clip])[0])
     assert sorted(p.name for p in (tmp_path / "tokenizer").iterdir()) == [CONFIG_FILE, WEIGHTS_FILE]
     # Loaded weights are ordinary parameters: they train.
@@ -38,30 +37,30 @@ def test_bytes_are_deterministic_and_saving_again_is_safe(tmp_path: Path) -> Non
     save_tokenizer(random_tokenizer(), tmp_path)
     with pytest.raises(OutputConflictError, match="belongs to another tokenizer"):
         save_tokenizer(random_tokenizer(seed=1), tmp_path)
-    assert fingerprint(load_tokenizer(tmp_path)) == fingerprint(random_tokenizer())
+    assert load_tokenizer(tmp_path).fingerprint == random_tokenizer().fingerprint
 
 
 def test_fingerprint_names_weights_and_config() -> None:
     tokenizer = random_tokenizer()
-    before = fingerprint(tokenizer)
+    before = tokenizer.fingerprint
     assert len(before) == 32
     with torch.no_grad():
         tokenizer.decoder.spatial_positions[0, 0] += 1e-3
-    changed = fingerprint(tokenizer)
+    changed = tokenizer.fingerprint
     assert changed != before
     tokenizer.config = tokenizer.config.model_copy(update={"image_size_px": 48})
-    assert fingerprint(tokenizer) not in {before, changed}
+    assert tokenizer.fingerprint not in {before, changed}
 
 
 def test_fingerprint_survives_casting_and_loading_in_another_dtype(tmp_path: Path) -> None:
     tokenizer = random_tokenizer()
-    expected = fingerprint(tokenizer)
+    expected = tokenizer.fingerprint
     save_tokenizer(tokenizer, tmp_path)
-    assert fingerprint(load_tokenizer(tmp_path, dtype=torch.bfloat16)) == expected
-    assert fingerprint(tokenizer.to(torch.bfloat16)) == expected
-    assert fingerprint(tokenizer.to(torch.float16)) == expected
+    assert load_tokenizer(tmp_path, dtype=torch.bfloat16).fingerprint == expected
+    assert tokenizer.to(torch.bfloat16).fingerprint == expected
+    assert tokenizer.to(torch.float16).fingerprint == expected
     # What was rounded is another tokenizer, and says so.
-    assert fingerprint(tokenizer.float()) != expected
+    assert tokenizer.float().fingerprint != expected
 
 
 def test_a_cast_tokenizer_with_new_weights_has_no_fingerprint_and_cannot_be_saved(tmp_path: Path) -> None:
@@ -70,7 +69,7 @@ def test_a_cast_tokenizer_with_new_weights_has_no_fingerprint_and_cannot_be_save
         save_tokenizer(tokenizer, tmp_path)
     tokenizer.load_state_dict(random_tokenizer(seed=1).to(torch.bfloat16).state_dict())
     with pytest.raises(UsageError, match=r"weights are torch\.bfloat16"):
-        fingerprint(tokenizer)
+        _ = tokenizer.fingerprint
 
 
 def _damage(kind: str) -> tuple[bytes, bytes]:
@@ -139,7 +138,7 @@ def test_a_folder_may_be_a_text_or_a_file_uri(tmp_path: Path) -> None:
     folder = tmp_path / "a tokenizer"
     save_tokenizer(random_tokenizer(), folder.as_uri())
     for place in (folder, str(folder), folder.as_uri()):
-        assert fingerprint(load_tokenizer(place)) == fingerprint(random_tokenizer())
+        assert load_tokenizer(place).fingerprint == random_tokenizer().fingerprint
     with pytest.raises(
         ValueError, match=r"s3://bucket/tokenizer is on a remote store.*bitmill\.load_tokenizer"
     ):
@@ -170,32 +169,32 @@ def test_rounded_weights_are_stored_in_half_the_bytes_and_read_as_the_same_token
     dtype: torch.dtype, tmp_path: Path
 ) -> None:
     tokenizer = random_tokenizer()
-    before = fingerprint(tokenizer)
+    before = tokenizer.fingerprint
     with pytest.raises(ValueError, match=r"are not exactly torch\.b?float16; round them"):
         tokenizer_files(tokenizer, dtype=dtype)
     round_weights(tokenizer, dtype)
-    assert fingerprint(tokenizer) != before
+    assert tokenizer.fingerprint != before
     assert {p.dtype for p in tokenizer.parameters()} == {torch.float32}
     narrow, wide = tokenizer_files(tokenizer, dtype=dtype), tokenizer_files(tokenizer)
     assert narrow[CONFIG_FILE] == wide[CONFIG_FILE]
     assert len(narrow[WEIGHTS_FILE]) < 0.52 * len(wide[WEIGHTS_FILE])
     save_tokenizer(tokenizer, tmp_path, dtype=dtype)
     loaded = load_tokenizer(tmp_path)
-    assert fingerprint(loaded) == fingerprint(tokenizer)
+    assert loaded.fingerprint == tokenizer.fingerprint
     assert tokenizer_files(loaded) == wide
     # Twice is once.
     round_weights(loaded, dtype)
-    assert fingerprint(loaded) == fingerprint(tokenizer)
+    assert loaded.fingerprint == tokenizer.fingerprint
 
 
 def test_weights_too_large_for_float16_are_refused_before_any_is_rounded() -> None:
     tokenizer = random_tokenizer()
     with torch.no_grad():
         tokenizer.decoder.ln_post.bias[0] = 1e5
-    before = fingerprint(tokenizer)
+    before = tokenizer.fingerprint
     with pytest.raises(ValueError, match=r"decoder\.ln_post\.bias has values too large for torch\.float16"):
         round_weights(tokenizer, torch.float16)
-    assert fingerprint(tokenizer) == before
+    assert tokenizer.fingerprint == before
 
 
 def test_other_dtypes_of_files_are_refused() -> None:

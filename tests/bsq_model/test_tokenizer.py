@@ -110,7 +110,7 @@ def test_bfloat16_runs_in_every_form_with_float32_latents_close_to_float32s() ->
     assert decoded.dtype == torch.uint8
     assert tokenizer(pixels_from_uint8(clip[None], torch.float32)).v_BThwL.dtype == torch.float32
     stream = tokenizer.stream_encoder()
-    assert torch.equal(torch.stack([stream.push(frame) for frame in clip]), bits)
+    assert torch.equal(stream.push(clip), bits)
 
 
 def test_autocast_leaves_the_latent_projection_in_float32() -> None:
@@ -175,7 +175,7 @@ def test_values_that_are_not_finite_never_become_bits_or_pixels() -> None:
     with pytest.raises(UsageError, match="computed latents that are not finite"):
         tokenizer.encode([random_clip(1)])
     with pytest.raises(UsageError, match="computed latents that are not finite"):
-        tokenizer.stream_encoder().push(random_clip(1)[0])
+        tokenizer.stream_encoder().push(random_clip(1))
     with pytest.raises(UsageError, match="computed pixels that are not finite"):
         tokenizer.decode(bits)
 

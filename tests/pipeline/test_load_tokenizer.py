@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bitmill.bsq_model import fingerprint, tokenizer_files
+from bitmill.bsq_model import tokenizer_files
 from bitmill.pipeline.load_tokenizer import load_tokenizer
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import FormatError
@@ -14,7 +14,7 @@ def test_a_tokenizer_is_loaded_by_string_path_and_uri_from_any_store(tmp_path):
         for name, data in tokenizer_files(tokenizer).items():
             Folder(place).write_bytes(name, data)
     for given in (local, str(local), local.as_uri(), "memory://models/tokenizer"):
-        assert fingerprint(load_tokenizer(given)) == fingerprint(tokenizer)
+        assert load_tokenizer(given).fingerprint == tokenizer.fingerprint
     loaded = load_tokenizer("memory://models/tokenizer", dtype=torch.bfloat16)
     assert next(loaded.parameters()).dtype == torch.bfloat16
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from bitmill.bsq_model import fingerprint, tokenizer_files
+from bitmill.bsq_model import tokenizer_files
 from bitmill.bsq_model.presets import preset_config, untrained_tokenizer
 from bitmill.pipeline.dataset.dataset_folder import publish_totals, save_tokenizer_files, write_plan
 from bitmill.pipeline.dataset.totals import committed_totals
@@ -13,6 +13,7 @@ from bitmill.pipeline.shard.shard_loop import ShardContext, tokenize_shard
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard
 from bitmill.schemas.dataset.plan_schema import PlannedShard
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.requests.job import fingerprint_fields, job_fingerprint
 from tests.support.fakes import HashEncoder, make_item, make_job, make_source
@@ -46,7 +47,12 @@ def make_dataset(
     files = tokenizer_files(tokenizer)
     folder = Folder(uri)
     fields = fingerprint_fields(
-        job, tokenizer_fingerprint=fingerprint(tokenizer), size_px=16, device="cpu", pixel_rule=1
+        job,
+        tokenizer_fingerprint=tokenizer.fingerprint,
+        size_px=16,
+        device="cpu",
+        pixel_rule=1,
+        shard_version=2,
     )
     sources = [
         make_source(
@@ -56,10 +62,11 @@ def make_dataset(
         for number in range(len(clip_lengths))
     ]
     shards = cut_shards(sources, job.sharding, job_fingerprint(fields))
-    save_tokenizer_files(folder, files["config.json"], files["model.safetensors"])
+    save_tokenizer_files(folder, files)
     card = DatasetCard(
-        tokenizer_fingerprint=fingerprint(tokenizer),
+        tokenizer_fingerprint=tokenizer.fingerprint,
         tokenizer=tokenizer.config,
+        geometry=tokenizer.geometry,
         job_fingerprint=job_fingerprint(fields),
         fingerprint_fields=fields,
         job=job.model_dump(mode="json", exclude={"output"}),
@@ -71,17 +78,25 @@ def make_dataset(
         job=job,
         job_fingerprint=card.job_fingerprint,
         tokenizer_fingerprint=card.tokenizer_fingerprint,
-        bits_per_token=bits_per_token,
-        patch_size_px=8,
-        size_px=16,
+        # Without its limit on frames.
+        geometry=Geometry(patch_px=(8, 8), code=tokenizer.geometry.code),
+        size_px=8 * grid_size,
         pixel_rule=1,
+        shard_version=2,
     )
     encoder = HashEncoder(grid_size=grid_size, bits_per_token=bits_per_token)
     for shard in shards[: len(shards) - leave_out]:
         numbers = range(shard.first_source_index, shard.first_source_index + len(shard.sources))
         items = [
             _kept(
-                make_item(number, clip_lengths[number], reason=(failing or {}).get(number)), number, without
+                make_item(
+                    number,
+                    clip_lengths[number],
+                    reason=(failing or {}).get(number),
+                    size_px=8 * grid_size,
+                ),
+                number,
+                without,
             )
             for number in numbers
         ]

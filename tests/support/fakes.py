@@ -4,13 +4,17 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemEvent, MediaFacts
-from bitmill.pipeline.shard.encoder import Bits, Frames, PendingBits, ReadyBits
+from bitmill.pipeline.items import Crop, DecodedClip, ItemEnd, ItemEvent, MediaFacts
+from bitmill.pipeline.shard.encoder import Frames, PendingCodes, ReadyCodes
 from bitmill.pipeline.shard.shard_loop import ShardContext
 from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.requests.job import JobSpec
+from bitmill.schemas.requests.job import JobSpec, ShardVersion
+
+Bits = npt.NDArray[np.bool_]
 
 
 class HashEncoder:
@@ -21,8 +25,8 @@ class HashEncoder:
         self.bits_per_token = bits_per_token
         self.batches: list[list[int]] = []
 
-    def begin(self, clips: Sequence[Frames]) -> PendingBits:
-        return ReadyBits(self.encode(clips))
+    def begin(self, clips: Sequence[Frames]) -> PendingCodes:
+        return ReadyCodes(self.encode(clips))
 
     def encode(self, clips: Sequence[Frames]) -> list[Bits]:
         self.batches.append([len(clip) for clip in clips])
@@ -41,7 +45,7 @@ class SlowEncoder(HashEncoder):
         super().__init__()
         self.events: list[str] = []
 
-    def begin(self, clips: Sequence[Frames]) -> PendingBits:
+    def begin(self, clips: Sequence[Frames]) -> PendingCodes:
         number = len(self.batches)
         self.events.append(f"begin {number}")
         return _SlowBits(self, number, self.encode(clips))
@@ -76,6 +80,7 @@ def make_clip(seed: int, *, num_frames: int = 4, start_ns: int = 0, size_px: int
         fps=8.0,
         source_height=720,
         source_width=1280,
+        crop=Crop(scaled_height=size_px, scaled_width=size_px * 16 // 9, top=0, left=size_px * 7 // 18),
     )
 
 
@@ -108,13 +113,15 @@ def make_job(**changes: object) -> JobSpec:
     return JobSpec.model_validate(document)
 
 
-def make_context(job: JobSpec | None = None, *, bits_per_token: int = 18) -> ShardContext:
+def make_context(
+    job: JobSpec | None = None, *, bits_per_token: int = 18, shard_version: ShardVersion = 2
+) -> ShardContext:
     return ShardContext(
         job=job or make_job(),
         job_fingerprint="j" * 32,
         tokenizer_fingerprint="t" * 32,
-        bits_per_token=bits_per_token,
-        patch_size_px=8,
+        geometry=Geometry(patch_px=(8, 8), code=Code.of_bits(bits_per_token)),
         size_px=16,
         pixel_rule=1,
+        shard_version=shard_version,
     )

@@ -38,13 +38,21 @@ def write_dataset(
     """
     job = make_job(sharding={"max_sources": 1})
     tokenizer = content_id("tokenizer", [bits_per_token, seed])
-    fields = fingerprint_fields(job, tokenizer_fingerprint=tokenizer, size_px=16, device="cpu", pixel_rule=1)
+    fields = fingerprint_fields(
+        job,
+        tokenizer_fingerprint=tokenizer,
+        size_px=16,
+        device="cpu",
+        pixel_rule=1,
+        shard_version=1,
+    )
     sources = [make_source(number) for number in range(len(shapes))]
     shards = cut_shards(sources, job.sharding, job_fingerprint(fields))
     folder = Folder(uri)
     card = DatasetCard(
         tokenizer_fingerprint=tokenizer,
         tokenizer=preset_config("tiny", bits_per_token=bits_per_token),
+        geometry=preset_config("tiny", bits_per_token=bits_per_token).geometry,
         job_fingerprint=job_fingerprint(fields),
         fingerprint_fields=fields,
         job={},
@@ -69,7 +77,7 @@ def _write_shard(
     drawn: np.random.Generator,
 ) -> None:
     bits = card.tokenizer.bits_per_token
-    metadata = ShardMetadata(
+    metadata = ShardMetadata.version_1(
         bits_per_token=bits,
         patch_size_px=8,
         tokenizer_fingerprint=card.tokenizer_fingerprint,

@@ -58,7 +58,7 @@ class StoredDataset:
     def commit(self, shard: int) -> None:
         """Write a shard's file, the same bytes every time."""
         card = json.loads((self.folder / DATASET_FILE).read_text())
-        metadata = ShardMetadata(
+        metadata = ShardMetadata.version_1(
             bits_per_token=self.bits_per_token,
             patch_size_px=8,
             tokenizer_fingerprint=card["tokenizer_fingerprint"],
@@ -93,13 +93,21 @@ def store_dataset(
     caption, and a clip of one frame is an image, which has no rate and lasts no time.
     """
     job = make_job(sharding={"max_sources": sources_per_shard})
-    fields = fingerprint_fields(job, tokenizer_fingerprint=tokenizer, size_px=16, device="cpu", pixel_rule=1)
+    fields = fingerprint_fields(
+        job,
+        tokenizer_fingerprint=tokenizer,
+        size_px=16,
+        device="cpu",
+        pixel_rule=1,
+        shard_version=1,
+    )
     sources = [make_source(number) for number in range(len(shapes) * sources_per_shard)]
     shards = cut_shards(sources, job.sharding, job_fingerprint(fields))
     folder.mkdir(parents=True, exist_ok=True)
     card = DatasetCard(
         tokenizer_fingerprint=tokenizer,
         tokenizer=preset_config("tiny", bits_per_token=bits_per_token),
+        geometry=preset_config("tiny", bits_per_token=bits_per_token).geometry,
         job_fingerprint=job_fingerprint(fields),
         fingerprint_fields=fields,
         job=job.model_dump(mode="json", exclude={"output"}),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from bitmill.bsq_model import fingerprint, tokenizer_files, tokenizer_from_files
+from bitmill.bsq_model import tokenizer_files, tokenizer_from_files
 from bitmill.bsq_model.bundled import bundled_files
 from bitmill.bsq_model.presets import preset_config, untrained_tokenizer
 from bitmill.pipeline.dataset.dataset_folder import save_tokenizer_files, write_plan
@@ -45,18 +45,20 @@ def tokenize_here(
     size_px = tokenizer.config.image_size_px
     fields = fingerprint_fields(
         job,
-        tokenizer_fingerprint=fingerprint(tokenizer),
+        tokenizer_fingerprint=tokenizer.fingerprint,
         size_px=size_px,
         device="cpu",
         pixel_rule=pixel_rule,
+        shard_version=2,
     )
     folder = Folder(str(output))
     output.mkdir(parents=True)
-    save_tokenizer_files(folder, files["config.json"], files["model.safetensors"])
+    save_tokenizer_files(folder, files)
     shards = cut_shards(find_sources(job.source).sources, job.sharding, job_fingerprint(fields))
     card = DatasetCard(
-        tokenizer_fingerprint=fingerprint(tokenizer),
+        tokenizer_fingerprint=tokenizer.fingerprint,
         tokenizer=tokenizer.config,
+        geometry=tokenizer.geometry,
         job_fingerprint=job_fingerprint(fields),
         fingerprint_fields=fields,
         job=job.model_dump(mode="json", exclude={"output"}),
@@ -68,10 +70,10 @@ def tokenize_here(
         job=job,
         job_fingerprint=card.job_fingerprint,
         tokenizer_fingerprint=card.tokenizer_fingerprint,
-        bits_per_token=tokenizer.config.bits_per_token,
-        patch_size_px=tokenizer.config.patch_size_px,
+        geometry=tokenizer.geometry,
         size_px=size_px,
         pixel_rule=pixel_rule,
+        shard_version=2,
     )
     settings = DecodeSettings.of(job, size_px, pixel_rule=pixel_rule)
     for shard in shards:

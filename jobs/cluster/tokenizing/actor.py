@@ -8,7 +8,7 @@ from typing import Any, Literal
 import ray
 import torch
 
-from bitmill.bsq_model import tokenizer_from_files
+from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.numerics import set_numerics
 from bitmill.jobs.cluster.tokenizing.decode_tasks import TaskPlacement
 from bitmill.jobs.cluster.tokenizing.decode_window import DecodingWindow
@@ -50,8 +50,8 @@ class ActorSettings:
 class TokenizerFiles:
     """A saved tokenizer's files as sent to the actors."""
 
-    config: bytes
-    weights: bytes
+    files: Mapping[str, bytes]
+    """By name."""
 
 
 class TokenizerActor:
@@ -60,7 +60,9 @@ class TokenizerActor:
     def __init__(self, settings: ActorSettings) -> None:
         self._settings = settings
         context = settings.context
-        self._decode = DecodeSettings.of(context.job, context.size_px, pixel_rule=context.pixel_rule)
+        self._decode = DecodeSettings.of(
+            context.job, context.size_px, pixel_rule=context.pixel_rule, geometry=context.geometry
+        )
         self._placement = TaskPlacement.near_here(name=settings.name)
         self._takedown = KnownTakedown(Folder(settings.output), settings.takedown)
         self._encoder: ClipEncoder | None = None
@@ -175,7 +177,7 @@ class TokenizerActor:
         compute = self._settings.context.job.compute
         if self._settings.device == "cpu":
             torch.set_num_threads(compute.threads)
-        tokenizer = tokenizer_from_files(files.config, files.weights)
+        tokenizer = load_files(files.files)
         set_numerics(tokenizer, compute.dtype, self._settings.device)
         return ModelEncoder(tokenizer)
 

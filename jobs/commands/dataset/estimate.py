@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from bitmill.bsq_model import tokenizer_from_files
+from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.numerics import set_numerics
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.find_tokenizers import LoadedTokenizer, job_tokenizer
+from bitmill.jobs.preparation.find_tokenizers import LoadedTokenizer, frame_size_px, job_tokenizer
 from bitmill.jobs.progress.units import bytes_text, duration_text
 from bitmill.pipeline.cpu_count import available_cpus
 from bitmill.pipeline.planning.estimate_job import Stratum, spread, strata, whole, yield_of
@@ -19,6 +19,7 @@ from bitmill.pipeline.shard.encoder import ModelEncoder
 from bitmill.pipeline.sources.listing import find_sources
 from bitmill.pipeline.span_bytes import object_bytes, shares, together
 from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.reports.estimate_report import Estimate, Quantity
 from bitmill.schemas.requests.job import JobSpec, with_clip_frames
 
@@ -35,7 +36,7 @@ def estimate_job(job: JobSpec, *, sample: int) -> Estimate:
     Writes nothing. Raises the errors of checking a job and of listing its sources.
     """
     tokenizer = job_tokenizer(job)
-    job = with_clip_frames(job, tokenizer.config.num_frames)
+    job = with_clip_frames(job, tokenizer.geometry.usual_frames)
     found = find_sources(job.source)
     parts: list[Stratum] = []
     unreadable = 0
@@ -44,8 +45,8 @@ def estimate_job(job: JobSpec, *, sample: int) -> Estimate:
         parts.append(part)
         unreadable += unread
     clips, frames = whole(parts, "clips"), whole(parts, "frames")
-    config = tokenizer.config
-    codes = frames.times(config.tokens_per_frame * config.bits_per_token / 8)
+    tokens_per_frame = _tokens_per_frame(tokenizer.geometry, job)
+    codes = frames.times(tokens_per_frame * tokenizer.geometry.code.bits_per_token / 8)
     rows = Quantity(value=len(found.sources), standard_error=0).plus(clips)
     device, frames_per_s = time_tokenizer(tokenizer, job)
     return Estimate(
@@ -56,7 +57,7 @@ def estimate_job(job: JobSpec, *, sample: int) -> Estimate:
         unreadable=unreadable,
         clips=clips,
         frames=frames,
-        tokens=frames.times(config.tokens_per_frame),
+        tokens=frames.times(tokens_per_frame),
         code_bytes=codes,
         stored_bytes=codes.plus(rows.times(_ROW_BYTES)),
         device=device,
@@ -91,15 +92,22 @@ def _looked_at(
     return part, sum(found[source.object] is None for source in chosen)
 
 
+def _tokens_per_frame(geometry: Geometry, job: JobSpec) -> float:
+    """Of a full clip; padded tails have more."""
+    size_px, clip_frames = frame_size_px(job, geometry), job.sampling.num_clip_frames
+    grid = geometry.token_rows(clip_frames), *geometry.grid(size_px, size_px)
+    return geometry.num_tokens(grid) / clip_frames
+
+
 def time_tokenizer(tokenizer: LoadedTokenizer, job: JobSpec) -> tuple[str, float]:
     """Returns (description of the device, frames per second that one tokenizer encodes on it)."""
     on_gpu = torch.cuda.is_available() and job.compute.device != "cpu"
     if not on_gpu:
         torch.set_num_threads(job.compute.threads)
-    model = tokenizer_from_files(tokenizer.config_bytes, tokenizer.weights_bytes)
+    model = load_files(tokenizer.files)
     set_numerics(model, job.compute.dtype, "cuda" if on_gpu else "cpu")
     encoder = ModelEncoder(model)
-    size_px, clip_frames = tokenizer.config.image_size_px, job.sampling.num_clip_frames
+    size_px, clip_frames = frame_size_px(job, tokenizer.geometry), job.sampling.num_clip_frames
     shape = (clip_frames, size_px, size_px, 3)
     clip_THWC = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     # The first pass is a warm-up; the second decides whether a whole batch is affordable.

@@ -1,5 +1,6 @@
 """``bitmill inspect``: prints a dataset or a shard as tables."""
 
+from math import prod
 from typing import Any
 
 from rich.table import Table
@@ -9,6 +10,7 @@ from bitmill.jobs.progress.summary import summary
 from bitmill.jobs.progress.units import bytes_text
 from bitmill.pipeline.inspection.summary import view_dataset, view_shard
 from bitmill.pipeline.storage import Folder, normalise
+from bitmill.schemas.models.geometry import Geometry
 
 _MAX_NOT_OK = 20
 
@@ -28,10 +30,10 @@ def _show_dataset(uri: str, clips: int, console: Console) -> None:
     console.print(f"dataset    {uri}", soft_wrap=True)
     state = "complete" if view.committed == card.num_shards else "NOT complete"
     console.print(f"shards     {view.committed} of {card.num_shards} committed ({state})")
-    config = card.tokenizer
+    size_px = card.fingerprint_fields["frames.size_px"]
     console.print(
-        f"geometry   {config.image_size_px} px frames, patches of {config.patch_size_px} px, "
-        f"{config.tokens_per_frame} tokens per frame; pixel rule {card.pixel_rule}"
+        f"geometry   {size_px} px frames, {_geometry_text(card.geometry, size_px)}; "
+        f"pixel rule {card.pixel_rule}, shard format {card.shard_version}"
     )
     summary(card, view.totals, console)
     if view.not_ok:
@@ -43,13 +45,27 @@ def _show_dataset(uri: str, clips: int, console: Console) -> None:
     _show_clips(view.clips, console)
 
 
+def _geometry_text(geometry: Geometry, size_px: int) -> str:
+    tokens = prod(geometry.grid(size_px, size_px))
+    patches = f"patches of {_size_text(geometry.patch_px)} px"
+    if geometry.frames_per_token == 1:
+        return f"{patches}, {tokens} tokens per frame"
+    lead = ", a lead frame" if geometry.lead_frames else ""
+    return f"{patches} and {geometry.frames_per_token} frames, {tokens} tokens per row{lead}"
+
+
+def _size_text(size_px: tuple[int, int]) -> str:
+    return "×".join(map(str, dict.fromkeys(size_px)))
+
+
 def _show_shard(uri: str, clips: int, console: Console) -> None:
     view = view_shard(uri, max_clips=clips)
     console.print(f"shard      {uri}", soft_wrap=True)
     console.print(f"clips      {view.num_clips} in {view.num_row_groups} row groups")
     console.print(f"size       {bytes_text(view.file_bytes)}, codes {bytes_text(view.code_bytes)}")
     console.print(
-        f"tokens     {view.metadata.bits_per_token} bits, patches of {view.metadata.patch_size_px} px"
+        f"tokens     {view.metadata.bits_per_token} bits ({view.metadata.code.kind}), patches of "
+        f"{_size_text(view.metadata.patch_px)} px"
     )
     console.print(f"tokenizer  {view.metadata.tokenizer_fingerprint}")
     table = Table("column", "type", box=None, pad_edge=False)

@@ -102,7 +102,6 @@ def _compress_pictures(
     lanes: int,
     view: "FramesView",
 ) -> _Made:
-    from bitmill.bsq_model import fingerprint
     from bitmill.pipeline.compressing.media_streams import compress_pictures, decoded_clips
     from bitmill.pipeline.isolation.source_events import DecodeSettings
     from bitmill.pipeline.sources.listing import find_sources, refuse_archives
@@ -119,7 +118,7 @@ def _compress_pictures(
         size_px=size_px,
         pixel_rule=NEWEST_PIXEL_RULE,
     )
-    chosen = choose_prior(prior, fingerprint(tokenizer))
+    chosen = choose_prior(prior, tokenizer.fingerprint)
     clips = decoded_clips(sources[0], settings)
     num_frames = sum(len(clip.frames_THWC) for clip in clips)
     tiles = (size_px // config.image_size_px) ** 2

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from bitmill.bsq_model import BSQTokenizer, fingerprint, tokenizer_from_files
+from bitmill.bsq_model import BSQTokenizer
 from bitmill.bsq_model.resolution import resize_tokenizer
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.find_token_models import choose_prior
@@ -98,12 +98,13 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
 
 def _tokenizer(request: EvaluationRequest) -> BSQTokenizer:
     loaded = load_tokenizer_spec(tokenizer_spec(request.tokenizer))
-    tokenizer = tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
-    size_px = request.size_px or loaded.config.image_size_px
-    if size_px != loaded.config.image_size_px and not request.interpolate_positions:
+    tokenizer = loaded.bsq_vit()
+    own_px = tokenizer.config.image_size_px
+    size_px = request.size_px or own_px
+    if size_px != own_px and not request.interpolate_positions:
         raise UsageError(
             f"--size {size_px} is not the tokenizer's size "
-            f"({loaded.config.image_size_px}); add --interpolate-positions to allow it."
+            f"({own_px}); add --interpolate-positions to allow it."
         )
     return resize_tokenizer(tokenizer, size_px).to("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -113,7 +114,7 @@ def _coders(request: EvaluationRequest, tokenizer: BSQTokenizer) -> dict[str, Lo
     if not request.with_codec:
         return {}
     coders: dict[str, LoadedPrior | None] = {"compressed, no prior": None}
-    prior = choose_prior(request.prior, fingerprint(tokenizer))
+    prior = choose_prior(request.prior, tokenizer.fingerprint)
     return coders if prior is None else coders | {"compressed, prior": prior}
 
 
@@ -144,7 +145,7 @@ def _report(
     return EvaluationReport(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         tokenizer=request.tokenizer,
-        tokenizer_fingerprint=fingerprint(tokenizer),
+        tokenizer_fingerprint=tokenizer.fingerprint,
         config=tokenizer.config,
         source=request.source.manifest or ", ".join(request.source.paths or []),
         sources=num_sources,

@@ -150,17 +150,16 @@ class _Continuing:
 
 
 def _load(name: str, tokenizer: str) -> "tuple[object, BSQTokenizer]":
-    from bitmill.bsq_model import fingerprint, tokenizer_from_files
     from bitmill.jobs.preparation.find_token_models import find_token_model
     from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
 
     model = find_token_model(name)
     loaded = load_tokenizer_spec(tokenizer_spec(tokenizer))
-    shown_by = tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
-    if fingerprint(shown_by) != model.config.tokenizer_fingerprint:
+    shown_by = loaded.bsq_vit()
+    if shown_by.fingerprint != model.config.tokenizer_fingerprint:
         raise TokenizerMismatchError(
             f"{name} needs tokenizer {model.config.tokenizer_fingerprint}, but {tokenizer} is "
-            f"{fingerprint(shown_by)}; give the right one with --tokenizer."
+            f"{shown_by.fingerprint}; give the right one with --tokenizer."
         )
     return model, shown_by
 

@@ -25,13 +25,12 @@ class SizedTokenizer:
     """Loads a tokenizer by its command-line name, resized to a frame or tile size."""
 
     def __init__(self, name: str, tile_px: int | None = None) -> None:
-        from bitmill.bsq_model import tokenizer_from_files
         from bitmill.bsq_model.resolution import resize_tokenizer
         from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
 
         loaded = load_tokenizer_spec(tokenizer_spec(name))
-        self.own_px = loaded.config.image_size_px
-        self.model: BSQTokenizer = tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
+        self.model: BSQTokenizer = loaded.bsq_vit()
+        self.own_px = self.model.config.image_size_px
         if tile_px is not None and tile_px != self.own_px:
             self.model = resize_tokenizer(self.model, tile_px)
 

@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch import nn
 
-from bitmill.bsq_model import BSQTokenizer, fingerprint, load_tokenizer, tokenizer_from_files
+from bitmill.bsq_model import BSQTokenizer, load_tokenizer
 from bitmill.bsq_model.networks.network_files import load_network
 from bitmill.bsq_model.training.initial_weights import start_tokenizer
 from bitmill.jobs.console import Console
@@ -69,7 +69,7 @@ def train_job(spec: TrainSpec, *, address: str | None, console: Console) -> None
     else:
         _train_here(prepared, console)
     folder = Path(spec.output) / TOKENIZER_FOLDER
-    console.print(f"tokenizer  {fingerprint(load_tokenizer(folder))}  {folder}")
+    console.print(f"tokenizer  {load_tokenizer(folder).fingerprint}  {folder}")
 
 
 def prepare_run(spec: TrainSpec) -> PreparedRun:
@@ -122,7 +122,7 @@ def _write(path: Path, text: str) -> None:
 
 def _start(name: str) -> BSQTokenizer:
     loaded = load_tokenizer_spec(tokenizer_spec(name))
-    return tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes)
+    return loaded.bsq_vit()
 
 
 def _check_folder(spec: TrainSpec) -> int | None:

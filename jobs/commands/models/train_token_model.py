@@ -55,7 +55,7 @@ def new_model(spec: TokenTrainSpec, card: DatasetCard) -> TokenModel:
     document: dict[str, Any] = {
         **spec.model.model_dump(),
         "tokenizer_fingerprint": card.tokenizer_fingerprint,
-        "bits_per_token": card.tokenizer.bits_per_token,
+        "bits_per_token": card.geometry.code.bits_per_token,
     }
     try:
         config = token_model_config(document)

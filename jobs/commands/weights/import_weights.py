@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bitmill.bsq_model import fingerprint, save_tokenizer
+from bitmill.bsq_model import save_tokenizer
 from bitmill.bsq_model.importing.convert import import_checkpoint
 from bitmill.bsq_model.importing.published_config import config_from_yaml
 from bitmill.jobs.console import Console
@@ -35,4 +35,4 @@ def import_weights(checkpoint: Path, config: Path, out: Path, *, ema: bool, imag
         f"{sum(p.numel() for p in tokenizer.parameters()):,} {weights} weights: frames of "
         f"{made.image_size_px}², {made.bits_per_token} bits per token, up to {made.num_frames} frames"
     )
-    console.print(f"tokenizer  {fingerprint(tokenizer)}  {out}")
+    console.print(f"tokenizer  {tokenizer.fingerprint}  {out}")

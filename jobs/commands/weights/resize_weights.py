@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bitmill.bsq_model import fingerprint, save_tokenizer, tokenizer_from_files
+from bitmill.bsq_model import save_tokenizer
 from bitmill.bsq_model.resolution import resize_tokenizer
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
@@ -11,7 +11,8 @@ from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokeni
 def resize_saved(name: str, out: Path, *, size_px: int) -> None:
     """Write the copy to ``out`` and print a summary. Raises errors of loading and saving a tokenizer."""
     loaded = load_tokenizer_spec(tokenizer_spec(name))
-    tokenizer = resize_tokenizer(tokenizer_from_files(loaded.config_bytes, loaded.weights_bytes), size_px)
+    own = loaded.bsq_vit()
+    tokenizer = resize_tokenizer(own, size_px)
     save_tokenizer(tokenizer, out)
-    sizes = f"{loaded.config.image_size_px} → {size_px} pixels"
-    Console(soft_wrap=True).print(f"tokenizer  {fingerprint(tokenizer)}  {out}  {sizes}")
+    sizes = f"{own.config.image_size_px} → {size_px} pixels"
+    Console(soft_wrap=True).print(f"tokenizer  {tokenizer.fingerprint}  {out}  {sizes}")

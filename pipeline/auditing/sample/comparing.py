@@ -1,24 +1,28 @@
-"""Compares a sample: stored bits with those of tokenizing again, reconstructions with originals."""
+"""Compares a sample: stored codes with those of tokenizing again, reconstructions with originals.
+
+Axes: t, h, w of the token grid, D dimensions of a code (bits, digits, or one index).
+"""
 
 from collections.abc import Callable, Iterable, Sequence
+from math import prod
 from statistics import fmean
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.contract import Tokenizer, decode_pixels
 from bitmill.bsq_model.layers.pixels import pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.metrics.reconstruction_quality import clip_psnr_db, ssim
 from bitmill.pipeline.auditing.sample.drawing import DrawnClip
 from bitmill.pipeline.auditing.sample.pictures import strip
 from bitmill.pipeline.inspection.source_frames import SourceFrames
-from bitmill.pipeline.shard.encoder import ModelEncoder
-from bitmill.schemas.dataset.packing import unpack_bits
+from bitmill.pipeline.shard.encoder import Codes, ModelEncoder, padded
+from bitmill.schemas.dataset.packing import unpack_codes
+from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.reports.audit_report import Sample, SampledClip
 
-Bits = npt.NDArray[np.bool_]
 Lpips = Callable[[Tensor, Tensor], Tensor]
 """Maps two float [B, H, W, 3] in [−1, 1] to [B]."""
 
@@ -30,7 +34,7 @@ _NO_ORIGINAL = "its source does not give this clip now"
 def compare_sample(
     drawn: Sequence[DrawnClip],
     open_originals: Callable[[Sequence[str]], SourceFrames],
-    tokenizer: BSQTokenizer,
+    tokenizer: Tokenizer,
     *,
     seed: int,
     lpips: Lpips | None,
@@ -67,7 +71,7 @@ def compare_sample(
 class _Comparison:
     """Compares clips one by one."""
 
-    def __init__(self, originals: SourceFrames, tokenizer: BSQTokenizer, lpips: Lpips | None) -> None:
+    def __init__(self, originals: SourceFrames, tokenizer: Tokenizer, lpips: Lpips | None) -> None:
         self.pictures: dict[str, bytes] = {}
         self._originals = originals
         self._tokenizer = tokenizer
@@ -76,41 +80,40 @@ class _Comparison:
 
     @torch.inference_mode()
     def compare(self, drawn: DrawnClip) -> SampledClip:
-        config = self._tokenizer.config
-        clip, (frames, height, width) = drawn.clip, drawn.shape
-        side = config.grid_size
+        geometry, code = self._tokenizer.geometry, self._tokenizer.geometry.code
+        clip, num_real = drawn.clip, len(drawn.frame_pts_ns)
+        num_tokens = geometry.num_tokens(drawn.shape)
         told = SampledClip(
             clip=clip,
-            num_frames=frames,
+            num_frames=num_real,
             psnr_db=None,
             ssim=None,
             lpips=None,
-            bits_per_pixel=config.bits_per_token / config.patch_size_px**2,
-            num_bits=frames * height * width * config.bits_per_token,
+            bits_per_pixel=code.bits_per_token / prod(geometry.patch_px) / geometry.frames_per_token,
+            num_bits=num_tokens * code.dimensions,
             differing_bits=None,
             differs_at=[],
         )
-        if (height, width) != (side, side) or frames > config.num_frames:
-            shape = f"{frames} frame{'s' if frames > 1 else ''} of {height} × {width} tokens"
-            most = f"{config.num_frames} of {side} × {side}"
-            return told.model_copy(update={"problem": f"it has {shape}; the tokenizer takes up to {most}"})
-        flat = unpack_bits(drawn.codes, frames * height * width, config.bits_per_token)
-        stored_ThwL = flat.reshape(frames, height, width, config.bits_per_token)
-        made_THWC = self._tokenizer.decode_pixels([torch.from_numpy(stored_ThwL)])[0]
+        problem = _foreign_shape(geometry, drawn.shape)
+        if problem is not None:
+            return told.model_copy(update={"problem": problem})
+        grid = drawn.shape if geometry.layout == "grid" else (num_tokens,)
+        stored: Any = unpack_codes(drawn.codes, num_tokens, code).reshape(*grid, code.dimensions)
+        made_THWC = decode_pixels(self._tokenizer, [torch.from_numpy(stored)])[0][:num_real]
         shown_THWC = uint8_from_pixels(made_THWC).cpu().numpy()
-        original_THWC = self._originals.find(clip.source, clip.key, clip.start_ns, frames)
+        original_THWC = self._originals.find(clip.source, clip.key, clip.start_ns, num_real)
         picture = f"sample-{clip.clip_id}.webp"
         self.pictures[picture] = strip(original_THWC, shown_THWC, drawn.frame_pts_ns)
         told = told.model_copy(update={"picture": picture})
         if original_THWC is None:
             more = f" ({self._originals.problem})" if self._originals.problem else ""
             return told.model_copy(update={"problem": _NO_ORIGINAL + more})
-        again_ThwL = self._encoder.encode([original_THWC])[0]
+        again: Any = self._encoder.encode([padded(original_THWC, geometry)])[0]
         original = pixels_from_uint8(torch.from_numpy(original_THWC), torch.float32).to(made_THWC.device)
         return told.model_copy(
             update={
-                "differing_bits": int((again_ThwL != stored_ThwL).sum()),
-                "differs_at": places_of_difference(stored_ThwL, again_ThwL),
+                "differing_bits": int((again != stored).sum()),
+                "differs_at": places_of_difference(stored, again, code),
                 **self._scores(original, made_THWC.float()),
             }
         )
@@ -124,10 +127,28 @@ class _Comparison:
         return scores
 
 
-def places_of_difference(a_ThwL: Bits, b_ThwL: Bits) -> list[str]:
-    """Describe the first places where two clips' bits differ."""
-    places = np.argwhere(a_ThwL != b_ThwL)[:_SHOWN_PLACES].tolist()
-    return [f"frame {t}, row {y}, column {x}, bit {bit}" for t, y, x, bit in places]
+def _foreign_shape(geometry: Geometry, shape_thw: tuple[int, int, int]) -> str | None:
+    """Return why the tokenizer cannot have made this grid, or None."""
+    rows, height, width = shape_thw
+    most, size_px = geometry.most_frames, geometry.size_px
+    fits = rows >= geometry.lead_frames and geometry.is_legal(geometry.frames_of_rows(rows))
+    own = None if size_px is None else geometry.grid(*size_px)
+    if fits and own in (None, (height, width)):
+        return None
+    limits = [] if most is None else [f"up to {geometry.token_rows(most)}"]
+    limits += [] if own is None else [f"of {own[0]} × {own[1]}"]
+    shape = f"{rows} row{'s' if rows > 1 else ''} of {height} × {width} tokens"
+    return f"it has {shape}; the tokenizer makes {' '.join(limits) or 'others'}"
+
+
+def places_of_difference(a: Codes, b: Codes, code: Code) -> list[str]:
+    """Describe the first places where two clips' codes [t, h, w, D] (of a pyramid [N, D]) differ."""
+    names = ("row", "line", "column") if a.ndim == 4 else ("token",)
+    value = {"bits": "bit", "digits": "digit", "index": "index"}[code.kind]
+    return [
+        ", ".join(f"{name} {at}" for name, at in zip((*names, value), place, strict=True))
+        for place in np.argwhere(a != b)[:_SHOWN_PLACES].tolist()
+    ]
 
 
 def _by_source(drawn: DrawnClip) -> tuple[str, int]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitmill.pipeline.decode.pixels.lanczos import LOBES, resampled
+from bitmill.pipeline.items import Crop
 
 Picture = npt.NDArray[np.uint8]
 """[H, W, 3] RGB."""
@@ -35,16 +36,25 @@ def scaled_size(width: int, height: int, aspect: Fraction, size_px: int) -> tupl
     return int(size_px * shown_width / height), size_px
 
 
+def centre_crop(width: int, height: int, aspect: Fraction, size_px: int) -> Crop:
+    """Returns the crop of ``size_px``² from the middle of the frame, scaled by ``scaled_size``."""
+    scaled_width, scaled_height = scaled_size(width, height, aspect, size_px)
+    return Crop(
+        scaled_height=scaled_height,
+        scaled_width=scaled_width,
+        top=round((scaled_height - size_px) / 2),
+        left=round((scaled_width - size_px) / 2),
+    )
+
+
 def crop_box(width: int, height: int, aspect: Fraction, size_px: int) -> Box:
     """Returns the box of source pixels behind the centre crop, so that one resampling does both steps."""
-    scaled_width, scaled_height = scaled_size(width, height, aspect, size_px)
-    left = round((scaled_width - size_px) / 2)
-    top = round((scaled_height - size_px) / 2)
-    across, down = width / scaled_width, height / scaled_height
+    crop = centre_crop(width, height, aspect, size_px)
+    across, down = width / crop.scaled_width, height / crop.scaled_height
     # Rounding may put the last edge beyond the image, which Pillow would refuse.
-    right = min((left + size_px) * across, float(width))
-    bottom = min((top + size_px) * down, float(height))
-    return left * across, top * down, right, bottom
+    right = min((crop.left + size_px) * across, float(width))
+    bottom = min((crop.top + size_px) * down, float(height))
+    return crop.left * across, crop.top * down, right, bottom
 
 
 def to_square(picture_HWC: Picture, size_px: int, aspect: Fraction = Fraction(1)) -> Picture:

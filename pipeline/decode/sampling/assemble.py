@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from bitmill.pipeline.decode.sampling.cut_clips import Piece, cut
 from bitmill.pipeline.decode.sampling.timeline import FrameT, Sample, TimelineEnd
-from bitmill.pipeline.items import DecodedClip
+from bitmill.pipeline.items import Crop, DecodedClip
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.requests.job import SamplingSpec
 
 
@@ -21,6 +22,7 @@ class Square:
     """[size, size, 3] RGB."""
     source_height: int
     source_width: int
+    crop: Crop
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Assembled:
 
     num_clips: int
     num_samples: int
+    num_dropped: int
+    """Samples that are in no clip."""
     timeline: TimelineEnd | None
 
 
@@ -50,14 +54,18 @@ def assemble(
     draw: Callable[[FrameT], Square],
     *,
     sampling: SamplingSpec,
+    drop_to: Geometry | None,
     max_frames: int,
     native_fps: float | None,
 ) -> Iterator[DecodedClip | Assembled]:
-    """Yields clips, each as soon as it is full, then exactly one Assembled."""
+    """Yields clips, each as soon as it is full, then exactly one Assembled.
+
+    With ``drop_to`` a clip ends at the last length that this geometry allows; a shorter one is dropped.
+    """
     drawing = _Drawing(draw)
     run: list[Sample[FrameT]] = []
     squares: list[Square] = []
-    num_clips = num_samples = 0
+    num_clips = num_samples = num_kept = 0
     timeline: TimelineEnd | None = None
     for item in cut(samples, clip_frames=sampling.num_clip_frames, max_frames=max_frames):
         if not isinstance(item, Piece):
@@ -68,11 +76,20 @@ def assemble(
         squares.append(drawing(item.sample.frame))
         if item.closes_at_ns is None:
             continue
-        if len(run) >= sampling.min_frames:
-            num_clips += 1
-            yield _clip(run, squares, item.closes_at_ns, sampling.fps or native_fps)
+        kept = _kept(len(run), sampling.min_frames, drop_to)
+        if kept:
+            num_clips, num_kept = num_clips + 1, num_kept + kept
+            end_ns = item.closes_at_ns if kept == len(run) else run[kept].at_ns
+            yield _clip(run[:kept], squares[:kept], end_ns, sampling.fps or native_fps)
         run, squares = [], []
-    yield Assembled(num_clips, num_samples, timeline)
+    yield Assembled(num_clips, num_samples, num_samples - num_kept, timeline)
+
+
+def _kept(num_frames: int, min_frames: int, drop_to: Geometry | None) -> int:
+    """Returns how many frames of a clip are kept."""
+    if num_frames < min_frames:
+        return 0
+    return num_frames if drop_to is None else drop_to.legal_at_most(num_frames) or 0
 
 
 def _clip(run: list[Sample[FrameT]], squares: list[Square], end_ns: int, fps: float | None) -> DecodedClip:
@@ -84,4 +101,5 @@ def _clip(run: list[Sample[FrameT]], squares: list[Square], end_ns: int, fps: fl
         fps=fps,
         source_height=squares[0].source_height,
         source_width=squares[0].source_width,
+        crop=squares[0].crop,
     )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bitmill.bsq_model import BSQTokenizer, fingerprint, tokenizer_files, tokenizer_from_files
+from bitmill.bsq_model import BSQTokenizer, tokenizer_files, tokenizer_from_files
 from bitmill.bsq_model.acceleration.huge_pages import (
     copies_on_huge_pages,
     empty_on_huge_pages,
@@ -106,7 +106,7 @@ def test_bits_and_weights_are_those_of_usual_memory(monkeypatch, numerics) -> No
     on_huge_pages, bits = _tokenized(numerics)
     monkeypatch.delattr(mmap, "MADV_HUGEPAGE")
     on_usual_pages, usual_bits = _tokenized(numerics)
-    assert fingerprint(on_huge_pages) == fingerprint(on_usual_pages)
+    assert on_huge_pages.fingerprint == on_usual_pages.fingerprint
     assert torch.equal(bits, usual_bits)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bitmill.bsq_model import fingerprint, make_preset, tokenizer_files
+from bitmill.bsq_model import make_preset, tokenizer_files
 from bitmill.bsq_model.acceleration.int8 import Int8Linear
 from bitmill.bsq_model.numerics import set_numerics
 from bitmill.schemas.errors import UsageError
@@ -43,11 +43,11 @@ def test_rows_of_zeros_and_one_large_value_give_what_they_should() -> None:
 def test_most_bits_are_those_of_float32_and_the_fingerprint_is_its_own() -> None:
     tokenizer = make_preset("tiny")
     clip = random_clip(4, tokenizer.config)
-    before, name = tokenizer.encode([clip])[0], fingerprint(tokenizer)
+    before, name = tokenizer.encode([clip])[0], tokenizer.fingerprint
     set_numerics(tokenizer, "int8", "cpu")
     flipped = (tokenizer.encode([clip])[0] != before).float().mean()
     assert 0 < flipped < 0.02
-    assert fingerprint(tokenizer) == name
+    assert tokenizer.fingerprint == name
 
 
 def test_a_frame_depends_on_no_later_one_and_no_other_clip() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bitmill.bsq_model import fingerprint, tokenizer_from_files
+from bitmill.bsq_model import tokenizer_from_files
 from bitmill.bsq_model.bundled import BUNDLED, bundled_files
 from bitmill.bsq_model.layers.pixels import pixels_from_uint8
 from bitmill.bsq_model.metrics.reconstruction_quality import psnr_db
@@ -26,7 +26,7 @@ def test_it_is_at_most_ten_megabytes_and_its_authors_stand_beside_it(name):
 
 def test_its_card_names_these_weights():
     tokenizer = tokenizer_from_files(*bundled_files("small"))
-    assert fingerprint(tokenizer) in _CARD.read_text(encoding="utf-8")
+    assert tokenizer.fingerprint in _CARD.read_text(encoding="utf-8")
     parameters = sum(p.numel() for p in tokenizer.parameters())
     assert f"{parameters:,}" in _CARD.read_text(encoding="utf-8")
 

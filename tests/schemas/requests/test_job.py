@@ -97,7 +97,14 @@ def test_overriding_an_unknown_key_is_an_error():
 def _fingerprint(pixel_rule: PixelRule = 1, **changes: object) -> str:
     job = make_job({**yaml.safe_load(MINIMAL), **changes}, origin="x")
     return job_fingerprint(
-        fingerprint_fields(job, tokenizer_fingerprint="t", size_px=128, device="cpu", pixel_rule=pixel_rule)
+        fingerprint_fields(
+            job,
+            tokenizer_fingerprint="t",
+            size_px=128,
+            device="cpu",
+            pixel_rule=pixel_rule,
+            shard_version=1,
+        )
     )
 
 

@@ -8,7 +8,7 @@ import torch
 import typer
 from PIL import Image
 
-from bitmill.bsq_model import fingerprint, save_tokenizer
+from bitmill.bsq_model import save_tokenizer
 from bitmill.bsq_model.presets import untrained_tokenizer
 from bitmill.bsq_model.token_models.token_model_files import make_token_model, save_token_model
 from bitmill.jobs.commands.models.compress import compress
@@ -182,7 +182,7 @@ def test_wrong_names_are_refused(tmp_path, source, out, sentence):
 def test_a_prior_is_named_by_its_folder_on_both_sides(tmp_path, tokenizer):
     made, folder = tokenizer
     config = PriorConfig(
-        kind="prior", tokenizer_fingerprint=fingerprint(made), bits_per_token=18, width=32, layers=1
+        kind="prior", tokenizer_fingerprint=made.fingerprint, bits_per_token=18, width=32, layers=1
     )
     prior = str(tmp_path / "prior")
     save_token_model(make_token_model(config, seed=0), tmp_path / "prior")

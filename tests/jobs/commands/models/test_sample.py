@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bitmill.bsq_model import fingerprint, make_preset, save_tokenizer
+from bitmill.bsq_model import make_preset, save_tokenizer
 from bitmill.bsq_model.networks.inception import FIDInception
 from bitmill.bsq_model.token_models.token_model_files import make_token_model, save_token_model
 from bitmill.schemas.models.token_model_config import token_model_config
@@ -26,7 +26,7 @@ def models(tmp_path_factory) -> Path:
         config = token_model_config(
             {
                 "kind": kind,
-                "tokenizer_fingerprint": fingerprint(tokenizer),
+                "tokenizer_fingerprint": tokenizer.fingerprint,
                 "bits_per_token": 18,
                 "width": 32,
                 "layers": 1,

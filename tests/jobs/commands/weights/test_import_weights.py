@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from bitmill.bsq_model import fingerprint, load_tokenizer
+from bitmill.bsq_model import load_tokenizer
 from bitmill.jobs.cli import main
 from tests.bsq_model import published as pub
 
@@ -33,14 +33,14 @@ def test_a_checkpoint_becomes_a_tokenizer_and_says_which_weights(capsys, monkeyp
     words = [files / "c.pt", files / "averaged", "--config", files / "c.yaml"]
     code, out, err = _run(capsys, monkeypatch, *words)
     assert (code, err) == (0, "")
-    assert fingerprint(load_tokenizer(files / "averaged")) in out
+    assert load_tokenizer(files / "averaged").fingerprint in out
     assert "averaged (EMA) weights: frames of 16², 18 bits per token" in out
     code, out, _ = _run(
         capsys, monkeypatch, files / "c.pt", files / "raw", "--config", files / "c.yaml", "--no-ema"
     )
     assert code == 0
     assert "raw weights" in out
-    assert fingerprint(load_tokenizer(files / "raw")) != fingerprint(load_tokenizer(files / "averaged"))
+    assert load_tokenizer(files / "raw").fingerprint != load_tokenizer(files / "averaged").fingerprint
 
 
 @pytest.mark.parametrize("fault", ["cut", "no checkpoint", "no config", "in use", "url"])
