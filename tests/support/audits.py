@@ -35,6 +35,7 @@ from bitmill.schemas.dataset.card import (
 )
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.dataset.token_shard import read_shard_metadata
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.reports.audit_findings import Kind
 from bitmill.schemas.reports.audit_report import AuditReport
 from bitmill.schemas.requests.job import ShardingSpec, StorageSpec
@@ -169,10 +170,11 @@ def dataset_of(path: Path, *attempts: Sequence[Planted], max_sources: int = 3) -
         job=make_job(),
         job_fingerprint=card.job_fingerprint,
         tokenizer_fingerprint=card.tokenizer_fingerprint,
-        bits_per_token=card.tokenizer.bits_per_token,
-        patch_size_px=card.tokenizer.patch_size_px,
+        # Without its limit on frames.
+        geometry=Geometry(patch_px=card.geometry.patch_px, code=card.geometry.code),
         size_px=16,
         pixel_rule=1,
+        shard_version=card.shard_version,
     )
     shards: list[PlannedShard] = []
     parts: list[PlanPart] = []

@@ -24,7 +24,12 @@ from bitmill.pipeline.storage import Folder, is_local, join, store_errors
 from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.dataset.packing import packed_size
 from bitmill.schemas.dataset.plan_schema import PlannedShard
-from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS, ShardMetadata, read_shard_metadata
+from bitmill.schemas.dataset.token_shard import (
+    TOKEN_COLUMNS,
+    ShardMetadata,
+    read_shard_metadata,
+    token_columns,
+)
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.reports.audit_findings import Kind
 
@@ -96,7 +101,7 @@ class OpenShard:
         except FormatError as error:
             self._found.note(Kind.WRONG_SCHEMA, str(error), file=self._name)
             return None
-        if not self._schema.remove_metadata().equals(pa.schema(TOKEN_COLUMNS)):
+        if not self._schema.remove_metadata().equals(pa.schema(token_columns(metadata.format_version))):
             detail = "it has other columns too, in another order, or some that may be null"
             self._found.note(Kind.WRONG_SCHEMA, detail, file=self._name)
             return None
