@@ -130,8 +130,8 @@ def check_codes(codes: Tensor, geometry: Geometry, shape_THW: Sequence[int]) -> 
         )
     if code.kind == "bits" or not codes.numel():
         return
-    bases = torch.tensor(code.bases, device=codes.device)
-    if bool(((codes < 0) | (codes >= bases)).any()):
+    largest = torch.tensor([base - 1 for base in code.bases], device=codes.device)
+    if bool(((codes < 0) | (codes > largest)).any()):
         raise BrokenContractError(f"a code lies outside [0, {' × '.join(map(str, code.bases))})")
 
 

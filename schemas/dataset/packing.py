@@ -42,7 +42,7 @@ def pack_codes(codes_ND: Codes, code: Code) -> bytes:
         raise ValueError(
             f"codes must be int64 [N, {code.dimensions}], not {codes_ND.dtype} {list(codes_ND.shape)}"
         )
-    if bool((codes_ND < 0).any()) or bool((codes_ND >= np.array(code.bases)).any()):
+    if bool((codes_ND < 0).any()) or bool((codes_ND > _largest(code)).any()):
         raise ValueError(f"a code is outside [0, {' × '.join(map(str, code.bases))})")
     return pack_integers((codes_ND * _weights(code)).sum(1), code.bits_per_token)
 
@@ -58,7 +58,14 @@ def unpack_codes(codes: Buffer, num_tokens: int, code: Code) -> Codes:
     index_N = unpack_integers(codes, num_tokens, code.bits_per_token)
     if bool((index_N >= code.num_codes).any()):
         raise ValueError(f"a token is not below {code.num_codes}: the codes are damaged")
+    if code.kind == "index":
+        return index_N[:, None]
     return index_N[:, None] // _weights(code) % np.array(code.bases)
+
+
+def _largest(code: Code) -> npt.NDArray[np.int64]:
+    """Return the largest value of each dimension, int64 [D]."""
+    return np.array([base - 1 for base in code.bases], np.int64)
 
 
 def _weights(code: Code) -> npt.NDArray[np.int64]:

@@ -1,6 +1,6 @@
-"""Made the golden files of format version 4; run again only for a new version, into a new folder.
+"""Made the golden files of format version 5; run again only for a new version, into a new folder.
 
-python -m tests.golden.make v4
+python -m tests.golden.make v5
 """
 
 import json
@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -18,12 +19,13 @@ from bitmill.pipeline.removing.removal_filter import Takedown
 from bitmill.pipeline.removing.rewrite_shard import WritingRules, rewrite_shard
 from bitmill.pipeline.shard.shard_loop import ShardContext, tokenize_shard
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.dataset.card import ledger_file, shard_file
-from bitmill.schemas.dataset.packing import unpack_bits
+from bitmill.schemas.dataset.card import ledger_file, read_card, shard_file
+from bitmill.schemas.dataset.packing import unpack_codes
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.dataset.removal import Removal, RemovedShard, RemovedSource
+from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.outcomes import Reason
-from tests.support.fakes import HashEncoder, make_context, make_item, make_source
+from tests.support.fakes import CodeEncoder, HashEncoder, make_context, make_item, make_source
 
 ITEMS = [([3, 1], None), ([], Reason.ENCRYPTED), ([2], Reason.DECODER_FAILED)]
 MEMBERS = [
@@ -32,6 +34,7 @@ MEMBERS = [
     ("d/a.v1.mp4", [], Reason.DUPLICATE_KEY),
     (None, [], Reason.TRUNCATED),
 ]
+VIDEO = Geometry(patch_px=(8, 8), frames_per_token=4, lead_frames=1, code=Code.of_digits((8, 8, 5, 5)))
 TAR = PlannedSource(uri="/media/shard-000.tar", size_bytes=5000, version="v3", metadata='{"set":"train"}')
 
 
@@ -62,38 +65,71 @@ def take_down(folder: Path, shard: PlannedShard, context: ShardContext) -> None:
     rewrite_shard(Folder(str(folder)), shard, Takedown.of([removal]), rules)
 
 
-def main(version: str) -> None:
-    target = Path(__file__).parent / version
-    target.mkdir()
+def sources() -> tuple[PlannedSource, ...]:
+    plain = (
+        make_source(number, metadata='{"caption":"ein Hund läuft"}' if number == 0 else None)
+        for number in range(len(ITEMS))
+    )
+    return (*plain, TAR)
+
+
+def bits_shard(folder: Path) -> PlannedShard:
+    """A shard of BSQ-ViT's, with a takedown, and its ledger."""
     shard = PlannedShard(
-        shard_id="0123456789abcdef0123456789abcdef",
-        shard_index=0,
-        first_source_index=0,
-        sources=(
-            *(
-                make_source(number, metadata='{"caption":"ein Hund läuft"}' if number == 0 else None)
-                for number in range(len(ITEMS))
-            ),
-            TAR,
-        ),
+        shard_id="0123456789abcdef0123456789abcdef", shard_index=0, first_source_index=0, sources=sources()
     )
     events: list[Iterator[SourceEvent]] = [
         make_item(number, lengths, reason=reason) for number, (lengths, reason) in enumerate(ITEMS)
     ]
     events.append(tar_events())
+    context = make_context()
+    list(tokenize_shard(shard, events, HashEncoder(), context, Folder(str(folder))))
+    take_down(folder, shard, context)
+    return shard
+
+
+def digits_shard(folder: Path) -> PlannedShard:
+    """A shard of rows of four frames after a lead frame; clips of 3, 5 and 1 frames, padded to 5, 5, 1."""
+    shard = PlannedShard(
+        shard_id="fedcba9876543210fedcba9876543210",
+        shard_index=0,
+        first_source_index=0,
+        sources=(make_source(0), make_source(1)),
+    )
+    events = [make_item(20, [3, 5]), make_item(21, [1])]
+    context = make_context(geometry=VIDEO)
+    list(tokenize_shard(shard, events, CodeEncoder(VIDEO), context, Folder(str(folder))))
+    return shard
+
+
+def spelled(row: dict[str, Any], code: Code) -> dict[str, Any]:
+    """A row with its codes spelled out: strings of bits, or lists of digits; dimension 0 first."""
+    num_tokens = row["num_frames"] * row["height"] * row["width"]
+    codes_ND = unpack_codes(row.pop("codes"), num_tokens, code)
+    if code.kind == "bits":
+        return row | {"bits": ["".join("01"[bit] for bit in token) for token in codes_ND.tolist()]}
+    return row | {"digits": codes_ND.tolist()}
+
+
+def main(version: str) -> None:
+    target = Path(__file__).parent / version
+    target.mkdir()
     with tempfile.TemporaryDirectory() as name:
-        context = make_context()
-        list(tokenize_shard(shard, events, HashEncoder(), context, Folder(name)))
-        take_down(Path(name), shard, context)
-        shutil.copy(Path(name) / shard_file(shard.shard_id), target / "shard.parquet")
-        shutil.copy(Path(name) / ledger_file(shard.shard_id), target / "ledger.parquet")
-    rows = pq.read_table(target / "shard.parquet").to_pylist()
-    for row in rows:
-        bits_NL = unpack_bits(row.pop("codes"), row["num_frames"] * row["height"] * row["width"], 18)
-        row["bits"] = ["".join("01"[bit] for bit in code) for code in bits_NL.tolist()]
-    ledger = pq.read_table(target / "ledger.parquet").to_pylist()
-    expected = {"clips": rows, "ledger": ledger}
+        folder = Path(name)
+        shard, digits = bits_shard(folder), digits_shard(folder)
+        shutil.copy(folder / shard_file(shard.shard_id), target / "shard.parquet")
+        shutil.copy(folder / ledger_file(shard.shard_id), target / "ledger.parquet")
+        shutil.copy(folder / shard_file(digits.shard_id), target / "digits.parquet")
+    expected = {
+        "clips": [
+            spelled(row, Code.of_bits(18)) for row in pq.read_table(target / "shard.parquet").to_pylist()
+        ],
+        "digits": [spelled(row, VIDEO.code) for row in pq.read_table(target / "digits.parquet").to_pylist()],
+        "ledger": pq.read_table(target / "ledger.parquet").to_pylist(),
+    }
     (target / "expected.json").write_text(json.dumps(expected, indent=1, ensure_ascii=False) + "\n")
+    card = read_card((target.parent / "v2" / "dataset.json").read_bytes(), origin="v2")
+    (target / "dataset.json").write_bytes(card.to_json())
 
 
 if __name__ == "__main__":

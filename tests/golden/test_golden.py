@@ -13,14 +13,14 @@ from bitmill.pipeline.dataset.ledger import read_ledger
 from bitmill.pipeline.dataset.plan_file import plan_bytes, plan_part, read_plan
 from bitmill.schemas.dataset.card import read_card
 from bitmill.schemas.dataset.ledger_schema import LEDGER_SCHEMA
-from bitmill.schemas.dataset.packing import unpack_bits
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS, read_shard_metadata
 from bitmill.schemas.errors import FormatError
+from bitmill.schemas.models.geometry import Code
+from tests.golden.make import spelled
 
 VERSIONS = sorted(path.name for path in Path(__file__).parent.glob("v*") if path.is_dir())
-FIRST, LATEST = Path(__file__).parent / "v1", Path(__file__).parent / "v4"
-LATEST_CARD = Path(__file__).parent / "v2" / "dataset.json"
-SHARD_VERSIONS = {"v1": 1, "v2": 1, "v3": 1, "v4": 1}
+FIRST, LATEST = Path(__file__).parent / "v1", Path(__file__).parent / "v5"
+SHARD_VERSIONS = {"v1": 1, "v2": 1, "v3": 1, "v4": 1, "v5": 2}
 """A folder is named by its ledger's version; card, token shard and plan have kept their own."""
 
 
@@ -29,14 +29,7 @@ def _expected(version: str):
 
 
 def _with_bits(rows):
-    """Rows with their codes spelled out, code bit 0 first."""
-    for row in rows:
-        codes = row.pop("codes")
-        num_tokens = row["num_frames"] * row["height"] * row["width"]
-        row["bits"] = [
-            "".join("01"[bit] for bit in code) for code in unpack_bits(codes, num_tokens, 18).tolist()
-        ]
-    return rows
+    return [spelled(row, Code.of_bits(18)) for row in rows]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -60,22 +53,45 @@ def test_a_dataset_of_the_first_version_is_read_and_written_as_todays():
     (part,) = card.plan
     shards = read_plan((FIRST / "plan.parquet").read_bytes(), origin="x", attempt=part.attempt)
     assert (card.format_version, card.num_sources, card.num_retried, card.appended_sources) == (1, 3, 0, [])
-    assert card.pixel_rule == 1
+    assert (card.pixel_rule, card.shard_version) == (1, 1)
+    assert card.geometry == card.tokenizer.geometry
     assert plan_part(part.file, shards) == part
     assert plan_bytes(shards) == (FIRST / "plan.parquet").read_bytes()
     again = read_card(card.to_json(), origin="x")
-    assert (again.format_version, again.plan, again.totals) == (2, card.plan, card.totals)
+    assert (again.format_version, again.plan, again.totals) == (3, card.plan, card.totals)
 
 
 def test_todays_card_is_read_and_written_as_ever():
-    data = LATEST_CARD.read_bytes()
+    data = (LATEST / "dataset.json").read_bytes()
     assert read_card(data, origin="x").to_json() == data
 
 
+def test_a_card_of_version_2_says_the_same_as_todays():
+    before = read_card((FIRST.parent / "v2" / "dataset.json").read_bytes(), origin="x")
+    assert before.to_json() == (LATEST / "dataset.json").read_bytes()
+
+
 def test_a_newer_card_is_refused():
-    newer = (FIRST / "dataset.json").read_bytes().replace(b'version": 1', b'version": 3', 1)
-    with pytest.raises(FormatError, match=r"x has dataset format 3; this bitmill reads up to 2\. Upgrade"):
+    newer = (FIRST / "dataset.json").read_bytes().replace(b'version": 1', b'version": 4', 1)
+    with pytest.raises(FormatError, match=r"x has dataset format 4; this bitmill reads up to 3\. Upgrade"):
         read_card(newer, origin="x")
+
+
+def test_a_card_of_newer_shards_is_refused():
+    data = (LATEST / "dataset.json").read_bytes()
+    newer = data.replace(b'"fingerprint_fields": {', b'"fingerprint_fields": {"storage.shard_version": 3,')
+    with pytest.raises(FormatError, match="has token shards of format 3; this bitmill reads up to 2"):
+        _ = read_card(newer, origin="x").shard_version
+
+
+def test_golden_digits_are_read_as_ever():
+    file = pq.ParquetFile(LATEST / "digits.parquet")
+    metadata = read_shard_metadata(file.schema_arrow, origin="x")
+    assert (metadata.patch_px, metadata.frames_per_token, metadata.layout) == ((8, 8), 4, "grid")
+    assert metadata.code == Code.of_digits((8, 8, 5, 5))
+    rows = [spelled(row, metadata.code) for row in file.read().to_pylist()]
+    assert rows == _expected(LATEST.name)["digits"]
+    assert [(row["num_frames"], row["num_real_frames"]) for row in rows] == [(2, 3), (2, 5), (1, 1)]
 
 
 def test_duckdb_reads_a_shard_as_it_is():
@@ -126,9 +142,9 @@ def _rewritten(tmp_path: Path, change) -> pa.Schema:
         ),
         (
             lambda table: table.replace_schema_metadata(
-                {b"bitmill": table.schema.metadata[b"bitmill"].replace(b'version":1', b'version":2')}
+                {b"bitmill": table.schema.metadata[b"bitmill"].replace(b'version":2', b'version":3')}
             ),
-            "has token shard format 2; this bitmill reads up to 1. Upgrade",
+            "has token shard format 3; this bitmill reads up to 2. Upgrade",
         ),
         (lambda table: table.replace_schema_metadata({b"bitmill": b"{}"}), "damaged shard metadata"),
     ],
@@ -141,9 +157,9 @@ def test_what_is_no_shard_of_ours_is_named(tmp_path, change, message):
 
 def test_a_newer_ledger_is_refused_and_a_damaged_one_named(tmp_path):
     table = pq.read_table(LATEST / "ledger.parquet")
-    newer = table.replace_schema_metadata({b"bitmill.format_version": b"5"})
+    newer = table.replace_schema_metadata({b"bitmill.format_version": b"6"})
     pq.write_table(newer, tmp_path / "newer.parquet")
-    with pytest.raises(FormatError, match="has format 5; this bitmill reads up to 4"):
+    with pytest.raises(FormatError, match="has format 6; this bitmill reads up to 5"):
         read_ledger((tmp_path / "newer.parquet").read_bytes(), origin="x")
     with pytest.raises(FormatError, match="The ledger x is damaged"):
         read_ledger((LATEST / "ledger.parquet").read_bytes()[:-9], origin="x")

@@ -8,16 +8,20 @@ from hypothesis.extra import numpy as hnp
 
 from bitmill.schemas.dataset.packing import (
     pack_bits,
+    pack_codes,
     pack_integers,
     packed_size,
     unpack_bits,
+    unpack_codes,
     unpack_groups,
     unpack_integers,
     unpack_unsigned,
     unpack_values,
 )
+from bitmill.schemas.models.geometry import Code
 
 WIDTHS = st.integers(1, 64)
+ALL_WIDTHS = st.integers(1, 256)
 
 
 @st.composite
@@ -38,19 +42,84 @@ def textbook_stream(bits_NL) -> bytes:
     return stream.to_bytes((num_tokens * width + 7) // 8, "little")
 
 
-@given(bit_arrays())
+@given(bit_arrays(ALL_WIDTHS))
 def test_layout_is_the_documented_one(bits_NL):
     codes = pack_bits(bits_NL)
     assert codes == textbook_stream(bits_NL)
     assert len(codes) == packed_size(*bits_NL.shape)
 
 
-@given(bit_arrays())
+@given(bit_arrays(ALL_WIDTHS))
 def test_unpacking_undoes_packing(bits_NL):
     num_tokens, width = bits_NL.shape
+    assert np.array_equal(unpack_bits(pack_bits(bits_NL), num_tokens, width), bits_NL)
+
+
+@given(bit_arrays())
+def test_indices_are_the_papers(bits_NL):
+    num_tokens, width = bits_NL.shape
     codes = pack_bits(bits_NL)
-    assert np.array_equal(unpack_bits(codes, num_tokens, width), bits_NL)
     assert unpack_unsigned(codes, num_tokens, width).tolist() == textbook_indices(bits_NL)
+
+
+@st.composite
+def codes_of_any_kind(draw: st.DrawFn):
+    """A code, and int64 [N, D] of legal values."""
+    first = draw(st.sampled_from(["most", "least"]))
+    levels = draw(st.lists(st.integers(2, 40), min_size=1, max_size=9))
+    kind = draw(st.sampled_from(["bits", "digits", "index"]))
+    code = {
+        "bits": lambda: Code.of_bits(draw(ALL_WIDTHS), first),
+        "digits": lambda: Code.of_digits(tuple(levels), first),
+        "index": lambda: Code.of_index(draw(st.integers(2, 2**63))),
+    }[kind]()
+    num_tokens = draw(st.integers(0, 20))
+    rows = [[draw(st.integers(0, base - 1)) for base in code.bases] for _ in range(num_tokens)]
+    return code, np.array(rows, np.int64).reshape(num_tokens, code.dimensions)
+
+
+def textbook_index(code: Code, values: list[int]) -> int:
+    """The published index in plain Python: dimension 0 is the lowest or the highest place."""
+    pairs = list(zip(values, code.bases, strict=True))
+    index = 0
+    for value, base in pairs[::-1] if code.first != "most" else pairs:
+        index = index * base + value
+    return index
+
+
+@given(codes_of_any_kind())
+def test_every_code_is_stored_by_its_published_index(drawn):
+    code, values_ND = drawn
+    given_ND = values_ND.astype(np.bool_) if code.kind == "bits" else values_ND
+    packed, width = pack_codes(given_ND, code), code.bits_per_token
+    stream = sum(textbook_index(code, row) << (at * width) for at, row in enumerate(values_ND.tolist()))
+    assert packed == stream.to_bytes(packed_size(len(values_ND), width), "little")
+    found = unpack_codes(packed, len(values_ND), code)
+    assert found.dtype == given_ND.dtype
+    assert np.array_equal(found, given_ND)
+
+
+@pytest.mark.parametrize(
+    ("values", "code", "message"),
+    [
+        ([[8, 0]], Code.of_digits((8, 5)), r"outside \[0, 8 × 5\)"),
+        ([[-1]], Code.of_index(1000), r"outside \[0, 1000\)"),
+        ([[0, 0, 0]], Code.of_digits((8, 5)), r"int64 \[N, 2\], not int64 \[1, 3\]"),
+    ],
+)
+def test_values_that_are_no_codes_are_refused(values, code, message):
+    with pytest.raises(ValueError, match=message):
+        pack_codes(np.array(values, np.int64), code)
+
+
+def test_the_largest_index_is_kept():
+    code, index_N1 = Code.of_index(2**63), np.array([[2**63 - 1], [0]], np.int64)
+    assert np.array_equal(unpack_codes(pack_codes(index_N1, code), 2, code), index_N1)
+
+
+def test_an_index_beyond_the_codes_is_damage():
+    with pytest.raises(ValueError, match="a token is not below 1000: the codes are damaged"):
+        unpack_codes(pack_integers(np.array([5, 1000], np.int64), 10), 2, Code.of_index(1000))
 
 
 @given(bit_arrays())
@@ -124,7 +193,8 @@ def test_numbers_are_not_taken_for_bits():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: pack_bits(np.zeros((1, 65), dtype=np.bool_)), "1 to 64"),
+        (lambda: pack_bits(np.zeros((1, 257), dtype=np.bool_)), "1 to 256"),
+        (lambda: unpack_unsigned(bytes(9), 1, 65), "1 to 64 bits, not 65"),
         (lambda: unpack_integers(bytes(8), 1, 64), "do not fit int64"),
         (lambda: unpack_groups(bytes(3), 1, 18, 4), "do not split 18 bits"),
         (lambda: pack_integers(np.array([4], dtype=np.int64), 2), "outside"),

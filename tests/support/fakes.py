@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitmill.pipeline.items import Crop, DecodedClip, ItemEnd, ItemEvent, MediaFacts
-from bitmill.pipeline.shard.encoder import Frames, PendingCodes, ReadyCodes
+from bitmill.pipeline.shard.encoder import Codes, Frames, PendingCodes, ReadyCodes
 from bitmill.pipeline.shard.shard_loop import ShardContext
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.models.geometry import Code, Geometry
@@ -36,6 +36,30 @@ class HashEncoder:
         seed = int.from_bytes(hashlib.sha256(frame.tobytes()).digest()[:8], "little")
         shape = (self.grid_size, self.grid_size, self.bits_per_token)
         return np.random.default_rng(seed).random(shape) < 0.5
+
+
+class CodeEncoder:
+    """A ClipEncoder of any geometry: each token row's codes are drawn from the pixels of its frames."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        self._geometry = geometry
+
+    def begin(self, clips: Sequence[Frames]) -> PendingCodes:
+        return ReadyCodes([self._codes(clip) for clip in clips])
+
+    def _codes(self, clip_THWC: Frames) -> Codes:
+        geometry, code = self._geometry, self._geometry.code
+        assert geometry.is_legal(len(clip_THWC))
+        grid = geometry.token_rows(len(clip_THWC)), *geometry.grid(*clip_THWC.shape[1:3])
+        rows = grid if geometry.layout == "grid" else (1, geometry.num_tokens(grid))
+        codes = np.empty((*rows, code.dimensions), np.bool_ if code.kind == "bits" else np.int64)
+        largest = np.array([base - 1 for base in code.bases], np.int64)
+        for row in range(len(codes)):
+            frames = clip_THWC[: geometry.frames_of_rows(row + 1)]
+            seed = int.from_bytes(hashlib.sha256(frames.tobytes()).digest()[:8], "little")
+            drawn = np.random.default_rng(seed).integers(0, largest, codes.shape[1:], endpoint=True)
+            codes[row] = drawn
+        return codes if geometry.layout == "grid" else codes[0]
 
 
 class SlowEncoder(HashEncoder):
@@ -114,13 +138,17 @@ def make_job(**changes: object) -> JobSpec:
 
 
 def make_context(
-    job: JobSpec | None = None, *, bits_per_token: int = 18, shard_version: ShardVersion = 2
+    job: JobSpec | None = None,
+    *,
+    bits_per_token: int = 18,
+    shard_version: ShardVersion = 2,
+    geometry: Geometry | None = None,
 ) -> ShardContext:
     return ShardContext(
         job=job or make_job(),
         job_fingerprint="j" * 32,
         tokenizer_fingerprint="t" * 32,
-        geometry=Geometry(patch_px=(8, 8), code=Code.of_bits(bits_per_token)),
+        geometry=geometry or Geometry(patch_px=(8, 8), code=Code.of_bits(bits_per_token)),
         size_px=16,
         pixel_rule=1,
         shard_version=shard_version,

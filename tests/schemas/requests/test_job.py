@@ -10,6 +10,8 @@ from bitmill.schemas.requests.job import (
     JobSpec,
     LimitsSpec,
     PixelRule,
+    SamplingSpec,
+    ShardVersion,
     fingerprint_fields,
     job_fingerprint,
     load_job,
@@ -57,8 +59,12 @@ def test_the_example_shows_every_key_with_its_default():
         ("max_failures: 1.5", r"max_failures"),
         ("source: {paths: [/a], manifest: /b.csv}", r"give either paths or manifest"),
         ("source: {paths: []}", r"paths is empty"),
-        ("tokenizer: {}", r"give one of bundled, path and preset"),
+        ("tokenizer: {}", r"give one of bundled, path, preset and plugin"),
         ("tokenizer: {path: /t, bits_per_token: 9}", r"bits_per_token belongs to a preset"),
+        ("tokenizer: {path: /t, options: {seed: 1}}", r"options belong to a plugin"),
+        ("tokenizer: {path: /t, plugin: toy}", r"give one of bundled, path, preset and plugin"),
+        ("sampling: {tail: cut}", r"sampling\.tail: Input should be 'pad' or 'drop'"),
+        ("storage: {shard_version: 3}", r"storage\.shard_version: Input should be 1 or 2"),
         ("version: 2", r"has version 2; this bitmill knows up to 1. Upgrade"),
     ],
 )
@@ -94,7 +100,7 @@ def test_overriding_an_unknown_key_is_an_error():
         load_job(MINIMAL, origin="x", overrides={"sampling.speed": 8})
 
 
-def _fingerprint(pixel_rule: PixelRule = 1, **changes: object) -> str:
+def _fingerprint(pixel_rule: PixelRule = 1, *, shard_version: ShardVersion = 1, **changes: object) -> str:
     job = make_job({**yaml.safe_load(MINIMAL), **changes}, origin="x")
     return job_fingerprint(
         fingerprint_fields(
@@ -103,7 +109,7 @@ def _fingerprint(pixel_rule: PixelRule = 1, **changes: object) -> str:
             size_px=128,
             device="cpu",
             pixel_rule=pixel_rule,
-            shard_version=1,
+            shard_version=shard_version,
         )
     )
 
@@ -111,6 +117,22 @@ def _fingerprint(pixel_rule: PixelRule = 1, **changes: object) -> str:
 def test_fingerprints_from_before_pixel_rules_are_those_of_the_first():
     assert _fingerprint(1) == "bad28533c96ec3dc6986db8425501e40"
     assert _fingerprint(2) == "8236238017210c296e0d894f081c583a"
+
+
+def test_later_fields_enter_the_fingerprint_and_clip_ids_only_off_their_default():
+    before = _fingerprint(1)
+    assert _fingerprint(1, sampling={"tail": "pad"}) == before
+    assert _fingerprint(1, storage={"shard_version": None}) == before
+    others = {
+        _fingerprint(1, shard_version=2),
+        _fingerprint(1, sampling={"tail": "drop"}),
+        _fingerprint(1, tokenizer={"plugin": "toy"}),
+        _fingerprint(1, tokenizer={"plugin": "toy", "options": {"seed": 1}}),
+    }
+    assert len(others) == 4
+    assert before not in others
+    assert SamplingSpec().rule() == {"fps": None, "clip_frames": 16}
+    assert SamplingSpec(tail="drop").rule() == {"fps": None, "clip_frames": 16, "tail": "drop"}
 
 
 @pytest.mark.parametrize(
