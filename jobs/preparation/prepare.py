@@ -32,8 +32,8 @@ from bitmill.schemas.errors import BadJobError, OutputConflictError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.reports.status_file import STATUS_FILE
 from bitmill.schemas.requests.job import (
+    BEFORE_FIELD,
     NEWEST_PIXEL_RULE,
-    PIXEL_RULE_FIELD,
     Device,
     JobSpec,
     PixelRule,
@@ -233,7 +233,7 @@ def _check_same_job(
     *,
     append: bool,
 ) -> None:
-    stored, wanted = ({PIXEL_RULE_FIELD: 1} | told for told in (card.fingerprint_fields, fields))
+    stored, wanted = (BEFORE_FIELD | told for told in (card.fingerprint_fields, fields))
     advice = ""
     if not append and not card.names_sources(source_fields):
         advice = " To add these sources to that dataset, run it with --append." if stored == wanted else ""

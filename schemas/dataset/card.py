@@ -102,7 +102,7 @@ class DatasetCard(_Part):
     tokenizer_fingerprint: str
     tokenizer: AnyTokenizerConfig
     geometry: Geometry
-    """The tokenizer's; older cards leave it to ``tokenizer``."""
+    """The tokenizer's; cards before version 3 leave it to ``tokenizer``."""
     job_fingerprint: str
     fingerprint_fields: dict[str, Any]
     """The fields that determine the bytes, by dotted name; a resuming job must have equal ones."""
@@ -176,9 +176,13 @@ class DatasetCard(_Part):
         return number
 
     def to_json(self) -> bytes:
-        """Return the file's bytes, in this release's format version."""
-        card = self.model_copy(update={"format_version": DATASET_FORMAT_VERSION})
-        return (card.model_dump_json(indent=2) + "\n").encode()
+        """Return the file's bytes, in this release's format version.
+
+        A dataset with token shards of version 1 keeps version 2, for those who read it with an older bitmill.
+        """
+        is_older = self.shard_version == 1
+        card = self.model_copy(update={"format_version": 2 if is_older else DATASET_FORMAT_VERSION})
+        return (card.model_dump_json(indent=2, exclude={"geometry"} if is_older else None) + "\n").encode()
 
 
 def read_card(data: bytes, *, origin: str) -> DatasetCard:

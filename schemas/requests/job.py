@@ -27,6 +27,15 @@ SHARD_VERSION_FIELD = "storage.shard_version"
 PIXEL_RULE_FIELD = "frames.pixel_rule"
 """Its key in ``fingerprint_fields``; absent for rule 1, so that older datasets keep their fingerprint."""
 
+BEFORE_FIELD: dict[str, Any] = {
+    PIXEL_RULE_FIELD: 1,
+    SHARD_VERSION_FIELD: 1,
+    "sampling.tail": "pad",
+    "tokenizer.plugin": None,
+    "tokenizer.options": {},
+}
+"""Fields of ``fingerprint_fields`` that came later, with the value that jobs had before."""
+
 MIB = 1 << 20
 GIB = 1 << 30
 
@@ -322,13 +331,13 @@ def fingerprint_fields(
         "compute.batch_frames": job.compute.batch_frames,
     }
     later = {
-        PIXEL_RULE_FIELD: (pixel_rule, 1),
-        SHARD_VERSION_FIELD: (shard_version, 1),
-        "sampling.tail": (job.sampling.tail, "pad"),
-        "tokenizer.plugin": (job.tokenizer.plugin, None),
-        "tokenizer.options": (job.tokenizer.options, {}),
+        PIXEL_RULE_FIELD: pixel_rule,
+        SHARD_VERSION_FIELD: shard_version,
+        "sampling.tail": job.sampling.tail,
+        "tokenizer.plugin": job.tokenizer.plugin,
+        "tokenizer.options": job.tokenizer.options,
     }
-    return fields | {name: value for name, (value, before) in later.items() if value != before}
+    return fields | {name: value for name, value in later.items() if value != BEFORE_FIELD[name]}
 
 
 def job_fingerprint(fields: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.dataset.removal import Removal, RemovedShard, RemovedSource
 from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.requests.job import SHARD_VERSION_FIELD
 from tests.support.fakes import CodeEncoder, HashEncoder, make_context, make_item, make_source
 
 ITEMS = [([3, 1], None), ([], Reason.ENCRYPTED), ([2], Reason.DECODER_FAILED)]
@@ -129,7 +130,8 @@ def main(version: str) -> None:
     }
     (target / "expected.json").write_text(json.dumps(expected, indent=1, ensure_ascii=False) + "\n")
     card = read_card((target.parent / "v2" / "dataset.json").read_bytes(), origin="v2")
-    (target / "dataset.json").write_bytes(card.to_json())
+    fields = card.fingerprint_fields | {SHARD_VERSION_FIELD: 2}
+    (target / "dataset.json").write_bytes(card.model_copy(update={"fingerprint_fields": fields}).to_json())
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ def _rows(shard: PlannedShard, failing: set[int]) -> list[LedgerRow]:
             num_tokens=5,
             code_bytes=7,
             tokenized_ns=11,
+            shard_version=2,
         )
         for place, source in enumerate(shard.sources)
     ]

@@ -31,11 +31,14 @@ def media(tmp_path: Path) -> Path:
     return folder
 
 
-def _prepare(media: Path, growth: Growth | None = None, **sharding: int) -> PreparedJob:
+def _prepare(
+    media: Path, growth: Growth | None = None, *, shard_version: int | None = None, **sharding: int
+) -> PreparedJob:
     job = make_job(
         source={"paths": [str(media)]},
         output=str(media.parent / "tokens"),
         sharding={"max_sources": 2, **sharding},
+        storage={"shard_version": shard_version},
     )
     return prepare(job, cluster_has_gpus=lambda: False, growth=growth)
 
@@ -76,7 +79,7 @@ def test_new_sources_become_new_shards_and_nothing_else_changes(media):
 
 
 def test_a_dataset_begun_by_an_older_release_goes_on(media):
-    first = _prepare(media)
+    first = _prepare(media, shard_version=1)
     _commit(first, failing="b", limit=1)
     (old,) = (Path(first.folder.uri) / "ledger").iterdir()
     table = pq.read_table(old)
