@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import select
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -69,7 +70,10 @@ class CommandGroup(TyperGroup):
             with _usage_spelled_out():
                 return super().invoke(ctx)
         except BrokenPipeError as error:
-            # Not from stdout, which raises OutputClosedError: typer would silently exit with code 1.
+            # A subcommand's help is written to stdout by typer itself.
+            if _output_is_closed():
+                raise _output_closed() from error
+            # typer would silently exit with code 1.
             raise RuntimeError(f"{error} (between processes, or to a store)") from error
 
 
@@ -111,6 +115,17 @@ def _output_open() -> Generator[None]:
         yield
     except BrokenPipeError as error:
         raise _output_closed() from error
+
+
+def _output_is_closed() -> bool:
+    """Return whether nothing reads the pipe that stdout is."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except OSError:
+        # It is no file.
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _output_closed() -> OutputClosedError:
