@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -83,19 +84,39 @@ def test_the_format_page_names_every_column_of_the_indexes():
         assert f"`{field.name}`" in page, field.name
 
 
-def test_ten_lines_of_numpy_read_a_shard_without_bitmill(tmp_path, monkeypatch):
-    golden = REPOSITORY / "tests" / "golden" / "v1"
-    shutil.copy(golden / "shard.parquet", tmp_path / "shard.parquet")
+def _by_the_format_page(tmp_path: Path, monkeypatch, shard: Path, blocks: Sequence[int]) -> dict:
+    """What blocks of the page compute of a shard's first clip."""
+    shutil.copy(shard, tmp_path / "shard.parquet")
     monkeypatch.chdir(tmp_path)
-    block = _block("docs/format.md")
-    assert len([line for line in block.splitlines() if line.strip()]) <= 11
-    assert "bitmill" not in block.replace('b"bitmill"', "")
     names: dict = {}
-    exec(compile(block, "format.md", "exec"), names)
+    found = runnable("docs/format.md")
+    for block in (found[number] for number in blocks):
+        assert len([line for line in block.splitlines() if line.strip()]) <= 11
+        assert "bitmill" not in block.replace('b"bitmill"', "")
+        exec(compile(block, "format.md", "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("version", ["v1", "v5"])
+def test_ten_lines_of_numpy_read_a_shard_without_bitmill(tmp_path, monkeypatch, version):
+    golden = REPOSITORY / "tests" / "golden" / version
+    names = _by_the_format_page(tmp_path, monkeypatch, golden / "shard.parquet", (0, 2))
     clip = json.loads((golden / "expected.json").read_text())["clips"][0]
     strings = ["".join(map(str, bits)) for bits in names["bits"].reshape(-1, 18).tolist()]
     assert strings == clip["bits"]
     assert names["index"].reshape(-1).tolist() == [int(bits, 2) for bits in clip["bits"]]
+    assert names["times"] == [[time] for time in clip["frame_pts_ns"]]
+
+
+def test_three_more_lines_read_digits_and_the_times_of_their_rows(tmp_path, monkeypatch):
+    golden = REPOSITORY / "tests" / "golden" / "v5"
+    names = _by_the_format_page(tmp_path, monkeypatch, golden / "digits.parquet", (0, 1, 2))
+    clip = json.loads((golden / "expected.json").read_text())["digits"][0]
+    assert names["digits"].reshape(-1, 4).tolist() == clip["digits"]
+    assert names["fsq_values"].min() >= -1
+    first, *rest = clip["frame_pts_ns"]
+    # Two frames more were given to the tokenizer, which have no time.
+    assert names["times"] == [[first], rest]
 
 
 def test_the_format_page_names_every_column_and_reason():

@@ -24,7 +24,9 @@ def _draw(frame: int) -> Square:
 def _assembled(
     num_samples: int, clip_frames: int, *, min_frames: int = 1, drop_to: Geometry | None = None
 ) -> tuple[list[DecodedClip], Assembled]:
-    samples = [Sample(frame=frame, pts_ns=frame * STEP_NS, at_ns=frame * STEP_NS) for frame in range(num_samples)]
+    samples = [
+        Sample(frame=frame, pts_ns=frame * STEP_NS, at_ns=frame * STEP_NS) for frame in range(num_samples)
+    ]
     stop_ns = num_samples * STEP_NS
     end = TimelineEnd(
         end_ns=stop_ns, media_end_ns=stop_ns, num_frames=num_samples, frame_ns=STEP_NS, fault=None
