@@ -187,7 +187,9 @@ def run_part(name: str, folder: str, workers: int) -> dict[str, Any]:
         Folder(folder), readers=LocalProcesses(workers), workers=workers, collectors=asked.collectors
     )
     with tempfile.TemporaryDirectory() as work:
-        parts = add_report_sections(audit, asked, others=[], lpips=None, work=Path(work), tell=lambda _: None)
+        parts = add_report_sections(
+            audit, asked, others=[], lpips=None, work=Path(work), notify=lambda _: None
+        )
     if audit.found.counts:
         raise SystemExit(f"the dataset is not sound: {dict(audit.found.counts)}")
     told: dict[str, Any] = {"part": what, "seconds": round(time.perf_counter() - began, 1)}

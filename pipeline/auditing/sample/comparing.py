@@ -38,12 +38,13 @@ def compare_sample(
     *,
     seed: int,
     lpips: Lpips | None,
-    report: Callable[[int], None],
+    on_progress: Callable[[int], None],
 ) -> tuple[Sample, dict[str, bytes]]:
     """Decode and tokenize every drawn clip again; returns the report's section and its pictures by file name.
 
     The tokenizer is already on its device, in its precision; ``open_originals`` receives the sources in the
-    order of requests, ``report`` the number of finished clips. A clip whose source is missing is marked so.
+    order of requests, ``on_progress`` the number of finished clips. A clip whose source is missing
+    is marked so.
     """
     in_order = sorted(drawn, key=_by_source)
     originals = open_originals([one.clip.source for one in in_order])
@@ -51,7 +52,7 @@ def compare_sample(
     found: list[SampledClip] = []
     for one in in_order:
         found.append(comparison.compare(one))
-        report(len(found))
+        on_progress(len(found))
     found.sort(key=_worst_first)
     compared = [clip for clip in found if clip.differing_bits is not None]
     sample = Sample(

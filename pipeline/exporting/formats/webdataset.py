@@ -1,4 +1,4 @@
-"""The form ``webdataset``: tars of samples, each a .npy of tokens and a .json of the rest.
+"""The format ``webdataset``: tars of samples, each a .npy of tokens and a .json of the rest.
 
 webdataset's ``TarWriter`` would put the .json first and keep every member's header in memory (ADR 16).
 """
@@ -23,7 +23,7 @@ _BLOCK = tarfile.BLOCKSIZE
 _END = 2 * _BLOCK
 
 
-class WebdatasetForm:
+class WebdatasetFormat:
     """Samples are named by their clip's id, which has no dot: readers split a name at its first dot."""
 
     companions: Sequence[Companion] = ()

@@ -135,7 +135,7 @@ def compare(folder: Path, card: DatasetCard, drawn: list[DrawnClip], lpips=None)
         stored_tokenizer(store, card),
         seed=0,
         lpips=lpips,
-        report=told.append,
+        on_progress=told.append,
     )
     assert told == list(range(1, len(drawn) + 1))
     return sample, pictures
