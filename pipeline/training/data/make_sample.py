@@ -142,7 +142,7 @@ def _staged(source: PlannedSource) -> Generator[str]:
     with stage(expected) as staged:
         try:
             if not source.size_bytes:
-                raise BadItemError(Reason.EMPTY_FILE, "The file has no bytes.")
+                raise BadItemError(Reason.EMPTY_FILE, "The file is empty.")
             yield staged.path
         except (BadItemError, MemoryError):
             raise
