@@ -17,8 +17,8 @@ from bitmill.pipeline.auditing.duplicates.find_duplicates import find_duplicates
 from bitmill.pipeline.auditing.duplicates.stored_clips import StoredClips
 from bitmill.pipeline.auditing.options import CODES, DUPLICATES, SAMPLE, AuditOptions
 from bitmill.pipeline.auditing.run_audit import DatasetAudit
+from bitmill.pipeline.auditing.sample.choose_sample import SampleDrawer
 from bitmill.pipeline.auditing.sample.comparing import Lpips, compare_sample
-from bitmill.pipeline.auditing.sample.drawing import SampleDrawer
 from bitmill.pipeline.inspection.make_preview import stored_tokenizer
 from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError

@@ -10,8 +10,9 @@ from bitmill.pipeline.auditing.coverage.tally import OWN_TABLES, CoverageLayout
 from bitmill.pipeline.auditing.parallel import AuditProgress, ShardReaders, merge_all
 from bitmill.pipeline.auditing.result import ShardsAudit
 from bitmill.pipeline.auditing.shard.collector_protocol import Collector, Collectors
-from bitmill.pipeline.auditing.shard.findings import FindingTally, verdict_of
+from bitmill.pipeline.auditing.shard.findings import FindingTally
 from bitmill.pipeline.auditing.shard_auditor import ShardAuditor
+from bitmill.pipeline.auditing.verdict import verdict_of
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.reports.audit_report import AuditReport, Coverage

@@ -18,7 +18,7 @@ from bitmill.pipeline.compressing.clip_streams import (
     restore_clips,
 )
 from bitmill.pipeline.compressing.row_metadata import row_bytes, row_dictionary, row_of_bytes
-from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
 from bitmill.schemas.dataset.packing import pack_bits, unpack_bits
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS, ShardMetadata, read_shard_metadata
 from bitmill.schemas.errors import FormatError

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bitmill.bsq_model import BSQTokenizer
-from bitmill.bsq_model.layers.pixels import pixels_from_uint8, uint8_from_pixels
+from bitmill.bsq_model.layers.patches import pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.metrics.codes import CodeCounts
 from bitmill.pipeline.compressing.clip_streams import LoadedPrior
 from bitmill.pipeline.evaluation.codecs import CODECS, code_at

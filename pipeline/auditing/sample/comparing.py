@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from bitmill.bsq_model.contract import Tokenizer, decode_pixels
-from bitmill.bsq_model.layers.pixels import pixels_from_uint8, uint8_from_pixels
+from bitmill.bsq_model.layers.patches import pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.metrics.reconstruction_quality import clip_psnr_db, ssim
-from bitmill.pipeline.auditing.sample.drawing import DrawnClip
+from bitmill.pipeline.auditing.sample.choose_sample import DrawnClip
 from bitmill.pipeline.auditing.sample.pictures import strip
 from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.pipeline.shard.encoder import Codes, ModelEncoder, padded
