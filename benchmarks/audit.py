@@ -34,7 +34,7 @@ from bitmill.pipeline.dataset.ledger import ledger_bytes, totals_of
 from bitmill.pipeline.items import ItemEnd, ItemStart, MediaFacts
 from bitmill.pipeline.planning.cut_shards import cut_shards
 from bitmill.pipeline.shard.ledger_rows import ledger_row
-from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard, Totals, ledger_file, shard_file
 from bitmill.schemas.dataset.packing import pack_bits
@@ -187,7 +187,9 @@ def run_part(name: str, folder: str, workers: int) -> dict[str, Any]:
         Folder(folder), readers=LocalProcesses(workers), workers=workers, collectors=asked.collectors
     )
     with tempfile.TemporaryDirectory() as work:
-        parts = add_report_sections(audit, asked, others=[], lpips=None, work=Path(work), tell=lambda _: None)
+        parts = add_report_sections(
+            audit, asked, others=[], lpips=None, work=Path(work), notify=lambda _: None
+        )
     if audit.found.counts:
         raise SystemExit(f"the dataset is not sound: {dict(audit.found.counts)}")
     told: dict[str, Any] = {"part": what, "seconds": round(time.perf_counter() - began, 1)}

@@ -18,7 +18,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from bitmill.pipeline.decode.item import decode_item
+from bitmill.pipeline.decode.decode_media import decode_item
 from bitmill.pipeline.items import DecodedClip
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, SamplingSpec

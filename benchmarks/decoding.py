@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from benchmarks import machine
 from benchmarks.repeated import ratio, summary
-from bitmill.pipeline.decode.item import decode_item
+from bitmill.pipeline.decode.decode_media import decode_item
 from bitmill.pipeline.decode.pixels.planes import planes_of
 from bitmill.pipeline.decode.pixels.planes import to_square as planes_to_square
 from bitmill.pipeline.decode.pixels.resize import scaled_size, to_square

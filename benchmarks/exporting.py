@@ -1,4 +1,4 @@
-"""Exporting a dataset in each form: time, CPU, memory, bytes a token.
+"""Exporting a dataset in each format: time, CPU, memory, bytes a token.
 
     python -m benchmarks.exporting [--clips N] [--bits L] [--workers W]
 
@@ -25,13 +25,13 @@ from bitmill.bsq_model.presets import preset_config
 from bitmill.pipeline.dataset.dataset_folder import write_plan
 from bitmill.pipeline.exporting import export_dataset
 from bitmill.pipeline.planning.cut_shards import cut_shards
-from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard, shard_file
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.models.geometry import Code
-from bitmill.schemas.reports.export_inventory import ExportForm
+from bitmill.schemas.reports.export_inventory import ExportFormat
 from bitmill.schemas.requests.job import ShardingSpec, StorageSpec
 
 _FRAMES, _SIDE = 16, 16
@@ -97,20 +97,24 @@ def _row(number: int, source: str, bits_per_token: int, random: np.random.Genera
     )
 
 
-def run_form(form: ExportForm, place: str, workers: int) -> dict[str, Any]:
+def export_in_child(export_format: ExportFormat, place: str, workers: int) -> dict[str, Any]:
     """Export here and measure."""
     began = time.perf_counter()
     # Importing is over here, but not in the workers to come.
     cpu_began = time.process_time()
     result = export_dataset(
-        f"{place}/tokens", f"{place}/{form}", form=form, max_bytes=_MAX_BYTES, workers=workers
+        f"{place}/tokens",
+        f"{place}/{export_format}",
+        export_format=export_format,
+        max_bytes=_MAX_BYTES,
+        workers=workers,
     )
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     own = resource.getrusage(resource.RUSAGE_SELF)
     contents = result.inventory.contents
     cpu = time.process_time() - cpu_began + children.ru_utime + children.ru_stime
     return {
-        "form": form,
+        "format": export_format,
         "files": len(result.inventory.files),
         "seconds": round(time.perf_counter() - began, 1),
         "cpu_seconds": round(cpu, 1),
@@ -120,9 +124,9 @@ def run_form(form: ExportForm, place: str, workers: int) -> dict[str, Any]:
     }
 
 
-def measure(form: ExportForm, place: str, workers: int) -> dict[str, Any]:
-    """Run one form in a child."""
-    words = [sys.executable, "-m", "benchmarks.exporting", "--form", form, "--folder", place]
+def measure(export_format: ExportFormat, place: str, workers: int) -> dict[str, Any]:
+    """Run one format in a child."""
+    words = [sys.executable, "-m", "benchmarks.exporting", "--format", export_format, "--folder", place]
     done = subprocess.run([*words, "--workers", str(workers)], check=True, stdout=subprocess.PIPE, text=True)
     print(done.stdout, end="", file=sys.stderr)
     return json.loads(done.stdout)
@@ -133,27 +137,27 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=40_000)
     parser.add_argument("--bits", type=int, default=18)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--form", type=ExportForm, choices=list(ExportForm))
+    parser.add_argument("--format", type=ExportFormat, choices=list(ExportFormat))
     parser.add_argument("--folder")
     asked = parser.parse_args()
-    if asked.form:
-        print(json.dumps(run_form(asked.form, asked.folder, asked.workers)))
+    if asked.format:
+        print(json.dumps(export_in_child(asked.format, asked.folder, asked.workers)))
         return
     with tempfile.TemporaryDirectory() as place:
         make(Folder(f"{place}/tokens"), asked.clips, asked.bits)
         stored = sum(path.stat().st_size for path in Path(place).rglob("*.parquet"))
-        forms = [measure(form, place, asked.workers) for form in ExportForm]
+        formats = [measure(name, place, asked.workers) for name in ExportFormat]
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     date = datetime.now(UTC).date().isoformat()
     tokens = asked.clips * _FRAMES * _SIDE * _SIDE
     print(f"\n{asked.clips:,} clips of {asked.bits} bits; {asked.workers} workers; {machine}; {date}\n")
     print(
-        "| form | time | CPU | tokens a CPU second | peak memory | bytes a token |\n|---|---|---|---|---|---|"
+        "| format | time | CPU | tokens per CPU second | peak memory | bytes per token |\n" + "|---" * 6 + "|"
     )
     print(f"| (the dataset) | | | | | {stored / tokens:.3f} |")
-    for one in forms:
+    for one in formats:
         print(
-            f"| `{one['form']}` | {one['seconds']} s | {one['cpu_seconds']} s | "
+            f"| `{one['format']}` | {one['seconds']} s | {one['cpu_seconds']} s | "
             f"{one['tokens_per_cpu_second'] / 1e6:.1f} M | {one['peak_bytes'] / 2**20:.0f} MiB | "
             f"{one['bytes_per_token']} |"
         )

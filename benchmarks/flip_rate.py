@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.encoding.pictures import synthetic_clip
 from bitmill.bsq_model import BSQTokenizer, make_preset
-from bitmill.bsq_model.layers.pixels import patches_from_pixels, pixels_from_uint8
+from bitmill.bsq_model.layers.patches import patches_from_pixels, pixels_from_uint8
 
 
 def row(name: str, reference: list[Tensor], other: list[Tensor]) -> str:

@@ -29,7 +29,7 @@ from bitmill.pipeline.items import ItemEnd, ItemStart, MediaFacts
 from bitmill.pipeline.planning.cut_shards import cut_shards
 from bitmill.pipeline.shard.ledger_rows import ledger_row
 from bitmill.pipeline.sources.listing import find_sources
-from bitmill.pipeline.storage import Folder, objects
+from bitmill.pipeline.storage import Folder, source_objects
 from bitmill.schemas.dataset.card import ledger_file, shard_file
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.requests.job import ShardingSpec, SourceSpec
@@ -74,7 +74,7 @@ class Pages:
 
 def plan(folder: Folder, num_sources: int, num_shards: int) -> int:
     """List, cut, write; as a new job does."""
-    objects.filesystem = lambda uri: (Pages(num_sources), uri.split("://", 1)[1])
+    source_objects.filesystem = lambda uri: (Pages(num_sources), uri.split("://", 1)[1])
     found = find_sources(SourceSpec(paths=[_SOURCE]))
     sharding = ShardingSpec(max_sources=max(1, num_sources // num_shards))
     return write_plan(folder, 0, cut_shards(found.sources, sharding, "job")).num_shards

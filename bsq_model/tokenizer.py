@@ -13,14 +13,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bitmill.bsq_model.bottleneck.bottleneck import make_bottleneck
 from bitmill.bsq_model.bottleneck.entropy import entropy_terms_of_logits
+from bitmill.bsq_model.bottleneck.quantizers import make_bottleneck
 from bitmill.bsq_model.checks import check_bits, check_clip, check_finite, refuse_unless
 from bitmill.bsq_model.fingerprint import float32_weights, weights_fingerprint
 from bitmill.bsq_model.layers.factory import make_decoder, make_encoder
 from bitmill.bsq_model.layers.logit_laplace import LogitLaplace
 from bitmill.bsq_model.layers.output import distribution_of_output, pixels_of_output
-from bitmill.bsq_model.layers.pixels import patches_from_pixels, pixels_from_uint8, uint8_from_pixels
+from bitmill.bsq_model.layers.patches import patches_from_pixels, pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.streaming import StreamDecoder, StreamEncoder
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bitmill.pipeline.auditing.parallel import AuditProgress
     from bitmill.pipeline.exporting import ExportProgress, ExportResult
     from bitmill.schemas.reports.audit_report import AuditReport
-    from bitmill.schemas.reports.export_inventory import ExportForm
+    from bitmill.schemas.reports.export_inventory import ExportFormat
 
 T = TypeVar("T", bound=StrEnum)
 
@@ -37,16 +37,16 @@ def tokenize(
     retry_failed: bool = False,
     reasons: Collection[str] = (),
     address: str | None = None,
-    progress: "Callable[[Counts], None]" = lambda _: None,
-    note: Callable[[str], None] = lambda _: None,
+    on_progress: "Callable[[Counts], None]" = lambda _: None,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> "TokenizeResult":
     """Tokenize a collection into a dataset folder. A second call resumes; a finished dataset is left alone.
 
     ``tokenizer`` is ``small`` (bundled, the default), a preset or a tokenizer's folder. ``settings`` are keys
     of the job by dotted name, such as ``{"sampling.fps": 8}``. ``append`` adds sources that are not planned
     yet, ``retry_failed`` does failed items again (only those that failed for one of ``reasons``, if given).
-    ``address`` is that of a Ray cluster; without one a local Ray is started. ``progress`` receives the counts
-    about twice a second, ``note`` sentences for the user.
+    ``address`` is that of a Ray cluster; without one a local Ray is started. ``on_progress`` receives the
+    counts about twice a second, ``notify`` sentences for the user.
 
     Items that cannot be tokenized do not raise: the result's ``totals`` count them, the ledger gives their
     reasons. Raises BadJobError, OutputConflictError, TooManyFailuresError, InfrastructureError, or
@@ -61,7 +61,7 @@ def tokenize(
         retry_failed=retry_failed,
         reasons=frozenset(_named(Reason, reason, "reason of failure") for reason in reasons),
     )
-    return tokenize_dataset(job, address=address, growth=growth, progress=progress, note=note)
+    return tokenize_dataset(job, address=address, growth=growth, on_progress=on_progress, notify=notify)
 
 
 def plan(
@@ -95,7 +95,7 @@ def audit(
     check_source: bool = False,
     address: str | None = None,
     workers: int | None = None,
-    progress: "Callable[[str, AuditProgress], None]" = lambda _uri, _progress: None,
+    on_progress: "Callable[[str, AuditProgress], None]" = lambda _uri, _progress: None,
 ) -> "AuditReport":
     """Read every file of a dataset; the report says what is covered, missing or damaged, and its ``verdict``.
 
@@ -103,7 +103,7 @@ def audit(
     that differ in at most the share ``radius`` of their bits, also ``against`` other datasets. ``sample``
     clips are decoded and tokenized again. ``check_source`` lists the sources and compares them with the plan.
     ``workers`` processes read shards (default: one per CPU), or tasks of the Ray cluster at ``address``.
-    ``progress`` receives a dataset's URI and how far its audit is. Raises UsageError, FormatError or
+    ``on_progress`` receives a dataset's URI and how far its audit is. Raises UsageError, FormatError or
     InfrastructureError.
     """
     from bitmill.jobs.execution.audit_dataset import AuditRequest, run_audit
@@ -119,18 +119,18 @@ def audit(
         check_source=check_source,
     )
     request = AuditRequest(columns=tuple(by), asked=options, address=address, workers=workers)
-    return run_audit(str(dataset), request, progress=progress).report
+    return run_audit(str(dataset), request, on_progress=on_progress).report
 
 
 def export(
     dataset: str | Path,
     out: str | Path,
     *,
-    to: "ExportForm | str",
+    to: "ExportFormat | str",
     max_bytes: int = 512 << 20,
     allow_incomplete: bool = False,
     workers: int | None = None,
-    progress: "Callable[[ExportProgress], None]" = lambda _: None,
+    on_progress: "Callable[[ExportProgress], None]" = lambda _: None,
 ) -> "ExportResult":
     """Export a dataset for other loaders: ``to`` is ``webdataset``, ``bin`` or ``huggingface``.
 
@@ -140,16 +140,16 @@ def export(
     """
     from bitmill.pipeline.cpu_count import available_cpus
     from bitmill.pipeline.exporting import export_dataset
-    from bitmill.schemas.reports.export_inventory import ExportForm
+    from bitmill.schemas.reports.export_inventory import ExportFormat
 
     return export_dataset(
         str(dataset),
         str(out),
-        form=_named(ExportForm, to, "export format"),
+        export_format=_named(ExportFormat, to, "export format"),
         max_bytes=max_bytes,
         allow_incomplete=allow_incomplete,
         workers=workers or available_cpus(),
-        tell=progress,
+        on_progress=on_progress,
     )
 
 

@@ -12,7 +12,7 @@ from bitmill.jobs.command_exit import ended_by_code
 from bitmill.jobs.commands.dataset import audit, export, remove, trace
 from bitmill.jobs.commands.models import compress, decompress, evaluate_tokens
 from bitmill.jobs.commands.models import sample as sampling
-from bitmill.jobs.commands.remote import cluster
+from bitmill.jobs.commands.remote import job_commands
 from bitmill.jobs.commands.weights import weights
 from bitmill.jobs.console import CommandGroup, Console
 from bitmill.jobs.preparation.file_arguments import local_path
@@ -285,7 +285,7 @@ for command in (
     decompress.decompress,
     sampling.sample,
     evaluate_tokens.evaluate_tokens,
-    *cluster.COMMANDS,
+    *job_commands.COMMANDS,
 ):
     app.command()(command)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from benchmarks.compression.contender import Contender
 from benchmarks.compression.media import Frames, Item
-from bitmill.bsq_model.layers.pixels import pixels_from_uint8
+from bitmill.bsq_model.layers.patches import pixels_from_uint8
 from bitmill.bsq_model.metrics.reconstruction_quality import MS_SSIM_LEAST_PX, ms_ssim, psnr_db
 
 Distance = Callable[[Tensor, Tensor], Tensor]

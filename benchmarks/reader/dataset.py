@@ -13,7 +13,7 @@ from bitmill.pipeline.dataset.ledger import LedgerRow, ledger_bytes, totals_of
 from bitmill.pipeline.items import ItemEnd, ItemStart, MediaFacts
 from bitmill.pipeline.planning.cut_shards import cut_shards
 from bitmill.pipeline.shard.ledger_rows import ledger_row
-from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard, Totals, ledger_file, shard_file
 from bitmill.schemas.dataset.packing import pack_integers, packed_size

@@ -16,7 +16,7 @@ from bitmill.schemas.dataset.packing import pack_bits
 from bitmill.schemas.errors import FormatError
 
 Bits = npt.NDArray[np.bool_]
-FramesDone = Callable[[int], None]
+OnFrames = Callable[[int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +45,17 @@ def frame_checksum(bits_hwL: Bits) -> int:
 
 
 def encode_clips(
-    model: CodingModel, clips: Sequence[Bits], lanes: int, *, done: FramesDone = lambda _: None
+    model: CodingModel, clips: Sequence[Bits], lanes: int, *, on_frames: OnFrames = lambda _: None
 ) -> list[CodedClip]:
     """Encode clips, bool [T, h, w, L], to separate bytes, ``lanes`` of them in parallel.
 
-    A clip's bytes depend on ``lanes`` (by rounding in the model) but on no other clip. ``done`` is called
-    with the number of frames coded since its last call.
+    A clip's bytes depend on ``lanes`` (by rounding in the model) but on no other clip. ``on_frames`` is
+    called with the number of frames coded since its last call.
     """
     coded: list[CodedClip] = []
     for places in lane_batches([_shape(clip) for clip in clips], lanes):
         batch = [clips[place] for place in places]
-        data = _encode_batch(model, batch, lanes, done)
+        data = _encode_batch(model, batch, lanes, on_frames)
         coded += [
             CodedClip(
                 shape=_shape(clip), checksums=tuple(frame_checksum(frame) for frame in clip), data=stream
@@ -71,14 +71,14 @@ def decode_clips(
     bits_per_token: int,
     lanes: int,
     *,
-    done: FramesDone = lambda _: None,
+    on_frames: OnFrames = lambda _: None,
 ) -> Iterator[DecodedBits]:
     """Decode what ``encode_clips`` returned, with the same ``lanes``, in order.
 
     Yields only frames with correct checksums: a clip ends before its first wrong frame.
     """
     for places in lane_batches([clip.shape for clip in clips], lanes):
-        yield from _decode_batch(model, [clips[place] for place in places], bits_per_token, lanes, done)
+        yield from _decode_batch(model, [clips[place] for place in places], bits_per_token, lanes, on_frames)
 
 
 def lane_batches(shapes: Sequence[tuple[int, int, int]], lanes: int) -> Iterator[range]:
@@ -91,7 +91,7 @@ def lane_batches(shapes: Sequence[tuple[int, int, int]], lanes: int) -> Iterator
             start = place
 
 
-def _encode_batch(model: CodingModel, clips: Sequence[Bits], lanes: int, done: FramesDone) -> list[bytes]:
+def _encode_batch(model: CodingModel, clips: Sequence[Bits], lanes: int, on_frames: OnFrames) -> list[bytes]:
     _, height, width, _ = clips[0].shape
     symbols = model.start(lanes, height, width)
     encoders = [SymbolEncoder() for _ in clips]
@@ -108,12 +108,12 @@ def _encode_batch(model: CodingModel, clips: Sequence[Bits], lanes: int, done: F
             for lane in active:
                 encoders[lane].put(narrow_BS[lane, step : step + 1], p_BK[lane : lane + 1])
             symbols.push(indices_BS[:, step])
-        done(len(active))
+        on_frames(len(active))
     return [encoder.finish() for encoder in encoders]
 
 
 def _decode_batch(
-    model: CodingModel, clips: Sequence[CodedClip], bits_per_token: int, lanes: int, done: FramesDone
+    model: CodingModel, clips: Sequence[CodedClip], bits_per_token: int, lanes: int, on_frames: OnFrames
 ) -> list[DecodedBits]:
     _, height, width = clips[0].shape
     symbols = model.start(lanes, height, width)
@@ -132,7 +132,7 @@ def _decode_batch(
                 frames[lane].append(bits_hwL)
             if not right or len(frames[lane]) == clip.shape[0]:
                 del decoders[lane]
-        done(len(at_work))
+        on_frames(len(at_work))
     empty = np.zeros((0, height, width, bits_per_token), np.bool_)
     return [
         DecodedBits(bits_ThwL=np.stack(found) if found else empty, complete=len(found) == clip.shape[0])

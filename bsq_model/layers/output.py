@@ -7,7 +7,7 @@ log-scales), each in (channel, row, column) order. H and W pixels, C = 3 colours
 from torch import Tensor
 
 from bitmill.bsq_model.layers.logit_laplace import LogitLaplace, pixels_of_mean
-from bitmill.bsq_model.layers.pixels import pixels_from_patches
+from bitmill.bsq_model.layers.patches import pixels_from_patches
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bitmill.bsq_model.layers.logit_laplace import logit_laplace_loss
-from bitmill.bsq_model.layers.pixels import pixels_from_uint8
+from bitmill.bsq_model.layers.patches import pixels_from_uint8
 from bitmill.bsq_model.tokenizer import BSQTokenizer, TrainingOutput
 from bitmill.bsq_model.training.adversarial.adversarial_step import Adversary
 from bitmill.bsq_model.training.data_parallel import mean_across, num_processes

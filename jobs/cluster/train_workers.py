@@ -99,7 +99,7 @@ def _work(config: dict[str, Any]) -> None:
         tokenizer_from_files(data.tokenizer_files["config.json"], data.tokenizer_files["model.safetensors"]),
         Process(rank=rank, world_size=world_size, device=device),
         perceptual=data.perceptual.to(device) if data.perceptual is not None else None,
-        report=lambda _: None,
+        on_progress=lambda _: None,
     )
 
 

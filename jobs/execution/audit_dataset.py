@@ -19,7 +19,7 @@ from bitmill.pipeline.storage import Folder, scratch_folder
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.reports.audit_report import AuditReport
 
-ShowAudit = Callable[[str, AuditProgress], None]
+OnAuditProgress = Callable[[str, AuditProgress], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,17 +44,17 @@ def run_audit(
     dataset: str,
     request: AuditRequest,
     *,
-    progress: ShowAudit = lambda _uri, _progress: None,
-    note: Callable[[str], None] = lambda _: None,
+    on_progress: OnAuditProgress = lambda _uri, _progress: None,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> MadeAudit:
     """Audit one dataset.
 
-    ``progress`` receives a dataset's URI and its progress, ``note`` a sentence for each later step, both in
-    the calling thread. Raises what ``audit_dataset`` and ``add_report_sections`` raise.
+    ``on_progress`` receives a dataset's URI and its progress, ``notify`` a sentence for each later step,
+    both in the calling thread. Raises what ``audit_dataset`` and ``add_report_sections`` raise.
     """
     started = time.monotonic()
     with _readers(request) as (readers, workers), scratch_folder() as work:
-        auditing = _Auditing(readers, workers, progress)
+        auditing = _Auditing(readers, workers, on_progress)
         asked = request.asked
         others = [(uri, auditing.audit(uri, asked.signatures)) for uri in map(_uri, asked.against)]
         audit = auditing.audit(dataset, asked.collectors, columns=request.columns)
@@ -65,7 +65,7 @@ def run_audit(
             others=others,
             lpips=find_lpips() if asked.sample else None,
             work=work,
-            tell=note,
+            notify=notify,
         )
         report = _report(audit, parts, seconds=time.monotonic() - started)
     return MadeAudit(report=report, files=parts.files)
@@ -121,8 +121,8 @@ def _readers(request: AuditRequest) -> Generator[tuple[ShardReaders, int]]:
 class _Auditing:
     """Audits datasets one after the other with the same readers."""
 
-    def __init__(self, readers: ShardReaders, workers: int, progress: ShowAudit) -> None:
-        self._readers, self._workers, self._progress = readers, workers, progress
+    def __init__(self, readers: ShardReaders, workers: int, on_progress: OnAuditProgress) -> None:
+        self._readers, self._workers, self._on_progress = readers, workers, on_progress
 
     def audit(
         self, dataset: str, collectors: ChooseCollectors, *, columns: tuple[str, ...] = ()
@@ -134,5 +134,5 @@ class _Auditing:
             workers=self._workers,
             columns=columns,
             collectors=collectors,
-            tell=partial(self._progress, folder.uri),
+            on_progress=partial(self._on_progress, folder.uri),
         )

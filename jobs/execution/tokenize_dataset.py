@@ -16,8 +16,8 @@ from bitmill.schemas.dataset.card import DatasetCard, Totals
 from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 from bitmill.schemas.requests.job import JobSpec
 
-Note = Callable[[str], None]
-ShowCounts = Callable[[Counts], None]
+Notify = Callable[[str], None]
+OnProgress = Callable[[Counts], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,27 +43,31 @@ def tokenize_dataset(
     *,
     address: str | None = None,
     growth: Growth | None = None,
-    progress: ShowCounts = lambda _: None,
-    note: Note = lambda _: None,
+    on_progress: OnProgress = lambda _: None,
+    notify: Notify = lambda _: None,
 ) -> TokenizeResult:
     """Run a job to its end, or take it up where an earlier run stopped.
 
-    ``address`` is that of a Ray cluster; without one a local Ray is started. ``progress`` receives the
-    counts about twice a second, ``note`` sentences for the user, both in the calling thread. Raises
+    ``address`` is that of a Ray cluster; without one a local Ray is started. ``on_progress`` receives the
+    counts about twice a second, ``notify`` sentences for the user, both in the calling thread. Raises
     BadJobError, OutputConflictError, TooManyFailuresError or InfrastructureError; InterruptedJobError for
     Ctrl-C and SIGTERM. Committed shards stay.
     """
-    with StatusWriter(note) as status_writer, stoppable():
+    with StatusWriter(notify) as status_writer, stoppable():
         prepared = _prepare(job, address, growth, status_writer)
         for sentence in prepared.notes:
-            note(sentence)
+            notify(sentence)
         if prepared.tokenizer.is_random:
-            note(f"note: preset {job.tokenizer.preset!r} has random weights; its tokens are for trials only.")
+            notify(
+                f"note: preset {job.tokenizer.preset!r} has random weights; its tokens are for trials only."
+            )
         totals, seconds = prepared.finished, dict[str, float]()
         if totals is not None:
-            note("nothing to do: every planned shard is committed.")
+            notify("nothing to do: every planned shard is committed.")
         else:
-            totals, seconds = _run(prepared, submission_of(job), address, status_writer, progress, note=note)
+            totals, seconds = _run(
+                prepared, submission_of(job), address, status_writer, on_progress, notify=notify
+            )
         result = TokenizeResult(
             dataset=prepared.folder.uri, card=prepared.card, totals=totals, seconds=seconds
         )
@@ -88,16 +92,16 @@ def _run(
     name: str,
     address: str | None,
     status_writer: StatusWriter,
-    progress: ShowCounts,
+    on_progress: OnProgress,
     *,
-    note: Note,
+    notify: Notify,
 ) -> tuple[Totals, dict[str, float]]:
     # Ray is slow to import, and not needed for a finished dataset.
     from bitmill.jobs.cluster.connection.ray_session import Cluster
     from bitmill.jobs.cluster.prometheus_metrics import RunMetrics
     from bitmill.jobs.execution.driver import run
 
-    note(
+    notify(
         f"{len(prepared.remaining)} of {prepared.card.num_shards} shards to do "
         f"({prepared.card.num_sources} sources) on {address or 'a local Ray'} …"
     )
@@ -108,7 +112,7 @@ def _run(
         num_committed=len(prepared.committed),
         shares={shard.shard_id: shares[shard.shard_id] for shard in prepared.remaining},
     )
-    run_counts.listeners.append(progress)
+    run_counts.listeners.append(on_progress)
     status_writer.run(prepared.folder, run_counts)
     with ExitStack() as stack:
         cluster = stack.enter_context(Cluster(address))

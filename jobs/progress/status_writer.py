@@ -35,9 +35,9 @@ class StatusWriter:
     status says how the block ended: by ``finish``, or by the error that left it.
     """
 
-    def __init__(self, note: Callable[[str], None], *, write_every_s: float = WRITE_EVERY_S) -> None:
-        """``note`` receives a sentence for the user where the file cannot be written."""
-        self._note = note
+    def __init__(self, notify: Callable[[str], None], *, write_every_s: float = WRITE_EVERY_S) -> None:
+        """``notify`` receives a sentence for the user where the file cannot be written."""
+        self._notify = notify
         self._every_s = write_every_s
         self._started_at = _now()
         self._place = DriverPlace(
@@ -101,7 +101,7 @@ class StatusWriter:
         except (BitmillError, OSError) as error:
             if not self._complained:
                 self._complained = True
-                self._note(f"note: {STATUS_FILE} cannot be written; the job continues ({error})")
+                self._notify(f"note: {STATUS_FILE} cannot be written; the job continues ({error})")
 
     def _publish(self, folder: Folder) -> None:
         """Write the status, with one retry: the driver may just have swept the staged file."""

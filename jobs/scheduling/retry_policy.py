@@ -77,7 +77,7 @@ class RetryPolicy:
 
 
 def _verdict(loss: Loss) -> SkippedSource:
-    alone = f"while taking it alone, in each of {DEATHS_OF_A_SOURCE} attempts."
+    alone = f"when processing it alone, in each of {DEATHS_OF_A_SOURCE} attempts."
     if loss is Loss.OUT_OF_MEMORY:
         return SkippedSource(
             reason=Reason.OUT_OF_MEMORY, detail=f"The tokenizer's process ran out of memory {alone}"

@@ -60,10 +60,10 @@ def _value(sidecar: Sidecar, read: Callable[[Sidecar], bytes], left_bytes: int) 
     text = None if fault else _text(read(sidecar))
     if text is None:
         if must_be_text:
-            raise BadSidecarError(fault or "its bytes are no UTF-8 text")
+            raise BadSidecarError(fault or "it is not UTF-8 text")
         return None
     if sidecar.is_repeated:
-        raise BadSidecarError("another member has the very same name, and only the first was taken")
+        raise BadSidecarError("another member has the same name, and only the first was used")
     if not _is_json(sidecar):
         return text.strip()
     try:
@@ -71,7 +71,7 @@ def _value(sidecar: Sidecar, read: Callable[[Sidecar], bytes], left_bytes: int) 
         value = json.loads(text, parse_constant=lambda _: None)
         canonical_json(value).encode()
     except (ValueError, RecursionError) as error:
-        raise BadSidecarError("it is no valid JSON") from error
+        raise BadSidecarError("it is not valid JSON") from error
     return value
 
 
@@ -82,7 +82,7 @@ def _unreadable(sidecar: Sidecar, left_bytes: int) -> str | None:
     if member.is_cut:
         return "the tar ends within it"
     if member.size_bytes > left_bytes:
-        return f"the sidecars of one item may have {MAX_SIDECAR_BYTES} bytes together, and it goes beyond"
+        return f"the sidecars of one item may have {MAX_SIDECAR_BYTES} bytes in total, and it exceeds that"
     return None
 
 

@@ -66,9 +66,9 @@ def index_tar(path: str) -> TarIndex:
 
 def _refuse_others(head: bytes, size_bytes: int) -> None:
     if not size_bytes:
-        raise BadItemError(Reason.EMPTY_FILE, "The tar has no bytes.")
+        raise BadItemError(Reason.EMPTY_FILE, "The tar is empty.")
     if head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
-        raise BadItemError(Reason.NOT_MEDIA, "The tar is compressed, and such are not read; decompress it.")
+        raise BadItemError(Reason.NOT_MEDIA, "Compressed tars are not supported; decompress it.")
 
 
 def _walk(file: BinaryIO, size_bytes: int, headers: list[tarfile.TarInfo]) -> Failing | None:
@@ -101,7 +101,7 @@ def _ending(file: BinaryIO, offset: int) -> Failing | None:
         return _damaged(offset)
     while chunk := file.read(_SCAN_BYTES):
         if chunk.count(0) != len(chunk):
-            detail = "More bytes follow the tar's end mark, and were not read; pack it anew as one tar."
+            detail = "Data after the tar's end mark was not read; repack it as one tar."
             return Reason.CORRUPT, detail
     return None
 
@@ -109,14 +109,14 @@ def _ending(file: BinaryIO, offset: int) -> Failing | None:
 def _cut_off() -> Failing:
     return (
         Reason.TRUNCATED,
-        "The tar is cut off: it has no end mark, and what stood behind its end is missing.",
+        "The tar is truncated: it has no end mark, and later members may be missing.",
     )
 
 
 def _damaged(offset: int) -> Failing:
     return (
         Reason.CORRUPT,
-        f"A header of the tar near byte {offset} is damaged; members behind it are missing.",
+        f"A header of the tar near byte {offset} is damaged; later members are missing.",
     )
 
 
@@ -134,9 +134,9 @@ def _members(headers: list[tarfile.TarInfo], size_bytes: int) -> Iterator[Member
 def _member(header: tarfile.TarInfo, stored: tarfile.TarInfo | None, size_bytes: int) -> Member:
     fault: Failing | None = None
     if stored is None:
-        fault = Reason.NOT_FOUND, "The member is a link, and what it leads to is not in the tar."
+        fault = Reason.NOT_FOUND, "The member is a link whose target is not in the tar."
     elif stored.issparse():
-        fault = Reason.NOT_MEDIA, "The member is stored as a sparse file, which is not read; pack it plainly."
+        fault = Reason.NOT_MEDIA, "The member is a sparse file; repack it as a plain one."
     if stored is None or fault is not None:
         return Member(name=_text(header.name), offset=0, size_bytes=0, present_bytes=0, fault=fault)
     present_bytes = min(stored.size, max(0, size_bytes - stored.offset_data))

@@ -111,7 +111,7 @@ def check_totals(card: DatasetCard, totals: Totals, found: FindingTally) -> None
     told, summed = card.totals.model_dump(), totals.model_dump()
     for name in told:
         if told[name] != summed[name]:
-            detail = f"{name}: the card tells of {told[name]}, the ledgers of {summed[name]}"
+            detail = f"{name}: the card has {told[name]}, the ledgers have {summed[name]}"
             found.note(Kind.TOTALS_DIFFER, detail, file=DATASET_FILE)
 
 
@@ -139,7 +139,7 @@ def _read_part(folder: Folder, part: PlanPart, found: FindingTally) -> list[Plan
         found.note(damage_kind(error), str(error), file=part.file)
         return None
     if plan_part(part.file, shards) != part:
-        found.note(Kind.MISSING_PLAN, "it is not the file that dataset.json names", file=part.file)
+        found.note(Kind.MISSING_PLAN, "it does not match its entry in dataset.json", file=part.file)
         return None
     return shards
 
@@ -175,7 +175,7 @@ def _check_planned_once(shards: Sequence[PlannedShard], found: FindingTally) -> 
             if hash(place) not in again:
                 continue
             if place in places:
-                detail = "the source is planned twice, so that its clips have the same ids"
+                detail = "the source is planned twice, so its clips have the same ids"
                 found.note(Kind.DUPLICATE_CLIP, detail, where=source.uri)
             places.add(place)
 
@@ -187,7 +187,7 @@ def _place_hashes(shards: Sequence[PlannedShard]) -> Iterator[int]:
 def _note_foreign(below: str, names: Sequence[str], planned: set[str], found: FindingTally) -> None:
     for name in names:
         if name not in planned:
-            found.note(Kind.FOREIGN_FILE, "no plan names it", file=f"{below}/{name}")
+            found.note(Kind.FOREIGN_FILE, "it is not in the plan", file=f"{below}/{name}")
 
 
 def _fingerprints(card: DatasetCard, found: FindingTally) -> tuple[str, str]:
@@ -223,4 +223,4 @@ def _check_tokenizer(
         detail = f"its fingerprint is {own}, the dataset's tokenizer has {expected_fingerprint}"
         found.note(Kind.MISSING_TOKENIZER, detail, file=WEIGHTS_FILE)
     elif tokenizer.config != card.tokenizer:
-        found.note(Kind.MISSING_TOKENIZER, "the card tells of another config", file=DATASET_FILE)
+        found.note(Kind.MISSING_TOKENIZER, "its config differs from the card's", file=DATASET_FILE)

@@ -44,7 +44,7 @@ def check_sources(card: DatasetCard, shards: Sequence[PlannedShard]) -> tuple[So
             findings.note(Kind.SOURCE_CHANGED, detail, where=source.uri)
     new = sift_sources(found, planned.values()).new
     for source in new:
-        detail = f"{source.size_bytes} bytes that the plan does not name"
+        detail = f"{source.size_bytes} bytes, not in the plan"
         findings.note(Kind.SOURCE_NOT_PLANNED, detail, where=source.uri)
     check = SourceCheck(
         checked=len(planned),
@@ -56,7 +56,7 @@ def check_sources(card: DatasetCard, shards: Sequence[PlannedShard]) -> tuple[So
     return check, findings
 
 
-_GONE_TEXT = {"missing": "there is no object now", "denied": "it may not be looked up with these credentials"}
+_GONE_TEXT = {"missing": "the object no longer exists", "denied": "the credentials do not permit access"}
 
 
 def _specs(card: DatasetCard) -> list[SourceSpec]:

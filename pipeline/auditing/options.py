@@ -7,9 +7,9 @@ from functools import partial
 from bitmill.pipeline.auditing.check_dataset import DatasetAtHand
 from bitmill.pipeline.auditing.codes.code_collector import CodeCollector
 from bitmill.pipeline.auditing.coverage.prefixes import PrefixRule
-from bitmill.pipeline.auditing.duplicates.bit_sample import DEFAULT_RADIUS, MAX_RADIUS
 from bitmill.pipeline.auditing.duplicates.duplicate_collector import DuplicateCollector
-from bitmill.pipeline.auditing.sample.drawing import SampleDrawer
+from bitmill.pipeline.auditing.duplicates.lsh import DEFAULT_RADIUS, MAX_RADIUS
+from bitmill.pipeline.auditing.sample.choose_sample import SampleDrawer
 from bitmill.pipeline.auditing.shard.collector_protocol import Collector, Collectors
 from bitmill.schemas.errors import UsageError
 

@@ -47,13 +47,13 @@ def merge_all(
     readers: ShardReaders,
     *,
     workers: int,
-    tell: Callable[[AuditProgress], None],
+    on_progress: Callable[[AuditProgress], None],
 ) -> ShardsAudit:
-    """Audit all shards. Calls ``tell`` after each chunk, in this thread."""
+    """Audit all shards. Calls ``on_progress`` after each chunk, in this thread."""
     whole = auditor.empty()
     for audit in readers(auditor, cut_chunks(shards, workers)):
         whole.merge(audit)
-        tell(
+        on_progress(
             AuditProgress(
                 done_shards=whole.planned,
                 shards=len(shards),

@@ -17,8 +17,8 @@ from bitmill.pipeline.auditing.duplicates.find_duplicates import find_duplicates
 from bitmill.pipeline.auditing.duplicates.stored_clips import StoredClips
 from bitmill.pipeline.auditing.options import CODES, DUPLICATES, SAMPLE, AuditOptions
 from bitmill.pipeline.auditing.run_audit import DatasetAudit
+from bitmill.pipeline.auditing.sample.choose_sample import SampleDrawer
 from bitmill.pipeline.auditing.sample.comparing import Lpips, compare_sample
-from bitmill.pipeline.auditing.sample.drawing import SampleDrawer
 from bitmill.pipeline.inspection.make_preview import stored_tokenizer
 from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
@@ -29,7 +29,7 @@ from bitmill.schemas.requests.job import JobSpec
 DUPLICATES_FILE = "duplicates.txt"
 
 Told = TypeVar("Told")
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass(kw_only=True)
@@ -52,23 +52,23 @@ def add_report_sections(
     others: Sequence[tuple[str, DatasetAudit]],
     lpips: Lpips | None,
     work: Path,
-    tell: Tell,
+    notify: Notify,
 ) -> ReportSections:
     """Build every requested section from the collected data; adds findings to the audit.
 
-    ``others`` are audits of the compared datasets, by name. ``work`` is for temporary files; ``tell``
+    ``others`` are audits of the compared datasets, by name. ``work`` is for temporary files; ``notify``
     receives progress messages. Raises InfrastructureError if the store fails.
     """
     parts = ReportSections()
     if asked.codes:
         parts.codes = _codes(audit, parts)
     if asked.duplicates:
-        tell("searching for duplicates")
+        notify("searching for duplicates")
         parts.duplicates = _duplicates(audit, others, work, parts)
     if asked.sample:
-        parts.sample = _sample(audit, asked, lpips, parts, tell)
+        parts.sample = _sample(audit, asked, lpips, parts, notify)
     if asked.check_source:
-        tell("listing the sources")
+        notify("listing the sources")
         parts.sources, found = check_sources(audit.at_hand.card, audit.at_hand.plan)
         audit.found.merge(found)
     else:
@@ -123,7 +123,7 @@ def _shard_ids(audit: DatasetAudit) -> dict[int, str]:
 
 
 def _sample(
-    audit: DatasetAudit, asked: AuditOptions, lpips: Lpips | None, parts: ReportSections, tell: Tell
+    audit: DatasetAudit, asked: AuditOptions, lpips: Lpips | None, parts: ReportSections, notify: Notify
 ) -> Sample | None:
     drawn = _gathered(audit, SAMPLE, SampleDrawer).clips
     folder, card = audit.at_hand.folder, audit.at_hand.card
@@ -149,7 +149,7 @@ def _sample(
         tokenizer,
         seed=asked.seed,
         lpips=lpips,
-        report=lambda done: tell(f"sample: {done} of {len(drawn)} clips"),
+        on_progress=lambda done: notify(f"sample: {done} of {len(drawn)} clips"),
     )
     parts.files |= pictures
     for clip in sample.clips:

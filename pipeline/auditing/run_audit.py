@@ -10,13 +10,14 @@ from bitmill.pipeline.auditing.coverage.tally import OWN_TABLES, CoverageLayout
 from bitmill.pipeline.auditing.parallel import AuditProgress, ShardReaders, merge_all
 from bitmill.pipeline.auditing.result import ShardsAudit
 from bitmill.pipeline.auditing.shard.collector_protocol import Collector, Collectors
-from bitmill.pipeline.auditing.shard.findings import FindingTally, verdict_of
+from bitmill.pipeline.auditing.shard.findings import FindingTally
 from bitmill.pipeline.auditing.shard_auditor import ShardAuditor
+from bitmill.pipeline.auditing.verdict import verdict_of
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.reports.audit_report import AuditReport, Coverage
 
-Tell = Callable[[AuditProgress], None]
+OnProgress = Callable[[AuditProgress], None]
 
 ChooseCollectors = Callable[[DatasetAtHand, PrefixRule], Collectors]
 """Makes the collectors from a listed dataset and the folders by which sources are counted."""
@@ -81,7 +82,7 @@ def audit_dataset(
     workers: int,
     columns: tuple[str, ...] = (),
     collectors: ChooseCollectors = no_collectors,
-    tell: Tell = lambda _: None,
+    on_progress: OnProgress = lambda _: None,
 ) -> DatasetAudit:
     """Read every file of a dataset once.
 
@@ -96,7 +97,7 @@ def audit_dataset(
     found = FindingTally()
     at_hand = look_at_dataset(folder, found)
     auditor = auditor_of(at_hand, columns=columns, collectors=collectors)
-    shards = merge_all(auditor, at_hand.shards, readers, workers=workers, tell=tell)
+    shards = merge_all(auditor, at_hand.shards, readers, workers=workers, on_progress=on_progress)
     found.merge(shards.found)
     if at_hand.plan_is_whole and shards.totals_known:
         check_totals(at_hand.card, shards.totals, found)

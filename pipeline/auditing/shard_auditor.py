@@ -91,7 +91,7 @@ class _ShardRun:
         if shard_id(self._auditor.job_fingerprint, ids, shard.attempt) != shard.shard_id:
             self._found.note(
                 Kind.MISSING_PLAN,
-                "the plan's sources are not those of the shard's name",
+                "the shard's name is not the hash of its planned sources",
                 where=shard.shard_id,
             )
 
@@ -100,9 +100,9 @@ class _ShardRun:
         self._audit.steps.add_pending(self._shard)
         name, count = self._shard.shard_id, f"{len(self._shard.sources)} sources"
         if self._at_hand.has_ledger:
-            self._found.note(Kind.MISSING_SHARD, f"its {count} are in the ledger only", file=shard_file(name))
+            self._found.note(Kind.MISSING_SHARD, f"its {count} are only in the ledger", file=shard_file(name))
         else:
-            self._found.note(Kind.PENDING_SHARD, f"{count} wait to be done", file=shard_file(name))
+            self._found.note(Kind.PENDING_SHARD, f"{count} not processed yet", file=shard_file(name))
         self._add_pending_sources()
 
     def _add_pending_sources(self) -> None:
@@ -134,7 +134,7 @@ class _ShardRun:
         try:
             rows = read_ledger(self._auditor.folder.read_bytes(name), origin=name)
         except FileNotFoundError:
-            self._found.note(Kind.MISSING_LEDGER, "the token shard is there without it", file=name)
+            self._found.note(Kind.MISSING_LEDGER, "the token shard exists without it", file=name)
             return None
         except FormatError as error:
             self._found.note(damage_kind(error), str(error), file=name)
@@ -149,7 +149,8 @@ class _ShardRun:
                 if metadata is not None and self._is_own(metadata):
                     self._read_rows(opened, metadata, accounts)
         except FileNotFoundError:
-            self._found.note(Kind.MISSING_SHARD, "it went away", file=shard_file(self._shard.shard_id))
+            file = shard_file(self._shard.shard_id)
+            self._found.note(Kind.MISSING_SHARD, "it was deleted during the audit", file=file)
             return False
         except FormatError as error:
             self._found.note(damage_kind(error), _cause(error), file=shard_file(self._shard.shard_id))
@@ -159,7 +160,7 @@ class _ShardRun:
         """True if a file belongs to this shard, whichever job made it."""
         file = shard_file(self._shard.shard_id)
         if metadata.shard_id != self._shard.shard_id:
-            self._found.note(Kind.WRONG_SHARD, f"its content is that of shard {metadata.shard_id}", file=file)
+            self._found.note(Kind.WRONG_SHARD, f"it contains shard {metadata.shard_id}", file=file)
             return False
         told = (metadata.tokenizer_fingerprint, metadata.bits_per_token, metadata.patch_px[0])
         if told != self._tokenizer():
@@ -218,7 +219,7 @@ class _ShardRun:
         for row in ledger:
             if row["num_clips"] and not over_committed.counts_in(place_of(row), row["shard_id"]):
                 where = item_name(row["source"], row["key"])
-                detail = f"its {row['num_clips']} clips are here, and it was done again"
+                detail = f"its {row['num_clips']} clips are still here, but it was retried"
                 file = ledger_file(self._shard.shard_id)
                 self._found.note(Kind.DUPLICATE_CLIP, detail, file=file, where=where)
 

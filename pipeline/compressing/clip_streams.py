@@ -15,7 +15,7 @@ from bitmill.schemas.errors import FormatError, NumericsMismatchError, UsageErro
 from bitmill.schemas.stream.compressed import Chunk, CompressedStream, chunk_bytes, stream_bytes
 from bitmill.schemas.stream.stream_header import ClipPlace, PriorMark, StreamHeader
 
-FramesDone = Callable[[int], None]
+OnFrames = Callable[[int], None]
 
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
 
@@ -53,7 +53,7 @@ def compress_clips(
     prior: LoadedPrior | None,
     *,
     rows: Sequence[bytes] | None = None,
-    done: FramesDone = lambda _: None,
+    on_frames: OnFrames = lambda _: None,
 ) -> bytes:
     """Return a whole stream; fills in the fields of ``header`` that clips and prior determine.
 
@@ -67,7 +67,7 @@ def compress_clips(
     model = _model(header.bits_per_token, prior)
     header = replace(header, group_bits=model.group_bits, prior=prior.mark if prior else None)
     with one_thread():
-        coded = encode_clips(model, clips, header.lanes, done=done)
+        coded = encode_clips(model, clips, header.lanes, on_frames=on_frames)
     places = [
         ClipPlace(num_frames=frames, height=height, width=width, chunk_bytes=0)
         for frames, height, width in (clip.shape for clip in coded)
@@ -91,7 +91,7 @@ def restore_clips(
     *,
     origin: str,
     salvage: bool = False,
-    done: FramesDone = lambda _: None,
+    on_frames: OnFrames = lambda _: None,
 ) -> Iterator[RestoredClip]:
     """Yield the clips of a stream, in order.
 
@@ -109,7 +109,7 @@ def restore_clips(
             [_coded(place.shape, chunk) for place, chunk in zip(header.clips, chunks, strict=True)],
             header.bits_per_token,
             header.lanes,
-            done=done,
+            on_frames=on_frames,
         )
         for index, (found, chunk) in enumerate(zip(decoded, chunks, strict=True)):
             place = header.clips[index]

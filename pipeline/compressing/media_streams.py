@@ -11,8 +11,8 @@ import torch
 
 from bitmill.bsq_model import BSQTokenizer
 from bitmill.pipeline.compressing.clip_streams import (
-    FramesDone,
     LoadedPrior,
+    OnFrames,
     RestoredClip,
     compress_clips,
     restore_clips,
@@ -51,7 +51,7 @@ def compress_pictures(
     prior: LoadedPrior | None,
     lanes: int,
     *,
-    done: FramesDone = lambda _: None,
+    on_frames: OnFrames = lambda _: None,
 ) -> bytes:
     """Compress one source's clips to a stream, at most ``lanes`` in parallel.
 
@@ -72,7 +72,7 @@ def compress_pictures(
     bits: list[Any] = [
         encoder.encode([tile_THWC])[0] for clip in clips for tile_THWC in tiles_of(clip.frames_THWC, tiles)
     ]
-    return compress_clips(header, bits, prior, done=done)
+    return compress_clips(header, bits, prior, on_frames=on_frames)
 
 
 def picture_header(
@@ -137,7 +137,7 @@ def restore_pictures(
     *,
     origin: str,
     salvage: bool = False,
-    done: FramesDone = lambda _: None,
+    on_frames: OnFrames = lambda _: None,
 ) -> list[RestoredPictures]:
     """Restore a stream's clips and decode them with the tokenizer.
 
@@ -148,7 +148,7 @@ def restore_pictures(
     tiles = stream.header.tiles
     parts: list[Frames] = []
     found: list[RestoredPictures] = []
-    for clip in restore_clips(stream, prior, origin=origin, salvage=salvage, done=done):
+    for clip in restore_clips(stream, prior, origin=origin, salvage=salvage, on_frames=on_frames):
         parts.append(_shown(clip, tokenizer))
         if len(parts) == tiles**2:
             found.append(

@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from bitmill.pipeline.compressing.clip_streams import (
-    FramesDone,
     LoadedPrior,
+    OnFrames,
     RestoredClip,
     compress_clips,
     restore_clips,
 )
 from bitmill.pipeline.compressing.row_metadata import row_bytes, row_dictionary, row_of_bytes
-from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
 from bitmill.schemas.dataset.packing import pack_bits, unpack_bits
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS, ShardMetadata, read_shard_metadata
 from bitmill.schemas.errors import FormatError
@@ -63,7 +63,7 @@ def compress_shard(
     lanes: int,
     *,
     origin: str,
-    done: FramesDone = lambda _: None,
+    on_frames: OnFrames = lambda _: None,
 ) -> bytes:
     """Compress a shard to a stream. Raises FormatError if its codes are damaged."""
     dictionary = row_dictionary(shard.rows)
@@ -81,7 +81,7 @@ def compress_shard(
     )
     clips = [_bits(row, bits_per_token, origin) for row in shard.rows]
     rows = [row_bytes(row, dictionary) for row in shard.rows]
-    return compress_clips(header, clips, prior, rows=rows, done=done)
+    return compress_clips(header, clips, prior, rows=rows, on_frames=on_frames)
 
 
 def restore_shard(
@@ -91,7 +91,7 @@ def restore_shard(
     *,
     origin: str,
     salvage: bool,
-    done: FramesDone = lambda _: None,
+    on_frames: OnFrames = lambda _: None,
 ) -> list[RestoredClip]:
     """Write the shard to ``path``; return its clips. With ``salvage``, incomplete clips are not written.
 
@@ -101,7 +101,7 @@ def restore_shard(
     clips: list[RestoredClip] = []
     try:
         with TokenShardWriter(path, metadata, StorageSpec()) as writer:
-            for clip in restore_clips(stream, prior, origin=origin, salvage=salvage, done=done):
+            for clip in restore_clips(stream, prior, origin=origin, salvage=salvage, on_frames=on_frames):
                 clips.append(clip)
                 if clip.complete:
                     writer.add(_row(clip, stream.header, origin))

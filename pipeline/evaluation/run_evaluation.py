@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bitmill.bsq_model import BSQTokenizer
-from bitmill.bsq_model.layers.pixels import pixels_from_uint8, uint8_from_pixels
+from bitmill.bsq_model.layers.patches import pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.metrics.codes import CodeCounts
 from bitmill.pipeline.compressing.clip_streams import LoadedPrior
 from bitmill.pipeline.evaluation.codecs import CODECS, code_at
@@ -84,12 +84,12 @@ def evaluate(
     *,
     with_codecs: bool,
     num_shown: int,
-    report: Callable[[int], None],
+    on_progress: Callable[[int], None],
     coders: Mapping[str, LoadedPrior | None] = MappingProxyType({}),
 ) -> Measured:
     """Encode, decode and measure every clip of every source, cut as by ``tokenize``.
 
-    Codecs run only on single pictures, because longer clips need a video codec. ``report`` is called with the
+    Codecs run only on single pictures, because longer clips need a video codec. ``on_progress`` receives the
     number of sources done. ``coders`` maps row names to priors (None: no prior); each adds a row with the
     size that ``compress`` reaches with it. Raises UsageError if no source yields a clip.
     """
@@ -115,7 +115,7 @@ def evaluate(
             for sizes in state.compressed:
                 sizes.end_source()
             done, clips_of_source = done + 1, 0
-            report(done)
+            on_progress(done)
     if not state.clips:
         raise UsageError("No source yielded a picture or a clip; " + _first_failures(state.failures))
     return _result(state, tokenizer)

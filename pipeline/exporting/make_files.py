@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bitmill.pipeline.exporting.formats.base import Form
+from bitmill.pipeline.exporting.formats.base import Format
 from bitmill.pipeline.exporting.formats.exported_clip import ExportedClip, read_clips
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.reports.export_inventory import OutlinedFile
 
-Done = Callable[[ExportedClip], None]
+OnClip = Callable[[ExportedClip], None]
 """Called with each clip once it is written."""
 
 
@@ -19,20 +19,20 @@ class FileMaker:
     """Writes and publishes files of one export. Pickles small, so that it can be sent to a process."""
 
     dataset: TokenDataset
-    form: Form
+    layout: Format
     out: Folder
 
-    def make(self, file: OutlinedFile, done: Done) -> None:
-        """Publish one file. An exception from ``done`` cancels it."""
+    def make(self, file: OutlinedFile, on_clip: OnClip) -> None:
+        """Publish one file. An exception from ``on_clip`` cancels it."""
         with self.out.publishing(file.name) as staged:
-            self.form.write_clips(staged.path, self._clips(file, done))
+            self.layout.write_clips(staged.path, self._clips(file, on_clip))
 
-    def _clips(self, file: OutlinedFile, done: Done) -> Iterator[ExportedClip]:
+    def _clips(self, file: OutlinedFile, on_clip: OnClip) -> Iterator[ExportedClip]:
         tokens = 0
-        for clip in read_clips(self.dataset, file.first_clip, file.num_clips, self.form.dtype):
+        for clip in read_clips(self.dataset, file.first_clip, file.num_clips, self.layout.dtype):
             yield clip
             tokens += clip.tokens_THW.size
-            done(clip)
+            on_clip(clip)
         if tokens != file.num_tokens:
             raise FormatError(
                 f"{self.dataset.uris[0]} has changed since its export began: {file.name} would contain "

@@ -8,7 +8,7 @@ import pyarrow as pa
 from bitmill.pipeline.dataset.dataset_folder import committed_shards, load_plan, require_card
 from bitmill.pipeline.exporting.clip_columns import list_clips
 from bitmill.pipeline.exporting.file_boundaries import ContentsSum, PortionCutter
-from bitmill.pipeline.exporting.formats.base import Form, token_counts
+from bitmill.pipeline.exporting.formats.base import Format, token_counts
 from bitmill.pipeline.exporting.formats.exported_clip import SHAPE_COLUMNS
 from bitmill.pipeline.exporting.progress import ExportProgress
 from bitmill.pipeline.removing.removal_records import record_names
@@ -18,7 +18,7 @@ from bitmill.schemas.ids import content_id
 from bitmill.schemas.reports.export_inventory import (
     OUTLINE_FILE,
     ExportedDataset,
-    ExportForm,
+    ExportFormat,
     ExportOutline,
     OutlinedFile,
     read_outline,
@@ -59,7 +59,7 @@ def look_at(folder: Folder, *, allow_incomplete: bool) -> DatasetState:
 
 
 def find_outline(
-    out: Folder, dataset: ExportedDataset, form: ExportForm, max_bytes: int
+    out: Folder, dataset: ExportedDataset, export_format: ExportFormat, max_bytes: int
 ) -> ExportOutline | None:
     """The outline of the same export begun earlier in ``out``; None if the folder is empty or missing.
 
@@ -77,7 +77,7 @@ def find_outline(
             )
         return None
     found = read_outline(out.read_bytes(OUTLINE_FILE), origin=f"{out.uri}/{OUTLINE_FILE}")
-    differing = _difference(found, dataset, form, max_bytes)
+    differing = _difference(found, dataset, export_format, max_bytes)
     if differing is not None:
         raise OutputConflictError(
             f"{out.uri} contains another export: {differing}. Name another folder, or repeat the options "
@@ -88,37 +88,37 @@ def find_outline(
 
 def make_outline(
     state: DatasetState,
-    name: ExportForm,
-    form: Form,
+    name: ExportFormat,
+    layout: Format,
     max_bytes: int,
-    tell: Callable[[ExportProgress], None],
+    on_progress: Callable[[ExportProgress], None],
 ) -> ExportOutline:
-    """Cut the dataset into files; calls ``tell`` with the number of listed shards.
+    """Cut the dataset into files; calls ``on_progress`` with the number of listed shards.
 
-    Raises UsageError if there are no clips, or the form does not support them.
+    Raises UsageError if there are no clips, or the format does not support them.
     """
-    cutter = PortionCutter(form.clips_within(max_bytes))
+    cutter = PortionCutter(layout.clips_within(max_bytes))
     total = ContentsSum()
 
     def look(rows: pa.Table) -> list[tuple[int, tuple[int, int, int], float | None, int]]:
         columns = [rows.column(key).to_pylist() for key in SHAPE_COLUMNS]
         fps = rows.column("fps").to_pylist()
         shapes = list(zip(*columns, strict=True))
-        return list(zip(form.clip_sizes(rows), shapes, fps, token_counts(rows), strict=True))
+        return list(zip(layout.clip_sizes(rows), shapes, fps, token_counts(rows), strict=True))
 
     for number, clips in enumerate(list_clips(state.folder, state.shard_ids, look), 1):
         for size, shape_THW, fps, num_tokens in clips:
             cutter.add(size, shape_THW[0], num_tokens)
             total.add(shape_THW, fps)
-        tell(ExportProgress(listed_shards=number, shards=len(state.shard_ids)))
+        on_progress(ExportProgress(listed_shards=number, shards=len(state.shard_ids)))
     contents = total.contents()
     if not contents.clips:
         raise UsageError(f"{state.folder.uri} contains no clips, so there is nothing to export.")
-    form.check(contents)
+    layout.check(contents)
     portions = cutter.finish()
     files = [
         OutlinedFile(
-            name=form.file_name(number, len(portions)),
+            name=layout.file_name(number, len(portions)),
             first_clip=portion.first_clip,
             num_clips=portion.num_clips,
             num_frames=portion.num_frames,
@@ -132,10 +132,10 @@ def make_outline(
 
 
 def _difference(
-    found: ExportOutline, dataset: ExportedDataset, form: ExportForm, max_bytes: int
+    found: ExportOutline, dataset: ExportedDataset, export_format: ExportFormat, max_bytes: int
 ) -> str | None:
-    if found.form != form:
-        return f"its form is {found.form}, not {form}"
+    if found.form != export_format:
+        return f"its format is {found.form}, not {export_format}"
     if found.dataset.tokenizer_fingerprint != dataset.tokenizer_fingerprint:
         return "it belongs to a dataset of another tokenizer"
     if found.dataset.content_id != dataset.content_id:

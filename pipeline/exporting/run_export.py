@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from bitmill.pipeline.exporting.clip_columns import list_clips
-from bitmill.pipeline.exporting.formats.base import Form
+from bitmill.pipeline.exporting.formats.base import Format
 from bitmill.pipeline.exporting.formats.exported_clip import open_clips
-from bitmill.pipeline.exporting.formats.registry import form_of
+from bitmill.pipeline.exporting.formats.registry import format_of
 from bitmill.pipeline.exporting.make_files import FileMaker
 from bitmill.pipeline.exporting.outline import DatasetState, find_outline, look_at, make_outline
 from bitmill.pipeline.exporting.progress import ExportProgress
-from bitmill.pipeline.exporting.workers import Tell, make_files
+from bitmill.pipeline.exporting.workers import OnProgress, make_files
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.pipeline.storage import Folder, list_objects
 from bitmill.schemas.errors import InfrastructureError, UsageError
@@ -20,7 +20,7 @@ from bitmill.schemas.reports.export_inventory import (
     INVENTORY_FILE,
     OUTLINE_FILE,
     ExportedFile,
-    ExportForm,
+    ExportFormat,
     ExportInventory,
     ExportOutline,
     read_inventory,
@@ -45,31 +45,31 @@ def export_dataset(
     dataset_uri: str,
     out_uri: str,
     *,
-    form: ExportForm,
+    export_format: ExportFormat,
     max_bytes: int,
     allow_incomplete: bool = False,
     workers: int = 1,
-    tell: Tell = lambda _: None,
+    on_progress: OnProgress = lambda _: None,
 ) -> ExportResult:
     """Export a dataset into an empty folder, or resume the same export in its folder.
 
-    ``workers`` processes write files; ``tell`` receives progress, in this thread. Raises UsageError if
-    dataset, folder or form do not fit, FormatError if the dataset is damaged, InfrastructureError if disk or
-    store fails.
+    ``workers`` processes write files; ``on_progress`` receives progress, in this thread. Raises UsageError if
+    dataset, folder or format do not fit, FormatError if the dataset is damaged, InfrastructureError if disk
+    or store fails.
     """
     state = look_at(Folder(dataset_uri), allow_incomplete=allow_incomplete)
     out = Folder(out_uri)
-    layout = form_of(form, state.dataset.bits_per_token)
-    outline = find_outline(out, state.dataset, form, max_bytes)
+    layout = format_of(export_format, state.dataset.bits_per_token)
+    outline = find_outline(out, state.dataset, export_format, max_bytes)
     inventory = None if outline is None else _find_inventory(out)
     if inventory is not None:
         return ExportResult(inventory=inventory, kept_files=len(inventory.files))
     try:
         out.sweep_staging()
         if outline is None:
-            outline = make_outline(state, form, layout, max_bytes, tell)
+            outline = make_outline(state, export_format, layout, max_bytes, on_progress)
             out.write_bytes(OUTLINE_FILE, outline.to_json())
-        return _Export(state, layout, outline, out).finish(workers, tell)
+        return _Export(state, layout, outline, out).finish(workers, on_progress)
     finally:
         out.sweep_staging()
 
@@ -79,21 +79,21 @@ class _Export:
     """An export that has an outline."""
 
     state: DatasetState
-    form: Form
+    layout: Format
     outline: ExportOutline
     out: Folder
 
-    def finish(self, workers: int, tell: Tell) -> ExportResult:
+    def finish(self, workers: int, on_progress: OnProgress) -> ExportResult:
         """Publish what is missing."""
         kept = set(self._published())
         missing = [file for file in self.outline.files if file.name not in kept]
         if missing:
-            maker = FileMaker(dataset=self._dataset(), form=self.form, out=self.out)
-            make_files(maker, missing, workers=workers, tell=tell)
-        for companion in self.form.companions:
+            maker = FileMaker(dataset=self._dataset(), layout=self.layout, out=self.out)
+            make_files(maker, missing, workers=workers, on_progress=on_progress)
+        for companion in self.layout.companions:
             if companion.name not in kept:
                 with self.out.publishing(companion.name) as staged:
-                    companion.write(staged.path, self.outline, lambda: self._rows(tell))
+                    companion.write(staged.path, self.outline, lambda: self._rows(on_progress))
         inventory = self._inventory()
         self.out.write_bytes(INVENTORY_FILE, inventory.to_json())
         kept_files = sum(file.name in kept for file in inventory.files)
@@ -110,16 +110,16 @@ class _Export:
             )
         return dataset
 
-    def _rows(self, tell: Tell) -> Iterator[pa.Table]:
+    def _rows(self, on_progress: OnProgress) -> Iterator[pa.Table]:
         shard_ids = self.state.shard_ids
         for number, rows in enumerate(list_clips(self.state.folder, shard_ids, lambda rows: rows), 1):
             yield rows
-            tell(ExportProgress(listed_shards=number, shards=len(shard_ids)))
+            on_progress(ExportProgress(listed_shards=number, shards=len(shard_ids)))
 
     def _inventory(self) -> ExportInventory:
         sizes = self._published()
         places = {file.name: (file.first_clip, file.num_clips) for file in self.outline.files}
-        names = [*places, *(companion.name for companion in self.form.companions)]
+        names = [*places, *(companion.name for companion in self.layout.companions)]
         gone = [name for name in names if name not in sizes]
         if gone:
             raise InfrastructureError(
@@ -133,7 +133,7 @@ class _Export:
         return ExportInventory.model_validate(
             {
                 "form": self.outline.form,
-                "token_dtype": self.form.dtype.name,
+                "token_dtype": self.layout.dtype.name,
                 "dataset": self.outline.dataset,
                 "contents": self.outline.contents,
                 "files": files,

@@ -13,22 +13,24 @@ from bitmill.pipeline.exporting.progress import ExportProgress
 from bitmill.pipeline.isolation.worker_process import WorkerProcess, serve
 from bitmill.schemas.reports.export_inventory import OutlinedFile
 
-_TELL_EVERY_S = 0.25
+_REPORT_EVERY_S = 0.25
 
-Tell = Callable[[ExportProgress], None]
+OnProgress = Callable[[ExportProgress], None]
 
 
-def make_files(maker: FileMaker, files: Sequence[OutlinedFile], *, workers: int, tell: Tell) -> None:
+def make_files(
+    maker: FileMaker, files: Sequence[OutlinedFile], *, workers: int, on_progress: OnProgress
+) -> None:
     """Write and publish ``files``, in this process if one worker is enough.
 
     Raises the first error, after cancelling the files in progress.
     """
     if min(workers, len(files)) > 1:
-        _make_side_by_side(maker, files, min(workers, len(files)), tell)
+        _make_side_by_side(maker, files, min(workers, len(files)), on_progress)
         return
-    told = _Told(sum(file.num_clips for file in files), tell)
+    progress = _ProgressSum(sum(file.num_clips for file in files), on_progress)
     for file in files:
-        maker.make(file, lambda clip: told.add(1, clip.tokens_THW.nbytes))
+        maker.make(file, lambda clip: progress.add(1, clip.tokens_THW.nbytes))
 
 
 @dataclass(frozen=True)
@@ -40,23 +42,25 @@ class _Written:
     file_done: bool
 
 
-class _Told:
+class _ProgressSum:
     """Sums reports and passes progress on."""
 
-    def __init__(self, clips: int, tell: Tell) -> None:
+    def __init__(self, clips: int, on_progress: OnProgress) -> None:
         self._progress = ExportProgress(clips=clips)
-        self._tell = tell
+        self._on_progress = on_progress
 
     def add(self, clips: int, size_bytes: int) -> None:
         now = self._progress
         self._progress = replace(
             now, done_clips=now.done_clips + clips, done_bytes=now.done_bytes + size_bytes
         )
-        self._tell(self._progress)
+        self._on_progress(self._progress)
 
 
-def _make_side_by_side(maker: FileMaker, files: Sequence[OutlinedFile], workers: int, tell: Tell) -> None:
-    told = _Told(sum(file.num_clips for file in files), tell)
+def _make_side_by_side(
+    maker: FileMaker, files: Sequence[OutlinedFile], workers: int, on_progress: OnProgress
+) -> None:
+    progress = _ProgressSum(sum(file.num_clips for file in files), on_progress)
     left = deque(files)
     children = [WorkerProcess(_work, maker, doing="wrote files") for _ in range(workers)]
     try:
@@ -67,7 +71,7 @@ def _make_side_by_side(maker: FileMaker, files: Sequence[OutlinedFile], workers:
             ready = wait([child.pipe for child in at_work])
             for child in [child for child in at_work if child.pipe in ready]:
                 report: _Written = child.receive()
-                told.add(report.clips, report.size_bytes)
+                progress.add(report.clips, report.size_bytes)
                 if report.file_done and left:
                     child.send(left.popleft())
                 elif report.file_done:
@@ -101,7 +105,7 @@ class _Reports:
     def clip_done(self, clip: ExportedClip) -> None:
         self._clips += 1
         self._bytes += clip.tokens_THW.nbytes
-        if time.monotonic() - self._sent >= _TELL_EVERY_S:
+        if time.monotonic() - self._sent >= _REPORT_EVERY_S:
             self.send(file_done=False)
 
     def send(self, *, file_done: bool) -> None:

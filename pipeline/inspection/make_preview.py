@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bitmill.bsq_model.contract import Tokenizer, decode_pixels
 from bitmill.bsq_model.families import load_files
-from bitmill.bsq_model.layers.pixels import pixels_from_uint8, uint8_from_pixels
+from bitmill.bsq_model.layers.patches import pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.metrics.reconstruction_quality import clip_psnr_db
 from bitmill.pipeline.dataset.dataset_folder import load_tokenizer_files
 from bitmill.pipeline.inspection.source_frames import SourceFrames

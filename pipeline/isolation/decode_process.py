@@ -75,7 +75,7 @@ def _received(connection: Connection, source: PlannedSource, timeout_s: float) -
     while True:
         if not connection.poll(timeout_s):
             yield ItemEnd.unread(
-                Reason.DECODE_TIMEOUT, f"The decoder gave nothing for {timeout_s:g} s and was ended."
+                Reason.DECODE_TIMEOUT, f"The decoder made no progress for {timeout_s:g} s and was stopped."
             )
             return
         try:

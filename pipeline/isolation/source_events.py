@@ -8,7 +8,7 @@ from typing import Literal
 
 from bitmill.pipeline.archive.tar_events import archive_events, whole_archive
 from bitmill.pipeline.archive.tar_index import index_tar
-from bitmill.pipeline.decode.item import decode_item
+from bitmill.pipeline.decode.decode_media import decode_item
 from bitmill.pipeline.items import ItemEnd, ItemEvent, MediaFacts, SourceEvent
 from bitmill.pipeline.storage import ObjectInfo, Room, StagedObject, room_for, stage
 from bitmill.schemas.dataset.plan_schema import PlannedSource

@@ -31,8 +31,8 @@ from bitmill.pipeline.reading.order.shuffle_quality import Mixing, measure_mixin
 from bitmill.pipeline.reading.prefetch import Prefetch, Prefetcher
 from bitmill.pipeline.reading.samples.collate import BatchMaker, TokenBatch
 from bitmill.pipeline.reading.samples.sample_shapes import Clips, Packing, Padding, SampleShape
+from bitmill.pipeline.reading.samples.shuffle_window import ShuffleWindow, load_window
 from bitmill.pipeline.reading.samples.views import special_tokens
-from bitmill.pipeline.reading.samples.windows import ShuffleWindow, load_window
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.pipeline.splitmix64 import derive_key
 from bitmill.pipeline.storage import is_local

@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 from weakref import finalize
 
 from bitmill.pipeline.reading.order.batch_plan import Take
-from bitmill.pipeline.reading.samples.windows import ShuffleWindow
+from bitmill.pipeline.reading.samples.shuffle_window import ShuffleWindow
 
 Batch = TypeVar("Batch")
 Key = tuple[int, int, int]

@@ -18,7 +18,7 @@ from bitmill.schemas.outcomes import Reason
 
 _THREADS = 8
 
-Tell = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 """Called with the number of finished shards and the total."""
 
 
@@ -70,7 +70,7 @@ def select(
     *,
     also_in: Collection[str] = (),
     use_index: bool = True,
-    tell: Tell = lambda _done, _of: None,
+    on_progress: OnProgress = lambda _done, _of: None,
 ) -> Selection:
     """Find what the takedown still affects. Also looks for single clips in the shards ``also_in``.
 
@@ -92,7 +92,7 @@ def select(
     if takedown.clips and not also_in:
         wanted |= _shards_of_clips(folder, card, takedown.clips, names, use_index=use_index)
     candidates = [shard for shard in plan if shard.shard_id in wanted & names]
-    looks = list(_looks(folder, candidates, takedown, tell))
+    looks = list(_looks(folder, candidates, takedown, on_progress))
     found = {clip for look in looks for clip in look.clip_ids}
     items = {item for look in looks for item in look.items}
     unknown = [uri for uri in sorted(takedown.sources) if not planned[uri]]
@@ -119,12 +119,14 @@ def _shards_of_clips(
     return {index.group(group).shard_id for clip in clips for group, _ in finder.places(clip)}
 
 
-def _looks(folder: Folder, shards: Sequence[PlannedShard], takedown: Takedown, tell: Tell) -> Iterator[_Look]:
+def _looks(
+    folder: Folder, shards: Sequence[PlannedShard], takedown: Takedown, on_progress: OnProgress
+) -> Iterator[_Look]:
     with ThreadPoolExecutor(_THREADS) as pool:
         found: Iterable[_Look] = pool.map(lambda shard: _look(folder, shard, takedown), shards)
         for done, look in enumerate(found, 1):
             yield look
-            tell(done, len(shards))
+            on_progress(done, len(shards))
 
 
 def _look(folder: Folder, shard: PlannedShard, takedown: Takedown) -> _Look:

@@ -9,7 +9,7 @@ from bitmill.pipeline.dataset.dataset_folder import load_ledger
 from bitmill.pipeline.dataset.ledger import LedgerRow, ledger_bytes
 from bitmill.pipeline.reading.index.footers import open_shard
 from bitmill.pipeline.removing.removal_filter import ALL_GONE, SOME_GONE, Takedown
-from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DatasetCard, ledger_file, shard_file
 from bitmill.schemas.dataset.plan_schema import PlannedShard

@@ -12,7 +12,7 @@ from bitmill.pipeline.dataset.dataset_folder import committed_shards, load_plan,
 from bitmill.pipeline.dataset.plan_file import plan_bytes
 from bitmill.pipeline.dataset.totals import committed_totals
 from bitmill.pipeline.dataset.totals_cache import remembered_totals
-from bitmill.pipeline.removing.affected_rows import Selection, Tell, Touched, select
+from bitmill.pipeline.removing.affected_rows import OnProgress, Selection, Touched, select
 from bitmill.pipeline.removing.check_removed import removed_clips
 from bitmill.pipeline.removing.removal_filter import Takedown
 from bitmill.pipeline.removing.removal_records import Record, load_records, publish_record
@@ -72,14 +72,14 @@ def name_of(source: RemovedSource) -> str:
     return source.uri if source.key is None else f"{source.uri} with key {source.key}"
 
 
-def propose(folder: Folder, request: Request, *, tell: Tell = _silent) -> Proposal:
+def propose(folder: Folder, request: Request, *, on_progress: OnProgress = _silent) -> Proposal:
     """Find the effect of a request. Raises UsageError if it is not a dataset, FormatError for damage."""
     card = require_card(folder)
     known = removed_clips(folder)
     asked = Takedown.of([_removal(request)])
     plan = load_plan(folder, card)
     # After an interrupted removal, the reader's index may describe the old shards.
-    selection = select(folder, card, plan, asked, use_index=not known.unfinished, tell=tell)
+    selection = select(folder, card, plan, asked, use_index=not known.unfinished, on_progress=on_progress)
     gone = known.takedown.clips.union(*known.of_shard.values())
     items = {f"{uri} with key {key}" for uri, key in known.takedown.items}
     return Proposal(
@@ -92,7 +92,7 @@ def propose(folder: Folder, request: Request, *, tell: Tell = _silent) -> Propos
     )
 
 
-def remove(folder: Folder, proposal: Proposal, *, tell: Tell = _silent) -> Record:
+def remove(folder: Folder, proposal: Proposal, *, on_progress: OnProgress = _silent) -> Record:
     """Carry out a proposal and return the finished record; for a repeated request, the earlier one.
 
     Raises UsageError if a request is not in the dataset, or an earlier removal is unfinished.
@@ -106,10 +106,12 @@ def remove(folder: Folder, proposal: Proposal, *, tell: Tell = _silent) -> Recor
     earlier = [one.removal for one in load_records(folder) if one.removal.id == removal.id]
     if earlier:
         removal = _merged(earlier[0], touched)
-    return _carry_out(folder, publish_record(folder, removal), tell)
+    return _carry_out(folder, publish_record(folder, removal), on_progress)
 
 
-def finish_removals(folder: Folder, *, all_of_them: bool = False, tell: Tell = _silent) -> list[Record]:
+def finish_removals(
+    folder: Folder, *, all_of_them: bool = False, on_progress: OnProgress = _silent
+) -> list[Record]:
     """Finish interrupted removals; with ``all_of_them``, also check finished ones.
 
     A finished one has work left if a driver then committed a shard that it had begun before. Returns the
@@ -130,11 +132,11 @@ def finish_removals(folder: Folder, *, all_of_them: bool = False, tell: Tell = _
         )
         if selection.touched or not record.removal.finished:
             removal = _merged(record.removal, selection.touched)
-            done.append(_carry_out(folder, publish_record(folder, removal), tell))
+            done.append(_carry_out(folder, publish_record(folder, removal), on_progress))
     return done
 
 
-def _carry_out(folder: Folder, record: Record, tell: Tell) -> Record:
+def _carry_out(folder: Folder, record: Record, on_progress: OnProgress) -> Record:
     card = require_card(folder)
     plan = load_plan(folder, card)
     records = load_records(folder)
@@ -149,7 +151,7 @@ def _carry_out(folder: Folder, record: Record, tell: Tell) -> Record:
     rules = WritingRules.of(card)
     for done, shard_id in enumerate(own, 1):
         rewrite_shard(folder, shards[shard_id], takedown, rules)
-        tell(done, len(own))
+        on_progress(done, len(own))
     _strip_plan(folder, card, plan, takedown)
     if card.totals is not None:
         publish_totals(folder, card, committed_totals(folder, plan, committed_shards(folder), remembered))

@@ -10,7 +10,7 @@ from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart, SourceEvent
 from bitmill.pipeline.shard.batch_clips import Batcher
 from bitmill.pipeline.shard.encoder import ClipEncoder, Codes, PendingCodes, padded
 from bitmill.pipeline.shard.ledger_rows import ledger_row
-from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import Totals, ledger_file, shard_file
 from bitmill.schemas.dataset.packing import pack_codes

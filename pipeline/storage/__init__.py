@@ -1,8 +1,8 @@
 """Objects on any store: listing, reading, atomic publishing. The only package that uses fsspec."""
 
+from bitmill.pipeline.storage.atomic_folder import STAGING_FOLDER, Folder, StagedFile
 from bitmill.pipeline.storage.filesystem import full_disk_told, store_errors
-from bitmill.pipeline.storage.folder import STAGING_FOLDER, Folder, StagedFile
-from bitmill.pipeline.storage.objects import (
+from bitmill.pipeline.storage.source_objects import (
     Listing,
     ObjectInfo,
     StagedObject,

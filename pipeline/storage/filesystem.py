@@ -20,8 +20,8 @@ T = TypeVar("T")
 _ATTEMPTS = 4
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 NAMES_NOTHING = {
-    errno.ELOOP: "its link leads back to itself",
-    errno.ENAMETOOLONG: "its name is longer than a disk takes",
+    errno.ELOOP: "symbolic links form a loop",
+    errno.ENAMETOOLONG: "the name is too long for the disk",
 }
 _SETTINGS_ERRORS = {
     "ProfileNotFound",

@@ -12,7 +12,7 @@ from bitmill.bsq_model.token_models.masked_lm import MaskedLM, SamplingSpec, fil
 from bitmill.bsq_model.token_models.prior import Prior
 from bitmill.bsq_model.token_models.token_layers import bits_of_values, values_of_bits
 
-FramesDone = Callable[[int], None]
+OnFrames = Callable[[int], None]
 _AT_ONCE = 32
 
 
@@ -55,7 +55,7 @@ def go_on(
     *,
     temperature: float,
     seed: int,
-    done: FramesDone = lambda _: None,
+    on_frames: OnFrames = lambda _: None,
 ) -> Tensor:
     """Sample ``count`` continuations of given frames (or none) in parallel: bool [B, frames, h, w, L]."""
     _, height, width, _ = bits_ThwL.shape
@@ -72,7 +72,7 @@ def go_on(
             values.append(torch.multinomial(chances_BK, 1, generator=generator)[:, 0])
             stepper.push(values[-1])
         drawn.append(torch.stack(values, dim=1).view(count, height, width, num_groups))
-        done(1)
+        on_frames(1)
     return bits_of_values(torch.stack(drawn, dim=1), group_bits)
 
 

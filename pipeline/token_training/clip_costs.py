@@ -40,9 +40,9 @@ def evaluate_tokens(
     sources: tuple[str, ...],
     most_frames: int,
     device: torch.device,
-    done: Callable[[int, int], None] = lambda _clips, _of: None,
+    on_progress: Callable[[int, int], None] = lambda _clips, _of: None,
 ) -> TokenCosts:
-    """Measure all clips, or those whose source matches ``sources``; calls ``done(number, total)`` per clip.
+    """Measure all clips, or those whose source matches ``sources``; calls ``on_progress(clips, total)``.
 
     A clip longer than ``most_frames`` is split into pieces, each coded without the previous one. Raises
     TokenizerMismatchError if the tokens are of another tokenizer than the model's, UsageError if no clip
@@ -64,7 +64,7 @@ def evaluate_tokens(
             bits_in_all += cost_B.item() * piece[..., 0].numel()
         seen.append(bits_ThwL.flatten(0, 2).numpy())
         frames += len(bits_ThwL)
-        done(number, len(clips))
+        on_progress(number, len(clips))
     bits_nL, group_bits = np.concatenate(seen), model.config.group_bits
     return TokenCosts(
         clips=len(clips),

@@ -33,7 +33,7 @@ def train_token_model(
     data: TokenTrainingData,
     device: torch.device,
     *,
-    report: Callable[[TrainProgress], None],
+    on_progress: Callable[[TrainProgress], None],
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Train from the newest checkpoint of ``spec.output``, or from ``model``, to the last step.
@@ -54,7 +54,7 @@ def train_token_model(
                 log.write(steps_done, row)
             if steps_done % spec.checkpoint_every == 0 or steps_done == spec.steps:
                 run.save(steps_done)
-            report(TrainProgress(steps_done=steps_done, steps=spec.steps, values=row))
+            on_progress(TrainProgress(steps_done=steps_done, steps=spec.steps, values=row))
     if steps_done < spec.steps:
         run.save(steps_done)
         return False

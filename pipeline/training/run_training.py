@@ -46,7 +46,7 @@ def train(
     process: Process,
     *,
     perceptual: Perceptual | None,
-    report: Callable[[TrainProgress], None],
+    on_progress: Callable[[TrainProgress], None],
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Train from the newest checkpoint of ``spec.output``, or from ``tokenizer``, to the last step.
@@ -67,7 +67,9 @@ def train(
         if process.leads:
             run_writer = stack.enter_context(RunWriter(spec, folder, steps_done, training, perceptual))
         data = stack.enter_context(training_data(spec, sources, process))
-        steps_done = _Loop(spec, training, run_writer, report=report, stop=stop).run(data, steps_done)
+        steps_done = _Loop(spec, training, run_writer, on_progress=on_progress, stop=stop).run(
+            data, steps_done
+        )
     if steps_done < spec.steps:
         return False
     if process.leads:
@@ -100,11 +102,11 @@ class _Loop:
         training: TrainingStep,
         run_writer: RunWriter | None,
         *,
-        report: Callable[[TrainProgress], None],
+        on_progress: Callable[[TrainProgress], None],
         stop: Callable[[], bool],
     ) -> None:
         self._spec, self._training, self._run_writer = spec, training, run_writer
-        self._report, self._stop = report, stop
+        self._on_progress, self._stop = on_progress, stop
         self._window = StepMetrics()
 
     def run(self, data: TrainingData, steps_done: int) -> int:
@@ -127,4 +129,4 @@ class _Loop:
         if self._run_writer is not None:
             self._run_writer.note_failures(batch.failures)
             row = self._run_writer.after_step(steps_done, row)
-        self._report(TrainProgress(steps_done=steps_done, steps=self._spec.steps, values=row))
+        self._on_progress(TrainProgress(steps_done=steps_done, steps=self._spec.steps, values=row))

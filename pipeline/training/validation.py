@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bitmill.bsq_model import BSQTokenizer
-from bitmill.bsq_model.layers.pixels import pixels_from_uint8
+from bitmill.bsq_model.layers.patches import pixels_from_uint8
 from bitmill.bsq_model.metrics.codes import bit_entropies
 from bitmill.bsq_model.metrics.reconstruction_quality import psnr_db
 from bitmill.bsq_model.training.losses import Perceptual

@@ -21,7 +21,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ExportForm(StrEnum):
+class ExportFormat(StrEnum):
     """The layouts in which clips are exported; docs/export.md specifies their bytes."""
 
     WEBDATASET = "webdataset"
@@ -69,7 +69,7 @@ class ExportOutline(_Part):
 
     format: Literal["bitmill-export-outline"] = "bitmill-export-outline"
     format_version: int = EXPORT_FORMAT_VERSION
-    form: ExportForm
+    form: ExportFormat
     max_bytes: Annotated[int, Field(gt=0)]
     dataset: ExportedDataset
     contents: ExportContents
@@ -103,7 +103,7 @@ class ExportInventory(_Part):
 
     format: Literal["bitmill-export"] = "bitmill-export"
     format_version: int = EXPORT_FORMAT_VERSION
-    form: ExportForm
+    form: ExportFormat
     token_dtype: Literal["uint8", "uint16", "uint32", "uint64"]
     """Little-endian unsigned integers; a token's index is in [0, 2^L)."""
     dataset: ExportedDataset
@@ -141,7 +141,7 @@ def read_inventory(data: bytes, *, origin: str) -> ExportInventory:
 
 
 class BinFile(_Part):
-    """One token file of the form ``bin``."""
+    """One token file of the format ``bin``."""
 
     name: str
     num_tokens: Count
@@ -149,7 +149,7 @@ class BinFile(_Part):
 
 
 class BinMetadata(_Part):
-    """metadata.json of the form ``bin``, with the keys that loaders of flat video tokens expect."""
+    """metadata.json of the format ``bin``, with the keys that loaders of flat video tokens expect."""
 
     token_dtype: Literal["uint16", "uint32", "uint64"]
     s: int | None

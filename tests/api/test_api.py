@@ -49,17 +49,17 @@ def test_a_collection_is_planned_tokenized_audited_read_and_exported(tmp_path: P
 
     counts, notes = [], []
     result = bitmill.tokenize(
-        media, tokens, tokenizer="tiny", settings=settings, progress=counts.append, note=notes.append
+        media, tokens, tokenizer="tiny", settings=settings, on_progress=counts.append, notify=notes.append
     )
     assert result.all_ok
     assert result.totals.items == counts[-1].items.done == 1
     assert any("1 of 1 shards to do" in note for note in notes)
-    again = bitmill.tokenize(media, tokens, tokenizer="tiny", settings=settings, note=notes.append)
+    again = bitmill.tokenize(media, tokens, tokenizer="tiny", settings=settings, notify=notes.append)
     assert again.totals == result.totals
     assert notes[-1] == "nothing to do: every planned shard is committed."
 
     seen = []
-    report = bitmill.audit(tokens, workers=1, progress=lambda uri, at: seen.append((uri, at.done_shards)))
+    report = bitmill.audit(tokens, workers=1, on_progress=lambda uri, at: seen.append((uri, at.done_shards)))
     assert (report.verdict, report.coverage.total.clips) == ("sound", result.totals.clips)
     assert seen == [(str(tokens), 1)]
 

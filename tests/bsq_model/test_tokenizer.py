@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from bitmill.bsq_model import BSQTokenizer
-from bitmill.bsq_model.bottleneck.quantizer import bits_of_latents
-from bitmill.bsq_model.layers.pixels import patches_from_pixels, pixels_from_uint8
+from bitmill.bsq_model.bottleneck.bsq import bits_of_latents
+from bitmill.bsq_model.layers.patches import patches_from_pixels, pixels_from_uint8
 from bitmill.bsq_model.presets import untrained_tokenizer
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig

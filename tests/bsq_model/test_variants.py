@@ -12,7 +12,7 @@ from bitmill.bsq_model import (
     tokenizer_files,
     tokenizer_from_files,
 )
-from bitmill.bsq_model.layers.pixels import pixels_from_uint8
+from bitmill.bsq_model.layers.patches import pixels_from_uint8
 from bitmill.bsq_model.presets import untrained_tokenizer
 from bitmill.bsq_model.resolution import resize_tokenizer
 from bitmill.schemas.errors import FormatError, UsageError

@@ -12,7 +12,7 @@ from bitmill.jobs.cli import app
 from bitmill.pipeline.exporting import export_dataset
 from bitmill.pipeline.exporting.formats.bin import INDEX_SCHEMA
 from bitmill.pipeline.reading import TokenDataset
-from bitmill.schemas.reports.export_inventory import BinMetadata, ExportForm
+from bitmill.schemas.reports.export_inventory import BinMetadata, ExportFormat
 from tests.docs.test_docs import runnable
 from tests.support.commands import REPOSITORY, finish
 from tests.support.datasets import make_dataset
@@ -20,7 +20,7 @@ from tests.support.exports import LENGTHS, expected_tokens
 
 PAGE = (REPOSITORY / "docs" / "export.md").read_text()
 BLOCKS = runnable("docs/export.md")
-FOLDERS = {ExportForm.WEBDATASET: "wds", ExportForm.BIN: "bin", ExportForm.HUGGINGFACE: "hub"}
+FOLDERS = {ExportFormat.WEBDATASET: "wds", ExportFormat.BIN: "bin", ExportFormat.HUGGINGFACE: "hub"}
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def exports(tmp_path, monkeypatch) -> Path:
     """A folder with a dataset and its exports, under the page's names."""
     monkeypatch.chdir(tmp_path)
     make_dataset("tokens", LENGTHS)
-    for form, name in FOLDERS.items():
-        bound = 10240 if form == ExportForm.WEBDATASET else 200
-        export_dataset("tokens", name, form=form, max_bytes=bound)
+    for export_format, name in FOLDERS.items():
+        bound = 10240 if export_format == ExportFormat.WEBDATASET else 200
+        export_dataset("tokens", name, export_format=export_format, max_bytes=bound)
     return tmp_path
 
 
@@ -86,8 +86,8 @@ def test_the_page_names_what_files_hold():
     webdataset_part = PAGE.partition("## webdataset")[2].partition("## bin")[0]
     for field in INDEX_SCHEMA:
         assert field.name in ("file", "first_token") or f"`{field.name}`" in webdataset_part, field.name
-    for form in ExportForm:
-        assert f"| `{form}` |" in PAGE
+    for export_format in ExportFormat:
+        assert f"| `{export_format}` |" in PAGE
 
 
 def test_the_page_names_every_option():

@@ -98,4 +98,4 @@ def test_each_costs_exactly_its_item(rows):
     assert whole > 1
     # The clip that came before the trouble is kept, and no other.
     assert [row["num_clips"] for row in rows.values()] == [whole, 1, 1, 1, whole]
-    assert rows["c-hang"]["detail"] == "The decoder gave nothing for 15 s and was ended."
+    assert rows["c-hang"]["detail"] == "The decoder made no progress for 15 s and was stopped."

@@ -113,7 +113,7 @@ def test_a_source_that_kills_its_actors_costs_itself(many, tmp_path):
     rows = load_ledger(folder, shard.shard_id)
     killer = rows.pop(1)
     assert (killer["outcome"], killer["reason"], killer["num_clips"]) == ("failed", "decoder_crashed", 0)
-    assert killer["detail"] == "The tokenizer's process died while taking it alone, in each of 2 attempts."
+    assert killer["detail"] == "The tokenizer's process died when processing it alone, in each of 2 attempts."
     assert {row["outcome"] for row in rows} == {"ok"}
     (num_clips,) = {row["num_clips"] for row in rows}
     assert num_clips > 1

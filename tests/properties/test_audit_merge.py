@@ -139,7 +139,7 @@ def _audits(dataset: AuditedDataset) -> tuple[list[ShardsAudit], Any]:
         at_hand = look_at_dataset(dataset.folder, FindingTally())
         auditor = auditor_of(at_hand)
         parts = [auditor.audit([shard]) for shard in at_hand.shards]
-        whole = merge_all(auditor, at_hand.shards, LocalProcesses(1), workers=1, tell=lambda _: None)
+        whole = merge_all(auditor, at_hand.shards, LocalProcesses(1), workers=1, on_progress=lambda _: None)
         _kept[dataset.path] = parts, _read(whole)
     return _kept[dataset.path]
 

@@ -22,8 +22,8 @@ from bitmill.pipeline.dataset.ledger import ledger_bytes
 from bitmill.pipeline.dataset.totals import committed_totals
 from bitmill.pipeline.items import SourceEvent
 from bitmill.pipeline.planning.cut_shards import cut_shards
+from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.shard.shard_loop import ShardContext, tokenize_shard
-from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import (
     DATASET_FILE,

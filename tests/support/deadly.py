@@ -1,16 +1,16 @@
-"""A form of export that takes its process along; quick to import in that process."""
+"""A format of export that takes its process along; quick to import in that process."""
 
 import os
 from dataclasses import dataclass
 
-from bitmill.pipeline.exporting.formats.bin import BinForm
+from bitmill.pipeline.exporting.formats.bin import BinFormat
 
 
 @dataclass(frozen=True)
-class Deadly(BinForm):
+class Deadly(BinFormat):
     """Reads a clip and is gone."""
 
-    dtype = BinForm(18).dtype
+    dtype = BinFormat(18).dtype
 
     def write_clips(self, path, clips):
         next(clips)

@@ -7,7 +7,7 @@ import numpy as np
 
 from bitmill.pipeline.exporting import ExportResult, export_dataset
 from bitmill.pipeline.exporting.formats.exported_clip import CLIP_COLUMNS, ExportedClip
-from bitmill.schemas.reports.export_inventory import ExportForm
+from bitmill.schemas.reports.export_inventory import ExportFormat
 from tests.support.datasets import expected_bits, make_dataset
 
 LENGTHS = [[4, 4, 2], [], [1], [4, 3], [4, 4, 4, 4]]
@@ -27,17 +27,17 @@ def expected_tokens(lengths: Sequence[Sequence[int]], *, bits_per_token: int) ->
 
 
 def export(
-    folder: Path, form: ExportForm, *, bits_per_token: int = 18, lengths=LENGTHS, **options
+    folder: Path, export_format: ExportFormat, *, bits_per_token: int = 18, lengths=LENGTHS, **options
 ) -> ExportResult:
     """A dataset in ``folder/tokens``, if there is none, exported to ``folder/out``."""
     if not (folder / "tokens").exists():
         make_dataset(str(folder / "tokens"), lengths, bits_per_token=bits_per_token)
     options = {"max_bytes": 1 << 30, **options}
-    return export_dataset(str(folder / "tokens"), str(folder / "out"), form=form, **options)
+    return export_dataset(str(folder / "tokens"), str(folder / "out"), export_format=export_format, **options)
 
 
 def made_clip(shape_THW: tuple[int, int, int], *, seed: int = 0, **columns) -> ExportedClip:
-    """A clip of any shape, as a form is given it."""
+    """A clip of any shape, as a format is given it."""
     plain = dict.fromkeys(CLIP_COLUMNS)
     plain |= {"clip_id": f"{seed:032x}", "source": "/media/a.mp4", "start_ns": 0, "end_ns": 10**9}
     plain |= {"frame_pts_ns": list(range(shape_THW[0])), "source_height": 720, "source_width": 1280}

@@ -120,7 +120,7 @@ def wrap_watch(module):
 WRAPS = {
     "bitmill.pipeline.shard.shard_loop": wrap_loop,
     "bitmill.pipeline.shard.encoder": wrap_encoding,
-    "bitmill.pipeline.storage.folder": wrap_folder,
+    "bitmill.pipeline.storage.atomic_folder": wrap_folder,
     "bitmill.jobs.cluster.tokenizing.decode_tasks": wrap_decoding,
     "bitmill.pipeline.isolation.source_events": wrap_fetch,
     "bitmill.jobs.scheduling.heartbeat": wrap_watch,

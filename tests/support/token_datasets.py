@@ -12,7 +12,7 @@ import numpy as np
 from bitmill.bsq_model.presets import preset_config
 from bitmill.pipeline.dataset.dataset_folder import write_plan
 from bitmill.pipeline.planning.cut_shards import cut_shards
-from bitmill.pipeline.shard.shard_writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard, shard_file
 from bitmill.schemas.dataset.packing import pack_bits, unpack_bits

@@ -174,7 +174,7 @@ class SourceTask:
             except TimeoutError:
                 self.cancel()
                 seconds = self._settings.limits.item_timeout_s
-                detail = f"The decoder gave nothing for {seconds:g} s and was ended."
+                detail = f"The decoder made no progress for {seconds:g} s and was stopped."
                 trouble = ItemEnd.unread(Reason.DECODE_TIMEOUT, detail)
             if trouble is not None:
                 yield from self._skipped(trouble)

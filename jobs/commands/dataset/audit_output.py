@@ -30,7 +30,7 @@ def show_audit(dataset: str, request: AuditRequest, console: Console) -> MadeAud
             named = "" if uri == Folder(dataset).uri else f"{uri}: "
             line.show(lambda: named + progress_line(progress, seconds))
 
-        return run_audit(dataset, request, progress=show, note=lambda text: line.show(lambda: text))
+        return run_audit(dataset, request, on_progress=show, notify=lambda text: line.show(lambda: text))
 
 
 def write_audit(made: MadeAudit, out: Folder) -> list[str]:

@@ -11,7 +11,7 @@ from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.jobs.progress.units import bytes_text, duration_text, rate_text
 from bitmill.jobs.scheduling.signals import stoppable
 from bitmill.pipeline.cpu_count import available_cpus
-from bitmill.schemas.reports.export_inventory import ExportForm
+from bitmill.schemas.reports.export_inventory import ExportFormat
 
 if TYPE_CHECKING:
     from bitmill.pipeline.exporting import ExportProgress, ExportResult
@@ -24,7 +24,7 @@ def export(
     out: Annotated[
         str, typer.Argument(help="Output folder, local or on a store: empty, or with this export begun.")
     ],
-    to: Annotated[ExportForm, typer.Option("--to", help="Output layout.")],
+    to: Annotated[ExportFormat, typer.Option("--to", help="Output layout.")],
     max_bytes: Annotated[
         int,
         typer.Option(
@@ -48,11 +48,11 @@ def export(
         result = export_dataset(
             dataset,
             out,
-            form=to,
+            export_format=to,
             max_bytes=max_bytes,
             allow_incomplete=allow_incomplete,
             workers=workers or available_cpus(),
-            tell=view.show,
+            on_progress=view.show,
         )
     console.print(_summary(out, result))
 

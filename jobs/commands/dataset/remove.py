@@ -74,16 +74,16 @@ def remove(
     with stoppable(kept="rewritten shards and the record stay"), RemovalView(console) as view:
         if not dry_run:
             _refuse_beside_driver(folder, force=force)
-            for record in finish_removals(folder, all_of_them=resume, tell=view.rewriting):
+            for record in finish_removals(folder, all_of_them=resume, on_progress=view.rewriting):
                 console.print(f"finished {_told(folder, record)}")
         if resume:
             console.print(f"{folder.uri}: all removals are complete.")
             return
-        proposal = propose(folder, request, tell=view.looking)
+        proposal = propose(folder, request, on_progress=view.looking)
         if proposal.unknown and skip_unknown:
             request = request.without(proposal.unknown)
             console.print(f"skipped {len(proposal.unknown):,} entries that are not in {folder.uri}")
-            proposal = propose(folder, request, tell=view.looking)
+            proposal = propose(folder, request, on_progress=view.looking)
         _refuse_unknown(folder, proposal)
         view.pause()
         if proposal.is_done or not (request.sources or request.clips):
@@ -94,7 +94,7 @@ def remove(
             return
         if not yes:
             _ask()
-        record = take_down(folder, proposal, tell=view.rewriting)
+        record = take_down(folder, proposal, on_progress=view.rewriting)
         view.pause()
         console.print(f"removed {_told(folder, record)}")
         console.print(KEPT)

@@ -14,13 +14,15 @@ def tokenize_job(
 ) -> bool:
     """Run a job to its end and print the summary. Returns whether every item of every source is ok."""
 
-    def note(sentence: str) -> None:
+    def notify(sentence: str) -> None:
         console.print(sentence, soft_wrap=True)
 
     with Progress(console) as progress:
-        result = tokenize_dataset(job, address=address, growth=growth, progress=progress.show, note=note)
+        result = tokenize_dataset(
+            job, address=address, growth=growth, on_progress=progress.show, notify=notify
+        )
     if result.seconds:
-        note(f"time of {stage_times(result.seconds)}")
+        notify(f"time of {stage_times(result.seconds)}")
     summary(result.card, result.totals, console)
-    note(f"dataset    {result.dataset}")
+    notify(f"dataset    {result.dataset}")
     return result.all_ok

@@ -125,7 +125,7 @@ def _compress_pictures(
     tokens_bits = num_frames * tiles * config.tokens_per_frame * config.bits_per_token
     view.planned = num_frames * tiles
     data, coder = _coded(
-        lambda coding: compress_pictures(clips, tokenizer, coding, lanes, done=view.add),
+        lambda coding: compress_pictures(clips, tokenizer, coding, lanes, on_frames=view.add),
         chosen,
         view,
         bare_bits=None if prior else tokens_bits,
@@ -155,7 +155,7 @@ def _compress_shard(source: str, prior: str | None, lanes: int, view: "FramesVie
     tokens = sum(math.prod(row[name] for name in ("num_frames", "height", "width")) for row in shard.rows)
     tokens_bits = max(tokens * shard.metadata.bits_per_token, 1)
     data, coder = _coded(
-        lambda coding: compress_shard(shard, coding, lanes, origin=source, done=view.add),
+        lambda coding: compress_shard(shard, coding, lanes, origin=source, on_frames=view.add),
         chosen,
         view,
         bare_bits=None if prior else tokens_bits,

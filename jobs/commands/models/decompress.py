@@ -75,7 +75,7 @@ class _Restoring:
     out: str
     prior: "LoadedPrior | None"
     salvage: bool
-    done: Callable[[int], None]
+    on_frames: Callable[[int], None]
 
 
 def _restore_pictures(asked: _Restoring, tokenizer: str) -> tuple[int, list[str]]:
@@ -92,7 +92,7 @@ def _restore_pictures(asked: _Restoring, tokenizer: str) -> tuple[int, list[str]
         asked.prior,
         origin=asked.origin,
         salvage=asked.salvage,
-        done=asked.done,
+        on_frames=asked.on_frames,
     )
     frames = [clip.frames_THWC for clip in restored if len(clip.frames_THWC)]
     if not frames:
@@ -133,7 +133,7 @@ def _restore_shard(asked: _Restoring) -> tuple[int, list[str]]:
                 path,
                 origin=asked.origin,
                 salvage=asked.salvage,
-                done=asked.done,
+                on_frames=asked.on_frames,
             )
         )
 

@@ -85,7 +85,7 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
             metric_networks,
             with_codecs=request.with_codecs,
             num_shown=request.num_shown,
-            report=lambda done: line.show(partial(_progress, done, len(sources), started)),
+            on_progress=lambda done: line.show(partial(_progress, done, len(sources), started)),
             coders=coders,
         )
     left_out += _inapplicable(measured.rows[0], metric_networks, config.image_size_px)

@@ -47,7 +47,7 @@ def evaluate_tokens(
             sources=tuple(source or ()),
             most_frames=frames,
             device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
-            done=lambda clips, of: status.update(f"{clips:,} of {of:,} clips"),
+            on_progress=lambda clips, of: status.update(f"{clips:,} of {of:,} clips"),
         )
     console.print(_table(costs, loaded.config.kind, loaded.config.group_bits))
     if out is not None:

@@ -255,7 +255,7 @@ def _continue(
             asked.count,
             temperature=asked.temperature,
             seed=asked.seed,
-            done=count,
+            on_frames=count,
         )
     return [tokenizer.decode([torch.cat([given_ThwL, bits_ThwL])])[0] for bits_ThwL in drawn]
 

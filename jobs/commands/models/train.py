@@ -154,7 +154,7 @@ def _train_here(prepared: PreparedRun, console: Console) -> None:
             prepared.tokenizer,
             Process(device=device),
             perceptual=perceptual,
-            report=view.show,
+            on_progress=view.show,
             stop=stop.is_set,
         )
     if not complete:

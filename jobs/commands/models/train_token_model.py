@@ -43,7 +43,7 @@ def train_token_job(spec: TokenTrainSpec, *, console: Console) -> None:
     parameters = sum(p.numel() for p in model.parameters())
     console.print(f"{parameters:,} parameters, {spec.steps} steps on {device} …")
     with asked_to_stop() as asked, TrainingView(console) as view:
-        ended = train_token_model(spec, model, data, device, report=view.show, stop=asked.is_set)
+        ended = train_token_model(spec, model, data, device, on_progress=view.show, stop=asked.is_set)
     if not ended:
         raise InterruptedJobError("stopped; run the same command again to resume from here.")
     trained = load_token_model(folder / MODEL_FOLDER)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bitmill.pipeline.auditing.shard.bit_intrinsics import count_ones
+from bitmill.pipeline.auditing.count_ones import count_ones
 from bitmill.schemas.compiled_code.numba_compile import compiled, compiled_within
 
 _COLUMNS = 128

@@ -1,10 +1,11 @@
 """Counts ones per bit by source prefix, for a bounded number of prefixes; the rest are summed."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from bitmill.pipeline.auditing.smallest_hashes import SmallestHashes
 
 MAX_PREFIXES = 256
 _OTHERS = 0
@@ -13,23 +14,19 @@ Int64s = npt.NDArray[np.int64]
 
 
 class PrefixCounts:
-    """Exact counts for up to ``MAX_PREFIXES`` prefixes.
-
-    If there are more, those with the lowest hashes are kept: a sample that does not depend on the order in
-    which prefixes arrive or parts are merged.
-    """
+    """Exact counts for up to ``MAX_PREFIXES`` prefixes, the same ones in any order of merging."""
 
     def __init__(self, bits_per_token: int) -> None:
         self.ones_SL = np.zeros((1 + MAX_PREFIXES, bits_per_token), np.int64)
         self.tokens_S = np.zeros(1 + MAX_PREFIXES, np.int64)
         self._rows: dict[str, int] = {}
-        self._hashes: dict[str, bytes] = {}
+        self._prefixes = SmallestHashes(MAX_PREFIXES)
 
     def rows_of(self, prefixes: Sequence[str]) -> Int64s:
         """The row in which each prefix is counted: its own, or the shared one of all others."""
-        # In order of their hashes, so that no new prefix takes a row that the next one would take from it.
-        for prefix in sorted(set(prefixes) - self._rows.keys(), key=_hash_of):
-            self._admit(prefix)
+        for prefix in dict.fromkeys(prefixes):
+            if prefix not in self._rows:
+                self._admit(prefix)
         return np.fromiter((self._rows.get(prefix, _OTHERS) for prefix in prefixes), np.int64, len(prefixes))
 
     def merge(self, other: "PrefixCounts") -> None:
@@ -54,20 +51,11 @@ class PrefixCounts:
             yield None, self.ones_SL[rest].sum(0), left
 
     def _admit(self, prefix: str) -> None:
-        own = _hash_of(prefix)
-        row = 1 + len(self._rows)
-        if row > MAX_PREFIXES:
-            highest = max(self._hashes, key=lambda kept: self._hashes[kept])
-            if own > self._hashes[highest]:
-                return
-            del self._hashes[highest]
-            row = self._rows.pop(highest)
+        left_out = self._prefixes.add(prefix)
+        if left_out is None:
+            self._rows[prefix] = 1 + len(self._rows)
+        elif left_out != prefix:
+            row = self._rows[prefix] = self._rows.pop(left_out)
             for counts in (self.ones_SL, self.tokens_S):
                 counts[_OTHERS] += counts[row]
                 counts[row] = 0
-        self._rows[prefix], self._hashes[prefix] = row, own
-
-
-def _hash_of(prefix: str) -> bytes:
-    # Foreign text may contain surrogates.
-    return hashlib.sha256(prefix.encode(errors="surrogatepass")).digest()

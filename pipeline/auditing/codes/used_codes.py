@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.pipeline.auditing.shard.bit_intrinsics import leading_zeros
 from bitmill.pipeline.splitmix64 import splitmix64
 from bitmill.schemas.compiled_code.numba_compile import compiled
 
@@ -58,14 +57,14 @@ def _mark(tokens: Any, seen: Any) -> None:
 
 @compiled
 def _sketch(tokens: Any, ranks: Any) -> None:
-    """Set each register to the longest run of leading zeros, plus one, among its hashes."""
+    """Raise each register to the longest run of leading zeros, plus one, among its hashes."""
     for place in range(len(tokens)):
         word = splitmix64(tokens[place])
         register = np.int64(word >> np.uint64(_RANK_BITS))
-        # The bit set after the rest bounds the run.
-        rest = (word << np.uint64(_INDEX_BITS)) | (np.uint64(1) << np.uint64(_INDEX_BITS - 1))
-        rank = leading_zeros(rest) + np.uint64(1)
-        ranks[register] = max(ranks[register], rank)
+        # The last bit bounds the run.
+        rest = ((word & np.uint64((1 << _RANK_BITS) - 1)) << np.uint64(1)) | np.uint64(1)
+        while not rest >> np.uint64(_RANK_BITS + 1 - ranks[register]):
+            ranks[register] += 1
 
 
 def _estimate(ranks: npt.NDArray[Any]) -> float:

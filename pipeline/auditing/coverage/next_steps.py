@@ -60,8 +60,8 @@ class StepTally:
             more = f" and {self.damaged - _MAX_NAMED} more" if self.damaged > _MAX_NAMED else ""
             names = ", ".join(f"{SHARD_FOLDER}/{name}.parquet" for name in self.damaged_names)
             yield (
-                f"{_many(self.damaged, 'token shard')} cannot be trusted ({names}{more}): restore from a "
-                "copy what is damaged, or remove these and run the job again, which makes them anew."
+                f"Damaged: {_many(self.damaged, 'token shard')} ({names}{more}). Restore from a backup, or "
+                "delete and run the job again."
             )
         if self.shards:
             yield (
@@ -77,11 +77,11 @@ class StepTally:
             )
         if self.members_left_out:
             yield (
-                f"{_many(self.members_left_out, 'failed member')} of tars cannot be done again, since other "
-                "members of their tars became tokens; put the mended ones into a new tar and --append it."
+                f"{_many(self.members_left_out, 'failed member')} of tars cannot be retried, since other "
+                "members of their tars were tokenized; put repaired ones into a new tar and --append it."
             )
         if self.partial_items:
-            yield f"{_many(self.partial_items, 'item')} in part became tokens; no command does them again."
+            yield f"{_many(self.partial_items, 'item')} partially tokenized, which no command retries."
 
 
 _COUNTS = tuple(field.name for field in fields(StepTally) if field.name != "damaged_names")

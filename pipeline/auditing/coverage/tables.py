@@ -1,10 +1,7 @@
 """Coverage by one property: one row per value up to a bound, the rest summed."""
 
-import hashlib
-import heapq
-from dataclasses import dataclass, field
-
 from bitmill.pipeline.auditing.coverage.sums import Sums
+from bitmill.pipeline.auditing.smallest_hashes import SmallestHashes
 from bitmill.schemas.reports.audit_report import CoverageRow, CoverageTable
 
 MAX_VALUES = 4096
@@ -15,32 +12,25 @@ MAX_VALUE_CHARACTERS = 200
 Value = str | None
 
 
-@dataclass
 class TableTally:
-    """Sums by value, with a bounded number of rows.
+    """Sums by value: None has its own row, and so do at most ``max_values`` others; the rest are summed."""
 
-    None always has its own row; of other values, the ``max_values`` with the smallest hashes have one, and
-    the rest are summed. Chosen by hash instead of by count, a value that has a row in the end had one in
-    every merged tally: so rows are exact in any order of merging.
-    """
-
-    max_values: int = MAX_VALUES
-    rows: dict[Value, Sums] = field(default_factory=dict[Value, Sums])
-    rest: Sums = field(default_factory=Sums)
-    is_cut: bool = False
-    """True if some values are in ``rest``."""
-    _largest: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
-    """A heap of the values with rows, largest hash first (negated)."""
+    def __init__(self, max_values: int = MAX_VALUES) -> None:
+        self.rows: dict[Value, Sums] = {}
+        self.rest = Sums()
+        self.is_cut = False
+        """True if some values are in ``rest``."""
+        self._values = SmallestHashes(max_values)
 
     def add(self, value: Value, sums: Sums) -> None:
         """Add to a value's row."""
         value = value if value is None else value[:MAX_VALUE_CHARACTERS]
         if value not in self.rows:
-            if value is not None and not self._admit(value):
-                self.rest.merge(sums)
-                return
             self.rows[value] = Sums()
-        self.rows[value].merge(sums)
+            if value is not None and (left_out := self._values.add(value)) is not None:
+                self.is_cut = True
+                self.rest.merge(self.rows.pop(left_out))
+        self.rows.get(value, self.rest).merge(sums)
 
     def merge(self, other: "TableTally") -> None:
         """Add another's sums."""
@@ -48,18 +38,6 @@ class TableTally:
         self.rest.merge(other.rest)
         for value, sums in other.rows.items():
             self.add(value, sums)
-
-    def _admit(self, value: str) -> bool:
-        entry = (-_hash(value), value)
-        if len(self._largest) < self.max_values:
-            heapq.heappush(self._largest, entry)
-            return True
-        self.is_cut = True
-        _, dropped = heapq.heappushpop(self._largest, entry)
-        if dropped == value:
-            return False
-        self.rest.merge(self.rows.pop(dropped))
-        return True
 
     def report(self, by: str, *, max_rows: int = MAX_ROWS) -> CoverageTable:
         """The rows with most items first."""
@@ -83,7 +61,3 @@ def _row(value: Value, sums: Sums) -> CoverageRow:
 def _most_first(pair: tuple[Value, Sums]) -> tuple[int, int, bool, str]:
     value, sums = pair
     return (-sums.items, -sums.sources, value is None, value or "")
-
-
-def _hash(value: str) -> int:
-    return int.from_bytes(hashlib.blake2b(value.encode(errors="surrogatepass"), digest_size=8).digest())

@@ -170,4 +170,4 @@ def metadata_values(metadata: Metadata, columns: Sequence[str]) -> dict[str, str
 
 
 def _meaning(reason: str) -> str:
-    return REASON_TEXT[Reason(reason)] if reason in set(Reason) else "no reason of this release"
+    return REASON_TEXT[Reason(reason)] if reason in set(Reason) else "unknown reason"

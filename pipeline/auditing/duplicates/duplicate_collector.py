@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bitmill.pipeline.auditing.duplicates.bit_sample import DEFAULT_RADIUS
+from bitmill.pipeline.auditing.duplicates.lsh import DEFAULT_RADIUS
 from bitmill.pipeline.auditing.duplicates.signatures import DuplicateSignatures
 from bitmill.pipeline.auditing.shard.collector_protocol import RowGroupData
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.pipeline.auditing.duplicates.bit_sample import WORD_BITS, missed, num_words
+from bitmill.pipeline.auditing.duplicates.clip_distances import ClipRereader
 from bitmill.pipeline.auditing.duplicates.collection import ClipCollection
 from bitmill.pipeline.auditing.duplicates.exact_duplicates import exact_copies
+from bitmill.pipeline.auditing.duplicates.lsh import WORD_BITS, missed, num_words
 from bitmill.pipeline.auditing.duplicates.near_duplicates import (
     BEFORE_IN_BUCKET,
     FIRST_IN_BUCKET,
     candidate_pairs,
 )
-from bitmill.pipeline.auditing.duplicates.rereading import ClipRereader
-from bitmill.pipeline.auditing.duplicates.resolving import resolve
+from bitmill.pipeline.auditing.duplicates.resolve_duplicates import resolve
 from bitmill.pipeline.auditing.duplicates.signatures import DuplicateSignatures
 from bitmill.pipeline.auditing.duplicates.stored_clips import ClipStore
 from bitmill.schemas.errors import UsageError

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.pipeline.auditing.duplicates.bit_sample import most_differing
+from bitmill.pipeline.auditing.count_ones import count_ones
 from bitmill.pipeline.auditing.duplicates.collection import ClipCollection
+from bitmill.pipeline.auditing.duplicates.lsh import most_differing
 from bitmill.pipeline.auditing.duplicates.partitions import Partitions, num_partitions, partition_of
-from bitmill.pipeline.auditing.shard.bit_intrinsics import count_ones
 from bitmill.pipeline.splitmix64 import mixed
 from bitmill.schemas.compiled_code.numba_compile import compiled
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bitmill.pipeline.auditing.duplicates.bit_sample import num_words, sample_words
+from bitmill.pipeline.auditing.duplicates.lsh import num_words, sample_words
 
 _ID_BYTES = 32
 _CLIP_ID = f"^[0-9a-f]{{{_ID_BYTES}}}$"

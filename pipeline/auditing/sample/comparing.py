@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from bitmill.bsq_model.contract import Tokenizer, decode_pixels
-from bitmill.bsq_model.layers.pixels import pixels_from_uint8, uint8_from_pixels
+from bitmill.bsq_model.layers.patches import pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.metrics.reconstruction_quality import clip_psnr_db, ssim
-from bitmill.pipeline.auditing.sample.drawing import DrawnClip
+from bitmill.pipeline.auditing.sample.choose_sample import DrawnClip
 from bitmill.pipeline.auditing.sample.pictures import strip
 from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.pipeline.shard.encoder import Codes, ModelEncoder, padded
@@ -38,12 +38,13 @@ def compare_sample(
     *,
     seed: int,
     lpips: Lpips | None,
-    report: Callable[[int], None],
+    on_progress: Callable[[int], None],
 ) -> tuple[Sample, dict[str, bytes]]:
     """Decode and tokenize every drawn clip again; returns the report's section and its pictures by file name.
 
     The tokenizer is already on its device, in its precision; ``open_originals`` receives the sources in the
-    order of requests, ``report`` the number of finished clips. A clip whose source is missing is marked so.
+    order of requests, ``on_progress`` the number of finished clips. A clip whose source is missing
+    is marked so.
     """
     in_order = sorted(drawn, key=_by_source)
     originals = open_originals([one.clip.source for one in in_order])
@@ -51,7 +52,7 @@ def compare_sample(
     found: list[SampledClip] = []
     for one in in_order:
         found.append(comparison.compare(one))
-        report(len(found))
+        on_progress(len(found))
     found.sort(key=_worst_first)
     compared = [clip for clip in found if clip.differing_bits is not None]
     sample = Sample(

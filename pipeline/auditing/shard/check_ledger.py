@@ -44,7 +44,7 @@ def check_ledger(rows: Sequence[LedgerRow], shard: PlannedShard, found: FindingT
     file = ledger_file(shard.shard_id)
     others = sorted({row["shard_id"] for row in rows} - {shard.shard_id})
     if others:
-        found.note(Kind.WRONG_SHARD, f"its rows are those of shard {others[0]}", file=file)
+        found.note(Kind.WRONG_SHARD, f"it contains rows of shard {others[0]}", file=file)
         return False
     faults = [f"the ledger {fault}" for fault in account_faults(rows, shard)]
     for row in rows:
@@ -64,13 +64,13 @@ def _check_rows(rows: Sequence[LedgerRow], file: str, found: FindingTally) -> No
     before = -1
     for row in rows:
         if row["source_index"] < before:
-            found.note(Kind.OUT_OF_ORDER, "a row stands behind later sources", file=file, where=row["source"])
+            found.note(Kind.OUT_OF_ORDER, "a row follows later sources", file=file, where=row["source"])
         before = row["source_index"]
         if row["outcome"] != _outcome(row):
             reason = row["reason"] or "no reason"
             found.note(
                 Kind.COUNTS_DIFFER,
-                f"the outcome is {row['outcome']}, with {reason} and {row['num_clips']} clips",
+                f"the outcome is {row['outcome']}, but it has {reason} and {row['num_clips']} clips",
                 file=file,
                 where=item_name(row["source"], row["key"]),
             )

@@ -91,7 +91,7 @@ class RowCheck:
             place = row.number - self.num_rows
             self._take(row, shape_counts=bool(codes_fit[place]))
             if not times_fit[place]:
-                detail = "frame_pts_ns does not hold a time for each frame, in order"
+                detail = "frame_pts_ns does not contain one time per frame in ascending order"
                 self._found.note(Kind.WRONG_SCHEMA, detail, file=self._file, where=f"row {row.number}")
         self.num_rows += len(table)
 
@@ -118,17 +118,17 @@ class RowCheck:
     def _take(self, row: _Row, *, shape_counts: bool) -> None:
         places = self._places.get(row.source)
         if places is None:
-            self._note(Kind.UNPLANNED_SOURCE, "the shard's plan has no such source", row)
+            self._note(Kind.UNPLANNED_SOURCE, "the source is not in the shard's plan", row)
             self._all_known = False
             return
         place, is_right = self._place_of(row, places)
         key = (place, row.key)
         item = self._items.setdefault(key, _Item())
         if is_right and row.start_ns in item.starts:
-            self._note(Kind.DUPLICATE_CLIP, f"clip {row.clip_id} stands here again", row)
+            self._note(Kind.DUPLICATE_CLIP, f"clip {row.clip_id} occurs again", row)
             return
         if not is_right:
-            self._note(Kind.WRONG_CLIP_ID, f"clip {row.clip_id} should have another id", row)
+            self._note(Kind.WRONG_CLIP_ID, f"clip {row.clip_id} does not have the expected id", row)
             # It is uncertain which of several sources it belongs to and when it begins.
             is_item = self._accounts is None or key in self._accounts
             self._all_known = self._all_known and is_item and len(places) == 1
@@ -152,7 +152,7 @@ class RowCheck:
         order = account.order if account else self._last[1] + (key != self._last_key)
         at = (key[0], order, row.start_ns)
         if at < self._last:
-            self._note(Kind.OUT_OF_ORDER, "the row belongs before the one that it follows", row)
+            self._note(Kind.OUT_OF_ORDER, "the row should precede the previous one", row)
         self._last, self._last_key = at, key
         if is_still(row.start_ns, row.end_ns, row.shape[0]):
             return
@@ -211,7 +211,7 @@ class RowCheck:
             source = item_name(self._shard.sources[key[0]].uri, key[1])
             item = self._items.get(key, _Item())
             if key not in accounts:
-                detail = f"the ledger has no row of it, the shard {item.sums.clips} clips"
+                detail = f"the ledger has no row for it, the shard has {item.sums.clips} clips"
                 self._found.note(Kind.COUNTS_DIFFER, detail, file=file, where=source)
                 continue
             wrong = _differences(accounts[key].sums, item.sums, with_time=item.timed)
@@ -229,7 +229,7 @@ def _differences(told: ItemSums, counted: ItemSums, *, with_time: bool) -> str:
     if with_time:
         names["tokenized_ns"] = "ns of time"
     return "; ".join(
-        f"the ledger tells of {getattr(told, name)} {words}, the shard has {getattr(counted, name)}"
+        f"the ledger has {getattr(told, name)} {words}, the shard has {getattr(counted, name)}"
         for name, words in names.items()
         if getattr(told, name) != getattr(counted, name)
     )

@@ -1,18 +1,12 @@
 """Tallies an audit's findings: counts all, keeps the first of each kind as examples."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from bitmill.schemas.reports.audit_findings import KIND_SEVERITY, Finding, Findings, Kind, Severity
-from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 
 MAX_EXAMPLES = 20
 MAX_DETAIL = 500
 """Maximum characters of a detail and of a place; both may quote foreign text."""
-
-EXIT_DAMAGED = 4
-
-Verdict = Literal["sound", "incomplete", "damaged"]
 
 _WORST_FIRST = (Severity.DAMAGED, Severity.INCOMPLETE, Severity.NOTE)
 
@@ -53,16 +47,6 @@ class FindingTally:
             for kind in sorted(self.counts, key=kinds.index)
         ]
         return sorted(found, key=lambda one: _WORST_FIRST.index(one.severity))
-
-
-def verdict_of(findings: list[Findings]) -> tuple[Verdict, int]:
-    """The verdict and its exit code."""
-    worst = {one.severity for one in findings}
-    if Severity.DAMAGED in worst:
-        return "damaged", EXIT_DAMAGED
-    if Severity.INCOMPLETE in worst:
-        return "incomplete", EXIT_NOT_ALL_OK
-    return "sound", EXIT_COMPLETE
 
 
 def _short(text: str | None) -> str | None:

@@ -102,7 +102,7 @@ class OpenShard:
             self._found.note(Kind.WRONG_SCHEMA, str(error), file=self._name)
             return None
         if not self._schema.remove_metadata().equals(pa.schema(token_columns(metadata.format_version))):
-            detail = "it has other columns too, in another order, or some that may be null"
+            detail = "its columns are different, in another order, or nullable"
             self._found.note(Kind.WRONG_SCHEMA, detail, file=self._name)
             return None
         return metadata
@@ -222,11 +222,11 @@ class OpenShard:
             )
             if not fits[row]:
                 detail = (
-                    f"{len(data)} bytes are not {num_tokens} tokens of {bits_per_token} bits, padded with 0"
+                    f"{len(data)} bytes are not {num_tokens} tokens of {bits_per_token} bits, zero-padded"
                 )
                 self._note(Kind.WRONG_CODES_LENGTH, detail, number, row)
         if fits.all():
-            self._note(Kind.WRONG_CODES_LENGTH, "a page has bytes that belong to no clip", number)
+            self._note(Kind.WRONG_CODES_LENGTH, "a page contains bytes of no clip", number)
         return fits
 
     def _note(self, kind: Kind, detail: str, group: int, row: int | None = None) -> None:

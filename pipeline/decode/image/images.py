@@ -80,7 +80,7 @@ def open_image(path: str, *, max_pixels: int) -> Image.Image | None:
         if not (is_avif or head.startswith(_SIGNATURES) or is_webp(head)):
             return None
         reason = Reason.TRUNCATED if is_avif and boxes_are_cut(path) else Reason.CORRUPT
-        raise BadItemError(reason, "The picture's header is damaged or incomplete.") from None
+        raise BadItemError(reason, "The image's header is damaged or incomplete.") from None
     if is_cut:
         image.info[_CUT] = True
     check_pixels(image.width, image.height, max_pixels)
@@ -94,7 +94,7 @@ def _readable(path: str, head: bytes, *, is_cut: bool) -> str | BytesIO:
         return path
     frames = whole_frames(path)
     if frames is None:
-        raise BadItemError(Reason.TRUNCATED, "The file ends before its first picture is complete.")
+        raise BadItemError(Reason.TRUNCATED, "The file ends before its first image is complete.")
     return frames
 
 
@@ -184,7 +184,7 @@ def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     """
     image.load()
     if image.mode == "F":
-        raise BadItemError(Reason.UNSUPPORTED_CODEC, "The picture's values are floats of unknown range.")
+        raise BadItemError(Reason.UNSUPPORTED_CODEC, "The image has float values of unknown range.")
     if image.mode.startswith("I"):
         values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
         return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2)

@@ -191,10 +191,10 @@ class _Timeline(Generic[FrameT]):
         """
         told_ns = held.duration_ns or 0
         if gap_ns:
-            broken = f"Two consecutive frames are {gap_ns // SECOND_NS} seconds apart; the rest was left out."
+            broken = f"Two consecutive frames are {gap_ns // SECOND_NS} seconds apart; the rest was skipped."
         elif told_ns > LONGEST_HOLD_NS:
             broken = (
-                f"The last frame is told to stay for {told_ns // SECOND_NS} seconds; it was held as usual."
+                f"The last frame has a duration of {told_ns // SECOND_NS} seconds; the usual one was assumed."
             )
         else:
             return min(told_ns or self.frame_ns, LONGEST_HOLD_NS)

@@ -73,16 +73,16 @@ def video_stream(container: InputContainer) -> VideoStream:
     videos = [stream for stream in container.streams.video if not stream.disposition & still]
     if not videos:
         kinds = sorted({_kind_of(stream) for stream in container.streams})
-        detail = f"The container ({container.format.name}) holds only: {', '.join(kinds) or 'nothing'}."
+        detail = f"The container ({container.format.name}) contains only: {', '.join(kinds) or 'nothing'}."
         raise BadItemError(Reason.NO_VIDEO_STREAM, detail)
     stream = next((video for video in videos if video.disposition & Disposition.default), videos[0])
     in_boxes = container.format.name.startswith("mov")
     # FFmpeg reports the key id of Matroska and WebM, but not the encryption boxes of MP4.
     if "enc_key_id" in stream.metadata or (in_boxes and is_encrypted(container.name, stream.id)):
-        raise BadItemError(Reason.ENCRYPTED, "The video's pictures are encrypted, and no key is known here.")
+        raise BadItemError(Reason.ENCRYPTED, "The video stream is encrypted.")
     # Typed as never None, but None for a codec that FFmpeg was built without.
     if getattr(stream, "codec_context", None) is None:
-        detail = f"No decoder here reads the video stream of this {container.format.name} file."
+        detail = f"No installed decoder supports the video stream of this {container.format.name} file."
         raise BadItemError(Reason.UNSUPPORTED_CODEC, detail)
     return stream
 
@@ -128,8 +128,8 @@ def _unopened(path: str, error: Exception) -> BadItemError:
         head = file.read(16)
     known = any(head[at:].startswith(signatures) for at, signatures in _SIGNATURES)
     if not known or head[8:12] == b"WAVE":
-        return BadItemError(Reason.NOT_MEDIA, "The bytes are no video, audio or image format known here.")
+        return BadItemError(Reason.NOT_MEDIA, "The file is not in a known video, audio or image format.")
     if head[4:8] in _SIGNATURES[0][1] and not has_whole_index(path):
-        detail = "The file ends before its index (the moov box) came, so that nothing in it can be found."
+        detail = "The file ends before its index (the moov box)."
         return BadItemError(Reason.TRUNCATED, detail)
     return fault

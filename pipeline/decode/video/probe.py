@@ -108,7 +108,7 @@ def probe(path: str, *, max_pixels: int) -> VideoFacts:
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
     """Raises BadItemError(TOO_MANY_PIXELS) if a picture has more than ``max_pixels``."""
     if width * height > max_pixels:
-        detail = f"A picture measures {width}×{height} pixels; the job admits {max_pixels} in all."
+        detail = f"A picture measures {width}×{height} pixels; the job's limit is {max_pixels} pixels."
         raise BadItemError(Reason.TOO_MANY_PIXELS, detail)
 
 

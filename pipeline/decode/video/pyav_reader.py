@@ -69,7 +69,7 @@ class PyavPicture:
         except FFmpegError as error:
             if isinstance(error, MemoryError):
                 raise
-            detail = f"Pictures in the format {self.frame.format.name} cannot be turned into RGB here."
+            detail = f"Pictures in the format {self.frame.format.name} cannot be converted to RGB."
             raise BadItemError(Reason.UNSUPPORTED_CODEC, detail) from error
 
 
@@ -161,7 +161,7 @@ class _Reading:
         if self._facts.truncated:
             raise BadItemError(Reason.TRUNCATED, self._shortfall())
         if self._out_of_order:
-            detail = f"{self._out_of_order} frames whose times run backwards were left out."
+            detail = f"{self._out_of_order} frames with decreasing presentation times were skipped."
             raise BadItemError(Reason.CORRUPT, detail)
 
     def lost_beginning(self) -> BadItemError | None:
@@ -169,7 +169,7 @@ class _Reading:
         if self._first_ns is None or not self._beginning.is_damaged:
             return None
         at = f"before {self._first_ns / 1e9:.3f} seconds"
-        detail = f"The bytes are damaged {at}; the frames up to there rest on what does not decode."
+        detail = f"The data is damaged {at}; the frames up to there depend on data that does not decode."
         return BadItemError(Reason.CORRUPT, detail)
 
     def _decoded(self) -> Iterator[VideoFrame]:
@@ -272,16 +272,16 @@ class _Reading:
         if error is not None and not isinstance(error, InvalidDataError):
             return library_fault(error, self._path)
         at = "at the first frame" if self._last_ns is None else f"after {self._last_ns / 1e9:.3f} seconds"
-        return BadItemError(Reason.CORRUPT, f"The bytes are damaged {at} and do not decode.")
+        return BadItemError(Reason.CORRUPT, f"The data is damaged {at} and cannot be decoded.")
 
     def _restart(self) -> str:
         shown, behind = self._facts.num_shown, self._facts.num_behind
         at = f" at {self._facts.end_ns / 1e9:.3f} seconds" if self._facts.end_ns is not None else ""
-        frames = f"of {shown + behind} frames the first {shown} were read, not the rest"
-        return f"The clock starts anew{at}: {frames}."
+        frames = f"only the first {shown} of {shown + behind} frames were read"
+        return f"The timestamps restart{at}: {frames}."
 
     def _shortfall(self) -> str:
         told, found = self._facts.declared_frames, self._facts.num_shown
         if told > found:
-            return f"The file ends after {found} of the {told} frames that its header tells of."
+            return f"The file ends after {found} of the {told} frames that its header declares."
         return "The file ends before its last frame is complete."

@@ -1,4 +1,4 @@
-"""The interface of export forms; each form is a module next to this one."""
+"""The interface of export formats; each format is a module next to this one."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Companion:
     write: Callable[[Path, ExportOutline, Rows], None]
 
 
-class Form(Protocol):
+class Format(Protocol):
     """A layout of clips in files. Writes given local files; does not handle stores or resuming.
 
     Equal clips give equal bytes.
@@ -34,7 +34,7 @@ class Form(Protocol):
     companions: Sequence[Companion]
 
     def check(self, contents: ExportContents) -> None:
-        """Raise UsageError if this form does not support these clips."""
+        """Raise UsageError if this format does not support these clips."""
         ...
 
     def clips_within(self, max_bytes: int) -> int:

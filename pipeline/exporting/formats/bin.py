@@ -1,4 +1,4 @@
-"""The form ``bin``: flat token files for memory mapping, an index, and the files that loaders expect."""
+"""The format ``bin``: flat token files for memory mapping, an index, and the files that loaders expect."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ _ROW_GROUP_ROWS = 65536
 _ROW_GROUP_BYTES = 64 << 20
 
 
-class BinForm:
+class BinFormat:
     """Clips end to end, in order, without separators; no clip is split across files."""
 
     def __init__(self, bits_per_token: int) -> None:
@@ -46,7 +46,7 @@ class BinForm:
         """Raise UsageError if there are more clips than int32 can number."""
         if contents.clips > MOST_CLIPS:
             raise UsageError(
-                f"The form bin numbers clips in int32, so it supports at most {MOST_CLIPS:,} of them, not "
+                f"The format bin numbers clips in int32, so it supports at most {MOST_CLIPS:,} of them, not "
                 f"{contents.clips:,}; export to webdataset or huggingface, or in parts."
             )
 

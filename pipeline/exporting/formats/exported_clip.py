@@ -23,7 +23,7 @@ SHAPE_COLUMNS = ("num_frames", "height", "width")
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedClip:
-    """One clip as a form writes it."""
+    """One clip as a format writes it."""
 
     columns: Mapping[str, Any]
     """The token shard's columns except ``codes``, as plain values."""
@@ -31,7 +31,7 @@ class ExportedClip:
 
     @property
     def clip_id(self) -> str:
-        """The clip's name in every form."""
+        """The clip's name in every format."""
         return self.columns["clip_id"]
 
 

@@ -1,4 +1,4 @@
-"""The form ``huggingface``: Parquet files of integers and a README.md, for ``datasets.load_dataset``."""
+"""The format ``huggingface``: Parquet files of integers and a README.md, for ``datasets.load_dataset``."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ _TOKENS = "tokens"
 _TOKENS_LEAF = "tokens.list.element.list.element.list.element"
 
 
-class HuggingfaceForm:
+class HuggingfaceFormat:
     """Rows of the token shard with ``tokens`` [T, h, w], as nested lists, instead of ``codes``."""
 
     def __init__(self, bits_per_token: int) -> None:

@@ -1,4 +1,4 @@
-"""README.md of the form ``huggingface``: the hub's dataset card in YAML, and a page for people. Pure text."""
+"""README.md of the format ``huggingface``: the hub's dataset card in YAML, and a page for people."""
 
 from typing import Any
 

@@ -1,18 +1,18 @@
-"""Looks up forms by name."""
+"""Looks up formats by name."""
 
-from bitmill.pipeline.exporting.formats.base import Form
-from bitmill.pipeline.exporting.formats.bin import BinForm
-from bitmill.pipeline.exporting.formats.huggingface import HuggingfaceForm
-from bitmill.pipeline.exporting.formats.webdataset import WebdatasetForm
-from bitmill.schemas.reports.export_inventory import ExportForm
+from bitmill.pipeline.exporting.formats.base import Format
+from bitmill.pipeline.exporting.formats.bin import BinFormat
+from bitmill.pipeline.exporting.formats.huggingface import HuggingfaceFormat
+from bitmill.pipeline.exporting.formats.webdataset import WebdatasetFormat
+from bitmill.schemas.reports.export_inventory import ExportFormat
 
 
-def form_of(name: ExportForm, bits_per_token: int) -> Form:
-    """The form for tokens of L bits."""
+def format_of(name: ExportFormat, bits_per_token: int) -> Format:
+    """The format for tokens of L bits."""
     match name:
-        case ExportForm.WEBDATASET:
-            return WebdatasetForm(bits_per_token)
-        case ExportForm.BIN:
-            return BinForm(bits_per_token)
-        case ExportForm.HUGGINGFACE:
-            return HuggingfaceForm(bits_per_token)
+        case ExportFormat.WEBDATASET:
+            return WebdatasetFormat(bits_per_token)
+        case ExportFormat.BIN:
+            return BinFormat(bits_per_token)
+        case ExportFormat.HUGGINGFACE:
+            return HuggingfaceFormat(bits_per_token)

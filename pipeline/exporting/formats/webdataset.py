@@ -1,4 +1,7 @@
-"""The form ``webdataset``: tars of samples, each a .npy of tokens and a .json of the rest. Pure tarfile."""
+"""The format ``webdataset``: tars of samples, each a .npy of tokens and a .json of the rest.
+
+webdataset's ``TarWriter`` would put the .json first and keep every member's header in memory (ADR 16).
+"""
 
 import io
 import tarfile
@@ -20,7 +23,7 @@ _BLOCK = tarfile.BLOCKSIZE
 _END = 2 * _BLOCK
 
 
-class WebdatasetForm:
+class WebdatasetFormat:
     """Samples are named by their clip's id, which has no dot: readers split a name at its first dot."""
 
     companions: Sequence[Companion] = ()
@@ -57,7 +60,7 @@ class WebdatasetForm:
 
 
 def _member(name: str, data: bytes) -> bytes:
-    """A member's header and data. A TarFile would also keep each of a million members in memory."""
+    """A member's header and data."""
     # A default TarInfo has owner 0 without a name, mode 644 and time 0.
     header = tarfile.TarInfo(name)
     header.size = len(data)

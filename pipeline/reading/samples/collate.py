@@ -23,8 +23,8 @@ from bitmill.pipeline.reading.order.batch_plan import Take
 from bitmill.pipeline.reading.samples.inline_tensor import inline
 from bitmill.pipeline.reading.samples.packed_rows import describe_rows, frame_by_frame
 from bitmill.pipeline.reading.samples.sample_shapes import Packing, Padding, SampleShape
+from bitmill.pipeline.reading.samples.shuffle_window import ShuffleWindow, gathered
 from bitmill.pipeline.reading.samples.views import View, element_of, numpy_of, special_tokens
-from bitmill.pipeline.reading.samples.windows import ShuffleWindow, gathered
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.schemas.dataset.packing import packed_size
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS

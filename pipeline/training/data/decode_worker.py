@@ -168,7 +168,7 @@ class _Child:
                 if self._closed.is_set():
                     raise DecoderLostError(Reason.DECODER_CRASHED, "The loader was closed.")
                 if time.monotonic() >= until:
-                    detail = f"The decoder gave nothing for {deadline_s:g} s and was ended."
+                    detail = f"The decoder made no progress for {deadline_s:g} s and was stopped."
                     raise DecoderLostError(Reason.DECODE_TIMEOUT, detail)
             return self._pipe.recv()
         except (EOFError, OSError) as error:

@@ -4,8 +4,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from bitmill.pipeline.decode.decode_media import check_span
 from bitmill.pipeline.decode.image.images import open_image
-from bitmill.pipeline.decode.item import check_span
 from bitmill.pipeline.decode.video.container import library_fault
 from bitmill.pipeline.decode.video.probe import VideoFacts, probe
 from bitmill.pipeline.storage import ObjectInfo, stage
@@ -142,7 +142,7 @@ def _staged(source: PlannedSource) -> Generator[str]:
     with stage(expected) as staged:
         try:
             if not source.size_bytes:
-                raise BadItemError(Reason.EMPTY_FILE, "The file has no bytes.")
+                raise BadItemError(Reason.EMPTY_FILE, "The file is empty.")
             yield staged.path
         except (BadItemError, MemoryError):
             raise

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bitmill.bsq_model.bottleneck.bsq import normalise
 from bitmill.bsq_model.bottleneck.entropy import entropy_terms
-from bitmill.bsq_model.bottleneck.quantizer import normalise
 
 
 def _latents(seed, num_tokens, num_bits):

@@ -9,7 +9,7 @@ import torch
 
 from bitmill.bsq_model import tokenizer_from_files
 from bitmill.bsq_model.bundled import BUNDLED, bundled_files
-from bitmill.bsq_model.layers.pixels import pixels_from_uint8
+from bitmill.bsq_model.layers.patches import pixels_from_uint8
 from bitmill.bsq_model.metrics.reconstruction_quality import psnr_db
 from tests.support.media import real_pictures
 

@@ -5,7 +5,7 @@ import torch
 
 from bitmill.bsq_model.layers.logit_laplace import LogitLaplace, logit_laplace_loss, pixels_of_mean
 from bitmill.bsq_model.layers.output import distribution_of_output, pixels_of_output
-from bitmill.bsq_model.layers.pixels import patches_from_pixels
+from bitmill.bsq_model.layers.patches import patches_from_pixels
 from tests.bsq_model.small import SMALL
 
 

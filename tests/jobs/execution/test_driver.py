@@ -317,7 +317,8 @@ def test_a_source_that_kills_its_actors_costs_itself_and_the_ledger_says_so(prep
     assert result.totals.reasons == {"decoder_crashed": 1}
     rows = load_ledger(prepared.folder, prepared.shards[1].shard_id)
     assert [row["outcome"] for row in rows] == ["ok", "failed"]
-    assert rows[1]["detail"] == ("The tokenizer's process died while taking it alone, in each of 2 attempts.")
+    alone = "when processing it alone, in each of 2 attempts"
+    assert rows[1]["detail"] == f"The tokenizer's process died {alone}."
     assert (run_counts.counts.items, run_counts.counts.clips) == (Part(planned=6, done=6), 5)
 
 

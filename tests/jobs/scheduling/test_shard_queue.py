@@ -153,9 +153,9 @@ def _isolate(queue: ShardQueue, loss: Loss = Loss.DIED) -> Assignment:
 @pytest.mark.parametrize(
     ("loss", "reason", "told"),
     [
-        (Loss.DIED, Reason.DECODER_CRASHED, "The tokenizer's process died while taking it alone"),
+        (Loss.DIED, Reason.DECODER_CRASHED, "The tokenizer's process died when processing it alone"),
         (Loss.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY, "The tokenizer's process ran out of memory"),
-        (Loss.HUNG, Reason.DECODE_TIMEOUT, "The tokenizer's process hung while taking it alone"),
+        (Loss.HUNG, Reason.DECODE_TIMEOUT, "The tokenizer's process hung when processing it alone"),
     ],
 )
 def test_a_shard_that_kills_its_actors_is_isolated_to_the_source_that_does_it(loss, reason, told):

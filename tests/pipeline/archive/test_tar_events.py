@@ -170,12 +170,12 @@ def test_names_that_collide_lose_nothing(tmp_path, jpg):
 @pytest.mark.parametrize(
     ("name", "data", "why"),
     [
-        ("a.json", b'{"a": ', "it is no valid JSON"),
-        ("a.json", b'{"a": 1e999}', "it is no valid JSON"),
-        ("a.json", b'{"a": "\\ud800"}', "it is no valid JSON"),
-        ("a.json", b"[" * 100_000, "it is no valid JSON"),
-        ("a.txt", b"caf\xe9", "its bytes are no UTF-8 text"),
-        ("a.txt", b"x" * (1 << 20) + b"y", "may have 1048576 bytes together"),
+        ("a.json", b'{"a": ', "it is not valid JSON"),
+        ("a.json", b'{"a": 1e999}', "it is not valid JSON"),
+        ("a.json", b'{"a": "\\ud800"}', "it is not valid JSON"),
+        ("a.json", b"[" * 100_000, "it is not valid JSON"),
+        ("a.txt", b"caf\xe9", "it is not UTF-8 text"),
+        ("a.txt", b"x" * (1 << 20) + b"y", "may have 1048576 bytes in total"),
     ],
     ids=["cut", "infinite", "surrogate", "deep", "latin-1", "huge"],
 )
@@ -228,7 +228,7 @@ def test_files_that_are_no_tar_say_so(tmp_path, jpg):
         "short": (None, FAILED, Reason.TRUNCATED),
         "gz": (None, FAILED, Reason.NOT_MEDIA),
     }
-    assert "compressed" in (told["gz"].end.detail or "")  # type: ignore[union-attr]
+    assert "Compressed" in (told["gz"].end.detail or "")  # type: ignore[union-attr]
 
 
 MEMBERS = ("a.json", "a.jpg", "b.mp4", "c.jpg")

@@ -91,8 +91,8 @@ def test_a_tar_with_all_that_may_befall_it(tmp_path: Path):
     assert total.bytes_in == 21
     assert report.coverage.next_steps == [
         (
-            "2 failed members of tars cannot be done again, since other members of their tars became tokens; "
-            "put the mended ones into a new tar and --append it."
+            "2 failed members of tars cannot be retried, since other members of their tars were tokenized; "
+            "put repaired ones into a new tar and --append it."
         )
     ]
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bitmill.pipeline.decode.item import decode_item
+from bitmill.pipeline.decode.decode_media import decode_item
 from bitmill.pipeline.decode.sampling.timeline import Span
 from bitmill.pipeline.decode.video.choose_decoder import Preference
 from bitmill.pipeline.items import DecodedClip, ItemEnd

@@ -42,7 +42,7 @@ def test_what_is_no_file_is_no_media(tmp_path, make, name) -> None:
         *_, end = source_events(source, SETTINGS)
         assert isinstance(end, ItemEnd)
         assert (end.reason, end.facts.media) == (Reason.NOT_MEDIA, None)
-        assert end.detail == "It is a pipe, a socket or a device, and no file."
+        assert end.detail == "It is a pipe, socket or device, not a regular file."
     assert decode(tmp_path / name).end.reason is Reason.NOT_MEDIA
 
 

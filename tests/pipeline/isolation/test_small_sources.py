@@ -12,7 +12,7 @@ from bitmill.pipeline.decode.video import probe_cache
 from bitmill.pipeline.isolation.small_sources import SMALL_BYTES, Bundle, Waiting, bundle_messages, bundled
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
 from bitmill.pipeline.items import DecodedClip, ItemEnd, SourceEvent
-from bitmill.pipeline.storage import Folder, objects, stat
+from bitmill.pipeline.storage import Folder, source_objects, stat
 from bitmill.pipeline.storage.staging_space import StagingSpace
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.outcomes import Reason
@@ -141,10 +141,12 @@ def test_pixels_are_not_gathered_without_bound(tmp_path):
 
 
 def test_spans_of_a_remote_object_share_one_copy(tmp_path, monkeypatch):
-    monkeypatch.setattr(objects, "StagingSpace", lambda: StagingSpace(tmp_path / "space"))
+    monkeypatch.setattr(source_objects, "StagingSpace", lambda: StagingSpace(tmp_path / "space"))
     copied: list[str] = []
-    copy = objects._copy
-    monkeypatch.setattr(objects, "_copy", lambda info, path: (copied.append(info.uri), copy(info, path)))
+    copy = source_objects._copy
+    monkeypatch.setattr(
+        source_objects, "_copy", lambda info, path: (copied.append(info.uri), copy(info, path))
+    )
     data = plain_mp4(tmp_path / "v.mp4").read_bytes()
     (tmp_path / "v.mp4").unlink()
     folder = Folder("memory://spans")
@@ -183,7 +185,7 @@ def test_spans_of_a_remote_object_share_one_copy(tmp_path, monkeypatch):
 
 
 def test_each_span_of_an_object_that_is_gone_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(objects, "StagingSpace", lambda: StagingSpace(tmp_path / "space"))
+    monkeypatch.setattr(source_objects, "StagingSpace", lambda: StagingSpace(tmp_path / "space"))
     gone = PlannedSource(uri="memory://spans/gone.mp4", size_bytes=9, version="x", start_ns=0, end_ns=9)
     bundle = Bundle((gone, replace(gone, start_ns=9, end_ns=None)))
     ends = [

@@ -21,7 +21,7 @@ from bitmill.pipeline.reading import (
     TokenBatches,
     TokenDataset,
 )
-from bitmill.pipeline.reading.samples import windows
+from bitmill.pipeline.reading.samples import shuffle_window
 from bitmill.schemas.dataset.packing import unpack_groups, unpack_integers, unpack_values
 from bitmill.schemas.errors import FormatError, UsageError
 from tests.support.commands import WITH_TESTS, finish
@@ -544,7 +544,7 @@ def test_a_dataset_of_small_weight_is_not_read_over_and_over(tmp_path, monkeypat
 
     def counted(source, order, window, **options):
         loads[order.key, window] += 1
-        return windows.load_window(source, order, window, **options)
+        return shuffle_window.load_window(source, order, window, **options)
 
     monkeypatch.setattr("bitmill.pipeline.reading.batches.load_window", counted)
     large, small = TokenDataset(tmp_path / "large"), TokenDataset(tmp_path / "small")

@@ -21,7 +21,7 @@ from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.errors import FormatError, OutputConflictError, UsageError
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.reports.export_inventory import ExportForm
+from bitmill.schemas.reports.export_inventory import ExportFormat
 from tests.support.datasets import make_dataset
 from tests.support.fakes import make_source
 from tests.support.removals import GivesOut, GivesOutError, asked, files_of, holding, take_down
@@ -288,7 +288,7 @@ def test_an_index_of_ids_that_was_left_behind_misleads_nobody(tokens):
 
 
 def test_an_export_of_what_was_is_not_taken_for_one_of_what_is(tokens, tmp_path):
-    options = {"form": ExportForm.BIN, "max_bytes": 1 << 20}
+    options = {"export_format": ExportFormat.BIN, "max_bytes": 1 << 20}
     export_dataset(str(tokens), str(tmp_path / "out"), **options)
     take_down(Folder(str(tokens)), asked(uri(0)))
     with pytest.raises(OutputConflictError, match="or to this one with other shards or clips"):

@@ -345,12 +345,12 @@ def test_names_that_lead_nowhere_are_items_that_fail(tmp_path):
     ends = [_end(source) for source in (*listed[1:], *named)]
     assert {end.reason for end in ends} == {Reason.NOT_FOUND}
     assert [end.detail for end in ends] == [
-        "No object of that name is there.",
-        "No object of that name is there.",
-        "No object of that name is there: its link leads back to itself.",
-        "No object of that name is there: its name is longer than a disk takes.",
-        "No object of that name is there: its link leads back to itself.",
-        "No object of that name is there: its name is longer than a disk takes.",
+        "There is no object with this name.",
+        "There is no object with this name.",
+        "There is no object with this name: symbolic links form a loop.",
+        "There is no object with this name: the name is too long for the disk.",
+        "There is no object with this name: symbolic links form a loop.",
+        "There is no object with this name: the name is too long for the disk.",
     ]
 
 
@@ -369,7 +369,7 @@ def test_a_folder_too_deep_to_be_listed_is_an_item_that_fails(tmp_path, monkeypa
     assert deep.uri.endswith("d/")
     end = _end(deep)
     assert end.reason == Reason.NOT_FOUND
-    assert end.detail == "No object of that name is there: its name is longer than a disk takes."
+    assert end.detail == "There is no object with this name: the name is too long for the disk."
 
 
 def test_a_file_that_may_not_be_looked_at_is_an_item_that_fails(tmp_path, monkeypatch):

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bitmill.pipeline.storage import Folder, stage, stat
-from bitmill.pipeline.storage import objects as storage_objects
+from bitmill.pipeline.storage import Folder, source_objects, stage, stat
 from bitmill.pipeline.storage.staging_space import StagingSpace
 from bitmill.schemas.errors import InfrastructureError
 from tests.support.commands import environment, wait_until
@@ -183,7 +182,7 @@ def test_a_folder_that_is_not_ours_is_refused(tmp_path):
 @pytest.mark.s3
 @pytest.mark.parametrize("size_bytes", [0, 3000, 9 << 20])
 def test_objects_of_any_size_are_copied_whole_into_their_room(s3, tmp_path, monkeypatch, size_bytes):
-    monkeypatch.setattr(storage_objects, "StagingSpace", lambda: StagingSpace(tmp_path))
+    monkeypatch.setattr(source_objects, "StagingSpace", lambda: StagingSpace(tmp_path))
     data = os.urandom(size_bytes)
     Folder(s3).write_bytes("v.bin", data)
     with stage(stat(f"{s3}/v.bin")) as staged:

@@ -127,7 +127,7 @@ def test_a_changed_object_is_not_taken(base):
     folder.write_bytes("v", b"content")
     planned = stat(f"{folder.uri}/v")
     folder.write_bytes("v", b"content and more")
-    with pytest.raises(BadItemError, match="size is not the planned one") as caught, stage(planned):
+    with pytest.raises(BadItemError, match="size has changed since planning") as caught, stage(planned):
         pass
     assert caught.value.reason is Reason.SOURCE_CHANGED
 
@@ -138,13 +138,13 @@ def test_a_change_of_equal_size_is_seen_by_its_version(tmp_path):
     planned = stat(str(path))
     path.write_bytes(b"contenX")
     os.utime(path, ns=(0, 1))
-    with pytest.raises(BadItemError, match="version is not the planned one"), stage(planned):
+    with pytest.raises(BadItemError, match="version has changed since planning"), stage(planned):
         pass
 
 
 def test_a_gone_object_says_so(base):
     with (
-        pytest.raises(BadItemError, match="No object of that name is there") as caught,
+        pytest.raises(BadItemError, match="There is no object with this name") as caught,
         stage(ObjectInfo(uri=f"{normalise(base)}/gone", size_bytes=1, version="v")),
     ):
         pass

@@ -66,7 +66,7 @@ def _train(spec: TokenTrainSpec, *, until: int | None = None) -> list[dict[str, 
     seen: list[dict[str, float]] = []
     done = 0
 
-    def report(progress) -> None:
+    def on_progress(progress) -> None:
         nonlocal done
         done = progress.steps_done
         if progress.values is not None:
@@ -78,7 +78,7 @@ def _train(spec: TokenTrainSpec, *, until: int | None = None) -> list[dict[str, 
         model,
         data,
         torch.device("cpu"),
-        report=report,
+        on_progress=on_progress,
         stop=lambda: until is not None and done >= until,
     )
     assert ended == (until is None)

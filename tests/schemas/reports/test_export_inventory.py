@@ -9,7 +9,7 @@ from bitmill.schemas.reports.export_inventory import (
     ExportContents,
     ExportedDataset,
     ExportedFile,
-    ExportForm,
+    ExportFormat,
     ExportInventory,
     ExportOutline,
     OutlinedFile,
@@ -37,12 +37,12 @@ def _outlined(*counts: int) -> list[OutlinedFile]:
 
 
 def _outline(files: list[OutlinedFile]) -> ExportOutline:
-    return ExportOutline(form=ExportForm.BIN, max_bytes=99, dataset=DATASET, contents=CONTENTS, files=files)
+    return ExportOutline(form=ExportFormat.BIN, max_bytes=99, dataset=DATASET, contents=CONTENTS, files=files)
 
 
 def _inventory(files: list[ExportedFile]) -> ExportInventory:
     return ExportInventory(
-        form=ExportForm.BIN, token_dtype="uint32", dataset=DATASET, contents=CONTENTS, files=files
+        form=ExportFormat.BIN, token_dtype="uint32", dataset=DATASET, contents=CONTENTS, files=files
     )
 
 

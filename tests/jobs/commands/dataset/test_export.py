@@ -12,7 +12,7 @@ from bitmill.jobs.cli import main
 from bitmill.jobs.commands.dataset.export import ExportView
 from bitmill.jobs.console import Console
 from bitmill.pipeline.exporting import ExportProgress, export_dataset
-from bitmill.schemas.reports.export_inventory import INVENTORY_FILE, ExportForm
+from bitmill.schemas.reports.export_inventory import INVENTORY_FILE, ExportFormat
 from tests.support.commands import HANGS_S, Running, bitmill, start, wait_until
 from tests.support.datasets import make_dataset
 from tests.support.exports import files_in
@@ -29,8 +29,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _arguments(dataset: Path, out: Path, form: ExportForm, workers: int) -> tuple[str, ...]:
-    options = ("--to", form, "--max-bytes", "1", "--workers", str(workers))
+def _arguments(dataset: Path, out: Path, export_format: ExportFormat, workers: int) -> tuple[str, ...]:
+    options = ("--to", export_format, "--max-bytes", "1", "--workers", str(workers))
     return ("export", str(dataset), str(out), *options)
 
 
@@ -50,10 +50,10 @@ def files_named(out: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(("form", "workers"), list(zip(ExportForm, (1, 2, 1), strict=True)))
-def test_killed_in_the_middle_and_run_again(many, tmp_path, form, workers):
+@pytest.mark.parametrize(("export_format", "workers"), list(zip(ExportFormat, (1, 2, 1), strict=True)))
+def test_killed_in_the_middle_and_run_again(many, tmp_path, export_format, workers):
     out = tmp_path / "out"
-    arguments = _arguments(many, out, form, workers)
+    arguments = _arguments(many, out, export_format, workers)
     process = _start(arguments, out)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
@@ -64,13 +64,13 @@ def test_killed_in_the_middle_and_run_again(many, tmp_path, form, workers):
     assert (done.code, done.err) == (0, "")
     assert f"; {len(left) - 1} of them existed already" in done.out
     assert {name: (out / name).stat().st_mtime_ns for name in left} == times
-    export_dataset(str(many), str(tmp_path / "undisturbed"), form=form, max_bytes=1)
+    export_dataset(str(many), str(tmp_path / "undisturbed"), export_format=export_format, max_bytes=1)
     assert files_in(out) == files_in(tmp_path / "undisturbed")
 
 
 def test_workers_end_with_their_killed_parent(many, tmp_path):
     out = tmp_path / "out"
-    process = _start(_arguments(many, out, ExportForm.BIN, 2), out)
+    process = _start(_arguments(many, out, ExportFormat.BIN, 2), out)
     children = _children(process.pid)
     assert children
     process.kill()
@@ -84,7 +84,7 @@ def test_workers_end_with_their_killed_parent(many, tmp_path):
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 1), (signal.SIGINT, 2)])
 def test_stopped_with_a_sentence(many, tmp_path, number, workers):
     out = tmp_path / "out"
-    process = _start(_arguments(many, out, ExportForm.BIN, workers), out)
+    process = _start(_arguments(many, out, ExportFormat.BIN, workers), out)
     # As a terminal does it for Ctrl-C: to everyone in the group.
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
     _, err = process.communicate(timeout=HANGS_S)

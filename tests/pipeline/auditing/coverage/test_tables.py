@@ -110,7 +110,7 @@ def test_reasons_and_failures(tmp_path: Path):
     ]
     assert coverage.next_steps == [
         "Running it with --retry-failed does 1 failed source of 100 bytes again.",
-        "1 item in part became tokens; no command does them again.",
+        "1 item partially tokenized, which no command retries.",
     ]
 
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from bitmill.pipeline.auditing.duplicates import signatures as signatures_module
-from bitmill.pipeline.auditing.duplicates.bit_sample import missed, num_words, sample_words
 from bitmill.pipeline.auditing.duplicates.duplicate_collector import DuplicateCollector
 from bitmill.pipeline.auditing.duplicates.find_duplicates import find_duplicates
+from bitmill.pipeline.auditing.duplicates.lsh import missed, num_words, sample_words
 from bitmill.pipeline.auditing.duplicates.stored_clips import ClipAddress
 from bitmill.pipeline.auditing.shard.collector_protocol import RowGroupData
 from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from bitmill.pipeline.auditing.sample.choose_sample import DrawnClip, SampleDrawer
 from bitmill.pipeline.auditing.sample.comparing import compare_sample, places_of_difference
-from bitmill.pipeline.auditing.sample.drawing import DrawnClip, SampleDrawer
 from bitmill.pipeline.auditing.sample.pictures import time_code
 from bitmill.pipeline.auditing.shard.collector_protocol import RowGroupData
 from bitmill.pipeline.inspection.make_preview import mean_psnr_db, preview_clips, stored_tokenizer
@@ -135,7 +135,7 @@ def compare(folder: Path, card: DatasetCard, drawn: list[DrawnClip], lpips=None)
         stored_tokenizer(store, card),
         seed=0,
         lpips=lpips,
-        report=told.append,
+        on_progress=told.append,
     )
     assert told == list(range(1, len(drawn) + 1))
     return sample, pictures

@@ -275,8 +275,8 @@ def test_up_to_where_the_clock_starts_anew_all_is_kept(tmp_path, suffix, codec, 
     assert first.end.reason is None
     assert decoded.end.reason is Reason.BAD_TIMESTAMPS
     assert decoded.end.detail == (
-        f"The clock starts anew at {lengths[0] / 25:.3f} seconds: of {sum(lengths)} frames the first "
-        f"{lengths[0]} were read, not the rest."
+        f"The timestamps restart at {lengths[0] / 25:.3f} seconds: only the first {lengths[0]} of "
+        f"{sum(lengths)} frames were read."
     )
     assert decoded.pts_ms == first.pts_ms == list(range(0, 40 * lengths[0], 40))
     assert np.array_equal(decoded.frames_THWC, first.frames_THWC)
@@ -399,7 +399,7 @@ def test_pixels_that_cannot_be_converted_are_no_damage(tmp_path, pixel_rule) -> 
     path = write_video(tmp_path / "x.nut", real_pictures(2, 64, 64), codec="rawvideo", pix_fmt="bgr4")
     end = decode(path, pixel_rule=pixel_rule).end
     assert end.reason is Reason.UNSUPPORTED_CODEC
-    assert end.detail == "Pictures in the format bgr4 cannot be turned into RGB here."
+    assert end.detail == "Pictures in the format bgr4 cannot be converted to RGB."
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

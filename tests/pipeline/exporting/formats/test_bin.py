@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from bitmill.pipeline.exporting.formats.bin import MOST_CLIPS, BinForm
+from bitmill.pipeline.exporting.formats.bin import MOST_CLIPS, BinFormat
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.reports.export_inventory import BinMetadata, ExportContents, ExportForm
+from bitmill.schemas.reports.export_inventory import BinMetadata, ExportContents, ExportFormat
 from tests.support.exports import LENGTHS, WIDTHS, expected_tokens, export
 
 DTYPES = {12: "uint16", 18: "uint32", 36: "uint64", 64: "uint64"}
@@ -17,7 +17,7 @@ DTYPES = {12: "uint16", 18: "uint32", 36: "uint64", 64: "uint64"}
 
 @pytest.mark.parametrize("bits_per_token", WIDTHS)
 def test_the_index_leads_to_every_token(tmp_path, bits_per_token):
-    export(tmp_path, ExportForm.BIN, bits_per_token=bits_per_token, max_bytes=200)
+    export(tmp_path, ExportFormat.BIN, bits_per_token=bits_per_token, max_bytes=200)
     out = tmp_path / "out"
     metadata = json.loads((out / "metadata.json").read_text())
     assert metadata["token_dtype"] == DTYPES[bits_per_token]
@@ -37,7 +37,7 @@ def test_the_index_leads_to_every_token(tmp_path, bits_per_token):
 
 @pytest.mark.parametrize("max_bytes", [1, 100, 1 << 20])
 def test_files_end_to_end_are_all_tokens_in_order(tmp_path, max_bytes):
-    result = export(tmp_path, ExportForm.BIN, bits_per_token=12, max_bytes=max_bytes)
+    result = export(tmp_path, ExportFormat.BIN, bits_per_token=12, max_bytes=max_bytes)
     names = [file.name for file in result.inventory.files if file.num_clips]
     assert names == sorted(names)
     data = b"".join((tmp_path / "out" / name).read_bytes() for name in names)
@@ -52,7 +52,7 @@ def test_files_end_to_end_are_all_tokens_in_order(tmp_path, max_bytes):
 
 def test_a_loader_of_windows_stays_in_one_clip(tmp_path):
     """As the loaders of the 1X world-model challenge do: frames by segment ids, one memory map."""
-    export(tmp_path, ExportForm.BIN)
+    export(tmp_path, ExportFormat.BIN)
     out = tmp_path / "out"
     metadata = json.loads((out / "metadata.json").read_text())
     side, count = metadata["s"], metadata["num_images"]
@@ -70,7 +70,7 @@ def test_a_loader_of_windows_stays_in_one_clip(tmp_path):
 
 
 def test_metadata_tells_shape_rate_and_files(tmp_path):
-    export(tmp_path, ExportForm.BIN, max_bytes=300)
+    export(tmp_path, ExportFormat.BIN, max_bytes=300)
     metadata = BinMetadata.model_validate_json((tmp_path / "out" / "metadata.json").read_bytes())
     assert (metadata.s, metadata.h, metadata.w, metadata.hz) == (2, 2, 2, 8.0)
     assert (metadata.vocab_size, metadata.num_images, metadata.num_clips) == (2**18, 34, 10)
@@ -81,13 +81,13 @@ def test_metadata_tells_shape_rate_and_files(tmp_path):
 
 
 def test_the_vocabulary_of_64_bits_is_told_exactly(tmp_path):
-    export(tmp_path, ExportForm.BIN, bits_per_token=64)
+    export(tmp_path, ExportFormat.BIN, bits_per_token=64)
     assert json.loads((tmp_path / "out" / "metadata.json").read_text())["vocab_size"] == 2**64
 
 
 def test_more_clips_than_numbers_are_refused():
     contents = ExportContents(clips=MOST_CLIPS, frames=1, tokens=1, shape_THW=(1, 1, 1), fps=None)
-    form = BinForm(18)
-    form.check(contents)
+    layout = BinFormat(18)
+    layout.check(contents)
     with pytest.raises(UsageError, match="numbers clips in int32, so it supports at most 2,147,483,647"):
-        form.check(contents.model_copy(update={"clips": MOST_CLIPS + 1}))
+        layout.check(contents.model_copy(update={"clips": MOST_CLIPS + 1}))

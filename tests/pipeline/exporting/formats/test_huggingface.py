@@ -13,13 +13,13 @@ import torch
 import yaml
 
 from bitmill.pipeline.exporting import export_dataset
-from bitmill.pipeline.exporting.formats.huggingface import HuggingfaceForm, nested_tokens
+from bitmill.pipeline.exporting.formats.huggingface import HuggingfaceFormat, nested_tokens
 from bitmill.pipeline.exporting.formats.readme import readme_text
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.schemas.reports.export_inventory import (
     ExportContents,
     ExportedDataset,
-    ExportForm,
+    ExportFormat,
     ExportOutline,
     OutlinedFile,
 )
@@ -44,7 +44,7 @@ def _same(stored, tokens_THW) -> bool:
 
 @pytest.mark.parametrize("bits_per_token", WIDTHS)
 def test_load_dataset_gives_every_token_and_column(datasets, tmp_path, bits_per_token):
-    export(tmp_path, ExportForm.HUGGINGFACE, bits_per_token=bits_per_token, max_bytes=200)
+    export(tmp_path, ExportFormat.HUGGINGFACE, bits_per_token=bits_per_token, max_bytes=200)
     loaded = datasets.load_dataset(str(tmp_path / "out"), split="train")
     expected = expected_tokens(LENGTHS, bits_per_token=bits_per_token)
     assert loaded.features["tokens"] == datasets.Array3D(shape=(None, 2, 2), dtype=DTYPES[bits_per_token])
@@ -62,7 +62,7 @@ def test_load_dataset_gives_every_token_and_column(datasets, tmp_path, bits_per_
 
 
 def test_clips_of_one_shape_come_as_batches(datasets, tmp_path):
-    export(tmp_path, ExportForm.HUGGINGFACE, lengths=[[4, 4], [4]])
+    export(tmp_path, ExportFormat.HUGGINGFACE, lengths=[[4, 4], [4]])
     loaded = datasets.load_dataset(str(tmp_path / "out"), split="train").with_format("torch")
     assert loaded.features["tokens"] == datasets.Array3D(shape=(4, 2, 2), dtype="uint32")
     batch = loaded[:3]["tokens"]
@@ -72,7 +72,7 @@ def test_clips_of_one_shape_come_as_batches(datasets, tmp_path):
 
 
 def test_streaming_and_plain_parquet_give_the_same(datasets, tmp_path):
-    export(tmp_path, ExportForm.HUGGINGFACE, max_bytes=200)
+    export(tmp_path, ExportFormat.HUGGINGFACE, max_bytes=200)
     expected = expected_tokens(LENGTHS, bits_per_token=18)
     files = sorted(str(path) for path in (tmp_path / "out" / "data").iterdir())
     assert len(files) == 3
@@ -88,7 +88,7 @@ def test_load_dataset_reads_from_a_store(datasets, s3, monkeypatch):
     # Offline, datasets asks no store either; this one is here.
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     make_dataset(f"{s3}/tokens", LENGTHS)
-    options = {"form": ExportForm.HUGGINGFACE, "max_bytes": 200}
+    options = {"export_format": ExportFormat.HUGGINGFACE, "max_bytes": 200}
     export_dataset(f"{s3}/tokens", f"{s3}/hub", **options)
     storage = {"endpoint_url": os.environ["AWS_ENDPOINT_URL"]}
     loaded = datasets.load_dataset(
@@ -100,14 +100,14 @@ def test_load_dataset_reads_from_a_store(datasets, s3, monkeypatch):
 
 
 def test_a_missing_file_is_noticed(datasets, tmp_path):
-    export(tmp_path, ExportForm.HUGGINGFACE, max_bytes=200)
+    export(tmp_path, ExportFormat.HUGGINGFACE, max_bytes=200)
     (tmp_path / "out" / "data" / "train-00001-of-00003.parquet").unlink()
     with pytest.raises(datasets.exceptions.NonMatchingSplitsSizesError, match="num_examples=10"):
         datasets.load_dataset(str(tmp_path / "out"), split="train")
 
 
 def test_other_readers_see_nested_lists(tmp_path):
-    export(tmp_path, ExportForm.HUGGINGFACE)
+    export(tmp_path, ExportFormat.HUGGINGFACE)
     frame = pl.read_parquet(tmp_path / "out" / "data" / "*.parquet")
     expected = [clip.tolist() for clip in expected_tokens(LENGTHS, bits_per_token=18)]
     assert frame["tokens"].to_list() == expected
@@ -115,14 +115,14 @@ def test_other_readers_see_nested_lists(tmp_path):
 
 
 def test_clips_of_several_grids_are_nested_sequences(datasets, tmp_path):
-    form = HuggingfaceForm(18)
+    layout = HuggingfaceFormat(18)
     shapes = [(2, 3, 4), (1, 2, 2), (5, 1, 3)]
     clips = [made_clip(shape, seed=number) for number, shape in enumerate(shapes)]
     out = tmp_path / "out"
     (out / "data").mkdir(parents=True)
-    form.write_clips(out / form.file_name(0, 1), iter(clips))
+    layout.write_clips(out / layout.file_name(0, 1), iter(clips))
     outline = _outline(clips)
-    text = readme_text(outline, pq.read_schema(out / form.file_name(0, 1)), form.dtype)
+    text = readme_text(outline, pq.read_schema(out / layout.file_name(0, 1)), layout.dtype)
     (out / "README.md").write_text(text)
     loaded = datasets.load_dataset(str(out), split="train")
     assert loaded.features["tokens"] == datasets.List(datasets.List(datasets.List(datasets.Value("uint32"))))
@@ -131,7 +131,7 @@ def test_clips_of_several_grids_are_nested_sequences(datasets, tmp_path):
 
 
 def test_the_card_is_yaml_of_the_stored_columns(tmp_path):
-    export(tmp_path, ExportForm.HUGGINGFACE)
+    export(tmp_path, ExportFormat.HUGGINGFACE)
     text = (tmp_path / "out" / "README.md").read_text()
     card = yaml.safe_load(text.split("---")[1])
     (split,) = card["dataset_info"]["splits"]
@@ -143,7 +143,7 @@ def test_the_card_is_yaml_of_the_stored_columns(tmp_path):
 
 def test_row_groups_are_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr("bitmill.pipeline.exporting.formats.huggingface._ROW_GROUP_BYTES", 100)
-    export(tmp_path, ExportForm.HUGGINGFACE)
+    export(tmp_path, ExportFormat.HUGGINGFACE)
     (path,) = (tmp_path / "out" / "data").iterdir()
     footer = pq.ParquetFile(path).metadata
     rows = [footer.row_group(number).num_rows for number in range(footer.num_row_groups)]
@@ -165,7 +165,7 @@ def _outline(clips) -> ExportOutline:
     frames = sum(clip.columns["num_frames"] for clip in clips)
     tokens = sum(clip.tokens_THW.size for clip in clips)
     return ExportOutline(
-        form=ExportForm.HUGGINGFACE,
+        form=ExportFormat.HUGGINGFACE,
         max_bytes=1,
         dataset=ExportedDataset(
             content_id="c",

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import webdataset
 
-from bitmill.pipeline.exporting.formats.webdataset import WebdatasetForm
+from bitmill.pipeline.exporting.formats.webdataset import WebdatasetFormat
 from bitmill.pipeline.reading import TokenDataset
-from bitmill.schemas.reports.export_inventory import ExportForm
+from bitmill.schemas.reports.export_inventory import ExportFormat
 from tests.support.exports import LENGTHS, WIDTHS, expected_tokens, export, made_clip
 
 DTYPES = {12: np.uint16, 18: np.uint32, 36: np.uint64, 64: np.uint64}
@@ -23,7 +23,7 @@ def _read(folder):
 
 @pytest.mark.parametrize("bits_per_token", WIDTHS)
 def test_webdataset_reads_every_token_and_column(tmp_path, bits_per_token):
-    export(tmp_path, ExportForm.WEBDATASET, bits_per_token=bits_per_token, max_bytes=20480)
+    export(tmp_path, ExportFormat.WEBDATASET, bits_per_token=bits_per_token, max_bytes=20480)
     samples = _read(tmp_path / "out")
     columns = [name for name in samples[0]["json"] if name != "metadata"]
     dataset = list(TokenDataset(str(tmp_path / "tokens"), view="packed", columns=[*columns, "metadata"]))
@@ -42,7 +42,7 @@ def test_webdataset_reads_every_token_and_column(tmp_path, bits_per_token):
 
 
 def test_numpy_reads_a_member_by_itself(tmp_path):
-    export(tmp_path, ExportForm.WEBDATASET)
+    export(tmp_path, ExportFormat.WEBDATASET)
     with tarfile.open(tmp_path / "out" / "clips-000000.tar") as tar:
         members = tar.getmembers()
         array = np.load(io.BytesIO(tar.extractfile(members[0]).read()))
@@ -54,7 +54,7 @@ def test_numpy_reads_a_member_by_itself(tmp_path):
 
 @pytest.mark.parametrize("max_bytes", [1, 10240, 20480, 40000, 10**6])
 def test_tars_keep_to_the_bound(tmp_path, max_bytes):
-    result = export(tmp_path, ExportForm.WEBDATASET, lengths=[[4] * 40], max_bytes=max_bytes)
+    result = export(tmp_path, ExportFormat.WEBDATASET, lengths=[[4] * 40], max_bytes=max_bytes)
     files = result.inventory.files
     assert sum(file.num_clips for file in files) == 40
     for file in files:
@@ -65,13 +65,13 @@ def test_tars_keep_to_the_bound(tmp_path, max_bytes):
 
 
 def test_a_name_is_not_cut_by_readers(tmp_path):
-    form = WebdatasetForm(18)
+    layout = WebdatasetFormat(18)
     clips = [
         made_clip((1, 2, 3), seed=1, source="/a.b/c.v2.mp4", key="x.y.jpg"),
         made_clip((2, 1, 1), seed=2),
     ]
     (tmp_path / "out").mkdir()
-    form.write_clips(tmp_path / "out" / form.file_name(0, 1), iter(clips))
+    layout.write_clips(tmp_path / "out" / layout.file_name(0, 1), iter(clips))
     samples = _read(tmp_path / "out")
     assert [sample["__key__"] for sample in samples] == [clip.clip_id for clip in clips]
     assert [sample["npy"].shape for sample in samples] == [(1, 2, 3), (2, 1, 1)]

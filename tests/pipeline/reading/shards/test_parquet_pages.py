@@ -9,7 +9,7 @@ import pytest
 
 from bitmill.pipeline.reading.shards.parquet_pages import find_clips, page_at, pages_of
 from bitmill.pipeline.reading.shards.parquet_thrift import read_struct
-from bitmill.pipeline.shard.shard_writer import TokenRow
+from bitmill.pipeline.shard.parquet_writer import TokenRow
 from tests.support.token_datasets import StoredDataset, store_dataset
 
 MIXED = [(4, 2, 2), (1, 3, 3), (2, 2, 2), (16, 1, 1), (1, 1, 1)]

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.bsq_model.bottleneck.quantizer import bits_of_latents, codes_of_bits, normalise, quantize
+from bitmill.bsq_model.bottleneck.bsq import bits_of_latents, codes_of_bits, normalise, quantize
 
 
 def test_sign_of_zero_is_minus_one() -> None:

@@ -117,9 +117,9 @@ def decode_item(
 
 def _refuse_no_bytes(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise BadItemError(Reason.NOT_MEDIA, "It is a pipe, a socket, a device or a folder, and no file.")
+        raise BadItemError(Reason.NOT_MEDIA, "It is a pipe, socket, device or folder, not a regular file.")
     if not status.st_size:
-        raise BadItemError(Reason.EMPTY_FILE, "The file has no bytes.")
+        raise BadItemError(Reason.EMPTY_FILE, "The file is empty.")
 
 
 def _events(item: _Item, prefer: Preference) -> Iterator[ItemEvent]:
@@ -148,7 +148,7 @@ def _still(item: _Item, image: Image.Image) -> Iterator[ItemEvent]:
         crop=square.crop,
     )
     pages = num_pages(image, item.path)
-    detail = f"The file has {pages} pages; only the first was taken."
+    detail = f"The file has {pages} pages; only the first was tokenized."
     yield item.end((Reason.EXTRA_PAGES, detail) if pages > 1 else None)
 
 

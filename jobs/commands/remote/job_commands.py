@@ -42,7 +42,7 @@ def submit(
     """Run a job on a cluster, independent of this machine. Submit again to follow it, or to resume it."""
     spec = _load(job, set_)
     api = _api(address)
-    from bitmill.jobs.commands.remote.submit import submit as submit_job
+    from bitmill.jobs.commands.remote.submitted_jobs import submit as submit_job
 
     raise typer.Exit(submit_job(spec, api, follow=follow, console=_console()))
 
@@ -91,7 +91,7 @@ def logs(
     """Print a submitted job's log."""
     name = _name(target, set_)
     api = _api(address)
-    from bitmill.jobs.commands.remote.submit import print_log, require_job
+    from bitmill.jobs.commands.remote.submitted_jobs import print_log, require_job
 
     job = require_job(api, name)
     if follow:
@@ -104,7 +104,7 @@ def stop(target: Target, address: Address, set_: Assignments = None) -> None:
     """Stop a submitted job. Committed shards stay; unfinished shards are discarded."""
     name = _name(target, set_)
     api = _api(address)
-    from bitmill.jobs.commands.remote.submit import stop as stop_job
+    from bitmill.jobs.commands.remote.submitted_jobs import stop as stop_job
 
     stop_job(api, name, _console())
 
@@ -143,7 +143,7 @@ def _ask(address: str, known: _Known) -> tuple["ClusterWord", str | None]:
 
     try:
         api = _api(address)
-        from bitmill.jobs.commands.remote.submit import OUTPUT_KEY, require_job
+        from bitmill.jobs.commands.remote.submitted_jobs import OUTPUT_KEY, require_job
 
         job = require_job(api, known.name or "")
     except (InfrastructureError, UsageError) as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bitmill.jobs.cluster.connection.job_api import SubmissionExistsError, SubmittedJob
-from bitmill.jobs.commands.remote.submit import follow_to_end, require_job, stop, submit
+from bitmill.jobs.commands.remote.submitted_jobs import follow_to_end, require_job, stop, submit
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.submission_id import submission_of
 from bitmill.pipeline.dataset.dataset_folder import require_card

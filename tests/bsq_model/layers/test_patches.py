@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from bitmill.bsq_model.layers.pixels import (
+from bitmill.bsq_model.layers.patches import (
     patches_from_pixels,
     pixels_from_patches,
     pixels_from_uint8,

@@ -155,7 +155,7 @@ def stage(
         with _item_faults():
             _check_unchanged(expected)
             if not Path(local).is_file():
-                raise BadItemError(Reason.NOT_MEDIA, "It is a pipe, a socket or a device, and no file.")
+                raise BadItemError(Reason.NOT_MEDIA, "It is a pipe, socket or device, not a regular file.")
     if is_local(expected.uri):
         yield StagedObject(path=expected.uri)
         with _item_faults():
@@ -179,9 +179,9 @@ def _item_faults() -> Generator[None]:
         yield
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         why = f": {NAMES_NOTHING[error.errno]}" if error.errno in NAMES_NOTHING else ""
-        raise BadItemError(Reason.NOT_FOUND, f"No object of that name is there{why}.") from error
+        raise BadItemError(Reason.NOT_FOUND, f"There is no object with this name{why}.") from error
     except PermissionError as error:
-        raise BadItemError(Reason.ACCESS_DENIED, "The store refused to give the object.") from error
+        raise BadItemError(Reason.ACCESS_DENIED, "The store denied access to the object.") from error
     except TransientError as error:
         raise BadItemError(Reason.READ_ERROR, str(error)) from error
 
@@ -208,7 +208,7 @@ def _check_unchanged(expected: ObjectInfo) -> None:
         differing = "size" if now.size_bytes != expected.size_bytes else "version"
         raise BadItemError(
             Reason.SOURCE_CHANGED,
-            f"Its {differing} is not the planned one any more; plan it again as a new source.",
+            f"Its {differing} has changed since planning; plan it again as a new source.",
         )
 
 

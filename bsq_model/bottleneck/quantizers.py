@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from bitmill.bsq_model.bottleneck.quantizer import bits_of_latents, codes_of_bits, normalise, quantize
+from bitmill.bsq_model.bottleneck.bsq import bits_of_latents, codes_of_bits, normalise, quantize
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 _VQ_COMMITMENT = 0.25
@@ -60,7 +60,7 @@ class SphericalBottleneck(Bottleneck):
     """BSQ: ``u = v/‖v‖``, bit k is ``v_k > 0``, codes are ``±1/√L``."""
 
     def bits_of_latents(self, v_xL: Tensor) -> Tensor:
-        """Return signs; see ``bitmill.bsq_model.bottleneck.quantizer``."""
+        """Return signs; see ``bitmill.bsq_model.bottleneck.bsq``."""
         return bits_of_latents(v_xL)
 
     def codes_of_bits(self, bits_xL: Tensor, dtype: torch.dtype) -> Tensor:
