@@ -8,7 +8,7 @@ from typing import Any
 from bitmill.bsq_model import BSQTokenizer, make_preset, tokenizer_files, tokenizer_from_files
 from bitmill.bsq_model.bundled import BUNDLED, bundled_files
 from bitmill.bsq_model.families import load_files, read_config
-from bitmill.bsq_model.plugins import PluginTokenizer, load_plugin
+from bitmill.bsq_model.plugins import PluginTokenizer, installed_plugins, load_plugin
 from bitmill.bsq_model.presets import PRESETS
 from bitmill.bsq_model.resolution import resize_tokenizer
 from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
@@ -48,28 +48,35 @@ class LoadedTokenizer:
 def job_tokenizer(job: JobSpec) -> LoadedTokenizer:
     """Load a job's tokenizer for its frame size. Raises UsageError if the job cannot use it."""
     tokenizer = _of_frame_size(load_tokenizer_spec(job.tokenizer), job)
-    _check_clip_length(job, tokenizer.geometry)
+    if job.sampling.clip_frames is not None:
+        check_clip_frames(tokenizer.geometry, job.sampling.clip_frames, option="sampling.clip_frames")
     _check_causal(tokenizer.config)
     return tokenizer
 
 
 def frame_size_px(job: JobSpec, geometry: Geometry) -> int:
     """Return the side of the job's square frames. Raises UsageError if the tokenizer does not take them."""
+    return square_size_px(geometry, job.frames.size_px, option="frames.size_px")
+
+
+def square_size_px(geometry: Geometry, size_px: int | None, *, option: str) -> int:
+    """Return the side of square frames: ``size_px``, or the tokenizer's own; ``option`` names it in errors.
+
+    Raises UsageError if the tokenizer does not take them.
+    """
     fixed, multiple = geometry.size_px, geometry.multiple_px
     if fixed is not None and fixed[0] != fixed[1]:
         raise UsageError(
             f"The tokenizer takes frames of {fixed[0]}×{fixed[1]} pixels; jobs have square ones."
         )
-    size_px = job.frames.size_px or (fixed[0] if fixed is not None else None)
+    if size_px is None and fixed is not None:
+        return fixed[0]
     if size_px is None:
         raise UsageError(
-            "The tokenizer takes frames of any size: set frames.size_px, a multiple of "
-            f"{max(multiple)} pixels."
+            f"The tokenizer takes frames of any size: set {option}, a multiple of {max(multiple)} pixels."
         )
     if fixed is not None and size_px != fixed[0]:
-        raise UsageError(
-            f"frames.size_px {size_px} is not the size that the tokenizer was made for ({fixed[0]})."
-        )
+        raise UsageError(f"{option} {size_px} is not the size that the tokenizer was made for ({fixed[0]}).")
     if size_px % multiple[0] or size_px % multiple[1]:
         raise UsageError(
             f"frames.size_px {size_px} is not divisible by {max(multiple)}, as the tokenizer needs."
@@ -78,9 +85,11 @@ def frame_size_px(job: JobSpec, geometry: Geometry) -> int:
 
 
 def tokenizer_spec(name: str) -> TokenizerSpec:
-    """Parse a tokenizer's name on the command line: bundled, else a preset, else a folder."""
+    """Parse a tokenizer's name on the command line: bundled, else a preset, a plugin, or a folder."""
     if name in BUNDLED:
         return TokenizerSpec(bundled=name)
+    if name not in PRESETS and name in installed_plugins():
+        return TokenizerSpec(plugin=name)
     return TokenizerSpec(preset=name) if name in PRESETS else TokenizerSpec(path=name)
 
 
@@ -176,14 +185,14 @@ def _loaded_plugin(tokenizer: PluginTokenizer) -> LoadedTokenizer:
     )
 
 
-def _check_clip_length(job: JobSpec, geometry: Geometry) -> None:
-    clip_frames = job.sampling.clip_frames
-    if clip_frames is None or geometry.is_legal(clip_frames):
+def check_clip_frames(geometry: Geometry, clip_frames: int, *, option: str) -> None:
+    """Raise UsageError, naming ``option`` and the nearest lengths, unless the tokenizer takes such clips."""
+    if geometry.is_legal(clip_frames):
         return
     nearest = geometry.legal_at_most(clip_frames), geometry.legal_at_least(clip_frames)
     told = " and ".join(str(length) for length in nearest if length is not None)
     raise UsageError(
-        f"sampling.clip_frames {clip_frames} is no length of clips that the tokenizer takes; the nearest "
+        f"{option} {clip_frames} is no length of clips that the tokenizer takes; the nearest "
         f"{'is' if None in nearest else 'are'} {told}."
     )
 

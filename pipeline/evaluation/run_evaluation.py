@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.contract import Tokenizer, decode_pixels, device_of
 from bitmill.bsq_model.layers.patches import pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.metrics.codes import CodeCounts
 from bitmill.pipeline.compressing.clip_streams import LoadedPrior
@@ -20,6 +20,7 @@ from bitmill.pipeline.evaluation.stream_sizes import CompressedSizes
 from bitmill.pipeline.isolation.decode_process import isolated_sources
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip, ItemEnd
+from bitmill.pipeline.shard.encoder import padded
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.outcomes import Outcome
@@ -77,18 +78,20 @@ class _State:
 
 
 def evaluate(
-    tokenizer: BSQTokenizer,
+    tokenizer: Tokenizer,
     sources: Sequence[PlannedSource],
     settings: DecodeSettings,
     metric_networks: MetricNetworks,
     *,
+    name: str,
     with_codecs: bool,
     num_shown: int,
     on_progress: Callable[[int], None],
     coders: Mapping[str, LoadedPrior | None] = MappingProxyType({}),
 ) -> Measured:
-    """Encode, decode and measure every clip of every source, cut as by ``tokenize``.
+    """Encode, decode and measure every clip of every source, cut and padded as by ``tokenize``.
 
+    ``name`` is that of the tokenizer's row.
     Codecs run only on single pictures, because longer clips need a video codec. ``on_progress`` receives the
     number of sources done. ``coders`` maps row names to priors (None: no prior); each adds a row with the
     size that ``compress`` reaches with it. Raises UsageError if no source yields a clip.
@@ -97,10 +100,10 @@ def evaluate(
         [Contender(codec.name, metric_networks, codec.counted) for codec in CODECS] if with_codecs else []
     )
     state = _State(
-        Contender("BSQ-ViT", metric_networks),
+        Contender(name, metric_networks),
         codecs,
         FeatureSums(metric_networks),
-        CodeCounts(tokenizer.config.bits_per_token),
+        CodeCounts(tokenizer.geometry.code),
         [CompressedSizes(name, tokenizer, prior) for name, prior in coders.items()],
     )
     show_every = max(1, len(sources) // max(num_shown, 1))
@@ -122,14 +125,15 @@ def evaluate(
 
 
 def _measure(
-    state: _State, tokenizer: BSQTokenizer, source: PlannedSource, clip: DecodedClip, *, show: bool
+    state: _State, tokenizer: Tokenizer, source: PlannedSource, clip: DecodedClip, *, show: bool
 ) -> None:
     frames_THWC = torch.from_numpy(clip.frames_THWC)
+    given_THWC = torch.from_numpy(padded(clip.frames_THWC, tokenizer.geometry))
     started = time.monotonic()
-    bits_ThwL = tokenizer.encode([frames_THWC])[0]
-    _await(bits_ThwL)
+    codes_thwD = tokenizer.encode([given_THWC])[0]
+    _await(codes_thwD)
     encoded = time.monotonic()
-    reconstruction_THWC = tokenizer.decode_pixels([bits_ThwL])[0]
+    reconstruction_THWC = decode_pixels(tokenizer, [codes_thwD])[0][: len(frames_THWC)]
     _await(reconstruction_THWC)
     decoded = time.monotonic()
     if state.clips:
@@ -138,15 +142,17 @@ def _measure(
         state.clock.decode_s += decoded - encoded
     state.clips += 1
     state.frames += len(frames_THWC)
-    state.codes.add(bits_ThwL)
+    state.codes.add(codes_thwD)
     for sizes in state.compressed:
-        sizes.add(clip, bits_ThwL.cpu().numpy())
+        sizes.add(clip, codes_thwD.cpu().numpy())
     original_THWC = pixels_from_uint8(frames_THWC.to(reconstruction_THWC.device), torch.float32)
     state.originals.add(original_THWC)
-    score = state.tokenizer.add(original_THWC, reconstruction_THWC, bits_ThwL.numel())
+    code = tokenizer.geometry.code
+    num_bits = codes_thwD.numel() // code.dimensions * code.bits_per_token
+    score = state.tokenizer.add(original_THWC, reconstruction_THWC, num_bits)
     made = {state.tokenizer.name: (uint8_from_pixels(reconstruction_THWC[0]).cpu().numpy(), score)}
     if len(frames_THWC) == 1:
-        budget_bytes = bits_ThwL.numel() // 8
+        budget_bytes = num_bits // 8
         for codec, contender in zip(CODECS, state.codecs, strict=False):
             coded = code_at(codec, clip.frames_THWC[0], budget_bytes)
             pixels = pixels_from_uint8(torch.from_numpy(coded.picture.copy())[None], torch.float32)
@@ -176,15 +182,15 @@ def _note_end(state: _State, source: PlannedSource, end: ItemEnd, num_clips: int
     state.failures.append(failed)
 
 
-def _result(state: _State, tokenizer: BSQTokenizer) -> Measured:
-    entropies = state.codes.entropies
+def _result(state: _State, tokenizer: Tokenizer) -> Measured:
+    entropies, shares = state.codes.entropies, state.codes.shares
     clock = state.clock
     throughput = None
     if clock.frames:
         throughput = Throughput(
             encode_frames_per_s=clock.frames / clock.encode_s,
             reconstruct_frames_per_s=clock.frames / (clock.encode_s + clock.decode_s),
-            device=str(next(tokenizer.parameters()).device),
+            device=str(device_of(tokenizer)),
             threads=torch.get_num_threads(),
         )
     own = state.tokenizer.row(state.originals)
@@ -194,8 +200,8 @@ def _result(state: _State, tokenizer: BSQTokenizer) -> Measured:
         code=CodeHealth(
             tokens=state.codes.num_tokens,
             bit_entropies=entropies.tolist(),
-            weakest_bit=float(entropies.min()),
-            mean_bit=float(entropies.mean()),
+            weakest_bit=float(shares.min()),
+            mean_bit=float(shares.mean()),
             used_codes=state.codes.used_codes,
             code_entropy_bits=state.codes.code_entropy_bits,
         ),

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.plugin_config import AnyTokenizerConfig
 
 EVALUATION_FORMAT_VERSION = 1
 
@@ -56,8 +56,9 @@ class CodeHealth(_Part):
 
     tokens: int
     bit_entropies: list[float]
-    """In bits, one value per bit, starting with a code's most significant bit."""
+    """In bits, one value per dimension of a code, dimension 0 first: its bits, its digits, or the index."""
     weakest_bit: float
+    """The least entropy of a dimension, as a share of the largest that it could have."""
     mean_bit: float
     used_codes: int
     """Number of distinct codes."""
@@ -82,7 +83,7 @@ class EvaluationReport(_Part):
     """UTC, ISO 8601."""
     tokenizer: str
     tokenizer_fingerprint: str
-    config: TokenizerConfig
+    config: AnyTokenizerConfig
     source: str
     sources: int
     ok: int

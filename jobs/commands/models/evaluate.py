@@ -13,10 +13,18 @@ import torch
 from rich.table import Table
 
 from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.contract import Tokenizer
+from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.resolution import resize_tokenizer
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.find_token_models import choose_prior
-from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
+from bitmill.jobs.preparation.find_tokenizers import (
+    LoadedTokenizer,
+    check_clip_frames,
+    load_tokenizer_spec,
+    square_size_px,
+    tokenizer_spec,
+)
 from bitmill.jobs.preparation.metric_networks import find_metric_networks
 from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.jobs.progress.units import duration_text
@@ -28,6 +36,7 @@ from bitmill.pipeline.evaluation.running_scores import MetricNetworks
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.schemas.errors import UsageError
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.reports.evaluation_report import EvaluationReport, QualityRow
 from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, SamplingSpec, SourceSpec
 
@@ -55,25 +64,21 @@ class EvaluationRequest:
 
 def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
     """Measure, print the table, write report and pictures. Returns whether every source was fully read."""
-    tokenizer = _tokenizer(request)
+    loaded, tokenizer, size_px = _tokenizer(request)
+    geometry = tokenizer.geometry
     metric_networks, left_out = find_metric_networks(request.inception)
     sources = find_sources(request.source).sources
     refuse_archives(sources, purpose="evaluation")
     if request.max_items is not None:
         sources = _spread(sources, request.max_items)
-    config = tokenizer.config
+    clip_frames = request.clip_frames or geometry.usual_frames
+    check_clip_frames(geometry, clip_frames, option="--clip-frames")
     settings = DecodeSettings(
-        sampling=SamplingSpec(fps=request.fps, clip_frames=request.clip_frames or config.num_frames),
+        sampling=SamplingSpec(fps=request.fps, clip_frames=clip_frames),
         limits=LimitsSpec(),
-        size_px=config.image_size_px,
+        size_px=size_px,
         pixel_rule=NEWEST_PIXEL_RULE,
     )
-    clip_frames = settings.sampling.num_clip_frames
-    if clip_frames > config.num_frames:
-        raise UsageError(
-            f"--clip-frames {clip_frames} is more than the {config.num_frames} frames that the tokenizer "
-            "has positions for."
-        )
     coders = _coders(request, tokenizer)
     request.out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -83,33 +88,40 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
             sources,
             settings,
             metric_networks,
+            name="BSQ-ViT" if isinstance(loaded.config, TokenizerConfig) else loaded.config.plugin,
             with_codecs=request.with_codecs,
             num_shown=request.num_shown,
             on_progress=lambda done: line.show(partial(_progress, done, len(sources), started)),
             coders=coders,
         )
-    left_out += _inapplicable(measured.rows[0], metric_networks, config.image_size_px)
-    report = _report(request, tokenizer, measured, left_out, num_sources=len(sources))
+    left_out += _inapplicable(measured.rows[0], metric_networks, size_px)
+    report = _report(request, loaded, tokenizer, measured, left_out, num_sources=len(sources))
     _write(report, measured, request.out)
     _print(report, console)
     console.print(f"report     {request.out / REPORT_FILE}", soft_wrap=True)
     return measured.ok == len(sources)
 
 
-def _tokenizer(request: EvaluationRequest) -> BSQTokenizer:
+def _tokenizer(request: EvaluationRequest) -> tuple[LoadedTokenizer, Tokenizer, int]:
+    """Returns the tokenizer on its device, in float32, and the side of its frames."""
     loaded = load_tokenizer_spec(tokenizer_spec(request.tokenizer))
-    tokenizer = loaded.bsq_vit()
-    own_px = tokenizer.config.image_size_px
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if not isinstance(loaded.config, TokenizerConfig):
+        size_px = square_size_px(loaded.geometry, request.size_px, option="--size")
+        tokenizer = load_files(loaded.files)
+        tokenizer.to(device=device, dtype=torch.float32)
+        return loaded, tokenizer, size_px
+    own_px = loaded.config.image_size_px
     size_px = request.size_px or own_px
     if size_px != own_px and not request.interpolate_positions:
         raise UsageError(
             f"--size {size_px} is not the tokenizer's size "
             f"({own_px}); add --interpolate-positions to allow it."
         )
-    return resize_tokenizer(tokenizer, size_px).to("cuda" if torch.cuda.is_available() else "cpu")
+    return loaded, resize_tokenizer(loaded.bsq_vit(), size_px).to(device), size_px
 
 
-def _coders(request: EvaluationRequest, tokenizer: BSQTokenizer) -> dict[str, LoadedPrior | None]:
+def _coders(request: EvaluationRequest, tokenizer: Tokenizer) -> dict[str, LoadedPrior | None]:
     """Returns the coders for ``--codec``: without a prior, and with the one that ``compress`` would use."""
     if not request.with_codec:
         return {}
@@ -136,7 +148,8 @@ def _inapplicable(row: QualityRow, metric_networks: MetricNetworks, size_px: int
 
 def _report(
     request: EvaluationRequest,
-    tokenizer: BSQTokenizer,
+    loaded: LoadedTokenizer,
+    tokenizer: Tokenizer,
     measured: Measured,
     left_out: list[str],
     *,
@@ -146,7 +159,7 @@ def _report(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         tokenizer=request.tokenizer,
         tokenizer_fingerprint=tokenizer.fingerprint,
-        config=tokenizer.config,
+        config=tokenizer.config if isinstance(tokenizer, BSQTokenizer) else loaded.config,
         source=request.source.manifest or ", ".join(request.source.paths or []),
         sources=num_sources,
         ok=measured.ok,
@@ -217,7 +230,7 @@ def _print(report: EvaluationReport, console: Console) -> None:
     for failed in report.failures:
         say(f"  {failed.outcome} {failed.uri}: {failed.reason}: {failed.detail}")
     say(
-        f"bits       weakest {code.weakest_bit:.3f}, mean {code.mean_bit:.3f} of 1; "
+        f"{_kind(report):<11}weakest {code.weakest_bit:.3f}, mean {code.mean_bit:.3f} of 1; "
         f"{code.used_codes:,} codes in {code.tokens:,} tokens, {code.code_entropy_bits:.2f} bits per token"
     )
     if report.throughput is not None:
@@ -228,6 +241,10 @@ def _print(report: EvaluationReport, console: Console) -> None:
         )
     for sentence in report.left_out:
         say(f"left out   {sentence}")
+
+
+def _kind(report: EvaluationReport) -> str:
+    return report.config.geometry.code.kind
 
 
 def _progress(done: int, planned: int, started: float) -> str:

@@ -1,6 +1,7 @@
 """Metrics against the implementations and formulas that published figures rest on."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from bitmill.bsq_model.metrics.frechet import FeatureStatistics, frechet_distanc
 from bitmill.bsq_model.metrics.inception_score import inception_score
 from bitmill.bsq_model.metrics.reconstruction_quality import MS_SSIM_LEAST_PX, ms_ssim, psnr_db, ssim
 from bitmill.schemas.errors import UsageError
+from bitmill.schemas.models.geometry import Code
 
 
 def _pair(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -111,7 +113,7 @@ def test_a_bits_entropy_is_one_at_half_and_none_when_stuck():
 
 
 def test_codes_are_counted_whole_across_calls():
-    counts = CodeCounts(3)
+    counts = CodeCounts(Code.of_bits(3))
     counts.add(torch.tensor([[[True, False, True], [True, False, True]]]))
     counts.add(torch.tensor([[False, False, False], [True, True, True]]))
     assert (counts.num_tokens, counts.used_codes) == (4, 3)
@@ -119,8 +121,29 @@ def test_codes_are_counted_whole_across_calls():
     assert counts.entropies.tolist() == pytest.approx([0.8112781, 0.8112781, 0.8112781], abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    "code",
+    [Code.of_bits(100), Code.of_bits(5, "least"), Code.of_digits((8, 5, 3)), Code.of_index(2**40)],
+)
+def test_codes_of_every_kind_are_counted_as_a_dictionary_does(code):
+    drawn = np.random.default_rng(0)
+    tokens = np.stack([drawn.integers(0, min(base, 3), 60) for base in code.bases], 1)
+    counts = CodeCounts(code)
+    codes = torch.from_numpy(tokens.astype(np.bool_) if code.kind == "bits" else tokens)
+    counts.add(codes[:25])
+    counts.add(codes[25:])
+    seen = Counter(map(tuple, codes.tolist()))
+    assert (counts.num_tokens, counts.used_codes) == (60, len(seen))
+    shares = np.array(list(seen.values())) / 60
+    assert counts.code_entropy_bits == pytest.approx(-(shares * np.log2(shares)).sum())
+    for dimension, entropy in enumerate(counts.entropies.tolist()):
+        values = np.array(list(Counter(codes[:, dimension].tolist()).values())) / 60
+        assert entropy == pytest.approx(-(values * np.log2(values)).sum())
+    assert bool((counts.shares <= 1).all())
+
+
 def test_codes_of_64_bits_do_not_run_together():
-    counts = CodeCounts(64)
+    counts = CodeCounts(Code.of_bits(64))
     bits = torch.zeros(2, 64, dtype=torch.bool)
     bits[1, 63] = True
     counts.add(bits)
