@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import lcm
 from typing import Any
 
 from bitmill.bsq_model import BSQTokenizer, make_preset, tokenizer_files, tokenizer_from_files
@@ -73,13 +74,13 @@ def square_size_px(geometry: Geometry, size_px: int | None, *, option: str) -> i
         return fixed[0]
     if size_px is None:
         raise UsageError(
-            f"The tokenizer takes frames of any size: set {option}, a multiple of {max(multiple)} pixels."
+            f"The tokenizer takes frames of any size: set {option}, a multiple of {lcm(*multiple)} pixels."
         )
     if fixed is not None and size_px != fixed[0]:
         raise UsageError(f"{option} {size_px} is not the size that the tokenizer was made for ({fixed[0]}).")
-    if size_px % multiple[0] or size_px % multiple[1]:
+    if size_px % lcm(*multiple):
         raise UsageError(
-            f"frames.size_px {size_px} is not divisible by {max(multiple)}, as the tokenizer needs."
+            f"frames.size_px {size_px} is not divisible by {lcm(*multiple)}, as the tokenizer needs."
         )
     return size_px
 
