@@ -79,9 +79,7 @@ def square_size_px(geometry: Geometry, size_px: int | None, *, option: str) -> i
     if fixed is not None and size_px != fixed[0]:
         raise UsageError(f"{option} {size_px} is not the size that the tokenizer was made for ({fixed[0]}).")
     if size_px % lcm(*multiple):
-        raise UsageError(
-            f"frames.size_px {size_px} is not divisible by {lcm(*multiple)}, as the tokenizer needs."
-        )
+        raise UsageError(f"{option} {size_px} is not divisible by {lcm(*multiple)}, as the tokenizer needs.")
     return size_px
 
 
