@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from bitmill.pipeline.auditing.result import ShardAtHand, ShardsAudit
 from bitmill.pipeline.auditing.shard_auditor import ShardAuditor
-from bitmill.pipeline.isolation.worker_process import WorkerProcess, serve
+from bitmill.pipeline.isolation.child_process import ChildProcess, serve
 
 Chunk = Sequence[ShardAtHand]
 
@@ -118,8 +118,8 @@ class _LocalPool:
     """Processes that each run at most one chunk."""
 
     def __init__(self, auditor: ShardAuditor, workers: int) -> None:
-        self._idle = [WorkerProcess(_work, auditor, doing="read shards") for _ in range(workers)]
-        self._busy: dict[Connection[Any, Any], tuple[int, WorkerProcess]] = {}
+        self._idle = [ChildProcess(_work, auditor, doing="read shards") for _ in range(workers)]
+        self._busy: dict[Connection[Any, Any], tuple[int, ChildProcess]] = {}
 
     def has_room(self) -> bool:
         return bool(self._idle)

@@ -10,7 +10,7 @@ from typing import Any
 from bitmill.pipeline.exporting.formats.exported_clip import ExportedClip
 from bitmill.pipeline.exporting.make_files import FileMaker
 from bitmill.pipeline.exporting.progress import ExportProgress
-from bitmill.pipeline.isolation.worker_process import WorkerProcess, serve
+from bitmill.pipeline.isolation.child_process import ChildProcess, serve
 from bitmill.schemas.reports.export_inventory import OutlinedFile
 
 _REPORT_EVERY_S = 0.25
@@ -62,7 +62,7 @@ def _make_side_by_side(
 ) -> None:
     progress = _ProgressSum(sum(file.num_clips for file in files), on_progress)
     left = deque(files)
-    children = [WorkerProcess(_work, maker, doing="wrote files") for _ in range(workers)]
+    children = [ChildProcess(_work, maker, doing="wrote files") for _ in range(workers)]
     try:
         for child in children:
             child.send(left.popleft())

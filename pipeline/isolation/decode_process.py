@@ -1,11 +1,10 @@
 """Decodes sources in a child process that may crash or hang, for use without a cluster."""
 
-import multiprocessing
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from multiprocessing.connection import Connection
-from typing import Any
 
+from bitmill.pipeline.isolation.child_process import ChildDiedError, ChildProcess
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events, source_room
 from bitmill.pipeline.items import ItemEnd, ItemEvent, ItemStart, SourceEvent
 from bitmill.pipeline.span_bytes import together
@@ -46,19 +45,13 @@ def isolated_sources(
 
 def _events_of(sources: Sequence[PlannedSource], settings: DecodeSettings) -> Generator[SourceEvent]:
     """Yields the events of all sources in order, from one child; stops at the first death or hang."""
-    # A forked child would inherit locks held by threads that it lacks.
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe(duplex=False)
-    child = spawn.Process(target=_send_events, args=(theirs, list(sources), settings), daemon=True)
-    child.start()
-    theirs.close()
+    child = ChildProcess(_send_events, list(sources), settings)
     try:
         for source in sources:
-            yield from _received(ours, source, settings.limits.item_timeout_s)
+            yield from _received(child, source, settings.limits.item_timeout_s)
     finally:
         child.kill()
-        child.join()
-        ours.close()
+        child.end()
 
 
 def _send_events(connection: Connection, sources: list[PlannedSource], settings: DecodeSettings) -> None:
@@ -71,16 +64,16 @@ def _send_events(connection: Connection, sources: list[PlannedSource], settings:
                     connection.send(_LAST)
 
 
-def _received(connection: Connection, source: PlannedSource, timeout_s: float) -> Iterator[SourceEvent]:
+def _received(child: ChildProcess, source: PlannedSource, timeout_s: float) -> Iterator[SourceEvent]:
     while True:
-        if not connection.poll(timeout_s):
+        try:
+            event = child.receive(timeout_s)
+        except TimeoutError:
             yield ItemEnd.unread(
                 Reason.DECODE_TIMEOUT, f"The decoder made no progress for {timeout_s:g} s and was stopped."
             )
             return
-        try:
-            event: Any = connection.recv()
-        except EOFError:
+        except ChildDiedError:
             yield ItemEnd.unread(Reason.DECODER_CRASHED, "The decoder's process died.")
             return
         if event == _LAST:

@@ -1,12 +1,9 @@
 """Probes many sources in parallel before decoding, in child processes that may crash or hang."""
 
-import multiprocessing
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from typing import Any
 
@@ -16,6 +13,7 @@ from bitmill.pipeline.archive.tar_events import archive_events
 from bitmill.pipeline.archive.tar_index import index_tar
 from bitmill.pipeline.decode.image.images import is_animation, open_image, read_animation
 from bitmill.pipeline.decode.video.probe import probe
+from bitmill.pipeline.isolation.child_process import ChildDiedError, ChildProcess, serve
 from bitmill.pipeline.isolation.memory_limit import memory_limit
 from bitmill.pipeline.items import ItemEnd, ItemEvent, Media, MediaFacts
 from bitmill.pipeline.storage import ObjectInfo, Room, room_for, stage
@@ -60,17 +58,17 @@ def probe_sources(
 
     Remote sources are copied first. Raises InfrastructureError if this machine or the store fails.
     """
-    children = [_Child(limits) for _ in range(workers)]
-    idle: SimpleQueue[_Child] = SimpleQueue()
-    for child in children:
-        idle.put(child)
+    probers = [_Prober(limits) for _ in range(workers)]
+    idle: SimpleQueue[_Prober] = SimpleQueue()
+    for prober in probers:
+        idle.put(prober)
 
     def ask(source: PlannedSource) -> tuple[PlannedSource, Found]:
-        child = idle.get()
+        prober = idle.get()
         try:
-            return source, child.ask(source)
+            return source, prober.ask(source)
         finally:
-            idle.put(child)
+            idle.put(prober)
 
     pool = ThreadPoolExecutor(workers)
     try:
@@ -78,84 +76,57 @@ def probe_sources(
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         # Killing the child releases a thread that still waits for it.
-        for child in children:
-            child.kill()
+        for prober in probers:
+            prober.kill()
         pool.shutdown()
-        for child in children:
-            child.end()
+        for prober in probers:
+            prober.end()
 
 
-@dataclass(frozen=True)
-class _Running:
-    process: BaseProcess
-    connection: "Connection[Any, Any]"
-
-
-class _Child:
-    """A child process that probes one source at a time; started on demand and restarted after its death."""
+class _Prober:
+    """Probes one source at a time in a child process, which starts on demand and again after its death."""
 
     def __init__(self, limits: LimitsSpec) -> None:
         self._limits = limits
-        # A forked child would inherit locks held by threads that it does not have.
-        self._spawn = multiprocessing.get_context("spawn")
-        self._running: _Running | None = None
+        self._child: ChildProcess | None = None
 
     def ask(self, source: PlannedSource) -> Found:
-        running = self._running or self._start()
+        self._child = child = self._child or ChildProcess(_answer, self._limits)
+        transfer_s = source.size_bytes / _SLOWEST_TRANSFER_BYTES_PER_S
         # Copied here, not in the child, whose time is limited.
         with room_for(_identity(source), limit_bytes=self._limits.staging_bytes) as room:
-            return self._answer_of(running, source, room)
-
-    def _answer_of(self, running: "_Running", source: PlannedSource, room: Room | None) -> Found:
-        transfer_s = source.size_bytes / _SLOWEST_TRANSFER_BYTES_PER_S
-        try:
-            running.connection.send((source, room))
-            if running.connection.poll(_START_S + self._limits.item_timeout_s + transfer_s):
-                answer: Any = running.connection.recv()
-                if isinstance(answer, BitmillError):
-                    raise InfrastructureError(str(answer)) from answer
-                return answer
-        except (EOFError, OSError):
-            pass
-        self.end()
-        return None
+            try:
+                child.send((source, room))
+                return child.receive(_START_S + self._limits.item_timeout_s + transfer_s)
+            except (ChildDiedError, TimeoutError):
+                self.end()
+                return None
+            except BitmillError as error:
+                raise InfrastructureError(str(error)) from error
 
     def kill(self) -> None:
         """Kill the process; a caller that waits for its reply gets None."""
-        if self._running is not None:
-            self._running.process.kill()
+        if (child := self._child) is not None:
+            child.kill()
 
     def end(self) -> None:
         """Kill the process and free its resources."""
-        if self._running is None:
-            return
-        running, self._running = self._running, None
-        running.process.kill()
-        running.process.join()
-        running.connection.close()
-
-    def _start(self) -> _Running:
-        ours, theirs = self._spawn.Pipe()
-        process = self._spawn.Process(target=_answer, args=(theirs, self._limits), daemon=True)
-        process.start()
-        theirs.close()
-        self._running = _Running(process, ours)
-        return self._running
+        self.kill()
+        if self._child is not None:
+            self._child.end()
+            self._child = None
 
 
-def _answer(connection: "Connection[Any, Any]", limits: LimitsSpec) -> None:
-    """The child's main loop: reply to each source until the connection closes."""
-    with suppress(EOFError, OSError, KeyboardInterrupt):
-        while True:
-            source, room = connection.recv()
-            connection.send(_look(source, limits, room))
+def _answer(pipe: "Connection[Any, Any]", limits: LimitsSpec) -> None:
+    """The child's main loop: reply to each source until the pipe closes."""
+    serve(pipe, lambda asked: pipe.send(_look(asked[0], limits, asked[1])))
 
 
 def _identity(source: PlannedSource) -> ObjectInfo:
     return ObjectInfo(uri=source.uri, size_bytes=source.size_bytes, version=source.version)
 
 
-def _look(source: PlannedSource, limits: LimitsSpec, room: Room | None) -> Found | BitmillError:
+def _look(source: PlannedSource, limits: LimitsSpec, room: Room | None) -> Found:
     try:
         with memory_limit(limits.item_memory_bytes), stage(_identity(source), room=room) as staged:
             if source.is_archive:
@@ -163,8 +134,8 @@ def _look(source: PlannedSource, limits: LimitsSpec, room: Room | None) -> Found
             return look_at(staged.path, limits)
     except (BadItemError, MemoryError):
         return None
-    except BitmillError as error:
-        return error
+    except BitmillError:
+        raise
     except Exception:  # noqa: BLE001 - untrusted bytes; decoding reports what is wrong with them
         return None
 

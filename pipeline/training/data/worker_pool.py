@@ -2,24 +2,9 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Protocol
 
 from bitmill.pipeline.training.data.decode_worker import DecodingWorker, Made
 from bitmill.pipeline.training.data.make_sample import ClipMaker, ClipSettings, SampleTask
-
-
-class WorkerPool(Protocol):
-    """Runs tasks and returns clips."""
-
-    num_workers: int
-
-    def submit(self, worker: int, tasks: Sequence[SampleTask], *, deadline_s: float) -> "Future[Made]":
-        """Return a future of the tasks' results from worker number ``worker``, counted from 0."""
-        ...
-
-    def close(self) -> None:
-        """Stop all work."""
-        ...
 
 
 class ProcessPool:
@@ -30,11 +15,11 @@ class ProcessPool:
         self._workers = [DecodingWorker(settings) for _ in range(num_workers)]
 
     def submit(self, worker: int, tasks: Sequence[SampleTask], *, deadline_s: float) -> "Future[Made]":
-        """See WorkerPool."""
+        """Return a future of the tasks' results from worker number ``worker``, counted from 0."""
         return self._workers[worker].submit(tasks, deadline_s=deadline_s)
 
     def close(self) -> None:
-        """See WorkerPool; returns when the processes have ended."""
+        """Stop all work; returns when the processes have ended."""
         for worker in self._workers:
             worker.close()
         for worker in self._workers:
@@ -50,10 +35,13 @@ class OwnProcess:
         self._maker = ClipMaker(settings)
 
     def submit(self, worker: int, tasks: Sequence[SampleTask], *, deadline_s: float) -> "Future[Made]":  # noqa: ARG002
-        """See WorkerPool; the work is done on return."""
+        """See ProcessPool; the work is done on return."""
         future: Future[Made] = Future()
         future.set_result([self._maker.make(task) for task in tasks])
         return future
 
     def close(self) -> None:
-        """See WorkerPool; does nothing."""
+        """See ProcessPool; does nothing."""
+
+
+WorkerPool = ProcessPool | OwnProcess

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from bitmill.pipeline.isolation.worker_process import WorkerProcess, serve
+from bitmill.pipeline.isolation.child_process import ChildProcess, serve
 from bitmill.schemas.errors import InfrastructureError, UsageError
 
 
@@ -31,7 +31,7 @@ def _doubles_while_a_thread_goes_on(pipe):
 def _started(work, *args):
     """A worker, and its process."""
     before = multiprocessing.active_children()
-    worker = WorkerProcess(work, *args, doing="doubles")
+    worker = ChildProcess(work, *args, doing="doubles")
     (process,) = (child for child in multiprocessing.active_children() if child not in before)
     return worker, process
 
@@ -54,7 +54,7 @@ def test_it_answers_in_order_and_ends_with_its_pipe():
     ],
 )
 def test_what_it_fails_or_dies_by_is_raised_here(work, error, told):
-    worker = WorkerProcess(_doubles, 0, doing="doubles")
+    worker = ChildProcess(_doubles, 0, doing="doubles")
     worker.send(work)
     with pytest.raises(error, match=told):
         worker.receive()
