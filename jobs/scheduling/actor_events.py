@@ -4,16 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from bitmill.pipeline.items import ItemEnd
 from bitmill.schemas.dataset.plan_schema import PlannedShard
-from bitmill.schemas.outcomes import Reason
-
-
-@dataclass(frozen=True, kw_only=True)
-class SkippedSource:
-    """Why a source is skipped: the reason and detail for its ledger row."""
-
-    reason: Reason
-    detail: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +14,8 @@ class Isolation:
 
     try_from: int = 0
     """Index of the first source that has not been tried alone."""
-    skipped: Mapping[int, SkippedSource] = field(default_factory=dict[int, SkippedSource])
-    """Faulty sources, by their index in the shard."""
+    skipped: Mapping[int, ItemEnd] = field(default_factory=dict[int, ItemEnd])
+    """The ends of faulty sources, by their index in the shard."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from bitmill.jobs.scheduling.actor_events import Isolation, Loss, SkippedSource
+from bitmill.jobs.scheduling.actor_events import Isolation, Loss
+from bitmill.pipeline.items import ItemEnd
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.errors import InfrastructureError
 from bitmill.schemas.outcomes import Reason
@@ -76,12 +77,10 @@ class RetryPolicy:
         )
 
 
-def _verdict(loss: Loss) -> SkippedSource:
+def _verdict(loss: Loss) -> ItemEnd:
     alone = f"when processing it alone, in each of {DEATHS_OF_A_SOURCE} attempts."
     if loss is Loss.OUT_OF_MEMORY:
-        return SkippedSource(
-            reason=Reason.OUT_OF_MEMORY, detail=f"The tokenizer's process ran out of memory {alone}"
-        )
+        return ItemEnd.unread(Reason.OUT_OF_MEMORY, f"The tokenizer's process ran out of memory {alone}")
     if loss is Loss.HUNG:
-        return SkippedSource(reason=Reason.DECODE_TIMEOUT, detail=f"The tokenizer's process hung {alone}")
-    return SkippedSource(reason=Reason.DECODER_CRASHED, detail=f"The tokenizer's process died {alone}")
+        return ItemEnd.unread(Reason.DECODE_TIMEOUT, f"The tokenizer's process hung {alone}")
+    return ItemEnd.unread(Reason.DECODER_CRASHED, f"The tokenizer's process died {alone}")

@@ -105,7 +105,12 @@ def decode_item(
     item = _Item(path, span_ns, sampling, size_px, limits, pixel_rule, drop_to)
     try:
         _refuse_no_bytes(Path(path).stat())
-        yield from _events(item, prefer)
+        image = open_image(path, max_pixels=limits.max_pixels)
+        if image is None:
+            yield from _video(item, prefer)
+        else:
+            with image:
+                yield from _animation(item, image) if is_animation(image) else _still(item, image)
     except BadItemError as fault:
         yield item.end((fault.reason, fault.detail))
     except MemoryError:
@@ -120,15 +125,6 @@ def _refuse_no_bytes(status: os.stat_result) -> None:
         raise BadItemError(Reason.NOT_MEDIA, "It is a pipe, socket, device or folder, not a regular file.")
     if not status.st_size:
         raise BadItemError(Reason.EMPTY_FILE, "The file is empty.")
-
-
-def _events(item: _Item, prefer: Preference) -> Iterator[ItemEvent]:
-    image = open_image(item.path, max_pixels=item.limits.max_pixels)
-    if image is None:
-        yield from _video(item, prefer)
-        return
-    with image:
-        yield from _animation(item, image) if is_animation(image) else _still(item, image)
 
 
 def _still(item: _Item, image: Image.Image) -> Iterator[ItemEvent]:
@@ -160,7 +156,7 @@ def _animation(item: _Item, image: Image.Image) -> Iterator[ItemEvent]:
         item.facts = replace(item.facts, height=square.source_height, width=square.source_width)
         return square
 
-    yield from _timeline(item, read_animation(image, item.path), draw, native_fps=None)
+    return _timeline(item, read_animation(image, item.path), draw, native_fps=None)
 
 
 def _image_facts(image: Image.Image, media: str) -> MediaFacts:
@@ -184,11 +180,10 @@ def _video(item: _Item, prefer: Preference) -> Iterator[ItemEvent]:
     if choose(found, prefer=prefer, held_bytes=0) == "decord":
         by_decord = _by_decord(item, found, native_fps)
         if by_decord is not None:
-            yield from by_decord
-            return
+            return by_decord
     frames = _by_pyav(item, found)
     draw = item.square if item.pixel_rule == 1 else item.by_planes
-    yield from _timeline(item, frames, draw, native_fps=native_fps, lost=lambda: frames.lost)
+    return _timeline(item, frames, draw, native_fps=native_fps, lost=lambda: frames.lost)
 
 
 def _by_pyav(item: _Item, found: VideoFacts) -> pyav_reader.Frames:
@@ -307,20 +302,14 @@ def _timeline(
     """
     counted = _counted(item, frames)
     samples = sample(counted, span_ns=item.span_ns, fps=item.sampling.fps, native_fps=native_fps)
-    done: Assembled | None = None
-    for event in assemble(
+    done = yield from assemble(
         samples,
         draw,
         sampling=item.sampling,
         drop_to=item.drop_to,
         max_frames=item.limits.max_frames,
         native_fps=native_fps,
-    ):
-        if isinstance(event, DecodedClip):
-            yield event
-        else:
-            done = event
-    assert done is not None
+    )
     item.num_dropped_frames = done.num_dropped
     if item.facts.duration_ns is None and done.timeline and done.timeline.fault is None:
         item.facts = replace(item.facts, duration_ns=done.timeline.media_end_ns)

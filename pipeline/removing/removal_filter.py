@@ -1,6 +1,6 @@
 """Decides what a takedown removes, and filters it out of a shard being written. Pure: no I/O."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,12 +56,18 @@ class Takedown:
 NOTHING = Takedown()
 
 
+def removed_sources(sources: Sequence[PlannedSource], takedown: Takedown) -> dict[int, ItemEnd]:
+    """Returns the ends of wholly removed sources, which should not be read at all, by their index."""
+    end = ItemEnd.unread(Reason.REMOVED, ALL_GONE)
+    return {place: end for place, source in enumerate(sources) if takedown.takes_item(source.uri, None)}
+
+
 def withheld(
     source: PlannedSource, events: Iterator[SourceEvent], takedown: Takedown, sampling_rule: dict[str, Any]
 ) -> Iterator[SourceEvent]:
     """Yield a source's events without removed clips; an item that loses some ends as ``removed``.
 
-    For members and single clips. A wholly removed source should not be read at all.
+    For members and single clips.
     """
     key: str | None = None
     is_gone = takedown.takes_item(source.uri, None)

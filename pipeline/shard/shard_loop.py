@@ -123,19 +123,12 @@ def tokenize_shard(
     appearance is the commit; on an error neither is published. Raises ValueError if ``items`` does not match
     the shard, and storage errors.
     """
-    run = _ShardRun(shard, encoder, context)
     with output.publishing(shard_file(shard.shard_id)) as staged:
         with TokenShardWriter(staged.path, _metadata(shard, context), context.job.storage) as writer:
+            run = _ShardRun(shard, encoder, context, writer)
             for place, events in zip(range(len(shard.sources)), items, strict=True):
-                for news in run.take(place, events):
-                    if isinstance(news, ShardProgress):
-                        yield news
-                    else:
-                        yield from run.encode(news, writer)
-            rest = run.batcher.rest()
-            if rest:
-                yield from run.encode(rest, writer)
-            yield from run.finish(writer)
+                yield from run.take(place, events)
+            yield from run.finish()
             started = time.perf_counter()
         ledger = run.ledger_rows()
         if output.exists(shard_file(shard.shard_id)):
@@ -153,18 +146,21 @@ def tokenize_shard(
 class _ShardRun:
     """State of one pass over a shard: all items with their ends, and time by stage."""
 
-    def __init__(self, shard: PlannedShard, encoder: ClipEncoder, context: ShardContext) -> None:
-        self.batcher: Batcher[_Placed] = Batcher(context.job.compute.batch_frames)
+    def __init__(
+        self, shard: PlannedShard, encoder: ClipEncoder, context: ShardContext, writer: TokenShardWriter
+    ) -> None:
+        self._batcher: Batcher[_Placed] = Batcher(context.job.compute.batch_frames)
         self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self._told_seconds = dict(self.seconds)
         self._shard = shard
         self._encoder = encoder
         self._context = context
+        self._writer = writer
         self._items: list[_Item] = []
         self._under_way: tuple[list[_Placed], PendingCodes] | None = None
 
-    def take(self, place: int, events: Iterator[SourceEvent]) -> Iterator[list[_Placed] | ShardProgress]:
-        """Read one source to its end; yields the full batches, and progress of its items."""
+    def take(self, place: int, events: Iterator[SourceEvent]) -> Iterator[ShardProgress]:
+        """Read one source to its end and encode the batches that are full."""
         source = self._shard.sources[place]
         item: _Item | None = None
         added_items = 0
@@ -188,9 +184,9 @@ class _ShardRun:
                 yield self._ended(item, added_items)
             else:
                 item.count(event)
-                full = self.batcher.add(_Placed(event, item))
+                full = self._batcher.add(_Placed(event, item))
                 if full:
-                    yield full
+                    yield from self._encode(full)
             started = time.perf_counter()
         if item is None or item.end is None:
             raise ValueError("an item's events stopped without an end")
@@ -222,25 +218,32 @@ class _ShardRun:
         told, self._told_seconds = self._told_seconds, dict(self.seconds)
         return {stage: spent - told[stage] for stage, spent in self.seconds.items() if spent > told[stage]}
 
-    def encode(self, batch: list[_Placed], writer: TokenShardWriter) -> Iterator[ShardProgress]:
+    def finish(self) -> Iterator[ShardProgress]:
+        """Encode the last batch and write all rows that are left."""
+        rest = self._batcher.rest()
+        if rest:
+            yield from self._encode(rest)
+        yield from self._write_running()
+
+    def _encode(self, batch: list[_Placed]) -> Iterator[ShardProgress]:
         """Start a batch, then write the previous one, which is packed while the accelerator computes."""
         started = time.perf_counter()
         pending = self._encoder.begin(
             [padded(placed.clip.frames_THWC, self._context.geometry) for placed in batch]
         )
         self.seconds["encode"] += time.perf_counter() - started
-        yield from self.finish(writer)
+        yield from self._write_running()
         self._under_way = (batch, pending)
         if pending.ready():
-            yield from self.finish(writer)
+            yield from self._write_running()
 
-    def finish(self, writer: TokenShardWriter) -> Iterator[ShardProgress]:
+    def _write_running(self) -> Iterator[ShardProgress]:
         """Wait for the running batch, if any, and write its rows."""
         if self._under_way is not None:
             (batch, pending), self._under_way = self._under_way, None
-            yield self._write(batch, pending, writer)
+            yield self._write(batch, pending)
 
-    def _write(self, batch: list[_Placed], pending: PendingCodes, writer: TokenShardWriter) -> ShardProgress:
+    def _write(self, batch: list[_Placed], pending: PendingCodes) -> ShardProgress:
         started = time.perf_counter()
         codes = pending.wait()
         encoded = time.perf_counter()
@@ -253,7 +256,7 @@ class _ShardRun:
             item.num_tokens += row_tokens
             item.code_bytes += len(row.codes)
             num_tokens += row_tokens
-            writer.add(row)
+            self._writer.add(row)
         self.seconds["encode"] += encoded - started
         self.seconds["write"] += time.perf_counter() - encoded
         return ShardProgress(

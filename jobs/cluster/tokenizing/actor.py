@@ -1,7 +1,7 @@
 """The tokenizer actor, which owns one accelerator (or a share of the CPUs) and runs shards on it."""
 
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -10,22 +10,20 @@ import torch
 
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.numerics import set_numerics
-from bitmill.jobs.cluster.tokenizing.decode_tasks import TaskPlacement
-from bitmill.jobs.cluster.tokenizing.decode_window import DecodingWindow
+from bitmill.jobs.cluster.tokenizing.decode_tasks import SourceTask, TaskPlacement
 from bitmill.jobs.cluster.tokenizing.small_source_task import BundleTask
-from bitmill.jobs.scheduling.actor_events import Assignment, ProbeStarted, SkippedSource
+from bitmill.jobs.scheduling.actor_events import Assignment, ProbeStarted
 from bitmill.jobs.scheduling.autoscaling import DecodeWindowSize
-from bitmill.pipeline.archive.tar_events import whole_archive
-from bitmill.pipeline.isolation.small_sources import Bundle, bundled
+from bitmill.jobs.scheduling.decode_window import DecodingWindow, Task
+from bitmill.pipeline.isolation.small_sources import Bundle
 from bitmill.pipeline.isolation.source_events import DecodeSettings
-from bitmill.pipeline.items import DecodedClip, ItemEnd, SourceEvent
-from bitmill.pipeline.removing.removal_filter import ALL_GONE, NOTHING, Takedown, withheld
+from bitmill.pipeline.items import DecodedClip, ItemEnd
+from bitmill.pipeline.removing.removal_filter import NOTHING, Takedown, removed_sources, withheld
 from bitmill.pipeline.removing.removal_records import KnownTakedown
 from bitmill.pipeline.shard.encoder import ClipEncoder, ModelEncoder
+from bitmill.pipeline.shard.events_by_source import bundles_without, events_by_source
 from bitmill.pipeline.shard.shard_loop import ShardContext, ShardProgress, ShardReport, tokenize_shard
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.dataset.plan_schema import PlannedSource
-from bitmill.schemas.outcomes import Reason
 
 _control: Any = ray.method(concurrency_group="control")
 """Short calls that are answered while a shard is running."""
@@ -101,9 +99,9 @@ class TokenizerActor:
         """Announce a queued shard, whose decoding may start while the previous shard finishes."""
         with self._lock:
             if assignment.number > self._begun:
-                left_out = self._left_out(assignment, self._takedown.newest)
-                kept = _kept(assignment.shard.sources, left_out)
-                self._window.expect(assignment.number, bundled(kept))
+                skipped = _skipped(assignment, self._takedown.newest)
+                bundles = bundles_without(assignment.shard.sources, skipped)
+                self._window.expect(assignment.number, bundles)
 
     @_control
     def withdraw(self, number: int) -> bool:
@@ -123,51 +121,44 @@ class TokenizerActor:
     def _events(self, assignment: Assignment, encoder: ClipEncoder, size: int) -> Iterator[ShardEvent]:
         shard, context = assignment.shard, self._settings.context
         takedown = self._takedown.look()
-        left_out = self._left_out(assignment, takedown)
+        skipped = _skipped(assignment, takedown)
         if assignment.isolation is not None:
-            yield from self._try_alone(assignment, assignment.isolation.try_from, left_out, encoder)
+            yield from self._try_alone(assignment, assignment.isolation.try_from, skipped, encoder)
             size = 1
-        bundles = bundled(_kept(shard.sources, left_out))
-        items = _by_source(bundles, self._window.items(assignment.number, bundles, size))
-        if left_out:
-            items = _put_back(shard.sources, items, left_out)
+        bundles = bundles_without(shard.sources, skipped)
+        decoded = self._window.items(assignment.number, bundles, size)
+        items = events_by_source(shard.sources, skipped, bundles, decoded)
         if takedown:
             rule = context.job.sampling.rule()
             pairs = zip(shard.sources, items, strict=True)
             items = (withheld(source, events, takedown, rule) for source, events in pairs)
         yield from tokenize_shard(shard, items, encoder, context, Folder(self._settings.output))
 
-    def _left_out(self, assignment: Assignment, takedown: Takedown) -> Mapping[int, SkippedSource]:
-        """Returns the sources to skip, faulty or removed, by their index in the shard."""
-        skipped = dict(assignment.isolation.skipped) if assignment.isolation is not None else {}
-        for place, source in enumerate(assignment.shard.sources):
-            if takedown.takes_item(source.uri, None):
-                skipped[place] = SkippedSource(reason=Reason.REMOVED, detail=ALL_GONE)
-        return skipped
-
     def _try_alone(
         self,
         assignment: Assignment,
         try_from: int,
-        left_out: Mapping[int, SkippedSource],
+        skipped: Collection[int],
         encoder: ClipEncoder,
     ) -> Iterator[ProbeStarted]:
         """Decode and encode each source alone, discarding results, to find the one that kills the process."""
         sources = assignment.shard.sources
         for place in range(try_from, len(sources)):
-            if place in left_out:
+            if place in skipped:
                 continue
             yield ProbeStarted(place=place)
-            alone = bundled(sources[place : place + 1])
-            for events in self._window.items(assignment.number, alone, 1):
+            for events in self._window.items(assignment.number, [Bundle((sources[place],))], 1):
                 for event in events:
                     if isinstance(event, DecodedClip):
                         encoder.begin([event.frames_THWC]).wait()
                         self._heartbeat()
         yield ProbeStarted(place=None)
 
-    def _begin(self, bundle: Bundle) -> BundleTask:
-        return BundleTask(bundle, self._decode, self._placement, self._heartbeat)
+    def _begin(self, bundle: Bundle) -> Task:
+        settings = self._decode, self._placement, self._heartbeat
+        if len(bundle.sources) == 1:
+            return SourceTask(bundle.sources[0], *settings)
+        return BundleTask(bundle, *settings)
 
     def _heartbeat(self) -> None:
         self._beats += 1
@@ -182,41 +173,7 @@ class TokenizerActor:
         return ModelEncoder(tokenizer)
 
 
-def _kept(sources: Sequence[PlannedSource], left_out: Collection[int]) -> Sequence[PlannedSource]:
-    return [source for place, source in enumerate(sources) if place not in left_out]
-
-
-def _by_source(
-    bundles: Sequence[Bundle], decoded: Iterator[Iterator[SourceEvent]]
-) -> Iterator[Iterator[SourceEvent]]:
-    """Split the bundles' events by source."""
-    for bundle, events in zip(bundles, decoded, strict=True):
-        if len(bundle.sources) == 1:
-            yield events
-        else:
-            for _ in bundle.sources:
-                yield _item_of(events)
-
-
-def _item_of(events: Iterator[SourceEvent]) -> Iterator[SourceEvent]:
-    for event in events:
-        yield event
-        if isinstance(event, ItemEnd):
-            return
-
-
-def _put_back(
-    sources: Sequence[PlannedSource],
-    decoded: Iterator[Iterator[SourceEvent]],
-    left_out: Mapping[int, SkippedSource],
-) -> Iterator[Iterator[SourceEvent]]:
-    """Yield events of all sources: the decoded ones, and end events of the skipped ones."""
-    for place, source in enumerate(sources):
-        skipped = left_out.get(place)
-        if skipped is not None:
-            end = ItemEnd.unread(skipped.reason, skipped.detail)
-            yield whole_archive(source, end) if source.is_archive else iter([end])
-        else:
-            yield next(decoded)
-    # Exhaust the generator, so that it releases what it started.
-    yield from decoded
+def _skipped(assignment: Assignment, takedown: Takedown) -> dict[int, ItemEnd]:
+    """Returns the ends of the sources to skip, faulty or removed, by their index in the shard."""
+    faulty = assignment.isolation.skipped if assignment.isolation is not None else {}
+    return {**faulty, **removed_sources(assignment.shard.sources, takedown)}

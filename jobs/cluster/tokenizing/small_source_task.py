@@ -33,29 +33,22 @@ class BundleTask:
     """
 
     def __init__(
-        self, source: Bundle, settings: DecodeSettings, placement: TaskPlacement, beat: Callable[[], None]
+        self, bundle: Bundle, settings: DecodeSettings, placement: TaskPlacement, beat: Callable[[], None]
     ) -> None:
-        self.source = source
+        self._sources = bundle.sources
         self._settings = settings
         self._placement = placement
         self._heartbeat = beat
         self._alone: SourceTask | None = None
-        self._generator: Any = None
-        if len(source.sources) == 1:
-            self._alone = SourceTask(source.sources[0], settings, placement, beat)
-        else:
-            self._submit(source.sources, num_cpus=1)
+        self._submit(bundle.sources, num_cpus=1)
 
     def _submit(self, sources: tuple[PlannedSource, ...], *, num_cpus: int) -> None:
         options = decode_options(num_cpus=num_cpus, placement=self._placement, source=sources[0])
-        self._generator = options.remote(sources, self._settings, 0, None)
+        self._generator: Any = options.remote(sources, self._settings, 0, None)
 
     def events(self) -> Iterator[SourceEvent]:
         """Yields the events of all sources. Raises the errors of SourceTask."""
-        if self._generator is None and self._alone is not None:
-            yield from self._alone.events()
-            return
-        left = self.source.sources
+        left = self._sources
         for attempt in range(_ATTEMPTS):
             if attempt:
                 # Later bundles may hold every CPU.
@@ -87,12 +80,11 @@ class BundleTask:
         self._alone = SourceTask(
             source, self._settings, self._placement, self._heartbeat, taken=taken, num_cpus=0
         )
-        yield from self._alone.events()
+        return self._alone.events()
 
     def cancel(self) -> None:
         """Kill the task's process."""
-        if self._generator is not None:
-            ray.cancel(self._generator, force=True)
+        ray.cancel(self._generator, force=True)
         if self._alone is not None:
             self._alone.cancel()
 

@@ -1,6 +1,6 @@
 """Assembles a timeline of frames into clips of resized pixels, with one clip in memory at a time."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Generic
 
@@ -57,8 +57,8 @@ def assemble(
     drop_to: Geometry | None,
     max_frames: int,
     native_fps: float | None,
-) -> Iterator[DecodedClip | Assembled]:
-    """Yields clips, each as soon as it is full, then exactly one Assembled.
+) -> Generator[DecodedClip, None, Assembled]:
+    """Yields clips, each as soon as it is full; returns what the timeline was like.
 
     With ``drop_to`` a clip ends at the last length that this geometry allows; a shorter one is dropped.
     """
@@ -82,7 +82,7 @@ def assemble(
             end_ns = item.closes_at_ns if kept == len(run) else run[kept].at_ns
             yield _clip(run[:kept], squares[:kept], end_ns, sampling.fps or native_fps)
         run, squares = [], []
-    yield Assembled(num_clips, num_samples, num_samples - num_kept, timeline)
+    return Assembled(num_clips, num_samples, num_samples - num_kept, timeline)
 
 
 def _kept(num_frames: int, min_frames: int, drop_to: Geometry | None) -> int:

@@ -1,5 +1,7 @@
 """Which frames of a timeline go into clips, and which are dropped."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -31,16 +33,20 @@ def _assembled(
     end = TimelineEnd(
         end_ns=stop_ns, media_end_ns=stop_ns, num_frames=num_samples, frame_ns=STEP_NS, fault=None
     )
-    *clips, done = assemble(
-        iter([*samples, end]),
-        _draw,
-        sampling=SamplingSpec(clip_frames=clip_frames, min_frames=min_frames),
-        drop_to=drop_to,
-        max_frames=10_000,
-        native_fps=25.0,
-    )
-    assert isinstance(done, Assembled)
-    return [clip for clip in clips if isinstance(clip, DecodedClip)], done
+    done: list[Assembled] = []
+
+    def clips() -> Iterator[DecodedClip]:
+        found = yield from assemble(
+            iter([*samples, end]),
+            _draw,
+            sampling=SamplingSpec(clip_frames=clip_frames, min_frames=min_frames),
+            drop_to=drop_to,
+            max_frames=10_000,
+            native_fps=25.0,
+        )
+        done.append(found)
+
+    return list(clips()), done[0]
 
 
 @given(

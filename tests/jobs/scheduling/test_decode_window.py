@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.jobs.cluster.tokenizing.decode_window import DecodingWindow
+from bitmill.jobs.scheduling.decode_window import DecodingWindow
 from bitmill.pipeline.items import ItemEvent
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from tests.support.fakes import make_item, make_source

@@ -8,30 +8,15 @@ from typing import Generic, Protocol, TypeVar
 
 from bitmill.pipeline.items import SourceEvent
 
-
-class Work(Protocol):
-    """Input of a decoding task: one source or a bundle of sources."""
-
-    @property
-    def uri(self) -> str:
-        """Its name in errors."""
-        ...
+WorkT = TypeVar("WorkT")
+"""Input of a decoding task: one source or a bundle of sources."""
 
 
-WorkT = TypeVar("WorkT", bound=Work)
-WorkT_co = TypeVar("WorkT_co", bound=Work, covariant=True)
-
-
-class Task(Protocol[WorkT_co]):
-    """A running decoding task of one source or a bundle."""
-
-    @property
-    def source(self) -> WorkT_co:
-        """The task's input."""
-        ...
+class Task(Protocol):
+    """A running decoding task."""
 
     def events(self) -> Iterator[SourceEvent]:
-        """Yields the source's events, blocking until they arrive."""
+        """Yields its sources' events, blocking until they arrive."""
         ...
 
     def cancel(self) -> None:
@@ -41,10 +26,10 @@ class Task(Protocol[WorkT_co]):
 
 @dataclass
 class _Expected(Generic[WorkT]):
-    """An assignment queued behind the running one, and its tasks that have started."""
+    """An assignment queued behind the running one, and the tasks of its first sources, which have started."""
 
     sources: Sequence[WorkT]
-    begun: deque[Task[WorkT]] = field(default_factory=deque)
+    begun: deque[Task] = field(default_factory=deque[Task])
 
 
 class DecodingWindow(Generic[WorkT]):
@@ -54,7 +39,7 @@ class DecodingWindow(Generic[WorkT]):
     time: a later assignment may be announced before the next one has started.
     """
 
-    def __init__(self, begin: Callable[[WorkT], Task[WorkT]]) -> None:
+    def __init__(self, begin: Callable[[WorkT], Task]) -> None:
         self._begin = begin
         self._lock = threading.Lock()
         self._expected: dict[int, _Expected[WorkT]] = {}
@@ -67,35 +52,30 @@ class DecodingWindow(Generic[WorkT]):
     def forget(self, number: int) -> None:
         """Drop an announced assignment and cancel its started tasks."""
         with self._lock:
-            for task in self._claim(number):
+            for task in self._expected.pop(number, _Expected[WorkT](())).begun:
                 task.cancel()
 
     def items(self, number: int, sources: Sequence[WorkT], size: int) -> Iterator[Iterator[SourceEvent]]:
         """Yield each source's events of an assignment, in order; ``sources`` may be fewer than announced."""
         with self._lock:
-            running = self._claim(number)
-        if [task.source for task in running] != list(sources[: len(running)]):
+            expected = self._expected.pop(number, _Expected(sources))
+        running = expected.begun
+        if list(expected.sources[: len(running)]) != list(sources[: len(running)]):
             for task in running:
                 task.cancel()
             running.clear()
         waiting = deque(sources[len(running) :])
         try:
-            for source in sources:
+            for _ in sources:
                 while waiting and len(running) < size:
                     running.append(self._begin(waiting.popleft()))
                 if not waiting:
                     self._look_ahead(size - len(running))
-                if running[0].source != source:
-                    raise ValueError(f"{running[0].source.uri} was decoded where {source.uri} was due")
                 yield running[0].events()
                 running.popleft()
         finally:
             for task in running:
                 task.cancel()
-
-    def _claim(self, number: int) -> deque[Task[WorkT]]:
-        expected = self._expected.pop(number, None)
-        return expected.begun if expected is not None else deque()
 
     def _look_ahead(self, free: int) -> None:
         """Start the next assignment's tasks, at most ``free``."""
