@@ -20,7 +20,7 @@ from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip, ItemEnd
 from bitmill.pipeline.removing.removal_filter import NOTHING, Takedown, removed_sources, withheld
 from bitmill.pipeline.removing.removal_records import KnownTakedown
-from bitmill.pipeline.shard.encoder import ClipEncoder, ModelEncoder
+from bitmill.pipeline.shard.encoder import ClipEncoder, ModelEncoder, padded
 from bitmill.pipeline.shard.events_by_source import bundles_without, events_by_source
 from bitmill.pipeline.shard.shard_loop import ShardContext, ShardProgress, ShardReport, tokenize_shard
 from bitmill.pipeline.storage import Folder
@@ -150,7 +150,8 @@ class TokenizerActor:
             for events in self._window.items(assignment.number, [Bundle((sources[place],))], 1):
                 for event in events:
                     if isinstance(event, DecodedClip):
-                        encoder.begin([event.frames_THWC]).wait()
+                        geometry = self._settings.context.geometry
+                        encoder.begin([padded(event.frames_THWC, geometry)]).wait()
                         self._heartbeat()
         yield ProbeStarted(place=None)
 
