@@ -60,8 +60,13 @@ class WorkerProcess:
     def end(self) -> None:
         """Wait up to a minute for it to exit, then kill it."""
         self._process.join(_LAST_WORDS_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill it, even during work."""
         self._process.kill()
         self._process.join()
+        self.pipe.close()
 
 
 def serve(pipe: "Connection[Any, Any]", do: Callable[[Any], None]) -> None:
