@@ -34,6 +34,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Ray's workers have a niceness of 15: beside a process of the suite that computes, they would hardly run.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
+# On a busy machine a head's first process takes more than Ray's 30 s to tell its port.
+os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "300")
+
 # Ray would start a worker for each of a node's CPUs with the first job, whether it has work for them or not.
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 
