@@ -40,6 +40,9 @@ os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "300")
 # Ray would start a worker for each of a node's CPUs with the first job, whether it has work for them or not.
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 
+# Ray Train would start a process that looks whether nodes are about to be taken away.
+os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+
 # Hugging Face's libraries read these when they are imported; nothing here is fetched from the hub.
 os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
 
