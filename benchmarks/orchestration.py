@@ -24,6 +24,7 @@ from ray.cluster_utils import Cluster as SimulatedCluster
 
 from benchmarks import machine
 from benchmarks.job_run import FreeEncoder, let_workers_import
+from bitmill.jobs.cluster.connection.local_ray import no_unused_processes
 from bitmill.jobs.cluster.connection.ray_session import Cluster
 from bitmill.jobs.cluster.tokenizing.actor import TokenizerActor, TokenizerFiles
 from bitmill.jobs.execution.driver import run
@@ -109,7 +110,8 @@ def measure(folder: Path, actors: int, num_shards: int) -> Cost:
     simulated = SimulatedCluster()
     try:
         for _ in range(nodes):
-            simulated.add_node(num_cpus=_CPUS_PER_NODE, object_store_memory=100 << 20, **_LEAN)
+            with no_unused_processes():
+                simulated.add_node(num_cpus=_CPUS_PER_NODE, object_store_memory=100 << 20, **_LEAN)
         with Cluster(simulated.address, actor_class=WaitingActor) as cluster:
             run(prepared, cluster, clock)
     finally:

@@ -34,8 +34,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Ray's workers have a niceness of 15: beside a process of the suite that computes, they would hardly run.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
+# On a busy machine a head's first process takes more than Ray's 30 s to tell its port.
+os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "300")
+
 # Ray would start a worker for each of a node's CPUs with the first job, whether it has work for them or not.
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+
+# Ray Train would start a process that looks whether nodes are about to be taken away.
+os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
 
 # Hugging Face's libraries read these when they are imported; nothing here is fetched from the hub.
 os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"

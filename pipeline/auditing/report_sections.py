@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -143,14 +142,15 @@ def _sample(
     set_numerics(tokenizer, job.compute.dtype, device)
     if lpips is None:
         parts.left_out.append("LPIPS: fetch its network once with `bitmill weights fetch lpips-alexnet`.")
-    sample, pictures = compare_sample(
-        drawn,
-        partial(SourceFrames, folder, card),
-        tokenizer,
-        seed=asked.seed,
-        lpips=lpips,
-        on_progress=lambda done: notify(f"sample: {done} of {len(drawn)} clips"),
-    )
+    with SourceFrames(folder, card) as originals:
+        sample, pictures = compare_sample(
+            drawn,
+            originals,
+            tokenizer,
+            seed=asked.seed,
+            lpips=lpips,
+            on_progress=lambda done: notify(f"sample: {done} of {len(drawn)} clips"),
+        )
     parts.files |= pictures
     for clip in sample.clips:
         if clip.differing_bits:

@@ -60,24 +60,24 @@ def preview_clips(
     dataset = TokenDataset(uri, view="bits", columns=columns, allow_incomplete=True)
     folder = Folder(uri)
     tokenizer = stored_tokenizer(folder, dataset.card)
-    originals = SourceFrames(folder, dataset.card)
     count = 0
-    for sample in _chosen(dataset, clip_ids, sources, max_clips):
-        count += 1
-        num_real = sample.get("num_real_frames", len(sample["tokens"]))
-        pixels_THWC = decode_pixels(tokenizer, [sample["tokens"]])[0][:num_real]
-        place = sample["source"], sample["key"], sample["start_ns"]
-        original_THWC = originals.find(*place, num_real)
-        yield PreviewClip(
-            clip_id=sample["clip_id"],
-            source=sample["source"],
-            start_ns=sample["start_ns"],
-            end_ns=sample["end_ns"],
-            fps=sample["fps"],
-            decoded_THWC=uint8_from_pixels(pixels_THWC).numpy(),
-            original_THWC=original_THWC,
-            psnr_db=None if original_THWC is None else _psnr_db(pixels_THWC, original_THWC),
-        )
+    with SourceFrames(folder, dataset.card) as originals:
+        for sample in _chosen(dataset, clip_ids, sources, max_clips):
+            count += 1
+            num_real = sample.get("num_real_frames", len(sample["tokens"]))
+            pixels_THWC = decode_pixels(tokenizer, [sample["tokens"]])[0][:num_real]
+            place = sample["source"], sample["key"], sample["start_ns"]
+            original_THWC = originals.find(*place, num_real)
+            yield PreviewClip(
+                clip_id=sample["clip_id"],
+                source=sample["source"],
+                start_ns=sample["start_ns"],
+                end_ns=sample["end_ns"],
+                fps=sample["fps"],
+                decoded_THWC=uint8_from_pixels(pixels_THWC).numpy(),
+                original_THWC=original_THWC,
+                psnr_db=None if original_THWC is None else _psnr_db(pixels_THWC, original_THWC),
+            )
     if not count:
         wanted = f"clip {', '.join(clip_ids)}" if clip_ids else "clip at all"
         raise UsageError(f"{uri} has no {wanted}{' of these sources' if clip_ids and sources else ''}.")

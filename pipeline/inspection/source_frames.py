@@ -1,16 +1,17 @@
 """Decodes clips of a dataset again from their sources, with the dataset's sampling rule."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from bitmill.pipeline.dataset.dataset_folder import load_plan
 from bitmill.pipeline.decode.sampling.timeline import Span
-from bitmill.pipeline.isolation.decode_process import isolated_events, isolated_sources
+from bitmill.pipeline.isolation.decode_process import DecodeProcess
 from bitmill.pipeline.isolation.source_events import DecodeSettings
-from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart
-from bitmill.pipeline.sources.listing import is_image_name
+from bitmill.pipeline.items import DecodedClip, ItemStart
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.dataset.plan_schema import PlannedSource
@@ -20,13 +21,12 @@ Frames = npt.NDArray[np.uint8]
 
 
 class SourceFrames:
-    """Returns source frames by clip; decodes one source at a time, each once if clips are requested in order.
+    """A context manager that returns source frames by clip.
 
-    Each source has its own decoder process, which ends when another source is requested; images among
-    ``expected``, URIs in the order of requests, share one.
+    One child process decodes the sources, one at a time, each once if clips are requested in order.
     """
 
-    def __init__(self, folder: Folder, card: DatasetCard, expected: Iterable[str] = ()) -> None:
+    def __init__(self, folder: Folder, card: DatasetCard) -> None:
         # Of a retried source the newest attempt counts: its clips are from that attempt.
         self._sources: dict[str, dict[Span, PlannedSource]] = {}
         for shard in load_plan(folder, card):
@@ -34,17 +34,20 @@ class SourceFrames:
                 self._sources.setdefault(planned.uri, {})[planned.span_ns] = planned
         job = JobSpec.model_validate({**card.job, "output": folder.uri})
         size_px = int(card.fingerprint_fields["frames.size_px"])
-        self._settings = DecodeSettings.of(job, size_px, pixel_rule=card.pixel_rule, geometry=card.geometry)
-        pictures = [
-            spans[None, None]
-            for uri in dict.fromkeys(expected)
-            if is_image_name(uri) and list(spans := self._sources.get(uri, {})) == [(None, None)]
-        ]
-        self._pictures = {source.uri for source in pictures}
-        self._picture_events = isolated_sources(pictures, self._settings)
+        self._decoder = DecodeProcess(
+            DecodeSettings.of(job, size_px, pixel_rule=card.pixel_rule, geometry=card.geometry)
+        )
         self._open: tuple[str, Iterator[tuple[str | None, DecodedClip]]] | None = None
         self.problem: str | None = None
         """Why the last source that was read is incomplete, if it is."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._decoder.close()
 
     def find(self, uri: str, key: str | None, start_ns: int, num_frames: int) -> Frames | None:
         """Returns frames uint8 [T, H, W, 3] of the clip that starts at ``start_ns``.
@@ -69,28 +72,12 @@ class SourceFrames:
 
     def _clips(self, uri: str) -> Iterator[tuple[str | None, DecodedClip]]:
         """Yield clips with their item's key."""
-        if uri in self._pictures:
-            self._pictures.discard(uri)
-            yield from self._shared_clips(uri)
-            return
         for planned in self._sources.get(uri, {}).values():
             key: str | None = None
-            for event in isolated_events(planned, self._settings):
+            for event in self._decoder.events(planned):
                 if isinstance(event, ItemStart):
                     key = event.key
                 elif isinstance(event, DecodedClip):
                     yield key, event
-                else:
-                    self._note(event)
-
-    def _shared_clips(self, uri: str) -> Iterator[tuple[None, DecodedClip]]:
-        for source, event in self._picture_events:
-            if source.uri == uri and isinstance(event, DecodedClip):
-                yield None, event
-            elif source.uri == uri and isinstance(event, ItemEnd):
-                self._note(event)
-                return
-
-    def _note(self, end: ItemEnd) -> None:
-        if end.reason is not None:
-            self.problem = f"{end.reason}: {end.detail}"
+                elif event.reason is not None:
+                    self.problem = f"{event.reason}: {event.detail}"

@@ -1,6 +1,5 @@
 """Validation during training: decodes held-out media once, reconstructs them with the averaged weights."""
 
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from bitmill.bsq_model.layers.patches import pixels_from_uint8
 from bitmill.bsq_model.metrics.codes import bit_entropies
 from bitmill.bsq_model.metrics.reconstruction_quality import psnr_db
 from bitmill.bsq_model.training.losses import Perceptual
-from bitmill.pipeline.isolation.decode_process import isolated_events
+from bitmill.pipeline.isolation.decode_process import DecodeProcess
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
@@ -44,11 +43,12 @@ def validation_clips(spec: TrainSpec) -> list[Tensor]:
         pixel_rule=1,
     )
     clips: list[Tensor] = []
-    for index in chosen:
-        with closing(isolated_events(sources[int(index)], settings)) as events:
+    with DecodeProcess(settings) as decoder:
+        for index in chosen:
+            events = decoder.events(sources[int(index)])
             first = next((event for event in events if isinstance(event, DecodedClip)), None)
-        if first is not None:
-            clips.append(torch.from_numpy(first.frames_THWC.copy()))
+            if first is not None:
+                clips.append(torch.from_numpy(first.frames_THWC.copy()))
     if not clips:
         raise UsageError("No source of validation.source could be decoded; check the path.")
     return clips

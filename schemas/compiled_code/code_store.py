@@ -16,6 +16,7 @@ from typing import Any
 
 from numba.core import config
 from numba.core.compiler import CompileResult
+from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
 
@@ -48,7 +49,8 @@ class CodeStore:
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the code for arguments of these types, or None."""
-        target_context.refresh()
+        # All that machine code may call; ``refresh``, as before compiling, would import SciPy and more.
+        rtsys.initialize(target_context)
         key = digest(self._function, self._options, sig, target_context.codegen())
         for folder in self._folders():
             with contextlib.suppress(OSError):

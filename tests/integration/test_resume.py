@@ -60,7 +60,10 @@ def test_the_end_of_rays_own_process_is_told_and_resumed(tokenize, clips_folder,
     arguments = (str(clips_folder), str(tmp_path / "tokens"), *CLIPS_OPTIONS)
     process = start("tokenize", *arguments)
     wait_until(lambda: _actors_at_work(process.pid), "an actor at work")
-    os.kill(_raylet_of(process.pid), signal.SIGKILL)
+    children = _children(process.pid)
+    # It starts no more of Ray's own processes: no dashboard, no autoscaler, no forwarding of logs.
+    assert sorted(children) == ["gcs_server", "raylet"]
+    os.kill(children["raylet"], signal.SIGKILL)
     done = ended(process)
     assert done.code == 5, done.err
     (line,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
@@ -71,10 +74,15 @@ def test_the_end_of_rays_own_process_is_told_and_resumed(tokenize, clips_folder,
     assert stored_files(tmp_path / "tokens") == stored_files(undisturbed)
 
 
-def _raylet_of(driver: int) -> int:
+def _children(driver: int) -> dict[str, int]:
+    """Process ids of a driver's children, by program or script."""
     words = Path(f"/proc/{driver}/task/{driver}/children").read_text().split()
-    (raylet,) = [int(pid) for pid in words if "raylet/raylet" in _title(Path("/proc") / pid)]
-    return raylet
+    return {_program(_title(Path("/proc") / pid).split()): int(pid) for pid in words}
+
+
+def _program(words: list[str]) -> str:
+    is_python = Path(words[0]).name.startswith("python")
+    return Path(next(word for word in words if word.endswith(".py")) if is_python else words[0]).name
 
 
 def _actors_at_work(driver: int) -> list[int]:

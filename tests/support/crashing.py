@@ -7,13 +7,21 @@ from bitmill.pipeline.isolation.source_events import Staged, source_events
 from bitmill.pipeline.items import DecodedClip
 
 
-def crash(connection, sources, settings):
-    connection.send(
-        next(event for event in source_events(sources[0], settings) if isinstance(event, DecodedClip))
-    )
+def crash(pipe, settings):
+    _send_clip(pipe, settings)
     os.abort()
 
 
-def hang(connection, sources, settings):
-    connection.send(Staged())
+def linger(pipe, settings):
+    _send_clip(pipe, settings)
     time.sleep(1000)
+
+
+def hang(pipe, settings):
+    pipe.send(Staged())
+    time.sleep(1000)
+
+
+def _send_clip(pipe, settings):
+    source, *_ = pipe.recv()
+    pipe.send(next(event for event in source_events(source, settings) if isinstance(event, DecodedClip)))

@@ -28,6 +28,8 @@ _PRELOADED = (
     "bitmill.pipeline.shard.encoder",
     "bitmill.pipeline.reading",
     "bitmill.pipeline.inspection.make_preview",
+    # Of torch, which imports it with an optimizer's first step.
+    "torch._dynamo",
     "pandas",
     "aiohttp",
     "tests.support.forked",

@@ -2,6 +2,10 @@
 
 from typing import Any
 
+from ray.cluster_utils import Cluster
+
+from bitmill.jobs.cluster.connection.local_ray import no_unused_processes
+
 LEAN: dict[str, Any] = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
 """Arguments of a node: no dashboard, no forwarding of logs, no autoscaler."""
 
@@ -10,3 +14,9 @@ NO_TOKEN = {"RAY_AUTH_MODE": "disabled"}
 
 JOINING = {**NO_TOKEN, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """The same, of a command that leaves its workers' environment to the cluster: they start sooner."""
+
+
+def lean_cluster(*, num_cpus: int) -> Cluster:
+    """Start a cluster of a head that has CPUs for tasks, or none; the caller shuts it down."""
+    with no_unused_processes():
+        return Cluster(initialize_head=True, head_node_args={"num_cpus": num_cpus, **LEAN})

@@ -12,7 +12,7 @@ from ray.exceptions import AuthenticationError, RayError
 from ray.job_config import JobConfig
 
 from bitmill.jobs.cluster.connection.authentication import hushed, tells_of_token, token_error
-from bitmill.jobs.cluster.connection.local_ray import place_for_ray
+from bitmill.jobs.cluster.connection.local_ray import no_unused_processes, place_for_ray
 from bitmill.jobs.cluster.connection.raylet import raylet_watched
 from bitmill.jobs.cluster.huge_page_workers import worker_variables
 from bitmill.jobs.cluster.tokenizing.actor import ActorSettings, TokenizerActor, TokenizerFiles
@@ -64,14 +64,15 @@ class Cluster:
             if self._address is None:
                 # Inherited by Ray's processes, including workers that it starts in advance.
                 os.environ.update(variables)
-                ray.init(
-                    address="local",
-                    num_cpus=2 * available_cpus(),
-                    include_dashboard=False,
-                    object_store_memory=_OBJECT_STORE_BYTES,
-                    **self._place.enter_context(place_for_ray()),
-                    **shared,
-                )
+                with no_unused_processes():
+                    ray.init(
+                        address="local",
+                        num_cpus=2 * available_cpus(),
+                        include_dashboard=False,
+                        object_store_memory=_OBJECT_STORE_BYTES,
+                        **self._place.enter_context(place_for_ray()),
+                        **shared,
+                    )
             else:
                 _join(self._address, {"runtime_env": {"env_vars": variables} if variables else None} | shared)
         except AuthenticationError as error:

@@ -33,7 +33,7 @@ _NO_ORIGINAL = "its source does not give this clip now"
 
 def compare_sample(
     drawn: Sequence[DrawnClip],
-    open_originals: Callable[[Sequence[str]], SourceFrames],
+    originals: SourceFrames,
     tokenizer: Tokenizer,
     *,
     seed: int,
@@ -42,15 +42,12 @@ def compare_sample(
 ) -> tuple[Sample, dict[str, bytes]]:
     """Decode and tokenize every drawn clip again; returns the report's section and its pictures by file name.
 
-    The tokenizer is already on its device, in its precision; ``open_originals`` receives the sources in the
-    order of requests, ``on_progress`` the number of finished clips. A clip whose source is missing
-    is marked so.
+    The tokenizer is already on its device, in its precision; ``on_progress`` receives the number of finished
+    clips. A clip whose source is missing is marked so.
     """
-    in_order = sorted(drawn, key=_by_source)
-    originals = open_originals([one.clip.source for one in in_order])
     comparison = _Comparison(originals, tokenizer, lpips)
     found: list[SampledClip] = []
-    for one in in_order:
+    for one in sorted(drawn, key=_by_source):
         found.append(comparison.compare(one))
         on_progress(len(found))
     found.sort(key=_worst_first)

@@ -124,17 +124,19 @@ def filtered(rows_HV: Rows, across: PlaneTaps, down: PlaneTaps, *, num_bits: int
     """Returns [S, h, w] of 14 bits plus sign from rows of S interleaved samples of ``num_bits``."""
     width = len(across.first_N)
     out_ShG = np.empty((num_samples, len(down.first_N), -(-width // 4)), np.uint64)
-    _down_then_across(rows_HV, across, down, num_bits, out_ShG)
+    # Not in compiled code, where ``min`` and ``max`` would import SciPy.
+    needed = int(across.first_N.min()), int((across.first_N + across.count_N).max())
+    _down_then_across(rows_HV, across, down, num_bits, needed, out_ShG)
     return np.ascontiguousarray(out_ShG.view(np.int16)[..., :width])
 
 
 @compiled
-def _down_then_across(
-    rows_HV: Rows, across: PlaneTaps, down: PlaneTaps, num_bits: int, out_ShG: Fours
+def _down_then_across(  # noqa: PLR0917 - compiled code takes no keyword arguments
+    rows_HV: Rows, across: PlaneTaps, down: PlaneTaps, num_bits: int, needed: tuple[int, int], out_ShG: Fours
 ) -> None:
+    """``needed`` are the first sample of a row that ``across`` reads, and the one behind its last."""
     num_samples, height = out_ShG.shape[:2]
-    left = across.first_N.min() * num_samples
-    right = (across.first_N + across.count_N).max() * num_samples
+    left, right = needed[0] * num_samples, needed[1] * num_samples
     four_4V = np.empty((4, right - left), np.int16)
     sums_V = np.empty(right - left, np.int32)
     # Extra zero rows are read by the zero weights that pad the taps.

@@ -113,8 +113,8 @@ def test_originals_are_drawn_by_their_datasets_rule(media, pixel_rule) -> None:
     prepared = _commit(_prepared(_job(media, "tokens", pixel_rule=pixel_rule)))
     (source,) = prepared.shards[0].sources
     drawn = next(e for e in source_events(source, _settings(prepared)) if isinstance(e, DecodedClip))
-    originals = SourceFrames(prepared.folder, prepared.card)
-    found = originals.find(source.uri, None, drawn.start_ns, len(drawn.frames_THWC))
+    with SourceFrames(prepared.folder, prepared.card) as originals:
+        found = originals.find(source.uri, None, drawn.start_ns, len(drawn.frames_THWC))
     assert found is not None
     assert (found == drawn.frames_THWC).all()
 

@@ -3,7 +3,6 @@
 import io
 import random
 import shutil
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -129,14 +128,10 @@ def drawn_clips(folder: Path) -> list[DrawnClip]:
 def compare(folder: Path, card: DatasetCard, drawn: list[DrawnClip], lpips=None):
     store = Folder(str(folder))
     told: list[int] = []
-    sample, pictures = compare_sample(
-        drawn,
-        partial(SourceFrames, store, card),
-        stored_tokenizer(store, card),
-        seed=0,
-        lpips=lpips,
-        on_progress=told.append,
-    )
+    with SourceFrames(store, card) as originals:
+        sample, pictures = compare_sample(
+            drawn, originals, stored_tokenizer(store, card), seed=0, lpips=lpips, on_progress=told.append
+        )
     assert told == list(range(1, len(drawn) + 1))
     return sample, pictures
 
@@ -185,11 +180,11 @@ def test_a_flipped_bit_is_told_with_its_place_and_stands_first(tokenized):
 
 def test_clips_asked_in_any_order_are_found(tokenized):
     _, folder, card = tokenized
-    originals = SourceFrames(Folder(str(folder)), card)
     clips = [one for one in drawn_clips(folder) if one.shape[0] > 1]
-    for one in [clips[1], clips[0], clips[1]]:
-        place = one.clip
-        assert originals.find(place.source, place.key, place.start_ns, one.shape[0]) is not None
+    with SourceFrames(Folder(str(folder)), card) as originals:
+        for one in [clips[1], clips[0], clips[1]]:
+            place = one.clip
+            assert originals.find(place.source, place.key, place.start_ns, one.shape[0]) is not None
 
 
 def test_a_source_that_is_gone_is_told_and_its_tokens_still_shown(tokenized, tmp_path):
