@@ -330,7 +330,7 @@ def test_limits_hold(odd) -> None:
         assert not large.clips
 
 
-@pytest.mark.parametrize(("pixel_rule", "place"), [(1, "item.to_square"), (2, "pixels.planes.to_square")])
+@pytest.mark.parametrize(("pixel_rule", "place"), [(1, "decode_media.to_square"), (2, "pixels.planes.to_square")])
 def test_out_of_memory_is_an_outcome(odd, monkeypatch, pixel_rule, place) -> None:
     def exhausted(*_args: object, **_options: object) -> None:
         raise MemoryError
@@ -344,8 +344,8 @@ def test_out_of_memory_is_an_outcome(odd, monkeypatch, pixel_rule, place) -> Non
     ("name", "place"),
     [
         ("plain.mp4", "pixels.planes.to_square"),
-        ("photo.jpg", "item.to_square"),
-        ("animated.gif", "item.to_square"),
+        ("photo.jpg", "decode_media.to_square"),
+        ("animated.gif", "decode_media.to_square"),
     ],
 )
 def test_a_mistake_in_a_program_says_nothing_of_the_bytes(odd, monkeypatch, name, place, error) -> None:
