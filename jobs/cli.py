@@ -40,14 +40,17 @@ TokenizerOption = Annotated[
     str | None,
     typer.Option(
         "--tokenizer",
-        help="small (bundled), a tokenizer's folder, or a preset (random weights).",
+        help="small (bundled), a tokenizer's folder, an installed plugin, or a preset (random weights).",
     ),
 ]
 FpsOption = Annotated[
     float | None, typer.Option("--fps", help="Sampled frames per second; default: every frame.")
 ]
 ClipFramesOption = Annotated[
-    int | None, typer.Option("--clip-frames", help="Frames per clip; default: the tokenizer's.")
+    int | None,
+    typer.Option(
+        "--clip-frames", help="Frames per clip; default: the most that the tokenizer takes, up to 16."
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -219,7 +222,9 @@ def train(
 
 @app.command()
 def evaluate(
-    tokenizer: Annotated[str, typer.Argument(help="small (bundled), a tokenizer's folder, or a preset.")],
+    tokenizer: Annotated[
+        str, typer.Argument(help="small (bundled), a tokenizer's folder, a plugin, or a preset.")
+    ],
     source: Annotated[str, typer.Argument(help="A folder, glob, file or manifest.")],
     out: Annotated[
         Path, typer.Option("--out", parser=local_path, help="Folder for report.json and pictures.png.")
