@@ -13,6 +13,7 @@ from bitmill.pipeline.auditing.codes.report import code_health
 from bitmill.pipeline.auditing.codes.statistics import MAX_FRAMES, CodeStatistics
 from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
 from bitmill.schemas.dataset.packing import pack_bits
+from bitmill.schemas.models.geometry import Code
 
 
 def random_clips(seed: int, bits: int, shapes):
@@ -30,12 +31,12 @@ def random_clips(seed: int, bits: int, shapes):
 
 
 def count(clips, prefixes, bits, stretch=0, statistics=None):
-    statistics = statistics or CodeStatistics(bits)
+    statistics = statistics or CodeStatistics(Code.of_bits(bits))
     packed = [pack_bits(clip.reshape(-1, bits)) for clip in clips]
     starts = np.cumsum([3, *map(len, packed)])[:-1]
     codes = np.frombuffer(b"\xff" * 3 + b"".join(packed) + b"\xff" * SPARE_BYTES, np.uint8)
-    shapes = np.array([clip.shape[:3] for clip in clips], np.int64).reshape(-1, 3)
-    statistics.add_clips(codes, starts, shapes, prefixes, stretch)
+    rows = np.array([(len(clip), np.prod(clip.shape[1:3])) for clip in clips], np.int64).reshape(-1, 2)
+    statistics.add_clips(codes, starts, rows, prefixes, stretch)
     return statistics
 
 
@@ -47,7 +48,7 @@ def plain_entropy(values) -> float:
 
 @st.composite
 def datasets(draw: st.DrawFn):
-    bits = draw(st.integers(1, 64))
+    bits = draw(st.integers(1, 100))
     sizes = st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 19))
     shapes = draw(st.lists(sizes, min_size=1, max_size=6))
     return draw(st.integers(0, 1000)), bits, shapes
@@ -58,6 +59,9 @@ def datasets(draw: st.DrawFn):
 @example((0, 18, [(5, 16, 16), (1, 17, 19)]))
 @example((0, 36, [(3, 16, 17)]))
 @example((0, 64, [(3, 16, 17)]))
+@example((0, 100, [(3, 16, 17), (1, 90, 100)]))
+@example((0, 131, [(2, 3, 4)]))
+@example((0, 256, [(3, 16, 17)]))
 @example((0, 16, [(2, 9, 100)]))
 @example((0, 33, [(2, 9, 100)]))
 @example((0, 5, [(2, 100, 90), (1, 1, 1)]))
@@ -105,11 +109,11 @@ def test_parts_merge_to_the_whole_in_any_order(dataset, data):
     clips = random_clips(seed, bits, shapes)
     prefixes = [data.draw(st.sampled_from("abc")) for _ in clips]
     stretches = sorted(data.draw(st.integers(0, 63)) for _ in clips)
-    whole, parts = CodeStatistics(bits), []
+    whole, parts = CodeStatistics(Code.of_bits(bits)), []
     for clip, prefix, stretch in zip(clips, prefixes, stretches, strict=True):
         count([clip], [prefix], bits, stretch, whole)
         parts.append(count([clip], [prefix], bits, stretch))
-    merged = CodeStatistics(bits)
+    merged = CodeStatistics(Code.of_bits(bits))
     for part in data.draw(st.permutations(parts)):
         merged.merge(pickle.loads(pickle.dumps(part)))
     assert code_health(merged) == code_health(whole)
