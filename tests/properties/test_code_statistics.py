@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from bitmill.pipeline.auditing.codes.prefix_counts import MAX_PREFIXES, PrefixCounts
 from bitmill.pipeline.auditing.codes.report import code_health
-from bitmill.pipeline.auditing.codes.statistics import MAX_FRAMES, CodeStatistics
+from bitmill.pipeline.auditing.codes.statistics import MAX_FRAMES, MAX_VALUES, CodeStatistics
 from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
-from bitmill.schemas.dataset.packing import pack_bits
+from bitmill.schemas.dataset.packing import pack_bits, pack_codes
 from bitmill.schemas.models.geometry import Code
 
 
@@ -100,6 +100,78 @@ def test_statistics_are_what_plain_counting_gives(dataset):
     assert found.pairs_of_frames == sum(map(len, equal))
     assert found.repeated_frames == sum(map(sum, equal))
     assert (found.clips, found.still_clips) == (len(clips), sum(all(c) for c in equal if c))
+
+
+@st.composite
+def value_codes(draw: st.DrawFn) -> Code:
+    if draw(st.booleans()):
+        return Code.of_index(draw(st.integers(2, 5000)))
+    levels = draw(st.lists(st.integers(2, 9), min_size=1, max_size=6))
+    return Code.of_digits(tuple(levels), draw(st.sampled_from(["most", "least"])))
+
+
+@settings(max_examples=30)
+@given(
+    value_codes(),
+    st.integers(0, 1000),
+    st.lists(st.tuples(st.integers(1, 4), st.integers(1, 20)), min_size=1),
+)
+@example(Code.of_digits((8, 8, 8, 5, 5, 5)), 0, [(2, 400), (140, 1)])
+@example(Code.of_digits((1 << 20, 3)), 0, [(2, 40)])
+@example(Code.of_index((1 << 40) - 5), 0, [(2, 40)])
+def test_values_are_what_plain_counting_gives(code, seed, rows):
+    random = np.random.default_rng(seed)
+    largest = np.array([base - 1 for base in code.bases], np.int64)
+    clips = [random.integers(0, largest, (*shape, code.dimensions), endpoint=True) for shape in rows]
+    for clip in clips:
+        clip[1:][random.random(len(clip) - 1) < 0.5] = clip[0]
+    packed = [pack_codes(clip.reshape(-1, code.dimensions), code) for clip in clips]
+    starts = np.cumsum([0, *map(len, packed)])[:-1]
+    codes = np.frombuffer(b"".join(packed) + b"\xff" * SPARE_BYTES, np.uint8)
+    statistics = CodeStatistics(code)
+    statistics.add_clips(codes, starts, np.array(rows, np.int64), ["a"] * len(rows), 0)
+    found = code_health(statistics)
+
+    tokens_ND = np.concatenate([clip.reshape(-1, code.dimensions) for clip in clips])
+    different = len(set(map(bytes, tokens_ND)))
+    assert (found.kind, found.tokens) == (code.kind, len(tokens_ND))
+    assert found.used_codes == (
+        different if code.bits_per_token <= 24 else pytest.approx(different, rel=0.03)
+    )
+    equal = [[np.array_equal(c[t], c[t - 1]) for t in range(1, len(c))] for c in clips]
+    assert (found.pairs_of_frames, found.repeated_frames) == (sum(map(len, equal)), sum(map(sum, equal)))
+    assert found.still_clips == sum(all(c) for c in equal if c)
+    if sum(code.bases) > MAX_VALUES:
+        assert (found.entropies, found.order0_bits_per_token, found.by_frame) == ([], None, [])
+        return
+    entropies = np.array([plain_entropy(column) for column in tokens_ND.T])
+    assert found.order0_bits_per_token == pytest.approx(entropies.sum())
+    assert found.entropies == pytest.approx(entropies / np.log2(code.bases))
+    if sum(code.bases) <= 4096:
+        assert found.values == [
+            np.bincount(column, minlength=base).tolist()
+            for column, base in zip(tokens_ND.T, code.bases, strict=True)
+        ]
+    for row in found.by_frame[:-1]:
+        own_ND = np.concatenate([c[int(row.value)] for c in clips if len(c) > int(row.value)])
+        own = np.array([plain_entropy(column) for column in own_ND.T]) / np.log2(code.bases)
+        assert row.mean_entropy == pytest.approx(own.mean())
+        assert own[row.weakest_bit] == pytest.approx(row.weakest_entropy) == pytest.approx(own.min())
+    assert bool(found.by_frame) == (code.kind == "digits")
+
+
+@given(st.integers(1, 100), st.integers(0, 1000))
+def test_bits_least_first_are_the_same_in_the_other_order(bits, seed):
+    clips = random_clips(seed, bits, [(2, 3, 4)])
+    most = code_health(count(clips, ["a"], bits))
+    least = code_health(count(clips, ["a"], bits, statistics=CodeStatistics(Code.of_bits(bits, "least"))))
+    assert least.ones == most.ones[::-1]
+    assert least.entropies == most.entropies[::-1]
+    assert least.correlation == [row[::-1] for row in most.correlation[::-1]]
+    assert least.group_entropies == most.group_entropies[::-1]
+    assert [row.mean_entropy for row in least.by_frame] == pytest.approx(
+        [row.mean_entropy for row in most.by_frame]
+    )
 
 
 @settings(max_examples=25)

@@ -1,4 +1,4 @@
-"""Small committed datasets of version 2 with random legal codes of any geometry, of a plugin not installed."""
+"""Small committed datasets with random legal codes of any geometry, of a plugin that is not installed."""
 
 from collections.abc import Sequence
 from pathlib import Path

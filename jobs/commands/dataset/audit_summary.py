@@ -78,24 +78,18 @@ def closer_look(report: AuditReport) -> Iterator[str]:
 
 
 def _codes(report: AuditReport, codes: CodeHealth) -> str:
-    about = "" if codes.used_codes_error == 0 else "about "
-    row = "frames" if report.geometry is None or report.geometry.frames_per_token == 1 else "token rows"
-    told = [
-        f"{about}{codes.used_codes:,} codes used",
-        f"{codes.repeated_frames:,} of {codes.pairs_of_frames:,} {row} repeat, "
-        f"{codes.still_clips:,} clips are still",
-    ]
-    if codes.order0_bits_per_token is not None:
-        told.insert(
-            0, f"{codes.order0_bits_per_token:.2f} of {codes.bits_per_token} bits per token at order 0"
-        )
+    told: list[str] = []
     if codes.entropies and codes.kind != "index":
         weakest = min(range(len(codes.entropies)), key=codes.entropies.__getitem__)
         mean, name = sum(codes.entropies) / len(codes.entropies), DIMENSION[codes.kind]
-        told.insert(
-            0, f"weakest {name} {codes.entropies[weakest]:.3f} ({name} {weakest}), mean {mean:.3f} of 1"
-        )
-    return "; ".join(told)
+        told.append(f"weakest {name} {codes.entropies[weakest]:.3f} ({name} {weakest}), mean {mean:.3f} of 1")
+    if codes.order0_bits_per_token is not None:
+        told.append(f"{codes.order0_bits_per_token:.2f} of {codes.bits_per_token} bits per token at order 0")
+    about = "" if codes.used_codes_error == 0 else "about "
+    told.append(f"{about}{codes.used_codes:,} codes used")
+    rows = "frames" if report.geometry is None or report.geometry.frames_per_token == 1 else "token rows"
+    repeat = f"{codes.repeated_frames:,} of {codes.pairs_of_frames:,} {rows} repeat"
+    return "; ".join([*told, f"{repeat}, {codes.still_clips:,} clips are still"])
 
 
 def _sample(report: AuditReport, sample: Sample) -> str:

@@ -39,10 +39,13 @@ def code_health(statistics: CodeStatistics) -> CodeHealth:
         used_codes=statistics.used.count,
         used_codes_error=statistics.used.relative_error,
         possible_codes=code.num_codes if code.num_codes <= 1 << _MAX_EXACT_BITS_OF_FLOAT else None,
-        by_frame=_parts(statistics, zip(names, statistics.frames_FV, statistics.frame_tokens_F, strict=True)),
+        by_frame=_parts(
+            statistics, zip(names, statistics.frames_FV, statistics.frame_tokens_F.tolist(), strict=True)
+        ),
         by_source=_parts(statistics, prefixes),
         along=_parts(
-            statistics, zip(stretches, statistics.stretches_BV, statistics.stretch_tokens_B, strict=True)
+            statistics,
+            zip(stretches, statistics.stretches_BV, statistics.stretch_tokens_B.tolist(), strict=True),
         ),
         pairs_of_frames=pairs,
         repeated_frames=repeated,
@@ -129,7 +132,7 @@ def _value_entropies(statistics: CodeStatistics, counts_V: Int64s) -> Float64s:
 
 def _parts(statistics: CodeStatistics, parts: Iterable[tuple[str, Int64s, int]]) -> list[BitsOf]:
     return [
-        _bits_of(statistics, value, counts, int(tokens))
+        _bits_of(statistics, value, counts, tokens)
         for value, counts, tokens in parts
         if len(counts) and tokens
     ]

@@ -1,4 +1,4 @@
-"""Datasets of tokenizers unlike BSQ-ViT, whose plugin is not installed: sound as made, each defect found."""
+"""Datasets of tokenizers unlike BSQ-ViT, whose plugin is missing: sound as made, each defect found."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +14,8 @@ from bitmill.schemas.reports.audit_findings import Kind
 from bitmill.schemas.reports.audit_report import AuditReport, read_audit
 from tests.support.audits import AuditedDataset, Rows, sound_dataset
 from tests.support.coded_datasets import GEOMETRIES, IMAGES, PACKAGE, VIDEOS, coded_dataset
+
+DIGITS = "kind digits, bits_per_token 11, levels 8×8×5×5, first"
 
 
 @pytest.fixture(params=GEOMETRIES)
@@ -153,8 +155,7 @@ def test_a_token_that_is_no_code(tmp_path: Path, name: str, compression: Any):
         (
             {"code": Code.of_digits((8, 8, 5, 5), "most")},
             Kind.WRONG_TOKENIZER,
-            "its code is kind digits, bits_per_token 11, levels 8×8×5×5, first most, the dataset's is kind "
-            "digits, bits_per_token 11, levels 8×8×5×5, first least",
+            f"its code is {DIGITS} most, the dataset's is {DIGITS} least",
         ),
         ({"pixel_rule": 1}, Kind.WRONG_JOB, "its pixel rule is 1, the dataset's is 2"),
     ],
