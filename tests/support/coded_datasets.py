@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from bitmill.pipeline.dataset.dataset_folder import publish_totals, save_tokenizer_files, write_plan
 from bitmill.pipeline.dataset.totals import committed_totals
@@ -99,3 +102,23 @@ def coded_dataset(
         list(tokenize_shard(shard, items, CodeEncoder(geometry), context, folder))
     publish_totals(folder, card, committed_totals(folder, shards, {shard.shard_id for shard in shards}))
     return AuditedDataset(path)
+
+
+class GreyTokenizer:
+    """The tokenizer of a ``coded_dataset``; decodes everything to grey."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+        self.fingerprint = content_id("tokenizer", geometry.model_dump(mode="json"))
+
+    def to(self, **_: object) -> object:
+        return self
+
+    def encode(self, clips: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        found: Any = CodeEncoder(self.geometry).begin([clip.numpy() for clip in clips]).wait()
+        return [torch.from_numpy(codes) for codes in found]
+
+    def decode(self, codes: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        is_grid = self.geometry.layout == "grid"
+        rows = [self.geometry.frames_of_rows(len(one)) if is_grid else 1 for one in codes]
+        return [torch.full((count, 32, 32, 3), 128, dtype=torch.uint8) for count in rows]

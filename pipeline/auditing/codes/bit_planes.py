@@ -18,14 +18,14 @@ _COLUMNS = 128
 
 @compiled
 def count_bits(  # noqa: PLR0917
-    words_NW: Any, rows_n2: Any, sources_n: Any, ones_FL: Any, ones_SL: Any, ones_L: Any, shared_LL: Any
+    words_WN: Any, rows_n2: Any, sources_n: Any, ones_FL: Any, ones_SL: Any, ones_L: Any, shared_LL: Any
 ) -> None:
-    """Count the bits of clips that lie end to end in ``words_NW``; rows from F - 1 on count as row F - 1.
+    """Count the bits of clips that lie end to end in ``words_WN``; rows from F - 1 on count as row F - 1.
 
     ``rows_n2`` is each clip's number of token rows and of tokens in a row, ``sources_n`` its row in
     ``ones_SL``. ``shared_LL`` receives, below its diagonal, how often two bits are both one.
     """
-    bits, num_words = ones_L.shape[0], words_NW.shape[1]
+    bits, num_words = ones_L.shape[0], len(words_WN)
     width = 64 if bits > 32 else 32 if bits > 16 else 16
     planes = np.empty((64 * num_words, _COLUMNS), np.uint64)
     # One entry per token row, or per piece of a large one: end column, row number, source.
@@ -35,13 +35,14 @@ def count_bits(  # noqa: PLR0917
         size = rows_n2[clip, 1]
         for row in range(rows_n2[clip, 0]):
             for first in range(start, start + size, 64 * _COLUMNS):
-                piece = words_NW[first : min(first + 64 * _COLUMNS, start + size)]
-                columns = (len(piece) + 63) >> 6
+                end = min(first + 64 * _COLUMNS, start + size)
+                columns = (end - first + 63) >> 6
                 if used + columns > _COLUMNS:
                     _count(planes, used, width, pieces[:num_pieces], ones_FL, ones_SL, ones_L, shared_LL)
                     used = num_pieces = 0
                 for word in range(num_words):
-                    _load(piece[:, word], planes[64 * word : 64 * (word + 1)], used, columns, width)
+                    own = planes[64 * word : 64 * (word + 1)]
+                    _load(words_WN[word][first:end], own, used, columns, width)
                 used += columns
                 pieces[num_pieces, 0] = used
                 pieces[num_pieces, 1] = min(row, ones_FL.shape[0] - 1)
@@ -52,18 +53,20 @@ def count_bits(  # noqa: PLR0917
 
 
 @compiled
-def count_groups(words_NW: Any, group_bits: int, counts_GK: Any) -> None:
+def count_groups(words_WN: Any, group_bits: int, counts_GK: Any) -> None:
     """Add each group's value to its row of ``counts_GK``, [L/g, 2^g]; the last has the lowest bits."""
-    last = counts_GK.shape[0] - 1
+    num_groups = len(counts_GK)
     mask = (np.uint64(1) << np.uint64(group_bits)) - np.uint64(1)
-    for token in range(len(words_NW)):
-        for group in range(last + 1):
-            first = group * group_bits
-            word, shift = first >> 6, first & 63
-            value = words_NW[token, word] >> np.uint64(shift)
-            if shift + group_bits > 64:
-                value |= words_NW[token, word + 1] << np.uint64(64 - shift)
-            counts_GK[last - group, np.int64(value & mask)] += 1
+    for group in range(num_groups):
+        counts, first = counts_GK[num_groups - 1 - group], group * group_bits
+        words, shift = words_WN[first >> 6], np.uint64(first & 63)
+        if (first & 63) + group_bits <= 64:
+            for word in words:
+                counts[np.int64((word >> shift) & mask)] += 1
+        else:
+            others, rest = words_WN[(first >> 6) + 1], np.uint64(64) - shift
+            for token in range(len(words)):
+                counts[np.int64((words[token] >> shift | others[token] << rest) & mask)] += 1
 
 
 @compiled_within

@@ -74,23 +74,23 @@ class CodeStatistics:
         sources = self.prefixes.rows_of(source_prefixes)
         num_tokens = rows_n2.prod(1)
         counts_V = np.zeros_like(self.counts_V)
-        for clips, words_NW in token_words(codes, starts, num_tokens, self.code.bits_per_token):
-            self.used.add(words_NW)
+        for clips, words_WN in token_words(codes, starts, num_tokens, self.code.bits_per_token):
+            self.used.add(words_WN)
             tokens = (self.frame_tokens_F, self.prefixes.tokens_S, self.tallies)
-            count_rows(words_NW, rows_n2[clips], sources[clips], *tokens)
-            self._count(words_NW, rows_n2[clips], sources[clips], counts_V)
+            count_rows(words_WN, rows_n2[clips], sources[clips], *tokens)
+            self._count(words_WN, rows_n2[clips], sources[clips], counts_V)
         self.counts_V += counts_V
         self.stretches_BV[stretch] += counts_V[: self.stretches_BV.shape[1]]
         self.stretch_tokens_B[stretch] += num_tokens.sum()
 
-    def _count(self, words_NW: Words, rows_n2: Int64s, sources: Int64s, counts_V: Int64s) -> None:
+    def _count(self, words_WN: Words, rows_n2: Int64s, sources: Int64s, counts_V: Int64s) -> None:
         split = (rows_n2, sources)
         if self.code.kind == "bits":
-            count_groups(words_NW, self.group_bits, self.groups_GK)
+            count_groups(words_WN, self.group_bits, self.groups_GK)
             counted = (self.frames_FV, self.prefixes.counts_SV, counts_V, self.shared_LL)
-            count_bits(words_NW, *split, *counted)
+            count_bits(words_WN, *split, *counted)
         elif len(counts_V):
-            count_values(words_NW, *split, self.bases, self.frames_FV, self.prefixes.counts_SV, counts_V)
+            count_values(words_WN, *split, self.bases, self.frames_FV, self.prefixes.counts_SV, counts_V)
 
     def merge(self, other: "CodeStatistics") -> None:
         """Add another's counts. Raises ValueError if its tokens have another code."""

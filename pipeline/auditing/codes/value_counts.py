@@ -1,6 +1,6 @@
 """Compiled counts over tokens of any code: equal rows, and how often each value of a dimension occurs.
 
-Tokens are unpacked words, uint64 [N, W]. Kernels add to the arrays that they are given and check nothing; a
+Tokens are unpacked words, uint64 [W, N]. Kernels add to the arrays that they are given and check nothing; a
 token's index must be below the number of codes. Axes: F numbers of token rows, S rows of sources, V values of
 all dimensions, one after the other.
 """
@@ -14,7 +14,7 @@ from bitmill.schemas.compiled_code.numba_compile import compiled, compiled_withi
 
 @compiled
 def count_rows(  # noqa: PLR0917
-    words_NW: Any, rows_n2: Any, sources_n: Any, tokens_F: Any, tokens_S: Any, tallies: Any
+    words_WN: Any, rows_n2: Any, sources_n: Any, tokens_F: Any, tokens_S: Any, tallies: Any
 ) -> None:
     """Count tokens by row number and source, and rows that repeat; rows from F - 1 on count as row F - 1.
 
@@ -27,7 +27,7 @@ def count_rows(  # noqa: PLR0917
         for row in range(num_rows):
             tokens_F[min(row, len(tokens_F) - 1)] += size
             tokens_S[sources_n[clip]] += size
-            if row and _are_equal(words_NW, start - size, start, size):
+            if row and _are_equal(words_WN, start - size, start, size):
                 repeated += 1
             start += size
         tallies[0] += max(num_rows - 1, 0)
@@ -38,9 +38,9 @@ def count_rows(  # noqa: PLR0917
 
 @compiled
 def count_values(  # noqa: PLR0917
-    words_NW: Any, rows_n2: Any, sources_n: Any, bases: Any, counts_FV: Any, counts_SV: Any, counts_V: Any
+    words_WN: Any, rows_n2: Any, sources_n: Any, bases: Any, counts_FV: Any, counts_SV: Any, counts_V: Any
 ) -> None:
-    """Count the values of each dimension of clips that lie end to end in ``words_NW``.
+    """Count the values of each dimension of clips that lie end to end in ``words_WN``.
 
     ``bases`` are the numbers of values, those of the least significant dimension first, in the order of V.
     ``counts_FV`` and ``counts_SV`` may have no columns; then only ``counts_V`` counts.
@@ -50,7 +50,7 @@ def count_values(  # noqa: PLR0917
         for row in range(rows_n2[clip, 0]):
             frame = min(row, counts_FV.shape[0] - 1)
             for _ in range(rows_n2[clip, 1]):
-                rest, first = words_NW[token, 0], 0
+                rest, first = words_WN[0, token], 0
                 for base in bases:
                     value = first + np.int64(rest % np.uint64(base))
                     rest //= np.uint64(base)
@@ -63,9 +63,9 @@ def count_values(  # noqa: PLR0917
 
 
 @compiled_within
-def _are_equal(words_NW: Any, first: int, second: int, count: int) -> bool:
-    for place in range(count):
-        for word in range(words_NW.shape[1]):
-            if words_NW[first + place, word] != words_NW[second + place, word]:
+def _are_equal(words_WN: Any, first: int, second: int, count: int) -> bool:
+    for word in words_WN:
+        for place in range(count):
+            if word[first + place] != word[second + place]:
                 return False
     return True

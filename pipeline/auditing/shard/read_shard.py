@@ -155,8 +155,8 @@ class OpenShard:
         if code.num_codes == 1 << code.bits_per_token:
             return True
         found = False
-        for clips, words_N1 in token_words(data.codes, data.starts, data.num_tokens, code.bits_per_token):
-            wrong = words_N1[:, 0] >= np.uint64(code.num_codes)
+        for clips, words_WN in token_words(data.codes, data.starts, data.num_tokens, code.bits_per_token):
+            wrong = words_WN[0] >= np.uint64(code.num_codes)
             if wrong.any():
                 rows = np.repeat(np.arange(clips.start, clips.stop), data.num_tokens[clips])[wrong]
                 for row, count in zip(*np.unique(rows, return_counts=True), strict=True):

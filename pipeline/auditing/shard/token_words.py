@@ -25,7 +25,7 @@ Words = npt.NDArray[np.uint64]
 def token_words(
     codes: Bytes, starts_n: Int64s, num_tokens_n: Int64s, bits_per_token: int
 ) -> Iterator[tuple[slice, Words]]:
-    """Yield runs of clips with their tokens' words [N, W], clips end to end.
+    """Yield runs of clips with their tokens' words [W, N], clips end to end.
 
     Clips begin at ``starts_n`` in ``codes``, which must be followed by ``unpack.SPARE_BYTES``.
     """
@@ -42,7 +42,7 @@ def _words(codes: Bytes, starts: Int64s, num_tokens: Int64s, bits_per_token: int
     pieces_P4[:, 2] = num_tokens
     pieces_P4[:, 3] = ends - num_tokens
     unpack_pieces(np.array([[address_of(pieces_P4), len(pieces_P4), 0]]), words_N1, bits_per_token)
-    return words_N1
+    return words_N1.reshape(1, -1)
 
 
 def _wide_words(codes: Bytes, starts: Int64s, num_tokens: Int64s, bits_per_token: int) -> Words:
@@ -54,7 +54,7 @@ def _wide_words(codes: Bytes, starts: Int64s, num_tokens: Int64s, bits_per_token
         flat = np.unpackbits(packed, count=count * bits_per_token, bitorder="little")
         bits[first : first + count, :bits_per_token] = flat.reshape(count, bits_per_token)
         first += count
-    return np.packbits(bits, axis=1, bitorder="little").view("<u8")
+    return np.ascontiguousarray(np.packbits(bits, axis=1, bitorder="little").view("<u8").T)
 
 
 def _chunks(num_tokens: Int64s) -> list[slice]:
