@@ -95,7 +95,7 @@ def method(radius: float) -> str:
         f"clip is compared with the first {FIRST_IN_BUCKET} and the last {BEFORE_IN_BUCKET} of them. A clip "
         "is a duplicate where it lies within the radius of an earlier one that stays. Clips of one scene "
         "that begin at other times, or have other lengths, are not found. Bits are those of the stored "
-        "codes: where these are digits or an index, a token that differs has about half its bits changed."
+        "codes, also where these are digits or an index."
     )
 
 
