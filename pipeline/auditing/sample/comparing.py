@@ -155,7 +155,7 @@ def places_of_difference(a: Codes, b: Codes, geometry: Geometry) -> list[str]:
 
 def _row_name(geometry: Geometry) -> str:
     """What a row of tokens along time is called."""
-    return "frame" if geometry.frames_per_token == 1 else "latent frame"
+    return "frame" if geometry.frames_per_token == 1 else "token row"
 
 
 def _by_source(drawn: DrawnClip) -> tuple[str, int]:

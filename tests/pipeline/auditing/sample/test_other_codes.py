@@ -75,9 +75,9 @@ def test_tokenized_again_nothing_differs_and_padding_is_not_compared(tmp_path: P
 @pytest.mark.parametrize(
     ("name", "place"),
     [
-        ("digits", "latent frame 1, row 2, column 3, digit 3"),
-        ("index", "latent frame 1, row 2, column 3, index 0"),
-        ("wide bits", "latent frame 1, row 2, column 3, bit 99"),
+        ("digits", "token row 1, row 2, column 3, digit 3"),
+        ("index", "token row 1, row 2, column 3, index 0"),
+        ("wide bits", "token row 1, row 2, column 3, bit 99"),
         ("bits, least first", "frame 1, row 2, column 3, bit 17"),
         ("pyramid", "token 20, index 0"),
     ],

@@ -230,7 +230,7 @@ def test_places_are_told_in_the_words_of_the_code():
     b = a.copy()
     b[1, 2, 3, 0] = 4
     digits = Geometry(patch_px=(8, 8), frames_per_token=4, lead_frames=1, code=Code.of_digits((8, 8, 5)))
-    assert places_of_difference(a, b, digits) == ["latent frame 1, row 2, column 3, digit 0"]
+    assert places_of_difference(a, b, digits) == ["token row 1, row 2, column 3, digit 0"]
     pyramid = Geometry(
         layout="pyramid",
         patch_px=(16, 16),
