@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bitmill.bsq_model import tokenizer_from_files
+from bitmill.bsq_model.families import load_files, read_config
 from bitmill.pipeline.auditing.result import ShardAtHand
 from bitmill.pipeline.auditing.shard.findings import FindingTally
 from bitmill.pipeline.auditing.shard.read_shard import damage_kind
 from bitmill.pipeline.dataset.attempts import NewestAttempts
-from bitmill.pipeline.dataset.dataset_folder import CONFIG_FILE, WEIGHTS_FILE, require_card
+from bitmill.pipeline.dataset.dataset_folder import load_tokenizer_files, require_card
 from bitmill.pipeline.dataset.plan_file import plan_part, read_plan
 from bitmill.pipeline.removing.check_removed import RemovedClips, removed_clips
 from bitmill.pipeline.storage import Folder
@@ -17,6 +17,7 @@ from bitmill.schemas.dataset.card import (
     LEDGER_FOLDER,
     PLAN_FOLDER,
     SHARD_FOLDER,
+    TOKENIZER_FOLDER,
     DatasetCard,
     PlanPart,
     Totals,
@@ -24,6 +25,7 @@ from bitmill.schemas.dataset.card import (
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.dataset.removal import REMOVAL_FOLDER
 from bitmill.schemas.errors import FormatError
+from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.reports.audit_findings import Kind
 from bitmill.schemas.requests.job import job_fingerprint
 
@@ -206,21 +208,16 @@ def _fingerprints(card: DatasetCard, found: FindingTally) -> tuple[str, str]:
 def _check_tokenizer(
     folder: Folder, card: DatasetCard, expected_fingerprint: str, found: FindingTally
 ) -> None:
-    files: dict[str, bytes] = {}
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        try:
-            files[name] = folder.read_bytes(name)
-        except FileNotFoundError:
-            found.note(Kind.MISSING_TOKENIZER, "the file is missing", file=name)
-            return
+    """Check the files beside the tokens; a plugin need not be installed."""
     try:
-        tokenizer = tokenizer_from_files(files[CONFIG_FILE], files[WEIGHTS_FILE])
+        files = load_tokenizer_files(folder)
+        config = read_config(files["config.json"])
+        own = config if isinstance(config, PluginConfig) else load_files(files)
     except FormatError as error:
-        found.note(Kind.MISSING_TOKENIZER, str(error), file=WEIGHTS_FILE)
+        found.note(Kind.MISSING_TOKENIZER, str(error), file=TOKENIZER_FOLDER)
         return
-    own = tokenizer.fingerprint
-    if own != expected_fingerprint:
-        detail = f"its fingerprint is {own}, the dataset's tokenizer has {expected_fingerprint}"
-        found.note(Kind.MISSING_TOKENIZER, detail, file=WEIGHTS_FILE)
-    elif tokenizer.config != card.tokenizer:
+    if own.fingerprint != expected_fingerprint:
+        detail = f"its fingerprint is {own.fingerprint}, the dataset's tokenizer has {expected_fingerprint}"
+        found.note(Kind.MISSING_TOKENIZER, detail, file=TOKENIZER_FOLDER)
+    elif (config, own.geometry) != (card.tokenizer, card.geometry):
         found.note(Kind.MISSING_TOKENIZER, "its config differs from the card's", file=DATASET_FILE)

@@ -24,7 +24,7 @@ class AuditOptions:
     codes: bool = True
     duplicates: bool = True
     radius: float = DEFAULT_RADIUS
-    """Share of bits in which near duplicates may differ."""
+    """Share of the stored codes' bits in which near duplicates may differ."""
     against: tuple[str, ...] = ()
     """Other datasets whose clips must not occur in the audited one."""
     sample: int = 16
@@ -40,12 +40,17 @@ class AuditOptions:
 
     def collectors(self, at_hand: DatasetAtHand, prefixes: PrefixRule) -> Collectors:
         """The collectors to run on the audited dataset."""
-        bits = at_hand.card.geometry.code.bits_per_token
+        geometry = at_hand.card.geometry
         made: dict[str, Callable[[], Collector]] = {}
         if self.codes:
-            made[CODES] = partial(CodeCollector, bits, max(1, len(at_hand.shards)), prefixes.prefix)
+            made[CODES] = partial(CodeCollector, geometry, max(1, len(at_hand.shards)), prefixes.prefix)
         if self.sample:
-            made[SAMPLE] = partial(SampleDrawer, num_clips=self.sample, seed=self.seed, bits_per_token=bits)
+            made[SAMPLE] = partial(
+                SampleDrawer,
+                num_clips=self.sample,
+                seed=self.seed,
+                bits_per_token=geometry.code.bits_per_token,
+            )
         return made | (self.signatures(at_hand, prefixes) if self.duplicates else {})
 
     def signatures(self, at_hand: DatasetAtHand, _prefixes: PrefixRule) -> dict[str, Callable[[], Collector]]:

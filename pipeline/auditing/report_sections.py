@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 
 from bitmill.bsq_model.numerics import set_numerics
+from bitmill.bsq_model.plugins import MissingPluginError
 from bitmill.pipeline.auditing.check_sources import check_sources
 from bitmill.pipeline.auditing.codes.code_collector import CodeCollector
 from bitmill.pipeline.auditing.codes.report import code_health
@@ -16,13 +17,20 @@ from bitmill.pipeline.auditing.duplicates.find_duplicates import find_duplicates
 from bitmill.pipeline.auditing.duplicates.stored_clips import StoredClips
 from bitmill.pipeline.auditing.options import CODES, DUPLICATES, SAMPLE, AuditOptions
 from bitmill.pipeline.auditing.run_audit import DatasetAudit
-from bitmill.pipeline.auditing.sample.choose_sample import SampleDrawer
+from bitmill.pipeline.auditing.sample.choose_sample import DrawnClip, SampleDrawer
 from bitmill.pipeline.auditing.sample.comparing import Lpips, compare_sample
 from bitmill.pipeline.inspection.make_preview import stored_tokenizer
 from bitmill.pipeline.inspection.source_frames import SourceFrames
-from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
+from bitmill.schemas.errors import BrokenContractError, FormatError, UsageError
 from bitmill.schemas.reports.audit_findings import Kind
-from bitmill.schemas.reports.audit_report import CodeHealth, Duplicates, Sample, SourceCheck
+from bitmill.schemas.reports.audit_report import (
+    DIMENSION,
+    UNITS,
+    CodeHealth,
+    Duplicates,
+    Sample,
+    SourceCheck,
+)
 from bitmill.schemas.requests.job import JobSpec
 
 DUPLICATES_FILE = "duplicates.txt"
@@ -87,10 +95,12 @@ def _codes(audit: DatasetAudit, parts: ReportSections) -> CodeHealth | None:
     if not health.tokens:
         parts.left_out.append("Codes have no statistics: no token could be read.")
         return None
-    for bit in health.stuck_bits:
-        audit.found.note(
-            Kind.STUCK_BIT, f"it is 1 in {health.ones[bit]:.4%} of all tokens", where=f"bit {bit}"
-        )
+    for place in health.stuck_bits:
+        if health.kind == "bits":
+            told = f"it is 1 in {health.ones[place]:.4%} of all tokens"
+        else:
+            told = f"it has an entropy of {health.entropies[place]:.2%} of the most"
+        audit.found.note(Kind.STUCK_BIT, told, where=f"{DIMENSION[health.kind]} {place}")
     return health
 
 
@@ -131,7 +141,9 @@ def _sample(
         return None
     try:
         tokenizer = stored_tokenizer(folder, card)
-    except (FormatError, TokenizerMismatchError, UsageError) as error:
+    except MissingPluginError as error:
+        return _not_compared(drawn, asked, str(error))
+    except (FormatError, UsageError) as error:
         parts.left_out.append(f"No sample was compared: {error}")
         return None
     job = JobSpec.model_validate({**card.job, "output": folder.uri})
@@ -139,23 +151,42 @@ def _sample(
     device = "cuda" if made_on == "cuda" and torch.cuda.is_available() else "cpu"
     if device == "cpu":
         torch.set_num_threads(job.compute.threads)
-    set_numerics(tokenizer, job.compute.dtype, device)
     if lpips is None:
         parts.left_out.append("LPIPS: fetch its network once with `bitmill weights fetch lpips-alexnet`.")
-    with SourceFrames(folder, card) as originals:
-        sample, pictures = compare_sample(
-            drawn,
-            originals,
-            tokenizer,
-            seed=asked.seed,
-            lpips=lpips,
-            on_progress=lambda done: notify(f"sample: {done} of {len(drawn)} clips"),
-        )
+    try:
+        set_numerics(tokenizer, job.compute.dtype, device)
+        with SourceFrames(folder, card) as originals:
+            sample, pictures = compare_sample(
+                drawn,
+                originals,
+                tokenizer,
+                seed=asked.seed,
+                lpips=lpips,
+                on_progress=lambda done: notify(f"sample: {done} of {len(drawn)} clips"),
+            )
+    except BrokenContractError as error:
+        return _not_compared(drawn, asked, str(error))
     parts.files |= pictures
+    units = UNITS[card.geometry.code.kind]
     for clip in sample.clips:
         if clip.differing_bits:
-            detail = f"{clip.differing_bits} of {clip.num_bits} bits differ, first: {clip.differs_at[0]}"
+            detail = f"{clip.differing_bits} of {clip.num_bits} {units} differ, first: {clip.differs_at[0]}"
             audit.found.note(Kind.BITS_DIFFER, detail, where=clip.clip.clip_id)
     if device != made_on:
         return sample.model_copy(update={"note": f"Made on {made_on}, tokenized again on {device}."})
     return sample
+
+
+def _not_compared(drawn: Sequence[DrawnClip], asked: AuditOptions, why: str) -> Sample:
+    return Sample(
+        seed=asked.seed,
+        num_clips=len(drawn),
+        compared=0,
+        psnr_db=None,
+        ssim=None,
+        lpips=None,
+        num_bits=0,
+        differing_bits=0,
+        clips=[],
+        note=f"Its clips were not decoded and tokenized again, which needs the tokenizer. {why}",
+    )

@@ -14,6 +14,7 @@ from bitmill.pipeline.auditing.shard.findings import FindingTally
 from bitmill.pipeline.auditing.shard_auditor import ShardAuditor
 from bitmill.pipeline.auditing.verdict import verdict_of
 from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.reports.audit_report import AuditReport, Coverage
 
@@ -57,6 +58,7 @@ class DatasetAudit:
             exit_code=exit_code,
             tokenizer_fingerprint=card.tokenizer_fingerprint,
             tokenizer=card.tokenizer.model_dump(mode="json"),
+            geometry=card.geometry,
             job=card.job,
             shards_planned=card.num_shards,
             shards_committed=self.shards.committed,
@@ -109,13 +111,24 @@ def auditor_of(
 ) -> ShardAuditor:
     """The auditor for a dataset's shards."""
     card = at_hand.card
+    geometry, version = card.geometry, card.shard_version
+    metadata = ShardMetadata(
+        format_version=version,
+        layout=geometry.layout,
+        patch_px=geometry.patch_px,
+        frames_per_token=geometry.frames_per_token,
+        code=geometry.code,
+        schedules=geometry.schedules,
+        pixel_rule=card.pixel_rule if version > 1 else None,
+        tokenizer_fingerprint=at_hand.tokenizer_fingerprint,
+        job_fingerprint=at_hand.job_fingerprint,
+        shard_id="",
+    )
     prefixes = prefix_rule(source.uri for shard in at_hand.plan for source in shard.sources)
     return ShardAuditor(
         folder=at_hand.folder,
-        tokenizer_fingerprint=at_hand.tokenizer_fingerprint,
-        job_fingerprint=at_hand.job_fingerprint,
-        bits_per_token=card.geometry.code.bits_per_token,
-        patch_size_px=card.geometry.patch_px[0],
+        metadata=metadata,
+        geometry=geometry,
         sampling_rule=card.sampling_rule,
         over_committed=at_hand.over_committed,
         over_plan=at_hand.over_plan,

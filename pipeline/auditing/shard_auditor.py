@@ -15,6 +15,7 @@ from bitmill.pipeline.auditing.shard.check_ledger import (
     item_accounts,
     item_name,
 )
+from bitmill.pipeline.auditing.shard.check_metadata import metadata_faults
 from bitmill.pipeline.auditing.shard.check_rows import RowCheck
 from bitmill.pipeline.auditing.shard.collector_protocol import Collectors
 from bitmill.pipeline.auditing.shard.findings import FindingTally
@@ -27,6 +28,7 @@ from bitmill.schemas.dataset.card import ledger_file, shard_file
 from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.ids import shard_id
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.outcomes import Outcome, Reason
 from bitmill.schemas.reports.audit_findings import KIND_SEVERITY, Kind, Severity
 
@@ -36,10 +38,10 @@ class ShardAuditor:
     """Audits shards of one dataset. Contains what all files must have in common. Picklable."""
 
     folder: Folder
-    tokenizer_fingerprint: str
-    job_fingerprint: str
-    bits_per_token: int
-    patch_size_px: int
+    metadata: ShardMetadata
+    """Of every shard, but for its id."""
+    geometry: Geometry
+    """The tokenizer's."""
     sampling_rule: dict[str, Any]
     over_committed: NewestAttempts
     """The attempts that count now."""
@@ -88,7 +90,7 @@ class _ShardRun:
         """Check that the shard's name matches its content, which detects changed plan rows."""
         shard = self._shard
         ids = [source.id for source in shard.sources]
-        if shard_id(self._auditor.job_fingerprint, ids, shard.attempt) != shard.shard_id:
+        if shard_id(self._auditor.metadata.job_fingerprint, ids, shard.attempt) != shard.shard_id:
             self._found.note(
                 Kind.MISSING_PLAN,
                 "the shard's name is not the hash of its planned sources",
@@ -162,37 +164,29 @@ class _ShardRun:
         if metadata.shard_id != self._shard.shard_id:
             self._found.note(Kind.WRONG_SHARD, f"it contains shard {metadata.shard_id}", file=file)
             return False
-        told = (metadata.tokenizer_fingerprint, metadata.bits_per_token, metadata.patch_px[0])
-        if told != self._tokenizer():
-            detail = "by tokenizer {} of {} bits and patches of {} px, the dataset's is {} of {} and {}"
-            self._found.note(Kind.WRONG_TOKENIZER, detail.format(*told, *self._tokenizer()), file=file)
-        if metadata.job_fingerprint != self._auditor.job_fingerprint:
-            detail = f"by job {metadata.job_fingerprint}, the dataset's is {self._auditor.job_fingerprint}"
-            self._found.note(Kind.WRONG_JOB, detail, file=file)
+        for kind, detail in metadata_faults(metadata, self._auditor.metadata):
+            self._found.note(kind, detail, file=file)
         return True
-
-    def _tokenizer(self) -> tuple[str, int, int]:
-        auditor = self._auditor
-        return (auditor.tokenizer_fingerprint, auditor.bits_per_token, auditor.patch_size_px)
 
     def _read_rows(
         self, opened: OpenShard, metadata: ShardMetadata, accounts: Mapping[ItemKey, ItemAccount] | None
     ) -> None:
         auditor, audit = self._auditor, self._audit
+        own_code = Kind.WRONG_TOKENIZER not in self._found
         check = RowCheck(
             self._shard,
             accounts,
             self._found,
             sampling_rule=auditor.sampling_rule,
             bits_per_token=metadata.bits_per_token,
-            check_ids=metadata.job_fingerprint == auditor.job_fingerprint,
+            geometry=auditor.geometry if own_code else None,
+            check_ids=metadata.job_fingerprint == auditor.metadata.job_fingerprint,
         )
-        own_code = Kind.WRONG_TOKENIZER not in self._found
-        for group in opened.groups(metadata.bits_per_token):
+        for group in opened.groups(metadata):
             if group.table is None:
                 check.skip(group.num_rows)
                 continue
-            check.add(group.table, codes_fit=group.codes_fit)
+            check.add(group, group.table)
             self._check_removed(group.table)
             audit.coverage.add_clips(group.table)
             audit.clips += group.num_rows
@@ -271,6 +265,7 @@ _NOT_WHOLE = (
     Kind.WRONG_SCHEMA,
     Kind.WRONG_SHARD,
     Kind.WRONG_CODES_LENGTH,
+    Kind.CODE_OUT_OF_RANGE,
 )
 
 

@@ -25,10 +25,13 @@ from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DatasetCard
+from bitmill.schemas.dataset.packing import unpack_codes
 from bitmill.schemas.errors import TokenizerMismatchError, UsageError
+from bitmill.schemas.models.geometry import Geometry
 
 _GAP_PX = 4
 _DEFAULT_FPS = 8.0
+_GRID = ("num_frames", "height", "width")
 
 Frames = npt.NDArray[np.uint8]
 
@@ -56,16 +59,18 @@ def preview_clips(
     Takes equally many clips per source, as far as available. Raises UsageError if nothing matches or a source
     has no clips, TokenizerMismatchError if the stored tokenizer did not make the tokens.
     """
-    columns = ("clip_id", "source", "key", "start_ns", "end_ns", "fps")
-    dataset = TokenDataset(uri, view="bits", columns=columns, allow_incomplete=True)
+    columns = ("clip_id", "source", "key", "start_ns", "end_ns", "fps", "frame_pts_ns", *_GRID)
+    dataset = TokenDataset(uri, view="packed", columns=columns, allow_incomplete=True)
     folder = Folder(uri)
     tokenizer = stored_tokenizer(folder, dataset.card)
     count = 0
     with SourceFrames(folder, dataset.card) as originals:
         for sample in _chosen(dataset, clip_ids, sources, max_clips):
             count += 1
-            num_real = sample.get("num_real_frames", len(sample["tokens"]))
-            pixels_THWC = decode_pixels(tokenizer, [sample["tokens"]])[0][:num_real]
+            # Version 1 has no other column that tells frames from token rows.
+            num_real = len(sample["frame_pts_ns"])
+            codes = _codes(sample, dataset.card.geometry)
+            pixels_THWC = decode_pixels(tokenizer, [codes])[0][:num_real]
             place = sample["source"], sample["key"], sample["start_ns"]
             original_THWC = originals.find(*place, num_real)
             yield PreviewClip(
@@ -81,6 +86,15 @@ def preview_clips(
     if not count:
         wanted = f"clip {', '.join(clip_ids)}" if clip_ids else "clip at all"
         raise UsageError(f"{uri} has no {wanted}{' of these sources' if clip_ids and sources else ''}.")
+
+
+def _codes(sample: dict[str, Any], geometry: Geometry) -> Tensor:
+    """Codes [t, h, w, D], of a pyramid [N, D], of a sample of packed tokens."""
+    rows, height, width = (sample[name] for name in _GRID)
+    num_tokens = geometry.num_tokens((rows, height, width))
+    codes_ND: Any = unpack_codes(sample["tokens"].numpy(), num_tokens, geometry.code)
+    grid = (rows, height, width) if geometry.layout == "grid" else (num_tokens,)
+    return torch.from_numpy(codes_ND).reshape(*grid, -1)
 
 
 def _chosen(

@@ -177,6 +177,7 @@ class Tracer:
         """Returns the clips at these places; reads each row group once."""
         found: list[TracedClip] = []
         indices = {row.shard_id: row.shard_index for row in self._shard_rows({g for g, _ in places})}
+        geometry = self._card.geometry
         by_group: dict[int, list[int]] = {}
         for group, row in places:
             by_group.setdefault(group, []).append(row)
@@ -187,7 +188,7 @@ class Tracer:
             before = self._first_of_shard(group)
             for row in rows:
                 columns: dict[str, Any] = table.slice(row, 1).to_pylist()[0]
-                num_tokens = columns["num_frames"] * columns["height"] * columns["width"]
+                grid = columns["num_frames"], columns["height"], columns["width"]
                 found.append(
                     TracedClip(
                         index=int(self._firsts[group]) + row,
@@ -195,7 +196,7 @@ class Tracer:
                         shard_index=indices[info.shard_id],
                         row=int(self._firsts[group]) - before + row,
                         row_group=info.number,
-                        code_bytes=packed_size(num_tokens, self._card.geometry.code.bits_per_token),
+                        code_bytes=packed_size(geometry.num_tokens(grid), geometry.code.bits_per_token),
                         columns=columns,
                     )
                 )

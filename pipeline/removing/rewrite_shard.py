@@ -4,16 +4,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from bitmill.pipeline.dataset.clip_source import SourceMatcher
 from bitmill.pipeline.dataset.dataset_folder import load_ledger
 from bitmill.pipeline.dataset.ledger import LedgerRow, ledger_bytes
+from bitmill.pipeline.dataset.token_counts import token_counts
 from bitmill.pipeline.reading.index.footers import open_shard
 from bitmill.pipeline.removing.removal_filter import ALL_GONE, SOME_GONE, Takedown
 from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DatasetCard, ledger_file, shard_file
 from bitmill.schemas.dataset.plan_schema import PlannedShard
-from bitmill.schemas.dataset.token_shard import read_shard_metadata
+from bitmill.schemas.dataset.token_shard import ShardMetadata, read_shard_metadata
 from bitmill.schemas.outcomes import Outcome, Reason
 from bitmill.schemas.requests.job import StorageSpec
 
@@ -49,11 +52,11 @@ class _Kept:
     counts: dict[ItemPlace, dict[str, int]] = field(default_factory=dict[ItemPlace, dict[str, int]])
     losing: set[ItemPlace] = field(default_factory=set[ItemPlace])
 
-    def add(self, place: ItemPlace, row: TokenRow) -> None:
+    def add(self, place: ItemPlace, row: TokenRow, num_tokens: int) -> None:
         counts = self.counts.setdefault(place, dict.fromkeys(_COUNTS, 0))
         counts["num_clips"] += 1
-        counts["num_frames"] += row.num_frames
-        counts["num_tokens"] += row.num_frames * row.height * row.width
+        counts["num_frames"] += len(row.frame_pts_ns)
+        counts["num_tokens"] += num_tokens
         counts["code_bytes"] += len(row.codes)
         counts["tokenized_ns"] += row.end_ns - row.start_ns
 
@@ -76,12 +79,12 @@ def rewrite_shard(folder: Folder, shard: PlannedShard, takedown: Takedown, rules
         with open_shard(folder, shard.shard_id) as file:
             metadata = read_shard_metadata(file.schema_arrow, origin=origin)
             with TokenShardWriter(staged.path, metadata, rules.storage) as writer:
-                for row in _rows(file):
+                for row, num_tokens in _rows(file, metadata):
                     place = matcher.place(vars(row)), row.key
                     if takedown.takes_clip(row.clip_id, row.source, row.key):
                         kept.losing.add(place)
                     else:
-                        kept.add(place, row)
+                        kept.add(place, row, num_tokens)
                         writer.add(row)
         ledger = _ledger(before, shard, takedown, kept)
         if not kept.losing:
@@ -91,10 +94,12 @@ def rewrite_shard(folder: Folder, shard: PlannedShard, takedown: Takedown, rules
     return bool(kept.losing) or ledger != before
 
 
-def _rows(file: Any) -> Iterator[TokenRow]:
+def _rows(file: Any, metadata: ShardMetadata) -> Iterator[tuple[TokenRow, int]]:
+    """Yield a shard's rows, each with its number of tokens."""
     for group in range(file.metadata.num_row_groups):
-        for row in file.read_row_group(group).to_pylist():
-            yield TokenRow(**row)
+        rows = [TokenRow(**row) for row in file.read_row_group(group).to_pylist()]
+        shapes_n3 = np.array([(row.num_frames, row.height, row.width) for row in rows], np.int64)
+        yield from zip(rows, token_counts(shapes_n3, metadata.schedules).tolist(), strict=True)
 
 
 def _ledger(before: list[LedgerRow], shard: PlannedShard, takedown: Takedown, kept: _Kept) -> list[LedgerRow]:

@@ -36,6 +36,8 @@ class Kind(StrEnum):
     WRONG_JOB = "wrong_job"
     # Between rows
     WRONG_CODES_LENGTH = "wrong_codes_length"
+    CODE_OUT_OF_RANGE = "code_out_of_range"
+    WRONG_SHAPE = "wrong_shape"
     WRONG_CLIP_ID = "wrong_clip_id"
     DUPLICATE_CLIP = "duplicate_clip"
     OUT_OF_ORDER = "out_of_order"
@@ -71,6 +73,8 @@ KIND_TEXT: dict[Kind, str] = {
     Kind.WRONG_TOKENIZER: "a shard was encoded by a tokenizer other than the one in dataset.json",
     Kind.WRONG_JOB: "a shard was written by a job other than the one in dataset.json",
     Kind.WRONG_CODES_LENGTH: "the codes do not have the length of the clip's shape, or are padded with ones",
+    Kind.CODE_OUT_OF_RANGE: "a token's index is not below the number of codes",
+    Kind.WRONG_SHAPE: "a clip's token grid, frames or crop contradict each other or the tokenizer",
     Kind.WRONG_CLIP_ID: "a clip's id does not match its source, start and sampling rule",
     Kind.DUPLICATE_CLIP: "a clip occurs more than once",
     Kind.OUT_OF_ORDER: "rows are not sorted by plan order, then by time",
@@ -84,8 +88,8 @@ KIND_TEXT: dict[Kind, str] = {
     Kind.SOURCE_GONE: "a planned source no longer exists or is not accessible",
     Kind.SOURCE_CHANGED: "a planned source has changed since planning",
     Kind.SOURCE_NOT_PLANNED: "a source is not in the plan; --append adds it",
-    Kind.BITS_DIFFER: "tokenizing a clip again gives different bits",
-    Kind.STUCK_BIT: "a bit has the same value in nearly every token",
+    Kind.BITS_DIFFER: "tokenizing a clip again gives different codes",
+    Kind.STUCK_BIT: "a bit or digit has the same value in nearly every token",
 }
 
 KIND_SEVERITY: dict[Kind, Severity] = dict.fromkeys(Kind, Severity.DAMAGED) | {

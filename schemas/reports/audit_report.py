@@ -5,10 +5,17 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bitmill.schemas.errors import FormatError
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.reports.audit_findings import Findings
 from bitmill.schemas.requests.job import describe_validation
 
-AUDIT_FORMAT_VERSION = 1
+AUDIT_FORMAT_VERSION = 2
+"""2: codes that are digits or an index (``CodeHealth.kind``), ``geometry``; reports of 1 stay readable."""
+
+DIMENSION = {"bits": "bit", "digits": "digit", "index": "index"}
+"""What a dimension of a kind of code is called in reports."""
+UNITS = {"bits": "bits", "digits": "digits", "index": "indices"}
+"""What ``SampledClip.num_bits`` counts, by kind of code."""
 
 
 class _Part(BaseModel):
@@ -103,10 +110,10 @@ class Coverage(_Part):
 
 
 class BitsOf(_Part):
-    """Bit entropies of a set of tokens."""
+    """Entropies of the bits (or digits) of a set of tokens, each at most 1."""
 
     value: str
-    """A frame number, a source prefix, or a section of the dataset."""
+    """The number of a token row in its clip, a source prefix, or a section of the dataset."""
     tokens: int
     mean_entropy: float
     weakest_entropy: float
@@ -114,38 +121,46 @@ class BitsOf(_Part):
 
 
 class CodeHealth(_Part):
-    """Statistics of the codes. A bit's entropy is at most 1; code bit 0 comes first."""
+    """Statistics of the codes. Dimensions are bits, digits, or an index's only one; dimension 0 is first."""
 
+    kind: Literal["bits", "digits", "index"] = "bits"
     tokens: int
     bits_per_token: int
-    ones: list[float]
-    """[L]: share of tokens whose bit is 1."""
-    entropies: list[float]
-    """[L]."""
-    correlation: list[list[float]]
-    """[L, L]: Pearson correlation of bits over tokens; 0 if a bit is constant."""
-    stuck_bits: list[int]
+    ones: list[float] = []
+    """Of bits [L]: share of tokens whose bit is 1."""
+    entropies: list[float] = []
+    """[D]: as a share of the most that the dimension can have, of bits in bits. Empty if a code has too many
+    values to be counted."""
+    correlation: list[list[float]] = []
+    """Of bits [L, L]: Pearson correlation over tokens; 0 if a bit is constant."""
+    stuck_bits: list[int] = []
+    """Dimensions that have one value in nearly all tokens."""
+    values: list[list[int]] = []
+    """Of digits and an index: for each dimension, the tokens with each value. Empty if these are too many."""
     used_codes: int
     used_codes_error: float
     """Relative standard error of ``used_codes``; 0 if exact."""
     possible_codes: int | None
-    """2^L for L ≤ 53, else None."""
-    group_bits: int
-    group_entropies: list[float]
-    """Entropy of each group of ``group_bits`` code bits, in bits."""
-    order0_bits_per_token: float
-    """Cost under an order-0 model of each group, the sum of ``group_entropies``."""
+    """Number of codes; None above 2^53."""
+    group_bits: int = 0
+    """0 unless the code is bits."""
+    group_entropies: list[float] = []
+    """Of bits: entropy of each group of ``group_bits`` of them, in bits."""
+    order0_bits_per_token: float | None = None
+    """Cost under an order-0 model of each group, digit or index: the sum of their entropies in bits."""
     by_frame: list[BitsOf]
+    """By token row of a clip. This, ``by_source`` and ``along`` are empty for an index, and for digits of too
+    many values."""
     by_source: list[BitsOf]
     along: list[BitsOf]
     """Equal sections of the dataset in plan order."""
     pairs_of_frames: int
-    """Pairs of consecutive frames of a clip."""
+    """Pairs of consecutive token rows of a clip."""
     repeated_frames: int
     """Pairs whose tokens are all equal."""
     clips: int
     still_clips: int
-    """Clips of several, all equal frames."""
+    """Clips of several, all equal token rows."""
 
 
 class ClipPlace(_Part):
@@ -165,7 +180,7 @@ class DuplicateGroup(_Part):
 
     num_clips: int
     distance: float
-    """Largest share of differing bits between the first and another clip; 0: equal codes."""
+    """Largest share of differing bits of the stored codes of the first and another clip; 0: equal codes."""
     clips: list[ClipPlace]
     """The first clips of the group."""
 
@@ -200,8 +215,9 @@ class SampledClip(_Part):
     lpips: float | None
     bits_per_pixel: float
     num_bits: int
+    """Bits, or digits or indices: the dimensions of all tokens."""
     differing_bits: int | None
-    """None if the source could not be read again."""
+    """How many of them differ; None if the source could not be read again."""
     differs_at: list[str]
     """The first positions: "frame 3, row 0, column 5, bit 17"."""
     problem: str | None = None
@@ -250,6 +266,8 @@ class AuditReport(_Part):
     exit_code: int
     tokenizer_fingerprint: str
     tokenizer: dict[str, Any]
+    geometry: Geometry | None = None
+    """None in reports of version 1."""
     job: dict[str, Any]
     shards_planned: int
     shards_committed: int

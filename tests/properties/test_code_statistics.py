@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from bitmill.pipeline.auditing.codes.prefix_counts import MAX_PREFIXES, PrefixCounts
 from bitmill.pipeline.auditing.codes.report import code_health
-from bitmill.pipeline.auditing.codes.statistics import MAX_FRAMES, CodeStatistics
+from bitmill.pipeline.auditing.codes.statistics import MAX_FRAMES, MAX_VALUES, CodeStatistics
 from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
-from bitmill.schemas.dataset.packing import pack_bits
+from bitmill.schemas.dataset.packing import pack_bits, pack_codes
+from bitmill.schemas.models.geometry import Code
 
 
 def random_clips(seed: int, bits: int, shapes):
@@ -30,12 +31,12 @@ def random_clips(seed: int, bits: int, shapes):
 
 
 def count(clips, prefixes, bits, stretch=0, statistics=None):
-    statistics = statistics or CodeStatistics(bits)
+    statistics = statistics or CodeStatistics(Code.of_bits(bits))
     packed = [pack_bits(clip.reshape(-1, bits)) for clip in clips]
     starts = np.cumsum([3, *map(len, packed)])[:-1]
     codes = np.frombuffer(b"\xff" * 3 + b"".join(packed) + b"\xff" * SPARE_BYTES, np.uint8)
-    shapes = np.array([clip.shape[:3] for clip in clips], np.int64).reshape(-1, 3)
-    statistics.add_clips(codes, starts, shapes, prefixes, stretch)
+    rows = np.array([(len(clip), np.prod(clip.shape[1:3])) for clip in clips], np.int64).reshape(-1, 2)
+    statistics.add_clips(codes, starts, rows, prefixes, stretch)
     return statistics
 
 
@@ -47,7 +48,7 @@ def plain_entropy(values) -> float:
 
 @st.composite
 def datasets(draw: st.DrawFn):
-    bits = draw(st.integers(1, 64))
+    bits = draw(st.integers(1, 100))
     sizes = st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 19))
     shapes = draw(st.lists(sizes, min_size=1, max_size=6))
     return draw(st.integers(0, 1000)), bits, shapes
@@ -58,6 +59,9 @@ def datasets(draw: st.DrawFn):
 @example((0, 18, [(5, 16, 16), (1, 17, 19)]))
 @example((0, 36, [(3, 16, 17)]))
 @example((0, 64, [(3, 16, 17)]))
+@example((0, 100, [(3, 16, 17), (1, 90, 100)]))
+@example((0, 131, [(2, 3, 4)]))
+@example((0, 256, [(3, 16, 17)]))
 @example((0, 16, [(2, 9, 100)]))
 @example((0, 33, [(2, 9, 100)]))
 @example((0, 5, [(2, 100, 90), (1, 1, 1)]))
@@ -98,6 +102,78 @@ def test_statistics_are_what_plain_counting_gives(dataset):
     assert (found.clips, found.still_clips) == (len(clips), sum(all(c) for c in equal if c))
 
 
+@st.composite
+def value_codes(draw: st.DrawFn) -> Code:
+    if draw(st.booleans()):
+        return Code.of_index(draw(st.integers(2, 5000)))
+    levels = draw(st.lists(st.integers(2, 9), min_size=1, max_size=6))
+    return Code.of_digits(tuple(levels), draw(st.sampled_from(["most", "least"])))
+
+
+@settings(max_examples=30)
+@given(
+    value_codes(),
+    st.integers(0, 1000),
+    st.lists(st.tuples(st.integers(1, 4), st.integers(1, 20)), min_size=1),
+)
+@example(Code.of_digits((8, 8, 8, 5, 5, 5)), 0, [(2, 400), (140, 1)])
+@example(Code.of_digits((1 << 20, 3)), 0, [(2, 40)])
+@example(Code.of_index((1 << 40) - 5), 0, [(2, 40)])
+def test_values_are_what_plain_counting_gives(code, seed, rows):
+    random = np.random.default_rng(seed)
+    largest = np.array([base - 1 for base in code.bases], np.int64)
+    clips = [random.integers(0, largest, (*shape, code.dimensions), endpoint=True) for shape in rows]
+    for clip in clips:
+        clip[1:][random.random(len(clip) - 1) < 0.5] = clip[0]
+    packed = [pack_codes(clip.reshape(-1, code.dimensions), code) for clip in clips]
+    starts = np.cumsum([0, *map(len, packed)])[:-1]
+    codes = np.frombuffer(b"".join(packed) + b"\xff" * SPARE_BYTES, np.uint8)
+    statistics = CodeStatistics(code)
+    statistics.add_clips(codes, starts, np.array(rows, np.int64), ["a"] * len(rows), 0)
+    found = code_health(statistics)
+
+    tokens_ND = np.concatenate([clip.reshape(-1, code.dimensions) for clip in clips])
+    different = len(set(map(bytes, tokens_ND)))
+    assert (found.kind, found.tokens) == (code.kind, len(tokens_ND))
+    assert found.used_codes == (
+        different if code.bits_per_token <= 24 else pytest.approx(different, rel=0.03)
+    )
+    equal = [[np.array_equal(c[t], c[t - 1]) for t in range(1, len(c))] for c in clips]
+    assert (found.pairs_of_frames, found.repeated_frames) == (sum(map(len, equal)), sum(map(sum, equal)))
+    assert found.still_clips == sum(all(c) for c in equal if c)
+    if sum(code.bases) > MAX_VALUES:
+        assert (found.entropies, found.order0_bits_per_token, found.by_frame) == ([], None, [])
+        return
+    entropies = np.array([plain_entropy(column) for column in tokens_ND.T])
+    assert found.order0_bits_per_token == pytest.approx(entropies.sum())
+    assert found.entropies == pytest.approx(entropies / np.log2(code.bases))
+    if sum(code.bases) <= 4096:
+        assert found.values == [
+            np.bincount(column, minlength=base).tolist()
+            for column, base in zip(tokens_ND.T, code.bases, strict=True)
+        ]
+    for row in found.by_frame[:-1]:
+        own_ND = np.concatenate([c[int(row.value)] for c in clips if len(c) > int(row.value)])
+        own = np.array([plain_entropy(column) for column in own_ND.T]) / np.log2(code.bases)
+        assert row.mean_entropy == pytest.approx(own.mean())
+        assert own[row.weakest_bit] == pytest.approx(row.weakest_entropy) == pytest.approx(own.min())
+    assert bool(found.by_frame) == (code.kind == "digits")
+
+
+@given(st.integers(1, 100), st.integers(0, 1000))
+def test_bits_least_first_are_the_same_in_the_other_order(bits, seed):
+    clips = random_clips(seed, bits, [(2, 3, 4)])
+    most = code_health(count(clips, ["a"], bits))
+    least = code_health(count(clips, ["a"], bits, statistics=CodeStatistics(Code.of_bits(bits, "least"))))
+    assert least.ones == most.ones[::-1]
+    assert least.entropies == most.entropies[::-1]
+    assert least.correlation == [row[::-1] for row in most.correlation[::-1]]
+    assert least.group_entropies == most.group_entropies[::-1]
+    assert [row.mean_entropy for row in least.by_frame] == pytest.approx(
+        [row.mean_entropy for row in most.by_frame]
+    )
+
+
 @settings(max_examples=25)
 @given(datasets(), st.data())
 def test_parts_merge_to_the_whole_in_any_order(dataset, data):
@@ -105,11 +181,11 @@ def test_parts_merge_to_the_whole_in_any_order(dataset, data):
     clips = random_clips(seed, bits, shapes)
     prefixes = [data.draw(st.sampled_from("abc")) for _ in clips]
     stretches = sorted(data.draw(st.integers(0, 63)) for _ in clips)
-    whole, parts = CodeStatistics(bits), []
+    whole, parts = CodeStatistics(Code.of_bits(bits)), []
     for clip, prefix, stretch in zip(clips, prefixes, stretches, strict=True):
         count([clip], [prefix], bits, stretch, whole)
         parts.append(count([clip], [prefix], bits, stretch))
-    merged = CodeStatistics(bits)
+    merged = CodeStatistics(Code.of_bits(bits))
     for part in data.draw(st.permutations(parts)):
         merged.merge(pickle.loads(pickle.dumps(part)))
     assert code_health(merged) == code_health(whole)

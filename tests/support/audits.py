@@ -38,7 +38,7 @@ from bitmill.schemas.dataset.token_shard import read_shard_metadata
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.reports.audit_findings import Kind
 from bitmill.schemas.reports.audit_report import AuditReport
-from bitmill.schemas.requests.job import ShardingSpec, StorageSpec
+from bitmill.schemas.requests.job import ShardingSpec, ShardVersion, StorageSpec
 from tests.support.datasets import make_dataset
 from tests.support.fakes import HashEncoder, make_job
 
@@ -145,9 +145,11 @@ class AuditedDataset:
         return {one.kind: one.count for one in self.audit().findings}
 
 
-def sound_dataset(path: Path, clips: Sequence[Sequence[int]] = CLIPS) -> AuditedDataset:
+def sound_dataset(
+    path: Path, clips: Sequence[Sequence[int]] = CLIPS, *, shard_version: ShardVersion = 2
+) -> AuditedDataset:
     """A complete dataset with totals, made by the real shard loop; shards of several row groups."""
-    make_dataset(str(path), clips, grid_size=4)
+    make_dataset(str(path), clips, grid_size=4, shard_version=shard_version)
     dataset = AuditedDataset(path)
     settle(dataset)
     return dataset

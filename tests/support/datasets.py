@@ -15,7 +15,7 @@ from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.requests.job import fingerprint_fields, job_fingerprint
+from bitmill.schemas.requests.job import ShardVersion, fingerprint_fields, job_fingerprint
 from tests.support.fakes import HashEncoder, make_item, make_job, make_source
 
 
@@ -31,6 +31,7 @@ def make_dataset(
     leave_out: int = 0,
     without: Collection[tuple[int, int]] = (),
     failing: Mapping[int, Reason] | None = None,
+    shard_version: ShardVersion = 2,
 ) -> list[PlannedShard]:
     """A dataset with one item for each list of clip lengths; the last ``leave_out`` shards uncommitted.
 
@@ -52,7 +53,7 @@ def make_dataset(
         size_px=16,
         device="cpu",
         pixel_rule=1,
-        shard_version=2,
+        shard_version=shard_version,
     )
     sources = [
         make_source(
@@ -82,7 +83,7 @@ def make_dataset(
         geometry=Geometry(patch_px=(8, 8), code=tokenizer.geometry.code),
         size_px=8 * grid_size,
         pixel_rule=1,
-        shard_version=2,
+        shard_version=shard_version,
     )
     encoder = HashEncoder(grid_size=grid_size, bits_per_token=bits_per_token)
     for shard in shards[: len(shards) - leave_out]:

@@ -27,7 +27,8 @@ def audit(
         bool, typer.Option("--duplicates/--no-duplicates", help="Find exact and near-duplicate clips.")
     ] = True,
     radius: Annotated[
-        float, typer.Option("--radius", help="Fraction of bits in which near duplicates may differ.")
+        float,
+        typer.Option("--radius", help="Fraction of the stored bits in which near duplicates may differ."),
     ] = 0.05,
     against: Annotated[
         list[str] | None,

@@ -10,7 +10,7 @@ from bitmill.pipeline.auditing.page import render_comparison
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.reports.audit_report import AuditReport, read_audit
+from bitmill.schemas.reports.audit_report import AuditReport, CodeHealth, read_audit
 
 COMPARISON_FILE = "comparison.html"
 
@@ -68,14 +68,14 @@ _ROWS = (
     "clips",
     "tokens",
     "codes",
-    "weakest bit's entropy",
+    "weakest entropy of a bit or digit",
     "order-0 bits per token",
     "used codes",
     "duplicates, exact and near",
     "sample PSNR dB",
     "sample SSIM",
     "sample LPIPS",
-    "sample's differing bits",
+    "sample's differing codes",
 )
 
 
@@ -88,8 +88,8 @@ def _column(report: AuditReport) -> list[str]:
         f"{total.clips:,}",
         f"{total.tokens:,}",
         bytes_text(total.code_bytes),
-        f"{min(codes.entropies):.3f}" if codes else _NONE,
-        f"{codes.order0_bits_per_token:.2f} of {codes.bits_per_token}" if codes else _NONE,
+        f"{min(codes.entropies):.3f}" if codes and codes.entropies else _NONE,
+        _order0(codes) if codes else _NONE,
         f"{codes.used_codes:,}" if codes else _NONE,
         f"{duplicates.exact_clips:,}, {duplicates.near_clips:,}" if duplicates else _NONE,
         _number(sample.psnr_db, "{:.2f}") if sample else _NONE,
@@ -97,6 +97,11 @@ def _column(report: AuditReport) -> list[str]:
         _number(sample.lpips, "{:.4f}") if sample else _NONE,
         f"{sample.differing_bits:,} of {sample.num_bits:,}" if sample else _NONE,
     ]
+
+
+def _order0(codes: CodeHealth) -> str:
+    bits = codes.order0_bits_per_token
+    return _NONE if bits is None else f"{bits:.2f} of {codes.bits_per_token}"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -7,7 +7,7 @@ from rich.table import Table
 from bitmill.jobs.console import Console
 from bitmill.jobs.progress.units import bytes_text, duration_text
 from bitmill.schemas.reports.audit_findings import KIND_TEXT, Finding
-from bitmill.schemas.reports.audit_report import AuditReport, CodeHealth, Sample
+from bitmill.schemas.reports.audit_report import DIMENSION, UNITS, AuditReport, CodeHealth, Sample
 
 _MAX_EXAMPLES = 3
 _MAX_ROWS = 12
@@ -59,7 +59,7 @@ _OWN = ("prefix", "media", "container", "codec", "duration", "resolution", "fram
 def closer_look(report: AuditReport) -> Iterator[str]:
     """Yields a line for each optional part of the report: codes, duplicates, sample, sources."""
     if report.codes:
-        yield f"codes      {_codes(report.codes)}"
+        yield f"codes      {_codes(report, report.codes)}"
     if report.duplicates:
         found = report.duplicates
         listed = f"; listed in {found.list_file}" if found.exact_clips + found.near_clips else ""
@@ -68,7 +68,7 @@ def closer_look(report: AuditReport) -> Iterator[str]:
             f"bits{listed}"
         )
     if report.sample:
-        yield f"sample     {_sample(report.sample)}"
+        yield f"sample     {_sample(report, report.sample)}"
     if report.sources:
         check = report.sources
         yield (
@@ -77,27 +77,33 @@ def closer_look(report: AuditReport) -> Iterator[str]:
         )
 
 
-def _codes(codes: CodeHealth) -> str:
-    weakest = min(range(codes.bits_per_token), key=codes.entropies.__getitem__)
-    mean = sum(codes.entropies) / codes.bits_per_token
+def _codes(report: AuditReport, codes: CodeHealth) -> str:
+    told: list[str] = []
+    if codes.entropies and codes.kind != "index":
+        weakest = min(range(len(codes.entropies)), key=codes.entropies.__getitem__)
+        mean, name = sum(codes.entropies) / len(codes.entropies), DIMENSION[codes.kind]
+        told.append(f"weakest {name} {codes.entropies[weakest]:.3f} ({name} {weakest}), mean {mean:.3f} of 1")
+    if codes.order0_bits_per_token is not None:
+        told.append(f"{codes.order0_bits_per_token:.2f} of {codes.bits_per_token} bits per token at order 0")
     about = "" if codes.used_codes_error == 0 else "about "
-    return (
-        f"weakest bit {codes.entropies[weakest]:.3f} (bit {weakest}), mean {mean:.3f} of 1; "
-        f"{codes.order0_bits_per_token:.2f} of {codes.bits_per_token} bits per token at order 0; "
-        f"{about}{codes.used_codes:,} codes used; {codes.repeated_frames:,} of {codes.pairs_of_frames:,} "
-        f"frames repeat, {codes.still_clips:,} clips are still"
-    )
+    told.append(f"{about}{codes.used_codes:,} codes used")
+    rows = "frames" if report.geometry is None or report.geometry.frames_per_token == 1 else "token rows"
+    repeat = f"{codes.repeated_frames:,} of {codes.pairs_of_frames:,} {rows} repeat"
+    return "; ".join([*told, f"{repeat}, {codes.still_clips:,} clips are still"])
 
 
-def _sample(sample: Sample) -> str:
+def _sample(report: AuditReport, sample: Sample) -> str:
+    if not sample.compared and sample.note is not None:
+        return sample.note
     scores = (
         ("PSNR {:.2f} dB", sample.psnr_db),
         ("SSIM {:.4f}", sample.ssim),
         ("LPIPS {:.4f}", sample.lpips),
     )
     told = [form.format(value) for form, value in scores if value is not None]
-    bits = f"{sample.differing_bits:,} of {sample.num_bits:,} bits differ when tokenized again"
-    return f"{sample.compared:,} of {sample.num_clips:,} clips compared: {', '.join([*told, bits])}"
+    units = UNITS[report.geometry.code.kind if report.geometry else "bits"]
+    told.append(f"{sample.differing_bits:,} of {sample.num_bits:,} {units} differ when tokenized again")
+    return f"{sample.compared:,} of {sample.num_clips:,} clips compared: {', '.join(told)}"
 
 
 def _totals(report: AuditReport) -> Table:

@@ -10,7 +10,7 @@ from bitmill.jobs.progress.summary import summary
 from bitmill.jobs.progress.units import bytes_text
 from bitmill.pipeline.inspection.summary import view_dataset, view_shard
 from bitmill.pipeline.storage import Folder, normalise
-from bitmill.schemas.models.geometry import Geometry
+from bitmill.schemas.models.geometry import Code, Geometry, grid_name
 
 _MAX_NOT_OK = 20
 
@@ -46,12 +46,29 @@ def _show_dataset(uri: str, clips: int, console: Console) -> None:
 
 
 def _geometry_text(geometry: Geometry, size_px: int) -> str:
-    tokens = prod(geometry.grid(size_px, size_px))
-    patches = f"patches of {_size_text(geometry.patch_px)} px"
-    if geometry.frames_per_token == 1:
-        return f"{patches}, {tokens} tokens per frame"
-    lead = ", a lead frame" if geometry.lead_frames else ""
-    return f"{patches} and {geometry.frames_per_token} frames, {tokens} tokens per row{lead}"
+    height, width = geometry.grid(size_px, size_px)
+    told = [f"patches of {_size_text(geometry.patch_px)} px"]
+    if geometry.frames_per_token > 1:
+        told[0] += f" and {geometry.frames_per_token} frames"
+    if geometry.schedules is not None:
+        grids = geometry.schedules.get(grid_name(height, width), ())
+        told.append(f"a pyramid of {len(grids)} grids with {sum(map(prod, grids))} tokens")
+    else:
+        row = "frame" if geometry.frames_per_token == 1 else "row"
+        told.append(f"{height * width} tokens per {row}")
+    if geometry.lead_frames:
+        told.append("a lead frame")
+    if geometry.code.kind != "bits":
+        told.append(_code_text(geometry.code))
+    return ", ".join(told)
+
+
+def _code_text(code: Code) -> str:
+    if code.kind == "bits":
+        return "bits"
+    if code.kind == "index":
+        return f"an index of {code.num_codes:,} codes"
+    return f"digits of {'×'.join(map(str, code.bases))} values"
 
 
 def _size_text(size_px: tuple[int, int]) -> str:
@@ -64,7 +81,7 @@ def _show_shard(uri: str, clips: int, console: Console) -> None:
     console.print(f"clips      {view.num_clips} in {view.num_row_groups} row groups")
     console.print(f"size       {bytes_text(view.file_bytes)}, codes {bytes_text(view.code_bytes)}")
     console.print(
-        f"tokens     {view.metadata.bits_per_token} bits ({view.metadata.code.kind}), patches of "
+        f"tokens     {view.metadata.bits_per_token} bits ({_code_text(view.metadata.code)}), patches of "
         f"{_size_text(view.metadata.patch_px)} px"
     )
     console.print(f"tokenizer  {view.metadata.tokenizer_fingerprint}")

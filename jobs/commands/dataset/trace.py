@@ -71,10 +71,10 @@ def _show_clip(traced: "ClipTrace", console: Console) -> None:
             ("source", columns["source"]),
             ("key", columns["key"]),
             ("time", _seconds(columns)),
-            ("frames", f"{columns['num_frames']} at {', '.join(times)} s"),
+            ("frames", f"{len(times)} at {', '.join(times)} s"),
             ("rate", None if columns["fps"] is None else f"{columns['fps']:g} frames/s"),
             ("tokens", f"{shape}, {bytes_text(clip.code_bytes)}"),
-            ("pixels", f"{columns['source_width']}×{columns['source_height']} in the source"),
+            ("pixels", f"{columns['source_width']}×{columns['source_height']} in the source{_crop(columns)}"),
             ("metadata", columns["metadata"]),
             ("sample", f"{clip.index} of the dataset"),
             ("shard", f"{clip.file} (number {clip.shard_index}), row {clip.row}, row group {clip.row_group}"),
@@ -114,7 +114,16 @@ def _show_source(found: "SourceTrace", console: Console) -> None:
     for clip in found.clips[:_MAX_CLIPS]:
         columns = clip.columns
         key, time = columns["key"] or "", _seconds(columns)
-        _add(clips, clip.index, columns["clip_id"], key, time, columns["num_frames"], clip.shard_id, clip.row)
+        _add(
+            clips,
+            clip.index,
+            columns["clip_id"],
+            key,
+            time,
+            len(columns["frame_pts_ns"]),
+            clip.shard_id,
+            clip.row,
+        )
     _print_some(clips, found.clips, "clips", console)
     for record in found.removals:
         console.print(f"removed on {record.removal.removed_on}: {record.file}")
@@ -140,6 +149,14 @@ def _add(table: Table, *values: object) -> None:
 
 def _seconds(columns: dict[str, Any]) -> str:
     return f"{columns['start_ns'] / 1e9:.3f}–{columns['end_ns'] / 1e9:.3f} s"
+
+
+def _crop(columns: dict[str, Any]) -> str:
+    """What a shard of version 2 tells of scaling and cropping."""
+    if "scaled_width" not in columns:
+        return ""
+    scaled = f"{columns['scaled_width']}×{columns['scaled_height']}"
+    return f", scaled to {scaled} and cropped from ({columns['crop_left']}, {columns['crop_top']})"
 
 
 def _span(start_ns: int | None, end_ns: int | None) -> str:

@@ -1,9 +1,8 @@
-"""Compiled counts over tokens: ones per bit, ones shared by two bits, equal frames, group values.
+"""Compiled counts over the bits of tokens: ones per bit, ones shared by two bits, values of groups of bits.
 
-Tokens are unpacked indices, uint64; a plane contains one bit of 64 tokens. Everything here counts bits by
-their place in the index, the least significant first; code bit 0 is the last. Kernels add to the arrays that
-they are given and check nothing. Axes: L bits of a token, F frame numbers, S rows of sources, G groups of a
-token.
+Tokens are unpacked words, uint64; a plane contains one bit of 64 tokens. Everything here counts bits by their
+place in the index, the least significant first. Kernels add to the arrays that they are given and check
+nothing. Axes: N tokens, W words of a token, L bits, F numbers of token rows, S rows of sources, G groups.
 """
 
 from typing import Any
@@ -18,76 +17,56 @@ _COLUMNS = 128
 
 
 @compiled
-def count_clips(  # noqa: PLR0917
-    tokens: Any,
-    shapes_n3: Any,
-    sources_n: Any,
-    ones_FL: Any,
-    ones_SL: Any,
-    ones_L: Any,
-    tokens_F: Any,
-    tokens_S: Any,
-    shared_LL: Any,
-    tallies: Any,
+def count_bits(  # noqa: PLR0917
+    words_WN: Any, rows_n2: Any, sources_n: Any, ones_FL: Any, ones_SL: Any, ones_L: Any, shared_LL: Any
 ) -> None:
-    """Count clips that lie end to end in ``tokens``; frames from F - 1 on count as frame F - 1.
+    """Count the bits of clips that lie end to end in ``words_WN``; rows from F - 1 on count as row F - 1.
 
-    ``sources_n`` is each clip's row in ``ones_SL``. ``shared_LL`` receives, below its diagonal, how often two
-    bits are both one. ``tallies`` are pairs of consecutive frames, equal pairs among them, clips, and clips
-    of several frames that are all equal.
+    ``rows_n2`` is each clip's number of token rows and of tokens in a row, ``sources_n`` its row in
+    ``ones_SL``. ``shared_LL`` receives, below its diagonal, how often two bits are both one.
     """
-    bits = ones_L.shape[0]
+    bits, num_words = ones_L.shape[0], len(words_WN)
     width = 64 if bits > 32 else 32 if bits > 16 else 16
-    planes = np.empty((64, _COLUMNS), np.uint64)
-    # One row per frame, or per piece of a large frame: end column, frame number, source row.
+    planes = np.empty((64 * num_words, _COLUMNS), np.uint64)
+    # One entry per token row, or per piece of a large one: end column, row number, source.
     pieces = np.empty((_COLUMNS, 3), np.int64)
     start = used = num_pieces = 0
-    for clip in range(len(shapes_n3)):
-        num_frames = shapes_n3[clip, 0]
-        size = shapes_n3[clip, 1] * shapes_n3[clip, 2]
-        repeated = 0
-        for t in range(num_frames):
-            frame, source = min(t, ones_FL.shape[0] - 1), sources_n[clip]
+    for clip in range(len(rows_n2)):
+        size = rows_n2[clip, 1]
+        for row in range(rows_n2[clip, 0]):
             for first in range(start, start + size, 64 * _COLUMNS):
-                piece = tokens[first : min(first + 64 * _COLUMNS, start + size)]
-                columns = (len(piece) + 63) >> 6
+                end = min(first + 64 * _COLUMNS, start + size)
+                columns = (end - first + 63) >> 6
                 if used + columns > _COLUMNS:
                     _count(planes, used, width, pieces[:num_pieces], ones_FL, ones_SL, ones_L, shared_LL)
                     used = num_pieces = 0
-                _load(piece, planes, used, columns, width)
+                for word in range(num_words):
+                    own = planes[64 * word : 64 * (word + 1)]
+                    _load(words_WN[word][first:end], own, used, columns, width)
                 used += columns
-                pieces[num_pieces, 0], pieces[num_pieces, 1], pieces[num_pieces, 2] = used, frame, source
+                pieces[num_pieces, 0] = used
+                pieces[num_pieces, 1] = min(row, ones_FL.shape[0] - 1)
+                pieces[num_pieces, 2] = sources_n[clip]
                 num_pieces += 1
-            tokens_F[frame] += size
-            tokens_S[source] += size
-            if t and _are_equal(tokens, start - size, start, size):
-                repeated += 1
             start += size
-        tallies[0] += max(num_frames - 1, 0)
-        tallies[1] += repeated
-        tallies[2] += 1
-        tallies[3] += num_frames > 1 and repeated == num_frames - 1
     _count(planes, used, width, pieces[:num_pieces], ones_FL, ones_SL, ones_L, shared_LL)
 
 
 @compiled
-def count_groups(tokens: Any, group_bits: int, counts_GK: Any) -> None:
-    """Add each group's value to its row of ``counts_GK``, [L/g, 2^g]; group 0 has the first code bits."""
-    last = counts_GK.shape[0] - 1
+def count_groups(words_WN: Any, group_bits: int, counts_GK: Any) -> None:
+    """Add each group's value to its row of ``counts_GK``, [L/g, 2^g]; the last has the lowest bits."""
+    num_groups = len(counts_GK)
     mask = (np.uint64(1) << np.uint64(group_bits)) - np.uint64(1)
-    for place in range(len(tokens)):
-        word = tokens[place]
-        for group in range(last, -1, -1):
-            counts_GK[group, np.int64(word & mask)] += 1
-            word >>= np.uint64(group_bits)
-
-
-@compiled_within
-def _are_equal(tokens: Any, first: int, second: int, count: int) -> bool:
-    for place in range(count):  # noqa: SIM110 - no generators in compiled code
-        if tokens[first + place] != tokens[second + place]:
-            return False
-    return True
+    for group in range(num_groups):
+        counts, first = counts_GK[num_groups - 1 - group], group * group_bits
+        words, shift = words_WN[first >> 6], np.uint64(first & 63)
+        if (first & 63) + group_bits <= 64:
+            for word in words:
+                counts[np.int64((word >> shift) & mask)] += 1
+        else:
+            others, rest = words_WN[(first >> 6) + 1], np.uint64(64) - shift
+            for token in range(len(words)):
+                counts[np.int64((words[token] >> shift | others[token] << rest) & mask)] += 1
 
 
 @compiled_within
@@ -95,7 +74,8 @@ def _count(  # noqa: PLR0917
     planes: Any, used: int, width: int, pieces: Any, ones_FL: Any, ones_SL: Any, ones_L: Any, shared_LL: Any
 ) -> None:
     """Add the ones of all pieces, and those shared by two bits: 64 tokens per operation."""
-    _transpose(planes, used, width)
+    for first in range(0, len(planes), 64):
+        _transpose(planes[first : first + 64], used, width)
     for bit in range(len(ones_L)):
         first = 0
         for piece in range(len(pieces)):
@@ -114,8 +94,9 @@ def _count(  # noqa: PLR0917
 
 
 @compiled_within
-def _load(tokens: Any, planes: Any, start: int, columns: int, width: int) -> None:
-    """Load tokens into ``width`` words per column, several narrow tokens per word; the rest is zero.
+def _load(words: Any, planes: Any, start: int, columns: int, width: int) -> None:
+    """Load a word of each token into ``width`` words per column, several narrow ones per word; the rest is
+    zero.
 
     The order of tokens does not matter, because they are only counted.
     """
@@ -125,8 +106,8 @@ def _load(tokens: Any, planes: Any, start: int, columns: int, width: int) -> Non
         for part in range(64 // width):
             shift = np.uint64(part * width)
             place = (part * width + word) * columns
-            for column in range(min(columns, len(tokens) - place)):
-                planes[word, start + column] |= tokens[place + column] << shift
+            for column in range(min(columns, len(words) - place)):
+                planes[word, start + column] |= words[place + column] << shift
 
 
 @compiled_within

@@ -3,16 +3,20 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from bitmill.pipeline.auditing.codes.statistics import NUM_STRETCHES, CodeStatistics
 from bitmill.pipeline.auditing.shard.collector_protocol import RowGroupData
+from bitmill.schemas.models.geometry import Geometry
 
 
 class CodeCollector:
     """Collects ``statistics`` of shards; a ``collector_protocol.Collector``."""
 
-    def __init__(self, bits_per_token: int, num_shards: int, prefix_of: Callable[[str], str]) -> None:
+    def __init__(self, geometry: Geometry, num_shards: int, prefix_of: Callable[[str], str]) -> None:
         """``num_shards`` is the planned number. ``prefix_of`` (picklable) maps a source to its prefix."""
-        self.statistics = CodeStatistics(bits_per_token)
+        self.statistics = CodeStatistics(geometry.code)
+        self._is_grid = geometry.layout == "grid"
         self._num_shards = num_shards
         self._prefix_of = prefix_of
 
@@ -20,10 +24,11 @@ class CodeCollector:
         """Count a row group's clips."""
         sources: Any = group.table.column("source").combine_chunks().dictionary_encode()
         prefixes: list[str] = [self._prefix_of(source) for source in sources.dictionary.to_pylist()]
+        num_rows = group.shapes_n3[:, 0] if self._is_grid else np.ones(len(group.starts), np.int64)
         self.statistics.add_clips(
             group.codes,
             group.starts,
-            group.shapes_n3,
+            np.stack((num_rows, group.num_tokens // num_rows), axis=1),
             [prefixes[place] for place in sources.indices.to_pylist()],
             group.shard * NUM_STRETCHES // self._num_shards,
         )

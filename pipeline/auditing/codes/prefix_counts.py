@@ -1,4 +1,4 @@
-"""Counts ones per bit by source prefix, for a bounded number of prefixes; the rest are summed."""
+"""Counts bits or values by source prefix, for a bounded number of prefixes; the rest are summed."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,8 +16,8 @@ Int64s = npt.NDArray[np.int64]
 class PrefixCounts:
     """Exact counts for up to ``MAX_PREFIXES`` prefixes, the same ones in any order of merging."""
 
-    def __init__(self, bits_per_token: int) -> None:
-        self.ones_SL = np.zeros((1 + MAX_PREFIXES, bits_per_token), np.int64)
+    def __init__(self, num_columns: int) -> None:
+        self.counts_SV = np.zeros((1 + MAX_PREFIXES, num_columns), np.int64)
         self.tokens_S = np.zeros(1 + MAX_PREFIXES, np.int64)
         self._rows: dict[str, int] = {}
         self._prefixes = SmallestHashes(MAX_PREFIXES)
@@ -35,20 +35,20 @@ class PrefixCounts:
         own_rows = self.rows_of(names)
         their_rows = np.array([other._rows[name] for name in names], np.int64)
         # Several prefixes may map to the row of others.
-        for mine, theirs in ((self.ones_SL, other.ones_SL), (self.tokens_S, other.tokens_S)):
+        for mine, theirs in ((self.counts_SV, other.counts_SV), (self.tokens_S, other.tokens_S)):
             np.add.at(mine, own_rows, theirs[their_rows])
             mine[_OTHERS] += theirs[_OTHERS]
 
     def largest(self, count: int) -> Iterator[tuple[str | None, Int64s, int]]:
-        """Yield the prefixes with most tokens, with ones [L] and tokens; last, as None, the rest's sum."""
+        """Yield the prefixes with most tokens, with counts [V] and tokens; last, as None, the rest's sum."""
         tokens = self.tokens_S.tolist()
         ranked = sorted(self._rows, key=lambda prefix: (-tokens[self._rows[prefix]], prefix))
         for prefix in ranked[:count]:
             row = self._rows[prefix]
-            yield prefix, self.ones_SL[row], tokens[row]
+            yield prefix, self.counts_SV[row], tokens[row]
         rest = np.array([_OTHERS, *(self._rows[prefix] for prefix in ranked[count:])])
         if left := int(self.tokens_S[rest].sum()):
-            yield None, self.ones_SL[rest].sum(0), left
+            yield None, self.counts_SV[rest].sum(0), left
 
     def _admit(self, prefix: str) -> None:
         left_out = self._prefixes.add(prefix)
@@ -56,6 +56,6 @@ class PrefixCounts:
             self._rows[prefix] = 1 + len(self._rows)
         elif left_out != prefix:
             row = self._rows[prefix] = self._rows.pop(left_out)
-            for counts in (self.ones_SL, self.tokens_S):
+            for counts in (self.counts_SV, self.tokens_S):
                 counts[_OTHERS] += counts[row]
                 counts[row] = 0

@@ -1,5 +1,7 @@
 """Converts code counts into the report's shares, entropies and correlations."""
 
+from collections.abc import Iterable, Iterator
+from math import log2
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,10 @@ from bitmill.pipeline.auditing.codes.statistics import MAX_FRAMES, NUM_STRETCHES
 from bitmill.schemas.reports.audit_report import BitsOf, CodeHealth
 
 STUCK_SHARE = 0.001
-"""A bit is stuck if it takes its rarer value in at most this share of tokens."""
+"""A bit is stuck if it takes its rarer value, a digit another than its most frequent one, in at most this
+share of tokens."""
 _SHOWN_PREFIXES = 64
+_SHOWN_VALUES = 1 << 12
 _MAX_EXACT_BITS_OF_FLOAT = 53
 
 Float64s = npt.NDArray[np.float64]
@@ -18,44 +22,70 @@ Int64s = npt.NDArray[np.int64]
 
 
 def code_health(statistics: CodeStatistics) -> CodeHealth:
-    """The report's section on codes. Bits are in code order, code bit 0 first."""
-    tokens = int(statistics.stretch_tokens_B.sum())
-    ones_L = statistics.stretches_BL.sum(0)[::-1]
-    shares_L = ones_L / max(tokens, 1)
-    group_entropies = [entropy(counts) for counts in statistics.groups_GK]
+    """The report's section on codes, by dimension, dimension 0 first."""
+    code, tokens = statistics.code, int(statistics.stretch_tokens_B.sum())
+    of_kind = _bits(statistics, tokens) if code.kind == "bits" else _values(statistics, tokens)
     pairs, repeated, clips, still = statistics.tallies.tolist()
-    bits = statistics.bits_per_token
-    rare_L = np.minimum(shares_L, 1 - shares_L)
+    names = [*map(str, range(MAX_FRAMES - 1)), f"{MAX_FRAMES - 1} and later"]
+    prefixes = (
+        ("all others" if prefix is None else prefix, counts, count)
+        for prefix, counts, count in statistics.prefixes.largest(_SHOWN_PREFIXES)
+    )
+    stretches = [f"{number + 1} of {NUM_STRETCHES}" for number in range(NUM_STRETCHES)]
     return CodeHealth(
+        kind=code.kind,
         tokens=tokens,
-        bits_per_token=bits,
-        ones=shares_L.tolist(),
-        entropies=bit_entropies(shares_L).tolist(),
-        correlation=correlation(tokens, ones_L, statistics.shared_LL[::-1, ::-1]).tolist(),
-        stuck_bits=np.flatnonzero(rare_L <= STUCK_SHARE).tolist() if tokens else [],
+        bits_per_token=code.bits_per_token,
         used_codes=statistics.used.count,
         used_codes_error=statistics.used.relative_error,
-        possible_codes=1 << bits if bits <= _MAX_EXACT_BITS_OF_FLOAT else None,
-        group_bits=statistics.group_bits,
-        group_entropies=group_entropies,
-        order0_bits_per_token=sum(group_entropies),
-        by_frame=_by_frame(statistics),
-        by_source=[
-            _bits_of("all others" if prefix is None else prefix, ones, count)
-            for prefix, ones, count in statistics.prefixes.largest(_SHOWN_PREFIXES)
-        ],
-        along=[
-            _bits_of(f"{number + 1} of {NUM_STRETCHES}", ones, int(count))
-            for number, (ones, count) in enumerate(
-                zip(statistics.stretches_BL, statistics.stretch_tokens_B, strict=True)
-            )
-            if count
-        ],
+        possible_codes=code.num_codes if code.num_codes <= 1 << _MAX_EXACT_BITS_OF_FLOAT else None,
+        by_frame=_parts(
+            statistics, zip(names, statistics.frames_FV, statistics.frame_tokens_F.tolist(), strict=True)
+        ),
+        by_source=_parts(statistics, prefixes),
+        along=_parts(
+            statistics,
+            zip(stretches, statistics.stretches_BV, statistics.stretch_tokens_B.tolist(), strict=True),
+        ),
         pairs_of_frames=pairs,
         repeated_frames=repeated,
         clips=clips,
         still_clips=still,
+        **of_kind,
     )
+
+
+def _bits(statistics: CodeStatistics, tokens: int) -> dict[str, Any]:
+    """The fields of bits. Kernels count the least significant bit first, and the lowest group last."""
+    order = _order(statistics)
+    ones_L = statistics.counts_V[order]
+    shares_L = ones_L / max(tokens, 1)
+    group_entropies = [entropy(counts) for counts in statistics.groups_GK[::-1][order]]
+    rare_L = np.minimum(shares_L, 1 - shares_L)
+    return {
+        "ones": shares_L.tolist(),
+        "entropies": bit_entropies(shares_L).tolist(),
+        "correlation": correlation(tokens, ones_L, statistics.shared_LL[order, order]).tolist(),
+        "stuck_bits": np.flatnonzero(rare_L <= STUCK_SHARE).tolist() if tokens else [],
+        "group_bits": statistics.group_bits,
+        "group_entropies": group_entropies,
+        "order0_bits_per_token": sum(group_entropies),
+    }
+
+
+def _values(statistics: CodeStatistics, tokens: int) -> dict[str, Any]:
+    """The fields of digits and of an index; none if they have too many values to be counted."""
+    counts_V = statistics.counts_V
+    if not len(counts_V):
+        return {}
+    values = list(_by_dimension(statistics, counts_V))
+    stuck = [int(counts.max()) >= (1 - STUCK_SHARE) * tokens > 0 for counts in values]
+    return {
+        "entropies": _value_entropies(statistics, counts_V).tolist(),
+        "stuck_bits": np.flatnonzero(stuck).tolist(),
+        "values": [counts.tolist() for counts in values] if len(counts_V) <= _SHOWN_VALUES else [],
+        "order0_bits_per_token": sum(map(entropy, values)),
+    }
 
 
 def bit_entropies(shares: Float64s) -> Float64s:
@@ -85,14 +115,34 @@ def correlation(tokens: int, ones_L: Int64s, shared_LL: Int64s) -> Float64s:
     return np.where(changes, np.clip((tokens * both - np.outer(ones, ones)) / scale, -1, 1), 0.0)
 
 
-def _by_frame(statistics: CodeStatistics) -> list[BitsOf]:
-    names = [*map(str, range(MAX_FRAMES - 1)), f"{MAX_FRAMES - 1} and later"]
-    counted = zip(names, statistics.frames_FL, statistics.frame_tokens_F, strict=True)
-    return [_bits_of(name, ones, int(count)) for name, ones, count in counted if count]
+def _order(statistics: CodeStatistics) -> slice:
+    """Takes dimensions from the least significant first to dimension 0 first."""
+    return slice(None, None, -1 if statistics.code.first == "most" else 1)
 
 
-def _bits_of(value: str, ones_L: Any, tokens: int) -> BitsOf:
-    entropies = bit_entropies(ones_L[::-1] / tokens)
+def _by_dimension(statistics: CodeStatistics, counts_V: Int64s) -> Iterator[Int64s]:
+    """Yield the histogram of each dimension of digits or an index, dimension 0 first."""
+    yield from np.split(counts_V, statistics.bases.cumsum()[:-1])[_order(statistics)]
+
+
+def _value_entropies(statistics: CodeStatistics, counts_V: Int64s) -> Float64s:
+    """The entropy of each dimension as a share of its most, 0 to 1."""
+    return np.array([entropy(counts) / log2(len(counts)) for counts in _by_dimension(statistics, counts_V)])
+
+
+def _parts(statistics: CodeStatistics, parts: Iterable[tuple[str, Int64s, int]]) -> list[BitsOf]:
+    return [
+        _bits_of(statistics, value, counts, tokens)
+        for value, counts, tokens in parts
+        if len(counts) and tokens
+    ]
+
+
+def _bits_of(statistics: CodeStatistics, value: str, counts_V: Int64s, tokens: int) -> BitsOf:
+    if statistics.code.kind == "bits":
+        entropies = bit_entropies(counts_V[_order(statistics)] / tokens)
+    else:
+        entropies = _value_entropies(statistics, counts_V)
     weakest = int(entropies.argmin())
     return BitsOf(
         value=value,

@@ -1,24 +1,25 @@
 """Mergeable statistics of a dataset's codes, for some clips, a shard, or all shards."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.pipeline.auditing.codes.bit_planes import count_clips, count_groups
+from bitmill.pipeline.auditing.codes.bit_planes import count_bits, count_groups
 from bitmill.pipeline.auditing.codes.prefix_counts import PrefixCounts
 from bitmill.pipeline.auditing.codes.used_codes import UsedCodes
-from bitmill.pipeline.reading.kernels.unpack import address_of, unpack_pieces
-from bitmill.schemas.dataset.packing import MAX_BITS_PER_TOKEN
+from bitmill.pipeline.auditing.codes.value_counts import count_rows, count_values
+from bitmill.pipeline.auditing.shard.token_words import Words, token_words
+from bitmill.schemas.models.geometry import Code
 
 MAX_FRAMES = 128
-"""Number of frame numbers counted separately; the last one also counts all later frames."""
+"""Number of token rows counted separately; the last one also counts all later ones of a clip."""
 MAX_GROUP_BITS = 12
 NUM_STRETCHES = 64
-
-_CHUNK_TOKENS = 1 << 15
-"""Tokens unpacked at a time, so that they stay in the processor's cache."""
+MAX_VALUES = 1 << 20
+"""Values of all dimensions of digits or an index, up to which each is counted."""
+MAX_VALUES_BY_ROW = 1 << 10
+"""Values of digits up to which each is counted by token row and by source, too."""
 
 Int64s = npt.NDArray[np.int64]
 
@@ -26,105 +27,87 @@ Int64s = npt.NDArray[np.int64]
 class CodeStatistics:
     """Counts over clips. Merging is associative and commutative; memory is bounded; picklable.
 
-    Arrays count bits by their place in a token's index, the least significant first: code bit 0 is the last.
+    Of bits it counts ones, of digits and of an index each value, V columns: bits and digits in the order of
+    significance in a token's index, the least significant first.
     """
 
-    def __init__(self, bits_per_token: int, group_bits: int | None = None) -> None:
-        """``group_bits`` divides L; the default is L's largest divisor up to ``MAX_GROUP_BITS``.
-
-        Raises ValueError for invalid widths.
-        """
-        if not 1 <= bits_per_token <= MAX_BITS_PER_TOKEN:
-            raise ValueError(f"bits_per_token must be 1 to {MAX_BITS_PER_TOKEN}, not {bits_per_token}")
-        self.bits_per_token = bits_per_token
-        self.group_bits = group_bits or _group_bits(bits_per_token)
-        if bits_per_token % self.group_bits or self.group_bits > 16:
-            raise ValueError(
-                f"groups of {self.group_bits} bits (16 at most) do not divide {bits_per_token} bits"
-            )
-        self.shared_LL = np.zeros((bits_per_token, bits_per_token), np.int64)
-        """Below the diagonal: number of tokens in which both bits are one."""
-        self.groups_GK = np.zeros((bits_per_token // self.group_bits, 1 << self.group_bits), np.int64)
-        self.frames_FL = np.zeros((MAX_FRAMES, bits_per_token), np.int64)
+    def __init__(self, code: Code) -> None:
+        self.code = code
+        self.bases = np.array(code.bases if code.first != "most" else code.bases[::-1], np.int64)
+        """Number of values of each dimension, in the order of the columns."""
+        is_bits, num_values = code.kind == "bits", sum(code.bases)
+        self.group_bits = _group_bits(code.bits_per_token) if is_bits else 0
+        pairs = code.bits_per_token if is_bits else 0
+        self.shared_LL = np.zeros((pairs, pairs), np.int64)
+        """Of bits, below the diagonal: number of tokens in which both bits are one."""
+        num_groups = code.bits_per_token // self.group_bits if is_bits else 0
+        self.groups_GK = np.zeros((num_groups, 1 << self.group_bits), np.int64)
+        total = code.bits_per_token if is_bits else num_values if num_values <= MAX_VALUES else 0
+        self.counts_V = np.zeros(total, np.int64)
+        # An entropy of an index is meaningless for fewer tokens than codes, as a row or a source may have.
+        is_split = is_bits or (code.kind == "digits" and num_values <= MAX_VALUES_BY_ROW)
+        parts = total if is_split else 0
+        self.frames_FV = np.zeros((MAX_FRAMES, parts), np.int64)
         self.frame_tokens_F = np.zeros(MAX_FRAMES, np.int64)
-        self.stretches_BL = np.zeros((NUM_STRETCHES, bits_per_token), np.int64)
+        self.stretches_BV = np.zeros((NUM_STRETCHES, parts), np.int64)
         self.stretch_tokens_B = np.zeros(NUM_STRETCHES, np.int64)
-        self.prefixes = PrefixCounts(bits_per_token)
-        self.used = UsedCodes(bits_per_token)
+        self.prefixes = PrefixCounts(parts)
+        self.used = UsedCodes(code.bits_per_token)
         self.tallies = np.zeros(4, np.int64)
-        """Pairs of consecutive frames, equal ones among them, clips, and clips of several equal frames."""
+        """Pairs of consecutive token rows, equal ones among them, clips, and clips of several equal rows."""
 
     def add_clips(
         self,
         codes: npt.NDArray[np.uint8],
         starts: Int64s,
-        shapes_n3: Int64s,
+        rows_n2: Int64s,
         source_prefixes: Sequence[str],
         stretch: int,
     ) -> None:
-        """Count n clips: each begins at ``starts`` [n] in ``codes``, and is as long as its shape needs.
+        """Count n clips: each begins at ``starts`` [n] in ``codes``, and has so many token rows and tokens in
+        each, ``rows_n2`` (all tokens of a pyramid are one row).
 
         ``codes`` must be followed by ``SPARE_BYTES``. ``stretch`` is the part of the dataset that contains
         the clips, in [0, ``NUM_STRETCHES``).
         """
-        shapes_n3 = np.ascontiguousarray(shapes_n3, np.int64)
+        rows_n2 = np.ascontiguousarray(rows_n2, np.int64)
         sources = self.prefixes.rows_of(source_prefixes)
-        num_tokens = shapes_n3.prod(1)
-        for clips in _chunks(num_tokens):
-            tokens = self._unpacked(codes, starts[clips], num_tokens[clips])
-            self.used.add(tokens)
-            count_groups(tokens, self.group_bits, self.groups_GK)
-            count_clips(
-                tokens,
-                shapes_n3[clips],
-                sources[clips],
-                self.frames_FL,
-                self.prefixes.ones_SL,
-                self.stretches_BL[stretch],
-                self.frame_tokens_F,
-                self.prefixes.tokens_S,
-                self.shared_LL,
-                self.tallies,
-            )
+        num_tokens = rows_n2.prod(1)
+        counts_V = np.zeros_like(self.counts_V)
+        for clips, words_WN in token_words(codes, starts, num_tokens, self.code.bits_per_token):
+            self.used.add(words_WN)
+            tokens = (self.frame_tokens_F, self.prefixes.tokens_S, self.tallies)
+            count_rows(words_WN, rows_n2[clips], sources[clips], *tokens)
+            self._count(words_WN, rows_n2[clips], sources[clips], counts_V)
+        self.counts_V += counts_V
+        self.stretches_BV[stretch] += counts_V[: self.stretches_BV.shape[1]]
         self.stretch_tokens_B[stretch] += num_tokens.sum()
 
+    def _count(self, words_WN: Words, rows_n2: Int64s, sources: Int64s, counts_V: Int64s) -> None:
+        split = (rows_n2, sources)
+        if self.code.kind == "bits":
+            count_groups(words_WN, self.group_bits, self.groups_GK)
+            counted = (self.frames_FV, self.prefixes.counts_SV, counts_V, self.shared_LL)
+            count_bits(words_WN, *split, *counted)
+        elif len(counts_V):
+            count_values(words_WN, *split, self.bases, self.frames_FV, self.prefixes.counts_SV, counts_V)
+
     def merge(self, other: "CodeStatistics") -> None:
-        """Add another's counts. Raises ValueError if its tokens have another width."""
-        if (self.bits_per_token, self.group_bits) != (other.bits_per_token, other.group_bits):
-            raise ValueError("statistics of tokens of different widths cannot be merged")
+        """Add another's counts. Raises ValueError if its tokens have another code."""
+        if self.code != other.code:
+            raise ValueError("statistics of tokens of different codes cannot be merged")
         self.shared_LL += other.shared_LL
         self.groups_GK += other.groups_GK
-        self.frames_FL += other.frames_FL
+        self.counts_V += other.counts_V
+        self.frames_FV += other.frames_FV
         self.frame_tokens_F += other.frame_tokens_F
-        self.stretches_BL += other.stretches_BL
+        self.stretches_BV += other.stretches_BV
         self.stretch_tokens_B += other.stretch_tokens_B
         self.tallies += other.tallies
         self.prefixes.merge(other.prefixes)
         self.used.merge(other.used)
 
-    def _unpacked(
-        self, codes: npt.NDArray[np.uint8], starts: Int64s, num_tokens: Int64s
-    ) -> npt.NDArray[np.uint64]:
-        """Token indices of the clips, end to end."""
-        ends = num_tokens.cumsum()
-        out = np.empty((int(ends[-1]), 1), np.uint64)
-        pieces_P4 = np.zeros((len(starts), 4), np.int64)
-        pieces_P4[:, 0] = address_of(codes) + starts
-        pieces_P4[:, 2] = num_tokens
-        pieces_P4[:, 3] = ends - num_tokens
-        unpack_pieces(np.array([[address_of(pieces_P4), len(pieces_P4), 0]]), out, self.bits_per_token)
-        return out[:, 0]
-
-
-def _chunks(num_tokens: Int64s) -> list[slice]:
-    """Split clips into runs of about ``_CHUNK_TOKENS`` tokens; a larger clip is a run by itself."""
-    if not len(num_tokens):
-        return []
-    number = (num_tokens.cumsum() - num_tokens) // _CHUNK_TOKENS
-    cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(num_tokens)]
-    return [slice(first, end) for first, end in pairwise(cuts)]
-
 
 def _group_bits(bits_per_token: int) -> int:
-    divisors = (bits for bits in range(1, MAX_GROUP_BITS + 1) if bits_per_token % bits == 0)
-    return max(divisors)
+    """L's largest divisor up to ``MAX_GROUP_BITS``."""
+    return max(bits for bits in range(1, MAX_GROUP_BITS + 1) if bits_per_token % bits == 0)

@@ -29,9 +29,9 @@ class UsedCodes:
             np.uint64 if self._is_exact else np.uint8,
         )
 
-    def add(self, tokens: npt.NDArray[np.uint64]) -> None:
-        """Add indices, uint64 [n]."""
-        (_mark if self._is_exact else _sketch)(tokens, self._seen)
+    def add(self, words_WN: npt.NDArray[np.uint64]) -> None:
+        """Add the words of N tokens, uint64 [W, N]."""
+        (_mark if self._is_exact else _sketch)(words_WN, self._seen)
 
     def merge(self, other: "UsedCodes") -> None:
         """Add the codes that another has seen."""
@@ -49,17 +49,19 @@ class UsedCodes:
 
 
 @compiled
-def _mark(tokens: Any, seen: Any) -> None:
-    for place in range(len(tokens)):
-        token = tokens[place]
+def _mark(words_WN: Any, seen: Any) -> None:
+    for place in range(words_WN.shape[1]):
+        token = words_WN[0, place]
         seen[np.int64(token >> np.uint64(6))] |= np.uint64(1) << (token & np.uint64(63))
 
 
 @compiled
-def _sketch(tokens: Any, ranks: Any) -> None:
+def _sketch(words_WN: Any, ranks: Any) -> None:
     """Raise each register to the longest run of leading zeros, plus one, among its hashes."""
-    for place in range(len(tokens)):
-        word = splitmix64(tokens[place])
+    for place in range(words_WN.shape[1]):
+        word = np.uint64(0)
+        for number in range(len(words_WN)):
+            word = splitmix64(word ^ words_WN[number, place])
         register = np.int64(word >> np.uint64(_RANK_BITS))
         # The last bit bounds the run.
         rest = ((word & np.uint64((1 << _RANK_BITS) - 1)) << np.uint64(1)) | np.uint64(1)

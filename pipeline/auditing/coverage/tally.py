@@ -14,6 +14,7 @@ from bitmill.pipeline.auditing.coverage.sums import Sums, item_ns, item_sums, pe
 from bitmill.pipeline.auditing.coverage.tables import TableTally
 from bitmill.pipeline.auditing.shard.check_ledger import item_name
 from bitmill.pipeline.dataset.ledger import LedgerRow
+from bitmill.pipeline.dataset.token_counts import real_frames
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.outcomes import REASON_TEXT, Outcome, Reason
 from bitmill.schemas.reports.audit_report import FailureRow, ReasonRow
@@ -92,7 +93,7 @@ class CoverageTally:
         """Add the clips of a row group."""
         starts, ends = (table.column(name).to_numpy() for name in ("start_ns", "end_ns"))
         self.histograms["clip seconds"].add((ends - starts) / 1e9)
-        self.histograms["clip frames"].add(table.column("num_frames").to_numpy())
+        self.histograms["clip frames"].add(real_frames(table))
 
     def merge(self, other: "CoverageTally") -> None:
         """Add the coverage of the following shards."""

@@ -1,7 +1,6 @@
 """All compared clips in one order on disk: signatures, with their words in a separate file."""
 
 from collections.abc import Iterator, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ class ClipCollection:
 
     def num_bits(self, number: int) -> int:
         """Number of bits in a clip's codes."""
-        return prod(shape_of(self.clips["shape"][number])) * self.bits_per_token
+        return int(self.clips["tokens"][number]) * self.bits_per_token
 
     def address(self, number: int) -> ClipAddress:
         """The location of a clip's codes."""

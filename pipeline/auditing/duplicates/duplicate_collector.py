@@ -17,13 +17,7 @@ class DuplicateCollector:
 
     def add(self, group: RowGroupData) -> None:
         """Add a row group's clips."""
-        self.signatures.add_clips(
-            group.codes,
-            group.starts,
-            group.shapes_n3,
-            group.table.column("clip_id"),
-            (group.shard, group.number),
-        )
+        self.signatures.add(group)
 
     def merge(self, other: "DuplicateCollector") -> None:
         """See ``Collector``."""

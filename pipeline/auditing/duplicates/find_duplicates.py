@@ -94,7 +94,8 @@ def method(radius: float) -> str:
         f"{missed(radius / 2, radius):.1e} of them. Where more than {crowd} clips before it share a word, a "
         f"clip is compared with the first {FIRST_IN_BUCKET} and the last {BEFORE_IN_BUCKET} of them. A clip "
         "is a duplicate where it lies within the radius of an earlier one that stays. Clips of one scene "
-        "that begin at other times, or have other lengths, are not found."
+        "that begin at other times, or have other lengths, are not found. Bits are those of the stored "
+        "codes, also where these are digits or an index."
     )
 
 

@@ -9,24 +9,24 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from bitmill.pipeline.auditing.duplicates.lsh import num_words, sample_words
+from bitmill.pipeline.auditing.shard.collector_protocol import RowGroupData
 
 _ID_BYTES = 32
 _CLIP_ID = f"^[0-9a-f]{{{_ID_BYTES}}}$"
 _DIGEST_BYTES = 16
 _SIDE_BITS = 20
-"""Bits for each of a clip's frames, height and width."""
+"""Bits for each side of a clip's token grid."""
 _KEPT_BYTES = 1 << 26
 
 Int64s = npt.NDArray[np.int64]
 Shape = tuple[int, int, int]
-"""Frames, height and width of a clip's tokens."""
+"""t, h and w of a clip's token grid."""
 Signatures = npt.NDArray[np.void]
 """Structured: ``shard``, ``group`` and ``row`` (in the group), ``start`` (of its codes), ``clip_id``,
-``digest`` (as two uint64), ``shape`` (three sides in a uint64) and ``words`` [W].
+``digest`` (as two uint64), ``shape`` (three sides in a uint64), ``tokens`` (their number) and ``words`` [W].
 """
 
 
@@ -41,6 +41,7 @@ def signature_type(radius: float) -> np.dtype[np.void]:
             ("clip_id", f"S{_ID_BYTES}"),
             ("digest", np.uint64, 2),
             ("shape", np.uint64),
+            ("tokens", np.int64),
             ("words", np.uint32, num_words(radius)),
         ]
     )
@@ -49,7 +50,7 @@ def signature_type(radius: float) -> np.dtype[np.void]:
 class DuplicateSignatures:
     """Signatures of clips in order of arrival. Beyond 64 MiB they are stored in a temporary file.
 
-    Pickles with all signatures (200 bytes per clip at a radius of 0.05), wherever they are stored.
+    Pickles with all signatures (216 bytes per clip at a radius of 0.05), wherever they are stored.
     """
 
     def __init__(self, bits_per_token: int, radius: float, folder: Path | None = None) -> None:
@@ -63,29 +64,21 @@ class DuplicateSignatures:
         self._kept_bytes = 0
         self._file: Any = None
 
-    def add_clips(
-        self,
-        codes: npt.NDArray[np.uint8],
-        starts: Int64s,
-        shapes_n3: Int64s,
-        clip_ids: "pa.ChunkedArray[Any]",
-        place: tuple[int, int],
-    ) -> None:
-        """Add the n clips of a row group; ``place`` is its shard and its number.
-
-        Skips a clip without a valid id, because no list could name it.
-        """
+    def add(self, group: RowGroupData) -> None:
+        """Add a row group's clips. Skips a clip without a valid id, because no list could name it."""
+        clip_ids, codes = group.table.column("clip_id"), group.codes
         rows = np.flatnonzero(pc.match_substring_regex(clip_ids, _CLIP_ID).to_numpy())
+        starts, shapes_n3, num_tokens = group.starts[rows], group.shapes_n3[rows], group.num_tokens[rows]
+        num_bits = num_tokens * self.bits_per_token
         signatures = np.zeros(len(rows), self.record_type)
-        signatures["shard"], signatures["group"] = place
-        signatures["row"], signatures["start"] = rows, starts[rows]
+        signatures["shard"], signatures["group"] = group.shard, group.number
+        signatures["row"], signatures["start"], signatures["tokens"] = rows, starts, num_tokens
         signatures["clip_id"] = np.array(clip_ids.to_pylist(), object)[rows].astype(f"S{_ID_BYTES}")
-        num_bits = shapes_n3.prod(1) * self.bits_per_token
-        signatures["digest"] = _digests(codes, starts[rows], num_bits[rows], shapes_n3[rows])
-        sides = shapes_n3[rows].astype(np.uint64) << np.arange(3, dtype=np.uint64) * np.uint64(_SIDE_BITS)
+        signatures["digest"] = _digests(codes, starts, num_bits, shapes_n3)
+        sides = shapes_n3.astype(np.uint64) << np.arange(3, dtype=np.uint64) * np.uint64(_SIDE_BITS)
         signatures["shape"] = np.bitwise_or.reduce(sides, axis=1)
         words = self.record_type["words"].shape[0]
-        signatures["words"] = sample_words(codes, starts[rows], num_bits[rows], words)
+        signatures["words"] = sample_words(codes, starts, num_bits, words)
         self._append(signatures)
 
     def merge(self, other: "DuplicateSignatures") -> None:

@@ -66,14 +66,14 @@ class SampleDrawer:
             name: group.table.column(name)[row].as_py()
             for name in ("clip_id", "source", "key", "start_ns", "end_ns", "frame_pts_ns")
         }
-        frames, height, width = group.shapes_n3[row].tolist()
+        rows, height, width = group.shapes_n3[row].tolist()
         start = int(group.starts[row])
-        size = packed_size(frames * height * width, self._bits_per_token)
+        size = packed_size(int(group.num_tokens[row]), self._bits_per_token)
         return DrawnClip(
             rank=rank,
             frame_pts_ns=tuple(values.pop("frame_pts_ns")),
             clip=ClipPlace(**values),
-            shape=(frames, height, width),
+            shape=(rows, height, width),
             codes=group.codes[start : start + size].tobytes(),
         )
 

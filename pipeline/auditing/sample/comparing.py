@@ -20,7 +20,7 @@ from bitmill.pipeline.auditing.sample.pictures import strip
 from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.pipeline.shard.encoder import Codes, ModelEncoder, padded
 from bitmill.schemas.dataset.packing import unpack_codes
-from bitmill.schemas.models.geometry import Code, Geometry
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.reports.audit_report import Sample, SampledClip
 
 Lpips = Callable[[Tensor, Tensor], Tensor]
@@ -81,13 +81,14 @@ class _Comparison:
         geometry, code = self._tokenizer.geometry, self._tokenizer.geometry.code
         clip, num_real = drawn.clip, len(drawn.frame_pts_ns)
         num_tokens = geometry.num_tokens(drawn.shape)
+        num_pixels = num_real * prod(drawn.shape[1:]) * prod(geometry.patch_px)
         told = SampledClip(
             clip=clip,
             num_frames=num_real,
             psnr_db=None,
             ssim=None,
             lpips=None,
-            bits_per_pixel=code.bits_per_token / prod(geometry.patch_px) / geometry.frames_per_token,
+            bits_per_pixel=num_tokens * code.bits_per_token / num_pixels,
             num_bits=num_tokens * code.dimensions,
             differing_bits=None,
             differs_at=[],
@@ -111,7 +112,7 @@ class _Comparison:
         return told.model_copy(
             update={
                 "differing_bits": int((again != stored).sum()),
-                "differs_at": places_of_difference(stored, again, code),
+                "differs_at": places_of_difference(stored, again, geometry),
                 **self._scores(original, made_THWC.float()),
             }
         )
@@ -135,18 +136,23 @@ def _foreign_shape(geometry: Geometry, shape_thw: tuple[int, int, int]) -> str |
         return None
     limits = [] if most is None else [f"up to {geometry.token_rows(most)}"]
     limits += [] if own is None else [f"of {own[0]} × {own[1]}"]
-    shape = f"{rows} row{'s' if rows > 1 else ''} of {height} × {width} tokens"
-    return f"it has {shape}; the tokenizer makes {' '.join(limits) or 'others'}"
+    shape = f"{rows} {_row_name(geometry)}{'s' if rows > 1 else ''} of {height} × {width} tokens"
+    return f"it has {shape}; the tokenizer takes {' '.join(limits) or 'others'}"
 
 
-def places_of_difference(a: Codes, b: Codes, code: Code) -> list[str]:
+def places_of_difference(a: Codes, b: Codes, geometry: Geometry) -> list[str]:
     """Describe the first places where two clips' codes [t, h, w, D] (of a pyramid [N, D]) differ."""
-    names = ("row", "line", "column") if a.ndim == 4 else ("token",)
-    value = {"bits": "bit", "digits": "digit", "index": "index"}[code.kind]
+    names = (_row_name(geometry), "row", "column") if geometry.layout == "grid" else ("token",)
+    value = {"bits": "bit", "digits": "digit", "index": "index"}[geometry.code.kind]
     return [
         ", ".join(f"{name} {at}" for name, at in zip((*names, value), place, strict=True))
         for place in np.argwhere(a != b)[:_SHOWN_PLACES].tolist()
     ]
+
+
+def _row_name(geometry: Geometry) -> str:
+    """What a row of tokens along time is called."""
+    return "frame" if geometry.frames_per_token == 1 else "token row"
 
 
 def _by_source(drawn: DrawnClip) -> tuple[str, int]:

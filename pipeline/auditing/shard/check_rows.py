@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bitmill.pipeline.auditing.shard.check_ledger import ItemAccount, ItemKey, ItemSums, item_name
+from bitmill.pipeline.auditing.shard.check_shapes import shape_faults
 from bitmill.pipeline.auditing.shard.check_spans import (
     ClipSpan,
     is_still,
@@ -17,13 +18,16 @@ from bitmill.pipeline.auditing.shard.check_spans import (
     overlapping,
 )
 from bitmill.pipeline.auditing.shard.findings import FindingTally
+from bitmill.pipeline.auditing.shard.read_shard import ReadGroup
+from bitmill.pipeline.dataset.token_counts import real_frames
 from bitmill.schemas.dataset.card import ledger_file, shard_file
 from bitmill.schemas.dataset.packing import packed_size
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.ids import clip_id
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.reports.audit_findings import Kind
 
-COLUMNS = ("clip_id", "source", "key", "start_ns", "end_ns", "num_frames", "height", "width", "frame_pts_ns")
+_COLUMNS = ("clip_id", "source", "key", "start_ns", "end_ns")
 
 
 class _Row(NamedTuple):
@@ -33,7 +37,8 @@ class _Row(NamedTuple):
     key: str | None
     start_ns: int
     end_ns: int
-    shape: tuple[int, int, int]
+    num_frames: int
+    num_tokens: int
 
 
 @dataclass
@@ -54,8 +59,8 @@ class RowCheck:
     checked without other shards: each must be the hash of its source, key, planned span and start; within an
     item, starts must be unique; and sources are planned once. So valid ids are unique in the dataset.
 
-    ``accounts`` is None if there is no ledger to compare with. ``check_ids`` is false if the shard was made
-    by another job, which may sample differently.
+    ``accounts`` is None if there is no ledger to compare with, ``geometry`` None if the shard was made by
+    another tokenizer. ``check_ids`` is false if it was made by another job, which may sample differently.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class RowCheck:
         *,
         sampling_rule: dict[str, Any],
         bits_per_token: int,
+        geometry: Geometry | None,
         check_ids: bool = True,
     ) -> None:
         self._shard = shard
@@ -73,6 +79,7 @@ class RowCheck:
         self._found = found
         self._rule = sampling_rule
         self._bits_per_token = bits_per_token
+        self._geometry = geometry
         self._check_ids = check_ids
         self._file = shard_file(shard.shard_id)
         self._places: dict[str, list[int]] = {}
@@ -84,13 +91,18 @@ class RowCheck:
         self._all_known = True
         self.num_rows = 0
 
-    def add(self, table: pa.Table, *, codes_fit: npt.NDArray[np.bool_]) -> None:
-        """Add a row group's columns; ``codes_fit`` [n] says which rows' codes match their shape."""
-        times_fit = _times_fit(table) | ~codes_fit
-        for row in self._rows(table):
+    def add(self, group: ReadGroup, table: pa.Table) -> None:
+        """Add a row group, whose columns are ``table``."""
+        times_fit = _times_fit(table) | ~group.codes_fit
+        faults = {} if self._geometry is None else shape_faults(table, self._geometry)
+        for row in self._rows(table, group.num_tokens):
             place = row.number - self.num_rows
-            self._take(row, shape_counts=bool(codes_fit[place]))
-            if not times_fit[place]:
+            codes_fit = bool(group.codes_fit[place])
+            fault = faults.get(place) if codes_fit else None
+            self._take(row, shape_counts=codes_fit and fault is None)
+            if fault is not None:
+                self._note(Kind.WRONG_SHAPE, fault, row)
+            elif not times_fit[place]:
                 detail = "frame_pts_ns does not contain one time per frame in ascending order"
                 self._found.note(Kind.WRONG_SCHEMA, detail, file=self._file, where=f"row {row.number}")
         self.num_rows += len(table)
@@ -107,13 +119,11 @@ class RowCheck:
         if self._all_known and self._accounts is not None:
             self._compare(self._accounts)
 
-    def _rows(self, table: pa.Table) -> Iterator[_Row]:
-        shapes = zip(
-            *(table.column(name).to_pylist() for name in ("num_frames", "height", "width")), strict=True
-        )
-        columns = (table.column(name).to_pylist() for name in COLUMNS[:5])
-        for number, (*values, shape) in enumerate(zip(*columns, shapes, strict=True), self.num_rows):
-            yield _Row._make((number, *values, shape))
+    def _rows(self, table: pa.Table, num_tokens: npt.NDArray[np.int64]) -> Iterator[_Row]:
+        columns = (table.column(name).to_pylist() for name in _COLUMNS)
+        counts = real_frames(table).tolist(), num_tokens.tolist()
+        for number, values in enumerate(zip(*columns, *counts, strict=True), self.num_rows):
+            yield _Row._make((number, *values))
 
     def _take(self, row: _Row, *, shape_counts: bool) -> None:
         places = self._places.get(row.source)
@@ -137,11 +147,10 @@ class RowCheck:
             self._place(row, key, item)
         if not shape_counts:
             self._all_known = False
-        num_tokens = row.shape[0] * row.shape[1] * row.shape[2]
         item.sums.clips += 1
-        item.sums.frames += row.shape[0]
-        item.sums.tokens += num_tokens
-        item.sums.code_bytes += packed_size(num_tokens, self._bits_per_token) if num_tokens > 0 else 0
+        item.sums.frames += row.num_frames
+        item.sums.tokens += row.num_tokens
+        item.sums.code_bytes += packed_size(row.num_tokens, self._bits_per_token)
         item.sums.tokenized_ns += row.end_ns - row.start_ns
 
     def _place(self, row: _Row, key: ItemKey, item: _Item) -> None:
@@ -154,7 +163,7 @@ class RowCheck:
         if at < self._last:
             self._note(Kind.OUT_OF_ORDER, "the row should precede the previous one", row)
         self._last, self._last_key = at, key
-        if is_still(row.start_ns, row.end_ns, row.shape[0]):
+        if is_still(row.start_ns, row.end_ns, row.num_frames):
             return
         span = ClipSpan(row.start_ns, row.end_ns, row.number, row.clip_id)
         wrong = outside_plan(span, self._shard.sources[key[0]].span_ns)
@@ -245,7 +254,7 @@ def _times_fit(table: pa.Table) -> npt.NDArray[np.bool_]:
     times: Any = table.column("frame_pts_ns").combine_chunks()
     offsets: npt.NDArray[np.int64] = times.offsets.to_numpy().astype(np.int64)
     values: npt.NDArray[np.int64] = times.values.to_numpy()
-    fits: npt.NDArray[np.bool_] = np.diff(offsets) == table.column("num_frames").to_numpy()
+    fits: npt.NDArray[np.bool_] = np.diff(offsets) == real_frames(table)
     back = np.flatnonzero(np.diff(values) < 0) + 1
     # The first value of a row has no predecessor.
     rows = np.searchsorted(offsets, back, side="right") - 1

@@ -23,7 +23,9 @@ class RowGroupData:
     starts: npt.NDArray[np.int64]
     """int64 [n]: each clip's first byte in ``codes``."""
     shapes_n3: npt.NDArray[np.int64]
-    """int64 [n, 3]: frames, height and width of each clip's tokens."""
+    """int64 [n, 3]: t, h and w of each clip's (full) token grid."""
+    num_tokens: npt.NDArray[np.int64]
+    """int64 [n]: all tokens of each clip."""
     table: pa.Table
     """All other columns of the n clips (``bitmill.schemas.dataset.token_shard.TOKEN_COLUMNS``)."""
 

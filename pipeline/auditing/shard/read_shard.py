@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 
 from bitmill.pipeline.auditing.shard.collector_protocol import RowGroupData
 from bitmill.pipeline.auditing.shard.findings import FindingTally
+from bitmill.pipeline.auditing.shard.token_words import token_words
+from bitmill.pipeline.dataset.token_counts import token_counts
 from bitmill.pipeline.reading.index.footers import damage_named, leaves_of
 from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
 from bitmill.pipeline.reading.shards.parquet_pages import (
@@ -24,17 +26,12 @@ from bitmill.pipeline.storage import Folder, is_local, join, store_errors
 from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.dataset.packing import packed_size
 from bitmill.schemas.dataset.plan_schema import PlannedShard
-from bitmill.schemas.dataset.token_shard import (
-    TOKEN_COLUMNS,
-    ShardMetadata,
-    read_shard_metadata,
-    token_columns,
-)
+from bitmill.schemas.dataset.token_shard import ShardMetadata, read_shard_metadata, token_columns
 from bitmill.schemas.errors import FormatError
+from bitmill.schemas.models.geometry import Code
 from bitmill.schemas.reports.audit_findings import Kind
 
 _CODES = "codes"
-_OTHERS = [field.name for field in TOKEN_COLUMNS if field.name != _CODES]
 _SHAPE = ("num_frames", "height", "width")
 _MAX_SIDE = 1 << 20
 """No clip has this many frames, rows or columns of tokens."""
@@ -51,6 +48,8 @@ class ReadGroup:
     num_rows: int
     table: pa.Table | None
     """All columns but the codes; None if one of them is damaged."""
+    num_tokens: Int64s
+    """int64 [n]; 0 where a row's shape has none, or is unknown."""
     codes_fit: Bools
     """bool [n]: false where the length of a row's codes does not match its shape."""
     data: RowGroupData | None
@@ -89,6 +88,7 @@ class OpenShard:
         self._name = shard_file(shard.shard_id)
         self._size = handle.seek(0, 2)
         self._schema = file.schema_arrow
+        self._others = [name for name in self._schema.names if name != _CODES]
         footer = file.metadata
         self._groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
         self._codes_leaf = leaves_of(self._groups[0]).get(_CODES, 0) if self._groups else 0
@@ -107,40 +107,72 @@ class OpenShard:
             return None
         return metadata
 
-    def groups(self, bits_per_token: int) -> Iterator[ReadGroup]:
+    def groups(self, metadata: ShardMetadata) -> Iterator[ReadGroup]:
         """Yield row groups in order, each read once; notes and skips damage."""
         for number in range(len(self._groups)):
-            yield self._group(number, bits_per_token)
+            yield self._group(number, metadata)
 
-    def _group(self, number: int, bits_per_token: int) -> ReadGroup:
+    def _group(self, number: int, metadata: ShardMetadata) -> ReadGroup:
         num_rows: int = self._groups[number].num_rows
         chunk = self._chunk(number)
         table = self._columns(number)
         if table is None:
             self._tried(number, lambda: check_pages(chunk.data))
-            return ReadGroup(num_rows=num_rows, table=None, codes_fit=np.zeros(num_rows, bool), data=None)
+            none = np.zeros(num_rows, np.int64)
+            return ReadGroup(
+                num_rows=num_rows, table=None, num_tokens=none, codes_fit=none.astype(bool), data=None
+            )
         shapes_n3 = np.stack([table.column(name).to_numpy() for name in _SHAPE], axis=1).astype(np.int64)
         codes_fit: Bools = np.all((shapes_n3 > 0) & (shapes_n3 < _MAX_SIDE), axis=1)
-        clips = self._clips(number, chunk, shapes_n3, bits_per_token) if codes_fit.all() else "lengths"
+        num_tokens = token_counts(shapes_n3 * codes_fit[:, None], metadata.schedules)
+        codes_fit &= num_tokens > 0
+        clips = self._clips(number, chunk, num_tokens, metadata) if codes_fit.all() else "lengths"
         if clips == "lengths":
-            codes_fit &= self._fitting(number, shapes_n3 * codes_fit[:, None], bits_per_token)
+            codes_fit &= self._fitting(number, shapes_n3, num_tokens, metadata)
         data = None
         if isinstance(clips, tuple):
             codes, starts = clips
-            place = self._shard.shard_index
             data = RowGroupData(
-                shard=place, number=number, codes=codes, starts=starts, shapes_n3=shapes_n3, table=table
+                shard=self._shard.shard_index,
+                number=number,
+                codes=codes,
+                starts=starts,
+                shapes_n3=shapes_n3,
+                num_tokens=num_tokens,
+                table=table,
             )
-        return ReadGroup(num_rows=num_rows, table=table, codes_fit=codes_fit, data=data)
+        is_usable = data is not None and self._are_codes(data, metadata.code)
+        return ReadGroup(
+            num_rows=num_rows,
+            table=table,
+            num_tokens=num_tokens,
+            codes_fit=codes_fit,
+            data=data if is_usable else None,
+        )
+
+    def _are_codes(self, data: RowGroupData, code: Code) -> bool:
+        """Note clips with a token that is not below the number of codes; true if there are none."""
+        if code.num_codes == 1 << code.bits_per_token:
+            return True
+        found = False
+        for clips, words_WN in token_words(data.codes, data.starts, data.num_tokens, code.bits_per_token):
+            wrong = words_WN[0] >= np.uint64(code.num_codes)
+            if wrong.any():
+                rows = np.repeat(np.arange(clips.start, clips.stop), data.num_tokens[clips])[wrong]
+                for row, count in zip(*np.unique(rows, return_counts=True), strict=True):
+                    detail = f"{count} of {data.num_tokens[row]} tokens are not below {code.num_codes}"
+                    self._note(Kind.CODE_OUT_OF_RANGE, detail, data.number, int(row))
+                found = True
+        return not found
 
     def _columns(self, number: int) -> pa.Table | None:
         """All columns but the codes. If one is damaged, reads each separately, to find out which."""
         try:
-            return self._read(number, _OTHERS).select(_OTHERS)
+            return self._read(number, self._others)
         except FormatError as error:
             whole = error
         found_before = sum(self._found.counts.values())
-        for name in _OTHERS:
+        for name in self._others:
             try:
                 self._read(number, [name])
             except FormatError as error:
@@ -173,15 +205,15 @@ class OpenShard:
         return self._buffer[:size]
 
     def _clips(
-        self, number: int, chunk: Codes, shapes_n3: Int64s, bits_per_token: int
+        self, number: int, chunk: Codes, num_tokens: Int64s, metadata: ShardMetadata
     ) -> tuple[Codes, Int64s] | Literal["lengths"] | None:
         """Codes with spare bytes, and where clips begin; "lengths" if lengths are wrong; None if damaged."""
         compressed = self._groups[number].column(self._codes_leaf).compression != "UNCOMPRESSED"
         found: list[tuple[Codes, Int64s]] = []
 
         def find() -> None:
-            num_tokens = shapes_n3.prod(axis=1)
-            found.append(find_clips(chunk, num_tokens, bits_per_token, compressed=compressed, verify=True))
+            bits = metadata.bits_per_token
+            found.append(find_clips(chunk, num_tokens, bits, compressed=compressed, verify=True))
 
         try:
             self._tried(number, find)
@@ -205,25 +237,26 @@ class OpenShard:
         except ValueError as error:
             self._note(Kind.UNREADABLE, f"column {_CODES!r}: {error}", number)
 
-    def _fitting(self, number: int, shapes_n3: Int64s, bits_per_token: int) -> Bools:
+    def _fitting(self, number: int, shapes_n3: Int64s, num_tokens: Int64s, metadata: ShardMetadata) -> Bools:
         """bool [n]: which rows' codes match their shape, checked one by one; notes the others."""
         fits = np.zeros(len(shapes_n3), bool)
+        bits = metadata.bits_per_token
         try:
             codes: list[Any] = self._read(number, [_CODES]).column(_CODES).to_pylist()
         except FormatError as error:
             self._note(damage_kind(error), f"column {_CODES!r}: {_cause(error)}", number)
             return fits
-        for row, (data, num_tokens) in enumerate(zip(codes, shapes_n3.prod(axis=1).tolist(), strict=True)):
-            used = num_tokens * bits_per_token % 8
+        for row, (data, count) in enumerate(zip(codes, num_tokens.tolist(), strict=True)):
+            used = count * bits % 8
             fits[row] = (
-                num_tokens > 0
-                and len(data) == packed_size(num_tokens, bits_per_token)
-                and not (used and data[-1] >> used)
+                count > 0 and len(data) == packed_size(count, bits) and not (used and data[-1] >> used)
             )
-            if not fits[row]:
-                detail = (
-                    f"{len(data)} bytes are not {num_tokens} tokens of {bits_per_token} bits, zero-padded"
-                )
+            if not count:
+                grid = "×".join(map(str, shapes_n3[row].tolist()))
+                detail = f"the shard's tokens have no grid of {grid}"
+                self._note(Kind.WRONG_SHAPE, detail, number, row)
+            elif not fits[row]:
+                detail = f"{len(data)} bytes are not {count} tokens of {bits} bits, zero-padded"
                 self._note(Kind.WRONG_CODES_LENGTH, detail, number, row)
         if fits.all():
             self._note(Kind.WRONG_CODES_LENGTH, "a page contains bytes of no clip", number)

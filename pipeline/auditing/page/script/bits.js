@@ -1,31 +1,37 @@
-// Charts of the code's single bits, pairs and groups.
+// Charts of the code's single bits or digits, of their values, and of pairs and groups of bits.
 
 /** `of`: [label, health] of one dataset or two. */
-function entropyChart(health, of = [["", health]]) {
-  return perBit({ title: "Entropy of each bit", note: "1 is best: as many ones as zeros", key: "entropies", of,
-    level: 1 });
+function entropyChart(of) {
+  const shown = of.filter(([, health]) => health.kind !== "index");
+  const isBits = shown.every(([, health]) => health.kind === "bits");
+  return perBit({ title: "Entropy", note: isBits ? "1 is best: as many ones as zeros"
+    : "As a share of the most; 1 is best: each value as often", key: "entropies", of: shown, level: 1 });
 }
 
-function balanceChart(health, of = [["", health]]) {
-  return perBit({ title: "Share of ones of each bit", note: "0.5 is balanced", key: "ones", of, level: 0.5 });
+function balanceChart(of) {
+  return perBit({ title: "Share of ones", note: "0.5 is balanced", key: "ones", of, level: 0.5 });
 }
 
-function perBit({ title, note, key, of, level }) {
+function perBit({ title: what, note, key, of: all, level }) {
+  const of = all.filter(([, health]) => health[key].length);
+  if (!of.length) return null;
+  const [one] = wordsOf(of.map(([, health]) => health.kind));
+  const title = `${what} of each ${one}`;
   const length = Math.max(...of.map(([, health]) => health[key].length));
   const bits = Array.from({ length }, (_, bit) => bit);
   const stuck = (health, bit) => health.stuck_bits.includes(bit);
   const alone = of.length === 1;
   const told = of.filter(([, health]) => health.stuck_bits.length).map(([label, health]) =>
-    `${label ? `${label}: ` : ""}bit ${health.stuck_bits.join(", ")}`);
+    `${label ? `${label}: ` : ""}${one} ${health.stuck_bits.join(", ")}`);
   return chart({
     title,
     note: told.length ? `${note}. Stuck: ${told.join("; ")}` : note,
     option: (colours) => ({
       legend: alone ? undefined : legend(colours),
-      tooltip: tooltip(colours, (params) => [`bit ${params[0].dataIndex}`, ...of.map(([label, health]) =>
+      tooltip: tooltip(colours, (params) => [`${one} ${params[0].dataIndex}`, ...of.map(([label, health]) =>
         `${label ? `${label}: ` : ""}${grouped(health[key][params[0].dataIndex], 4)}${
           stuck(health, params[0].dataIndex) ? ", stuck" : ""}`)], "axis"),
-      xAxis: categoryAxis(colours, bits, "bit of the code"),
+      xAxis: categoryAxis(colours, bits, `${one} of the code`),
       yAxis: valueAxis(colours, "", { min: 0, max: 1, interval: level / 2 }),
       series: of.map(([label, health], place) => ({
         name: label,
@@ -40,13 +46,37 @@ function perBit({ title, note, key, of, level }) {
     values: () => table({
       label: title,
       rows: bits,
-      columns: [count("bit", (bit) => bit), ...of.map(([label, health]) =>
+      columns: [count(one, (bit) => bit), ...of.map(([label, health]) =>
         count(label || spaced(key), (bit) => health[key][bit], (value) => grouped(value, 4))),
       { label: "stuck", value: (bit) => of.filter(([, health]) => stuck(health, bit)).map(([label]) => label || "yes")
         .join(", ") }],
     }),
   });
 }
+
+/** How often each value of a digit, or each code of an index, occurs. */
+function valueCharts(health) {
+  const several = health.values.length > 1;
+  return health.values.map((counts, place) => {
+    const title = several ? `Values of digit ${place}` : "Use of each code";
+    const rows = counts.map((tokens, value) => ({ value, tokens }));
+    return chart({
+      title,
+      note: `${grouped(counts.filter(Boolean).length)} of ${grouped(counts.length)} occur`,
+      option: (colours) => ({
+        tooltip: tooltip(colours, (params) => [`${several ? "value" : "code"} ${params[0].dataIndex}`,
+          `${grouped(params[0].value)} tokens`], "axis"),
+        xAxis: categoryAxis(colours, rows.map((row) => row.value), several ? "value" : "code"),
+        yAxis: valueAxis(colours, "tokens", { min: 0 }),
+        series: [{ type: "bar", itemStyle: overlaid(colours, 0), data: counts }],
+      }),
+      values: () => table({ label: title, rows, columns: [count("value", (row) => row.value),
+        count("tokens", (row) => row.tokens)] }),
+    });
+  });
+}
+
+const SHOWN_PAIRS = 2016; // of 64 bits all
 
 /** Pairs of different bits, once each, strongest first. */
 function pairsOfBits(correlation) {
@@ -62,11 +92,12 @@ function correlationChart(health, { label = "", least = 0.05 } = {}) {
   const bits = health.correlation.map((_, bit) => bit);
   const reach = Math.max(least, Math.abs(strongest.value));
   const title = label ? `Correlation of bits, ${label}` : "Correlation of bits";
+  const shown = pairs.slice(0, SHOWN_PAIRS);
   const signed = (value) => (value > 0 ? `+${grouped(value, 3)}` : grouped(value, 3));
   return chart({
     title,
     note: `Pearson's, of pairs of bits over tokens. Strongest: bits ${strongest.a} and ${strongest.b}, ${
-      signed(strongest.value)}`,
+      signed(strongest.value)}${shown.length < pairs.length ? `. The strongest ${grouped(shown.length)} pairs` : ""}`,
     height: 380,
     option: (colours, width) => ({
       grid: { left: 40, right: 12, top: 8, bottom: 76 },
@@ -79,7 +110,7 @@ function correlationChart(health, { label = "", least = 0.05 } = {}) {
         inRange: { color: [colours.second, colours.raised, colours.first] } },
       series: [{ type: "heatmap", itemStyle: { borderWidth: bits.length > 24 ? 0 : 1, borderColor: colours.ground },
         emphasis: { disabled: true },
-        data: pairs.flatMap(({ a, b, value }) => [[a, b, value], [b, a, value]]) }],
+        data: shown.flatMap(({ a, b, value }) => [[a, b, value], [b, a, value]]) }],
     }),
     values: () => table({
       label: title,

@@ -67,12 +67,13 @@ function duplicatesCompared([a, b]) {
 
 function sampleCompared([a, b]) {
   if (!a.sample && !b.sample) return null;
+  const units = unitsOf([a, b].filter((report) => report.sample));
   const rows = [
     ["PSNR (dB)", (part) => part.psnr_db, 2], ["SSIM", (part) => part.ssim, 4], ["LPIPS", (part) => part.lpips, 4],
     ["clips compared", (part) => part.compared, 0],
-    ["differing bits (share)", (part) => (part.num_bits ? part.differing_bits / part.num_bits : null), 6],
+    [`differing ${units} (share)`, (part) => (part.num_bits ? part.differing_bits / part.num_bits : null), 6],
   ].map(([name, of, digits]) => ({ name, a: a.sample && of(a.sample), b: b.sample && of(b.sample),
     write: (value) => grouped(value, digits) }));
   const parts = [a, b].map((report, place) => [LABELS[place], report.sample]).filter(([, part]) => part);
-  return section("sample", "Sample", pairTable("Sample", rows), qualityChart(parts));
+  return section("sample", "Sample", pairTable("Sample", rows), qualityChart(parts, units));
 }

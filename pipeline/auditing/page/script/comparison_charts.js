@@ -74,18 +74,24 @@ function codesCompared(reports) {
   const of = reports.map((report, place) => [LABELS[place], report.codes]).filter(([, part]) => part?.tokens);
   if (!of.length) return null;
   const [a, b] = reports.map((report) => report.codes);
+  const words = wordsOf(of.map(([, part]) => part.kind));
+  const row = new Set(reports.map(rowName)).size === 1 ? rowName(reports[0]) : "token row";
   const rows = [
     ["Bits per token", (part) => part.bits_per_token, 0], ["Used codes", (part) => part.used_codes, 0],
     ["Bits a token needs (order 0)", (part) => part.order0_bits_per_token, 2],
-    ["The same, as a share", (part) => part.order0_bits_per_token / part.bits_per_token, 4],
-    ["Stuck bits", (part) => part.stuck_bits.length, 0],
-    ["Repeated frames (share)", (part) => (part.pairs_of_frames ? part.repeated_frames / part.pairs_of_frames : null), 4],
+    ["The same, as a share", (part) => order0Share(part), 4],
+    [`Stuck ${words[1]}`, (part) => part.stuck_bits.length, 0],
+    [`Repeated ${row}s (share)`, (part) => (part.pairs_of_frames ? part.repeated_frames / part.pairs_of_frames : null), 4],
     ["Still clips (share)", (part) => (part.clips ? part.still_clips / part.clips : null), 4],
   ].map(([name, value, digits]) => ({ name, a: a && value(a), b: b && value(b), write: (shown) => grouped(shown, digits) }));
   const least = Math.max(0.05, ...of.flatMap(([, part]) => pairsOfBits(part.correlation).slice(0, 1)
     .map((pair) => Math.abs(pair.value))));
   return section("codes", "Code health", pairTable("Code health", rows), el("div", { class: "grid" },
-    entropyChart(of[0][1], of), balanceChart(of[0][1], of), of.map(([label, part]) => correlationChart(part, { label, least })),
-    groupChart(of[0][1], of), overFrames(of.map(([label, part]) => [label, part.by_frame])),
-    alongDataset(of.map(([label, part]) => [label, part.along]))));
+    entropyChart(of), balanceChart(of), of.map(([label, part]) => correlationChart(part, { label, least })),
+    groupChart(of[0][1], of), overFrames(of.map(([label, part]) => [label, part.by_frame]), words, row),
+    alongDataset(of.map(([label, part]) => [label, part.along]), words)));
+}
+
+function order0Share(part) {
+  return part.order0_bits_per_token === null ? null : part.order0_bits_per_token / part.bits_per_token;
 }

@@ -1,11 +1,11 @@
-// Clips decoded and tokenized again: how good they look, and whether their bits are the same.
+// Clips decoded and tokenized again: how good they look, and whether their codes are the same.
 
 const SAMPLE_ORDERS = [
   ["given", "worst first", null, false],
   ["psnr", "lowest PSNR", (row) => row.clip.psnr_db, false],
   ["ssim", "lowest SSIM", (row) => row.clip.ssim, false],
   ["lpips", "highest LPIPS", (row) => row.clip.lpips, true],
-  ["bits", "most differing bits", (row) => row.clip.differing_bits, true],
+  ["differing", "most differing", (row) => row.clip.differing_bits, true],
   ["rate", "fewest bits per pixel", (row) => row.clip.bits_per_pixel, false],
 ];
 
@@ -15,32 +15,39 @@ function sample(report, pictures) {
   const part = report.sample;
   if (!part) return null;
   const rows = part.clips.map((clip, place) => ({ clip, picture: pictures[place] }));
+  const units = unitsOf([report]);
   return section("sample", "Sample",
     el("p", {}, `${several(part.num_clips, "clip")} drawn with seed ${part.seed}, decoded and tokenized again; `,
       `${grouped(part.compared)} could be compared with the source.`),
     part.note && el("p", {}, foreign(part.note)),
-    sampleFigures(part), rows.length ? [qualityChart([["", part]]), clipList(rows)] : []);
+    sampleFigures(part, units), rows.length ? [qualityChart([["", part]], units), clipList(rows, units)] : []);
 }
 
-function sampleFigures(part) {
+/** What a sample counts as differing: bits, digits or indices. Old reports have bits. */
+function unitsOf(reports) {
+  const [, units] = wordsOf(reports.map((report) => report.geometry?.code.kind ?? "bits"));
+  return units;
+}
+
+function sampleFigures(part, units) {
   return figures([
     ["PSNR", withUnit(part.psnr_db, "dB", 2), "mean; higher is better"],
     ["SSIM", grouped(part.ssim, 4), "mean; 1 is best"],
     ["LPIPS", grouped(part.lpips, 4), "mean; 0 is best"],
-    ["Differing bits", percent(part.differing_bits, part.num_bits),
+    [`Differing ${units}`, percent(part.differing_bits, part.num_bits),
       `${grouped(part.differing_bits)} of ${grouped(part.num_bits)}`],
   ]);
 }
 
 /** PSNR against bits per pixel; where all clips have one rate, against their rank. `parts`: [label, Sample]. */
-function qualityChart(parts) {
+function qualityChart(parts, units) {
   const points = parts.flatMap(([label, part], place) => sorted(part.clips.filter((clip) => clip.psnr_db !== null),
     (clip) => clip.psnr_db, false).map((clip, rank) => ({ clip, rank: rank + 1, label, place })));
   if (!points.length) return null;
   const rates = new Set(points.map((point) => point.clip.bits_per_pixel.toPrecision(6)));
   const byRate = rates.size > 1;
   const groups = parts.flatMap(([label], place) => [false, true].map((differs) => ({
-    name: [label, differs ? "bits differ" : "bits equal"].filter(Boolean).join(", "),
+    name: [label, differs ? `${units} differ` : `${units} equal`].filter(Boolean).join(", "),
     place, differs,
     points: points.filter((point) => point.place === place && Boolean(point.clip.differing_bits) === differs),
   }))).filter((group) => group.points.length);
@@ -54,7 +61,7 @@ function qualityChart(parts) {
       legend: legend(colours),
       tooltip: tooltip(colours, (params) => {
         const { clip } = groups[params.seriesIndex].points[params.dataIndex];
-        return [clip.clip.source, span(clip.clip), ...qualityOf(clip).map(([name, value]) => `${name} ${value}`)];
+        return [clip.clip.source, span(clip.clip), ...qualityOf(clip, units).map(([name, value]) => `${name} ${value}`)];
       }),
       xAxis: valueAxis(colours, byRate ? "bits per pixel" : "clip", { nameLocation: "middle", nameGap: 26, scale: byRate,
         minInterval: byRate ? 0 : 1, splitLine: { show: false } }),
@@ -72,21 +79,21 @@ function qualityChart(parts) {
       count("PSNR (dB)", (row) => row.clip.psnr_db, (value) => grouped(value, 2)),
       count("SSIM", (row) => row.clip.ssim, (value) => grouped(value, 4)),
       count("LPIPS", (row) => row.clip.lpips, (value) => grouped(value, 4)),
-      count("differing bits", (row) => row.clip.differing_bits),
+      count(`differing ${units}`, (row) => row.clip.differing_bits),
     ] }),
   });
 }
 
-function qualityOf(clip) {
+function qualityOf(clip, units) {
   return [["PSNR", withUnit(clip.psnr_db, "dB", 2)], ["SSIM", grouped(clip.ssim, 4)], ["LPIPS", grouped(clip.lpips, 4)],
     ["bits per pixel", grouped(clip.bits_per_pixel, 3)],
-    ["differing bits", clip.differing_bits === null ? NONE
+    [`differing ${units}`, clip.differing_bits === null ? NONE
       : `${grouped(clip.differing_bits)} (${percent(clip.differing_bits, clip.num_bits)})`]];
 }
 
-function clipList(rows) {
+function clipList(rows, units) {
   const box = el("ul", { class: "clips" });
-  const pages = pager({ label: "sampled clips", size: 12, show: (part) => box.replaceChildren(...part.map(clipCard)) });
+  const pages = pager({ label: "sampled clips", size: 12, show: (part) => box.replaceChildren(...part.map((row) => clipCard(row, units))) });
   const order = select("Order", SAMPLE_ORDERS.map(([key, label]) => [key, label]), "given", (chosen) => {
     const [, , value, descending] = SAMPLE_ORDERS.find(([key]) => key === chosen);
     pages.list(value ? sorted(rows, value, descending) : rows);
@@ -96,15 +103,15 @@ function clipList(rows) {
     el("div", { class: "controls" }, order), box, pages.box);
 }
 
-function clipCard({ clip, picture }) {
+function clipCard({ clip, picture }, units) {
   const { source, key } = clip.clip;
   return el("li", {}, clipPicture(clip, picture),
     el("p", { class: "mono" }, foreign(source), key !== null && [" · ", foreign(key)]),
     el("p", { class: "small" }, clip.clip.start_ns === clip.clip.end_ns ? "An image" : `${span(clip.clip)}, ${several(clip.num_frames, "frame")}`),
-    el("dl", { class: "values small" }, qualityOf(clip).map(([name, value]) =>
+    el("dl", { class: "values small" }, qualityOf(clip, units).map(([name, value]) =>
       el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
     clip.problem !== null && el("p", { class: "small" }, "✕ ", foreign(clip.problem)),
-    clip.differs_at.length ? folded("Where bits differ", () =>
+    clip.differs_at.length ? folded(`Where ${units} differ`, () =>
       el("ul", { class: "small" }, clip.differs_at.map((place) => el("li", {}, foreign(place))))) : null,
     el("p", { class: "small quiet" }, "Clip ", foreign(clip.clip.clip_id, "mono")));
 }

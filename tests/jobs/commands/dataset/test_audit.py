@@ -78,7 +78,7 @@ def test_damage_names_the_file_and_says_what_to_do(tmp_path: Path, monkeypatch, 
     assert run(monkeypatch, dataset.path, "--out", tmp_path / "out", "--workers", 1) == 4
     out = capsys.readouterr().out
     assert f"bad_checksum: shards/{dataset.plan[0].shard_id}.parquet, row group 0" in out
-    assert "remove these and run the job again" in out
+    assert "Restore from a backup, or delete and run the job again." in out
 
 
 def test_foreign_names_are_no_markup(tmp_path: Path, monkeypatch, capsys):

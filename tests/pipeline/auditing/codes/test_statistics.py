@@ -10,6 +10,7 @@ from bitmill.pipeline.auditing.codes.statistics import CodeStatistics
 from bitmill.pipeline.auditing.shard.collector_protocol import RowGroupData
 from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
 from bitmill.schemas.dataset.packing import pack_bits
+from bitmill.schemas.models.geometry import Code, Geometry
 
 BITS = 18
 
@@ -23,6 +24,7 @@ def row_group(clips, sources, *, shard=0) -> RowGroupData:
         codes=np.frombuffer(b"".join(packed) + bytes(SPARE_BYTES), np.uint8),
         starts=np.cumsum([0, *map(len, packed)])[:-1],
         shapes_n3=np.array([clip.shape[:3] for clip in clips], np.int64),
+        num_tokens=np.array([np.prod(clip.shape[:3]) for clip in clips], np.int64),
         table=pa.table({"source": sources}),
     )
 
@@ -33,7 +35,7 @@ def random_clips(count: int, frames: int = 4, seed: int = 0):
 
 
 def gather(groups, num_shards=1):
-    collector = CodeCollector(BITS, num_shards, prefix_of)
+    collector = CodeCollector(Geometry(patch_px=(8, 8), code=Code.of_bits(BITS)), num_shards, prefix_of)
     for group in groups:
         collector.add(group)
     return code_health(collector.statistics)
@@ -98,7 +100,7 @@ def test_a_source_and_a_stretch_that_are_flat_stand_out():
 
 
 def test_no_clips_are_no_trouble():
-    health = code_health(CodeStatistics(BITS))
+    health = code_health(CodeStatistics(Code.of_bits(BITS)))
     assert (health.tokens, health.used_codes, health.stuck_bits, health.order0_bits_per_token) == (
         0,
         0,
@@ -107,8 +109,8 @@ def test_no_clips_are_no_trouble():
     )
 
 
-def test_statistics_of_other_widths_do_not_add_up():
-    with pytest.raises(ValueError, match="different widths"):
-        CodeStatistics(18).merge(CodeStatistics(36))
-    with pytest.raises(ValueError, match="groups of 4 bits"):
-        CodeStatistics(18, group_bits=4)
+def test_statistics_of_other_codes_do_not_add_up():
+    with pytest.raises(ValueError, match="different codes"):
+        CodeStatistics(Code.of_bits(18)).merge(CodeStatistics(Code.of_bits(36)))
+    with pytest.raises(ValueError, match="different codes"):
+        CodeStatistics(Code.of_bits(18)).merge(CodeStatistics(Code.of_bits(18, "least")))

@@ -10,7 +10,7 @@ from bitmill.pipeline.auditing.codes.used_codes import UsedCodes
 
 def counted(codes, bits: int) -> UsedCodes:
     used = UsedCodes(bits)
-    used.add(np.asarray(codes, np.uint64))
+    used.add(np.asarray(codes, np.uint64)[None])
     return used
 
 

@@ -86,6 +86,7 @@ class Corpus:
             codes=np.frombuffer(b"\1" + b"".join(codes) + bytes(SPARE_BYTES), np.uint8),
             starts=np.cumsum([1, *map(len, codes)])[:-1],
             shapes_n3=np.array(shapes, np.int64).reshape(-1, 3),
+            num_tokens=np.array(shapes, np.int64).reshape(-1, 3).prod(1),
             table=table,
         )
 

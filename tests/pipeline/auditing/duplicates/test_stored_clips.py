@@ -44,6 +44,7 @@ def collected(stored: StoredDataset) -> DuplicateCollector:
                     codes=np.concatenate((codes, np.zeros(SPARE_BYTES, np.uint8))),
                     starts=starts,
                     shapes_n3=shapes_n3,
+                    num_tokens=shapes_n3.prod(1),
                     table=table,
                 )
             )

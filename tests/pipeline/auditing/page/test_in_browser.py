@@ -10,11 +10,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from bitmill.jobs.execution.audit_dataset import AuditRequest, run_audit
 from bitmill.pipeline.auditing.page import render_comparison, render_page
 from bitmill.schemas.reports.audit_report import AuditReport
 from tests.support.audit_parts import LEGIBLE
 from tests.support.audit_reports import pictures_of, plain_report, rich_report
 from tests.support.browser import Watched, opened
+from tests.support.coded_datasets import GEOMETRIES, PACKAGE, coded_dataset
 
 pytestmark = pytest.mark.browser
 
@@ -81,6 +83,30 @@ def test_a_report_without_parts_has_no_sections_for_them(show):
     with show(plain_report()) as watched:
         assert watched.page.locator("h2").all_inner_texts() == ["Numbers", "Findings", "Tokenizer and job"]
         expect(watched.page.get_by_role("region", name="Verdict")).to_contain_text("There is nothing to do.")
+
+
+KINDS = {
+    "digits": ["Entropy of each digit", "Values of digit 3", "Digit entropy over a clip's token rows"],
+    "index": ["Use of each code"],
+    "wide bits": ["Entropy of each bit", "Correlation of bits", "Bit entropy along the dataset"],
+    "bits, least first": ["Share of ones of each bit", "Bit entropy over a clip's frames"],
+    "pyramid": ["Use of each code"],
+}
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_codes_of_every_kind_are_drawn(show, tmp_path, name):
+    coded_dataset(tmp_path / "tokens", GEOMETRIES[name])
+    report = run_audit(str(tmp_path / "tokens"), AuditRequest(workers=1)).report
+    with show(report) as watched:
+        page = watched.page
+        _open_all(page)
+        titles = page.locator("#codes figcaption").all_inner_texts()
+        assert [title for title in KINDS[name] if not any(title in one for one in titles)] == []
+        assert page.locator("#codes .chart svg").count() == len(titles)
+        expect(page.locator("#sample")).to_contain_text(f"install {PACKAGE}")
+    with show(report, rich_report()) as watched:
+        assert "Code health" in watched.page.locator("h2").all_inner_texts()
 
 
 def test_every_chart_tells_its_values_in_a_table(show):

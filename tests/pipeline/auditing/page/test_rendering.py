@@ -12,6 +12,7 @@ import pytest
 import bitmill.pipeline.auditing.page as page_package
 from bitmill.pipeline.auditing.page import render_comparison, render_page
 from bitmill.pipeline.auditing.page.rendering import SCRIPTS
+from bitmill.schemas.reports.audit_report import read_audit
 from tests.support.audit_parts import HOSTILE, LEGIBLE
 from tests.support.audit_reports import pictures_of, plain_report, rich_report
 
@@ -134,6 +135,14 @@ def test_only_pictures_of_known_types_get_in():
     assert str(held[1]).startswith("data:image/webp;base64,")
     assert str(held[2]).startswith("data:image/jpeg;base64,")
     assert set(held[3:]) == {None}
+
+
+def test_a_report_of_version_1_is_still_read():
+    document = json.loads(rich_report().to_json()) | {"format_version": 1}
+    del document["geometry"], document["codes"]["kind"], document["codes"]["values"]
+    report = read_audit(json.dumps(document).encode(), origin="it")
+    assert report == rich_report(format_version=1)
+    assert render_page(report, {}) == render_page(rich_report(format_version=1), {})
 
 
 def test_every_script_is_in_the_page():

@@ -25,6 +25,7 @@ from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.dataset.packing import pack_bits
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
 from bitmill.schemas.ids import content_id
+from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.reports.audit_report import ClipPlace
 from tests.support.media import jpeg_photo, plain_mp4
 from tests.support.tokenized import tokenize_here
@@ -50,6 +51,7 @@ def row_group(clip_ids: list[str]) -> RowGroupData:
         codes=np.frombuffer(codes + bytes(8), np.uint8),
         starts=np.arange(len(clip_ids), dtype=np.int64) * 3,
         shapes_n3=np.ones((len(clip_ids), 3), np.int64),
+        num_tokens=np.ones(len(clip_ids), np.int64),
         table=pa.table({name: columns[name] for name in schema.names}, schema=schema),
     )
 
@@ -213,8 +215,26 @@ def test_time_codes(time_ns, text):
 
 def test_places_are_told_up_to_a_bound():
     a = np.zeros((2, 4, 4, 18), np.bool_)
-    assert places_of_difference(a, a) == []
-    assert len(places_of_difference(a, ~a)) == 8
+    geometry = Geometry(patch_px=(8, 8), code=Code.of_bits(18))
+    assert places_of_difference(a, a, geometry) == []
+    assert len(places_of_difference(a, ~a, geometry)) == 8
+
+
+def test_places_are_told_in_the_words_of_the_code():
+    a = np.zeros((2, 4, 4, 3), np.int64)
+    b = a.copy()
+    b[1, 2, 3, 0] = 4
+    digits = Geometry(patch_px=(8, 8), frames_per_token=4, lead_frames=1, code=Code.of_digits((8, 8, 5)))
+    assert places_of_difference(a, b, digits) == ["token row 1, row 2, column 3, digit 0"]
+    pyramid = Geometry(
+        layout="pyramid",
+        patch_px=(16, 16),
+        schedules={"2x2": ((1, 1, 1), (1, 2, 2))},
+        code=Code.of_index(1000),
+    )
+    assert places_of_difference(a.reshape(-1, 1)[:5], a.reshape(-1, 1)[:5] + 1, pyramid)[4] == (
+        "token 4, index 0"
+    )
 
 
 def test_a_clip_that_the_tokenizer_cannot_take_is_told(tokenized):

@@ -330,7 +330,9 @@ def test_limits_hold(odd) -> None:
         assert not large.clips
 
 
-@pytest.mark.parametrize(("pixel_rule", "place"), [(1, "decode_media.to_square"), (2, "pixels.planes.to_square")])
+@pytest.mark.parametrize(
+    ("pixel_rule", "place"), [(1, "decode_media.to_square"), (2, "pixels.planes.to_square")]
+)
 def test_out_of_memory_is_an_outcome(odd, monkeypatch, pixel_rule, place) -> None:
     def exhausted(*_args: object, **_options: object) -> None:
         raise MemoryError

@@ -1,0 +1,58 @@
+"""Checks clips' token grids, frames and crops against each other and the tokenizer; pure logic."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from bitmill.pipeline.dataset.token_counts import real_frames
+from bitmill.schemas.models.geometry import Geometry
+
+Int64s = npt.NDArray[np.int64]
+
+
+def shape_faults(table: pa.Table, geometry: Geometry) -> dict[int, str]:
+    """Return what is wrong with the shape of a row, a sentence, by row; of several faults the first.
+
+    ``table`` has the columns of any version of the token shard but the codes.
+    """
+    rows: Int64s = table.column("num_frames").to_numpy()
+    frames = real_frames(table)
+    lengths = {count: geometry.legal_at_least(count) if count > 0 else None for count in set(frames.tolist())}
+    made = {count: 0 if legal is None else geometry.token_rows(legal) for count, legal in lengths.items()}
+    wrong = np.flatnonzero(rows != np.array([made[count] for count in frames.tolist()], np.int64))
+    faults = {row: _rows_fault(int(frames[row]), int(rows[row]), made) for row in wrong.tolist()}
+    if "lead_frames" in table.column_names:
+        lead: Int64s = table.column("lead_frames").to_numpy()
+        for row in np.flatnonzero(lead != geometry.lead_frames).tolist():
+            faults.setdefault(row, f"lead_frames is {lead[row]}, the tokenizer's is {geometry.lead_frames}")
+        for row in np.flatnonzero(_leaves_frame(table, geometry)).tolist():
+            faults.setdefault(row, _crop_fault(table.slice(row, 1).to_pylist()[0], geometry))
+    return faults
+
+
+def _rows_fault(num_frames: int, rows: int, made: dict[int, int]) -> str:
+    if not made[num_frames]:
+        return f"it has {num_frames} frames; the tokenizer takes no such clip"
+    return f"{num_frames} frames make {made[num_frames]} token rows, not {rows}"
+
+
+def _leaves_frame(table: pa.Table, geometry: Geometry) -> npt.NDArray[np.bool_]:
+    """bool [n]: whether a row's crop reaches outside the scaled frame."""
+    leaves = np.zeros(len(table), np.bool_)
+    for side, start, patch_px in zip(("height", "width"), ("top", "left"), geometry.patch_px, strict=True):
+        scaled, first, count = (
+            table.column(name).to_numpy().astype(np.int64)
+            for name in (f"scaled_{side}", f"crop_{start}", side)
+        )
+        leaves |= (first < 0) | (first + count * patch_px > scaled)
+    return leaves
+
+
+def _crop_fault(row: dict[str, Any], geometry: Geometry) -> str:
+    height, width = row["height"] * geometry.patch_px[0], row["width"] * geometry.patch_px[1]
+    return (
+        f"the crop of {height}×{width} pixels at ({row['crop_top']}, {row['crop_left']}) reaches outside the "
+        f"frame scaled to {row['scaled_height']}×{row['scaled_width']}"
+    )

@@ -1,0 +1,97 @@
+"""The sample of tokenizers unlike BSQ-ViT: padding is tokenized, not compared; places by the code's words."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bitmill.pipeline.auditing.sample.choose_sample import DrawnClip, SampleDrawer
+from bitmill.pipeline.auditing.sample.comparing import compare_sample
+from bitmill.pipeline.items import DecodedClip
+from bitmill.schemas.dataset.packing import pack_codes, unpack_codes
+from tests.support.audits import AuditedDataset
+from tests.support.coded_datasets import GEOMETRIES, IMAGES, VIDEOS, GreyTokenizer, coded_dataset
+from tests.support.fakes import make_item, make_source
+
+
+class Originals:
+    """The frames of which a ``coded_dataset`` was made."""
+
+    problem = None
+
+    def __init__(self, lengths, _sources: object) -> None:
+        self._clips = {
+            (make_source(number).uri, event.start_ns): event.frames_THWC
+            for number, own in enumerate(lengths)
+            for event in make_item(number, own, size_px=32)
+            if isinstance(event, DecodedClip)
+        }
+
+    def find(self, uri: str, _key: object, start_ns: int, num_frames: int):
+        frames_THWC = self._clips[uri, start_ns]
+        assert len(frames_THWC) == num_frames
+        return frames_THWC
+
+
+def compare(dataset: AuditedDataset, drawn: list[DrawnClip]):
+    geometry = dataset.card.geometry
+    originals: Any = partial(Originals, IMAGES if geometry.max_frames == 1 else VIDEOS)
+    tokenizer: Any = GreyTokenizer(geometry)
+    return compare_sample(drawn, originals, tokenizer, seed=0, lpips=None, on_progress=lambda _: None)
+
+
+def drawn_clips(dataset: AuditedDataset) -> list[DrawnClip]:
+    bits = dataset.card.geometry.code.bits_per_token
+    drawer = partial(SampleDrawer, num_clips=99, seed=0, bits_per_token=bits)
+    return dataset.collected({"sample": drawer})["sample"].clips
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_tokenized_again_nothing_differs_and_padding_is_not_compared(tmp_path: Path, name: str):
+    geometry = GEOMETRIES[name]
+    dataset = coded_dataset(tmp_path, geometry)
+    drawn = drawn_clips(dataset)
+    sample, pictures = compare(dataset, drawn)
+    assert sample.compared == len(drawn) == len(pictures) == dataset.audit().coverage.total.clips
+    assert sample.differing_bits == 0
+    assert sample.num_bits == dataset.audit().coverage.total.tokens * geometry.code.dimensions
+    originals = Originals(IMAGES if name == "pyramid" else VIDEOS, ())
+    lengths = {one.clip.clip_id: len(one.frame_pts_ns) for one in drawn}
+    for clip in sample.clips:
+        assert clip.num_frames == lengths[clip.clip.clip_id]
+        frames = originals.find(clip.clip.source, None, clip.clip.start_ns, clip.num_frames)
+        # A frame's error, then its PSNR, then the mean over real frames.
+        errors = np.square((frames.astype(float) - 128) / 255).mean((1, 2, 3))
+        assert clip.psnr_db == pytest.approx(float((-10 * np.log10(errors)).mean()), rel=1e-3)
+        stored = next(one for one in drawn if one.clip == clip.clip)
+        assert clip.bits_per_pixel == pytest.approx(
+            len(stored.codes) * 8 / (clip.num_frames * 1024), rel=0.02
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("digits", "token row 1, row 2, column 3, digit 3"),
+        ("index", "token row 1, row 2, column 3, index 0"),
+        ("wide bits", "token row 1, row 2, column 3, bit 99"),
+        ("bits, least first", "frame 1, row 2, column 3, bit 17"),
+        ("pyramid", "token 20, index 0"),
+    ],
+)
+def test_a_code_that_differs_is_told_with_its_place(tmp_path: Path, name: str, place: str):
+    code = GEOMETRIES[name].code
+    dataset = coded_dataset(tmp_path, GEOMETRIES[name])
+    drawn = drawn_clips(dataset)
+    chosen = next(number for number, one in enumerate(drawn) if one.shape[0] > 1 or name == "pyramid")
+    num_tokens = GEOMETRIES[name].num_tokens(drawn[chosen].shape)
+    codes: Any = unpack_codes(drawn[chosen].codes, num_tokens, code)
+    token = 20 if name == "pyramid" else 16 + 2 * 4 + 3
+    codes[token, -1] = (codes[token, -1] + 1) % code.bases[-1]
+    drawn[chosen] = replace(drawn[chosen], codes=pack_codes(codes, code))
+    sample, _ = compare(dataset, drawn)
+    assert (sample.differing_bits, sample.clips[0].differing_bits) == (1, 1)
+    assert sample.clips[0].differs_at == [place]
