@@ -39,7 +39,7 @@ def _check_shapes(subject: Subject, clip_THWC: Tensor) -> None:
     grid = geometry.token_rows(num_frames), *geometry.grid(height, width)
     tokens = grid if geometry.layout == "grid" else (geometry.num_tokens(grid),)
     expected = [*tokens, geometry.code.dimensions]
-    (codes,) = subject.encode(clip_THWC)
+    codes = subject.codes_of(clip_THWC)
     if list(codes.shape) != expected:
         raise BrokenContractError(
             f"codes of {num_frames} frames of {height}×{width} pixels are {list(codes.shape)}, not {expected}"
@@ -51,7 +51,7 @@ def _check_shapes(subject: Subject, clip_THWC: Tensor) -> None:
 def check_codes(subject: Subject) -> None:
     noise, code = subject.clip(), subject.geometry.code
     for clip in (noise, torch.zeros_like(noise), torch.full_like(noise, 255)):
-        (codes,) = subject.encode(clip)
+        codes = subject.codes_of(clip)
         contract.check_codes(codes, subject.geometry, clip.shape[:3])
         codes_ND = codes.reshape(-1, code.dimensions).numpy()
         stored = unpack_codes(pack_codes(codes_ND, code), len(codes_ND), code)
@@ -61,43 +61,43 @@ def check_codes(subject: Subject) -> None:
 
 def check_determinism(subject: Subject) -> None:
     clip = subject.clip()
-    (codes,) = subject.encode(clip)
+    codes = subject.codes_of(clip)
     given = clip.clone()
     with torch.inference_mode():
         subject.tokenizer.encode([given])
     if not torch.equal(given, clip):
         raise BrokenContractError("encode changes the frames that it is given")
-    subject.expect_same(*subject.encode(clip), codes, "encoded twice, a clip has different codes")
-    frames = [called(subject.tokenizer.decode, [codes], "decode")[0] for _ in range(2)]
-    subject.expect_same(*frames, "decoded twice, codes give different frames")
+    subject.expect_same(subject.codes_of(clip), codes, "encoded twice, a clip has different codes")
+    once, twice = (called(subject.tokenizer.decode, [codes], "decode")[0] for _ in range(2))
+    subject.expect_same(once, twice, "decoded twice, codes give different frames")
 
 
 def check_batch(subject: Subject) -> None:
     clips = [subject.clip(length, seed=seed) for seed, length in enumerate([*subject.lengths, None])]
-    alone = [subject.encode(clip)[0] for clip in clips]
+    alone = [subject.codes_of(clip) for clip in clips]
     for step in (1, -1):
-        for codes, its_own in zip(subject.encode(*clips[::step]), alone[::step], strict=True):
+        for codes, its_own in zip(subject.encode(clips[::step]), alone[::step], strict=True):
             subject.expect_same(codes, its_own, "codes of a clip are others in a batch than alone")
     for grey in (0, 255):
-        codes, _ = subject.encode(clips[-1], torch.full_like(clips[-1], grey))
+        codes, _ = subject.encode([clips[-1], torch.full_like(clips[-1], grey)])
         subject.expect_same(
             codes, alone[-1], f"codes of a clip are others beside a clip of grey level {grey}"
         )
 
 
 def check_causal(subject: Subject) -> None:
-    clip, (codes,) = _grid_clip(subject)
+    clip, codes = _grid_clip(subject)
     for rows in sorted({1, len(codes) // 2, len(codes) - 1} - {0, len(codes)}):
         changed, num_frames = clip.clone(), subject.geometry.frames_of_rows(rows)
         changed[num_frames:] = 255 - changed[num_frames:]
         what = f"codes change when frames from {num_frames} on, which are later, change"
-        subject.expect_same(subject.encode(changed)[0][:rows], codes[:rows], what)
+        subject.expect_same(subject.codes_of(changed)[:rows], codes[:rows], what)
 
 
 def check_prefix(subject: Subject) -> None:
-    clip, (codes,) = _grid_clip(subject)
+    clip, codes = _grid_clip(subject)
     for length in subject.lengths[:-1]:
-        (short,) = subject.encode(clip[:length])
+        short = subject.codes_of(clip[:length])
         what = f"codes of {length} frames are not those at the start of {len(clip)} frames"
         subject.expect_same(short, codes[: subject.geometry.token_rows(length)], what)
 
@@ -107,7 +107,7 @@ def check_streams(subject: Subject) -> None:
         raise BrokenContractError("it has no stream_encoder")
     first, _ = _grid_clip(subject)
     clips = [first, subject.clip(seed=1)]
-    expected = [subject.encode(clip)[0] for clip in clips]
+    expected = [subject.codes_of(clip) for clip in clips]
     for step in sorted({subject.geometry.frames_per_token, max(1, len(first) - subject.lengths[0])}):
         for codes, whole in zip(_streamed(subject, subject.tokenizer, clips, step), expected, strict=True):
             what = f"chunks of {step} frames, of two clips in turn, have other codes than whole clips"
@@ -125,12 +125,12 @@ def _streamed(subject: Subject, tokenizer: Streams, clips: Sequence[Tensor], ste
     return [torch.cat(codes) for codes in parts]
 
 
-def _grid_clip(subject: Subject) -> tuple[Tensor, list[Tensor]]:
+def _grid_clip(subject: Subject) -> tuple[Tensor, Tensor]:
     """A longest clip and its codes; a pyramid has one number of rows, of which none is earlier."""
     if subject.geometry.layout != "grid":
         raise DoesNotApplyError
     clip = subject.clip()
-    return clip, subject.encode(clip)
+    return clip, subject.codes_of(clip)
 
 
 def check_finite(subject: Subject) -> None:
@@ -153,7 +153,7 @@ def check_dtype(subject: Subject) -> None:
     tokenizer.to(device="cpu", dtype=torch.float32)
     clip = subject.clip()
     codes = called(tokenizer.encode, [clip], "encode")[0]
-    subject.expect_same(codes, *subject.encode(clip), "codes change when it is moved to the CPU in float32")
+    subject.expect_same(codes, subject.codes_of(clip), "codes change when it is moved to the CPU in float32")
     try:
         tokenizer.to(device="cpu", dtype=torch.bfloat16)
     except UsageError:
@@ -175,7 +175,7 @@ def check_made_again(subject: Subject) -> None:
         )
     (codes,) = called(again.encode, [clip], "encode")
     subject.expect_same(
-        codes, *subject.encode(clip), "made again, it has the same fingerprint and other codes"
+        codes, subject.codes_of(clip), "made again, it has the same fingerprint and other codes"
     )
 
 

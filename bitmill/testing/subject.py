@@ -56,8 +56,11 @@ class Subject:
         generator = torch.Generator().manual_seed(seed)
         return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
 
-    def encode(self, *clips: Tensor) -> list[Tensor]:
+    def encode(self, clips: Sequence[Tensor]) -> list[Tensor]:
         return called(self.tokenizer.encode, clips, "encode")
+
+    def codes_of(self, clip: Tensor) -> Tensor:
+        return self.encode([clip])[0]
 
     def expect_same(self, codes: Tensor, expected: Tensor, what: str) -> None:
         if codes.shape != expected.shape:
