@@ -273,9 +273,7 @@ def test_a_job_that_cannot_be_leaves_nothing(media, tmp_path, toys, plugin, opti
         ("broken-encode", {}, "'broken-encode' failed to encode: RuntimeError: mat1 and mat2 shapes"),
     ],
 )
-def test_a_fault_at_run_time_is_one_sentence_and_leavesexpect_no_shard(
-    run, media, tmp_path, plugin, keys, sentence
-):
+def test_a_fault_at_run_time_leaves_no_shard(run, media, tmp_path, plugin, keys, sentence):
     expect_one_sentence(run(toy_job(tmp_path, media, plugin, **keys)), sentence)
     expect_no_shard(tmp_path / "tokens")
 
