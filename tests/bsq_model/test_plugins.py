@@ -8,8 +8,14 @@ import torch
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.plugins import PluginTokenizer, installed_plugins, load_plugin
 from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec
-from bitmill.schemas.errors import BrokenContractError, MissingPluginError, TokenizerMismatchError, UsageError
-from bitmill.schemas.requests.job import TokenizerSpec
+from bitmill.schemas.errors import (
+    BadJobError,
+    BrokenContractError,
+    MissingPluginError,
+    TokenizerMismatchError,
+    UsageError,
+)
+from bitmill.schemas.requests.job import TokenizerSpec, load_job
 from tests.support.toys import install_toys
 
 
@@ -119,6 +125,15 @@ def test_what_a_plugin_itself_refuses_is_told_with_its_name():
         tokenizer.encode([_picture()])
     with pytest.raises(UsageError, match=r"'toy-video' cannot compute on cpu in torch\.bfloat16: toy-video"):
         tokenizer.to(device="cpu", dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize("text", ["{since: 2020-01-01}", "{x: [.nan]}", "{x: {2: b}}"])
+def test_options_that_no_file_could_hold_are_refused(text):
+    with pytest.raises(BadJobError, match=r"tokenizer\.options: options must be JSON"):
+        load_job(
+            f"version: 1\nsource: {{paths: [a]}}\noutput: b\ntokenizer: {{plugin: p, options: {text}}}\n",
+            origin="the job",
+        )
 
 
 class _Otherwise:

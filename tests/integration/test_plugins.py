@@ -14,7 +14,7 @@ import torch
 from ray.cluster_utils import Cluster as RayCluster
 
 from bitmill.pipeline.dataset.dataset_folder import load_ledger, load_plan, require_card
-from bitmill.pipeline.decode.item import decode_item
+from bitmill.pipeline.decode.decode_media import decode_item
 from bitmill.pipeline.items import DecodedClip
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.packing import unpack_codes
