@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from bitmill.schemas.errors import (
         BadJobError,
         BitmillError,
+        BrokenContractError,
         FormatError,
         InfrastructureError,
         InterruptedJobError,
+        MissingPluginError,
         OutputConflictError,
         TokenizerMismatchError,
         TooManyFailuresError,
@@ -41,19 +43,25 @@ if TYPE_CHECKING:
         UsageError,
         WrongArgumentError,
     )
+    from bitmill.schemas.models.geometry import Code, Geometry
+    from bitmill.schemas.models.tokenizer_origin import TokenizerOrigin
 
     open_dataset = TokenDataset
 
 __all__ = [
     "BadJobError",
     "BitmillError",
+    "BrokenContractError",
     "ClipFilter",
     "Clips",
+    "Code",
     "DiskCache",
     "FormatError",
     "FrameWindows",
+    "Geometry",
     "InfrastructureError",
     "InterruptedJobError",
+    "MissingPluginError",
     "OutputConflictError",
     "Packing",
     "Padding",
@@ -62,6 +70,7 @@ __all__ = [
     "TokenDataset",
     "TokenLoader",
     "TokenizerMismatchError",
+    "TokenizerOrigin",
     "TooManyFailuresError",
     "TransientError",
     "UsageError",
@@ -83,6 +92,8 @@ __all__ = [
 _OTHER_MODULES = {
     "jobs.api": ("audit", "export", "plan", "tokenize"),
     "pipeline.load_tokenizer": ("load_tokenizer",),
+    "schemas.models.geometry": ("Code", "Geometry"),
+    "schemas.models.tokenizer_origin": ("TokenizerOrigin",),
     "schemas.dataset.packing": ("pack_bits", "pack_integers", "unpack_bits", "unpack_integers"),
 }
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bitmill.bsq_model.contract import Tokenizer, check_codes, check_frames, device_of
-from bitmill.schemas.errors import BitmillError, BrokenContractError, UsageError
+from bitmill.schemas.errors import BitmillError, BrokenContractError, MissingPluginError, UsageError
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.models.plugin_config import PLUGIN_GROUP, PluginConfig
 from bitmill.schemas.models.tokenizer_origin import TokenizerOrigin
@@ -19,10 +19,6 @@ _MOST_CHARACTERS = 300
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
 
 T = TypeVar("T")
-
-
-class MissingPluginError(UsageError):
-    """The package that offers a tokenizer is not installed in this Python."""
 
 
 def installed_plugins() -> dict[str, str | None]:
@@ -66,17 +62,14 @@ class PluginTokenizer:
     def __init__(
         self, tokenizer: Tokenizer, *, name: str, options: Mapping[str, Any], package: str | None
     ) -> None:
-        self._inner = tokenizer
+        self.inner = tokenizer
+        """What the plugin made."""
         self._name = f"The tokenizer plugin {name!r}"
-        missing = [
-            member
+        members = {
+            member: _called(f"{self._name} has no {member}", getattr, tokenizer, member)
             for member in ("geometry", "fingerprint", "to", "encode", "decode")
-            if not hasattr(tokenizer, member)
-        ]
-        if missing:
-            raise BrokenContractError(f"{self._name} has no {', '.join(missing)}.")
-        geometry: Any = tokenizer.geometry
-        fingerprint: Any = tokenizer.fingerprint
+        }
+        geometry, fingerprint = members["geometry"], members["fingerprint"]
         if not isinstance(geometry, Geometry):
             raise BrokenContractError(f"{self._name} has a geometry that is no bitmill Geometry.")
         if not isinstance(fingerprint, str) or not _FINGERPRINT.fullmatch(fingerprint):
@@ -94,25 +87,25 @@ class PluginTokenizer:
     @property
     def origin(self) -> TokenizerOrigin | None:
         """Origin and licence of the weights, if the plugin tells them."""
-        origin: Any = getattr(self._inner, "origin", None)
+        origin: Any = getattr(self.inner, "origin", None)
         return origin if isinstance(origin, TokenizerOrigin) else None
 
     @property
     def device(self) -> torch.device:
         """See ``contract.device_of``."""
-        return device_of(self._inner)
+        return device_of(self.inner)
 
     def to(self, *, device: torch.device | str, dtype: torch.dtype) -> "PluginTokenizer":
         """See ``contract.Tokenizer``."""
         _called(
-            f"{self._name} cannot compute on {device} in {dtype}", self._inner.to, device=device, dtype=dtype
+            f"{self._name} cannot compute on {device} in {dtype}", self.inner.to, device=device, dtype=dtype
         )
         return self
 
     def encode(self, clips: Sequence[Tensor], /) -> list[Tensor]:
         """See ``contract.Tokenizer``."""
         with torch.inference_mode():
-            found: Any = _called(f"{self._name} failed to encode", self._inner.encode, clips)
+            found: Any = _called(f"{self._name} failed to encode", self.inner.encode, clips)
         self._check_count(found, clips)
         for codes_thwD, clip_THWC in zip(found, clips, strict=True):
             self._check(check_codes, codes_thwD, self.geometry, clip_THWC.shape[:3])
@@ -121,7 +114,7 @@ class PluginTokenizer:
     def decode(self, codes: Sequence[Tensor], /) -> list[Tensor]:
         """See ``contract.Tokenizer``."""
         with torch.inference_mode():
-            found: Any = _called(f"{self._name} failed to decode", self._inner.decode, codes)
+            found: Any = _called(f"{self._name} failed to decode", self.inner.decode, codes)
         self._check_count(found, codes)
         for frames_THWC, codes_thwD in zip(found, codes, strict=True):
             if self.geometry.layout == "grid":
@@ -147,6 +140,8 @@ class PluginTokenizer:
 def _called(what: str, call: Callable[..., T], *args: Any, **options: Any) -> T:
     try:
         return call(*args, **options)
+    except UsageError as error:
+        raise UsageError(f"{what}: {error}") from error
     except (BitmillError, torch.OutOfMemoryError):
         raise
     except Exception as error:

@@ -7,6 +7,7 @@
         - OutputConflictError: the output contains something else.
         - TokenizerMismatchError: tokens are of another tokenizer.
         - BrokenContractError: a tokenizer does not do what its geometry says.
+        - MissingPluginError: the package of a tokenizer is not installed.
         - NumericsMismatchError: a stream needs another machine's float rounding.
     - FormatError: a file of ours is damaged or too new. Stop, exit 2.
     - BadItemError: one item's bytes are at fault. Record it in the ledger, continue.
@@ -57,6 +58,10 @@ class TokenizerMismatchError(UsageError):
 
 class BrokenContractError(UsageError):
     """A tokenizer's codes or frames are not what its geometry says; a plugin's author must repair it."""
+
+
+class MissingPluginError(UsageError):
+    """The package that offers a tokenizer is not installed in a Python that needs it."""
 
 
 class NumericsMismatchError(UsageError):

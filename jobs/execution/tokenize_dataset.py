@@ -13,6 +13,7 @@ from bitmill.jobs.progress.status_writer import StatusWriter
 from bitmill.jobs.scheduling.signals import drained_on_sigterm, handle_sigterm, stoppable
 from bitmill.pipeline.span_bytes import shares_of_shards
 from bitmill.schemas.dataset.card import DatasetCard, Totals
+from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 from bitmill.schemas.requests.job import JobSpec
 
@@ -117,6 +118,8 @@ def _run(
     with ExitStack() as stack:
         cluster = stack.enter_context(Cluster(address))
         handle_sigterm()
+        if isinstance(prepared.tokenizer.config, PluginConfig):
+            cluster.require_plugin(prepared.tokenizer.config, prepared.device)
         metrics = RunMetrics(run_counts, job_name=name, dataset=prepared.folder.uri)
         stop = stack.enter_context(drained_on_sigterm())
         result = run(prepared, cluster, Observers([run_counts, metrics]), stop)

@@ -5,6 +5,7 @@ from rich.table import Table
 from bitmill.jobs.console import Console
 from bitmill.jobs.progress.units import bytes_text, duration_text
 from bitmill.schemas.dataset.card import DatasetCard, Totals
+from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.outcomes import REASON_TEXT, Reason
 
 
@@ -25,6 +26,8 @@ def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
         ("codes", bytes_text(totals.code_bytes)),
         ("tokenizer", card.tokenizer_fingerprint),
     ]
+    if isinstance(card.tokenizer, PluginConfig):
+        rows.append(("plugin", f"{card.tokenizer.plugin} of {card.tokenizer.package}"))
     if card.num_retried:
         rows.insert(1, ("done again", f"{card.num_retried} items that had failed"))
     if card.ignored_files:

@@ -1,5 +1,6 @@
 """The job file of ``bitmill tokenize``. Unknown keys are rejected."""
 
+import json
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -84,6 +85,17 @@ class TokenizerSpec(_Part):
     """Name of a tokenizer that an installed package offers (docs/plugins.md)."""
     options: dict[str, Any] = {}
     """What the plugin is made with: a JSON object."""
+
+    @field_validator("options")
+    @classmethod
+    def _options_are_json(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            same = json.loads(json.dumps(value, allow_nan=False)) == value
+        except (TypeError, ValueError):
+            same = False
+        if not same:
+            raise ValueError("options must be JSON: text, numbers, lists, mappings by text (quote a date)")
+        return value
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:

@@ -146,7 +146,9 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("module", ["bitmill", "bitmill.bsq_model", "bitmill.pipeline.reading"])
+@pytest.mark.parametrize(
+    "module", ["bitmill", "bitmill.bsq_model", "bitmill.pipeline.reading", "bitmill.testing"]
+)
 def test_what_a_module_gives_to_users_is_in_the_docs_or_an_example(module):
     examples = [*REPOSITORY.glob("examples/**/*.py")]
     told = "\n".join(page.read_text() for page in [*PAGES, *examples])

@@ -15,11 +15,14 @@ from bitmill.jobs.cluster.connection.authentication import hushed, tells_of_toke
 from bitmill.jobs.cluster.connection.local_ray import no_unused_processes, place_for_ray
 from bitmill.jobs.cluster.connection.raylet import raylet_watched
 from bitmill.jobs.cluster.huge_page_workers import worker_variables
+from bitmill.jobs.cluster.plugin_check import require_plugin
 from bitmill.jobs.cluster.tokenizing.actor import ActorSettings, TokenizerActor, TokenizerFiles
 from bitmill.jobs.cluster.tokenizing.actor_handles import TokenizerActors, first_line
 from bitmill.jobs.scheduling.autoscaling import Capacity
 from bitmill.pipeline.cpu_count import available_cpus
 from bitmill.schemas.errors import InfrastructureError, UsageError
+from bitmill.schemas.models.plugin_config import PluginConfig
+from bitmill.schemas.requests.job import Device
 
 _OBJECT_STORE_BYTES = 1 << 30
 """Object store of a local session: enough for clips in flight, less than Ray's third of memory."""
@@ -113,6 +116,15 @@ class Cluster:
             if self._capacity is None:
                 raise InfrastructureError(f"The cluster does not answer: {first_line(error)}") from error
         return self._capacity
+
+    def require_plugin(self, config: PluginConfig, device: Device) -> None:
+        """Raise MissingPluginError unless all nodes that may run actors have the plugin installed.
+
+        Workers of a local Ray run this process's Python, and nodes may join later: actors load the plugin
+        themselves, with the same error.
+        """
+        if self._address is not None:
+            require_plugin(config.plugin, config.package, resource="GPU" if device == "cuda" else "CPU")
 
     def start_actors(
         self, files: TokenizerFiles, settings: ActorSettings, num_gpus: float

@@ -24,6 +24,7 @@ from bitmill.pipeline.shard.encoder import ClipEncoder, ModelEncoder, padded
 from bitmill.pipeline.shard.events_by_source import bundles_without, events_by_source
 from bitmill.pipeline.shard.shard_loop import ShardContext, ShardProgress, ShardReport, tokenize_shard
 from bitmill.pipeline.storage import Folder
+from bitmill.schemas.errors import MissingPluginError, TokenizerMismatchError
 
 _control: Any = ray.method(concurrency_group="control")
 """Short calls that are answered while a shard is running."""
@@ -169,7 +170,10 @@ class TokenizerActor:
         compute = self._settings.context.job.compute
         if self._settings.device == "cpu":
             torch.set_num_threads(compute.threads)
-        tokenizer = load_files(files.files)
+        try:
+            tokenizer = load_files(files.files)
+        except (MissingPluginError, TokenizerMismatchError) as error:
+            raise type(error)(f"On the node {ray.util.get_node_ip_address()}: {error}") from error
         set_numerics(tokenizer, compute.dtype, self._settings.device)
         return ModelEncoder(tokenizer)
 
