@@ -22,7 +22,7 @@ class Originals:
 
     problem = None
 
-    def __init__(self, lengths, _sources: object) -> None:
+    def __init__(self, lengths) -> None:
         self._clips = {
             (make_source(number).uri, event.start_ns): event.frames_THWC
             for number, own in enumerate(lengths)
@@ -38,7 +38,7 @@ class Originals:
 
 def compare(dataset: AuditedDataset, drawn: list[DrawnClip]):
     geometry = dataset.card.geometry
-    originals: Any = partial(Originals, IMAGES if geometry.max_frames == 1 else VIDEOS)
+    originals: Any = Originals(IMAGES if geometry.max_frames == 1 else VIDEOS)
     tokenizer: Any = GreyTokenizer(geometry)
     return compare_sample(drawn, originals, tokenizer, seed=0, lpips=None, on_progress=lambda _: None)
 
@@ -58,7 +58,7 @@ def test_tokenized_again_nothing_differs_and_padding_is_not_compared(tmp_path: P
     assert sample.compared == len(drawn) == len(pictures) == dataset.audit().coverage.total.clips
     assert sample.differing_bits == 0
     assert sample.num_bits == dataset.audit().coverage.total.tokens * geometry.code.dimensions
-    originals = Originals(IMAGES if name == "pyramid" else VIDEOS, ())
+    originals = Originals(IMAGES if name == "pyramid" else VIDEOS)
     lengths = {one.clip.clip_id: len(one.frame_pts_ns) for one in drawn}
     for clip in sample.clips:
         assert clip.num_frames == lengths[clip.clip.clip_id]
