@@ -59,7 +59,7 @@ def test_every_view_holds_what_was_written(tmp_path, bits, shuffle, compression)
     rows = {row.clip_id: row for row in stored.clips}
     clip = (12, bits)
     views = {
-        ("bits", None): (torch.bool, stored.bits),
+        ("bits", None): (torch.bool, stored.codes),
         ("values", None): (torch.float32, lambda row: unpack_values(row.codes, *clip)),
         ("groups", bits // 2): (torch.int64, lambda row: unpack_groups(row.codes, *clip, bits // 2)),
         ("packed", None): (torch.uint8, lambda row: np.frombuffer(row.codes, np.uint8)),
