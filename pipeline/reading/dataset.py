@@ -175,11 +175,11 @@ class TokenDataset(Dataset[TokenSample]):
                 continue
             codes, starts, shapes = self.clips.read_groups([group])
             others = self.clips.read_columns([group], self.columns) if self.columns else None
+            grids = shapes.tolist()
             for row in range(max(0, first - before), min(end, behind) - before):
                 if starts[row] < 0 or (others is not None and others.lost[row]):
                     continue
-                places = self.clips.places_of(shapes[row].tolist())
-                tokens = self.token_view.clip(codes, int(starts[row]), places)
+                tokens = self.token_view.clip(codes, int(starts[row]), self.clips.places_of(grids[row]))
                 yield {"tokens": tokens, **_row(others.table if others else None, row)}
 
     def find(self, clip_id: str) -> int:

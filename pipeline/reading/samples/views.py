@@ -133,9 +133,9 @@ class TokenView:
         size = self.size(places)
         if self.view == "packed":
             return torch.from_numpy(codes[start : start + size[0]].copy())
-        out = np.empty((prod(places), self.num_values), self.numpy_dtype)
-        unpack_clip(codes, start, out, self.code)
-        return torch.from_numpy(out.reshape(size))
+        out = np.empty(size, self.numpy_dtype)
+        unpack_clip(codes, start, out.reshape(-1, self.num_values), self.code)
+        return torch.from_numpy(out)
 
 
 def _listed(views: Sequence[View], last: str) -> str:

@@ -108,7 +108,7 @@ class ClipSource:
 
     def places_of(self, shape: Sequence[int]) -> tuple[int, ...]:
         """The axes of a clip's tokens: its grid (token rows, height, width), or the N tokens of a pyramid."""
-        if self.geometry.layout == "grid":
+        if self.geometry.schedules is None:
             return tuple(shape)
         return (int(num_tokens_of(np.array([shape], np.int64), self.geometry)[0]),)
 
