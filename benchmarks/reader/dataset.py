@@ -84,6 +84,7 @@ def _commit(
     metadata = ShardMetadata(
         patch_px=(_PATCH_PX, _PATCH_PX),
         code=Code.of_bits(BITS_PER_TOKEN),
+        pixel_rule=1,
         tokenizer_fingerprint=card.tokenizer_fingerprint,
         job_fingerprint=card.job_fingerprint,
         shard_id=shard.shard_id,
@@ -121,6 +122,9 @@ def _rows(source: PlannedSource, tokens_NK: Tokens) -> Iterator[TokenRow]:
             source_width=1280,
             codes=codes[number * _CLIP_BYTES : (number + 1) * _CLIP_BYTES],
             metadata=None,
+            scaled_height=SHAPE_THW[1] * _PATCH_PX,
+            scaled_width=SHAPE_THW[1] * _PATCH_PX,
+            num_real_frames=SHAPE_THW[0],
         )
 
 
@@ -140,4 +144,5 @@ def _ledger_row(shard: PlannedShard, place: int, num_clips: int) -> LedgerRow:
         num_tokens=num_clips * TOKENS_PER_CLIP,
         code_bytes=num_clips * _CLIP_BYTES,
         tokenized_ns=num_clips * _CLIP_NS,
+        shard_version=2,
     )

@@ -32,8 +32,8 @@ from bitmill.pipeline.reading.prefetch import Prefetch, Prefetcher
 from bitmill.pipeline.reading.samples.collate import BatchMaker, TokenBatch
 from bitmill.pipeline.reading.samples.sample_shapes import Clips, Packing, Padding, SampleShape
 from bitmill.pipeline.reading.samples.shuffle_window import ShuffleWindow, load_window
-from bitmill.pipeline.reading.samples.views import special_tokens
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
+from bitmill.pipeline.reading.shards.row_groups import ClipSource
 from bitmill.pipeline.splitmix64 import derive_key
 from bitmill.pipeline.storage import is_local
 from bitmill.schemas.errors import WrongArgumentError
@@ -424,28 +424,33 @@ def _maker(datasets: Sequence[TokenDataset], shape: SampleShape, *, pin_memory: 
             "There are no clips to read: the datasets are empty, or the filter excludes every clip."
         )
     shape.check(shapes)
+    if first.clips.geometry.layout == "pyramid" and not isinstance(shape, Clips):
+        raise WrongArgumentError(
+            "The tokens of a pyramid are not those of single frames, so they cannot be windowed, padded or "
+            "packed; use shape=Clips()."
+        )
     if first.view == "packed" and not isinstance(shape, Clips):
         raise WrongArgumentError(
             "The view 'packed' needs whole clips, because single frames do not start at a byte."
         )
     starts = isinstance(shape, Packing) and shape.start_tokens
-    if starts and special_tokens(first.view, first.group_bits or first.bits_per_token) is None:
-        raise WrongArgumentError("start_tokens needs the view 'groups' or 'integers', of at most 61 bits.")
+    if starts and first.token_view.special_tokens is None:
+        raise WrongArgumentError(
+            "start_tokens needs the view 'groups' or 'integers', or 'digits' of an index, of at most 61 bits."
+        )
     return BatchMaker(
-        view=first.view,
-        bits_per_token=first.bits_per_token,
-        group_bits=first.group_bits,
+        view=first.token_view,
         shape=shape,
-        grid=_grid(shape, shapes),
+        places=_places(shape, shapes, first.clips),
         columns=first.columns,
         pin_memory=pin_memory,
         pool=BufferPool(_KEPT_BUFFERS),
     )
 
 
-def _grid(shape: SampleShape, shapes_n3: Int64s) -> tuple[int, int, int]:
-    """Frames, height and width of a sample; for packed rows, one row of tokens."""
+def _places(shape: SampleShape, shapes_n3: Int64s, clips: ClipSource) -> tuple[int, ...]:
+    """Axes of a sample's tokens: rows, height and width; or all tokens of a packed row or a pyramid."""
     if isinstance(shape, Packing):
-        return 1, 1, shape.num_tokens
-    frames = getattr(shape, "num_frames", None) or int(shapes_n3[:, 0].max())
-    return frames, int(shapes_n3[0, 1]), int(shapes_n3[0, 2])
+        return (shape.num_tokens,)
+    rows = getattr(shape, "num_frames", None) or int(shapes_n3[:, 0].max())
+    return clips.places_of((rows, *shapes_n3[0, 1:].tolist()))

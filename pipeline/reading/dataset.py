@@ -5,14 +5,11 @@ import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, SupportsIndex, cast
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 from pyarrow.compute import Expression
@@ -21,19 +18,16 @@ from torch.utils.data import Dataset
 from bitmill.pipeline.dataset.dataset_folder import require_card
 from bitmill.pipeline.reading.filters import ClipFilter
 from bitmill.pipeline.reading.index.clip_lookup import ClipFinder, places_of_source
-from bitmill.pipeline.reading.index.footers import num_threads, open_shard
-from bitmill.pipeline.reading.index.index import ReadingIndex
-from bitmill.pipeline.reading.index.open_index import open_index
-from bitmill.pipeline.reading.samples.views import View, check_view, view_clip
+from bitmill.pipeline.reading.open_parts import check_tokenizers, checked_columns, open_part
+from bitmill.pipeline.reading.samples.views import TokenView, View
 from bitmill.pipeline.reading.shards.after_fork import renewed_in_forks
 from bitmill.pipeline.reading.shards.disk_cache import ChunkCache
-from bitmill.pipeline.reading.shards.row_groups import ClipSource, Part
+from bitmill.pipeline.reading.shards.row_groups import ClipSource
 from bitmill.pipeline.reading.shards.shard_files import ShardFiles
 from bitmill.pipeline.reading.shards.single_clips import SingleClips
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DatasetCard
-from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
-from bitmill.schemas.errors import TokenizerMismatchError, WrongArgumentError
+from bitmill.schemas.errors import WrongArgumentError
 
 TokenSample = dict[str, Any]
 """``tokens``: the tensor of the chosen view; plus the chosen columns, as Python values."""
@@ -58,9 +52,9 @@ class TokenDataset(Dataset[TokenSample]):
     """Clips of dataset folders, local or on any store: ``len``, ``dataset[i]`` and iteration, in plan order.
 
     Several folders are read one after the other; all tokens must come from one tokenizer. ``view`` chooses
-    the form of ``tokens`` (see ``bitmill.pipeline.reading.View``), ``group_bits`` the g of groups,
-    ``columns`` the additional columns of a sample (any column of the token shard but ``codes``), ``where``
-    filters clips.
+    the form of ``tokens`` (see ``bitmill.pipeline.reading.View``; default: ``bits``, or ``digits`` where a
+    code is not bits), ``group_bits`` the g of groups, ``columns`` the additional columns of a sample (any but
+    ``codes`` that the token shards of all folders have), ``where`` filters clips.
 
     A dataset whose job is not finished is refused unless ``allow_incomplete``; one made by another tokenizer
     than ``expect_tokenizer`` (a fingerprint) is always refused. ``dataset[i]`` reads one byte range and
@@ -74,7 +68,7 @@ class TokenDataset(Dataset[TokenSample]):
         self,
         uris: str | Path | Sequence[str | Path],
         *,
-        view: View = "bits",
+        view: View | None = None,
         group_bits: int | None = None,
         columns: Sequence[str] = (),
         where: ClipFilter | Expression | None = None,
@@ -89,21 +83,17 @@ class TokenDataset(Dataset[TokenSample]):
         where = _filter(where)
         folders = [Folder(str(uri)) for uri in ([uris] if isinstance(uris, str | Path) else uris)]
         self.cards = [require_card(folder) for folder in folders]
-        _check_tokenizers(folders, self.cards, expect_tokenizer)
-        self.bits_per_token = self.cards[0].geometry.code.bits_per_token
-        check_view(view, self.bits_per_token, group_bits)
-        self.view: View = view
-        self.group_bits = group_bits
-        self.columns = _checked_columns(columns)
+        check_tokenizers(folders, self.cards, expect_tokenizer)
+        geometry = self.cards[0].geometry
+        self.token_view = TokenView.of(view, geometry.code, group_bits)
+        self.columns = checked_columns(columns, folders, self.cards)
         self.verify: Verify = verify
         ranges = ChunkCache(Path(cache.folder), cache.max_bytes) if cache else None
         parts = [
-            _open_part(ShardFiles(folder, ranges), card, where, allow_incomplete=allow_incomplete)
+            open_part(ShardFiles(folder, ranges), card, where, allow_incomplete=allow_incomplete)
             for folder, card in zip(folders, self.cards, strict=True)
         ]
-        self.clips = ClipSource(
-            parts, self.bits_per_token, verify=verify != "never", skip_damaged=skip_damaged
-        )
+        self.clips = ClipSource(parts, geometry, verify=verify != "never", skip_damaged=skip_damaged)
         self._filtered = where is not None
         self._single = SingleClips(self.clips, verify=verify == "always")
         self._firsts: list[int] = np.concatenate(([0], np.cumsum(self.clips.num_clips))).tolist()
@@ -120,6 +110,21 @@ class TokenDataset(Dataset[TokenSample]):
     def card(self) -> DatasetCard:
         """The dataset card; of several datasets, the first one's."""
         return self.cards[0]
+
+    @property
+    def view(self) -> View:
+        """The form of ``tokens``."""
+        return self.token_view.view
+
+    @property
+    def group_bits(self) -> int | None:
+        """The g of groups."""
+        return self.token_view.group_bits
+
+    @property
+    def bits_per_token(self) -> int:
+        """L: bits of a stored token."""
+        return self.token_view.code.bits_per_token
 
     @property
     def uris(self) -> list[str]:
@@ -152,8 +157,7 @@ class TokenDataset(Dataset[TokenSample]):
             part, own = self.clips.locate(group)
             selected = part.selected[own]
             row = wanted if selected is None else int(selected[wanted])
-        codes, start, shape = self._single.read(group, row)
-        tokens = view_clip(codes, start, shape, self.bits_per_token, self.view, self.group_bits)
+        tokens = self.token_view.clip(*self._single.read(group, row))
         return {"tokens": tokens, **self._columns_at(group, wanted)}
 
     def __iter__(self) -> Iterator[TokenSample]:
@@ -171,11 +175,11 @@ class TokenDataset(Dataset[TokenSample]):
                 continue
             codes, starts, shapes = self.clips.read_groups([group])
             others = self.clips.read_columns([group], self.columns) if self.columns else None
+            grids = shapes.tolist()
             for row in range(max(0, first - before), min(end, behind) - before):
                 if starts[row] < 0 or (others is not None and others.lost[row]):
                     continue
-                place, shape = int(starts[row]), shapes[row].tolist()
-                tokens = view_clip(codes, place, shape, self.bits_per_token, self.view, self.group_bits)
+                tokens = self.token_view.clip(codes, int(starts[row]), self.clips.places_of(grids[row]))
                 yield {"tokens": tokens, **_row(others.table if others else None, row)}
 
     def find(self, clip_id: str) -> int:
@@ -258,45 +262,3 @@ def _row(table: pa.Table | None, row: int) -> dict[str, Any]:
 def _plain(value: object) -> object:
     """Convert lists (frame times) to a tensor [T], which collates; return other values unchanged."""
     return torch.tensor(value, dtype=torch.int64) if isinstance(value, list) else value
-
-
-def _checked_columns(columns: Sequence[str]) -> tuple[str, ...]:
-    known = [field.name for field in TOKEN_COLUMNS if field.name != "codes"]
-    for name in columns:
-        if name not in known:
-            raise WrongArgumentError(f"Unknown column {name!r}; a token shard has {', '.join(known)}.")
-    return tuple(dict.fromkeys(columns))
-
-
-def _check_tokenizers(folders: Sequence[Folder], cards: Sequence[DatasetCard], expected: str | None) -> None:
-    if not folders:
-        raise WrongArgumentError("A TokenDataset needs at least one dataset folder.")
-    for folder, card in zip(folders, cards, strict=True):
-        wanted = expected or cards[0].tokenizer_fingerprint
-        if card.tokenizer_fingerprint != wanted:
-            of_whom = "the expected" if expected else f"that of {folders[0].uri},"
-            raise TokenizerMismatchError(
-                f"{folder.uri} was made by tokenizer {card.tokenizer_fingerprint}, not by {of_whom} {wanted}."
-            )
-
-
-def _open_part(
-    files: ShardFiles, card: DatasetCard, where: ClipFilter | None, *, allow_incomplete: bool
-) -> Part:
-    index = open_index(files.folder, card, allow_incomplete=allow_incomplete)
-    selected: Sequence[npt.NDArray[np.int64] | None] = [None] * index.num_groups
-    if where is not None and where.columns():
-        with ThreadPoolExecutor(num_threads(files.folder)) as pool:
-            shards = pool.map(partial(_selected_in, files.folder, index, where), range(len(index.shard_ids)))
-            selected = [rows for shard in shards for rows in shard]
-    return Part(files=files, index=index, selected=selected)
-
-
-def _selected_in(
-    folder: Folder, index: ReadingIndex, where: ClipFilter, shard: int
-) -> list[npt.NDArray[np.int64]]:
-    """The selected rows of each row group of a shard."""
-    groups = index.groups_of(shard)
-    names = where.columns()
-    with open_shard(folder, index.shard_ids[shard]) as file:
-        return [where.rows(file.read_row_group(int(index.numbers[group]), columns=names)) for group in groups]

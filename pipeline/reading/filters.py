@@ -22,7 +22,9 @@ _NS_PER_S = 1_000_000_000
 class ClipFilter:
     """Selects clips that satisfy all given conditions, on any columns of a token shard except its codes.
 
-    ``where`` is a pyarrow expression, for example ``pyarrow.compute.field("source_height") >= 720``.
+    ``where`` is a pyarrow expression, for example ``pyarrow.compute.field("source_height") >= 720``, about
+    columns that the token shards of all datasets have. ``min_frames`` and ``max_frames`` are about the
+    column ``num_frames``, which counts rows of the token grid; ``num_real_frames`` counts the video's.
     Durations are those of clips (``end_ns - start_ns``), in seconds; images have duration 0.
     """
 

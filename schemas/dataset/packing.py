@@ -58,7 +58,7 @@ def unpack_codes(codes: Buffer, num_tokens: int, code: Code) -> Codes:
     index_N = unpack_integers(codes, num_tokens, code.bits_per_token)
     if bool((index_N >= code.num_codes).any()):
         raise ValueError(f"a token is not below {code.num_codes}: the codes are damaged")
-    if code.kind == "index":
+    if code.dimensions == 1:
         return index_N[:, None]
     return index_N[:, None] // _weights(code) % np.array(code.bases)
 

@@ -15,9 +15,11 @@ from bitmill.pipeline.planning.cut_shards import cut_shards
 from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard, shard_file
-from bitmill.schemas.dataset.packing import pack_bits, unpack_bits
+from bitmill.schemas.dataset.packing import pack_codes, unpack_codes
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.dataset.token_shard import ShardMetadata
+from bitmill.schemas.models.geometry import Geometry
+from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.requests.job import StorageSpec, fingerprint_fields, job_fingerprint
 from tests.support.fakes import make_job, make_source
 
@@ -33,7 +35,8 @@ class StoredDataset:
     """What was written, to hold a reader to."""
 
     folder: Path
-    bits_per_token: int
+    geometry: Geometry
+    version: Literal[1, 2]
     shards: list[PlannedShard]
     rows: list[list[TokenRow]]
     """Of each shard, committed or not."""
@@ -45,11 +48,16 @@ class StoredDataset:
         """All clips, in the dataset's order."""
         return [row for rows in self.rows for row in rows]
 
-    def bits(self, row: TokenRow):
-        """A clip's code bits, bool [T, h, w, L]."""
-        num_tokens = row.num_frames * row.height * row.width
-        flat = unpack_bits(row.codes, num_tokens, self.bits_per_token)
-        return flat.reshape(row.num_frames, row.height, row.width, self.bits_per_token)
+    @property
+    def bits_per_token(self) -> int:
+        """L."""
+        return self.geometry.code.bits_per_token
+
+    def codes(self, row: TokenRow):
+        """A clip's codes [T, h, w, D], or [N, D] of a pyramid; bool if they are bits, else int64."""
+        shape = (row.num_frames, row.height, row.width)
+        codes_ND = unpack_codes(row.codes, self.geometry.num_tokens(shape), self.geometry.code)
+        return codes_ND if self.geometry.schedules else codes_ND.reshape(*shape, -1)
 
     def path(self, shard: int) -> Path:
         """The shard's file."""
@@ -58,9 +66,12 @@ class StoredDataset:
     def commit(self, shard: int) -> None:
         """Write a shard's file, the same bytes every time."""
         card = json.loads((self.folder / DATASET_FILE).read_text())
-        metadata = ShardMetadata.version_1(
-            bits_per_token=self.bits_per_token,
-            patch_size_px=8,
+        metadata = ShardMetadata(
+            format_version=self.version,
+            layout=self.geometry.layout,
+            patch_px=self.geometry.patch_px,
+            code=self.geometry.code,
+            schedules=self.geometry.schedules,
             tokenizer_fingerprint=card["tokenizer_fingerprint"],
             job_fingerprint=card["job_fingerprint"],
             shard_id=self.shards[shard].shard_id,
@@ -80,6 +91,7 @@ def store_dataset(
     shapes: Sequence[Sequence[FrameShape]],
     *,
     bits_per_token: int = 18,
+    geometry: Geometry | None = None,
     row_group_bytes: int = 100,
     compression: Literal["none", "zstd"] = "none",
     sources_per_shard: int = 1,
@@ -89,8 +101,9 @@ def store_dataset(
 ) -> StoredDataset:
     """A dataset of one shard for each list of clips' shapes; shards of ``leave_out`` are not committed.
 
-    Codes are random bits. A shard's clips are spread over its sources in order; every second source has a
-    caption, and a clip of one frame is an image, which has no rate and lasts no time.
+    Its shards are of version 1, of ``bits_per_token``; with a ``geometry``, of version 2. Codes are random.
+    A shard's clips are spread over its sources in order; every second source has a caption, and a clip of one
+    frame is an image, which has no rate and lasts no time.
     """
     job = make_job(sharding={"max_sources": sources_per_shard})
     fields = fingerprint_fields(
@@ -99,15 +112,18 @@ def store_dataset(
         size_px=16,
         device="cpu",
         pixel_rule=1,
-        shard_version=1,
+        shard_version=1 if geometry is None else 2,
     )
+    config = preset_config("tiny", bits_per_token=bits_per_token)
+    if geometry is not None:
+        config = PluginConfig(plugin="stored", geometry=geometry, fingerprint=tokenizer)
     sources = [make_source(number) for number in range(len(shapes) * sources_per_shard)]
     shards = cut_shards(sources, job.sharding, job_fingerprint(fields))
     folder.mkdir(parents=True, exist_ok=True)
     card = DatasetCard(
         tokenizer_fingerprint=tokenizer,
-        tokenizer=preset_config("tiny", bits_per_token=bits_per_token),
-        geometry=preset_config("tiny", bits_per_token=bits_per_token).geometry,
+        tokenizer=config,
+        geometry=config.geometry,
         job_fingerprint=job_fingerprint(fields),
         fingerprint_fields=fields,
         job=job.model_dump(mode="json", exclude={"output"}),
@@ -118,10 +134,12 @@ def store_dataset(
     random = np.random.default_rng(seed)
     stored = StoredDataset(
         folder=folder,
-        bits_per_token=bits_per_token,
+        geometry=config.geometry,
+        version=1 if geometry is None else 2,
         shards=shards,
         rows=[
-            _rows(shard, own, bits_per_token, random, seed) for shard, own in zip(shards, shapes, strict=True)
+            _rows(shard, own, config.geometry, random, seed)
+            for shard, own in zip(shards, shapes, strict=True)
         ],
         row_group_bytes=row_group_bytes,
         compression=compression,
@@ -135,7 +153,7 @@ def store_dataset(
 def _rows(
     shard: PlannedShard,
     shapes: Sequence[FrameShape],
-    bits_per_token: int,
+    geometry: Geometry,
     random: np.random.Generator,
     seed: int,
 ) -> list[TokenRow]:
@@ -144,7 +162,7 @@ def _rows(
         place = number * len(shard.sources) // len(shapes)
         start_ns = number * 10**9
         source = shard.first_source_index + place
-        bits_NL = random.random((frames * height * width, bits_per_token)) < 0.5
+        codes_ND = _random_codes(geometry, geometry.num_tokens((frames, height, width)), random)
         rows.append(
             TokenRow(
                 clip_id=hashlib.sha256(f"{seed} {shard.shard_index} {number}".encode()).hexdigest()[:32],
@@ -159,8 +177,17 @@ def _rows(
                 width=width,
                 source_height=360 + 360 * (source % 2),
                 source_width=640,
-                codes=pack_bits(bits_NL),
+                codes=pack_codes(codes_ND, geometry.code),
                 metadata=json.dumps({"caption": f"source {source}"}) if source % 2 else None,
+                scaled_height=360,
+                num_real_frames=frames,
             )
         )
     return rows
+
+
+def _random_codes(geometry: Geometry, num_tokens: int, random: np.random.Generator):
+    code = geometry.code
+    if code.kind == "bits":
+        return random.random((num_tokens, code.bits_per_token)) < 0.5
+    return random.integers(0, code.bases, (num_tokens, code.dimensions))

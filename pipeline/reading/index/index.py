@@ -6,6 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bitmill.schemas.errors import FormatError
+from bitmill.schemas.models.geometry import Geometry
+
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 
@@ -24,17 +27,27 @@ class RowGroup(NamedTuple):
     compressed: bool
 
 
-class Shape(NamedTuple):
-    """A clip's token grid."""
+def num_tokens_of(shapes_n3: Int64s, geometry: Geometry) -> Int64s:
+    """Number of tokens of clips of these grids (token rows, height, width), int64 [n].
 
-    num_frames: int
-    height: int
-    width: int
+    Raises FormatError if a pyramid has no schedule for one.
+    """
+    if geometry.schedules is None:
+        return shapes_n3[:, 0] * shapes_n3[:, 1] * shapes_n3[:, 2]
+    distinct, which = np.unique(shapes_n3, axis=0, return_inverse=True)
+    return np.array([_num_tokens(shape, geometry) for shape in distinct.tolist()], np.int64)[
+        which.reshape(-1)
+    ]
 
-    @property
-    def num_tokens(self) -> int:
-        """T·h·w."""
-        return self.num_frames * self.height * self.width
+
+def _num_tokens(shape_thw: list[int], geometry: Geometry) -> int:
+    rows, height, width = shape_thw
+    try:
+        return geometry.num_tokens((rows, height, width))
+    except KeyError as error:
+        raise FormatError(
+            f"A clip has a token grid of {height}×{width}, for which its pyramid has no schedule."
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +69,7 @@ class ReadingIndex:
     run_starts: Int64s
     """int64 [num_groups + 1]: start of each row group's runs."""
     runs: Int32s
-    """int32 [num_runs, 4]: rows, frames, height, width."""
+    """int32 [num_runs, 4]: rows, then token rows, height, width of their clips."""
 
     @property
     def num_groups(self) -> int:
@@ -86,6 +99,6 @@ class ReadingIndex:
         return self.runs[self.run_starts[number] : self.run_starts[number + 1]]
 
     def shapes_of(self, number: int) -> Int64s:
-        """Frames, height and width of each row, int64 [num_rows, 3]."""
+        """Token rows, height and width of each row's clip, int64 [num_rows, 3]."""
         runs = self.runs_of(number).astype(np.int64)
         return np.repeat(runs[:, 1:], runs[:, 0], axis=0)

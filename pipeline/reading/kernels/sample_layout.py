@@ -33,15 +33,24 @@ def order_pieces(samples: Any, sample_starts: Any) -> Any:
 
 @compiled
 def lay_out(  # noqa: PLR0917 - compiled code takes no keywords
-    pieces: Any, owners: Any, cut_P4: Any, shapes_n3: Any, starts: Any, address: int, sample_tokens: int
+    pieces: Any,
+    owners: Any,
+    cut_P4: Any,
+    frames: Any,
+    num_tokens: Any,
+    starts: Any,
+    address: int,
+    sample_tokens: int,
 ) -> Any:
-    """The unpacking kernels' input, int64 [P, 4], for pieces of a cut's table."""
+    """The unpacking kernels' input, int64 [P, 4], for pieces of a cut's table.
+
+    A clip's ``num_tokens`` [n] are those of its ``frames`` [n], equally many each.
+    """
     rows = np.empty((len(pieces), 4), np.int64)
     for row in range(len(pieces)):
-        clip, first_frame, frames, place = cut_P4[pieces[row]]
-        grid = shapes_n3[clip, 1] * shapes_n3[clip, 2]
+        clip, first_frame, num_frames, place = cut_P4[pieces[row]]
         rows[row, 0] = address + starts[clip]
-        rows[row, 1] = first_frame * grid
-        rows[row, 2] = frames * grid
+        rows[row, 1] = first_frame * num_tokens[clip] // frames[clip]
+        rows[row, 2] = num_frames * num_tokens[clip] // frames[clip]
         rows[row, 3] = owners[row] * sample_tokens + place
     return rows

@@ -3,14 +3,14 @@
 The layout is defined in ``schemas.dataset.packing``. Kernels are compiled on first use, one per width and
 form (then cached on disk), and release the GIL.
 
-Axes: N tokens, L bits of a token, G groups of a token.
+Axes: N tokens, L bits of a token, D dimensions of its code, G values of a token in the output.
 """
 
 import ctypes
 from collections.abc import Callable
 from functools import lru_cache
 from math import gcd
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +19,16 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from bitmill.schemas.compiled_code.numba_compile import compiled, compiled_within
-from bitmill.schemas.dataset.packing import MAX_BITS_PER_TOKEN, packed_size
+from bitmill.schemas.dataset.packing import packed_size
+from bitmill.schemas.models.geometry import Code
 
 Int64s = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint8]
 
 SPARE_BYTES = 8
 """Bytes that must be readable after the codes: a token is loaded as an eight-byte word."""
+
+_WORD_BITS = 64
 
 PIECE_BYTES = 32
 
@@ -52,7 +55,7 @@ def int64s_at(address: int, count: int) -> Int64s:
 
 
 def unpack_into(codes: Codes, out_N: npt.NDArray[Any], bits_per_token: int) -> None:
-    """Unpack one clip's codes, uint8 [ceil(N·L / 8)], into ``out_N`` (int32 for L < 32, else int64).
+    """Unpack one clip's codes, uint8 [ceil(N·L / 8)], into indices ``out_N`` (int32 for L < 32, else int64).
 
     Raises ValueError on a wrong length or padding.
     """
@@ -67,26 +70,32 @@ def unpack_into(codes: Codes, out_N: npt.NDArray[Any], bits_per_token: int) -> N
     unpack_clip(spared, 0, out_N.reshape(-1, 1), bits_per_token)
 
 
-def unpack_clip(codes: Codes, start: int, out_NG: npt.NDArray[Any], bits_per_token: int) -> None:
+def unpack_clip(codes: Codes, start: int, out_NG: npt.NDArray[Any], code: Code | int) -> None:
     """Unpack the clip that begins at ``start`` and is followed by ``SPARE_BYTES``, in ``out_NG``'s form.
 
     See ``unpack_pieces``; nothing is checked here either.
     """
-    _kernels(out_NG.dtype.kind, bits_per_token, out_NG.shape[1]).clip(codes, start, out_NG)
+    _kernels_of(code, out_NG).clip(codes, start, out_NG)
 
 
-def unpack_pieces(runs_R3: Int64s, out_NG: npt.NDArray[Any], bits_per_token: int) -> None:
+def unpack_pieces(runs_R3: Int64s, out_NG: npt.NDArray[Any], code: Code | int) -> None:
     """Write runs of pieces into ``out_NG``, both C-contiguous, releasing the GIL once for all of them.
 
     A run is a row of int64 [num_runs, 3]: the address of its first piece, the number of consecutive pieces,
-    and the number of tokens to add to their targets.
+    and the number of tokens to add to their targets. A number L as ``code`` is ``Code.of_bits(L)``.
 
-    The output's dtype selects the form: integers receive group indices [N, G] in [0, 2^(L/G)), group 0 from
-    the first code bits (with G = 1, token indices); bool receives bits and float32 values ±1/√L, both [N, L],
-    code bit 0 first. Nothing is checked here: the caller keeps the arrays alive, with ``SPARE_BYTES`` after
-    the codes, and pieces lie inside their clips and the output.
+    The output's type and width select the form, dimension 0 or group 0 first:
+
+    - Integers [N, 1] receive stored indices, [N, D] digits or bits, [N, L/g] groups of g bits, which are
+      ordered within a group as in the stored index.
+    - Bool [N, L] receives bits.
+    - Float32 [N, D] receives ±1/√L per bit, or FSQ's (digit − ⌊levels/2⌋) / ⌊levels/2⌋ per digit.
+
+    Nothing is checked here: the caller keeps the arrays alive, with ``SPARE_BYTES`` after the codes, and
+    pieces lie inside their clips and the output. An index that is no code, which only damage makes, gives the
+    digits of its remainder. Raises ValueError if tokens do not have that many values.
     """
-    _kernels(out_NG.dtype.kind, bits_per_token, out_NG.shape[1]).pieces(runs_R3, out_NG)
+    _kernels_of(code, out_NG).pieces(runs_R3, out_NG)
 
 
 class _Kernels(NamedTuple):
@@ -96,42 +105,32 @@ class _Kernels(NamedTuple):
     clip: Callable[..., None]
 
 
+def _kernels_of(code: Code | int, out_NG: npt.NDArray[Any]) -> _Kernels:
+    if isinstance(code, int):
+        return _kernels(out_NG.dtype.kind, code, out_NG.shape[1], None, "most")
+    return _kernels(out_NG.dtype.kind, code.bits_per_token, out_NG.shape[1], code.levels, code.first)
+
+
 @lru_cache(maxsize=64)
-def _kernels(form: str, bits: int, columns: int) -> _Kernels:
-    """Kernels for a width and a form (a NumPy dtype kind), with shifts and strides known to the compiler.
-
-    8/gcd(L, 8) tokens fill whole bytes: within such a period each token has a constant byte offset and shift
-    and is one unaligned eight-byte load. Tokens before the first full period or after the last are loaded
-    singly; so are all tokens of widths that may need a ninth byte.
-    """
-    if not 1 <= bits <= MAX_BITS_PER_TOKEN:
-        raise ValueError(f"bits_per_token must be 1 to {MAX_BITS_PER_TOKEN}, not {bits}")
-    period = 8 // gcd(bits, 8)
-    period_bytes = bits * period // 8
-    one_load = max(token * bits % 8 for token in range(period)) + bits <= 64
-    mask = np.uint64((1 << bits) - 1)
-    group_bits = 1 if form in "bf" else bits // columns
-    scale = np.float32(1.0 / np.sqrt(bits)) if form == "f" else np.float32(0)
-
-    @compiled_within
-    def unpack(address: int, first: int, out: Any) -> None:
-        left = len(out)
-        # Count rows from 0 within a slice: for an index that might be negative, numba checks the sign each
-        # time and nothing is vectorized.
-        row = 0
-        while left and (not one_load or first % period):
-            _put(out, row, _lone_token(address, first, bits), bits, group_bits, scale)
-            first, left, row = first + 1, left - 1, row + 1
-        base = address + first // period * period_bytes
-        for _ in range(left // period):
-            for k in range(period):
-                word = _load_word(base + (k * bits >> 3)) >> np.uint64(k * bits & 7)
-                _put(out, row + k, word & mask, bits, group_bits, scale)
-            base, row = base + period_bytes, row + period
-        first += left // period * period
-        for _ in range(left % period):
-            _put(out, row, _lone_token(address, first, bits), bits, group_bits, scale)
-            first, row = first + 1, row + 1
+def _kernels(
+    form: str, bits: int, columns: int, levels: tuple[int, ...] | None, first: Literal["most", "least"] | None
+) -> _Kernels:
+    """Kernels for a code and a form (a NumPy dtype kind), with shifts and divisors known to the compiler."""
+    if levels is not None and (columns > 1 or form == "f"):
+        group_bits, put = bits, _put_digits(levels, first, values=form == "f")
+    else:
+        group_bits = bits // columns
+        if group_bits * columns != bits or not 1 <= group_bits <= _WORD_BITS:
+            raise ValueError(
+                f"{columns} columns do not take {bits} bits_per_token of up to {_WORD_BITS} each"
+            )
+        scale = float(np.float32(1.0 / np.sqrt(bits))) if form == "f" else 0.0
+        put = _put_groups(group_bits, first, scale)
+    unpack = (
+        _unpack_words(bits, put)
+        if bits <= _WORD_BITS
+        else _unpack_wide(bits, group_bits, first == "least", put)
+    )
 
     @compiled
     def pieces(runs: Any, out: Any) -> None:
@@ -146,6 +145,99 @@ def _kernels(form: str, bits: int, columns: int) -> _Kernels:
         unpack(np.int64(codes.ctypes.data) + start, 0, out)
 
     return _Kernels(pieces, clip)
+
+
+def _unpack_words(bits: int, put: Callable[..., None]) -> Callable[..., None]:
+    """Return the loop over tokens that fit a word.
+
+    8/gcd(L, 8) tokens fill whole bytes: within such a period each token has a constant byte offset and shift
+    and is one unaligned eight-byte load. Tokens before the first full period or after the last are loaded
+    singly; so are all tokens of widths that may need a ninth byte.
+    """
+    period = 8 // gcd(bits, 8)
+    period_bytes = bits * period // 8
+    one_load = max(token * bits % 8 for token in range(period)) + bits <= _WORD_BITS
+    mask = np.uint64((1 << bits) - 1)
+
+    @compiled_within
+    def unpack(address: int, first: int, out: Any) -> None:
+        left = len(out)
+        # Count rows from 0 within a slice: for an index that might be negative, numba checks the sign each
+        # time and nothing is vectorized.
+        row = 0
+        while left and (not one_load or first % period):
+            put(out, row, 0, _load_bits(address, first * bits, bits), bits)
+            first, left, row = first + 1, left - 1, row + 1
+        base = address + first // period * period_bytes
+        for _ in range(left // period):
+            for k in range(period):
+                word = _load_word(base + (k * bits >> 3)) >> np.uint64(k * bits & 7)
+                put(out, row + k, 0, word & mask, bits)
+            base, row = base + period_bytes, row + period
+        first += left // period * period
+        for _ in range(left % period):
+            put(out, row, 0, _load_bits(address, first * bits, bits), bits)
+            first, row = first + 1, row + 1
+
+    return unpack
+
+
+def _unpack_wide(bits: int, group_bits: int, least: bool, put: Callable[..., None]) -> Callable[..., None]:
+    """Return the loop over tokens wider than a word; a load has as many groups as fit at any shift."""
+    step = max(1, (_WORD_BITS - 7) // group_bits) * group_bits
+    num_steps, rest = divmod(bits, step)
+    own, last = step // group_bits, bits // group_bits
+
+    @compiled_within
+    def unpack(address: int, first: int, out: Any) -> None:
+        for row in range(len(out)):
+            start = (first + row) * bits
+            for number in range(num_steps):
+                column = number * own if least else last - (number + 1) * own
+                put(out, row, column, _load_bits(address, start + number * step, step), step)
+            if rest:
+                column = num_steps * own if least else 0
+                put(out, row, column, _load_bits(address, start + num_steps * step, rest), rest)
+
+    return unpack
+
+
+def _put_groups(group_bits: int, first: str | None, scale: float) -> Callable[..., None]:
+    """Return what writes groups into a row from a column on; or ±scale per bit, if ``scale`` is not 0."""
+    mask, least = np.uint64((1 << group_bits) - 1), first == "least"
+    value = np.float32(scale)
+
+    @compiled_within
+    def put(out: Any, row: int, column: int, word: Any, bits: int) -> None:
+        for group in range(bits // group_bits):
+            shift = group * group_bits if least else bits - (group + 1) * group_bits
+            part = (word >> np.uint64(shift)) & mask
+            if value:
+                out[row, column + group] = value if part else -value
+            else:
+                out[row, column + group] = part
+
+    return put
+
+
+def _put_digits(levels: tuple[int, ...], first: str | None, *, values: bool) -> Callable[..., None]:
+    """Return what writes the digits of an index to a row: as integers, or as FSQ's values."""
+    least = first == "least"
+
+    @compiled_within
+    def put(out: Any, row: int, column: int, word: Any, bits: int) -> None:  # noqa: ARG001
+        for place in range(len(levels)):
+            dimension = place if least else len(levels) - 1 - place
+            level = np.uint64(levels[dimension])
+            digit = word % level
+            word = word // level
+            if values:
+                half = np.int64(level >> np.uint64(1))
+                out[row, dimension] = np.float32(np.int64(digit) - half) / np.float32(half)
+            else:
+                out[row, dimension] = digit
+
+    return put
 
 
 def _type_load(typing_context: Any, address: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
@@ -167,9 +259,8 @@ def _load_int(address: int) -> Any:
 
 
 @compiled_within
-def _lone_token(address: int, token: int, bits: int) -> Any:
-    """Load one token at any position of a clip."""
-    position = token * bits
+def _load_bits(address: int, position: int, bits: int) -> Any:
+    """Load up to 64 bits at any bit position of a clip."""
     byte, shift = address + (position >> 3), position & 7
     word = _load_word(byte) >> np.uint64(shift)
     if shift + bits > 64:
@@ -177,18 +268,3 @@ def _lone_token(address: int, token: int, bits: int) -> Any:
     if bits < 64:
         word &= (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
     return word
-
-
-@compiled_within
-def _put(out: Any, row: int, word: Any, bits: int, group_bits: int, scale: Any) -> None:  # noqa: PLR0917
-    """Write one token as a row of the output: its groups, or ±scale per bit if ``scale`` is nonzero.
-
-    Called with constants, so that the compiler keeps only one of the branches, unrolled.
-    """
-    mask = ~np.uint64(0) >> np.uint64(64 - group_bits)
-    for group in range(bits // group_bits):
-        part = (word >> np.uint64(bits - (group + 1) * group_bits)) & mask
-        if scale:
-            out[row, group] = scale if part else -scale
-        else:
-            out[row, group] = part

@@ -24,7 +24,7 @@ from bitmill.pipeline.reading.samples.inline_tensor import inline
 from bitmill.pipeline.reading.samples.packed_rows import describe_rows, frame_by_frame
 from bitmill.pipeline.reading.samples.sample_shapes import Packing, Padding, SampleShape
 from bitmill.pipeline.reading.samples.shuffle_window import ShuffleWindow, gathered
-from bitmill.pipeline.reading.samples.views import View, element_of, numpy_of, special_tokens
+from bitmill.pipeline.reading.samples.views import TokenView
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.schemas.dataset.packing import packed_size
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
@@ -64,12 +64,10 @@ class Placed(NamedTuple):
 class BatchMaker:
     """Makes the batches for one set of options. Safe for threads."""
 
-    view: View
-    bits_per_token: int
-    group_bits: int | None
+    view: TokenView
     shape: SampleShape
-    grid: tuple[int, int, int]
-    """Frames, height and width of a sample; (1, 1, places) for packed rows."""
+    places: tuple[int, ...]
+    """Axes of a sample's tokens: rows, height and width; or all tokens of a packed row or a pyramid."""
     columns: tuple[str, ...]
     pin_memory: bool
     pool: BufferPool
@@ -77,7 +75,7 @@ class BatchMaker:
     @property
     def sample_tokens(self) -> int:
         """Number of token places in a sample."""
-        return self.grid[0] * self.grid[1] * self.grid[2]
+        return prod(self.places)
 
     def make(self, takes: Sequence[Take], windows: Sequence[ShuffleWindow]) -> TokenBatch:
         """Make the batch of these takes, each with its window."""
@@ -99,13 +97,8 @@ class BatchMaker:
 
     def _allocated(self, count: int) -> tuple[torch.Tensor, npt.NDArray[Any]]:
         """The batch's tensor, and the same memory as [rows, values per row]; zeroed for shapes with gaps."""
-        dtype, values = element_of(self.view, self.bits_per_token, self.group_bits)
-        size: tuple[int, ...] = (count, *(self.grid[2:] if isinstance(self.shape, Packing) else self.grid))
-        if self.view == "packed":
-            values = packed_size(self.sample_tokens, self.bits_per_token)
-            size = (count, values)
-        elif self.view != "integers":
-            size = (*size, values)
+        dtype, size = self.view.dtype, (count, *self.view.size(self.places))
+        values = size[1] if self.view.view == "packed" else self.view.num_values
         if self.pin_memory or get_worker_info() is not None:
             # A worker process passes tensors through shared memory; unpacking there avoids another copy.
             tokens = torch.empty(size, dtype=dtype, pin_memory=self.pin_memory)
@@ -113,7 +106,7 @@ class BatchMaker:
             flat = tokens.numpy().reshape(-1, values)
         else:
             num_bytes = dtype.itemsize * prod(size)
-            flat = self.pool.take(num_bytes)[:num_bytes].view(numpy_of(dtype)).reshape(-1, values)
+            flat = self.pool.take(num_bytes)[:num_bytes].view(self.view.numpy_dtype).reshape(-1, values)
             tokens = torch.from_numpy(flat.reshape(size))
         if isinstance(self.shape, Packing | Padding):
             flat.fill(0)
@@ -147,21 +140,20 @@ class BatchMaker:
         return address_of(pieces), len(pieces), shift
 
     def _unpack(self, runs_R3: Int64s, flat: npt.NDArray[Any]) -> None:
-        if self.view != "packed":
-            unpack_pieces(runs_R3, flat, self.bits_per_token)
+        if self.view.view != "packed":
+            unpack_pieces(runs_R3, flat, self.view.code)
             return
         for place, count, shift in runs_R3.tolist():
             for address, _, tokens, target in int64s_at(place, 4 * count).reshape(-1, 4).tolist():
-                size = packed_size(tokens, self.bits_per_token)
+                size = packed_size(tokens, self.view.code.bits_per_token)
                 flat[(target + shift) // self.sample_tokens] = bytes_at(address, size)
 
     def _described(self, placed: Sequence[Placed], count: int, flat: npt.NDArray[Any]) -> dict[str, Any]:
         more: dict[str, Any] = {}
         if isinstance(self.shape, Packing):
-            specials = special_tokens(self.view, self.group_bits or self.bits_per_token)
-            more |= describe_rows(placed, self.shape, count, flat, specials)
+            more |= describe_rows(placed, self.shape, count, flat, self.view.special_tokens)
         elif isinstance(self.shape, Padding):
-            more["mask"] = _frame_mask(placed, count, self.grid[0])
+            more["mask"] = _frame_mask(placed, count, self.places[0])
         return more | self._columns(placed, count) if self.columns else more
 
     def _columns(self, placed: Sequence[Placed], count: int) -> dict[str, Any]:

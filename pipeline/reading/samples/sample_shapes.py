@@ -2,6 +2,9 @@
 
 A **cut** assigns clips to samples. Each sample consists of pieces: frames [first, first + frames) of one
 clip, placed at a token offset in the sample.
+
+A **frame** is here, and in all that is said of shapes, a row of a clip's token grid, as the column
+``num_frames`` counts: with a tokenizer of several frames per token it stands for more than one.
 """
 
 from dataclasses import dataclass
@@ -40,7 +43,7 @@ class Cut:
 
 
 class SampleShape(Protocol):
-    """How clips become samples. ``shapes_n3`` are frames, height and width of clips, int64 [n, 3]."""
+    """How clips become samples. ``shapes_n3`` are the token grids of clips (T, h, w), int64 [n, 3]."""
 
     per_clip: ClassVar[bool]
     """True if no sample contains more than one clip, so that counts add up over clips."""
@@ -88,7 +91,8 @@ class Clips:
 class FrameWindows:
     """Runs of ``num_frames`` frames of a clip, starting every ``stride`` frames (default: end to end).
 
-    Drops a clip's frames after its last full window, and clips that are too short.
+    Frames are token rows, the T of ``tokens``, of which each may stand for several frames of the video. Drops
+    a clip's rows after its last full window, and clips that are too short.
     """
 
     num_frames: int
@@ -129,7 +133,8 @@ class FrameWindows:
 class Padding:
     """Whole clips, padded at the end to ``num_frames`` frames (default: those of the longest clip).
 
-    Batches have ``mask``, bool [B, T], true where a frame belongs to the clip.
+    Frames are token rows, the T of ``tokens``, of which each may stand for several frames of the video.
+    Batches have ``mask``, bool [B, T], true where a row belongs to the clip.
     """
 
     num_frames: int | None = None

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from bitmill.pipeline.reading.index.index import num_tokens_of
 from bitmill.pipeline.reading.kernels.sample_layout import lay_out, order_pieces
 from bitmill.pipeline.reading.kernels.unpack import address_of
 from bitmill.pipeline.reading.order.epoch_order import PassOrder
@@ -75,7 +76,10 @@ def load_window(
     codes, starts, shapes = source.read_groups(groups, allocate)
     cut = shape.cut(shapes)
     bounds, pieces, owners = order_pieces(order.samples_of(window), cut.sample_starts)
-    unpacking = lay_out(pieces, owners, cut.table(), shapes, starts, address_of(codes), sample_tokens)
+    sizes = num_tokens_of(shapes, source.geometry)
+    unpacking = lay_out(
+        pieces, owners, cut.table(), shapes[:, 0], sizes, starts, address_of(codes), sample_tokens
+    )
     others = source.read_columns(groups, columns) if columns else None
     lost = starts < 0
     if others is not None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bitmill.pipeline.reading.index.footers import damage_named
-from bitmill.pipeline.reading.index.index import ReadingIndex, RowGroup
+from bitmill.pipeline.reading.index.index import ReadingIndex, RowGroup, num_tokens_of
 from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
 from bitmill.pipeline.reading.shards.parquet_pages import find_clips
 from bitmill.pipeline.reading.shards.ranged_file import RangedFile
@@ -20,6 +20,7 @@ from bitmill.pipeline.reading.shards.shard_files import ShardFiles
 from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS, check_columns
 from bitmill.schemas.errors import FormatError
+from bitmill.schemas.models.geometry import Geometry
 
 Int64s = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint8]
@@ -43,7 +44,7 @@ class GroupCodes(NamedTuple):
     starts: Int64s
     """int64 [n]: each clip's first byte; -1 for clips of a row group that is damaged and skipped."""
     shapes_n3: Int64s
-    """int64 [n, 3]: frames, height and width."""
+    """int64 [n, 3]: token rows, height and width."""
 
 
 class GroupColumns(NamedTuple):
@@ -62,10 +63,10 @@ class ClipSource:
     """
 
     def __init__(
-        self, parts: Sequence[Part], bits_per_token: int, *, verify: bool, skip_damaged: bool
+        self, parts: Sequence[Part], geometry: Geometry, *, verify: bool, skip_damaged: bool
     ) -> None:
         self.parts = tuple(parts)
-        self.bits_per_token = bits_per_token
+        self.geometry = geometry
         self.verify = verify
         self.skip_damaged = skip_damaged
         self._firsts = np.cumsum([0, *(part.index.num_groups for part in parts)])
@@ -87,7 +88,7 @@ class ClipSource:
         return self.parts[part], group - int(self._firsts[part])
 
     def shapes_of(self, group: int) -> Int64s:
-        """Frames, height and width of a row group's selected clips, int64 [n, 3]."""
+        """Token rows, height and width of a row group's selected clips, int64 [n, 3]."""
         part, number = self.locate(group)
         shapes, selected = part.index.shapes_of(number), part.selected[number]
         return shapes if selected is None else shapes[selected]
@@ -104,6 +105,12 @@ class ClipSource:
                 wanted = shapes if selected is None else shapes[selected]
                 found.update(map(tuple, np.unique(wanted, axis=0).tolist()))
         return np.array(sorted(found), np.int64).reshape(-1, 3)
+
+    def places_of(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The axes of a clip's tokens: its grid (token rows, height, width), or the N tokens of a pyramid."""
+        if self.geometry.schedules is None:
+            return tuple(shape)
+        return (int(num_tokens_of(np.array([shape], np.int64), self.geometry)[0]),)
 
     def read_groups(self, groups: Sequence[int], allocate: Allocate = np.empty) -> GroupCodes:
         """Codes of row groups' selected clips, in order. ``allocate`` creates the buffer.
@@ -140,7 +147,7 @@ class ClipSource:
         shapes, selected = part.index.shapes_of(own_number), part.selected[own_number]
         try:
             codes, starts = read_chunk(
-                part.files, group, buffer, shapes, bits_per_token=self.bits_per_token, verify=self.verify
+                part.files, group, buffer, shapes, geometry=self.geometry, verify=self.verify
             )
         except FormatError:
             if not self.skip_damaged:
@@ -198,17 +205,17 @@ def read_chunk(
     buffer: Codes,
     shapes_n3: Int64s,
     *,
-    bits_per_token: int,
+    geometry: Geometry,
     verify: bool,
 ) -> tuple[Codes, Int64s]:
     """Read a row group's codes using ``buffer``; returns them and where each of its clips begins.
 
     Raises FormatError, naming the shard, if they are damaged.
     """
-    num_tokens = shapes_n3[:, 0] * shapes_n3[:, 1] * shapes_n3[:, 2]
+    num_tokens, bits = num_tokens_of(shapes_n3, geometry), geometry.code.bits_per_token
     with damage_of(files, group):
         files.read_into(buffer, group.shard_id, group.shard_bytes, group.codes_offset)
-        return find_clips(buffer, num_tokens, bits_per_token, compressed=group.compressed, verify=verify)
+        return find_clips(buffer, num_tokens, bits, compressed=group.compressed, verify=verify)
 
 
 @contextmanager

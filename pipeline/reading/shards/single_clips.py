@@ -1,12 +1,13 @@
 """Reads one clip: locates its codes in the file by the index and reads one byte range."""
 
+from math import prod
 from struct import unpack_from
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.pipeline.reading.index.index import RowGroup, Shape
+from bitmill.pipeline.reading.index.index import RowGroup
 from bitmill.pipeline.reading.kernels.page_layout import LENGTH_BYTES
 from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
 from bitmill.pipeline.reading.shards.parquet_pages import MAX_HEADER_BYTES, page_at
@@ -30,7 +31,8 @@ class _Run(NamedTuple):
     """Bytes of the rows before the run, lengths included."""
     size: int
     """Bytes of a clip's codes."""
-    shape: Shape
+    places: tuple[int, ...]
+    """The axes of a clip's tokens."""
 
 
 class _Group(NamedTuple):
@@ -56,33 +58,33 @@ class SingleClips:
 
     def __init__(self, clips: ClipSource, *, verify: bool) -> None:
         self._clips = clips
-        self._bits_per_token = clips.bits_per_token
+        self._bits_per_token = clips.geometry.code.bits_per_token
         self._verify = verify
         self._groups: dict[int, _Group] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_groups": {}}
 
-    def read(self, group: int, row: int) -> tuple[Codes, int, Shape]:
-        """Read one row of a row group: a buffer, where the clip's codes begin in it, and the clip's shape.
+    def read(self, group: int, row: int) -> tuple[Codes, int, tuple[int, ...]]:
+        """Read one row of a row group: a buffer, where the clip's codes begin in it, and its tokens' axes.
 
         The codes are followed by at least ``SPARE_BYTES``.
         """
         known = self._groups.get(group) or self._find_out(group)
         run = next(run for run in known.runs if row < run.end)
         if self._verify or known.group.compressed:
-            return *self._from_whole(known, row), run.shape
+            return *self._from_whole(known, row), run.places
         page = next(page for page, end in enumerate(known.page_ends) if row < end)
         offset = known.headers[page] + run.before + (row - run.first) * (run.size + LENGTH_BYTES)
         buffer = np.empty(LENGTH_BYTES + run.size + SPARE_BYTES, np.uint8)
         own = buffer[: LENGTH_BYTES + run.size]
         files, place = known.part.files, known.group
         files.read_into(own, place.shard_id, place.shard_bytes, place.codes_offset + offset)
-        used = run.shape.num_tokens * self._bits_per_token & 7
+        used = prod(run.places) * self._bits_per_token & 7
         if unpack_from("<I", buffer.data)[0] != run.size or (used and own[-1] >> used):
             with damage_of(files, place):
                 raise ValueError("a clip's length or padding does not match its shape")
-        return buffer, LENGTH_BYTES, run.shape
+        return buffer, LENGTH_BYTES, run.places
 
     def _from_whole(self, known: _Group, row: int) -> tuple[Codes, int]:
         shapes = known.part.index.shapes_of(known.number)
@@ -92,7 +94,7 @@ class SingleClips:
             known.group,
             buffer,
             shapes,
-            bits_per_token=self._bits_per_token,
+            geometry=self._clips.geometry,
             verify=self._verify,
         )
         return np.concatenate((codes, np.zeros(SPARE_BYTES, np.uint8))), int(starts[row])
@@ -103,9 +105,9 @@ class SingleClips:
         runs: list[_Run] = []
         row = before = 0
         for rows, *grid in part.index.runs_of(own_number).tolist():
-            shape = Shape(*grid)
-            size = packed_size(shape.num_tokens, self._bits_per_token)
-            runs.append(_Run(row, row + rows, before, size, shape))
+            places = self._clips.places_of(grid)
+            size = packed_size(prod(places), self._bits_per_token)
+            runs.append(_Run(row, row + rows, before, size, places))
             row, before = row + rows, before + rows * (size + LENGTH_BYTES)
         ends, headers = [group.num_rows], [group.codes_bytes - before]
         # A surplus or missing row shows in the bytes left for headers, unless a row is shorter than a header.

@@ -59,7 +59,7 @@ def test_every_view_holds_what_was_written(tmp_path, bits, shuffle, compression)
     rows = {row.clip_id: row for row in stored.clips}
     clip = (12, bits)
     views = {
-        ("bits", None): (torch.bool, stored.bits),
+        ("bits", None): (torch.bool, stored.codes),
         ("values", None): (torch.float32, lambda row: unpack_values(row.codes, *clip)),
         ("groups", bits // 2): (torch.int64, lambda row: unpack_groups(row.codes, *clip, bits // 2)),
         ("packed", None): (torch.uint8, lambda row: np.frombuffer(row.codes, np.uint8)),
@@ -124,7 +124,7 @@ def test_windows_of_frames_are_slices_of_their_clips(mixed, stride):
     batches = TokenBatches(dataset, batch_size=1, shape=FrameWindows(2, stride))
     seen = [(batch["clip_id"][0], batch["tokens"][0].numpy()) for batch in batches]
     expected = [
-        (row.clip_id, mixed.bits(row)[first : first + 2])
+        (row.clip_id, mixed.codes(row)[first : first + 2])
         for row in mixed.clips
         for first in range(0, row.num_frames - 1, stride or 2)
     ]
@@ -143,7 +143,7 @@ def test_padding_is_masked_and_zero(mixed):
             assert not batch["tokens"][~batch["mask"]].any()
             for tokens, mask, clip_id in zip(batch["tokens"], batch["mask"], batch["clip_id"], strict=True):
                 (row,) = [row for row in mixed.clips if row.clip_id == clip_id]
-                assert np.array_equal(tokens[mask].numpy(), mixed.bits(row))
+                assert np.array_equal(tokens[mask].numpy(), mixed.codes(row))
 
 
 @pytest.mark.parametrize("start_tokens", [False, True])
@@ -321,7 +321,7 @@ def test_what_is_not_verified_is_taken_as_it_is(damaged):
             assert batch["valid"].all()
             for clip_id, tokens, mask in zip(batch["clip_id"], batch["tokens"], batch["mask"], strict=True):
                 (row,) = [row for row in stored.clips if row.clip_id == clip_id]
-                wrong += [clip_id] * int((tokens[mask].numpy() != stored.bits(row)).sum())
+                wrong += [clip_id] * int((tokens[mask].numpy() != stored.codes(row)).sum())
         assert len(wrong) == 1
         assert wrong[0] in lost
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from bitmill.pipeline.reading import ClipFilter, TokenDataset
+from bitmill.pipeline.reading import ClipFilter, Padding, TokenBatches, TokenDataset
 from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
+from bitmill.schemas.models.geometry import Code, Geometry
 from tests.support.datasets import expected_bits, make_dataset
 from tests.support.token_datasets import store_dataset
 
@@ -223,7 +224,7 @@ def test_what_is_verified_where(tmp_path, verify, skip_damaged):
         with pytest.raises(FormatError, match="a page does not match its checksum"):
             dataset[3]
     else:
-        assert int((dataset[3]["tokens"].numpy() != stored.bits(stored.clips[3])).sum()) == 1
+        assert int((dataset[3]["tokens"].numpy() != stored.codes(stored.clips[3])).sum()) == 1
 
 
 @pytest.mark.parametrize("uris", [[], ()])
@@ -249,3 +250,42 @@ def test_one_clip_is_asked_for_at_a_time(local):
             ValueError, match=r"takes the number of one clip, .*write \[dataset\[i\] for i in"
         ):
             dataset[wrong]
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> list[Path]:
+    """Two datasets of one tokenizer, of token shards of version 1 and of version 2."""
+    shapes = [[(2, 2, 2), (1, 2, 2)]] * 2
+    store_dataset(tmp_path / "1", shapes, seed=1)
+    store_dataset(tmp_path / "2", shapes, seed=2, geometry=Geometry(patch_px=(8, 8), code=Code.of_bits(18)))
+    return [tmp_path / "1", tmp_path / "2"]
+
+
+def test_datasets_of_both_versions_are_read_as_one(versions):
+    dataset = TokenDataset(versions, columns=("clip_id", "num_frames"), where=pc.field("num_frames") == 2)
+    parts = [
+        TokenDataset(folder, columns=("clip_id",), where=ClipFilter(min_frames=2)) for folder in versions
+    ]
+    apart = [sample for part in parts for sample in part]
+    assert [sample["clip_id"] for sample in dataset] == [sample["clip_id"] for sample in apart]
+    for number, sample in enumerate(apart):
+        assert torch.equal(dataset[number]["tokens"], sample["tokens"])
+        assert dataset.find(sample["clip_id"]) == number
+
+
+def test_columns_of_the_newer_version(versions):
+    new = TokenDataset(
+        versions[1], columns=("num_real_frames", "shot_index"), where=pc.field("scaled_height") > 9
+    )
+    assert [sample["num_real_frames"] for sample in new] == [2, 1, 2, 1]
+    assert new[0]["shot_index"] is None
+    (batch,) = TokenBatches(new, batch_size=4, shape=Padding())
+    assert batch["num_real_frames"].tolist() == [2, 1, 2, 1]
+
+
+def test_a_column_that_a_dataset_lacks_is_refused_by_its_folder(versions):
+    message = r"/1 has token shards of version 1, which have no column 'shot_index'"
+    with pytest.raises(UsageError, match=message):
+        TokenDataset(versions, columns=("shot_index",))
+    with pytest.raises(UsageError, match=r"cannot be evaluated: No match for FieldRef\.Name\(shot_index\)"):
+        TokenDataset(versions, where=pc.field("shot_index") == 1)

@@ -231,4 +231,4 @@ def test_several_folders_and_a_filter(stored, tmp_path):
     assert [sample["clip_id"] for sample in dataset] == [row.clip_id for row in wanted]
     assert dataset.find(other.clips[1].clip_id) == len(wanted) - 1
     copy = pickle.loads(pickle.dumps(dataset))
-    assert np.array_equal(copy[len(wanted) - 1]["tokens"].numpy(), other.bits(other.clips[1]))
+    assert np.array_equal(copy[len(wanted) - 1]["tokens"].numpy(), other.codes(other.clips[1]))

@@ -76,10 +76,10 @@ def test_dirty_padding_is_refused():
         unpack_into(codes, np.empty(3, np.int32), 18)
 
 
-@pytest.mark.parametrize("bits", [0, 65])
-def test_an_impossible_width_is_refused(bits):
-    with pytest.raises(ValueError, match=f"bits_per_token must be 1 to 64, not {bits}"):
-        unpack_clip(np.zeros(17, np.uint8), 0, np.empty((1, 1), np.int64), bits)
+@pytest.mark.parametrize(("bits", "columns"), [(65, 1), (130, 2), (18, 4), (0, 1)])
+def test_values_that_a_token_is_not_made_of_are_refused(bits, columns):
+    with pytest.raises(ValueError, match=f"{columns} columns do not take {bits} bits_per_token of up to 64"):
+        unpack_clip(np.zeros(40, np.uint8), 0, np.empty((1, columns), np.int64), bits)
 
 
 def test_memory_is_seen_where_it_lies():

@@ -23,7 +23,7 @@ def all_found(dataset: TokenDataset, stored: StoredDataset, *, backwards: bool =
     order = range(len(stored.clips))
     for number in reversed(order) if backwards else order:
         tokens = dataset[number]["tokens"]
-        assert np.array_equal(tokens.numpy(), stored.bits(stored.clips[number]))
+        assert np.array_equal(tokens.numpy(), stored.codes(stored.clips[number]))
 
 
 @settings(max_examples=20)
@@ -84,15 +84,15 @@ def test_a_clips_length_and_padding_are_looked_at(stored):
         change(stored, at, bits)
         with pytest.raises(FormatError, match=DAMAGED.format(stored.shards[0].shard_id)):
             dataset[3]
-        assert np.array_equal(dataset[4]["tokens"].numpy(), stored.bits(stored.clips[4]))
+        assert np.array_equal(dataset[4]["tokens"].numpy(), stored.codes(stored.clips[4]))
         change(stored, at, bits)
-    assert np.array_equal(dataset[3]["tokens"].numpy(), stored.bits(stored.clips[3]))
+    assert np.array_equal(dataset[3]["tokens"].numpy(), stored.codes(stored.clips[3]))
 
 
 def test_a_flipped_bit_of_codes_shows_where_checksums_are_asked_for(stored):
     pages, always = TokenDataset(stored.folder), TokenDataset(stored.folder, verify="always")
     change(stored, place_of(stored, 2) + 1, 4)
-    assert int((pages[2]["tokens"].numpy() != stored.bits(stored.clips[2])).sum()) == 1
+    assert int((pages[2]["tokens"].numpy() != stored.codes(stored.clips[2])).sum()) == 1
     with pytest.raises(FormatError, match="damaged in row group 0: a page does not match its checksum"):
         always[2]
     # The checksum is that of the page, and so of all its clips.
@@ -117,9 +117,9 @@ def test_with_checksums_a_changed_byte_never_gives_other_tokens(shared, data, bi
     try:
         for number, row in enumerate(shared.clips):
             with suppress(FormatError):
-                assert np.array_equal(dataset[number]["tokens"].numpy(), shared.bits(row))
+                assert np.array_equal(dataset[number]["tokens"].numpy(), shared.codes(row))
         for sample in iterated:
-            assert np.array_equal(sample["tokens"].numpy(), shared.bits(rows[sample["clip_id"]]))
+            assert np.array_equal(sample["tokens"].numpy(), shared.codes(rows[sample["clip_id"]]))
     finally:
         change(shared, place, bits)
 
