@@ -29,10 +29,10 @@ from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard, shard_file
 from bitmill.schemas.dataset.plan_schema import PlannedSource
-from bitmill.schemas.dataset.token_shard import ShardMetadata
+from bitmill.schemas.dataset.token_shard import TOKEN_SHARD_FORMAT_VERSION, ShardMetadata
 from bitmill.schemas.models.geometry import Code
 from bitmill.schemas.reports.export_inventory import ExportFormat
-from bitmill.schemas.requests.job import ShardingSpec, StorageSpec
+from bitmill.schemas.requests.job import SHARD_VERSION_FIELD, ShardingSpec, StorageSpec
 
 _FRAMES, _SIDE = 16, 16
 _CLIPS_OF_A_SHARD = 2000
@@ -51,8 +51,9 @@ def make(folder: Folder, num_clips: int, bits_per_token: int) -> None:
     card = DatasetCard(
         tokenizer_fingerprint="t" * 32,
         tokenizer=config,
+        geometry=config.geometry,
         job_fingerprint="job",
-        fingerprint_fields={},
+        fingerprint_fields={SHARD_VERSION_FIELD: TOKEN_SHARD_FORMAT_VERSION},
         job={},
         source_fields={},
         plan=[write_plan(folder, 0, shards)],
@@ -93,6 +94,7 @@ def _row(number: int, source: str, bits_per_token: int, random: np.random.Genera
         source_height=720,
         source_width=1280,
         codes=random.bytes(_FRAMES * _SIDE * _SIDE * bits_per_token // 8),
+        num_real_frames=_FRAMES,
         metadata=f'{{"caption":"a clip, the {number}th of its kind"}}',
     )
 

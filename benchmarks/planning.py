@@ -107,6 +107,7 @@ def commit(folder: Folder, _num_sources: int, num_shards: int) -> int:
                 num_tokens=40_960,
                 code_bytes=92_160,
                 tokenized_ns=20_000_000_000,
+                shard_version=2,
             )
             for offset, source in enumerate(shard.sources)
         ]

@@ -194,7 +194,7 @@ def main() -> None:
         batch_size=BATCH_SIZE,
         seed=options.seed,
     )
-    bits_per_token = clips.card.tokenizer.bits_per_token
+    bits_per_token = clips.card.geometry.code.bits_per_token
     tell_baselines(clips, bits_per_token)
     model = GPT(bits_per_token // GROUP_BITS)
     checkpoint = options.out / "checkpoint.safetensors"

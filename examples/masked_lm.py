@@ -185,7 +185,7 @@ def main() -> None:
         batch_size=BATCH_SIZE,
         seed=options.seed,
     )
-    bits_per_token = clips.card.tokenizer.bits_per_token
+    bits_per_token = clips.card.geometry.code.bits_per_token
     if bits_per_token % GROUP_BITS:
         raise UsageError(f"The dataset's {bits_per_token} bits a token are no groups of {GROUP_BITS}.")
     training, held_out = (

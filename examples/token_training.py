@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bitmill import ClipFilter, FrameWindows, TokenBatches, TokenDataset, View
 from bitmill.schemas.dataset.card import DatasetCard
+from bitmill.schemas.models.token_model_config import check_tokens
 
 _EVALUATION_BATCH = 8
 _WARM_UP_STEPS = 30
@@ -40,8 +41,9 @@ def open_clips(
     """Windows of ``num_frames`` frames of clips; those of sources that match ``held_out`` are kept apart.
 
     Whole sources are held out: neighbouring clips of one video are too much alike to test anything.
-    Raises UsageError where either side is left without a clip.
+    Raises UsageError where either side is left without a clip, or tokens are no bits.
     """
+    check_tokens(TokenDataset(dataset, view="packed").card.geometry)
     apart = TokenDataset(
         dataset, view=view, group_bits=group_bits, columns=("clip_id",), where=ClipFilter(sources=[held_out])
     )

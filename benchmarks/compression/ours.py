@@ -16,7 +16,7 @@ from bitmill.pipeline.compressing.media_streams import (
     restore_pictures,
     tiles_of,
 )
-from bitmill.pipeline.items import DecodedClip
+from bitmill.pipeline.items import Crop, DecodedClip
 from bitmill.schemas.stream.compressed import CompressedStream
 
 _LANES = 8
@@ -96,6 +96,7 @@ def _clips(item: Item, frames_THWC: Frames, clip_frames: int) -> list[DecodedCli
             fps=item.fps or None,
             source_height=size_px,
             source_width=size_px,
+            crop=Crop(scaled_height=size_px, scaled_width=size_px, top=0, left=0),
         )
         for first in range(0, len(frames_THWC), clip_frames)
     ]

@@ -17,12 +17,14 @@ import torch
 from benchmarks.compression.media import load_items
 from benchmarks.machine import describe, sentence
 from bitmill.bsq_model import BSQTokenizer
-from bitmill.bsq_model.coding.clip_codec import Bits, decode_clips, encode_clips
+from bitmill.bsq_model.coding.clip_codec import decode_clips, encode_clips
 from bitmill.bsq_model.coding.order0 import order0_model
 from bitmill.bsq_model.coding.prior_numerics import one_thread
 from bitmill.bsq_model.coding.symbol_model import CodingModel
 from bitmill.jobs.preparation.find_token_models import find_prior, load_prior
 from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
+from bitmill.schemas.dataset.packing import Codes
+from bitmill.schemas.models.geometry import Code
 
 
 def main() -> None:
@@ -40,20 +42,21 @@ def main() -> None:
     loaded = load_tokenizer_spec(tokenizer_spec(options.tokenizer))
     tokenizer = loaded.bsq_vit()
     clips = _clips(tokenizer, options.photos, max(options.lanes))
-    models = {"no prior": order0_model(tokenizer.config.bits_per_token)}
+    code = tokenizer.geometry.code
+    models = {"no prior": order0_model(code)}
     prior = load_prior(options.prior) if options.prior else find_prior(loaded.fingerprint)
     if prior is not None:
         models["prior"] = prior.model
     print("| coder | lanes | encode, tokens/s | decode, tokens/s | bits a token |")
     print("|---|---|---|---|---|")
     for name, model in models.items():
-        for lanes, row in _measured(model, clips, options.lanes, options.rounds).items():
+        for lanes, row in _measured(model, clips, code, options.lanes, options.rounds).items():
             encode, decode, bits = row
             print(f"| {name} | {lanes} | {encode:,.0f} | {decode:,.0f} | {bits:.2f} |")
     print(f"\n{sentence(machine)}; one thread")
 
 
-def _clips(tokenizer: BSQTokenizer, photos: Path | None, count: int) -> list[Bits]:
+def _clips(tokenizer: BSQTokenizer, photos: Path | None, count: int) -> list[Codes]:
     config = tokenizer.config
     if photos is None:
         shape = (count, 1, config.grid_size, config.grid_size, config.bits_per_token)
@@ -63,7 +66,7 @@ def _clips(tokenizer: BSQTokenizer, photos: Path | None, count: int) -> list[Bit
 
 
 def _measured(
-    model: CodingModel, clips: Sequence[Bits], all_lanes: Sequence[int], rounds: int
+    model: CodingModel, clips: Sequence[Codes], code: Code, all_lanes: Sequence[int], rounds: int
 ) -> dict[int, tuple[float, float, float]]:
     """By lanes: tokens a second in and out, bits a token of the payload."""
     times: dict[int, list[tuple[float, float]]] = {lanes: [] for lanes in all_lanes}
@@ -74,11 +77,11 @@ def _measured(
             tokens = sum(clip[..., 0].size for clip in some)
             with one_thread():
                 started = time.perf_counter()
-                coded = encode_clips(model, some, lanes)
+                coded = encode_clips(model, some, code, lanes)
                 middle = time.perf_counter()
-                restored = list(decode_clips(model, coded, some[0].shape[-1], lanes))
+                restored = list(decode_clips(model, coded, code, lanes))
                 ended = time.perf_counter()
-            if not all(np.array_equal(a.bits_ThwL, b) for a, b in zip(restored, some, strict=True)):
+            if not all(np.array_equal(a.codes_thwD, b) for a, b in zip(restored, some, strict=True)):
                 raise AssertionError("the bits that came back are others")
             times[lanes].append((tokens / (middle - started), tokens / (ended - middle)))
             bits[lanes] = sum(len(clip.data or b"") * 8 for clip in coded) / tokens

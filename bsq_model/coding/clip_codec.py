@@ -1,6 +1,6 @@
 """Encodes and decodes several clips in parallel with one symbol model.
 
-Axes: B lanes, T frames, h and w tokens of a frame, L bits of a token, N = h·w, S = N·L/g groups of a frame.
+Axes: B lanes, t rows of h × w tokens, D dimensions of a code, N = h·w, S symbols of a row.
 """
 
 import zlib
@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from bitmill.bsq_model.coding.alphabet import Alphabet
 from bitmill.bsq_model.coding.range_coder import SymbolDecoder, SymbolEncoder, coder_probabilities
 from bitmill.bsq_model.coding.symbol_model import CodingModel, Int64s, SymbolModel
-from bitmill.schemas.dataset.packing import pack_bits
+from bitmill.schemas.dataset.packing import Codes, pack_codes
 from bitmill.schemas.errors import FormatError
+from bitmill.schemas.models.geometry import Code
 
-Bits = npt.NDArray[np.bool_]
 OnFrames = Callable[[int], None]
+
+_NONE = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,41 +26,47 @@ class CodedClip:
     """One clip's coder output."""
 
     shape: tuple[int, int, int]
-    """T, h, w."""
+    """t, h, w."""
     checksums: tuple[int, ...]
-    """``frame_checksum`` of each frame."""
+    """``row_checksum`` of each row."""
     data: bytes | None
     """None if it was lost; the other clips of its batch still decode."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodedBits:
-    """A clip's decoded frames, up to the first with a wrong checksum."""
+class DecodedClip:
+    """A clip's decoded rows, up to the first with a wrong checksum."""
 
-    bits_ThwL: Bits
+    codes_thwD: Codes
     complete: bool
 
 
-def frame_checksum(bits_hwL: Bits) -> int:
-    """Return the CRC-32 of a frame's packed codes."""
-    return zlib.crc32(pack_bits(bits_hwL.reshape(-1, bits_hwL.shape[-1])))
+def row_checksum(codes_hwD: Codes, code: Code) -> int:
+    """Return the CRC-32 of a row's packed codes. Raises ValueError if they are not of ``code``."""
+    return zlib.crc32(pack_codes(codes_hwD.reshape(-1, codes_hwD.shape[-1]), code))
 
 
 def encode_clips(
-    model: CodingModel, clips: Sequence[Bits], lanes: int, *, on_frames: OnFrames = lambda _: None
+    model: CodingModel,
+    clips: Sequence[Codes],
+    code: Code,
+    lanes: int,
+    *,
+    on_frames: OnFrames = lambda _: None,
 ) -> list[CodedClip]:
-    """Encode clips, bool [T, h, w, L], to separate bytes, ``lanes`` of them in parallel.
+    """Encode clips [t, h, w, D] of ``code`` to separate bytes, ``lanes`` of them in parallel.
 
     A clip's bytes depend on ``lanes`` (by rounding in the model) but on no other clip. ``on_frames`` is
-    called with the number of frames coded since its last call.
+    called with the number of rows coded since its last call.
     """
+    alphabet = Alphabet(code, model.group_bits)
     coded: list[CodedClip] = []
     for places in lane_batches([_shape(clip) for clip in clips], lanes):
         batch = [clips[place] for place in places]
-        data = _encode_batch(model, batch, lanes, on_frames)
+        data = _encode_batch(model, batch, alphabet, lanes, on_frames)
         coded += [
             CodedClip(
-                shape=_shape(clip), checksums=tuple(frame_checksum(frame) for frame in clip), data=stream
+                shape=_shape(clip), checksums=tuple(row_checksum(row, code) for row in clip), data=stream
             )
             for clip, stream in zip(batch, data, strict=True)
         ]
@@ -68,17 +76,18 @@ def encode_clips(
 def decode_clips(
     model: CodingModel,
     clips: Sequence[CodedClip],
-    bits_per_token: int,
+    code: Code,
     lanes: int,
     *,
     on_frames: OnFrames = lambda _: None,
-) -> Iterator[DecodedBits]:
+) -> Iterator[DecodedClip]:
     """Decode what ``encode_clips`` returned, with the same ``lanes``, in order.
 
-    Yields only frames with correct checksums: a clip ends before its first wrong frame.
+    Yields only rows with correct checksums: a clip ends before its first wrong row.
     """
+    alphabet = Alphabet(code, model.group_bits)
     for places in lane_batches([clip.shape for clip in clips], lanes):
-        yield from _decode_batch(model, [clips[place] for place in places], bits_per_token, lanes, on_frames)
+        yield from _decode_batch(model, [clips[place] for place in places], alphabet, lanes, on_frames)
 
 
 def lane_batches(shapes: Sequence[tuple[int, int, int]], lanes: int) -> Iterator[range]:
@@ -91,13 +100,15 @@ def lane_batches(shapes: Sequence[tuple[int, int, int]], lanes: int) -> Iterator
             start = place
 
 
-def _encode_batch(model: CodingModel, clips: Sequence[Bits], lanes: int, on_frames: OnFrames) -> list[bytes]:
-    _, height, width, _ = clips[0].shape
+def _encode_batch(
+    model: CodingModel, clips: Sequence[Codes], alphabet: Alphabet, lanes: int, on_frames: OnFrames
+) -> list[bytes]:
+    _, height, width, num_dimensions = clips[0].shape
     symbols = model.start(lanes, height, width)
     encoders = [SymbolEncoder() for _ in clips]
-    for frame in range(max(map(len, clips))):
-        active = [lane for lane, clip in enumerate(clips) if frame < len(clip)]
-        indices = {lane: groups_of_bits(clips[lane][frame], model.group_bits) for lane in active}
+    for row in range(max(map(len, clips))):
+        active = [lane for lane, clip in enumerate(clips) if row < len(clip)]
+        indices = {lane: alphabet.symbols_of(clips[lane][row].reshape(-1, num_dimensions)) for lane in active}
         # A lane without a clip, or past its clip's end, gets zeros.
         indices_BS = np.zeros((lanes, len(indices[active[0]])), np.int64)
         for lane in active:
@@ -113,34 +124,36 @@ def _encode_batch(model: CodingModel, clips: Sequence[Bits], lanes: int, on_fram
 
 
 def _decode_batch(
-    model: CodingModel, clips: Sequence[CodedClip], bits_per_token: int, lanes: int, on_frames: OnFrames
-) -> list[DecodedBits]:
+    model: CodingModel, clips: Sequence[CodedClip], alphabet: Alphabet, lanes: int, on_frames: OnFrames
+) -> list[DecodedClip]:
     _, height, width = clips[0].shape
     symbols = model.start(lanes, height, width)
     decoders = {lane: SymbolDecoder(clip.data) for lane, clip in enumerate(clips) if clip.data is not None}
-    frames: list[list[Bits]] = [[] for _ in clips]
-    num_steps = height * width * bits_per_token // model.group_bits
+    rows: list[list[Int64s]] = [[] for _ in clips]
+    num_steps = height * width * len(alphabet.sizes)
     while decoders:
-        indices_SB = _decode_frame(symbols, decoders, num_steps, lanes)
+        indices_SB = _decode_row(symbols, decoders, num_steps, lanes)
         at_work = list(decoders)
         for lane in at_work:
             clip = clips[lane]
-            bits_NL = bits_of_groups(indices_SB[:, lane], model.group_bits).reshape(-1, bits_per_token)
-            bits_hwL = bits_NL.reshape(height, width, bits_per_token)
-            right = frame_checksum(bits_hwL) == clip.checksums[len(frames[lane])]
+            indices_S = indices_SB[:, lane]
+            right = _is_right(indices_S, alphabet, clip.checksums[len(rows[lane])])
             if right:
-                frames[lane].append(bits_hwL)
-            if not right or len(frames[lane]) == clip.shape[0]:
+                rows[lane].append(indices_S.copy())
+            if not right or len(rows[lane]) == clip.shape[0]:
                 del decoders[lane]
         on_frames(len(at_work))
-    empty = np.zeros((0, height, width, bits_per_token), np.bool_)
+    shape = (height, width, alphabet.code.dimensions)
     return [
-        DecodedBits(bits_ThwL=np.stack(found) if found else empty, complete=len(found) == clip.shape[0])
-        for found, clip in zip(frames, clips, strict=True)
+        DecodedClip(
+            codes_thwD=alphabet.codes_of(np.concatenate([_NONE, *found])).reshape(len(found), *shape),
+            complete=len(found) == clip.shape[0],
+        )
+        for found, clip in zip(rows, clips, strict=True)
     ]
 
 
-def _decode_frame(
+def _decode_row(
     symbols: SymbolModel, decoders: dict[int, SymbolDecoder], num_steps: int, lanes: int
 ) -> Int64s:
     """Decode int64 [S, B]; invalid bytes yield zeros from there on, which the checksum detects."""
@@ -157,17 +170,13 @@ def _decode_frame(
     return indices_SB
 
 
-def groups_of_bits(bits_hwL: Bits, group_bits: int) -> Int64s:
-    """Return a frame's groups in coding order, int64 [S]; a group's first bit is its most significant."""
-    weights_g = 1 << np.arange(group_bits - 1, -1, -1, dtype=np.int64)
-    return bits_hwL.reshape(-1, group_bits).astype(np.int64) @ weights_g
+def _is_right(indices_S: Int64s, alphabet: Alphabet, checksum: int) -> bool:
+    try:
+        return row_checksum(alphabet.codes_of(indices_S), alphabet.code) == checksum
+    except ValueError:  # An index that is not below the number of codes.
+        return False
 
 
-def bits_of_groups(indices_S: Int64s, group_bits: int) -> Bits:
-    """Return the bits of groups, bool [S, g]: the inverse of ``groups_of_bits``."""
-    return (indices_S[:, None] >> np.arange(group_bits - 1, -1, -1) & 1).astype(np.bool_)
-
-
-def _shape(bits_ThwL: Bits) -> tuple[int, int, int]:
-    num_frames, height, width, _ = bits_ThwL.shape
-    return num_frames, height, width
+def _shape(codes_thwD: Codes) -> tuple[int, int, int]:
+    num_rows, height, width, _ = codes_thwD.shape
+    return num_rows, height, width

@@ -1,7 +1,7 @@
-"""The model interface of the entropy coder: the next group's probabilities of several clips, as integers.
+"""The model interface of the entropy coder: the next symbol's probabilities of several clips, as integers.
 
-Axes: B lanes (clips in parallel), K = 2^g values of a group of g bits. Groups are in the order (t, h, w,
-group).
+Axes: B lanes (clips in parallel), K values of a symbol. A token is one or more symbols (``alphabet``): with a
+prior its groups of g bits, K = 2^g. Symbols are in the order (t, h, w, symbol of the token).
 """
 
 from collections.abc import Callable
@@ -31,14 +31,14 @@ class LogitStepper(Protocol):
 
 
 class SymbolModel(Protocol):
-    """Predicts the next group of each of B clips; a pure function of the values pushed."""
+    """Predicts the next symbol of each of B clips; a pure function of the values pushed."""
 
     def next_frequencies(self) -> Int64s:
         """Return frequencies, int64 [B, K], each at least 1, each row with the sum 2^24."""
         ...
 
     def push(self, indices_B: Int64s) -> None:
-        """Append the actual values of these groups, int64 [B]."""
+        """Append the actual values of these symbols, int64 [B]."""
         ...
 
 
@@ -47,6 +47,7 @@ class CodingModel:
     """A factory of symbol models, with their group size."""
 
     group_bits: int
+    """g, of bits; 1 for other codes."""
     start: Callable[[int, int, int], SymbolModel]
     """Maps (lanes, height, width), sizes in tokens, to a model before the first group."""
 

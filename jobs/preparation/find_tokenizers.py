@@ -134,7 +134,8 @@ def _tokenizer_file(folder: Folder, name: str) -> bytes:
         presets = ", ".join(sorted(PRESETS))
         raise UsageError(
             f"There is no tokenizer at {folder.uri} (no {name} in it); name a folder with config.json and "
-            f"model.safetensors, the bundled {', '.join(BUNDLED)}, or a preset ({presets})."
+            f"model.safetensors, the bundled {', '.join(BUNDLED)}, a preset ({presets}), or a plugin that is "
+            f"installed here ({', '.join(sorted(installed_plugins())) or 'none is'})."
         ) from error
     except TransientError as error:
         raise InfrastructureError(str(error)) from error

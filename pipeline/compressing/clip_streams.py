@@ -1,19 +1,21 @@
-"""Codes clips' bits to a stream and back: connects the byte layout and the coder.
+"""Codes clips' tokens to a stream and back: connects the byte layout and the coder.
 
-Axes: T frames, h and w tokens, L bits of a token.
+Axes: t rows of h × w tokens, N all tokens of a pyramid, D dimensions of a code.
 """
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from bitmill.bsq_model.coding.clip_codec import Bits, CodedClip, decode_clips, encode_clips
+from bitmill.bsq_model.coding.clip_codec import CodedClip, decode_clips, encode_clips
 from bitmill.bsq_model.coding.order0 import order0_model
 from bitmill.bsq_model.coding.prior_numerics import one_thread
 from bitmill.bsq_model.coding.symbol_model import CodingModel
+from bitmill.schemas.dataset.packing import Codes
 from bitmill.schemas.errors import FormatError, NumericsMismatchError, UsageError
+from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.stream.compressed import Chunk, CompressedStream, chunk_bytes, stream_bytes
-from bitmill.schemas.stream.stream_header import ClipPlace, PriorMark, StreamHeader
+from bitmill.schemas.stream.stream_header import MOST_VALUES, ClipPlace, PriorMark, StreamHeader
 
 OnFrames = Callable[[int], None]
 
@@ -31,28 +33,38 @@ class LoadedPrior:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StreamClip:
+    """One clip to compress."""
+
+    codes: Codes
+    """[t, h, w, D], of a pyramid [N, D], as ``pack_codes`` takes them."""
+    shape_thw: tuple[int, int, int]
+    """Of a pyramid its full grid."""
+    num_frames: int
+    """Frames of the source."""
+    row: bytes = b""
+    """See Chunk."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RestoredClip:
-    """One clip of a stream: complete, or, with ``salvage``, its frames before the damage."""
+    """One clip of a stream: complete, or, with ``salvage``, its token rows before the damage."""
 
     index: int
-    bits_ThwL: Bits
+    codes: Codes
+    """See StreamClip; of a pyramid all or none."""
     row: bytes
     """See Chunk."""
-    num_frames: int
-    """The number in the header; larger than that of ``bits_ThwL`` if frames are lost."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether no frame is lost."""
-        return len(self.bits_ThwL) == self.num_frames
+    place: ClipPlace
+    complete: bool
+    """Whether no token is lost."""
 
 
 def compress_clips(
     header: StreamHeader,
-    clips: Sequence[Bits],
+    clips: Sequence[StreamClip],
     prior: LoadedPrior | None,
     *,
-    rows: Sequence[bytes] | None = None,
     on_frames: OnFrames = lambda _: None,
 ) -> bytes:
     """Return a whole stream; fills in the fields of ``header`` that clips and prior determine.
@@ -63,26 +75,36 @@ def compress_clips(
         raise FormatError(
             f"The tokens name the tokenizer {header.tokenizer_fingerprint!r}, which is not a fingerprint."
         )
-    check_prior(prior, header.tokenizer_fingerprint)
-    model = _model(header.bits_per_token, prior)
-    header = replace(header, group_bits=model.group_bits, prior=prior.mark if prior else None)
+    check_prior(prior, header.tokenizer_fingerprint, header.geometry)
+    code = header.geometry.code
+    model = prior.model if prior is not None else order0_model(code)
+    places = [_place(clip) for clip in clips]
+    shapes = [header.coded_shape(place) for place in places]
+    header = replace(
+        header,
+        group_bits=model.group_bits,
+        prior=prior.mark if prior else None,
+        lanes=min([header.lanes, *(max(1, MOST_VALUES // _row_values(shape, code)) for shape in shapes)]),
+    )
+    tokens = [clip.codes.reshape(*shape, -1) for clip, shape in zip(clips, shapes, strict=True)]
     with one_thread():
-        coded = encode_clips(model, clips, header.lanes, on_frames=on_frames)
-    places = [
-        ClipPlace(num_frames=frames, height=height, width=width, chunk_bytes=0)
-        for frames, height, width in (clip.shape for clip in coded)
-    ]
+        coded = encode_clips(model, tokens, code, header.lanes, on_frames=on_frames)
     chunks = [
         chunk_bytes(
-            header,
-            index,
-            row=rows[index] if rows is not None else b"",
-            frame_checksums=clip.checksums,
-            payload=clip.data or b"",
+            header, index, row=clips[index].row, row_checksums=clip.checksums, payload=clip.data or b""
         )
         for index, clip in enumerate(coded)
     ]
     return stream_bytes(replace(header, clips=tuple(places)), chunks)
+
+
+def _place(clip: StreamClip) -> ClipPlace:
+    num_rows, height, width = clip.shape_thw
+    return ClipPlace(num_rows=num_rows, height=height, width=width, num_frames=clip.num_frames, chunk_bytes=0)
+
+
+def _row_values(shape_thw: tuple[int, int, int], code: Code) -> int:
+    return shape_thw[1] * shape_thw[2] * code.dimensions
 
 
 def restore_clips(
@@ -106,26 +128,36 @@ def restore_clips(
     with one_thread():
         decoded = decode_clips(
             model,
-            [_coded(place.shape, chunk) for place, chunk in zip(header.clips, chunks, strict=True)],
-            header.bits_per_token,
+            [
+                _coded(header.coded_shape(place), chunk)
+                for place, chunk in zip(header.clips, chunks, strict=True)
+            ],
+            header.geometry.code,
             header.lanes,
             on_frames=on_frames,
         )
         for index, (found, chunk) in enumerate(zip(decoded, chunks, strict=True)):
-            place = header.clips[index]
             if not found.complete and chunk is not None and chunk.intact:
-                raise _undecodable(header, prior, origin, index, len(found.bits_ThwL))
+                raise _undecodable(header, prior, origin, index, len(found.codes_thwD))
+            codes = found.codes_thwD
             yield RestoredClip(
                 index=index,
-                bits_ThwL=found.bits_ThwL,
+                codes=codes if header.geometry.layout == "grid" else codes.reshape(-1, codes.shape[-1]),
                 row=chunk.row if chunk is not None else b"",
-                num_frames=place.num_frames,
+                place=header.clips[index],
+                complete=found.complete,
             )
 
 
-def check_prior(prior: LoadedPrior | None, tokenizer_fingerprint: str) -> None:
-    """Raise UsageError if the prior is for the tokens of another tokenizer."""
-    if prior is not None and prior.tokenizer_fingerprint != tokenizer_fingerprint:
+def check_prior(prior: LoadedPrior | None, tokenizer_fingerprint: str, geometry: Geometry) -> None:
+    """Raise UsageError if the prior is for the tokens of another tokenizer, or cannot be for these."""
+    if prior is None:
+        return
+    if geometry.code.kind != "bits":
+        raise UsageError(
+            f"A prior predicts bits, and these tokens are of kind {geometry.code.kind}. Pass --prior none."
+        )
+    if prior.tokenizer_fingerprint != tokenizer_fingerprint:
         raise UsageError(
             f"The prior was trained on tokens of tokenizer {prior.tokenizer_fingerprint}, these are of "
             f"{tokenizer_fingerprint}. Pass a prior for that tokenizer, or --prior none."
@@ -134,7 +166,7 @@ def check_prior(prior: LoadedPrior | None, tokenizer_fingerprint: str) -> None:
 
 def _checked_model(header: StreamHeader, prior: LoadedPrior | None, origin: str) -> CodingModel:
     if header.prior is None:
-        return order0_model(header.bits_per_token, header.group_bits)
+        return order0_model(header.geometry.code, header.group_bits)
     wanted = header.prior.fingerprint
     if prior is None:
         raise UsageError(f"{origin} was coded with the prior {wanted}; pass it with --prior.")
@@ -143,20 +175,16 @@ def _checked_model(header: StreamHeader, prior: LoadedPrior | None, origin: str)
             f"{origin} was coded with the prior {wanted}, not with {prior.mark.fingerprint}; pass the first "
             "with --prior."
         )
-    check_prior(prior, header.tokenizer_fingerprint)
+    check_prior(prior, header.tokenizer_fingerprint, header.geometry)
     if prior.model.group_bits != header.group_bits:
         raise FormatError(f"{origin} has groups of {header.group_bits} bits, its prior of another size.")
     return prior.model
 
 
-def _model(bits_per_token: int, prior: LoadedPrior | None) -> CodingModel:
-    return prior.model if prior is not None else order0_model(bits_per_token)
-
-
 def _coded(shape: tuple[int, int, int], chunk: Chunk | None) -> CodedClip:
     if chunk is None:
         return CodedClip(shape=shape, checksums=(), data=None)
-    return CodedClip(shape=shape, checksums=chunk.frame_checksums, data=chunk.payload)
+    return CodedClip(shape=shape, checksums=chunk.row_checksums, data=chunk.payload)
 
 
 def _refuse_damage(header: StreamHeader, chunks: Sequence[Chunk | None], origin: str) -> None:
@@ -170,9 +198,10 @@ def _refuse_damage(header: StreamHeader, chunks: Sequence[Chunk | None], origin:
 
 
 def _undecodable(
-    header: StreamHeader, prior: LoadedPrior | None, origin: str, index: int, frame: int
+    header: StreamHeader, prior: LoadedPrior | None, origin: str, index: int, row: int
 ) -> FormatError | NumericsMismatchError:
-    where = f"frame {frame + 1} of clip {index + 1}"
+    unit = "frame" if header.format_version == 1 else "row"
+    where = f"{unit} {row + 1} of clip {index + 1}"
     if header.prior is None or prior is None:
         return FormatError(
             f"{origin} does not decode at {where}, though no byte is damaged: it was not written by "

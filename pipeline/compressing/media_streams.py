@@ -1,30 +1,35 @@
-"""Compresses an image or video, decoded as by ``tokenize``, to a stream with a chunk per clip, and back."""
+"""Compresses an image or video, decoded as by ``tokenize``, to a stream with a chunk per clip, and back.
+
+Axes: T frames, H and W pixels, t, h and w of the token grid, D dimensions of a code.
+"""
 
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.contract import Tokenizer
 from bitmill.pipeline.compressing.clip_streams import (
     LoadedPrior,
     OnFrames,
     RestoredClip,
+    StreamClip,
     compress_clips,
     restore_clips,
 )
 from bitmill.pipeline.isolation.decode_process import isolated_events
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip, ItemEnd
-from bitmill.pipeline.shard.encoder import ModelEncoder
+from bitmill.pipeline.shard.encoder import ModelEncoder, padded
+from bitmill.schemas.dataset.packing import Codes
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.stream.compressed import CompressedStream
-from bitmill.schemas.stream.stream_header import StreamHeader, StreamKind
+from bitmill.schemas.stream.stream_header import ClipPlace, StreamHeader, StreamKind
 
 Frames = npt.NDArray[np.uint8]
 
@@ -47,7 +52,7 @@ def decoded_clips(source: PlannedSource, settings: DecodeSettings) -> list[Decod
 
 def compress_pictures(
     clips: Sequence[DecodedClip],
-    tokenizer: BSQTokenizer,
+    tokenizer: Tokenizer,
     prior: LoadedPrior | None,
     lanes: int,
     *,
@@ -55,11 +60,12 @@ def compress_pictures(
 ) -> bytes:
     """Compress one source's clips to a stream, at most ``lanes`` in parallel.
 
-    Frames have the tokenizer's size or a multiple of it; larger ones are split into tiles of that size, and
-    each tile's clip is tokenized and coded separately.
+    Frames larger than the tokenizer's only size are a multiple of it: they are split into tiles of that
+    size, and each tile's clip is tokenized and coded separately. A clip of a length that the tokenizer does
+    not take is padded with its last frame; the stream stores its own length.
     """
-    first = clips[0]
-    tiles = first.frames_THWC.shape[1] // tokenizer.config.image_size_px
+    first, geometry = clips[0], tokenizer.geometry
+    tiles = num_tiles(geometry, first.frames_THWC.shape[1])
     header = picture_header(
         tokenizer,
         lanes=min(lanes, len(clips) * tiles**2),
@@ -68,22 +74,39 @@ def compress_pictures(
         source_size_px=(first.source_height, first.source_width),
     )
     encoder = ModelEncoder(tokenizer)
-    # One clip per call: bits do not depend on the batch, and memory stays small.
-    bits: list[Any] = [
-        encoder.encode([tile_THWC])[0] for clip in clips for tile_THWC in tiles_of(clip.frames_THWC, tiles)
+    # One clip per call: codes do not depend on the batch, and memory stays small.
+    coded = [
+        stream_clip(encoder.encode([padded(tile_THWC, geometry)])[0], tile_THWC, geometry)
+        for clip in clips
+        for tile_THWC in tiles_of(clip.frames_THWC, tiles)
     ]
-    return compress_clips(header, bits, prior, on_frames=on_frames)
+    return compress_clips(header, coded, prior, on_frames=on_frames)
+
+
+def num_tiles(geometry: Geometry, size_px: int) -> int:
+    """Return the tiles along a side of square frames: 1 if the tokenizer takes more than one size."""
+    return size_px // geometry.size_px[0] if geometry.size_px is not None else 1
+
+
+def stream_clip(codes: Codes, frames_THWC: Frames, geometry: Geometry) -> StreamClip:
+    """Return the codes of ``padded`` frames with what a stream stores of the frames themselves."""
+    num_frames, height_px, width_px = frames_THWC.shape[:3]
+    num_padded = geometry.legal_at_least(num_frames) or num_frames
+    return StreamClip(
+        codes=codes,
+        shape_thw=(geometry.token_rows(num_padded), *geometry.grid(height_px, width_px)),
+        num_frames=num_frames,
+    )
 
 
 def picture_header(
-    tokenizer: BSQTokenizer, *, lanes: int, tiles: int, fps: float, source_size_px: tuple[int, int]
+    tokenizer: Tokenizer, *, lanes: int, tiles: int, fps: float, source_size_px: tuple[int, int]
 ) -> StreamHeader:
     """Return a picture stream's header without clips and prior; ``source_size_px`` is (height, width)."""
     return StreamHeader(
         kind=StreamKind.PICTURES,
         tokenizer_fingerprint=tokenizer.fingerprint,
-        bits_per_token=tokenizer.config.bits_per_token,
-        patch_size_px=tokenizer.config.patch_size_px,
+        geometry=tokenizer.geometry,
         group_bits=1,
         lanes=lanes,
         prior=None,
@@ -95,11 +118,11 @@ def picture_header(
 
 
 def tiles_of(frames_THWC: Frames, tiles: int) -> list[Frames]:
-    """Split square frames into ``tiles``² squares, row by row, C-contiguous."""
-    side = frames_THWC.shape[1] // tiles
+    """Split frames into ``tiles``² equal parts, row by row, C-contiguous."""
+    height, width = (size // tiles for size in frames_THWC.shape[1:3])
     return [
         np.ascontiguousarray(
-            frames_THWC[:, row * side : (row + 1) * side, column * side : (column + 1) * side]
+            frames_THWC[:, row * height : (row + 1) * height, column * width : (column + 1) * width]
         )
         for row in range(tiles)
         for column in range(tiles)
@@ -132,7 +155,7 @@ class RestoredPictures:
 
 def restore_pictures(
     stream: CompressedStream,
-    tokenizer: BSQTokenizer,
+    tokenizer: Tokenizer,
     prior: LoadedPrior | None,
     *,
     origin: str,
@@ -154,7 +177,7 @@ def restore_pictures(
             found.append(
                 RestoredPictures(
                     frames_THWC=frames_of_tiles(parts, tiles),
-                    num_frames=clip.num_frames,
+                    num_frames=clip.place.num_frames,
                     tile_frames=tuple(map(len, parts)),
                 )
             )
@@ -162,38 +185,65 @@ def restore_pictures(
     return found
 
 
-def _shown(clip: RestoredClip, tokenizer: BSQTokenizer) -> Frames:
-    if not len(clip.bits_ThwL):
-        side = tokenizer.config.image_size_px
-        return np.zeros((0, side, side, 3), np.uint8)
-    return tokenizer.decode([torch.from_numpy(clip.bits_ThwL)])[0].cpu().numpy()
+def _shown(clip: RestoredClip, tokenizer: Tokenizer) -> Frames:
+    """Return the clip's own frames; of a damaged clip those that its first token rows stand for."""
+    geometry, codes = tokenizer.geometry, clip.codes
+    if not clip.complete:
+        codes = codes[: _rows_before_damage(geometry, len(codes))]
+    if not len(codes):
+        height, width = clip.place.height * geometry.patch_px[0], clip.place.width * geometry.patch_px[1]
+        return np.zeros((0, height, width, 3), np.uint8)
+    frames_THWC = tokenizer.decode([torch.from_numpy(codes)])[0].cpu().numpy()
+    return frames_THWC[: clip.place.num_frames]
 
 
-def check_tokenizer(stream: CompressedStream, tokenizer: BSQTokenizer, origin: str) -> None:
+def _rows_before_damage(geometry: Geometry, num_rows: int) -> int:
+    """Return how many of a clip's first rows are a clip; 0 if they would not be without the later ones."""
+    if not num_rows or geometry.layout != "grid" or "prefix" not in geometry.promises:
+        return 0
+    num_frames = geometry.legal_at_most(geometry.frames_of_rows(num_rows))
+    return 0 if num_frames is None else geometry.token_rows(num_frames)
+
+
+def check_tokenizer(stream: CompressedStream, tokenizer: Tokenizer, origin: str) -> None:
     """Raise TokenizerMismatchError for another tokenizer than the stream's, FormatError for wrong shapes."""
-    header, config = stream.header, tokenizer.config
+    header, geometry = stream.header, tokenizer.geometry
     ours = tokenizer.fingerprint
     if header.tokenizer_fingerprint != ours:
         raise TokenizerMismatchError(
             f"{origin} was made with tokenizer {header.tokenizer_fingerprint}, this one is {ours}; pass the "
             "stream's tokenizer with --tokenizer."
         )
-    grid = (config.grid_size, config.grid_size)
+    if _tokens_of(header.geometry) != _tokens_of(geometry):
+        raise FormatError(f"The header of {origin} declares other tokens than its tokenizer's.")
     for place in header.clips:
-        if place.shape[1:] != grid or place.num_frames > config.num_frames:
+        if not _can_produce(geometry, place):
             raise FormatError(
-                f"The header of {origin} declares a clip of {place.num_frames} × {place.height} × "
+                f"The header of {origin} declares a clip of {place.num_rows} × {place.height} × "
                 f"{place.width} tokens, which its tokenizer cannot produce."
             )
-    if header.bits_per_token != config.bits_per_token:
-        raise FormatError(f"The header of {origin} declares other bits per token than its tokenizer's.")
     tiles = header.tiles**2
-    lengths = [place.num_frames for place in header.clips]
+    lengths = [(place.num_rows, place.num_frames) for place in header.clips]
     whole = len(lengths) % tiles == 0 and all(
         len({*lengths[first : first + tiles]}) == 1 for first in range(0, len(lengths), tiles)
     )
     if not whole:
         raise FormatError(f"The header of {origin} declares tiles that do not form whole frames.")
+
+
+def _tokens_of(geometry: Geometry) -> tuple[object, ...]:
+    """Return what every version of a stream stores of a geometry."""
+    return geometry.code, geometry.patch_px, geometry.frames_per_token, geometry.schedules
+
+
+def _can_produce(geometry: Geometry, place: ClipPlace) -> bool:
+    height, width = place.height * geometry.patch_px[0], place.width * geometry.patch_px[1]
+    if geometry.size_px is not None:
+        fits = (height, width) == geometry.size_px
+    else:
+        fits = not (height % geometry.multiple_px[0] or width % geometry.multiple_px[1])
+    num_frames = geometry.frames_of_rows(place.num_rows)
+    return fits and geometry.is_legal(num_frames) and place.num_frames <= num_frames
 
 
 def _frames_per_second(clips: Sequence[DecodedClip]) -> float:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
@@ -14,15 +13,17 @@ from bitmill.pipeline.compressing.clip_streams import (
     LoadedPrior,
     OnFrames,
     RestoredClip,
+    StreamClip,
     compress_clips,
     restore_clips,
 )
 from bitmill.pipeline.compressing.row_metadata import row_bytes, row_dictionary, row_of_bytes
 from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
-from bitmill.schemas.dataset.packing import pack_bits, unpack_bits
-from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS, ShardMetadata, read_shard_metadata
+from bitmill.schemas.dataset.packing import pack_codes, unpack_codes
+from bitmill.schemas.dataset.token_shard import ShardMetadata, read_shard_metadata, token_columns
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.ids import canonical_json
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.requests.job import StorageSpec
 from bitmill.schemas.stream.compressed import CompressedStream
 from bitmill.schemas.stream.stream_header import StreamHeader, StreamKind
@@ -36,9 +37,19 @@ class ShardClips:
     rows: list[dict[str, Any]]
 
     @property
-    def num_frames(self) -> int:
-        """Number of frames of all clips."""
+    def geometry(self) -> Geometry:
+        """What the shard tells of its tokenizer's geometry."""
+        return _geometry(self.metadata)
+
+    @property
+    def num_rows(self) -> int:
+        """Token rows of all clips."""
         return sum(row["num_frames"] for row in self.rows)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all clips."""
+        return sum(self.geometry.num_tokens(_shape(row)) for row in self.rows)
 
 
 def read_shard(file: BinaryIO, *, origin: str) -> ShardClips:
@@ -46,15 +57,20 @@ def read_shard(file: BinaryIO, *, origin: str) -> ShardClips:
     try:
         with pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False) as parquet:
             metadata = read_shard_metadata(parquet.schema_arrow, origin=origin)
-            unknown = sorted({*parquet.schema_arrow.names} - {field.name for field in TOKEN_COLUMNS})
+            known = {field.name for field in token_columns(metadata.format_version)}
+            unknown = sorted({*parquet.schema_arrow.names} - known)
             if unknown:
                 raise FormatError(
                     f"{origin} has columns that a token shard does not have ({', '.join(unknown)}); a stream "
                     "would lose them. Remove these columns."
                 )
-            return ShardClips(metadata=metadata, rows=parquet.read().to_pylist())
+            shard = ShardClips(metadata=metadata, rows=parquet.read().to_pylist())
+            _ = shard.num_tokens
+            return shard
     except (pa.ArrowException, OSError) as error:
         raise FormatError(f"{origin} is damaged: {' '.join(str(error).split())}") from error
+    except KeyError as error:
+        raise FormatError(f"{origin} is damaged: it has no schedule of the grid {error}.") from error
 
 
 def compress_shard(
@@ -66,22 +82,21 @@ def compress_shard(
     on_frames: OnFrames = lambda _: None,
 ) -> bytes:
     """Compress a shard to a stream. Raises FormatError if its codes are damaged."""
-    dictionary = row_dictionary(shard.rows)
-    bits_per_token = shard.metadata.bits_per_token
+    metadata, version = shard.metadata, shard.metadata.format_version
+    dictionary = row_dictionary(shard.rows, version)
     header = StreamHeader(
         kind=StreamKind.TOKEN_SHARD,
-        tokenizer_fingerprint=shard.metadata.tokenizer_fingerprint,
-        bits_per_token=bits_per_token,
-        patch_size_px=shard.metadata.patch_px[0],
+        tokenizer_fingerprint=metadata.tokenizer_fingerprint,
+        geometry=shard.geometry,
         group_bits=1,
         lanes=lanes,
         prior=None,
-        shard_metadata=canonical_json(shard.metadata.document()).encode(),
+        shard_version=version,
+        shard_metadata=canonical_json(metadata.document()).encode(),
         row_dictionary=dictionary,
     )
-    clips = [_bits(row, bits_per_token, origin) for row in shard.rows]
-    rows = [row_bytes(row, dictionary) for row in shard.rows]
-    return compress_clips(header, clips, prior, rows=rows, on_frames=on_frames)
+    clips = [_clip(row, header, origin) for row in shard.rows]
+    return compress_clips(header, clips, prior, on_frames=on_frames)
 
 
 def restore_shard(
@@ -111,35 +126,55 @@ def restore_shard(
 
 
 def _metadata(stream: CompressedStream, origin: str) -> ShardMetadata:
+    header = stream.header
     try:
-        metadata = ShardMetadata.parse(stream.header.shard_metadata)
+        metadata = ShardMetadata.parse(header.shard_metadata)
+        told = (metadata.format_version, metadata.tokenizer_fingerprint, _geometry(metadata))
     except ValidationError as error:
         raise FormatError(f"The header of {origin} has no metadata of a token shard.") from error
-    header = stream.header
-    told = (header.bits_per_token, header.tokenizer_fingerprint, header.patch_size_px)
-    if told != (metadata.bits_per_token, metadata.tokenizer_fingerprint, metadata.patch_px[0]):
+    if told != (header.shard_version, header.tokenizer_fingerprint, header.geometry):
         raise FormatError(f"The header of {origin} contradicts the shard's own metadata.")
     return metadata
 
 
-def _bits(row: dict[str, Any], bits_per_token: int, origin: str) -> "np.ndarray[Any, np.dtype[np.bool_]]":
-    shape = (row["num_frames"], row["height"], row["width"])
+def _geometry(metadata: ShardMetadata) -> Geometry:
+    return Geometry(
+        layout=metadata.layout,
+        patch_px=metadata.patch_px,
+        frames_per_token=metadata.frames_per_token,
+        schedules=metadata.schedules,
+        code=metadata.code,
+    )
+
+
+def _clip(row: dict[str, Any], header: StreamHeader, origin: str) -> StreamClip:
+    code, shape = header.geometry.code, _shape(row)
     try:
-        bits_NL = unpack_bits(row["codes"], int(np.prod(shape)), bits_per_token)
+        codes_ND = unpack_codes(row["codes"], header.geometry.num_tokens(shape), code)
     except ValueError as error:
         raise FormatError(f"{origin}: clip {row['clip_id']} is damaged: {error}") from error
-    return bits_NL.reshape(*shape, bits_per_token)
+    is_grid = header.geometry.layout == "grid"
+    return StreamClip(
+        codes=codes_ND.reshape(*shape, -1) if is_grid else codes_ND,
+        shape_thw=shape,
+        num_frames=row.get("num_real_frames", row["num_frames"]),
+        row=row_bytes(row, header.shard_version, header.row_dictionary),
+    )
+
+
+def _shape(row: dict[str, Any]) -> tuple[int, int, int]:
+    return row["num_frames"], row["height"], row["width"]
 
 
 def _row(clip: RestoredClip, header: StreamHeader, origin: str) -> TokenRow:
-    num_frames, height, width, num_bits = clip.bits_ThwL.shape
-    columns = row_of_bytes(clip.row, header.row_dictionary, origin=origin)
+    num_rows, height, width = clip.place.shape
+    columns = row_of_bytes(clip.row, header.shard_version, header.row_dictionary, origin=origin)
     return TokenRow(
         **columns,
-        num_frames=num_frames,
+        num_frames=num_rows,
         height=height,
         width=width,
-        codes=pack_bits(clip.bits_ThwL.reshape(-1, num_bits)),
+        codes=pack_codes(clip.codes.reshape(-1, clip.codes.shape[-1]), header.geometry.code),
     )
 
 
@@ -149,7 +184,8 @@ def lost_ids(clips: Sequence[RestoredClip], header: StreamHeader) -> list[str]:
     for clip in clips:
         if not clip.complete:
             try:
-                found.append(row_of_bytes(clip.row, header.row_dictionary, origin="")["clip_id"])
+                row = row_of_bytes(clip.row, header.shard_version, header.row_dictionary, origin="")
+                found.append(row["clip_id"])
             except FormatError:
                 found.append(f"number {clip.index + 1}")
     return found

@@ -1,10 +1,10 @@
 """Measures the size of sources as compressed streams, one file each, for extra rows of the report."""
 
-from bitmill.bsq_model import BSQTokenizer
-from bitmill.bsq_model.coding.clip_codec import Bits
-from bitmill.pipeline.compressing.clip_streams import LoadedPrior, compress_clips
-from bitmill.pipeline.compressing.media_streams import picture_header
+from bitmill.bsq_model.contract import Tokenizer
+from bitmill.pipeline.compressing.clip_streams import LoadedPrior, StreamClip, compress_clips
+from bitmill.pipeline.compressing.media_streams import picture_header, stream_clip
 from bitmill.pipeline.items import DecodedClip
+from bitmill.schemas.dataset.packing import Codes
 from bitmill.schemas.reports.evaluation_report import QualityRow
 from bitmill.schemas.stream.stream_header import StreamHeader
 
@@ -15,16 +15,16 @@ _MOST_LANES = 8
 class CompressedSizes:
     """Sums the sizes of whole streams, coded with one prior or none."""
 
-    def __init__(self, name: str, tokenizer: BSQTokenizer, prior: LoadedPrior | None) -> None:
+    def __init__(self, name: str, tokenizer: Tokenizer, prior: LoadedPrior | None) -> None:
         self.name = name
         self._tokenizer, self._prior = tokenizer, prior
-        self._clips: list[Bits] = []
+        self._clips: list[StreamClip] = []
         self._header: StreamHeader | None = None
         self._bits = self._pixels = 0
 
-    def add(self, clip: DecodedClip, bits_ThwL: Bits) -> None:
-        """Add a clip of the current source."""
-        self._clips.append(bits_ThwL)
+    def add(self, clip: DecodedClip, codes: Codes) -> None:
+        """Add a clip of the current source with the codes of its padded frames."""
+        self._clips.append(stream_clip(codes, clip.frames_THWC, self._tokenizer.geometry))
         self._pixels += clip.frames_THWC[..., 0].size
         self._header = picture_header(
             self._tokenizer,

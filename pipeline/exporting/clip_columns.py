@@ -1,4 +1,4 @@
-"""Reads all columns of a dataset but the codes, in shard order, several shards at a time."""
+"""Reads columns of a dataset, without the codes, in shard order, several shards at a time."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +8,6 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bitmill.pipeline.exporting.formats.exported_clip import CLIP_COLUMNS
 from bitmill.pipeline.reading.index.footers import damage_named
 from bitmill.pipeline.storage import Folder, store_errors
 from bitmill.schemas.dataset.card import shard_file
@@ -21,7 +20,9 @@ _AHEAD = 16
 T = TypeVar("T")
 
 
-def list_clips(folder: Folder, shard_ids: Sequence[str], each: Callable[[pa.Table], T]) -> Iterator[T]:
+def list_clips(
+    folder: Folder, shard_ids: Sequence[str], columns: Sequence[str], each: Callable[[pa.Table], T]
+) -> Iterator[T]:
     """Yield ``each`` of every shard's rows, in order; reads a few shards ahead.
 
     Raises FormatError, naming the file, if a shard is missing or damaged.
@@ -30,7 +31,7 @@ def list_clips(folder: Folder, shard_ids: Sequence[str], each: Callable[[pa.Tabl
         ahead: deque[Future[T]] = deque()
         try:
             for shard_id in shard_ids:
-                ahead.append(pool.submit(lambda wanted: each(shard_rows(folder, wanted)), shard_id))
+                ahead.append(pool.submit(lambda wanted: each(shard_rows(folder, wanted, columns)), shard_id))
                 if len(ahead) >= _AHEAD:
                     yield ahead.popleft().result()
             while ahead:
@@ -40,8 +41,8 @@ def list_clips(folder: Folder, shard_ids: Sequence[str], each: Callable[[pa.Tabl
                 future.cancel()
 
 
-def shard_rows(folder: Folder, shard_id: str) -> pa.Table:
-    """One shard's rows without their codes."""
+def shard_rows(folder: Folder, shard_id: str, columns: Sequence[str]) -> pa.Table:
+    """These columns of one shard's rows."""
     name = shard_file(shard_id)
     uri = f"{folder.uri}/{name}"
     try:
@@ -49,6 +50,6 @@ def shard_rows(folder: Folder, shard_id: str) -> pa.Table:
             # Without the codes a row group is small; this reads its columns in one or two requests.
             file = pq.ParquetFile(handle, pre_buffer=True, page_checksum_verification=True)
             read_shard_metadata(file.schema_arrow, origin=uri)
-            return file.read(columns=list(CLIP_COLUMNS))
+            return file.read(columns=list(columns))
     except FileNotFoundError as error:
         raise FormatError(f"The token shard {uri} is missing.") from error

@@ -65,11 +65,11 @@ class ContentsSum:
         self._clips = self._frames = self._tokens = 0
         self._seen: list[set[int | float | None]] = [set(), set(), set(), set()]
 
-    def add(self, shape_THW: tuple[int, int, int], fps: float | None) -> None:
+    def add(self, shape_THW: tuple[int, int, int], fps: float | None, num_tokens: int) -> None:
         """Add one clip."""
         self._clips += 1
         self._frames += shape_THW[0]
-        self._tokens += shape_THW[0] * shape_THW[1] * shape_THW[2]
+        self._tokens += num_tokens
         for seen, value in zip(self._seen, (*shape_THW, fps), strict=True):
             # Two values are enough to know that there is no single one.
             if len(seen) < 2:

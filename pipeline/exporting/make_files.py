@@ -29,9 +29,9 @@ class FileMaker:
 
     def _clips(self, file: OutlinedFile, on_clip: OnClip) -> Iterator[ExportedClip]:
         tokens = 0
-        for clip in read_clips(self.dataset, file.first_clip, file.num_clips, self.layout.dtype):
+        for clip in read_clips(self.dataset, file.first_clip, file.num_clips, self.layout.tokens):
             yield clip
-            tokens += clip.tokens_THW.size
+            tokens += clip.num_tokens
             on_clip(clip)
         if tokens != file.num_tokens:
             raise FormatError(

@@ -8,8 +8,7 @@ import pyarrow as pa
 from bitmill.pipeline.dataset.dataset_folder import committed_shards, load_plan, require_card
 from bitmill.pipeline.exporting.clip_columns import list_clips
 from bitmill.pipeline.exporting.file_boundaries import ContentsSum, PortionCutter
-from bitmill.pipeline.exporting.formats.base import Format, token_counts
-from bitmill.pipeline.exporting.formats.exported_clip import SHAPE_COLUMNS
+from bitmill.pipeline.exporting.formats.base import Format, clip_shapes, token_counts
 from bitmill.pipeline.exporting.progress import ExportProgress
 from bitmill.pipeline.removing.removal_records import record_names
 from bitmill.pipeline.storage import Folder
@@ -47,11 +46,13 @@ def look_at(folder: Folder, *, allow_incomplete: bool) -> DatasetState:
     # Shards keep their names when clips are removed.
     removals = record_names(folder)
     contents = [card.tokenizer_fingerprint, shard_ids, *([removals] if removals else [])]
+    is_1 = card.shard_version == 1
     dataset = ExportedDataset(
         content_id=content_id("exported-dataset", contents),
         tokenizer_fingerprint=card.tokenizer_fingerprint,
         bits_per_token=card.geometry.code.bits_per_token,
-        patch_size_px=card.geometry.patch_px[0],
+        patch_size_px=card.geometry.patch_px[0] if is_1 else None,
+        geometry=None if is_1 else card.geometry,
         num_shards=len(shard_ids),
         planned_shards=card.num_shards,
     )
@@ -101,15 +102,15 @@ def make_outline(
     total = ContentsSum()
 
     def look(rows: pa.Table) -> list[tuple[int, tuple[int, int, int], float | None, int]]:
-        columns = [rows.column(key).to_pylist() for key in SHAPE_COLUMNS]
         fps = rows.column("fps").to_pylist()
-        shapes = list(zip(*columns, strict=True))
-        return list(zip(layout.clip_sizes(rows), shapes, fps, token_counts(rows), strict=True))
+        counts = token_counts(rows, layout.tokens.geometry)
+        return list(zip(layout.clip_sizes(rows), clip_shapes(rows), fps, counts, strict=True))
 
-    for number, clips in enumerate(list_clips(state.folder, state.shard_ids, look), 1):
+    columns = layout.tokens.columns
+    for number, clips in enumerate(list_clips(state.folder, state.shard_ids, columns, look), 1):
         for size, shape_THW, fps, num_tokens in clips:
             cutter.add(size, shape_THW[0], num_tokens)
-            total.add(shape_THW, fps)
+            total.add(shape_THW, fps, num_tokens)
         on_progress(ExportProgress(listed_shards=number, shards=len(state.shard_ids)))
     contents = total.contents()
     if not contents.clips:
@@ -127,7 +128,12 @@ def make_outline(
         for number, portion in enumerate(portions)
     ]
     return ExportOutline(
-        form=name, max_bytes=max_bytes, dataset=state.dataset, contents=contents, files=files
+        format_version=state.dataset.format_version,
+        form=name,
+        max_bytes=max_bytes,
+        dataset=state.dataset,
+        contents=contents,
+        files=files,
     )
 
 

@@ -59,7 +59,7 @@ def export_dataset(
     """
     state = look_at(Folder(dataset_uri), allow_incomplete=allow_incomplete)
     out = Folder(out_uri)
-    layout = format_of(export_format, state.dataset.bits_per_token)
+    layout = format_of(export_format, state.dataset)
     outline = find_outline(out, state.dataset, export_format, max_bytes)
     inventory = None if outline is None else _find_inventory(out)
     if inventory is not None:
@@ -101,7 +101,8 @@ class _Export:
 
     def _dataset(self) -> TokenDataset:
         incomplete = self.state.dataset.num_shards < self.state.dataset.planned_shards
-        dataset = open_clips(self.state.folder.uri, allow_incomplete=incomplete)
+        version = self.layout.tokens.version
+        dataset = open_clips(self.state.folder.uri, version, allow_incomplete=incomplete)
         # TokenDataset lists the shards again; a running job may have committed one meanwhile.
         if len(dataset) != self.outline.contents.clips:
             raise UsageError(
@@ -111,8 +112,9 @@ class _Export:
         return dataset
 
     def _rows(self, on_progress: OnProgress) -> Iterator[pa.Table]:
-        shard_ids = self.state.shard_ids
-        for number, rows in enumerate(list_clips(self.state.folder, shard_ids, lambda rows: rows), 1):
+        shard_ids, columns = self.state.shard_ids, self.layout.tokens.columns
+        tables = list_clips(self.state.folder, shard_ids, columns, lambda rows: rows)
+        for number, rows in enumerate(tables, 1):
             yield rows
             on_progress(ExportProgress(listed_shards=number, shards=len(shard_ids)))
 
@@ -132,8 +134,9 @@ class _Export:
         ]
         return ExportInventory.model_validate(
             {
+                "format_version": self.outline.format_version,
                 "form": self.outline.form,
-                "token_dtype": self.layout.dtype.name,
+                "token_dtype": self.layout.tokens.dtype.name,
                 "dataset": self.outline.dataset,
                 "contents": self.outline.contents,
                 "files": files,

@@ -30,7 +30,7 @@ def make_files(
         return
     progress = _ProgressSum(sum(file.num_clips for file in files), on_progress)
     for file in files:
-        maker.make(file, lambda clip: progress.add(1, clip.tokens_THW.nbytes))
+        maker.make(file, lambda clip: progress.add(1, clip.tokens.nbytes))
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class _Reports:
 
     def clip_done(self, clip: ExportedClip) -> None:
         self._clips += 1
-        self._bytes += clip.tokens_THW.nbytes
+        self._bytes += clip.tokens.nbytes
         if time.monotonic() - self._sent >= _REPORT_EVERY_S:
             self.send(file_done=False)
 

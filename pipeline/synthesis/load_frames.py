@@ -10,7 +10,7 @@ from bitmill.pipeline.compressing.media_streams import decoded_clips
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.geometry import SizePx
 from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, SamplingSpec, SourceSpec
 
 _WHITE = 128
@@ -34,8 +34,8 @@ def frames_of(path: str, size_px: int, *, most_frames: int, fps: float | None) -
     return torch.from_numpy(decoded_clips(sources[0], settings)[0].frames_THWC.copy())
 
 
-def hidden_tokens(mask_THWC: Tensor, config: TokenizerConfig) -> Tensor:
+def hidden_tokens(mask_THWC: Tensor, patch_px: SizePx) -> Tensor:
     """Return which tokens contain a pixel brighter than mid-grey: bool [T, h, w]."""
-    p = config.patch_size_px
+    height, width = patch_px
     white_THW = mask_THWC.float().mean(-1) >= _WHITE
-    return white_THW.unflatten(1, (-1, p)).unflatten(3, (-1, p)).any(4).any(2)
+    return white_THW.unflatten(1, (-1, height)).unflatten(3, (-1, width)).any(4).any(2)

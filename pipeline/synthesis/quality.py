@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.contract import Tokenizer, decode_pixels
 from bitmill.bsq_model.metrics.frechet import FeatureStatistics, frechet_distance
 from bitmill.bsq_model.metrics.inception_score import inception_score
 from bitmill.bsq_model.token_models.token_layers import bits_of_values, values_of_bits
@@ -60,7 +60,7 @@ def judge(
     pictures: dict[str, Tensor],
     training_BhwL: Tensor,
     held_out_BhwL: Tensor,
-    tokenizer: BSQTokenizer,
+    tokenizer: Tokenizer,
     metric_networks: MetricNetworks,
 ) -> list[SampleQuality]:
     """Return a row for each set of sampled pictures, and one for held-out pictures.
@@ -96,11 +96,11 @@ def _spread(bits_BhwL: Tensor) -> Tensor:
     return bits_BhwL[::step]
 
 
-def _features(bits_BhwL: Tensor, tokenizer: BSQTokenizer, features: dict[str, Features]) -> dict[str, Tensor]:
+def _features(bits_BhwL: Tensor, tokenizer: Tokenizer, features: dict[str, Features]) -> dict[str, Tensor]:
     """Return features by name, [B, D] each."""
     parts: dict[str, list[Tensor]] = {name: [] for name in features}
     for some in _pieces(bits_BhwL):
-        pixels = torch.cat(tokenizer.decode_pixels([bits[None] for bits in some]))
+        pixels = torch.cat(decode_pixels(tokenizer, [bits[None] for bits in some]))
         for name, of in features.items():
             parts[name].append(of(pixels).float().cpu())
     return {name: torch.cat(vectors) for name, vectors in parts.items()}

@@ -10,8 +10,11 @@ import numpy as np
 import torch
 
 from bitmill.bsq_model.token_models.token_model import TokenModel
+from bitmill.pipeline.dataset.dataset_folder import require_card
 from bitmill.pipeline.reading import ClipFilter, TokenDataset
+from bitmill.pipeline.storage import Folder
 from bitmill.pipeline.token_training import baselines
+from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.errors import TokenizerMismatchError, UsageError
 
 _SEED = 0
@@ -48,8 +51,8 @@ def evaluate_tokens(
     TokenizerMismatchError if the tokens are of another tokenizer than the model's, UsageError if no clip
     matches.
     """
+    _check_tokenizer(model, require_card(Folder(dataset)), dataset)
     clips = TokenDataset(dataset, where=ClipFilter(sources=sources))
-    _check_tokenizer(model, clips, dataset)
     if not len(clips):
         raise UsageError(f"{dataset}: no clip's source matches {', '.join(sources) or 'anything'}.")
     generator = torch.Generator().manual_seed(_SEED)
@@ -79,11 +82,10 @@ def evaluate_tokens(
     )
 
 
-def _check_tokenizer(model: TokenModel, clips: TokenDataset, dataset: str) -> None:
+def _check_tokenizer(model: TokenModel, card: DatasetCard, dataset: str) -> None:
     known = model.config.tokenizer_fingerprint
-    for card in clips.cards:
-        if card.tokenizer_fingerprint != known:
-            raise TokenizerMismatchError(
-                f"{dataset} contains tokens of tokenizer {card.tokenizer_fingerprint}, but the model was "
-                f"trained on tokens of {known}. Use a model that was trained on this tokenizer's tokens."
-            )
+    if card.tokenizer_fingerprint != known:
+        raise TokenizerMismatchError(
+            f"{dataset} contains tokens of tokenizer {card.tokenizer_fingerprint}, but the model was trained "
+            f"on tokens of {known}. Use a model that was trained on this tokenizer's tokens."
+        )

@@ -15,7 +15,7 @@ from bitmill.pipeline.reading import ClipFilter, FrameWindows, TokenBatches, Tok
 from bitmill.pipeline.reading.samples.collate import TokenBatch
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.errors import TokenizerMismatchError, UsageError, WrongArgumentError
-from bitmill.schemas.models.token_model_config import MaskedLMSizes, TokenModelSizes
+from bitmill.schemas.models.token_model_config import MaskedLMSizes, TokenModelSizes, check_tokens
 from bitmill.schemas.requests.token_training import TokenDataSpec, TokenTrainSpec
 
 _GOLDEN = (5**0.5 - 1) / 2
@@ -35,12 +35,13 @@ class TokenTrainingData:
 
     The step's number and the shares alone decide which stream it takes. Whole sources are held out, because
     neighbouring clips of one video are too similar for a test. Raises UsageError if an entry has no training
-    or no held-out clip, TokenizerMismatchError if the datasets' tokenizers differ.
+    or no held-out clip, or the tokens are no bits, TokenizerMismatchError if the datasets' tokenizers differ.
     """
 
     def __init__(self, spec: TokenTrainSpec) -> None:
-        self.card = TokenDataset(spec.data[0].dataset).cards[0]
+        self.card = TokenDataset(spec.data[0].dataset, view="packed").cards[0]
         """The first dataset's card; the others have the same tokenizer."""
+        check_tokens(self.card.geometry)
         self._labels = labels_of(spec.model)
         self._streams: list[TokenBatches] = []
         self.held_out: list[TokenBatches] = []

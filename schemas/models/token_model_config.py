@@ -4,6 +4,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from bitmill.schemas.errors import UsageError
+from bitmill.schemas.models.geometry import MAX_BITS_PER_TOKEN, Geometry
+
 TOKEN_MODEL_FORMAT_VERSION = 1
 
 Count = Annotated[int, Field(ge=1)]
@@ -52,7 +55,7 @@ class TokensKnown(TokenModelSizes):
     format_version: Literal[1] = TOKEN_MODEL_FORMAT_VERSION
     tokenizer_fingerprint: str
     """The tokenizer of these tokens; the model cannot interpret those of another."""
-    bits_per_token: Annotated[int, Field(ge=1, le=64)]
+    bits_per_token: Annotated[int, Field(ge=1, le=MAX_BITS_PER_TOKEN)]
 
     @model_validator(mode="after")
     def _groups_fit(self) -> Self:
@@ -79,6 +82,16 @@ TokenModelConfig = PriorConfig | MaskedLMConfig
 _CONFIGS: TypeAdapter[TokenModelConfig] = TypeAdapter(
     Annotated[TokenModelConfig, Field(discriminator="kind")]
 )
+
+
+def check_tokens(geometry: Geometry) -> None:
+    """Raise UsageError unless these are tokens for a token model: grids of independent bits."""
+    if geometry.code.kind != "bits" or geometry.layout != "grid":
+        what = "pyramids" if geometry.layout != "grid" else f"of kind {geometry.code.kind}"
+        raise UsageError(
+            f"A prior or masked model predicts bits on a grid, and these tokens are {what}; train it on "
+            "bits, as BSQ-ViT's tokens are."
+        )
 
 
 def token_model_config(document: Any) -> TokenModelConfig:

@@ -27,21 +27,21 @@ class Chunk:
 
     row: bytes
     """For a token shard: the row's other columns, deflated; else empty."""
-    frame_checksums: tuple[int, ...]
+    row_checksums: tuple[int, ...]
     payload: bytes
     intact: bool = True
     """Whether the chunk's checksum is correct."""
 
 
 def chunk_bytes(
-    header: StreamHeader, index: int, *, row: bytes, frame_checksums: Sequence[int], payload: bytes
+    header: StreamHeader, index: int, *, row: bytes, row_checksums: Sequence[int], payload: bytes
 ) -> bytes:
-    """Return a chunk: row (of a token shard), a CRC-32 per frame, the coder's bytes, a CRC-32 of all.
+    """Return a chunk: row (of a token shard), a CRC-32 per row of tokens, the coder's bytes, a CRC-32 of all.
 
     ``header.clips`` is not used: the checksum's seed is the chunk's number and the tokenizer.
     """
     parts = string_bytes(row) if header.kind is StreamKind.TOKEN_SHARD else b""
-    parts += b"".join(struct.pack("<I", checksum) for checksum in frame_checksums) + payload
+    parts += b"".join(struct.pack("<I", checksum) for checksum in row_checksums) + payload
     return parts + struct.pack("<I", zlib.crc32(parts, _chunk_start(header, index)))
 
 
@@ -106,8 +106,9 @@ class CompressedStream:
             data = data[:-CHECKSUM_BYTES]
         cursor = Cursor(data, self._origin)
         row = cursor.string() if self.header.kind is StreamKind.TOKEN_SHARD else b""
-        checksums = struct.unpack(f"<{clip.num_frames}I", cursor.take(clip.num_frames * CHECKSUM_BYTES))
-        return Chunk(row=row, frame_checksums=checksums, payload=cursor.rest(), intact=intact)
+        num_rows = self.header.coded_shape(clip)[0]
+        checksums = struct.unpack(f"<{num_rows}I", cursor.take(num_rows * CHECKSUM_BYTES))
+        return Chunk(row=row, row_checksums=checksums, payload=cursor.rest(), intact=intact)
 
     def _check_size(self) -> None:
         head = self._data[: self._first]

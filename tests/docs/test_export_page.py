@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from bitmill.jobs.cli import app
 from bitmill.pipeline.exporting import export_dataset
-from bitmill.pipeline.exporting.formats.bin import INDEX_SCHEMA
+from bitmill.pipeline.exporting.formats.bin import index_schema
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.schemas.reports.export_inventory import BinMetadata, ExportFormat
 from tests.docs.test_docs import runnable
@@ -84,8 +84,10 @@ def test_the_page_names_what_files_hold():
     for name in [*BinMetadata.model_fields, "file", "first_token"]:
         assert f"`{name}`" in PAGE, name
     webdataset_part = PAGE.partition("## webdataset")[2].partition("## bin")[0]
-    for field in INDEX_SCHEMA:
-        assert field.name in ("file", "first_token") or f"`{field.name}`" in webdataset_part, field.name
+    for field in index_schema(2):
+        assert field.name in ("file", "first_token", "num_tokens") or f"`{field.name}`" in webdataset_part, (
+            field.name
+        )
     for export_format in ExportFormat:
         assert f"| `{export_format}` |" in PAGE
 

@@ -1,18 +1,20 @@
-"""Made the golden compressed streams of format version 1; run again only for a new one, into a new folder.
+"""Made the golden compressed streams of each format version; run again only for a new one, into a new folder.
 
-python -m tests.golden.make_streams bmz1
+python -m tests.golden.make_streams bmz2
 """
 
-import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from bitmill.pipeline.compressing.clip_streams import LoadedPrior, compress_clips
+from bitmill.pipeline.compressing.clip_streams import LoadedPrior, StreamClip, compress_clips
 from bitmill.pipeline.compressing.shard_streams import compress_shard, read_shard
 from bitmill.schemas.dataset.token_shard import ShardMetadata
+from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.stream.stream_header import PriorMark, StreamHeader, StreamKind
 from tests.support.priors import given_model
 
@@ -21,8 +23,7 @@ CLIPS = [np.random.default_rng(seed).random((2 - seed, 2, 3, 6)) < 0.3 for seed 
 HEADER = StreamHeader(
     kind=StreamKind.PICTURES,
     tokenizer_fingerprint=TOKENIZER,
-    bits_per_token=6,
-    patch_size_px=8,
+    geometry=Geometry(patch_px=(8, 8), code=Code.of_bits(6)),
     group_bits=1,
     lanes=2,
     prior=None,
@@ -42,34 +43,80 @@ def fixed_prior() -> LoadedPrior:
     )
 
 
-def shard_stream() -> bytes:
-    """The token shard of format version 3, under a tokenizer's name that is one."""
-    with (Path(__file__).parent / "v3" / "shard.parquet").open("rb") as file:
-        shard = read_shard(file, origin="v3")
+def shard_stream(name: str) -> bytes:
+    """A golden token shard, under a tokenizer's name that is one."""
+    with (Path(__file__).parent / name).open("rb") as file:
+        shard = read_shard(file, origin=name)
     fields = shard.metadata.model_dump() | {"tokenizer_fingerprint": TOKENIZER}
     named = type(shard)(metadata=ShardMetadata.model_validate(fields), rows=shard.rows)
-    return compress_shard(named, None, 4, origin="v3")
+    return compress_shard(named, None, 4, origin=name)
 
 
-def streams() -> dict[str, bytes]:
-    """Every golden stream by its file's name."""
+def _clips_1() -> list[StreamClip]:
+    return [StreamClip(codes=bits, shape_thw=(len(bits), 2, 3), num_frames=len(bits)) for bits in CLIPS]
+
+
+GEOMETRIES = {
+    "digits": Geometry(
+        patch_px=(8, 16), frames_per_token=4, lead_frames=1, size_px=(16, 48), code=Code.of_digits((8, 5, 3))
+    ),
+    "index": Geometry(patch_px=(8, 8), code=Code.of_index(5000)),
+    "bits": Geometry(patch_px=(8, 8), code=Code.of_bits(72, "least")),
+    "pyramid": Geometry(
+        layout="pyramid", patch_px=(8, 8), code=Code.of_index(64), schedules={"2x3": ((1, 1, 2), (1, 2, 3))}
+    ),
+}
+"""Of the streams of version 2."""
+
+
+def codes_of(geometry: Geometry, num_rows: int) -> npt.NDArray[np.int64]:
+    """Codes [t, 2, 3, D], of a pyramid [N, D]: no generator of random numbers is in them."""
+    shape = (num_rows, 2, 3)
+    tokens = shape if geometry.layout == "grid" else (geometry.num_tokens(shape),)
+    count = np.arange(int(np.prod(tokens)) * geometry.code.dimensions).reshape(*tokens, -1)
+    return count * count * 7919 % np.array(geometry.code.bases)
+
+
+def _clips_2(geometry: Geometry) -> list[StreamClip]:
+    all_rows = (3, 1) if geometry.layout == "grid" else (1, 1)
+    dtype = np.bool_ if geometry.code.kind == "bits" else np.int64
+    return [
+        StreamClip(
+            codes=codes_of(geometry, rows).astype(dtype),
+            shape_thw=(rows, 2, 3),
+            num_frames=max(1, geometry.frames_of_rows(rows) - 1),
+        )
+        for rows in all_rows
+    ]
+
+
+def streams_1() -> dict[str, bytes]:
+    """Every golden stream of version 1 by its file's name."""
     return {
-        "counts.bmz": compress_clips(HEADER, CLIPS, None),
-        "prior.bmz": compress_clips(HEADER, CLIPS, fixed_prior()),
-        "shard.bmz": shard_stream(),
+        "counts.bmz": compress_clips(HEADER, _clips_1(), None),
+        "prior.bmz": compress_clips(HEADER, _clips_1(), fixed_prior()),
+        "shard.bmz": shard_stream("v3/shard.parquet"),
+    }
+
+
+def streams_2() -> dict[str, bytes]:
+    """Every golden stream of version 2 by its file's name."""
+    return {
+        **{
+            f"{name}.bmz": compress_clips(replace(HEADER, geometry=geometry), _clips_2(geometry), None)
+            for name, geometry in GEOMETRIES.items()
+        },
+        "shard.bmz": shard_stream("v5/shard.parquet"),
+        "digits-shard.bmz": shard_stream("v5/digits.parquet"),
     }
 
 
 def main() -> None:
-    """Write the folder."""
+    """Write the folder of the newest version."""
     folder = Path(__file__).parent / sys.argv[1]
     folder.mkdir()
-    for name, data in streams().items():
+    for name, data in streams_2().items():
         (folder / name).write_bytes(data)
-    clips = [
-        ["".join("01"[bit] for bit in token) for token in clip.reshape(-1, 6).tolist()] for clip in CLIPS
-    ]
-    (folder / "expected.json").write_text(json.dumps({"clips": clips}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -3,15 +3,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from bitmill.pipeline.compressing.clip_streams import restore_clips
 from bitmill.pipeline.compressing.shard_streams import restore_shard
 from bitmill.schemas.stream.compressed import CompressedStream
-from tests.golden.make_streams import fixed_prior, streams
+from tests.golden.make_streams import GEOMETRIES, codes_of, fixed_prior, streams_1, streams_2
 
 FOLDER = Path(__file__).parent / "bmz1"
+FOLDER_2 = FOLDER.parent / "bmz2"
 
 
 @pytest.mark.parametrize("name", ["counts.bmz", "prior.bmz"])
@@ -22,19 +24,42 @@ def test_golden_streams_are_read_as_ever(name):
     clips = list(restore_clips(stream, fixed_prior(), origin=name))
     expected = json.loads((FOLDER / "expected.json").read_text())["clips"]
     found = [
-        ["".join("01"[bit] for bit in token) for token in clip.bits_ThwL.reshape(-1, 6).tolist()]
+        ["".join("01"[bit] for bit in token) for token in clip.codes.reshape(-1, 6).tolist()]
         for clip in clips
     ]
     assert found == expected
 
 
-def test_a_golden_shard_is_read_as_ever(tmp_path):
-    stream = CompressedStream((FOLDER / "shard.bmz").read_bytes(), origin="shard.bmz")
+@pytest.mark.parametrize(
+    ("name", "shard"),
+    [
+        ("bmz1/shard.bmz", "v3/shard.parquet"),
+        ("bmz2/shard.bmz", "v5/shard.parquet"),
+        ("bmz2/digits-shard.bmz", "v5/digits.parquet"),
+    ],
+)
+def test_a_golden_shard_is_read_as_ever(tmp_path, name, shard):
+    stream = CompressedStream((FOLDER.parent / name).read_bytes(), origin="shard.bmz")
     restore_shard(stream, None, tmp_path / "a.parquet", origin="shard.bmz", salvage=False)
-    again, was = pq.read_table(tmp_path / "a.parquet"), pq.read_table(FOLDER.parent / "v3" / "shard.parquet")
+    again, was = pq.read_table(tmp_path / "a.parquet"), pq.read_table(FOLDER.parent / shard)
     assert again.to_pylist() == was.to_pylist()
 
 
 @pytest.mark.parametrize("name", ["counts.bmz", "prior.bmz", "shard.bmz"])
 def test_streams_are_written_as_ever(name):
-    assert streams()[name] == (FOLDER / name).read_bytes()
+    assert streams_1()[name] == (FOLDER / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_golden_streams_of_version_2_are_read_as_ever(name):
+    stream = CompressedStream((FOLDER_2 / f"{name}.bmz").read_bytes(), origin=name)
+    geometry = GEOMETRIES[name]
+    assert stream.header.geometry == geometry
+    for clip in restore_clips(stream, None, origin=name):
+        assert clip.place.num_frames == max(1, geometry.frames_of_rows(clip.place.num_rows) - 1)
+        assert np.array_equal(clip.codes, codes_of(geometry, clip.place.num_rows))
+
+
+@pytest.mark.parametrize("name", [*GEOMETRIES, "shard", "digits-shard"])
+def test_streams_of_version_2_are_written_as_ever(name):
+    assert streams_2()[f"{name}.bmz"] == (FOLDER_2 / f"{name}.bmz").read_bytes()

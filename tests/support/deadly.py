@@ -4,13 +4,14 @@ import os
 from dataclasses import dataclass
 
 from bitmill.pipeline.exporting.formats.bin import BinFormat
+from tests.support.exports import GEOMETRY
 
 
 @dataclass(frozen=True)
 class Deadly(BinFormat):
     """Reads a clip and is gone."""
 
-    dtype = BinFormat(18).dtype
+    tokens = BinFormat(GEOMETRY, 2).tokens
 
     def write_clips(self, path, clips):
         next(clips)

@@ -6,12 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from bitmill.pipeline.exporting import ExportResult, export_dataset
-from bitmill.pipeline.exporting.formats.exported_clip import CLIP_COLUMNS, ExportedClip
+from bitmill.pipeline.exporting.formats.exported_clip import ExportedClip, clip_columns
+from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.reports.export_inventory import ExportFormat
 from tests.support.datasets import expected_bits, make_dataset
 
 LENGTHS = [[4, 4, 2], [], [1], [4, 3], [4, 4, 4, 4]]
 """Ten clips of five items, 34 frames, in three shards."""
+
+GEOMETRY = Geometry(patch_px=(8, 8), code=Code.of_bits(18))
 
 WIDTHS = [12, 18, 36, 64]
 """Bits of a token: an integer of 16, of 32, and of 64 bits that is not full and one that is."""
@@ -38,12 +41,12 @@ def export(
 
 def made_clip(shape_THW: tuple[int, int, int], *, seed: int = 0, **columns) -> ExportedClip:
     """A clip of any shape, as a format is given it."""
-    plain = dict.fromkeys(CLIP_COLUMNS)
+    plain = dict.fromkeys(clip_columns(2))
     plain |= {"clip_id": f"{seed:032x}", "source": "/media/a.mp4", "start_ns": 0, "end_ns": 10**9}
     plain |= {"frame_pts_ns": list(range(shape_THW[0])), "source_height": 720, "source_width": 1280}
     plain |= dict(zip(("num_frames", "height", "width"), shape_THW, strict=True)) | columns
-    tokens_THW = np.random.default_rng(seed).integers(0, 2**18, shape_THW, dtype=np.uint32)
-    return ExportedClip(columns=plain, tokens_THW=tokens_THW)
+    tokens = np.random.default_rng(seed).integers(0, 2**18, shape_THW, dtype=np.uint32)
+    return ExportedClip(columns=plain, tokens=tokens, num_tokens=tokens.size)
 
 
 def files_in(folder: Path) -> dict[str, bytes]:

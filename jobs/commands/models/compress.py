@@ -22,8 +22,9 @@ from bitmill.jobs.progress.units import bytes_text
 from bitmill.schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    from bitmill.bsq_model import BSQTokenizer
+    from bitmill.bsq_model.contract import Tokenizer
     from bitmill.pipeline.compressing.clip_streams import LoadedPrior
+    from bitmill.schemas.models.geometry import Geometry
 
 Source = Annotated[str, typer.Argument(metavar="IN", help="An image, a video, or a token shard (.parquet).")]
 
@@ -57,11 +58,9 @@ def compress(
             made = _compress_shard(source, prior, lanes, view)
         else:
             chosen = SizedTokenizer(tokenizer)
-            size_px = size or chosen.own_px
-            tile_px = _tile_px(chosen.own_px, size_px, interpolate_positions)
-            if tile_px != chosen.own_px:
-                chosen = SizedTokenizer(tokenizer, tile_px)
-            made = _compress_pictures(source, chosen.model, size_px, prior, fps, lanes, view)
+            size_px = _size_px(chosen, size, interpolate_positions)
+            made_for = chosen.resized(size_px if interpolate_positions else None)
+            made = _compress_pictures(source, made_for, size_px, prior, fps, lanes, view)
     publish(out, lambda path: path.write_bytes(made.data))
     ratio = len(made.data) * 8 / made.tokens_bits
     console.print(
@@ -81,28 +80,34 @@ class _Made:
     rate: str = ""
 
 
-def _tile_px(own_px: int, size_px: int, may_interpolate: bool) -> int:
-    """Returns the tile size: the tokenizer's size if whole tiles make up the frame, else the frame's size."""
-    if may_interpolate:
+def _size_px(chosen: SizedTokenizer, size_px: int | None, may_interpolate: bool) -> int:
+    """Returns the frame size. Raises UsageError if the tokenizer does not take it, whole or in tiles."""
+    own_px = chosen.own_px
+    if own_px is None:
+        multiple_px = math.lcm(*chosen.tokenizer.geometry.multiple_px)
+        if size_px is None or size_px % multiple_px:
+            raise UsageError(
+                f"{chosen.name} takes frames of many sizes; give --size, a multiple of {multiple_px}."
+            )
         return size_px
-    if size_px % own_px:
+    if size_px is not None and size_px % own_px and not may_interpolate:
         raise UsageError(
             f"--size {size_px} is not a multiple of the tokenizer's size ({own_px}); add "
             "--interpolate-positions to allow it."
         )
-    return own_px
+    return size_px or own_px
 
 
 def _compress_pictures(
     source: str,
-    tokenizer: "BSQTokenizer",
+    tokenizer: "Tokenizer",
     size_px: int,
     prior: str | None,
     fps: float | None,
     lanes: int,
     view: "FramesView",
 ) -> _Made:
-    from bitmill.pipeline.compressing.media_streams import compress_pictures, decoded_clips
+    from bitmill.pipeline.compressing.media_streams import compress_pictures, decoded_clips, num_tiles
     from bitmill.pipeline.isolation.source_events import DecodeSettings
     from bitmill.pipeline.sources.listing import find_sources, refuse_archives
     from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, SamplingSpec, SourceSpec
@@ -111,9 +116,9 @@ def _compress_pictures(
     refuse_archives(sources, purpose="compress")
     if len(sources) != 1:
         raise UsageError(f"{source} matches {len(sources)} files; compress takes one image, video or shard.")
-    config = tokenizer.config
+    geometry = tokenizer.geometry
     settings = DecodeSettings(
-        sampling=SamplingSpec(fps=fps, clip_frames=config.num_frames),
+        sampling=SamplingSpec(fps=fps, clip_frames=geometry.most_frames or geometry.usual_frames),
         limits=LimitsSpec(),
         size_px=size_px,
         pixel_rule=NEWEST_PIXEL_RULE,
@@ -121,9 +126,12 @@ def _compress_pictures(
     chosen = choose_prior(prior, tokenizer.fingerprint)
     clips = decoded_clips(sources[0], settings)
     num_frames = sum(len(clip.frames_THWC) for clip in clips)
-    tiles = (size_px // config.image_size_px) ** 2
-    tokens_bits = num_frames * tiles * config.tokens_per_frame * config.bits_per_token
-    view.planned = num_frames * tiles
+    tiles = num_tiles(geometry, size_px)
+    rows = [_rows(geometry, len(clip.frames_THWC)) for clip in clips]
+    grid = geometry.grid(size_px // tiles, size_px // tiles)
+    tokens = sum(geometry.num_tokens((num_rows, *grid)) for num_rows in rows) * tiles**2
+    tokens_bits = tokens * geometry.code.bits_per_token
+    view.planned = sum(rows) * tiles**2 if geometry.layout == "grid" else len(clips) * tiles**2
     data, coder = _coded(
         lambda coding: compress_pictures(clips, tokenizer, coding, lanes, on_frames=view.add),
         chosen,
@@ -139,6 +147,10 @@ def _compress_pictures(
     )
 
 
+def _rows(geometry: "Geometry", num_frames: int) -> int:
+    return geometry.token_rows(geometry.legal_at_least(num_frames) or num_frames)
+
+
 def _compress_shard(source: str, prior: str | None, lanes: int, view: "FramesView") -> _Made:
     from bitmill.pipeline.compressing.shard_streams import compress_shard, read_shard
 
@@ -149,11 +161,10 @@ def _compress_shard(source: str, prior: str | None, lanes: int, view: "FramesVie
         raise UsageError(f"There is no {source}; check the path.") from error
     with file:
         shard = read_shard(file, origin=source)
-    view.planned = shard.num_frames
+    view.planned = shard.num_rows
     chosen = choose_prior(prior, shard.metadata.tokenizer_fingerprint)
     lanes = max(1, min(lanes, len(shard.rows)))
-    tokens = sum(math.prod(row[name] for name in ("num_frames", "height", "width")) for row in shard.rows)
-    tokens_bits = max(tokens * shard.metadata.bits_per_token, 1)
+    tokens_bits = max(shard.num_tokens * shard.metadata.bits_per_token, 1)
     data, coder = _coded(
         lambda coding: compress_shard(shard, coding, lanes, origin=source, on_frames=view.add),
         chosen,

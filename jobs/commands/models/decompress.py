@@ -21,6 +21,7 @@ from bitmill.schemas.errors import FormatError, UsageError
 from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 
 if TYPE_CHECKING:
+    from bitmill.bsq_model.contract import Tokenizer
     from bitmill.pipeline.compressing.clip_streams import LoadedPrior, RestoredClip
     from bitmill.pipeline.compressing.media_streams import RestoredPictures
     from bitmill.schemas.stream.compressed import CompressedStream
@@ -51,15 +52,15 @@ def decompress(
     stream = CompressedStream(_read(source), origin=source, salvage=salvage)
     console = plain_console()
     with FramesView(console, "decoded") as view:
-        view.planned = sum(clip.num_frames for clip in stream.header.clips)
         header = stream.header
+        view.planned = sum(header.coded_shape(clip)[0] for clip in header.clips)
         chosen = choose_prior(prior, header.tokenizer_fingerprint) if header.prior is not None else None
         asked = _Restoring(stream, source, out, chosen, salvage, view.add)
         if stream.header.kind is StreamKind.TOKEN_SHARD:
             kept, lost = _restore_shard(asked)
         else:
             kept, lost = _restore_pictures(asked, tokenizer)
-    num_frames = view.planned // header.tiles**2
+    num_frames = sum(clip.num_frames for clip in header.clips) // header.tiles**2
     console.print(f"wrote {out}: {kept} of {num_frames} frames")
     for sentence in lost:
         console.print(f"lost       {sentence}")
@@ -85,10 +86,9 @@ def _restore_pictures(asked: _Restoring, tokenizer: str) -> tuple[int, list[str]
 
     check_suffix(asked.out, tuple(WRITERS))
     header = asked.stream.header
-    tile_px = header.clips[0].width * header.patch_size_px if header.clips else None
     restored = restore_pictures(
         asked.stream,
-        SizedTokenizer(tokenizer, tile_px).model,
+        _tokenizer_of(stream=asked.stream, name=tokenizer),
         asked.prior,
         origin=asked.origin,
         salvage=asked.salvage,
@@ -100,6 +100,16 @@ def _restore_pictures(asked: _Restoring, tokenizer: str) -> tuple[int, list[str]
     write = WRITERS[suffix_of(asked.out)]
     publish(asked.out, lambda path: write(frames, header.fps, path))
     return sum(map(len, frames)), _lost_parts(restored, header.tiles)
+
+
+def _tokenizer_of(stream: "CompressedStream", name: str) -> "Tokenizer":
+    """Returns the named tokenizer, at the stream's tile size if it is a BSQ-ViT."""
+    from bitmill.bsq_model import BSQTokenizer
+
+    chosen, header = SizedTokenizer(name), stream.header
+    if not header.clips or not isinstance(chosen.tokenizer, BSQTokenizer):
+        return chosen.tokenizer
+    return chosen.resized(header.clips[0].height * header.geometry.patch_px[0])
 
 
 def _lost_parts(restored: "list[RestoredPictures]", tiles: int) -> list[str]:
@@ -138,7 +148,7 @@ def _restore_shard(asked: _Restoring) -> tuple[int, list[str]]:
         )
 
     publish(asked.out, write)
-    kept = sum(clip.num_frames for clip in clips if clip.complete)
+    kept = sum(clip.place.num_frames for clip in clips if clip.complete)
     return kept, [f"clip {name}" for name in lost_ids(clips, asked.stream.header)]
 
 

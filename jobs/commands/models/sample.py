@@ -16,9 +16,10 @@ from bitmill.schemas.errors import OutputConflictError, TokenizerMismatchError, 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bitmill.bsq_model import BSQTokenizer
+    from bitmill.bsq_model.contract import Tokenizer
     from bitmill.bsq_model.token_models.masked_lm import MaskedLM, SamplingSpec
     from bitmill.bsq_model.token_models.prior import Prior
+    from bitmill.schemas.models.geometry import Geometry
 
 REPORT_FILE = "judged.json"
 
@@ -32,7 +33,7 @@ def sample(
         Path, typer.Argument(metavar="OUT", parser=local_path, help="New or empty folder to write to.")
     ],
     tokenizer: Annotated[
-        str, typer.Option("--tokenizer", help="The model's tokenizer: small, or a folder.")
+        str, typer.Option("--tokenizer", help="The model's tokenizer: small, a folder, or a plugin.")
     ] = "small",
     count: Annotated[int, typer.Option("--count", min=1, help="Number of pictures or clips.")] = 16,
     seed: Annotated[
@@ -149,19 +150,27 @@ class _Continuing:
     fps: float | None
 
 
-def _load(name: str, tokenizer: str) -> "tuple[object, BSQTokenizer]":
+def _load(name: str, tokenizer: str) -> "tuple[object, Tokenizer]":
+    from bitmill.bsq_model.families import load_files
     from bitmill.jobs.preparation.find_token_models import find_token_model
     from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
 
     model = find_token_model(name)
     loaded = load_tokenizer_spec(tokenizer_spec(tokenizer))
-    shown_by = loaded.bsq_vit()
-    if shown_by.fingerprint != model.config.tokenizer_fingerprint:
+    if loaded.fingerprint != model.config.tokenizer_fingerprint:
         raise TokenizerMismatchError(
             f"{name} needs tokenizer {model.config.tokenizer_fingerprint}, but {tokenizer} is "
-            f"{shown_by.fingerprint}; give the right one with --tokenizer."
+            f"{loaded.fingerprint}; give the right one with --tokenizer."
         )
-    return model, shown_by
+    return model, load_files(loaded.files)
+
+
+def _side_px(geometry: "Geometry") -> int:
+    """Returns the side of the tokenizer's frames. Raises UsageError if a sample is no clip of its own."""
+    size_px = geometry.size_px
+    if size_px is None or size_px[0] != size_px[1] or not geometry.is_legal(geometry.frames_of_rows(1)):
+        raise UsageError("sample needs a tokenizer of single frames of one size, which are square.")
+    return size_px[0]
 
 
 def _claim(out: Path) -> None:
@@ -185,10 +194,11 @@ def _refuse_masked_options(*, label: str | None, inpaint: str | None, mask: str 
             raise UsageError(f"{option} is for masked models; this is a prior.")
 
 
-def _draw(model: "MaskedLM", tokenizer: "BSQTokenizer", asked: _Drawing, console: Console) -> "list[Tensor]":
+def _draw(model: "MaskedLM", tokenizer: "Tokenizer", asked: _Drawing, console: Console) -> "list[Tensor]":
     from bitmill.pipeline.synthesis.draw_samples import draw_pictures
 
-    grid = (tokenizer.config.grid_size, tokenizer.config.grid_size)
+    side_px = _side_px(tokenizer.geometry)
+    grid = tokenizer.geometry.grid(side_px, side_px)
     pictures: list[Tensor] = []
     with LiveLine(console) as line:
         drawn = draw_pictures(model, asked.count, grid, asked.spec, label=asked.label, seed=asked.seed)
@@ -203,16 +213,17 @@ def _progress(done: int, planned: int) -> str:
 
 
 def _inpaint(
-    model: "MaskedLM", tokenizer: "BSQTokenizer", asked: _Drawing, picture: str, mask: str | None
+    model: "MaskedLM", tokenizer: "Tokenizer", asked: _Drawing, picture: str, mask: str | None
 ) -> "list[Tensor]":
     from bitmill.pipeline.synthesis.draw_samples import fill_in
     from bitmill.pipeline.synthesis.load_frames import frames_of, hidden_tokens
 
     if mask is None:
         raise UsageError("--inpaint needs --mask: a picture that is white where to fill in.")
-    config = tokenizer.config
-    frames_THWC = frames_of(picture, config.image_size_px, most_frames=1, fps=None)
-    hidden_Thw = hidden_tokens(frames_of(mask, config.image_size_px, most_frames=1, fps=None), config)
+    side_px = _side_px(tokenizer.geometry)
+    frames_THWC = frames_of(picture, side_px, most_frames=1, fps=None)
+    mask_THWC = frames_of(mask, side_px, most_frames=1, fps=None)
+    hidden_Thw = hidden_tokens(mask_THWC, tokenizer.geometry.patch_px)
     if not bool(hidden_Thw.any()):
         raise UsageError(f"--mask {mask} has no white pixels: there is nothing to fill in.")
     bits_ThwL = tokenizer.encode([frames_THWC])[0]
@@ -222,23 +233,26 @@ def _inpaint(
     return tokenizer.decode(filled)
 
 
-def _continue(
-    prior: "Prior", tokenizer: "BSQTokenizer", asked: _Continuing, console: Console
-) -> "list[Tensor]":
+def _continue(prior: "Prior", tokenizer: "Tokenizer", asked: _Continuing, console: Console) -> "list[Tensor]":
     import torch
 
     from bitmill.pipeline.synthesis.draw_samples import go_on
     from bitmill.pipeline.synthesis.load_frames import frames_of
 
-    config = tokenizer.config
-    given_ThwL = torch.zeros(0, config.grid_size, config.grid_size, config.bits_per_token, dtype=torch.bool)
+    geometry = tokenizer.geometry
+    side_px = _side_px(geometry)
+    if geometry.frames_per_token != 1:
+        raise UsageError("sample draws clips for tokenizers with one frame per token alone.")
+    grid = geometry.grid(side_px, side_px)
+    given_ThwL = torch.zeros(0, *grid, geometry.code.bits_per_token, dtype=torch.bool)
     if asked.source is not None:
-        frames = frames_of(asked.source, config.image_size_px, most_frames=asked.given, fps=asked.fps)
-        given_ThwL = tokenizer.encode([frames])[0]
-    if len(given_ThwL) + asked.frames > config.num_frames:
+        frames = frames_of(asked.source, side_px, most_frames=asked.given, fps=asked.fps)
+        given_ThwL = tokenizer.encode([frames])[0].cpu()
+    num_frames, most = len(given_ThwL) + asked.frames, geometry.most_frames
+    if most is not None and num_frames > most:
         raise UsageError(
-            f"{len(given_ThwL)} given and {asked.frames} drawn frames are more than the {config.num_frames} "
-            "that the tokenizer supports per clip; lower --given or --frames."
+            f"{len(given_ThwL)} given and {asked.frames} drawn frames are more than the {most} that the "
+            "tokenizer supports per clip; lower --given or --frames."
         )
     with LiveLine(console) as line:
         done = 0

@@ -20,7 +20,7 @@ from bitmill.pipeline.synthesis.quality import (
 from bitmill.schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    from bitmill.bsq_model import BSQTokenizer
+    from bitmill.bsq_model.contract import Tokenizer
     from bitmill.bsq_model.token_models.masked_lm import MaskedLM, SamplingSpec
 
 _LEAST_HELD_OUT = 20
@@ -28,7 +28,7 @@ _LEAST_HELD_OUT = 20
 
 def measure_samples(
     model: "MaskedLM",
-    tokenizer: "BSQTokenizer",
+    tokenizer: "Tokenizer",
     dataset: str,
     held_out: list[str],
     *,

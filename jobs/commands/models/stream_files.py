@@ -6,15 +6,19 @@ import typer
 
 from bitmill.jobs.console import Console
 from bitmill.jobs.progress.live_line import LiveLine
+from bitmill.schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    from bitmill.bsq_model import BSQTokenizer
+    from bitmill.bsq_model.contract import Tokenizer
 
 STREAM_SUFFIX = ".bmz"
 SHARD_SUFFIX = ".parquet"
 
 TokenizerOption = Annotated[
-    str, typer.Option("--tokenizer", help="For pictures: small (bundled), or a tokenizer's folder.")
+    str,
+    typer.Option(
+        "--tokenizer", help="For pictures: small (bundled), a tokenizer's folder, or an installed plugin."
+    ),
 ]
 PriorOption = Annotated[
     str | None, typer.Option("--prior", help="small (bundled), a prior's folder, or none.")
@@ -22,17 +26,39 @@ PriorOption = Annotated[
 
 
 class SizedTokenizer:
-    """Loads a tokenizer by its command-line name, resized to a frame or tile size."""
+    """Loads a tokenizer by its command-line name; a BSQ-ViT of one size can be resized to another."""
 
-    def __init__(self, name: str, tile_px: int | None = None) -> None:
-        from bitmill.bsq_model.resolution import resize_tokenizer
+    def __init__(self, name: str) -> None:
+        from bitmill.bsq_model.families import load_files
         from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
 
-        loaded = load_tokenizer_spec(tokenizer_spec(name))
-        self.model: BSQTokenizer = loaded.bsq_vit()
-        self.own_px = self.model.config.image_size_px
-        if tile_px is not None and tile_px != self.own_px:
-            self.model = resize_tokenizer(self.model, tile_px)
+        self.name = name
+        self.tokenizer: Tokenizer = load_files(load_tokenizer_spec(tokenizer_spec(name)).files)
+
+    @property
+    def own_px(self) -> int | None:
+        """The side of its square frames; None if it takes several sizes. Raises UsageError if they are not
+        square."""
+        size_px = self.tokenizer.geometry.size_px
+        if size_px is not None and size_px[0] != size_px[1]:
+            raise UsageError(
+                f"{self.name} takes frames of {size_px[0]}×{size_px[1]} pixels; compress makes square ones."
+            )
+        return None if size_px is None else size_px[0]
+
+    def resized(self, size_px: int | None) -> "Tokenizer":
+        """Return the tokenizer for frames or tiles of this size; None leaves it as it is.
+
+        Raises UsageError if it would have to be resized and cannot.
+        """
+        from bitmill.bsq_model import BSQTokenizer
+        from bitmill.bsq_model.resolution import resize_tokenizer
+
+        if size_px is None or self.own_px in (None, size_px):
+            return self.tokenizer
+        if not isinstance(self.tokenizer, BSQTokenizer):
+            raise UsageError(f"{self.name} takes frames of {self.own_px} pixels alone, not of {size_px}.")
+        return resize_tokenizer(self.tokenizer, size_px)
 
 
 def plain_console() -> Console:

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from bitmill.pipeline.exporting.formats.exported_clip import SHAPE_COLUMNS, ExportedClip
+from bitmill.pipeline.exporting.formats.exported_clip import SHAPE_COLUMNS, ExportedClip, TokenLayout
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.reports.export_inventory import ExportContents, ExportOutline
 
 Rows = Callable[[], Iterator[pa.Table]]
@@ -29,8 +30,8 @@ class Format(Protocol):
     Equal clips give equal bytes.
     """
 
-    dtype: np.dtype[Any]
-    """Dtype of the tokens passed to ``write_clips``."""
+    tokens: TokenLayout
+    """Of the tokens passed to ``write_clips``."""
     companions: Sequence[Companion]
 
     def check(self, contents: ExportContents) -> None:
@@ -54,7 +55,14 @@ class Format(Protocol):
         ...
 
 
-def token_counts(rows: pa.Table) -> list[int]:
+def token_counts(rows: pa.Table, geometry: Geometry) -> list[int]:
     """Number of tokens of each clip."""
-    frames, height, width = (rows.column(name).to_numpy().astype(np.int64) for name in SHAPE_COLUMNS)
-    return (frames * height * width).tolist()
+    if geometry.layout == "grid":
+        frames, height, width = (rows.column(name).to_numpy().astype(np.int64) for name in SHAPE_COLUMNS)
+        return (frames * height * width).tolist()
+    return [geometry.num_tokens(shape) for shape in clip_shapes(rows)]
+
+
+def clip_shapes(rows: pa.Table) -> list[tuple[int, int, int]]:
+    """Token grid of each clip: t, h, w."""
+    return list(zip(*(rows.column(name).to_pylist() for name in SHAPE_COLUMNS), strict=True))

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bitmill.pipeline.exporting.formats.exported_clip import CLIP_COLUMNS
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.ids import canonical_json
 
@@ -40,10 +39,11 @@ def clip_json(columns: Mapping[str, Any]) -> bytes:
 def most_json_bytes(rows: pa.Table) -> Sizes:
     """Upper bound of the bytes of each clip's JSON; rarely more than a few dozen too high.
 
-    Cutting a dataset checks every clip, which must take far less time than writing it.
+    ``rows`` have the columns of the JSON. Cutting a dataset checks every clip, which must take far less time
+    than writing it.
     """
     total = np.full(rows.num_rows, len("{}"), dtype=np.int64)
-    for name in CLIP_COLUMNS:
+    for name in rows.column_names:
         total += len(f'"{name}":,') + _value_bytes(name, rows.column(name))
     return total
 
@@ -59,7 +59,7 @@ def _value_bytes(name: str, column: "pa.ChunkedArray[Any]") -> Sizes:
     if pa.types.is_floating(kind):
         return np.full(len(column), _FLOAT_BYTES, dtype=np.int64)
     if not pa.types.is_string(kind):
-        return _digits(column)
+        return _digits(column, null=_NULL_BYTES)
     plain = _numbers(pc.binary_length(column), null=_NULL_BYTES)
     if name == "metadata":
         return plain
@@ -68,8 +68,8 @@ def _value_bytes(name: str, column: "pa.ChunkedArray[Any]") -> Sizes:
     return plain + len('""') + doubled + 5 * sixfold
 
 
-def _digits(integers: Any) -> Sizes:
-    return _numbers(pc.binary_length(pc.cast(integers, pa.string())))
+def _digits(integers: Any, *, null: int = 0) -> Sizes:
+    return _numbers(pc.binary_length(pc.cast(integers, pa.string())), null=null)
 
 
 def _numbers(array: Any, *, null: int = 0) -> Sizes:

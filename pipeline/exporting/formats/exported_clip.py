@@ -1,24 +1,28 @@
-"""Clips for export: columns, and tokens as the smallest unsigned integers that fit them."""
+"""Clips for export: columns, and tokens as the smallest unsigned integers that fit them.
+
+Axes: t, h and w of the token grid, N all tokens of a pyramid, L bits of a token, B = ⌈L/8⌉ its bytes.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bitmill.pipeline.reading import TokenDataset
-from bitmill.schemas.dataset.packing import unpack_unsigned
-from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
+from bitmill.schemas.dataset.packing import unpack_bits, unpack_unsigned
+from bitmill.schemas.dataset.token_shard import token_columns
 from bitmill.schemas.errors import FormatError
+from bitmill.schemas.models.geometry import Code, Geometry
 
 Tokens = npt.NDArray[Any]
-"""[T, h, w], unsigned, little-endian; each index in [0, 2^L)."""
-
-CLIP_COLUMNS = tuple(field.name for field in TOKEN_COLUMNS if field.name != "codes")
+"""Unsigned, little-endian: each token's index in [0, 2^L), [t, h, w], of a pyramid [N]. Of more than 64 bits
+uint8 [t, h, w, B] or [N, B], the index's lowest byte first."""
 
 SHAPE_COLUMNS = ("num_frames", "height", "width")
+
+_WORD_BITS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +31,8 @@ class ExportedClip:
 
     columns: Mapping[str, Any]
     """The token shard's columns except ``codes``, as plain values."""
-    tokens_THW: Tokens
+    tokens: Tokens
+    num_tokens: int
 
     @property
     def clip_id(self) -> str:
@@ -35,30 +40,86 @@ class ExportedClip:
         return self.columns["clip_id"]
 
 
-def token_dtype(bits_per_token: int, *, smallest_bits: int = 8) -> np.dtype[Any]:
-    """The smallest little-endian unsigned integer of at least ``smallest_bits`` that fits L bits."""
-    width = next(width for width in (8, 16, 32, 64) if width >= max(bits_per_token, smallest_bits))
-    return np.dtype(f"<u{width // 8}")
+@dataclass(frozen=True, kw_only=True)
+class TokenLayout:
+    """How the tokens of a dataset are exported."""
+
+    geometry: Geometry
+    dtype: np.dtype[Any]
+    version: int
+    """Of the token shards, and so of the columns."""
+
+    @classmethod
+    def of(cls, geometry: Geometry, version: int, *, smallest_bits: int = 8) -> "TokenLayout":
+        """Choose the smallest little-endian unsigned integer that fits L and ``smallest_bits`` bits."""
+        bits = geometry.code.bits_per_token
+        width = next((w for w in (8, 16, 32, _WORD_BITS) if w >= max(bits, smallest_bits)), 8)
+        return cls(geometry=geometry, dtype=np.dtype(f"<u{width // 8}"), version=version)
+
+    @property
+    def code(self) -> Code:
+        """What a token is."""
+        return self.geometry.code
+
+    @property
+    def values_per_token(self) -> int:
+        """1, or B of tokens of more than 64 bits."""
+        bits = self.code.bits_per_token
+        return 1 if bits <= _WORD_BITS else -(-bits // 8)
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of a token."""
+        return self.values_per_token * self.dtype.itemsize
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of a clip."""
+        return clip_columns(self.version)
+
+    def shape(self, shape_thw: tuple[int, int, int]) -> tuple[int, ...]:
+        """Return the shape of a clip's array."""
+        geometry, values = self.geometry, self.values_per_token
+        tokens = shape_thw if geometry.layout == "grid" else (geometry.num_tokens(shape_thw),)
+        return tokens if values == 1 else (*tokens, values)
+
+    def unpack(self, codes: npt.NDArray[np.uint8], shape_thw: tuple[int, int, int]) -> Tokens:
+        """Return a clip's array. Raises ValueError if the codes are damaged."""
+        num_tokens, code = self.geometry.num_tokens(shape_thw), self.code
+        if self.values_per_token > 1:
+            bits_NL = unpack_bits(codes, num_tokens, code.bits_per_token)
+            values = np.packbits(bits_NL[:, ::-1], axis=1, bitorder="little")
+        else:
+            values = unpack_unsigned(codes, num_tokens, code.bits_per_token)
+            if code.kind != "bits" and bool((values >= code.num_codes).any()):
+                raise ValueError(f"a token is not below {code.num_codes}: the codes are damaged")
+        return values.astype(self.dtype).reshape(self.shape(shape_thw))
 
 
-def open_clips(uri: str, *, allow_incomplete: bool) -> TokenDataset:
+def clip_columns(version: int) -> tuple[str, ...]:
+    """Return the exported columns of token shards of this version."""
+    return tuple(field.name for field in token_columns(version) if field.name != "codes")
+
+
+def open_clips(uri: str, version: int, *, allow_incomplete: bool) -> TokenDataset:
     """Open the dataset in the view that ``read_clips`` needs."""
-    return TokenDataset(uri, view="packed", columns=CLIP_COLUMNS, allow_incomplete=allow_incomplete)
+    columns = clip_columns(version)
+    return TokenDataset(uri, view="packed", columns=columns, allow_incomplete=allow_incomplete)
 
 
-def read_clips(dataset: TokenDataset, first: int, count: int, dtype: np.dtype[Any]) -> Iterator[ExportedClip]:
+def read_clips(dataset: TokenDataset, first: int, count: int, layout: TokenLayout) -> Iterator[ExportedClip]:
     """Yield clips ``first`` to ``first + count``, in the dataset's order.
 
     Raises FormatError, naming the clip, if its codes are damaged.
     """
     for sample in dataset.between(first, first + count):
-        columns = {name: _plain(sample[name]) for name in CLIP_COLUMNS}
-        shape = tuple(columns[name] for name in SHAPE_COLUMNS)
+        columns = {name: _plain(sample[name]) for name in layout.columns}
+        shape = (columns["num_frames"], columns["height"], columns["width"])
         try:
-            index_N = unpack_unsigned(sample["tokens"].numpy(), prod(shape), dataset.bits_per_token)
+            tokens = layout.unpack(sample["tokens"].numpy(), shape)
         except ValueError as error:
             raise FormatError(f"{dataset.uris[0]}, clip {columns['clip_id']}: {error}") from error
-        yield ExportedClip(columns=columns, tokens_THW=index_N.astype(dtype).reshape(shape))
+        yield ExportedClip(columns=columns, tokens=tokens, num_tokens=layout.geometry.num_tokens(shape))
 
 
 def _plain(value: Any) -> Any:

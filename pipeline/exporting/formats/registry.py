@@ -4,15 +4,14 @@ from bitmill.pipeline.exporting.formats.base import Format
 from bitmill.pipeline.exporting.formats.bin import BinFormat
 from bitmill.pipeline.exporting.formats.huggingface import HuggingfaceFormat
 from bitmill.pipeline.exporting.formats.webdataset import WebdatasetFormat
-from bitmill.schemas.reports.export_inventory import ExportFormat
+from bitmill.schemas.reports.export_inventory import ExportedDataset, ExportFormat
 
 
-def format_of(name: ExportFormat, bits_per_token: int) -> Format:
-    """The format for tokens of L bits."""
-    match name:
-        case ExportFormat.WEBDATASET:
-            return WebdatasetFormat(bits_per_token)
-        case ExportFormat.BIN:
-            return BinFormat(bits_per_token)
-        case ExportFormat.HUGGINGFACE:
-            return HuggingfaceFormat(bits_per_token)
+def format_of(name: ExportFormat, dataset: ExportedDataset) -> Format:
+    """The format for a dataset's tokens and columns."""
+    formats = {
+        ExportFormat.WEBDATASET: WebdatasetFormat,
+        ExportFormat.BIN: BinFormat,
+        ExportFormat.HUGGINGFACE: HuggingfaceFormat,
+    }
+    return formats[name](dataset.tokens, dataset.format_version)

@@ -7,16 +7,16 @@ import io
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from bitmill.pipeline.exporting.formats.base import Companion
+from bitmill.pipeline.exporting.formats.base import Companion, clip_shapes, token_counts
 from bitmill.pipeline.exporting.formats.clip_json import clip_json, most_json_bytes
-from bitmill.pipeline.exporting.formats.exported_clip import SHAPE_COLUMNS, ExportedClip, Tokens, token_dtype
+from bitmill.pipeline.exporting.formats.exported_clip import ExportedClip, TokenLayout, Tokens
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.reports.export_inventory import ExportContents
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -28,8 +28,8 @@ class WebdatasetFormat:
 
     companions: Sequence[Companion] = ()
 
-    def __init__(self, bits_per_token: int) -> None:
-        self.dtype = token_dtype(bits_per_token)
+    def __init__(self, geometry: Geometry, version: int) -> None:
+        self.tokens = TokenLayout.of(geometry, version)
 
     def check(self, contents: ExportContents) -> None:
         """Tars support any clips."""
@@ -40,9 +40,12 @@ class WebdatasetFormat:
 
     def clip_sizes(self, rows: pa.Table) -> Iterable[int]:
         """Upper bound of the bytes of both members with their headers."""
-        shapes = zip(*(rows.column(name).to_pylist() for name in SHAPE_COLUMNS), strict=True)
-        for shape, json_bytes in zip(shapes, most_json_bytes(rows).tolist(), strict=True):
-            npy_bytes = len(_npy_header(shape, self.dtype.str)) + prod(shape) * self.dtype.itemsize
+        layout, sizes = self.tokens, most_json_bytes(rows).tolist()
+        counts = token_counts(rows, layout.geometry)
+        for shape, num_tokens, json_bytes in zip(clip_shapes(rows), counts, sizes, strict=True):
+            npy_bytes = (
+                len(_npy_header(layout.shape(shape), layout.dtype.str)) + num_tokens * layout.token_bytes
+            )
             yield 2 * _BLOCK + _filled(npy_bytes) + _filled(json_bytes)
 
     def file_name(self, number: int, num_files: int) -> str:  # noqa: ARG002 - names don't tell how many
@@ -53,7 +56,7 @@ class WebdatasetFormat:
         """Write one tar. It does not contain when, where or by whom it was written."""
         with path.open("wb") as file:
             for clip in clips:
-                file.write(_member(f"{clip.clip_id}.npy", _npy(clip.tokens_THW)))
+                file.write(_member(f"{clip.clip_id}.npy", _npy(clip.tokens)))
                 file.write(_member(f"{clip.clip_id}.json", clip_json(clip.columns)))
             file.write(bytes(_END))
             file.write(bytes(-file.tell() % tarfile.RECORDSIZE))
@@ -69,8 +72,8 @@ def _member(name: str, data: bytes) -> bytes:
     return block + data + bytes(-len(data) % _BLOCK)
 
 
-def _npy(tokens_THW: Tokens) -> bytes:
-    return _npy_header(tokens_THW.shape, tokens_THW.dtype.str) + tokens_THW.tobytes()
+def _npy(tokens: Tokens) -> bytes:
+    return _npy_header(tokens.shape, tokens.dtype.str) + tokens.tobytes()
 
 
 @cache

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from bitmill.bsq_model.coding.frequencies import TOTAL, frequencies_of_weights
 from bitmill.bsq_model.coding.order0 import order0_model
+from bitmill.schemas.models.geometry import Code
 
 
 @settings(max_examples=20)
@@ -11,7 +12,7 @@ from bitmill.bsq_model.coding.order0 import order0_model
 def test_counts_are_those_of_each_lane_and_place_alone(seed, group_bits, num_tokens):
     groups, lanes, num_values = 2, 2, 1 << group_bits
     symbols = np.random.default_rng(seed).integers(0, num_values, (num_tokens, groups, lanes))
-    model = order0_model(groups * group_bits, group_bits).start(lanes, 1, 1)
+    model = order0_model(Code.of_bits(groups * group_bits), group_bits).start(lanes, 1, 1)
     for token in symbols:
         for indices in token:
             assert (model.next_frequencies().sum(1) == TOTAL).all()

@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bitmill.pipeline.compressing.clip_streams import compress_clips, restore_clips
+from bitmill.pipeline.compressing.clip_streams import StreamClip, compress_clips, restore_clips
 from bitmill.schemas.errors import BitmillError, FormatError, NumericsMismatchError, UsageError
+from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.stream.compressed import CompressedStream
 from bitmill.schemas.stream.stream_header import PriorMark, StreamHeader, StreamKind
 from tests.support.priors import random_prior
@@ -13,13 +14,13 @@ TOKENIZER = "ab" * 16
 HEADER = StreamHeader(
     kind=StreamKind.PICTURES,
     tokenizer_fingerprint=TOKENIZER,
-    bits_per_token=6,
-    patch_size_px=8,
+    geometry=Geometry(patch_px=(8, 8), code=Code.of_bits(6)),
     group_bits=1,
     lanes=2,
     prior=None,
 )
-CLIPS = [np.random.default_rng(seed).random((2, 2, 2, 6)) < 0.5 for seed in range(3)]
+BITS = [np.random.default_rng(seed).random((2, 2, 2, 6)) < 0.5 for seed in range(3)]
+CLIPS = [StreamClip(codes=bits, shape_thw=(2, 2, 2), num_frames=2) for bits in BITS]
 
 
 def _stream(prior):
@@ -47,7 +48,7 @@ def test_a_salvage_gives_right_frames_only_and_loses_one_clip_at_most(prior):
         damaged = whole[:at] + bytes([whole[at] ^ 0x80]) + whole[at + 1 :]
         found = _restored(damaged, prior, salvage=True)
         for clip in found:
-            assert np.array_equal(clip.bits_ThwL, CLIPS[clip.index][: len(clip.bits_ThwL)])
+            assert np.array_equal(clip.codes, BITS[clip.index][: len(clip.codes)])
         assert sum(not clip.complete for clip in found) <= 1
 
 
@@ -61,8 +62,8 @@ def test_a_salvage_of_a_cut_stream_gives_right_frames_only():
         except FormatError:
             continue
         for clip in found:
-            assert np.array_equal(clip.bits_ThwL, CLIPS[clip.index][: len(clip.bits_ThwL)])
-        kept.append(sum(len(clip.bits_ThwL) for clip in found))
+            assert np.array_equal(clip.codes, BITS[clip.index][: len(clip.codes)])
+        kept.append(sum(len(clip.codes) for clip in found))
     assert kept == sorted(kept)
     assert kept[-1] == 6
 
@@ -110,3 +111,79 @@ def test_no_error_is_a_stack_trace():
             _restored(bytes(damaged), None, salvage=True)
         except BitmillError:
             continue
+
+
+OTHERS = [
+    Geometry(patch_px=(8, 16), frames_per_token=2, code=Code.of_digits((8, 5, 3))),
+    Geometry(patch_px=(8, 8), code=Code.of_index(5000)),
+    Geometry(patch_px=(8, 8), code=Code.of_bits(200, "least")),
+    Geometry(
+        layout="pyramid", patch_px=(8, 8), code=Code.of_index(64), schedules={"2x3": ((1, 1, 2), (1, 2, 3))}
+    ),
+]
+
+
+def _codes(geometry, shape_thw, seed):
+    rng = np.random.default_rng(seed)
+    tokens = shape_thw if geometry.layout == "grid" else (geometry.num_tokens(shape_thw),)
+    codes = rng.integers(0, geometry.code.bases, (*tokens, geometry.code.dimensions))
+    return codes.astype(np.bool_) if geometry.code.kind == "bits" else codes
+
+
+def _other(geometry):
+    header = replace(HEADER, geometry=geometry)
+    rows = (3, 2, 1) if geometry.layout == "grid" else (1, 1)
+    clips = [
+        StreamClip(codes=_codes(geometry, (t, 2, 3), t), shape_thw=(t, 2, 3), num_frames=2 * t - 1)
+        for t in rows
+    ]
+    return clips, compress_clips(header, clips, None)
+
+
+@pytest.mark.parametrize("geometry", OTHERS, ids=lambda geometry: geometry.code.kind)
+def test_tokens_of_any_kind_come_back_and_damage_is_an_error_or_costs_one_clip(geometry):
+    clips, whole = _other(geometry)
+    assert whole[3] == 2
+    for found, clip in zip(_restored(whole, None), clips, strict=True):
+        assert found.complete
+        assert found.codes.dtype == clip.codes.dtype
+        assert np.array_equal(found.codes, clip.codes)
+        assert (found.place.shape, found.place.num_frames) == (clip.shape_thw, clip.num_frames)
+    for at in range(0, len(whole), 3):
+        damaged = whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1 :]
+        with pytest.raises(FormatError, match=r"x\.bmz .*(damaged|truncated|not a stream)"):
+            _restored(damaged, None)
+        left = _restored(damaged, None, salvage=True)
+        assert sum(not clip.complete for clip in left) <= 1
+        for clip in left:
+            assert np.array_equal(clip.codes, clips[clip.index].codes[: len(clip.codes)])
+
+
+@pytest.mark.parametrize("geometry", OTHERS, ids=lambda geometry: geometry.code.kind)
+def test_random_bytes_in_a_stream_of_format_2_are_no_stack_trace(geometry):
+    _, whole = _other(geometry)
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        damaged = bytearray(whole)
+        for at in rng.integers(0, len(whole), 5):
+            damaged[at] = rng.integers(0, 256)
+        try:
+            _restored(bytes(damaged), None, salvage=True)
+        except BitmillError:
+            continue
+
+
+def test_a_prior_is_for_bits():
+    geometry = OTHERS[0]
+    clip = StreamClip(codes=_codes(geometry, (1, 2, 3), 0), shape_thw=(1, 2, 3), num_frames=2)
+    with pytest.raises(UsageError, match=r"predicts bits, and these tokens are of kind digits.*--prior none"):
+        compress_clips(replace(HEADER, geometry=geometry), [clip], random_prior(TOKENIZER))
+
+
+def test_wide_bits_take_a_prior_too():
+    geometry = Geometry(patch_px=(8, 8), code=Code.of_bits(72))
+    clip = StreamClip(codes=_codes(geometry, (2, 2, 3), 0), shape_thw=(2, 2, 3), num_frames=2)
+    prior = random_prior(TOKENIZER)
+    data = compress_clips(replace(HEADER, geometry=geometry), [clip], prior)
+    (found,) = _restored(data, prior)
+    assert np.array_equal(found.codes, clip.codes)

@@ -15,10 +15,12 @@ from bitmill.bsq_model.token_models.prior import Prior
 from bitmill.bsq_model.token_models.token_model_files import make_token_model, token_model_files
 from bitmill.pipeline.compressing.coding_prior import coding_prior, prior_from_files
 from bitmill.schemas.errors import UsageError
+from bitmill.schemas.models.geometry import Code
 from bitmill.schemas.models.token_model_config import MaskedLMConfig
 from tests.bsq_model.token_models.small import small_prior
 
 TOKENIZER = "ab" * 16
+BITS_18 = Code.of_bits(18)
 
 
 @pytest.fixture(autouse=True)
@@ -54,32 +56,33 @@ def test_clips_of_any_length_and_size_come_back(width, lengths, lanes, height_to
     num_bits, group_bits = width
     model = coding_prior(_prior(num_bits, group_bits)).model
     clips = _clips(num_bits, lengths, height=height_tokens, width=width_tokens)
-    coded = encode_clips(model, clips, lanes)
-    for found, clip in zip(decode_clips(model, coded, num_bits, lanes), clips, strict=True):
-        assert np.array_equal(found.bits_ThwL, clip)
+    code = Code.of_bits(num_bits)
+    coded = encode_clips(model, clips, code, lanes)
+    for found, clip in zip(decode_clips(model, coded, code, lanes), clips, strict=True):
+        assert np.array_equal(found.codes_thwD, clip)
 
 
 def test_a_clips_bytes_do_not_depend_on_what_is_beside_it():
     model = coding_prior(_prior()).model
     clips = _clips(18, (3, 1, 2, 3, 3, 1, 2, 3))
-    together = [clip.data for clip in encode_clips(model, clips, 8)]
-    assert together == [encode_clips(model, [clip], 8)[0].data for clip in clips]
+    together = [clip.data for clip in encode_clips(model, clips, BITS_18, 8)]
+    assert together == [encode_clips(model, [clip], BITS_18, 8)[0].data for clip in clips]
 
 
 def test_lost_neighbours_do_no_harm():
     model = coding_prior(_prior()).model
     clips = _clips(18, (3, 3, 2))
-    coded = encode_clips(model, clips, 3)
+    coded = encode_clips(model, clips, BITS_18, 3)
     coded[0] = replace(coded[0], data=None)
     coded[2] = replace(coded[2], data=b"\x12\x34")
-    found = list(decode_clips(model, coded, 18, 3))
-    assert np.array_equal(found[1].bits_ThwL, clips[1])
+    found = list(decode_clips(model, coded, BITS_18, 3))
+    assert np.array_equal(found[1].codes_thwD, clips[1])
 
 
 def test_the_size_is_within_a_percent_of_the_cross_entropy_in_full_form():
     prior = _prior()
     clips = _clips(18, (2, 2), height=8, width=8)
-    coded = encode_clips(coding_prior(prior).model, clips, 2)
+    coded = encode_clips(coding_prior(prior).model, clips, BITS_18, 2)
     bits = torch.from_numpy(np.stack(clips))
     entropy_bits = float(prior.bits_per_group(bits).sum())
     size_bits = sum(len(clip.data or b"") * 8 for clip in coded)
@@ -92,7 +95,9 @@ def test_a_saved_prior_codes_as_before_and_another_model_is_refused():
     loaded = prior_from_files(files["config.json"], files["model.safetensors"], origin="x")
     assert loaded.mark.fingerprint == coding_prior(prior).mark.fingerprint
     clips = _clips(18, (2,))
-    (one,), (other,) = (encode_clips(model, clips, 1) for model in (loaded.model, coding_prior(prior).model))
+    (one,), (other,) = (
+        encode_clips(model, clips, BITS_18, 1) for model in (loaded.model, coding_prior(prior).model)
+    )
     assert one.data == other.data
     config = MaskedLMConfig(
         kind="masked-lm", tokenizer_fingerprint=TOKENIZER, bits_per_token=18, width=32, layers=1

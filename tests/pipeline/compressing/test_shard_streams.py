@@ -7,30 +7,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.pipeline.compressing.row_metadata import ROW_COLUMNS, row_bytes, row_dictionary, row_of_bytes
+from bitmill.pipeline.compressing.row_metadata import row_bytes, row_columns, row_dictionary, row_of_bytes
 from bitmill.pipeline.compressing.shard_streams import compress_shard, lost_ids, read_shard, restore_shard
 from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.stream.compressed import CompressedStream
 from tests.support.datasets import make_dataset
+from tests.support.other_tokens import GEOMETRIES, SHAPES, write_shard
 from tests.support.priors import random_prior
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 INT64 = st.integers(-(2**63), 2**63 - 1)
-ROWS = st.fixed_dictionaries(
-    {
-        "clip_id": TEXT,
-        "source": TEXT,
-        "key": st.none() | TEXT,
-        "start_ns": INT64,
-        "end_ns": INT64,
-        "fps": st.none() | st.floats(allow_nan=False, allow_infinity=False),
-        "frame_pts_ns": st.lists(INT64, max_size=5),
-        "source_height": st.integers(0, 9999),
-        "source_width": st.integers(0, 9999),
-        "metadata": st.none() | TEXT,
-    }
-)
+COLUMNS = {
+    "clip_id": TEXT,
+    "source": TEXT,
+    "key": st.none() | TEXT,
+    "start_ns": INT64,
+    "end_ns": INT64,
+    "fps": st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    "frame_pts_ns": st.lists(INT64, max_size=5),
+    "source_height": st.integers(0, 9999),
+    "source_width": st.integers(0, 9999),
+    "metadata": st.none() | TEXT,
+}
+INT32 = st.integers(0, 2**31 - 1)
+SINCE_2 = {
+    **dict.fromkeys(("scaled_height", "scaled_width", "crop_top", "crop_left", "lead_frames"), INT32),
+    "num_real_frames": INT32,
+    "context_start_ns": st.none() | INT64,
+    "shot_index": st.none() | INT32,
+}
+ROWS = {
+    version: st.lists(st.fixed_dictionaries(columns), max_size=4)
+    for version, columns in ((1, COLUMNS), (2, COLUMNS | SINCE_2))
+}
 
 
 def _shards(tmp_path):
@@ -77,18 +87,20 @@ def test_a_damaged_shard_loses_one_clip_and_tells_which(tmp_path):
     assert pq.read_table(tmp_path / "b.parquet")["clip_id"].to_pylist() == [i for i in ids if i != lost]
 
 
-@given(st.lists(ROWS, max_size=4))
-def test_rows_come_back_by_themselves(rows):
-    dictionary = row_dictionary(rows)
+@pytest.mark.parametrize("version", [1, 2])
+@given(data=st.data())
+def test_rows_come_back_by_themselves(version, data):
+    rows = data.draw(ROWS[version])
+    dictionary = row_dictionary(rows, version)
     for row in rows:
-        assert row_of_bytes(row_bytes(row, dictionary), dictionary, origin="x") == row
-    assert not rows or set(ROW_COLUMNS) == set(rows[0])
+        assert row_of_bytes(row_bytes(row, version, dictionary), version, dictionary, origin="x") == row
+    assert not rows or set(row_columns(version)) == set(rows[0])
 
 
 @given(st.binary(max_size=60))
 def test_foreign_bytes_are_no_row(data):
     with pytest.raises(FormatError, match="A row of x"):
-        row_of_bytes(data, b"", origin="x")
+        row_of_bytes(data, 2, b"", origin="x")
 
 
 def test_a_row_that_would_fill_the_memory_is_refused():
@@ -97,7 +109,7 @@ def test_a_row_that_would_fill_the_memory_is_refused():
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     bomb = deflate.compress(bytes(1 << 27)) + deflate.flush()
     with pytest.raises(FormatError, match="larger than a row can be"):
-        row_of_bytes(bomb, b"", origin="x")
+        row_of_bytes(bomb, 2, b"", origin="x")
 
 
 def test_columns_that_are_no_token_shards_are_refused(tmp_path):
@@ -114,6 +126,34 @@ def test_a_header_that_contradicts_the_shards_metadata_is_refused(tmp_path):
     (path,) = _shards(tmp_path)
     _, data = _compressed(path)
     stream = CompressedStream(data, origin="x")
-    stream.header = replace(stream.header, patch_size_px=4)
-    with pytest.raises(FormatError, match="contradicts the shard's own metadata"):
-        restore_shard(stream, None, tmp_path / "a", origin="x", salvage=False)
+    header = stream.header
+    for wrong in (
+        replace(header, geometry=header.geometry.model_copy(update={"patch_px": (4, 4)})),
+        replace(header, shard_version=1),
+        replace(header, tokenizer_fingerprint="0" * 32),
+    ):
+        stream.header = wrong
+        with pytest.raises(FormatError, match="contradicts the shard's own metadata"):
+            restore_shard(stream, None, tmp_path / "a", origin="x", salvage=False)
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=GEOMETRIES)
+def test_a_shard_of_any_tokens_comes_back_as_an_equal_table(tmp_path, geometry):
+    path, out = tmp_path / "shard.parquet", tmp_path / "again.parquet"
+    write_shard(path, geometry)
+    shard, data = _compressed(path)
+    assert shard.num_tokens == sum(map(geometry.num_tokens, SHAPES))
+    stream = CompressedStream(data, origin="x")
+    restore_shard(stream, None, out, origin="x", salvage=False)
+    assert pq.read_table(out).equals(pq.read_table(path), check_metadata=True)
+    assert [place.num_frames for place in stream.header.clips] == [4, 2, 3]
+
+
+def test_a_pyramid_without_a_schedule_of_its_grid_is_damaged(tmp_path):
+    write_shard(tmp_path / "shard.parquet", GEOMETRIES["pyramid"])
+    table = pq.read_table(tmp_path / "shard.parquet")
+    heights = pa.array([7] * len(table), pa.int32())
+    table = table.set_column(table.schema.names.index("height"), table.schema.field("height"), heights)
+    pq.write_table(table, tmp_path / "other.parquet")
+    with pytest.raises(FormatError, match="has no schedule of the grid '7x3'"):
+        _compressed(tmp_path / "other.parquet")

@@ -1,6 +1,7 @@
 """Cuts tile the clips, keep to the bound, and follow from the clips alone."""
 
 from itertools import pairwise
+from math import prod
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,7 +45,7 @@ def test_no_file_could_have_held_the_next_clip(sizes, max_bytes):
 def test_contents_tell_what_clips_have_in_common(shapes):
     total = ContentsSum()
     for shape in shapes:
-        total.add(shape, 8.0)
+        total.add(shape, 8.0, prod(shape))
     contents = total.contents()
     assert contents.clips == len(shapes)
     assert contents.frames == sum(shape[0] for shape in shapes)
@@ -56,7 +57,7 @@ def test_contents_tell_what_clips_have_in_common(shapes):
 
 def test_a_rate_that_one_clip_lacks_is_no_common_one():
     total = ContentsSum()
-    total.add((1, 2, 2), None)
+    total.add((1, 2, 2), None, 4)
     assert total.contents().fps is None
-    total.add((4, 2, 2), 8.0)
+    total.add((4, 2, 2), 8.0, 16)
     assert total.contents().fps is None

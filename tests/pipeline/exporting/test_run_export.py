@@ -24,7 +24,7 @@ from bitmill.schemas.reports.export_inventory import (
 )
 from tests.support.datasets import make_dataset
 from tests.support.deadly import Deadly
-from tests.support.exports import LENGTHS, export, files_in
+from tests.support.exports import GEOMETRY, LENGTHS, export, files_in
 
 FORMATS = list(ExportFormat)
 SMALL = {ExportFormat.WEBDATASET: 10240, ExportFormat.BIN: 200, ExportFormat.HUGGINGFACE: 200}
@@ -151,7 +151,7 @@ def test_a_dataset_without_clips_is_refused(tmp_path):
 def test_damage_is_named_and_nothing_half_appears(tmp_path, to, workers):
     shards = make_dataset(str(tmp_path / "tokens"), LENGTHS)
     last = tmp_path / "tokens" / shard_file(shards[-1].shard_id)
-    codes = open_clips(str(tmp_path / "tokens"), allow_incomplete=False)[9]["tokens"].numpy().tobytes()
+    codes = open_clips(str(tmp_path / "tokens"), 2, allow_incomplete=False)[9]["tokens"].numpy().tobytes()
     data = bytearray(last.read_bytes())
     data[bytes(data).index(codes) + 1] ^= 0x04
     last.write_bytes(bytes(data))
@@ -196,7 +196,7 @@ def test_progress_counts_what_is_missing(tmp_path):
 def test_a_dead_process_is_told_and_its_file_is_not_there(tmp_path):
     make_dataset(str(tmp_path / "tokens"), LENGTHS)
     maker = FileMaker(
-        dataset=open_clips(str(tmp_path / "tokens"), allow_incomplete=False),
+        dataset=open_clips(str(tmp_path / "tokens"), 2, allow_incomplete=False),
         layout=Deadly(),
         out=Folder(str(tmp_path / "out")),
     )
@@ -211,8 +211,8 @@ def test_a_dead_process_is_told_and_its_file_is_not_there(tmp_path):
 def test_a_file_of_other_tokens_than_outlined_is_not_published(tmp_path):
     make_dataset(str(tmp_path / "tokens"), LENGTHS)
     maker = FileMaker(
-        dataset=open_clips(str(tmp_path / "tokens"), allow_incomplete=False),
-        layout=BinFormat(18),
+        dataset=open_clips(str(tmp_path / "tokens"), 2, allow_incomplete=False),
+        layout=BinFormat(GEOMETRY, 2),
         out=Folder(str(tmp_path / "out")),
     )
     file = OutlinedFile(name="0.bin", first_clip=0, num_clips=1, num_frames=4, num_tokens=99)

@@ -112,7 +112,9 @@ def test_spans_of_one_video_are_looked_at_once_and_its_bytes_count_once(tmp_path
 def test_a_job_that_cannot_run_is_not_estimated(tmp_path):
     plain_mp4(tmp_path / "a.mp4")
     job = make_job(source={"paths": [str(tmp_path)]}, sampling={"clip_frames": 999})
-    with pytest.raises(UsageError, match=r"clip_frames 999 is more than"):
+    with pytest.raises(
+        UsageError, match=r"clip_frames 999 is no length of clips that the tokenizer takes; the nearest is 16"
+    ):
         estimate_job(job, sample=1)
 
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 from PIL import Image
 
-from bitmill.bsq_model.presets import preset_config
 from bitmill.bsq_model.token_models.masked_lm import SamplingSpec
 from bitmill.pipeline.synthesis.draw_samples import draw_pictures, fill_in, go_on
 from bitmill.pipeline.synthesis.load_frames import hidden_tokens
@@ -55,12 +54,12 @@ def test_a_cold_continuation_is_the_likeliest_group_after_group() -> None:
 
 
 def test_a_mask_hides_each_token_that_it_touches() -> None:
-    config = preset_config("tiny")
     mask = torch.zeros(1, 128, 128, 3, dtype=torch.uint8)
     mask[0, 8:17, 127] = 255
-    hidden = hidden_tokens(mask, config)
+    hidden = hidden_tokens(mask, (8, 8))
     assert hidden.shape == (1, 16, 16)
     assert hidden.nonzero().tolist() == [[0, 1, 15], [0, 2, 15]]
+    assert hidden_tokens(mask, (4, 16)).nonzero().tolist() == [[0, 2, 7], [0, 3, 7], [0, 4, 7]]
 
 
 def test_baselines_keep_the_frequencies_and_nothing_else() -> None:

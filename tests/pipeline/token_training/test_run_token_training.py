@@ -19,6 +19,7 @@ from bitmill.pipeline.training.metrics_log import read_metrics
 from bitmill.schemas.errors import FormatError, OutputConflictError, TokenizerMismatchError, UsageError
 from bitmill.schemas.requests.token_training import TokenTrainSpec
 from tests.support.datasets import make_dataset
+from tests.support.other_tokens import GEOMETRIES, write_other_dataset
 
 _LABELS = ("clip 1", "clip 3")
 MODELS = {
@@ -168,6 +169,14 @@ def test_tokens_of_two_tokenizers_are_refused(dataset, tmp_path) -> None:
     kinds = [{"dataset": uri, "frames": 3, "batch": 2} for uri in (dataset, other)]
     with pytest.raises(TokenizerMismatchError, match="contains tokens of tokenizer"):
         TokenTrainingData(_spec(dataset, tmp_path / "run", data=kinds))
+
+
+@pytest.mark.parametrize(("name", "said"), [("index", "of kind index"), ("pyramid", "pyramids")])
+def test_tokens_that_are_no_bits_are_refused(name, said, tmp_path) -> None:
+    write_other_dataset(str(tmp_path / "other"), GEOMETRIES[name])
+    spec = _spec(str(tmp_path / "other"), tmp_path / "run")
+    with pytest.raises(UsageError, match=f"predicts bits on a grid, and these tokens are {said}"):
+        TokenTrainingData(spec)
 
 
 def test_groups_that_do_not_divide_a_token_are_refused(dataset, tmp_path) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitmill.schemas.errors import FormatError
+from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.stream.compressed import CompressedStream, chunk_bytes, has_second_header, stream_bytes
 from bitmill.schemas.stream.stream_header import (
     MOST_CLIP_TOKENS,
@@ -18,29 +19,62 @@ from bitmill.schemas.stream.stream_header import (
 
 SIZES = st.integers(1, 300)
 HEX = st.binary(min_size=16, max_size=16).map(bytes.hex)
+PRIORS = st.none() | st.builds(PriorMark, fingerprint=HEX, numerics=st.text(max_size=40))
+
+
+@st.composite
+def tokens_of_bits(draw):
+    """(geometry, bits of a group, prior) of BSQ-ViT's kind."""
+    prior, patch_px = draw(PRIORS), draw(SIZES)
+    group_bits = draw(st.integers(1, 16)) if prior else 1
+    code = Code.of_bits(group_bits * draw(st.integers(1, 100 // group_bits)))
+    return Geometry(patch_px=(patch_px, patch_px), code=code), group_bits, prior
+
+
+OTHER_GEOMETRIES = [
+    Geometry(patch_px=(8, 16), frames_per_token=4, lead_frames=1, code=Code.of_digits((8, 8, 8, 5, 5, 5))),
+    Geometry(patch_px=(8, 8), code=Code.of_index(16384)),
+    Geometry(patch_px=(8, 8), code=Code.of_bits(18, "least"), promises=("causal",)),
+    Geometry(
+        layout="pyramid",
+        patch_px=(4, 4),
+        schedules={"4x4": ((1, 1, 1), (1, 2, 2), (1, 4, 4))},
+        code=Code.of_index(4096),
+    ),
+]
+TOKENS = st.one_of(tokens_of_bits(), st.sampled_from(OTHER_GEOMETRIES).map(lambda one: (one, 1, None)))
 
 
 @st.composite
 def headers(draw):
     kind = draw(st.sampled_from(StreamKind))
-    group_bits = draw(st.integers(1, 16))
+    geometry, group_bits, prior = draw(TOKENS)
     frames = st.integers(1, 4)
-    clips = draw(st.lists(st.tuples(frames, SIZES, SIZES), max_size=4))
+    plain = geometry.layout == "grid" and draw(st.booleans())
+    sizes = st.tuples(frames, SIZES, SIZES) if geometry.layout == "grid" else st.just((1, 4, 4))
+    clips = draw(st.lists(sizes, max_size=4))
     header = StreamHeader(
         kind=kind,
         tokenizer_fingerprint=draw(HEX),
-        bits_per_token=group_bits * draw(st.integers(1, 64 // group_bits)),
-        patch_size_px=draw(SIZES),
+        geometry=geometry,
         group_bits=group_bits,
-        lanes=draw(st.integers(1, 1024)),
-        prior=draw(st.none() | st.builds(PriorMark, fingerprint=HEX, numerics=st.text(max_size=40))),
-        clips=tuple(ClipPlace(num_frames=t, height=h, width=w, chunk_bytes=0) for t, h, w in clips),
+        lanes=draw(st.integers(1, 64)),
+        prior=prior,
+        clips=tuple(
+            ClipPlace(num_rows=t, height=h, width=w, num_frames=t if plain else draw(SIZES), chunk_bytes=0)
+            for t, h, w in clips
+        ),
     )
     if kind is StreamKind.PICTURES:
         return replace(
             header, fps=draw(st.floats(0, 240)), source_height=draw(SIZES), tiles=draw(st.integers(1, 9))
         )
-    return replace(header, shard_metadata=draw(st.binary()), row_dictionary=draw(st.binary()))
+    return replace(
+        header,
+        shard_version=draw(st.integers(1, 2)),
+        shard_metadata=draw(st.binary()),
+        row_dictionary=draw(st.binary()),
+    )
 
 
 @st.composite
@@ -49,12 +83,13 @@ def streams(draw):
     header = draw(headers())
     held = []
     for clip in header.clips:
+        num_rows = header.coded_shape(clip)[0]
         row = draw(st.binary(max_size=9)) if header.kind is StreamKind.TOKEN_SHARD else b""
         checksum = st.integers(0, 2**32 - 1)
-        checksums = draw(st.lists(checksum, min_size=clip.num_frames, max_size=clip.num_frames))
+        checksums = draw(st.lists(checksum, min_size=num_rows, max_size=num_rows))
         held.append((row, tuple(checksums), draw(st.binary(max_size=40))))
     chunks = [
-        chunk_bytes(header, index, row=row, frame_checksums=checksums, payload=payload)
+        chunk_bytes(header, index, row=row, row_checksums=checksums, payload=payload)
         for index, (row, checksums, payload) in enumerate(held)
     ]
     return header, held, stream_bytes(header, chunks)
@@ -68,7 +103,7 @@ def test_a_stream_gives_back_its_header_and_chunks(made):
         assert replace(stream.header, clips=()) == replace(header, clips=())
         assert [clip.shape for clip in stream.header.clips] == [clip.shape for clip in header.clips]
         chunks = stream.chunks()
-        assert [(c.row, c.frame_checksums, c.payload) for c in chunks if c] == held
+        assert [(c.row, c.row_checksums, c.payload) for c in chunks if c] == held
         assert all(chunk is not None and chunk.intact for chunk in chunks)
 
 
@@ -84,7 +119,7 @@ def test_damage_anywhere_is_seen_and_costs_one_chunk_at_most(made, data):
         return
     found = CompressedStream(damaged, origin="x", salvage=True).chunks()
     right = [
-        chunk is not None and chunk.intact and (chunk.row, chunk.frame_checksums, chunk.payload) == one
+        chunk is not None and chunk.intact and (chunk.row, chunk.row_checksums, chunk.payload) == one
         for chunk, one in zip(found, held, strict=True)
     ]
     assert right.count(False) <= 1
@@ -105,14 +140,14 @@ def test_a_cut_anywhere_is_seen_and_what_stands_before_it_stays(made, data):
         start += place.chunk_bytes
         if start <= len(cut):
             assert chunk is not None
-            assert (chunk.row, chunk.frame_checksums, chunk.payload) == one
+            assert (chunk.row, chunk.row_checksums, chunk.payload) == one
             assert chunk.intact
 
 
-@given(st.binary(max_size=80), st.booleans())
+@given(st.binary(max_size=80), st.sampled_from([b"", b"bmz\x01", b"bmz\x02"]))
 def test_foreign_bytes_are_refused(data, ours):
     with pytest.raises(FormatError, match="x "):
-        CompressedStream(b"bmz\x01" * ours + data, origin="x ", salvage=True)
+        CompressedStream(ours + data, origin="x ", salvage=True)
 
 
 def _sound(data: bytes) -> bool:
@@ -126,12 +161,30 @@ def _sound(data: bytes) -> bool:
 PLAIN = StreamHeader(
     kind=StreamKind.PICTURES,
     tokenizer_fingerprint="0" * 32,
-    bits_per_token=18,
-    patch_size_px=8,
+    geometry=Geometry(patch_px=(8, 8), code=Code.of_bits(18)),
     group_bits=9,
     lanes=1,
     prior=None,
 )
+
+
+def _of_code(header, code):
+    return replace(header, geometry=header.geometry.model_copy(update={"code": code}))
+
+
+def _place(num_rows, height, width, *, num_frames=None, chunk_bytes=1 << 40):
+    return ClipPlace(
+        num_rows=num_rows,
+        height=height,
+        width=width,
+        num_frames=num_rows if num_frames is None else num_frames,
+        chunk_bytes=chunk_bytes,
+    )
+
+
+WIDE = replace(_of_code(PLAIN, Code.of_bits(256)), group_bits=1)
+PYRAMID = replace(PLAIN, geometry=OTHER_GEOMETRIES[-1], group_bits=1)
+MARK = PriorMark(fingerprint="1" * 32, numerics="")
 
 
 @pytest.mark.parametrize(
@@ -141,18 +194,16 @@ PLAIN = StreamHeader(
         (replace(PLAIN, lanes=1 << 40), "lanes"),
         (replace(PLAIN, tiles=1 << 9), "512 tiles"),
         (replace(PLAIN, fps=float("nan")), "nan frames"),
-        (replace(PLAIN, bits_per_token=17), "17 bits in groups of 9"),
-        (
-            replace(
-                PLAIN,
-                clips=(ClipPlace(num_frames=MOST_CLIP_TOKENS, height=2, width=1, chunk_bytes=1 << 40),),
-            ),
-            "a clip of",
-        ),
-        (
-            replace(PLAIN, clips=(ClipPlace(num_frames=5, height=1, width=1, chunk_bytes=23),)),
-            "a chunk of 23 bytes",
-        ),
+        (_of_code(PLAIN, Code.of_bits(17)), "17 bits in groups of 9"),
+        (replace(PLAIN, clips=(_place(MOST_CLIP_TOKENS, 2, 1),)), "a clip of"),
+        (replace(PLAIN, clips=(_place(5, 1, 1, chunk_bytes=23),)), "a chunk of 23 bytes"),
+        (replace(WIDE, group_bits=2), "256 bits in groups of 2"),
+        (replace(_of_code(WIDE, Code.of_index(9)), prior=MARK), "a prior for index"),
+        (replace(WIDE, clips=(_place(1 << 12, 1 << 6, 1 << 6),)), "a clip of 4096 × 64 × 64"),
+        (replace(WIDE, lanes=1024, clips=(_place(1, 1 << 6, 1 << 7),)), "a clip of 1 × 64 × 128"),
+        (replace(WIDE, clips=(_place(1, 1, 1, num_frames=0),)), "a clip of 0 frames"),
+        (replace(PYRAMID, clips=(_place(1, 5, 5),)), "a clip of 1 × 5 × 5 tokens, of which it has no"),
+        (replace(WIDE, kind=StreamKind.TOKEN_SHARD, shard_version=3), "a token shard of format 3"),
     ],
 )
 def test_a_header_that_asks_for_what_cannot_be_is_refused_before_anything_is_made(header, sentence):
@@ -162,7 +213,27 @@ def test_a_header_that_asks_for_what_cannot_be_is_refused_before_anything_is_mad
 
 def test_a_newer_version_asks_for_an_upgrade():
     data = bytearray(header_bytes(PLAIN))
-    data[3] = 2
+    data[3] = 3
     data[-4:] = zlib.crc32(data[:-4]).to_bytes(4, "little")
-    with pytest.raises(FormatError, match=r"stream format 2; this bitmill reads 1\. Upgrade"):
+    with pytest.raises(FormatError, match=r"stream format 3; this bitmill reads up to 2\. Upgrade"):
         CompressedStream(bytes(data), origin="x")
+
+
+def test_version_1_is_written_for_what_it_can_say():
+    assert PLAIN.format_version == 1
+    others = [
+        _of_code(PLAIN, Code.of_bits(18, "least")),
+        _of_code(PLAIN, Code.of_bits(65)),
+        replace(PLAIN, shard_version=2),
+        replace(PLAIN, geometry=PLAIN.geometry.model_copy(update={"patch_px": (8, 16)})),
+        replace(PLAIN, clips=(_place(4, 1, 1, num_frames=3),)),
+        *(replace(PLAIN, geometry=geometry) for geometry in OTHER_GEOMETRIES),
+    ]
+    assert {header.format_version for header in others} == {2}
+
+
+def test_damaged_geometry_is_a_sentence():
+    data = header_bytes(PYRAMID).replace(b'"size":4096', b'"size":4097')
+    data = data[:-4] + zlib.crc32(data[:-4]).to_bytes(4, "little")
+    with pytest.raises(FormatError, match="The header of x has no valid geometry of tokens"):
+        CompressedStream(data, origin="x")

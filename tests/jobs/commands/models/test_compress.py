@@ -1,5 +1,7 @@
 """The commands as a user runs them, on real pictures and shards."""
 
+import importlib
+
 import av
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,12 +15,15 @@ from bitmill.bsq_model.presets import untrained_tokenizer
 from bitmill.bsq_model.token_models.token_model_files import make_token_model, save_token_model
 from bitmill.jobs.commands.models.compress import compress
 from bitmill.jobs.commands.models.decompress import decompress
+from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec
 from bitmill.jobs.progress.units import bytes_text
 from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
 from bitmill.schemas.models.token_model_config import PriorConfig
+from bitmill.schemas.requests.job import TokenizerSpec
 from tests.bsq_model.small import SMALL, random_tokenizer
 from tests.support.commands import bitmill
+from tests.support.counting_tokenizers import OBLONG, CountingTokenizer
 from tests.support.datasets import make_dataset
 from tests.support.media import real_pictures, write_video
 
@@ -196,3 +201,54 @@ def test_a_prior_is_named_by_its_folder_on_both_sides(tmp_path, tokenizer):
     assert _decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=folder, prior=prior) == 0
     assert _decompress(tmp_path / "plain.bmz", tmp_path / "c.png", tokenizer=folder) == 0
     assert (tmp_path / "b.png").read_bytes() == (tmp_path / "c.png").read_bytes()
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch) -> str:
+    """An installed package that offers a tokenizer of digits, with four frames per token."""
+    about = tmp_path / "site" / "counting-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: counting\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(
+        "[bitmill.tokenizers]\ncounting = tests.support.counting_tokenizers:video\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    return "counting"
+
+
+def test_a_video_goes_through_a_plugin_and_comes_back_with_its_own_frames(tmp_path, plugin):
+    write_video(tmp_path / "a.mp4", real_pictures(12, 48, 32), codec="libx264")
+    compress(str(tmp_path / "a.mp4"), tmp_path / "a.bmz", tokenizer=plugin)
+    assert _decompress(tmp_path / "a.bmz", tmp_path / "b.mkv", tokenizer=plugin) == 0
+    with av.open(str(tmp_path / "b.mkv")) as video:
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    assert (len(frames), frames[0].shape) == (12, (32, 32, 3))
+    with pytest.raises(UsageError, match="takes frames of 32 pixels alone, not of 40"):
+        compress(
+            str(tmp_path / "a.mp4"), tmp_path / "b.bmz", tokenizer=plugin, size=40, interpolate_positions=True
+        )
+    # A dataset's folder names the plugin, which is missing elsewhere.
+    files = load_tokenizer_spec(TokenizerSpec(plugin=plugin)).files
+    (tmp_path / "tokenizer").mkdir()
+    for name, data in files.items():
+        (tmp_path / "tokenizer" / name).write_bytes(data)
+    folder = str(tmp_path / "tokenizer")
+    assert _decompress(tmp_path / "a.bmz", tmp_path / "c.mkv", tokenizer=folder) == 0
+    (tmp_path / "site" / "counting-1.0.dist-info" / "entry_points.txt").unlink()
+    importlib.invalidate_caches()
+    with pytest.raises(UsageError, match=r"plugin 'counting' is not installed here: install counting 1\.0"):
+        decompress(tmp_path / "a.bmz", tmp_path / "d.mkv", tokenizer=folder)
+    with pytest.raises(UsageError, match=r"There is no tokenizer at .*counting.*a plugin that is installed"):
+        decompress(tmp_path / "a.bmz", tmp_path / "d.mkv", tokenizer=plugin)
+
+
+def test_a_tokenizer_of_many_sizes_asks_for_one(tmp_path, plugin, monkeypatch):
+    made = CountingTokenizer(OBLONG)
+    monkeypatch.setattr("tests.support.counting_tokenizers.video", lambda: made)
+    Image.fromarray(real_pictures(1, 80, 60)[0]).save(tmp_path / "a.png")
+    for size in (None, 24):
+        with pytest.raises(UsageError, match="give --size, a multiple of 16"):
+            compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=plugin, size=size)
+    compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=plugin, size=48)
+    assert _decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=plugin) == 0
+    assert Image.open(tmp_path / "b.png").size == (48, 48)

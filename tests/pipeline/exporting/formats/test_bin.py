@@ -10,7 +10,7 @@ from bitmill.pipeline.exporting.formats.bin import MOST_CLIPS, BinFormat
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.reports.export_inventory import BinMetadata, ExportContents, ExportFormat
-from tests.support.exports import LENGTHS, WIDTHS, expected_tokens, export
+from tests.support.exports import GEOMETRY, LENGTHS, WIDTHS, expected_tokens, export
 
 DTYPES = {12: "uint16", 18: "uint32", 36: "uint64", 64: "uint64"}
 
@@ -22,7 +22,7 @@ def test_the_index_leads_to_every_token(tmp_path, bits_per_token):
     metadata = json.loads((out / "metadata.json").read_text())
     assert metadata["token_dtype"] == DTYPES[bits_per_token]
     rows = pq.read_table(out / "index.parquet").to_pylist()
-    columns = [name for name in rows[0] if name not in ("file", "first_token")]
+    columns = [name for name in rows[0] if name not in ("file", "first_token", "num_tokens")]
     dataset = list(TokenDataset(str(tmp_path / "tokens"), view="packed", columns=columns))
     expected = expected_tokens(LENGTHS, bits_per_token=bits_per_token)
     assert len({row["file"] for row in rows}) > 1
@@ -87,7 +87,7 @@ def test_the_vocabulary_of_64_bits_is_told_exactly(tmp_path):
 
 def test_more_clips_than_numbers_are_refused():
     contents = ExportContents(clips=MOST_CLIPS, frames=1, tokens=1, shape_THW=(1, 1, 1), fps=None)
-    layout = BinFormat(18)
+    layout = BinFormat(GEOMETRY, 2)
     layout.check(contents)
     with pytest.raises(UsageError, match="numbers clips in int32, so it supports at most 2,147,483,647"):
         layout.check(contents.model_copy(update={"clips": MOST_CLIPS + 1}))

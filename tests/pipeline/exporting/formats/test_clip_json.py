@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitmill.pipeline.exporting.formats.clip_json import clip_json, most_json_bytes
-from bitmill.pipeline.exporting.formats.exported_clip import CLIP_COLUMNS
+from bitmill.pipeline.exporting.formats.exported_clip import clip_columns
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
 from bitmill.schemas.errors import FormatError
 from tests.support.exports import made_clip
@@ -24,7 +24,7 @@ VALUES = {
     "list<element: int64 not null>": st.lists(INT64, max_size=5),
 }
 METADATA = st.dictionaries(TEXT, st.one_of(TEXT, INT64, st.booleans()), max_size=3).map(json.dumps)
-SCHEMA = pa.schema([field for field in TOKEN_COLUMNS if field.name in CLIP_COLUMNS])
+SCHEMA = pa.schema([field for field in TOKEN_COLUMNS if field.name in clip_columns(2)])
 
 
 def _value(field):

@@ -24,7 +24,7 @@ from bitmill.schemas.reports.export_inventory import (
     OutlinedFile,
 )
 from tests.support.datasets import make_dataset
-from tests.support.exports import LENGTHS, WIDTHS, expected_tokens, export, made_clip
+from tests.support.exports import GEOMETRY, LENGTHS, WIDTHS, expected_tokens, export, made_clip
 
 DTYPES = {12: "uint16", 18: "uint32", 36: "uint64", 64: "uint64"}
 
@@ -115,19 +115,19 @@ def test_other_readers_see_nested_lists(tmp_path):
 
 
 def test_clips_of_several_grids_are_nested_sequences(datasets, tmp_path):
-    layout = HuggingfaceFormat(18)
+    layout = HuggingfaceFormat(GEOMETRY, 2)
     shapes = [(2, 3, 4), (1, 2, 2), (5, 1, 3)]
     clips = [made_clip(shape, seed=number) for number, shape in enumerate(shapes)]
     out = tmp_path / "out"
     (out / "data").mkdir(parents=True)
     layout.write_clips(out / layout.file_name(0, 1), iter(clips))
     outline = _outline(clips)
-    text = readme_text(outline, pq.read_schema(out / layout.file_name(0, 1)), layout.dtype)
+    text = readme_text(outline, pq.read_schema(out / layout.file_name(0, 1)), layout.tokens)
     (out / "README.md").write_text(text)
     loaded = datasets.load_dataset(str(out), split="train")
     assert loaded.features["tokens"] == datasets.List(datasets.List(datasets.List(datasets.Value("uint32"))))
     for row, clip in zip(loaded.with_format("numpy"), clips, strict=True):
-        assert np.array_equal(np.array(row["tokens"]), clip.tokens_THW)
+        assert np.array_equal(np.array(row["tokens"]), clip.tokens)
 
 
 def test_the_card_is_yaml_of_the_stored_columns(tmp_path):
@@ -154,7 +154,7 @@ def test_row_groups_are_bounded(tmp_path, monkeypatch):
 
 
 def test_nested_tokens_are_the_clips():
-    clips = [made_clip(shape, seed=7).tokens_THW for shape in [(1, 1, 1), (2, 3, 1), (1, 2, 5)]]
+    clips = [made_clip(shape, seed=7).tokens for shape in [(1, 1, 1), (2, 3, 1), (1, 2, 5)]]
     kind = pa.list_(pa.list_(pa.list_(pa.uint32())))
     array = nested_tokens(clips, kind)
     assert array.type == kind
@@ -163,15 +163,16 @@ def test_nested_tokens_are_the_clips():
 
 def _outline(clips) -> ExportOutline:
     frames = sum(clip.columns["num_frames"] for clip in clips)
-    tokens = sum(clip.tokens_THW.size for clip in clips)
+    tokens = sum(clip.num_tokens for clip in clips)
     return ExportOutline(
+        format_version=2,
         form=ExportFormat.HUGGINGFACE,
         max_bytes=1,
         dataset=ExportedDataset(
             content_id="c",
             tokenizer_fingerprint="t",
             bits_per_token=18,
-            patch_size_px=8,
+            geometry=GEOMETRY,
             num_shards=1,
             planned_shards=1,
         ),

@@ -11,7 +11,7 @@ import webdataset
 from bitmill.pipeline.exporting.formats.webdataset import WebdatasetFormat
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.schemas.reports.export_inventory import ExportFormat
-from tests.support.exports import LENGTHS, WIDTHS, expected_tokens, export, made_clip
+from tests.support.exports import GEOMETRY, LENGTHS, WIDTHS, expected_tokens, export, made_clip
 
 DTYPES = {12: np.uint16, 18: np.uint32, 36: np.uint64, 64: np.uint64}
 
@@ -65,7 +65,7 @@ def test_tars_keep_to_the_bound(tmp_path, max_bytes):
 
 
 def test_a_name_is_not_cut_by_readers(tmp_path):
-    layout = WebdatasetFormat(18)
+    layout = WebdatasetFormat(GEOMETRY, 2)
     clips = [
         made_clip((1, 2, 3), seed=1, source="/a.b/c.v2.mp4", key="x.y.jpg"),
         made_clip((2, 1, 1), seed=2),
