@@ -1,6 +1,5 @@
 """``bitmill compress``: codes an image, a video or a token shard to a small file."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -82,20 +81,17 @@ class _Made:
 
 def _size_px(chosen: SizedTokenizer, size_px: int | None, may_interpolate: bool) -> int:
     """Returns the frame size. Raises UsageError if the tokenizer does not take it, whole or in tiles."""
+    from bitmill.jobs.preparation.find_tokenizers import square_size_px
+
     own_px = chosen.own_px
-    if own_px is None:
-        multiple_px = math.lcm(*chosen.tokenizer.geometry.multiple_px)
-        if size_px is None or size_px % multiple_px:
-            raise UsageError(
-                f"{chosen.name} takes frames of many sizes; give --size, a multiple of {multiple_px}."
-            )
-        return size_px
-    if size_px is not None and size_px % own_px and not may_interpolate:
+    if own_px is None or size_px is None:
+        return square_size_px(chosen.tokenizer.geometry, size_px, option="--size")
+    if size_px % own_px and not may_interpolate:
         raise UsageError(
             f"--size {size_px} is not a multiple of the tokenizer's size ({own_px}); add "
             "--interpolate-positions to allow it."
         )
-    return size_px or own_px
+    return size_px
 
 
 def _compress_pictures(

@@ -37,14 +37,11 @@ class SizedTokenizer:
 
     @property
     def own_px(self) -> int | None:
-        """The side of its square frames; None if it takes several sizes. Raises UsageError if they are not
-        square."""
-        size_px = self.tokenizer.geometry.size_px
-        if size_px is not None and size_px[0] != size_px[1]:
-            raise UsageError(
-                f"{self.name} takes frames of {size_px[0]}×{size_px[1]} pixels; compress makes square ones."
-            )
-        return None if size_px is None else size_px[0]
+        """The side of its frames, which must be square; None if it takes several sizes."""
+        from bitmill.jobs.preparation.find_tokenizers import square_size_px
+
+        geometry = self.tokenizer.geometry
+        return None if geometry.size_px is None else square_size_px(geometry, None, option="--size")
 
     def resized(self, size_px: int | None) -> "Tokenizer":
         """Return the tokenizer for frames or tiles of this size; None leaves it as it is.
