@@ -60,8 +60,9 @@ def export(
 def _summary(out: str, result: "ExportResult") -> str:
     inventory = result.inventory
     contents = inventory.contents
+    rows = "frames" if inventory.dataset.tokens.frames_per_token == 1 else "token rows"
     text = (
-        f"{out}: {contents.clips:,} clips, {contents.frames:,} frames, {contents.tokens:,} tokens as "
+        f"{out}: {contents.clips:,} clips, {contents.frames:,} {rows}, {contents.tokens:,} tokens as "
         f"{inventory.token_dtype}, {bytes_text(inventory.size_bytes)} in {len(inventory.files)} files"
     )
     if not result.made_files:
