@@ -47,7 +47,10 @@ def _run(capsys, monkeypatch, *arguments: str) -> tuple[int, str]:
             ["{media}", "{out}", "--set", "frames.size_px=256"],
             "256 is not the size that the tokenizer was made for (128)",
         ),
-        (["{media}", "{out}", "--clip-frames", "17"], "17 is more than the 16 frames"),
+        (
+            ["{media}", "{out}", "--clip-frames", "17"],
+            "17 is no length of clips that the tokenizer takes; the nearest is 16.",
+        ),
         (["{media}", "{out}", "--tokenizer", "{tmp}/none"], "There is no tokenizer at {tmp}/none"),
         (["{media}", "{media}"], "The output {media} contains files but no dataset"),
         (["{media}", "{media}/bikes.mp4"], "The output {media}/bikes.mp4 is a file"),
@@ -189,6 +192,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(media, tmp_path):
         "plan/part-00000.parquet",
         "tokenizer/config.json",
         "tokenizer/model.safetensors",
+        "tokenizer/origin.json",
     ]
 
 

@@ -48,7 +48,7 @@ def found(function) -> int:
 def unpacked(bits: int, group: int) -> tuple[bool, int]:
     """Whether a new kernel's groups are NumPy's, and whether it was found on disk."""
     codes = pack_bits(np.random.default_rng(bits).random((37, bits)) < 0.5)
-    clip = unpack._kernels.__wrapped__("i", bits, bits // group).clip
+    clip = unpack._kernels.__wrapped__("i", bits, bits // group, None, "most").clip
     out = np.full((37, bits // group), -1, np.int64)
     clip(np.frombuffer(codes + bytes(unpack.SPARE_BYTES), np.uint8), 0, out)
     return np.array_equal(out, unpack_groups(codes, 37, bits, group)), found(clip)

@@ -25,7 +25,17 @@ ROOMS = ("schemas", "bsq_model", "pipeline", "jobs")
 ONE, OTHER = (types.int64, types.int64), (types.float64, types.int64)
 """Two signatures: any, since nothing is compiled here."""
 
-FORMS = [("i", 18, 2), ("i", 18, 1), ("i", 36, 4), ("b", 18, 18), ("f", 18, 18)]
+FORMS = [
+    ("i", 18, 2, None, "most"),
+    ("i", 18, 1, None, "most"),
+    ("i", 36, 4, None, "most"),
+    ("b", 18, 18, None, "most"),
+    ("b", 18, 18, None, "least"),
+    ("f", 18, 18, None, "most"),
+    ("b", 100, 100, None, "most"),
+    ("i", 11, 4, (8, 8, 5, 5), "least"),
+    ("f", 11, 4, (8, 8, 5, 5), "least"),
+]
 """Of the unpacking kernels, which are closures."""
 
 Place = tuple[str, int]
@@ -55,9 +65,15 @@ def dispatchers() -> Iterator[Any]:
         yield from (value for value in values if isinstance(value, Dispatcher))
     for form in FORMS:
         for kernel in unpack._kernels(*form):
-            yield kernel
-            cells = (cell.cell_contents for cell in kernel.py_func.__closure__)
-            yield from (value for value in cells if isinstance(value, Dispatcher))
+            yield from with_closure(kernel)
+
+
+def with_closure(dispatcher: Any) -> Iterator[Any]:
+    """A function, and those that it and they hold."""
+    yield dispatcher
+    for cell in dispatcher.py_func.__closure__ or ():
+        if isinstance(cell.cell_contents, Dispatcher):
+            yield from with_closure(cell.cell_contents)
 
 
 def place_of(dispatcher: Any) -> Place:
