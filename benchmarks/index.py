@@ -122,6 +122,7 @@ def _row(source: PlannedSource, number: int, codes: bytes) -> TokenRow:
         fps=8.0,
         frame_pts_ns=[start_ns + frame * _CLIP_NS // frames for frame in range(frames)],
         num_frames=frames,
+        num_real_frames=frames,
         height=height,
         width=width,
         source_height=720,
