@@ -89,7 +89,6 @@ def _row(number: int, source: str, bits_per_token: int, random: np.random.Genera
         fps=8.0,
         frame_pts_ns=[start_ns + frame * 125_000_000 for frame in range(_FRAMES)],
         num_frames=_FRAMES,
-        num_real_frames=_FRAMES,
         height=_SIDE,
         width=_SIDE,
         source_height=720,

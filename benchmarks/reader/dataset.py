@@ -116,7 +116,6 @@ def _rows(source: PlannedSource, tokens_NK: Tokens) -> Iterator[TokenRow]:
             fps=_FPS,
             frame_pts_ns=[start_ns + frame * _FRAME_NS for frame in range(SHAPE_THW[0])],
             num_frames=SHAPE_THW[0],
-            num_real_frames=SHAPE_THW[0],
             height=SHAPE_THW[1],
             width=SHAPE_THW[2],
             source_height=720,
