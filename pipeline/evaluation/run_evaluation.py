@@ -20,7 +20,7 @@ from bitmill.pipeline.evaluation.stream_sizes import CompressedSizes
 from bitmill.pipeline.isolation.decode_process import isolated_sources
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip, ItemEnd
-from bitmill.pipeline.shard.encoder import padded
+from bitmill.pipeline.shard.pad_clips import padded
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.outcomes import Outcome

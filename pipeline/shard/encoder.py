@@ -13,20 +13,11 @@ import torch
 from bitmill.bsq_model.checks import refuse_unless
 from bitmill.bsq_model.contract import StartedCodes, StartsEncode, Tokenizer, device_of
 from bitmill.schemas.errors import InfrastructureError
-from bitmill.schemas.models.geometry import Geometry
 
 Frames = npt.NDArray[np.uint8]
 """[T, H, W, 3]"""
 Codes = npt.NDArray[np.bool_] | npt.NDArray[np.int64]
 """[t, h, w, D]; of a pyramid [N, D]. Bool if the tokenizer's code is bits, else int64."""
-
-
-def padded(frames_THWC: Frames, geometry: Geometry) -> Frames:
-    """Returns a clip with its last frame again up to the next length that the tokenizer takes."""
-    missing = (geometry.legal_at_least(len(frames_THWC)) or 0) - len(frames_THWC)
-    if missing <= 0:
-        return frames_THWC
-    return np.concatenate((frames_THWC, np.repeat(frames_THWC[-1:], missing, axis=0)))
 
 
 class PendingCodes(Protocol):

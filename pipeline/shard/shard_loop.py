@@ -8,8 +8,9 @@ from bitmill.pipeline.dataset.dataset_folder import load_ledger
 from bitmill.pipeline.dataset.ledger import LedgerRow, check_accounts, ledger_bytes, totals_of
 from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart, SourceEvent
 from bitmill.pipeline.shard.batch_clips import Batcher
-from bitmill.pipeline.shard.encoder import ClipEncoder, Codes, PendingCodes, padded
+from bitmill.pipeline.shard.encoder import ClipEncoder, Codes, PendingCodes
 from bitmill.pipeline.shard.ledger_rows import ledger_row
+from bitmill.pipeline.shard.pad_clips import padded
 from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import Totals, ledger_file, shard_file

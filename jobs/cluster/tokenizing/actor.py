@@ -20,8 +20,9 @@ from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip, ItemEnd
 from bitmill.pipeline.removing.removal_filter import NOTHING, Takedown, removed_sources, withheld
 from bitmill.pipeline.removing.removal_records import KnownTakedown
-from bitmill.pipeline.shard.encoder import ClipEncoder, ModelEncoder, padded
+from bitmill.pipeline.shard.encoder import ClipEncoder, ModelEncoder
 from bitmill.pipeline.shard.events_by_source import bundles_without, events_by_source
+from bitmill.pipeline.shard.pad_clips import padded
 from bitmill.pipeline.shard.shard_loop import ShardContext, ShardProgress, ShardReport, tokenize_shard
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import MissingPluginError, TokenizerMismatchError

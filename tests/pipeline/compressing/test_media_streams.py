@@ -13,7 +13,7 @@ from bitmill.pipeline.compressing.media_streams import (
     tiles_of,
 )
 from bitmill.pipeline.items import Crop, DecodedClip
-from bitmill.pipeline.shard.encoder import padded
+from bitmill.pipeline.shard.pad_clips import padded
 from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
 from bitmill.schemas.stream.compressed import CompressedStream
 from tests.bsq_model.small import random_tokenizer
