@@ -129,6 +129,8 @@ def test_a_missing_or_wrong_token_is_one_sentence(head, clips, tmp_path, said, m
     address = head.address if verb == "submit" else head.gcs_address
     job = str(_job(tmp_path, clips, tmp_path / "tokens"))
     extra = {"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN_PATH": str(wrong), "RAY_AUTH_TOKEN": ""}
+    # The suite lets a head take long to start; this one has.
+    extra["RAY_gcs_server_port_wait_time_s"] = "3"
     done = bitmill(verb, job, "--set", "compute.device=cpu", "--address", address, extra=extra)
     said.extend((done.out, done.err))
     assert done.code == 2, done.out + done.err
