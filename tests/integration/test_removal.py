@@ -81,7 +81,7 @@ def test_all_that_reads_a_dataset_reads_what_is_left(taken, tmp_path):
     batches = TokenBatches(TokenDataset(tokens), batch_size=2, shuffle=True, shape=FrameWindows(2))
     assert sum(1 for _ in batches) == len(batches)
     inspected = bitmill("inspect", str(tokens))
-    assert "taken down on request" in inspected.out
+    assert "removed by a takedown" in inspected.out
     clip = left[0]["clip_id"]
     done = bitmill("preview", str(tokens), "--out", str(tmp_path / "preview.png"), "--clip", clip)
     assert done.code == 0, done.err

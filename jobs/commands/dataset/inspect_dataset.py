@@ -80,10 +80,9 @@ def _show_shard(uri: str, clips: int, console: Console) -> None:
     console.print(f"shard      {uri}", soft_wrap=True)
     console.print(f"clips      {view.num_clips} in {view.num_row_groups} row groups")
     console.print(f"size       {bytes_text(view.file_bytes)}, codes {bytes_text(view.code_bytes)}")
-    console.print(
-        f"tokens     {view.metadata.bits_per_token} bits ({_code_text(view.metadata.code)}), patches of "
-        f"{_size_text(view.metadata.patch_px)} px"
-    )
+    code, patch = view.metadata.code, _size_text(view.metadata.patch_px)
+    kind = "" if code.kind == "bits" else f" ({_code_text(code)})"
+    console.print(f"tokens     {code.bits_per_token} bits{kind}, patches of {patch} px")
     console.print(f"tokenizer  {view.metadata.tokenizer_fingerprint}")
     table = Table("column", "type", box=None, pad_edge=False)
     for column in view.schema:
