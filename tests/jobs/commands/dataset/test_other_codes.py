@@ -42,8 +42,8 @@ def test_inspect_tells_the_geometry_in_a_line(run, tmp_path: Path, name: str, ge
     assert f"geometry   32 px frames, {geometry}; pixel rule 2, shard format 2\n" in said
     assert code == 0
     said, code = run("inspect", dataset.shard(0))
-    code = GEOMETRIES[name].code
-    assert f"tokens     {code.bits_per_token} bits{', ' if code.kind == 'bits' else ' ('}" in said
+    kind = GEOMETRIES[name].code
+    assert f"tokens     {kind.bits_per_token} bits{', ' if kind.kind == 'bits' else ' ('}" in said
     assert code == 0
 
 
