@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from bitmill.schemas.errors import UsageError
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
@@ -20,6 +21,39 @@ def check_bits(bits_ThwL: Tensor, config: TokenizerConfig) -> None:
     if bits_ThwL.dtype != torch.bool:
         raise ValueError(f"bits must be bool, not {bits_ThwL.dtype}")
     _check_shape("bits", bits_ThwL, (config.grid_size, config.grid_size, config.bits_per_token), config)
+
+
+def check_clip_fits(clip_THWC: Tensor, geometry: Geometry) -> None:
+    """Raise ValueError unless the clip is uint8 [T, H, W, 3] of a legal length and size."""
+    check_frames_fit(clip_THWC, geometry)
+    if not geometry.is_legal(len(clip_THWC)):
+        step, lead = geometry.frames_per_token, geometry.lead_frames
+        raise ValueError(f"a clip must have {lead} + k·{step} frames, not {len(clip_THWC)}")
+
+
+def check_frames_fit(frames_THWC: Tensor, geometry: Geometry) -> None:
+    """Raise ValueError unless frames are uint8 [T, H, W, 3] of a size that the geometry allows."""
+    if frames_THWC.dtype != torch.uint8:
+        raise ValueError(f"a clip must be uint8 (grey levels 0 to 255), not {frames_THWC.dtype}")
+    down, across = geometry.multiple_px
+    shape = tuple(frames_THWC.shape)
+    if len(shape) != 4 or shape[3] != 3 or shape[1] % down or shape[2] % across or not shape[1] * shape[2]:
+        raise ValueError(
+            f"a clip must have shape [T, H, W, 3] with H a multiple of {down} and W of {across}, "
+            f"not {list(shape)}"
+        )
+
+
+def check_digits(digits_thwD: Tensor, geometry: Geometry) -> None:
+    """Raise ValueError unless digits are int64 [t, h, w, D], t ≥ 1, each below its number of levels."""
+    bases, shape = geometry.code.bases, tuple(digits_thwD.shape)
+    if digits_thwD.dtype != torch.int64:
+        raise ValueError(f"digits must be int64, not {digits_thwD.dtype}")
+    if len(shape) != 4 or shape[3] != len(bases) or not digits_thwD.numel():
+        raise ValueError(f"digits must have shape [t, h, w, {len(bases)}], not {list(shape)}")
+    bases_D = torch.tensor(bases, device=digits_thwD.device)
+    if bool(((digits_thwD < 0) | (digits_thwD >= bases_D)).any()):
+        raise ValueError(f"a digit is not below its number of levels, {list(bases)}")
 
 
 def check_finite(x: Tensor, what: str) -> Tensor:

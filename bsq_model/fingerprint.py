@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.ids import canonical_json
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 class Digest(Protocol):
@@ -20,7 +20,7 @@ class Digest(Protocol):
         ...
 
 
-def weights_fingerprint(config: TokenizerConfig, weights: Mapping[str, Tensor]) -> str:
+def weights_fingerprint(config: BaseModel, weights: Mapping[str, Tensor]) -> str:
     """Return 32 hex digits, 128 bits of SHA-256 over the config's canonical JSON and all tensors by name.
 
     Each tensor contributes its name, dtype, shape and little-endian bytes, but not its device.

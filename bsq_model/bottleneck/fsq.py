@@ -1,0 +1,33 @@
+"""Finite scalar quantization (arXiv 2309.15505): each latent dimension is bounded and rounded to a digit.
+
+Axes: ``x`` any, D dimensions of a code, dimension d of which has ``levels[d]`` values. All in float32, since
+decisions lie close to rounding boundaries.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_MARGIN = 1e-3
+"""Widens the bound, so that the outermost digits are reached by finite latents."""
+
+
+def digits_of_latents(v_xD: Tensor, levels: Sequence[int]) -> Tensor:
+    """Return digits, int64 [..., D], dimension d in [0, levels[d]); the latents must be finite."""
+    levels_D = torch.tensor(levels, dtype=torch.float32, device=v_xD.device)
+    half_D = (levels_D - 1) * (1 + _MARGIN) / 2
+    # An even number of levels has no middle one: the bound is shifted by half a level.
+    offset_D = 0.5 * (levels_D % 2 == 0)
+    bounded_xD = torch.tanh(v_xD.float() + torch.atanh(offset_D / half_D)) * half_D - offset_D
+    return bounded_xD.round().long() + _middle(levels, v_xD.device)
+
+
+def values_of_digits(digits_xD: Tensor, levels: Sequence[int]) -> Tensor:
+    """Return the decoder's input, float32 [..., D] in [−1, 1]; the middle digit, levels[d] // 2, gives 0."""
+    middle_D = _middle(levels, digits_xD.device)
+    return (digits_xD - middle_D).float() / middle_D
+
+
+def _middle(levels: Sequence[int], device: torch.device) -> Tensor:
+    return torch.tensor([count // 2 for count in levels], device=device)

@@ -1,0 +1,1 @@
+"""The tokenizer of all families whose quantizer is FSQ."""

@@ -1,0 +1,75 @@
+"""VidTok's decoder: values of codes to pixels; attributes have the names that published weights have.
+
+Axes: B clips, C = 3 colours, T frames, H and W pixels, D dimensions of a code, t, h and w of the token grid.
+"""
+
+from torch import Tensor, nn
+
+from bitmill.bsq_model.layers.causal_conv import CausalConv3d, TimePad
+from bitmill.bsq_model.vidtok.blocks import ChannelNorm, Middle, frame_blocks, norm_silu, temporal_blocks
+from bitmill.bsq_model.vidtok.resampling import TemporalUpsample, Upsample
+from bitmill.schemas.models.vidtok_config import VidTokConfig
+
+
+class FrameLevel(nn.Module):
+    """What a level does within frames."""
+
+    def __init__(self, channels: int, outputs: int, num_blocks: int, *, doubles: bool) -> None:
+        super().__init__()
+        self.block = frame_blocks(channels, outputs, num_blocks)
+        self.upsample = Upsample(outputs) if doubles else None
+
+
+class TemporalLevel(nn.Module):
+    """What a level does across frames."""
+
+    def __init__(
+        self, channels: int, num_blocks: int, pad: TimePad, upsample: TemporalUpsample | None
+    ) -> None:
+        super().__init__()
+        self.block = temporal_blocks(channels, num_blocks, pad)
+        self.upsample = upsample
+
+
+class VidTokDecoder(nn.Module):
+    """Decodes whole clips."""
+
+    def __init__(self, config: VidTokConfig) -> None:
+        super().__init__()
+        self._config = config
+        pad, channels, num_blocks = config.time_pad, config.level_channels, config.num_res_blocks + 1
+        self.conv_in = CausalConv3d(len(config.levels), channels[-1], pad)
+        self.mid = Middle(channels[-1], pad)
+        self._levels = [
+            (
+                FrameLevel((*channels, channels[-1])[level + 1], outputs, num_blocks, doubles=level > 0),
+                TemporalLevel(outputs, num_blocks, pad, self._temporal_upsample(level)),
+            )
+            for level, outputs in enumerate(channels)
+        ]
+        self.up = nn.ModuleList(frames for frames, _ in self._levels)
+        self.up_temporal = nn.ModuleList(temporal for _, temporal in self._levels)
+        self.norm_out = ChannelNorm(channels[0])
+        self.conv_out = CausalConv3d(channels[0], 3, pad)
+
+    def forward(self, x_BDthw: Tensor) -> Tensor:
+        """Return pixels [B, C, T, H, W], about −1 to 1, not clamped, T = 1 + (t − 1)·``frames_per_token``."""
+        x = self.mid(self.conv_in(x_BDthw))
+        for frames, temporal in reversed(self._levels):
+            for frame_block, temporal_block in zip(frames.block, temporal.block, strict=True):
+                x = temporal_block(frame_block(x))
+            if frames.upsample is not None:
+                x = frames.upsample(x)
+            if temporal.upsample is not None:
+                x = temporal.upsample(x)
+        x = self.conv_out(norm_silu(self.norm_out, x))
+        # The first row stands for the lead frame, its last one.
+        return x[:, :, self._config.frames_per_token - 1 :]
+
+    def _temporal_upsample(self, level: int) -> TemporalUpsample | None:
+        """The frames are doubled at the levels ``num_time_steps`` to 1, in this order."""
+        steps, config = self._config.num_time_steps, self._config
+        if not 1 <= level <= steps:
+            return None
+        apart = None if config.version == "1.0" else 2 ** (steps - level)
+        return TemporalUpsample(config.level_channels[level], config.time_pad, apart)

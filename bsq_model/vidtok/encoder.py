@@ -1,0 +1,67 @@
+"""VidTok's encoder: pixels to latents; attributes have the names that published weights have.
+
+Axes: B clips, C channels, T frames, H and W pixels, D dimensions of a latent, t, h and w of the token grid.
+"""
+
+from torch import Tensor, nn
+
+from bitmill.bsq_model.layers.causal_conv import CausalConv3d, Past, TimePad
+from bitmill.bsq_model.vidtok.blocks import ChannelNorm, Middle, frame_blocks, norm_silu, temporal_blocks
+from bitmill.bsq_model.vidtok.resampling import Downsample, TemporalDownsample
+from bitmill.schemas.models.vidtok_config import VidTokConfig
+
+
+class FrameLevel(nn.Module):
+    """What a level does within frames."""
+
+    def __init__(self, channels: int, outputs: int, num_blocks: int, *, halves: bool) -> None:
+        super().__init__()
+        self.block = frame_blocks(channels, outputs, num_blocks)
+        self.downsample = Downsample(outputs) if halves else None
+
+
+class TemporalLevel(nn.Module):
+    """What a level does across frames."""
+
+    def __init__(self, channels: int, num_blocks: int, pad: TimePad, *, halves: bool) -> None:
+        super().__init__()
+        self.block = temporal_blocks(channels, num_blocks, pad)
+        self.downsample = TemporalDownsample(channels, pad) if halves else None
+
+
+class VidTokEncoder(nn.Module):
+    """Encodes clips, or chunks of them, of a multiple of ``frames_per_token`` frames."""
+
+    def __init__(self, config: VidTokConfig) -> None:
+        super().__init__()
+        pad, channels, num_blocks = config.time_pad, config.level_channels, config.num_res_blocks
+        last = len(channels) - 1
+        self.conv_in = CausalConv3d(3, config.channels, pad)
+        self._levels = [
+            (
+                FrameLevel(channels[max(level - 1, 0)], outputs, num_blocks, halves=level < last),
+                TemporalLevel(outputs, num_blocks, pad, halves=last - config.num_time_steps <= level < last),
+            )
+            for level, outputs in enumerate(channels)
+        ]
+        self.down = nn.ModuleList(frames for frames, _ in self._levels)
+        self.down_temporal = nn.ModuleList(temporal for _, temporal in self._levels)
+        self.mid = Middle(channels[-1], pad)
+        self.norm_out = ChannelNorm(channels[-1])
+        self.conv_out = CausalConv3d(channels[-1], len(config.levels), pad)
+
+    def forward(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
+        """Return latents [B, D, t, h, w] of pixels in [−1, 1], t = T / ``frames_per_token``.
+
+        With ``past``, the frames follow those of the earlier calls with it.
+        """
+        x = self.conv_in(x_BCTHW, past)
+        for frames, temporal in self._levels:
+            for frame_block, temporal_block in zip(frames.block, temporal.block, strict=True):
+                x = temporal_block(frame_block(x), past)
+            if frames.downsample is not None:
+                x = frames.downsample(x)
+            if temporal.downsample is not None:
+                x = temporal.downsample(x, past)
+        x = self.mid(x, past)
+        return self.conv_out(norm_silu(self.norm_out, x), past)

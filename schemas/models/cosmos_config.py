@@ -1,0 +1,71 @@
+"""The config.json of a Cosmos DV tokenizer: the sizes of its network (arXiv 2501.03575)."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bitmill.schemas.models.geometry import Code, Geometry
+
+Count = Annotated[int, Field(ge=1)]
+
+_WAVELET = 4
+"""Frames, rows and columns of a patch, which the wavelet makes."""
+
+
+class CosmosVideoConfig(BaseModel):
+    """Everything needed to build a Cosmos DV before loading its weights.
+
+    The defaults are those of all published ones. Level 0 is that of the wavelet's patches of 4×4×4 pixels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+    architecture: Literal["cosmos-dv"] = "cosmos-dv"
+    channels: Count = 128
+    channel_multipliers: Annotated[tuple[Count, ...], Field(min_length=2)] = (2, 4, 4)
+    """Of each level."""
+    num_res_blocks: Count = 2
+    """Per level of the encoder; the decoder has one more."""
+    attention_levels: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Levels with attention after each residual block. The published models have none: their
+    ``attn_resolutions`` names a resolution that no level has."""
+    z_channels: Count = 16
+    """Between the network and the projections around the quantizer."""
+    levels: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (8, 8, 8, 5, 5, 5)
+    """Values of each dimension of a code."""
+    patch_px: Literal[8, 16]
+    frames_per_token: Literal[4, 8]
+
+    @model_validator(mode="after")
+    def _has_levels_to_halve(self) -> Self:
+        needed = max(self.num_space_steps, self.num_time_steps) + 1
+        if len(self.channel_multipliers) < needed:
+            raise ValueError(f"this compression needs {needed} channel_multipliers or more")
+        return self
+
+    @property
+    def geometry(self) -> Geometry:
+        """The clips that the tokenizer takes and the tokens that they become."""
+        return Geometry(
+            patch_px=(self.patch_px, self.patch_px),
+            frames_per_token=self.frames_per_token,
+            lead_frames=1,
+            code=Code.of_digits(self.levels),
+            promises=("causal", "prefix", "streams"),
+        )
+
+    @property
+    def level_channels(self) -> tuple[int, ...]:
+        """Channels of each level."""
+        return tuple(self.channels * multiplier for multiplier in self.channel_multipliers)
+
+    @property
+    def num_space_steps(self) -> int:
+        """How often the network halves height and width, after the wavelet."""
+        return (self.patch_px // _WAVELET).bit_length() - 1
+
+    @property
+    def num_time_steps(self) -> int:
+        """How often the network halves the number of frames, after the wavelet."""
+        return (self.frames_per_token // _WAVELET).bit_length() - 1
