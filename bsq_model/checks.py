@@ -27,8 +27,11 @@ def check_clip_fits(clip_THWC: Tensor, geometry: Geometry) -> None:
     """Raise ValueError unless the clip is uint8 [T, H, W, 3] of a legal length and size."""
     check_frames_fit(clip_THWC, geometry)
     if not geometry.is_legal(len(clip_THWC)):
-        step, lead = geometry.frames_per_token, geometry.lead_frames
-        raise ValueError(f"a clip must have {lead} + k·{step} frames, not {len(clip_THWC)}")
+        most = "" if geometry.most_frames is None else f", at most {geometry.most_frames}"
+        raise ValueError(
+            f"a clip must have {geometry.least_frames} + k·{geometry.frames_per_token} frames{most}, "
+            f"not {len(clip_THWC)}"
+        )
 
 
 def check_frames_fit(frames_THWC: Tensor, geometry: Geometry) -> None:

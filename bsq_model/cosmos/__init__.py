@@ -1,1 +1,1 @@
-"""NVIDIA's Cosmos tokenizers of video (DV) with FSQ (arXiv 2501.03575)."""
+"""NVIDIA's Cosmos tokenizers of video (DV) and of images (DI) with FSQ (arXiv 2501.03575)."""

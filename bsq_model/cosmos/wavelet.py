@@ -1,4 +1,4 @@
-"""The Haar wavelet that makes patches of 4×4×4 pixels; no weights.
+"""The Haar wavelet that makes patches of 4×4×4 pixels, of images 4×4; no weights.
 
 Axes: B clips, C channels, T frames, H and W pixels, P channels of a patch: bands, then colours.
 """
@@ -11,6 +11,7 @@ PATCH = 4
 
 _ROUNDS = 2
 _TIME, _HEIGHT, _WIDTH = 2, 3, 4
+_IMAGE_HEIGHT, _IMAGE_WIDTH = 2, 3
 
 
 def patches_of_pixels(x_BCTHW: Tensor) -> Tensor:
@@ -28,6 +29,23 @@ def pixels_of_patches(x_BPTHW: Tensor) -> Tensor:
         for axis in (_TIME, _HEIGHT, _WIDTH):
             x_BPTHW = _joined(x_BPTHW, axis)
     return x_BPTHW
+
+
+def image_patches(x_BCHW: Tensor) -> Tensor:
+    """Return [B, P = 16·C, H/4, W/4]; H and W are multiples of 4."""
+    for _ in range(_ROUNDS):
+        # Other than in videos: the width is the most significant axis of the bands.
+        for axis in (_IMAGE_HEIGHT, _IMAGE_WIDTH):
+            x_BCHW = _split(x_BCHW, axis)
+    return x_BCHW
+
+
+def image_pixels(x_BPHW: Tensor) -> Tensor:
+    """Return [B, C = P/16, 4·H, 4·W]: the inverse of ``image_patches``."""
+    for _ in range(_ROUNDS):
+        for axis in (_IMAGE_WIDTH, _IMAGE_HEIGHT):
+            x_BPHW = _joined(x_BPHW, axis)
+    return x_BPHW
 
 
 def _split(x: Tensor, axis: int) -> Tensor:

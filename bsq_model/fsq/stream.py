@@ -27,7 +27,8 @@ class FSQStream:
 
         n is 1 + k·``frames_per_token`` at the start of the clip and k·``frames_per_token`` later.
         """
-        geometry, step = self._config.geometry, self._config.frames_per_token
+        geometry = self._config.geometry
+        step = geometry.frames_per_token
         if self._past:
             check_frames_fit(frames_nHWC, geometry)
             if not len(frames_nHWC) or len(frames_nHWC) % step:

@@ -21,7 +21,7 @@ from bitmill.schemas.models.geometry import Geometry
 
 
 class FSQTokenizer:
-    """Encodes clips of 1 + k·``frames_per_token`` frames; fulfils ``contract.Tokenizer``.
+    """Encodes clips, of DI single images; fulfils ``contract.Tokenizer``.
 
     A clip is encoded one row of tokens after the other. So its codes are those of a stream, in a batch and at
     the start of a longer clip, in every bit; and memory does not grow with its length, but for the keys and

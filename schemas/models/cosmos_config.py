@@ -1,4 +1,4 @@
-"""The config.json of a Cosmos DV tokenizer: the sizes of its network (arXiv 2501.03575)."""
+"""The config.json of a Cosmos tokenizer, DV or DI: the sizes of its network (arXiv 2501.03575)."""
 
 from typing import Annotated, Literal, Self
 
@@ -63,9 +63,59 @@ class CosmosVideoConfig(BaseModel):
     @property
     def num_space_steps(self) -> int:
         """How often the network halves height and width, after the wavelet."""
-        return (self.patch_px // _WAVELET).bit_length() - 1
+        return _steps(self.patch_px)
 
     @property
     def num_time_steps(self) -> int:
         """How often the network halves the number of frames, after the wavelet."""
-        return (self.frames_per_token // _WAVELET).bit_length() - 1
+        return _steps(self.frames_per_token)
+
+
+class CosmosImageConfig(BaseModel):
+    """Everything needed to build a Cosmos DI before loading its weights.
+
+    The defaults are those of all published ones. Level 0 is that of the wavelet's patches of 4×4 pixels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+    architecture: Literal["cosmos-di"] = "cosmos-di"
+    channels: Annotated[int, Field(ge=32, multiple_of=32)] = 128
+    """Normalised in 32 groups."""
+    channel_multipliers: Annotated[tuple[Count, ...], Field(min_length=2)] = (2, 4, 4)
+    """Of each level."""
+    num_res_blocks: Count = 2
+    """Per level of the encoder; the decoder has one more."""
+    z_channels: Count = 256
+    """Between the network and the projections around the quantizer."""
+    levels: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)] = (8, 8, 8, 5, 5, 5)
+    """Values of each dimension of a code."""
+    patch_px: Literal[8, 16]
+
+    @model_validator(mode="after")
+    def _has_levels_to_halve(self) -> Self:
+        if len(self.channel_multipliers) <= self.num_space_steps:
+            raise ValueError(f"this compression needs {self.num_space_steps + 1} channel_multipliers or more")
+        return self
+
+    @property
+    def geometry(self) -> Geometry:
+        """The images that the tokenizer takes and the tokens that they become."""
+        return Geometry(
+            patch_px=(self.patch_px, self.patch_px), max_frames=1, code=Code.of_digits(self.levels)
+        )
+
+    @property
+    def level_channels(self) -> tuple[int, ...]:
+        """Channels of each level."""
+        return tuple(self.channels * multiplier for multiplier in self.channel_multipliers)
+
+    @property
+    def num_space_steps(self) -> int:
+        """How often the network halves height and width, after the wavelet."""
+        return _steps(self.patch_px)
+
+
+def _steps(compression: int) -> int:
+    return (compression // _WAVELET).bit_length() - 1

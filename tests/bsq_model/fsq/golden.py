@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bitmill.bsq_model.fsq.networks import FSQConfig
 from bitmill.bsq_model.fsq.tokenizer import FSQTokenizer
-from bitmill.schemas.models.cosmos_config import CosmosVideoConfig
+from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
 _VIDTOK = {"channels": 8, "channel_multipliers": (1, 2, 2, 2), "num_res_blocks": 1}
@@ -30,6 +30,14 @@ CONFIGS: dict[str, FSQConfig] = {
         levels=(8, 5, 5, 5),
         attention_levels=(1,),
         **_COSMOS,
+    ),
+    "cosmos-di8x8": CosmosImageConfig(
+        channels=32,
+        channel_multipliers=(1, 1, 1),
+        num_res_blocks=1,
+        z_channels=10,
+        levels=(8, 8, 5, 5),
+        patch_px=8,
     ),
 }
 
