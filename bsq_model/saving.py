@@ -12,9 +12,9 @@ from urllib.request import url2pathname
 
 import safetensors.torch
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from bitmill.bsq_model.acceleration.huge_pages import copies_on_huge_pages, put_on_huge_pages
 from bitmill.bsq_model.acceleration.int8 import Int8Linear
@@ -39,13 +39,18 @@ def tokenizer_files(tokenizer: BSQTokenizer, *, dtype: torch.dtype = torch.float
     """
     if any(isinstance(module, Int8Linear) for module in tokenizer.modules()):
         raise ValueError("a tokenizer in int8 cannot be saved; save the float32 tokenizer it was made from")
-    weights = {name: tensor.contiguous() for name, tensor in float32_weights(tokenizer).items()}
+    return files_of(tokenizer.config, float32_weights(tokenizer), dtype=dtype)
+
+
+def files_of(config: BaseModel, weights: Mapping[str, Tensor], *, dtype: torch.dtype) -> dict[str, bytes]:
+    """Return the two files of a tokenizer of any family; see ``tokenizer_files``."""
+    weights = {name: tensor.contiguous() for name, tensor in weights.items()}
     check_finite_weights(weights, "the tokenizer to be saved")
     if dtype != torch.float32:
         weights = _stored_in(weights, dtype)
-    config = json.dumps(tokenizer.config.model_dump(mode="json"), indent=2) + "\n"
+    text = json.dumps(config.model_dump(mode="json"), indent=2) + "\n"
     return {
-        CONFIG_FILE: config.encode(),
+        CONFIG_FILE: text.encode(),
         WEIGHTS_FILE: safetensors.torch.save(weights, metadata={"format": "pt"}),
     }
 
@@ -59,16 +64,24 @@ def tokenizer_from_files(config_bytes: bytes, weights_bytes: bytes) -> BSQTokeni
     config = _config_from_json(config_bytes)
     with torch.device("meta"):
         tokenizer = BSQTokenizer(config)
+    load_weights(tokenizer, weights_bytes)
+    return tokenizer.eval()
+
+
+def load_weights(module: nn.Module, weights_bytes: bytes) -> None:
+    """Load the file's weights, in float32 on CPU, into a module that may be on the meta device.
+
+    Raises FormatError if they are not exactly the module's, or not finite.
+    """
     try:
         weights = safetensors.torch.load(weights_bytes)
     except SafetensorError as error:
         raise FormatError(f"{WEIGHTS_FILE} is damaged ({error}); copy it again from its source") from error
     weights = widened(weights)
-    check_layout(weights, tokenizer.state_dict())
+    check_layout(weights, module.state_dict())
     check_finite_weights(weights, WEIGHTS_FILE)
     # Copied because the file's tensors are unaligned views of one buffer.
-    tokenizer.load_state_dict(copies_on_huge_pages(weights), assign=True)
-    return tokenizer.eval()
+    module.load_state_dict(copies_on_huge_pages(weights), assign=True)
 
 
 @torch.no_grad()
