@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from bitmill.schemas.dataset.token_shard import check_columns
 from bitmill.schemas.errors import FormatError
+from bitmill.schemas.versioned import refuse_newer
 
 _BATCH_ROWS = 8192
 
@@ -62,7 +63,6 @@ def read_rows(
 
 def _check_schema(found: pa.Schema, schemas: Mapping[int, pa.Schema], what: str, version: int) -> None:
     stored = int((found.metadata or {}).get(b"bitmill.format_version", b"0"))
-    if stored > version:
-        raise FormatError(f"{what} has format {stored}; this bitmill reads up to {version}. Upgrade bitmill.")
+    refuse_newer(stored, version, what=f"{what} has format")
     of_its_version = min(last for last in schemas if stored <= last)
     check_columns(found, schemas[of_its_version], origin=what)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Literal, Self, get_args
 
 from pydantic import (
@@ -25,8 +26,9 @@ from bitmill.schemas.requests.job import (
     PixelRule,
     SamplingSpec,
     ShardVersion,
-    describe_validation,
 )
+from bitmill.schemas.requests.spec_files import describe_validation
+from bitmill.schemas.versioned import refuse_newer, stored_version
 
 DATASET_FORMAT_VERSION = 3
 """2 added ``attempt`` of plan parts and ``appended_sources``, 3 ``geometry``; older ones stay readable."""
@@ -187,38 +189,15 @@ class DatasetCard(_Part):
 
 def read_card(data: bytes, *, origin: str) -> DatasetCard:
     """Parse dataset.json. Raises FormatError, naming ``origin``, on damage or a newer version."""
+    with suppress(ValidationError):
+        refuse_newer(stored_version(data), DATASET_FORMAT_VERSION, what=f"{origin} has dataset format")
     try:
-        card = DatasetCard.model_validate_json(data)
+        return DatasetCard.model_validate_json(data)
     except ValidationError as error:
-        newer = _newer_version(data)
-        if newer is not None:
-            raise FormatError(newer.format(origin=origin)) from error
         raise FormatError(
             f"{origin} is damaged: {describe_validation(error)} Restore it from a copy; shards and ledgers "
             "next to it are not affected."
         ) from error
-    if card.format_version > DATASET_FORMAT_VERSION:
-        raise FormatError(_too_new(card.format_version).format(origin=origin))
-    return card
-
-
-class _VersionOnly(BaseModel):
-    format_version: int
-
-
-def _newer_version(data: bytes) -> str | None:
-    try:
-        version = _VersionOnly.model_validate_json(data).format_version
-    except ValidationError:
-        return None
-    return _too_new(version) if version > DATASET_FORMAT_VERSION else None
-
-
-def _too_new(version: int) -> str:
-    return (
-        f"{{origin}} has dataset format {version}; this bitmill reads up to {DATASET_FORMAT_VERSION}. "
-        "Upgrade bitmill."
-    )
 
 
 def shard_file(shard_id: str) -> str:

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.ids import content_id
-from bitmill.schemas.requests.job import describe_validation
+from bitmill.schemas.requests.spec_files import describe_validation
+from bitmill.schemas.versioned import refuse_newer, stored_version
 
 REMOVAL_FORMAT_VERSION = 1
 
@@ -72,19 +73,10 @@ def removal_file(number: int, removal: Removal) -> str:
 def read_removal(data: bytes, *, origin: str) -> Removal:
     """Parse a record. Raises FormatError, naming ``origin``, on damage or a newer version."""
     try:
-        version = _VersionOnly.model_validate_json(data).format_version
-        if version > REMOVAL_FORMAT_VERSION:
-            raise FormatError(
-                f"{origin} has removal format {version}; this bitmill reads up to {REMOVAL_FORMAT_VERSION}. "
-                "Upgrade bitmill."
-            )
+        refuse_newer(stored_version(data), REMOVAL_FORMAT_VERSION, what=f"{origin} has removal format")
         return Removal.model_validate_json(data)
     except ValidationError as error:
         raise FormatError(
             f"{origin} is damaged: {describe_validation(error)} Restore it from a copy: it records what "
             "must not come back."
         ) from error
-
-
-class _VersionOnly(BaseModel):
-    format_version: int

@@ -1,5 +1,6 @@
 """The token shard: a Parquet file with one row per clip, readable by any Parquet reader (docs/format.md)."""
 
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
@@ -8,7 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.ids import canonical_json
 from bitmill.schemas.models.geometry import Code, Grid, SizePx
-from bitmill.schemas.requests.job import ShardVersion, describe_validation
+from bitmill.schemas.requests.job import ShardVersion
+from bitmill.schemas.requests.spec_files import describe_validation
+from bitmill.schemas.strict_model import StrictModel
+from bitmill.schemas.versioned import refuse_newer
 
 TOKEN_SHARD_FORMAT_VERSION: ShardVersion = 2
 """2: token grids of other geometries and codes than BSQ-ViT's, and the columns after ``source_width``."""
@@ -51,14 +55,12 @@ def token_columns(version: int) -> "list[pa.Field[Any]]":
     return [field for field in TOKEN_COLUMNS if version > 1 or field not in _SINCE_2]
 
 
-class ShardMetadata(BaseModel):
+class ShardMetadata(StrictModel):
     """A token shard's metadata, stored as JSON under the key ``bitmill`` of its schema metadata.
 
     Version 1 stores ``bits_per_token`` and ``patch_size_px`` where version 2 has the fields from ``layout``
     to ``pixel_rule``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: str = "token-shard"
     format_version: int = TOKEN_SHARD_FORMAT_VERSION
@@ -146,12 +148,9 @@ def read_shard_metadata(schema: pa.Schema, *, origin: str) -> ShardMetadata:
     raw = (schema.metadata or {}).get(_META_KEY)
     if raw is None:
         raise FormatError(f"{origin} is a Parquet file but no bitmill token shard (no 'bitmill' metadata).")
-    stored = _stored_version(raw)
-    if stored > TOKEN_SHARD_FORMAT_VERSION:
-        raise FormatError(
-            f"{origin} has token shard format {stored}; this bitmill reads up to "
-            f"{TOKEN_SHARD_FORMAT_VERSION}. Upgrade bitmill."
-        )
+    with suppress(ValidationError):
+        version = _VersionOnly.model_validate_json(raw).format_version
+        refuse_newer(version, TOKEN_SHARD_FORMAT_VERSION, what=f"{origin} has token shard format")
     try:
         metadata = ShardMetadata.parse(raw)
     except ValidationError as error:
@@ -160,13 +159,6 @@ def read_shard_metadata(schema: pa.Schema, *, origin: str) -> ShardMetadata:
         raise FormatError(f"{origin} is a bitmill {metadata.format}, not a token shard.")
     check_columns(schema, pa.schema(token_columns(metadata.format_version)), origin=origin)
     return metadata
-
-
-def _stored_version(raw: bytes) -> int:
-    try:
-        return _VersionOnly.model_validate_json(raw).format_version
-    except ValidationError:
-        return 0
 
 
 def check_columns(schema: pa.Schema, expected: pa.Schema, *, origin: str) -> None:

@@ -9,13 +9,13 @@ from math import prod
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
 )
+
+from bitmill.schemas.strict_model import StrictModel
 
 MAX_BITS_PER_TOKEN = 256
 MAX_INDEX_BITS = 63
@@ -33,9 +33,7 @@ start of every longer clip that begins with the same frames. streams: ``stream_e
 chunk by chunk."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Part(StrictModel):
     @model_serializer(mode="wrap")
     def _without_nulls(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         document: dict[str, Any] = handler(self)

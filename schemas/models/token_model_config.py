@@ -2,10 +2,11 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.geometry import MAX_BITS_PER_TOKEN, Geometry
+from bitmill.schemas.strict_model import StrictModel
 
 TOKEN_MODEL_FORMAT_VERSION = 1
 
@@ -14,10 +15,8 @@ HEAD_DIM = 32
 """Features of an attention head; its 16 pairs are rotated by time, height and width."""
 
 
-class TokenModelSizes(BaseModel):
+class TokenModelSizes(StrictModel):
     """The settings that users choose for any token model."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     group_bits: Annotated[int, Field(ge=1, le=12)] = 9
     """g: bits predicted at once, as one of 2^g values; divides the tokenizer's bits per token."""

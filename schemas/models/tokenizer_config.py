@@ -3,8 +3,6 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
@@ -12,6 +10,7 @@ from pydantic import (
 )
 
 from bitmill.schemas.models.geometry import Code, Geometry
+from bitmill.schemas.strict_model import StrictModel
 
 TOKENIZER_FORMAT_VERSION = 1
 
@@ -24,10 +23,8 @@ _MOST_VQ_BITS = 16
 """Limited because a learned codebook has 2^L rows."""
 
 
-class TransformerConfig(BaseModel):
+class TransformerConfig(StrictModel):
     """Sizes of one network (encoder or decoder): a ViT's, or a CNN's with one head."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: PositiveInt
     """Features per token; for a CNN: channels at full resolution, doubled at each halving."""
@@ -43,14 +40,12 @@ class TransformerConfig(BaseModel):
         return self
 
 
-class TokenizerConfig(BaseModel):
+class TokenizerConfig(StrictModel):
     """Everything needed to build the tokenizer's modules before loading its weights.
 
     One frame of ``image_size_px``² pixels becomes ``(image_size_px / patch_size_px)²`` tokens of
     ``bits_per_token`` bits; there is no temporal patching (BSQ-ViT, arXiv 2406.07548, section 3).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: Literal[1] = TOKENIZER_FORMAT_VERSION
     architecture: Literal["bsq-vit"] = "bsq-vit"

@@ -2,19 +2,18 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from bitmill.schemas.errors import FormatError
+from bitmill.schemas.strict_model import StrictModel
 from bitmill.schemas.versioned import versioned_json
 
 ORIGIN_FILE = "origin.json"
 ORIGIN_FORMAT_VERSION = 1
 
 
-class TokenizerOrigin(BaseModel):
+class TokenizerOrigin(StrictModel):
     """The contents of origin.json; it is no part of the tokenizer's fingerprint."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: Literal[1] = ORIGIN_FORMAT_VERSION
     origin: str

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from bitmill.schemas.strict_model import StrictModel
 
 
 class Severity(StrEnum):
@@ -106,10 +106,8 @@ KIND_SEVERITY: dict[Kind, Severity] = dict.fromkeys(Kind, Severity.DAMAGED) | {
 """Bits may differ on another processor, and sources may be deleted once tokenized; neither is damage."""
 
 
-class Finding(BaseModel):
+class Finding(StrictModel):
     """One occurrence of a finding."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str | None = None
     """Relative to the dataset's folder."""
@@ -119,10 +117,8 @@ class Finding(BaseModel):
     """What is wrong, in a sentence."""
 
 
-class Findings(BaseModel):
+class Findings(StrictModel):
     """All findings of a kind: their number, and the first ones."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Kind
     severity: Severity

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.reports.audit_findings import Findings
-from bitmill.schemas.requests.job import describe_validation
+from bitmill.schemas.requests.spec_files import describe_validation
+from bitmill.schemas.versioned import refuse_newer
 
 AUDIT_FORMAT_VERSION = 2
 """2: codes that are digits or an index (``CodeHealth.kind``), ``geometry``; reports of 1 stay readable."""
@@ -296,9 +297,5 @@ def read_audit(data: bytes, *, origin: str) -> AuditReport:
         report = AuditReport.model_validate_json(data)
     except ValidationError as error:
         raise FormatError(f"{origin} is not a valid audit.json: {describe_validation(error)}") from error
-    if report.format_version > AUDIT_FORMAT_VERSION:
-        raise FormatError(
-            f"{origin} has audit format {report.format_version}; this bitmill reads up to "
-            f"{AUDIT_FORMAT_VERSION}. Upgrade bitmill."
-        )
+    refuse_newer(report.format_version, AUDIT_FORMAT_VERSION, what=f"{origin} has audit format")
     return report

@@ -2,16 +2,12 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from bitmill.schemas.strict_model import StrictModel
 
 ESTIMATE_FORMAT_VERSION = 1
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Quantity(_Part):
+class Quantity(StrictModel):
     """An estimate with the standard error of its sample."""
 
     value: float
@@ -37,7 +33,7 @@ class Quantity(_Part):
         return max(0.0, self.value - 2 * self.standard_error), self.value + 2 * self.standard_error
 
 
-class Estimate(_Part):
+class Estimate(StrictModel):
     """The estimate of a job: what was listed, what was sampled, and the extrapolation."""
 
     format: Literal["bitmill-estimate"] = "bitmill-estimate"

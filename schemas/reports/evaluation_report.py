@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from bitmill.schemas.models.plugin_config import AnyTokenizerConfig
+from bitmill.schemas.strict_model import StrictModel
 
 EVALUATION_FORMAT_VERSION = 1
 
@@ -23,11 +24,7 @@ DEFINITIONS = {
 }
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FailedSource(_Part):
+class FailedSource(StrictModel):
     """A source that could not be measured (fully)."""
 
     uri: str
@@ -36,7 +33,7 @@ class FailedSource(_Part):
     detail: str
 
 
-class QualityRow(_Part):
+class QualityRow(StrictModel):
     """One contender; a metric that does not apply, or whose network is missing, is None."""
 
     name: str
@@ -51,7 +48,7 @@ class QualityRow(_Part):
     note: str | None = None
 
 
-class CodeHealth(_Part):
+class CodeHealth(StrictModel):
     """Statistics of code usage over all measured tokens."""
 
     tokens: int
@@ -66,7 +63,7 @@ class CodeHealth(_Part):
     """Entropy of the code distribution; at most log2(tokens)."""
 
 
-class Throughput(_Part):
+class Throughput(StrictModel):
     """Frames per second of the model alone, clip by clip, without the first; not a benchmark."""
 
     encode_frames_per_s: float
@@ -75,7 +72,7 @@ class Throughput(_Part):
     threads: int
 
 
-class EvaluationReport(_Part):
+class EvaluationReport(StrictModel):
     """The whole report."""
 
     format_version: Literal[1] = EVALUATION_FORMAT_VERSION

@@ -4,8 +4,6 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     ValidationError,
@@ -15,7 +13,9 @@ from pydantic import (
 
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.geometry import MAX_BITS_PER_TOKEN, Code, Geometry
-from bitmill.schemas.requests.job import describe_validation
+from bitmill.schemas.requests.spec_files import describe_validation
+from bitmill.schemas.strict_model import StrictModel
+from bitmill.schemas.versioned import refuse_newer, stored_version
 
 EXPORT_FORMAT_VERSION = 2
 """Version of outline, inventory and file layout; a change of splitting or layout needs a new one.
@@ -30,9 +30,7 @@ INVENTORY_FILE = "export.json"
 Count = Annotated[int, Field(ge=0)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Part(StrictModel):
     _of_one_version: ClassVar[tuple[str, ...]] = ()
     """Fields that are left out where they are None: another version has them."""
 
@@ -231,21 +229,12 @@ class BinMetadata(_Part):
         return (self.model_dump_json(indent=2) + "\n").encode()
 
 
-class _VersionOnly(BaseModel):
-    format_version: int
-
-
 _Document = TypeVar("_Document", ExportOutline, ExportInventory)
 
 
 def _read(model: type[_Document], data: bytes, origin: str) -> _Document:
     try:
-        version = _VersionOnly.model_validate_json(data).format_version
-        if version > EXPORT_FORMAT_VERSION:
-            raise FormatError(
-                f"{origin} has export format {version}; this bitmill reads up to {EXPORT_FORMAT_VERSION}. "
-                "Upgrade bitmill."
-            )
+        refuse_newer(stored_version(data), EXPORT_FORMAT_VERSION, what=f"{origin} has export format")
         return model.model_validate_json(data)
     except ValidationError as error:
         raise FormatError(

@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bitmill.schemas.errors import FormatError
-from bitmill.schemas.requests.job import describe_validation
+from bitmill.schemas.requests.spec_files import describe_validation
+from bitmill.schemas.versioned import refuse_newer
 
 STATUS_FORMAT_VERSION = 1
 
@@ -129,9 +130,5 @@ def read_status(data: bytes, *, origin: str) -> JobStatus:
         status = JobStatus.model_validate_json(data)
     except ValidationError as error:
         raise FormatError(f"{origin} cannot be read: {describe_validation(error)}") from error
-    if status.format_version > STATUS_FORMAT_VERSION:
-        raise FormatError(
-            f"{origin} has status format {status.format_version}; this bitmill reads up to "
-            f"{STATUS_FORMAT_VERSION}. Upgrade bitmill."
-        )
+    refuse_newer(status.format_version, STATUS_FORMAT_VERSION, what=f"{origin} has status format")
     return status

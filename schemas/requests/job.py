@@ -3,11 +3,11 @@
 import json
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bitmill.schemas.errors import BadJobError
 from bitmill.schemas.ids import content_id
+from bitmill.schemas.requests.spec_files import describe_validation, make_spec, yaml_mapping
 
 JOB_SPEC_VERSION = 1
 
@@ -250,28 +250,22 @@ def load_job(text: str, *, origin: str, overrides: dict[str, Any] | None = None)
     ``origin`` names the text in errors; ``overrides`` maps dotted keys (``sampling.fps``) to values that
     replace the file's. Raises BadJobError naming every wrong key.
     """
-    try:
-        document: Any = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise BadJobError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(document, dict):
-        raise BadJobError(f"{origin} must be a YAML mapping of job keys (see schemas/job.example.yaml).")
-    return make_job({**document}, origin=origin, overrides=overrides)
+    document = yaml_mapping(
+        text, origin=origin, expected="of job keys (see schemas/job.example.yaml)", error_type=BadJobError
+    )
+    return make_job(document, origin=origin, overrides=overrides)
 
 
 def make_job(document: dict[str, Any], *, origin: str, overrides: dict[str, Any] | None = None) -> JobSpec:
     """Validate a job given as nested mappings; arguments and errors as for ``load_job``."""
-    for dotted, value in (overrides or {}).items():
-        set_dotted(document, dotted, value)
-    version = document.get("version")
-    if isinstance(version, int) and version > JOB_SPEC_VERSION:
-        raise BadJobError(
-            f"{origin} has version {version}; this bitmill knows up to {JOB_SPEC_VERSION}. Upgrade bitmill."
-        )
-    try:
-        return JobSpec.model_validate(document)
-    except ValidationError as error:
-        raise BadJobError(f"{origin}: {describe_validation(error)}") from error
+    return make_spec(
+        JobSpec,
+        document,
+        origin=origin,
+        overrides=overrides,
+        newest=JOB_SPEC_VERSION,
+        error_type=BadJobError,
+    )
 
 
 def with_clip_frames(job: JobSpec, clip_frames: int) -> JobSpec:
@@ -286,31 +280,6 @@ def with_clip_frames(job: JobSpec, clip_frames: int) -> JobSpec:
     except ValidationError as error:
         raise BadJobError(f"The job's sampling: {describe_validation(error)}") from error
     return job.model_copy(update={"sampling": sampling})
-
-
-def describe_validation(error: ValidationError) -> str:
-    """Describe every wrong key by its dotted name, without echoing long input values."""
-    parts: list[str] = []
-    for item in error.errors(include_url=False):
-        where = ".".join(str(part) for part in item["loc"]) or "the document"
-        if item["type"] == "extra_forbidden":
-            parts.append(f"unknown key {where!r}")
-        elif item["type"] == "missing":
-            parts.append(f"key {where!r} is missing")
-        else:
-            parts.append(f"{where}: {item['msg'].removeprefix('Value error, ')}")
-    return "; ".join(parts) + "."
-
-
-def set_dotted(document: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set one key of nested mappings by its dotted name, in place; creates missing parents."""
-    *parents, last = dotted.split(".")
-    place = document
-    for parent in parents:
-        below = place.get(parent)
-        place[parent] = dict(below) if isinstance(below, dict) else {}
-        place = place[parent]
-    place[last] = value
 
 
 def fingerprint_fields(

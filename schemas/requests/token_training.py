@@ -3,24 +3,20 @@
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from bitmill.schemas.errors import UsageError
 from bitmill.schemas.ids import content_id
 from bitmill.schemas.models.token_model_config import MaskedLMSizes, PriorSizes
-from bitmill.schemas.requests.job import describe_validation, set_dotted
+from bitmill.schemas.requests.spec_files import make_spec
 from bitmill.schemas.requests.training import OptimizerSpec, Weight
+from bitmill.schemas.strict_model import StrictModel
 
 TOKEN_TRAIN_SPEC_VERSION = 1
 
 Count = Annotated[int, Field(ge=1)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TokenDataSpec(_Part):
+class TokenDataSpec(StrictModel):
     """One source of training examples: datasets of one tokenizer, cut into windows of equal length."""
 
     dataset: list[str] | str
@@ -45,7 +41,7 @@ class TokenOptimizerSpec(OptimizerSpec):
     final_share: Annotated[float, Field(ge=0, le=1)] = 0.05
 
 
-class TokenComputeSpec(_Part):
+class TokenComputeSpec(StrictModel):
     """Compute settings; training runs in one process on one device."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -55,7 +51,7 @@ class TokenComputeSpec(_Part):
     """bfloat16: autocast; weights, logits and optimizer stay float32."""
 
 
-class TokenTrainSpec(_Part):
+class TokenTrainSpec(StrictModel):
     """A whole training run."""
 
     version: Literal[1]
@@ -121,15 +117,6 @@ def load_token_train_spec(
     Raises UsageError naming every wrong key.
     """
     document: Any = yaml.safe_load(text)
-    for dotted, value in (overrides or {}).items():
-        set_dotted(document, dotted, value)
-    version = document.get("version")
-    if isinstance(version, int) and version > TOKEN_TRAIN_SPEC_VERSION:
-        raise UsageError(
-            f"{origin} has version {version}; this bitmill knows up to {TOKEN_TRAIN_SPEC_VERSION}. "
-            "Upgrade bitmill."
-        )
-    try:
-        return TokenTrainSpec.model_validate(document)
-    except ValidationError as error:
-        raise UsageError(f"{origin}: {describe_validation(error)}") from error
+    return make_spec(
+        TokenTrainSpec, document, origin=origin, overrides=overrides, newest=TOKEN_TRAIN_SPEC_VERSION
+    )

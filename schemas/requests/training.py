@@ -5,14 +5,14 @@ Defaults are those of the paper (arXiv 2406.07548) where it states one.
 
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from bitmill.schemas.errors import UsageError
 from bitmill.schemas.ids import content_id
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
-from bitmill.schemas.requests.job import SourceSpec, describe_validation, set_dotted
+from bitmill.schemas.requests.job import SourceSpec
+from bitmill.schemas.requests.spec_files import make_spec, yaml_mapping
 from bitmill.schemas.requests.training_data import DataSpec
+from bitmill.schemas.strict_model import StrictModel
 
 TRAIN_SPEC_VERSION = 1
 
@@ -20,11 +20,7 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class EntropySpec(_Part):
+class EntropySpec(StrictModel):
     """The entropy penalty ``weight·(E_u[H(q)] − γ·H(E_u[q]))``, in nats per token, with its ramp."""
 
     weight: Weight = 0.1
@@ -39,7 +35,7 @@ class EntropySpec(_Part):
     ramp_steps: Annotated[int, Field(ge=0)] = 2000
 
 
-class GanSpec(_Part):
+class GanSpec(StrictModel):
     """Non-saturating GAN loss with a StyleGAN2-like discriminator; disabled at weight 0."""
 
     weight: Weight = 0.1
@@ -56,7 +52,7 @@ class GanSpec(_Part):
     """Steps between R1 penalties; each is multiplied by this number."""
 
 
-class LossSpec(_Part):
+class LossSpec(StrictModel):
     """Weights of the loss terms."""
 
     l1: Weight = 1.0
@@ -72,7 +68,7 @@ class LossSpec(_Part):
     gan: GanSpec = GanSpec()
 
 
-class OptimizerSpec(_Part):
+class OptimizerSpec(StrictModel):
     """Optimizer, linear warm-up, cosine decay."""
 
     name: Literal["adamw", "muon"] = "adamw"
@@ -94,7 +90,7 @@ class OptimizerSpec(_Part):
     + s), so that the initial weights are forgotten. 0 uses the last weights."""
 
 
-class ValidationSpec(_Part):
+class ValidationSpec(StrictModel):
     """Held-out media for validation during training: centre crops reconstructed by the averaged weights."""
 
     source: SourceSpec
@@ -102,7 +98,7 @@ class ValidationSpec(_Part):
     """Number of sources, spread evenly over the listing."""
 
 
-class ComputeSpec(_Part):
+class ComputeSpec(StrictModel):
     """Compute settings of training."""
 
     processes: Count = 1
@@ -120,7 +116,7 @@ class ComputeSpec(_Part):
     """torch.compile of encoder and decoder (CUDA)."""
 
 
-class TrainSpec(_Part):
+class TrainSpec(StrictModel):
     """A whole training run."""
 
     version: Literal[1]
@@ -206,20 +202,5 @@ def load_train_spec(text: str, *, origin: str, overrides: dict[str, Any] | None 
 
     Raises UsageError naming every wrong key.
     """
-    try:
-        document: Any = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(document, dict):
-        raise UsageError(f"{origin} must be a YAML mapping (see schemas/train.example.yaml).")
-    for dotted, value in (overrides or {}).items():
-        set_dotted(document, dotted, value)
-    version = document.get("version")
-    if isinstance(version, int) and version > TRAIN_SPEC_VERSION:
-        raise UsageError(
-            f"{origin} has version {version}; this bitmill knows up to {TRAIN_SPEC_VERSION}. Upgrade bitmill."
-        )
-    try:
-        return TrainSpec.model_validate(document)
-    except ValidationError as error:
-        raise UsageError(f"{origin}: {describe_validation(error)}") from error
+    document = yaml_mapping(text, origin=origin, expected="(see schemas/train.example.yaml)")
+    return make_spec(TrainSpec, document, origin=origin, overrides=overrides, newest=TRAIN_SPEC_VERSION)

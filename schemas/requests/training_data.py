@@ -2,15 +2,14 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from bitmill.schemas.requests.job import GIB, MIB
+from bitmill.schemas.strict_model import StrictModel
 
 
-class DataSpec(BaseModel):
+class DataSpec(StrictModel):
     """How training clips are made; the model sets frame size and clip length."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     fps: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
     """Frames per second of video, sampled by presentation time; None uses every frame of the source."""

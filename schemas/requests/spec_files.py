@@ -1,0 +1,74 @@
+"""Reads what users write in YAML: parses it, overrides keys, validates, and says what is wrong with it."""
+
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from bitmill.schemas.errors import UsageError
+
+Spec = TypeVar("Spec", bound=BaseModel)
+
+
+def yaml_mapping(
+    text: str, *, origin: str, expected: str, error_type: type[UsageError] = UsageError
+) -> dict[str, Any]:
+    """Parse YAML text. Raises ``error_type``, naming ``origin`` and what is ``expected``, if it is none."""
+    try:
+        document: Any = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise error_type(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise error_type(f"{origin} must be a YAML mapping {expected}.")
+    return {**document}
+
+
+def make_spec(
+    model: type[Spec],
+    document: dict[str, Any],
+    *,
+    origin: str,
+    overrides: dict[str, Any] | None,
+    newest: int,
+    error_type: type[UsageError] = UsageError,
+) -> Spec:
+    """Validate nested mappings after ``overrides``, dotted keys with their new values, have replaced theirs.
+
+    Raises ``error_type`` naming every wrong key, or if the document is of a version above ``newest``.
+    """
+    for dotted, value in (overrides or {}).items():
+        _set_dotted(document, dotted, value)
+    version = document.get("version")
+    if isinstance(version, int) and version > newest:
+        raise error_type(
+            f"{origin} has version {version}; this bitmill knows up to {newest}. Upgrade bitmill."
+        )
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise error_type(f"{origin}: {describe_validation(error)}") from error
+
+
+def describe_validation(error: ValidationError) -> str:
+    """Describe every wrong key by its dotted name, without echoing long input values."""
+    parts: list[str] = []
+    for item in error.errors(include_url=False):
+        where = ".".join(str(part) for part in item["loc"]) or "the document"
+        if item["type"] == "extra_forbidden":
+            parts.append(f"unknown key {where!r}")
+        elif item["type"] == "missing":
+            parts.append(f"key {where!r} is missing")
+        else:
+            parts.append(f"{where}: {item['msg'].removeprefix('Value error, ')}")
+    return "; ".join(parts) + "."
+
+
+def _set_dotted(document: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set one key of nested mappings by its dotted name, in place; creates missing parents."""
+    *parents, last = dotted.split(".")
+    place = document
+    for parent in parents:
+        below = place.get(parent)
+        place[parent] = dict(below) if isinstance(below, dict) else {}
+        place = place[parent]
+    place[last] = value
