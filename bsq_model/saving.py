@@ -22,6 +22,7 @@ from bitmill.bsq_model.fingerprint import float32_weights
 from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.schemas.errors import FormatError, OutputConflictError, WrongArgumentError
 from bitmill.schemas.models.tokenizer_config import TOKENIZER_FORMAT_VERSION, TokenizerConfig
+from bitmill.schemas.staged_file import write_staged
 from bitmill.schemas.versioned import versioned_json
 
 CONFIG_FILE = "config.json"
@@ -119,9 +120,7 @@ def write_model_files(files: Mapping[str, bytes], folder: Path, *, what: str) ->
         if target.exists() and target.read_bytes() != data:
             raise OutputConflictError(f"{target} belongs to another {what}; choose another folder")
     for name in (WEIGHTS_FILE, CONFIG_FILE):
-        staged = folder / f".{name}.staged"
-        staged.write_bytes(files[name])
-        staged.replace(folder / name)
+        write_staged(folder / name, files[name])
 
 
 def load_tokenizer(

@@ -10,6 +10,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from bitmill.schemas.errors import FormatError
+from bitmill.schemas.staged_file import staged
 
 Parts = Mapping[str, Mapping[str, Tensor]]
 """Tensors by part (``tokenizer``, ``optimizer``) and name within the part."""
@@ -26,9 +27,8 @@ def write_state(path: Path, key: str, parts: Parts, state: dict[str, Any]) -> No
         for name, tensor in named.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.staged")
-    safetensors.torch.save_file(tensors, staged, {key: json.dumps(state, sort_keys=True)})
-    staged.replace(path)
+    with staged(path) as beside:
+        safetensors.torch.save_file(tensors, beside, {key: json.dumps(state, sort_keys=True)})
 
 
 def read_state(

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from bitmill.jobs.preparation.field_differences import differences
 from bitmill.jobs.progress.training_view import flat_fields
 from bitmill.pipeline.training.extend_run import SPEC_FILE, keep_earlier
 from bitmill.schemas.errors import OutputConflictError, UsageError
+from bitmill.schemas.staged_file import write_staged
 
 CHECKPOINTS_FOLDER = "checkpoints"
 
@@ -66,3 +68,9 @@ def raise_steps(output: str, earlier: int, steps: int, results: Sequence[str]) -
         f"steps raised from {earlier:,} to {steps:,}: after the last checkpoint, the learning rate is that "
         f"of a run of {steps:,} steps.{kept}"
     )
+
+
+def write_spec(folder: Path, spec: BaseModel) -> None:
+    """Write the run file, which later runs are compared with."""
+    text = yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
+    write_staged(folder / SPEC_FILE, text.encode())

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Self
 
 from rich.console import RenderableType
@@ -14,7 +15,7 @@ LOG_EVERY_S = 10.0
 _SHOW_EVERY_S = 0.25
 
 
-class LiveLine:
+class LiveLine(AbstractContextManager["LiveLine"]):
     """Context manager: a live line or rows on a terminal, else a log line every ``log_every_s`` seconds.
 
     With ``transient``, the live output is cleared from the terminal on exit.
@@ -37,9 +38,6 @@ class LiveLine:
             Live(console=console, refresh_per_second=4, transient=transient) if console.is_terminal else None
         )
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
         if self._live:
             self._live.stop()
@@ -59,3 +57,16 @@ class LiveLine:
         elif not self._live and now - self._logged >= self._log_every_s:
             self._logged = now
             self._console.print(line(), highlight=False, soft_wrap=True)
+
+
+class LiveView:
+    """Base class of context managers that show something on one live line."""
+
+    def __init__(self, shown: LiveLine) -> None:
+        self._shown = shown
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shown.__exit__()

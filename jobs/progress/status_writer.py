@@ -4,11 +4,11 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from bitmill.jobs.progress.run_counts import Counts, RunCounts
 from bitmill.pipeline.storage import Folder
@@ -28,7 +28,7 @@ _LAST_WRITE_S = 20.0
 """Timeout for the last write; after it the status file stays out of date."""
 
 
-class StatusWriter:
+class StatusWriter(AbstractContextManager["StatusWriter"]):
     """Context manager that writes a job's status to the output folder every few seconds.
 
     Nothing is written before ``claim`` or ``run`` confirms that the folder belongs to this job. The last
@@ -50,9 +50,6 @@ class StatusWriter:
         self._written = False
         self._complained = False
         self._thread = threading.Thread(target=self._write_on, name="bitmill-status", daemon=True)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -2,27 +2,19 @@
 
 import time
 from collections.abc import Callable
-from typing import Self
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.progress.live_line import LiveLine
+from bitmill.jobs.progress.live_line import LiveLine, LiveView
 from bitmill.jobs.progress.progress_text import line_of, rows_of
 from bitmill.jobs.progress.run_counts import Counts
 
 
-class Progress:
+class Progress(LiveView):
     """Context manager that shows a run's progress: live on a terminal, every ten seconds in a log."""
 
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
-        self._shown = LiveLine(console, transient=False, clock=clock)
-
-    def __enter__(self) -> Self:
-        self._shown.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._shown.__exit__()
+        super().__init__(LiveLine(console, transient=False, clock=clock))
 
     def show(self, counts: Counts) -> None:
         """Show the current counts; in a log, show what the driver is waiting for instead, if anything."""

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.progress.live_line import LiveLine
+from bitmill.jobs.progress.live_line import LiveLine, LiveView
 from bitmill.jobs.progress.units import duration_text
 from bitmill.pipeline.training.step_progress import TrainProgress
 
@@ -20,21 +20,14 @@ def flat_fields(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-class TrainingView:
+class TrainingView(LiveView):
     """Context manager: a live line on a terminal, else one log line per row of measurements."""
 
     def __init__(self, console: Console) -> None:
         self._started: tuple[int, float] | None = None
         self._values: dict[str, float] = {}
         self._is_log = not console.is_terminal
-        self._shown = LiveLine(console, transient=False, log_every_s=0.0)
-
-    def __enter__(self) -> "TrainingView":
-        self._shown.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._shown.__exit__()
+        super().__init__(LiveLine(console, transient=False, log_every_s=0.0))
 
     def show(self, progress: TrainProgress) -> None:
         """Show one step's report."""

@@ -1,8 +1,7 @@
 """Decodes clips of a dataset again from their sources, with the dataset's sampling rule."""
 
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
+from contextlib import AbstractContextManager
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,7 @@ from bitmill.schemas.requests.job import JobSpec
 Frames = npt.NDArray[np.uint8]
 
 
-class SourceFrames:
+class SourceFrames(AbstractContextManager["SourceFrames"]):
     """A context manager that returns source frames by clip.
 
     One child process decodes the sources, one at a time, each once if clips are requested in order.
@@ -41,12 +40,7 @@ class SourceFrames:
         self.problem: str | None = None
         """Why the last source that was read is incomplete, if it is."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._decoder.close()
 
     def find(self, uri: str, key: str | None, start_ns: int, num_frames: int) -> Frames | None:

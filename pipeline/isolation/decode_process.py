@@ -1,10 +1,9 @@
 """Decodes sources in a child process that may crash or hang, for use without a cluster."""
 
 from collections.abc import Generator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from multiprocessing.connection import Connection
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from bitmill.pipeline.isolation.child_process import ChildDiedError, ChildProcess
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events, source_room
@@ -46,7 +45,7 @@ def isolated_sources(
                     del left[0]
 
 
-class DecodeProcess:
+class DecodeProcess(AbstractContextManager["DecodeProcess"]):
     """A context manager of a child process that decodes one request after another.
 
     It starts with the first request and is replaced after a death, a hang, or a request that it does not drop
@@ -58,12 +57,7 @@ class DecodeProcess:
         self._child: ChildProcess | None = None
         self._in_request = False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

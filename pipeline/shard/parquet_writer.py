@@ -1,9 +1,10 @@
 """Writes a token shard to a local file: rows in order, row groups by a fixed rule, checked at the end."""
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -44,7 +45,7 @@ class TokenRow:
     shot_index: int | None = None
 
 
-class TokenShardWriter:
+class TokenShardWriter(AbstractContextManager["TokenShardWriter"]):
     """Context manager around a ParquetWriter; ``add`` rows, then exit the block to finish the file.
 
     Codes are stored plain, without a dictionary; the other columns are dictionary coded and compressed.
@@ -72,9 +73,6 @@ class TokenShardWriter:
         self._rows: list[TokenRow] = []
         self._pending_bytes = 0
         self.num_rows = 0
-
-    def __enter__(self) -> Self:
-        return self
 
     def add(self, row: TokenRow) -> None:
         """Append one row; a row group is written whenever its codes reach ``row_group_bytes``."""

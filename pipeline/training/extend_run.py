@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from bitmill.schemas.errors import FormatError
+from bitmill.schemas.staged_file import write_staged
 
 SPEC_FILE = "train.yaml"
 
@@ -18,10 +19,7 @@ def keep_earlier(folder: Path, steps: int, results: Sequence[str]) -> None:
     ``results`` are the folders that a complete run has; the first one's config.json is what tells of its end.
     Safe to repeat after a crash.
     """
-    kept = _named(folder / SPEC_FILE, steps)
-    staged = kept.with_name(f".{kept.name}.staged")
-    staged.write_bytes((folder / SPEC_FILE).read_bytes())
-    staged.replace(kept)
+    write_staged(_named(folder / SPEC_FILE, steps), (folder / SPEC_FILE).read_bytes())
     for name in results:
         if (folder / name).exists():
             target = _named(folder / name, steps)

@@ -1,17 +1,19 @@
 """Logs metrics to ``metrics.jsonl`` and TensorBoard files, without gaps or duplicates on resuming."""
 
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tensorboardX import SummaryWriter
+
+from bitmill.schemas.staged_file import write_staged
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
 
 
-class MetricsLog:
+class MetricsLog(AbstractContextManager["MetricsLog"]):
     """Appends rows, after deleting those later than ``steps_done``; a context manager."""
 
     def __init__(self, folder: Path, steps_done: int) -> None:
@@ -21,12 +23,7 @@ class MetricsLog:
         # TensorBoard hides events that an earlier process wrote from this step on.
         self._board = SummaryWriter(str(folder / TENSORBOARD_FOLDER), purge_step=steps_done)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
         self._board.close()
 
@@ -53,6 +50,4 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def keep_rows_until(path: Path, steps_done: int) -> None:
     """Rewrite a metrics file without the rows after ``steps_done``, because those steps will be repeated."""
     rows = [row for row in read_metrics(path) if row["step"] <= steps_done]
-    staged = path.with_name(f".{path.name}.staged")
-    staged.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    staged.replace(path)
+    write_staged(path, "".join(json.dumps(row) + "\n" for row in rows).encode())

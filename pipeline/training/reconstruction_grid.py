@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from bitmill.schemas.staged_file import write_staged
+
 _GAP_PX = 4
 _COLUMNS = 8
 
@@ -28,6 +30,4 @@ def write_grid(
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.staged")
-    staged.write_bytes(buffer.getvalue())
-    staged.replace(path)
+    write_staged(path, buffer.getvalue())

@@ -3,10 +3,8 @@
 import json
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from bitmill.bsq_model.training.losses import Perceptual
 from bitmill.bsq_model.training.training_checkpoint import find_checkpoints, save_checkpoint
@@ -32,7 +30,7 @@ def is_logged(steps_done: int, spec: TrainSpec) -> bool:
     )
 
 
-class RunWriter:
+class RunWriter(AbstractContextManager["RunWriter"]):
     """Writes the run's files; a context manager."""
 
     def __init__(
@@ -53,12 +51,7 @@ class RunWriter:
         self._failed = _read_failed(folder / FAILURES_FILE)
         self._clock = (steps_done, time.monotonic())
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def after_step(self, steps_done: int, row: dict[str, float] | None) -> dict[str, float] | None:

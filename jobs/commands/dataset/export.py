@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.progress.live_line import LiveLine
+from bitmill.jobs.progress.live_line import LiveLine, LiveView
 from bitmill.jobs.progress.units import bytes_text, duration_text, rate_text
 from bitmill.jobs.scheduling.signals import stoppable
 from bitmill.pipeline.cpu_count import available_cpus
@@ -71,20 +71,13 @@ def _summary(out: str, result: "ExportResult") -> str:
     return f"wrote {text}{kept}"
 
 
-class ExportView:
+class ExportView(LiveView):
     """A context manager that shows progress: live on a terminal, else a line every ten seconds."""
 
     def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._writing_since: float | None = None
-        self._shown = LiveLine(console, clock=clock)
-
-    def __enter__(self) -> Self:
-        self._shown.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._shown.__exit__()
+        super().__init__(LiveLine(console, clock=clock))
 
     def show(self, progress: "ExportProgress") -> None:
         """Show progress, rate-limited: it is called for every clip."""

@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -105,16 +106,13 @@ def remove(
         _tell_leftovers(folder, console)
 
 
-class RemovalView:
+class RemovalView(AbstractContextManager["RemovalView"]):
     """A context manager that shows progress on one live line of a terminal; shows nothing elsewhere."""
 
     def __init__(self, console: Console) -> None:
         self._live = (
             Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
         )
-
-    def __enter__(self) -> "RemovalView":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.pause()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.progress.live_line import LiveLine
+from bitmill.jobs.progress.live_line import LiveLine, LiveView
 from bitmill.schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,21 +63,14 @@ def plain_console() -> Console:
     return Console(soft_wrap=True)
 
 
-class FramesView:
+class FramesView(LiveView):
     """Context manager that shows the coder's progress."""
 
     def __init__(self, console: Console, verb: str) -> None:
         self._verb = verb
-        self._shown = LiveLine(console)
+        super().__init__(LiveLine(console))
         self.planned = 0
         self._done = 0
-
-    def __enter__(self) -> "FramesView":
-        self._shown.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._shown.__exit__()
 
     def add(self, frames: int) -> None:
         """Count finished frames."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import yaml
 from torch import nn
 
 from bitmill.bsq_model import BSQTokenizer, load_tokenizer
@@ -17,7 +16,7 @@ from bitmill.bsq_model.training.initial_weights import start_tokenizer
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
 from bitmill.jobs.preparation.metric_networks import networks_folder
-from bitmill.jobs.preparation.run_folder import SPEC_FILE, check_run_folder, raise_steps
+from bitmill.jobs.preparation.run_folder import check_run_folder, raise_steps, write_spec
 from bitmill.jobs.progress.training_view import TrainingView
 from bitmill.jobs.scheduling.signals import asked_to_stop
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
@@ -28,6 +27,7 @@ from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import InterruptedJobError, OutputConflictError, UsageError
 from bitmill.schemas.ids import content_id
 from bitmill.schemas.requests.training import TrainSpec, fixed_fields
+from bitmill.schemas.staged_file import write_staged
 
 LISTING_FILE = "sources.json"
 
@@ -89,11 +89,11 @@ def prepare_run(spec: TrainSpec) -> PreparedRun:
     listing = _listing(sources)
     _check_listing(folder, listing)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / LISTING_FILE, listing)
+    write_staged(folder / LISTING_FILE, listing.encode())
     note = None
     if earlier is not None:
         note = raise_steps(spec.output, earlier, spec.steps, (TOKENIZER_FOLDER, LAST_WEIGHTS_FOLDER))
-    _write(folder / SPEC_FILE, yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False))
+    write_spec(folder, spec)
     return PreparedRun(spec=spec, sources=sources, tokenizer=tokenizer, perceptual=perceptual, note=note)
 
 
@@ -112,12 +112,6 @@ def _check_listing(folder: Path, listing: str) -> None:
             f"source has other files than when the run in {folder} began ({there['sources']} there, "
             f"{here['sources']} here, or changed ones); restore them, or choose another output."
         )
-
-
-def _write(path: Path, text: str) -> None:
-    staged = path.with_name(f".{path.name}.staged")
-    staged.write_text(text, encoding="utf-8")
-    staged.replace(path)
 
 
 def _start(name: str) -> BSQTokenizer:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from bitmill.bsq_model.token_models.token_model import TokenModel
 from bitmill.bsq_model.token_models.token_model_files import (
@@ -13,7 +12,7 @@ from bitmill.bsq_model.token_models.token_model_files import (
     token_model_fingerprint,
 )
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.run_folder import SPEC_FILE, check_run_folder, raise_steps
+from bitmill.jobs.preparation.run_folder import check_run_folder, raise_steps, write_spec
 from bitmill.jobs.progress.training_view import TrainingView
 from bitmill.jobs.scheduling.signals import asked_to_stop
 from bitmill.pipeline.token_training.run_token_training import MODEL_FOLDER, train_token_model
@@ -37,9 +36,7 @@ def train_token_job(spec: TokenTrainSpec, *, console: Console) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if earlier is not None:
         console.print(raise_steps(spec.output, earlier, spec.steps, (MODEL_FOLDER,)))
-    staged = folder / f".{SPEC_FILE}.staged"
-    staged.write_text(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-    staged.replace(folder / SPEC_FILE)
+    write_spec(folder, spec)
     parameters = sum(p.numel() for p in model.parameters())
     console.print(f"{parameters:,} parameters, {spec.steps} steps on {device} …")
     with asked_to_stop() as asked, TrainingView(console) as view:

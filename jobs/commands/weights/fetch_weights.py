@@ -25,6 +25,7 @@ from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.metric_networks import networks_folder
 from bitmill.jobs.progress.units import bytes_text
 from bitmill.schemas.errors import InfrastructureError, UsageError
+from bitmill.schemas.staged_file import staged
 
 _INDEX = "https://pypi.org/simple"
 _JSON = "application/vnd.pypi.simple.v1+json"
@@ -131,6 +132,5 @@ def _store(name: str, tensors: dict[str, Tensor], target: Path) -> None:
     # Check that the network's module can load it before storing it.
     NETWORKS[name]().load_state_dict(tensors)
     target.parent.mkdir(parents=True, exist_ok=True)
-    staged = target.with_name(f".{target.name}.staged")
-    safetensors.torch.save_file(tensors, staged)
-    staged.replace(target)
+    with staged(target) as beside:
+        safetensors.torch.save_file(tensors, beside)

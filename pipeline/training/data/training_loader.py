@@ -10,9 +10,8 @@ import math
 import weakref
 from collections import deque
 from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import torch
 
@@ -43,7 +42,7 @@ class Batch:
     """Sources that yielded no clip; other samples replaced them."""
 
 
-class TrainingData:
+class TrainingData(AbstractContextManager["TrainingData"]):
     """Yields endless batches; a context manager that ends its decoding processes, as garbage collection does.
 
     Each source occurs once per epoch, a long video as often as a short one or an image; to weight it more,
@@ -79,12 +78,7 @@ class TrainingData:
         self.close = weakref.finalize(self, pool.close)
         """Ends the decoding processes; iterators cannot be used afterwards."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def batches(self, first_step: int = 0) -> Generator[Batch]:
