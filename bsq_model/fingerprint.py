@@ -36,13 +36,8 @@ def update_with_weights(digest: Digest, weights: Mapping[str, Tensor]) -> None:
         tensor = weights[name].detach().to("cpu").contiguous()
         head = [name, str(tensor.dtype).removeprefix("torch."), list(tensor.shape)]
         digest.update(b"\n" + canonical_json(head).encode() + b"\n")
-        digest.update(_little_endian_bytes(tensor))
-
-
-def _little_endian_bytes(tensor: Tensor) -> memoryview:
-    array = tensor.reshape(-1).view(torch.uint8).numpy()
-    # torch runs on little-endian machines only; safetensors and the token shards assume the same.
-    return array.data
+        # torch runs on little-endian machines only; safetensors and the token shards assume the same.
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
 
 
 def float32_weights(module: nn.Module) -> dict[str, Tensor]:

@@ -31,8 +31,7 @@ def _values(name: str, parameter: Tensor, tokenizer: BSQTokenizer, generator: to
         return _uniform(parameter.shape, 1.0, generator)
     deviation = parameter[0].numel() ** -0.5
     if name.endswith(_ENDS_OF_BRANCHES):
-        side = name.partition(".")[0]
-        names = (other for other, _ in tokenizer.get_submodule(side).named_parameters())
+        names = (other for other, _ in tokenizer.get_submodule(name.partition(".")[0]).named_parameters())
         deviation *= sum(other.endswith(_ENDS_OF_BRANCHES) for other in names) ** -0.5
     return _uniform(parameter.shape, deviation, generator)
 

@@ -28,8 +28,7 @@ def resize_tokenizer(tokenizer: BSQTokenizer, size_px: int) -> BSQTokenizer:
             f"Frames of {size_px} pixels are not divisible by the tokenizer's patch size "
             f"{config.patch_size_px}."
         )
-    fields = config.model_dump() | {"image_size_px": size_px}
-    resized = TokenizerConfig.model_validate(fields)
+    resized = TokenizerConfig.model_validate(config.model_dump() | {"image_size_px": size_px})
     weights = {name: tensor.cpu().float() for name, tensor in tokenizer.state_dict().items()}
     for name, tensor in weights.items():
         if name.endswith(_POSITIONS):

@@ -14,14 +14,16 @@ from bitmill.bsq_model.layers.patches import patches_from_pixels, pixels_from_ui
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
-class StreamEncoder:
-    """Encodes a clip in chunks; on CPU bit-identical to ``encode`` of the whole clip."""
-
-    def __init__(self, config: TokenizerConfig, encoder: Backbone, bottleneck: Bottleneck) -> None:
+class _Stream:
+    def __init__(self, config: TokenizerConfig, network: Backbone, bottleneck: Bottleneck) -> None:
         self._config = config
-        self._weights = next(encoder.parameters())
+        self._weights = next(network.parameters())
         self._bottleneck = bottleneck
-        self._stream = encoder.stream()
+        self._stream = network.stream()
+
+
+class StreamEncoder(_Stream):
+    """Encodes a clip in chunks; on CPU bit-identical to ``encode`` of the whole clip."""
 
     @torch.inference_mode()
     def push(self, frames_nHWC: Tensor) -> Tensor:
@@ -36,14 +38,8 @@ class StreamEncoder:
         return bits_NL.unflatten(0, (self._config.grid_size, -1))
 
 
-class StreamDecoder:
+class StreamDecoder(_Stream):
     """Decodes a clip in chunks; on CPU the same as ``decode`` of the whole clip."""
-
-    def __init__(self, config: TokenizerConfig, decoder: Backbone, bottleneck: Bottleneck) -> None:
-        self._config = config
-        self._weights = next(decoder.parameters())
-        self._bottleneck = bottleneck
-        self._stream = decoder.stream()
 
     @torch.inference_mode()
     def push(self, bits_nhwL: Tensor) -> Tensor:

@@ -95,8 +95,7 @@ class BSQTokenizer(nn.Module):
 
     def forward(self, pixels_BTHWC: Tensor) -> TrainingOutput:
         """Run the differentiable masked form, for training: float pixels in [−1, 1], clips of one length."""
-        patches_BTNP = patches_from_pixels(pixels_BTHWC.to(self._dtype), self.config.patch_size_px)
-        v_BTNL = self.encoder(patches_BTNP)
+        v_BTNL = self.encoder(patches_from_pixels(pixels_BTHWC.to(self._dtype), self.config.patch_size_px))
         bits_BTNL, codes_BTNL, commitment_BTN = self.bottleneck(v_BTNL)
         values_BTNX = self.decoder(codes_BTNL.to(self._dtype))
         return TrainingOutput(

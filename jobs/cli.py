@@ -77,7 +77,7 @@ def main() -> None:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        _console().print(f"bitmill {metadata.version('bitmill')}")
+        Console().print(f"bitmill {metadata.version('bitmill')}")
         raise typer.Exit
 
 
@@ -115,7 +115,7 @@ def plan(
     from bitmill.jobs.commands.dataset.plan import plan_job, show_estimate
 
     spec = _job(job, tokenizer=tokenizer, assignments=set_, fps=fps, clip_frames=clip_frames)
-    console = _console(soft_wrap=True)
+    console = Console(soft_wrap=True)
     if estimate:
         show_estimate(spec, sample=sample, as_json=as_json, console=console)
     else:
@@ -150,7 +150,7 @@ def tokenize(
         clip_frames=clip_frames,
         max_failures=max_failures,
     )
-    all_ok = tokenize_job(spec, address=address, console=_console(), growth=growth)
+    all_ok = tokenize_job(spec, address=address, console=Console(), growth=growth)
     raise typer.Exit(EXIT_COMPLETE if all_ok else EXIT_NOT_ALL_OK)
 
 
@@ -162,7 +162,7 @@ def inspect(
     """Show a dataset's or token shard's contents: schema, counts, a few clips, items that are not ok."""
     from bitmill.jobs.commands.dataset.inspect_dataset import show
 
-    show(path, clips=clips, console=_console())
+    show(path, clips=clips, console=Console())
 
 
 @app.command()
@@ -184,7 +184,7 @@ def preview(
         clip_ids=clip,
         sources=source or [],
         max_clips=max_clips,
-        console=_console(soft_wrap=True),
+        console=Console(soft_wrap=True),
     )
 
 
@@ -202,7 +202,7 @@ def train(
     from bitmill.schemas.requests.token_training import load_token_train_spec, trains_token_model
 
     overrides = dict(assignment(text) for text in set_ or [])
-    text, console = read_job(file), _console(soft_wrap=True)
+    text, console = read_job(file), Console(soft_wrap=True)
     # Imported per kind: token models can be trained without media libraries.
     if trains_token_model(text):
         from bitmill.jobs.commands.models.train_token_model import train_token_job
@@ -216,8 +216,7 @@ def train(
         from bitmill.jobs.commands.models.train import train_job
         from bitmill.schemas.requests.training import load_train_spec
 
-        spec = load_train_spec(text, origin=file, overrides=overrides)
-        train_job(spec, address=address, console=console)
+        train_job(load_train_spec(text, origin=file, overrides=overrides), address=address, console=console)
 
 
 @app.command()
@@ -277,8 +276,7 @@ def evaluate(
         prior=prior,
         num_shown=pictures,
     )
-    all_ok = evaluate_job(request, _console())
-    raise typer.Exit(EXIT_COMPLETE if all_ok else EXIT_NOT_ALL_OK)
+    raise typer.Exit(EXIT_COMPLETE if evaluate_job(request, Console()) else EXIT_NOT_ALL_OK)
 
 
 for command in (
@@ -298,10 +296,6 @@ for command in (
 def _need(module: str, *, extra: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise BadJobError(f"This command needs the package {module}: pip install 'bitmill[{extra}]'")
-
-
-def _console(*, soft_wrap: bool = False) -> Console:
-    return Console(soft_wrap=soft_wrap)
 
 
 def _job(

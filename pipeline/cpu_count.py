@@ -11,8 +11,7 @@ _OWN_GROUPS = Path("/proc/self/cgroup")
 
 def available_cpus() -> int:
     """Returns the CPUs of the affinity mask, limited by whole CPUs of cgroup quotas (v1, v2); at least 1."""
-    bound = len(os.sched_getaffinity(0))
-    return max(1, int(min([bound, *_quotas()])))
+    return max(1, int(min([len(os.sched_getaffinity(0)), *_quotas()])))
 
 
 def _quotas() -> Iterator[float]:

@@ -13,8 +13,7 @@ from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 def values_per_patch(config: TokenizerConfig) -> int:
     """Return X, the number of values that the decoder outputs per token."""
-    num_pixel_values = 3 * config.patch_size_px**2
-    return num_pixel_values * (2 if config.output == "logit-laplace" else 1)
+    return 3 * config.patch_size_px**2 * (2 if config.output == "logit-laplace" else 1)
 
 
 def pixels_of_output(values_xNX: Tensor, config: TokenizerConfig) -> Tensor:

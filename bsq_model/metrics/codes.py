@@ -74,5 +74,4 @@ class CodeCounts:
 
 
 def _entropy(counts: npt.NDArray[np.int64]) -> float:
-    p = torch.from_numpy(counts / max(int(counts.sum()), 1))
-    return float(torch.special.entr(p).sum() / np.log(2))
+    return float(torch.special.entr(torch.from_numpy(counts / max(int(counts.sum()), 1))).sum() / np.log(2))

@@ -80,8 +80,7 @@ class LPIPS(nn.Module):
         distances: list[Tensor] = []
         for a, b, head in zip(self._features(a_BHWC), self._features(b_BHWC), self.heads, strict=True):
             difference_BCHW = _unit(a).sub(_unit(b)).square()
-            weighted_BHW = torch.einsum("bchw,c->bhw", difference_BCHW, head.float())
-            distances.append(weighted_BHW.mean((1, 2)))
+            distances.append(torch.einsum("bchw,c->bhw", difference_BCHW, head.float()).mean((1, 2)))
         return torch.stack(distances).sum(0)
 
     def _features(self, x_BHWC: Tensor) -> list[Tensor]:

@@ -22,8 +22,7 @@ def entropy_weight(step: int, entropy: EntropySpec) -> float:
     """Return the penalty's weight at ``step``, which falls linearly from ``ramp_from`` times to once."""
     if step >= entropy.ramp_steps:
         return entropy.weight
-    left = 1 - step / entropy.ramp_steps
-    return entropy.weight * (1 + (entropy.ramp_from - 1) * left)
+    return entropy.weight * (1 + (entropy.ramp_from - 1) * (1 - step / entropy.ramp_steps))
 
 
 def average_decay(step: int, ema: float) -> float:

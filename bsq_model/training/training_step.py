@@ -77,7 +77,7 @@ class TrainingStep:
         for number, piece in enumerate(pieces, start=1):
             pixels = pixels_from_uint8(piece.to(self._device, non_blocking=True), torch.float32)
             # Gradients of all pieces are all-reduced once, with the last.
-            with self._unsynchronised() if number < len(pieces) else nullcontext():
+            with self._parallel.no_sync() if self._parallel and number < len(pieces) else nullcontext():
                 measurements, reconstruction = self._backward(pixels, step, len(pieces))
             measured.append(measurements)
             pairs.append((pixels, reconstruction))
@@ -135,6 +135,3 @@ class TrainingStep:
     def _autocast(self) -> AbstractContextManager[object]:
         enabled = self.spec.compute.precision == "bfloat16"
         return torch.autocast(self._device.type, torch.bfloat16, enabled=enabled)
-
-    def _unsynchronised(self) -> AbstractContextManager[object]:
-        return self._parallel.no_sync() if self._parallel is not None else nullcontext()

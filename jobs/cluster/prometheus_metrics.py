@@ -40,10 +40,7 @@ GAUGES: Mapping[str, tuple[str, str | None]] = {
 
 
 class RunMetrics:
-    """An observer that reports events as metrics of the process's Ray session.
-
-    It must come after ``run_counts`` among the observers, because each refresh reports its counts.
-    """
+    """An observer that passes each event to ``run_counts``, then reports it as metrics of the Ray session."""
 
     def __init__(self, run_counts: RunCounts, *, job_name: str, dataset: str) -> None:
         self._run_counts = run_counts
@@ -58,18 +55,22 @@ class RunMetrics:
         }
 
     def begin(self, planned: int, earlier: Totals) -> None:
-        """Do nothing: earlier runs reported their own counts."""
+        """Report nothing: earlier runs reported their own counts."""
+        self._run_counts.begin(planned, earlier)
 
     def drop(self, shard_id: str) -> None:
-        """Do nothing: the shard was not counted as committed, and its encoded work stays counted."""
+        """Report nothing: the shard was not counted as committed, and its encoded work stays counted."""
+        self._run_counts.drop(shard_id)
 
     def advance(self, event: ShardProgress) -> None:
         """Count the encoded clips, frames and tokens."""
+        self._run_counts.advance(event)
         for what, number in (("clips", event.clips), ("frames", event.frames), ("tokens", event.tokens)):
             self._add(f"bitmill_encoded_{what}", number)
 
-    def commit(self, shard_id: str, totals: Totals, seconds: dict[str, float]) -> None:  # noqa: ARG002
+    def commit(self, shard_id: str, totals: Totals, seconds: dict[str, float]) -> None:
         """Count a committed shard from its ledger's totals."""
+        self._run_counts.commit(shard_id, totals, seconds)
         self._add("bitmill_committed_shards", 1)
         for outcome in ("ok", "partial", "failed"):
             self._add("bitmill_committed_items", getattr(totals, outcome), outcome=outcome)
@@ -80,8 +81,9 @@ class RunMetrics:
         for stage, spent in seconds.items():
             self._add("bitmill_stage_seconds", spent, stage=stage)
 
-    def refresh(self, note: str | None = None, actors: ActorCounts | None = None) -> None:  # noqa: ARG002
+    def refresh(self, note: str | None = None, actors: ActorCounts | None = None) -> None:
         """Set the gauges of remaining work and actors; Ray drops gauges that are not set for a while."""
+        self._run_counts.refresh(note, actors)
         counts = self._run_counts.counts
         self._set("bitmill_shards_remaining", counts.shards.planned - counts.shards.done)
         self._set("bitmill_items_remaining", counts.items.planned - counts.items.done)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from bitmill.jobs.preparation.append_and_retry import Growth
 from bitmill.jobs.preparation.prepare import PreparedJob, has_gpus, prepare
 from bitmill.jobs.preparation.submission_id import submission_of
-from bitmill.jobs.progress.observers import Observers
 from bitmill.jobs.progress.run_counts import Counts, RunCounts
 from bitmill.jobs.progress.status_writer import StatusWriter
 from bitmill.jobs.scheduling.signals import drained_on_sigterm, handle_sigterm, stoppable
@@ -122,5 +121,5 @@ def _run(
             cluster.require_plugin(prepared.tokenizer.config, prepared.device)
         metrics = RunMetrics(run_counts, job_name=name, dataset=prepared.folder.uri)
         stop = stack.enter_context(drained_on_sigterm())
-        result = run(prepared, cluster, Observers([run_counts, metrics]), stop)
+        result = run(prepared, cluster, metrics, stop)
     return result.totals, result.seconds

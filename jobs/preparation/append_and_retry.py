@@ -94,8 +94,7 @@ class _Growing:
                     "ignored_files": self.card.ignored_files + (0 if known else found.ignored_files),
                 }
             )
-            new = split_long(sifted.new, self._job.sharding.split_s, self._job.limits)
-            self._add(new, attempt=1)
+            self._add(split_long(sifted.new, self._job.sharding.split_s, self._job.limits), attempt=1)
             self.notes.append(f"new sources: {len(sifted.new)} appended; {sifted.known} planned already.")
         else:
             self.notes.append(f"nothing to append: all {len(found.sources)} sources are planned already.")

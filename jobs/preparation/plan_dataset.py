@@ -45,8 +45,7 @@ def plan_dataset(job: JobSpec, *, address: str | None = None) -> PlanCounts:
 
 def _planned_bytes(shards: Sequence[PlannedShard]) -> int:
     """Bytes of the planned objects, those that are done again counted again."""
-    attempts = {shard.attempt for shard in shards}
     return sum(
         object_bytes([source for shard in shards if shard.attempt == attempt for source in shard.sources])
-        for attempt in attempts
+        for attempt in {shard.attempt for shard in shards}
     )

@@ -1,6 +1,5 @@
-"""Observers of a run, to which the driver passes each event."""
+"""What the driver passes each event of a run to."""
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from bitmill.pipeline.shard.shard_loop import ShardProgress
@@ -30,35 +29,3 @@ class Observer(Protocol):
     def refresh(self, note: str | None = None, actors: ActorCounts | None = None) -> None:
         """Called about twice per second, with what the driver is waiting for, if anything, and its actors."""
         ...
-
-
-class Observers:
-    """Passes each event to several observers."""
-
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = tuple(observers)
-
-    def begin(self, planned: int, earlier: Totals) -> None:
-        """Pass on."""
-        for observer in self._observers:
-            observer.begin(planned, earlier)
-
-    def advance(self, event: ShardProgress) -> None:
-        """Pass on."""
-        for observer in self._observers:
-            observer.advance(event)
-
-    def drop(self, shard_id: str) -> None:
-        """Pass on."""
-        for observer in self._observers:
-            observer.drop(shard_id)
-
-    def commit(self, shard_id: str, totals: Totals, seconds: dict[str, float]) -> None:
-        """Pass on."""
-        for observer in self._observers:
-            observer.commit(shard_id, totals, seconds)
-
-    def refresh(self, note: str | None = None, actors: ActorCounts | None = None) -> None:
-        """Pass on."""
-        for observer in self._observers:
-            observer.refresh(note, actors)

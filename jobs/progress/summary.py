@@ -1,5 +1,7 @@
 """Prints the summary of a dataset: totals, and the reasons why items are not ok."""
 
+from collections.abc import Iterable
+
 from rich.table import Table
 
 from bitmill.jobs.console import Console
@@ -11,7 +13,6 @@ from bitmill.schemas.outcomes import REASON_TEXT, Reason
 
 def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
     """Print a dataset's totals and the reasons of items that are not ok."""
-    table = Table(show_header=False, box=None, pad_edge=False)
     what = f"sources, with {totals.items} items," if totals.items > card.num_sources else "items"
     rows = [
         ("planned", f"{card.num_sources} {what} in {card.num_shards} shards"),
@@ -32,10 +33,16 @@ def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
         rows.insert(1, ("done again", f"{card.num_retried} items that had failed"))
     if card.ignored_files:
         rows.append(("left out", f"{card.ignored_files} files whose names are not media"))
+    print_pairs(rows, console)
+    print_reasons(totals, console)
+
+
+def print_pairs(rows: Iterable[tuple[str, str]], console: Console) -> None:
+    """Print names and values in two columns."""
+    table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in rows:
         table.add_row(name, value)
     console.print(table)
-    print_reasons(totals, console)
 
 
 def print_reasons(totals: Totals, console: Console) -> None:

@@ -143,8 +143,7 @@ class _Reading:
                 self._tar.seek(at)
                 chunk = self._tar.read(min(end - at, _COPY_BYTES))
             except OSError as error:
-                detail = library_fault(error, self._tar.name).detail
-                raise BadItemError(Reason.READ_ERROR, detail) from error
+                raise BadItemError(Reason.READ_ERROR, library_fault(error, self._tar.name).detail) from error
             if not chunk:
                 raise BadItemError(Reason.SOURCE_CHANGED, "The tar is shorter than when its index was read.")
             at += len(chunk)

@@ -101,8 +101,7 @@ def _ending(file: BinaryIO, offset: int) -> Failing | None:
         return _damaged(offset)
     while chunk := file.read(_SCAN_BYTES):
         if chunk.count(0) != len(chunk):
-            detail = "Data after the tar's end mark was not read; repack it as one tar."
-            return Reason.CORRUPT, detail
+            return Reason.CORRUPT, "Data after the tar's end mark was not read; repack it as one tar."
     return None
 
 
@@ -139,12 +138,11 @@ def _member(header: tarfile.TarInfo, stored: tarfile.TarInfo | None, size_bytes:
         fault = Reason.NOT_MEDIA, "The member is a sparse file; repack it as a plain one."
     if stored is None or fault is not None:
         return Member(name=_text(header.name), offset=0, size_bytes=0, present_bytes=0, fault=fault)
-    present_bytes = min(stored.size, max(0, size_bytes - stored.offset_data))
     return Member(
         name=_text(header.name),
         offset=stored.offset_data,
         size_bytes=stored.size,
-        present_bytes=present_bytes,
+        present_bytes=min(stored.size, max(0, size_bytes - stored.offset_data)),
     )
 
 

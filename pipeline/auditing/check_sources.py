@@ -61,10 +61,9 @@ _GONE_TEXT = {"missing": "the object no longer exists", "denied": "the credentia
 
 def _specs(card: DatasetCard) -> list[SourceSpec]:
     """The source sections of the job and of later appends."""
-    sections = [card.source_fields, *card.appended_sources]
     return [
         SourceSpec(paths=section.get("source.paths"), manifest=section.get("source.manifest"))
-        for section in sections
+        for section in [card.source_fields, *card.appended_sources]
     ]
 
 

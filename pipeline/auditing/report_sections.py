@@ -90,8 +90,7 @@ def _gathered(audit: DatasetAudit, name: str, kind: type[Told]) -> Told:
 
 
 def _codes(audit: DatasetAudit, parts: ReportSections) -> CodeHealth | None:
-    statistics = _gathered(audit, CODES, CodeCollector).statistics
-    health = code_health(statistics)
+    health = code_health(_gathered(audit, CODES, CodeCollector).statistics)
     if not health.tokens:
         parts.left_out.append("Codes have no statistics: no token could be read.")
         return None
@@ -108,7 +107,12 @@ def _duplicates(
     audit: DatasetAudit, others: Sequence[tuple[str, DatasetAudit]], work: Path, parts: ReportSections
 ) -> Duplicates | None:
     every = [*(other for _, other in others), audit]
-    store = StoredClips([(one.at_hand.folder, _shard_ids(one)) for one in every])
+    store = StoredClips(
+        [
+            (one.at_hand.folder, {shard.shard_index: shard.shard_id for shard in one.at_hand.plan})
+            for one in every
+        ]
+    )
     signatures = [_gathered(one, DUPLICATES, DuplicateCollector).signatures for one in every]
     path = work / DUPLICATES_FILE
     try:
@@ -125,10 +129,6 @@ def _duplicates(
         return None
     parts.files[DUPLICATES_FILE] = path.read_bytes()
     return found
-
-
-def _shard_ids(audit: DatasetAudit) -> dict[int, str]:
-    return {shard.shard_index: shard.shard_id for shard in audit.at_hand.plan}
 
 
 def _sample(

@@ -119,8 +119,7 @@ class _ShardRun:
     def _committed(self) -> None:
         self._audit.committed += 1
         ledger = self._ledger()
-        accounts = None if ledger is None else item_accounts(ledger, self._shard)
-        self._audit.read += self._read_shard(accounts)
+        self._audit.read += self._read_shard(None if ledger is None else item_accounts(ledger, self._shard))
         if any(KIND_SEVERITY[kind] is Severity.DAMAGED for kind in self._found.counts):
             self._audit.steps.add_damaged(self._shard)
         if ledger is None or Kind.COUNTS_DIFFER in self._found:
@@ -240,10 +239,9 @@ class _ShardRun:
             self._check_superseded(ledger)
         before = -1
         for row in counting:
-            source = self._shard.sources[row["source_index"] - self._shard.first_source_index]
             audit.coverage.add_item(
                 row,
-                source,
+                self._shard.sources[row["source_index"] - self._shard.first_source_index],
                 is_first=row["source_index"] != before,
                 metadata=self._metadata.get((row["source"], row["key"])),
             )

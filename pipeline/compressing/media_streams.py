@@ -194,8 +194,7 @@ def _shown(clip: RestoredClip, tokenizer: Tokenizer) -> Frames:
     if not len(codes):
         height, width = clip.place.height * geometry.patch_px[0], clip.place.width * geometry.patch_px[1]
         return np.zeros((0, height, width, 3), np.uint8)
-    frames_THWC = tokenizer.decode([torch.from_numpy(codes)])[0].cpu().numpy()
-    return frames_THWC[: clip.place.num_frames]
+    return tokenizer.decode([torch.from_numpy(codes)])[0].cpu().numpy()[: clip.place.num_frames]
 
 
 def _rows_before_damage(geometry: Geometry, num_rows: int) -> int:

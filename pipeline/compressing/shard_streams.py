@@ -83,7 +83,6 @@ def compress_shard(
 ) -> bytes:
     """Compress a shard to a stream. Raises FormatError if its codes are damaged."""
     metadata, version = shard.metadata, shard.metadata.format_version
-    dictionary = row_dictionary(shard.rows, version)
     header = StreamHeader(
         kind=StreamKind.TOKEN_SHARD,
         tokenizer_fingerprint=metadata.tokenizer_fingerprint,
@@ -93,7 +92,7 @@ def compress_shard(
         prior=None,
         shard_version=version,
         shard_metadata=canonical_json(metadata.document()).encode(),
-        row_dictionary=dictionary,
+        row_dictionary=row_dictionary(shard.rows, version),
     )
     clips = [_clip(row, header, origin) for row in shard.rows]
     return compress_clips(header, clips, prior, on_frames=on_frames)
@@ -168,9 +167,8 @@ def _shape(row: dict[str, Any]) -> tuple[int, int, int]:
 
 def _row(clip: RestoredClip, header: StreamHeader, origin: str) -> TokenRow:
     num_rows, height, width = clip.place.shape
-    columns = row_of_bytes(clip.row, header.shard_version, header.row_dictionary, origin=origin)
     return TokenRow(
-        **columns,
+        **row_of_bytes(clip.row, header.shard_version, header.row_dictionary, origin=origin),
         num_frames=num_rows,
         height=height,
         width=width,

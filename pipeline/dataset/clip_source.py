@@ -29,8 +29,7 @@ class SourceMatcher:
             return places[0]
         # Hash only the spans that contain the clip's start: an object may have thousands of spans.
         for place in sorted(places, key=lambda place: not self._holds(place, start_ns)):
-            span_ns = self._shard.sources[place].span_ns
-            if clip_id(uri, key, span_ns, start_ns, self._rule) == row["clip_id"]:
+            if clip_id(uri, key, self._shard.sources[place].span_ns, start_ns, self._rule) == row["clip_id"]:
                 return place
         raise FormatError(
             f"The clip {row['clip_id']} matches no planned source of its shard {self._shard.shard_id}."

@@ -64,5 +64,4 @@ def read_rows(
 def _check_schema(found: pa.Schema, schemas: Mapping[int, pa.Schema], what: str, version: int) -> None:
     stored = int((found.metadata or {}).get(b"bitmill.format_version", b"0"))
     refuse_newer(stored, version, what=f"{what} has format")
-    of_its_version = min(last for last in schemas if stored <= last)
-    check_columns(found, schemas[of_its_version], origin=what)
+    check_columns(found, schemas[min(last for last in schemas if stored <= last)], origin=what)

@@ -129,8 +129,7 @@ def _refuse_no_bytes(status: os.stat_result) -> None:
 
 def _still(item: _Item, image: Image.Image) -> Iterator[ItemEvent]:
     item.facts = _image_facts(image, "image")
-    picture = read_still(image, item.path)
-    square = item.square(picture)
+    square = item.square(read_still(image, item.path))
     item.num_source_frames = 1
     item.facts = replace(item.facts, height=square.source_height, width=square.source_width)
     yield DecodedClip(
@@ -301,9 +300,8 @@ def _timeline(
     ``lost`` returns, once the frames are read, why some are missing before the first one, or None.
     """
     counted = _counted(item, frames)
-    samples = sample(counted, span_ns=item.span_ns, fps=item.sampling.fps, native_fps=native_fps)
     done = yield from assemble(
-        samples,
+        sample(counted, span_ns=item.span_ns, fps=item.sampling.fps, native_fps=native_fps),
         draw,
         sampling=item.sampling,
         drop_to=item.drop_to,

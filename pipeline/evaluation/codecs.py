@@ -50,12 +50,11 @@ def _webp(image: Image.Image, knob: float) -> bytes:
 
 def _jpeg2000(image: Image.Image, knob: float) -> bytes:
     # From 1:1000 to 1:2; irreversible wavelets and YCC, as JPEG2000 is used at low rates. No JP2 boxes.
-    ratio = 1000.0 ** (1 - knob) * 2
     return _saved(
         image,
         "JPEG2000",
         quality_mode="rates",
-        quality_layers=[ratio],
+        quality_layers=[1000.0 ** (1 - knob) * 2],
         irreversible=True,
         mct=1,
         no_jp2=True,

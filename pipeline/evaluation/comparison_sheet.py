@@ -1,6 +1,5 @@
 """Draws a sheet of originals, reconstructions, error maps and codec results at the same bit rate."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,9 +33,7 @@ def write_sheet(shown: Sequence[Shown], path: Path) -> None:
             left, top = column * width_px, line * height_px
             draw.text((left + 2, top + 2), _clipped(label, width_px), fill="black")
             sheet.paste(Image.fromarray(picture), (left, top + _LABEL_PX))
-    buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG")
-    path.write_bytes(buffer.getvalue())
+    sheet.save(path, format="PNG")
 
 
 def _panes(entry: Shown) -> list[tuple[str, npt.NDArray[np.uint8]]]:
@@ -50,5 +47,4 @@ def _panes(entry: Shown) -> list[tuple[str, npt.NDArray[np.uint8]]]:
 
 def _clipped(label: str, width_px: int) -> str:
     # The built-in font supports only Latin-1, with about six pixels per letter.
-    text = label.encode("latin-1", "replace").decode("latin-1")
-    return text[: max(width_px // 6, 4)]
+    return label.encode("latin-1", "replace").decode("latin-1")[: max(width_px // 6, 4)]

@@ -102,13 +102,12 @@ class Contender:
 
     def row(self, originals: FeatureSums) -> QualityRow:
         """Return means over clips and frames, and distances to the originals."""
-        means = {name: float(torch.cat(values).mean()) for name, values in self._frames.items()}
         return QualityRow(
             name=self.name,
             bits_per_pixel=self._bits / self._pixels,
             psnr_db=float(torch.stack(self._psnr).mean()),
             note=self._note,
-            **means,
+            **{name: float(torch.cat(values).mean()) for name, values in self._frames.items()},
             **self._sums.distances(originals),
         )
 

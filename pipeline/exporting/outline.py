@@ -106,8 +106,7 @@ def make_outline(
         counts = token_counts(rows, layout.tokens.geometry)
         return list(zip(layout.clip_sizes(rows), clip_shapes(rows), fps, counts, strict=True))
 
-    columns = layout.tokens.columns
-    for number, clips in enumerate(list_clips(state.folder, state.shard_ids, columns, look), 1):
+    for number, clips in enumerate(list_clips(state.folder, state.shard_ids, layout.tokens.columns, look), 1):
         for size, shape_THW, fps, num_tokens in clips:
             cutter.add(size, shape_THW[0], num_tokens)
             total.add(shape_THW, fps, num_tokens)

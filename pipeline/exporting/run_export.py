@@ -101,8 +101,7 @@ class _Export:
 
     def _dataset(self) -> TokenDataset:
         incomplete = self.state.dataset.num_shards < self.state.dataset.planned_shards
-        version = self.layout.tokens.version
-        dataset = open_clips(self.state.folder.uri, version, allow_incomplete=incomplete)
+        dataset = open_clips(self.state.folder.uri, self.layout.tokens.version, allow_incomplete=incomplete)
         # TokenDataset lists the shards again; a running job may have committed one meanwhile.
         if len(dataset) != self.outline.contents.clips:
             raise UsageError(

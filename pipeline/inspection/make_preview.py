@@ -1,6 +1,5 @@
 """Previews stored tokens: decodes them with the dataset's tokenizer, next to the original frames."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -117,8 +116,7 @@ def _by_turns(dataset: TokenDataset, sources: list[str]) -> Iterator[int]:
 
 
 def _psnr_db(pixels_THWC: Tensor, original_THWC: Frames) -> float:
-    original = pixels_from_uint8(torch.from_numpy(original_THWC), torch.float32)
-    return clip_psnr_db(pixels_THWC, original)
+    return clip_psnr_db(pixels_THWC, pixels_from_uint8(torch.from_numpy(original_THWC), torch.float32))
 
 
 def stored_tokenizer(folder: Folder, card: DatasetCard) -> Tokenizer:
@@ -141,8 +139,7 @@ def side_by_side(clip: PreviewClip) -> Frames:
     num_frames, height = decoded.shape[:2]
     panes = [decoded] if clip.original_THWC is None else [clip.original_THWC, decoded]
     gap = np.full((num_frames, height, _GAP_PX, 3), 255, dtype=np.uint8)
-    joined = [part for pane in panes for part in (pane, gap)][:-1]
-    canvas = np.concatenate(joined, axis=2)
+    canvas = np.concatenate([part for pane in panes for part in (pane, gap)][:-1], axis=2)
     return np.pad(canvas, ((0, 0), (0, height % 2), (0, canvas.shape[2] % 2), (0, 0)))
 
 
@@ -161,8 +158,7 @@ def write_video(clips: Iterator[PreviewClip], path: Path) -> list[PreviewClip]:
                 missing = stream.width - frames.shape[2]
                 frames = np.pad(frames, ((0, 0), (0, 0), (max(0, missing), 0), (0, 0)))[:, :, : stream.width]
             is_image = clip.start_ns == clip.end_ns
-            repeat = round(_DEFAULT_FPS) if is_image else 1
-            for frame in np.repeat(frames, repeat, axis=0):
+            for frame in np.repeat(frames, round(_DEFAULT_FPS) if is_image else 1, axis=0):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame))))
             written.append(clip)
         if stream is not None:
@@ -182,9 +178,7 @@ def write_sheet(clips: Iterator[PreviewClip], path: Path, *, max_frames: int = 8
     for row in rows:
         sheet.paste(row, (0, top))
         top += row.height
-    buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG")
-    path.write_bytes(buffer.getvalue())
+    sheet.save(path, format="PNG")
     return written
 
 

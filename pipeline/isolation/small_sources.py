@@ -118,8 +118,7 @@ def bundle_messages(
                         tells_of_copy = False
                         continue
                     gathered.append(event)
-                    is_clip = isinstance(event, DecodedClip)
-                    size_bytes += event.frames_THWC.nbytes if is_clip else _EVENT_BYTES
+                    size_bytes += event.frames_THWC.nbytes if isinstance(event, DecodedClip) else _EVENT_BYTES
                     if size_bytes >= MESSAGE_BYTES or time.monotonic() - since >= MESSAGE_S:
                         yield gathered
                         gathered, size_bytes, since = [], 0, time.monotonic()

@@ -32,10 +32,9 @@ def split_long(
         and suffix(source.uri) in VIDEO_SUFFIXES
         and source.size_bytes >= split_s * _LEAST_BYTES_PER_S
     ]
-    workers = max(1, min(available_cpus(), len(large)))
     spans = {
         source.uri: spans_of(probed, split_ns)
-        for source, probed in probe_sources(large, limits, workers=workers)
+        for source, probed in probe_sources(large, limits, workers=max(1, min(available_cpus(), len(large))))
     }
     return tuple(
         replace(source, start_ns=start_ns, end_ns=end_ns)

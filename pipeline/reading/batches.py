@@ -268,10 +268,9 @@ class TokenBatches(IterableDataset[TokenBatch]):
 
     def _load(self, take: Take) -> ShuffleWindow:
         dataset = self._weighted[take.stream][0]
-        order = self._passes[take.stream].order(take.pass_number)
         return load_window(
             dataset.clips,
-            order,
+            self._passes[take.stream].order(take.pass_number),
             take.window,
             shape=self.shape,
             sample_tokens=self._maker.sample_tokens,
@@ -290,10 +289,9 @@ class TokenBatches(IterableDataset[TokenBatch]):
         return self._maker.make(takes, windows)
 
     def _order(self, stream: int, number: int) -> PassOrder:
-        clips = self._weighted[stream][0].clips
         return order_pass(
             self._counts[stream],
-            clips.codes_bytes,
+            self._weighted[stream][0].clips.codes_bytes,
             key=derive_key(self.seed, stream, number),
             shuffle=self._shuffle,
             lanes=self.lanes,

@@ -116,8 +116,7 @@ class ClipFilter:
     def _by_metadata(self, table: pa.Table) -> npt.NDArray[np.bool_]:
         if not self.metadata_keys:
             return np.ones(table.num_rows, np.bool_)
-        texts = table.column("metadata").to_pylist()
-        return np.asarray([self._holds_keys(text) for text in texts], np.bool_)
+        return np.asarray([self._holds_keys(text) for text in table.column("metadata").to_pylist()], np.bool_)
 
     def _holds_keys(self, text: str | None) -> bool:
         metadata: dict[str, Any] = json.loads(text) if text else {}

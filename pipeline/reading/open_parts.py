@@ -65,8 +65,7 @@ def open_part(
         names = [name for name in where.columns() if name in _names(card)]
         select = partial(_selected_in, files.folder, index, where, names)
         with ThreadPoolExecutor(num_threads(files.folder)) as pool:
-            shards = pool.map(select, range(len(index.shard_ids)))
-            selected = [rows for shard in shards for rows in shard]
+            selected = [rows for shard in pool.map(select, range(len(index.shard_ids))) for rows in shard]
     return Part(files=files, index=index, selected=selected)
 
 

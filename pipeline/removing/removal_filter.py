@@ -82,13 +82,9 @@ def withheld(
                 continue
             kept += 1
         elif lost or is_gone:
-            yield _removed(event, kept)
+            yield replace(event, reason=Reason.REMOVED, detail=SOME_GONE if kept else ALL_GONE)
             kept = lost = 0
             continue
         else:
             kept = lost = 0
         yield event
-
-
-def _removed(end: ItemEnd, kept: int) -> ItemEnd:
-    return replace(end, reason=Reason.REMOVED, detail=SOME_GONE if kept else ALL_GONE)

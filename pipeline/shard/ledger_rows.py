@@ -21,7 +21,6 @@ def ledger_row(
 ) -> LedgerRow:
     """Returns the row of a finished item; the outcome follows from the end's reason and the clips kept."""
     facts = end.facts
-    since_2 = {"num_dropped_frames": end.num_dropped_frames} if shard_version > 1 else {}
     return {
         "shard_id": shard_id,
         "source_index": source_index,
@@ -47,5 +46,5 @@ def ledger_row(
         "source_fps": facts.fps,
         "duration_ns": facts.duration_ns,
         "num_source_frames": end.num_source_frames,
-        **since_2,
+        **({"num_dropped_frames": end.num_dropped_frames} if shard_version > 1 else {}),
     }

@@ -97,8 +97,7 @@ class TokenShardWriter(AbstractContextManager["TokenShardWriter"]):
         columns: dict[str, list[Any]] = {
             name: [getattr(row, name) for row in self._rows] for name in self._schema.names
         }
-        table = pa.table(columns, schema=self._schema)
-        self._writer.write_table(table, row_group_size=len(self._rows))
+        self._writer.write_table(pa.table(columns, schema=self._schema), row_group_size=len(self._rows))
         self._rows, self._pending_bytes = [], 0
 
     def _check(self) -> None:

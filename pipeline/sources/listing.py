@@ -79,7 +79,10 @@ def _from_paths(paths: list[str]) -> SourceList:
                     else:
                         objects[info.uri] = info
     return SourceList(
-        sources=tuple(_planned(objects[uri]) for uri in sorted(objects)),
+        sources=tuple(
+            PlannedSource(uri=info.uri, size_bytes=info.size_bytes, version=info.version)
+            for _, info in sorted(objects.items())
+        ),
         ignored_files=len(ignored - objects.keys()),
     )
 
@@ -155,10 +158,6 @@ def suffix(uri: str) -> str:
 
 def _is_source_name(uri: str) -> bool:
     return suffix(uri) in _SOURCE_SUFFIXES and not is_mac_leftover(uri)
-
-
-def _planned(info: ObjectInfo) -> PlannedSource:
-    return PlannedSource(uri=info.uri, size_bytes=info.size_bytes, version=info.version)
 
 
 def _from_manifest(manifest: str) -> SourceList:

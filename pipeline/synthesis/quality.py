@@ -37,8 +37,7 @@ class SampleQuality:
 def single_frames(dataset: str, held_out: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Return the first frames of training clips and of held-out clips, bool [B, h, w, L] each."""
     apart = TokenDataset(dataset, columns=("clip_id",), where=ClipFilter(sources=held_out))
-    ids = [clip["clip_id"] for clip in apart]
-    rest = TokenDataset(dataset, where=ClipFilter(without_clip_ids=ids))
+    rest = TokenDataset(dataset, where=ClipFilter(without_clip_ids=[clip["clip_id"] for clip in apart]))
     return torch.stack([c["tokens"][0] for c in rest]), torch.stack([c["tokens"][0] for c in apart])
 
 
@@ -52,8 +51,7 @@ def order0_tokens(of_BhwL: Tensor, count: int, group_bits: int, generator: torch
     """Draw pictures token by token from all tokens of ``of``, independently: bool [count, h, w, L]."""
     tokens_nL = of_BhwL.flatten(0, 2)
     rows = torch.randint(len(tokens_nL), (count, *of_BhwL.shape[1:3]), generator=generator)
-    values = values_of_bits(tokens_nL, group_bits)[rows]
-    return bits_of_values(values, group_bits)
+    return bits_of_values(values_of_bits(tokens_nL, group_bits)[rows], group_bits)
 
 
 def judge(

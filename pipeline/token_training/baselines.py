@@ -17,8 +17,7 @@ _ZSTD_LEVEL = 19
 
 def independent_bits(bits_nL: Bits) -> float:
     """Return bits per token with a frequency per bit, fitted to these tokens at no cost."""
-    ones_L = bits_nL.mean(axis=0)
-    return sum(_entropy(np.array([ones, 1 - ones])) for ones in ones_L)
+    return sum(_entropy(np.array([ones, 1 - ones])) for ones in bits_nL.mean(axis=0))
 
 
 def static_groups(bits_nL: Bits, group_bits: int) -> float:

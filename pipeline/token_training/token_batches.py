@@ -62,8 +62,7 @@ class TokenTrainingData:
         """Return the batch of step number ``step`` (the first is 0); call it in order."""
         # With multiples of the golden ratio, every range of steps contains the streams in nearly their
         # shares.
-        at = (step * _GOLDEN) % 1.0
-        number = int(np.searchsorted(self._bounds[:-1], at, side="right"))
+        number = int(np.searchsorted(self._bounds[:-1], (step * _GOLDEN) % 1.0, side="right"))
         endless = self._endless[number]
         if endless is None:
             endless = self._endless[number] = _endless(self._streams[number])
@@ -99,11 +98,10 @@ def _open(kind: TokenDataSpec, spec: TokenTrainSpec) -> tuple[TokenBatches, Toke
         columns=("clip_id", "metadata"),
         where=ClipFilter(sources=spec.held_out, min_frames=kind.frames),
     )
-    held_out_ids = [clip["clip_id"] for clip in apart]
     rest = TokenDataset(
         kind.dataset,
         columns=("metadata",),
-        where=ClipFilter(without_clip_ids=held_out_ids, min_frames=kind.frames),
+        where=ClipFilter(without_clip_ids=[clip["clip_id"] for clip in apart], min_frames=kind.frames),
     )
     for name, dataset in (("held out", apart), ("to train on", rest)):
         if not len(dataset):
@@ -111,13 +109,12 @@ def _open(kind: TokenDataSpec, spec: TokenTrainSpec) -> tuple[TokenBatches, Toke
                 f"{kind.dataset}: no clip of {kind.frames} frames is {name}; check held_out, frames, "
                 "and the sources that `bitmill inspect` lists."
             )
-    stride = kind.stride or max(1, kind.frames // 2)
     training = TokenBatches(
         rest,
         batch_size=kind.batch,
         shuffle=True,
         seed=spec.seed,
-        shape=FrameWindows(kind.frames, stride=stride),
+        shape=FrameWindows(kind.frames, stride=kind.stride or max(1, kind.frames // 2)),
     )
     try:
         len(training)

@@ -1,6 +1,5 @@
 """Draws a grid of held-out pictures and their reconstructions during training."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from bitmill.schemas.staged_file import write_staged
+from bitmill.schemas.staged_file import staged
 
 _GAP_PX = 4
 _COLUMNS = 8
@@ -27,7 +26,6 @@ def write_grid(
         left, top = number % columns * step, number // columns * (2 * step + _GAP_PX)
         for line, picture in enumerate(pair):
             sheet.paste(Image.fromarray(picture), (left, top + line * step))
-    buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_staged(path, buffer.getvalue())
+    with staged(path) as beside:
+        sheet.save(beside, format="PNG")

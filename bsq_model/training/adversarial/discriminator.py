@@ -81,8 +81,7 @@ def with_minibatch_deviation(x_BFHW: Tensor) -> Tensor:
     batch = x_BFHW.shape[0]
     group = max(size for size in range(1, min(_GROUP, batch) + 1) if batch % size == 0)
     with torch.autocast(x_BFHW.device.type, enabled=False):
-        x_GMFHW = x_BFHW.float().unflatten(0, (group, -1))
-        variance = x_GMFHW.var(0, correction=0)
+        variance = x_BFHW.float().unflatten(0, (group, -1)).var(0, correction=0)
         spread_M = (variance + 1e-8).sqrt().flatten(1).mean(1)
     spread_B1HW = spread_M.repeat(group)[:, None, None, None].expand(-1, 1, *x_BFHW.shape[2:])
     return torch.cat((x_BFHW, spread_B1HW.to(x_BFHW.dtype)), dim=1)

@@ -102,8 +102,7 @@ class TokenizerActor:
         with self._lock:
             if assignment.number > self._begun:
                 skipped = _skipped(assignment, self._takedown.newest)
-                bundles = bundles_without(assignment.shard.sources, skipped)
-                self._window.expect(assignment.number, bundles)
+                self._window.expect(assignment.number, bundles_without(assignment.shard.sources, skipped))
 
     @_control
     def withdraw(self, number: int) -> bool:

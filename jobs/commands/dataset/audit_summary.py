@@ -41,16 +41,11 @@ def print_summary(report: AuditReport, console: Console) -> None:
             reasons.add_row(reason.reason, str(reason.failed), str(reason.partial), reason.meaning)
         console.print()
         console.print(reasons)
-    lines = list(closer_look(report))
-    if lines:
-        console.print()
-    for line in lines:
-        console.print(line, soft_wrap=True)
-    sentences = (*report.coverage.next_steps, *report.left_out)
-    if sentences:
-        console.print()
-    for sentence in sentences:
-        console.print(sentence, soft_wrap=True)
+    for lines in (list(closer_look(report)), [*report.coverage.next_steps, *report.left_out]):
+        if lines:
+            console.print()
+        for line in lines:
+            console.print(line, soft_wrap=True)
 
 
 _OWN = ("prefix", "media", "container", "codec", "duration", "resolution", "frame rate")

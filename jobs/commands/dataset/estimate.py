@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from rich.table import Table
 
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.numerics import set_numerics
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.find_tokenizers import LoadedTokenizer, frame_size_px, job_tokenizer
+from bitmill.jobs.progress.summary import print_pairs
 from bitmill.jobs.progress.units import bytes_text, duration_text
 from bitmill.pipeline.cpu_count import available_cpus
 from bitmill.pipeline.planning.estimate_job import Stratum, spread, strata, whole, yield_of
@@ -108,8 +108,7 @@ def time_tokenizer(tokenizer: LoadedTokenizer, job: JobSpec) -> tuple[str, float
     set_numerics(model, job.compute.dtype, "cuda" if on_gpu else "cpu")
     encoder = ModelEncoder(model)
     size_px, clip_frames = frame_size_px(job, tokenizer.geometry), job.sampling.num_clip_frames
-    shape = (clip_frames, size_px, size_px, 3)
-    clip_THWC = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    clip_THWC = np.random.default_rng(0).integers(0, 256, (clip_frames, size_px, size_px, 3), np.uint8)
     # The first pass is a warm-up; the second decides whether a whole batch is affordable.
     encoder.encode([clip_THWC])
     started = time.perf_counter()
@@ -130,7 +129,6 @@ def time_tokenizer(tokenizer: LoadedTokenizer, job: JobSpec) -> tuple[str, float
 
 def print_estimate(estimate: Estimate, console: Console) -> None:
     """Print an estimate as a table."""
-    table = Table(show_header=False, box=None, pad_edge=False)
     unread = f", {estimate.unreadable} of which could not be read" if estimate.unreadable else ""
     rows = [
         ("sources", f"{estimate.sources:,} ({bytes_text(estimate.size_bytes)})"),
@@ -147,9 +145,7 @@ def print_estimate(estimate: Estimate, console: Console) -> None:
     ]
     if estimate.ignored_files:
         rows.append(("left out", f"{estimate.ignored_files} files that are no media by their names"))
-    for name, value in rows:
-        table.add_row(name, value)
-    console.print(table)
+    print_pairs(rows, console)
     if estimate.frames.bounds is None:
         console.print("The sample is too small to estimate the error; increase --sample.")
     elif estimate.frames.standard_error:

@@ -39,8 +39,7 @@ def _show_dataset(uri: str, clips: int, console: Console) -> None:
     if view.not_ok:
         table = Table("item", "outcome", "reason", "detail", box=None, pad_edge=False)
         for row in view.not_ok:
-            name = _item_name(row)
-            table.add_row(name, row["outcome"], row["reason"], row["detail"] or "")
+            table.add_row(_item_name(row), row["outcome"], row["reason"], row["detail"] or "")
         console.print(table)
     _show_clips(view.clips, console)
 

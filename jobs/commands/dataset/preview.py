@@ -17,8 +17,7 @@ def write_preview(
     console: Console,
 ) -> None:
     """Write the preview atomically and print what it contains."""
-    writers = {".mp4": write_video, ".png": write_sheet}
-    writer = writers.get(suffix_of(out))
+    writer = {".mp4": write_video, ".png": write_sheet}.get(suffix_of(out))
     if writer is None:
         raise UsageError(f"--out {out} must end in .mp4 or .png.")
     uris = [normalise(source) for source in sources]

@@ -13,8 +13,8 @@ from bitmill.jobs.commands.models.stream_files import (
     PriorOption,
     SizedTokenizer,
     TokenizerOption,
-    plain_console,
 )
+from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.file_arguments import check_suffix, folder_of, publish
 from bitmill.jobs.preparation.find_token_models import choose_prior
 from bitmill.jobs.progress.units import bytes_text
@@ -51,7 +51,7 @@ def compress(
 ) -> None:
     """Compress an image, a video or a token shard. Frames are resized and cropped as by tokenize."""
     check_suffix(out, (STREAM_SUFFIX,))
-    console = plain_console()
+    console = Console(soft_wrap=True)
     with FramesView(console, "coded") as view:
         if source.lower().endswith(SHARD_SUFFIX):
             made = _compress_shard(source, prior, lanes, view)

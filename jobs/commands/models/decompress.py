@@ -13,8 +13,8 @@ from bitmill.jobs.commands.models.stream_files import (
     PriorOption,
     SizedTokenizer,
     TokenizerOption,
-    plain_console,
 )
+from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.file_arguments import check_suffix, folder_of, publish, suffix_of
 from bitmill.jobs.preparation.find_token_models import choose_prior
 from bitmill.schemas.errors import FormatError, UsageError
@@ -50,7 +50,7 @@ def decompress(
     from bitmill.schemas.stream.stream_header import StreamKind
 
     stream = CompressedStream(_read(source), origin=source, salvage=salvage)
-    console = plain_console()
+    console = Console(soft_wrap=True)
     with FramesView(console, "decoded") as view:
         header = stream.header
         view.planned = sum(header.coded_shape(clip)[0] for clip in header.clips)

@@ -39,6 +39,7 @@ from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.reports.evaluation_report import EvaluationReport, QualityRow
 from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, SamplingSpec, SourceSpec
+from bitmill.schemas.staged_file import write_staged
 
 REPORT_FILE, SHEET_FILE = "report.json", "pictures.png"
 
@@ -193,9 +194,7 @@ def _processor() -> str:
 def _write(report: EvaluationReport, measured: Measured, out: Path) -> None:
     if measured.shown:
         write_sheet(measured.shown, out / SHEET_FILE)
-    staged = out / f".{REPORT_FILE}.staged"
-    staged.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    staged.replace(out / REPORT_FILE)
+    write_staged(out / REPORT_FILE, (report.model_dump_json(indent=2) + "\n").encode())
 
 
 _COLUMNS = {
@@ -230,7 +229,8 @@ def _print(report: EvaluationReport, console: Console) -> None:
     for failed in report.failures:
         say(f"  {failed.outcome} {failed.uri}: {failed.reason}: {failed.detail}")
     say(
-        f"{_kind(report):<11}weakest {code.weakest_bit:.3f}, mean {code.mean_bit:.3f} of 1; "
+        f"{report.config.geometry.code.kind:<11}"
+        f"weakest {code.weakest_bit:.3f}, mean {code.mean_bit:.3f} of 1; "
         f"{code.used_codes:,} codes in {code.tokens:,} tokens, {code.code_entropy_bits:.2f} bits per token"
     )
     if report.throughput is not None:
@@ -241,10 +241,6 @@ def _print(report: EvaluationReport, console: Console) -> None:
         )
     for sentence in report.left_out:
         say(f"left out   {sentence}")
-
-
-def _kind(report: EvaluationReport) -> str:
-    return report.config.geometry.code.kind
 
 
 def _progress(done: int, planned: int, started: float) -> str:

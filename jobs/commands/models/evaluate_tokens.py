@@ -10,6 +10,7 @@ from rich.table import Table
 
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.file_arguments import local_path
+from bitmill.schemas.staged_file import write_staged
 
 if TYPE_CHECKING:
     from bitmill.pipeline.token_training.clip_costs import TokenCosts
@@ -52,10 +53,8 @@ def evaluate_tokens(
     console.print(_table(costs, loaded.config.kind, loaded.config.group_bits))
     if out is not None:
         named = {"model_fingerprint": token_model_fingerprint(loaded), "dataset": dataset, **asdict(costs)}
-        staged = out.with_name(f".{out.name}.staged")
-        staged.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_text(json.dumps(named, indent=2) + "\n", encoding="utf-8")
-        staged.replace(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_staged(out, (json.dumps(named, indent=2) + "\n").encode())
         console.print(f"report  {out}")
 
 

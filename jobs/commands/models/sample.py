@@ -201,8 +201,7 @@ def _draw(model: "MaskedLM", tokenizer: "Tokenizer", asked: _Drawing, console: C
     grid = tokenizer.geometry.grid(side_px, side_px)
     pictures: list[Tensor] = []
     with LiveLine(console) as line:
-        drawn = draw_pictures(model, asked.count, grid, asked.spec, label=asked.label, seed=asked.seed)
-        for bits in drawn:
+        for bits in draw_pictures(model, asked.count, grid, asked.spec, label=asked.label, seed=asked.seed):
             pictures += tokenizer.decode([bits])
             line.show(partial(_progress, len(pictures), asked.count))
     return pictures
@@ -222,8 +221,7 @@ def _inpaint(
         raise UsageError("--inpaint needs --mask: a picture that is white where to fill in.")
     side_px = _side_px(tokenizer.geometry)
     frames_THWC = frames_of(picture, side_px, most_frames=1, fps=None)
-    mask_THWC = frames_of(mask, side_px, most_frames=1, fps=None)
-    hidden_Thw = hidden_tokens(mask_THWC, tokenizer.geometry.patch_px)
+    hidden_Thw = hidden_tokens(frames_of(mask, side_px, most_frames=1, fps=None), tokenizer.geometry.patch_px)
     if not bool(hidden_Thw.any()):
         raise UsageError(f"--mask {mask} has no white pixels: there is nothing to fill in.")
     bits_ThwL = tokenizer.encode([frames_THWC])[0]

@@ -58,11 +58,6 @@ class SizedTokenizer:
         return resize_tokenizer(self.tokenizer, size_px)
 
 
-def plain_console() -> Console:
-    """Returns a console that does not wrap lines."""
-    return Console(soft_wrap=True)
-
-
 class FramesView(LiveView):
     """Context manager that shows the coder's progress."""
 

@@ -115,8 +115,7 @@ def _check_listing(folder: Path, listing: str) -> None:
 
 
 def _start(name: str) -> BSQTokenizer:
-    loaded = load_tokenizer_spec(tokenizer_spec(name))
-    return loaded.bsq_vit()
+    return load_tokenizer_spec(tokenizer_spec(name)).bsq_vit()
 
 
 def _check_folder(spec: TrainSpec) -> int | None:

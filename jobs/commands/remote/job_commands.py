@@ -44,7 +44,7 @@ def submit(
     api = _api(address)
     from bitmill.jobs.commands.remote.submitted_jobs import submit as submit_job
 
-    raise typer.Exit(submit_job(spec, api, follow=follow, console=_console()))
+    raise typer.Exit(submit_job(spec, api, follow=follow, console=Console(soft_wrap=True)))
 
 
 def status(
@@ -77,7 +77,7 @@ def status(
         raise UsageError(
             f"{target} is a submission id; give its cluster with --address, or give the dataset's folder."
         )
-    raise typer.Exit(show_status(folder, as_json=as_json, console=_console(), cluster=word))
+    raise typer.Exit(show_status(folder, as_json=as_json, console=Console(soft_wrap=True), cluster=word))
 
 
 def logs(
@@ -106,7 +106,7 @@ def stop(target: Target, address: Address, set_: Assignments = None) -> None:
     api = _api(address)
     from bitmill.jobs.commands.remote.submitted_jobs import stop as stop_job
 
-    stop_job(api, name, _console())
+    stop_job(api, name, Console(soft_wrap=True))
 
 
 COMMANDS = (submit, status, logs, stop)
@@ -166,7 +166,3 @@ def _api(address: str) -> "JobApi":
 def _load(path: str, assignments: list[str] | None) -> JobSpec:
     overrides = dict(assignment(text) for text in assignments or [])
     return load_job(read_job(path), origin=path, overrides=overrides)
-
-
-def _console() -> Console:
-    return Console(soft_wrap=True)

@@ -5,11 +5,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from rich.table import Table
-
 from bitmill.jobs.console import Console, print_json
 from bitmill.jobs.progress.progress_text import stage_times
-from bitmill.jobs.progress.summary import print_reasons
+from bitmill.jobs.progress.summary import print_pairs, print_reasons
 from bitmill.jobs.progress.units import bytes_text, duration_text
 from bitmill.pipeline.dataset.dataset_status import DatasetStatus, dataset_status
 from bitmill.pipeline.storage import Folder
@@ -137,7 +135,6 @@ def _ago(status: JobStatus, now: datetime) -> str:
 
 def _print(seen: DatasetStatus, verdict: Verdict, cluster: ClusterWord | None, console: Console) -> None:
     console.print(f"{verdict.state.replace('_', ' ')}: {verdict.sentence}", soft_wrap=True)
-    table = Table(show_header=False, box=None, pad_edge=False)
     totals = seen.totals
     rows: list[tuple[str, str]] = [("dataset", seen.uri)]
     if cluster is not None:
@@ -154,19 +151,16 @@ def _print(seen: DatasetStatus, verdict: Verdict, cluster: ClusterWord | None, c
         rows += _driver_rows(seen.status)
     if seen.status_problem is not None:
         rows.append(("note", seen.status_problem))
-    for name, value in rows:
-        table.add_row(name, value)
-    console.print(table)
+    print_pairs(rows, console)
     print_reasons(totals, console)
 
 
 def _driver_rows(status: JobStatus) -> list[tuple[str, str]]:
     rates = status.rates
-    left = "?" if status.remaining_s is None else duration_text(status.remaining_s)
     rows = [
         ("driver says", f"{status.items.done} of {status.items.planned} items, {status.not_ok} not ok"),
         ("rates", f"{rates.clips:.1f} clips/s, {rates.frames:.1f} frames/s, {rates.tokens:.0f} tokens/s"),
-        ("left", left),
+        ("left", "?" if status.remaining_s is None else duration_text(status.remaining_s)),
     ]
     if status.seconds:
         rows.append(("time of", stage_times(status.seconds)))

@@ -10,8 +10,7 @@ from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokeni
 
 def resize_saved(name: str, out: Path, *, size_px: int) -> None:
     """Write the copy to ``out`` and print a summary. Raises errors of loading and saving a tokenizer."""
-    loaded = load_tokenizer_spec(tokenizer_spec(name))
-    own = loaded.bsq_vit()
+    own = load_tokenizer_spec(tokenizer_spec(name)).bsq_vit()
     tokenizer = resize_tokenizer(own, size_px)
     save_tokenizer(tokenizer, out)
     sizes = f"{own.config.image_size_px} → {size_px} pixels"

@@ -39,8 +39,7 @@ def candidate_pairs(
 
     Pairs of one later clip stay together. Clips in ``left_out`` [n] are in no pair.
     """
-    num_words = clips.words_nW.shape[1]
-    count = num_partitions(int((~left_out).sum()) * num_words * _BAND.itemsize, partition_bytes)
+    count = num_partitions(int((~left_out).sum()) * clips.words_nW.shape[1] * _BAND.itemsize, partition_bytes)
     bands = Partitions(folder, "bands", _BAND, count)
     for span in clips.spans():
         records = _band_records(clips, span, left_out)

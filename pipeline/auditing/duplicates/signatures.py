@@ -77,8 +77,7 @@ class DuplicateSignatures:
         signatures["digest"] = _digests(codes, starts, num_bits, shapes_n3)
         sides = shapes_n3.astype(np.uint64) << np.arange(3, dtype=np.uint64) * np.uint64(_SIDE_BITS)
         signatures["shape"] = np.bitwise_or.reduce(sides, axis=1)
-        words = self.record_type["words"].shape[0]
-        signatures["words"] = sample_words(codes, starts, num_bits, words)
+        signatures["words"] = sample_words(codes, starts, num_bits, self.record_type["words"].shape[0])
         self._append(signatures)
 
     def merge(self, other: "DuplicateSignatures") -> None:

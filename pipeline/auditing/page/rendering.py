@@ -71,7 +71,7 @@ def render_comparison(a: AuditReport, b: AuditReport) -> str:
 
 
 def _fill(title: str, data: dict[str, Any], verdict: str) -> str:
-    style, library, script = _style(), _library(), _script()
+    style, library, script = _read("page.css"), _read("vendor/echarts.min.js"), _script()
     policy = (
         f"default-src 'none'; img-src data:; script-src {_hash(library)} {_hash(script)}; "
         # The chart library positions tooltips and drawings by style attributes.
@@ -103,22 +103,12 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-@cache
-def _style() -> str:
-    return _read("page.css")
-
-
-@cache
-def _library() -> str:
-    return _read("vendor/echarts.min.js")
-
-
-@cache
 def _script() -> str:
     body = "\n".join(_read(f"script/{name}.js") for name in SCRIPTS)
     return f'(() => {{\n"use strict";\n{body}}})();\n'
 
 
+@cache
 def _read(name: str) -> str:
     text = files("bitmill.pipeline.auditing.page").joinpath(name).read_text(encoding="utf-8")
     return text.replace("\r\n", "\n")  # A browser hashes the text after normalizing line ends.

@@ -80,8 +80,7 @@ class SampleDrawer:
 
 def ranks_of(clip_ids: list[str], seed: int) -> npt.NDArray[np.uint64]:
     """The rank of each id in the seed's order, uint64 [n]: its first 64 bits, mixed with the seed."""
-    prefixes = np.fromiter(map(_prefix, clip_ids), np.uint64, len(clip_ids))
-    return mixed(prefixes, derive_key(seed))
+    return mixed(np.fromiter(map(_prefix, clip_ids), np.uint64, len(clip_ids)), derive_key(seed))
 
 
 def _prefix(clip_id: str) -> int:

@@ -48,7 +48,7 @@ def compare_sample(
     """
     comparison = _Comparison(originals, tokenizer, lpips)
     found: list[SampledClip] = []
-    for one in sorted(drawn, key=_by_source):
+    for one in sorted(drawn, key=lambda one: (one.clip.source, one.clip.start_ns)):
         found.append(comparison.compare(one))
         on_progress(len(found))
     found.sort(key=_worst_first)
@@ -156,17 +156,11 @@ def _row_name(geometry: Geometry) -> str:
     return "frame" if geometry.frames_per_token == 1 else "token row"
 
 
-def _by_source(drawn: DrawnClip) -> tuple[str, int]:
-    # An archive's items are in file order, not key order, so an archive may be read more than once.
-    return drawn.clip.source, drawn.clip.start_ns
-
-
 def _worst_first(clip: SampledClip) -> tuple[bool, int, float, str]:
     """Sort key: differing bits before worse pictures; clips that could not be compared come last."""
-    differing = clip.differing_bits or 0
     return (
         clip.differing_bits is None,
-        -differing,
+        -(clip.differing_bits or 0),
         clip.psnr_db if clip.psnr_db is not None else 0.0,
         clip.clip.clip_id,
     )

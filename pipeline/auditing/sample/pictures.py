@@ -37,8 +37,7 @@ def strip(original_THWC: Frames | None, decoded_THWC: Frames, frame_pts_ns: Sequ
 
 def time_code(time_ns: int) -> str:
     """``1:02:03.400``; without hours if there are none."""
-    total_ms = round(abs(time_ns) / 1_000_000)
-    seconds, ms = divmod(total_ms, 1000)
+    seconds, ms = divmod(round(abs(time_ns) / 1_000_000), 1000)
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     start = f"{hours}:{minutes:02d}" if hours else f"{minutes}"

@@ -136,8 +136,7 @@ def read_animation(image: Image.Image, path: str) -> Iterator[Timed[StillPicture
             image.load()
         duration_ms = float(image.info.get("duration") or 0) or _UNTOLD_DURATION_MS
         orientation = orientation or _exif_orientation(image)
-        picture = _upright(image, orientation)
-        yield Timed(round(at_ms * 1e6), round(duration_ms * 1e6), picture)
+        yield Timed(round(at_ms * 1e6), round(duration_ms * 1e6), _upright(image, orientation))
         at_ms += duration_ms
         index += 1
     if _CUT in image.info:

@@ -16,8 +16,7 @@ def is_webp(head: bytes) -> bool:
 
 def whole_frames(path: str) -> BytesIO | None:
     """Returns an animation of the complete frames; None without any, or if their EXIF orientation is lost."""
-    data = Path(path).read_bytes()
-    chunks = list(_whole_chunks(data))
+    chunks = list(_whole_chunks(Path(path).read_bytes()))
     kinds = [chunk[:4] for chunk in chunks]
     if b"ANMF" not in kinds:
         return None

@@ -122,8 +122,7 @@ def planes_of(frame: VideoFrame, reformatter: VideoReformatter, *, codec: str) -
     if form.is_rgb:
         green, blue, red = planes
         return Planes(frame.height, frame.width, (red, green, blue), *depth, matrix=None, is_full=True)
-    is_grey = len(planes) == 1
-    if is_grey:
+    if len(planes) == 1:
         # FFmpeg's default, unless the stream says otherwise.
         is_full = frame.color_range != _LIMITED_RANGE
         return Planes(frame.height, frame.width, planes, *depth, matrix=None, is_full=is_full)
@@ -210,8 +209,7 @@ def drawn(planes: Planes, across: Axis, down: Axis) -> npt.NDArray[np.uint8]:
             num_samples=plane.num_samples,
         )
         values.extend(found_Shw)
-    scale = scale_of(num_bits=planes.num_bits, is_full=planes.is_full, matrix=planes.matrix)
-    return coloured(values, scale)
+    return coloured(values, scale_of(num_bits=planes.num_bits, is_full=planes.is_full, matrix=planes.matrix))
 
 
 def to_square(

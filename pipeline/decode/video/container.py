@@ -18,7 +18,7 @@ from av.error import (
     PatchWelcomeError,
     PyAVCallbackError,
 )
-from av.stream import Disposition, Stream
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from bitmill.pipeline.decode.video.mp4_boxes import is_encrypted
@@ -72,7 +72,9 @@ def video_stream(container: InputContainer) -> VideoStream:
     still = Disposition.attached_pic | Disposition.timed_thumbnails
     videos = [stream for stream in container.streams.video if not stream.disposition & still]
     if not videos:
-        kinds = sorted({_kind_of(stream) for stream in container.streams})
+        kinds = sorted(
+            {"a still picture" if stream.type == "video" else stream.type for stream in container.streams}
+        )
         detail = f"The container ({container.format.name}) contains only: {', '.join(kinds) or 'nothing'}."
         raise BadItemError(Reason.NO_VIDEO_STREAM, detail)
     stream = next((video for video in videos if video.disposition & Disposition.default), videos[0])
@@ -85,10 +87,6 @@ def video_stream(container: InputContainer) -> VideoStream:
         detail = f"No installed decoder supports the video stream of this {container.format.name} file."
         raise BadItemError(Reason.UNSUPPORTED_CODEC, detail)
     return stream
-
-
-def _kind_of(stream: Stream) -> str:
-    return "a still picture" if stream.type == "video" else stream.type
 
 
 def library_fault(error: Exception, path: str, *, meaning: Reason | None = None) -> BadItemError:
@@ -130,6 +128,5 @@ def _unopened(path: str, error: Exception) -> BadItemError:
     if not known or head[8:12] == b"WAVE":
         return BadItemError(Reason.NOT_MEDIA, "The file is not in a known video, audio or image format.")
     if head[4:8] in _SIGNATURES[0][1] and not has_whole_index(path):
-        detail = "The file ends before its index (the moov box)."
-        return BadItemError(Reason.TRUNCATED, detail)
+        return BadItemError(Reason.TRUNCATED, "The file ends before its index (the moov box).")
     return fault

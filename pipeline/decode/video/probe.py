@@ -101,8 +101,7 @@ def probe(path: str, *, max_pixels: int) -> VideoFacts:
         stream = video_stream(container)
         check_pixels(stream.width, stream.height, max_pixels)
         tally = _count(container, stream)
-        frame = _first_frame(path)
-        return _facts(path, container, stream, tally, frame)
+        return _facts(path, container, stream, tally, _first_frame(path))
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:

@@ -88,7 +88,7 @@ class Frames:
 
     def __iter__(self) -> Iterator[Timed[PyavPicture]]:
         for seek_ns in self._places():
-            with closing(self._reading()) as reading:
+            with closing(_Reading(self._path, self._facts, self._max_pixels)) as reading:
                 frames = reading.frames(seek_ns=seek_ns)
                 first = next(frames, None)
                 if seek_ns is not None and (first is None or self._begins_after(first)):
@@ -109,9 +109,6 @@ class Frames:
 
     def _begins_after(self, first: Timed[PyavPicture]) -> bool:
         return self._start_ns is not None and first.pts_ns > self._start_ns
-
-    def _reading(self) -> "_Reading":
-        return _Reading(self._path, self._facts, self._max_pixels)
 
 
 def _may_seek(facts: VideoFacts, start_ns: int) -> bool:

@@ -109,8 +109,7 @@ def _write_segment_ids(path: Path, outline: ExportOutline, rows: Rows) -> None: 
     with path.open("wb") as file:
         for table in rows():
             frames = table.column("num_frames").to_numpy()
-            numbers = np.arange(first, first + len(frames), dtype="<i4")
-            file.write(np.repeat(numbers, frames).tobytes())
+            file.write(np.repeat(np.arange(first, first + len(frames), dtype="<i4"), frames).tobytes())
             first += len(frames)
 
 

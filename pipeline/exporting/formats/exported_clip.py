@@ -103,8 +103,7 @@ def clip_columns(version: int) -> tuple[str, ...]:
 
 def open_clips(uri: str, version: int, *, allow_incomplete: bool) -> TokenDataset:
     """Open the dataset in the view that ``read_clips`` needs."""
-    columns = clip_columns(version)
-    return TokenDataset(uri, view="packed", columns=columns, allow_incomplete=allow_incomplete)
+    return TokenDataset(uri, view="packed", columns=clip_columns(version), allow_incomplete=allow_incomplete)
 
 
 def read_clips(dataset: TokenDataset, first: int, count: int, layout: TokenLayout) -> Iterator[ExportedClip]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from bitmill.pipeline.exporting.formats.base import Companion, clip_shapes, token_counts
 from bitmill.pipeline.exporting.formats.clip_json import clip_json, most_json_bytes
-from bitmill.pipeline.exporting.formats.exported_clip import ExportedClip, TokenLayout, Tokens
+from bitmill.pipeline.exporting.formats.exported_clip import ExportedClip, TokenLayout
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.reports.export_inventory import ExportContents
 
@@ -56,7 +56,12 @@ class WebdatasetFormat:
         """Write one tar. It does not contain when, where or by whom it was written."""
         with path.open("wb") as file:
             for clip in clips:
-                file.write(_member(f"{clip.clip_id}.npy", _npy(clip.tokens)))
+                file.write(
+                    _member(
+                        f"{clip.clip_id}.npy",
+                        _npy_header(clip.tokens.shape, clip.tokens.dtype.str) + clip.tokens.tobytes(),
+                    )
+                )
                 file.write(_member(f"{clip.clip_id}.json", clip_json(clip.columns)))
             file.write(bytes(_END))
             file.write(bytes(-file.tell() % tarfile.RECORDSIZE))
@@ -70,10 +75,6 @@ def _member(name: str, data: bytes) -> bytes:
     # GNU's format supports members of any size.
     block = header.tobuf(tarfile.GNU_FORMAT, "utf-8", "strict")
     return block + data + bytes(-len(data) % _BLOCK)
-
-
-def _npy(tokens: Tokens) -> bytes:
-    return _npy_header(tokens.shape, tokens.dtype.str) + tokens.tobytes()
 
 
 @cache

@@ -118,16 +118,14 @@ class ClipFinder:
             file = pq.ParquetFile(handle, pre_buffer=False)
             if not self._is_of_these_shards(file):
                 raise FormatError(f"{CLIP_INDEX_FILE} belongs to other shards.")
-            groups = range(file.metadata.num_row_groups)
-            firsts: list[Any] = [_least(file, number) for number in groups]
+            firsts: list[Any] = [_least(file, number) for number in range(file.metadata.num_row_groups)]
         return np.array(firsts, np.uint64)
 
     def _is_of_these_shards(self, file: pq.ParquetFile) -> bool:
         metadata = file.schema_arrow.metadata or {}
-        version = str(INDEX_FORMAT_VERSION).encode()
         return (metadata.get(b"bitmill.shards"), metadata.get(b"bitmill.format_version")) == (
             self._key.encode(),
-            version,
+            str(INDEX_FORMAT_VERSION).encode(),
         )
 
     def _built(self) -> pa.Table:

@@ -79,7 +79,6 @@ def _completed(
     if stored is not None:
         tables.append(stored.replace_schema_metadata(None))
     table = pa.concat_tables(tables)
-    places = pa.array(shard_ids, pa.string())
-    place = pc.index_in(table.column("shard_id"), value_set=places)
+    place = pc.index_in(table.column("shard_id"), value_set=pa.array(shard_ids, pa.string()))
     table = table.append_column("place", place).filter(pc.is_valid(place))
     return table.sort_by([("place", "ascending"), ("row_group", "ascending")]).drop_columns(["place"])

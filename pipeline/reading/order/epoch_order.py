@@ -63,8 +63,7 @@ class PassOrder:
     @cached_property
     def lane_bounds(self) -> list[tuple[int, int]]:
         """Half-open position range of each lane; lane lengths differ by at most one sample."""
-        ends = [lane * self.num_samples // self.lanes for lane in range(self.lanes + 1)]
-        return list(pairwise(ends))
+        return list(pairwise([lane * self.num_samples // self.lanes for lane in range(self.lanes + 1)]))
 
     @cached_property
     def end_list(self) -> list[int]:
@@ -112,8 +111,7 @@ def _window_starts(codes_bytes: Int64s, window_bytes: int) -> Int64s:
         return np.zeros(1, np.int64)
     if not window_bytes:
         return np.arange(len(codes_bytes) + 1)
-    before = np.cumsum(codes_bytes) - codes_bytes
-    number = before // window_bytes
+    number = (np.cumsum(codes_bytes) - codes_bytes) // window_bytes
     begins = np.flatnonzero(np.concatenate(([True], number[1:] != number[:-1])))
     return np.append(begins, len(codes_bytes))
 

@@ -29,17 +29,15 @@ def measure_mixing(order: PassOrder, samples: Int64s, batch_size: int) -> Mixing
     """Measure a pass over row groups of ``samples`` [n] each, in batches of ``batch_size``."""
     share = Share(batch_size=batch_size, first=0, count=batch_size)
     num_batches = order.num_samples // batch_size
-    drawn: list[Int64s] = []
-    for batch in range(num_batches):
-        takes = plan_epoch(order, 0, batch, share, "drop")
-        drawn.append(
-            np.concatenate(
-                [
-                    _groups_of(order, samples, one.window)[one.first : one.first + one.num_samples]
-                    for one in takes
-                ]
-            )
+    drawn = [
+        np.concatenate(
+            [
+                _groups_of(order, samples, one.window)[one.first : one.first + one.num_samples]
+                for one in plan_epoch(order, 0, batch, share, "drop")
+            ]
         )
+        for batch in range(num_batches)
+    ]
     if not drawn:
         return Mixing(diversity=0.0, spread=0.0)
     distinct = float(np.mean([len(np.unique(groups)) for groups in drawn]))

@@ -105,8 +105,7 @@ class FrameWindows:
 
     def count(self, shapes_n3: Int64s) -> Int64s:
         """Number of windows in each clip."""
-        step = self.stride or self.num_frames
-        return np.maximum(0, (shapes_n3[:, 0] - self.num_frames) // step + 1)
+        return np.maximum(0, (shapes_n3[:, 0] - self.num_frames) // (self.stride or self.num_frames) + 1)
 
     def cut(self, shapes_n3: Int64s) -> Cut:
         """The windows, in order of clips and time."""

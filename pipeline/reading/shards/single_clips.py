@@ -88,11 +88,10 @@ class SingleClips:
 
     def _from_whole(self, known: _Group, row: int) -> tuple[Codes, int]:
         shapes = known.part.index.shapes_of(known.number)
-        buffer = np.empty(known.group.codes_bytes, np.uint8)
         codes, starts = read_chunk(
             known.part.files,
             known.group,
-            buffer,
+            np.empty(known.group.codes_bytes, np.uint8),
             shapes,
             geometry=self._clips.geometry,
             verify=self._verify,

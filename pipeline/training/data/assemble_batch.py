@@ -90,8 +90,7 @@ class Assembly:
                 usable = self._sampler.pick(pick.sample_index, pick.attempt)
                 self._again(_Sample(sample.slot, usable, losses if usable == pick else 0))
             else:
-                failure = FailedTask(reason=loss.reason, detail=loss.detail, lasting=True)
-                self._replace(sample, failure)
+                self._replace(sample, FailedTask(reason=loss.reason, detail=loss.detail, lasting=True))
 
     def _replace(self, sample: _Sample, failed: FailedTask) -> None:
         pick = sample.pick
