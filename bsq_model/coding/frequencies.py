@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.errors import UsageError
 
 PRECISION_BITS = 24
@@ -23,8 +24,6 @@ _STEPS = 1 << _STEPS_BITS
 _WEIGHT_BITS = 30
 _STEPS_A_NAT = np.float64(5909.278887481194)
 """4096 / ln 2, the nearest double."""
-
-Int64s = npt.NDArray[np.int64]
 
 
 def frequencies_of_logits(logits_BK: npt.NDArray[np.float32]) -> Int64s:

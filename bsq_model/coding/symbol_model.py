@@ -8,14 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from bitmill.bsq_model.coding.frequencies import frequencies_of_logits
-
-Int64s = npt.NDArray[np.int64]
+from bitmill.schemas.arrays import Int64s
 
 
 class LogitStepper(Protocol):

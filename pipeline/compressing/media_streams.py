@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from bitmill.bsq_model.contract import Tokenizer
@@ -25,14 +24,13 @@ from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip, ItemEnd
 from bitmill.pipeline.shard.encoder import ModelEncoder
 from bitmill.pipeline.shard.pad_clips import padded
+from bitmill.schemas.arrays import Frames
 from bitmill.schemas.dataset.packing import Codes
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.stream.compressed import CompressedStream
 from bitmill.schemas.stream.stream_header import ClipPlace, StreamHeader, StreamKind
-
-Frames = npt.NDArray[np.uint8]
 
 _LOST_GREY = 128
 

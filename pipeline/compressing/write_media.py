@@ -8,14 +8,11 @@ from typing import cast
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.video.stream import VideoStream
 from PIL import Image
 
+from bitmill.schemas.arrays import Frames
 from bitmill.schemas.errors import UsageError
-
-Frames = npt.NDArray[np.uint8]
-"""[T, H, W, 3]"""
 
 _STILL_FPS = 1.0
 _MP4_OPTIONS = {"crf": "10", "preset": "medium"}

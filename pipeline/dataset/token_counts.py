@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.models.geometry import Grid, grid_name
-
-Int64s = npt.NDArray[np.int64]
 
 
 def token_counts(shapes_n3: Int64s, schedules: Mapping[str, tuple[Grid, ...]] | None) -> Int64s:

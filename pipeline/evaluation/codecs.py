@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-Picture = npt.NDArray[np.uint8]
-"""[H, W, 3] RGB."""
+from bitmill.schemas.arrays import Picture
 
 _SEARCH_STEPS = 12
 

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -21,12 +19,11 @@ from bitmill.pipeline.isolation.decode_process import isolated_sources
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip, ItemEnd
 from bitmill.pipeline.shard.pad_clips import padded
+from bitmill.schemas.arrays import Picture
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.outcomes import Outcome
 from bitmill.schemas.reports.evaluation_report import CodeHealth, FailedSource, QualityRow, Throughput
-
-Picture = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -23,6 +22,7 @@ from bitmill.pipeline.dataset.dataset_folder import load_tokenizer_files
 from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.pipeline.storage import Folder
+from bitmill.schemas.arrays import Frames
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.dataset.packing import unpack_codes
 from bitmill.schemas.errors import TokenizerMismatchError, UsageError
@@ -31,8 +31,6 @@ from bitmill.schemas.models.geometry import Geometry
 _GAP_PX = 4
 _DEFAULT_FPS = 8.0
 _GRID = ("num_frames", "height", "width")
-
-Frames = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)

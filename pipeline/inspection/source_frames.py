@@ -3,20 +3,16 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
-import numpy as np
-import numpy.typing as npt
-
 from bitmill.pipeline.dataset.dataset_folder import load_plan
 from bitmill.pipeline.decode.sampling.timeline import Span
 from bitmill.pipeline.isolation.decode_process import DecodeProcess
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip, ItemStart
 from bitmill.pipeline.storage import Folder
+from bitmill.schemas.arrays import Frames
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.requests.job import JobSpec
-
-Frames = npt.NDArray[np.uint8]
 
 
 class SourceFrames(AbstractContextManager["SourceFrames"]):

@@ -36,9 +36,9 @@ from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.pipeline.reading.shards.row_groups import ClipSource
 from bitmill.pipeline.splitmix64 import derive_key
 from bitmill.pipeline.storage import is_local
+from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.errors import WrongArgumentError
 
-Int64s = npt.NDArray[np.int64]
 Weighted = tuple[TokenDataset, float]
 
 _WINDOW_BYTES = 64 * 2**20

@@ -12,10 +12,9 @@ import torch
 
 from bitmill.bsq_model.checks import refuse_unless
 from bitmill.bsq_model.contract import StartedCodes, StartsEncode, Tokenizer, device_of
+from bitmill.schemas.arrays import Frames
 from bitmill.schemas.errors import InfrastructureError
 
-Frames = npt.NDArray[np.uint8]
-"""[T, H, W, 3]"""
 Codes = npt.NDArray[np.bool_] | npt.NDArray[np.int64]
 """[t, h, w, D]; of a pyramid [N, D]. Bool if the tokenizer's code is bits, else int64."""
 

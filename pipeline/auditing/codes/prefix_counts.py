@@ -3,14 +3,12 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from bitmill.pipeline.auditing.smallest_hashes import SmallestHashes
+from bitmill.schemas.arrays import Int64s
 
 MAX_PREFIXES = 256
 _OTHERS = 0
-
-Int64s = npt.NDArray[np.int64]
 
 
 class PrefixCounts:

@@ -5,9 +5,9 @@ from math import log2
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bitmill.pipeline.auditing.codes.statistics import MAX_FRAMES, NUM_STRETCHES, CodeStatistics
+from bitmill.schemas.arrays import Float64s, Int64s
 from bitmill.schemas.reports.audit_report import BitsOf, CodeHealth
 
 STUCK_SHARE = 0.001
@@ -16,9 +16,6 @@ share of tokens."""
 _SHOWN_PREFIXES = 64
 _SHOWN_VALUES = 1 << 12
 _MAX_EXACT_BITS_OF_FLOAT = 53
-
-Float64s = npt.NDArray[np.float64]
-Int64s = npt.NDArray[np.int64]
 
 
 def code_health(statistics: CodeStatistics) -> CodeHealth:

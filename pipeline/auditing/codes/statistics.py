@@ -10,6 +10,7 @@ from bitmill.pipeline.auditing.codes.prefix_counts import PrefixCounts
 from bitmill.pipeline.auditing.codes.used_codes import UsedCodes
 from bitmill.pipeline.auditing.codes.value_counts import count_rows, count_values
 from bitmill.pipeline.auditing.shard.token_words import Words, token_words
+from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.models.geometry import Code
 
 MAX_FRAMES = 128
@@ -20,8 +21,6 @@ MAX_VALUES = 1 << 20
 """Values of all dimensions of digits or an index, up to which each is counted."""
 MAX_VALUES_BY_ROW = 1 << 10
 """Values of digits up to which each is counted by token row and by source, too."""
-
-Int64s = npt.NDArray[np.int64]
 
 
 class CodeStatistics:

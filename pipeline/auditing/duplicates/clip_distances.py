@@ -5,14 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bitmill.pipeline.auditing.duplicates.collection import ClipCollection
 from bitmill.pipeline.auditing.duplicates.stored_clips import ClipStore
+from bitmill.schemas.arrays import Float64s, Int64s
 from bitmill.schemas.reports.audit_report import ClipPlace
-
-Int64s = npt.NDArray[np.int64]
-Float64s = npt.NDArray[np.float64]
 
 _PAIRS_AT_ONCE = 64
 _THREADS = 16

@@ -9,10 +9,9 @@ import numpy.typing as npt
 
 from bitmill.pipeline.auditing.duplicates.signatures import DuplicateSignatures, Signatures, shape_of
 from bitmill.pipeline.auditing.duplicates.stored_clips import ClipAddress
+from bitmill.schemas.arrays import Int64s
 
 _CHUNK_CLIPS = 1 << 14
-
-Int64s = npt.NDArray[np.int64]
 
 
 class ClipCollection:

@@ -7,8 +7,7 @@ import numpy.typing as npt
 
 from bitmill.pipeline.auditing.duplicates.collection import ClipCollection
 from bitmill.pipeline.auditing.duplicates.partitions import Partitions, num_partitions, partition_of
-
-Int64s = npt.NDArray[np.int64]
+from bitmill.schemas.arrays import Int64s
 
 _RECORD = np.dtype([("high", np.uint64), ("low", np.uint64), ("clip", np.int64)])
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from bitmill.pipeline.auditing.duplicates.clip_distances import ClipRereader
 from bitmill.pipeline.auditing.duplicates.collection import ClipCollection
@@ -20,15 +19,13 @@ from bitmill.pipeline.auditing.duplicates.near_duplicates import (
 from bitmill.pipeline.auditing.duplicates.resolve_duplicates import resolve
 from bitmill.pipeline.auditing.duplicates.signatures import DuplicateSignatures
 from bitmill.pipeline.auditing.duplicates.stored_clips import ClipStore
+from bitmill.schemas.arrays import Float64s, Int64s
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.reports.audit_report import DuplicateGroup, Duplicates
 
 PARTITION_BYTES = 1 << 25
 _MAX_GROUPS = 100
 _MAX_CLIPS_OF_GROUP = 8
-
-Int64s = npt.NDArray[np.int64]
-Float64s = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from bitmill.pipeline.auditing.duplicates.collection import ClipCollection
 from bitmill.pipeline.auditing.duplicates.lsh import most_differing
 from bitmill.pipeline.auditing.duplicates.partitions import Partitions, num_partitions, partition_of
 from bitmill.pipeline.splitmix64 import mixed
+from bitmill.schemas.arrays import Bools, Int64s
 from bitmill.schemas.compiled_code.numba_compile import compiled
 
 FIRST_IN_BUCKET = 4
@@ -27,9 +28,6 @@ _CLIPS_OF_PAIRS = 1 << 15
 
 _BAND = np.dtype([("key", np.uint64), ("clip", np.int64)])
 _PAIR = np.dtype([("later", np.int64), ("earlier", np.int64)])
-
-Int64s = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 def candidate_pairs(

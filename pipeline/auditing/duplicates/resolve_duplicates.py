@@ -3,11 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 
-Int64s = npt.NDArray[np.int64]
-Float64s = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
+from bitmill.schemas.arrays import Bools, Float64s, Int64s
 
 Distances = Callable[[Int64s, Int64s], Float64s]
 """For pairs (later, earlier): the share of bits in which their codes differ, 1 if their shapes differ."""

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from bitmill.pipeline.auditing.duplicates.lsh import num_words, sample_words
 from bitmill.pipeline.auditing.shard.collector_protocol import RowGroupData
+from bitmill.schemas.arrays import Int64s
 
 _ID_BYTES = 32
 _CLIP_ID = f"^[0-9a-f]{{{_ID_BYTES}}}$"
@@ -21,7 +22,6 @@ _SIDE_BITS = 20
 """Bits for each side of a clip's token grid."""
 _KEPT_BYTES = 1 << 26
 
-Int64s = npt.NDArray[np.int64]
 Shape = tuple[int, int, int]
 """t, h and w of a clip's token grid."""
 Signatures = npt.NDArray[np.void]

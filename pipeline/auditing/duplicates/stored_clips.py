@@ -5,20 +5,18 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from bitmill.pipeline.auditing.duplicates.signatures import Shape, digest_of
 from bitmill.pipeline.reading.index.footers import leaves_of, open_shard
 from bitmill.pipeline.storage import Folder, join
+from bitmill.schemas.arrays import Codes
 from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.errors import FormatError
 
 _KEPT_SHARDS = 1024
 _KEPT_TABLES = 8
 _PLACE_COLUMNS = ["clip_id", "source", "key", "start_ns", "end_ns"]
-
-Codes = npt.NDArray[np.uint8]
 
 
 class ClipAddress(NamedTuple):

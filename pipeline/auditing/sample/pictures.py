@@ -4,10 +4,9 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-Frames = npt.NDArray[np.uint8]
+from bitmill.schemas.arrays import Frames
 
 _MAX_FRAMES = 6
 _GAP_PX, _LABEL_PX = 2, 14

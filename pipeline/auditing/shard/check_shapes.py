@@ -7,9 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bitmill.pipeline.dataset.token_counts import real_frames
+from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.models.geometry import Geometry
-
-Int64s = npt.NDArray[np.int64]
 
 
 def shape_faults(table: pa.Table, geometry: Geometry) -> dict[int, str]:

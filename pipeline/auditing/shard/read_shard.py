@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,6 +22,7 @@ from bitmill.pipeline.reading.shards.parquet_pages import (
     find_clips,
 )
 from bitmill.pipeline.storage import Folder, is_local, join, store_errors
+from bitmill.schemas.arrays import Bools, Codes, Int64s
 from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.dataset.packing import packed_size
 from bitmill.schemas.dataset.plan_schema import PlannedShard
@@ -35,10 +35,6 @@ _CODES = "codes"
 _SHAPE = ("num_frames", "height", "width")
 _MAX_SIDE = 1 << 20
 """No clip has this many frames, rows or columns of tokens."""
-
-Codes = npt.NDArray[np.uint8]
-Int64s = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)

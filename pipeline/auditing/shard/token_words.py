@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitmill.pipeline.reading.kernels.unpack import address_of, unpack_pieces
+from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.dataset.packing import packed_size
 
 WORD_BITS = 64
@@ -18,7 +19,6 @@ _CHUNK_TOKENS = 1 << 15
 """Tokens unpacked at a time, so that they stay in the processor's cache."""
 
 Bytes = npt.NDArray[np.uint8]
-Int64s = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 
 

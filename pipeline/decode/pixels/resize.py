@@ -5,13 +5,10 @@ from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from bitmill.pipeline.decode.pixels.lanczos import LOBES, resampled
 from bitmill.pipeline.items import Crop
-
-Picture = npt.NDArray[np.uint8]
-"""[H, W, 3] RGB."""
+from bitmill.schemas.arrays import Picture
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in source pixels."""

@@ -5,13 +5,10 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from bitmill.schemas.arrays import Picture
 from bitmill.schemas.errors import BadItemError, InfrastructureError
 from bitmill.schemas.outcomes import Reason
-
-Picture = npt.NDArray[np.uint8]
-"""[H, W, 3] RGB."""
 
 NOT_INSTALLED = (
     "compute.decoder is decord, which is not installed here (it has wheels for Linux on x86-64 alone); "

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.geometry import Geometry
 
-Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 
 

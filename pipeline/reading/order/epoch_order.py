@@ -15,11 +15,9 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from bitmill.pipeline.splitmix64 import derive_key, permutation
-
-Int64s = npt.NDArray[np.int64]
+from bitmill.schemas.arrays import Int64s
 
 _GROUPS, _SAMPLES = 1, 2
 """Purpose of a derived key: the order of row groups, or the order within a window."""

@@ -4,12 +4,10 @@ from dataclasses import dataclass
 from math import exp, lgamma
 
 import numpy as np
-import numpy.typing as npt
 
 from bitmill.pipeline.reading.order.batch_plan import Share, plan_epoch
 from bitmill.pipeline.reading.order.epoch_order import PassOrder
-
-Int64s = npt.NDArray[np.int64]
+from bitmill.schemas.arrays import Int64s
 
 
 @dataclass(frozen=True, kw_only=True)

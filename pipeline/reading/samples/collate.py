@@ -26,13 +26,12 @@ from bitmill.pipeline.reading.samples.sample_shapes import Packing, Padding, Sam
 from bitmill.pipeline.reading.samples.shuffle_window import ShuffleWindow, gathered
 from bitmill.pipeline.reading.samples.views import TokenView
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
+from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.dataset.packing import packed_size
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
 from bitmill.schemas.errors import WrongArgumentError
 
 _COLUMN_TYPES = {field.name: field.type for field in TOKEN_COLUMNS}
-
-Int64s = npt.NDArray[np.int64]
 
 
 class TokenBatch(dict[str, Any]):

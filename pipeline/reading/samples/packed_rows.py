@@ -8,9 +8,8 @@ import numpy.typing as npt
 import torch
 
 from bitmill.pipeline.reading.samples.sample_shapes import Packing
+from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.compiled_code.numba_compile import compiled
-
-Int64s = npt.NDArray[np.int64]
 
 
 def describe_rows(

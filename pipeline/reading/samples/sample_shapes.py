@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from bitmill.pipeline.reading.kernels.bin_packing import best_fit
+from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.errors import WrongArgumentError
-
-Int64s = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,7 @@ from bitmill.pipeline.reading.kernels.unpack import address_of
 from bitmill.pipeline.reading.order.epoch_order import PassOrder
 from bitmill.pipeline.reading.samples.sample_shapes import Cut, SampleShape
 from bitmill.pipeline.reading.shards.row_groups import Allocate, ClipSource
-
-Int64s = npt.NDArray[np.int64]
+from bitmill.schemas.arrays import Int64s
 
 
 @dataclass(frozen=True, kw_only=True)

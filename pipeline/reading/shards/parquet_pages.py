@@ -10,19 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from isal import isal_zlib
 
 from bitmill.pipeline.reading.kernels.page_layout import LENGTH_BYTES, place_clips
 from bitmill.pipeline.reading.shards.parquet_thrift import read_struct
+from bitmill.schemas.arrays import Codes, Int64s
 
 MAX_HEADER_BYTES = 256
 _DATA_PAGE = 0
 _PLAIN = 0
-
-Codes = npt.NDArray[np.uint8]
-Int64s = npt.NDArray[np.int64]
 
 
 class WrongChecksumError(ValueError):

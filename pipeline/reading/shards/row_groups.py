@@ -17,13 +17,11 @@ from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
 from bitmill.pipeline.reading.shards.parquet_pages import find_clips
 from bitmill.pipeline.reading.shards.ranged_file import RangedFile
 from bitmill.pipeline.reading.shards.shard_files import ShardFiles
+from bitmill.schemas.arrays import Codes, Int64s
 from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS, check_columns
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.geometry import Geometry
-
-Int64s = npt.NDArray[np.int64]
-Codes = npt.NDArray[np.uint8]
 
 Allocate = Callable[[int, Any], npt.NDArray[Any]]
 

@@ -11,15 +11,13 @@ from typing import Any
 from weakref import finalize
 
 import numpy as np
-import numpy.typing as npt
 
 from bitmill.pipeline.reading.shards.after_fork import renewed_in_forks
 from bitmill.pipeline.reading.shards.disk_cache import ChunkCache
 from bitmill.pipeline.storage import Folder, is_local, join
+from bitmill.schemas.arrays import Codes
 from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.errors import FormatError
-
-Codes = npt.NDArray[np.uint8]
 
 _MOST_OPEN = 128
 """Total over all datasets; Linux allows a process 1,024 by default."""

@@ -5,17 +5,14 @@ from struct import unpack_from
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from bitmill.pipeline.reading.index.index import RowGroup
 from bitmill.pipeline.reading.kernels.page_layout import LENGTH_BYTES
 from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
 from bitmill.pipeline.reading.shards.parquet_pages import MAX_HEADER_BYTES, page_at
 from bitmill.pipeline.reading.shards.row_groups import ClipSource, Part, damage_of, read_chunk
+from bitmill.schemas.arrays import Codes
 from bitmill.schemas.dataset.packing import packed_size
-
-Int64s = npt.NDArray[np.int64]
-Codes = npt.NDArray[np.uint8]
 
 _LEAST_HEADER_BYTES = 20
 """A page header with a checksum is at least this long, and without statistics less than twice as long."""

@@ -3,11 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Hashable
 
-import numpy as np
-import numpy.typing as npt
-
-Frames = npt.NDArray[np.uint8]
-"""[T, H, W, 3] RGB."""
+from bitmill.schemas.arrays import Frames
 
 
 class FrameCache:
