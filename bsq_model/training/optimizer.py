@@ -32,10 +32,9 @@ def make_optimizers(module: nn.Module, spec: OptimizerSpec) -> list[Optimizer]:
     if hidden:
         # Muon scales its updates to the size of AdamW's, so a similar learning rate fits (arXiv 2502.16982).
         group = {"params": hidden, _RATE_SCALE: spec.muon_scale}
-        muon = torch.optim.Muon(
-            [group], lr=0.0, weight_decay=spec.weight_decay, adjust_lr_fn="match_rms_adamw"
+        optimizers.append(
+            torch.optim.Muon([group], lr=0.0, weight_decay=spec.weight_decay, adjust_lr_fn="match_rms_adamw")
         )
-        optimizers.append(muon)
     return optimizers
 
 

@@ -12,7 +12,7 @@ from bitmill.jobs.preparation.metric_networks import find_lpips
 from bitmill.jobs.scheduling.signals import handle_sigterm
 from bitmill.pipeline.auditing.options import AuditOptions
 from bitmill.pipeline.auditing.parallel import AuditProgress, LocalProcesses, ShardReaders
-from bitmill.pipeline.auditing.report_sections import ReportSections, add_report_sections
+from bitmill.pipeline.auditing.report_sections import add_report_sections
 from bitmill.pipeline.auditing.run_audit import ChooseCollectors, DatasetAudit, audit_dataset
 from bitmill.pipeline.cpu_count import available_cpus
 from bitmill.pipeline.storage import Folder, scratch_folder
@@ -56,7 +56,10 @@ def run_audit(
     with _readers(request) as (readers, workers), scratch_folder() as work:
         auditing = _Auditing(readers, workers, on_progress)
         asked = request.asked
-        others = [(uri, auditing.audit(uri, asked.signatures)) for uri in map(_uri, asked.against)]
+        others = [
+            (uri, auditing.audit(uri, asked.signatures))
+            for uri in (Folder(dataset).uri for dataset in asked.against)
+        ]
         audit = auditing.audit(dataset, asked.collectors, columns=request.columns)
         _check_comparable(audit, others)
         parts = add_report_sections(
@@ -67,25 +70,17 @@ def run_audit(
             work=work,
             notify=notify,
         )
-        report = _report(audit, parts, seconds=time.monotonic() - started)
+        report = audit.report(
+            bitmill_version=metadata.version("bitmill"),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - started, 3),
+            codes=parts.codes,
+            duplicates=parts.duplicates,
+            sample=parts.sample,
+            sources=parts.sources,
+            left_out=parts.left_out,
+        )
     return MadeAudit(report=report, files=parts.files)
-
-
-def _report(audit: DatasetAudit, parts: ReportSections, *, seconds: float) -> AuditReport:
-    return audit.report(
-        bitmill_version=metadata.version("bitmill"),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        seconds=round(seconds, 3),
-        codes=parts.codes,
-        duplicates=parts.duplicates,
-        sample=parts.sample,
-        sources=parts.sources,
-        left_out=parts.left_out,
-    )
-
-
-def _uri(dataset: str) -> str:
-    return Folder(dataset).uri
 
 
 def _check_comparable(audit: DatasetAudit, others: list[tuple[str, DatasetAudit]]) -> None:

@@ -9,11 +9,9 @@ from pydantic import BaseModel
 
 from bitmill.jobs.preparation.field_differences import differences
 from bitmill.jobs.progress.training_view import flat_fields
-from bitmill.pipeline.training.extend_run import SPEC_FILE, keep_earlier
+from bitmill.pipeline.training.extend_run import CHECKPOINTS_FOLDER, SPEC_FILE, keep_earlier
 from bitmill.schemas.errors import OutputConflictError, UsageError
 from bitmill.schemas.staged_file import write_staged
-
-CHECKPOINTS_FOLDER = "checkpoints"
 
 
 def check_run_folder(

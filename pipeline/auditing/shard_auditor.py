@@ -19,7 +19,7 @@ from bitmill.pipeline.auditing.shard.check_metadata import metadata_faults
 from bitmill.pipeline.auditing.shard.check_rows import RowCheck
 from bitmill.pipeline.auditing.shard.collector_protocol import Collectors
 from bitmill.pipeline.auditing.shard.findings import FindingTally
-from bitmill.pipeline.auditing.shard.read_shard import OpenShard, damage_kind, open_whole
+from bitmill.pipeline.auditing.shard.read_shard import OpenShard, damage_cause, damage_kind, open_whole
 from bitmill.pipeline.dataset.attempts import NewestAttempts, place_of
 from bitmill.pipeline.dataset.ledger import LedgerRow, read_ledger, totals_of
 from bitmill.pipeline.removing.check_removed import RemovedClips
@@ -154,7 +154,7 @@ class _ShardRun:
             self._found.note(Kind.MISSING_SHARD, "it was deleted during the audit", file=file)
             return False
         except FormatError as error:
-            self._found.note(damage_kind(error), _cause(error), file=shard_file(self._shard.shard_id))
+            self._found.note(damage_kind(error), damage_cause(error), file=shard_file(self._shard.shard_id))
         return not any(kind in self._found for kind in _NOT_WHOLE)
 
     def _is_own(self, metadata: ShardMetadata) -> bool:
@@ -265,7 +265,3 @@ _NOT_WHOLE = (
     Kind.WRONG_CODES_LENGTH,
     Kind.CODE_OUT_OF_RANGE,
 )
-
-
-def _cause(error: FormatError) -> str:
-    return str(error).split(" is damaged: ", 1)[-1]

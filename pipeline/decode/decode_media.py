@@ -214,9 +214,8 @@ def _by_decord(item: _Item, found: VideoFacts, native_fps: float | None) -> Iter
     times = _decord_times(item, found)
     indices = _decord_plan(item, times, native_fps)
     held_bytes = len(indices) * item.size_px**2 * 3
-    if not indices or choose(found, prefer="decord", held_bytes=held_bytes) != "decord":
-        return None
-    if not _is_sound(item, found, times, indices):
+    is_chosen = indices and choose(found, prefer="decord", held_bytes=held_bytes) == "decord"
+    if not is_chosen or not _is_sound(item, found, times, indices):
         return None
     height, width = found.height, found.width
     try:

@@ -54,7 +54,7 @@ class Staged:
 
 def source_room(source: PlannedSource, settings: DecodeSettings) -> AbstractContextManager[Room | None]:
     """Reserves disk space for a copy of the source, if it needs one, within the block; may wait long."""
-    return room_for(_identity(source), limit_bytes=settings.limits.staging_bytes)
+    return room_for(ObjectInfo.of(source), limit_bytes=settings.limits.staging_bytes)
 
 
 def source_events(
@@ -102,7 +102,7 @@ def _timed(events: Generator[SourceEvent | Staged]) -> Iterator[SourceEvent | St
 def _staged(
     source: PlannedSource, settings: DecodeSettings, room: Room | None
 ) -> AbstractContextManager[StagedObject]:
-    return stage(_identity(source), room=room, limit_bytes=settings.limits.staging_bytes)
+    return stage(ObjectInfo.of(source), room=room, limit_bytes=settings.limits.staging_bytes)
 
 
 def _plain_events(
@@ -154,10 +154,6 @@ def _archive_events(
         yield from whole_archive(source, ItemEnd.unread(error.reason, error.detail))
     except MemoryError:
         yield from whole_archive(source, ItemEnd.unread(Reason.OUT_OF_MEMORY, _TOO_MUCH_MEMORY))
-
-
-def _identity(source: PlannedSource) -> ObjectInfo:
-    return ObjectInfo(uri=source.uri, size_bytes=source.size_bytes, version=source.version)
 
 
 def _decoded(path: str, source: PlannedSource, settings: DecodeSettings) -> Iterator[ItemEvent]:

@@ -94,7 +94,7 @@ class _Prober:
         self._child = child = self._child or ChildProcess(_answer, self._limits)
         transfer_s = source.size_bytes / _SLOWEST_TRANSFER_BYTES_PER_S
         # Copied here, not in the child, whose time is limited.
-        with room_for(_identity(source), limit_bytes=self._limits.staging_bytes) as room:
+        with room_for(ObjectInfo.of(source), limit_bytes=self._limits.staging_bytes) as room:
             try:
                 child.send((source, room))
                 return child.receive(_START_S + self._limits.item_timeout_s + transfer_s)
@@ -122,13 +122,9 @@ def _answer(pipe: "Connection[Any, Any]", limits: LimitsSpec) -> None:
     serve(pipe, lambda asked: pipe.send(_look(asked[0], limits, asked[1])))
 
 
-def _identity(source: PlannedSource) -> ObjectInfo:
-    return ObjectInfo(uri=source.uri, size_bytes=source.size_bytes, version=source.version)
-
-
 def _look(source: PlannedSource, limits: LimitsSpec, room: Room | None) -> Found:
     try:
-        with memory_limit(limits.item_memory_bytes), stage(_identity(source), room=room) as staged:
+        with memory_limit(limits.item_memory_bytes), stage(ObjectInfo.of(source), room=room) as staged:
             if source.is_archive:
                 return look_into(staged.path, source, limits)
             return look_at(staged.path, limits)

@@ -220,7 +220,7 @@ class TokenBatches(IterableDataset[TokenBatch]):
             self._plans(walk),
             load=self._load,
             weigh=self._weigh,
-            make=self._make,
+            make=self._maker.make,
             prefetch=self._prefetch.chosen(local=self._local, in_worker=worker is not None),
         )
         try:
@@ -284,9 +284,6 @@ class TokenBatches(IterableDataset[TokenBatch]):
     def _weigh(self, take: Take) -> int:
         order = self._passes[take.stream].order(take.pass_number)
         return int(self._weighted[take.stream][0].clips.codes_bytes[order.groups_of(take.window)].sum())
-
-    def _make(self, takes: list[Take], windows: list[ShuffleWindow]) -> TokenBatch:
-        return self._maker.make(takes, windows)
 
     def _order(self, stream: int, number: int) -> PassOrder:
         return order_pass(

@@ -99,7 +99,9 @@ class Prefetcher(Generic[Batch]):
     def __next__(self) -> Batch:
         self._plan_ahead()
         while self._planned and len(self._under_way) <= self._prefetch.batches:
-            self._begin()
+            planned = self._planned.popleft()
+            self._ahead -= planned.num_bytes
+            self._under_way.append(self._unpackers.submit(self._made, planned))
         if not self._under_way:
             raise StopIteration
         return self._under_way.popleft().result()
@@ -148,11 +150,6 @@ class Prefetcher(Generic[Batch]):
             del self._open[key]
         self._planned.append(_Planned(takes, windows, added))
         self._ahead += added
-
-    def _begin(self) -> None:
-        planned = self._planned.popleft()
-        self._ahead -= planned.num_bytes
-        self._under_way.append(self._unpackers.submit(self._made, planned))
 
     def _made(self, planned: "_Planned") -> Batch:
         return self._make(planned.takes, [window.result() for window in planned.windows])

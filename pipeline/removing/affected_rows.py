@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from bitmill.pipeline.dataset.dataset_folder import committed_shards, load_ledger
-from bitmill.pipeline.dataset.ledger import LedgerRow
 from bitmill.pipeline.reading.index.clip_lookup import ClipFinder
 from bitmill.pipeline.reading.index.footers import open_shard
 from bitmill.pipeline.reading.index.open_index import open_index
@@ -137,9 +136,7 @@ def _look(folder: Folder, shard: PlannedShard, takedown: Takedown) -> _Look:
             columns = (table.column(name).to_pylist() for name in ("clip_id", "source", "key"))
             clip_ids += [row[0] for row in zip(*columns, strict=True) if takedown.takes_clip(*row)]
     uris = takedown.uris
-    rows: list[LedgerRow] = []
-    if any(source.uri in uris for source in shard.sources):
-        rows = load_ledger(folder, shard.shard_id)
+    rows = load_ledger(folder, shard.shard_id) if any(source.uri in uris for source in shard.sources) else []
     asked = [row for row in rows if takedown.takes_item(row["source"], row["key"])]
     return _Look(
         shard=shard,

@@ -21,6 +21,7 @@ from bitmill.pipeline.storage.list_local import files_below, files_matching
 from bitmill.pipeline.storage.list_s3 import files_in_pages, gives_pages
 from bitmill.pipeline.storage.staging_space import Room, StagingSpace
 from bitmill.pipeline.storage.uri import is_local, local_path, spelled
+from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import BadItemError, TransientError
 from bitmill.schemas.outcomes import Reason
 
@@ -37,6 +38,11 @@ class ObjectInfo:
     uri: str
     size_bytes: int
     version: str
+
+    @classmethod
+    def of(cls, source: PlannedSource) -> "ObjectInfo":
+        """The object that a source was planned from."""
+        return cls(uri=source.uri, size_bytes=source.size_bytes, version=source.version)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,10 +230,15 @@ def _below(fs: Filesystem, path: str, inner: str) -> tuple[ObjectInfo, ...]:
         return _local_infos(files_below(inner))
     if gives_pages(fs):
         scheme = path.split("://", 1)[0]
-        listed = (
-            _remote_info(f"{scheme}://{name}", entry) for name, entry in files_in_pages(fs, inner, path)
+        return tuple(
+            sorted(
+                (
+                    _remote_info(f"{scheme}://{name}", entry)
+                    for name, entry in files_in_pages(fs, inner, path)
+                ),
+                key=lambda info: info.uri,
+            )
         )
-        return tuple(sorted(listed, key=lambda info: info.uri))
     return _remote_infos(path, fs.find(inner, detail=True))
 
 

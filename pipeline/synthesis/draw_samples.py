@@ -86,12 +86,13 @@ def _fill(
     seed: int,
 ) -> list[Tensor]:
     device = next(model.parameters()).device
-    filled = fill(
-        model,
-        torch.stack(bits).to(device),
-        hidden_ThwG.expand(len(bits), *hidden_ThwG.shape).to(device),
-        spec,
-        generator=torch.Generator().manual_seed(seed),
-        labels_B=None if label is None else torch.full((len(bits),), label, device=device),
+    return list(
+        fill(
+            model,
+            torch.stack(bits).to(device),
+            hidden_ThwG.expand(len(bits), *hidden_ThwG.shape).to(device),
+            spec,
+            generator=torch.Generator().manual_seed(seed),
+            labels_B=None if label is None else torch.full((len(bits),), label, device=device),
+        ).cpu()
     )
-    return list(filled.cpu())

@@ -5,7 +5,6 @@ import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -18,13 +17,12 @@ from bitmill.bsq_model.training.training_schedule import average_decay, learning
 from bitmill.pipeline.token_training.token_batches import TokenTrainingData
 from bitmill.pipeline.token_training.token_checkpoint import load_token_checkpoint, save_token_checkpoint
 from bitmill.pipeline.token_training.validation_cost import judge
-from bitmill.pipeline.training.extend_run import own_runs
+from bitmill.pipeline.training.extend_run import CHECKPOINTS_FOLDER, own_runs
 from bitmill.pipeline.training.metrics_log import MetricsLog
 from bitmill.pipeline.training.step_progress import TrainProgress
 from bitmill.schemas.requests.token_training import TokenTrainSpec, token_run_id
 
 MODEL_FOLDER = "model"
-CHECKPOINTS_FOLDER = "checkpoints"
 
 
 def train_token_model(
@@ -82,7 +80,8 @@ class _Run:
         checkpoints = find_checkpoints(folder / CHECKPOINTS_FOLDER)
         if not checkpoints:
             return 0
-        runs = own_runs(folder, token_run_id(self._spec), _run_of)
+        own = token_run_id(self._spec)
+        runs = own_runs(folder, own, lambda stored: token_run_id(TokenTrainSpec.model_validate(stored)))
         state = load_token_checkpoint(checkpoints[-1], self._modules, self._optimizers, runs)
         self._data.go_on(state["data"])
         self._clock = (state["steps"], time.monotonic())
@@ -142,10 +141,6 @@ class _Run:
         save_token_checkpoint(path, self._modules, self._optimizers, state)
         for old in find_checkpoints(folder)[: -self._spec.keep_checkpoints]:
             old.unlink()
-
-
-def _run_of(document: Any) -> str:
-    return token_run_id(TokenTrainSpec.model_validate(document))
 
 
 def _generator(seed: int, step: int) -> torch.Generator:

@@ -11,6 +11,7 @@ from bitmill.schemas.errors import FormatError
 from bitmill.schemas.staged_file import write_staged
 
 SPEC_FILE = "train.yaml"
+CHECKPOINTS_FOLDER = "checkpoints"
 
 
 def keep_earlier(folder: Path, steps: int, results: Sequence[str]) -> None:

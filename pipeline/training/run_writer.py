@@ -11,11 +11,11 @@ from bitmill.bsq_model.training.training_checkpoint import find_checkpoints, sav
 from bitmill.bsq_model.training.training_schedule import learning_rate_share
 from bitmill.bsq_model.training.training_step import TrainingStep
 from bitmill.pipeline.training.data.training_loader import SampleFailure
+from bitmill.pipeline.training.extend_run import CHECKPOINTS_FOLDER
 from bitmill.pipeline.training.metrics_log import MetricsLog
 from bitmill.pipeline.training.validation import validate, validation_clips
 from bitmill.schemas.requests.training import TrainSpec, run_id
 
-CHECKPOINTS_FOLDER = "checkpoints"
 PICTURES_FOLDER = "pictures"
 FAILURES_FILE = "failures.jsonl"
 

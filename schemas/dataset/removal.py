@@ -1,13 +1,14 @@
 """Removal records: what was requested to be removed, when, and which clips were. One JSON file each."""
 
 from datetime import date
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.ids import content_id
 from bitmill.schemas.requests.spec_files import describe_validation
+from bitmill.schemas.strict_model import JsonFile
 from bitmill.schemas.versioned import refuse_newer, stored_version
 
 REMOVAL_FORMAT_VERSION = 1
@@ -35,8 +36,10 @@ class RemovedShard(_Part):
     """Removed clips, in the shard's order; empty if its removed sources had no clips."""
 
 
-class Removal(_Part):
+class Removal(_Part, JsonFile):
     """The contents of a record. It also applies to shards that are not committed yet."""
+
+    json_indent: ClassVar[int] = 1
 
     format: Literal["bitmill-removal"] = "bitmill-removal"
     format_version: int = REMOVAL_FORMAT_VERSION
@@ -59,10 +62,6 @@ class Removal(_Part):
         """Content id over the request, so that the same command has the same record."""
         sources = [[source.uri, source.key] for source in self.sources]
         return content_id("removal", [sources, self.clips, self.reason])
-
-    def to_json(self) -> bytes:
-        """Return the file's bytes."""
-        return (self.model_dump_json(indent=1) + "\n").encode()
 
 
 def removal_file(number: int, removal: Removal) -> str:

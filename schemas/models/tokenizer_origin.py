@@ -5,14 +5,14 @@ from typing import Literal
 from pydantic import ValidationError
 
 from bitmill.schemas.errors import FormatError
-from bitmill.schemas.strict_model import StrictModel
+from bitmill.schemas.strict_model import JsonFile, StrictModel
 from bitmill.schemas.versioned import versioned_json
 
 ORIGIN_FILE = "origin.json"
 ORIGIN_FORMAT_VERSION = 1
 
 
-class TokenizerOrigin(StrictModel):
+class TokenizerOrigin(StrictModel, JsonFile):
     """The contents of origin.json; it is no part of the tokenizer's fingerprint."""
 
     format_version: Literal[1] = ORIGIN_FORMAT_VERSION
@@ -20,10 +20,6 @@ class TokenizerOrigin(StrictModel):
     """Who made the weights, and where they are published."""
     licence: str | None = None
     """SPDX name, or the licence's own; None if it is not known."""
-
-    def to_json(self) -> bytes:
-        """Return the file's bytes."""
-        return (self.model_dump_json(indent=2) + "\n").encode()
 
 
 def read_origin(data: bytes, *, where: str) -> TokenizerOrigin:

@@ -1,6 +1,6 @@
 """``audit.json`` of ``bitmill audit``: a dataset's contents, gaps and quality, from its files alone."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -8,6 +8,7 @@ from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.reports.audit_findings import Findings
 from bitmill.schemas.requests.spec_files import describe_validation
+from bitmill.schemas.strict_model import JsonFile
 from bitmill.schemas.versioned import refuse_newer
 
 AUDIT_FORMAT_VERSION = 2
@@ -253,8 +254,10 @@ class SourceCheck(_Part):
     unplanned_examples: list[str]
 
 
-class AuditReport(_Part):
+class AuditReport(_Part, JsonFile):
     """The whole report."""
+
+    json_indent: ClassVar[int] = 1
 
     format: Literal["bitmill-audit"] = "bitmill-audit"
     format_version: int = AUDIT_FORMAT_VERSION
@@ -285,10 +288,6 @@ class AuditReport(_Part):
     sources: SourceCheck | None = None
     left_out: list[str] = []
     """Sentences: which parts were not requested or not possible, and why."""
-
-    def to_json(self) -> bytes:
-        """Return the file's bytes."""
-        return (self.model_dump_json(indent=1) + "\n").encode()
 
 
 def read_audit(data: bytes, *, origin: str) -> AuditReport:

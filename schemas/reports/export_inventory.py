@@ -14,7 +14,7 @@ from pydantic import (
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.geometry import MAX_BITS_PER_TOKEN, Code, Geometry
 from bitmill.schemas.requests.spec_files import describe_validation
-from bitmill.schemas.strict_model import StrictModel
+from bitmill.schemas.strict_model import JsonFile, StrictModel
 from bitmill.schemas.versioned import refuse_newer, stored_version
 
 EXPORT_FORMAT_VERSION = 2
@@ -112,7 +112,7 @@ class OutlinedFile(_Part):
     num_tokens: Count
 
 
-class ExportOutline(_Part):
+class ExportOutline(_Part, JsonFile):
     """The plan of an export; a resumed export writes the missing files."""
 
     format: Literal["bitmill-export-outline"] = "bitmill-export-outline"
@@ -133,10 +133,6 @@ class ExportOutline(_Part):
             raise ValueError("the files' frames and tokens do not add up to those of the contents")
         return self
 
-    def to_json(self) -> bytes:
-        """Return the bytes of export-outline.json."""
-        return (self.model_dump_json(indent=2) + "\n").encode()
-
 
 class ExportedFile(_Part):
     """A published file, relative to the export's folder; without a clip range it applies to all clips."""
@@ -147,7 +143,7 @@ class ExportedFile(_Part):
     num_clips: int | None = None
 
 
-class ExportInventory(_Part):
+class ExportInventory(_Part, JsonFile):
     """The contents of export.json; its existence means that the export is complete."""
 
     format: Literal["bitmill-export"] = "bitmill-export"
@@ -176,10 +172,6 @@ class ExportInventory(_Part):
         """Bytes of all files except outline and inventory."""
         return sum(file.size_bytes for file in self.files)
 
-    def to_json(self) -> bytes:
-        """Return the bytes of export.json."""
-        return (self.model_dump_json(indent=2) + "\n").encode()
-
 
 def read_outline(data: bytes, *, origin: str) -> ExportOutline:
     """Parse export-outline.json. Raises FormatError naming ``origin`` if it is damaged or newer."""
@@ -199,7 +191,7 @@ class BinFile(_Part):
     num_images: Count
 
 
-class BinMetadata(_Part):
+class BinMetadata(_Part, JsonFile):
     """metadata.json of the format ``bin``, with the keys that loaders of flat video tokens expect."""
 
     _of_one_version: ClassVar[tuple[str, ...]] = ("values_per_token", "geometry")
@@ -223,10 +215,6 @@ class BinMetadata(_Part):
     """Since version 2; see ExportedDataset."""
     tokenizer_fingerprint: str
     files: list[BinFile]
-
-    def to_json(self) -> bytes:
-        """Return the bytes of metadata.json."""
-        return (self.model_dump_json(indent=2) + "\n").encode()
 
 
 _Document = TypeVar("_Document", ExportOutline, ExportInventory)

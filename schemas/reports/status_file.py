@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.requests.spec_files import describe_validation
+from bitmill.schemas.strict_model import JsonFile
 from bitmill.schemas.versioned import refuse_newer
 
 STATUS_FORMAT_VERSION = 1
@@ -85,7 +86,7 @@ class ActorCounts(_Part):
     """Starting, or waiting for a node with free resources."""
 
 
-class JobStatus(_Part):
+class JobStatus(_Part, JsonFile):
     """The contents of status.json. Counts cover the whole dataset, including running shards."""
 
     format: Literal["bitmill-status"] = "bitmill-status"
@@ -114,10 +115,6 @@ class JobStatus(_Part):
     seconds: dict[str, float] = {}
     """Seconds by stage (read, decode, wait, encode, write), summed over this driver's shards."""
     remaining_s: float | None = None
-
-    def to_json(self) -> bytes:
-        """Return the file's bytes."""
-        return (self.model_dump_json(indent=2) + "\n").encode()
 
     def silent_after_s(self) -> float:
         """Return the age in seconds at which an unfinished status means that the driver is silent."""

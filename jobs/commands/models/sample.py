@@ -225,10 +225,9 @@ def _inpaint(
     if not bool(hidden_Thw.any()):
         raise UsageError(f"--mask {mask} has no white pixels: there is nothing to fill in.")
     bits_ThwL = tokenizer.encode([frames_THWC])[0]
-    filled = fill_in(
-        model, bits_ThwL, hidden_Thw, asked.count, asked.spec, label=asked.label, seed=asked.seed
+    return tokenizer.decode(
+        fill_in(model, bits_ThwL, hidden_Thw, asked.count, asked.spec, label=asked.label, seed=asked.seed)
     )
-    return tokenizer.decode(filled)
 
 
 def _continue(prior: "Prior", tokenizer: "Tokenizer", asked: _Continuing, console: Console) -> "list[Tensor]":

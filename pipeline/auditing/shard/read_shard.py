@@ -172,9 +172,9 @@ class OpenShard:
             try:
                 self._read(number, [name])
             except FormatError as error:
-                self._note(damage_kind(error), f"column {name!r}: {_cause(error)}", number)
+                self._note(damage_kind(error), f"column {name!r}: {damage_cause(error)}", number)
         if sum(self._found.counts.values()) == found_before:
-            self._note(damage_kind(whole), _cause(whole), number)
+            self._note(damage_kind(whole), damage_cause(whole), number)
         return None
 
     def _read(self, number: int, names: list[str]) -> pa.Table:
@@ -240,7 +240,7 @@ class OpenShard:
         try:
             codes: list[Any] = self._read(number, [_CODES]).column(_CODES).to_pylist()
         except FormatError as error:
-            self._note(damage_kind(error), f"column {_CODES!r}: {_cause(error)}", number)
+            self._note(damage_kind(error), f"column {_CODES!r}: {damage_cause(error)}", number)
             return fits
         for row, (data, count) in enumerate(zip(codes, num_tokens.tolist(), strict=True)):
             used = count * bits % 8
@@ -268,6 +268,6 @@ def damage_kind(error: FormatError) -> Literal[Kind.BAD_CHECKSUM, Kind.UNREADABL
     return Kind.BAD_CHECKSUM if "CRC" in str(error) else Kind.UNREADABLE
 
 
-def _cause(error: FormatError) -> str:
+def damage_cause(error: FormatError) -> str:
     """pyarrow's message without the file name, which is reported separately."""
     return str(error).split(" is damaged: ", 1)[-1]

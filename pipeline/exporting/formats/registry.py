@@ -9,9 +9,8 @@ from bitmill.schemas.reports.export_inventory import ExportedDataset, ExportForm
 
 def format_of(name: ExportFormat, dataset: ExportedDataset) -> Format:
     """The format for a dataset's tokens and columns."""
-    formats = {
+    return {
         ExportFormat.WEBDATASET: WebdatasetFormat,
         ExportFormat.BIN: BinFormat,
         ExportFormat.HUGGINGFACE: HuggingfaceFormat,
-    }
-    return formats[name](dataset.tokens, dataset.format_version)
+    }[name](dataset.tokens, dataset.format_version)

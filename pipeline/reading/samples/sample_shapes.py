@@ -59,10 +59,7 @@ class SampleShape(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Clips:
-    """Whole clips, which must all have the same shape: ``tokens`` [B, T, h, w, …]."""
-
+class _OneOfEach:
     per_clip: ClassVar[bool] = True
 
     def count(self, shapes_n3: Int64s) -> Int64s:
@@ -71,7 +68,20 @@ class Clips:
 
     def cut(self, shapes_n3: Int64s) -> Cut:
         """Every clip whole."""
-        return _whole_clips(shapes_n3)
+        count = len(shapes_n3)
+        zeros = np.zeros(count, np.int64)
+        return Cut(
+            sample_starts=np.arange(count + 1),
+            clips=np.arange(count),
+            first_frames=zeros,
+            num_frames=shapes_n3[:, 0],
+            places=zeros,
+        )
+
+
+@dataclass(frozen=True)
+class Clips(_OneOfEach):
+    """Whole clips, which must all have the same shape: ``tokens`` [B, T, h, w, …]."""
 
     def check(self, shapes_n3: Int64s) -> None:
         """Require a single shape."""
@@ -127,7 +137,7 @@ class FrameWindows:
 
 
 @dataclass(frozen=True)
-class Padding:
+class Padding(_OneOfEach):
     """Whole clips, padded at the end to ``num_frames`` frames (default: those of the longest clip).
 
     Frames are token rows, the T of ``tokens``, of which each may stand for several frames of the video.
@@ -135,19 +145,10 @@ class Padding:
     """
 
     num_frames: int | None = None
-    per_clip: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.num_frames is not None and self.num_frames < 1:
             raise WrongArgumentError("Padding needs at least 1 frame.")
-
-    def count(self, shapes_n3: Int64s) -> Int64s:
-        """One sample per clip."""
-        return np.ones(len(shapes_n3), np.int64)
-
-    def cut(self, shapes_n3: Int64s) -> Cut:
-        """Every clip whole."""
-        return _whole_clips(shapes_n3)
 
     def check(self, shapes_n3: Int64s) -> None:
         """Require a single frame grid, and no clip longer than the padded length."""
@@ -214,18 +215,6 @@ class Packing:
         first_frames = number * most[clips]
         frames = np.minimum(most[clips], shapes_n3[clips, 0] - first_frames)
         return clips, first_frames, frames, frames * frame[clips]
-
-
-def _whole_clips(shapes_n3: Int64s) -> Cut:
-    count = len(shapes_n3)
-    zeros = np.zeros(count, np.int64)
-    return Cut(
-        sample_starts=np.arange(count + 1),
-        clips=np.arange(count),
-        first_frames=zeros,
-        num_frames=shapes_n3[:, 0],
-        places=zeros,
-    )
 
 
 def _check_one_grid(shapes_n3: Int64s) -> None:

@@ -138,7 +138,7 @@ class ClipMaker:
 @contextmanager
 def _staged(source: PlannedSource) -> Generator[str]:
     """Yield a local file with the source's bytes; converts library errors to BadItemError."""
-    with stage(ObjectInfo(uri=source.uri, size_bytes=source.size_bytes, version=source.version)) as staged:
+    with stage(ObjectInfo.of(source)) as staged:
         try:
             if not source.size_bytes:
                 raise BadItemError(Reason.EMPTY_FILE, "The file is empty.")
