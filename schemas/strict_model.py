@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict
 class StrictModel(BaseModel):
     """A frozen model that rejects unknown keys.
 
-    A model with a mutable default derives from pydantic's BaseModel itself, or ruff would not know that the
-    default is copied.
+    A model with a mutable default names BaseModel too, or ruff would not know that the default is copied.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

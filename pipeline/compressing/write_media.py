@@ -1,6 +1,5 @@
 """Writes restored frames as PNG, lossless video (FFV1 in MKV) or widely playable video (H.264 in MP4)."""
 
-import io
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -25,9 +24,7 @@ def write_png(clips: Sequence[Frames], fps: float, path: Path) -> None:
         raise UsageError(
             f"The stream contains {sum(map(len, clips))} frames, a PNG only one; end OUT in .mkv or .mp4."
         )
-    buffer = io.BytesIO()
-    Image.fromarray(clips[0][0]).save(buffer, format="PNG")
-    path.write_bytes(buffer.getvalue())
+    Image.fromarray(clips[0][0]).save(path, format="PNG")
 
 
 def write_mkv(clips: Sequence[Frames], fps: float, path: Path) -> None:

@@ -7,7 +7,6 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
     ModelWrapValidatorHandler,
     TypeAdapter,
     ValidationError,
@@ -28,6 +27,7 @@ from bitmill.schemas.requests.job import (
     ShardVersion,
 )
 from bitmill.schemas.requests.spec_files import describe_validation
+from bitmill.schemas.strict_model import StrictModel
 from bitmill.schemas.versioned import refuse_newer, stored_version
 
 DATASET_FORMAT_VERSION = 3
@@ -40,11 +40,7 @@ LEDGER_FOLDER = "ledger"
 TOKENIZER_FOLDER = "tokenizer"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Totals(_Part):
+class Totals(StrictModel, BaseModel):
     """Sums over ledger rows: ok + partial + failed are all items; each planned source has at least one."""
 
     ok: int = 0
@@ -81,7 +77,7 @@ class Totals(_Part):
 _COUNTS = tuple(name for name in Totals.model_fields if name != "reasons")
 
 
-class PlanPart(_Part):
+class PlanPart(StrictModel):
     """One plan file of the dataset."""
 
     file: str
@@ -96,7 +92,7 @@ class PlanPart(_Part):
     """1: new sources. Above: retries of failed sources of earlier parts; the newer outcome counts."""
 
 
-class DatasetCard(_Part):
+class DatasetCard(StrictModel, BaseModel):
     """The contents of dataset.json."""
 
     format: Literal["bitmill-dataset"] = "bitmill-dataset"

@@ -3,12 +3,12 @@
 from datetime import date
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.ids import content_id
 from bitmill.schemas.requests.spec_files import describe_validation
-from bitmill.schemas.strict_model import JsonFile
+from bitmill.schemas.strict_model import JsonFile, StrictModel
 from bitmill.schemas.versioned import refuse_newer, stored_version
 
 REMOVAL_FORMAT_VERSION = 1
@@ -16,11 +16,7 @@ REMOVAL_FORMAT_VERSION = 1
 REMOVAL_FOLDER = "removals"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RemovedSource(_Part):
+class RemovedSource(StrictModel):
     """A source, with all its spans that are or will be planned, or one member of a tar."""
 
     uri: str
@@ -28,7 +24,7 @@ class RemovedSource(_Part):
     """The member's name; None: the whole source."""
 
 
-class RemovedShard(_Part):
+class RemovedShard(StrictModel):
     """A committed shard that the removal affects."""
 
     shard_id: str
@@ -36,7 +32,7 @@ class RemovedShard(_Part):
     """Removed clips, in the shard's order; empty if its removed sources had no clips."""
 
 
-class Removal(_Part, JsonFile):
+class Removal(StrictModel, JsonFile, BaseModel):
     """The contents of a record. It also applies to shards that are not committed yet."""
 
     json_indent: ClassVar[int] = 1

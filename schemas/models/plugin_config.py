@@ -2,22 +2,21 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, Discriminator, Field, Tag
 
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.strict_model import StrictModel
 
 PLUGIN_GROUP = "bitmill.tokenizers"
 """The entry point group in which installed packages offer tokenizers."""
 
 
-class PluginConfig(BaseModel):
+class PluginConfig(StrictModel, BaseModel):
     """Which plugin made the tokens, and what reading them needs without it.
 
     ``plugin`` is the name of an entry point of an installed package, never of code to import.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: Literal[1] = 1
     architecture: Literal["plugin"] = "plugin"

@@ -2,13 +2,13 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.reports.audit_findings import Findings
 from bitmill.schemas.requests.spec_files import describe_validation
-from bitmill.schemas.strict_model import JsonFile
+from bitmill.schemas.strict_model import JsonFile, StrictModel
 from bitmill.schemas.versioned import refuse_newer
 
 AUDIT_FORMAT_VERSION = 2
@@ -20,11 +20,7 @@ UNITS = {"bits": "bits", "digits": "digits", "index": "indices"}
 """What ``SampledClip.num_bits`` counts, by kind of code."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Counts(_Part):
+class Counts(StrictModel):
     """Sums over a set of sources and their items; ok + partial + failed are all items with an outcome."""
 
     sources: int = 0
@@ -46,14 +42,14 @@ class Counts(_Part):
     """Duration that became tokens."""
 
 
-class CoverageRow(_Part):
+class CoverageRow(StrictModel):
     """Counts for one value of a property; None if the item does not have it."""
 
     value: str | None
     counts: Counts
 
 
-class CoverageTable(_Part):
+class CoverageTable(StrictModel):
     """Coverage by one property of items: ``prefix``, ``media``, …, or a metadata column."""
 
     by: str
@@ -63,7 +59,7 @@ class CoverageTable(_Part):
     """All other values, if there are too many for ``rows``; its ``value`` states their number."""
 
 
-class ReasonRow(_Part):
+class ReasonRow(StrictModel):
     """Items that are not ok for a reason."""
 
     reason: str
@@ -74,7 +70,7 @@ class ReasonRow(_Part):
     """A few sources (and keys)."""
 
 
-class FailureRow(_Part):
+class FailureRow(StrictModel):
     """One item that is not ok."""
 
     source: str
@@ -88,7 +84,7 @@ class FailureRow(_Part):
     clips: int
 
 
-class Histogram(_Part):
+class Histogram(StrictModel):
     """A histogram: ``counts[i]`` values are in [edges[i], edges[i+1]); the last bin includes its end."""
 
     name: str
@@ -98,7 +94,7 @@ class Histogram(_Part):
     counts: list[int]
 
 
-class Coverage(_Part):
+class Coverage(StrictModel):
     """Coverage: planned versus done."""
 
     total: Counts
@@ -111,7 +107,7 @@ class Coverage(_Part):
     """Sentences: what running the job again, or with ``--retry-failed``, would do."""
 
 
-class BitsOf(_Part):
+class BitsOf(StrictModel):
     """Entropies of the bits (or digits) of a set of tokens, each at most 1."""
 
     value: str
@@ -122,7 +118,7 @@ class BitsOf(_Part):
     weakest_bit: int
 
 
-class CodeHealth(_Part):
+class CodeHealth(StrictModel, BaseModel):
     """Statistics of the codes. Dimensions are bits, digits, or an index's only one; dimension 0 is first."""
 
     kind: Literal["bits", "digits", "index"] = "bits"
@@ -165,7 +161,7 @@ class CodeHealth(_Part):
     """Clips of several, all equal token rows."""
 
 
-class ClipPlace(_Part):
+class ClipPlace(StrictModel):
     """A clip's identity, as in ``bitmill trace``."""
 
     dataset: str | None = None
@@ -177,7 +173,7 @@ class ClipPlace(_Part):
     end_ns: int
 
 
-class DuplicateGroup(_Part):
+class DuplicateGroup(StrictModel):
     """Similar clips: the first is kept, the others are in the list of duplicates."""
 
     num_clips: int
@@ -187,7 +183,7 @@ class DuplicateGroup(_Part):
     """The first clips of the group."""
 
 
-class Duplicates(_Part):
+class Duplicates(StrictModel):
     """Similar clips within the dataset, or shared with other datasets."""
 
     others: list[str]
@@ -207,7 +203,7 @@ class Duplicates(_Part):
     """Text file next to audit.json: ids of all clips beyond the first of each group, one per line."""
 
 
-class SampledClip(_Part):
+class SampledClip(StrictModel):
     """A clip that was decoded and tokenized again."""
 
     clip: ClipPlace
@@ -228,7 +224,7 @@ class SampledClip(_Part):
     """Picture file next to audit.json: a few frames, originals above reconstructions."""
 
 
-class Sample(_Part):
+class Sample(StrictModel):
     """A random sample of all clips, drawn from ``seed``; worst clips first."""
 
     seed: int
@@ -244,7 +240,7 @@ class Sample(_Part):
     """What was skipped, and why."""
 
 
-class SourceCheck(_Part):
+class SourceCheck(StrictModel):
     """The plan compared with the current sources."""
 
     checked: int
@@ -254,7 +250,7 @@ class SourceCheck(_Part):
     unplanned_examples: list[str]
 
 
-class AuditReport(_Part, JsonFile):
+class AuditReport(StrictModel, JsonFile, BaseModel):
     """The whole report."""
 
     json_indent: ClassVar[int] = 1

@@ -4,11 +4,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.requests.spec_files import describe_validation
-from bitmill.schemas.strict_model import JsonFile
+from bitmill.schemas.strict_model import JsonFile, StrictModel
 from bitmill.schemas.versioned import refuse_newer
 
 STATUS_FORMAT_VERSION = 1
@@ -31,10 +31,6 @@ SILENT_AFTER_WRITES = 6
 """Missed heartbeats after which a driver counts as silent."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class DriverState(StrEnum):
     """What a driver is doing, or how it ended."""
 
@@ -51,7 +47,7 @@ class DriverState(StrEnum):
         return self not in {DriverState.PLANNING, DriverState.RUNNING}
 
 
-class DriverPlace(_Part):
+class DriverPlace(StrictModel):
     """Where the driver runs."""
 
     host: str
@@ -60,14 +56,14 @@ class DriverPlace(_Part):
     """Name of the submitted job, if started by ``bitmill submit``."""
 
 
-class Part(_Part):
+class Part(StrictModel):
     """Planned and done counts, including earlier runs."""
 
     planned: int = 0
     done: int = 0
 
 
-class Rates(_Part):
+class Rates(StrictModel):
     """Rates per second, since this driver's first shard started."""
 
     items: float = 0.0
@@ -76,7 +72,7 @@ class Rates(_Part):
     tokens: float = 0.0
 
 
-class ActorCounts(_Part):
+class ActorCounts(StrictModel):
     """Numbers of the run's actors by state."""
 
     at_work: int = 0
@@ -86,7 +82,7 @@ class ActorCounts(_Part):
     """Starting, or waiting for a node with free resources."""
 
 
-class JobStatus(_Part, JsonFile):
+class JobStatus(StrictModel, JsonFile, BaseModel):
     """The contents of status.json. Counts cover the whole dataset, including running shards."""
 
     format: Literal["bitmill-status"] = "bitmill-status"

@@ -3,11 +3,12 @@
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from bitmill.schemas.errors import BadJobError
 from bitmill.schemas.ids import content_id
 from bitmill.schemas.requests.spec_files import describe_validation, make_spec, yaml_mapping
+from bitmill.schemas.strict_model import StrictModel
 
 JOB_SPEC_VERSION = 1
 
@@ -41,11 +42,7 @@ MIB = 1 << 20
 GIB = 1 << 30
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SourceSpec(_Part):
+class SourceSpec(StrictModel):
     """The media to tokenize: exactly one of ``paths`` and ``manifest``."""
 
     paths: list[str] | None = None
@@ -69,7 +66,7 @@ class SourceSpec(_Part):
         return self
 
 
-class TokenizerSpec(_Part):
+class TokenizerSpec(StrictModel, BaseModel):
     """Which tokenizer: a bundled one, a saved folder, or a preset with random weights (for trials only)."""
 
     bundled: str | None = None
@@ -108,7 +105,7 @@ class TokenizerSpec(_Part):
         return self
 
 
-class SamplingSpec(_Part):
+class SamplingSpec(StrictModel):
     """Which frames of an item become which clips."""
 
     fps: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
@@ -139,7 +136,7 @@ class SamplingSpec(_Part):
         return rule if self.tail == "pad" else rule | {"tail": self.tail}
 
 
-class FrameSpec(_Part):
+class FrameSpec(StrictModel):
     """How frames are resized for the tokenizer."""
 
     size_px: Annotated[int, Field(gt=0, le=8192)] | None = None
@@ -152,7 +149,7 @@ class FrameSpec(_Part):
     """None keeps an existing dataset's rule; a new dataset gets the newest rule that its decoder supports."""
 
 
-class LimitsSpec(_Part):
+class LimitsSpec(StrictModel):
     """Limits per source file; an item that exceeds one is given up, the job continues."""
 
     item_timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
@@ -167,7 +164,7 @@ class LimitsSpec(_Part):
     """Most sampled frames of one item."""
 
 
-class ShardingSpec(_Part):
+class ShardingSpec(StrictModel):
     """How the plan is divided into shards; small ones lose less to preemption, large ones are fewer."""
 
     max_bytes: Annotated[int, Field(gt=0)] = 512 * MIB
@@ -178,7 +175,7 @@ class ShardingSpec(_Part):
     """Longer videos are planned in spans of this many seconds, each a separate source."""
 
 
-class StorageSpec(_Part):
+class StorageSpec(StrictModel):
     """How codes are stored in a token shard."""
 
     codes_compression: Literal["none", "zstd"] = "none"
@@ -190,7 +187,7 @@ class StorageSpec(_Part):
     bitmill 0.2, and for BSQ-ViT alone."""
 
 
-class ComputeSpec(_Part):
+class ComputeSpec(StrictModel):
     """Compute settings. Fields after ``batch_frames`` never affect output bytes."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -216,7 +213,7 @@ class ComputeSpec(_Part):
     """On SIGTERM, running shards have this many seconds to finish before they are abandoned."""
 
 
-class JobSpec(_Part):
+class JobSpec(StrictModel):
     """A tokenization job. ``schemas/job.example.yaml`` explains every key."""
 
     version: Literal[1]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from bitmill.jobs.console import Console
+from bitmill.jobs.progress.summary import print_pairs
 from bitmill.jobs.progress.units import bytes_text, duration_text
 from bitmill.schemas.reports.audit_findings import KIND_TEXT, Finding
 from bitmill.schemas.reports.audit_report import DIMENSION, UNITS, AuditReport, CodeHealth, Sample
@@ -18,7 +19,7 @@ _TABLES = ("prefix", "media", "codec", "resolution")
 def print_summary(report: AuditReport, console: Console) -> None:
     """Print verdict, counts, findings with examples, reasons of failures, and next steps."""
     console.print(f"{report.verdict}: {report.dataset}", soft_wrap=True)
-    console.print(_totals(report))
+    print_pairs(_totals(report), console)
     for table in report.coverage.tables:
         is_asked_for = table.by in _TABLES or table.by not in _OWN
         if is_asked_for and len(table.rows) > 1:
@@ -101,9 +102,9 @@ def _sample(report: AuditReport, sample: Sample) -> str:
     return f"{sample.compared:,} of {sample.num_clips:,} clips compared: {', '.join(told)}"
 
 
-def _totals(report: AuditReport) -> Table:
+def _totals(report: AuditReport) -> list[tuple[str, str]]:
     total = report.coverage.total
-    rows = [
+    return [
         ("shards", f"{report.shards_committed:,} of {report.shards_planned:,}, {report.shards_read:,} whole"),
         ("sources", f"{total.sources:,} planned, {total.pending:,} pending"),
         ("items", f"{total.ok:,} ok, {total.partial:,} partial, {total.failed:,} failed"),
@@ -112,10 +113,6 @@ def _totals(report: AuditReport) -> Table:
         ("tokens", f"{total.tokens:,} in {total.frames:,} frames of {total.clips:,} clips"),
         ("tokenizer", report.tokenizer_fingerprint),
     ]
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in rows:
-        table.add_row(name, value)
-    return table
 
 
 def _findings(report: AuditReport) -> Table:
