@@ -49,9 +49,8 @@ def files_of(config: BaseModel, weights: Mapping[str, Tensor], *, dtype: torch.d
     check_finite_weights(weights, "the tokenizer to be saved")
     if dtype != torch.float32:
         weights = _stored_in(weights, dtype)
-    text = json.dumps(config.model_dump(mode="json"), indent=2) + "\n"
     return {
-        CONFIG_FILE: text.encode(),
+        CONFIG_FILE: (json.dumps(config.model_dump(mode="json"), indent=2) + "\n").encode(),
         WEIGHTS_FILE: safetensors.torch.save(weights, metadata={"format": "pt"}),
     }
 

@@ -202,8 +202,7 @@ class BSQTokenizer(nn.Module):
             self.cast_from_fingerprint = None
         elif was == torch.float32:
             self.cast_from_fingerprint = weights_fingerprint(self.config, self.state_dict())
-        super()._apply(fn, recurse)
-        return self
+        return super()._apply(fn, recurse)
 
 
 def _forget_fingerprint(module: nn.Module, incompatible_keys: object) -> None:

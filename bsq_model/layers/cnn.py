@@ -42,9 +42,11 @@ class ResidualBlock(nn.Module):
 class FrameCNN(Backbone):
     """Base of both CNNs: runs clips, batches and streams over ``frames``, which subclasses implement."""
 
-    def __init__(self, num_frames: int) -> None:
+    def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
-        self.num_frames = num_frames
+        self.num_frames = config.num_frames
+        self._patch_size_px = config.patch_size_px
+        self._grid_size = config.grid_size
         self.blocks = nn.ModuleList()
 
     @abstractmethod
@@ -82,9 +84,7 @@ class CNNEncoder(FrameCNN):
     """Encodes patches [N, P] to latents [N, L]."""
 
     def __init__(self, config: TokenizerConfig) -> None:
-        super().__init__(config.num_frames)
-        self._patch_size_px = config.patch_size_px
-        self._grid_size = config.grid_size
+        super().__init__(config)
         channels = _channels(config.encoder, config.patch_size_px)
         self.embed = nn.Conv2d(3, channels[0], 3, padding=1)
         for level, width in enumerate(channels):
@@ -107,9 +107,7 @@ class CNNDecoder(FrameCNN):
     """Decodes codes [N, L] to output values [N, X]."""
 
     def __init__(self, config: TokenizerConfig) -> None:
-        super().__init__(config.num_frames)
-        self._patch_size_px = config.patch_size_px
-        self._grid_size = config.grid_size
+        super().__init__(config)
         channels = _channels(config.decoder, config.patch_size_px)[::-1]
         self.embed = nn.Linear(config.bits_per_token, channels[0])
         for level, width in enumerate(channels):

@@ -213,8 +213,7 @@ class BlockCausalViT(Backbone):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "BlockCausalViT":
         """Drop CUDA graphs when weights move, because they read the weights at their old addresses."""
         self._graphs.clear()
-        super()._apply(fn, recurse)
-        return self
+        return super()._apply(fn, recurse)
 
     def _blocks(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]

@@ -2,7 +2,6 @@
 
 import re
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from torch import Tensor
 from bitmill.bsq_model.importing.torch_files import read_checkpoint
 from bitmill.bsq_model.networks.numpy_pickles import read_arrays
 from bitmill.schemas.errors import FormatError
-
-Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
 def lpips_from_pickle(data: bytes) -> dict[str, Tensor]:

@@ -211,7 +211,6 @@ class _BlockE(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         three = self.branch3x3_1(x)
         double = self.branch3x3dbl_2(self.branch3x3dbl_1(x))
-        pooled = functional.max_pool2d(x, 3, 1, 1) if self._by_maximum else _average(x)
         return torch.cat(
             [
                 self.branch1x1(x),
@@ -219,7 +218,7 @@ class _BlockE(nn.Module):
                 self.branch3x3_2b(three),
                 self.branch3x3dbl_3a(double),
                 self.branch3x3dbl_3b(double),
-                self.branch_pool(pooled),
+                self.branch_pool(functional.max_pool2d(x, 3, 1, 1) if self._by_maximum else _average(x)),
             ],
             dim=1,
         )

@@ -97,5 +97,4 @@ class LPIPS(nn.Module):
 
 def _unit(x_BCHW: Tensor) -> Tensor:
     # sqrt has no finite gradient at zero: epsilon keeps it finite where no channel is active.
-    norm = (x_BCHW.square().sum(1, keepdim=True) + _EPSILON**2).sqrt()
-    return x_BCHW / (norm + _EPSILON)
+    return x_BCHW / ((x_BCHW.square().sum(1, keepdim=True) + _EPSILON**2).sqrt() + _EPSILON)

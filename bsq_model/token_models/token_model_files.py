@@ -49,9 +49,8 @@ def token_model_fingerprint(model: TokenModel) -> str:
 def token_model_files(model: TokenModel, *, dtype: torch.dtype = torch.float32) -> dict[str, bytes]:
     """Return the two files' bytes by name; ``dtype`` float16 rounds weights, which changes the model."""
     weights = {name: tensor.cpu().to(dtype).contiguous() for name, tensor in model.state_dict().items()}
-    config = json.dumps(model.config.model_dump(mode="json"), indent=2) + "\n"
     return {
-        CONFIG_FILE: config.encode(),
+        CONFIG_FILE: (json.dumps(model.config.model_dump(mode="json"), indent=2) + "\n").encode(),
         WEIGHTS_FILE: safetensors.torch.save(weights, metadata={"format": "pt"}),
     }
 

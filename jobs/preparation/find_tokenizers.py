@@ -166,9 +166,8 @@ def _of_frame_size(loaded: LoadedTokenizer, job: JobSpec) -> LoadedTokenizer:
 
 
 def _loaded(tokenizer: BSQTokenizer, origin: TokenizerOrigin | None, *, is_random: bool) -> LoadedTokenizer:
-    files = tokenizer_files(tokenizer) | ({ORIGIN_FILE: origin.to_json()} if origin else {})
     return LoadedTokenizer(
-        files=files,
+        files=tokenizer_files(tokenizer) | ({ORIGIN_FILE: origin.to_json()} if origin else {}),
         config=tokenizer.config,
         fingerprint=tokenizer.fingerprint,
         is_random=is_random,

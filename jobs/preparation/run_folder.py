@@ -70,5 +70,4 @@ def raise_steps(output: str, earlier: int, steps: int, results: Sequence[str]) -
 
 def write_spec(folder: Path, spec: BaseModel) -> None:
     """Write the run file, which later runs are compared with."""
-    text = yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
-    write_staged(folder / SPEC_FILE, text.encode())
+    write_staged(folder / SPEC_FILE, yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False).encode())

@@ -80,8 +80,7 @@ def code_at(codec: Codec, picture: Picture, budget_bytes: int) -> Coded:
             low, best = middle, tried
         else:
             high = middle
-    decoded = np.asarray(Image.open(io.BytesIO(best)).convert("RGB"))
-    return Coded(num_bytes=codec.size(best), picture=decoded)
+    return Coded(num_bytes=codec.size(best), picture=np.asarray(Image.open(io.BytesIO(best)).convert("RGB")))
 
 
 def _saved(image: Image.Image, format_name: str, **options: Any) -> bytes:

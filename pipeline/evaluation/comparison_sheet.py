@@ -25,8 +25,7 @@ def write_sheet(shown: Sequence[Shown], path: Path) -> None:
     rows = [_panes(entry) for entry in shown]
     width_px = max(picture.shape[1] for row in rows for _, picture in row) + _GAP_PX
     height_px = max(picture.shape[0] for row in rows for _, picture in row) + _LABEL_PX + _GAP_PX
-    columns = max(len(row) for row in rows)
-    sheet = Image.new("RGB", (columns * width_px, len(rows) * height_px), "white")
+    sheet = Image.new("RGB", (max(len(row) for row in rows) * width_px, len(rows) * height_px), "white")
     draw = ImageDraw.Draw(sheet)
     for line, row in enumerate(rows):
         for column, (label, picture) in enumerate(row):

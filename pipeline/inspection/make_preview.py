@@ -66,8 +66,7 @@ def preview_clips(
             count += 1
             # Version 1 has no other column that tells frames from token rows.
             num_real = len(sample["frame_pts_ns"])
-            codes = _codes(sample, dataset.card.geometry)
-            pixels_THWC = decode_pixels(tokenizer, [codes])[0][:num_real]
+            pixels_THWC = decode_pixels(tokenizer, [_codes(sample, dataset.card.geometry)])[0][:num_real]
             place = sample["source"], sample["key"], sample["start_ns"]
             original_THWC = originals.find(*place, num_real)
             yield PreviewClip(

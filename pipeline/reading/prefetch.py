@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 from weakref import finalize
 
 from bitmill.pipeline.reading.order.batch_plan import Take
@@ -61,7 +61,7 @@ def _or(given: int | None, default: int) -> int:
     return default if given is None else given
 
 
-class Prefetcher(Generic[Batch]):
+class Prefetcher(Iterator[Batch]):
     """Iterator that makes the batches of plans in order and ends with the plans.
 
     ``load`` reads a take's window, ``weigh`` returns its bytes in advance, ``make`` unpacks a batch. Their
@@ -92,9 +92,6 @@ class Prefetcher(Generic[Batch]):
         self._under_way: deque[Future[Batch]] = deque()
         self._ahead = 0
         self._ended = False
-
-    def __iter__(self) -> "Prefetcher[Batch]":
-        return self
 
     def __next__(self) -> Batch:
         self._plan_ahead()

@@ -43,8 +43,7 @@ def single_frames(dataset: str, held_out: Sequence[str]) -> tuple[Tensor, Tensor
 
 def independent_bits(of_BhwL: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Draw pictures bit by bit, with each bit's frequency in ``of``: bool [count, h, w, L]."""
-    share_L = of_BhwL.float().mean((0, 1, 2))
-    return torch.rand(count, *of_BhwL.shape[1:], generator=generator) < share_L
+    return torch.rand(count, *of_BhwL.shape[1:], generator=generator) < of_BhwL.float().mean((0, 1, 2))
 
 
 def order0_tokens(of_BhwL: Tensor, count: int, group_bits: int, generator: torch.Generator) -> Tensor:

@@ -151,8 +151,7 @@ class TokenizerActor:
             for events in self._window.items(assignment.number, [Bundle((sources[place],))], 1):
                 for event in events:
                     if isinstance(event, DecodedClip):
-                        geometry = self._settings.context.geometry
-                        encoder.begin([padded(event.frames_THWC, geometry)]).wait()
+                        encoder.begin([padded(event.frames_THWC, self._settings.context.geometry)]).wait()
                         self._heartbeat()
         yield ProbeStarted(place=None)
 

@@ -72,8 +72,7 @@ class BundleTask:
             for message in self._messages(sources):
                 for event in message:
                     yield event
-                    is_end = isinstance(event, ItemEnd)
-                    ended, taken = (ended + 1, 0) if is_end else (ended, taken + 1)
+                    ended, taken = (ended + 1, 0) if isinstance(event, ItemEnd) else (ended, taken + 1)
         return ended, taken
 
     def _by_itself(self, source: PlannedSource, taken: int) -> Iterator[SourceEvent]:

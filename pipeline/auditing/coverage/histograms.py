@@ -47,8 +47,7 @@ class HistogramTally:
         """Count values; a value below the first edge counts in the first bin."""
         if not len(values):
             return
-        edges = SCALES[self.name].edges
-        bins = np.maximum(np.searchsorted(edges, values, side="right") - 1, 0)
+        bins = np.maximum(np.searchsorted(SCALES[self.name].edges, values, side="right") - 1, 0)
         for place, count in zip(*np.unique(bins, return_counts=True), strict=True):
             self.counts[int(place)] = self.counts.get(int(place), 0) + int(count)
         self.largest = max(self.largest, float(np.max(values)))

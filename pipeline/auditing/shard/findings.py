@@ -39,12 +39,11 @@ class FindingTally:
 
     def report(self) -> list[Findings]:
         """All kinds that were found, worst first, then in the order of ``Kind``."""
-        kinds = list(Kind)
         found = [
             Findings(
                 kind=kind, severity=KIND_SEVERITY[kind], count=self.counts[kind], examples=self.examples[kind]
             )
-            for kind in sorted(self.counts, key=kinds.index)
+            for kind in sorted(self.counts, key=list(Kind).index)
         ]
         return sorted(found, key=lambda one: _WORST_FIRST.index(one.severity))
 

@@ -112,8 +112,7 @@ def _feature(field: "pa.Field[Any]", sizes: tuple[int | None, ...], dtype: str) 
 def _tokens_feature(sizes: tuple[int | None, ...], dtype: str) -> str:
     # Only the first dimension of an array feature may be variable, and an array has more than one.
     if None in sizes[1:] or len(sizes) == 1:
-        lines = ["  " * depth + "    sequence:" for depth in range(len(sizes))]
-        return "\n".join(lines) + f" {dtype}"
+        return "\n".join(["  " * depth + "    sequence:" for depth in range(len(sizes))]) + f" {dtype}"
     sides = ", ".join("null" if size is None else str(size) for size in sizes)
     return f"    dtype:\n      array{len(sizes)}_d:\n        shape: [{sides}]\n        dtype: {dtype}"
 

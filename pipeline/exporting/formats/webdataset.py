@@ -73,8 +73,7 @@ def _member(name: str, data: bytes) -> bytes:
     header = tarfile.TarInfo(name)
     header.size = len(data)
     # GNU's format supports members of any size.
-    block = header.tobuf(tarfile.GNU_FORMAT, "utf-8", "strict")
-    return block + data + bytes(-len(data) % _BLOCK)
+    return header.tobuf(tarfile.GNU_FORMAT, "utf-8", "strict") + data + bytes(-len(data) % _BLOCK)
 
 
 @cache

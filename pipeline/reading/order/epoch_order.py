@@ -110,8 +110,7 @@ def _window_starts(codes_bytes: Int64s, window_bytes: int) -> Int64s:
     if not window_bytes:
         return np.arange(len(codes_bytes) + 1)
     number = (np.cumsum(codes_bytes) - codes_bytes) // window_bytes
-    begins = np.flatnonzero(np.concatenate(([True], number[1:] != number[:-1])))
-    return np.append(begins, len(codes_bytes))
+    return np.append(np.flatnonzero(np.concatenate(([True], number[1:] != number[:-1]))), len(codes_bytes))
 
 
 def choose_lanes(batch_size: int, codes_bytes: Int64s, window_bytes: int) -> int:
