@@ -149,7 +149,7 @@ def test_tokens_of_any_kind_come_back_and_damage_is_an_error_or_costs_one_clip(g
         assert found.codes.dtype == clip.codes.dtype
         assert np.array_equal(found.codes, clip.codes)
         assert (found.place.shape, found.place.num_frames) == (clip.shape_thw, clip.num_frames)
-    for at in range(0, len(whole), 3):
+    for at in range(0, len(whole), max(3, len(whole) // 100)):
         damaged = whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1 :]
         with pytest.raises(FormatError, match=r"x\.bmz .*(damaged|truncated|not a stream)"):
             _restored(damaged, None)
