@@ -21,7 +21,8 @@ from pathlib import Path
 from bitmill.pipeline.decode.decode_media import decode_item
 from bitmill.pipeline.items import DecodedClip
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, SamplingSpec
+from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
 from tests.support.damage import GOP, flipped, keyed_video, packet_places, spread_bits
 
 VIDEOS = (

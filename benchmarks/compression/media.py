@@ -10,7 +10,8 @@ from bitmill.pipeline.compressing.media_streams import decoded_clips
 from bitmill.pipeline.decode.pixels.resize import resample
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
-from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, SamplingSpec, SourceSpec
+from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
 
 Frames = npt.NDArray[np.uint8]
 

@@ -31,12 +31,11 @@ from bitmill.schemas.dataset.token_shard import TOKEN_SHARD_FORMAT_VERSION
 from bitmill.schemas.errors import BadJobError, OutputConflictError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.reports.status_file import STATUS_FILE
+from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE, PixelRule
 from bitmill.schemas.requests.job import (
     BEFORE_FIELD,
-    NEWEST_PIXEL_RULE,
     Device,
     JobSpec,
-    PixelRule,
     ShardVersion,
     SourceSpec,
     fingerprint_fields,

@@ -34,7 +34,8 @@ from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemEvent, MediaFacts
 from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.requests.job import LimitsSpec, PixelRule, SamplingSpec
+from bitmill.schemas.requests.frames import PixelRule
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
 
 Failing = tuple[Reason, str]
 

@@ -15,7 +15,8 @@ from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.requests.job import JobSpec, LimitsSpec, PixelRule, SamplingSpec
+from bitmill.schemas.requests.frames import PixelRule
+from bitmill.schemas.requests.job import JobSpec, LimitsSpec, SamplingSpec
 
 _TOO_MUCH_MEMORY = "Reading and decoding it took more memory than the job allows."
 

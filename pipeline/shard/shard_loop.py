@@ -21,7 +21,8 @@ from bitmill.schemas.ids import clip_id
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.outcomes import Outcome, Reason
 from bitmill.schemas.reports.status_file import STAGES
-from bitmill.schemas.requests.job import JobSpec, PixelRule, ShardVersion
+from bitmill.schemas.requests.frames import PixelRule
+from bitmill.schemas.requests.job import JobSpec, ShardVersion
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.geometry import SizePx
-from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, SamplingSpec, SourceSpec
+from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
 
 _WHITE = 128
 

@@ -18,14 +18,8 @@ from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.models.plugin_config import AnyTokenizerConfig, PluginConfig
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
-from bitmill.schemas.requests.job import (
-    NEWEST_PIXEL_RULE,
-    PIXEL_RULE_FIELD,
-    SHARD_VERSION_FIELD,
-    PixelRule,
-    SamplingSpec,
-    ShardVersion,
-)
+from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE, PixelRule
+from bitmill.schemas.requests.job import PIXEL_RULE_FIELD, SHARD_VERSION_FIELD, SamplingSpec, ShardVersion
 from bitmill.schemas.requests.spec_files import describe_validation
 from bitmill.schemas.strict_model import StrictModel
 from bitmill.schemas.versioned import refuse_newer, stored_version

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from bitmill.schemas.errors import BadJobError
 from bitmill.schemas.ids import content_id
+from bitmill.schemas.requests.frames import FrameSpec, PixelRule
 from bitmill.schemas.requests.spec_files import describe_validation, make_spec, yaml_mapping
 from bitmill.schemas.strict_model import StrictModel
 
@@ -14,11 +15,6 @@ JOB_SPEC_VERSION = 1
 
 Device = Literal["cpu", "cuda"]
 """The device of a job, after ``device: auto`` is resolved."""
-
-PixelRule = Literal[1, 2]
-"""The version of the arithmetic from decoded video frames to pixels (docs/decoding.md)."""
-
-NEWEST_PIXEL_RULE: PixelRule = 2
 
 ShardVersion = Literal[1, 2]
 """The version of the token shard (docs/format.md)."""
@@ -134,19 +130,6 @@ class SamplingSpec(StrictModel):
         """Return the fields that determine a clip's frames; they are part of every clip id."""
         rule: dict[str, Any] = {"fps": self.fps, "clip_frames": self.num_clip_frames}
         return rule if self.tail == "pad" else rule | {"tail": self.tail}
-
-
-class FrameSpec(StrictModel):
-    """How frames are resized for the tokenizer."""
-
-    size_px: Annotated[int, Field(gt=0, le=8192)] | None = None
-    """Side of the square: the short side is resized to it (Lanczos, antialiased), the centre is cropped. None
-    uses the tokenizer's size."""
-    interpolate_positions: bool = False
-    """Allow a ``size_px`` other than the tokenizer's: a copy with interpolated positions, which is a
-    different tokenizer, makes the tokens and is stored in the dataset."""
-    pixel_rule: PixelRule | None = None
-    """None keeps an existing dataset's rule; a new dataset gets the newest rule that its decoder supports."""
 
 
 class LimitsSpec(StrictModel):

@@ -16,7 +16,8 @@ from bitmill.pipeline.sources.listing import find_sources
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard
 from bitmill.schemas.dataset.plan_schema import PlannedSource
-from bitmill.schemas.requests.job import JobSpec, PixelRule, fingerprint_fields, job_fingerprint
+from bitmill.schemas.requests.frames import PixelRule
+from bitmill.schemas.requests.job import JobSpec, fingerprint_fields, job_fingerprint
 
 
 def tokenize_here(

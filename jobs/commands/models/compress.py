@@ -106,7 +106,8 @@ def _compress_pictures(
     from bitmill.pipeline.compressing.media_streams import compress_pictures, decoded_clips, num_tiles
     from bitmill.pipeline.isolation.source_events import DecodeSettings
     from bitmill.pipeline.sources.listing import find_sources, refuse_archives
-    from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, SamplingSpec, SourceSpec
+    from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE
+    from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
 
     sources = find_sources(SourceSpec(paths=[source])).sources
     refuse_archives(sources, purpose="compress")

@@ -38,7 +38,8 @@ from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.reports.evaluation_report import EvaluationReport, QualityRow
-from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, SamplingSpec, SourceSpec
+from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
 from bitmill.schemas.staged_file import write_staged
 
 REPORT_FILE, SHEET_FILE = "report.json", "pictures.png"

@@ -12,7 +12,8 @@ from bitmill.pipeline.decode.decode_media import decode_item
 from bitmill.pipeline.decode.sampling.timeline import Span
 from bitmill.pipeline.decode.video.choose_decoder import Preference
 from bitmill.pipeline.items import DecodedClip, ItemEnd
-from bitmill.schemas.requests.job import NEWEST_PIXEL_RULE, LimitsSpec, PixelRule, SamplingSpec
+from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE, PixelRule
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
 from tests.support.media import ODD_FILES
 
 

@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from bitmill.schemas.errors import UsageError
+from bitmill.schemas.requests.frames import PixelRule
 from bitmill.schemas.requests.job import (
     JobSpec,
     LimitsSpec,
-    PixelRule,
     SamplingSpec,
     ShardVersion,
     fingerprint_fields,

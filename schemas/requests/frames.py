@@ -1,0 +1,63 @@
+"""``frames`` of a job: the size that each item's frames get before they are tokenized."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from bitmill.schemas.models.geometry import SizePx
+from bitmill.schemas.strict_model import StrictModel
+
+PixelRule = Literal[1, 2]
+"""The version of the arithmetic from decoded video frames to pixels (docs/decoding.md)."""
+
+NEWEST_PIXEL_RULE: PixelRule = 2
+
+MAX_SIDE_PX = 8192
+
+Side = Annotated[int, Field(gt=0, le=MAX_SIDE_PX)]
+
+
+class NativeFrames(StrictModel):
+    """Frames keep their aspect ratio; at least one of the bounds is given. Frames are never enlarged, except
+    to the smallest size that the tokenizer takes."""
+
+    short_side_px: Side | None = None
+    """The most pixels of the short side."""
+    area_px: Annotated[int, Field(gt=0, le=MAX_SIDE_PX**2)] | None = None
+    """The most pixels of a frame."""
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> Self:
+        if self.short_side_px is None and self.area_px is None:
+            raise ValueError("give short_side_px, area_px, or both")
+        return self
+
+
+class FrameSpec(StrictModel):
+    """How frames are resized for the tokenizer: to a square (the default), a bucket, or their own shape."""
+
+    size_px: Side | None = None
+    """Side of the square: the short side is resized to it (Lanczos, antialiased), the centre is cropped. None
+    uses the tokenizer's size."""
+    buckets: Annotated[tuple[SizePx, ...], Field(min_length=1)] | None = None
+    """Sizes, (height, width); an item gets the one nearest to its aspect ratio (docs/geometry.md)."""
+    native: NativeFrames | None = None
+    """Keeps the aspect ratio: scaled, then cropped to the tokenizer's multiple."""
+    interpolate_positions: bool = False
+    """Allow sizes that a BSQ-ViT was not made for. With ``size_px`` a resized copy, which is a different
+    tokenizer, makes the tokens and is stored in the dataset; with ``buckets`` and ``native`` the tokenizer
+    itself, with positions interpolated for each size."""
+    pixel_rule: PixelRule | None = None
+    """None keeps an existing dataset's rule; a new dataset gets the newest rule that its decoder supports."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if sum(way is not None for way in (self.size_px, self.buckets, self.native)) > 1:
+            raise ValueError("give one of size_px, buckets and native")
+        for size in self.buckets or ():
+            if max(size) > MAX_SIDE_PX:
+                raise ValueError(f"a bucket of {size[0]}×{size[1]} pixels has a side above {MAX_SIDE_PX}")
+        if self.buckets is not None and len(set(self.buckets)) < len(self.buckets):
+            double = next(size for size in self.buckets if self.buckets.count(size) > 1)
+            raise ValueError(f"buckets has {double[0]}×{double[1]} twice")
+        return self
