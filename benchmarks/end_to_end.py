@@ -66,7 +66,7 @@ def prepared_job(folder: Path, *, copies: int, preset: str, **settings: Any) -> 
 def batches_of(prepared: PreparedJob) -> list[list[Frames]]:
     """The job's decoded clips in its batches, in memory."""
     context = prepared.context
-    settings = DecodeSettings.of(prepared.job, context.size_px, pixel_rule=context.pixel_rule)
+    settings = DecodeSettings.of(prepared.job, context.sizes, pixel_rule=context.pixel_rule)
     batches: list[list[_Held]] = []
     for shard in prepared.shards:
         batcher: Batcher[_Held] = Batcher(prepared.job.compute.batch_frames)

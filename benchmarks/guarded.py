@@ -49,7 +49,7 @@ def resize() -> Pair:
     """A 720p picture to 256², against Pillow's own way: the whole picture at once, then the crop."""
     from PIL import Image
 
-    from bitmill.pipeline.decode.pixels.resize import to_square
+    from bitmill.pipeline.decode.pixels.resize import fit
 
     picture = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), dtype=np.uint8)
 
@@ -57,7 +57,7 @@ def resize() -> Pair:
         whole = Image.fromarray(picture).resize((455, 256), Image.Resampling.LANCZOS)
         return np.array(whole.crop((100, 0, 356, 256)))
 
-    return lambda: to_square(picture, 256), by_pillow
+    return lambda: fit(picture, (256, 256)), by_pillow
 
 
 def encode() -> Pair:

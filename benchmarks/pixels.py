@@ -33,7 +33,7 @@ def exact(frame: VideoFrame) -> npt.NDArray[np.float64]:
     """[256, 256, 3] of a frame of 8-bit 4:2:0, by the reference."""
     if frame.format.name not in ("yuv420p", "yuvj420p"):
         raise ValueError(f"the reference is told of 8-bit 4:2:0 alone here, not of {frame.format.name}")
-    scaled = scaled_size(frame.width, frame.height, Fraction(1), SIZE_PX)
+    scaled = scaled_size(frame.width, frame.height, Fraction(1), (SIZE_PX, SIZE_PX))
     left, top = (round((side - SIZE_PX) / 2) for side in scaled)
     is_full = int(frame.color_range) == 2 or frame.format.name == "yuvj420p"
     matrix = _MATRICES.get(int(frame.colorspace), "bt601")

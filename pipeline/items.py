@@ -31,7 +31,7 @@ class DecodedClip:
     """
 
     frames_THWC: npt.NDArray[np.uint8]
-    """[T, size, size, 3], RGB, C-contiguous."""
+    """[T, H, W, 3], RGB, C-contiguous."""
     frame_pts_ns: npt.NDArray[np.int64]
     """[T] presentation time of each sampled frame."""
     start_ns: int

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitmill.pipeline.compressing.media_streams import decoded_clips
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.decode.pixels.resize import resample
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
@@ -35,7 +36,7 @@ def load_items(path: Path, size_px: int, *, most: int, fps: float | None, most_f
     settings = DecodeSettings(
         sampling=SamplingSpec(fps=fps, clip_frames=most_frames),
         limits=LimitsSpec(),
-        size_px=size_px,
+        sizes=squares(size_px),
         pixel_rule=NEWEST_PIXEL_RULE,
     )
     items: list[Item] = []

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any
 
 from bitmill.jobs.cluster.connection.ray_session import Cluster
@@ -42,7 +43,7 @@ class ActorPool:
         self._cluster = cluster
         self._clock = clock
         self._monitor = HeartbeatMonitor(prepared.job.limits.item_timeout_s + QUIET_S, clock)
-        self._clip_bytes = prepared.job.sampling.num_clip_frames * 3 * prepared.context.size_px**2
+        self._clip_bytes = prepared.job.sampling.num_clip_frames * 3 * prod(prepared.context.sizes.largest)
         self._works: dict[int, Work] = {}
         self._dead: dict[int, ActorLostError] = {}
         self._deaths = 0

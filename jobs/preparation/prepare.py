@@ -7,7 +7,7 @@ from typing import Any
 from bitmill.bsq_model.saving import WEIGHTS_FILE
 from bitmill.jobs.preparation.append_and_retry import Growth, grow
 from bitmill.jobs.preparation.field_differences import differences
-from bitmill.jobs.preparation.find_tokenizers import LoadedTokenizer, frame_size_px, job_tokenizer
+from bitmill.jobs.preparation.find_tokenizers import LoadedTokenizer, job_frame_sizes, job_tokenizer
 from bitmill.pipeline.dataset.dataset_folder import WEIGHTS_FILE as STORED_WEIGHTS_FILE
 from bitmill.pipeline.dataset.dataset_folder import (
     committed_shards,
@@ -86,7 +86,7 @@ def prepare(
     each differing field) before anything is written.
     """
     tokenizer = job_tokenizer(job)
-    size_px = frame_size_px(job, tokenizer.geometry)
+    sizes = job_frame_sizes(job, tokenizer.geometry)
     folder = Folder(job.output)
     # Listed before the card is read: another driver may be writing the card and other files right now.
     names = _names_in(folder)
@@ -98,7 +98,7 @@ def prepare(
     fields = fingerprint_fields(
         job,
         tokenizer_fingerprint=tokenizer.fingerprint,
-        size_px=size_px,
+        size_px=sizes.largest[0] if job.frames.is_square else None,
         device=device,
         pixel_rule=pixel_rule,
         shard_version=shard_version,
@@ -133,7 +133,7 @@ def prepare(
             job_fingerprint=card.job_fingerprint,
             tokenizer_fingerprint=tokenizer.fingerprint,
             geometry=tokenizer.geometry,
-            size_px=size_px,
+            sizes=sizes,
             pixel_rule=pixel_rule,
             shard_version=shard_version,
         ),

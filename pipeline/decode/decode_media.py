@@ -22,8 +22,9 @@ from bitmill.pipeline.decode.image.images import (
     read_still,
 )
 from bitmill.pipeline.decode.pixels import planes
-from bitmill.pipeline.decode.pixels.resize import centre_crop, to_square
-from bitmill.pipeline.decode.sampling.assemble import Assembled, Square, assemble
+from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes
+from bitmill.pipeline.decode.pixels.resize import centre_crop, fit
+from bitmill.pipeline.decode.sampling.assemble import Assembled, FittedFrame, assemble
 from bitmill.pipeline.decode.sampling.timeline import FrameT, Sample, Span, Timed, TimelineEnd, sample
 from bitmill.pipeline.decode.video import decord_reader, pyav_reader
 from bitmill.pipeline.decode.video.choose_decoder import Preference, choose
@@ -32,7 +33,7 @@ from bitmill.pipeline.decode.video.probe import VideoFacts, packet_times, probe
 from bitmill.pipeline.decode.video.probe_cache import probe_once
 from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemEvent, MediaFacts
 from bitmill.schemas.errors import BadItemError
-from bitmill.schemas.models.geometry import Geometry
+from bitmill.schemas.models.geometry import Geometry, SizePx
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.requests.frames import PixelRule
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
@@ -51,10 +52,12 @@ class _Item:
     path: str
     span_ns: Span
     sampling: SamplingSpec
-    size_px: int
+    sizes: FrameSizes
     limits: LimitsSpec
     pixel_rule: PixelRule
     drop_to: Geometry | None
+    size: SizePx | None = None
+    """Of its frames; its first frame decides."""
     facts: MediaFacts = field(default_factory=MediaFacts)
     num_source_frames: int = 0
     num_dropped_frames: int = 0
@@ -69,19 +72,25 @@ class _Item:
             num_dropped_frames=self.num_dropped_frames,
         )
 
-    def square(self, picture: _Picture) -> Square:
+    def size_for(self, width: int, height: int, aspect: Fraction) -> SizePx:
+        """Returns the item's size; the first frame, whose size after rotation is given, decides."""
+        self.size = self.size or self.sizes.size_of(width, height, aspect)
+        return self.size
+
+    def by_rgb(self, picture: _Picture) -> FittedFrame:
         pixels, aspect = picture.rgb()
         height, width = pixels.shape[:2]
-        crop = centre_crop(width, height, aspect, self.size_px)
-        return Square(to_square(pixels, self.size_px, aspect), height, width, crop)
+        size = self.size_for(width, height, aspect)
+        return FittedFrame(fit(pixels, size, aspect), height, width, centre_crop(width, height, aspect, size))
 
-    def by_planes(self, picture: pyav_reader.PyavPicture) -> Square:
+    def by_planes(self, picture: pyav_reader.PyavPicture) -> FittedFrame:
         found, orientation = picture.planes(), picture.orientation
-        pixels = planes.to_square(found, self.size_px, picture.aspect, orientation)
         height, width, aspect = found.height, found.width, picture.aspect
         if orientation.transpose:
             height, width, aspect = width, height, 1 / aspect
-        return Square(pixels, height, width, centre_crop(width, height, aspect, self.size_px))
+        size = self.size_for(width, height, aspect)
+        pixels = planes.fit(found, size, picture.aspect, orientation)
+        return FittedFrame(pixels, height, width, centre_crop(width, height, aspect, size))
 
 
 def decode_item(
@@ -89,13 +98,13 @@ def decode_item(
     *,
     span_ns: Span,
     sampling: SamplingSpec,
-    size_px: int,
+    sizes: FrameSizes,
     limits: LimitsSpec,
     pixel_rule: PixelRule,
     prefer: Preference = "auto",
     drop_to: Geometry | None = None,
 ) -> Iterator[ItemEvent]:
-    """Yields clips of ``size_px`` squares, each as soon as it is full, then exactly one ItemEnd.
+    """Yields clips of one of ``sizes``, each as soon as it is full, then exactly one ItemEnd.
 
     ``path`` is a local file; its format is detected by its bytes, never its name. ``span_ns`` is [start, end)
     in the media's own clock and is ignored for images. ``prefer="decord"`` requires ``pixel_rule`` 1.
@@ -103,7 +112,7 @@ def decode_item(
     stay valid. A decoder may still hang or crash on hostile bytes, and memory is not limited here: call this
     in a process that can be killed.
     """
-    item = _Item(path, span_ns, sampling, size_px, limits, pixel_rule, drop_to)
+    item = _Item(path, span_ns, sampling, sizes, limits, pixel_rule, drop_to)
     try:
         _refuse_no_bytes(Path(path).stat())
         image = open_image(path, max_pixels=limits.max_pixels)
@@ -130,18 +139,18 @@ def _refuse_no_bytes(status: os.stat_result) -> None:
 
 def _still(item: _Item, image: Image.Image) -> Iterator[ItemEvent]:
     item.facts = _image_facts(image, "image")
-    square = item.square(read_still(image, item.path))
+    frame = item.by_rgb(read_still(image, item.path))
     item.num_source_frames = 1
-    item.facts = replace(item.facts, height=square.source_height, width=square.source_width)
+    item.facts = replace(item.facts, height=frame.source_height, width=frame.source_width)
     yield DecodedClip(
-        frames_THWC=square.pixels_HWC[None],
+        frames_THWC=frame.pixels_HWC[None],
         frame_pts_ns=np.zeros(1, np.int64),
         start_ns=0,
         end_ns=0,
         fps=None,
-        source_height=square.source_height,
-        source_width=square.source_width,
-        crop=square.crop,
+        source_height=frame.source_height,
+        source_width=frame.source_width,
+        crop=frame.crop,
     )
     pages = num_pages(image, item.path)
     detail = f"The file has {pages} pages; only the first was tokenized."
@@ -151,10 +160,10 @@ def _still(item: _Item, image: Image.Image) -> Iterator[ItemEvent]:
 def _animation(item: _Item, image: Image.Image) -> Iterator[ItemEvent]:
     item.facts = _image_facts(image, "animation")
 
-    def draw(picture: StillPicture) -> Square:
-        square = item.square(picture)
-        item.facts = replace(item.facts, height=square.source_height, width=square.source_width)
-        return square
+    def draw(picture: StillPicture) -> FittedFrame:
+        frame = item.by_rgb(picture)
+        item.facts = replace(item.facts, height=frame.source_height, width=frame.source_width)
+        return frame
 
     return _timeline(item, read_animation(image, item.path), draw, native_fps=None)
 
@@ -182,7 +191,7 @@ def _video(item: _Item, prefer: Preference) -> Iterator[ItemEvent]:
         if by_decord is not None:
             return by_decord
     frames = _by_pyav(item, found)
-    draw = item.square if item.pixel_rule == 1 else item.by_planes
+    draw = item.by_rgb if item.pixel_rule == 1 else item.by_planes
     return _timeline(item, frames, draw, native_fps=native_fps, lost=lambda: frames.lost)
 
 
@@ -214,27 +223,29 @@ def _by_decord(item: _Item, found: VideoFacts, native_fps: float | None) -> Iter
     """Returns the item's events, or None if decord must not read it or fails: then PyAV reads all of it."""
     times = _decord_times(item, found)
     indices = _decord_plan(item, times, native_fps)
-    held_bytes = len(indices) * item.size_px**2 * 3
+    height, width = found.height, found.width
+    size = item.sizes.size_of(width, height, found.aspect)
+    held_bytes = len(indices) * size[0] * size[1] * 3
     is_chosen = indices and choose(found, prefer="decord", held_bytes=held_bytes) == "decord"
     if not is_chosen or not _is_sound(item, found, times, indices):
         return None
-    height, width = found.height, found.width
     try:
         pictures = decord_reader.read_frames(
             item.path,
             indices,
             num_frames=found.num_shown,
             height_width=(height, width),
-            keep=lambda pixels: to_square(pixels, item.size_px, found.aspect),
+            keep=lambda pixels: fit(pixels, size, found.aspect),
         )
     except BadItemError:
         return None
     item.facts = replace(item.facts, decoder="decord")
-    crop = centre_crop(width, height, found.aspect, item.size_px)
-    squares = {
-        index: Square(pixels, height, width, crop) for index, pixels in zip(indices, pictures, strict=True)
+    crop = centre_crop(width, height, found.aspect, size)
+    fitted = {
+        index: FittedFrame(pixels, height, width, crop)
+        for index, pixels in zip(indices, pictures, strict=True)
     }
-    return _timeline(item, times, squares.__getitem__, native_fps=native_fps)
+    return _timeline(item, times, fitted.__getitem__, native_fps=native_fps)
 
 
 def _is_sound(item: _Item, found: VideoFacts, times: list[Timed[int]], indices: list[int]) -> bool:
@@ -290,7 +301,7 @@ def check_span(span_ns: Span, first_ns: int | None, end_ns: int | None) -> None:
 def _timeline(
     item: _Item,
     frames: Iterable[Timed[FrameT]],
-    draw: Callable[[FrameT], Square],
+    draw: Callable[[FrameT], FittedFrame],
     *,
     native_fps: float | None,
     lost: Callable[[], BadItemError | None] = lambda: None,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from bitmill.pipeline.dataset.dataset_folder import load_plan
+from bitmill.pipeline.decode.pixels.frame_sizes import frame_sizes
 from bitmill.pipeline.decode.sampling.timeline import Span
 from bitmill.pipeline.isolation.decode_process import DecodeProcess
 from bitmill.pipeline.isolation.source_events import DecodeSettings
@@ -28,9 +29,13 @@ class SourceFrames(AbstractContextManager["SourceFrames"]):
             for planned in shard.sources:
                 self._sources.setdefault(planned.uri, {})[planned.span_ns] = planned
         job = JobSpec.model_validate({**card.job, "output": folder.uri})
-        size_px = int(card.fingerprint_fields["frames.size_px"])
+        sizes = frame_sizes(
+            job.frames,
+            square_px=card.fingerprint_fields["frames.size_px"],
+            multiple_px=card.geometry.multiple_px,
+        )
         self._decoder = DecodeProcess(
-            DecodeSettings.of(job, size_px, pixel_rule=card.pixel_rule, geometry=card.geometry)
+            DecodeSettings.of(job, sizes, pixel_rule=card.pixel_rule, geometry=card.geometry)
         )
         self._open: tuple[str, Iterator[tuple[str | None, DecodedClip]]] | None = None
         self.problem: str | None = None

@@ -9,6 +9,7 @@ from typing import Literal
 from bitmill.pipeline.archive.tar_events import archive_events, whole_archive
 from bitmill.pipeline.archive.tar_index import index_tar
 from bitmill.pipeline.decode.decode_media import decode_item
+from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes
 from bitmill.pipeline.items import ItemEnd, ItemEvent, MediaFacts, SourceEvent
 from bitmill.pipeline.storage import ObjectInfo, Room, StagedObject, room_for, stage
 from bitmill.schemas.dataset.plan_schema import PlannedSource
@@ -27,7 +28,7 @@ class DecodeSettings:
 
     sampling: SamplingSpec
     limits: LimitsSpec
-    size_px: int
+    sizes: FrameSizes
     pixel_rule: PixelRule
     decoder: Literal["auto", "pyav", "decord"] = "auto"
     drop_to: Geometry | None = None
@@ -35,13 +36,13 @@ class DecodeSettings:
 
     @classmethod
     def of(
-        cls, job: JobSpec, size_px: int, *, pixel_rule: PixelRule, geometry: Geometry | None = None
+        cls, job: JobSpec, sizes: FrameSizes, *, pixel_rule: PixelRule, geometry: Geometry | None = None
     ) -> "DecodeSettings":
-        """Returns the settings of a job with this frame size, pixel rule and tokenizer."""
+        """Returns the settings of a job with these frame sizes, pixel rule and tokenizer."""
         return cls(
             sampling=job.sampling,
             limits=job.limits,
-            size_px=size_px,
+            sizes=sizes,
             pixel_rule=pixel_rule,
             decoder=job.compute.decoder,
             drop_to=geometry if job.sampling.tail == "drop" else None,
@@ -162,7 +163,7 @@ def _decoded(path: str, source: PlannedSource, settings: DecodeSettings) -> Iter
         path,
         span_ns=source.span_ns,
         sampling=settings.sampling,
-        size_px=settings.size_px,
+        sizes=settings.sizes,
         limits=settings.limits,
         pixel_rule=settings.pixel_rule,
         prefer=settings.decoder,

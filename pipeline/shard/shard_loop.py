@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from bitmill.pipeline.dataset.dataset_folder import load_ledger
 from bitmill.pipeline.dataset.ledger import LedgerRow, check_accounts, ledger_bytes, totals_of
+from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes
 from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart, SourceEvent
 from bitmill.pipeline.shard.batch_clips import Batcher
 from bitmill.pipeline.shard.encoder import ClipEncoder, Codes, PendingCodes
@@ -34,7 +35,7 @@ class ShardContext:
     tokenizer_fingerprint: str
     geometry: Geometry
     """The tokenizer's."""
-    size_px: int
+    sizes: FrameSizes
     pixel_rule: PixelRule
     shard_version: ShardVersion
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bitmill.pipeline.compressing.media_streams import decoded_clips
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.schemas.errors import UsageError
@@ -29,7 +30,7 @@ def frames_of(path: str, size_px: int, *, most_frames: int, fps: float | None) -
     settings = DecodeSettings(
         sampling=SamplingSpec(fps=fps, clip_frames=most_frames),
         limits=LimitsSpec(),
-        size_px=size_px,
+        sizes=squares(size_px),
         pixel_rule=NEWEST_PIXEL_RULE,
     )
     return torch.from_numpy(decoded_clips(sources[0], settings)[0].frames_THWC.copy())

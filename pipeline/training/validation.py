@@ -12,6 +12,7 @@ from bitmill.bsq_model.layers.patches import pixels_from_uint8
 from bitmill.bsq_model.metrics.codes import bit_entropies
 from bitmill.bsq_model.metrics.reconstruction_quality import psnr_db
 from bitmill.bsq_model.training.losses import Perceptual
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.isolation.decode_process import DecodeProcess
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip
@@ -39,7 +40,7 @@ def validation_clips(spec: TrainSpec) -> list[Tensor]:
     settings = DecodeSettings(
         sampling=SamplingSpec(fps=spec.data.fps, clip_frames=spec.model.num_frames),
         limits=LimitsSpec(),
-        size_px=spec.model.image_size_px,
+        sizes=squares(spec.model.image_size_px),
         pixel_rule=1,
     )
     clips: list[Tensor] = []

@@ -50,6 +50,11 @@ class FrameSpec(StrictModel):
     pixel_rule: PixelRule | None = None
     """None keeps an existing dataset's rule; a new dataset gets the newest rule that its decoder supports."""
 
+    @property
+    def is_square(self) -> bool:
+        """Whether all frames are squares of one size."""
+        return self.buckets is None and self.native is None
+
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if sum(way is not None for way in (self.size_px, self.buckets, self.native)) > 1:

@@ -29,6 +29,9 @@ BEFORE_FIELD: dict[str, Any] = {
     PIXEL_RULE_FIELD: 1,
     SHARD_VERSION_FIELD: 1,
     "sampling.tail": "pad",
+    "frames.buckets": None,
+    "frames.native": None,
+    "frames.positions": None,
     "tokenizer.plugin": None,
     "tokenizer.options": {},
 }
@@ -266,12 +269,16 @@ def fingerprint_fields(
     job: JobSpec,
     *,
     tokenizer_fingerprint: str,
-    size_px: int,
+    size_px: int | None,
     device: str,
     pixel_rule: PixelRule,
     shard_version: ShardVersion,
+    positions: str | None = None,
 ) -> dict[str, Any]:
     """What decides a job's bytes, by dotted name: two runs with equal fields write equal shards.
+
+    ``size_px`` is the side of the job's squares, None if it has none; ``positions`` the rule by which the
+    tokenizer takes sizes that it was not trained at, if it does.
 
     A field that came later is absent at the value that jobs had before, so that no shard gets another name.
     """
@@ -291,10 +298,14 @@ def fingerprint_fields(
         "compute.decoder": job.compute.decoder,
         "compute.batch_frames": job.compute.batch_frames,
     }
+    frames = {"buckets": None, "native": None} | job.frames.model_dump(mode="json", exclude_none=True)
     later = {
         PIXEL_RULE_FIELD: pixel_rule,
         SHARD_VERSION_FIELD: shard_version,
         "sampling.tail": job.sampling.tail,
+        "frames.buckets": frames["buckets"],
+        "frames.native": frames["native"],
+        "frames.positions": positions,
         "tokenizer.plugin": job.tokenizer.plugin,
         "tokenizer.options": job.tokenizer.options,
     }

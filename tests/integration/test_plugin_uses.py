@@ -48,7 +48,7 @@ def dataset(request: pytest.FixtureRequest, toys: Path, tmp_path_factory: pytest
     path = toy_job(folder, make_media(folder / "media"), request.param, compute={"device": "cpu"})
     prepared = prepare(load_job(path.read_text(), origin="job"), cluster_has_gpus=lambda: False)
     context, out = prepared.context, prepared.folder
-    settings = DecodeSettings.of(prepared.job, context.size_px, pixel_rule=context.pixel_rule)
+    settings = DecodeSettings.of(prepared.job, context.sizes, pixel_rule=context.pixel_rule)
     for shard in prepared.shards:
         items = [
             (event for event in source_events(source, settings) if not isinstance(event, Staged))

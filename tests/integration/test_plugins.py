@@ -15,6 +15,7 @@ from ray.cluster_utils import Cluster as RayCluster
 
 from bitmill.pipeline.dataset.dataset_folder import load_ledger, load_plan, require_card
 from bitmill.pipeline.decode.decode_media import decode_item
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.items import DecodedClip
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.packing import unpack_codes
@@ -101,7 +102,7 @@ def decoded(path: Path, size_px: int, clip_frames: int) -> list[torch.Tensor]:
         str(path),
         span_ns=(None, None),
         sampling=SamplingSpec(clip_frames=clip_frames),
-        size_px=size_px,
+        sizes=squares(size_px),
         limits=LimitsSpec(),
         pixel_rule=2,
     )

@@ -20,6 +20,7 @@ from bitmill.pipeline.dataset.dataset_folder import (
 )
 from bitmill.pipeline.dataset.ledger import ledger_bytes
 from bitmill.pipeline.dataset.totals import committed_totals
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.items import SourceEvent
 from bitmill.pipeline.planning.cut_shards import cut_shards
 from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
@@ -174,7 +175,7 @@ def dataset_of(path: Path, *attempts: Sequence[Planted], max_sources: int = 3) -
         tokenizer_fingerprint=card.tokenizer_fingerprint,
         # Without its limit on frames.
         geometry=Geometry(patch_px=card.geometry.patch_px, code=card.geometry.code),
-        size_px=16,
+        sizes=squares(16),
         pixel_rule=1,
         shard_version=card.shard_version,
     )

@@ -8,6 +8,7 @@ import torch
 
 from bitmill.pipeline.dataset.dataset_folder import publish_totals, save_tokenizer_files, write_plan
 from bitmill.pipeline.dataset.totals import committed_totals
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.planning.cut_shards import cut_shards
 from bitmill.pipeline.shard.shard_loop import ShardContext, tokenize_shard
 from bitmill.pipeline.storage import Folder
@@ -92,7 +93,7 @@ def coded_dataset(
         job_fingerprint=card.job_fingerprint,
         tokenizer_fingerprint=card.tokenizer_fingerprint,
         geometry=geometry,
-        size_px=32,
+        sizes=squares(32),
         pixel_rule=2,
         shard_version=2,
     )

@@ -7,6 +7,7 @@ from bitmill.bsq_model import tokenizer_files
 from bitmill.bsq_model.presets import preset_config, untrained_tokenizer
 from bitmill.pipeline.dataset.dataset_folder import publish_totals, save_tokenizer_files, write_plan
 from bitmill.pipeline.dataset.totals import committed_totals
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.items import ItemEnd, ItemEvent
 from bitmill.pipeline.planning.cut_shards import cut_shards
 from bitmill.pipeline.shard.shard_loop import ShardContext, tokenize_shard
@@ -81,7 +82,7 @@ def make_dataset(
         tokenizer_fingerprint=card.tokenizer_fingerprint,
         # Without its limit on frames.
         geometry=Geometry(patch_px=(8, 8), code=tokenizer.geometry.code),
-        size_px=8 * grid_size,
+        sizes=squares(8 * grid_size),
         pixel_rule=1,
         shard_version=shard_version,
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.items import Crop, DecodedClip, ItemEnd, ItemEvent, MediaFacts
 from bitmill.pipeline.shard.encoder import Codes, Frames, PendingCodes, ReadyCodes
 from bitmill.pipeline.shard.shard_loop import ShardContext
@@ -149,7 +150,7 @@ def make_context(
         job_fingerprint="j" * 32,
         tokenizer_fingerprint="t" * 32,
         geometry=geometry or Geometry(patch_px=(8, 8), code=Code.of_bits(bits_per_token)),
-        size_px=16,
+        sizes=squares(16),
         pixel_rule=1,
         shard_version=shard_version,
     )

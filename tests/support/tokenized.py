@@ -7,6 +7,7 @@ from bitmill.bsq_model import tokenizer_files, tokenizer_from_files
 from bitmill.bsq_model.bundled import bundled_files
 from bitmill.bsq_model.presets import preset_config, untrained_tokenizer
 from bitmill.pipeline.dataset.dataset_folder import save_tokenizer_files, write_plan
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
 from bitmill.pipeline.items import SourceEvent
 from bitmill.pipeline.planning.cut_shards import cut_shards
@@ -72,11 +73,11 @@ def tokenize_here(
         job_fingerprint=card.job_fingerprint,
         tokenizer_fingerprint=card.tokenizer_fingerprint,
         geometry=tokenizer.geometry,
-        size_px=size_px,
+        sizes=squares(size_px),
         pixel_rule=pixel_rule,
         shard_version=2,
     )
-    settings = DecodeSettings.of(job, size_px, pixel_rule=pixel_rule)
+    settings = DecodeSettings.of(job, squares(size_px), pixel_rule=pixel_rule)
     for shard in shards:
         items = [_events(source, settings) for source in shard.sources]
         list(tokenize_shard(shard, items, ModelEncoder(tokenizer), context, folder))

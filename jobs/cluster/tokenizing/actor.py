@@ -61,7 +61,7 @@ class TokenizerActor:
         self._settings = settings
         context = settings.context
         self._decode = DecodeSettings.of(
-            context.job, context.size_px, pixel_rule=context.pixel_rule, geometry=context.geometry
+            context.job, context.sizes, pixel_rule=context.pixel_rule, geometry=context.geometry
         )
         self._placement = TaskPlacement.near_here(name=settings.name)
         self._takedown = KnownTakedown(Folder(settings.output), settings.takedown)

@@ -9,7 +9,7 @@ import torch
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.numerics import set_numerics
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.find_tokenizers import LoadedTokenizer, frame_size_px, job_tokenizer
+from bitmill.jobs.preparation.find_tokenizers import LoadedTokenizer, job_frame_sizes, job_tokenizer
 from bitmill.jobs.progress.summary import print_pairs
 from bitmill.jobs.progress.units import bytes_text, duration_text
 from bitmill.pipeline.cpu_count import available_cpus
@@ -94,8 +94,8 @@ def _looked_at(
 
 def _tokens_per_frame(geometry: Geometry, job: JobSpec) -> float:
     """Of a full clip; padded tails have more."""
-    size_px, clip_frames = frame_size_px(job, geometry), job.sampling.num_clip_frames
-    grid = geometry.token_rows(clip_frames), *geometry.grid(size_px, size_px)
+    size, clip_frames = job_frame_sizes(job, geometry).largest, job.sampling.num_clip_frames
+    grid = geometry.token_rows(clip_frames), *geometry.grid(*size)
     return geometry.num_tokens(grid) / clip_frames
 
 
@@ -107,8 +107,8 @@ def time_tokenizer(tokenizer: LoadedTokenizer, job: JobSpec) -> tuple[str, float
     model = load_files(tokenizer.files)
     set_numerics(model, job.compute.dtype, "cuda" if on_gpu else "cpu")
     encoder = ModelEncoder(model)
-    size_px, clip_frames = frame_size_px(job, tokenizer.geometry), job.sampling.num_clip_frames
-    clip_THWC = np.random.default_rng(0).integers(0, 256, (clip_frames, size_px, size_px, 3), np.uint8)
+    size, clip_frames = job_frame_sizes(job, tokenizer.geometry).largest, job.sampling.num_clip_frames
+    clip_THWC = np.random.default_rng(0).integers(0, 256, (clip_frames, *size, 3), np.uint8)
     # The first pass is a warm-up; the second decides whether a whole batch is affordable.
     encoder.encode([clip_THWC])
     started = time.perf_counter()

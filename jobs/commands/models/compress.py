@@ -104,6 +104,7 @@ def _compress_pictures(
     view: "FramesView",
 ) -> _Made:
     from bitmill.pipeline.compressing.media_streams import compress_pictures, decoded_clips, num_tiles
+    from bitmill.pipeline.decode.pixels.frame_sizes import squares
     from bitmill.pipeline.isolation.source_events import DecodeSettings
     from bitmill.pipeline.sources.listing import find_sources, refuse_archives
     from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE
@@ -117,7 +118,7 @@ def _compress_pictures(
     settings = DecodeSettings(
         sampling=SamplingSpec(fps=fps, clip_frames=geometry.most_frames or geometry.usual_frames),
         limits=LimitsSpec(),
-        size_px=size_px,
+        sizes=squares(size_px),
         pixel_rule=NEWEST_PIXEL_RULE,
     )
     chosen = choose_prior(prior, tokenizer.fingerprint)

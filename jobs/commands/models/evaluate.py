@@ -30,6 +30,7 @@ from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.jobs.progress.units import duration_text
 from bitmill.pipeline.compressing.clip_streams import LoadedPrior
 from bitmill.pipeline.cpu_count import available_cpus
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.evaluation.comparison_sheet import write_sheet
 from bitmill.pipeline.evaluation.run_evaluation import Measured, evaluate
 from bitmill.pipeline.evaluation.running_scores import MetricNetworks
@@ -78,7 +79,7 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
     settings = DecodeSettings(
         sampling=SamplingSpec(fps=request.fps, clip_frames=clip_frames),
         limits=LimitsSpec(),
-        size_px=size_px,
+        sizes=squares(size_px),
         pixel_rule=NEWEST_PIXEL_RULE,
     )
     coders = _coders(request, tokenizer)

@@ -23,6 +23,7 @@ from bitmill.pipeline.decode.pixels.colour import coloured, scale_of
 from bitmill.pipeline.decode.pixels.orientation import UPRIGHT, Orientation
 from bitmill.pipeline.decode.pixels.plane_lanczos import Axis, Rows, Values, filtered, plane_taps
 from bitmill.pipeline.decode.pixels.resize import scaled_size
+from bitmill.schemas.models.geometry import SizePx
 
 _PLANAR = re.compile(r"(yuvj?4(?:20|22|44|11|40|10)p|gray|gbrp)((9|10|12|14|16)le)?")
 _PAIRED = frozenset({"nv12", "p010le", "p012le", "p016le"})
@@ -73,7 +74,7 @@ def make_ready() -> None:
     """Load or compile the code, so that the first frame takes no longer than others."""
     lanczos.make_ready()
     for name in ("yuv420p", "gray16le"):
-        to_square(planes_of(VideoFrame(2, 2, name), VideoReformatter(), codec=""), 1)
+        fit(planes_of(VideoFrame(2, 2, name), VideoReformatter(), codec=""), (1, 1))
 
 
 class _Form(NamedTuple):
@@ -212,19 +213,20 @@ def drawn(planes: Planes, across: Axis, down: Axis) -> npt.NDArray[np.uint8]:
     return coloured(values, scale_of(num_bits=planes.num_bits, is_full=planes.is_full, matrix=planes.matrix))
 
 
-def to_square(
-    planes: Planes, size_px: int, aspect: Fraction = Fraction(1), orientation: Orientation = UPRIGHT
+def fit(
+    planes: Planes, size: SizePx, aspect: Fraction = Fraction(1), orientation: Orientation = UPRIGHT
 ) -> npt.NDArray[np.uint8]:
-    """Returns [size_px, size_px, 3], C-contiguous, upright: displayed short side to size_px, centre crop.
+    """Returns [*size, 3], C-contiguous, upright: the least that covers ``size`` as displayed, its centre.
 
-    ``aspect`` is the pixel aspect ratio of the frame before rotation.
+    ``aspect`` is the pixel aspect ratio of the frame before rotation, ``size`` (height, width) after it.
     """
-    width, height = scaled_size(planes.width, planes.height, aspect, size_px)
+    rows, columns = size
     flip_x, flip_y = orientation.flip_x, orientation.flip_y
     if orientation.transpose:
-        flip_x, flip_y = flip_y, flip_x
-    across = Axis(planes.width, width, _first(width, size_px, flip_x), size_px)
-    down = Axis(planes.height, height, _first(height, size_px, flip_y), size_px)
+        rows, columns, flip_x, flip_y = columns, rows, flip_y, flip_x
+    width, height = scaled_size(planes.width, planes.height, aspect, (rows, columns))
+    across = Axis(planes.width, width, _first(width, columns, flip_x), columns)
+    down = Axis(planes.height, height, _first(height, rows, flip_y), rows)
     return np.ascontiguousarray(orientation.apply(drawn(planes, across, down)))
 
 

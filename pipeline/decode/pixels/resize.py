@@ -9,6 +9,7 @@ import numpy as np
 from bitmill.pipeline.decode.pixels.lanczos import LOBES, resampled
 from bitmill.pipeline.items import Crop
 from bitmill.schemas.arrays import Picture
+from bitmill.schemas.models.geometry import SizePx
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in source pixels."""
@@ -22,42 +23,42 @@ def sane_aspect(aspect: Fraction) -> Fraction:
 
 
 @lru_cache(maxsize=64)
-def scaled_size(width: int, height: int, aspect: Fraction, size_px: int) -> tuple[int, int]:
-    """Returns the (width, height) for which the displayed short side, at pixel ``aspect``, is ``size_px``.
+def scaled_size(width: int, height: int, aspect: Fraction, size: SizePx) -> tuple[int, int]:
+    """Returns the least (width, height) that covers ``size`` (height, width) at the displayed aspect ratio.
 
-    The long side is rounded down, as in torchvision's Resize.
+    One side is exact, the other is rounded down, as in torchvision's Resize of the short side.
     """
     shown_width = width * sane_aspect(aspect)
-    if shown_width <= height:
-        return size_px, int(size_px * height / shown_width)
-    return int(size_px * shown_width / height), size_px
+    if shown_width * size[0] <= height * size[1]:
+        return size[1], int(size[1] * height / shown_width)
+    return int(size[0] * shown_width / height), size[0]
 
 
-def centre_crop(width: int, height: int, aspect: Fraction, size_px: int) -> Crop:
-    """Returns the crop of ``size_px``² from the middle of the frame, scaled by ``scaled_size``."""
-    scaled_width, scaled_height = scaled_size(width, height, aspect, size_px)
+def centre_crop(width: int, height: int, aspect: Fraction, size: SizePx) -> Crop:
+    """Returns the crop of ``size`` from the middle of the frame, scaled by ``scaled_size``."""
+    scaled_width, scaled_height = scaled_size(width, height, aspect, size)
     return Crop(
         scaled_height=scaled_height,
         scaled_width=scaled_width,
-        top=round((scaled_height - size_px) / 2),
-        left=round((scaled_width - size_px) / 2),
+        top=round((scaled_height - size[0]) / 2),
+        left=round((scaled_width - size[1]) / 2),
     )
 
 
-def crop_box(width: int, height: int, aspect: Fraction, size_px: int) -> Box:
+def crop_box(width: int, height: int, aspect: Fraction, size: SizePx) -> Box:
     """Returns the box of source pixels behind the centre crop, so that one resampling does both steps."""
-    crop = centre_crop(width, height, aspect, size_px)
+    crop = centre_crop(width, height, aspect, size)
     across, down = width / crop.scaled_width, height / crop.scaled_height
     # Rounding may put the last edge beyond the image, which Pillow would refuse.
-    right = min((crop.left + size_px) * across, float(width))
-    bottom = min((crop.top + size_px) * down, float(height))
+    right = min((crop.left + size[1]) * across, float(width))
+    bottom = min((crop.top + size[0]) * down, float(height))
     return crop.left * across, crop.top * down, right, bottom
 
 
-def to_square(picture_HWC: Picture, size_px: int, aspect: Fraction = Fraction(1)) -> Picture:
-    """Resize [H, W, 3] to [size_px, size_px, 3], C-contiguous: short side to size_px, centre crop."""
+def fit(picture_HWC: Picture, size: SizePx, aspect: Fraction = Fraction(1)) -> Picture:
+    """Resize [H, W, 3] to [*size, 3], C-contiguous: the least that covers ``size``, then its centre."""
     height, width = picture_HWC.shape[:2]
-    return resample(picture_HWC, crop_box(width, height, aspect, size_px), size_px, size_px)
+    return resample(picture_HWC, crop_box(width, height, aspect, size), size[1], size[0])
 
 
 def resample(picture_HWC: Picture, box: Box, width_px: int, height_px: int) -> Picture:

@@ -15,11 +15,11 @@ from bitmill.schemas.requests.job import SamplingSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Square:
+class FittedFrame:
     """A frame ready for the tokenizer, with the size of its source frame."""
 
     pixels_HWC: npt.NDArray[np.uint8]
-    """[size, size, 3] RGB."""
+    """[H, W, 3] RGB."""
     source_height: int
     source_width: int
     crop: Crop
@@ -39,11 +39,11 @@ class Assembled:
 class _Drawing(Generic[FrameT]):
     """Draws each frame once, even if it is sampled several times."""
 
-    def __init__(self, draw: Callable[[FrameT], Square]) -> None:
+    def __init__(self, draw: Callable[[FrameT], FittedFrame]) -> None:
         self._draw = draw
-        self._last: tuple[FrameT, Square] | None = None
+        self._last: tuple[FrameT, FittedFrame] | None = None
 
-    def __call__(self, frame: FrameT) -> Square:
+    def __call__(self, frame: FrameT) -> FittedFrame:
         if self._last is None or self._last[0] is not frame:
             self._last = (frame, self._draw(frame))
         return self._last[1]
@@ -51,7 +51,7 @@ class _Drawing(Generic[FrameT]):
 
 def assemble(
     samples: Iterable[Sample[FrameT] | TimelineEnd],
-    draw: Callable[[FrameT], Square],
+    draw: Callable[[FrameT], FittedFrame],
     *,
     sampling: SamplingSpec,
     drop_to: Geometry | None,
@@ -64,7 +64,7 @@ def assemble(
     """
     drawing = _Drawing(draw)
     run: list[Sample[FrameT]] = []
-    squares: list[Square] = []
+    fitted: list[FittedFrame] = []
     num_clips = num_samples = num_kept = 0
     timeline: TimelineEnd | None = None
     for item in cut(samples, clip_frames=sampling.num_clip_frames, max_frames=max_frames):
@@ -73,15 +73,15 @@ def assemble(
             continue
         num_samples += 1
         run.append(item.sample)
-        squares.append(drawing(item.sample.frame))
+        fitted.append(drawing(item.sample.frame))
         if item.closes_at_ns is None:
             continue
         kept = _kept(len(run), sampling.min_frames, drop_to)
         if kept:
             num_clips, num_kept = num_clips + 1, num_kept + kept
             end_ns = item.closes_at_ns if kept == len(run) else run[kept].at_ns
-            yield _clip(run[:kept], squares[:kept], end_ns, sampling.fps or native_fps)
-        run, squares = [], []
+            yield _clip(run[:kept], fitted[:kept], end_ns, sampling.fps or native_fps)
+        run, fitted = [], []
     return Assembled(num_clips, num_samples, num_samples - num_kept, timeline)
 
 
@@ -92,14 +92,16 @@ def _kept(num_frames: int, min_frames: int, drop_to: Geometry | None) -> int:
     return num_frames if drop_to is None else drop_to.legal_at_most(num_frames) or 0
 
 
-def _clip(run: list[Sample[FrameT]], squares: list[Square], end_ns: int, fps: float | None) -> DecodedClip:
+def _clip(
+    run: list[Sample[FrameT]], fitted: list[FittedFrame], end_ns: int, fps: float | None
+) -> DecodedClip:
     return DecodedClip(
-        frames_THWC=np.stack([square.pixels_HWC for square in squares]),
+        frames_THWC=np.stack([frame.pixels_HWC for frame in fitted]),
         frame_pts_ns=np.array([taken.pts_ns for taken in run], np.int64),
         start_ns=run[0].at_ns,
         end_ns=end_ns,
         fps=fps,
-        source_height=squares[0].source_height,
-        source_width=squares[0].source_width,
-        crop=squares[0].crop,
+        source_height=fitted[0].source_height,
+        source_width=fitted[0].source_width,
+        crop=fitted[0].crop,
     )

@@ -27,7 +27,8 @@ _DRAFT_MARGIN = 2
 def downscaled_size(width: int, height: int, aspect: Fraction, short_px: int) -> tuple[int, int]:
     """Return (width, height) with square pixels; the short side is at most ``short_px``, never enlarged."""
     shown = sane_aspect(aspect) * width
-    return scaled_size(width, height, aspect, max(1, min(short_px, height, int(shown))))
+    side = max(1, min(short_px, height, int(shown)))
+    return scaled_size(width, height, aspect, (side, side))
 
 
 def downscaled_image(image: Image.Image, path: str, short_px: int) -> Frames:

@@ -51,7 +51,7 @@ def _prepared(job: JobSpec, growth: Growth | None = None) -> PreparedJob:
 
 def _settings(prepared: PreparedJob) -> DecodeSettings:
     context = prepared.context
-    return DecodeSettings.of(prepared.job, context.size_px, pixel_rule=context.pixel_rule)
+    return DecodeSettings.of(prepared.job, context.sizes, pixel_rule=context.pixel_rule)
 
 
 def _commit(prepared: PreparedJob, *, limit: int = 99) -> PreparedJob:

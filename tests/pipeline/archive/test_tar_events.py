@@ -9,6 +9,7 @@ import pytest
 
 from bitmill.pipeline.archive.tar_events import archive_events
 from bitmill.pipeline.archive.tar_index import index_tar
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.isolation.decode_process import isolated_events
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
 from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart
@@ -19,7 +20,7 @@ from tests.support.fakes import make_job
 from tests.support.media import jpeg_photo, plain_mp4
 from tests.support.tars import BLOCK, cut, member_offset, overwrite, write_samples, write_tar
 
-SETTINGS = DecodeSettings.of(make_job(sampling={"fps": 8}), 64, pixel_rule=2)
+SETTINGS = DecodeSettings.of(make_job(sampling={"fps": 8}), squares(64), pixel_rule=2)
 
 
 @pytest.fixture(scope="module")

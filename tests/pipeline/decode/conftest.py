@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from bitmill.pipeline.decode.decode_media import decode_item
+from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes, squares
 from bitmill.pipeline.decode.sampling.timeline import Span
 from bitmill.pipeline.decode.video.choose_decoder import Preference
 from bitmill.pipeline.items import DecodedClip, ItemEnd
@@ -41,6 +42,7 @@ def decode(
     clip_frames: int = 16,
     min_frames: int = 1,
     size_px: int = 64,
+    sizes: FrameSizes | None = None,
     limits: LimitsSpec | None = None,
     prefer: Preference = "auto",
     pixel_rule: PixelRule = NEWEST_PIXEL_RULE,
@@ -50,7 +52,7 @@ def decode(
         str(path),
         span_ns=span_ns,
         sampling=sampling,
-        size_px=size_px,
+        sizes=sizes or squares(size_px),
         limits=limits or LimitsSpec(),
         pixel_rule=pixel_rule,
         prefer=prefer,

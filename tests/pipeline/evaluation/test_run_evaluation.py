@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.evaluation.codecs import CODECS, code_at
 from bitmill.pipeline.evaluation.comparison_sheet import error_map
 from bitmill.pipeline.isolation.decode_process import isolated_sources
@@ -54,7 +55,7 @@ def test_one_child_decodes_many_sources_and_each_has_its_end(tmp_path):
         (tmp_path / f"{number}.png").write_bytes(buffer.getvalue())
     (tmp_path / "1b.png").write_bytes(b"\x89PNG no picture")
     sources = find_sources(SourceSpec(paths=[str(tmp_path)])).sources
-    settings = DecodeSettings(sampling=SamplingSpec(), limits=LimitsSpec(), size_px=32, pixel_rule=2)
+    settings = DecodeSettings(sampling=SamplingSpec(), limits=LimitsSpec(), sizes=squares(32), pixel_rule=2)
     clips: dict[str, int] = {}
     ends: dict[str, Reason | None] = {}
     for source, event in isolated_sources(sources, settings):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.isolation import decode_process
 from bitmill.pipeline.isolation.decode_process import DecodeProcess, isolated_events, isolated_sources
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
@@ -27,7 +28,7 @@ def source():
 
 def _settings(timeout_s: float = 60.0) -> DecodeSettings:
     job = make_job(sampling={"fps": 4}, limits={"item_timeout_s": timeout_s})
-    return DecodeSettings.of(job, 128, pixel_rule=2)
+    return DecodeSettings.of(job, squares(128), pixel_rule=2)
 
 
 def test_the_same_events_as_in_this_process(source):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.isolation.source_events import DecodeSettings, source_events
 from bitmill.pipeline.items import ItemEnd
 from bitmill.pipeline.sources.listing import find_sources
@@ -17,7 +18,7 @@ from bitmill.schemas.requests.training_data import DataSpec
 from tests.pipeline.decode.conftest import decode
 from tests.support.fakes import make_job
 
-SETTINGS = DecodeSettings.of(make_job(), 64, pixel_rule=2)
+SETTINGS = DecodeSettings.of(make_job(), squares(64), pixel_rule=2)
 
 
 def pipe(path: Path) -> None:

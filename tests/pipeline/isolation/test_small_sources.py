@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.decode.video import probe_cache
 from bitmill.pipeline.isolation.small_sources import SMALL_BYTES, Bundle, Waiting, bundle_messages, bundled
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
@@ -19,7 +20,7 @@ from bitmill.schemas.outcomes import Reason
 from tests.support.fakes import make_job
 from tests.support.media import plain_mp4
 
-SETTINGS = DecodeSettings.of(make_job(), 16, pixel_rule=2)
+SETTINGS = DecodeSettings.of(make_job(), squares(16), pixel_rule=2)
 
 
 def _source(number: int, size_bytes: int, suffix: str) -> PlannedSource:
@@ -128,7 +129,7 @@ def test_a_bundle_gives_what_its_sources_give_one_by_one(tmp_path):
 
 
 def test_pixels_are_not_gathered_without_bound(tmp_path):
-    settings = DecodeSettings.of(make_job(), 512, pixel_rule=2)
+    settings = DecodeSettings.of(make_job(), squares(512), pixel_rule=2)
     sources = [_picture(tmp_path / f"{number}.png", number) for number in range(6)]
     messages = [
         message

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
 from bitmill.pipeline.items import ItemEnd
 from bitmill.pipeline.shard.shard_loop import ShardProgress, ShardReport, tokenize_shard
@@ -47,7 +48,7 @@ def _source(path: Path):
 def _taken_slowly(path: Path, clock: TickingClock) -> list[object]:
     """All events, each of which waits a long while to be taken."""
     events: list[object] = []
-    for event in source_events(_source(path), DecodeSettings.of(make_job(), 64, pixel_rule=2)):
+    for event in source_events(_source(path), DecodeSettings.of(make_job(), squares(64), pixel_rule=2)):
         events.append(event)
         clock.now += 1000.0
     return events
@@ -67,7 +68,7 @@ def test_a_source_that_cannot_be_read_took_only_reading(clock, tmp_path):
     path.write_bytes(b"x")
     source = _source(path)
     path.unlink()
-    (end,) = source_events(source, DecodeSettings.of(make_job(), 64, pixel_rule=2))
+    (end,) = source_events(source, DecodeSettings.of(make_job(), squares(64), pixel_rule=2))
     assert isinstance(end, ItemEnd)
     assert (end.read_s, end.decode_s) == (1.0, 0.0)
 

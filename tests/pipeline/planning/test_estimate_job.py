@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bitmill.jobs.commands.dataset.estimate import estimate_job, print_estimate
 from bitmill.jobs.console import Console
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.isolation.source_events import DecodeSettings, source_events
 from bitmill.pipeline.items import DecodedClip
 from bitmill.pipeline.planning import probe_sources as probing
@@ -44,7 +45,7 @@ def test_a_sample_of_everything_is_exact(tmp_path, fps):
     clips = [
         event
         for source in find_sources(job.source).sources
-        for event in source_events(source, DecodeSettings.of(job, 16, pixel_rule=2))
+        for event in source_events(source, DecodeSettings.of(job, squares(16), pixel_rule=2))
         if isinstance(event, DecodedClip)
     ]
     assert (estimate.sources, estimate.sampled, estimate.unreadable, estimate.ignored_files) == (6, 6, 1, 1)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.isolation.source_events import DecodeSettings, source_events
 from bitmill.pipeline.items import DecodedClip, ItemEnd
 from bitmill.pipeline.planning.append import sift_sources
@@ -60,7 +61,7 @@ def test_the_spans_of_a_video_hold_its_frames_once(tmp_path, monkeypatch, make, 
     path = make(tmp_path / ("a.ts" if make is mpeg2_ts else "a.mp4"))
     (whole,) = find_sources(SourceSpec(paths=[str(path)])).sources
     parts = split_long([whole], 1.0, LimitsSpec())
-    settings = DecodeSettings.of(make_job(sampling={"fps": fps, "clip_frames": 4}), 16, pixel_rule=2)
+    settings = DecodeSettings.of(make_job(sampling={"fps": fps, "clip_frames": 4}), squares(16), pixel_rule=2)
     assert len(parts) > 1
     wanted, frames = _decoded([whole], settings)
     given_, others = _decoded(parts, settings)
@@ -71,7 +72,9 @@ def test_the_spans_of_a_video_hold_its_frames_once(tmp_path, monkeypatch, make, 
 def test_spans_of_whole_clips_leave_clips_as_they_were(tmp_path, monkeypatch):
     monkeypatch.setattr("bitmill.pipeline.planning.split_videos._LEAST_BYTES_PER_S", 0)
     (whole,) = find_sources(SourceSpec(paths=[str(_long(tmp_path / "a.mp4"))])).sources
-    settings = DecodeSettings.of(make_job(sampling={"fps": 10.0, "clip_frames": 4}), 16, pixel_rule=2)
+    settings = DecodeSettings.of(
+        make_job(sampling={"fps": 10.0, "clip_frames": 4}), squares(16), pixel_rule=2
+    )
     bounds = [
         [
             (event.start_ns, event.end_ns)

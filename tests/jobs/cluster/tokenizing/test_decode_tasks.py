@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ray.exceptions import GetTimeoutError, ObjectLostError, WorkerCrashedError
 
 from bitmill.jobs.cluster.tokenizing import decode_tasks
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart, MediaFacts, SourceEvent
 from bitmill.schemas.dataset.plan_schema import PlannedSource
@@ -16,7 +17,7 @@ from bitmill.schemas.outcomes import Reason
 from tests.support.fakes import make_clip, make_job
 
 TAR = PlannedSource(uri="/x.tar", size_bytes=1, version="")
-SETTINGS = DecodeSettings.of(make_job(), 16, pixel_rule=2)
+SETTINGS = DecodeSettings.of(make_job(), squares(16), pixel_rule=2)
 DEATH, HANG = WorkerCrashedError(), TimeoutError()
 LOSS, OUT_OF_REACH = ObjectLostError("0" * 56, None, ""), GetTimeoutError()
 REASONS = {DEATH: Reason.DECODER_CRASHED, HANG: Reason.DECODE_TIMEOUT}

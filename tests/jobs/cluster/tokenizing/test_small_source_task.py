@@ -8,6 +8,7 @@ from ray.exceptions import WorkerCrashedError
 
 from bitmill.jobs.cluster.tokenizing import small_source_task
 from bitmill.jobs.cluster.tokenizing.decode_tasks import TaskPlacement
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.isolation.small_sources import MESSAGE_S, Bundle, Waiting
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged
 from bitmill.pipeline.items import DecodedClip, ItemEnd, MediaFacts, SourceEvent
@@ -31,7 +32,7 @@ class Scripted(small_source_task.BundleTask):
         """How many sources each bundle had."""
         self.alone: list[int] = []
         sources = tuple(make_source(number) for number in range(count))
-        settings = DecodeSettings.of(make_job(), 16, pixel_rule=2)
+        settings = DecodeSettings.of(make_job(), squares(16), pixel_rule=2)
         super().__init__(Bundle(sources), settings, TaskPlacement(name="test", node_id=""), lambda: None)
 
     def _submit(self, sources, *, num_cpus):
@@ -87,7 +88,7 @@ def test_only_a_copy_is_given_more_time_than_an_item(monkeypatch):
 
     monkeypatch.setattr(small_source_task, "next_value", next_value)
     spans = tuple(replace(make_source(1, size_bytes=300_000_000), start_ns=second) for second in range(9))
-    settings = DecodeSettings.of(make_job(), 16, pixel_rule=2)
+    settings = DecodeSettings.of(make_job(), squares(16), pixel_rule=2)
     task = Marked(Bundle(spans), settings, TaskPlacement(name="test", node_id=""), lambda: None)
     assert list(task._messages(spans)) == [[]] * 4
     assert seen == given

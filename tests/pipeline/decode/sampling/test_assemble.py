@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.pipeline.decode.sampling.assemble import Assembled, Square, assemble
+from bitmill.pipeline.decode.sampling.assemble import Assembled, FittedFrame, assemble
 from bitmill.pipeline.decode.sampling.timeline import Sample, TimelineEnd
 from bitmill.pipeline.items import Crop, DecodedClip
 from bitmill.schemas.models.geometry import Code, Geometry
@@ -18,9 +18,9 @@ VIDEO = Geometry(patch_px=(8, 8), frames_per_token=4, lead_frames=1, code=Code.o
 WHOLE_ROWS = Geometry(patch_px=(8, 8), frames_per_token=4, code=Code.of_bits(4))
 
 
-def _draw(frame: int) -> Square:
+def _draw(frame: int) -> FittedFrame:
     crop = Crop(scaled_height=8, scaled_width=14, top=0, left=3)
-    return Square(np.full((8, 8, 3), frame % 256, np.uint8), 90, 160, crop)
+    return FittedFrame(np.full((8, 8, 3), frame % 256, np.uint8), 90, 160, crop)
 
 
 def _assembled(

@@ -330,9 +330,7 @@ def test_limits_hold(odd) -> None:
         assert not large.clips
 
 
-@pytest.mark.parametrize(
-    ("pixel_rule", "place"), [(1, "decode_media.to_square"), (2, "pixels.planes.to_square")]
-)
+@pytest.mark.parametrize(("pixel_rule", "place"), [(1, "decode_media.fit"), (2, "pixels.planes.fit")])
 def test_out_of_memory_is_an_outcome(odd, monkeypatch, pixel_rule, place) -> None:
     def exhausted(*_args: object, **_options: object) -> None:
         raise MemoryError
@@ -345,9 +343,9 @@ def test_out_of_memory_is_an_outcome(odd, monkeypatch, pixel_rule, place) -> Non
 @pytest.mark.parametrize(
     ("name", "place"),
     [
-        ("plain.mp4", "pixels.planes.to_square"),
-        ("photo.jpg", "decode_media.to_square"),
-        ("animated.gif", "decode_media.to_square"),
+        ("plain.mp4", "pixels.planes.fit"),
+        ("photo.jpg", "decode_media.fit"),
+        ("animated.gif", "decode_media.fit"),
     ],
 )
 def test_a_mistake_in_a_program_says_nothing_of_the_bytes(odd, monkeypatch, name, place, error) -> None:
