@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -69,18 +70,19 @@ def batches_of(prepared: PreparedJob) -> list[list[Frames]]:
     settings = DecodeSettings.of(prepared.job, context.sizes, pixel_rule=context.pixel_rule)
     batches: list[list[_Held]] = []
     for shard in prepared.shards:
-        batcher: Batcher[_Held] = Batcher(prepared.job.compute.batch_frames)
+        batcher = Batcher[_Held](prepared.job.compute.batch_frames * prod(context.sizes.largest))
         events = (event for source in shard.sources for event in source_events(source, settings))
         clips = (event.frames_THWC for event in events if isinstance(event, DecodedClip))
-        batches += [batcher.add(_Held(frames_THWC)) for frames_THWC in clips]
-        batches.append(batcher.rest())
-    return [[held.frames for held in batch] for batch in batches if batch]
+        batches += [batch for frames_THWC in clips for batch in batcher.add(_Held(frames_THWC))]
+        batches += batcher.rest()
+    return [[held.frames for held in batch] for batch in batches]
 
 
 class _Held:
     def __init__(self, frames: Frames) -> None:
         self.frames = frames
         self.num_frames = len(frames)
+        self.size = frames.shape[1], frames.shape[2]
 
 
 def bare_model(prepared: PreparedJob) -> Callable[[], float]:

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 
 from bitmill.pipeline.dataset.dataset_folder import load_ledger
 from bitmill.pipeline.dataset.ledger import LedgerRow, check_accounts, ledger_bytes, totals_of
 from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes
 from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart, SourceEvent
-from bitmill.pipeline.shard.batch_clips import Batcher
+from bitmill.pipeline.shard.batch_clips import Batcher, PlanOrder
 from bitmill.pipeline.shard.encoder import ClipEncoder, Codes, PendingCodes
 from bitmill.pipeline.shard.ledger_rows import ledger_row
 from bitmill.pipeline.shard.pad_clips import padded
@@ -19,7 +20,7 @@ from bitmill.schemas.dataset.packing import pack_codes
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.ids import clip_id
-from bitmill.schemas.models.geometry import Geometry
+from bitmill.schemas.models.geometry import Geometry, SizePx
 from bitmill.schemas.outcomes import Outcome, Reason
 from bitmill.schemas.reports.status_file import STAGES
 from bitmill.schemas.requests.frames import PixelRule
@@ -102,14 +103,20 @@ class _Item:
 
 @dataclass(frozen=True)
 class _Placed:
-    """A clip and its item."""
+    """A clip, its item, and its row in the shard."""
 
     clip: DecodedClip
     item: _Item
+    row: int
 
     @property
     def num_frames(self) -> int:
         return len(self.clip.frames_THWC)
+
+    @property
+    def size(self) -> SizePx:
+        height, width = self.clip.frames_THWC.shape[1:3]
+        return height, width
 
 
 def tokenize_shard(
@@ -152,7 +159,9 @@ class _ShardRun:
     def __init__(
         self, shard: PlannedShard, encoder: ClipEncoder, context: ShardContext, writer: TokenShardWriter
     ) -> None:
-        self._batcher: Batcher[_Placed] = Batcher(context.job.compute.batch_frames)
+        self._batcher = Batcher[_Placed](context.job.compute.batch_frames * prod(context.sizes.largest))
+        self._rows = PlanOrder[TokenRow]()
+        self._num_clips = 0
         self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self._told_seconds = dict(self.seconds)
         self._shard = shard
@@ -187,8 +196,9 @@ class _ShardRun:
                 yield self._ended(item, added_items)
             else:
                 item.count(event)
-                full = self._batcher.add(_Placed(event, item))
-                if full:
+                placed = _Placed(event, item, self._num_clips)
+                self._num_clips += 1
+                for full in self._batcher.add(placed):
                     yield from self._encode(full)
             started = time.perf_counter()
         if item is None or item.end is None:
@@ -222,9 +232,8 @@ class _ShardRun:
         return {stage: spent - told[stage] for stage, spent in self.seconds.items() if spent > told[stage]}
 
     def finish(self) -> Iterator[ShardProgress]:
-        """Encode the last batch and write all rows that are left."""
-        rest = self._batcher.rest()
-        if rest:
+        """Encode the last batches and write all rows that are left."""
+        for rest in self._batcher.rest():
             yield from self._encode(rest)
         yield from self._write_running()
 
@@ -259,7 +268,8 @@ class _ShardRun:
             item.num_tokens += row_tokens
             item.code_bytes += len(row.codes)
             num_tokens += row_tokens
-            self._writer.add(row)
+            for due in self._rows.put(placed.row, row):
+                self._writer.add(due)
         self.seconds["encode"] += encoded - started
         self.seconds["write"] += time.perf_counter() - encoded
         return ShardProgress(

@@ -1,6 +1,8 @@
 """Laws of the shard loop: what is written is what was decoded, whatever the batches, and it adds up."""
 
 import tempfile
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -10,40 +12,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitmill.pipeline.dataset.ledger import check_accounts, read_ledger
+from bitmill.pipeline.decode.pixels.frame_sizes import Buckets
 from bitmill.pipeline.items import ItemStart
-from bitmill.pipeline.shard.batch_clips import Batcher
 from bitmill.pipeline.shard.shard_loop import ShardProgress, ShardReport, tokenize_shard
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import ledger_file, shard_file
 from bitmill.schemas.dataset.packing import unpack_bits
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
+from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.requests.job import ComputeSpec, StorageSpec
-from tests.support.fakes import HashEncoder, make_clip, make_context, make_item, make_job, make_source
+from tests.support.fakes import (
+    CodeEncoder,
+    HashEncoder,
+    make_clip,
+    make_context,
+    make_item,
+    make_job,
+    make_source,
+)
 
 ITEMS = st.lists(
     st.tuples(st.lists(st.integers(1, 9), max_size=5), st.sampled_from([None, Reason.CORRUPT])), max_size=6
 )
-
-
-class _Length:
-    def __init__(self, num_frames: int) -> None:
-        self.num_frames = num_frames
-
-
-@given(st.lists(st.integers(1, 30)), st.integers(1, 40))
-def test_batches_keep_order_and_bounds(lengths, batch_frames):
-    batcher = Batcher(batch_frames)
-    clips = [_Length(length) for length in lengths]
-    batches = [batch for clip in clips if (batch := batcher.add(clip))]
-    if rest := batcher.rest():
-        batches.append(rest)
-    assert [clip for batch in batches for clip in batch] == clips
-    for batch, following in zip(batches, [*batches[1:], None], strict=False):
-        frames = sum(clip.num_frames for clip in batch)
-        assert frames <= batch_frames or len(batch) == 1
-        # A batch ends only because the next clip does not fit.
-        assert following is None or frames + following[0].num_frames > batch_frames
 
 
 def _run(items, folder: Path, *, batch_frames: int, row_group_bytes: int):
@@ -156,3 +147,48 @@ def test_batch_size_changes_no_byte_where_the_encoder_allows(items, one, other):
         _run(items, Path(name) / "b", batch_frames=other, row_group_bytes=1024)
         for file in (shard_file(shard.shard_id), ledger_file(shard.shard_id)):
             assert (Path(name) / "a" / file).read_bytes() == (Path(name) / "b" / file).read_bytes()
+
+
+SIZES = [(16, 16), (16, 24), (24, 16), (32, 32)]
+SIZED = st.lists(st.tuples(st.sampled_from(SIZES), st.lists(st.integers(1, 9), max_size=4)), max_size=8)
+
+
+class _OneSizeEncoder(CodeEncoder):
+    """Refuses a batch of several sizes, and of more pixels than allowed, unless it is one clip."""
+
+    def __init__(self, geometry: Geometry, most_px: int) -> None:
+        super().__init__(geometry)
+        self._most_px = most_px
+
+    def begin(self, clips):
+        assert len({clip.shape[1:] for clip in clips}) == 1
+        assert len(clips) == 1 or sum(prod(clip.shape[:3]) for clip in clips) <= self._most_px
+        return super().begin(clips)
+
+
+@settings(max_examples=30)
+@given(SIZED, st.integers(1, 20))
+def test_clips_of_many_sizes_are_written_in_plan_order(items, batch_frames):
+    geometry = Geometry(patch_px=(8, 8), code=Code.of_bits(18))
+    job = make_job(compute=ComputeSpec(batch_frames=batch_frames))
+    context = replace(make_context(job, geometry=geometry), sizes=Buckets(tuple(SIZES)))
+    sources = tuple(make_source(number) for number in range(len(items)))
+    shard = PlannedShard(shard_id="s" * 32, shard_index=0, first_source_index=0, sources=sources)
+    events = [make_item(number, lengths, size_px=size) for number, (size, lengths) in enumerate(items)]
+    with tempfile.TemporaryDirectory() as name:
+        *_, report = tokenize_shard(
+            shard, events, _OneSizeEncoder(geometry, batch_frames * 32 * 32), context, Folder(name)
+        )
+        rows = pq.read_table(Path(name) / shard_file(shard.shard_id)).to_pylist()
+        ledger = read_ledger((Path(name) / ledger_file(shard.shard_id)).read_bytes(), origin="x")
+    expected = [
+        (source.uri, length, size[0] // 8, size[1] // 8)
+        for source, (size, lengths) in zip(sources, items, strict=True)
+        for length in lengths
+    ]
+    assert [(row["source"], row["num_frames"], row["height"], row["width"]) for row in rows] == expected
+    check_accounts(ledger, shard, origin="x")
+    assert isinstance(report, ShardReport)
+    for row, (size, lengths) in zip(ledger, items, strict=True):
+        assert row["num_clips"] == len(lengths)
+        assert row["num_tokens"] == sum(lengths) * (size[0] // 8) * (size[1] // 8)

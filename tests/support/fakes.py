@@ -94,8 +94,13 @@ def make_source(number: int, *, size_bytes: int = 1000, metadata: str | None = N
     )
 
 
-def make_clip(seed: int, *, num_frames: int = 4, start_ns: int = 0, size_px: int = 16) -> DecodedClip:
-    frames = np.random.default_rng(seed).integers(0, 256, (num_frames, size_px, size_px, 3), dtype=np.uint8)
+def make_clip(
+    seed: int, *, num_frames: int = 4, start_ns: int = 0, size_px: int | tuple[int, int] = 16
+) -> DecodedClip:
+    """A clip of noise, square or of a size (height, width)."""
+    size = (size_px, size_px) if isinstance(size_px, int) else size_px
+    scaled_width = max(size[1], size[0] * 16 // 9)
+    frames = np.random.default_rng(seed).integers(0, 256, (num_frames, *size, 3), dtype=np.uint8)
     times = start_ns + np.arange(num_frames, dtype=np.int64) * 125_000_000
     return DecodedClip(
         frames_THWC=frames,
@@ -105,12 +110,18 @@ def make_clip(seed: int, *, num_frames: int = 4, start_ns: int = 0, size_px: int
         fps=8.0,
         source_height=720,
         source_width=1280,
-        crop=Crop(scaled_height=size_px, scaled_width=size_px * 16 // 9, top=0, left=size_px * 7 // 18),
+        crop=Crop(
+            scaled_height=size[0], scaled_width=scaled_width, top=0, left=(scaled_width - size[1]) // 2
+        ),
     )
 
 
 def make_item(
-    seed: int, clip_lengths: Sequence[int], *, reason: Reason | None = None, size_px: int = 16
+    seed: int,
+    clip_lengths: Sequence[int],
+    *,
+    reason: Reason | None = None,
+    size_px: int | tuple[int, int] = 16,
 ) -> Iterator[ItemEvent]:
     """Events of an item with clips of the given lengths, one after another in time."""
     start_ns = 0
