@@ -36,7 +36,7 @@ def check_shapes(expected: Mapping[str, Tensor], found: Mapping[str, SavedTensor
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise FormatError(
-            f"{path} does not fit the config: {'; '.join(problems[:3])}{more}. Pass its own config."
+            f"The config does not fit {path}: {'; '.join(problems[:3])}{more}. Pass the one beside it."
         )
 
 

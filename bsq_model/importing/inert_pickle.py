@@ -124,7 +124,7 @@ class TensorUnpickler(pickle.Unpickler):
         """Return the admitted object, or ``Inert`` for any other name; never imports anything."""
         if module == "torch" and name in _STORAGE_DTYPES:
             return StorageType(_STORAGE_DTYPES[name])
-        if module.startswith("__torch__."):
+        if module.partition(".")[0] == "__torch__":
             return ScriptModule
         return _ADMITTED.get((module, name), Inert)
 

@@ -15,7 +15,8 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _COUNT_BYTES = 8
 _MOST_PARTS = 100_000
-"""Of a TorchScript archive; published ones have some hundreds."""
+"""Modules and tensors of a TorchScript archive; published ones have some hundreds."""
+_LONGEST_NAME = 1000
 
 _ZIP_DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError),
@@ -77,8 +78,8 @@ def _state_of(script: ScriptModule) -> dict[str, SavedTensor]:
                 tensors[f"{prefix}{name}"] = value
             elif isinstance(value, ScriptModule):
                 modules.append((f"{prefix}{name}.", value))
-        if len(modules) + len(tensors) > _MOST_PARTS:
-            raise FormatError(f"it has more than {_MOST_PARTS} modules and tensors")
+        if len(modules) + len(tensors) > _MOST_PARTS or len(prefix) > _LONGEST_NAME:
+            raise FormatError("its modules hold each other")
     return tensors
 
 
