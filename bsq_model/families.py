@@ -2,24 +2,29 @@
 
 from collections.abc import Mapping
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from bitmill.bsq_model.contract import Tokenizer
+from bitmill.bsq_model.fsq.files import fsq_files, fsq_from_files
+from bitmill.bsq_model.fsq.tokenizer import FSQTokenizer
 from bitmill.bsq_model.plugins import load_plugin
-from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE, tokenizer_from_files
+from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE, tokenizer_files, tokenizer_from_files
+from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.schemas.errors import FormatError, TokenizerMismatchError
-from bitmill.schemas.models.plugin_config import AnyTokenizerConfig, PluginConfig
+from bitmill.schemas.models.any_tokenizer_config import TokenizerConfigOfAnyFamily, any_tokenizer_config
+from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.models.tokenizer_config import TOKENIZER_FORMAT_VERSION, TokenizerConfig
 from bitmill.schemas.versioned import versioned_json
 
-_CONFIGS: TypeAdapter[TokenizerConfig | PluginConfig] = TypeAdapter(AnyTokenizerConfig)
+NativeTokenizer = BSQTokenizer | FSQTokenizer
+"""A tokenizer whose files hold its weights."""
 
 
-def read_config(config_bytes: bytes) -> TokenizerConfig | PluginConfig:
+def read_config(config_bytes: bytes) -> TokenizerConfigOfAnyFamily:
     """Parse config.json of any family. Raises FormatError if it is none, or of a newer version."""
     raw = versioned_json(config_bytes, name=CONFIG_FILE, newest=TOKENIZER_FORMAT_VERSION)
     try:
-        return _CONFIGS.validate_python(raw)
+        return any_tokenizer_config.validate_python(raw)
     except ValidationError as error:
         raise FormatError(f"{CONFIG_FILE} is not a tokenizer config: {error}") from error
 
@@ -31,10 +36,25 @@ def load_files(files: Mapping[str, bytes]) -> Tokenizer:
     tokenizer, what ``load_plugin`` raises, TokenizerMismatchError if the plugin now makes another tokenizer.
     """
     config = read_config(files[CONFIG_FILE])
-    if not isinstance(config, PluginConfig):
-        if WEIGHTS_FILE not in files:
-            raise FormatError(f"The tokenizer's {WEIGHTS_FILE} is missing; copy it again from its source.")
+    return _plugin(config) if isinstance(config, PluginConfig) else load_native(files)
+
+
+def load_native(files: Mapping[str, bytes]) -> NativeTokenizer:
+    """Like ``load_files``, of files that hold weights: of no plugin."""
+    config = read_config(files[CONFIG_FILE])
+    if WEIGHTS_FILE not in files or isinstance(config, PluginConfig):
+        raise FormatError(f"The tokenizer's {WEIGHTS_FILE} is missing; copy it again from its source.")
+    if isinstance(config, TokenizerConfig):
         return tokenizer_from_files(files[CONFIG_FILE], files[WEIGHTS_FILE])
+    return fsq_from_files(config, files[WEIGHTS_FILE])
+
+
+def native_files(tokenizer: NativeTokenizer) -> dict[str, bytes]:
+    """Return config and weights, float32, by name; equal tokenizers give equal bytes."""
+    return fsq_files(tokenizer) if isinstance(tokenizer, FSQTokenizer) else tokenizer_files(tokenizer)
+
+
+def _plugin(config: PluginConfig) -> Tokenizer:
     tokenizer = load_plugin(config.plugin, config.options, package=config.package)
     if (tokenizer.fingerprint, tokenizer.geometry) != (config.fingerprint, config.geometry):
         raise TokenizerMismatchError(

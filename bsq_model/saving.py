@@ -109,7 +109,7 @@ def save_tokenizer(
 
 
 def write_model_files(files: Mapping[str, bytes], folder: Path, *, what: str) -> None:
-    """Write weights, then config, each atomically; writing the same files again is safe.
+    """Write the files, config.json last, each atomically; writing the same files again is safe.
 
     Raises OutputConflictError, before writing anything, if the folder contains another ``what``.
     """
@@ -118,7 +118,7 @@ def write_model_files(files: Mapping[str, bytes], folder: Path, *, what: str) ->
         target = folder / name
         if target.exists() and target.read_bytes() != data:
             raise OutputConflictError(f"{target} belongs to another {what}; choose another folder")
-    for name in (WEIGHTS_FILE, CONFIG_FILE):
+    for name in sorted(files, key=lambda name: (name == CONFIG_FILE, name)):
         write_staged(folder / name, files[name])
 
 

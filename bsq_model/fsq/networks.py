@@ -3,10 +3,10 @@
 from bitmill.bsq_model.cosmos.image_network import CosmosImageNetwork
 from bitmill.bsq_model.cosmos.network import CosmosNetwork
 from bitmill.bsq_model.vidtok.network import VidTokNetwork
+from bitmill.schemas.models.any_tokenizer_config import FSQConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
-FSQConfig = VidTokConfig | CosmosVideoConfig | CosmosImageConfig
 FSQNetwork = VidTokNetwork | CosmosNetwork | CosmosImageNetwork
 
 

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from bitmill.bsq_model.bottleneck.fsq import digits_of_latents
 from bitmill.bsq_model.checks import check_clip_fits, check_finite, check_frames_fit
-from bitmill.bsq_model.fsq.networks import FSQConfig, FSQNetwork
+from bitmill.bsq_model.fsq.networks import FSQNetwork
 from bitmill.bsq_model.layers.causal_conv import Past, exact_convolutions
 from bitmill.bsq_model.layers.patches import pixels_from_uint8
+from bitmill.schemas.models.any_tokenizer_config import FSQConfig
 
 
 class FSQStream:

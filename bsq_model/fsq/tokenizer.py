@@ -12,11 +12,12 @@ from torch import Tensor
 from bitmill.bsq_model.bottleneck.fsq import values_of_digits
 from bitmill.bsq_model.checks import check_clip_fits, check_digits, check_finite
 from bitmill.bsq_model.fingerprint import float32_weights, weights_fingerprint
-from bitmill.bsq_model.fsq.networks import FSQConfig, make_network
+from bitmill.bsq_model.fsq.networks import make_network
 from bitmill.bsq_model.fsq.stream import FSQStream
 from bitmill.bsq_model.layers.causal_conv import exact_convolutions
 from bitmill.bsq_model.layers.patches import uint8_from_pixels
 from bitmill.schemas.errors import UsageError
+from bitmill.schemas.models.any_tokenizer_config import FSQConfig
 from bitmill.schemas.models.geometry import Geometry
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
+from bitmill.bsq_model.importing.checked_weights import check_shapes, loaded, tensors_of
 from bitmill.bsq_model.importing.inert_pickle import SavedTensor
 from bitmill.bsq_model.importing.torch_files import read_checkpoint
 from bitmill.bsq_model.tokenizer import BSQTokenizer
@@ -94,24 +94,12 @@ def _state_dict(whole: Any, path: Path, prefer_ema: bool) -> tuple[Which, dict[s
         raise FormatError(f"{path} contains no state dict.")
     averaged, raw = whole.get("ema_state_dict"), whole.get("state_dict")
     if averaged is None and raw is None:
-        return "raw", _tensors(whole, path)
+        return "raw", tensors_of(whole, path)
     if prefer_ema and isinstance(averaged, dict):
-        return "ema", _tensors(averaged, path)
+        return "ema", tensors_of(averaged, path)
     if not isinstance(raw, dict):
         raise FormatError(f"{path} contains no raw weights; remove --no-ema.")
-    return "raw", _tensors(raw, path)
-
-
-def _tensors(state: dict[Any, Any], path: Path) -> dict[str, SavedTensor]:
-    wrong = [
-        name
-        for name, value in state.items()
-        if not isinstance(name, str) or not isinstance(value, SavedTensor)
-    ]
-    if wrong or not state:
-        what = f"its entry {wrong[0]!r} is not a tensor" if wrong else "it is empty"
-        raise FormatError(f"{path} contains no state dict: {what}.")
-    return dict(state)
+    return "raw", tensors_of(raw, path)
 
 
 def _plain_names(saved: Mapping[str, SavedTensor], path: Path) -> dict[str, SavedTensor]:
@@ -134,30 +122,10 @@ def _filled(config: TokenizerConfig, named: Mapping[str, SavedTensor], path: Pat
     left = dict(named)
     for name in _BUFFERS & left.keys():
         _check_buffer(name, left.pop(name), path)
-    problems = [f"{name} is missing" for name in sorted(expected.keys() - left.keys())]
-    problems += [f"{name} is unknown" for name in sorted(left.keys() - expected.keys())]
-    problems += [
-        f"{name} is {list(left[name].shape)} instead of {list(expected[name][1].shape)}"
-        for name in sorted(left.keys() & expected.keys())
-        if left[name].shape != tuple(expected[name][1].shape)
-    ]
-    if problems:
-        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise FormatError(
-            f"{path} does not fit the config: {'; '.join(problems[:3])}{more}. Pass its own config."
-        )
-    weights = {ours: _loaded(name, left[name], path) for name, (ours, _) in expected.items()}
+    check_shapes({name: tensor for name, (_, tensor) in expected.items()}, left, path)
+    weights = {ours: loaded(name, left[name], path) for name, (ours, _) in expected.items()}
     tokenizer.load_state_dict(weights, assign=True)
     return tokenizer.requires_grad_(True).eval()
-
-
-def _loaded(name: str, saved: SavedTensor, path: Path) -> Tensor:
-    if not saved.storage.dtype.is_floating_point:
-        raise FormatError(f"{path}: {name} contains {saved.storage.dtype} instead of floats.")
-    tensor = saved.load().float()
-    if not bool(torch.isfinite(tensor).all()):
-        raise FormatError(f"{path}: {name} contains values that are not finite; use an earlier checkpoint.")
-    return tensor
 
 
 def _check_buffer(name: str, saved: SavedTensor, path: Path) -> None:

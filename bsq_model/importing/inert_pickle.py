@@ -1,5 +1,7 @@
 """An unpickler that loads only tensors and plain containers and replaces everything else by inert stubs.
 
+The modules of TorchScript archives are containers of tensors, too; what they compute is not looked at.
+
 A pickle is a program that may call anything it can import. Here it imports nothing: every other name becomes
 ``Inert``, which accepts any call, state or item and does nothing. Checkpoints contain optimizers, argparse
 namespaces, numpy scalars and OmegaConf objects next to their tensors; these become stubs and are ignored.
@@ -59,6 +61,17 @@ class Inert:
         """Forget it."""
 
 
+class ScriptModule:
+    """A module of a TorchScript archive: the attributes that its state lists, without its code."""
+
+    def __init__(self) -> None:
+        self.attributes: dict[Any, Any] = {}
+
+    def __setstate__(self, state: object) -> None:
+        """Keep the attributes."""
+        self.attributes = dict(state) if isinstance(state, dict) else {}
+
+
 class PlainDict(dict[Any, Any]):
     """An OrderedDict's items, without the attributes that torch sets on a state dict."""
 
@@ -111,6 +124,8 @@ class TensorUnpickler(pickle.Unpickler):
         """Return the admitted object, or ``Inert`` for any other name; never imports anything."""
         if module == "torch" and name in _STORAGE_DTYPES:
             return StorageType(_STORAGE_DTYPES[name])
+        if module.partition(".")[0] == "__torch__":
+            return ScriptModule
         return _ADMITTED.get((module, name), Inert)
 
     def persistent_load(self, pid: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Reads torch's two checkpoint formats, zip and legacy, as nested containers of tensors."""
+"""Reads torch's checkpoint formats, zip (also TorchScript) and legacy, as nested containers of tensors."""
 
 import io
 import zipfile
@@ -8,12 +8,15 @@ from typing import Any, BinaryIO
 
 import torch
 
-from bitmill.bsq_model.importing.inert_pickle import Storage, load_pickle
+from bitmill.bsq_model.importing.inert_pickle import SavedTensor, ScriptModule, Storage, load_pickle
 from bitmill.schemas.errors import FormatError, UsageError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _COUNT_BYTES = 8
+_MOST_PARTS = 100_000
+"""Modules and tensors of a TorchScript archive; published ones have some hundreds."""
+_LONGEST_NAME = 1000
 
 _ZIP_DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError),
@@ -24,17 +27,18 @@ _ZIP_DAMAGE = (
 
 
 def read_checkpoint(path: Path) -> Any:
-    """Read what ``torch.save`` wrote, without executing any of it.
+    """Read what ``torch.save`` or ``torch.jit.save`` wrote, without executing any of it.
 
     Returns dicts, lists, tuples, numbers and strings as they are, tensors as ``SavedTensor`` (read on
-    ``load()``), everything else as ``Inert``. Raises UsageError if the file is missing or unreadable,
-    FormatError if it is damaged or of another format.
+    ``load()``), a TorchScript module as the state dict that it has, everything else as ``Inert``. Raises
+    UsageError if the file is missing or unreadable, FormatError if it is damaged or of another format.
     """
     try:
         with path.open("rb") as file:
             is_zip = file.read(4) == b"PK\x03\x04"
             file.seek(0)
-            return _read_zip(path) if is_zip else _read_legacy(file, path)
+            whole = _read_zip(path) if is_zip else _read_legacy(file, path)
+            return _state_of(whole) if isinstance(whole, ScriptModule) else whole
     except FileNotFoundError as error:
         raise UsageError(f"The checkpoint {path} does not exist.") from error
     except (IsADirectoryError, PermissionError) as error:
@@ -49,16 +53,34 @@ def _read_zip(path: Path) -> Any:
             root = _root(archive)
             if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
                 raise FormatError("it was written on a big-endian machine")
+            is_script = f"{root}constants.pkl" in archive.namelist()
+            compressions = (zipfile.ZIP_STORED, *((zipfile.ZIP_DEFLATED,) if is_script else ()))
 
             def storage(dtype: torch.dtype, key: str, numel: int) -> Storage:
                 record = f"{root}data/{key}"
-                _check_record(archive, record, numel * dtype.itemsize)
+                _check_record(archive, record, numel * dtype.itemsize, compressions)
                 return Storage(key=key, dtype=dtype, numel=numel, read=lambda: _read_record(path, record))
 
             with archive.open(f"{root}data.pkl") as pickled:
                 return load_pickle(io.BytesIO(pickled.read()), storage)
     except _ZIP_DAMAGE as error:
         raise FormatError(f"its zip archive is damaged ({error})") from error
+
+
+def _state_of(script: ScriptModule) -> dict[str, SavedTensor]:
+    """Return all tensors of a module and those in it, by their dotted names."""
+    tensors: dict[str, SavedTensor] = {}
+    modules = [("", script)]
+    # The list grows meanwhile; a module may name itself, or the same ones again and again.
+    for prefix, module in modules:
+        for name, value in module.attributes.items():
+            if isinstance(value, SavedTensor):
+                tensors[f"{prefix}{name}"] = value
+            elif isinstance(value, ScriptModule):
+                modules.append((f"{prefix}{name}.", value))
+        if len(modules) + len(tensors) > _MOST_PARTS or len(prefix) > _LONGEST_NAME:
+            raise FormatError("its modules hold each other")
+    return tensors
 
 
 def _root(archive: zipfile.ZipFile) -> str:
@@ -68,9 +90,11 @@ def _root(archive: zipfile.ZipFile) -> str:
     return names[0].removesuffix("data.pkl")
 
 
-def _check_record(archive: zipfile.ZipFile, record: str, size_bytes: int) -> None:
+def _check_record(
+    archive: zipfile.ZipFile, record: str, size_bytes: int, compressions: tuple[int, ...]
+) -> None:
     info = archive.getinfo(record)
-    if info.compress_type != zipfile.ZIP_STORED or info.file_size != size_bytes:
+    if info.compress_type not in compressions or info.file_size != size_bytes:
         raise FormatError(f"its record {record} has {info.file_size} bytes instead of {size_bytes}")
 
 

@@ -61,6 +61,8 @@ def tokenize_dataset(
             notify(
                 f"note: preset {job.tokenizer.preset!r} has random weights; its tokens are for trials only."
             )
+        if prepared.card.tokenizer_note is not None:
+            notify(f"note: {prepared.card.tokenizer_note}.")
         totals, seconds = prepared.finished, dict[str, float]()
         if totals is not None:
             notify("nothing to do: every planned shard is committed.")

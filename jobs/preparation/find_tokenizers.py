@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from math import lcm
 from typing import Any
 
-from bitmill.bsq_model import BSQTokenizer, make_preset, tokenizer_files, tokenizer_from_files
+from bitmill.bsq_model import BSQTokenizer, make_preset, tokenizer_from_files
 from bitmill.bsq_model.bundled import BUNDLED, bundled_files
-from bitmill.bsq_model.families import load_files, read_config
+from bitmill.bsq_model.families import NativeTokenizer, load_files, load_native, native_files, read_config
 from bitmill.bsq_model.plugins import PluginTokenizer, installed_plugins, load_plugin
 from bitmill.bsq_model.presets import PRESETS
 from bitmill.bsq_model.resolution import resize_tokenizer
@@ -16,6 +16,7 @@ from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
 from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes, frame_sizes, squares
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import InfrastructureError, TransientError, UsageError
+from bitmill.schemas.models.any_tokenizer_config import FSQConfig, TokenizerConfigOfAnyFamily
 from bitmill.schemas.models.geometry import Geometry, SizePx, grid_name
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
@@ -30,7 +31,7 @@ class LoadedTokenizer:
 
     files: Mapping[str, bytes]
     """By name; those of the dataset's folder ``tokenizer/``."""
-    config: TokenizerConfig | PluginConfig
+    config: TokenizerConfigOfAnyFamily
     fingerprint: str
     is_random: bool
     """Whether its weights are random (a preset's): its tokens are good for trials only."""
@@ -40,11 +41,17 @@ class LoadedTokenizer:
         """The clips that it takes and the tokens that they become."""
         return self.config.geometry
 
+    @property
+    def origin(self) -> TokenizerOrigin | None:
+        """Where its weights are from, if its folder tells."""
+        data = self.files.get(ORIGIN_FILE)
+        return None if data is None else read_origin(data, where=ORIGIN_FILE)
+
     def bsq_vit(self) -> BSQTokenizer:
         """Return the tokenizer, in float32 on CPU. Raises UsageError if it is of another family."""
         tokenizer = load_files(self.files)
         if not isinstance(tokenizer, BSQTokenizer):
-            raise UsageError("This needs a tokenizer of bitmill's own family BSQ-ViT, not a plugin.")
+            raise UsageError("This needs a tokenizer of bitmill's own family BSQ-ViT, not of another.")
         return tokenizer
 
 
@@ -54,6 +61,7 @@ def job_tokenizer(job: JobSpec) -> LoadedTokenizer:
     if job.sampling.clip_frames is not None:
         check_clip_frames(tokenizer.geometry, job.sampling.clip_frames, option="sampling.clip_frames")
     _check_causal(tokenizer.config)
+    _check_dtype(tokenizer.config, job.compute.dtype)
     return tokenizer
 
 
@@ -169,12 +177,12 @@ def _from_folder(folder: Folder) -> LoadedTokenizer:
     config = read_config(config_bytes)
     if isinstance(config, PluginConfig):
         return _loaded_plugin(load_plugin(config.plugin, config.options, package=config.package))
-    tokenizer = tokenizer_from_files(config_bytes, _tokenizer_file(folder, WEIGHTS_FILE))
+    files = {CONFIG_FILE: config_bytes, WEIGHTS_FILE: _tokenizer_file(folder, WEIGHTS_FILE)}
     origin = None
     if folder.exists(ORIGIN_FILE):
         where = f"{folder.uri}/{ORIGIN_FILE}"
         origin = read_origin(_tokenizer_file(folder, ORIGIN_FILE), where=where)
-    return _loaded(tokenizer, origin, is_random=False)
+    return _loaded(load_native(files), origin, is_random=False)
 
 
 def _bundled(name: str) -> tuple[bytes, bytes]:
@@ -219,9 +227,7 @@ def _of_frame_size(loaded: LoadedTokenizer, job: JobSpec) -> LoadedTokenizer:
             "frames.interpolate_positions to true (which costs quality, see docs/model.md)."
         )
     resized = resize_tokenizer(loaded.bsq_vit(), size_px)
-    origin = loaded.files.get(ORIGIN_FILE)
-    kept = read_origin(origin, where=ORIGIN_FILE) if origin else None
-    return _loaded(resized, kept, is_random=loaded.is_random)
+    return _loaded(resized, loaded.origin, is_random=loaded.is_random)
 
 
 def _of_any_size(loaded: LoadedTokenizer, job: JobSpec) -> LoadedTokenizer:
@@ -235,9 +241,11 @@ def _of_any_size(loaded: LoadedTokenizer, job: JobSpec) -> LoadedTokenizer:
     )
 
 
-def _loaded(tokenizer: BSQTokenizer, origin: TokenizerOrigin | None, *, is_random: bool) -> LoadedTokenizer:
+def _loaded(
+    tokenizer: NativeTokenizer, origin: TokenizerOrigin | None, *, is_random: bool
+) -> LoadedTokenizer:
     return LoadedTokenizer(
-        files=tokenizer_files(tokenizer) | ({ORIGIN_FILE: origin.to_json()} if origin else {}),
+        files=native_files(tokenizer) | ({ORIGIN_FILE: origin.to_json()} if origin else {}),
         config=tokenizer.config,
         fingerprint=tokenizer.fingerprint,
         is_random=is_random,
@@ -266,7 +274,7 @@ def check_clip_frames(geometry: Geometry, clip_frames: int, *, option: str) -> N
     )
 
 
-def _check_causal(config: TokenizerConfig | PluginConfig) -> None:
+def _check_causal(config: TokenizerConfigOfAnyFamily) -> None:
     if not isinstance(config, TokenizerConfig):
         return
     if config.attention == "full" and config.num_frames > 1:
@@ -274,3 +282,8 @@ def _check_causal(config: TokenizerConfig | PluginConfig) -> None:
             "The tokenizer has attention 'full': its tokens depend on later frames, which a dataset does "
             "not allow. Use one with attention 'block-causal'; this one can only be evaluated."
         )
+
+
+def _check_dtype(config: TokenizerConfigOfAnyFamily, dtype: str) -> None:
+    if isinstance(config, FSQConfig) and dtype != "float32":
+        raise UsageError(f"{config.architecture} computes in float32 only; leave compute.dtype out.")

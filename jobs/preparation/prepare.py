@@ -186,6 +186,7 @@ def _plan_new(
         tokenizer_fingerprint=tokenizer.fingerprint,
         tokenizer=tokenizer.config,
         geometry=tokenizer.geometry,
+        tokenizer_note=None if tokenizer.origin is None else tokenizer.origin.note,
         job_fingerprint=fingerprint_of_job,
         fingerprint_fields=fields,
         job=job.model_dump(mode="json", exclude={"output"}),

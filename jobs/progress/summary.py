@@ -29,6 +29,8 @@ def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
     ]
     if isinstance(card.tokenizer, PluginConfig):
         rows.append(("plugin", f"{card.tokenizer.plugin} of {card.tokenizer.package}"))
+    if card.tokenizer_note is not None:
+        rows.append(("note", card.tokenizer_note))
     if card.num_retried:
         rows.insert(1, ("done again", f"{card.num_retried} items that had failed"))
     if card.ignored_files:

@@ -8,16 +8,14 @@ from typing import Any, Literal, Self, get_args
 from pydantic import (
     BaseModel,
     ModelWrapValidatorHandler,
-    TypeAdapter,
     ValidationError,
     model_validator,
 )
 
 from bitmill.schemas.dataset.token_shard import TOKEN_SHARD_FORMAT_VERSION
 from bitmill.schemas.errors import FormatError
+from bitmill.schemas.models.any_tokenizer_config import AnyTokenizerConfig, any_tokenizer_config
 from bitmill.schemas.models.geometry import Geometry
-from bitmill.schemas.models.plugin_config import AnyTokenizerConfig, PluginConfig
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE, PixelRule
 from bitmill.schemas.requests.job import PIXEL_RULE_FIELD, SHARD_VERSION_FIELD, SamplingSpec, ShardVersion
 from bitmill.schemas.requests.spec_files import describe_validation
@@ -95,6 +93,8 @@ class DatasetCard(StrictModel, BaseModel):
     tokenizer: AnyTokenizerConfig
     geometry: Geometry
     """The tokenizer's; cards before version 3 leave it to ``tokenizer``."""
+    tokenizer_note: str | None = None
+    """What its origin says to whoever uses the tokens; not in the file if it says nothing."""
     job_fingerprint: str
     fingerprint_fields: dict[str, Any]
     """The fields that determine the bytes, by dotted name; a resuming job must have equal ones."""
@@ -114,8 +114,7 @@ class DatasetCard(StrictModel, BaseModel):
     @classmethod
     def _with_geometry(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if isinstance(data, dict) and "tokenizer" in data and "geometry" not in data:
-            tokenizer = TypeAdapter[TokenizerConfig | PluginConfig](AnyTokenizerConfig)
-            data = data | {"geometry": tokenizer.validate_python(data["tokenizer"]).geometry}
+            data = data | {"geometry": any_tokenizer_config.validate_python(data["tokenizer"]).geometry}
         return handler(data)
 
     @property
@@ -174,7 +173,10 @@ class DatasetCard(StrictModel, BaseModel):
         """
         is_older = self.shard_version == 1
         card = self.model_copy(update={"format_version": 2 if is_older else DATASET_FORMAT_VERSION})
-        return (card.model_dump_json(indent=2, exclude={"geometry"} if is_older else None) + "\n").encode()
+        left_out = {"geometry"} if is_older else set[str]()
+        if self.tokenizer_note is None:
+            left_out.add("tokenizer_note")
+        return (card.model_dump_json(indent=2, exclude=left_out) + "\n").encode()
 
 
 def read_card(data: bytes, *, origin: str) -> DatasetCard:

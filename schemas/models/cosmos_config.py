@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from bitmill.schemas.models.geometry import Code, Geometry
+from bitmill.schemas.strict_model import StrictModel
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -12,13 +13,11 @@ _WAVELET = 4
 """Frames, rows and columns of a patch, which the wavelet makes."""
 
 
-class CosmosVideoConfig(BaseModel):
+class CosmosVideoConfig(StrictModel):
     """Everything needed to build a Cosmos DV before loading its weights.
 
     The defaults are those of all published ones. Level 0 is that of the wavelet's patches of 4×4×4 pixels.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: Literal[1] = 1
     architecture: Literal["cosmos-dv"] = "cosmos-dv"
@@ -71,13 +70,11 @@ class CosmosVideoConfig(BaseModel):
         return _steps(self.frames_per_token)
 
 
-class CosmosImageConfig(BaseModel):
+class CosmosImageConfig(StrictModel):
     """Everything needed to build a Cosmos DI before loading its weights.
 
     The defaults are those of all published ones. Level 0 is that of the wavelet's patches of 4×4 pixels.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: Literal[1] = 1
     architecture: Literal["cosmos-di"] = "cosmos-di"

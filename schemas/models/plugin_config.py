@@ -2,10 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Discriminator, Field, Tag
+from pydantic import BaseModel, Field
 
 from bitmill.schemas.models.geometry import Geometry
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.strict_model import StrictModel
 
 PLUGIN_GROUP = "bitmill.tokenizers"
@@ -27,15 +26,3 @@ class PluginConfig(StrictModel, BaseModel):
     """Name and version of the package that offered the plugin, to install where it is missing."""
     geometry: Geometry
     fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
-
-
-def _architecture(config: Any) -> str:
-    name = config.get("architecture") if isinstance(config, dict) else config.architecture
-    return "bsq-vit" if name is None else str(name)
-
-
-AnyTokenizerConfig = Annotated[
-    Annotated[TokenizerConfig, Tag("bsq-vit")] | Annotated[PluginConfig, Tag("plugin")],
-    Discriminator(_architecture),
-]
-"""The config.json of any tokenizer, by its ``architecture``."""

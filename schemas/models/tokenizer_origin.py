@@ -1,8 +1,8 @@
 """Where a tokenizer's weights are from and under which licence: origin.json beside them."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.strict_model import JsonFile, StrictModel
@@ -10,6 +10,10 @@ from bitmill.schemas.versioned import versioned_json
 
 ORIGIN_FILE = "origin.json"
 ORIGIN_FORMAT_VERSION = 1
+
+NOT_COMPARED = (
+    "imported weights: their tokens were not compared with the published code's; docs/import.md tells how"
+)
 
 
 class TokenizerOrigin(StrictModel, JsonFile):
@@ -20,6 +24,20 @@ class TokenizerOrigin(StrictModel, JsonFile):
     """Who made the weights, and where they are published."""
     licence: str | None = None
     """SPDX name, or the licence's own; None if it is not known."""
+    compared: bool | None = None
+    """Of imported weights: whether the user has compared their tokens with the published code's."""
+
+    @model_serializer(mode="wrap")
+    def _without_null(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = handler(self)
+        if self.compared is None:
+            del document["compared"]
+        return document
+
+    @property
+    def note(self) -> str | None:
+        """A sentence for whoever uses the tokens, or None."""
+        return NOT_COMPARED if self.compared is False else None
 
 
 def read_origin(data: bytes, *, where: str) -> TokenizerOrigin:

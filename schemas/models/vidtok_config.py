@@ -2,21 +2,20 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from bitmill.schemas.models.geometry import Code, Geometry
+from bitmill.schemas.strict_model import StrictModel
 
 Count = Annotated[int, Field(ge=1)]
 
 
-class VidTokConfig(BaseModel):
+class VidTokConfig(StrictModel):
     """Everything needed to build a causal VidTok with FSQ before loading its weights.
 
     The defaults are those of the published 4×8×8 models. Level 0 has the full resolution; each later one has
     half the height and width of the one before.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: Literal[1] = 1
     architecture: Literal["vidtok"] = "vidtok"

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from bitmill.schemas.models.plugin_config import AnyTokenizerConfig
+from bitmill.schemas.models.any_tokenizer_config import AnyTokenizerConfig
+from bitmill.schemas.models.tokenizer_origin import TokenizerOrigin
 from bitmill.schemas.strict_model import StrictModel
 
 EVALUATION_FORMAT_VERSION = 1
@@ -81,6 +82,8 @@ class EvaluationReport(StrictModel):
     tokenizer: str
     tokenizer_fingerprint: str
     config: AnyTokenizerConfig
+    origin: TokenizerOrigin | None = None
+    """Where the weights are from, and whether imported ones were compared with the published code."""
     source: str
     sources: int
     ok: int

@@ -37,6 +37,8 @@ from bitmill.pipeline.evaluation.running_scores import MetricNetworks
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.schemas.errors import UsageError
+from bitmill.schemas.models.any_tokenizer_config import TokenizerConfigOfAnyFamily
+from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.reports.evaluation_report import EvaluationReport, QualityRow
 from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE
@@ -91,7 +93,7 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
             sources,
             settings,
             metric_networks,
-            name="BSQ-ViT" if isinstance(loaded.config, TokenizerConfig) else loaded.config.plugin,
+            name=_family(loaded.config),
             with_codecs=request.with_codecs,
             num_shown=request.num_shown,
             on_progress=lambda done: line.show(partial(_progress, done, len(sources), started)),
@@ -122,6 +124,12 @@ def _tokenizer(request: EvaluationRequest) -> tuple[LoadedTokenizer, Tokenizer, 
             f"({own_px}); add --interpolate-positions to allow it."
         )
     return loaded, resize_tokenizer(loaded.bsq_vit(), size_px).to(device), size_px
+
+
+def _family(config: TokenizerConfigOfAnyFamily) -> str:
+    if isinstance(config, TokenizerConfig):
+        return "BSQ-ViT"
+    return config.plugin if isinstance(config, PluginConfig) else config.architecture
 
 
 def _coders(request: EvaluationRequest, tokenizer: Tokenizer) -> dict[str, LoadedPrior | None]:
@@ -163,6 +171,7 @@ def _report(
         tokenizer=request.tokenizer,
         tokenizer_fingerprint=tokenizer.fingerprint,
         config=tokenizer.config if isinstance(tokenizer, BSQTokenizer) else loaded.config,
+        origin=loaded.origin,
         source=request.source.manifest or ", ".join(request.source.paths or []),
         sources=num_sources,
         ok=measured.ok,
@@ -243,6 +252,8 @@ def _print(report: EvaluationReport, console: Console) -> None:
         )
     for sentence in report.left_out:
         say(f"left out   {sentence}")
+    if report.origin is not None and report.origin.note is not None:
+        say(f"note       {report.origin.note}")
 
 
 def _progress(done: int, planned: int, started: float) -> str:

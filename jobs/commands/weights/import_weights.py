@@ -1,33 +1,78 @@
-"""``bitmill weights import``: converts a published checkpoint and its YAML to a tokenizer folder."""
+"""``bitmill weights import``: converts published weights to a tokenizer folder."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from bitmill.bsq_model import save_tokenizer
+from bitmill.bsq_model.families import native_files
 from bitmill.bsq_model.importing.convert import import_checkpoint
+from bitmill.bsq_model.importing.fsq_config_file import fsq_config_of
+from bitmill.bsq_model.importing.fsq_weights import import_fsq
 from bitmill.bsq_model.importing.published_config import config_from_yaml
+from bitmill.bsq_model.importing.published_models import PublishedModel, published_model
+from bitmill.bsq_model.saving import write_model_files
 from bitmill.jobs.console import Console
 from bitmill.schemas.errors import OutputConflictError, UsageError
+from bitmill.schemas.models.any_tokenizer_config import FSQConfig
+from bitmill.schemas.models.tokenizer_origin import ORIGIN_FILE, TokenizerOrigin
 from bitmill.schemas.text_files import read_text
 
 
-def import_weights(checkpoint: Path, config: Path, out: Path, *, ema: bool, image_as_video: bool) -> None:
+@dataclass(frozen=True, kw_only=True)
+class ImportRequest:
+    """The parsed command line."""
+
+    files: list[Path]
+    config: Path | None
+    name: str | None
+    out: Path
+    ema: bool
+    image_as_video: bool
+    compared: bool
+
+
+def import_weights(request: ImportRequest) -> None:
     """Write ``out`` and print a summary. Raises UsageError or FormatError before ``out`` is touched."""
+    out = request.out
     if "://" in str(out) or ":/" in str(out):
         raise UsageError(f"{out} is a URL; import to a local folder, then copy it there.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputConflictError(f"{out} is not empty; choose a new or empty folder.")
+    published = None if request.name is None else published_model(request.name)
+    text = None if request.config is None else _read(request.config)
+    described = None if text is None else fsq_config_of(text, origin=str(request.config))
+    if published is not None:
+        if text is not None and described != published.config:
+            raise UsageError(f"{request.config} does not describe {request.name}; leave one of both out.")
+        _import_fsq(request, published.config, published)
+    elif text is None:
+        raise UsageError("Name the weights' config by --config, or a published model by --name.")
+    elif described is not None:
+        _import_fsq(request, described, None)
+    else:
+        _import_bsq_vit(request, text)
+
+
+def _read(config: Path) -> str:
     try:
-        text = read_text(config.read_bytes(), what=f"The config {config}")
+        return read_text(config.read_bytes(), what=f"The config {config}")
     except OSError as error:
         raise UsageError(f"The config {config} cannot be read: {error.strerror}.") from error
+
+
+def _import_bsq_vit(request: ImportRequest, text: str) -> None:
+    if len(request.files) != 1:
+        raise UsageError(f"A BSQ-ViT has one file of weights, not {len(request.files)}.")
+    if request.compared:
+        raise UsageError("--compared is for VidTok and Cosmos.")
     imported = import_checkpoint(
-        checkpoint,
-        config_from_yaml(text, origin=str(config)),
-        prefer_ema=ema,
-        image_as_video=image_as_video,
+        request.files[0],
+        config_from_yaml(text, origin=str(request.config)),
+        prefer_ema=request.ema,
+        image_as_video=request.image_as_video,
     )
     tokenizer = imported.tokenizer
-    save_tokenizer(tokenizer, out)
+    save_tokenizer(tokenizer, request.out)
     made = tokenizer.config
     weights = "averaged (EMA)" if imported.which == "ema" else "raw"
     console = Console(soft_wrap=True)
@@ -35,4 +80,31 @@ def import_weights(checkpoint: Path, config: Path, out: Path, *, ema: bool, imag
         f"{sum(p.numel() for p in tokenizer.parameters()):,} {weights} weights: frames of "
         f"{made.image_size_px}², {made.bits_per_token} bits per token, up to {made.num_frames} frames"
     )
-    console.print(f"tokenizer  {tokenizer.fingerprint}  {out}")
+    console.print(f"tokenizer  {tokenizer.fingerprint}  {request.out}")
+
+
+def _import_fsq(request: ImportRequest, config: FSQConfig, published: PublishedModel | None) -> None:
+    if not request.ema or request.image_as_video:
+        raise UsageError("--no-ema and --image-as-video are for BSQ-ViT.")
+    imported = import_fsq(request.files, config)
+    names = " and ".join(path.name for path in request.files)
+    origin = TokenizerOrigin(
+        origin=f"imported from {names}" + (f": {request.name}, {published.source}" if published else ""),
+        licence=None if published is None else published.licence,
+        compared=request.compared,
+    )
+    tokenizer = imported.tokenizer
+    files = native_files(tokenizer) | {ORIGIN_FILE: origin.to_json()}
+    write_model_files(files, request.out, what="tokenizer")
+    geometry, console = config.geometry, Console(soft_wrap=True)
+    height, width = geometry.patch_px
+    console.print(
+        f"{sum(p.numel() for p in tokenizer.network.parameters()):,} weights of {config.architecture}: "
+        f"a token for {geometry.frames_per_token}×{height}×{width} frames and pixels, "
+        f"{geometry.code.num_codes:,} codes"
+    )
+    for kind, count in imported.left_out.items():
+        console.print(f"left out   {count} tensors: {kind}")
+    if origin.note is not None:
+        console.print(f"note       {origin.note}")
+    console.print(f"tokenizer  {tokenizer.fingerprint}  {request.out}")

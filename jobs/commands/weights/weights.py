@@ -12,20 +12,42 @@ app = typer.Typer(no_args_is_help=True, help="Import checkpoints, fetch metric n
 
 @app.command(name="import")
 def import_(
-    checkpoint: Annotated[Path, typer.Argument(parser=local_path, help="The authors' .pt file.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(parser=local_path, metavar="FILE", help="The published weights, one file or two."),
+    ],
     out: Annotated[Path, typer.Argument(parser=local_path, help="Folder for the tokenizer.")],
-    config: Annotated[Path, typer.Option("--config", parser=local_path, help="The checkpoint's YAML file.")],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", parser=local_path, help="The file that describes the model: YAML or JSON."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="A published VidTok or Cosmos, instead of --config.")
+    ] = None,
     ema: Annotated[
         bool, typer.Option("--ema/--no-ema", help="Use the averaged (EMA) or the raw weights.")
     ] = True,
     image_as_video: Annotated[
         bool, typer.Option("--image-as-video", help="Load an image checkpoint with a video config.")
     ] = False,
+    compared: Annotated[
+        bool, typer.Option("--compared", help="You have compared the tokens with the published code's.")
+    ] = False,
 ) -> None:
-    """Import a published checkpoint without executing anything in it."""
-    from bitmill.jobs.commands.weights.import_weights import import_weights
+    """Import published weights without executing anything in them."""
+    from bitmill.jobs.commands.weights.import_weights import ImportRequest, import_weights
 
-    import_weights(checkpoint, config, out, ema=ema, image_as_video=image_as_video)
+    import_weights(
+        ImportRequest(
+            files=files,
+            config=config,
+            name=name,
+            out=out,
+            ema=ema,
+            image_as_video=image_as_video,
+            compared=compared,
+        )
+    )
 
 
 @app.command()

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bitmill.bsq_model.fsq.networks import FSQConfig
 from bitmill.bsq_model.fsq.tokenizer import FSQTokenizer
+from bitmill.schemas.models.any_tokenizer_config import FSQConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 

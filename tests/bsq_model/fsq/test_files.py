@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from bitmill.bsq_model.fsq.files import fsq_files, fsq_from_files
+from bitmill.bsq_model.families import load_files
+from bitmill.bsq_model.fsq.files import fsq_files
 from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
 from bitmill.schemas.errors import FormatError
 from tests.bsq_model.fsq.golden import CONFIGS, case, golden, items
@@ -12,7 +13,7 @@ from tests.bsq_model.fsq.golden import CONFIGS, case, golden, items
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_same_tokenizer_comes_back(name):
     files = fsq_files(golden(name))
-    again = fsq_from_files(files[CONFIG_FILE], files[WEIGHTS_FILE])
+    again = load_files(files)
     assert (again.config, again.fingerprint) == (CONFIGS[name], golden(name).fingerprint)
     clip = case(name)[f"{items(name, 'indices')[0]}.input"]
     assert torch.equal(again.encode([clip])[0], golden(name).encode([clip])[0])
@@ -21,7 +22,7 @@ def test_the_same_tokenizer_comes_back(name):
 def test_weights_that_bfloat16_holds_take_half_the_bytes_and_are_the_same_tokenizer():
     whole, half = fsq_files(golden("cosmos-di8x8")), fsq_files(golden("cosmos-di8x8"), dtype=torch.bfloat16)
     assert len(half[WEIGHTS_FILE]) < 0.6 * len(whole[WEIGHTS_FILE])
-    again = fsq_from_files(half[CONFIG_FILE], half[WEIGHTS_FILE])
+    again = load_files(half)
     assert again.fingerprint == golden("cosmos-di8x8").fingerprint
     with pytest.raises(ValueError, match=r"are not exactly torch\.bfloat16"):
         fsq_files(golden("vidtok-v10"), dtype=torch.bfloat16)
@@ -30,8 +31,8 @@ def test_weights_that_bfloat16_holds_take_half_the_bytes_and_are_the_same_tokeni
 def test_other_files_are_refused():
     one, other = fsq_files(golden("vidtok-v10")), fsq_files(golden("vidtok-v11"))
     with pytest.raises(FormatError, match=r"model\.safetensors does not fit config\.json"):
-        fsq_from_files(one[CONFIG_FILE], other[WEIGHTS_FILE])
+        load_files(one | {WEIGHTS_FILE: other[WEIGHTS_FILE]})
     with pytest.raises(FormatError, match=r"model\.safetensors is damaged"):
-        fsq_from_files(one[CONFIG_FILE], one[WEIGHTS_FILE][:-1])
+        load_files(one | {WEIGHTS_FILE: one[WEIGHTS_FILE][:-1]})
     with pytest.raises(FormatError, match=r"config\.json is not a tokenizer config"):
-        fsq_from_files(one[CONFIG_FILE].replace(b'"vidtok"', b'"vidtik"'), one[WEIGHTS_FILE])
+        load_files(one | {CONFIG_FILE: one[CONFIG_FILE].replace(b'"vidtok"', b'"vidtik"')})

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from bitmill.bsq_model.bottleneck.fsq import digits_of_latents
-from bitmill.bsq_model.fsq.networks import FSQConfig
 from bitmill.bsq_model.fsq.tokenizer import FSQTokenizer
 from bitmill.schemas.errors import UsageError
+from bitmill.schemas.models.any_tokenizer_config import FSQConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 from bitmill.testing import conformance_checks

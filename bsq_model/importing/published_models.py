@@ -1,0 +1,76 @@
+"""The published models that can be imported by their names: config, licence and where they are."""
+
+from dataclasses import dataclass
+
+from bitmill.schemas.errors import UsageError
+from bitmill.schemas.models.any_tokenizer_config import FSQConfig
+from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
+from bitmill.schemas.models.vidtok_config import VidTokConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedModel:
+    """What its name says of a model."""
+
+    config: FSQConfig
+    source: str
+    licence: str
+    """Of the weights, as the model's card names it."""
+
+
+def published_model(name: str) -> PublishedModel:
+    """Return the model of this name. Raises UsageError listing the known names."""
+    # Its repository has both names.
+    name = name.removeprefix("nvidia/").replace("Cosmos-Tokenizer-", "Cosmos-0.1-Tokenizer-")
+    if name not in PUBLISHED_MODELS:
+        raise UsageError(f"{name} is no known model; there are {', '.join(PUBLISHED_MODELS)}.")
+    return PUBLISHED_MODELS[name]
+
+
+def _vidtok(name: str, config: VidTokConfig) -> tuple[str, PublishedModel]:
+    return name, PublishedModel(config=config, source="microsoft/VidTok on Hugging Face", licence="MIT")
+
+
+def _cosmos(name: str, config: CosmosVideoConfig | CosmosImageConfig) -> tuple[str, PublishedModel]:
+    return name, PublishedModel(
+        config=config, source=f"nvidia/{name} on Hugging Face", licence="NVIDIA Open Model License"
+    )
+
+
+def _dv(frames_per_token: int, patch_px: int) -> CosmosVideoConfig:
+    return CosmosVideoConfig.model_validate({"frames_per_token": frames_per_token, "patch_px": patch_px})
+
+
+_FIVE_LEVELS = (1, 2, 4, 4, 4)
+
+PUBLISHED_MODELS = dict(
+    (
+        *(
+            _vidtok(f"vidtok_fsq_causal_488_{8**digits}", VidTokConfig(version="1.0", levels=(8,) * digits))
+            for digits in (4, 5, 6)
+        ),
+        _vidtok(
+            "vidtok_fsq_causal_41616_262144",
+            VidTokConfig(version="1.0", levels=(8,) * 6, channel_multipliers=_FIVE_LEVELS),
+        ),
+        _vidtok("vidtok_fsq_causal_488_32768_v1_1", VidTokConfig(version="1.1", levels=(8,) * 5)),
+        _vidtok(
+            "vidtok_fsq_causal_888_32768_v1_1",
+            VidTokConfig(version="1.1", levels=(8,) * 5, frames_per_token=8),
+        ),
+        _vidtok(
+            "vidtok_fsq_causal_41616_262144_v1_1",
+            VidTokConfig(version="1.1", levels=(8,) * 6, channel_multipliers=_FIVE_LEVELS),
+        ),
+        *(
+            _cosmos(f"Cosmos-0.1-Tokenizer-DV{frames}x{side}x{side}", _dv(frames, side))
+            for frames, side in ((4, 8), (8, 8), (8, 16))
+        ),
+        *(
+            _cosmos(f"Cosmos-0.1-Tokenizer-DI{side}x{side}", CosmosImageConfig(patch_px=side))
+            for side in (8, 16)
+        ),
+        _cosmos("Cosmos-1.0-Tokenizer-DV8x16x16", _dv(8, 16)),
+    )
+)
+"""By the names of the published files (VidTok) and repositories (Cosmos)."""

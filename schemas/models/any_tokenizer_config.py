@@ -1,0 +1,34 @@
+"""The config.json of any tokenizer, by its ``architecture``."""
+
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Tag, TypeAdapter
+
+from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
+from bitmill.schemas.models.plugin_config import PluginConfig
+from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.vidtok_config import VidTokConfig
+
+FSQConfig = VidTokConfig | CosmosVideoConfig | CosmosImageConfig
+"""Of the families whose quantizer is FSQ."""
+
+TokenizerConfigOfAnyFamily = TokenizerConfig | FSQConfig | PluginConfig
+
+
+def _architecture(config: Any) -> str:
+    name = config.get("architecture") if isinstance(config, dict) else config.architecture
+    return "bsq-vit" if name is None else str(name)
+
+
+AnyTokenizerConfig = Annotated[
+    Annotated[TokenizerConfig, Tag("bsq-vit")]
+    | Annotated[VidTokConfig, Tag("vidtok")]
+    | Annotated[CosmosVideoConfig, Tag("cosmos-dv")]
+    | Annotated[CosmosImageConfig, Tag("cosmos-di")]
+    | Annotated[PluginConfig, Tag("plugin")],
+    Discriminator(_architecture),
+]
+"""A field of this type."""
+
+any_tokenizer_config: TypeAdapter[TokenizerConfigOfAnyFamily] = TypeAdapter(AnyTokenizerConfig)
+"""Validates a config by itself."""
