@@ -9,18 +9,23 @@ from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 def check_clip(clip_THWC: Tensor, config: TokenizerConfig) -> None:
-    """Raise ValueError unless the clip is uint8 [T, H, W, 3] of the config's size, 1 ≤ T ≤ ``num_frames``."""
-    side = config.image_size_px
+    """Raise ValueError unless the clip is uint8 [T, H, W, 3] of the config's size, 1 ≤ T ≤ ``num_frames``.
+
+    If positions are interpolated, H and W are multiples of the patch size.
+    """
     if clip_THWC.dtype != torch.uint8:
         raise ValueError(f"a clip must be uint8 (grey levels 0 to 255), not {clip_THWC.dtype}")
-    _check_shape("clip", clip_THWC, (side, side, 3), config)
+    _check_shape("clip", clip_THWC, config.image_size_px, config.patch_size_px, 3, config)
 
 
 def check_bits(bits_ThwL: Tensor, config: TokenizerConfig) -> None:
-    """Raise ValueError unless bits are bool [T, h, w, L] of the tokenizer's grid, 1 ≤ T ≤ ``num_frames``."""
+    """Raise ValueError unless bits are bool [T, h, w, L] of the tokenizer's grid, 1 ≤ T ≤ ``num_frames``.
+
+    If positions are interpolated, h and w are at least 1.
+    """
     if bits_ThwL.dtype != torch.bool:
         raise ValueError(f"bits must be bool, not {bits_ThwL.dtype}")
-    _check_shape("bits", bits_ThwL, (config.grid_size, config.grid_size, config.bits_per_token), config)
+    _check_shape("bits", bits_ThwL, config.grid_size, 1, config.bits_per_token, config)
 
 
 def check_clip_fits(clip_THWC: Tensor, geometry: Geometry) -> None:
@@ -74,9 +79,17 @@ def refuse_unless(finite: Tensor, what: str) -> None:
         )
 
 
-def _check_shape(name: str, x: Tensor, tail: tuple[int, ...], config: TokenizerConfig) -> None:
-    if x.ndim != 4 or tuple(x.shape[1:]) != tail:
-        expected = ", ".join(str(n) for n in ("T", *tail))
-        raise ValueError(f"{name} must have shape [{expected}], not {list(x.shape)}")
+def _check_shape(
+    name: str, x: Tensor, side: int, multiple: int, depth: int, config: TokenizerConfig
+) -> None:
+    if config.positions == "fixed":
+        fits = x.shape[1:] == (side, side, depth)
+        expected = f"[T, {side}, {side}, {depth}]"
+    else:
+        fits = x.ndim == 4 and x.shape[3] == depth and x.shape[1] * x.shape[2] > 0
+        fits = fits and not (x.shape[1] % multiple or x.shape[2] % multiple)
+        expected = f"[T, height, width, {depth}], height and width multiples of {multiple}"
+    if not fits:
+        raise ValueError(f"{name} must have shape {expected}, not {list(x.shape)}")
     if not 1 <= x.shape[0] <= config.num_frames:
         raise ValueError(f"{name} must have 1 to {config.num_frames} frames, not {x.shape[0]}")

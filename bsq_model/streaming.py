@@ -20,6 +20,14 @@ class _Stream:
         self._weights = next(network.parameters())
         self._bottleneck = bottleneck
         self._stream = network.stream()
+        self._size: torch.Size | None = None
+
+    def _check_size(self, x_nHWX: Tensor) -> None:
+        """Raise ValueError unless height and width are those of the chunks before."""
+        size = x_nHWX.shape[1:3]
+        if self._size not in (None, size):
+            raise ValueError(f"the stream's clip is {list(self._size or size)} high and wide, not {list(size)}")
+        self._size = size
 
 
 class StreamEncoder(_Stream):
@@ -29,13 +37,13 @@ class StreamEncoder(_Stream):
     def push(self, frames_nHWC: Tensor) -> Tensor:
         """Encode the next frames, uint8 [n, H, W, 3], to bits, bool [n, h, w, L], on this device."""
         check_clip(frames_nHWC, self._config)
+        self._check_size(frames_nHWC)
         return torch.stack([self._push(frame_HWC) for frame_HWC in frames_nHWC])
 
     def _push(self, frame_HWC: Tensor) -> Tensor:
         pixels = pixels_from_uint8(frame_HWC.to(self._weights.device), self._weights.dtype)
-        v_NL = self._stream.push(patches_from_pixels(pixels, self._config.patch_size_px))
-        bits_NL = self._bottleneck.bits_of_latents(check_finite(v_NL, "latents"))
-        return bits_NL.unflatten(0, (self._config.grid_size, -1))
+        v_hwL = self._stream.push(patches_from_pixels(pixels, self._config.patch_size_px))
+        return self._bottleneck.bits_of_latents(check_finite(v_hwL, "latents"))
 
 
 class StreamDecoder(_Stream):
@@ -45,10 +53,10 @@ class StreamDecoder(_Stream):
     def push(self, bits_nhwL: Tensor) -> Tensor:
         """Decode the next frames' bits, bool [n, h, w, L], to uint8 [n, H, W, 3] on this device."""
         check_bits(bits_nhwL, self._config)
+        self._check_size(bits_nhwL)
         return torch.stack([self._push(bits_hwL) for bits_hwL in bits_nhwL])
 
     def _push(self, bits_hwL: Tensor) -> Tensor:
-        bits_NL = bits_hwL.to(self._weights.device).flatten(0, 1)
-        codes_NL = self._bottleneck.codes_of_bits(bits_NL, self._weights.dtype)
-        values_NX = check_finite(self._stream.push(codes_NL), "pixels")
-        return uint8_from_pixels(pixels_of_output(values_NX, self._config))
+        codes_hwL = self._bottleneck.codes_of_bits(bits_hwL.to(self._weights.device), self._weights.dtype)
+        values_hwX = check_finite(self._stream.push(codes_hwL), "pixels")
+        return uint8_from_pixels(pixels_of_output(values_hwX, self._config))

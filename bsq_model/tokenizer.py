@@ -3,8 +3,8 @@
 A BSQ-ViT by default; the config selects variants (docs/model.md), which ``layers`` and ``bottleneck``
 implement.
 
-Axes: B clips of one length, T frames, M frames of all clips, H and W pixels, C = 3 colours, h and w tokens,
-N = h·w, L bits of a token, P = 3·p² values of a patch, X values that the decoder outputs per token.
+Axes: B clips of one length, T frames, H and W pixels, C = 3 colours, h and w tokens, R tokens of all clips, L
+bits of a token, P = 3·p² values of a patch, X values that the decoder outputs per token.
 """
 
 from collections.abc import Callable, Sequence
@@ -64,8 +64,9 @@ class StartedEncode(NamedTuple):
 
 
 class BSQTokenizer(nn.Module):
-    """Encodes clips of 1 to ``num_frames`` square frames to L bits per patch and frame, and decodes them.
+    """Encodes clips of 1 to ``num_frames`` frames to L bits per patch and frame, and decodes them.
 
+    Frames are square and of one size, or of any multiple of the patch size if ``positions`` is interpolate.
     A frame's bits depend on no later frame (unless ``attention`` is full) and on no other clip of the call:
     bit-exactly on CPU, up to rounding elsewhere (docs/model.md). ``tokenizer.to(device, dtype)`` casts the
     weights to float32 or bfloat16 on any device; latents are float32 in both.
@@ -95,16 +96,16 @@ class BSQTokenizer(nn.Module):
 
     def forward(self, pixels_BTHWC: Tensor) -> TrainingOutput:
         """Run the differentiable masked form, for training: float pixels in [−1, 1], clips of one length."""
-        v_BTNL = self.encoder(patches_from_pixels(pixels_BTHWC.to(self._dtype), self.config.patch_size_px))
-        bits_BTNL, codes_BTNL, commitment_BTN = self.bottleneck(v_BTNL)
-        values_BTNX = self.decoder(codes_BTNL.to(self._dtype))
+        v_BThwL = self.encoder(patches_from_pixels(pixels_BTHWC.to(self._dtype), self.config.patch_size_px))
+        bits_BThwL, codes_BThwL, commitment_BThw = self.bottleneck(v_BThwL)
+        values_BThwX = self.decoder(codes_BThwL.to(self._dtype))
         return TrainingOutput(
-            reconstruction_BTHWC=pixels_of_output(values_BTNX, self.config),
-            v_BThwL=self._grid(v_BTNL),
-            codes_BThwL=self._grid(codes_BTNL),
-            bits_BThwL=self._grid(bits_BTNL),
-            commitment_BThw=self._grid(commitment_BTN[..., None])[..., 0],
-            logit_laplace_BTHWC=distribution_of_output(values_BTNX, self.config),
+            reconstruction_BTHWC=pixels_of_output(values_BThwX, self.config),
+            v_BThwL=v_BThwL,
+            codes_BThwL=codes_BThwL,
+            bits_BThwL=bits_BThwL,
+            commitment_BThw=commitment_BThw,
+            logit_laplace_BTHWC=distribution_of_output(values_BThwX, self.config),
         )
 
     def bottleneck_losses(
@@ -138,9 +139,11 @@ class BSQTokenizer(nn.Module):
             bits = [self.bottleneck.bits_of_latents(v_ThwL) for v_ThwL in latents]
             finite = torch.tensor(all(bool(torch.isfinite(v_ThwL).all()) for v_ThwL in latents))
             return StartedEncode(bits, finite)
-        v_MhwL = torch.cat(latents)
-        bits_MhwL = self.bottleneck.bits_of_latents(v_MhwL)
-        return StartedEncode(list(bits_MhwL.split([len(v) for v in latents])), torch.isfinite(v_MhwL).all())
+        v_RL = torch.cat([v_ThwL.flatten(0, 2) for v_ThwL in latents])
+        bits_RL = self.bottleneck.bits_of_latents(v_RL)
+        parts = bits_RL.split([v_ThwL.shape[:3].numel() for v_ThwL in latents])
+        bits = [part.view(v_ThwL.shape) for part, v_ThwL in zip(parts, latents, strict=True)]
+        return StartedEncode(bits, torch.isfinite(v_RL).all())
 
     @torch.inference_mode()
     def latents(self, clips: Sequence[Tensor]) -> list[Tensor]:
@@ -150,13 +153,15 @@ class BSQTokenizer(nn.Module):
     def _latents(self, clips: Sequence[Tensor]) -> list[Tensor]:
         for clip in clips:
             check_clip(clip, self.config)
+        return _by_size(self._latents_of_one_size, clips)
+
+    def _latents_of_one_size(self, clips: Sequence[Tensor]) -> list[Tensor]:
         on_device = [clip.to(self._device, non_blocking=True) for clip in clips]
         if self._device.type == "cpu":
-            patches = [self._patches(clip) for clip in on_device]
-        else:
-            # One kernel for all clips: launched per clip, they take a fifth of the network's time.
-            patches = list(self._patches(torch.cat(on_device)).split([len(clip) for clip in clips]))
-        return [self._grid(v_TNL) for v_TNL in self.encoder.infer(patches)]
+            return self.encoder.infer([self._patches(clip) for clip in on_device])
+        # One kernel for all clips: launched per clip, they take a fifth of the network's time.
+        patches_MhwP = self._patches(torch.cat(on_device))
+        return self.encoder.infer(patches_MhwP.split([len(clip) for clip in clips]))
 
     @torch.inference_mode()
     def decode(self, bits: Sequence[Tensor]) -> list[Tensor]:
@@ -168,10 +173,10 @@ class BSQTokenizer(nn.Module):
         """Like ``decode``, before rounding to grey levels: float32 [T, H, W, 3], clamped to [−1, 1]."""
         for bits_ThwL in bits:
             check_bits(bits_ThwL, self.config)
-        on_device = [b.to(self._device, non_blocking=True).flatten(1, 2) for b in bits]
-        codes = [self.bottleneck.codes_of_bits(bits_TNL, self._dtype) for bits_TNL in on_device]
-        values = [check_finite(values_TNX, "pixels") for values_TNX in self.decoder.infer(codes)]
-        return [pixels_of_output(values_TNX, self.config).float().clamp(-1, 1) for values_TNX in values]
+        on_device = [bits_ThwL.to(self._device, non_blocking=True) for bits_ThwL in bits]
+        codes = [self.bottleneck.codes_of_bits(bits_ThwL, self._dtype) for bits_ThwL in on_device]
+        values = [check_finite(values, "pixels") for values in _by_size(self.decoder.infer, codes)]
+        return [pixels_of_output(values_ThwX, self.config).float().clamp(-1, 1) for values_ThwX in values]
 
     def stream_encoder(self) -> StreamEncoder:
         """Return an encoder for one clip that takes its frames chunk by chunk."""
@@ -192,9 +197,6 @@ class BSQTokenizer(nn.Module):
     def _patches(self, clip_THWC: Tensor) -> Tensor:
         return patches_from_pixels(pixels_from_uint8(clip_THWC, self._dtype), self.config.patch_size_px)
 
-    def _grid(self, x_xNL: Tensor) -> Tensor:
-        return x_xNL.unflatten(-2, (self.config.grid_size, self.config.grid_size))
-
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "BSQTokenizer":
         """Hook behind every ``.to``: a cast from float32 remembers the fingerprint of the float32 weights."""
         was, becomes = self._dtype, fn(next(self.encoder.parameters()).detach()[:1]).dtype
@@ -203,6 +205,17 @@ class BSQTokenizer(nn.Module):
         elif was == torch.float32:
             self.cast_from_fingerprint = weights_fingerprint(self.config, self.state_dict())
         return super()._apply(fn, recurse)
+
+
+def _by_size(run: Callable[[Sequence[Tensor]], list[Tensor]], clips: Sequence[Tensor]) -> list[Tensor]:
+    """Return ``run`` of all clips, called once for those of each height and width (axes 1 and 2)."""
+    places: dict[torch.Size, list[int]] = {}
+    for place, clip in enumerate(clips):
+        places.setdefault(clip.shape[1:3], []).append(place)
+    outputs: dict[int, Tensor] = {}
+    for same in places.values():
+        outputs.update(zip(same, run([clips[place] for place in same]), strict=True))
+    return [outputs[place] for place in range(len(clips))]
 
 
 def _forget_fingerprint(module: nn.Module, incompatible_keys: object) -> None:

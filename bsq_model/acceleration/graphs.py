@@ -1,7 +1,7 @@
 """Captures a network's passes as CUDA graphs when their input shapes repeat.
 
 A pass over a few frames takes less time than launching its few hundred kernels: as a graph, an image at base
-size takes a sixth of the time (docs/performance.md). Axes: T frames, N tokens of a frame, F and G features.
+size takes a sixth of the time (docs/performance.md). Axes: T frames, h and w tokens, F and G features.
 """
 
 from collections import OrderedDict
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 Infer = Callable[[Sequence[Tensor]], list[Tensor]]
-"""Maps clips [T, N, F] to outputs [T, N, G]."""
+"""Maps clips [T, h, w, F] to outputs [T, h, w, G]."""
 
 _MOST_GRAPHS = 8
 """Each graph keeps its intermediate results in memory; the least recently used is evicted first."""
@@ -25,19 +25,22 @@ class CudaGraphs:
         self._recorded: OrderedDict[tuple[object, ...], _Recorded | None] = OrderedDict()
         self._lock = Lock()
 
-    def run(self, infer: Infer, clips_TNF: Sequence[Tensor]) -> list[Tensor]:
-        """Return ``infer(clips)``, bit-identical; ``clips`` are CUDA tensors."""
-        key = (clips_TNF[0].dtype, clips_TNF[0].device, *(clip.shape for clip in clips_TNF))
+    def run(self, infer: Infer, clips_ThwF: Sequence[Tensor], *, reads: Tensor) -> list[Tensor]:
+        """Return ``infer(clips)``, bit-identical; ``clips`` are CUDA tensors.
+
+        ``infer`` reads the network's weights and ``reads``, which a graph keeps alive.
+        """
+        key = (id(reads), clips_ThwF[0].dtype, clips_ThwF[0].device, *(clip.shape for clip in clips_ThwF))
         with self._lock:
             if key not in self._recorded:
                 self._recorded[key] = None
                 while len(self._recorded) > _MOST_GRAPHS:
                     self._recorded.popitem(last=False)
-                return infer(clips_TNF)
+                return infer(clips_ThwF)
             self._recorded.move_to_end(key)
-            recorded = self._recorded[key] or _Recorded(infer, clips_TNF)
+            recorded = self._recorded[key] or _Recorded(infer, clips_ThwF, reads)
             self._recorded[key] = recorded
-            return recorded.replay(clips_TNF)
+            return recorded.replay(clips_ThwF)
 
     def clear(self) -> None:
         """Drop all graphs, because they read the weights at their old addresses."""
@@ -53,8 +56,9 @@ class CudaGraphs:
 
 
 class _Recorded:
-    def __init__(self, infer: Infer, clips_TNF: Sequence[Tensor]) -> None:
-        self._inputs = [clip.clone() for clip in clips_TNF]
+    def __init__(self, infer: Infer, clips_ThwF: Sequence[Tensor], reads: Tensor) -> None:
+        self._reads = reads
+        self._inputs = [clip.clone() for clip in clips_ThwF]
         # Libraries choose and initialize their kernels in a first pass, which must not be captured.
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
@@ -65,8 +69,8 @@ class _Recorded:
         with torch.cuda.graph(self._graph):
             self._outputs = infer(self._inputs)
 
-    def replay(self, clips_TNF: Sequence[Tensor]) -> list[Tensor]:
-        for kept, clip in zip(self._inputs, clips_TNF, strict=True):
+    def replay(self, clips_ThwF: Sequence[Tensor]) -> list[Tensor]:
+        for kept, clip in zip(self._inputs, clips_ThwF, strict=True):
             kept.copy_(clip)
         self._graph.replay()
         return [output.clone() for output in self._outputs]

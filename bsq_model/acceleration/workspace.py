@@ -21,12 +21,15 @@ class Workspace:
         self._kept: dict[str, Tensor] = {}
 
     def take(self, use: str, like_RX: Tensor, columns: int) -> Tensor:
-        """Return an uninitialized tensor [R, ``columns``], valid until the same use is taken again."""
+        """Return an uninitialized tensor [R, ``columns``], valid until the same use is taken again.
+
+        Frames of fewer rows get the first rows of the same memory, so that sizes may alternate.
+        """
         kept = self._kept.get(use)
-        shape = (like_RX.shape[0], columns)
-        if kept is None or (kept.shape, kept.dtype, kept.device) != (shape, like_RX.dtype, like_RX.device):
-            kept = self._kept[use] = empty_as(like_RX, shape)
-        return kept
+        rows, like = like_RX.shape[0], (columns, like_RX.dtype, like_RX.device)
+        if kept is None or kept.shape[0] < rows or (kept.shape[1], kept.dtype, kept.device) != like:
+            kept = self._kept[use] = empty_as(like_RX, (rows, columns))
+        return kept if kept.shape[0] == rows else kept[:rows]
 
 
 class Workspaces:

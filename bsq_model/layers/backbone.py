@@ -1,6 +1,6 @@
 """Base classes of encoder and decoder; ``vit`` and ``cnn`` contain the implementations.
 
-Axes: B clips, T frames, N tokens of a frame, D width, F input and G output features of a token, L bits.
+Axes: B clips, T frames, h and w tokens of a frame, D width, F input and G output features of a token, L bits.
 """
 
 from abc import ABC, abstractmethod
@@ -15,8 +15,8 @@ from torch.nn import functional
 class FrameStream(Protocol):
     """Runs one clip through a backbone, one frame at a time."""
 
-    def push(self, x_NF: Tensor) -> Tensor:
-        """Return the next frame's output [N, G]; raises ValueError after ``num_frames`` frames."""
+    def push(self, x_hwF: Tensor) -> Tensor:
+        """Return the next frame's output [h, w, G]; raises ValueError after ``num_frames`` frames."""
         ...
 
 
@@ -33,12 +33,13 @@ class Backbone(nn.Module, ABC):
     """Activation checkpointing: ``forward`` recomputes its blocks in the backward pass; same values."""
 
     @abstractmethod
-    def forward(self, x_BTNF: Tensor) -> Tensor:
-        """Run clips of one length, for training: [B, T, N, G]; differentiable."""
+    def forward(self, x_BThwF: Tensor) -> Tensor:
+        """Run clips of one length, for training: [B, T, h, w, G]; differentiable."""
 
     @abstractmethod
-    def infer(self, clips_TNF: Sequence[Tensor]) -> list[Tensor]:
-        """Return each clip's [T, N, G]; on CPU a causal backbone is bit-identical to ``stream``."""
+    def infer(self, clips_ThwF: Sequence[Tensor]) -> list[Tensor]:
+        """Return each clip's [T, h, w, G], of clips of one grid; on CPU a causal backbone is bit-identical to
+        ``stream``."""
 
     @abstractmethod
     def stream(self) -> FrameStream:

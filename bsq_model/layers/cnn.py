@@ -3,8 +3,8 @@
 Residual blocks of group norm, SiLU and 3×3 convolutions, as in arXiv 2012.09841 (appendix A) without its
 attention. For frames of side s they run at s, s/2, …, s/p pixels; channels double at each halving.
 
-Axes: B clips, T frames, M frames of all clips, N tokens of a frame, C channels, H and W cells, L bits, P
-values of a patch in (channel, row, column) order.
+Axes: B clips, T frames, M frames of all clips, h and w tokens of a frame, C channels, H and W cells, F input and
+G output features of a token, L bits, P values of a patch in (channel, row, column) order.
 """
 
 import math
@@ -46,25 +46,24 @@ class FrameCNN(Backbone):
         super().__init__()
         self.num_frames = config.num_frames
         self._patch_size_px = config.patch_size_px
-        self._grid_size = config.grid_size
         self.blocks = nn.ModuleList()
 
     @abstractmethod
-    def frames(self, x_MNF: Tensor) -> Tensor:
-        """Process each frame separately: [M, N, G]."""
+    def frames(self, x_MhwF: Tensor) -> Tensor:
+        """Process each frame separately: [M, h, w, G]."""
 
-    def forward(self, x_BTNF: Tensor) -> Tensor:
-        """Run all frames as one batch: [B, T, N, G]."""
-        return self.frames(x_BTNF.flatten(0, 1)).unflatten(0, x_BTNF.shape[:2])
+    def forward(self, x_BThwF: Tensor) -> Tensor:
+        """Run all frames as one batch: [B, T, h, w, G]."""
+        return self.frames(x_BThwF.flatten(0, 1)).unflatten(0, x_BThwF.shape[:2])
 
-    def infer(self, clips_TNF: Sequence[Tensor]) -> list[Tensor]:
+    def infer(self, clips_ThwF: Sequence[Tensor]) -> list[Tensor]:
         """Run frame by frame on CPU, so that results are bit-identical to ``stream``; one batch elsewhere."""
-        if all(clip.device.type == "cpu" for clip in clips_TNF):
-            return [torch.cat([self.frames(x_NF[None]) for x_NF in clip]) for clip in clips_TNF]
+        if all(clip.device.type == "cpu" for clip in clips_ThwF):
+            return [torch.cat([self.frames(x_hwF[None]) for x_hwF in clip]) for clip in clips_ThwF]
         # By default cuDNN rounds float32 to TF32's 10 bits, and may choose another algorithm each time.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            outputs = self.frames(torch.cat(list(clips_TNF)))
-        return list(outputs.split([clip.shape[0] for clip in clips_TNF]))
+            outputs = self.frames(torch.cat(list(clips_ThwF)))
+        return list(outputs.split([clip.shape[0] for clip in clips_ThwF]))
 
     def stream(self) -> "CountedStream":
         """Start a stream over one clip."""
@@ -81,7 +80,7 @@ class FrameCNN(Backbone):
 
 
 class CNNEncoder(FrameCNN):
-    """Encodes patches [N, P] to latents [N, L]."""
+    """Encodes patches [h, w, P] to latents [h, w, L]."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__(config)
@@ -94,17 +93,17 @@ class CNNEncoder(FrameCNN):
         self.norm_out = _norm(channels[-1])
         self.head = LatentProjection(channels[-1], config.bits_per_token)
 
-    def frames(self, x_MNF: Tensor) -> Tensor:
-        """Encode patches [M, N, P] to latents [M, N, L], float32."""
-        grid = (self._grid_size, self._grid_size)
-        pixels = functional.pixel_shuffle(x_MNF.mT.unflatten(2, grid), self._patch_size_px)
+    def frames(self, x_MhwF: Tensor) -> Tensor:
+        """Encode patches [M, h, w, P] to latents [M, h, w, L], float32."""
+        x_MFhw = x_MhwF.flatten(1, 2).mT.unflatten(2, x_MhwF.shape[1:3])
+        pixels = functional.pixel_shuffle(x_MFhw, self._patch_size_px)
         x_MCHW = self.run_blocks(self.embed(pixels))
         x_MCHW = functional.silu(self.norm_out(x_MCHW))
-        return self.head(x_MCHW.flatten(2).mT)
+        return self.head(x_MCHW.flatten(2).mT).unflatten(1, x_MhwF.shape[1:3])
 
 
 class CNNDecoder(FrameCNN):
-    """Decodes codes [N, L] to output values [N, X]."""
+    """Decodes codes [h, w, L] to output values [h, w, X]."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__(config)
@@ -118,11 +117,11 @@ class CNNDecoder(FrameCNN):
         self.norm_out = _norm(channels[-1])
         self.head = nn.Conv2d(channels[-1], values_per_patch(config) // config.patch_size_px**2, 3, padding=1)
 
-    def frames(self, x_MNF: Tensor) -> Tensor:
-        """Decode codes [M, N, L] to values [M, N, X]."""
-        x_MCHW = self.embed(x_MNF).mT.unflatten(2, (self._grid_size, self._grid_size))
+    def frames(self, x_MhwF: Tensor) -> Tensor:
+        """Decode codes [M, h, w, L] to values [M, h, w, X]."""
+        x_MCHW = self.embed(x_MhwF.flatten(1, 2)).mT.unflatten(2, x_MhwF.shape[1:3])
         x_MCHW = functional.silu(self.norm_out(self.run_blocks(x_MCHW)))
-        return functional.pixel_unshuffle(self.head(x_MCHW), self._patch_size_px).flatten(2).mT
+        return functional.pixel_unshuffle(self.head(x_MCHW), self._patch_size_px).movedim(1, -1)
 
 
 class CountedStream:
@@ -132,11 +131,11 @@ class CountedStream:
         self._network = network
         self._frame_index = 0
 
-    def push(self, x_NF: Tensor) -> Tensor:
-        """Return the next frame's output [N, G], on CPU bit-identical to that of the whole clip."""
+    def push(self, x_hwF: Tensor) -> Tensor:
+        """Return the next frame's output [h, w, G], on CPU bit-identical to that of the whole clip."""
         self._network.check_frame(self._frame_index)
         self._frame_index += 1
-        return self._network.frames(x_NF[None])[0]
+        return self._network.frames(x_hwF[None])[0]
 
 
 def _channels(sizes: TransformerConfig, patch_size_px: int) -> list[int]:

@@ -11,26 +11,27 @@ from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 def make_encoder(config: TokenizerConfig) -> Backbone:
-    """Return the encoder: patches [..., N, 3·p²] to latents [..., N, L], float32."""
+    """Return the encoder: patches [..., h, w, 3·p²] to latents [..., h, w, L], float32."""
     if config.backbone == "cnn":
         return CNNEncoder(config)
     return BlockCausalViT(
         config.encoder,
-        config.tokens_per_frame,
+        (config.grid_size, config.grid_size),
         config.num_frames,
         embed=nn.Linear(3 * config.patch_size_px**2, config.encoder.width, bias=False),
         head=LatentProjection(config.encoder.width, config.bits_per_token),
         causal=config.attention == "block-causal",
+        interpolates=config.positions == "interpolate",
     )
 
 
 def make_decoder(config: TokenizerConfig) -> Backbone:
-    """Return the decoder: codes [..., N, L] to values [..., N, X] (``bitmill.bsq_model.layers.output``)."""
+    """Return the decoder: codes [..., h, w, L] to values [..., h, w, X] (``bitmill.bsq_model.layers.output``)."""
     if config.backbone == "cnn":
         return CNNDecoder(config)
     return BlockCausalViT(
         config.decoder,
-        config.tokens_per_frame,
+        (config.grid_size, config.grid_size),
         config.num_frames,
         embed=nn.Linear(config.bits_per_token, config.decoder.width),
         head=nn.Sequential(
@@ -39,4 +40,5 @@ def make_decoder(config: TokenizerConfig) -> Backbone:
             nn.Linear(config.decoder_ffn_width, values_per_patch(config)),
         ),
         causal=config.attention == "block-causal",
+        interpolates=config.positions == "interpolate",
     )

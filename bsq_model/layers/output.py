@@ -1,6 +1,6 @@
 """Converts the decoder's last layer to pixels; no other module checks ``config.output``.
 
-Axes: N tokens of a frame, X values of a token: P = 3·p², or 2·P for ``logit-laplace`` (means, then
+Axes: h and w tokens of a frame, X values of a token: P = 3·p², or 2·P for ``logit-laplace`` (means, then
 log-scales), each in (channel, row, column) order. H and W pixels, C = 3 colours.
 """
 
@@ -16,18 +16,20 @@ def values_per_patch(config: TokenizerConfig) -> int:
     return 3 * config.patch_size_px**2 * (2 if config.output == "logit-laplace" else 1)
 
 
-def pixels_of_output(values_xNX: Tensor, config: TokenizerConfig) -> Tensor:
-    """Convert [..., N, X] to pixels [..., H, W, C], not clamped: the values, or the distributions' means."""
-    distribution = distribution_of_output(values_xNX, config)
+def pixels_of_output(values_xhwX: Tensor, config: TokenizerConfig) -> Tensor:
+    """Convert [..., h, w, X] to pixels [..., H, W, C], not clamped: the values, or the distributions' means."""
+    distribution = distribution_of_output(values_xhwX, config)
     if distribution is None:
-        return pixels_from_patches(values_xNX, config.grid_size, config.patch_size_px)
+        return pixels_from_patches(values_xhwX, config.patch_size_px)
     return pixels_of_mean(distribution.mean)
 
 
-def distribution_of_output(values_xNX: Tensor, config: TokenizerConfig) -> LogitLaplace | None:
+def distribution_of_output(values_xhwX: Tensor, config: TokenizerConfig) -> LogitLaplace | None:
     """Return the parameters of each pixel value [..., H, W, C]; None if the decoder outputs pixels."""
     if config.output != "logit-laplace":
         return None
-    means_xNP, log_scales_xNP = values_xNX.chunk(2, dim=-1)
-    size = (config.grid_size, config.patch_size_px)
-    return LogitLaplace(pixels_from_patches(means_xNP, *size), pixels_from_patches(log_scales_xNP, *size))
+    means_xhwP, log_scales_xhwP = values_xhwX.chunk(2, dim=-1)
+    return LogitLaplace(
+        pixels_from_patches(means_xhwP, config.patch_size_px),
+        pixels_from_patches(log_scales_xhwP, config.patch_size_px),
+    )

@@ -12,12 +12,13 @@ from pydantic import (
 from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.strict_model import StrictModel
 
-TOKENIZER_FORMAT_VERSION = 1
+TOKENIZER_FORMAT_VERSION = 2
+"""2 added ``positions``; a config without it stays 1, for those who read it with an older bitmill."""
 
 PositiveInt = Annotated[int, Field(gt=0)]
 
 
-_VARIANT_FIELDS = ("quantizer", "backbone", "attention", "output")
+_VARIANT_FIELDS = ("quantizer", "backbone", "attention", "output", "positions")
 
 _MOST_VQ_BITS = 16
 """Limited because a learned codebook has 2^L rows."""
@@ -47,7 +48,8 @@ class TokenizerConfig(StrictModel):
     ``bits_per_token`` bits; there is no temporal patching (BSQ-ViT, arXiv 2406.07548, section 3).
     """
 
-    format_version: Literal[1] = TOKENIZER_FORMAT_VERSION
+    format_version: Literal[1, 2] = 1
+    """2 exactly if ``positions`` is not fixed."""
     architecture: Literal["bsq-vit"] = "bsq-vit"
     image_size_px: PositiveInt
     """Side of the square frames that the positions were made for."""
@@ -68,6 +70,22 @@ class TokenizerConfig(StrictModel):
     """full: every frame attends to all frames of its clip, so no token is final before the last frame."""
     output: Literal["pixels", "logit-laplace"] = "pixels"
     """logit-laplace: the decoder outputs a distribution of each value; inference takes its mean."""
+    positions: Literal["fixed", "interpolate"] = "fixed"
+    """interpolate: frames of every multiple of ``patch_size_px``, with spatial positions interpolated from those
+    of ``image_size_px``: bicubic between cell centres, antialiased, in float32."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_version(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("positions", "fixed") != "fixed":
+            return {"format_version": 2} | data
+        return data
+
+    @model_validator(mode="after")
+    def _version_is_that_of_positions(self) -> "TokenizerConfig":
+        if (self.format_version == 2) != (self.positions != "fixed"):
+            raise ValueError(f"positions {self.positions} has another format_version than {self.format_version}")
+        return self
 
     @model_validator(mode="after")
     def _patches_tile_the_frame(self) -> "TokenizerConfig":
@@ -107,20 +125,21 @@ class TokenizerConfig(StrictModel):
     def geometry(self) -> Geometry:
         """The clips that the tokenizer takes and the tokens that they become."""
         is_causal = self.attention == "block-causal"
+        own_size = (self.image_size_px, self.image_size_px)
         return Geometry(
             patch_px=(self.patch_size_px, self.patch_size_px),
             max_frames=self.num_frames,
-            size_px=(self.image_size_px, self.image_size_px),
+            size_px=own_size if self.positions == "fixed" else None,
             code=Code.of_bits(self.bits_per_token),
             promises=("causal", "prefix", "streams") if is_causal else (),
         )
 
     @property
     def grid_size(self) -> int:
-        """Tokens along one side of a frame (h = w)."""
+        """Tokens along one side of a frame of ``image_size_px`` (h = w)."""
         return self.image_size_px // self.patch_size_px
 
     @property
     def tokens_per_frame(self) -> int:
-        """Tokens of one frame, h·w."""
+        """Tokens of one frame of ``image_size_px``, h·w."""
         return self.grid_size**2
