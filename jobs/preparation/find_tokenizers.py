@@ -11,7 +11,7 @@ from bitmill.bsq_model.bundled import BUNDLED, bundled_files
 from bitmill.bsq_model.families import NativeTokenizer, load_files, load_native, native_files, read_config
 from bitmill.bsq_model.plugins import PluginTokenizer, installed_plugins, load_plugin
 from bitmill.bsq_model.presets import PRESETS
-from bitmill.bsq_model.resolution import resize_tokenizer
+from bitmill.bsq_model.resolution import interpolating, resize_tokenizer
 from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
 from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes, frame_sizes, squares
 from bitmill.pipeline.storage import Folder
@@ -208,10 +208,11 @@ def _tokenizer_file(folder: Folder, name: str) -> bytes:
 
 def _of_frame_size(loaded: LoadedTokenizer, job: JobSpec) -> LoadedTokenizer:
     """Returns the tokenizer itself, or a BSQ-ViT as it takes the job's frame sizes."""
-    config, size_px = loaded.config, job.frames.size_px
-    if isinstance(config, TokenizerConfig) and not job.frames.is_square:
+    if isinstance(loaded.config, TokenizerConfig) and not job.frames.is_square:
         loaded = _of_any_size(loaded, job)
-    if not isinstance(config, TokenizerConfig) or not job.frames.is_square:
+    config, size_px = loaded.config, job.frames.size_px
+    is_square_vit = isinstance(config, TokenizerConfig) and config.positions == "fixed"
+    if not is_square_vit or not job.frames.is_square:
         job_frame_sizes(job, loaded.geometry)
         return loaded
     if size_px is None or size_px == config.image_size_px:
@@ -235,6 +236,8 @@ def _of_any_size(loaded: LoadedTokenizer, job: JobSpec) -> LoadedTokenizer:
     own = loaded.geometry.size_px
     if own is None or job.frames.buckets == (own,):
         return loaded
+    if job.frames.interpolate_positions:
+        return _loaded(interpolating(loaded.bsq_vit()), loaded.origin, is_random=loaded.is_random)
     raise UsageError(
         f"The tokenizer was made for frames of {own[0]}×{own[1]} pixels; for others set "
         "frames.interpolate_positions to true (which costs quality, see docs/model.md)."

@@ -76,8 +76,8 @@ def test_a_card_of_version_2_says_the_same_as_todays():
 
 
 def test_a_newer_card_is_refused():
-    newer = (FIRST / "dataset.json").read_bytes().replace(b'version": 1', b'version": 4', 1)
-    with pytest.raises(FormatError, match=r"x has dataset format 4; this bitmill reads up to 3\. Upgrade"):
+    newer = (FIRST / "dataset.json").read_bytes().replace(b'version": 1', b'version": 5', 1)
+    with pytest.raises(FormatError, match=r"x has dataset format 5; this bitmill reads up to 4\. Upgrade"):
         read_card(newer, origin="x")
 
 

@@ -111,7 +111,7 @@ def _tokenizer(request: EvaluationRequest) -> tuple[LoadedTokenizer, Tokenizer, 
     """Returns the tokenizer on its device, in float32, and the side of its frames."""
     loaded = load_tokenizer_spec(tokenizer_spec(request.tokenizer))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if not isinstance(loaded.config, TokenizerConfig):
+    if not isinstance(loaded.config, TokenizerConfig) or loaded.config.positions == "interpolate":
         size_px = square_size_px(loaded.geometry, request.size_px, option="--size")
         tokenizer = load_files(loaded.files)
         tokenizer.to(device=device, dtype=torch.float32)
