@@ -23,7 +23,7 @@ from bitmill.schemas.strict_model import StrictModel
 from bitmill.schemas.versioned import refuse_newer, stored_version
 
 DATASET_FORMAT_VERSION = 4
-"""2 added ``attempt`` of plan parts and ``appended_sources``, 3 ``geometry``, 4 ``positions`` of the tokenizer;
+"""2 added ``attempt`` of plan parts and ``appended_sources``, 3 ``geometry``, 4 a tokenizer's ``positions``;
 older ones stay readable."""
 
 DATASET_FILE = "dataset.json"
