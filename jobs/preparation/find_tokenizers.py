@@ -211,8 +211,8 @@ def _of_frame_size(loaded: LoadedTokenizer, job: JobSpec) -> LoadedTokenizer:
     if isinstance(loaded.config, TokenizerConfig) and not job.frames.is_square:
         loaded = _of_any_size(loaded, job)
     config, size_px = loaded.config, job.frames.size_px
-    takes_more = not isinstance(config, TokenizerConfig) or config.positions == "interpolate"
-    if takes_more or not job.frames.is_square:
+    takes_its_sizes = not job.frames.is_square or loaded.geometry.size_px is None
+    if not isinstance(config, TokenizerConfig) or takes_its_sizes:
         job_frame_sizes(job, loaded.geometry)
         return loaded
     if size_px is None or size_px == config.image_size_px:
