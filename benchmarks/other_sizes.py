@@ -25,6 +25,7 @@ from benchmarks.machine import describe, sentence
 from bitmill.bsq_model import BSQTokenizer
 from bitmill.bsq_model.layers.patches import pixels_from_uint8
 from bitmill.bsq_model.resolution import interpolating
+from bitmill.jobs.commands.models.evaluate import size_of_text
 from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
 from bitmill.jobs.preparation.metric_networks import find_metric_networks
 from bitmill.pipeline.decode.pixels.frame_sizes import Buckets
@@ -59,12 +60,15 @@ def main() -> None:
     )
     parser.add_argument("photographs", help="a folder of pictures that the tokenizer was not trained on")
     parser.add_argument("--tokenizer", default="small")
+    parser.add_argument(
+        "--sizes", nargs="+", type=size_of_text, default=SIZES, help="height and width: 128x224"
+    )
     options = parser.parse_args()
     tokenizer = interpolating(load_tokenizer_spec(tokenizer_spec(options.tokenizer)).bsq_vit())
     networks = MetricNetworks(lpips=find_metric_networks(None)[0].lpips)
     print("| frames | whole | middle | middle, cropped first | scaled there and back | its bit/pixel |")
     print("|---|---|---|---|---|---|")
-    for size in SIZES:
+    for size in options.sizes:
         rows = measure(tokenizer, networks, options.photographs, size)
         cells = [f"{size[0]}×{size[1]}", *map(cell, rows), f"{rows[-1].bits_per_pixel:.3f}"]
         print(f"| {' | '.join(cells)} |", flush=True)

@@ -1,5 +1,5 @@
-"""Made the golden files of format version 5, and the card of version 4; run again only for a new version, into
-a new folder.
+"""Made the golden files of format version 5, and the card of version 4; run again only for a new version,
+into a new folder.
 
 python -m tests.golden.make v5
 python -m tests.golden.make card4
