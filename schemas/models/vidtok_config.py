@@ -10,6 +10,10 @@ from bitmill.schemas.strict_model import StrictModel
 Count = Annotated[int, Field(ge=1)]
 
 
+Norm = Literal["layer", "group"]
+NORM_GROUPS = 32
+
+
 class VidTokConfig(StrictModel):
     """Everything needed to build a causal VidTok with FSQ before loading its weights.
 
@@ -28,16 +32,20 @@ class VidTokConfig(StrictModel):
     num_res_blocks: Count = 2
     """Per level of the encoder; the decoder has one more."""
     frames_per_token: Literal[4, 8] = 4
+    norm: Norm = "layer"
+    """layer: over the channels of each position; group: in 32 groups of channels, over each frame."""
     levels: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)]
     """Values of each dimension of a code."""
 
     @model_validator(mode="after")
-    def _has_levels_for_time(self) -> Self:
+    def _has_levels_and_groups(self) -> Self:
         if self.num_time_steps >= len(self.channel_multipliers):
             raise ValueError(
                 f"frames_per_token {self.frames_per_token} needs more than {self.num_time_steps} "
                 f"channel_multipliers, not {len(self.channel_multipliers)}"
             )
+        if self.norm == "group" and self.channels % NORM_GROUPS:
+            raise ValueError(f"norm group needs channels that are a multiple of {NORM_GROUPS}")
         return self
 
     @property
