@@ -175,7 +175,7 @@ def test_tokens_of_two_tokenizers_are_refused(dataset, tmp_path) -> None:
 def test_tokens_that_are_no_bits_are_refused(name, said, tmp_path) -> None:
     write_other_dataset(str(tmp_path / "other"), GEOMETRIES[name])
     spec = _spec(str(tmp_path / "other"), tmp_path / "run")
-    with pytest.raises(UsageError, match=f"predicts bits on a grid, and these tokens are {said}"):
+    with pytest.raises(UsageError, match=f"predicts bits or digits on a grid, and these tokens are {said}"):
         TokenTrainingData(spec)
 
 
