@@ -1,8 +1,8 @@
 """The config.json of a VidTok tokenizer: sizes and the version of its network (arXiv 2412.13061)."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.strict_model import StrictModel
@@ -47,6 +47,14 @@ class VidTokConfig(StrictModel):
         if self.norm == "group" and self.channels % NORM_GROUPS:
             raise ValueError(f"norm group needs channels that are a multiple of {NORM_GROUPS}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Omit the norm of published models, so that files and fingerprints match older releases."""
+        document: dict[str, Any] = handler(self)
+        if self.norm == "layer":
+            del document["norm"]
+        return document
 
     @property
     def geometry(self) -> Geometry:
