@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from bitmill.pipeline.decode.decode_media import decode_item
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.items import DecodedClip
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.schemas.models.tokenizer_origin import NOT_COMPARED
@@ -76,7 +77,7 @@ def test_each_clip_has_the_codes_of_its_frames(imported):
             str(media),
             span_ns=(None, None),
             sampling=SamplingSpec(clip_frames=tokenizer.geometry.usual_frames),
-            size_px=SIZE_PX,
+            sizes=squares(SIZE_PX),
             limits=LimitsSpec(),
             pixel_rule=2,
         )
