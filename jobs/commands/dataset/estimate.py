@@ -9,7 +9,8 @@ import torch
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.numerics import set_numerics
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.find_tokenizers import LoadedTokenizer, job_frame_sizes, job_tokenizer
+from bitmill.jobs.preparation.find_frame_sizes import job_frame_sizes
+from bitmill.jobs.preparation.find_tokenizers import LoadedTokenizer, job_tokenizer
 from bitmill.jobs.progress.summary import print_pairs
 from bitmill.jobs.progress.units import bytes_text, duration_text
 from bitmill.pipeline.cpu_count import available_cpus
