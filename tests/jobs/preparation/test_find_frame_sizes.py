@@ -1,4 +1,4 @@
-"""Frame sizes that a tokenizer does not take are refused with a sentence; the others reach the fingerprint."""
+"""Frame sizes that a tokenizer does not take are refused with a sentence; others reach the fingerprint."""
 
 import pytest
 
