@@ -107,11 +107,19 @@ def plan(
         bool, typer.Option("--estimate", help="Only estimate the job's size and time from a sample.")
     ] = False,
     sample: Annotated[
-        int, typer.Option("--sample", min=1, help="Number of videos, and of images, that --estimate reads.")
+        int,
+        typer.Option(
+            "--sample",
+            min=1,
+            help="Number of videos, and of images, that are read to estimate, and to count frame sizes.",
+        ),
     ] = 64,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the sources, cut them into shards and store the plan, without tokenizing."""
+    """List the sources, cut them into shards and store the plan, without tokenizing.
+
+    For frames.buckets and frames.native it also tells, from a sample, how much gets which frame size.
+    """
     from bitmill.jobs.commands.dataset.plan import plan_job, show_estimate
 
     spec = _job(job, tokenizer=tokenizer, assignments=set_, fps=fps, clip_frames=clip_frames)
@@ -119,7 +127,7 @@ def plan(
     if estimate:
         show_estimate(spec, sample=sample, as_json=as_json, console=console)
     else:
-        plan_job(spec, address=address, as_json=as_json, console=console)
+        plan_job(spec, address=address, sample=sample, as_json=as_json, console=console)
 
 
 @app.command()

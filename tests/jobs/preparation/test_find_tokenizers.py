@@ -7,10 +7,9 @@ import pytest
 
 from bitmill.bsq_model import save_tokenizer
 from bitmill.bsq_model.resolution import interpolating
-from bitmill.jobs.preparation.find_tokenizers import job_tokenizer, square_size_px
+from bitmill.jobs.preparation.find_tokenizers import job_tokenizer
 from bitmill.jobs.preparation.prepare import prepare
 from bitmill.schemas.errors import FormatError, UsageError
-from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.models.tokenizer_origin import ORIGIN_FILE, TokenizerOrigin
 from tests.bsq_model.small import random_tokenizer
 from tests.support.fakes import make_job
@@ -93,21 +92,6 @@ def test_an_origin_that_is_none_is_named(folder, text):
     (folder / ORIGIN_FILE).write_text(text)
     with pytest.raises(FormatError, match=r"tokenizer/origin\.json"):
         _origin(path=str(folder))
-
-
-@pytest.mark.parametrize(
-    ("geometry", "size_px", "message"),
-    [
-        ({}, None, r"takes frames of any size: set frames\.size_px, a multiple of 16"),
-        ({}, 40, r"frames\.size_px 40 is not divisible by 16"),
-        ({"size_px": (32, 32)}, 64, r"frames\.size_px 64 is not the size .* made for \(32\)"),
-        ({"size_px": (32, 64)}, None, "takes frames of 32×64 pixels"),
-    ],
-)
-def test_sizes_that_a_tokenizer_does_not_take_are_refused(geometry, size_px, message):
-    whole = Geometry.model_validate({"patch_px": (8, 16), "code": Code.of_bits(4), **geometry})
-    with pytest.raises(UsageError, match=message):
-        square_size_px(whole, size_px, option="frames.size_px")
 
 
 def test_the_nearest_lengths_are_told(folder):

@@ -121,7 +121,7 @@ def test_wrong_options_are_one_sentence(model, arguments, said, models, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_a_tokenizer_of_any_size_is_refused(tmp_path) -> None:
+def test_a_tokenizer_of_any_size_asks_for_one(tmp_path) -> None:
     tokenizer = interpolating(make_preset("tiny"))
     save_tokenizer(tokenizer, tmp_path / "tokenizer")
     config = token_model_config(
@@ -135,9 +135,13 @@ def test_a_tokenizer_of_any_size_is_refused(tmp_path) -> None:
         }
     )
     save_token_model(make_token_model(config, seed=0), tmp_path / "prior")
-    done = _sample(tmp_path, str(tmp_path / "prior"), str(tmp_path / "out"))
-    assert done.code == 2
-    assert "needs a tokenizer of single frames of one size" in " ".join(done.err.split())
+    refused = _sample(tmp_path, str(tmp_path / "prior"), str(tmp_path / "out"))
+    assert refused.code == 2
+    assert "takes frames of any size: set --size" in " ".join(refused.err.split())
+    few = ["--size", "40", "--frames", "1", "--count", "1"]
+    done = _sample(tmp_path, str(tmp_path / "prior"), str(tmp_path / "out"), *few)
+    assert done.code == 0, done.err
+    assert Image.open(tmp_path / "out" / "0000.png").size == (40, 40)
 
 
 def test_tokens_of_another_tokenizer_are_refused(models, tmp_path) -> None:
