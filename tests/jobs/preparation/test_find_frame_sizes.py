@@ -84,7 +84,9 @@ def test_sizes_that_it_takes():
 
 @pytest.mark.parametrize("frames", [{"buckets": [[64, 96]]}, {"native": {"short_side_px": 64}}])
 def test_a_bsq_vit_takes_other_sizes_by_interpolated_positions_alone(frames):
-    with pytest.raises(UsageError, match=r"made for frames of 128×128 pixels; .* set frames\.interpolate_positions to true"):
+    with pytest.raises(
+        UsageError, match=r"made for frames of 128×128 pixels; .* set frames\.interpolate_positions to true"
+    ):
         job_tokenizer(make_job(frames=frames))
 
 
