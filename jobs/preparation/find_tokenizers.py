@@ -154,7 +154,7 @@ def _of_any_size(loaded: LoadedTokenizer, job: JobSpec) -> LoadedTokenizer:
     if job.frames.interpolate_positions:
         return _loaded(interpolating(loaded.bsq_vit()), loaded.origin, is_random=loaded.is_random)
     raise UsageError(
-        f"The tokenizer was made for squares of {own[0]} pixels; for other frames set "
+        f"The tokenizer was made for frames of {own[0]}×{own[1]} pixels; for others set "
         "frames.interpolate_positions to true (which costs quality, see docs/model.md)."
     )
 

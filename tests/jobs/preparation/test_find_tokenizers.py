@@ -67,7 +67,7 @@ def test_jobs_of_several_sizes_keep_the_tokenizer_and_interpolate_its_positions(
     (folder / ORIGIN_FILE).write_bytes(ORIGIN.to_json())
     spec = {"tokenizer": {"path": str(folder)}}
     with pytest.raises(
-        UsageError, match=r"made for squares of 24 pixels; for other frames set frames\.interpolate"
+        UsageError, match=r"made for frames of 24×24 pixels; for others set frames\.interpolate"
     ):
         job_tokenizer(make_job(**spec, frames=frames))
     loaded = job_tokenizer(make_job(**spec, frames=frames | {"interpolate_positions": True}))
