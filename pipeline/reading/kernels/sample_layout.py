@@ -40,11 +40,12 @@ def lay_out(  # noqa: PLR0917 - compiled code takes no keywords
     num_tokens: Any,
     starts: Any,
     address: int,
-    sample_tokens: int,
+    targets: Any,
 ) -> Any:
     """The unpacking kernels' input, int64 [P, 4], for pieces of a cut's table.
 
-    A clip's ``num_tokens`` [n] are those of its ``frames`` [n], equally many each.
+    A clip's ``num_tokens`` [n] are those of its ``frames`` [n], equally many each. ``targets`` are the first
+    places of samples among those of all.
     """
     rows = np.empty((len(pieces), 4), np.int64)
     for row in range(len(pieces)):
@@ -52,5 +53,41 @@ def lay_out(  # noqa: PLR0917 - compiled code takes no keywords
         rows[row, 0] = address + starts[clip]
         rows[row, 1] = first_frame * num_tokens[clip] // frames[clip]
         rows[row, 2] = num_frames * num_tokens[clip] // frames[clip]
-        rows[row, 3] = owners[row] * sample_tokens + place
+        rows[row, 3] = targets[owners[row]] + place
     return rows
+
+
+@compiled
+def arrange_buckets(  # noqa: PLR0917 - compiled code takes no keywords
+    samples: Any,
+    buckets: Any,
+    starts: Any,
+    sizes: Any,
+    num_full: Any,
+    first_rows: Any,
+    places_RL: Any,
+    firsts_RL: Any,
+    window: int,
+    dealt: bool,
+    count: int,
+) -> Any:
+    """The ``count`` samples of a window of a block in order of batches (rows R) and places in them.
+
+    ``samples`` are in the pass's order; the arrays before ``places_RL`` are by bucket, that of each sample
+    is ``buckets``. See ``Block`` for their meaning.
+    """
+    order = np.empty(count, np.int64)
+    reached = starts.copy()
+    for sample in samples:
+        bucket = buckets[sample]
+        position = reached[bucket]
+        reached[bucket] += 1
+        full = num_full[bucket]
+        if dealt and position < full * sizes[bucket]:
+            batch, place = position % full, position // full
+        else:
+            batch, place = position // sizes[bucket], position % sizes[bucket]
+        row = first_rows[bucket] + batch
+        if row < first_rows[bucket + 1]:
+            order[firsts_RL[row, window] + place - places_RL[row, window]] = sample
+    return order

@@ -21,7 +21,6 @@ from bitmill.pipeline.reading import (
     TokenBatches,
     TokenDataset,
 )
-from bitmill.pipeline.reading.samples import shuffle_window
 from bitmill.schemas.dataset.packing import unpack_groups, unpack_integers, unpack_values
 from bitmill.schemas.errors import FormatError, UsageError
 from tests.support.commands import WITH_TESTS, finish
@@ -540,13 +539,15 @@ def test_a_dataset_of_small_weight_is_not_read_over_and_over(tmp_path, monkeypat
     """Its windows stay while batches have no sample of them."""
     store_dataset(tmp_path / "large", [[(1, 2, 2)] * 300])
     store_dataset(tmp_path / "small", [[(1, 2, 2)] * 300], seed=1)
-    loads: Counter[tuple[int, int]] = Counter()
+    loads: Counter[tuple[tuple[int, int], int]] = Counter()
 
-    def counted(source, order, window, **options):
-        loads[order.key, window] += 1
-        return shuffle_window.load_window(source, order, window, **options)
+    load = TokenBatches._load
 
-    monkeypatch.setattr("bitmill.pipeline.reading.batches.load_window", counted)
+    def counted(batches, take):
+        loads[(take.stream, take.pass_number), take.window] += 1
+        return load(batches, take)
+
+    monkeypatch.setattr(TokenBatches, "_load", counted)
     large, small = TokenDataset(tmp_path / "large"), TokenDataset(tmp_path / "small")
     options = {"batch_size": 32, "shuffle": True, "lanes": 8, "window_bytes": 3000, "batches_per_epoch": 30}
     for _ in TokenBatches([(large, 0.93), (small, 0.07)], **options):
@@ -667,7 +668,8 @@ def test_what_is_no_dataset_is_refused_by_name(mixed):
 @pytest.mark.parametrize("shape", [4, Padding, "clips"])
 def test_what_is_no_shape_is_refused_by_name(mixed, shape):
     with pytest.raises(
-        ValueError, match=r"shape must be Clips\(\), FrameWindows\(n\), Padding\(\) or Packing\(n\), not"
+        ValueError,
+        match=r"shape must be Clips\(\), FrameWindows\(n\), Padding\(\), Packing\(n\) or GridBuckets\(\)",
     ):
         TokenBatches(TokenDataset(mixed.folder), batch_size=4, shape=shape)
 
