@@ -7,11 +7,15 @@ from typing import cast
 
 import numpy as np
 
+from bitmill.pipeline.reading.bucket_plans import BucketPlans
 from bitmill.pipeline.reading.dataset import TokenDataset
+from bitmill.pipeline.reading.epoch_plans import EpochPlans, MixturePlans, OrderOptions, StreamPlans
 from bitmill.pipeline.reading.order.batch_plan import Remainder
+from bitmill.pipeline.reading.order.epoch_order import choose_lanes, most_lanes
 from bitmill.pipeline.reading.samples.collate import BatchMaker
+from bitmill.pipeline.reading.samples.cut import SampleShape
 from bitmill.pipeline.reading.samples.grid_buckets import GridBuckets, Grids, unbucketed
-from bitmill.pipeline.reading.samples.sample_shapes import Clips, Packing, SampleShape
+from bitmill.pipeline.reading.samples.sample_shapes import Clips, Packing
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.pipeline.reading.shards.row_groups import ClipSource
 from bitmill.schemas.arrays import Int64s
@@ -130,6 +134,61 @@ def batch_maker(datasets: Sequence[TokenDataset], shape: SampleShape, *, pin_mem
         columns=first.columns,
         pin_memory=pin_memory,
         pool=BufferPool(_KEPT_BUFFERS, level=grids is not None),
+    )
+
+
+def full_batches(shape: SampleShape, maker: BatchMaker, batch_size: int | None) -> Int64s:
+    """By grid, the number of samples of a full batch, int64."""
+    if not isinstance(shape, GridBuckets):
+        return np.array([batch_size], np.int64)
+    return np.array([shape.batch_samples(number, batch_size) for number in maker.sample_tokens], np.int64)
+
+
+def chosen_lanes(
+    sources: Sequence[ClipSource],
+    shape: SampleShape,
+    batch_sizes: Int64s,
+    window_bytes: int,
+    *,
+    shuffle: bool,
+) -> int:
+    """The number of lanes where none is given; the same for any number of ranks and workers."""
+    codes_bytes = np.concatenate([source.codes_bytes for source in sources])
+    if isinstance(shape, GridBuckets):
+        return most_lanes(int(batch_sizes.max()), codes_bytes, window_bytes)
+    return choose_lanes(int(batch_sizes[0]), codes_bytes, window_bytes) if shuffle else 1
+
+
+def new_plans(
+    sources: Sequence[ClipSource],
+    maker: BatchMaker,
+    options: OrderOptions,
+    *,
+    batch_sizes: Int64s,
+    weights: Sequence[float] | None,
+    batches_per_epoch: int | None,
+) -> EpochPlans:
+    """The plans of one dataset, of its buckets, or, with weights, of a mixture."""
+    sizes, tokens = batch_sizes, maker.sample_tokens
+    if maker.grids is not None:
+        return BucketPlans(
+            sources[0],
+            maker.shape,
+            options,
+            grids=maker.grids,
+            batch_sizes=sizes,
+            sample_tokens=tokens,
+        )
+    if weights is None:
+        return StreamPlans(sources, maker.shape, options, batch_size=int(sizes[0]), sample_tokens=tokens[0])
+    return MixturePlans(
+        sources,
+        maker.shape,
+        options,
+        batch_size=int(sizes[0]),
+        sample_tokens=tokens[0],
+        weights=weights,
+        batches_per_epoch=batches_per_epoch,
     )
 
 

@@ -14,30 +14,25 @@ from bitmill.pipeline.reading.batch_options import (
     batch_maker,
     check_options,
     check_shape,
+    chosen_lanes,
+    full_batches,
+    new_plans,
     weighted,
 )
 from bitmill.pipeline.reading.dataset import TokenDataset
-from bitmill.pipeline.reading.epoch_plans import (
-    BucketPlans,
-    EpochPlans,
-    MixturePlans,
-    OrderOptions,
-    StreamPlans,
-)
+from bitmill.pipeline.reading.epoch_plans import OrderOptions, StreamPlans
 from bitmill.pipeline.reading.order.batch_plan import BatchPlan, Remainder, Take
-from bitmill.pipeline.reading.order.epoch_order import choose_lanes, most_lanes
 from bitmill.pipeline.reading.order.resume_state import Position, Walk
 from bitmill.pipeline.reading.order.shared_state import SharedState
 from bitmill.pipeline.reading.order.shuffle_quality import Mixing, measure_mixing
 from bitmill.pipeline.reading.order_identity import identify_order
 from bitmill.pipeline.reading.prefetch import Prefetch, Prefetcher
 from bitmill.pipeline.reading.samples.collate import TokenBatch
-from bitmill.pipeline.reading.samples.grid_buckets import GridBuckets
-from bitmill.pipeline.reading.samples.sample_shapes import Clips, Padding, SampleShape
+from bitmill.pipeline.reading.samples.cut import SampleShape
+from bitmill.pipeline.reading.samples.sample_shapes import Clips, Padding
 from bitmill.pipeline.reading.samples.shuffle_window import ShuffleWindow, load_window
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.pipeline.storage import is_local
-from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.errors import WrongArgumentError
 
 _WINDOW_BYTES = 64 * 2**20
@@ -109,12 +104,25 @@ class TokenBatches(IterableDataset[TokenBatch]):
             lanes=lanes,
             batches_per_epoch=batches_per_epoch,
         )
-        first = self._weighted[0][0].clips
-        in_rows = self.shape.in_rows(first.geometry)
+        in_rows = self.shape.in_rows(self._weighted[0][0].clips.geometry)
         self._maker = batch_maker([one for one, _ in self._weighted], in_rows, pin_memory=pin_memory)
-        sizes = np.array([self._full_batch(number) for number in self._maker.sample_tokens], np.int64)
-        self.lanes = lanes or self._chosen_lanes(int(sizes.max()), window_bytes)
-        self._plans = self._new_plans(sizes, window_bytes, batches_per_epoch)
+        clips = [dataset.clips for dataset, _ in self._weighted]
+        sizes = full_batches(self.shape, self._maker, batch_size)
+        self.lanes = lanes or chosen_lanes(clips, self.shape, sizes, window_bytes, shuffle=shuffle)
+        self._plans = new_plans(
+            clips,
+            self._maker,
+            OrderOptions(
+                shuffle=shuffle,
+                seed=seed,
+                remainder=remainder,
+                lanes=self.lanes,
+                lane_bytes=max(1, window_bytes // self.lanes // len(clips)),
+            ),
+            batch_sizes=sizes,
+            weights=[weight for _, weight in self._weighted] if self._mixed else None,
+            batches_per_epoch=batches_per_epoch,
+        )
         self._order_id = identify_order(
             [one for one, _ in self._weighted],
             batch_size=batch_size,
@@ -252,50 +260,6 @@ class TokenBatches(IterableDataset[TokenBatch]):
         if self._mixed or not isinstance(self.shape, Clips | Padding) or not isinstance(plans, StreamPlans):
             raise WrongArgumentError("mixing() needs one dataset and whole clips.")
         return measure_mixing(plans.passes[0].order(0), plans.counts[0], self.batch_size or 1)
-
-    def _full_batch(self, sample_tokens: int) -> int:
-        """Number of samples of a full batch of samples of ``sample_tokens``."""
-        if isinstance(self.shape, GridBuckets):
-            return self.shape.batch_samples(sample_tokens, self.batch_size)
-        return self.batch_size or 1
-
-    def _chosen_lanes(self, batch_size: int, window_bytes: int) -> int:
-        sizes = np.concatenate([dataset.clips.codes_bytes for dataset, _ in self._weighted])
-        if isinstance(self.shape, GridBuckets):
-            return most_lanes(batch_size, sizes, window_bytes)
-        return choose_lanes(batch_size, sizes, window_bytes) if self._shuffle else 1
-
-    def _new_plans(self, batch_sizes: Int64s, window_bytes: int, batches_per_epoch: int | None) -> EpochPlans:
-        sources = [dataset.clips for dataset, _ in self._weighted]
-        options = OrderOptions(
-            shuffle=self._shuffle,
-            seed=self.seed,
-            remainder=self.remainder,
-            lanes=self.lanes,
-            lane_bytes=max(1, window_bytes // self.lanes // len(sources)),
-        )
-        shape, tokens = self._maker.shape, self._maker.sample_tokens
-        if self._maker.grids is not None:
-            return BucketPlans(
-                sources[0],
-                shape,
-                options,
-                grids=self._maker.grids,
-                batch_sizes=batch_sizes,
-                sample_tokens=tokens,
-            )
-        size = int(batch_sizes[0])
-        if not self._mixed:
-            return StreamPlans(sources, shape, options, batch_size=size, sample_tokens=tokens[0])
-        return MixturePlans(
-            sources,
-            shape,
-            options,
-            batch_size=size,
-            sample_tokens=tokens[0],
-            weights=[weight for _, weight in self._weighted],
-            batches_per_epoch=batches_per_epoch,
-        )
 
     def _planned(self, walk: Walk) -> Iterator[BatchPlan]:
         rank, world_size = self._place()

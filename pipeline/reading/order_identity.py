@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from bitmill.pipeline.reading.dataset import TokenDataset
 from bitmill.pipeline.reading.order.batch_plan import Remainder
-from bitmill.pipeline.reading.samples.sample_shapes import SampleShape
+from bitmill.pipeline.reading.samples.cut import SampleShape
 
 
 def identify_order(

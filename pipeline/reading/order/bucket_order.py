@@ -89,7 +89,7 @@ class Block:
     """The row of each batch in the order of the epoch."""
 
     @cached_property
-    def counts_RL(self) -> Int64s:
+    def num_samples(self) -> Int64s:
         """int64 [R, L]: samples of a window in the batch."""
         return np.diff(self.places_RL, axis=1)
 
@@ -125,7 +125,8 @@ class BucketOrder:
         return self._ends[-1]
 
     def plan(self, batch: int, *, pass_number: int, rank: int, world_size: int) -> BatchPlan:
-        """A rank's share of global batch ``batch``: of n samples, [n·rank // ranks, n·(rank + 1) // ranks)."""
+        """A rank's share of global batch ``batch``, of whose n samples it has those from n·rank // world_size
+        to n·(rank + 1) // world_size."""
         number = int(np.searchsorted(self._ends, batch, side="right")) - 1
         block = self._blocks.get(number)
         row = block.permuted[batch - self._ends[number]]
@@ -146,7 +147,7 @@ class BucketOrder:
         number = int(np.searchsorted(self._bounds, window, side="right")) - 1
         block = self._blocks.get(number)
         at = window - int(self._bounds[number])
-        counts = block.counts_RL[:, at]
+        counts = block.num_samples[:, at]
         samples = arrange_buckets(
             self.order.samples_of(window),
             np.searchsorted(block.buckets, buckets),

@@ -20,10 +20,11 @@ from bitmill.pipeline.reading.kernels.unpack import (
     unpack_pieces,
 )
 from bitmill.pipeline.reading.order.batch_plan import BatchPlan, Take
-from bitmill.pipeline.reading.samples.inline_tensor import inline
+from bitmill.pipeline.reading.samples.cut import SampleShape
 from bitmill.pipeline.reading.samples.grid_buckets import Grids
+from bitmill.pipeline.reading.samples.inline_tensor import inline
 from bitmill.pipeline.reading.samples.packed_rows import describe_rows, frame_by_frame, token_times
-from bitmill.pipeline.reading.samples.sample_shapes import Packing, Padding, SampleShape
+from bitmill.pipeline.reading.samples.sample_shapes import Packing, Padding
 from bitmill.pipeline.reading.samples.shuffle_window import PTS, ShuffleWindow, gathered
 from bitmill.pipeline.reading.samples.views import TokenView
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
@@ -132,7 +133,7 @@ class BatchMaker:
     def _run(
         self, take: Take, window: ShuffleWindow, size: int, valid: npt.NDArray[np.bool_], held: list[Int64s]
     ) -> tuple[int, int, int]:
-        """A take of samples of ``size`` tokens as a run of pieces for the kernels; marks missing samples as not
+        """A take of samples of ``size`` tokens as a run of pieces for the kernels; marks lost samples as not
         valid.
 
         Pieces that are not exactly the window's own are copied and kept alive in ``held`` until unpacked.

@@ -1,11 +1,12 @@
 """GridBuckets: batches of one token grid each, and the grids that the samples of a dataset have."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import numpy as np
 
-from bitmill.pipeline.reading.samples.sample_shapes import Clips, Cut, FrameWindows, Padding, SampleShape
+from bitmill.pipeline.reading.samples.cut import Cut, SampleShape
+from bitmill.pipeline.reading.samples.sample_shapes import Clips, FrameWindows, Padding
 from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.errors import WrongArgumentError
 from bitmill.schemas.models.geometry import Geometry
@@ -27,15 +28,15 @@ class GridBuckets:
     and width to the longest of them, ``GridBuckets(FrameWindows(n))`` cuts windows of one length first.
     """
 
-    samples: Clips | FrameWindows | Padding = Clips()
+    samples: Clips | FrameWindows | Padding = field(default_factory=Clips)
     tokens_per_batch: int | None = None
     per_clip: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.samples, Clips | FrameWindows | Padding):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise WrongArgumentError(
-                f"GridBuckets takes Clips(), FrameWindows(n) or Padding(), not {self.samples!r}; Packing mixes "
-                "grids by itself."
+                f"GridBuckets takes Clips(), FrameWindows(n) or Padding(), not {self.samples!r}; Packing "
+                "mixes grids by itself."
             )
         if self.tokens_per_batch is not None and self.tokens_per_batch < 1:
             raise WrongArgumentError("GridBuckets needs at least 1 token per batch.")

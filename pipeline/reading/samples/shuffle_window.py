@@ -12,7 +12,7 @@ import pyarrow as pa
 from bitmill.pipeline.reading.index.index import num_tokens_of
 from bitmill.pipeline.reading.kernels.sample_layout import lay_out, order_pieces
 from bitmill.pipeline.reading.kernels.unpack import address_of
-from bitmill.pipeline.reading.samples.sample_shapes import Cut, SampleShape
+from bitmill.pipeline.reading.samples.cut import Cut, SampleShape
 from bitmill.pipeline.reading.shards.row_groups import Allocate, ClipSource
 from bitmill.schemas.arrays import Int64s
 
@@ -73,7 +73,7 @@ class ShuffleWindow:
 
     @cached_property
     def presentation(self) -> tuple[Int64s, Int64s]:
-        """Presentation times of the clips' frames, one clip after the other, and where each begins [n + 1]."""
+        """Presentation times of all clips' frames, and where each clip's begin, int64 [n + 1]."""
         assert self.columns is not None
         times: Any = self.columns.column(PTS).combine_chunks()
         return times.values.to_numpy(), times.offsets.to_numpy().astype(np.int64)
