@@ -9,6 +9,7 @@ batch is the bucket's remainder in this block. The batches of a block are permut
 Axes: B buckets that a block has, R its batches, in order of buckets, L its windows.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -113,8 +114,8 @@ class BucketOrder:
         self._counts = counts
         self._rule = rule
         num_blocks = -(-order.num_windows // rule.lanes)
-        self._bounds = np.arange(num_blocks + 1) * order.num_windows // max(1, num_blocks)
-        """int64 [num_blocks + 1]: each block's first window; blocks are as equal as can be."""
+        self._bounds = [block * order.num_windows // max(1, num_blocks) for block in range(num_blocks + 1)]
+        """Each block's first window, and the end; blocks are as equal as can be."""
         self.batches_per_bucket, ends = self._counted(num_blocks)
         self._ends: list[int] = ends.tolist()
         self._blocks = LastFew(self._block)
@@ -127,14 +128,14 @@ class BucketOrder:
     def plan(self, batch: int, *, pass_number: int, rank: int, world_size: int) -> BatchPlan:
         """A rank's share of global batch ``batch``, of whose n samples it has those from n·rank // world_size
         to n·(rank + 1) // world_size."""
-        number = int(np.searchsorted(self._ends, batch, side="right")) - 1
+        number = bisect_right(self._ends, batch) - 1
         block = self._blocks.get(number)
         row = block.permuted[batch - self._ends[number]]
         bucket = int(block.bucket_of[row])
-        takes = self._takes(block, row, int(self._bounds[number]), pass_number)
+        takes = self._takes(block, row, self._bounds[number], pass_number)
         size = int(block.batch_sizes[row])
         if self._rule.remainder == "pad" and size < block.sizes[bucket]:
-            first_window, dealt = int(self._bounds[number]), self.order.shuffle
+            first_window, dealt = self._bounds[number], self.order.shuffle
             takes += _padding(block, row, first_window, pass_number, dealt=dealt)
             size = int(block.sizes[bucket])
         first, end = size * rank // world_size, size * (rank + 1) // world_size
@@ -144,9 +145,9 @@ class BucketOrder:
 
     def arrange(self, window: int, buckets: Int64s) -> tuple[Int64s, Int64s]:
         """The order of a window's samples, whose buckets are int64 [n]: numbers of samples, and buckets."""
-        number = int(np.searchsorted(self._bounds, window, side="right")) - 1
+        number = bisect_right(self._bounds, window) - 1
         block = self._blocks.get(number)
-        at = window - int(self._bounds[number])
+        at = window - self._bounds[number]
         counts = block.num_samples[:, at]
         samples = arrange_buckets(
             self.order.samples_of(window),
