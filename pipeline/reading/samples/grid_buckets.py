@@ -1,7 +1,7 @@
 """GridBuckets: batches of one token grid each, and the grids that the samples of a dataset have."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -14,6 +14,14 @@ from bitmill.schemas.models.geometry import Geometry
 _AXIS_BITS = 21
 
 
+class TokenGrid(NamedTuple):
+    """The grid of a sample. DataLoaders keep named tuples; they make lists of others."""
+
+    rows: int
+    height: int
+    width: int
+
+
 @dataclass(frozen=True)
 class GridBuckets:
     """Batches of one token grid (T, h, w) each, for datasets of several: ``samples`` says what a sample is.
@@ -23,7 +31,7 @@ class GridBuckets:
     take consecutive shares of a batch; shares may differ by one sample, and a batch of fewer samples than
     there are ranks leaves some of them an empty one.
 
-    Batches also have ``grid``, the tuple (T, h, w), and ``global_samples``, the number of samples of all
+    Batches also have ``grid``, a named tuple (rows, height, width), and ``global_samples``, the number of samples of all
     ranks. Whole clips of all lengths make many grids; ``GridBuckets(Padding())`` pads the clips of one height
     and width to the longest of them, ``GridBuckets(FrameWindows(n))`` cuts windows of one length first.
     """
@@ -92,10 +100,9 @@ class Grids:
         """Numbers of the grids of clips' samples, int64 [n]."""
         return self._numbers[np.searchsorted(self._shapes, _as_numbers(shapes_n3))]
 
-    def grid(self, number: int) -> tuple[int, int, int]:
-        """Token rows, height and width."""
-        rows, height, width = self.grids_B3[number].tolist()
-        return rows, height, width
+    def grid(self, number: int) -> TokenGrid:
+        """The grid with this number."""
+        return TokenGrid(*self.grids_B3[number].tolist())
 
     def name(self, number: int) -> str:
         """The grid as texts name it: ``5×16×28``."""
