@@ -1,6 +1,7 @@
 """Laws of batches of one bucket each: every sample once, ranks tile a batch, batch t depends on t alone."""
 
 from collections import Counter, defaultdict
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -96,7 +97,7 @@ class Read:
     def blocks(self) -> list[set[int]]:
         """The windows of each block."""
         bounds = self.order._bounds
-        return [set(range(a, b)) for a, b in zip(bounds, bounds[1:], strict=False)]
+        return [set(range(a, b)) for a, b in pairwise(bounds)]
 
 
 @given(CASES)

@@ -31,9 +31,10 @@ class GridBuckets:
     take consecutive shares of a batch; shares may differ by one sample, and a batch of fewer samples than
     there are ranks leaves some of them an empty one.
 
-    Batches also have ``grid``, a named tuple (rows, height, width), and ``global_samples``, the number of samples of all
-    ranks. Whole clips of all lengths make many grids; ``GridBuckets(Padding())`` pads the clips of one height
-    and width to the longest of them, ``GridBuckets(FrameWindows(n))`` cuts windows of one length first.
+    Batches also have ``grid``, a named tuple (rows, height, width), and ``global_samples``, the number of
+    samples of all ranks. Whole clips of all lengths make many grids: ``GridBuckets(Padding())`` pads the
+    clips of one height and width to the longest of them, ``GridBuckets(FrameWindows(n))`` cuts windows of one
+    length first. A grid's remainder is that of each block, about ``window_bytes`` of codes.
     """
 
     samples: Clips | FrameWindows | Padding = field(default_factory=Clips)

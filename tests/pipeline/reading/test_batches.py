@@ -23,6 +23,7 @@ from bitmill.pipeline.reading import (
 )
 from bitmill.schemas.dataset.packing import unpack_groups, unpack_integers, unpack_values
 from bitmill.schemas.errors import FormatError, UsageError
+from tests.support.coded_datasets import GEOMETRIES
 from tests.support.commands import WITH_TESTS, finish
 from tests.support.readers import write_odd_dataset
 from tests.support.token_datasets import StoredDataset, store_dataset
@@ -168,6 +169,45 @@ def test_packed_rows_hold_every_token_of_every_clip(mixed, start_tokens):
                     missing[ids[document]].remove(at)
                     assert token == clips[ids[document]][at]
     assert not any(missing.values())
+
+
+@pytest.mark.parametrize("start_tokens", [False, True])
+def test_packed_tokens_have_positions_and_times_whatever_their_grid(tmp_path, start_tokens):
+    """Rows of 4 frames after a lead frame; the last ones may only repeat the last real frame."""
+    shapes = [[(3, 2, 4), (5, 4, 2)] * 3, [], [(1, 3, 3), (4, 2, 4)] * 4]
+    stored = store_dataset(tmp_path, shapes, geometry=GEOMETRIES["index"])
+    rows = {row.clip_id: row for row in stored.clips}
+    dataset = TokenDataset(tmp_path, view="integers", columns=("clip_id",))
+    shape = Packing(41, start_tokens=start_tokens, times=True)
+    places = 0
+    for batch in TokenBatches(dataset, batch_size=2, shuffle=True, shape=shape, remainder="keep"):
+        assert (batch["times_ns"].dtype, batch["times_ns"].shape) == (torch.int64, batch["tokens"].shape[:2])
+        assert set(batch) >= {"clip_id", "positions"}
+        assert "frame_pts_ns" not in batch
+        for row, ids in enumerate(batch["clip_id"]):
+            for place, document in enumerate(batch["document_ids"][row].tolist()):
+                time = int(batch["times_ns"][row, place])
+                if document < 0:
+                    assert time == -1
+                    continue
+                clip = rows[ids[document]]
+                frame, height, width = batch["positions"][row, place].tolist()
+                first = 1 + (frame - 1) * 4 if frame else 0
+                assert time == clip.frame_pts_ns[min(first, len(clip.frame_pts_ns) - 1)]
+                if height >= 0:
+                    codes = stored.codes(clip)[frame, height, width]
+                    assert int(batch["tokens"][row, place]) == int(codes[0])
+                    places += 1
+    assert places == sum(row.num_frames * row.height * row.width for row in stored.clips)
+
+
+def test_times_change_nothing_of_the_order(mixed):
+    dataset = TokenDataset(mixed.folder)
+    one, other = (
+        TokenBatches(dataset, batch_size=2, shape=Packing(40, times=times)) for times in (False, True)
+    )
+    other.load_state_dict(one.state_dict())
+    assert "times_ns" not in next(iter(one))
 
 
 # Epochs
