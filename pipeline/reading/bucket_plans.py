@@ -6,7 +6,8 @@ import numpy as np
 
 from bitmill.pipeline.reading.epoch_plans import OrderOptions
 from bitmill.pipeline.reading.order.batch_plan import BatchPlan, LastFew, Take
-from bitmill.pipeline.reading.order.bucket_order import BucketCounts, BucketOrder, BucketRule
+from bitmill.pipeline.reading.order.bucket_counts import BucketCounts
+from bitmill.pipeline.reading.order.bucket_order import BucketOrder, BucketRule
 from bitmill.pipeline.reading.order.epoch_order import PassOrder, order_pass
 from bitmill.pipeline.reading.samples.cut import Cut, SampleShape
 from bitmill.pipeline.reading.samples.grid_buckets import Grids

@@ -1,7 +1,7 @@
 """Prefetches batches in threads: reads windows before they are needed and drops them after their last use."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -88,6 +88,7 @@ class Prefetcher(Iterator[Batch]):
         """Windows that some lane of a stream is currently in: later batches may take from them."""
         self._reached: dict[tuple[int, int], Key] = {}
         """The last window of each (stream, lane)."""
+        self._needed: frozenset[int] | None = None
         self._planned: deque[_Planned] = deque()
         self._under_way: deque[Future[Batch]] = deque()
         self._ahead = 0
@@ -143,10 +144,19 @@ class Prefetcher(Iterator[Batch]):
                 self._reached[lane] = key
                 moved = True
             windows.append(window)
-        for key in self._open.keys() - self._reached.values() if moved else ():
+        for key in self._left(plan, moved=moved):
             del self._open[key]
         self._planned.append(_Planned(plan, windows, added))
         self._ahead += added
+
+    def _left(self, plan: BatchPlan, *, moved: bool) -> Iterable[Key]:
+        """The open windows that no batch after this one needs."""
+        if plan.needed is None:
+            return self._open.keys() - self._reached.values() if moved else ()
+        if plan.needed is self._needed:
+            return ()
+        self._needed = plan.needed
+        return [key for key in self._open if key[2] not in plan.needed]
 
     def _made(self, planned: "_Planned") -> Batch:
         return self._make(planned.plan, [window.result() for window in planned.windows])

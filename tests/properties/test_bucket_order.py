@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.pipeline.reading.order.bucket_order import BucketCounts, BucketOrder, BucketRule
+from bitmill.pipeline.reading.order.bucket_counts import BucketCounts
+from bitmill.pipeline.reading.order.bucket_order import BucketOrder, BucketRule
 from bitmill.pipeline.reading.order.epoch_order import order_pass
 
 NUM_BUCKETS = 4
@@ -151,35 +152,59 @@ def test_a_batch_is_a_function_of_its_number(case, random):
 
 
 @given(CASES)
-def test_batches_stay_in_a_block_and_blocks_follow_each_other(case):
-    """Whoever reads keeps the windows of a block, at most as many as there are lanes."""
+def test_batches_are_of_a_block_and_of_what_the_one_before_left(case):
+    """Whoever reads keeps the windows of two blocks, each at most as many as there are lanes."""
     read = Read(case)
     blocks = read.blocks()
     assert all(1 <= len(block) <= case.lanes for block in blocks)
     assert sorted(window for block in blocks for window in block) == list(range(read.order.order.num_windows))
-    reached = 0
+    reached, needed = 0, None
+    opened: set[int] = set()
     for number in range(read.order.num_batches):
-        takes = read.order.plan(number, pass_number=0, rank=0, world_size=1).takes
-        (block,) = {one for one, windows in enumerate(blocks) for take in takes if take.window in windows}
-        assert block >= reached
-        reached = block
-        lanes = {take.lane: take.window for take in takes}
-        assert all(window - min(blocks[block]) == lane for lane, window in lanes.items())
+        plan = read.order.plan(number, pass_number=0, rank=0, world_size=1)
+        windows = {take.window for take in plan.takes}
+        own = [one for one, block in enumerate(blocks) if block & windows]
+        assert max(own) >= reached
+        assert set(own) <= {max(own) - 1, max(own)}
+        reached = max(own)
+        assert windows <= plan.needed
+        # What was given up is not needed again.
+        assert needed is None or not (plan.needed - needed) & opened
+        opened |= windows | (needed or set())
+        needed = plan.needed
+
+
+@given(CASES)
+def test_a_bucket_with_enough_samples_in_each_block_is_short_at_most_at_the_end(case):
+    read = Read(case._replace(remainder="keep"))
+    sizes: dict[int, list[int]] = defaultdict(list)
+    for number in range(read.order.num_batches):
+        plan = read.order.plan(number, pass_number=0, rank=0, world_size=1)
+        sizes[plan.grid].append(plan.num_samples)
+    groups = [
+        [group for window in sorted(block) for group in read.order.order.groups_of(window).tolist()]
+        for block in read.blocks()
+    ]
+    for bucket, own in sizes.items():
+        counts = [sum(case.groups[group][0].count(bucket) for group in block) for block in groups]
+        if min(counts) >= case.sizes[bucket]:
+            assert sum(size < case.sizes[bucket] for size in own) <= 1
+        if len(counts) == 2:
+            assert sum(size < case.sizes[bucket] for size in own) <= 1
 
 
 @given(CASES)
 def test_full_shuffled_batches_mix_all_windows_of_their_block(case):
     """Each takes as many of a window as any other does, up to one; so a place is of the same few windows."""
     read = Read(case)
-    counts: dict[tuple[int, int], list[Counter[int]]] = defaultdict(list)
+    counts: dict[tuple[frozenset[int], int], list[Counter[int]]] = defaultdict(list)
     for number in range(read.order.num_batches):
         plan = read.order.plan(number, pass_number=0, rank=0, world_size=1)
         valid = [take for take in plan.takes if take.valid]
         if not case.shuffle or sum(take.num_samples for take in valid) < case.sizes[plan.grid]:
             continue
         assert [take.window for take in valid] == sorted(take.window for take in valid)
-        first = min(window for block in read.blocks() if valid[0].window in block for window in block)
-        counts[first, plan.grid].append(Counter({take.window: take.num_samples for take in valid}))
+        counts[plan.needed, plan.grid].append(Counter({take.window: take.num_samples for take in valid}))
     for batches in counts.values():
         for window in {window for batch in batches for window in batch}:
             taken = [batch[window] for batch in batches]
@@ -187,15 +212,12 @@ def test_full_shuffled_batches_mix_all_windows_of_their_block(case):
 
 
 @given(CASES)
-def test_padding_is_not_valid_and_of_the_same_bucket_and_block(case):
-    read = Read(case)
+def test_padding_is_not_valid_and_of_the_same_bucket(case):
+    read = Read(case._replace(remainder="pad"))
     for number in range(read.order.num_batches):
         plan = read.order.plan(number, pass_number=0, rank=0, world_size=1)
-        blocks = {
-            one for one, windows in enumerate(read.blocks()) for take in plan.takes if take.window in windows
-        }
-        assert len(blocks) == 1
-        # ``batch`` has compared the buckets; what is valid comes first.
+        assert {take.window for take in plan.takes} <= plan.needed
+        # ``batch`` compares the buckets; what is valid comes first.
         flags = [valid for _, valid in read.batch(number)]
         assert flags == sorted(flags, reverse=True)
 

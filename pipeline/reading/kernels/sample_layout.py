@@ -58,30 +58,36 @@ def lay_out(  # noqa: PLR0917 - compiled code takes no keywords
 
 
 @compiled
+def bucket_positions(buckets: Any, starts: Any) -> Any:
+    """The position of each sample among those of its bucket, whose first one here has that of ``starts``."""
+    positions = np.empty(len(buckets), np.int64)
+    reached = starts.copy()
+    for sample, bucket in enumerate(buckets):
+        positions[sample] = reached[bucket]
+        reached[bucket] += 1
+    return positions
+
+
+@compiled
 def arrange_buckets(  # noqa: PLR0917 - compiled code takes no keywords
     samples: Any,
     buckets: Any,
-    starts: Any,
+    positions: Any,
     sizes: Any,
     num_full: Any,
     first_rows: Any,
     places_RL: Any,
     firsts_RL: Any,
-    window: int,
+    column: int,
     dealt: bool,
-    count: int,
-) -> Any:
-    """The ``count`` samples of a window of a block in order of batches (rows R) and places in them.
+    arranged: Any,
+) -> None:
+    """Write samples into ``arranged`` in order of batches (rows R of a ``Block``) and places in them.
 
-    ``samples`` are in the pass's order; the arrays before ``places_RL`` are by bucket, that of each sample
-    is ``buckets``. See ``Block`` for their meaning.
+    ``positions`` are those of samples in their buckets. Leaves out samples that no batch takes.
     """
-    order = np.empty(count, np.int64)
-    reached = starts.copy()
-    for sample in samples:
-        bucket = buckets[sample]
-        position = reached[bucket]
-        reached[bucket] += 1
+    for number, sample in enumerate(samples):
+        bucket, position = buckets[number], positions[number]
         full = num_full[bucket]
         if dealt and position < full * sizes[bucket]:
             batch, place = position % full, position // full
@@ -89,5 +95,25 @@ def arrange_buckets(  # noqa: PLR0917 - compiled code takes no keywords
             batch, place = position // sizes[bucket], position % sizes[bucket]
         row = first_rows[bucket] + batch
         if row < first_rows[bucket + 1]:
-            order[firsts_RL[row, window] + place - places_RL[row, window]] = sample
-    return order
+            arranged[firsts_RL[row, column] + place - places_RL[row, column]] = sample
+
+
+@compiled
+def carry_over(buckets: Any, blocks: Any, counts: Any, sizes: Any) -> Any:
+    """How the samples of each bucket and block become batches, int64 [n, 4]: carried in, full batches,
+    remainder, carried out.
+
+    Entries are ordered by bucket, then by block. What fills no batch is carried to the next block, once: what
+    fills none there either, and what no sample of the bucket follows in the next block, is a remainder.
+    """
+    table = np.zeros((len(buckets), 4), np.int64)
+    carried = 0
+    for one in range(len(buckets)):
+        size = sizes[buckets[one]]
+        full, rest = divmod(carried + counts[one], size)
+        last = one + 1
+        goes_on = last < len(buckets) and buckets[last] == buckets[one] and blocks[last] == blocks[one] + 1
+        out = rest if goes_on and (full > 0 or carried == 0) else 0
+        table[one] = carried, full, rest - out, out
+        carried = out
+    return table

@@ -51,6 +51,9 @@ class BatchPlan(NamedTuple):
     """The number of the token grid of its samples; 0 where all samples of the datasets have one."""
     num_samples: int = 0
     """Of the global batch of ``GridBuckets``, whose size varies."""
+    needed: frozenset[int] | None = None
+    """The windows of the pass that this batch or later ones take from, of those that earlier ones did; None:
+    those that some lane is in."""
 
 
 @dataclass(frozen=True, kw_only=True)
