@@ -4,7 +4,8 @@
 
 The same random codes are stored twice: as clips of 16×16×16 tokens, and, by source in turn, of 16×16×16,
 16×8×32 and 16×32×8. All ways of reading give shuffled int64 batches of as many tokens. In every round each is
-measured once, in turn, from a warm page cache; ratios are to windows of the one grid in the same round.
+measured once, in turn, from a warm page cache; ratios are to windows of the one grid in the same round. Those
+of tokens per second of CPU time depend less on what else the machine does.
 """
 
 import argparse
@@ -47,13 +48,13 @@ def readers(one: Path, several: Path, batch_size: int) -> dict[str, TokenBatches
     }
 
 
-def rate(batches: TokenBatches, seconds: float) -> float:
-    """Tokens per second, over whole epochs of at least ``seconds``."""
-    begun, tokens = time.perf_counter(), 0
+def rate(batches: TokenBatches, seconds: float) -> tuple[float, float]:
+    """Tokens per second of time, and of the processor's, over whole epochs of at least ``seconds``."""
+    begun, worked, tokens = time.perf_counter(), time.process_time(), 0
     while (taken := time.perf_counter() - begun) < seconds or not tokens:
         for batch in batches:
             tokens += batch["tokens"].numel()
-    return tokens / taken
+    return tokens / taken, tokens / (time.process_time() - worked)
 
 
 def short_batches(batches: TokenBatches, batch_size: int) -> tuple[float, float]:
@@ -88,19 +89,20 @@ def main() -> int:
         short = {
             name: short_batches(batches, asked.batch) for name, batches in islice(every.items(), 1, None)
         }
-        found: dict[str, list[float]] = {name: [] for name in every}
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in every}
         for name in islice(cycle(every), asked.rounds * len(every)):
             found[name].append(rate(every[name], asked.seconds))
     print(f"{asked.clips:,} clips of {TOKENS_PER_CLIP:,} tokens, batches of {asked.batch}, ", end="")
     print(f"{asked.rounds} rounds; {machine.sentence(where)}\n")
-    print("| | Mtok/s: median (min–max) | × windows | batches that are not full | mean batch |")
-    print("|---|---|---|---|---|")
-    reference = summary(found[_REFERENCE])
+    print("| | Mtok/s: median (min–max) | × windows | × of CPU time | not full batches | mean batch |")
+    print("|---|---|---|---|---|---|")
+    references = [summary(rates) for rates in zip(*found[_REFERENCE], strict=True)]
     for name, rates in found.items():
-        told = summary(rates)
-        middle, low, high = (round(told[key] / 1e6) for key in ("median", "min", "max"))
-        cells = [f"{share:.1%}" for share in short[name]] if name in short else ["–", "–"]
-        print(f"| {name} | {middle} ({low}–{high}) | {ratio(told, reference):.2f} | {' | '.join(cells)} |")
+        told = [summary(own) for own in zip(*rates, strict=True)]
+        middle, low, high = (round(told[0][key] / 1e6) for key in ("median", "min", "max"))
+        cells = [f"{ratio(*pair):.2f}" for pair in zip(told, references, strict=True)]
+        cells += [f"{share:.1%}" for share in short[name]] if name in short else ["–", "–"]
+        print(f"| {name} | {middle} ({low}–{high}) | {' | '.join(cells)} |")
     return 0
 
 
