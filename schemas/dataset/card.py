@@ -23,8 +23,8 @@ from bitmill.schemas.strict_model import StrictModel
 from bitmill.schemas.versioned import refuse_newer, stored_version
 
 DATASET_FORMAT_VERSION = 4
-"""2 added ``attempt`` of plan parts and ``appended_sources``, 3 ``geometry``, 4 a tokenizer's ``positions``;
-older ones stay readable."""
+"""2 added ``attempt`` of plan parts and ``appended_sources``, 3 ``geometry``, 4 a tokenizer's ``positions``
+and tokenizers with FSQ; older ones stay readable."""
 
 DATASET_FILE = "dataset.json"
 PLAN_FOLDER = "plan"
@@ -172,8 +172,9 @@ class DatasetCard(StrictModel, BaseModel):
 
         So an older bitmill reads all that it can; a dataset with token shards of version 1 keeps version 2.
         """
-        is_older = self.shard_version == 1
-        version = 4 if self.tokenizer.format_version > 1 else 2 if is_older else 3
+        is_older, tokenizer = self.shard_version == 1, self.tokenizer
+        is_newer = tokenizer.format_version > 1 or tokenizer.architecture not in ("bsq-vit", "plugin")
+        version = 4 if is_newer else 2 if is_older else 3
         card = self.model_copy(update={"format_version": version})
         left_out = {"geometry"} if is_older else set[str]()
         if self.tokenizer_note is None:
