@@ -96,6 +96,7 @@ def test_the_dataset_says_what_was_not_compared(imported):
     card = json.loads((imported.folder / "tokens" / "dataset.json").read_text())
     assert card["tokenizer_note"] == NOT_COMPARED
     assert card["tokenizer"]["architecture"] in {"vidtok", "cosmos-dv", "cosmos-di"}
+    assert card["format_version"] == 4
     assert NOT_COMPARED in imported.done.out + imported.done.err
     assert NOT_COMPARED in bitmill("inspect", imported.path("tokens")).out
     origin = json.loads((imported.folder / "tokens" / "tokenizer" / "origin.json").read_text())
