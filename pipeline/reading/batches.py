@@ -400,13 +400,13 @@ def _weighted(data: object) -> list[Weighted]:
 def _maker(datasets: Sequence[TokenDataset], shape: SampleShape, *, pin_memory: bool) -> BatchMaker:
     first = datasets[0]
     for dataset in datasets:
-        if (dataset.view, dataset.group_bits, dataset.columns) != (
+        if (dataset.view, dataset.group_bits, dataset.column_schema) != (
             first.view,
             first.group_bits,
-            first.columns,
+            first.column_schema,
         ):
             raise WrongArgumentError(
-                "The datasets of a mixture must have the same view, group_bits and columns."
+                "The datasets of a mixture must have the same view, group_bits and columns (names and types)."
             )
         if dataset.tokenizer_fingerprint != first.tokenizer_fingerprint:
             raise WrongArgumentError(
@@ -437,7 +437,7 @@ def _maker(datasets: Sequence[TokenDataset], shape: SampleShape, *, pin_memory: 
         view=first.token_view,
         shape=shape,
         places=_places(shape, shapes, first.clips),
-        columns=first.columns,
+        columns=first.column_schema,
         pin_memory=pin_memory,
         pool=BufferPool(_KEPT_BUFFERS),
     )

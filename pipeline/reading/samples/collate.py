@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan, prod
+from math import prod
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -20,18 +20,16 @@ from bitmill.pipeline.reading.kernels.unpack import (
     unpack_pieces,
 )
 from bitmill.pipeline.reading.order.batch_plan import Take
+from bitmill.pipeline.reading.samples.column_values import collated, gathered
 from bitmill.pipeline.reading.samples.inline_tensor import inline
 from bitmill.pipeline.reading.samples.packed_rows import describe_rows, frame_by_frame
 from bitmill.pipeline.reading.samples.sample_shapes import Packing, Padding, SampleShape
-from bitmill.pipeline.reading.samples.shuffle_window import ShuffleWindow, gathered
+from bitmill.pipeline.reading.samples.shuffle_window import ShuffleWindow
 from bitmill.pipeline.reading.samples.views import TokenView
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.dataset.packing import packed_size
-from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
 from bitmill.schemas.errors import WrongArgumentError
-
-_COLUMN_TYPES = {field.name: field.type for field in TOKEN_COLUMNS}
 
 
 class TokenBatch(dict[str, Any]):
@@ -67,7 +65,7 @@ class BatchMaker:
     shape: SampleShape
     places: tuple[int, ...]
     """Axes of a sample's tokens: rows, height and width; or all tokens of a packed row or a pyramid."""
-    columns: tuple[str, ...]
+    columns: pa.Schema
     pin_memory: bool
     pool: BufferPool
 
@@ -89,7 +87,7 @@ class BatchMaker:
         self._unpack(np.array(runs, np.int64).reshape(-1, 3), flat)
         flags = torch.from_numpy(valid)
         batch = TokenBatch(tokens=tokens, valid=inline(flags) if get_worker_info() else flags)
-        if self.columns or isinstance(self.shape, Packing | Padding):
+        if self.columns.names or isinstance(self.shape, Packing | Padding):
             placed = [_placed(take, window) for take, window in zip(takes, windows, strict=True)]
             batch |= self._described(placed, count, flat)
         return batch
@@ -153,13 +151,13 @@ class BatchMaker:
             more |= describe_rows(placed, self.shape, count, flat, self.view.special_tokens)
         elif isinstance(self.shape, Padding):
             more["mask"] = _frame_mask(placed, count, self.places[0])
-        return more | self._columns(placed, count) if self.columns else more
+        return more | self._columns(placed, count) if self.columns.names else more
 
     def _columns(self, placed: Sequence[Placed], count: int) -> dict[str, Any]:
         """The selected columns: per sample its clip's value; for packed rows a list of values."""
         packed = isinstance(self.shape, Packing)
         lists: dict[str, list[Any]] = {
-            name: [[] if packed else None for _ in range(count)] for name in self.columns
+            name: [[] if packed else None for _ in range(count)] for name in self.columns.names
         }
         for window, pieces, owners in placed:
             if window.columns is None:
@@ -170,7 +168,9 @@ class BatchMaker:
                         lists[name][owner].append(value)
                     else:
                         lists[name][owner] = value
-        return lists if packed else {name: _collated(name, values) for name, values in lists.items()}
+        if packed:
+            return lists
+        return {name: collated(self.columns.field(name), values) for name, values in lists.items()}
 
 
 def _placed(take: Take, window: ShuffleWindow) -> Placed:
@@ -187,16 +187,3 @@ def _frame_mask(placed: Sequence[Placed], count: int, frames: int) -> torch.Tens
     for window, pieces, owners in placed:
         lengths[owners] = window.times_of(pieces)[:, 1]
     return torch.from_numpy(np.arange(frames) < lengths[:, None])
-
-
-def _collated(name: str, values: list[Any]) -> Any:
-    """Numeric columns as a tensor, regardless of the values; other columns as a list.
-
-    A missing number (of a lost sample, or the frame rate of an image) is 0, or NaN for floats.
-    """
-    kind = _COLUMN_TYPES[name]
-    if pa.types.is_integer(kind):
-        return torch.tensor([0 if value is None else value for value in values], dtype=torch.int64)
-    if pa.types.is_floating(kind):
-        return torch.tensor([nan if value is None else value for value in values], dtype=torch.float64)
-    return values

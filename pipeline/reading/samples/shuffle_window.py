@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,8 +94,3 @@ def load_window(
         lost=lost[cut.clips[pieces]] if lost.any() else None,
         columns=others.table if others else None,
     )
-
-
-def gathered(table: pa.Table, clips: Int64s) -> dict[str, list[Any]]:
-    """Column values of some clips."""
-    return table.take(pa.array(clips, pa.int64())).to_pydict()
