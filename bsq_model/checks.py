@@ -79,9 +79,7 @@ def refuse_unless(finite: Tensor, what: str) -> None:
         )
 
 
-def _check_shape(
-    name: str, x: Tensor, side: int, multiple: int, depth: int, config: TokenizerConfig
-) -> None:
+def _check_shape(name: str, x: Tensor, side: int, multiple: int, depth: int, config: TokenizerConfig) -> None:
     if config.positions == "fixed":
         fits = x.shape[1:] == (side, side, depth)
         expected = f"[T, {side}, {side}, {depth}]"

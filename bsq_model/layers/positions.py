@@ -76,7 +76,5 @@ def interpolate_positions(positions_ND: Tensor, grid: Grid, new_grid: Grid) -> T
     grid_1Dhw = positions_ND.float().T.unflatten(1, grid)[None]
     # When the grid grows, the antialiased form is Catmull-Rom, which keeps straight lines straight; torch's
     # other bicubic form does not.
-    resized = functional.interpolate(
-        grid_1Dhw, new_grid, mode="bicubic", align_corners=False, antialias=True
-    )
+    resized = functional.interpolate(grid_1Dhw, new_grid, mode="bicubic", align_corners=False, antialias=True)
     return resized[0].flatten(1).T.contiguous()

@@ -139,8 +139,6 @@ def auditor_of(
         over_committed=at_hand.over_committed,
         over_plan=at_hand.over_plan,
         removed=at_hand.removed,
-        layout=CoverageLayout(
-            prefixes=prefixes, geometry=geometry, columns=tuple(dict.fromkeys(columns))
-        ),
+        layout=CoverageLayout(prefixes=prefixes, geometry=geometry, columns=tuple(dict.fromkeys(columns))),
         collectors=collectors(at_hand, prefixes),
     )

@@ -84,7 +84,9 @@ class TokenizerConfig(StrictModel):
     @model_validator(mode="after")
     def _version_is_that_of_positions(self) -> "TokenizerConfig":
         if (self.format_version == 2) != (self.positions != "fixed"):
-            raise ValueError(f"positions {self.positions} has another format_version than {self.format_version}")
+            raise ValueError(
+                f"positions {self.positions} has another format_version than {self.format_version}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bitmill.jobs.cli import main
-from tests.support.coded_datasets import GEOMETRIES, PACKAGE, coded_dataset
+from tests.support.coded_datasets import GEOMETRIES, PACKAGE, coded_dataset, mixed_dataset
 from tests.support.fakes import make_source
 
 
@@ -45,6 +45,22 @@ def test_inspect_tells_the_geometry_in_a_line(run, tmp_path: Path, name: str, ge
     kind = GEOMETRIES[name].code
     assert f"tokens     {kind.bits_per_token} bits{', ' if kind.kind == 'bits' else ' ('}" in said
     assert code == 0
+
+
+def test_inspect_counts_clips_by_frame_size(run, tmp_path: Path):
+    mixed_dataset(tmp_path)
+    said, code = run("inspect", tmp_path)
+    assert code == 0
+    geometry = "patches of 8 px and 4 frames, a lead frame, digits of 8×8×5×5 values"
+    assert f"geometry   32×48, 48×32, 32×32 px frames, {geometry}; pixel rule 2, shard format 2\n" in said
+    rows = [line.split() for line in said.splitlines()]
+    place = rows.index(["frame", "size", "clips", "token", "rows", "tokens"])
+    # Rows of 17, 17, 6 and 5, 17 frames; of 9 and 6, 3; of 1, 1 and 17.
+    assert rows[place + 1 : place + 4] == [
+        ["32×48", "5", "20", "480"],
+        ["32×32", "3", "7", "112"],
+        ["48×32", "3", "8", "192"],
+    ]
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)
