@@ -12,8 +12,8 @@ from bitmill.schemas.strict_model import JsonFile, StrictModel
 from bitmill.schemas.versioned import refuse_newer
 
 AUDIT_FORMAT_VERSION = 3
-"""2: codes that are digits or an index (``CodeHealth.kind``), ``geometry``. 3: frame sizes, what was cropped and
-what is padding. Reports of 1 and 2 stay readable."""
+"""2: codes that are digits or an index (``CodeHealth.kind``), ``geometry``. 3: frame sizes, what was cropped
+and what is padding. Reports of 1 and 2 stay readable."""
 
 DIMENSION = {"bits": "bit", "digits": "digit", "index": "index"}
 """What a dimension of a kind of code is called in reports."""
@@ -107,11 +107,11 @@ class FrameSize(StrictModel):
     tokens: int
     code_bytes: int
     cropped: float | None
-    """Share of the pixels of the scaled frames that were cropped away; None in shards of version 1, which do not
-    tell."""
+    """Share of the pixels of the scaled frames that were cropped away; None in shards of version 1, which do
+    not tell."""
 
 
-class Coverage(StrictModel):
+class Coverage(StrictModel, BaseModel):
     """Coverage: planned versus done."""
 
     total: Counts

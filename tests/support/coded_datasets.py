@@ -53,7 +53,7 @@ MIXED = ((32, 48), (48, 32), (32, 32))
 
 
 def mixed_dataset(path: Path, code: str = "digits") -> AuditedDataset:
-    """A complete dataset of landscape, portrait and square frames, one of ``GEOMETRIES`` that takes any size."""
+    """A complete dataset of landscape, portrait and square frames, of one of ``GEOMETRIES``."""
     return coded_dataset(path, GEOMETRIES[code], [*VIDEOS, [6, 3], [17]], sizes=MIXED)
 
 

@@ -16,7 +16,8 @@ from bitmill.schemas.models.geometry import Geometry
 def shape_faults(table: pa.Table, geometry: Geometry, sizes: FrameSizes | None) -> dict[int, str]:
     """Return what is wrong with the shape of a row, a sentence, by row; of several faults the first.
 
-    ``sizes`` are the job's, None if they are not known; ``table`` has the columns of any version of the token shard but the codes.
+    ``sizes`` are the job's, None if they are not known; ``table`` has the columns of any version of the token
+    shard but the codes.
     """
     rows: Int64s = table.column("num_frames").to_numpy()
     frames = real_frames(table)

@@ -11,7 +11,8 @@ from PIL import Image
 from bitmill.jobs.execution.audit_dataset import AuditRequest, run_audit
 from bitmill.pipeline.auditing.options import AuditOptions
 from bitmill.pipeline.inspection.make_preview import preview_clips, write_sheet, write_video
-from tests.support.media import jpeg_photo, real_pictures, write_video as write_source
+from tests.support.media import jpeg_photo, real_pictures
+from tests.support.media import write_video as write_source
 from tests.support.tokenized import tokenize_here
 
 BUCKETS = [[32, 56], [56, 32], [32, 32]]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bitmill.jobs.cli import main
+from bitmill.pipeline.reading import TokenDataset
 from tests.support.coded_datasets import GEOMETRIES, PACKAGE, coded_dataset, mixed_dataset
 from tests.support.fakes import make_source
 
@@ -78,6 +79,20 @@ def test_trace_tells_frames_bytes_and_crop(run, tmp_path: Path, name: str):
         assert "1280×720 in the source, scaled to 56×32 and cropped from (12, 0)" in said
     said, code = run("trace", tmp_path, "--source", make_source(0).uri)
     assert (code, clip_ids[0] in said) == (0, False)
+
+
+def test_trace_tells_the_grid_and_crop_of_each_size(run, tmp_path: Path):
+    mixed_dataset(tmp_path)
+    columns = ("clip_id", "source", "num_frames", "height", "width")
+    crops = {(4, 6): "56×32 and cropped from (4, 0)", (6, 4): "85×48 and cropped from (26, 0)"}
+    crops[4, 4] = "56×32 and cropped from (12, 0)"
+    for sample in TokenDataset(tmp_path, columns=columns):
+        said, code = run("trace", tmp_path, "--clip", sample["clip_id"])
+        assert code == 0
+        assert f"1280×720 in the source, scaled to {crops[sample['height'], sample['width']]}" in said
+        assert f"{sample['num_frames']}×{sample['height']}×{sample['width']}" in said
+        said, _ = run("trace", tmp_path, "--source", sample["source"])
+        assert sample["clip_id"] in said
 
 
 def test_preview_says_what_to_install(run, tmp_path: Path):
