@@ -65,10 +65,8 @@ def preview_clips(
     patch_px = dataset.card.geometry.patch_px
     # Their codes are small.
     chosen = list(_chosen(dataset, clip_ids, sources, max_clips))
-    box_px = tuple(
-        max((sample[name] * px for sample in chosen), default=0)
-        for name, px in zip(_GRID[1:], patch_px, strict=True)
-    )
+    grid = [max((sample[name] for sample in chosen), default=0) for name in _GRID[1:]]
+    box_px = grid[0] * patch_px[0], grid[1] * patch_px[1]
     with SourceFrames(folder, dataset.card) as originals:
         for sample in chosen:
             # Version 1 has no other column that tells frames from token rows.

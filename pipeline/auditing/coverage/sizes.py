@@ -1,6 +1,7 @@
 """Clips by the size of their frames: how many, how much of the picture was cropped away, what is padding."""
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -46,9 +47,8 @@ class SizeTally:
         known = num_tokens > 0
         table, num_tokens = table.filter(pa.array(known)), num_tokens[known]
         frames: Int64s = real_frames(table).astype(np.int64)
-        all_frames = np.array(
-            [self._geometry.frames_of_rows(rows) for rows in table.column("num_frames").to_pylist()], np.int64
-        )
+        rows: list[Any] = table.column("num_frames").to_pylist()
+        all_frames = np.array([self._geometry.frames_of_rows(count) for count in rows], np.int64)
         sizes_N2 = np.stack(
             [
                 table.column(name).to_numpy().astype(np.int64) * patch

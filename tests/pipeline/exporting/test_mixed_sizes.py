@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -91,4 +92,4 @@ def row_times(clip: Mapping[str, Any], s: int) -> list[list[int]]:
     """As docs/export.md has it."""
     lead, times = clip["lead_frames"], clip["frame_pts_ns"]
     starts = [max(0, lead + (row - lead) * s) for row in range(clip["num_frames"] + 1)]
-    return [times[start:end] for start, end in zip(starts, starts[1:], strict=False)]
+    return [times[start:end] for start, end in pairwise(starts)]
