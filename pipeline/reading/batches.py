@@ -437,9 +437,10 @@ def _maker(datasets: Sequence[TokenDataset], shape: SampleShape, *, pin_memory: 
         view=first.token_view,
         shape=shape,
         places=_places(shape, shapes, first.clips),
-        columns=first.column_schema,
+        columns=first.columns,
         pin_memory=pin_memory,
         pool=BufferPool(_KEPT_BUFFERS),
+        column_schema=first.column_schema,
     )
 
 

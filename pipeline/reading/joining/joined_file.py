@@ -16,7 +16,18 @@ from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
 from bitmill.schemas.errors import FormatError, WrongArgumentError
 
 _ID = "clip_id"
-_BATCH_KEYS = ("tokens", "valid", "mask", "document_ids", "positions", "cu_seqlens", "max_seqlen")
+_BATCH_KEYS = (
+    "tokens",
+    "valid",
+    "mask",
+    "grid",
+    "global_samples",
+    "document_ids",
+    "positions",
+    "times_ns",
+    "cu_seqlens",
+    "max_seqlen",
+)
 _TAKEN = {field.name for field in TOKEN_COLUMNS} - {_ID} | set(_BATCH_KEYS)
 
 

@@ -65,9 +65,11 @@ class BatchMaker:
     shape: SampleShape
     places: tuple[int, ...]
     """Axes of a sample's tokens: rows, height and width; or all tokens of a packed row or a pyramid."""
-    columns: pa.Schema
+    columns: tuple[str, ...]
     pin_memory: bool
     pool: BufferPool
+    column_schema: pa.Schema
+    """Of ``columns``."""
 
     @property
     def sample_tokens(self) -> int:
@@ -87,7 +89,7 @@ class BatchMaker:
         self._unpack(np.array(runs, np.int64).reshape(-1, 3), flat)
         flags = torch.from_numpy(valid)
         batch = TokenBatch(tokens=tokens, valid=inline(flags) if get_worker_info() else flags)
-        if self.columns.names or isinstance(self.shape, Packing | Padding):
+        if self.columns or isinstance(self.shape, Packing | Padding):
             placed = [_placed(take, window) for take, window in zip(takes, windows, strict=True)]
             batch |= self._described(placed, count, flat)
         return batch
@@ -151,13 +153,13 @@ class BatchMaker:
             more |= describe_rows(placed, self.shape, count, flat, self.view.special_tokens)
         elif isinstance(self.shape, Padding):
             more["mask"] = _frame_mask(placed, count, self.places[0])
-        return more | self._columns(placed, count) if self.columns.names else more
+        return more | self._columns(placed, count) if self.columns else more
 
     def _columns(self, placed: Sequence[Placed], count: int) -> dict[str, Any]:
         """The selected columns: per sample its clip's value; for packed rows a list of values."""
         packed = isinstance(self.shape, Packing)
         lists: dict[str, list[Any]] = {
-            name: [[] if packed else None for _ in range(count)] for name in self.columns.names
+            name: [[] if packed else None for _ in range(count)] for name in self.columns
         }
         for window, pieces, owners in placed:
             if window.columns is None:
@@ -170,7 +172,7 @@ class BatchMaker:
                         lists[name][owner] = value
         if packed:
             return lists
-        return {name: collated(self.columns.field(name), values) for name, values in lists.items()}
+        return {name: collated(self.column_schema.field(name), values) for name, values in lists.items()}
 
 
 def _placed(take: Take, window: ShuffleWindow) -> Placed:

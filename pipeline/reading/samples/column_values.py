@@ -25,10 +25,13 @@ def plain_row(table: pa.Table, row: int) -> dict[str, Any]:
 def gathered(table: pa.Table, clips: Int64s) -> dict[str, list[Any]]:
     """Column values of some clips, for a batch: joined lists of numbers as tensors."""
     some = table.take(pa.array(clips, pa.int64()))
-    return {
-        name: some.column(name).to_pylist() if name in _OF_SHARDS else _values(some.column(name))
-        for name in table.column_names
-    }
+    in_worker = get_worker_info() is not None
+    found: dict[str, list[Any]] = {}
+    for name in table.column_names:
+        values = some.column(name).to_pylist() if name in _OF_SHARDS else _values(some.column(name))
+        # Otherwise each would be a file in shared memory.
+        found[name] = [inline(one) if in_worker and torch.is_tensor(one) else one for one in values]
+    return found
 
 
 def collated(field: "pa.Field[Any]", values: list[Any]) -> Any:
@@ -42,15 +45,11 @@ def collated(field: "pa.Field[Any]", values: list[Any]) -> Any:
         return torch.tensor([0 if value is None else value for value in values], dtype=torch.int64)
     if pa.types.is_floating(kind):
         return torch.tensor([nan if value is None else value for value in values], dtype=torch.float64)
-    if not _is_numbers(kind):
-        return values
-    if pa.types.is_fixed_size_list(kind):
+    if pa.types.is_fixed_size_list(kind) and _is_numbers(kind):
         gap = nan if pa.types.is_floating(kind.value_type) else 0
         lacking = torch.full((kind.list_size,), gap, dtype=_torch_dtype(kind.value_type))
         return torch.stack([lacking if value is None else value for value in values])
-    if field.name in _OF_SHARDS or get_worker_info() is None:
-        return values
-    return [None if value is None else inline(value) for value in values]
+    return values
 
 
 def _is_numbers(kind: Any) -> bool:
