@@ -80,6 +80,24 @@ def test_a_sheet_has_rows_of_different_shape(tokens: Path, tmp_path: Path):
         assert sheet.height == sum(16 + 2 * (clip.decoded_THWC.shape[1] + 4) for clip in written)
 
 
+def test_a_sample_has_frames_too_small_for_some_scores(tmp_path: Path):
+    media = tmp_path / "media"
+    media.mkdir()
+    write_source(media / "strip.mp4", real_pictures(4, 64, 16), fps=10)
+    write_source(media / "wide.mp4", real_pictures(4, 112, 64), fps=10)
+    frames = {"native": {"short_side_px": 64}, "interpolate_positions": True}
+    tokenize_here(media, tmp_path / "tokens", fps=5.0, frames=frames)
+    drawn = run_audit(str(tmp_path / "tokens"), AuditRequest(asked=AuditOptions(sample=9), workers=1)).report
+    assert drawn.sample is not None
+    strip, wide = sorted(drawn.sample.clips, key=lambda clip: clip.clip.source)
+    assert (strip.problem, strip.lpips, strip.differing_bits) == (None, None, 0)
+    assert strip.ssim is not None
+    assert wide.differing_bits == 0
+    sizes = {(size.height_px, size.width_px) for size in drawn.coverage.sizes}
+    assert sizes == {(16, 64), (64, 112)}
+    assert [found.kind for found in drawn.findings if found.severity == "damaged"] == []
+
+
 def test_a_sample_of_all_sizes_is_tokenized_again_to_the_same_bits(tokens: Path):
     made = run_audit(str(tokens), AuditRequest(asked=AuditOptions(sample=99), workers=1))
     sample = made.report.sample
