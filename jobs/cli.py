@@ -238,7 +238,9 @@ def evaluate(
     ] = Path("evaluation"),
     fps: FpsOption = None,
     clip_frames: ClipFramesOption = None,
-    size: Annotated[int | None, typer.Option("--size", min=1, help="Frame size (side, in pixels).")] = None,
+    size: Annotated[
+        str | None, typer.Option("--size", help="Frame size in pixels: a square's side, or HEIGHTxWIDTH.")
+    ] = None,
     interpolate_positions: Annotated[
         bool, typer.Option("--interpolate-positions", help="Allow a --size other than the tokenizer's.")
     ] = False,
@@ -266,7 +268,7 @@ def evaluate(
     pictures: Annotated[int, typer.Option("--pictures", min=0, help="Number of pictures on the sheet.")] = 8,
 ) -> None:
     """Measure a tokenizer's reconstructions: PSNR, SSIM, LPIPS, Fréchet distances, code usage."""
-    from bitmill.jobs.commands.models.evaluate import EvaluationRequest, evaluate_job
+    from bitmill.jobs.commands.models.evaluate import EvaluationRequest, evaluate_job, size_of_text
     from bitmill.schemas.requests.job import SourceSpec
 
     request = EvaluationRequest(
@@ -275,7 +277,7 @@ def evaluate(
         out=out,
         fps=fps,
         clip_frames=clip_frames,
-        size_px=size,
+        size=None if size is None else size_of_text(size),
         interpolate_positions=interpolate_positions,
         max_items=max_items,
         inception=inception,

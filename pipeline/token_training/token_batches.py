@@ -110,6 +110,13 @@ def _open(kind: TokenDataSpec, spec: TokenTrainSpec) -> tuple[TokenBatches, Toke
                 f"{kind.dataset}: no clip of {kind.frames} frames is {name}; check held_out, frames, "
                 "and the sources that `bitmill inspect` lists."
             )
+        sizes = {(height, width) for _, height, width in dataset.clips.distinct_shapes().tolist()}
+        if len(sizes) > 1:
+            raise UsageError(
+                f"{kind.dataset} has frames of {len(sizes)} sizes in tokens "
+                f"({', '.join(f'{height}×{width}' for height, width in sorted(sizes)[:4])}); a token model "
+                "trains on frames of one size, so tokenize with one frames.size_px or one bucket."
+            )
     training = TokenBatches(
         rest,
         batch_size=kind.batch,

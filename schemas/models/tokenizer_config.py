@@ -71,8 +71,8 @@ class TokenizerConfig(StrictModel):
     output: Literal["pixels", "logit-laplace"] = "pixels"
     """logit-laplace: the decoder outputs a distribution of each value; inference takes its mean."""
     positions: Literal["fixed", "interpolate"] = "fixed"
-    """interpolate: frames of every multiple of ``patch_size_px``, with spatial positions interpolated from those
-    of ``image_size_px``: bicubic between cell centres, antialiased, in float32."""
+    """interpolate: frames of every multiple of ``patch_size_px``, with spatial positions interpolated from
+    those of ``image_size_px``: bicubic between cell centres, antialiased, in float32."""
 
     @model_validator(mode="before")
     @classmethod

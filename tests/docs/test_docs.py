@@ -24,6 +24,7 @@ from bitmill.schemas.reports.status_file import DriverState, JobStatus
 from tests.support.commands import REPOSITORY
 from tests.support.datasets import make_dataset
 from tests.support.media import jpeg_photo, plain_mp4
+from tests.support.token_datasets import store_dataset
 from tests.support.tokenized import tokenize_here
 
 RUNNABLE = re.compile(r"<!-- run -->\n```(python|yaml|console)\n(.*?)```", re.DOTALL)
@@ -72,6 +73,16 @@ def test_columns_are_joined_as_the_reading_page_says(tmp_path, monkeypatch):
     stored = pq.read_table("sorted.parquet")
     assert stored.column("clip_id").to_pylist() == list(scores)
     assert stored.column("score").to_pylist() == list(scores.values())
+
+
+def test_the_loop_over_several_sizes_of_the_reading_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store_dataset(Path("tokens"), [[(4, 2, 3), (2, 3, 2), (3, 2, 3)] * 3])
+    names: dict = {}
+    exec(compile(runnable("docs/reading.md")[1], "reading.md", "exec"), names)
+    assert len(names["batches"]) == 2
+    assert names["share"] == 1
+    assert tuple(names["tokens"].shape) in {(6, 4, 2, 3), (3, 2, 3, 2)}
 
 
 def test_the_commands_of_the_prior_page_run(tmp_path, monkeypatch, capsys):

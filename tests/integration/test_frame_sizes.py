@@ -4,7 +4,9 @@ are those of the page on geometry, and what is tokenized is the documented resiz
 import json
 import os
 import signal
+from collections import Counter
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from bitmill.pipeline.dataset.dataset_folder import load_ledger, load_plan, requ
 from bitmill.pipeline.decode.decode_media import decode_item
 from bitmill.pipeline.decode.pixels.frame_sizes import Buckets, FrameSizes, NativeSizes
 from bitmill.pipeline.items import DecodedClip
+from bitmill.pipeline.reading import FrameWindows, GridBuckets, Packing, Padding, TokenBatches, TokenDataset
 from bitmill.pipeline.shard.pad_clips import padded
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.packing import unpack_codes
@@ -274,3 +277,53 @@ def test_plan_and_estimate_tell_what_each_size_gets(made, media, tmp_path, toys)
     lines = bitmill_with_toys(toys, "plan", str(job)).out
     assert "shards, 0 of them committed" in lines
     assert f"{sizes[0]['height_px']}×{sizes[0]['width_px']}" in lines
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        GridBuckets(),
+        GridBuckets(FrameWindows(1), tokens_per_batch=150),
+        GridBuckets(Padding(9, unit="frames")),
+        Packing(120, times=True),
+    ],
+)
+def test_a_loop_reads_all_sizes_and_goes_on_at_another_world_size(made, shape):
+    """Stopped in mid-epoch on two ranks, and gone on with on three: every token once."""
+    _, tokens = made
+    dataset = TokenDataset(tokens, view="integers", columns=("clip_id",))
+    clips = {one["clip_id"]: one["tokens"] for one in dataset}
+    by_tokens = isinstance(shape, GridBuckets) and shape.tokens_per_batch
+    options: dict[str, Any] = {"batch_size": None if by_tokens else 6, "shape": shape}
+    options |= {"shuffle": True, "remainder": "keep", "window_bytes": 2**14}
+
+    def ranks(count: int) -> list[TokenBatches]:
+        return [TokenBatches(dataset, rank=rank, world_size=count, **options) for rank in range(count)]
+
+    read, stopped = [], ranks(2)
+    for parts in islice(zip(*stopped, strict=True), 2):
+        read += parts
+    resumed = ranks(3)
+    for batches in resumed:
+        batches.load_state_dict(stopped[0].state_dict())
+    assert len(resumed[0]) > 2
+    for parts in zip(*resumed, strict=True):
+        read += parts
+    found: Counter[str] = Counter()
+    for batch in read:
+        if isinstance(shape, GridBuckets):
+            assert tuple(batch["tokens"].shape[1:]) == batch["grid"]
+            for number, clip_id in enumerate(batch["clip_id"]):
+                own = (
+                    batch["tokens"][number][batch["mask"][number]]
+                    if "mask" in batch
+                    else batch["tokens"][number]
+                )
+                assert own.shape[1:] == clips[clip_id].shape[1:]
+                found[clip_id] += own.numel()
+            continue
+        for ids, documents in zip(batch["clip_id"], batch["document_ids"], strict=True):
+            for number, clip_id in enumerate(ids):
+                found[clip_id] += int((documents == number).sum())
+        assert torch.equal(batch["times_ns"] < 0, batch["document_ids"] < 0)
+    assert found == {clip_id: own.numel() for clip_id, own in clips.items()}

@@ -174,7 +174,7 @@ def _load(name: str, tokenizer: str) -> "tuple[object, Tokenizer]":
 
 def _side_px(geometry: "Geometry", size_px: int | None) -> int:
     """Returns the side of the frames to draw. Raises UsageError if a sample is no clip of its own."""
-    from bitmill.jobs.preparation.find_tokenizers import square_size_px
+    from bitmill.jobs.preparation.find_frame_sizes import square_size_px
 
     if not geometry.is_legal(geometry.frames_of_rows(1)):
         raise UsageError("sample needs a tokenizer of single frames.")

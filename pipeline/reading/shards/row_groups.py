@@ -108,6 +108,20 @@ class ClipSource:
         shapes, selected = part.index.shapes_of(number), part.selected[number]
         return shapes if selected is None else shapes[selected]
 
+    def shape_runs(self) -> tuple[Int64s, Int64s, Int64s]:
+        """Runs of clips of one shape: row group [R], number of selected clips [R], and shape [R, 3]."""
+        found: list[Int64s] = []
+        for part, first in zip(self.parts, self._firsts, strict=False):
+            if all(selected is None for selected in part.selected):
+                groups = np.repeat(np.arange(part.index.num_groups), np.diff(part.index.run_starts))
+                found.append(np.column_stack((groups + first, part.index.runs)).astype(np.int64))
+                continue
+            for group in range(first, first + part.index.num_groups):
+                shapes, counts = np.unique(self.shapes_of(group), axis=0, return_counts=True)
+                found.append(np.column_stack((np.full(len(counts), group), counts, shapes)))
+        runs = np.concatenate(found)
+        return runs[:, 0], runs[:, 1], runs[:, 2:]
+
     def distinct_shapes(self) -> Int64s:
         """The distinct shapes of the selected clips, int64 [k, 3], sorted."""
         found: set[tuple[int, ...]] = set()

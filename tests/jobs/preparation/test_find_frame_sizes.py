@@ -4,12 +4,14 @@ import pytest
 
 from bitmill.jobs.preparation.find_frame_sizes import job_frame_sizes, square_size_px
 from bitmill.jobs.preparation.find_tokenizers import job_tokenizer
+from bitmill.jobs.preparation.prepare import prepare
 from bitmill.pipeline.decode.pixels.frame_sizes import Buckets, NativeSizes, squares
-from bitmill.schemas.errors import BadJobError, UsageError
+from bitmill.schemas.errors import BadJobError, OutputConflictError, UsageError
 from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.requests import job as jobs
 from bitmill.schemas.requests.submission import submission_name
 from tests.support.fakes import make_job
+from tests.support.media import plain_mp4
 
 PYRAMID = {
     "layout": "pyramid",
@@ -84,8 +86,29 @@ def test_sizes_that_it_takes():
 
 @pytest.mark.parametrize("frames", [{"buckets": [[64, 96]]}, {"native": {"short_side_px": 64}}])
 def test_a_bsq_vit_takes_other_sizes_by_interpolated_positions_alone(frames):
-    with pytest.raises(UsageError, match=r"made for squares of .* set frames\.interpolate_positions to true"):
+    with pytest.raises(
+        UsageError, match=r"made for frames of 128×128 .* set frames\.interpolate_positions to true"
+    ):
         job_tokenizer(make_job(frames=frames))
+
+
+def test_interpolated_positions_are_a_field_of_the_fingerprint(tmp_path):
+    plain_mp4(tmp_path / "a.mp4")
+
+    def prepared(name, frames):
+        job = make_job(source={"paths": [str(tmp_path)]}, output=str(tmp_path / name), frames=frames)
+        return prepare(job, cluster_has_gpus=lambda: False)
+
+    buckets = prepared("buckets", {"buckets": [[64, 96]], "interpolate_positions": True})
+    assert buckets.card.fingerprint_fields["frames.positions"] == "interpolate: bicubic, antialiased"
+    assert buckets.context.sizes == Buckets(((64, 96),))
+    own = prepared("own", {"buckets": [[128, 128]]})
+    assert "frames.positions" not in own.card.fingerprint_fields
+    assert own.card.tokenizer_fingerprint == prepared("square", {}).card.tokenizer_fingerprint
+    with pytest.raises(
+        OutputConflictError, match=r"frames\.buckets is \[\[64, 96\]\] there and \[\[96, 64\]\] here"
+    ):
+        prepared("buckets", {"buckets": [[96, 64]], "interpolate_positions": True})
 
 
 @pytest.mark.parametrize(

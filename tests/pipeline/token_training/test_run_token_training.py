@@ -24,6 +24,7 @@ from tests.support.coded_datasets import GEOMETRIES as CODED
 from tests.support.coded_datasets import coded_dataset
 from tests.support.datasets import make_dataset
 from tests.support.other_tokens import GEOMETRIES, write_other_dataset
+from tests.support.token_datasets import store_dataset
 
 _LABELS = ("clip 1", "clip 3")
 MODELS = {
@@ -180,6 +181,13 @@ def test_tokens_that_are_no_bits_are_refused(name, said, tmp_path) -> None:
     write_other_dataset(str(tmp_path / "other"), GEOMETRIES[name])
     spec = _spec(str(tmp_path / "other"), tmp_path / "run")
     with pytest.raises(UsageError, match=f"predicts bits or digits on a grid, and these tokens are {said}"):
+        TokenTrainingData(spec)
+
+
+def test_frames_of_several_sizes_are_refused(tmp_path) -> None:
+    store_dataset(tmp_path / "tokens", [[(4, 2, 3), (4, 3, 2)]] * 12)
+    spec = _spec(str(tmp_path / "tokens"), tmp_path / "run", held_out=["*0005*"])
+    with pytest.raises(UsageError, match=r"frames of 2 sizes in tokens \(2×3, 3×2\); a token model trains"):
         TokenTrainingData(spec)
 
 
