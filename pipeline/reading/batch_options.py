@@ -132,6 +132,7 @@ def batch_maker(datasets: Sequence[TokenDataset], shape: SampleShape, *, pin_mem
         grids=grids,
         places=_places(samples, shapes, grids, first.clips),
         columns=first.columns,
+        column_schema=first.column_schema,
         pin_memory=pin_memory,
         pool=BufferPool(_KEPT_BUFFERS, level=grids is not None),
     )
@@ -195,13 +196,13 @@ def new_plans(
 def _check_alike(datasets: Sequence[TokenDataset]) -> None:
     first = datasets[0]
     for dataset in datasets:
-        if (dataset.view, dataset.group_bits, dataset.columns) != (
+        if (dataset.view, dataset.group_bits, dataset.column_schema) != (
             first.view,
             first.group_bits,
-            first.columns,
+            first.column_schema,
         ):
             raise WrongArgumentError(
-                "The datasets of a mixture must have the same view, group_bits and columns."
+                "The datasets of a mixture must have the same view, group_bits and columns (names and types)."
             )
         if dataset.tokenizer_fingerprint != first.tokenizer_fingerprint:
             raise WrongArgumentError(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan, prod
+from math import prod
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -20,21 +20,19 @@ from bitmill.pipeline.reading.kernels.unpack import (
     unpack_pieces,
 )
 from bitmill.pipeline.reading.order.batch_plan import BatchPlan, Take
+from bitmill.pipeline.reading.samples.column_values import collated, gathered
 from bitmill.pipeline.reading.samples.cut import SampleShape
 from bitmill.pipeline.reading.samples.grid_buckets import Grids
 from bitmill.pipeline.reading.samples.inline_tensor import inline
 from bitmill.pipeline.reading.samples.packed_rows import describe_rows, frame_by_frame, token_times
 from bitmill.pipeline.reading.samples.sample_shapes import Packing, Padding
-from bitmill.pipeline.reading.samples.shuffle_window import PTS, ShuffleWindow, gathered
+from bitmill.pipeline.reading.samples.shuffle_window import PTS, ShuffleWindow
 from bitmill.pipeline.reading.samples.views import TokenView
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.dataset.packing import packed_size
-from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
 from bitmill.schemas.errors import WrongArgumentError
 from bitmill.schemas.models.geometry import Geometry
-
-_COLUMN_TYPES = {field.name: field.type for field in TOKEN_COLUMNS}
 
 
 class TokenBatch(dict[str, Any]):
@@ -77,6 +75,8 @@ class BatchMaker:
     columns: tuple[str, ...]
     pin_memory: bool
     pool: BufferPool
+    column_schema: pa.Schema
+    """Of ``columns``."""
 
     @property
     def sample_tokens(self) -> list[int]:
@@ -196,7 +196,9 @@ class BatchMaker:
                         lists[name][owner].append(value)
                     else:
                         lists[name][owner] = value
-        return lists if packed else {name: _collated(name, values) for name, values in lists.items()}
+        if packed:
+            return lists
+        return {name: collated(self.column_schema.field(name), values) for name, values in lists.items()}
 
 
 def _placed(take: Take, window: ShuffleWindow) -> Placed:
@@ -213,16 +215,3 @@ def _frame_mask(placed: Sequence[Placed], count: int, frames: int) -> torch.Tens
     for window, pieces, owners in placed:
         lengths[owners] = window.times_of(pieces)[:, 1]
     return torch.from_numpy(np.arange(frames) < lengths[:, None])
-
-
-def _collated(name: str, values: list[Any]) -> Any:
-    """Numeric columns as a tensor, regardless of the values; other columns as a list.
-
-    A missing number (of a lost sample, or the frame rate of an image) is 0, or NaN for floats.
-    """
-    kind = _COLUMN_TYPES[name]
-    if pa.types.is_integer(kind):
-        return torch.tensor([0 if value is None else value for value in values], dtype=torch.int64)
-    if pa.types.is_floating(kind):
-        return torch.tensor([nan if value is None else value for value in values], dtype=torch.float64)
-    return values

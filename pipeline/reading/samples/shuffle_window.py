@@ -111,8 +111,3 @@ def load_window(
         lost=lost[cut.clips[pieces]] if lost.any() else None,
         columns=others.table if others else None,
     )
-
-
-def gathered(table: pa.Table, clips: Int64s) -> dict[str, list[Any]]:
-    """Column values of some clips."""
-    return table.take(pa.array(clips, pa.int64())).to_pydict()
