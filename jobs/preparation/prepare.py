@@ -7,8 +7,8 @@ from typing import Any
 from bitmill.bsq_model.saving import WEIGHTS_FILE
 from bitmill.jobs.preparation.append_and_retry import Growth, grow
 from bitmill.jobs.preparation.field_differences import differences
-from bitmill.jobs.preparation.find_frame_sizes import job_frame_sizes
-from bitmill.jobs.preparation.find_tokenizers import LoadedTokenizer, job_tokenizer
+from bitmill.jobs.preparation.models.find_frame_sizes import job_frame_sizes
+from bitmill.jobs.preparation.models.find_tokenizers import LoadedTokenizer, job_tokenizer
 from bitmill.pipeline.dataset.dataset_folder import WEIGHTS_FILE as STORED_WEIGHTS_FILE
 from bitmill.pipeline.dataset.dataset_folder import (
     committed_shards,

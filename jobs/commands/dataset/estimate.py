@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from bitmill.jobs.commands.dataset.time_tokenizer import time_tokenizer
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.find_frame_sizes import job_frame_sizes
-from bitmill.jobs.preparation.find_tokenizers import job_tokenizer
+from bitmill.jobs.preparation.models.find_frame_sizes import job_frame_sizes
+from bitmill.jobs.preparation.models.find_tokenizers import job_tokenizer
+from bitmill.jobs.preparation.models.time_tokenizer import time_tokenizer
 from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.jobs.progress.summary import print_pairs
 from bitmill.jobs.progress.units import bytes_text, duration_text

@@ -17,15 +17,15 @@ from bitmill.bsq_model.contract import Tokenizer
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.resolution import interpolating, resize_tokenizer
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.find_frame_sizes import square_size_px
-from bitmill.jobs.preparation.find_token_models import choose_prior
-from bitmill.jobs.preparation.find_tokenizers import (
+from bitmill.jobs.preparation.models.find_frame_sizes import square_size_px
+from bitmill.jobs.preparation.models.find_token_models import choose_prior
+from bitmill.jobs.preparation.models.find_tokenizers import (
     LoadedTokenizer,
     check_clip_frames,
     load_tokenizer_spec,
     tokenizer_spec,
 )
-from bitmill.jobs.preparation.metric_networks import find_metric_networks
+from bitmill.jobs.preparation.models.metric_networks import find_metric_networks
 from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.jobs.progress.units import duration_text
 from bitmill.pipeline.compressing.clip_streams import LoadedPrior

@@ -37,7 +37,7 @@ def evaluate_tokens(
     import torch
 
     from bitmill.bsq_model.token_models.token_model_files import token_model_fingerprint
-    from bitmill.jobs.preparation.find_token_models import find_token_model
+    from bitmill.jobs.preparation.models.find_token_models import find_token_model
     from bitmill.pipeline.token_training.clip_costs import evaluate_tokens as measure
 
     console = Console(soft_wrap=True)

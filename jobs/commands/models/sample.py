@@ -159,8 +159,8 @@ class _Continuing:
 
 def _load(name: str, tokenizer: str) -> "tuple[object, Tokenizer]":
     from bitmill.bsq_model.families import load_files
-    from bitmill.jobs.preparation.find_token_models import find_token_model
-    from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
+    from bitmill.jobs.preparation.models.find_token_models import find_token_model
+    from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec, tokenizer_spec
 
     model = find_token_model(name)
     loaded = load_tokenizer_spec(tokenizer_spec(tokenizer))
@@ -174,7 +174,7 @@ def _load(name: str, tokenizer: str) -> "tuple[object, Tokenizer]":
 
 def _side_px(geometry: "Geometry", size_px: int | None) -> int:
     """Returns the side of the frames to draw. Raises UsageError if a sample is no clip of its own."""
-    from bitmill.jobs.preparation.find_frame_sizes import square_size_px
+    from bitmill.jobs.preparation.models.find_frame_sizes import square_size_px
 
     if not geometry.is_legal(geometry.frames_of_rows(1)):
         raise UsageError("sample needs a tokenizer of single frames.")

@@ -8,7 +8,7 @@ import torch
 from rich.table import Table
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.metric_networks import find_metric_networks
+from bitmill.jobs.preparation.models.metric_networks import find_metric_networks
 from bitmill.pipeline.synthesis.draw_samples import draw_pictures
 from bitmill.pipeline.synthesis.quality import (
     SampleQuality,

@@ -16,7 +16,7 @@ from bitmill.bsq_model.resolution import interpolating
 from bitmill.bsq_model.token_models.token_model_files import make_token_model, save_token_model
 from bitmill.jobs.commands.models.compress import compress
 from bitmill.jobs.commands.models.decompress import decompress
-from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec
+from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec
 from bitmill.jobs.progress.units import bytes_text
 from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError

@@ -12,7 +12,7 @@ from bitmill.bsq_model.plugins import PluginTokenizer, installed_plugins, load_p
 from bitmill.bsq_model.presets import PRESETS
 from bitmill.bsq_model.resolution import interpolating, resize_tokenizer
 from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
-from bitmill.jobs.preparation.find_frame_sizes import job_frame_sizes
+from bitmill.jobs.preparation.models.find_frame_sizes import job_frame_sizes
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import InfrastructureError, TransientError, UsageError
 from bitmill.schemas.models.any_tokenizer_config import FSQConfig, TokenizerConfigOfAnyFamily

@@ -10,7 +10,7 @@ import torch
 
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.numerics import set_numerics
-from bitmill.jobs.preparation.find_tokenizers import LoadedTokenizer
+from bitmill.jobs.preparation.models.find_tokenizers import LoadedTokenizer
 from bitmill.pipeline.shard.encoder import ModelEncoder
 from bitmill.schemas.models.geometry import SizePx
 from bitmill.schemas.reports.estimate_report import BatchMemory

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bitmill.jobs.preparation.find_frame_sizes import job_frame_sizes, square_size_px
-from bitmill.jobs.preparation.find_tokenizers import job_tokenizer
+from bitmill.jobs.preparation.models.find_frame_sizes import job_frame_sizes, square_size_px
+from bitmill.jobs.preparation.models.find_tokenizers import job_tokenizer
 from bitmill.jobs.preparation.prepare import prepare
 from bitmill.pipeline.decode.pixels.frame_sizes import Buckets, NativeSizes, squares
 from bitmill.schemas.errors import BadJobError, OutputConflictError, UsageError
