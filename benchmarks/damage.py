@@ -19,6 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 from bitmill.pipeline.decode.decode_media import decode_item
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.items import DecodedClip
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE
@@ -44,7 +45,7 @@ def kept(path: Path) -> tuple[Frames, Reason | None]:
         str(path),
         span_ns=(None, None),
         sampling=sampling,
-        size_px=120,
+        sizes=squares(120),
         limits=LimitsSpec(),
         pixel_rule=NEWEST_PIXEL_RULE,
     ):
