@@ -11,18 +11,20 @@ from benchmarks.repeated import summary
 Way = Callable[[], Any]
 
 
-def interleaved(ways: Mapping[str, Way], *, rounds: int, device: torch.device) -> dict[str, dict[str, Any]]:
-    """Seconds of each way in each round, after one unmeasured call of each."""
-    for way in ways.values():
+def interleaved(
+    ways: Mapping[str, Way], *, rounds: int, device: torch.device, warms: bool = True, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, dict[str, Any]]:
+    """Seconds of each way in each round, after one unmeasured call of each unless ``warms`` is False."""
+    for way in ways.values() if warms else ():
         way()
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
             _finish(device)
-            start = time.perf_counter()
+            start = clock()
             way()
             _finish(device)
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return {name: summary(values) for name, values in seconds.items()}
 
 
