@@ -11,20 +11,18 @@ from benchmarks.repeated import summary
 Way = Callable[[], Any]
 
 
-def interleaved(
-    ways: Mapping[str, Way], *, rounds: int, device: torch.device, warms: bool = True, clock: Callable[[], float] = time.perf_counter
-) -> dict[str, dict[str, Any]]:
-    """Seconds of each way in each round, after one unmeasured call of each unless ``warms`` is False."""
-    for way in ways.values() if warms else ():
+def interleaved(ways: Mapping[str, Way], *, rounds: int, device: torch.device) -> dict[str, dict[str, Any]]:
+    """Seconds of each way in each round, after one unmeasured call of each."""
+    for way in ways.values():
         way()
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
             _finish(device)
-            start = clock()
+            start = time.perf_counter()
             way()
             _finish(device)
-            seconds[name].append(clock() - start)
+            seconds[name].append(time.perf_counter() - start)
     return {name: summary(values) for name, values in seconds.items()}
 
 

@@ -2,24 +2,21 @@
 
     python -m benchmarks.fsq [--models …] [--sizes 256x256 480x864] [--frames 17 33] [--parts encode decode]
 
-Weights are random and the same on both sides; every way is measured once in each round, in turn, in seconds of
-CPU time of all threads, which other work on the machine disturbs least. The floor is the published networks' operations at the rate of one large 3×3 convolution in the same rounds.
+Weights are random and the same on both sides. Every way runs once in each round, in turn, in a process of its
+own. Seconds are CPU time of all threads. The floor is the published networks' operations at the rate of one
+large 3×3 convolution in the same process.
 """
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from benchmarks import machine
-from benchmarks.encoding.rounds import interleaved
-from benchmarks.fsq.memory import peak_bytes
-from benchmarks.fsq.models import CONFIGS, clip_of, operations, tokenizer_of
-from benchmarks.fsq.ways import Convolutions, make_way
-from benchmarks.repeated import ratio
+from benchmarks.fsq.models import CONFIGS, clip_of, operations
+from benchmarks.fsq.one_run import one_run
+from benchmarks.fsq.ways import Convolutions
+from benchmarks.repeated import ratio, summary
 
 _PARTS = ("encode", "decode")
 
@@ -37,50 +34,45 @@ def _arguments() -> argparse.Namespace:
     add("--parts", nargs="+", default=_PARTS, choices=_PARTS)
     add("--rounds", type=int, default=3, help="repetitions (default: %(default)s)")
     add("--threads", type=int, default=1, help="of torch (default: %(default)s)")
-    add("--no-memory", action="store_true", help="skip peak memory, which takes two more runs")
     add("--json", type=Path, help="write all figures to this file")
     return parser.parse_args()
 
 
-def measure(model: str, what: str, shape_THW: tuple[int, int, int], asked: argparse.Namespace) -> dict[str, Any]:
+def measure(
+    model: str, what: str, shape_THW: tuple[int, int, int], *, rounds: int, threads: int
+) -> dict[str, Any]:
     """Seconds of both ways, our share of the floor, and bytes of both at their peak."""
-    tokenizer, clip, floor = tokenizer_of(model), clip_of(*shape_THW), Convolutions()
-    ways = {who: make_way(who, what, tokenizer, clip) for who in ("bitmill", "peer")}
-    seconds = interleaved(
-        {**ways, "convolutions": floor},
-        rounds=asked.rounds,
-        device=torch.device("cpu"),
-        warms=False,
-        clock=time.process_time,
-    )
-    share = operations(model, clip, decodes=what == "decode") / floor.operations
-    told: dict[str, Any] = {
+    runs: dict[str, list[dict[str, Any]]] = {"bitmill": [], "peer": []}
+    for _ in range(rounds):
+        for who, told in runs.items():
+            told.append(one_run(who, model, what, shape_THW, threads))
+    seconds = {who: summary([run["seconds"] for run in told]) for who, told in runs.items()}
+    floor = summary([run["floor"] for run in runs["bitmill"]])
+    share = operations(model, clip_of(*shape_THW), decodes=what == "decode") / Convolutions().operations
+    return {
         "model": model,
         "what": what,
         "shape": shape_THW,
         "seconds": seconds,
         "ratio": ratio(seconds["peer"], seconds["bitmill"]),
-        "share_of_floor": share * ratio(seconds["convolutions"], seconds["bitmill"]),
+        "share_of_floor": share * ratio(floor, seconds["bitmill"]),
+        "bytes": {who: max(run["bytes"] for run in told) for who, told in runs.items()},
     }
-    if not asked.no_memory:
-        told["bytes"] = {who: peak_bytes(who, model, what, shape_THW, asked.threads) for who in ways}
-    return told
 
 
 def row(told: dict[str, Any]) -> str:
     """Of the Markdown table."""
     frames, height, width = told["shape"]
     seconds = " | ".join(f"{told['seconds'][who]['median']:.3g}" for who in ("bitmill", "peer"))
-    memory = [f"{told['bytes'][who] / 2**30:.2f}" for who in told.get("bytes", ())] or ["–", "–"]
+    memory = " | ".join(f"{told['bytes'][who] / 2**30:.2f}" for who in ("bitmill", "peer"))
     return (
         f"| {told['model']} | {told['what']} | {height}×{width}, {frames} | {seconds} | {told['ratio']:.2f}× | "
-        f"{told['share_of_floor']:.2f} | {' | '.join(memory)} |"
+        f"{told['share_of_floor']:.2f} | {memory} |"
     )
 
 
 def main() -> None:
     asked = _arguments()
-    torch.set_num_threads(asked.threads)
     where = machine.describe(["torch"])
     print(f"float32, {asked.threads} threads; {machine.sentence(where)}\n")
     print("| model | | size, frames | bitmill, s | peer, s | ratio | of the floor | bitmill, GiB | peer, GiB |")
@@ -91,7 +83,8 @@ def main() -> None:
         for model in asked.models:
             for num_frames in asked.frames:
                 for what in asked.parts:
-                    told.append(measure(model, what, (num_frames, height, width), asked))
+                    shape_THW = num_frames, height, width
+                    told.append(measure(model, what, shape_THW, rounds=asked.rounds, threads=asked.threads))
                     print(row(told[-1]), flush=True)
     if asked.json:
         asked.json.write_text(json.dumps({"machine": where, "figures": told}, indent=2) + "\n")
