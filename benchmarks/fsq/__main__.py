@@ -65,8 +65,9 @@ def row(told: dict[str, Any]) -> str:
     frames, height, width = told["shape"]
     seconds = " | ".join(f"{told['seconds'][who]['median']:.3g}" for who in ("bitmill", "peer"))
     memory = " | ".join(f"{told['bytes'][who] / 2**30:.2f}" for who in ("bitmill", "peer"))
+    shape = f"{height}×{width}, {frames}"
     return (
-        f"| {told['model']} | {told['what']} | {height}×{width}, {frames} | {seconds} | {told['ratio']:.2f}× | "
+        f"| {told['model']} | {told['what']} | {shape} | {seconds} | {told['ratio']:.2f}× | "
         f"{told['share_of_floor']:.2f} | {memory} |"
     )
 
@@ -75,7 +76,9 @@ def main() -> None:
     asked = _arguments()
     where = machine.describe(["torch"])
     print(f"float32, {asked.threads} threads; {machine.sentence(where)}\n")
-    print("| model | | size, frames | bitmill, s | peer, s | ratio | of the floor | bitmill, GiB | peer, GiB |")
+    print(
+        "| model | | size, frames | bitmill, s | peer, s | ratio | of the floor | bitmill, GiB | peer, GiB |"
+    )
     print("|" + "---|" * 9, flush=True)
     told: list[dict[str, Any]] = []
     for size in asked.sizes:

@@ -1,4 +1,4 @@
-"""One clip encoded or decoded in a process of its own: CPU seconds, the floor's, and peak memory above the weights.
+"""One clip encoded or decoded in a process of its own: CPU seconds, and peak memory above the weights.
 
 python -m benchmarks.fsq.one_run bitmill vidtok-4x8x8 encode 17 256 256 1
 """
@@ -17,7 +17,7 @@ from benchmarks.fsq.ways import Convolutions, Way, make_way
 
 
 def one_run(who: str, model: str, what: str, shape_THW: tuple[int, int, int], threads: int) -> dict[str, Any]:
-    """Seconds of CPU time, those of ``Convolutions``, and bytes; in a child, so that nothing of before counts."""
+    """Seconds of CPU time, those of the floor, and bytes; in a child, so that nothing of before counts."""
     numbers = map(str, (*shape_THW, threads))
     command = [sys.executable, "-m", "benchmarks.fsq.one_run", who, model, what, *numbers]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

@@ -29,9 +29,7 @@ class PlainVidTok(Plain):
         for level in range(self._num_levels):
             x = self._blocks("encoder.down", level, x, self._config.num_res_blocks)
             if level < last:
-                x = self._conv(
-                    f"encoder.down.{level}.downsample.conv", x, stride=(1, 2, 2), pad=(0, 1, 0, 1)
-                )
+                x = self._conv(f"encoder.down.{level}.downsample.conv", x, stride=(1, 2, 2), pad=(0, 1, 0, 1))
             if last - self._steps <= level < last:
                 x = self._halved(f"encoder.down_temporal.{level}.downsample", x)
         x = self._normed("encoder.norm_out", self._middle("encoder.mid", x))

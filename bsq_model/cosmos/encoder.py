@@ -56,7 +56,9 @@ class CosmosEncoder(nn.Module):
         T is 1, and ``frames_per_token`` after the chunks of earlier calls with ``past``.
         """
         # The lead frame makes a patch by itself.
-        x = self.conv_in(patches_of_pixels(x_THWC.expand(PATCH, -1, -1, -1) if past.is_start else x_THWC), past)
+        x = self.conv_in(
+            patches_of_pixels(x_THWC.expand(PATCH, -1, -1, -1) if past.is_start else x_THWC), past
+        )
         for level in self.down:
             x = level(x, past)
         return self.conv_out(norm_silu(self.norm_out, self.mid(x, past)), past)

@@ -21,9 +21,9 @@ class ImageConv(nn.Conv2d):
     def __init__(self, channels: int, outputs: int, size: int = 3) -> None:
         super().__init__(channels, outputs, size)
 
-    def forward(self, x_THWC: Tensor) -> Tensor:
-        """Return [T, H, W, E]."""
-        return conv_frames(x_THWC, self, pad=self.kernel_size[0] // 2)
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (nn.Conv2d's name)
+        """Return [T, H, W, E] of [T, H, W, C]."""
+        return conv_frames(input, self, pad=self.kernel_size[0] // 2)
 
 
 class ImageNorm(nn.GroupNorm):
@@ -32,9 +32,9 @@ class ImageNorm(nn.GroupNorm):
     def __init__(self, channels: int) -> None:
         super().__init__(32, channels, eps=1e-6)
 
-    def forward(self, x_THWC: Tensor) -> Tensor:
-        """Return the same shape, in other memory."""
-        return normed_frames(super().forward, x_THWC)
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (nn.GroupNorm's name)
+        """Return the same shape, [T, H, W, C], in other memory."""
+        return normed_frames(super().forward, input)
 
 
 def norm_silu(norm: ImageNorm, x_THWC: Tensor) -> Tensor:

@@ -24,18 +24,15 @@ def make_network(config: FSQConfig) -> FSQNetwork:
 def lay_out_weights(network: nn.Module) -> None:
     """Order the weights of convolutions in memory as they are read; shapes and values stay the same.
 
-    Each of 3 frames' weights together, those in space by position before channel: else every call copies them.
+    Frames before outputs before positions before input channels: else every call copies them.
     """
     for module in network.modules():
-        if not isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            continue
-        weight = module.weight
-        if isinstance(module, nn.Conv1d) or weight[0, 0, 0].numel() == 1:
-            weight.data = weight.data.movedim(2, 0).contiguous().movedim(0, 2)
-        else:
-            is_flat = isinstance(module, nn.Conv2d)
-            last = torch.channels_last if is_flat else torch.channels_last_3d
-            weight.data = weight.data.contiguous(memory_format=last)
+        if isinstance(module, nn.Conv2d):
+            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+        elif isinstance(module, nn.Conv1d | nn.Conv3d):
+            # 3 E C, or 3 E k k C
+            ordered = module.weight.data.movedim((2, 1), (0, -1)).contiguous()
+            module.weight.data = ordered.movedim((0, -1), (2, 1))
 
 
 def _network(config: FSQConfig) -> FSQNetwork:

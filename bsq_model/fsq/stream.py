@@ -47,15 +47,15 @@ class FSQStream:
         return check_finite(torch.cat([self._latents(chunk_nHWC) for chunk_nHWC in chunks]), "latents")
 
     def _check(self, frames_nHWC: Tensor) -> None:
-        geometry = self._config.geometry
+        geometry, num_new = self._config.geometry, len(frames_nHWC)
         if self._past.is_start:
-            return check_clip_fits(frames_nHWC, geometry)
+            check_clip_fits(frames_nHWC, geometry)
+            return
         check_frames_fit(frames_nHWC, geometry)
-        if not len(frames_nHWC) or len(frames_nHWC) % geometry.frames_per_token:
-            raise ValueError(
-                f"a later chunk must have k·{geometry.frames_per_token} frames, not {len(frames_nHWC)}"
-            )
-        if not geometry.is_legal(self._num_frames + len(frames_nHWC)):
+        step = geometry.frames_per_token
+        if not num_new or num_new % step:
+            raise ValueError(f"a later chunk must have k·{step} frames, not {num_new}")
+        if not geometry.is_legal(self._num_frames + num_new):
             raise ValueError(f"a clip has at most {geometry.most_frames} frames: begin another stream")
 
     def _latents(self, chunk_nHWC: Tensor) -> Tensor:

@@ -21,9 +21,9 @@ from bitmill.schemas.models.geometry import Geometry
 class FSQTokenizer:
     """Encodes clips, of DI single images; fulfils ``contract.Tokenizer``.
 
-    A clip is encoded, and decoded, one row of tokens after the other. So its codes are those of a stream, in a
-    batch and at the start of a longer clip, in every bit on CPU; and memory does not grow with its length, but
-    for what comes out, and the keys and values of Cosmos' attention in time, whose clips have an end.
+    A clip is encoded, and decoded, one row of tokens after the other. So its codes are those of a stream, in
+    a batch and at the start of a longer clip, in every bit on CPU; and memory does not grow with its length,
+    but for what comes out, and the keys and values of Cosmos' attention in time, whose clips have an end.
     """
 
     def __init__(self, config: FSQConfig) -> None:

@@ -72,13 +72,17 @@ class CausalConv3d(nn.Module):
         return conv3d(past.before(kept_bHWC, x_THWC, self.pad), self.conv)
 
 
-def conv3d(x_THWC: Tensor, conv: nn.Conv3d, *, time_stride: int = 1) -> Tensor:
-    """Return the 3×3×3 convolution of frames with two before them: [T − 2, H, W, E]."""
-    x_1CTHW = x_THWC.permute(3, 0, 1, 2)[None]
-    y_1ETHW = functional.conv3d(
-        x_1CTHW, conv.weight, conv.bias, stride=(time_stride, 1, 1), padding=(0, 1, 1)
-    )
-    return y_1ETHW[0].permute(1, 2, 3, 0).contiguous()
+def conv3d(x_THWC: Tensor, conv: nn.Conv3d, *, stride: int = 1) -> Tensor:
+    """Return the 3×3×3 convolution of frames with two before them, as three over single frames.
+
+    [T − 2, H, W, E]; with stride 2, every second one of these.
+    """
+    x_TCHW, num_outputs = x_THWC.permute(0, 3, 1, 2), len(x_THWC) - 2
+    first, *later = conv.weight.unbind(2)
+    y_TEHW = functional.conv2d(x_TCHW[:num_outputs:stride], first, conv.bias, padding=1)
+    for tap, weight_EC33 in enumerate(later, start=1):
+        y_TEHW += functional.conv2d(x_TCHW[tap : tap + num_outputs : stride], weight_EC33, padding=1)
+    return y_TEHW.permute(0, 2, 3, 1).contiguous()
 
 
 class Taps:

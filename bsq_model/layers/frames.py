@@ -75,7 +75,9 @@ def conv_of_doubled(x_THWC: Tensor, conv: nn.Module) -> Tensor:
         x_1CHW = x_HWC.permute(2, 0, 1)[None]
         for row, column, kernel_EC22 in kernels:
             y_EHW = functional.conv2d(x_1CHW, kernel_EC22, bias, padding=1)[0]
-            out_HWE[row::2, column::2] = y_EHW[:, row : row + height, column : column + width].permute(1, 2, 0)
+            out_HWE[row::2, column::2] = y_EHW[:, row : row + height, column : column + width].permute(
+                1, 2, 0
+            )
     return doubled
 
 

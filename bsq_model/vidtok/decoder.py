@@ -53,7 +53,7 @@ class VidTokDecoder(nn.Module):
         self.conv_out = CausalConv3d(channels[0], 3, pad)
 
     def forward(self, x_thwD: Tensor, past: Past, *, is_end: bool) -> Tensor:
-        """Return the frames [T, H, W, C] that the next rows of tokens complete, about −1 to 1, not clamped."""
+        """Return the frames [T, H, W, C] that the next row of tokens completes, not clamped to [−1, 1]."""
         x = self.mid(self.conv_in(x_thwD, past), past)
         for frames, temporal in reversed(self._levels):
             for frame_block, temporal_block in zip(frames.block, temporal.block, strict=True):

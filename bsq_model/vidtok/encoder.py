@@ -1,6 +1,7 @@
 """VidTok's encoder: pixels to latents; attributes have the names that published weights have.
 
-Axes: T frames of a chunk, H and W pixels, C = 3 colours, D dimensions of a latent, t, h and w of the token grid.
+Axes: T frames of a chunk, H and W pixels, C = 3 colours, D dimensions of a latent, t, h and w of the token
+grid.
 """
 
 from torch import Tensor, nn

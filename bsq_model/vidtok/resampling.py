@@ -48,7 +48,7 @@ class TemporalDownsample(nn.Module):
         kept_1HWC = past.frames(self, x_THWC, 1)
         padded = past.before(kept_1HWC, x_THWC, self.conv.pad, repeat=len(x_THWC) % 2)
         average = (padded[:-2:2] + padded[1:-1:2]).add_(padded[2::2]).div_(3)
-        return _mixed(average, conv3d(padded, self.conv.conv, time_stride=2), self.mix_factor)
+        return _mixed(average, conv3d(padded, self.conv.conv, stride=2), self.mix_factor)
 
 
 class TemporalUpsample(nn.Module):

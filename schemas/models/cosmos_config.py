@@ -13,9 +13,8 @@ _WAVELET = 4
 """Frames, rows and columns of a patch, which the wavelet makes."""
 
 MAX_TOKEN_ROWS = 32
-"""Of a clip of DV: its attention in time reads the keys and values of all earlier rows, which are kept. At
-480×864, 8×8 pixels a token, they take 27 MB a row and attention in float32; NVIDIA's own clips have at most 121
-frames."""
+"""Of a clip of DV. Its attention in time reads the keys and values of all earlier rows, which are kept: at
+480×864 and 8×8 pixels a token, 27 MB a row in float32. NVIDIA's own clips have at most 121 frames."""
 
 
 class CosmosVideoConfig(StrictModel):

@@ -1,9 +1,12 @@
 """VidTok and Cosmos against golden cases of the published code, and against their contract."""
 
+import copy
+
 import pytest
 import torch
 
 from bitmill.bsq_model.bottleneck.fsq import digits_of_latents
+from bitmill.bsq_model.fsq.files import fsq_files
 from bitmill.bsq_model.fsq.tokenizer import FSQTokenizer
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.any_tokenizer_config import FSQConfig
@@ -153,3 +156,16 @@ def test_what_does_not_fit_is_refused():
         VidTokConfig(version="1.1", levels=(8, 8), frames_per_token=8, channel_multipliers=(1, 2))
     with pytest.raises(ValueError, match="needs 3 channel_multipliers or more"):
         CosmosVideoConfig(patch_px=16, frames_per_token=4, channel_multipliers=(1, 2))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_in_bfloat16_few_tokens_change_and_each_by_one_level(name):
+    tokenizer = copy.deepcopy(golden(name))
+    tokenizer.to(device="cpu", dtype=torch.bfloat16)
+    assert tokenizer.fingerprint == golden(name).fingerprint
+    clips = [case(name)[f"{item}.input"] for item in items(name, "indices")]
+    for codes, exact in zip(tokenizer.encode(clips), golden(name).encode(clips), strict=True):
+        assert (codes - exact).abs().max() <= 1
+        assert (codes != exact).any(-1).float().mean() < 0.4
+    with pytest.raises(UsageError, match="not float32; save it"):
+        fsq_files(tokenizer)

@@ -1,0 +1,17 @@
+"""Memory does not grow with a clip's length."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_long_clip_takes_no_more_memory(version):
+    command = [sys.executable, "-m", "tests.bsq_model.fsq.long_clip", version, "1", "2"]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    told = [json.loads(line) for line in lines]
+    for one, other in (told[:2], told[2:]):
+        # A frame's pixels alone, in float32, are 5 MiB, and the second part has 48 more.
+        assert other["peak_mib"] - one["peak_mib"] < 64
