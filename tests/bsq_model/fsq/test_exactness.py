@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.fsq.peer import Peer
+from bitmill.bsq_model.bottleneck.fsq import digits_of_latents
 from tests.bsq_model.fsq.golden import CONFIGS, golden
 
 _VIDEO = {name: config for name, config in CONFIGS.items() if config.architecture != "cosmos-di"}
@@ -58,8 +59,12 @@ def test_decoded_frames_are_those_of_a_batch_and_of_a_prefix(name, rows, height)
     (prefix,) = tokenizer.decode_pixels([codes[:-1] if rows > 1 else codes])
     # VidTok 1.1 looks a row ahead, and at the end there is none.
     ahead = geometry.frames_per_token - 1 if name == "vidtok-v11" and rows > 2 else 0
-    exact = len(prefix) - ahead
-    assert torch.equal(prefix[:exact], frames[:exact])
+    prefix, same = (decoded[: len(prefix) - ahead] for decoded in (prefix, frames))
+    if name == "vidtok-v11":
+        # The last row completes more frames than others do, in products of other sizes.
+        torch.testing.assert_close(prefix, same, atol=1e-5, rtol=0)
+    else:
+        assert torch.equal(prefix, same)
 
 
 @pytest.mark.parametrize("name", _VIDEO)
@@ -67,7 +72,11 @@ def test_a_clip_is_the_same_as_by_the_plain_network_over_all_of_it(name):
     tokenizer = _TOKENIZERS[name]
     clip, peer = _noise(65, 128, 224), Peer(tokenizer)
     (codes,) = tokenizer.encode([clip])
-    assert torch.equal(codes, peer.encode(clip))
+    latents, levels = peer.latents(clip), tokenizer.config.levels
+    low, high = (digits_of_latents(latents + moved, levels) for moved in (-1e-5, 1e-5))
+    # At a boundary, rounding errors of either decide: in one of 38,080 digits of vidtok-v11.
+    assert (low != high).sum() < 1e-3 * codes.numel()
+    assert torch.equal(codes[low == high], low[low == high])
     (pixels,) = tokenizer.decode_pixels([codes])
     torch.testing.assert_close(pixels, peer.decode_pixels(codes), atol=1e-4, rtol=0)
 
