@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from benchmarks.fsq.__main__ import measure, row
 from benchmarks.fsq.peer import Peer
 from tests.bsq_model.fsq.golden import CONFIGS, case, digits, golden, indices, items
 
@@ -19,3 +20,10 @@ def test_the_peer_is_the_published_network(name):
         expected = case(name)[f"{item}.decoded"].clamp(-1, 1)
         pixels = peer.decode_pixels(digits(case(name)[f"{item}.indices"], CONFIGS[name]))
         torch.testing.assert_close(pixels[:, : expected.shape[1]], expected, atol=1e-4, rtol=0)
+
+
+def test_a_clip_is_measured_both_ways():
+    told = measure("cosmos-dv4x8x8", "decode", (1, 16, 16), rounds=1, threads=1)
+    assert told["ratio"] > 0
+    assert all(told["bytes"][who] >= 0 for who in ("bitmill", "peer"))
+    assert row(told).startswith("| cosmos-dv4x8x8 | decode | 16×16, 1 |")
