@@ -15,7 +15,7 @@ def check_clip(clip_THWC: Tensor, config: TokenizerConfig) -> None:
     """
     if clip_THWC.dtype != torch.uint8:
         raise ValueError(f"a clip must be uint8 (grey levels 0 to 255), not {clip_THWC.dtype}")
-    _check_shape("clip", clip_THWC, config.image_size_px, config.patch_size_px, 3, config)
+    _check_shape("clip", clip_THWC, config.patch_size_px, 3, config)
 
 
 def check_bits(bits_ThwL: Tensor, config: TokenizerConfig) -> None:
@@ -25,7 +25,7 @@ def check_bits(bits_ThwL: Tensor, config: TokenizerConfig) -> None:
     """
     if bits_ThwL.dtype != torch.bool:
         raise ValueError(f"bits must be bool, not {bits_ThwL.dtype}")
-    _check_shape("bits", bits_ThwL, config.grid_size, 1, config.bits_per_token, config)
+    _check_shape("bits", bits_ThwL, 1, config.bits_per_token, config)
 
 
 def check_clip_fits(clip_THWC: Tensor, geometry: Geometry) -> None:
@@ -79,16 +79,16 @@ def refuse_unless(finite: Tensor, what: str) -> None:
         )
 
 
-def _check_shape(
-    name: str, x: Tensor, side: int, multiple: int, depth: int, config: TokenizerConfig
-) -> None:
+def _check_shape(name: str, x: Tensor, per_token: int, depth: int, config: TokenizerConfig) -> None:
+    """``per_token``: rows and columns of x per token of a frame."""
     if config.positions == "fixed":
+        side = config.grid_size * per_token
         fits = x.shape[1:] == (side, side, depth)
         expected = f"[T, {side}, {side}, {depth}]"
     else:
         fits = x.ndim == 4 and x.shape[3] == depth and x.shape[1] * x.shape[2] > 0
-        fits = fits and not (x.shape[1] % multiple or x.shape[2] % multiple)
-        expected = f"[T, height, width, {depth}], height and width multiples of {multiple}"
+        fits = fits and not (x.shape[1] % per_token or x.shape[2] % per_token)
+        expected = f"[T, height, width, {depth}], height and width multiples of {per_token}"
     if not fits:
         raise ValueError(f"{name} must have shape {expected}, not {list(x.shape)}")
     if not 1 <= x.shape[0] <= config.num_frames:

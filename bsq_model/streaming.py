@@ -26,7 +26,9 @@ class _Stream:
         """Raise ValueError unless height and width are those of the chunks before."""
         size = x_nHWX.shape[1:3]
         if self._size not in (None, size):
-            raise ValueError(f"the stream's clip is {list(self._size or size)} high and wide, not {list(size)}")
+            raise ValueError(
+                f"the stream's clip is {list(self._size or size)} high and wide, not {list(size)}"
+            )
         self._size = size
 
 

@@ -107,11 +107,19 @@ def plan(
         bool, typer.Option("--estimate", help="Only estimate the job's size and time from a sample.")
     ] = False,
     sample: Annotated[
-        int, typer.Option("--sample", min=1, help="Number of videos, and of images, that --estimate reads.")
+        int,
+        typer.Option(
+            "--sample",
+            min=1,
+            help="Number of videos, and of images, that are read to estimate, and to count frame sizes.",
+        ),
     ] = 64,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the sources, cut them into shards and store the plan, without tokenizing."""
+    """List the sources, cut them into shards and store the plan, without tokenizing.
+
+    For frames.buckets and frames.native it also tells, from a sample, how much gets which frame size.
+    """
     from bitmill.jobs.commands.dataset.plan import plan_job, show_estimate
 
     spec = _job(job, tokenizer=tokenizer, assignments=set_, fps=fps, clip_frames=clip_frames)
@@ -119,7 +127,7 @@ def plan(
     if estimate:
         show_estimate(spec, sample=sample, as_json=as_json, console=console)
     else:
-        plan_job(spec, address=address, as_json=as_json, console=console)
+        plan_job(spec, address=address, sample=sample, as_json=as_json, console=console)
 
 
 @app.command()
@@ -230,7 +238,9 @@ def evaluate(
     ] = Path("evaluation"),
     fps: FpsOption = None,
     clip_frames: ClipFramesOption = None,
-    size: Annotated[int | None, typer.Option("--size", min=1, help="Frame size (side, in pixels).")] = None,
+    size: Annotated[
+        str | None, typer.Option("--size", help="Frame size in pixels: a square's side, or HEIGHTxWIDTH.")
+    ] = None,
     interpolate_positions: Annotated[
         bool, typer.Option("--interpolate-positions", help="Allow a --size other than the tokenizer's.")
     ] = False,
@@ -258,7 +268,7 @@ def evaluate(
     pictures: Annotated[int, typer.Option("--pictures", min=0, help="Number of pictures on the sheet.")] = 8,
 ) -> None:
     """Measure a tokenizer's reconstructions: PSNR, SSIM, LPIPS, Fréchet distances, code usage."""
-    from bitmill.jobs.commands.models.evaluate import EvaluationRequest, evaluate_job
+    from bitmill.jobs.commands.models.evaluate import EvaluationRequest, evaluate_job, size_of_text
     from bitmill.schemas.requests.job import SourceSpec
 
     request = EvaluationRequest(
@@ -267,7 +277,7 @@ def evaluate(
         out=out,
         fps=fps,
         clip_frames=clip_frames,
-        size_px=size,
+        size=None if size is None else size_of_text(size),
         interpolate_positions=interpolate_positions,
         max_items=max_items,
         inception=inception,

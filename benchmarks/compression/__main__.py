@@ -31,9 +31,9 @@ from benchmarks.compression.scoring import Point, measure
 from benchmarks.compression.stills import STILLS
 from benchmarks.compression.videos import VIDEOS
 from benchmarks.machine import describe, sentence
-from bitmill.jobs.preparation.find_token_models import find_prior, load_prior
-from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
-from bitmill.jobs.preparation.metric_networks import find_lpips
+from bitmill.jobs.preparation.models.find_token_models import find_prior, load_prior
+from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec, tokenizer_spec
+from bitmill.jobs.preparation.models.metric_networks import find_lpips
 from bitmill.pipeline.compressing.clip_streams import LoadedPrior
 
 PACKAGES = ["torch", "constriction", "pillow", "av", "bjontegaard"]

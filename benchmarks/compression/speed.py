@@ -21,8 +21,8 @@ from bitmill.bsq_model.coding.clip_codec import decode_clips, encode_clips
 from bitmill.bsq_model.coding.order0 import order0_model
 from bitmill.bsq_model.coding.prior_numerics import one_thread
 from bitmill.bsq_model.coding.symbol_model import CodingModel
-from bitmill.jobs.preparation.find_token_models import find_prior, load_prior
-from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
+from bitmill.jobs.preparation.models.find_token_models import find_prior, load_prior
+from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec, tokenizer_spec
 from bitmill.schemas.dataset.packing import Codes
 from bitmill.schemas.models.geometry import Code
 

@@ -11,9 +11,8 @@ from tests.bsq_model.fsq.golden import CONFIGS, case, digits, golden, items
 
 
 def main() -> None:
-    print(
-        "| | tokens changed | digits, by one level | largest difference of a pixel in [−1, 1] |\n|---|---|---|---|"
-    )
+    print("| | tokens changed | digits, by one level | largest difference of a pixel in [−1, 1] |")
+    print("|---|---|---|---|")
     for name, config in CONFIGS.items():
         tokenizer = copy.deepcopy(golden(name))
         tokenizer.to(device="cpu", dtype=torch.bfloat16)

@@ -3,6 +3,7 @@
     python -m benchmarks.reader [--clips N] [--rounds N] [--seconds S] [--folder F] [--json FILE]
     python -m benchmarks.reader --s3                       # behind an S3 server that is started here
     python -m benchmarks.reader --s3 s3://bucket/prefix    # behind one that the environment names
+    python -m benchmarks.reader.buckets                    # batches of several grids against those of one
 
 Every contender stores the same random 18-bit codes of N clips of 16×16×16 tokens and gives int64 batches;
 what it gives is compared with what was stored before anything is timed. Each runs in a process of its own;

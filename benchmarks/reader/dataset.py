@@ -1,6 +1,6 @@
 """The clips as a bitmill dataset, as a finished job leaves it: card, plan, token shards, ledgers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +32,11 @@ _FPS = 8.0
 _PATCH_PX = 8
 
 
-def write_dataset(corpus: Path, folder: Path) -> None:
-    """Commit all clips, 25 a source, in eight shards with row groups of the default size."""
+def write_dataset(corpus: Path, folder: Path, *, grids: Sequence[tuple[int, int]] = (SHAPE_THW[1:],)) -> None:
+    """Commit all clips, 25 a source, in eight shards with row groups of the default size.
+
+    The sources have the grids of frames in turn, which must have the same number of tokens.
+    """
     tokens_NK = open_corpus(corpus)
     output = Folder(str(folder))
     num_sources = -(-len(tokens_NK) // _CLIPS_PER_SOURCE)
@@ -73,12 +76,18 @@ def write_dataset(corpus: Path, folder: Path) -> None:
         source_fields={"source.paths": ["/media"], "source.manifest": None},
         plan=[write_plan(output, 0, shards)],
     )
-    totals = [_commit(shard, tokens_NK, output, card, job) for shard in shards]
+    totals = [_commit(shard, tokens_NK, output, card, job, grids=grids) for shard in shards]
     output.write_bytes(DATASET_FILE, card.model_copy(update={"totals": Totals.sum(totals)}).to_json())
 
 
 def _commit(
-    shard: PlannedShard, tokens_NK: Tokens, output: Folder, card: DatasetCard, job: JobSpec
+    shard: PlannedShard,
+    tokens_NK: Tokens,
+    output: Folder,
+    card: DatasetCard,
+    job: JobSpec,
+    *,
+    grids: Sequence[tuple[int, int]],
 ) -> Totals:
     """Ledger, then token shard."""
     metadata = ShardMetadata(
@@ -94,7 +103,8 @@ def _commit(
         with TokenShardWriter(staged.path, metadata, job.storage) as writer:
             for place, source in enumerate(shard.sources):
                 first = (shard.first_source_index + place) * _CLIPS_PER_SOURCE
-                rows = list(_rows(source, tokens_NK[first : first + _CLIPS_PER_SOURCE]))
+                grid = grids[(shard.first_source_index + place) % len(grids)]
+                rows = list(_rows(source, tokens_NK[first : first + _CLIPS_PER_SOURCE], grid))
                 for row in rows:
                     writer.add(row)
                 ledger.append(_ledger_row(shard, place, len(rows)))
@@ -102,7 +112,7 @@ def _commit(
     return totals_of(ledger)
 
 
-def _rows(source: PlannedSource, tokens_NK: Tokens) -> Iterator[TokenRow]:
+def _rows(source: PlannedSource, tokens_NK: Tokens, grid: tuple[int, int]) -> Iterator[TokenRow]:
     """A clip's tokens fill whole bytes, so that all clips of a source are packed at once."""
     codes = pack_integers(tokens_NK.astype(np.uint64).reshape(-1), BITS_PER_TOKEN)
     for number in range(len(tokens_NK)):
@@ -116,14 +126,14 @@ def _rows(source: PlannedSource, tokens_NK: Tokens) -> Iterator[TokenRow]:
             fps=_FPS,
             frame_pts_ns=[start_ns + frame * _FRAME_NS for frame in range(SHAPE_THW[0])],
             num_frames=SHAPE_THW[0],
-            height=SHAPE_THW[1],
-            width=SHAPE_THW[2],
+            height=grid[0],
+            width=grid[1],
             source_height=720,
             source_width=1280,
             codes=codes[number * _CLIP_BYTES : (number + 1) * _CLIP_BYTES],
             metadata=None,
-            scaled_height=SHAPE_THW[1] * _PATCH_PX,
-            scaled_width=SHAPE_THW[1] * _PATCH_PX,
+            scaled_height=grid[0] * _PATCH_PX,
+            scaled_width=grid[1] * _PATCH_PX,
             num_real_frames=SHAPE_THW[0],
         )
 

@@ -1,1 +1,1 @@
-"""Imports published BSQ-ViT checkpoints without executing anything in them."""
+"""Imports published weights of BSQ-ViT, VidTok and Cosmos without executing anything in them."""

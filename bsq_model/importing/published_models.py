@@ -28,7 +28,9 @@ def published_model(name: str) -> PublishedModel:
 
 
 def _vidtok(name: str, config: VidTokConfig) -> tuple[str, PublishedModel]:
-    return name, PublishedModel(config=config, source="microsoft/VidTok on Hugging Face", licence="MIT")
+    return name, PublishedModel(
+        config=config, source=f"{name} of microsoft/VidTok on Hugging Face", licence="MIT"
+    )
 
 
 def _cosmos(name: str, config: CosmosVideoConfig | CosmosImageConfig) -> tuple[str, PublishedModel]:

@@ -31,7 +31,7 @@ class _Params(StrictModel):
     tempo_us: tuple[int, ...] = (1, 2)
     num_res_blocks: int
     init_pad_mode: Literal["replicate"]
-    norm_type: Literal["layernorm"]
+    norm_type: Literal["layernorm", "groupnorm"]
     interpolation_mode: Literal["trilinear"] | None = None
     dropout: float = 0.0
     use_checkpoint: bool = False
@@ -97,6 +97,7 @@ def vidtok_config(document: dict[str, Any], *, origin: str) -> VidTokConfig:
             channel_multipliers=network.ch_mult,
             num_res_blocks=network.num_res_blocks,
             frames_per_token=network.time_downsample_factor,
+            norm="layer" if network.norm_type == "layernorm" else "group",
             levels=model.params.regularizer_config.params.levels,
         )
     except ValidationError as error:

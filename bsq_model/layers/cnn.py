@@ -3,8 +3,8 @@
 Residual blocks of group norm, SiLU and 3×3 convolutions, as in arXiv 2012.09841 (appendix A) without its
 attention. For frames of side s they run at s, s/2, …, s/p pixels; channels double at each halving.
 
-Axes: B clips, T frames, M frames of all clips, h and w tokens of a frame, C channels, H and W cells, F input and
-G output features of a token, L bits, P values of a patch in (channel, row, column) order.
+Axes: B clips, T frames, M frames of all clips, h and w tokens of a frame, C channels, H and W cells, F input
+and G output features of a token, L bits, P values of a patch in (channel, row, column) order.
 """
 
 import math

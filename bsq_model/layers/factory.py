@@ -26,7 +26,7 @@ def make_encoder(config: TokenizerConfig) -> Backbone:
 
 
 def make_decoder(config: TokenizerConfig) -> Backbone:
-    """Return the decoder: codes [..., h, w, L] to values [..., h, w, X] (``bitmill.bsq_model.layers.output``)."""
+    """Return the decoder: codes [..., h, w, L] to values [..., h, w, X] (``layers.output``)."""
     if config.backbone == "cnn":
         return CNNDecoder(config)
     return BlockCausalViT(

@@ -17,7 +17,7 @@ def values_per_patch(config: TokenizerConfig) -> int:
 
 
 def pixels_of_output(values_xhwX: Tensor, config: TokenizerConfig) -> Tensor:
-    """Convert [..., h, w, X] to pixels [..., H, W, C], not clamped: the values, or the distributions' means."""
+    """Convert [..., h, w, X] to pixels [..., H, W, C], not clamped: the values, or distributions' means."""
     distribution = distribution_of_output(values_xhwX, config)
     if distribution is None:
         return pixels_from_patches(values_xhwX, config.patch_size_px)

@@ -17,8 +17,8 @@ _MOST_TABLES = 16
 class InterpolatedPositions:
     """Tables [N, D] for any grid, by ``interpolate_positions`` of a network's parameter.
 
-    They are computed on CPU from the float32 weights, then take the parameter's device and dtype; so the device
-    changes no value. A cast parameter's float32 weights are kept for it.
+    They are computed on CPU from the float32 weights, then take the parameter's device and dtype; so the
+    device changes no value. A cast parameter's float32 weights are kept for it.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -74,9 +74,14 @@ def interpolate_positions(positions_ND: Tensor, grid: Grid, new_grid: Grid) -> T
     if grid == new_grid:
         return positions_ND.clone()
     grid_1Dhw = positions_ND.float().T.unflatten(1, grid)[None]
+    if new_grid[0] > new_grid[1] == 1:
+        # torch 2.13 makes wrong values of more than one row of one cell; of one row of cells it does not.
+        return _resampled(grid_1Dhw.mT, (1, new_grid[0]))
+    return _resampled(grid_1Dhw, new_grid)
+
+
+def _resampled(grid_1Dhw: Tensor, size: Grid) -> Tensor:
     # When the grid grows, the antialiased form is Catmull-Rom, which keeps straight lines straight; torch's
     # other bicubic form does not.
-    resized = functional.interpolate(
-        grid_1Dhw, new_grid, mode="bicubic", align_corners=False, antialias=True
-    )
+    resized = functional.interpolate(grid_1Dhw, size, mode="bicubic", align_corners=False, antialias=True)
     return resized[0].flatten(1).T.contiguous()

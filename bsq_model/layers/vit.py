@@ -4,8 +4,8 @@ One set of weights runs in four ways: ``forward`` (masked, training), ``frame_by
 ``end_to_end`` (a batch on an accelerator) and ``stream`` (frames as they arrive). They agree up to rounding;
 ``frame_by_frame`` and ``stream`` are bit-identical. Full attention supports only ``forward``, without a mask.
 
-Axes: B clips, T frames, h and w tokens of a frame, N = h·w, S = T·N, D width, F input and G output features of a
-token.
+Axes: B clips, T frames, h and w tokens of a frame, N = h·w, S = T·N, D width, F input and G output features
+of a token.
 """
 
 from collections.abc import Callable, Sequence
@@ -202,7 +202,7 @@ class BlockCausalViT(Backbone):
 
     @torch.inference_mode()
     def step(self, x_hwF: Tensor, frame_index: int, caches: Sequence[KeyValueCache]) -> Tensor:
-        """Run a clip's frame ``frame_index``; ``caches`` (one per layer) contain earlier frames: [h, w, G]."""
+        """Run a clip's frame ``frame_index``; ``caches`` (one per layer) have earlier frames: [h, w, G]."""
         positions_1ND = self._positions(self._spatial(x_hwF), frame_index, frame_index + 1)
         x_ND = self._enter(x_hwF.flatten(0, 1), positions_1ND[0])
         with self._workspaces.one() as room:

@@ -1,7 +1,8 @@
 """Transformer layers over a clip's grid of tokens.
 
 Axes: B clips, T frames, h and w tokens, N = T·h·w positions in row-major order, S keys, D width, A heads of X
-features, L bits of a token, G groups of a token, g bits of a group, K = 2^g values, R angles of a rotation.
+features, D dimensions of a code (L bits or some digits), G groups of a token (of g bits, or a digit each),
+K = 2^g values of a group, R angles of a rotation.
 """
 
 import math
@@ -10,10 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bitmill.schemas.models.token_model_config import HEAD_DIM
+from bitmill.schemas.models.token_model_config import HEAD_DIM, TokenModelConfig
 
 _AXES = ((4, 16.0), (6, 64.0), (6, 64.0))
 """(pairs, steps in which the slowest pair rotates by π) of time, height and width; 16 pairs per head."""
+
+_NO_CHANCE = -1e9
+"""Finite, so that differences of logits are, too."""
 
 
 def places(num_frames: int, height: int, width: int) -> Tensor:
@@ -54,6 +58,28 @@ def bits_of_values(values_xG: Tensor, group_bits: int) -> Tensor:
     """The inverse of ``values_of_bits``: bool [..., L]."""
     shifts_g = torch.arange(group_bits - 1, -1, -1, device=values_xG.device)
     return ((values_xG[..., None] >> shifts_g) & 1).bool().flatten(-2)
+
+
+def values_of_codes(codes_xD: Tensor, config: TokenModelConfig) -> Tensor:
+    """Return the values of groups, int64 [..., G], of bits (bool) or digits (int64)."""
+    return values_of_bits(codes_xD, config.group_bits) if config.levels is None else codes_xD
+
+
+def codes_of_values(values_xG: Tensor, config: TokenModelConfig) -> Tensor:
+    """The inverse of ``values_of_codes``: [..., D]."""
+    return bits_of_values(values_xG, config.group_bits) if config.levels is None else values_xG
+
+
+def no_codes(config: TokenModelConfig, *grid: int) -> Tensor:
+    """Return codes of value 0, [*grid, D]."""
+    dtype = torch.bool if config.levels is None else torch.int64
+    return torch.zeros(*grid, config.dimensions, dtype=dtype)
+
+
+def padded_logits(logits_xK: Tensor, num_values: int) -> Tensor:
+    """Return logits of ``num_values`` values, of which those that the group lacks have no chance."""
+    missing = num_values - logits_xK.shape[-1]
+    return functional.pad(logits_xK, (0, missing), value=_NO_CHANCE) if missing else logits_xK
 
 
 class GroupVectors(nn.Module):

@@ -8,19 +8,21 @@ from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
+_FREE_FIELDS = {"image_size_px", "num_frames", "positions", "format_version"}
+
 
 def start_tokenizer(config: TokenizerConfig, *, seed: int, start: BSQTokenizer | None) -> BSQTokenizer:
     """Return a float32 tokenizer of ``config`` with weights from ``seed``, or with those of ``start``.
 
-    ``start`` may differ in the number of frames (see ``with_num_frames``) and in frame size (positions are
-    interpolated). Raises UsageError naming any other field that differs.
+    ``start`` may differ in the number of frames (see ``with_num_frames``) and in its frame sizes (positions
+    are interpolated). Raises UsageError naming any other field that differs.
     """
     if start is None:
         return untrained_tokenizer(config, seed=seed)
     ours, theirs = config.model_dump(), start.config.model_dump()
     differing = [
         f"{name} is {theirs.get(name)} there and {ours.get(name)} here"
-        for name in sorted({*ours, *theirs} - {"image_size_px", "num_frames"})
+        for name in sorted({*ours, *theirs} - _FREE_FIELDS)
         if ours.get(name) != theirs.get(name)
     ]
     if differing:

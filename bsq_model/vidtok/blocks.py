@@ -16,34 +16,18 @@ from bitmill.bsq_model.layers.frames import (
     frame_with_border,
 )
 from bitmill.bsq_model.layers.products import pieces
-
-
-class ChannelNorm(nn.Module):
-    """Layer norm over the channels of each position."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(channels, eps=1e-6)
-
-    def forward(self, x_xC: Tensor) -> Tensor:
-        """Return the same shape."""
-        return self.norm(x_xC)
-
-    def silu_into(self, x_RX: Tensor, out_RX: Tensor) -> Tensor:
-        """Normalise, then SiLU, into memory that may be the input's; return it."""
-        for rows in pieces(len(x_RX), x_RX, x_RX[0].numel()):
-            torch.ops.aten.silu.out(self.norm(x_RX[rows]), out=out_RX[rows])
-        return out_RX
+from bitmill.bsq_model.vidtok.norms import frame_norm, temporal_norm
+from bitmill.schemas.models.vidtok_config import Norm
 
 
 class FrameBlock(nn.Module):
     """A residual block of 3×3 convolutions over each frame."""
 
-    def __init__(self, channels: int, outputs: int) -> None:
+    def __init__(self, channels: int, outputs: int, norm: Norm) -> None:
         super().__init__()
-        self.norm1 = ChannelNorm(channels)
+        self.norm1 = frame_norm(channels, norm)
         self.conv1 = nn.Conv2d(channels, outputs, 3)
-        self.norm2 = ChannelNorm(outputs)
+        self.norm2 = frame_norm(outputs, norm)
         self.conv2 = nn.Conv2d(outputs, outputs, 3)
         self.nin_shortcut = nn.Conv2d(channels, outputs, 1) if channels != outputs else None
 
@@ -57,11 +41,19 @@ class FrameBlock(nn.Module):
             out_THWE = empty_as(x_THWC, (*x_THWC.shape[:3], outputs))
         for x_HWC, out_HWE in zip(x_THWC, out_THWE, strict=True):
             self.norm1.silu_into(x_HWC, bordered_HWC[1:-1])
-            for rows, y_HWE in convolved_bands(bordered_HWC, self.conv1):
-                self.norm2.silu_into(y_HWE, inner_HWE[1:-1][rows])
+            self._normed_conv1(bordered_HWC, inner_HWE[1:-1])
             for rows, y_HWE in convolved_bands(inner_HWE, self.conv2):
                 torch.add(self._shortcut(x_HWC[rows]), y_HWE, out=out_HWE[rows])
         return out_THWE
+
+    def _normed_conv1(self, bordered_HWC: Tensor, out_HWE: Tensor) -> None:
+        for rows, y_HWE in convolved_bands(bordered_HWC, self.conv1):
+            if self.norm2.needs_frames:
+                out_HWE[rows] = y_HWE
+            else:
+                self.norm2.silu_into(y_HWE, out_HWE[rows])
+        if self.norm2.needs_frames:
+            self.norm2.silu_into(out_HWE, out_HWE)
 
     def _shortcut(self, x_HWC: Tensor) -> Tensor:
         return x_HWC if self.nin_shortcut is None else conv_frames(x_HWC, self.nin_shortcut)
@@ -70,11 +62,11 @@ class FrameBlock(nn.Module):
 class TemporalBlock(nn.Module):
     """A residual block of two causal convolutions over 3 frames, at each position separately."""
 
-    def __init__(self, channels: int, pad: TimePad) -> None:
+    def __init__(self, channels: int, pad: TimePad, norm: Norm) -> None:
         super().__init__()
-        self.norm1 = ChannelNorm(channels)
+        self.norm1 = temporal_norm(channels, norm)
         self.conv1 = OverFrames(channels)
-        self.norm2 = ChannelNorm(channels)
+        self.norm2 = temporal_norm(channels, norm)
         self.conv2 = OverFrames(channels)
         self._pad: TimePad = pad
 
@@ -107,11 +99,11 @@ class OverFrames(nn.Module):
 class MiddleBlock(nn.Module):
     """A residual block of two causal 3×3×3 convolutions."""
 
-    def __init__(self, channels: int, pad: TimePad) -> None:
+    def __init__(self, channels: int, pad: TimePad, norm: Norm) -> None:
         super().__init__()
-        self.norm1 = ChannelNorm(channels)
+        self.norm1 = frame_norm(channels, norm)
         self.conv1 = CausalConv3d(channels, channels, pad)
-        self.norm2 = ChannelNorm(channels)
+        self.norm2 = frame_norm(channels, norm)
         self.conv2 = CausalConv3d(channels, channels, pad)
 
     def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
@@ -135,9 +127,9 @@ class PointwiseConv(nn.Module):
 class FrameAttention(nn.Module):
     """Residual attention within each frame, with one head."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
-        self.norm = ChannelNorm(channels)
+        self.norm = frame_norm(channels, norm)
         self.q = PointwiseConv(channels)
         self.k = PointwiseConv(channels)
         self.v = PointwiseConv(channels)
@@ -152,22 +144,24 @@ class FrameAttention(nn.Module):
 class Middle(nn.Module):
     """The blocks at the lowest resolution."""
 
-    def __init__(self, channels: int, pad: TimePad) -> None:
+    def __init__(self, channels: int, pad: TimePad, norm: Norm) -> None:
         super().__init__()
-        self.block_1 = MiddleBlock(channels, pad)
-        self.attn_1 = FrameAttention(channels)
-        self.block_2 = MiddleBlock(channels, pad)
+        self.block_1 = MiddleBlock(channels, pad, norm)
+        self.attn_1 = FrameAttention(channels, norm)
+        self.block_2 = MiddleBlock(channels, pad, norm)
 
     def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
         """Return the same shape."""
         return self.block_2(self.attn_1(self.block_1(x_THWC, past)), past)
 
 
-def frame_blocks(channels: int, outputs: int, num_blocks: int) -> nn.ModuleList:
+def frame_blocks(channels: int, outputs: int, num_blocks: int, norm: Norm) -> nn.ModuleList:
     """Return a level's blocks within frames."""
-    return nn.ModuleList(FrameBlock(outputs if index else channels, outputs) for index in range(num_blocks))
+    return nn.ModuleList(
+        FrameBlock(outputs if index else channels, outputs, norm) for index in range(num_blocks)
+    )
 
 
-def temporal_blocks(channels: int, num_blocks: int, pad: TimePad) -> nn.ModuleList:
+def temporal_blocks(channels: int, num_blocks: int, pad: TimePad, norm: Norm) -> nn.ModuleList:
     """Return a level's blocks across frames."""
-    return nn.ModuleList(TemporalBlock(channels, pad) for _ in range(num_blocks))
+    return nn.ModuleList(TemporalBlock(channels, pad, norm) for _ in range(num_blocks))

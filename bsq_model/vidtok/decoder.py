@@ -5,8 +5,9 @@ Axes: T frames, H and W pixels, C = 3 colours, D dimensions of a code, t, h and 
 
 from torch import Tensor, nn
 
-from bitmill.bsq_model.layers.causal_conv import CausalConv3d, Past, TimePad
-from bitmill.bsq_model.vidtok.blocks import ChannelNorm, Middle, frame_blocks, temporal_blocks
+from bitmill.bsq_model.layers.causal_conv import CausalConv3d, Past
+from bitmill.bsq_model.vidtok.blocks import Middle, frame_blocks, temporal_blocks
+from bitmill.bsq_model.vidtok.norms import frame_norm
 from bitmill.bsq_model.vidtok.resampling import TemporalUpsample, Upsample
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
@@ -14,20 +15,18 @@ from bitmill.schemas.models.vidtok_config import VidTokConfig
 class FrameLevel(nn.Module):
     """What a level does within frames."""
 
-    def __init__(self, channels: int, outputs: int, num_blocks: int, *, doubles: bool) -> None:
+    def __init__(self, channels: int, outputs: int, config: VidTokConfig, *, doubles: bool) -> None:
         super().__init__()
-        self.block = frame_blocks(channels, outputs, num_blocks)
+        self.block = frame_blocks(channels, outputs, config.num_res_blocks + 1, config.norm)
         self.upsample = Upsample(outputs) if doubles else None
 
 
 class TemporalLevel(nn.Module):
     """What a level does across frames."""
 
-    def __init__(
-        self, channels: int, num_blocks: int, pad: TimePad, upsample: TemporalUpsample | None
-    ) -> None:
+    def __init__(self, channels: int, config: VidTokConfig, upsample: TemporalUpsample | None) -> None:
         super().__init__()
-        self.block = temporal_blocks(channels, num_blocks, pad)
+        self.block = temporal_blocks(channels, config.num_res_blocks + 1, config.time_pad, config.norm)
         self.upsample = upsample
 
 
@@ -37,19 +36,19 @@ class VidTokDecoder(nn.Module):
     def __init__(self, config: VidTokConfig) -> None:
         super().__init__()
         self._config = config
-        pad, channels, num_blocks = config.time_pad, config.level_channels, config.num_res_blocks + 1
+        pad, channels = config.time_pad, config.level_channels
         self.conv_in = CausalConv3d(len(config.levels), channels[-1], pad)
-        self.mid = Middle(channels[-1], pad)
+        self.mid = Middle(channels[-1], pad, config.norm)
         self._levels = [
             (
-                FrameLevel((*channels, channels[-1])[level + 1], outputs, num_blocks, doubles=level > 0),
-                TemporalLevel(outputs, num_blocks, pad, self._temporal_upsample(level)),
+                FrameLevel((*channels, channels[-1])[level + 1], outputs, config, doubles=level > 0),
+                TemporalLevel(outputs, config, self._temporal_upsample(level)),
             )
             for level, outputs in enumerate(channels)
         ]
         self.up = nn.ModuleList(frames for frames, _ in self._levels)
         self.up_temporal = nn.ModuleList(temporal for _, temporal in self._levels)
-        self.norm_out = ChannelNorm(channels[0])
+        self.norm_out = frame_norm(channels[0], config.norm)
         self.conv_out = CausalConv3d(channels[0], 3, pad)
 
     def forward(self, x_thwD: Tensor, past: Past, *, is_end: bool) -> Tensor:

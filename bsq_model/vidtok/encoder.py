@@ -6,8 +6,9 @@ grid.
 
 from torch import Tensor, nn
 
-from bitmill.bsq_model.layers.causal_conv import CausalConv3d, Past, TimePad
-from bitmill.bsq_model.vidtok.blocks import ChannelNorm, Middle, frame_blocks, temporal_blocks
+from bitmill.bsq_model.layers.causal_conv import CausalConv3d, Past
+from bitmill.bsq_model.vidtok.blocks import Middle, frame_blocks, temporal_blocks
+from bitmill.bsq_model.vidtok.norms import frame_norm
 from bitmill.bsq_model.vidtok.resampling import Downsample, TemporalDownsample
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
@@ -15,19 +16,19 @@ from bitmill.schemas.models.vidtok_config import VidTokConfig
 class FrameLevel(nn.Module):
     """What a level does within frames."""
 
-    def __init__(self, channels: int, outputs: int, num_blocks: int, *, halves: bool) -> None:
+    def __init__(self, channels: int, outputs: int, config: VidTokConfig, *, halves: bool) -> None:
         super().__init__()
-        self.block = frame_blocks(channels, outputs, num_blocks)
+        self.block = frame_blocks(channels, outputs, config.num_res_blocks, config.norm)
         self.downsample = Downsample(outputs) if halves else None
 
 
 class TemporalLevel(nn.Module):
     """What a level does across frames."""
 
-    def __init__(self, channels: int, num_blocks: int, pad: TimePad, *, halves: bool) -> None:
+    def __init__(self, channels: int, config: VidTokConfig, *, halves: bool) -> None:
         super().__init__()
-        self.block = temporal_blocks(channels, num_blocks, pad)
-        self.downsample = TemporalDownsample(channels, pad) if halves else None
+        self.block = temporal_blocks(channels, config.num_res_blocks, config.time_pad, config.norm)
+        self.downsample = TemporalDownsample(channels, config.time_pad) if halves else None
 
 
 class VidTokEncoder(nn.Module):
@@ -35,20 +36,20 @@ class VidTokEncoder(nn.Module):
 
     def __init__(self, config: VidTokConfig) -> None:
         super().__init__()
-        pad, channels, num_blocks = config.time_pad, config.level_channels, config.num_res_blocks
+        pad, channels = config.time_pad, config.level_channels
         last = len(channels) - 1
         self.conv_in = CausalConv3d(3, config.channels, pad)
         self._levels = [
             (
-                FrameLevel(channels[max(level - 1, 0)], outputs, num_blocks, halves=level < last),
-                TemporalLevel(outputs, num_blocks, pad, halves=last - config.num_time_steps <= level < last),
+                FrameLevel(channels[max(level - 1, 0)], outputs, config, halves=level < last),
+                TemporalLevel(outputs, config, halves=last - config.num_time_steps <= level < last),
             )
             for level, outputs in enumerate(channels)
         ]
         self.down = nn.ModuleList(frames for frames, _ in self._levels)
         self.down_temporal = nn.ModuleList(temporal for _, temporal in self._levels)
-        self.mid = Middle(channels[-1], pad)
-        self.norm_out = ChannelNorm(channels[-1])
+        self.mid = Middle(channels[-1], pad, config.norm)
+        self.norm_out = frame_norm(channels[-1], config.norm)
         self.conv_out = CausalConv3d(channels[-1], len(config.levels), pad)
 
     def forward(self, x_THWC: Tensor, past: Past) -> Tensor:

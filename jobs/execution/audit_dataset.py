@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata
 
-from bitmill.jobs.preparation.metric_networks import find_lpips
+from bitmill.jobs.preparation.models.metric_networks import find_lpips
 from bitmill.jobs.scheduling.signals import handle_sigterm
 from bitmill.pipeline.auditing.options import AuditOptions
 from bitmill.pipeline.auditing.parallel import AuditProgress, LocalProcesses, ShardReaders

@@ -51,6 +51,6 @@ def source_kind(source: str) -> str:
 
 def _tokenizer_document(name: str) -> dict[str, Any]:
     # Slow to import, and not needed for a job file.
-    from bitmill.jobs.preparation.find_tokenizers import tokenizer_spec
+    from bitmill.jobs.preparation.models.find_tokenizers import tokenizer_spec
 
     return tokenizer_spec(name).model_dump(exclude_unset=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bitmill.jobs.preparation.prepare import has_gpus, prepare
+from bitmill.jobs.preparation.prepare import PreparedJob, has_gpus, prepare
 from bitmill.pipeline.span_bytes import object_bytes
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.requests.job import JobSpec
@@ -31,7 +31,11 @@ def plan_dataset(job: JobSpec, *, address: str | None = None) -> PlanCounts:
     ``address`` is that of the Ray cluster which ``compute.device: auto`` asks for GPUs. Raises BadJobError,
     OutputConflictError or InfrastructureError.
     """
-    prepared = prepare(job, cluster_has_gpus=lambda: has_gpus(address))
+    return plan_counts(prepare(job, cluster_has_gpus=lambda: has_gpus(address)))
+
+
+def plan_counts(prepared: PreparedJob) -> PlanCounts:
+    """Count what is planned."""
     card = prepared.card
     return PlanCounts(
         dataset=prepared.folder.uri,

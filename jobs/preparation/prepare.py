@@ -7,7 +7,8 @@ from typing import Any
 from bitmill.bsq_model.saving import WEIGHTS_FILE
 from bitmill.jobs.preparation.append_and_retry import Growth, grow
 from bitmill.jobs.preparation.field_differences import differences
-from bitmill.jobs.preparation.find_tokenizers import LoadedTokenizer, job_frame_sizes, job_tokenizer
+from bitmill.jobs.preparation.models.find_frame_sizes import job_frame_sizes
+from bitmill.jobs.preparation.models.find_tokenizers import LoadedTokenizer, job_tokenizer
 from bitmill.pipeline.dataset.dataset_folder import WEIGHTS_FILE as STORED_WEIGHTS_FILE
 from bitmill.pipeline.dataset.dataset_folder import (
     committed_shards,
@@ -31,7 +32,7 @@ from bitmill.schemas.dataset.token_shard import TOKEN_SHARD_FORMAT_VERSION
 from bitmill.schemas.errors import BadJobError, OutputConflictError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.reports.status_file import STATUS_FILE
-from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE, PixelRule
+from bitmill.schemas.requests.frames import INTERPOLATED_POSITIONS, NEWEST_PIXEL_RULE, PixelRule
 from bitmill.schemas.requests.job import (
     BEFORE_FIELD,
     Device,
@@ -102,6 +103,7 @@ def prepare(
         device=device,
         pixel_rule=pixel_rule,
         shard_version=shard_version,
+        positions=_positions(job, tokenizer),
     )
     growth, notes = growth or Growth(), tuple[str, ...]()
     sources = _source_fields(job.source)
@@ -172,6 +174,12 @@ def _shard_version(job: JobSpec, card: DatasetCard | None, tokenizer: LoadedToke
     if version == 1 and not isinstance(tokenizer.config, TokenizerConfig):
         raise BadJobError("storage.shard_version 1 is for BSQ-ViT alone; leave it out.")
     return version
+
+
+def _positions(job: JobSpec, tokenizer: LoadedTokenizer) -> str | None:
+    config = tokenizer.config
+    is_interpolating = isinstance(config, TokenizerConfig) and config.positions == "interpolate"
+    return INTERPOLATED_POSITIONS if is_interpolating and not job.frames.is_square else None
 
 
 def _plan_new(

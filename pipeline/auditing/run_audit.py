@@ -13,6 +13,7 @@ from bitmill.pipeline.auditing.shard.collector_protocol import Collector, Collec
 from bitmill.pipeline.auditing.shard.findings import FindingTally
 from bitmill.pipeline.auditing.shard_auditor import ShardAuditor
 from bitmill.pipeline.auditing.verdict import verdict_of
+from bitmill.pipeline.decode.pixels.frame_sizes import stored_frame_sizes
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.errors import UsageError
@@ -70,6 +71,10 @@ class DatasetAudit:
                 reasons=coverage.reason_rows(),
                 failures=coverage.failures,
                 histograms=[histogram for histogram in histograms if histogram is not None],
+                sizes=coverage.sizes.report(),
+                num_sizes=coverage.sizes.num_sizes,
+                padded_frames=coverage.sizes.padded_frames,
+                cropped=coverage.sizes.cropped,
                 next_steps=list(self.shards.steps.sentences(has_totals=card.totals is not None)),
             ),
             findings=findings,
@@ -129,10 +134,11 @@ def auditor_of(
         folder=at_hand.folder,
         metadata=metadata,
         geometry=geometry,
+        sizes=stored_frame_sizes(card),
         sampling_rule=card.sampling_rule,
         over_committed=at_hand.over_committed,
         over_plan=at_hand.over_plan,
         removed=at_hand.removed,
-        layout=CoverageLayout(prefixes=prefixes, columns=tuple(dict.fromkeys(columns))),
+        layout=CoverageLayout(prefixes=prefixes, geometry=geometry, columns=tuple(dict.fromkeys(columns))),
         collectors=collectors(at_hand, prefixes),
     )

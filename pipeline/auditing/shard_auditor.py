@@ -22,6 +22,7 @@ from bitmill.pipeline.auditing.shard.findings import FindingTally
 from bitmill.pipeline.auditing.shard.read_shard import OpenShard, damage_cause, damage_kind, open_whole
 from bitmill.pipeline.dataset.attempts import NewestAttempts, place_of
 from bitmill.pipeline.dataset.ledger import LedgerRow, read_ledger, totals_of
+from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes
 from bitmill.pipeline.removing.check_removed import RemovedClips
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import ledger_file, shard_file
@@ -42,6 +43,8 @@ class ShardAuditor:
     """Of every shard, but for its id."""
     geometry: Geometry
     """The tokenizer's."""
+    sizes: FrameSizes
+    """That the job asks for."""
     sampling_rule: dict[str, Any]
     over_committed: NewestAttempts
     """The attempts that count now."""
@@ -179,6 +182,7 @@ class _ShardRun:
             sampling_rule=auditor.sampling_rule,
             bits_per_token=metadata.bits_per_token,
             geometry=auditor.geometry if own_code else None,
+            sizes=auditor.sizes,
             check_ids=metadata.job_fingerprint == auditor.metadata.job_fingerprint,
         )
         for group in opened.groups(metadata):
@@ -187,7 +191,7 @@ class _ShardRun:
                 continue
             check.add(group, group.table)
             self._check_removed(group.table)
-            audit.coverage.add_clips(group.table)
+            audit.coverage.add_clips(group.table, group.num_tokens)
             audit.clips += group.num_rows
             self._note_metadata(group.table)
             if group.data is not None and own_code:

@@ -30,6 +30,8 @@ class LoadedPrior:
     mark: PriorMark
     tokenizer_fingerprint: str
     """Fingerprint of the tokenizer whose tokens it was trained on."""
+    levels: tuple[int, ...] | None = None
+    """Of digits; None if it predicts bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,9 +155,11 @@ def check_prior(prior: LoadedPrior | None, tokenizer_fingerprint: str, geometry:
     """Raise UsageError if the prior is for the tokens of another tokenizer, or cannot be for these."""
     if prior is None:
         return
-    if geometry.code.kind != "bits":
+    code = geometry.code
+    if code.kind == "index" or prior.levels != code.levels:
+        what = "bits" if prior.levels is None else f"digits of {'×'.join(map(str, prior.levels))} values"
         raise UsageError(
-            f"A prior predicts bits, and these tokens are of kind {geometry.code.kind}. Pass --prior none."
+            f"The prior predicts {what}, and these tokens are of kind {code.kind}. Pass --prior none."
         )
     if prior.tokenizer_fingerprint != tokenizer_fingerprint:
         raise UsageError(

@@ -19,6 +19,7 @@ def coding_prior(prior: Prior) -> LoadedPrior:
         model=CodingModel(group_bits=prior.config.group_bits, start=start),
         mark=PriorMark(fingerprint=token_model_fingerprint(prior), numerics=numerics()),
         tokenizer_fingerprint=prior.config.tokenizer_fingerprint,
+        levels=prior.config.levels,
     )
 
 

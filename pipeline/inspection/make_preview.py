@@ -11,7 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from bitmill.bsq_model.contract import Tokenizer, decode_pixels
@@ -26,7 +26,7 @@ from bitmill.schemas.arrays import Frames
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.dataset.packing import unpack_codes
 from bitmill.schemas.errors import TokenizerMismatchError, UsageError
-from bitmill.schemas.models.geometry import Geometry
+from bitmill.schemas.models.geometry import Geometry, SizePx
 
 _GAP_PX = 4
 _DEFAULT_FPS = 8.0
@@ -44,6 +44,8 @@ class PreviewClip:
     fps: float | None
     decoded_THWC: Frames
     original_THWC: Frames | None
+    box_px: SizePx
+    """The largest height and width of all clips of the preview."""
     psnr_db: float | None
     """Computed before pixels are rounded to integers, as in audit and evaluate."""
 
@@ -60,10 +62,13 @@ def preview_clips(
     dataset = TokenDataset(uri, view="packed", columns=columns, allow_incomplete=True)
     folder = Folder(uri)
     tokenizer = stored_tokenizer(folder, dataset.card)
-    count = 0
+    patch_px = dataset.card.geometry.patch_px
+    # Their codes are small.
+    chosen = list(_chosen(dataset, clip_ids, sources, max_clips))
+    grid = [max((sample[name] for sample in chosen), default=0) for name in _GRID[1:]]
+    box_px = grid[0] * patch_px[0], grid[1] * patch_px[1]
     with SourceFrames(folder, dataset.card) as originals:
-        for sample in _chosen(dataset, clip_ids, sources, max_clips):
-            count += 1
+        for sample in chosen:
             # Version 1 has no other column that tells frames from token rows.
             num_real = len(sample["frame_pts_ns"])
             pixels_THWC = decode_pixels(tokenizer, [_codes(sample, dataset.card.geometry)])[0][:num_real]
@@ -77,9 +82,10 @@ def preview_clips(
                 fps=sample["fps"],
                 decoded_THWC=uint8_from_pixels(pixels_THWC).numpy(),
                 original_THWC=original_THWC,
+                box_px=box_px,
                 psnr_db=None if original_THWC is None else _psnr_db(pixels_THWC, original_THWC),
             )
-    if not count:
+    if not chosen:
         wanted = f"clip {', '.join(clip_ids)}" if clip_ids else "clip at all"
         raise UsageError(f"{uri} has no {wanted}{' of these sources' if clip_ids and sources else ''}.")
 
@@ -131,13 +137,23 @@ def stored_tokenizer(folder: Folder, card: DatasetCard) -> Tokenizer:
 
 
 def side_by_side(clip: PreviewClip) -> Frames:
-    """Returns uint8 [T, H', W', 3] with even sides: original left, if available, and decoded right."""
-    decoded = clip.decoded_THWC
-    num_frames, height = decoded.shape[:2]
-    panes = [decoded] if clip.original_THWC is None else [clip.original_THWC, decoded]
-    gap = np.full((num_frames, height, _GAP_PX, 3), 255, dtype=np.uint8)
-    canvas = np.concatenate([part for pane in panes for part in (pane, gap)][:-1], axis=2)
-    return np.pad(canvas, ((0, 0), (0, height % 2), (0, canvas.shape[2] % 2), (0, 0)))
+    """Returns uint8 [T, H', W', 3] with even sides: original left, if available, and decoded right.
+
+    Each is in the middle of a white box of ``box_px``, so that clips of several sizes have frames of one.
+    """
+    panes = [clip.decoded_THWC] if clip.original_THWC is None else [clip.original_THWC, clip.decoded_THWC]
+    boxed = [_boxed(pane, clip.box_px) for pane in panes]
+    gap = np.full((*boxed[0].shape[:2], _GAP_PX, 3), 255, dtype=np.uint8)
+    canvas = np.concatenate([part for pane in boxed for part in (pane, gap)][:-1], axis=2)
+    return np.pad(canvas, ((0, 0), (0, canvas.shape[1] % 2), (0, canvas.shape[2] % 2), (0, 0)))
+
+
+def _boxed(frames_THWC: Frames, box_px: SizePx) -> Frames:
+    margins = [(room - side) // 2 for room, side in zip(box_px, frames_THWC.shape[1:3], strict=True)]
+    boxed = np.full((len(frames_THWC), *box_px, 3), 255, dtype=np.uint8)
+    inner = [slice(at, at + side) for at, side in zip(margins, frames_THWC.shape[1:3], strict=True)]
+    boxed[:, inner[0], inner[1]] = frames_THWC
+    return boxed
 
 
 def write_video(clips: Iterator[PreviewClip], path: Path) -> list[PreviewClip]:
@@ -185,8 +201,9 @@ def _sheet_row(clip: PreviewClip, max_frames: int) -> Image.Image:
     panes = [clip.decoded_THWC] if clip.original_THWC is None else [clip.original_THWC, clip.decoded_THWC]
     height, width = clip.decoded_THWC.shape[1:3]
     label = 16
-    row = Image.new("RGB", (max_frames * (width + _GAP_PX), label + len(panes) * (height + _GAP_PX)), "white")
     text = f"{clip.source.rsplit('/', 1)[-1]}  from {clip.start_ns / 1e9:.3f} s  {clip.clip_id}"
+    room = max(len(chosen) * (width + _GAP_PX), 4 + int(ImageFont.load_default().getlength(text)))
+    row = Image.new("RGB", (room, label + len(panes) * (height + _GAP_PX)), "white")
     ImageDraw.Draw(row).text((2, 2), text, fill="black")
     for line, pane in enumerate(panes):
         for column, frame in enumerate(chosen):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from bitmill.pipeline.dataset.dataset_folder import load_plan
-from bitmill.pipeline.decode.pixels.frame_sizes import frame_sizes
+from bitmill.pipeline.decode.pixels.frame_sizes import stored_frame_sizes
 from bitmill.pipeline.decode.sampling.timeline import Span
 from bitmill.pipeline.isolation.decode_process import DecodeProcess
 from bitmill.pipeline.isolation.source_events import DecodeSettings
@@ -29,11 +29,7 @@ class SourceFrames(AbstractContextManager["SourceFrames"]):
             for planned in shard.sources:
                 self._sources.setdefault(planned.uri, {})[planned.span_ns] = planned
         job = JobSpec.model_validate({**card.job, "output": folder.uri})
-        sizes = frame_sizes(
-            job.frames,
-            square_px=card.fingerprint_fields["frames.size_px"],
-            multiple_px=card.geometry.multiple_px,
-        )
+        sizes = stored_frame_sizes(card)
         self._decoder = DecodeProcess(
             DecodeSettings.of(job, sizes, pixel_rule=card.pixel_rule, geometry=card.geometry)
         )

@@ -1,5 +1,7 @@
 """Summarises a dataset or a token shard from its files, for ``bitmill inspect``."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +11,13 @@ import pyarrow.parquet as pq
 from bitmill.pipeline.dataset.attempts import NewestAttempts
 from bitmill.pipeline.dataset.dataset_folder import committed_shards, load_ledger, load_plan, require_card
 from bitmill.pipeline.dataset.ledger import LedgerRow, totals_of
-from bitmill.pipeline.reading.index.footers import damage_named, open_shard
+from bitmill.pipeline.reading.index.footers import damage_named, index_rows, num_threads, open_shard
 from bitmill.pipeline.storage import Folder, store_errors
 from bitmill.schemas.dataset.card import DatasetCard, Totals
 from bitmill.schemas.dataset.token_shard import ShardMetadata, read_shard_metadata
 from bitmill.schemas.errors import FormatError, UsageError
+from bitmill.schemas.models.geometry import Geometry, SizePx
+from bitmill.schemas.requests.frames import FrameSpec
 
 CLIP_COLUMNS = ("clip_id", "source", "key", "start_ns", "end_ns", "num_frames", "height", "width", "metadata")
 
@@ -33,6 +37,15 @@ class ShardView:
     clips: list[dict[str, Any]]
 
 
+@dataclass(kw_only=True)
+class SizeView:
+    """Counts of the clips whose frames have one size."""
+
+    clips: int = 0
+    token_rows: int = 0
+    tokens: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetView:
     """A dataset: its card, committed shards, totals, and items that are not ok."""
@@ -41,6 +54,8 @@ class DatasetView:
     committed: int
     totals: Totals
     not_ok: list[LedgerRow]
+    sizes: dict[SizePx, SizeView]
+    """By frame size, most clips first; of a job of squares, which has one, empty."""
     clips: list[dict[str, Any]]
 
 
@@ -85,9 +100,33 @@ def view_dataset(folder: Folder, *, max_clips: int, max_not_ok: int) -> DatasetV
         if len(clips) < max_clips:
             with open_shard(folder, shard_id) as file:
                 clips.extend(_first_clips(file, max_clips - len(clips)))
+    is_square = FrameSpec.model_validate(card.job.get("frames", {})).is_square
+    sizes = {} if is_square else _sizes(folder, card, [shard.shard_id for shard in shards])
     return DatasetView(
-        card=card, committed=len(shards), totals=totals, not_ok=not_ok[:max_not_ok], clips=clips
+        card=card, committed=len(shards), totals=totals, not_ok=not_ok[:max_not_ok], sizes=sizes, clips=clips
     )
+
+
+def _sizes(folder: Folder, card: DatasetCard, shard_ids: list[str]) -> dict[SizePx, SizeView]:
+    """Counts by frame size, from the shards' footers and columns of shapes."""
+    found: dict[SizePx, SizeView] = {}
+    with ThreadPoolExecutor(num_threads(folder)) as pool:
+        groups = pool.map(lambda one: index_rows(folder, one, card.tokenizer_fingerprint), shard_ids)
+        runs = (_runs_of(group) for shard in groups for group in shard)
+        for clips, rows, height, width in (run for group in runs for run in group):
+            view = found.setdefault(_size_of(card.geometry, height, width), SizeView())
+            view.clips += clips
+            view.token_rows += clips * rows
+            view.tokens += clips * card.geometry.num_tokens((rows, height, width))
+    return dict(sorted(found.items(), key=lambda pair: (-pair[1].clips, pair[0])))
+
+
+def _runs_of(group: dict[str, Any]) -> Iterator[tuple[int, int, int, int]]:
+    return zip(*(group[f"run_{name}"] for name in ("rows", "frames", "height", "width")), strict=True)
+
+
+def _size_of(geometry: Geometry, height: int, width: int) -> SizePx:
+    return height * geometry.patch_px[0], width * geometry.patch_px[1]
 
 
 def _first_clips(file: pq.ParquetFile, count: int) -> list[dict[str, Any]]:

@@ -1,23 +1,38 @@
 """Estimates a job's clips and frames from a sample of its sources. Pure arithmetic."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes
 from bitmill.pipeline.decode.sampling.timeline import SECOND_NS, TOLERANCE_NS, exact_rate
-from bitmill.pipeline.planning.probe_sources import Found, ProbedArchive
+from bitmill.pipeline.planning.probe_sources import Found, Probed, ProbedArchive
 from bitmill.pipeline.sources.listing import is_image_name
 from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.models.geometry import SizePx
 from bitmill.schemas.reports.estimate_report import Quantity
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class Yield:
-    """Number of clips and frames of one source."""
+    """Number of items, clips and frames of one source."""
 
+    items: int = 0
     clips: int = 0
     frames: int = 0
+
+    def plus(self, other: "Yield") -> "Yield":
+        """Returns the sum of two."""
+        return Yield(
+            items=self.items + other.items,
+            clips=self.clips + other.clips,
+            frames=self.frames + other.frames,
+        )
+
+
+Yields = Mapping[SizePx, Yield]
+"""Of one source, by the size of its frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +41,8 @@ class Stratum:
 
     num_sources: int
     size_bytes: int
-    sampled: tuple[tuple[int, Yield], ...]
-    """Size in bytes (a span's share of its object) and yield of each sampled source."""
+    sampled: tuple[tuple[int, Yields], ...]
+    """Size in bytes (a span's share of its object) and yields of each sampled source."""
     by_bytes: bool
     """Whether a source's yield is proportional to its bytes (videos) or not (images)."""
 
@@ -46,20 +61,28 @@ def strata(sources: Sequence[PlannedSource]) -> tuple[list[PlannedSource], list[
     return images, [source for source in sources if not is_image_name(source.uri)]
 
 
-def yield_of(source: PlannedSource, probed: Found, sampling: SamplingSpec, limits: LimitsSpec) -> Yield:
-    """Estimate a source's yield from its duration and frame count; zero if it could not be read."""
-    if probed is None:
-        return Yield()
-    if isinstance(probed, ProbedArchive):
-        members = [yield_of(source, member, sampling, limits) for member in probed.members]
-        return Yield(clips=sum(one.clips for one in members), frames=sum(one.frames for one in members))
+def yields_of(
+    source: PlannedSource, probed: Found, sampling: SamplingSpec, limits: LimitsSpec, sizes: FrameSizes
+) -> dict[SizePx, Yield]:
+    """Estimate a source's yields, by size; none if it could not be read."""
+    yields: dict[SizePx, Yield] = {}
+    members = probed.members if isinstance(probed, ProbedArchive) else [probed]
+    for one in members:
+        if one is not None:
+            size = sizes.size_of(one.width, one.height, one.aspect)
+            yields[size] = yields.get(size, Yield()).plus(yield_of(source, one, sampling, limits))
+    return yields
+
+
+def yield_of(source: PlannedSource, probed: Probed, sampling: SamplingSpec, limits: LimitsSpec) -> Yield:
+    """Estimate an item's yield from its duration and frame count."""
     if probed.media == "image":
-        return Yield(clips=1, frames=1)
+        return Yield(items=1, clips=1, frames=1)
     start_ns = max(probed.start_ns, source.start_ns or 0)
     end_ns = probed.end_ns if source.end_ns is None else min(probed.end_ns, source.end_ns)
     taken_ns, whole_ns = end_ns - start_ns, probed.end_ns - probed.start_ns
     if taken_ns <= 0 and whole_ns > 0:
-        return Yield()
+        return Yield(items=1)
     if sampling.fps is not None:
         frames = math.ceil((taken_ns - TOLERANCE_NS) * exact_rate(sampling.fps) / SECOND_NS)
     else:
@@ -67,11 +90,11 @@ def yield_of(source: PlannedSource, probed: Found, sampling: SamplingSpec, limit
     frames = min(max(frames, 1), limits.max_frames)
     full, rest = divmod(frames, sampling.num_clip_frames)
     kept = rest if rest >= sampling.min_frames else 0
-    return Yield(clips=full + bool(kept), frames=full * sampling.num_clip_frames + kept)
+    return Yield(items=1, clips=full + bool(kept), frames=full * sampling.num_clip_frames + kept)
 
 
-def whole(parts: Sequence[Stratum], name: str) -> Quantity:
-    """Estimate a total of the whole job, ``clips`` or ``frames``, with its standard error.
+def whole(parts: Sequence[Stratum], of: Callable[[Yields], float]) -> Quantity:
+    """Estimate a total of the whole job, of what a source adds to it, with its standard error.
 
     Uses a ratio estimator (yield per byte) for videos and the mean for images. The standard error is from the
     sample's variance with finite population correction: 0 if every source was sampled, None for a sample of
@@ -82,7 +105,7 @@ def whole(parts: Sequence[Stratum], name: str) -> Quantity:
     for part in parts:
         if not part.sampled:
             continue
-        yields = [float(getattr(one, name)) for _, one in part.sampled]
+        yields = [of(one) for _, one in part.sampled]
         count, sampled_bytes = len(yields), sum(size for size, _ in part.sampled)
         if part.by_bytes and sampled_bytes:
             rate = sum(yields) / sampled_bytes

@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
@@ -11,7 +12,12 @@ from PIL import Image
 
 from bitmill.pipeline.archive.tar_events import archive_events
 from bitmill.pipeline.archive.tar_index import index_tar
-from bitmill.pipeline.decode.image.images import is_animation, open_image, read_animation
+from bitmill.pipeline.decode.image.images import (
+    is_animation,
+    open_image,
+    read_animation,
+    upright_height_width,
+)
 from bitmill.pipeline.decode.video.probe import probe
 from bitmill.pipeline.isolation.child_process import ChildDiedError, ChildProcess, serve
 from bitmill.pipeline.isolation.memory_limit import memory_limit
@@ -45,6 +51,10 @@ class Probed:
     """First and last presentation time; equal for an image."""
     orderly: bool = True
     """Whether every packet has a timestamp."""
+    height: int = 1
+    width: int = 1
+    aspect: Fraction = Fraction(1)
+    """Of the first frame after rotation, in pixels, and of a pixel."""
 
 
 Found = Probed | ProbedArchive | None
@@ -142,15 +152,20 @@ def look_at(path: str, limits: LimitsSpec) -> Probed:
     if image is not None:
         with image:
             if not is_animation(image):
-                return Probed(media="image", num_frames=1)
+                height, width = upright_height_width(image)
+                return Probed(media="image", num_frames=1, height=height, width=width)
             return _played(image, path)
     found = probe(path, max_pixels=limits.max_pixels)
+    height, width = found.shown_height_width
     return Probed(
         media="video",
         num_frames=found.num_shown,
         start_ns=found.start_ns or 0,
         end_ns=found.end_ns or 0,
         orderly=not found.num_missing_pts and found.start_ns is not None,
+        height=height,
+        width=width,
+        aspect=found.shown_aspect,
     )
 
 
@@ -173,10 +188,12 @@ def look_into(path: str, source: PlannedSource, limits: LimitsSpec) -> ProbedArc
 def _played(image: Image.Image, path: str) -> Probed:
     """Probe an animation up to the first damage; its times are known only by reading its frames."""
     num_frames = end_ns = 0
+    shape = 1, 1
     try:
         for picture in read_animation(image, path):
+            shape = shape if num_frames else picture.frame.pixels_HWC.shape
             num_frames, end_ns = num_frames + 1, picture.pts_ns + (picture.duration_ns or 0)
     except BadItemError:
         if not num_frames:
             raise
-    return Probed(media="animation", num_frames=num_frames, end_ns=end_ns)
+    return Probed(media="animation", num_frames=num_frames, end_ns=end_ns, height=shape[0], width=shape[1])

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from bitmill.pipeline.reading.filters import ClipFilter
     from bitmill.pipeline.reading.loader import TokenLoader
     from bitmill.pipeline.reading.prefetch import Prefetch
+    from bitmill.pipeline.reading.samples.grid_buckets import GridBuckets
     from bitmill.pipeline.reading.samples.sample_shapes import Clips, FrameWindows, Packing, Padding
     from bitmill.pipeline.reading.samples.views import View
 
@@ -18,6 +19,7 @@ __all__ = [
     "Clips",
     "DiskCache",
     "FrameWindows",
+    "GridBuckets",
     "Packing",
     "Padding",
     "Prefetch",
@@ -31,6 +33,7 @@ __all__ = [
 _MODULES = {
     "batches": ("TokenBatches",),
     "clip_lists": ("clip_ids_in",),
+    "samples.grid_buckets": ("GridBuckets",),
     "samples.sample_shapes": ("Clips", "FrameWindows", "Packing", "Padding"),
     "dataset": ("DiskCache", "TokenDataset"),
     "filters": ("ClipFilter",),

@@ -11,14 +11,15 @@ from typing import Any, Literal, SupportsIndex, cast
 
 import numpy as np
 import pyarrow as pa
-import torch
 from pyarrow.compute import Expression
 from torch.utils.data import Dataset
 
 from bitmill.pipeline.dataset.dataset_folder import require_card
 from bitmill.pipeline.reading.filters import ClipFilter
 from bitmill.pipeline.reading.index.clip_lookup import ClipFinder, places_of_source
+from bitmill.pipeline.reading.joining.join import Join
 from bitmill.pipeline.reading.open_parts import check_tokenizers, checked_columns, open_part
+from bitmill.pipeline.reading.samples.column_values import plain_row
 from bitmill.pipeline.reading.samples.views import TokenView, View
 from bitmill.pipeline.reading.shards.after_fork import renewed_in_forks
 from bitmill.pipeline.reading.shards.disk_cache import ChunkCache
@@ -54,7 +55,9 @@ class TokenDataset(Dataset[TokenSample]):
     Several folders are read one after the other; all tokens must come from one tokenizer. ``view`` chooses
     the form of ``tokens`` (see ``bitmill.pipeline.reading.View``; default: ``bits``, or ``digits`` where a
     code is not bits), ``group_bits`` the g of groups, ``columns`` the additional columns of a sample (any but
-    ``codes`` that the token shards of all folders have), ``where`` filters clips.
+    ``codes`` that the token shards of all folders have), ``where`` filters clips. ``join`` names Parquet
+    files with a column ``clip_id``: their other columns are clips' columns too, null for a clip without a
+    row (docs/reading.md tells their cost).
 
     A dataset whose job is not finished is refused unless ``allow_incomplete``; one made by another tokenizer
     than ``expect_tokenizer`` (a fingerprint) is always refused. ``dataset[i]`` reads one byte range and
@@ -72,6 +75,7 @@ class TokenDataset(Dataset[TokenSample]):
         group_bits: int | None = None,
         columns: Sequence[str] = (),
         where: ClipFilter | Expression | None = None,
+        join: str | Path | Sequence[str | Path] = (),
         expect_tokenizer: str | None = None,
         allow_incomplete: bool = False,
         verify: Verify = "pages",
@@ -86,14 +90,20 @@ class TokenDataset(Dataset[TokenSample]):
         check_tokenizers(folders, self.cards, expect_tokenizer)
         geometry = self.cards[0].geometry
         self.token_view = TokenView.of(view, geometry.code, group_bits)
-        self.columns = checked_columns(columns, folders, self.cards)
+        joined = Join.open(join) if join else None
+        self.column_schema = checked_columns(columns, folders, self.cards, joined)
+        """The chosen columns and their types."""
         self.verify: Verify = verify
         ranges = ChunkCache(Path(cache.folder), cache.max_bytes) if cache else None
+        # A filter passes over all clips, in an order that may not be the joined file's.
+        held = joined.held() if joined else None
         parts = [
-            open_part(ShardFiles(folder, ranges), card, where, allow_incomplete=allow_incomplete)
+            open_part(ShardFiles(folder, ranges), card, where, held, allow_incomplete=allow_incomplete)
             for folder, card in zip(folders, self.cards, strict=True)
         ]
-        self.clips = ClipSource(parts, geometry, verify=verify != "never", skip_damaged=skip_damaged)
+        self.clips = ClipSource(
+            parts, geometry, verify=verify != "never", skip_damaged=skip_damaged, join=joined
+        )
         self._filtered = where is not None
         self._single = SingleClips(self.clips, verify=verify == "always")
         self._firsts: list[int] = np.concatenate(([0], np.cumsum(self.clips.num_clips))).tolist()
@@ -120,6 +130,11 @@ class TokenDataset(Dataset[TokenSample]):
     def group_bits(self) -> int | None:
         """The g of groups."""
         return self.token_view.group_bits
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the chosen columns."""
+        return tuple(self.column_schema.names)
 
     @property
     def bits_per_token(self) -> int:
@@ -180,7 +195,7 @@ class TokenDataset(Dataset[TokenSample]):
                 if starts[row] < 0 or (others is not None and others.lost[row]):
                     continue
                 tokens = self.token_view.clip(codes, int(starts[row]), self.clips.places_of(grids[row]))
-                yield {"tokens": tokens, **_row(others.table if others else None, row)}
+                yield {"tokens": tokens, **(plain_row(others.table, row) if others else {})}
 
     def find(self, clip_id: str) -> int:
         """Return the index of the sample with this clip id. Raises KeyError if there is none.
@@ -225,7 +240,7 @@ class TokenDataset(Dataset[TokenSample]):
                 self._tables[group] = table
                 while len(self._tables) > _KEPT_TABLES:
                     self._tables.popitem(last=False)
-        return _row(table, row)
+        return plain_row(table, row)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_tables")}
@@ -251,14 +266,3 @@ def _filter(where: object) -> ClipFilter | None:
     if where is not None and not isinstance(where, ClipFilter):
         raise WrongArgumentError(f"where must be a ClipFilter or a pyarrow expression, not {where!r}.")
     return where
-
-
-def _row(table: pa.Table | None, row: int) -> dict[str, Any]:
-    if table is None:
-        return {}
-    return {name: _plain(table.column(name)[row].as_py()) for name in table.column_names}
-
-
-def _plain(value: object) -> object:
-    """Convert lists (frame times) to a tensor [T], which collates; return other values unchanged."""
-    return torch.tensor(value, dtype=torch.int64) if isinstance(value, list) else value

@@ -1,39 +1,46 @@
 """Opens the dataset folders that are read together: checks that they fit, and applies the filter."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 
 from bitmill.pipeline.reading.filters import ClipFilter
 from bitmill.pipeline.reading.index.footers import num_threads, open_shard
 from bitmill.pipeline.reading.index.index import ReadingIndex
 from bitmill.pipeline.reading.index.open_index import open_index
+from bitmill.pipeline.reading.joining.join import Join
 from bitmill.pipeline.reading.shards.row_groups import Part
 from bitmill.pipeline.reading.shards.shard_files import ShardFiles
 from bitmill.pipeline.storage import Folder
+from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS, token_columns
 from bitmill.schemas.errors import TokenizerMismatchError, WrongArgumentError
 
 
 def checked_columns(
-    columns: Sequence[str], folders: Sequence[Folder], cards: Sequence[DatasetCard]
-) -> tuple[str, ...]:
+    columns: Sequence[str], folders: Sequence[Folder], cards: Sequence[DatasetCard], join: Join | None
+) -> pa.Schema:
     """Return the columns, each once. Raises WrongArgumentError if a dataset does not have one."""
-    newest = [field.name for field in TOKEN_COLUMNS if field.name != "codes"]
+    fields = {field.name: field for field in TOKEN_COLUMNS if field.name != "codes"}
+    joined = {field.name: field for field in join.schema} if join else {}
     for name in columns:
-        if name not in newest:
-            raise WrongArgumentError(f"Unknown column {name!r}; a token shard has {', '.join(newest)}.")
+        if name in joined:
+            continue
+        if name not in fields:
+            others = f"; joined are {', '.join(joined)}" if joined else ""
+            raise WrongArgumentError(
+                f"Unknown column {name!r}; a token shard has {', '.join(fields)}{others}."
+            )
         for folder, card in zip(folders, cards, strict=True):
             if name not in _names(card):
                 raise WrongArgumentError(
                     f"{folder.uri} has token shards of version {card.shard_version}, which have no column "
                     f"{name!r}."
                 )
-    return tuple(dict.fromkeys(columns))
+    return pa.schema([(fields | joined)[name] for name in dict.fromkeys(columns)])
 
 
 def _names(card: DatasetCard) -> list[str]:
@@ -55,24 +62,51 @@ def check_tokenizers(folders: Sequence[Folder], cards: Sequence[DatasetCard], ex
 
 
 def open_part(
-    files: ShardFiles, card: DatasetCard, where: ClipFilter | None, *, allow_incomplete: bool
+    files: ShardFiles,
+    card: DatasetCard,
+    where: ClipFilter | None,
+    join: Join | None,
+    *,
+    allow_incomplete: bool,
 ) -> Part:
-    """Open a dataset's index, and read the columns that the filter needs. Raises the errors of both."""
+    """Open a dataset's index, and read the columns that the filter needs. Raises the errors of both.
+
+    ``join`` are the joined columns that the filter may be about.
+    """
     index = open_index(files.folder, card, allow_incomplete=allow_incomplete)
-    selected: Sequence[npt.NDArray[np.int64] | None] = [None] * index.num_groups
+    selected: Sequence[Int64s | None] = [None] * index.num_groups
     if where is not None and where.columns():
         # An expression may be about any column; of one that these shards lack, pyarrow says so.
         names = [name for name in where.columns() if name in _names(card)]
-        select = partial(_selected_in, files.folder, index, where, names)
+        rows = where.rows
+        if join is not None and (joined := _joined_columns(where, names, join)):
+            names = sorted({*names, "clip_id"})
+            rows = partial(_rows_with, where, join, joined)
+        select = partial(_selected_in, files.folder, index, names, rows)
         with ThreadPoolExecutor(num_threads(files.folder)) as pool:
-            selected = [rows for shard in pool.map(select, range(len(index.shard_ids))) for rows in shard]
+            selected = [group for shard in pool.map(select, range(len(index.shard_ids))) for group in shard]
     return Part(files=files, index=index, selected=selected)
 
 
+def _joined_columns(where: ClipFilter, names: list[str], join: Join) -> list[str]:
+    """The joined columns that the filter's expression is about."""
+    if where.where is None:
+        return []
+    return join.needed_by(where.where, pa.schema([pa.schema(TOKEN_COLUMNS).field(name) for name in names]))
+
+
+def _rows_with(where: ClipFilter, join: Join, joined: list[str], table: pa.Table) -> Int64s:
+    return where.rows(join.complete(table, joined))
+
+
 def _selected_in(
-    folder: Folder, index: ReadingIndex, where: ClipFilter, names: list[str], shard: int
-) -> list[npt.NDArray[np.int64]]:
+    folder: Folder,
+    index: ReadingIndex,
+    names: list[str],
+    rows: Callable[[pa.Table], Int64s],
+    shard: int,
+) -> list[Int64s]:
     """The selected rows of each row group of a shard."""
     groups = index.groups_of(shard)
     with open_shard(folder, index.shard_ids[shard]) as file:
-        return [where.rows(file.read_row_group(int(index.numbers[group]), columns=names)) for group in groups]
+        return [rows(file.read_row_group(int(index.numbers[group]), columns=names)) for group in groups]

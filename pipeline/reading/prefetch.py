@@ -1,13 +1,13 @@
 """Prefetches batches in threads: reads windows before they are needed and drops them after their last use."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 from weakref import finalize
 
-from bitmill.pipeline.reading.order.batch_plan import Take
+from bitmill.pipeline.reading.order.batch_plan import BatchPlan, Take
 from bitmill.pipeline.reading.samples.shuffle_window import ShuffleWindow
 
 Batch = TypeVar("Batch")
@@ -70,11 +70,11 @@ class Prefetcher(Iterator[Batch]):
 
     def __init__(
         self,
-        plans: Iterator[list[Take]],
+        plans: Iterator[BatchPlan],
         *,
         load: Callable[[Take], ShuffleWindow],
         weigh: Callable[[Take], int],
-        make: Callable[[list[Take], list[ShuffleWindow]], Batch],
+        make: Callable[[BatchPlan, list[ShuffleWindow]], Batch],
         prefetch: ChosenPrefetch,
     ) -> None:
         self._plans = plans
@@ -88,6 +88,7 @@ class Prefetcher(Iterator[Batch]):
         """Windows that some lane of a stream is currently in: later batches may take from them."""
         self._reached: dict[tuple[int, int], Key] = {}
         """The last window of each (stream, lane)."""
+        self._needed: frozenset[int] | None = None
         self._planned: deque[_Planned] = deque()
         self._under_way: deque[Future[Batch]] = deque()
         self._ahead = 0
@@ -115,14 +116,14 @@ class Prefetcher(Iterator[Batch]):
             len(self._planned) + len(self._under_way) <= self._prefetch.batches
             or (self._ahead < self._prefetch.window_bytes and len(self._planned) < _MOST_PLANNED)
         ):
-            takes = next(self._plans, None)
-            if takes is None:
+            plan = next(self._plans, None)
+            if plan is None:
                 self._ended = True
                 self._open.clear()
             else:
-                self._plan(takes)
+                self._plan(plan)
 
-    def _plan(self, takes: list[Take]) -> None:
+    def _plan(self, plan: BatchPlan) -> None:
         """Look up the batch's windows, or start reading them.
 
         Lanes only go forward, so later batches do not need a window that all lanes have left. Its last
@@ -132,7 +133,7 @@ class Prefetcher(Iterator[Batch]):
         windows: list[Future[ShuffleWindow]] = []
         added = 0
         moved = False
-        for take in takes:
+        for take in plan.takes:
             key = (take.stream, take.pass_number, take.window)
             window = self._open.get(key)
             if window is None:
@@ -143,13 +144,22 @@ class Prefetcher(Iterator[Batch]):
                 self._reached[lane] = key
                 moved = True
             windows.append(window)
-        for key in self._open.keys() - self._reached.values() if moved else ():
+        for key in self._left(plan, moved=moved):
             del self._open[key]
-        self._planned.append(_Planned(takes, windows, added))
+        self._planned.append(_Planned(plan, windows, added))
         self._ahead += added
 
+    def _left(self, plan: BatchPlan, *, moved: bool) -> Iterable[Key]:
+        """The open windows that no batch after this one needs."""
+        if plan.needed is None:
+            return self._open.keys() - self._reached.values() if moved else ()
+        if plan.needed is self._needed:
+            return ()
+        self._needed = plan.needed
+        return [key for key in self._open if key[2] not in plan.needed]
+
     def _made(self, planned: "_Planned") -> Batch:
-        return self._make(planned.takes, [window.result() for window in planned.windows])
+        return self._make(planned.plan, [window.result() for window in planned.windows])
 
 
 def _end(*pools: ThreadPoolExecutor) -> None:
@@ -160,6 +170,6 @@ def _end(*pools: ThreadPoolExecutor) -> None:
 class _Planned(NamedTuple):
     """A batch whose windows are being read; ``num_bytes`` counts the windows first needed by it."""
 
-    takes: list[Take]
+    plan: BatchPlan
     windows: list[Future[ShuffleWindow]]
     num_bytes: int

@@ -1,6 +1,6 @@
 """Samples tokens from a model: new pictures, inpainted pictures, continued clips.
 
-Axes: B clips, T frames, h and w tokens, L bits, G groups of a token, K values of a group.
+Axes: B clips, T frames, h and w tokens, D dimensions of a code, G groups of a token, K values of a group.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bitmill.bsq_model.token_models.masked_lm import MaskedLM, SamplingSpec, fill
 from bitmill.bsq_model.token_models.prior import Prior
-from bitmill.bsq_model.token_models.token_layers import bits_of_values, values_of_bits
+from bitmill.bsq_model.token_models.token_layers import codes_of_values, no_codes, values_of_codes
 
 OnFrames = Callable[[int], None]
 _AT_ONCE = 32
@@ -19,21 +19,21 @@ _AT_ONCE = 32
 def draw_pictures(
     model: MaskedLM, count: int, grid: tuple[int, int], spec: SamplingSpec, *, label: int | None, seed: int
 ) -> Iterator[Tensor]:
-    """Yield ``count`` pictures of h × w tokens, bool [1, h, w, L] each.
+    """Yield ``count`` pictures of h × w tokens, [1, h, w, D] each.
 
     ``label`` counts the model's labels from 1; None samples without a label. For a given seed, picture k does
     not depend on ``count``, except for rounding in batches of other sizes.
     """
-    bits_hwL = torch.zeros(1, *grid, model.config.bits_per_token, dtype=torch.bool)
+    codes_hwD = no_codes(model.config, 1, *grid)
     hidden_hwG = torch.ones(1, *grid, model.config.num_groups, dtype=torch.bool)
     for first in range(0, count, _AT_ONCE):
         num = min(_AT_ONCE, count - first)
-        yield from _fill(model, [bits_hwL] * num, hidden_hwG, spec, label=label, seed=seed + first)
+        yield from _fill(model, [codes_hwD] * num, hidden_hwG, spec, label=label, seed=seed + first)
 
 
 def fill_in(
     model: MaskedLM,
-    bits_ThwL: Tensor,
+    codes_ThwD: Tensor,
     hidden_Thw: Tensor,
     count: int,
     spec: SamplingSpec,
@@ -41,15 +41,15 @@ def fill_in(
     label: int | None,
     seed: int,
 ) -> list[Tensor]:
-    """Sample the hidden tokens of a picture ``count`` times, bool [T, h, w, L] each; others do not change."""
+    """Sample the hidden tokens of a picture ``count`` times, [T, h, w, D] each; others do not change."""
     hidden_ThwG = hidden_Thw[..., None].expand(*hidden_Thw.shape, model.config.num_groups)
-    return _fill(model, [bits_ThwL] * count, hidden_ThwG, spec, label=label, seed=seed)
+    return _fill(model, [codes_ThwD] * count, hidden_ThwG, spec, label=label, seed=seed)
 
 
 @torch.inference_mode()
 def go_on(
     prior: Prior,
-    bits_ThwL: Tensor,
+    codes_ThwD: Tensor,
     num_frames: int,
     count: int,
     *,
@@ -57,11 +57,11 @@ def go_on(
     seed: int,
     on_frames: OnFrames = lambda _: None,
 ) -> Tensor:
-    """Sample ``count`` continuations of given frames (or none) in parallel: bool [B, frames, h, w, L]."""
-    _, height, width, _ = bits_ThwL.shape
+    """Sample ``count`` continuations of given frames (or none) in parallel: [B, frames, h, w, D]."""
+    _, height, width, _ = codes_ThwD.shape
     stepper = prior.stepper(count, height, width)
-    group_bits, num_groups = prior.config.group_bits, prior.config.num_groups
-    for value in values_of_bits(bits_ThwL, group_bits).flatten().tolist():
+    num_groups = prior.config.num_groups
+    for value in values_of_codes(codes_ThwD, prior.config).flatten().tolist():
         stepper.push(torch.full((count,), value))
     generator = torch.Generator().manual_seed(seed)
     drawn: list[Tensor] = []
@@ -73,12 +73,12 @@ def go_on(
             stepper.push(values[-1])
         drawn.append(torch.stack(values, dim=1).view(count, height, width, num_groups))
         on_frames(1)
-    return bits_of_values(torch.stack(drawn, dim=1), group_bits)
+    return codes_of_values(torch.stack(drawn, dim=1), prior.config)
 
 
 def _fill(
     model: MaskedLM,
-    bits: list[Tensor],
+    codes: list[Tensor],
     hidden_ThwG: Tensor,
     spec: SamplingSpec,
     *,
@@ -89,10 +89,10 @@ def _fill(
     return list(
         fill(
             model,
-            torch.stack(bits).to(device),
-            hidden_ThwG.expand(len(bits), *hidden_ThwG.shape).to(device),
+            torch.stack(codes).to(device),
+            hidden_ThwG.expand(len(codes), *hidden_ThwG.shape).to(device),
             spec,
             generator=torch.Generator().manual_seed(seed),
-            labels_B=None if label is None else torch.full((len(bits),), label, device=device),
+            labels_B=None if label is None else torch.full((len(codes),), label, device=device),
         ).cpu()
     )

@@ -1,7 +1,7 @@
 """Measures sampled pictures: Fréchet distances to held-out ones, baselines, and a check for copies.
 
 The same tokenizer decodes all pictures, so that its own loss affects both sides equally. Axes: B pictures, h
-and w tokens, L bits, G groups, K values of a group, D features.
+and w tokens, D dimensions of a code, or features.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,6 @@ from torch import Tensor
 from bitmill.bsq_model.contract import Tokenizer, decode_pixels
 from bitmill.bsq_model.metrics.frechet import FeatureStatistics, frechet_distance
 from bitmill.bsq_model.metrics.inception_score import inception_score
-from bitmill.bsq_model.token_models.token_layers import bits_of_values, values_of_bits
 from bitmill.pipeline.evaluation.running_scores import Features, MetricNetworks
 from bitmill.pipeline.reading import ClipFilter, TokenDataset
 
@@ -35,28 +34,31 @@ class SampleQuality:
 
 
 def single_frames(dataset: str, held_out: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Return the first frames of training clips and of held-out clips, bool [B, h, w, L] each."""
+    """Return the first frames of training clips and of held-out clips, [B, h, w, D] each."""
     apart = TokenDataset(dataset, columns=("clip_id",), where=ClipFilter(sources=held_out))
     rest = TokenDataset(dataset, where=ClipFilter(without_clip_ids=[clip["clip_id"] for clip in apart]))
     return torch.stack([c["tokens"][0] for c in rest]), torch.stack([c["tokens"][0] for c in apart])
 
 
-def independent_bits(of_BhwL: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Draw pictures bit by bit, with each bit's frequency in ``of``: bool [count, h, w, L]."""
-    return torch.rand(count, *of_BhwL.shape[1:], generator=generator) < of_BhwL.float().mean((0, 1, 2))
+def independent_dimensions(of_BhwD: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Draw pictures bit by bit or digit by digit, with each one's frequencies: [count, h, w, D]."""
+    if of_BhwD.dtype == torch.bool:
+        return torch.rand(count, *of_BhwD.shape[1:], generator=generator) < of_BhwD.float().mean((0, 1, 2))
+    rows = torch.randint(of_BhwD[..., 0].numel(), (count, *of_BhwD.shape[1:]), generator=generator)
+    return of_BhwD.flatten(0, 2).gather(0, rows.flatten(0, 2)).view(rows.shape)
 
 
-def order0_tokens(of_BhwL: Tensor, count: int, group_bits: int, generator: torch.Generator) -> Tensor:
-    """Draw pictures token by token from all tokens of ``of``, independently: bool [count, h, w, L]."""
-    tokens_nL = of_BhwL.flatten(0, 2)
-    rows = torch.randint(len(tokens_nL), (count, *of_BhwL.shape[1:3]), generator=generator)
-    return bits_of_values(values_of_bits(tokens_nL, group_bits)[rows], group_bits)
+def order0_tokens(of_BhwD: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Draw pictures token by token from all tokens of ``of``, independently: [count, h, w, D]."""
+    tokens_nD = of_BhwD.flatten(0, 2)
+    rows = torch.randint(len(tokens_nD), (count, *of_BhwD.shape[1:3]), generator=generator)
+    return tokens_nD[rows]
 
 
 def judge(
     pictures: dict[str, Tensor],
-    training_BhwL: Tensor,
-    held_out_BhwL: Tensor,
+    training_BhwD: Tensor,
+    held_out_BhwD: Tensor,
     tokenizer: Tokenizer,
     metric_networks: MetricNetworks,
 ) -> list[SampleQuality]:
@@ -65,14 +67,14 @@ def judge(
     Everything is compared with half of the held-out pictures; the other half is the row that shows the score
     of real pictures.
     """
-    chosen = torch.randperm(len(held_out_BhwL), generator=torch.Generator().manual_seed(0))
+    chosen = torch.randperm(len(held_out_BhwD), generator=torch.Generator().manual_seed(0))
     half = len(chosen) // 2
     features = dict(metric_networks.frame_features)
-    reference = _features(held_out_BhwL[chosen[half:]], tokenizer, features)
+    reference = _features(held_out_BhwD[chosen[half:]], tokenizer, features)
     compared = {name: _statistics(vectors_BD) for name, vectors_BD in reference.items()}
-    training = _features(_spread(training_BhwL), tokenizer, features)
+    training = _features(_spread(training_BhwD), tokenizer, features)
     rows: list[SampleQuality] = []
-    for name, bits in {**pictures, "held out": held_out_BhwL[chosen[:half]]}.items():
+    for name, bits in {**pictures, "held out": held_out_BhwD[chosen[:half]]}.items():
         found = _features(bits, tokenizer, features)
         rows.append(
             SampleQuality(
@@ -87,24 +89,24 @@ def judge(
     return rows
 
 
-def _spread(bits_BhwL: Tensor) -> Tensor:
+def _spread(bits_BhwD: Tensor) -> Tensor:
     """Return at most ``_MOST_LOOKED_AT`` pictures, evenly spaced, for the check for copies."""
-    step = -(-len(bits_BhwL) // _MOST_LOOKED_AT)
-    return bits_BhwL[::step]
+    step = -(-len(bits_BhwD) // _MOST_LOOKED_AT)
+    return bits_BhwD[::step]
 
 
-def _features(bits_BhwL: Tensor, tokenizer: Tokenizer, features: dict[str, Features]) -> dict[str, Tensor]:
+def _features(bits_BhwD: Tensor, tokenizer: Tokenizer, features: dict[str, Features]) -> dict[str, Tensor]:
     """Return features by name, [B, D] each."""
     parts: dict[str, list[Tensor]] = {name: [] for name in features}
-    for some in _pieces(bits_BhwL):
+    for some in _pieces(bits_BhwD):
         pixels = torch.cat(decode_pixels(tokenizer, [bits[None] for bits in some]))
         for name, of in features.items():
             parts[name].append(of(pixels).float().cpu())
     return {name: torch.cat(vectors) for name, vectors in parts.items()}
 
 
-def _pieces(bits_BhwL: Tensor) -> Iterable[Tensor]:
-    return bits_BhwL.split(_AT_ONCE)
+def _pieces(bits_BhwD: Tensor) -> Iterable[Tensor]:
+    return bits_BhwD.split(_AT_ONCE)
 
 
 def _inception_score(found: dict[str, Tensor], metric_networks: MetricNetworks) -> float | None:

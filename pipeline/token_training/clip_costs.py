@@ -1,14 +1,14 @@
 """Measures the cost of a dataset's clips under a token model and under baselines.
 
-Axes: T frames, h and w tokens, L bits of a token, n tokens.
+Axes: T frames, h and w tokens, D dimensions of a code, G groups of a token, n tokens.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
+from bitmill.bsq_model.token_models.token_layers import values_of_codes
 from bitmill.bsq_model.token_models.token_model import TokenModel
 from bitmill.pipeline.dataset.dataset_folder import require_card
 from bitmill.pipeline.reading import ClipFilter, TokenDataset
@@ -33,6 +33,7 @@ class TokenCosts:
     static_groups: float
     adaptive_groups: float
     independent_bits: float
+    """Of each bit, or each digit, by itself."""
     zstd: float
 
 
@@ -58,27 +59,28 @@ def evaluate_tokens(
     generator = torch.Generator().manual_seed(_SEED)
     model = model.to(device).eval()
     bits_in_all, frames = 0.0, 0
-    seen: list[baselines.Bits] = []
+    seen: list[torch.Tensor] = []
     for number, clip in enumerate(clips, start=1):
-        bits_ThwL: torch.Tensor = clip["tokens"]
-        for piece in bits_ThwL.split(most_frames):
+        codes_ThwD: torch.Tensor = clip["tokens"]
+        for piece in codes_ThwD.split(most_frames):
             with torch.inference_mode():
                 cost_B = model.held_out_bits(piece[None].to(device), None, generator)
             bits_in_all += cost_B.item() * piece[..., 0].numel()
-        seen.append(bits_ThwL.flatten(0, 2).numpy())
-        frames += len(bits_ThwL)
+        seen.append(codes_ThwD.flatten(0, 2))
+        frames += len(codes_ThwD)
         on_progress(number, len(clips))
-    bits_nL, group_bits = np.concatenate(seen), model.config.group_bits
+    codes_nD, code = torch.cat(seen), clips.cards[0].geometry.code
+    values_nG, sizes = values_of_codes(codes_nD, model.config).numpy(), model.config.group_sizes
     return TokenCosts(
         clips=len(clips),
         frames=frames,
-        tokens=len(bits_nL),
-        bits_per_token=bits_nL.shape[1],
-        model=bits_in_all / len(bits_nL),
-        static_groups=baselines.static_groups(bits_nL, group_bits),
-        adaptive_groups=baselines.adaptive_groups(bits_nL, group_bits),
-        independent_bits=baselines.independent_bits(bits_nL),
-        zstd=baselines.zstd(seen),
+        tokens=len(codes_nD),
+        bits_per_token=code.bits_per_token,
+        model=bits_in_all / len(codes_nD),
+        static_groups=baselines.static_values(values_nG, sizes),
+        adaptive_groups=baselines.adaptive_values(values_nG, sizes),
+        independent_bits=baselines.static_values(codes_nD.long().numpy(), code.bases),
+        zstd=baselines.zstd(codes_nD.numpy(), code),
     )
 
 

@@ -90,12 +90,12 @@ class _Run:
     def step(self, step: int) -> None:
         """Run step number ``step``; the first is 0."""
         spec = self._spec
-        bits_BThwL, labels_B = (
+        codes_BThwD, labels_B = (
             x if x is None else x.to(self._device, non_blocking=True) for x in self._data.batch(step)
         )
-        assert bits_BThwL is not None
+        assert codes_BThwD is not None
         with torch.autocast(self._device.type, torch.bfloat16, enabled=spec.compute.precision == "bfloat16"):
-            loss = self._model.training_loss(bits_BThwL, labels_B, _generator(spec.seed, step))
+            loss = self._model.training_loss(codes_BThwD, labels_B, _generator(spec.seed, step))
         loss.backward()
         if spec.optimizer.clip_norm is not None:
             nn.utils.clip_grad_norm_(self._model.parameters(), spec.optimizer.clip_norm)

@@ -1,6 +1,6 @@
 """Batches for token models: windows of clips, shuffled and resumable, with whole sources held out.
 
-Axes: B clips, T frames, h and w tokens, L bits.
+Axes: B clips, T frames, h and w tokens, D dimensions of a code.
 """
 
 import json
@@ -21,11 +21,11 @@ from bitmill.schemas.requests.token_training import TokenDataSpec, TokenTrainSpe
 _GOLDEN = (5**0.5 - 1) / 2
 
 
-class LabelledBits(NamedTuple):
+class LabelledCodes(NamedTuple):
     """Examples of equal length."""
 
-    bits_BThwL: Tensor
-    """Bool."""
+    codes_BThwD: Tensor
+    """Bool of bits, int64 of digits."""
     labels_B: Tensor | None
     """Int64, counted from 1 in the model's labels, 0 for none; None for a model without labels."""
 
@@ -35,7 +35,8 @@ class TokenTrainingData:
 
     The step's number and the shares alone decide which stream it takes. Whole sources are held out, because
     neighbouring clips of one video are too similar for a test. Raises UsageError if an entry has no training
-    or no held-out clip, or the tokens are no bits, TokenizerMismatchError if the datasets' tokenizers differ.
+    or no held-out clip, or the tokens are no bits or digits, TokenizerMismatchError if the datasets'
+    tokenizers differ.
     """
 
     def __init__(self, spec: TokenTrainSpec) -> None:
@@ -58,7 +59,7 @@ class TokenTrainingData:
         total = sum(kind.share for kind in spec.data)
         self._bounds = np.cumsum([kind.share / total for kind in spec.data])
 
-    def batch(self, step: int) -> LabelledBits:
+    def batch(self, step: int) -> LabelledCodes:
         """Return the batch of step number ``step`` (the first is 0); call it in order."""
         # With multiples of the golden ratio, every range of steps contains the streams in nearly their
         # shares.
@@ -83,13 +84,13 @@ def labels_of(model: TokenModelSizes) -> tuple[str, ...]:
     return model.labels if isinstance(model, MaskedLMSizes) else ()
 
 
-def labelled(batch: TokenBatch, labels: tuple[str, ...]) -> LabelledBits:
+def labelled(batch: TokenBatch, labels: tuple[str, ...]) -> LabelledCodes:
     """Add label numbers to a batch, from its column ``metadata`` if there are labels."""
     if not labels:
-        return LabelledBits(batch["tokens"], None)
+        return LabelledCodes(batch["tokens"], None)
     rows = {label: row for row, label in enumerate(labels, start=1)}
     found = [json.loads(text or "{}").get("label") for text in batch["metadata"]]
-    return LabelledBits(batch["tokens"], torch.tensor([rows.get(label, 0) for label in found]))
+    return LabelledCodes(batch["tokens"], torch.tensor([rows.get(label, 0) for label in found]))
 
 
 def _open(kind: TokenDataSpec, spec: TokenTrainSpec) -> tuple[TokenBatches, TokenBatches, DatasetCard]:
@@ -108,6 +109,13 @@ def _open(kind: TokenDataSpec, spec: TokenTrainSpec) -> tuple[TokenBatches, Toke
             raise UsageError(
                 f"{kind.dataset}: no clip of {kind.frames} frames is {name}; check held_out, frames, "
                 "and the sources that `bitmill inspect` lists."
+            )
+        sizes = {(height, width) for _, height, width in dataset.clips.distinct_shapes().tolist()}
+        if len(sizes) > 1:
+            raise UsageError(
+                f"{kind.dataset} has frames of {len(sizes)} sizes in tokens "
+                f"({', '.join(f'{height}×{width}' for height, width in sorted(sizes)[:4])}); a token model "
+                "trains on frames of one size, so tokenize with one frames.size_px or one bucket."
             )
     training = TokenBatches(
         rest,

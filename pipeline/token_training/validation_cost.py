@@ -19,8 +19,8 @@ def judge(model: TokenModel, batches: TokenBatches, most_batches: int | None, de
     generator = torch.Generator().manual_seed(_SEED)
     costs: list[Tensor] = []
     for batch in islice(batches, most_batches):
-        bits_BThwL, labels_B = labelled(batch, labels_of(model.config))
+        codes_BThwD, labels_B = labelled(batch, labels_of(model.config))
         on_device = labels_B if labels_B is None else labels_B.to(device)
-        costs.append(model.held_out_bits(bits_BThwL.to(device), on_device, generator).cpu())
+        costs.append(model.held_out_bits(codes_BThwD.to(device), on_device, generator).cpu())
     batches.load_state_dict(state)
     return torch.cat(costs).mean().item()

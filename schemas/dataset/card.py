@@ -22,8 +22,9 @@ from bitmill.schemas.requests.spec_files import describe_validation
 from bitmill.schemas.strict_model import StrictModel
 from bitmill.schemas.versioned import refuse_newer, stored_version
 
-DATASET_FORMAT_VERSION = 3
-"""2 added ``attempt`` of plan parts and ``appended_sources``, 3 ``geometry``; older ones stay readable."""
+DATASET_FORMAT_VERSION = 4
+"""2 added ``attempt`` of plan parts and ``appended_sources``, 3 ``geometry``, 4 a tokenizer's ``positions``
+and tokenizers with FSQ; older ones stay readable."""
 
 DATASET_FILE = "dataset.json"
 PLAN_FOLDER = "plan"
@@ -88,7 +89,7 @@ class DatasetCard(StrictModel, BaseModel):
     """The contents of dataset.json."""
 
     format: Literal["bitmill-dataset"] = "bitmill-dataset"
-    format_version: int = DATASET_FORMAT_VERSION
+    format_version: int = 3
     tokenizer_fingerprint: str
     tokenizer: AnyTokenizerConfig
     geometry: Geometry
@@ -167,12 +168,14 @@ class DatasetCard(StrictModel, BaseModel):
         return number
 
     def to_json(self) -> bytes:
-        """Return the file's bytes, in this release's format version.
+        """Return the file's bytes, in the least format version that has what the card tells.
 
-        A dataset with token shards of version 1 keeps version 2, for those who read it with an older bitmill.
+        So an older bitmill reads all that it can; a dataset with token shards of version 1 keeps version 2.
         """
-        is_older = self.shard_version == 1
-        card = self.model_copy(update={"format_version": 2 if is_older else DATASET_FORMAT_VERSION})
+        is_older, tokenizer = self.shard_version == 1, self.tokenizer
+        is_newer = tokenizer.format_version > 1 or tokenizer.architecture not in ("bsq-vit", "plugin")
+        version = 4 if is_newer else 2 if is_older else 3
+        card = self.model_copy(update={"format_version": version})
         left_out = {"geometry"} if is_older else set[str]()
         if self.tokenizer_note is None:
             left_out.add("tokenizer_note")

@@ -71,8 +71,8 @@ class TokenizerConfig(StrictModel):
     output: Literal["pixels", "logit-laplace"] = "pixels"
     """logit-laplace: the decoder outputs a distribution of each value; inference takes its mean."""
     positions: Literal["fixed", "interpolate"] = "fixed"
-    """interpolate: frames of every multiple of ``patch_size_px``, with spatial positions interpolated from those
-    of ``image_size_px``: bicubic between cell centres, antialiased, in float32."""
+    """interpolate: frames of every multiple of ``patch_size_px``, with spatial positions interpolated from
+    those of ``image_size_px``: bicubic between cell centres, antialiased, in float32."""
 
     @model_validator(mode="before")
     @classmethod
@@ -84,7 +84,9 @@ class TokenizerConfig(StrictModel):
     @model_validator(mode="after")
     def _version_is_that_of_positions(self) -> "TokenizerConfig":
         if (self.format_version == 2) != (self.positions != "fixed"):
-            raise ValueError(f"positions {self.positions} has another format_version than {self.format_version}")
+            raise ValueError(
+                f"positions {self.positions} has another format_version than {self.format_version}"
+            )
         return self
 
     @model_validator(mode="after")

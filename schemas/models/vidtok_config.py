@@ -1,13 +1,17 @@
 """The config.json of a VidTok tokenizer: sizes and the version of its network (arXiv 2412.13061)."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.strict_model import StrictModel
 
 Count = Annotated[int, Field(ge=1)]
+
+
+Norm = Literal["layer", "group"]
+NORM_GROUPS = 32
 
 
 class VidTokConfig(StrictModel):
@@ -28,17 +32,29 @@ class VidTokConfig(StrictModel):
     num_res_blocks: Count = 2
     """Per level of the encoder; the decoder has one more."""
     frames_per_token: Literal[4, 8] = 4
+    norm: Norm = "layer"
+    """layer: over the channels of each position; group: in 32 groups of channels, over each frame."""
     levels: Annotated[tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=1)]
     """Values of each dimension of a code."""
 
     @model_validator(mode="after")
-    def _has_levels_for_time(self) -> Self:
+    def _has_levels_and_groups(self) -> Self:
         if self.num_time_steps >= len(self.channel_multipliers):
             raise ValueError(
                 f"frames_per_token {self.frames_per_token} needs more than {self.num_time_steps} "
                 f"channel_multipliers, not {len(self.channel_multipliers)}"
             )
+        if self.norm == "group" and self.channels % NORM_GROUPS:
+            raise ValueError(f"norm group needs channels that are a multiple of {NORM_GROUPS}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Omit the norm of published models, so that files and fingerprints match older releases."""
+        document: dict[str, Any] = handler(self)
+        if self.norm == "layer":
+            del document["norm"]
+        return document
 
     @property
     def geometry(self) -> Geometry:

@@ -11,8 +11,9 @@ from bitmill.schemas.requests.spec_files import describe_validation
 from bitmill.schemas.strict_model import JsonFile, StrictModel
 from bitmill.schemas.versioned import refuse_newer
 
-AUDIT_FORMAT_VERSION = 2
-"""2: codes that are digits or an index (``CodeHealth.kind``), ``geometry``; reports of 1 stay readable."""
+AUDIT_FORMAT_VERSION = 3
+"""2: codes that are digits or an index (``CodeHealth.kind``), ``geometry``. 3: frame sizes, what was cropped
+and what is padding. Reports of 1 and 2 stay readable."""
 
 DIMENSION = {"bits": "bit", "digits": "digit", "index": "index"}
 """What a dimension of a kind of code is called in reports."""
@@ -94,7 +95,23 @@ class Histogram(StrictModel):
     counts: list[int]
 
 
-class Coverage(StrictModel):
+class FrameSize(StrictModel):
+    """Clips whose frames have one size."""
+
+    height_px: int
+    width_px: int
+    clips: int
+    frames: int
+    padded_frames: int
+    """Frames that repeat a clip's last one, to a legal length; not among ``frames``."""
+    tokens: int
+    code_bytes: int
+    cropped: float | None
+    """Share of the pixels of the scaled frames that were cropped away; None in shards of version 1, which do
+    not tell."""
+
+
+class Coverage(StrictModel, BaseModel):
     """Coverage: planned versus done."""
 
     total: Counts
@@ -103,6 +120,12 @@ class Coverage(StrictModel):
     failures: list[FailureRow]
     """Items that are not ok, in plan order, up to a bound; ``total`` counts them all."""
     histograms: list[Histogram]
+    sizes: list[FrameSize] = []
+    """Of clips that could be read; most clips first, up to a bound."""
+    num_sizes: int = 0
+    padded_frames: int = 0
+    cropped: float | None = None
+    """As in ``sizes``, of all clips."""
     next_steps: list[str]
     """Sentences: what running the job again, or with ``--retry-failed``, would do."""
 

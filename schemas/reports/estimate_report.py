@@ -4,7 +4,8 @@ from typing import Literal
 
 from bitmill.schemas.strict_model import StrictModel
 
-ESTIMATE_FORMAT_VERSION = 1
+ESTIMATE_FORMAT_VERSION = 2
+"""2 added ``sizes`` and ``batch``; times and tokens count each size by its pixels."""
 
 
 class Quantity(StrictModel):
@@ -33,11 +34,36 @@ class Quantity(StrictModel):
         return max(0.0, self.value - 2 * self.standard_error), self.value + 2 * self.standard_error
 
 
+class SizeEstimate(StrictModel):
+    """What the job makes of frames of one size."""
+
+    height_px: int
+    width_px: int
+    items: Quantity
+    clips: Quantity
+    frames: Quantity
+    tokens: Quantity
+    stored_bytes: Quantity
+    """Packed tokens plus the other columns and the ledger, without metadata."""
+
+
+class BatchMemory(StrictModel):
+    """The memory of a batch of the largest frames, as the timing pass measured it."""
+
+    height_px: int
+    width_px: int
+    frames: int
+    """In the measured batch: those of the job's batches, or of one clip where a batch takes too long."""
+    memory_bytes: int | None
+    """On CUDA the most that was allocated, weights included; on a CPU what the process grew by. None where
+    the system does not tell."""
+
+
 class Estimate(StrictModel):
     """The estimate of a job: what was listed, what was sampled, and the extrapolation."""
 
     format: Literal["bitmill-estimate"] = "bitmill-estimate"
-    format_version: Literal[1] = ESTIMATE_FORMAT_VERSION
+    format_version: Literal[2] = ESTIMATE_FORMAT_VERSION
     sources: int
     size_bytes: int
     """Of the listed objects; an object of which several spans are wanted counts once."""
@@ -49,6 +75,9 @@ class Estimate(StrictModel):
     clips: Quantity
     frames: Quantity
     tokens: Quantity
+    sizes: tuple[SizeEstimate, ...]
+    """A job's buckets in their order, with zeros for those that no sampled item gets; else the sizes of the
+    sampled items, most frames first."""
     code_bytes: Quantity
     """Packed tokens."""
     stored_bytes: Quantity
@@ -56,6 +85,7 @@ class Estimate(StrictModel):
     device: str
     """The device on which the tokenizer was timed: this machine's, whatever the job will use."""
     frames_per_s: float
-    """Of one tokenizer on that device, without decoding."""
+    """Of one tokenizer on that device, of the size of ``batch``, without decoding."""
+    batch: BatchMemory
     accelerator_hours: Quantity
-    """Hours of one such device."""
+    """Hours of one such device; smaller frames count by their pixels."""

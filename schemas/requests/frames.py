@@ -14,6 +14,9 @@ NEWEST_PIXEL_RULE: PixelRule = 2
 
 MAX_SIDE_PX = 8192
 
+INTERPOLATED_POSITIONS = "interpolate: bicubic, antialiased"
+"""How a BSQ-ViT gets its positions for other sizes; a field of the fingerprint."""
+
 Side = Annotated[int, Field(gt=0, le=MAX_SIDE_PX)]
 
 

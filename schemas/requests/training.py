@@ -163,6 +163,15 @@ class TrainSpec(StrictModel):
         return self
 
     @model_validator(mode="after")
+    def _has_one_size(self) -> Self:
+        if self.model.positions != "fixed":
+            raise ValueError(
+                f"model.positions {self.model.positions} is for trained tokenizers: leave it out, to train "
+                f"those of frames of {self.model.image_size_px}²"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _codebook_learns(self) -> Self:
         if self.model.quantizer == "vq" and not self.loss.commitment:
             raise ValueError("model.quantizer vq learns its codebook by loss.commitment: set it to 1")

@@ -226,7 +226,7 @@ def _tokens(cursor: Cursor, version: int, origin: str) -> tuple[Geometry, int, i
         origin,
         f"{code.bits_per_token} bits in groups of {group_bits}",
     )
-    _refuse_unless(not with_prior or code.kind == "bits", origin, f"a prior for {code.kind}")
+    _refuse_unless(not with_prior or code.kind != "index", origin, f"a prior for {code.kind}")
     return geometry, group_bits, with_prior
 
 

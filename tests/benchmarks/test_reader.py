@@ -109,3 +109,12 @@ def test_the_command_measures_every_way_and_writes_a_complete_dataset(tmp_path):
     assert status.code == 0, status.err
     assert "complete" in status.out
     assert "860,160 tokens" in status.out
+
+
+def test_buckets_are_measured_against_windows_of_one_grid(tmp_path):
+    words = ["--clips", "210", "--rounds", "1", "--seconds", "0.1", "--folder", str(tmp_path)]
+    done = run_module("benchmarks.reader.buckets", *words)
+    assert done.code == 0, done.err
+    lines = [line for line in done.out.splitlines() if line.startswith(("| windows", "| buckets"))]
+    assert len(lines) == 4
+    assert "× windows" in done.out

@@ -8,6 +8,7 @@ import torch
 
 from bitmill.bsq_model import make_preset
 from bitmill.bsq_model.numerics import set_numerics
+from bitmill.bsq_model.resolution import interpolating
 from bitmill.bsq_model.training.optimizer import (
     load_optimizer_tensors,
     make_optimizers,
@@ -16,7 +17,7 @@ from bitmill.bsq_model.training.optimizer import (
 )
 from bitmill.pipeline.shard.encoder import ModelEncoder
 from bitmill.schemas.requests.training import OptimizerSpec
-from tests.bsq_model.small import random_clip, random_tokenizer
+from tests.bsq_model.small import SMALL, random_clip, random_tokenizer
 from tests.bsq_model.test_variants import VARIANTS
 
 pytestmark = pytest.mark.cuda
@@ -75,6 +76,36 @@ def test_a_recorded_pass_gives_the_bits_of_the_first_and_follows_its_weights():
     torch.testing.assert_close(tokenizer.latents(clips)[0], first + 1, rtol=0, atol=1e-4)
     moved = tokenizer.to(torch.bfloat16).latents(clips)[0]
     torch.testing.assert_close(moved, first + 1, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("name", [None, "cnn", "full"])
+def test_sizes_mixed_in_a_call_give_the_cpus_latents_and_pixels_to_rounding(name):
+    tokenizer = interpolating(random_tokenizer(SMALL if name is None else VARIANTS[name]))
+    random = np.random.default_rng(0)
+    sizes = [(16, 40), (40, 16), (24, 24), (16, 40)]
+    clips = [torch.from_numpy(random.integers(0, 256, (3, *size, 3), dtype=np.uint8)) for size in sizes]
+    latents, bits = tokenizer.latents(clips), tokenizer.encode(clips)
+    pixels = tokenizer.decode_pixels(bits)
+    tokenizer.to("cuda")
+    for _ in range(3):  # As computed, then recorded, then replayed.
+        for found, expected in zip(tokenizer.latents(clips), latents, strict=True):
+            torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)
+        for found, expected in zip(tokenizer.decode_pixels(bits), pixels, strict=True):
+            torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)
+    assert [codes.shape for codes in tokenizer.encode(clips)] == [codes.shape for codes in bits]
+
+
+def test_a_recorded_pass_over_another_grid_follows_its_positions():
+    tokenizer = interpolating(make_preset("tiny")).to("cuda")
+    clip = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3), dtype=np.uint8)).cuda()
+    before = [tokenizer.latents([clip])[0] for _ in range(3)][-1]
+    with torch.no_grad():
+        tokenizer.encoder.spatial_positions.mul_(-3)
+    after = [tokenizer.latents([clip])[0] for _ in range(3)]
+    expected = tokenizer.cpu().latents([clip.cpu()])[0]
+    assert (before.cpu() - expected).abs().max() > 1e-2
+    for v_ThwL in after:
+        torch.testing.assert_close(v_ThwL.cpu(), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_batches_that_follow_each_other_unwaited_keep_their_bits():

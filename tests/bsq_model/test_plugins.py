@@ -7,7 +7,7 @@ import torch
 
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.plugins import PluginTokenizer, installed_plugins, load_plugin
-from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec
+from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec
 from bitmill.schemas.errors import (
     BadJobError,
     BrokenContractError,

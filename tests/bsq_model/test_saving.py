@@ -87,7 +87,7 @@ def _damage(kind: str) -> tuple[bytes, bytes]:
         case "nan":
             weights["decoder.head.0.bias"][3] = float("nan")
         case "newer":
-            config["format_version"] = 2
+            config["format_version"] = 3
         case "field":
             config["surplus"] = 1
         case "geometry":
@@ -113,7 +113,7 @@ def _damage(kind: str) -> tuple[bytes, bytes]:
         ("shape", r"encoder\.head\.bias is torch\.float32 \[19\] instead of torch\.float32 \[18\]"),
         ("dtype", r"encoder\.head\.bias is torch\.float16 \[18\] instead of"),
         ("nan", r"not finite in decoder\.head\.0\.bias"),
-        ("newer", "format_version 2, this release supports up to 1; upgrade bitmill"),
+        ("newer", "format_version 3, this release supports up to 2; upgrade bitmill"),
         ("field", "not a tokenizer config.*(?s:.*)surplus"),
         ("geometry", "not a tokenizer config(?s:.*)not divisible by heads 5"),
         ("truncated", "safetensors is damaged"),

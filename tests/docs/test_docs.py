@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from bitmill.jobs.cli import main
+from bitmill.pipeline.reading import TokenDataset
 from bitmill.schemas.dataset.ledger_schema import LEDGER_SCHEMA
 from bitmill.schemas.dataset.reading_index import CLIP_INDEX_SCHEMA, INDEX_COLUMNS
 from bitmill.schemas.dataset.removal import Removal, RemovedShard, RemovedSource
@@ -22,6 +24,7 @@ from bitmill.schemas.reports.status_file import DriverState, JobStatus
 from tests.support.commands import REPOSITORY
 from tests.support.datasets import make_dataset
 from tests.support.media import jpeg_photo, plain_mp4
+from tests.support.token_datasets import store_dataset
 from tests.support.tokenized import tokenize_here
 
 RUNNABLE = re.compile(r"<!-- run -->\n```(python|yaml|console)\n(.*?)```", re.DOTALL)
@@ -52,10 +55,34 @@ def test_the_training_loop_of_the_reading_page_runs_and_resumes(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     make_dataset("tokens", [[4, 4, 2], [8, 4]])
     names: dict = {}
-    exec(compile(_block("docs/reading.md"), "reading.md", "exec"), names)
+    exec(compile(runnable("docs/reading.md")[0], "reading.md", "exec"), names)
     assert list(names["tokens"].shape) == [2, 4, 2, 2, 2]
     assert (names["resumed"].epoch, names["state"]["batch"]) == (2, 2)
     assert list(names["resumed"]) == []
+
+
+def test_columns_are_joined_as_the_reading_page_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # In shards whose names have another order.
+    make_dataset("tokens", [[4, 4, 2], [8, 4], [4], [3, 3]], max_sources=1)
+    names: dict = {"TokenDataset": TokenDataset}
+    for block in runnable("docs/reading.md")[-2:]:
+        exec(compile(block, "reading.md", "exec"), names)
+    scores = {row["clip_id"]: row["score"] for row in names["rows"]}
+    assert [clip["score"] for clip in names["good"]] == [score for score in scores.values() if score > 0.4]
+    stored = pq.read_table("sorted.parquet")
+    assert stored.column("clip_id").to_pylist() == list(scores)
+    assert stored.column("score").to_pylist() == list(scores.values())
+
+
+def test_the_loop_over_several_sizes_of_the_reading_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store_dataset(Path("tokens"), [[(4, 2, 3), (2, 3, 2), (3, 2, 3)] * 3])
+    names: dict = {}
+    exec(compile(runnable("docs/reading.md")[1], "reading.md", "exec"), names)
+    assert len(names["batches"]) == 2
+    assert names["share"] == 1
+    assert tuple(names["tokens"].shape) in {(6, 4, 2, 3), (3, 2, 3, 2)}
 
 
 def test_the_commands_of_the_prior_page_run(tmp_path, monkeypatch, capsys):

@@ -39,7 +39,7 @@ def test_the_blocks_run_and_give_the_tokens():
     expected = expected_tokens(LENGTHS, bits_per_token=18)
     names: dict = {}
     blocks = [block for block in BLOCKS if "import ray" not in block]
-    assert len(blocks) == 6
+    assert len(blocks) == 8
     for number, block in enumerate(blocks):
         exec(compile(block, f"export.md, block {number}", "exec"), names)
         tokens = names["tokens"]
@@ -49,12 +49,19 @@ def test_the_blocks_run_and_give_the_tokens():
             assert np.array_equal(tokens, expected[3])
         elif number == 3:
             assert np.array_equal(tokens.numpy(), expected[0])
+        elif number == 4:
+            assert names["times"] == [[time] for time in names["index"][3]["frame_pts_ns"]]
         else:
             assert all(np.array_equal(one, other) for one, other in zip(tokens, expected[4:6], strict=True))
     frames = np.concatenate(expected)
     starts = [n for clip in range(10) for n in _windows(expected, clip, names["window"])]
     assert names["starts"].tolist() == starts
     assert np.array_equal(names["frames_NHW"], frames)
+    ((height, width, count, cropped),) = names["grids"]
+    assert (height, width, count) == (2, 2, 10)
+    # The centre of a picture of 16:9.
+    assert cropped == pytest.approx(1 - 16 * 16 / (16 * 28))
+    assert len(names["upright"]) == 0
     assert len(names["codes"]) in {len(clip.reshape(-1)) * 18 // 8 for clip in expected}
 
 

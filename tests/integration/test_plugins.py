@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from ray.cluster_utils import Cluster as RayCluster
 
 from bitmill.pipeline.dataset.dataset_folder import load_ledger, load_plan, require_card
 from bitmill.pipeline.decode.decode_media import decode_item
@@ -20,9 +18,9 @@ from bitmill.pipeline.items import DecodedClip
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.packing import unpack_codes
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
-from tests.support.commands import Finished, bitmill, stored_files, wait_until
+from tests.integration.conftest import RunWithToys
+from tests.support.commands import bitmill, stored_files, wait_until
 from tests.support.ray_head import ray_head
-from tests.support.ray_nodes import JOINING, LEAN, NO_TOKEN
 from tests.support.toy_plugins.bitmill_toys.image import ToyImage
 from tests.support.toy_plugins.bitmill_toys.video import ToyVideo
 from tests.support.toys import (
@@ -30,7 +28,6 @@ from tests.support.toys import (
     bitmill_with_toys,
     expect_no_shard,
     expect_one_sentence,
-    install_toys,
     make_media,
     toy_job,
     with_toys,
@@ -40,40 +37,14 @@ pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
-def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the toy package is installed."""
-    return install_toys(tmp_path_factory.mktemp("toys") / "site")
-
-
-@pytest.fixture(scope="module")
 def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_media(tmp_path_factory.mktemp("media"))
 
 
 @pytest.fixture(scope="module")
-def cluster(toys: Path) -> Iterator[RayCluster]:
-    """A node on which the toys are installed."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"PYTHONPATH": str(toys), **NO_TOKEN}.items():
-            patch.setenv(name, value)
-        cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 4, **LEAN})
-        yield cluster
-        cluster.shutdown()
-
-
-Run = Callable[..., Finished]
-
-
-@pytest.fixture(scope="module")
-def run(cluster: RayCluster, toys: Path) -> Run:
-    """``bitmill tokenize`` of a job file on that node."""
-
-    def run(job: Path, *options: str) -> Finished:
-        return bitmill_with_toys(
-            toys, "tokenize", str(job), *options, "--address", cluster.address, extra=JOINING
-        )
-
-    return run
+def run(run_with_toys: RunWithToys) -> RunWithToys:
+    """``bitmill tokenize`` of a job file on a node on which the toys are installed."""
+    return run_with_toys
 
 
 def clips_of(tokens: Path) -> list[dict[str, Any]]:
@@ -110,7 +81,7 @@ def decoded(path: Path, size_px: int, clip_frames: int) -> list[torch.Tensor]:
 
 
 @pytest.fixture(scope="module")
-def video_run(run: Run, media: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def video_run(run: RunWithToys, media: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The dataset of toy-video, with the tail padded."""
     job = toy_job(tmp_path_factory.mktemp("video"), media, "toy-video", {"seed": 7}, compute={"actors": 2})
     done = run(job)
@@ -149,7 +120,7 @@ def test_its_card_names_the_plugin_and_its_licence_lies_beside_it(video_run):
 
 
 @pytest.fixture(scope="module")
-def dropped_run(run: Run, media: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dropped_run(run: RunWithToys, media: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with the tail dropped."""
     job = toy_job(tmp_path_factory.mktemp("dropped"), media, "toy-video", sampling={"tail": "drop"})
     done = run(job)

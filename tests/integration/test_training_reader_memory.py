@@ -16,7 +16,7 @@ LARGE_BYTES = 210 * MIB
 
 READ = """
 import sys
-from bitmill.pipeline.reading import TokenBatches, TokenDataset
+from bitmill.pipeline.reading import Clips, GridBuckets, TokenBatches, TokenDataset
 
 def peak():
     # Of this program alone: getrusage's peak begins with that of the process that has started it.
@@ -25,8 +25,8 @@ def peak():
 
 def read(folder):
     dataset = TokenDataset(folder, view="integers")
-    shuffle = sys.argv[3] == "shuffled"
-    batches = TokenBatches(dataset, batch_size=64, shuffle=shuffle, remainder="keep")
+    shuffle, shape = sys.argv[3] != "in order", GridBuckets() if sys.argv[3] == "buckets" else Clips()
+    batches = TokenBatches(dataset, batch_size=64, shuffle=shuffle, shape=shape, remainder="keep")
     return sum(int(batch["valid"].sum()) for _ in range(2) for batch in batches)
 
 # What is loaded and compiled at the first batch is not the reader's to bound.
@@ -46,7 +46,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return place / "small", place / "large"
 
 
-@pytest.mark.parametrize("order", ["shuffled", "in order"])
+@pytest.mark.parametrize("order", ["shuffled", "in order", "buckets"])
 def test_memory_stays_below_200_mb_whatever_the_file_size(folders, order):
     small, large = folders
     words = [sys.executable, "-c", READ, str(small), str(large), order]

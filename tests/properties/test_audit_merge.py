@@ -23,6 +23,7 @@ from bitmill.pipeline.auditing.run_audit import auditor_of
 from bitmill.pipeline.auditing.shard.findings import FindingTally
 from bitmill.schemas.reports.audit_findings import Kind
 from tests.support.audits import AuditedDataset, sound_dataset
+from tests.support.coded_datasets import GEOMETRIES
 
 Cuts = st.lists(st.integers(0, 1000), max_size=8)
 
@@ -104,7 +105,7 @@ def test_steps(things, borders, cuts):
 
 
 def test_an_empty_coverage_changes_nothing():
-    layout = CoverageLayout(prefixes=PrefixRule(1), columns=("label",))
+    layout = CoverageLayout(prefixes=PrefixRule(1), geometry=GEOMETRIES["digits"], columns=("label",))
     tally = CoverageTally(layout)
     tally.merge(CoverageTally(layout))
     assert tally.total == Sums()

@@ -105,5 +105,6 @@ def test_pieces_are_laid_out_as_the_kernels_take_them(lost, seed, num):
             [address + int(starts[clip]), first * grid, frames * grid, owner * sample_tokens + place]
         )
     sizes = shapes.prod(axis=1)
-    laid = lay_out(pieces, owners, table, shapes[:, 0], sizes, starts, address, sample_tokens)
+    targets = np.arange(6) * sample_tokens
+    laid = lay_out(pieces, owners, table, shapes[:, 0], sizes, starts, address, targets)
     assert laid.tolist() == expected

@@ -17,6 +17,7 @@ from bitmill.schemas.reports.audit_report import (
     DuplicateGroup,
     Duplicates,
     FailureRow,
+    FrameSize,
     Histogram,
     ReasonRow,
     Sample,
@@ -91,10 +92,32 @@ def make_coverage(chance: random.Random, num_failures: int) -> Coverage:
         reasons=reasons,
         failures=failures,
         histograms=_histograms(chance),
+        sizes=[
+            _size(256, 448, clips=9000, cropped=0.0),
+            _size(448, 256, clips=4000, cropped=0.115),
+            _size(256, 256, clips=12, cropped=None),
+        ],
+        num_sizes=3,
+        padded_frames=13012,
+        cropped=0.074,
         next_steps=[
             "Running the job again does 203 sources in 3 shards.",
             "--retry-failed does 31 items again.",
         ],
+    )
+
+
+def _size(height_px: int, width_px: int, *, clips: int, cropped: float | None) -> FrameSize:
+    tokens = 16 * clips * height_px * width_px // 64
+    return FrameSize(
+        height_px=height_px,
+        width_px=width_px,
+        clips=clips,
+        frames=16 * clips,
+        padded_frames=clips,
+        tokens=tokens,
+        code_bytes=tokens * 9 // 4,
+        cropped=cropped,
     )
 
 

@@ -8,13 +8,13 @@ import torch
 
 from bitmill.pipeline.dataset.dataset_folder import publish_totals, save_tokenizer_files, write_plan
 from bitmill.pipeline.dataset.totals import committed_totals
-from bitmill.pipeline.decode.pixels.frame_sizes import squares
+from bitmill.pipeline.decode.pixels.frame_sizes import Buckets, squares
 from bitmill.pipeline.planning.cut_shards import cut_shards
 from bitmill.pipeline.shard.shard_loop import ShardContext, tokenize_shard
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard
 from bitmill.schemas.ids import content_id
-from bitmill.schemas.models.geometry import Code, Geometry
+from bitmill.schemas.models.geometry import Code, Geometry, SizePx
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.requests.job import fingerprint_fields, job_fingerprint
 from tests.support.audits import AuditedDataset
@@ -48,16 +48,33 @@ VIDEOS = [[17, 17, 6], [9], [1, 1], [5, 17]]
 IMAGES = [[1], [1, 1], [1], [1]]
 
 
+MIXED = ((32, 48), (48, 32), (32, 32))
+"""Frame sizes of ``mixed_dataset``, so that a shard has two of them."""
+
+
+def mixed_dataset(path: Path, code: str = "digits") -> AuditedDataset:
+    """A complete dataset of landscape, portrait and square frames, of one of ``GEOMETRIES``."""
+    return coded_dataset(path, GEOMETRIES[code], [*VIDEOS, [6, 3], [17]], sizes=MIXED)
+
+
 def coded_dataset(
-    path: Path, geometry: Geometry, clip_lengths: Sequence[Sequence[int]] | None = None
+    path: Path,
+    geometry: Geometry,
+    clip_lengths: Sequence[Sequence[int]] | None = None,
+    sizes: tuple[SizePx, ...] | None = None,
 ) -> AuditedDataset:
-    """A complete dataset of frames of 32 pixels, made by the real shard loop; two sources a shard."""
+    """A complete dataset made by the real shard loop; two sources a shard.
+
+    Frames are of 32 pixels, or have ``sizes``, one after the other by source.
+    """
     lengths = clip_lengths or (IMAGES if geometry.max_frames == 1 else VIDEOS)
     job = make_job(
         tokenizer={"plugin": "kit", "options": {"size": "small"}},
         sharding={"max_sources": 2},
         storage={"row_group_bytes": 1024},
+        frames={} if sizes is None else {"buckets": sizes},
     )
+    of_job = squares(32) if sizes is None else Buckets(sizes)
     tokenizer = PluginConfig(
         plugin="kit",
         options={"size": "small"},
@@ -68,7 +85,7 @@ def coded_dataset(
     fields = fingerprint_fields(
         job,
         tokenizer_fingerprint=tokenizer.fingerprint,
-        size_px=32,
+        size_px=None if sizes else 32,
         device="cpu",
         pixel_rule=2,
         shard_version=2,
@@ -93,13 +110,16 @@ def coded_dataset(
         job_fingerprint=card.job_fingerprint,
         tokenizer_fingerprint=card.tokenizer_fingerprint,
         geometry=geometry,
-        sizes=squares(32),
+        sizes=of_job,
         pixel_rule=2,
         shard_version=2,
     )
     for shard in shards:
         numbers = range(shard.first_source_index, shard.first_source_index + len(shard.sources))
-        items = [make_item(number, lengths[number], size_px=32) for number in numbers]
+        items = [
+            make_item(number, lengths[number], size_px=of_job.sizes[number % len(of_job.sizes)])
+            for number in numbers
+        ]
         list(tokenize_shard(shard, items, CodeEncoder(geometry), context, folder))
     publish_totals(folder, card, committed_totals(folder, shards, {shard.shard_id for shard in shards}))
     return AuditedDataset(path)
@@ -122,4 +142,12 @@ class GreyTokenizer:
     def decode(self, codes: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         is_grid = self.geometry.layout == "grid"
         rows = [self.geometry.frames_of_rows(len(one)) if is_grid else 1 for one in codes]
-        return [torch.full((count, 32, 32, 3), 128, dtype=torch.uint8) for count in rows]
+        return [
+            torch.full((count, *self._size_px(one), 3), 128, dtype=torch.uint8)
+            for count, one in zip(rows, codes, strict=True)
+        ]
+
+    def _size_px(self, codes: torch.Tensor) -> tuple[int, int]:
+        if self.geometry.layout == "pyramid":
+            return 32, 32
+        return codes.shape[1] * self.geometry.patch_px[0], codes.shape[2] * self.geometry.patch_px[1]

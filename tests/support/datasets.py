@@ -51,7 +51,7 @@ def make_dataset(
     fields = fingerprint_fields(
         job,
         tokenizer_fingerprint=tokenizer.fingerprint,
-        size_px=16,
+        size_px=8 * grid_size,
         device="cpu",
         pixel_rule=1,
         shard_version=shard_version,

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from bitmill.bsq_model import tokenizer_files, tokenizer_from_files
 from bitmill.bsq_model.bundled import bundled_files
 from bitmill.bsq_model.presets import preset_config, untrained_tokenizer
+from bitmill.bsq_model.resolution import interpolating
 from bitmill.pipeline.dataset.dataset_folder import save_tokenizer_files, write_plan
-from bitmill.pipeline.decode.pixels.frame_sizes import squares
+from bitmill.pipeline.decode.pixels.frame_sizes import frame_sizes
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
 from bitmill.pipeline.items import SourceEvent
 from bitmill.pipeline.planning.cut_shards import cut_shards
@@ -29,8 +31,12 @@ def tokenize_here(
     fps: float = 4.0,
     bundled: str | None = None,
     pixel_rule: PixelRule = 2,
+    frames: dict[str, Any] | None = None,
 ) -> DatasetCard:
-    """Tokenize all of a folder, a source a shard, with the tiny preset if no other; gives the card."""
+    """Tokenize all of a folder, a source a shard, with the tiny preset if no other; gives the card.
+
+    With ``frames`` of several sizes, the tokenizer interpolates its positions.
+    """
     job = JobSpec.model_validate(
         {
             "version": 1,
@@ -39,16 +45,20 @@ def tokenize_here(
             "tokenizer": {"preset": "tiny"} if bundled is None else {"bundled": bundled},
             "sampling": {"fps": fps, "clip_frames": clip_frames},
             "sharding": {"max_sources": 1},
+            "frames": frames or {},
         }
     )
     made = untrained_tokenizer(preset_config("tiny"))
-    files = tokenizer_files(made if bundled is None else tokenizer_from_files(*bundled_files(bundled)))
+    made = made if bundled is None else tokenizer_from_files(*bundled_files(bundled))
+    files = tokenizer_files(made if job.frames.is_square else interpolating(made))
     tokenizer = tokenizer_from_files(files["config.json"], files["model.safetensors"])
-    size_px = tokenizer.config.image_size_px
+    sizes = frame_sizes(
+        job.frames, square_px=made.config.image_size_px, multiple_px=tokenizer.geometry.multiple_px
+    )
     fields = fingerprint_fields(
         job,
         tokenizer_fingerprint=tokenizer.fingerprint,
-        size_px=size_px,
+        size_px=made.config.image_size_px if job.frames.is_square else None,
         device="cpu",
         pixel_rule=pixel_rule,
         shard_version=2,
@@ -73,11 +83,11 @@ def tokenize_here(
         job_fingerprint=card.job_fingerprint,
         tokenizer_fingerprint=card.tokenizer_fingerprint,
         geometry=tokenizer.geometry,
-        sizes=squares(size_px),
+        sizes=sizes,
         pixel_rule=pixel_rule,
         shard_version=2,
     )
-    settings = DecodeSettings.of(job, squares(size_px), pixel_rule=pixel_rule)
+    settings = DecodeSettings.of(job, sizes, pixel_rule=pixel_rule)
     for shard in shards:
         items = [_events(source, settings) for source in shard.sources]
         list(tokenize_shard(shard, items, ModelEncoder(tokenizer), context, folder))

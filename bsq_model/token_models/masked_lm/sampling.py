@@ -1,6 +1,7 @@
 """Samples hidden groups in a few steps, most confident first (MaskGIT, arXiv 2202.04200, section 3.2).
 
-Axes: B clips, T frames, h and w tokens, M = T·h·w·G groups of a clip, L bits, G groups of a token, K values.
+Axes: B clips, T frames, h and w tokens, M = T·h·w·G groups of a clip, D
+dimensions of a code, G groups of a token, K values.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from bitmill.bsq_model.token_models.masked_lm.masked_model import MaskedLM
 from bitmill.bsq_model.token_models.masked_lm.schedule import hidden_after
-from bitmill.bsq_model.token_models.token_layers import bits_of_values, values_of_bits
+from bitmill.bsq_model.token_models.token_layers import codes_of_values, values_of_codes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,19 +30,19 @@ class SamplingSpec:
 @torch.inference_mode()
 def fill(
     model: MaskedLM,
-    bits_BThwL: Tensor,
+    codes_BThwD: Tensor,
     hidden_BThwG: Tensor,
     spec: SamplingSpec,
     *,
     generator: torch.Generator,
     labels_B: Tensor | None = None,
 ) -> Tensor:
-    """Return the clips with hidden groups sampled: bool [B, T, h, w, L]; shown groups do not change.
+    """Return the clips with hidden groups sampled: [B, T, h, w, D]; shown groups do not change.
 
     Every clip must have the same number of hidden groups, or ValueError is raised. Draws come from
     ``generator``, on CPU: equal seeds give equal samples on one device.
     """
-    values_BM = values_of_bits(bits_BThwL, model.config.group_bits).flatten(1)
+    values_BM = values_of_codes(codes_BThwD, model.config).flatten(1)
     hidden_BM = hidden_BThwG.flatten(1).clone()
     num_hidden = int(hidden_BM[0].sum())
     if not bool((hidden_BM.sum(1) == num_hidden).all()):
@@ -49,7 +50,7 @@ def fill(
     grid = hidden_BThwG.shape[1:]
     for step in range(1, spec.steps + 1):
         left = hidden_after(step, spec.steps, num_hidden)
-        shown = bits_of_values(values_BM.unflatten(1, grid), model.config.group_bits)
+        shown = codes_of_values(values_BM.unflatten(1, grid), model.config)
         logits_BMK = _guided(model, shown, hidden_BM.unflatten(1, grid), spec, labels_B).flatten(1, -2)
         drawn_BM, confidence_BM = _draw(logits_BMK, spec, generator)
         noise = spec.choice_temperature * (1 - step / spec.steps)
@@ -60,18 +61,18 @@ def fill(
         hidden_BM = hidden_BM.scatter(1, kept_Bm, False)
         if not left:
             break
-    return bits_of_values(values_BM.unflatten(1, grid), model.config.group_bits)
+    return codes_of_values(values_BM.unflatten(1, grid), model.config)
 
 
 def _guided(
-    model: MaskedLM, bits: Tensor, hidden: Tensor, spec: SamplingSpec, labels_B: Tensor | None
+    model: MaskedLM, codes: Tensor, hidden: Tensor, spec: SamplingSpec, labels_B: Tensor | None
 ) -> Tensor:
     if labels_B is None:
-        return model(bits, hidden)
-    labelled = model(bits, hidden, labels_B)
+        return model(codes, hidden)
+    labelled = model(codes, hidden, labels_B)
     if spec.guidance == 1:
         return labelled
-    of_any = model(bits, hidden)
+    of_any = model(codes, hidden)
     return of_any + spec.guidance * (labelled - of_any)
 
 

@@ -19,9 +19,10 @@ from bitmill.bsq_model.token_models.token_layers import (
     Block,
     GroupVectors,
     mlp,
+    padded_logits,
     places,
     rotary_angles,
-    values_of_bits,
+    values_of_codes,
 )
 from bitmill.bsq_model.token_models.token_model import TokenModel
 from bitmill.schemas.models.token_model_config import PriorConfig
@@ -35,7 +36,7 @@ class Prior(TokenModel):
         self.config = config
         self.window_frames = config.window_frames
         width = config.width
-        self.vectors = GroupVectors(config.num_groups, config.group_bits, width)
+        self.vectors = GroupVectors(config.num_groups, config.value_bits, width)
         self.start_D = nn.Parameter(torch.zeros(width))
         # The token above and the one at the same place a frame earlier are the most informative inputs.
         self.above = nn.Linear(width, width, bias=False)
@@ -45,40 +46,40 @@ class Prior(TokenModel):
             nn.Sequential(nn.LayerNorm(width), mlp(width, 2.0)) for _ in range(config.num_groups - 1)
         )
         self.norm = nn.LayerNorm(width)
-        self.bias_GK = nn.Parameter(torch.zeros(config.num_groups, 2**config.group_bits))
+        self.bias_GK = nn.Parameter(torch.zeros(config.num_groups, 2**config.value_bits))
 
-    def forward(self, bits_BThwL: Tensor) -> Tensor:
+    def forward(self, codes_BThwD: Tensor) -> Tensor:
         """Return natural logits, float32 [B, T, h, w, G, K]; every clip starts at its first frame."""
-        values_BNG = values_of_bits(bits_BThwL, self.config.group_bits).flatten(1, 3)
+        values_BNG = values_of_codes(codes_BThwD, self.config).flatten(1, 3)
         vectors_GKD = self.vectors()
         groups = [functional.embedding(v, t) for v, t in zip(values_BNG.unbind(-1), vectors_GKD, strict=True)]
-        grid = bits_BThwL.shape[1:4]
+        grid = codes_BThwD.shape[1:4]
         x_BND = self._trunk(torch.stack(groups).sum(0).unflatten(1, grid))
         logits: list[Tensor] = []
         for g in range(self.config.num_groups):
             if g:
                 x_BND = self.after_group(x_BND, groups[g - 1], g)
-            logits.append(self.group_logits(x_BND, vectors_GKD[g], g))
+            logits.append(padded_logits(self.group_logits(x_BND, vectors_GKD[g], g), vectors_GKD.shape[1]))
         return torch.stack(logits, dim=2).unflatten(1, grid)
 
     def training_loss(
-        self, bits_BThwL: Tensor, labels_B: Tensor | None, generator: torch.Generator
+        self, codes_BThwD: Tensor, labels_B: Tensor | None, generator: torch.Generator
     ) -> Tensor:
         """See TokenModel; draws nothing."""
         del labels_B, generator
-        return self.bits_per_group(bits_BThwL).sum(-1).mean()
+        return self.bits_per_group(codes_BThwD).sum(-1).mean()
 
     def held_out_bits(
-        self, bits_BThwL: Tensor, labels_B: Tensor | None, generator: torch.Generator
+        self, codes_BThwD: Tensor, labels_B: Tensor | None, generator: torch.Generator
     ) -> Tensor:
         """See TokenModel; the size that an ideal entropy coder would need, [B]."""
         del labels_B, generator
-        return self.bits_per_group(bits_BThwL).sum(-1).mean((1, 2, 3))
+        return self.bits_per_group(codes_BThwD).sum(-1).mean((1, 2, 3))
 
-    def bits_per_group(self, bits_BThwL: Tensor) -> Tensor:
+    def bits_per_group(self, codes_BThwD: Tensor) -> Tensor:
         """Return each group's cost, −log2 of its probability: float32 [B, T, h, w, G]."""
-        values_BThwG = values_of_bits(bits_BThwL, self.config.group_bits)
-        logits_nK = self.forward(bits_BThwL).flatten(0, -2)
+        values_BThwG = values_of_codes(codes_BThwD, self.config)
+        logits_nK = self.forward(codes_BThwD).flatten(0, -2)
         nats_n = functional.cross_entropy(logits_nK, values_BThwG.flatten(), reduction="none")
         return nats_n.view(values_BThwG.shape) / math.log(2)
 
@@ -96,9 +97,12 @@ class Prior(TokenModel):
         return x_xD + self.group_mlps[g - 1](x_xD)
 
     def group_logits(self, x_xD: Tensor, vectors_KD: Tensor, g: int) -> Tensor:
-        """Return float32 [..., K] even under autocast, because probabilities near 1 need the precision."""
+        """Return float32 [..., values of group g] even under autocast: probabilities near 1 need it."""
+        size = self.config.group_sizes[g]
         with torch.autocast(x_xD.device.type, enabled=False):
-            return functional.linear(self.norm(x_xD.float()), vectors_KD.float(), self.bias_GK[g].float())
+            return functional.linear(
+                self.norm(x_xD.float()), vectors_KD[:size].float(), self.bias_GK[g, :size].float()
+            )
 
     def _trunk(self, tokens_BThwD: Tensor) -> Tensor:
         num_frames, height, width = tokens_BThwD.shape[1:4]

@@ -41,7 +41,7 @@ class PriorStepper:
 
     @torch.inference_mode()
     def next_logits(self) -> Tensor:
-        """Return natural logits of the next group of each clip, float32 [B, K], on the prior's device."""
+        """Return natural logits of the next group's values, float32 [B, K], on the prior's device."""
         if self._x_BD is None:
             self._x_BD = self._trunk_step()
         return self._prior.group_logits(self._x_BD, self._vectors_GKD[self._group], self._group)

@@ -8,7 +8,7 @@ from bitmill.jobs.console import Console
 from bitmill.jobs.progress.summary import print_pairs
 from bitmill.jobs.progress.units import bytes_text, duration_text
 from bitmill.schemas.reports.audit_findings import KIND_TEXT, Finding
-from bitmill.schemas.reports.audit_report import DIMENSION, UNITS, AuditReport, CodeHealth, Sample
+from bitmill.schemas.reports.audit_report import DIMENSION, UNITS, AuditReport, CodeHealth, Coverage, Sample
 
 _MAX_EXAMPLES = 3
 _MAX_ROWS = 12
@@ -30,6 +30,9 @@ def print_summary(report: AuditReport, console: Console) -> None:
                 rows.add_row(row.value or "(unknown)", *(f"{number:,}" for number in numbers))
             console.print()
             console.print(rows)
+    if report.coverage.num_sizes > 1:
+        console.print()
+        console.print(_sizes(report))
     if report.findings:
         console.print()
         console.print(_findings(report))
@@ -111,8 +114,32 @@ def _totals(report: AuditReport) -> list[tuple[str, str]]:
         ("in", f"{duration_text(total.seconds_in)}, {bytes_text(total.bytes_in)}"),
         ("out", f"{duration_text(total.seconds_out)}, {bytes_text(total.code_bytes)} of codes"),
         ("tokens", f"{total.tokens:,} in {total.frames:,} frames of {total.clips:,} clips"),
+        ("frames", _pictures(report.coverage)),
         ("tokenizer", report.tokenizer_fingerprint),
     ]
+
+
+def _pictures(coverage: Coverage) -> str:
+    sizes = f"of {coverage.num_sizes:,} sizes"
+    if coverage.num_sizes == 1:
+        (size,) = coverage.sizes
+        sizes = f"of {size.height_px}×{size.width_px} px"
+    cropped = "" if coverage.cropped is None else f", {coverage.cropped:.1%} of the picture cropped away"
+    return f"{sizes}{cropped}, {coverage.padded_frames:,} of padding"
+
+
+def _sizes(report: AuditReport) -> Table:
+    columns = ("frame size", "clips", "frames", "padding", "tokens", "codes", "cropped")
+    table = Table(*columns, box=None, pad_edge=False)
+    for size in report.coverage.sizes[:_MAX_ROWS]:
+        numbers = (size.clips, size.frames, size.padded_frames, size.tokens)
+        table.add_row(
+            f"{size.height_px}×{size.width_px}",
+            *(f"{number:,}" for number in numbers),
+            bytes_text(size.code_bytes),
+            "" if size.cropped is None else f"{size.cropped:.1%}",
+        )
+    return table
 
 
 def _findings(report: AuditReport) -> Table:

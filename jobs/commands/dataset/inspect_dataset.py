@@ -8,11 +8,13 @@ from rich.table import Table
 from bitmill.jobs.console import Console
 from bitmill.jobs.progress.summary import summary
 from bitmill.jobs.progress.units import bytes_text
+from bitmill.pipeline.decode.pixels.frame_sizes import stored_frame_sizes
 from bitmill.pipeline.inspection.summary import view_dataset, view_shard
 from bitmill.pipeline.storage import Folder, normalise
 from bitmill.schemas.models.geometry import Code, Geometry, grid_name
 
 _MAX_NOT_OK = 20
+_MAX_SIZES = 20
 
 
 def show(path: str, *, clips: int, console: Console) -> None:
@@ -30,12 +32,21 @@ def _show_dataset(uri: str, clips: int, console: Console) -> None:
     console.print(f"dataset    {uri}", soft_wrap=True)
     state = "complete" if view.committed == card.num_shards else "NOT complete"
     console.print(f"shards     {view.committed} of {card.num_shards} committed ({state})")
-    size_px = card.fingerprint_fields["frames.size_px"]
+    size_px: int | None = card.fingerprint_fields["frames.size_px"]
+    frames = f"frames of {stored_frame_sizes(card)} px" if size_px is None else f"{size_px} px frames"
     console.print(
-        f"geometry   {size_px} px frames, {_geometry_text(card.geometry, size_px)}; "
+        f"geometry   {frames}, {_geometry_text(card.geometry, size_px)}; "
         f"pixel rule {card.pixel_rule}, shard format {card.shard_version}"
     )
     summary(card, view.totals, console)
+    if view.sizes:
+        table = Table("frame size", "clips", "token rows", "tokens", box=None, pad_edge=False)
+        for (height, width), counts in list(view.sizes.items())[:_MAX_SIZES]:
+            numbers = (counts.clips, counts.token_rows, counts.tokens)
+            table.add_row(f"{height}×{width}", *(f"{number:,}" for number in numbers))
+        console.print(table)
+        if len(view.sizes) > _MAX_SIZES:
+            console.print(f"and {len(view.sizes) - _MAX_SIZES:,} more sizes")
     if view.not_ok:
         table = Table("item", "outcome", "reason", "detail", box=None, pad_edge=False)
         for row in view.not_ok:
@@ -44,16 +55,21 @@ def _show_dataset(uri: str, clips: int, console: Console) -> None:
     _show_clips(view.clips, console)
 
 
-def _geometry_text(geometry: Geometry, size_px: int) -> str:
-    height, width = geometry.grid(size_px, size_px)
+def _geometry_text(geometry: Geometry, size_px: int | None) -> str:
+    """``size_px`` is the side of the job's squares, None if it has none."""
     told = [f"patches of {_size_text(geometry.patch_px)} px"]
     if geometry.frames_per_token > 1:
         told[0] += f" and {geometry.frames_per_token} frames"
-    if geometry.schedules is not None:
+    if size_px is None:
+        if geometry.schedules is not None:
+            told.append("pyramids")
+    elif geometry.schedules is not None:
+        height, width = geometry.grid(size_px, size_px)
         grids = geometry.schedules.get(grid_name(height, width), ())
         told.append(f"a pyramid of {len(grids)} grids with {sum(map(prod, grids))} tokens")
     else:
         row = "frame" if geometry.frames_per_token == 1 else "row"
+        height, width = geometry.grid(size_px, size_px)
         told.append(f"{height * width} tokens per {row}")
     if geometry.lead_frames:
         told.append("a lead frame")

@@ -16,7 +16,7 @@ from bitmill.jobs.commands.models.stream_files import (
 )
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.file_arguments import check_suffix, folder_of, publish
-from bitmill.jobs.preparation.find_token_models import choose_prior
+from bitmill.jobs.preparation.models.find_token_models import choose_prior
 from bitmill.jobs.progress.units import bytes_text
 from bitmill.schemas.errors import UsageError
 
@@ -81,7 +81,7 @@ class _Made:
 
 def _size_px(chosen: SizedTokenizer, size_px: int | None, may_interpolate: bool) -> int:
     """Returns the frame size. Raises UsageError if the tokenizer does not take it, whole or in tiles."""
-    from bitmill.jobs.preparation.find_tokenizers import square_size_px
+    from bitmill.jobs.preparation.models.find_frame_sizes import square_size_px
 
     own_px = chosen.own_px
     if own_px is None or size_px is None:

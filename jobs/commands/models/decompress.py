@@ -16,7 +16,7 @@ from bitmill.jobs.commands.models.stream_files import (
 )
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.file_arguments import check_suffix, folder_of, publish, suffix_of
-from bitmill.jobs.preparation.find_token_models import choose_prior
+from bitmill.jobs.preparation.models.find_token_models import choose_prior
 from bitmill.schemas.errors import FormatError, UsageError
 from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 

@@ -15,22 +15,22 @@ from rich.table import Table
 from bitmill.bsq_model import BSQTokenizer
 from bitmill.bsq_model.contract import Tokenizer
 from bitmill.bsq_model.families import load_files
-from bitmill.bsq_model.resolution import resize_tokenizer
+from bitmill.bsq_model.resolution import interpolating, resize_tokenizer
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.find_token_models import choose_prior
-from bitmill.jobs.preparation.find_tokenizers import (
+from bitmill.jobs.preparation.models.find_frame_sizes import square_size_px
+from bitmill.jobs.preparation.models.find_token_models import choose_prior
+from bitmill.jobs.preparation.models.find_tokenizers import (
     LoadedTokenizer,
     check_clip_frames,
     load_tokenizer_spec,
-    square_size_px,
     tokenizer_spec,
 )
-from bitmill.jobs.preparation.metric_networks import find_metric_networks
+from bitmill.jobs.preparation.models.metric_networks import find_metric_networks
 from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.jobs.progress.units import duration_text
 from bitmill.pipeline.compressing.clip_streams import LoadedPrior
 from bitmill.pipeline.cpu_count import available_cpus
-from bitmill.pipeline.decode.pixels.frame_sizes import squares
+from bitmill.pipeline.decode.pixels.frame_sizes import Buckets
 from bitmill.pipeline.evaluation.comparison_sheet import write_sheet
 from bitmill.pipeline.evaluation.run_evaluation import Measured, evaluate
 from bitmill.pipeline.evaluation.running_scores import MetricNetworks
@@ -38,6 +38,7 @@ from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.any_tokenizer_config import TokenizerConfigOfAnyFamily
+from bitmill.schemas.models.geometry import Geometry, SizePx
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.reports.evaluation_report import EvaluationReport, QualityRow
@@ -57,7 +58,8 @@ class EvaluationRequest:
     out: Path
     fps: float | None
     clip_frames: int | None
-    size_px: int | None
+    size: SizePx | None
+    """Height, width."""
     interpolate_positions: bool
     max_items: int | None
     inception: Path | None
@@ -69,7 +71,7 @@ class EvaluationRequest:
 
 def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
     """Measure, print the table, write report and pictures. Returns whether every source was fully read."""
-    loaded, tokenizer, size_px = _tokenizer(request)
+    loaded, tokenizer, size = _tokenizer(request)
     geometry = tokenizer.geometry
     metric_networks, left_out = find_metric_networks(request.inception)
     sources = find_sources(request.source).sources
@@ -81,7 +83,7 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
     settings = DecodeSettings(
         sampling=SamplingSpec(fps=request.fps, clip_frames=clip_frames),
         limits=LimitsSpec(),
-        sizes=squares(size_px),
+        sizes=Buckets((size,)),
         pixel_rule=NEWEST_PIXEL_RULE,
     )
     coders = _coders(request, tokenizer)
@@ -99,7 +101,7 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
             on_progress=lambda done: line.show(partial(_progress, done, len(sources), started)),
             coders=coders,
         )
-    left_out += _inapplicable(measured.rows[0], metric_networks, size_px)
+    left_out += _inapplicable(measured.rows[0], metric_networks, size)
     report = _report(request, loaded, tokenizer, measured, left_out, num_sources=len(sources))
     _write(report, measured, request.out)
     _print(report, console)
@@ -107,23 +109,50 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
     return measured.ok == len(sources)
 
 
-def _tokenizer(request: EvaluationRequest) -> tuple[LoadedTokenizer, Tokenizer, int]:
-    """Returns the tokenizer on its device, in float32, and the side of its frames."""
+def _tokenizer(request: EvaluationRequest) -> tuple[LoadedTokenizer, Tokenizer, SizePx]:
+    """Returns the tokenizer on its device, in float32, and the size of its frames."""
     loaded = load_tokenizer_spec(tokenizer_spec(request.tokenizer))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if not isinstance(loaded.config, TokenizerConfig):
-        size_px = square_size_px(loaded.geometry, request.size_px, option="--size")
+    if not isinstance(loaded.config, TokenizerConfig) or loaded.config.positions == "interpolate":
+        size = _frame_size(loaded.geometry, request.size)
         tokenizer = load_files(loaded.files)
         tokenizer.to(device=device, dtype=torch.float32)
-        return loaded, tokenizer, size_px
+        return loaded, tokenizer, size
     own_px = loaded.config.image_size_px
-    size_px = request.size_px or own_px
-    if size_px != own_px and not request.interpolate_positions:
+    size = request.size or (own_px, own_px)
+    if size != (own_px, own_px) and not request.interpolate_positions:
         raise UsageError(
-            f"--size {size_px} is not the tokenizer's size "
+            f"--size {_size_text(size)} is not the tokenizer's size "
             f"({own_px}); add --interpolate-positions to allow it."
         )
-    return loaded, resize_tokenizer(loaded.bsq_vit(), size_px).to(device), size_px
+    if size[0] == size[1]:
+        return loaded, resize_tokenizer(loaded.bsq_vit(), size[0]).to(device), size
+    tokenizer = interpolating(loaded.bsq_vit()).to(device)
+    return loaded, tokenizer, _frame_size(tokenizer.geometry, size)
+
+
+def _frame_size(geometry: Geometry, size: SizePx | None) -> SizePx:
+    """Returns the given size, or the tokenizer's own. Raises UsageError if the tokenizer does not take it."""
+    if size is None or size[0] == size[1]:
+        side_px = square_size_px(geometry, None if size is None else size[0], option="--size")
+        return side_px, side_px
+    own, (down, across) = geometry.size_px, geometry.multiple_px
+    if own not in (None, size) or size[0] % down or size[1] % across:
+        told = f"multiples of {down}×{across}" if own is None else f"{own[0]}×{own[1]}"
+        raise UsageError(f"--size {_size_text(size)}: the tokenizer takes frames of {told} pixels.")
+    return size
+
+
+def size_of_text(text: str) -> SizePx:
+    """Parse ``256`` or ``128x224``, height before width. Raises UsageError."""
+    sides = text.split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise UsageError(f"--size {text} is no size: give a square's side, or height and width as 128x224.")
+    return int(sides[0]), int(sides[-1])
+
+
+def _size_text(size: SizePx) -> str:
+    return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
 
 
 def _family(config: TokenizerConfigOfAnyFamily) -> str:
@@ -148,10 +177,10 @@ def _spread(sources: tuple[Any, ...], count: int) -> tuple[Any, ...]:
     return tuple(sources[i * len(sources) // count] for i in range(count))
 
 
-def _inapplicable(row: QualityRow, metric_networks: MetricNetworks, size_px: int) -> list[str]:
+def _inapplicable(row: QualityRow, metric_networks: MetricNetworks, size: SizePx) -> list[str]:
     sentences: list[str] = []
     if row.ms_ssim is None:
-        sentences.append(f"MS-SSIM: frames of {size_px} pixels are smaller than its five scales need (161)")
+        sentences.append(f"MS-SSIM: frames of {min(size)} pixels are smaller than its five scales need (161)")
     if metric_networks.clip_features is not None and row.fvd is None:
         sentences.append(f"FVD: it needs two clips of {metric_networks.least_clip_frames} frames or more")
     return sentences

@@ -14,6 +14,7 @@ from bitmill.schemas.staged_file import write_staged
 
 if TYPE_CHECKING:
     from bitmill.pipeline.token_training.clip_costs import TokenCosts
+    from bitmill.schemas.models.token_model_config import TokenModelConfig
 
 
 def evaluate_tokens(
@@ -36,7 +37,7 @@ def evaluate_tokens(
     import torch
 
     from bitmill.bsq_model.token_models.token_model_files import token_model_fingerprint
-    from bitmill.jobs.preparation.find_token_models import find_token_model
+    from bitmill.jobs.preparation.models.find_token_models import find_token_model
     from bitmill.pipeline.token_training.clip_costs import evaluate_tokens as measure
 
     console = Console(soft_wrap=True)
@@ -50,7 +51,7 @@ def evaluate_tokens(
             device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
             on_progress=lambda clips, of: status.update(f"{clips:,} of {of:,} clips"),
         )
-    console.print(_table(costs, loaded.config.kind, loaded.config.group_bits))
+    console.print(_table(costs, loaded.config))
     if out is not None:
         named = {"model_fingerprint": token_model_fingerprint(loaded), "dataset": dataset, **asdict(costs)}
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +59,9 @@ def evaluate_tokens(
         console.print(f"report  {out}")
 
 
-def _table(costs: "TokenCosts", kind: str, group_bits: int) -> Table:
+def _table(costs: "TokenCosts", config: "TokenModelConfig") -> Table:
+    is_bits = config.levels is None
+    groups = f"groups of {config.group_bits}" if is_bits else "digits"
     table = Table(title=f"{costs.clips:,} clips, {costs.frames:,} frames, {costs.tokens:,} tokens")
     table.add_column("coder")
     table.add_column("bits/token", justify="right")
@@ -66,10 +69,10 @@ def _table(costs: "TokenCosts", kind: str, group_bits: int) -> Table:
     for name, bits in (
         ("stored", float(costs.bits_per_token)),
         ("zstd -19, packed codes", costs.zstd),
-        ("independent bits", costs.independent_bits),
-        (f"order 0, groups of {group_bits}, adaptive", costs.adaptive_groups),
-        (f"order 0, groups of {group_bits}, its table for free", costs.static_groups),
-        (kind, costs.model),
+        (f"independent {'bits' if is_bits else 'digits'}", costs.independent_bits),
+        (f"order 0, {groups}, adaptive", costs.adaptive_groups),
+        (f"order 0, {groups}, its table for free", costs.static_groups),
+        (config.kind, costs.model),
     ):
         table.add_row(name, f"{bits:.3f}", f"{bits / costs.bits_per_token:.1%}")
     return table

@@ -36,6 +36,10 @@ def sample(
         str, typer.Option("--tokenizer", help="The model's tokenizer: small, a folder, or a plugin.")
     ] = "small",
     count: Annotated[int, typer.Option("--count", min=1, help="Number of pictures or clips.")] = 16,
+    size: Annotated[
+        int | None,
+        typer.Option("--size", min=1, help="Frame size (side, in pixels), if the tokenizer takes several."),
+    ] = None,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Random seed; equal seeds draw the same samples.")
     ] = 0,
@@ -90,7 +94,7 @@ def sample(
         if continue_ is not None:
             raise UsageError("--continue needs a prior; this is a masked model, which supports --inpaint.")
         spec = SamplingSpec(steps=steps, temperature=temperature, guidance=guidance)
-        asked = _Drawing(count=count, seed=seed, label=_label_row(network, label), spec=spec)
+        asked = _Drawing(count=count, size_px=size, seed=seed, label=_label_row(network, label), spec=spec)
         if inpaint is None:
             clips = _draw(network, shown_by, asked, console)
         else:
@@ -102,6 +106,7 @@ def sample(
             shown_by,
             _Continuing(
                 count=count,
+                size_px=size,
                 seed=seed,
                 temperature=temperature,
                 source=continue_,
@@ -134,6 +139,7 @@ def sample(
 @dataclass(frozen=True, kw_only=True)
 class _Drawing:
     count: int
+    size_px: int | None
     seed: int
     label: int | None
     spec: "SamplingSpec"
@@ -142,6 +148,7 @@ class _Drawing:
 @dataclass(frozen=True, kw_only=True)
 class _Continuing:
     count: int
+    size_px: int | None
     seed: int
     temperature: float
     source: str | None
@@ -152,8 +159,8 @@ class _Continuing:
 
 def _load(name: str, tokenizer: str) -> "tuple[object, Tokenizer]":
     from bitmill.bsq_model.families import load_files
-    from bitmill.jobs.preparation.find_token_models import find_token_model
-    from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
+    from bitmill.jobs.preparation.models.find_token_models import find_token_model
+    from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec, tokenizer_spec
 
     model = find_token_model(name)
     loaded = load_tokenizer_spec(tokenizer_spec(tokenizer))
@@ -165,12 +172,13 @@ def _load(name: str, tokenizer: str) -> "tuple[object, Tokenizer]":
     return model, load_files(loaded.files)
 
 
-def _side_px(geometry: "Geometry") -> int:
-    """Returns the side of the tokenizer's frames. Raises UsageError if a sample is no clip of its own."""
-    size_px = geometry.size_px
-    if size_px is None or size_px[0] != size_px[1] or not geometry.is_legal(geometry.frames_of_rows(1)):
-        raise UsageError("sample needs a tokenizer of single frames of one size, which are square.")
-    return size_px[0]
+def _side_px(geometry: "Geometry", size_px: int | None) -> int:
+    """Returns the side of the frames to draw. Raises UsageError if a sample is no clip of its own."""
+    from bitmill.jobs.preparation.models.find_frame_sizes import square_size_px
+
+    if not geometry.is_legal(geometry.frames_of_rows(1)):
+        raise UsageError("sample needs a tokenizer of single frames.")
+    return square_size_px(geometry, size_px, option="--size")
 
 
 def _claim(out: Path) -> None:
@@ -197,12 +205,12 @@ def _refuse_masked_options(*, label: str | None, inpaint: str | None, mask: str 
 def _draw(model: "MaskedLM", tokenizer: "Tokenizer", asked: _Drawing, console: Console) -> "list[Tensor]":
     from bitmill.pipeline.synthesis.draw_samples import draw_pictures
 
-    side_px = _side_px(tokenizer.geometry)
+    side_px = _side_px(tokenizer.geometry, asked.size_px)
     grid = tokenizer.geometry.grid(side_px, side_px)
     pictures: list[Tensor] = []
     with LiveLine(console) as line:
-        for bits in draw_pictures(model, asked.count, grid, asked.spec, label=asked.label, seed=asked.seed):
-            pictures += tokenizer.decode([bits])
+        for codes in draw_pictures(model, asked.count, grid, asked.spec, label=asked.label, seed=asked.seed):
+            pictures += tokenizer.decode([codes])
             line.show(partial(_progress, len(pictures), asked.count))
     return pictures
 
@@ -219,36 +227,37 @@ def _inpaint(
 
     if mask is None:
         raise UsageError("--inpaint needs --mask: a picture that is white where to fill in.")
-    side_px = _side_px(tokenizer.geometry)
+    side_px = _side_px(tokenizer.geometry, asked.size_px)
     frames_THWC = frames_of(picture, side_px, most_frames=1, fps=None)
     hidden_Thw = hidden_tokens(frames_of(mask, side_px, most_frames=1, fps=None), tokenizer.geometry.patch_px)
     if not bool(hidden_Thw.any()):
         raise UsageError(f"--mask {mask} has no white pixels: there is nothing to fill in.")
-    bits_ThwL = tokenizer.encode([frames_THWC])[0]
+    codes_ThwD = tokenizer.encode([frames_THWC])[0]
     return tokenizer.decode(
-        fill_in(model, bits_ThwL, hidden_Thw, asked.count, asked.spec, label=asked.label, seed=asked.seed)
+        fill_in(model, codes_ThwD, hidden_Thw, asked.count, asked.spec, label=asked.label, seed=asked.seed)
     )
 
 
 def _continue(prior: "Prior", tokenizer: "Tokenizer", asked: _Continuing, console: Console) -> "list[Tensor]":
     import torch
 
+    from bitmill.bsq_model.token_models.token_layers import no_codes
     from bitmill.pipeline.synthesis.draw_samples import go_on
     from bitmill.pipeline.synthesis.load_frames import frames_of
 
     geometry = tokenizer.geometry
-    side_px = _side_px(geometry)
+    side_px = _side_px(geometry, asked.size_px)
     if geometry.frames_per_token != 1:
         raise UsageError("sample draws clips for tokenizers with one frame per token alone.")
     grid = geometry.grid(side_px, side_px)
-    given_ThwL = torch.zeros(0, *grid, geometry.code.bits_per_token, dtype=torch.bool)
+    given_ThwD = no_codes(prior.config, 0, *grid)
     if asked.source is not None:
         frames = frames_of(asked.source, side_px, most_frames=asked.given, fps=asked.fps)
-        given_ThwL = tokenizer.encode([frames])[0].cpu()
-    num_frames, most = len(given_ThwL) + asked.frames, geometry.most_frames
+        given_ThwD = tokenizer.encode([frames])[0].cpu()
+    num_frames, most = len(given_ThwD) + asked.frames, geometry.most_frames
     if most is not None and num_frames > most:
         raise UsageError(
-            f"{len(given_ThwL)} given and {asked.frames} drawn frames are more than the {most} that the "
+            f"{len(given_ThwD)} given and {asked.frames} drawn frames are more than the {most} that the "
             "tokenizer supports per clip; lower --given or --frames."
         )
     with LiveLine(console) as line:
@@ -261,14 +270,14 @@ def _continue(prior: "Prior", tokenizer: "Tokenizer", asked: _Continuing, consol
 
         drawn = go_on(
             prior,
-            given_ThwL,
+            given_ThwD,
             asked.frames,
             asked.count,
             temperature=asked.temperature,
             seed=asked.seed,
             on_frames=count,
         )
-    return [tokenizer.decode([torch.cat([given_ThwL, bits_ThwL])])[0] for bits_ThwL in drawn]
+    return [tokenizer.decode([torch.cat([given_ThwD, codes_ThwD])])[0] for codes_ThwD in drawn]
 
 
 def _write(clips: "list[Tensor]", out: Path, fps: float | None, judged: dict[str, Any] | None = None) -> None:

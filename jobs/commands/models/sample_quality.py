@@ -8,11 +8,11 @@ import torch
 from rich.table import Table
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.metric_networks import find_metric_networks
+from bitmill.jobs.preparation.models.metric_networks import find_metric_networks
 from bitmill.pipeline.synthesis.draw_samples import draw_pictures
 from bitmill.pipeline.synthesis.quality import (
     SampleQuality,
-    independent_bits,
+    independent_dimensions,
     judge,
     order0_tokens,
     single_frames,
@@ -50,14 +50,15 @@ def measure_samples(
             f"{dataset} has {len(apart)} held-out pictures and {len(training)} others; a distance needs "
             f"at least {_LEAST_HELD_OUT} and one: check --held-out."
         )
-    count, group_bits = len(apart) // 2, model.config.group_bits
+    count = len(apart) // 2
     generator = torch.Generator().manual_seed(seed)
     grid = (training.shape[1], training.shape[2])
+    dimensions = "bits" if model.config.levels is None else "digits"
     drawn = list(draw_pictures(model, count, grid, spec, label=None, seed=seed))
     pictures = {
-        "masked model": torch.stack([bits[0] for bits in drawn]),
-        "tokens by their frequency": order0_tokens(training, count, group_bits, generator),
-        "bits by their frequency": independent_bits(training, count, generator),
+        "masked model": torch.stack([codes[0] for codes in drawn]),
+        "tokens by their frequency": order0_tokens(training, count, generator),
+        f"{dimensions} by their frequency": independent_dimensions(training, count, generator),
     }
     rows = judge(pictures, training, apart, tokenizer, metric_networks)
     _print(rows, count, console)

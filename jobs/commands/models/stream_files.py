@@ -30,7 +30,7 @@ class SizedTokenizer:
 
     def __init__(self, name: str) -> None:
         from bitmill.bsq_model.families import load_files
-        from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
+        from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec, tokenizer_spec
 
         self.name = name
         self.tokenizer: Tokenizer = load_files(load_tokenizer_spec(tokenizer_spec(name)).files)
@@ -38,7 +38,7 @@ class SizedTokenizer:
     @property
     def own_px(self) -> int | None:
         """The side of its frames, which must be square; None if it takes several sizes."""
-        from bitmill.jobs.preparation.find_tokenizers import square_size_px
+        from bitmill.jobs.preparation.models.find_frame_sizes import square_size_px
 
         geometry = self.tokenizer.geometry
         return None if geometry.size_px is None else square_size_px(geometry, None, option="--size")

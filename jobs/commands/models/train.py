@@ -14,8 +14,8 @@ from bitmill.bsq_model import BSQTokenizer, load_tokenizer
 from bitmill.bsq_model.networks.network_files import load_network
 from bitmill.bsq_model.training.initial_weights import start_tokenizer
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
-from bitmill.jobs.preparation.metric_networks import networks_folder
+from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec, tokenizer_spec
+from bitmill.jobs.preparation.models.metric_networks import networks_folder
 from bitmill.jobs.preparation.run_folder import check_run_folder, raise_steps, write_spec
 from bitmill.jobs.progress.training_view import TrainingView
 from bitmill.jobs.scheduling.signals import asked_to_stop

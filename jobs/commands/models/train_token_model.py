@@ -19,7 +19,7 @@ from bitmill.pipeline.token_training.run_token_training import MODEL_FOLDER, tra
 from bitmill.pipeline.token_training.token_batches import TokenTrainingData
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.errors import InterruptedJobError, UsageError
-from bitmill.schemas.models.token_model_config import token_model_config
+from bitmill.schemas.models.token_model_config import token_fields, token_model_config
 from bitmill.schemas.requests.token_training import TokenTrainSpec, fixed_token_fields
 
 
@@ -49,13 +49,9 @@ def train_token_job(spec: TokenTrainSpec, *, console: Console) -> None:
 
 def new_model(spec: TokenTrainSpec, card: DatasetCard) -> TokenModel:
     """Returns an untrained model for the dataset's tokens."""
-    document: dict[str, Any] = {
-        **spec.model.model_dump(),
-        "tokenizer_fingerprint": card.tokenizer_fingerprint,
-        "bits_per_token": card.geometry.code.bits_per_token,
-    }
     try:
-        config = token_model_config(document)
+        fields = token_fields(card.geometry.code, spec.model)
+        config = token_model_config({**fields, "tokenizer_fingerprint": card.tokenizer_fingerprint})
     except ValueError as error:
         raise UsageError(f"model does not fit the tokens of {spec.data[0].dataset}: {error}") from error
     return make_token_model(config, seed=spec.seed)

@@ -22,7 +22,7 @@ from bitmill.bsq_model.networks.convert_networks import (
 )
 from bitmill.bsq_model.networks.network_files import NETWORKS
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.metric_networks import networks_folder
+from bitmill.jobs.preparation.models.metric_networks import networks_folder
 from bitmill.jobs.progress.units import bytes_text
 from bitmill.schemas.errors import InfrastructureError, UsageError
 from bitmill.schemas.staged_file import staged

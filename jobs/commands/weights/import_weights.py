@@ -89,7 +89,7 @@ def _import_fsq(request: ImportRequest, config: FSQConfig, published: PublishedM
     imported = import_fsq(request.files, config)
     names = " and ".join(path.name for path in request.files)
     origin = TokenizerOrigin(
-        origin=f"imported from {names}" + (f": {request.name}, {published.source}" if published else ""),
+        origin=f"imported from {names}" + (f": {published.source}" if published else ""),
         licence=None if published is None else published.licence,
         compared=request.compared,
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from bitmill.bsq_model import save_tokenizer
 from bitmill.bsq_model.resolution import resize_tokenizer
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec, tokenizer_spec
+from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec, tokenizer_spec
 
 
 def resize_saved(name: str, out: Path, *, size_px: int) -> None:

@@ -10,12 +10,15 @@ import pyarrow as pa
 from bitmill.pipeline.auditing.coverage.buckets import DURATIONS, RATES, bucket, resolution
 from bitmill.pipeline.auditing.coverage.histograms import SCALES, HistogramTally
 from bitmill.pipeline.auditing.coverage.prefixes import PrefixRule
+from bitmill.pipeline.auditing.coverage.sizes import SizeTally
 from bitmill.pipeline.auditing.coverage.sums import Sums, item_ns, item_sums, pending_source
 from bitmill.pipeline.auditing.coverage.tables import TableTally
 from bitmill.pipeline.auditing.shard.check_ledger import item_name
 from bitmill.pipeline.dataset.ledger import LedgerRow
 from bitmill.pipeline.dataset.token_counts import real_frames
+from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.outcomes import REASON_TEXT, Outcome, Reason
 from bitmill.schemas.reports.audit_report import FailureRow, ReasonRow
 
@@ -32,6 +35,7 @@ class CoverageLayout:
     """The properties by which coverage is broken down."""
 
     prefixes: PrefixRule
+    geometry: Geometry
     columns: tuple[str, ...] = ()
     """Metadata columns."""
 
@@ -61,6 +65,7 @@ class CoverageTally:
         self.reasons: dict[str, ReasonTally] = {}
         self.failures: list[FailureRow] = []
         self.histograms = {name: HistogramTally(name) for name in SCALES}
+        self.sizes = SizeTally(layout.geometry)
 
     def add_pending(self, source: PlannedSource) -> None:
         """Add a source that is in no committed ledger."""
@@ -89,11 +94,12 @@ class CoverageTally:
         if row["outcome"] != Outcome.OK:
             self._add_failure(row)
 
-    def add_clips(self, table: pa.Table) -> None:
-        """Add the clips of a row group."""
+    def add_clips(self, table: pa.Table, num_tokens: Int64s) -> None:
+        """Add the clips of a row group, and the number of tokens of each."""
         starts, ends = (table.column(name).to_numpy() for name in ("start_ns", "end_ns"))
         self.histograms["clip seconds"].add((ends - starts) / 1e9)
         self.histograms["clip frames"].add(real_frames(table))
+        self.sizes.add(table, num_tokens)
 
     def merge(self, other: "CoverageTally") -> None:
         """Add the coverage of the following shards."""
@@ -102,6 +108,7 @@ class CoverageTally:
             self.tables[by].merge(table)
         for name, histogram in other.histograms.items():
             self.histograms[name].merge(histogram)
+        self.sizes.merge(other.sizes)
         for reason, tally in other.reasons.items():
             self.reasons.setdefault(reason, ReasonTally()).merge(tally)
         self.failures.extend(other.failures[: MAX_FAILURES - len(self.failures)])

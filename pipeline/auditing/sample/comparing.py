@@ -28,6 +28,8 @@ Lpips = Callable[[Tensor, Tensor], Tensor]
 """Maps two float [B, H, W, 3] in [−1, 1] to [B]."""
 
 _SSIM_LEAST_PX = 11
+_LPIPS_LEAST_PX = 31
+"""Of smaller pictures, AlexNet's layers have nothing left."""
 _SHOWN_PLACES = 8
 _NO_ORIGINAL = "its source does not give this clip now"
 
@@ -122,7 +124,7 @@ class _Comparison:
         scores = {"psnr_db": clip_psnr_db(made_THWC, original_THWC)}
         if min(original_THWC.shape[1:3]) >= _SSIM_LEAST_PX:
             scores["ssim"] = float(ssim(made_THWC, original_THWC).mean())
-        if self._lpips is not None:
+        if self._lpips is not None and min(original_THWC.shape[1:3]) >= _LPIPS_LEAST_PX:
             scores["lpips"] = float(self._lpips(made_THWC, original_THWC).mean())
         return scores
 

@@ -20,6 +20,7 @@ from bitmill.pipeline.auditing.shard.check_spans import (
 from bitmill.pipeline.auditing.shard.findings import FindingTally
 from bitmill.pipeline.auditing.shard.read_shard import ReadGroup
 from bitmill.pipeline.dataset.token_counts import real_frames
+from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes
 from bitmill.schemas.dataset.card import ledger_file, shard_file
 from bitmill.schemas.dataset.packing import packed_size
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
@@ -72,6 +73,7 @@ class RowCheck:
         sampling_rule: dict[str, Any],
         bits_per_token: int,
         geometry: Geometry | None,
+        sizes: FrameSizes,
         check_ids: bool = True,
     ) -> None:
         self._shard = shard
@@ -80,6 +82,8 @@ class RowCheck:
         self._rule = sampling_rule
         self._bits_per_token = bits_per_token
         self._geometry = geometry
+        # Another job's frames may have other sizes, as its ids have another rule.
+        self._sizes = sizes if check_ids else None
         self._check_ids = check_ids
         self._file = shard_file(shard.shard_id)
         self._places: dict[str, list[int]] = {}
@@ -94,7 +98,7 @@ class RowCheck:
     def add(self, group: ReadGroup, table: pa.Table) -> None:
         """Add a row group, whose columns are ``table``."""
         times_fit = _times_fit(table) | ~group.codes_fit
-        faults = {} if self._geometry is None else shape_faults(table, self._geometry)
+        faults = {} if self._geometry is None else shape_faults(table, self._geometry, self._sizes)
         for row in self._rows(table, group.num_tokens):
             place = row.number - self.num_rows
             codes_fit = bool(group.codes_fit[place])

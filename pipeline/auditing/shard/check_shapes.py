@@ -1,5 +1,6 @@
 """Checks clips' token grids, frames and crops against each other and the tokenizer; pure logic."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -7,14 +8,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bitmill.pipeline.dataset.token_counts import real_frames
+from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes
 from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.models.geometry import Geometry
 
 
-def shape_faults(table: pa.Table, geometry: Geometry) -> dict[int, str]:
+def shape_faults(table: pa.Table, geometry: Geometry, sizes: FrameSizes | None) -> dict[int, str]:
     """Return what is wrong with the shape of a row, a sentence, by row; of several faults the first.
 
-    ``table`` has the columns of any version of the token shard but the codes.
+    ``sizes`` are the job's, None if they are not known; ``table`` has the columns of any version of the token
+    shard but the codes.
     """
     rows: Int64s = table.column("num_frames").to_numpy()
     frames = real_frames(table)
@@ -28,7 +31,20 @@ def shape_faults(table: pa.Table, geometry: Geometry) -> dict[int, str]:
             faults.setdefault(row, f"lead_frames is {lead[row]}, the tokenizer's is {geometry.lead_frames}")
         for row in np.flatnonzero(_leaves_frame(table, geometry)).tolist():
             faults.setdefault(row, _crop_fault(table.slice(row, 1).to_pylist()[0], geometry))
+    for row, fault in _size_faults(table, geometry, sizes) if sizes else ():
+        faults.setdefault(row, fault)
     return faults
+
+
+def _size_faults(table: pa.Table, geometry: Geometry, sizes: FrameSizes) -> Iterator[tuple[int, str]]:
+    """Rows whose frames do not have a size of the job."""
+    grids_N2 = np.stack([table.column(name).to_numpy() for name in ("height", "width")], axis=1)
+    distinct, which = np.unique(grids_N2, axis=0, return_inverse=True)
+    for place, (height, width) in enumerate(distinct.tolist()):
+        size = height * geometry.patch_px[0], width * geometry.patch_px[1]
+        if not sizes.allows(size):
+            for row in np.flatnonzero(which.reshape(-1) == place).tolist():
+                yield row, f"its frames of {size[0]}×{size[1]} pixels are none of the job's: {sizes}"
 
 
 def _rows_fault(num_frames: int, rows: int, made: dict[int, int]) -> str:

@@ -143,6 +143,12 @@ def read_animation(image: Image.Image, path: str) -> Iterator[Timed[StillPicture
         raise BadItemError(Reason.TRUNCATED, "The file ends before its last frame is complete.")
 
 
+def upright_height_width(image: Image.Image) -> tuple[int, int]:
+    """Returns (height, width) of a still image as ``read_still`` gives it; may decode it for its EXIF tag."""
+    swapped = _exif_orientation(image).transpose
+    return (image.width, image.height) if swapped else (image.height, image.width)
+
+
 def _upright(image: Image.Image, orientation: Orientation) -> StillPicture:
     with _quiet():
         return StillPicture(orientation.apply(to_rgb(image)))
@@ -197,7 +203,7 @@ def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def _exif_orientation(image: Image.Image) -> Orientation:
-    """Returns the orientation by the tag of a loaded image; a damaged tag counts as upright."""
+    """Returns the orientation by the tag of an image; a damaged tag counts as upright."""
     try:
         with _quiet():
             tag = image.getexif().get(_EXIF_ORIENTATION, 1)

@@ -5,6 +5,7 @@ from fractions import Fraction
 from math import isqrt
 
 from bitmill.pipeline.decode.pixels.resize import sane_aspect, scaled_size
+from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.models.geometry import SizePx
 from bitmill.schemas.requests.frames import MAX_SIDE_PX, FrameSpec
 
@@ -32,6 +33,13 @@ class Buckets:
             return max(ratio, 1 / ratio), 0 if is_enlarged else -size[0] * size[1]
 
         return min(self.sizes, key=order)
+
+    def allows(self, size: SizePx) -> bool:
+        """Whether a frame may have this size."""
+        return size in self.sizes
+
+    def __str__(self) -> str:
+        return ", ".join(f"{height}×{width}" for height, width in self.sizes)
 
     @property
     def largest(self) -> SizePx:
@@ -69,6 +77,22 @@ class NativeSizes:
                 rows = self.area_px // columns // least_height * least_height
         return rows, columns
 
+    def allows(self, size: SizePx) -> bool:
+        """Whether a frame may have this size."""
+        (down, across), (height, width) = self.multiple_px, size
+        return (
+            height % down == width % across == 0
+            and max(size) <= MAX_SIDE_PX
+            and (self.short_side_px is None or min(size) <= self.short_side_px)
+            and (self.area_px is None or height * width <= self.area_px)
+        )
+
+    def __str__(self) -> str:
+        told = [f"multiples of {self.multiple_px[0]}×{self.multiple_px[1]}"]
+        told += [] if self.short_side_px is None else [f"a short side of at most {self.short_side_px}"]
+        told += [] if self.area_px is None else [f"at most {self.area_px:,} pixels"]
+        return ", ".join(told)
+
     def _scaled(self, width: Fraction, height: Fraction) -> tuple[int, int]:
         """Returns (width, height) scaled to the bounds and rounded down."""
         across, down = [int(width)], [int(height)]
@@ -105,6 +129,15 @@ def frame_sizes(frames: FrameSpec, *, square_px: int | None, multiple_px: SizePx
     if square_px is None:
         raise ValueError("a job of squares needs their side")
     return squares(square_px)
+
+
+def stored_frame_sizes(card: DatasetCard) -> FrameSizes:
+    """Returns the sizes that the job of a dataset asked for."""
+    return frame_sizes(
+        FrameSpec.model_validate(card.job.get("frames", {})),
+        square_px=card.fingerprint_fields["frames.size_px"],
+        multiple_px=card.geometry.multiple_px,
+    )
 
 
 def _num_pixels(size: SizePx) -> int:

@@ -69,6 +69,11 @@ class VideoFacts:
         """(height, width) in pixels after rotation."""
         return (self.width, self.height) if self.orientation.transpose else (self.height, self.width)
 
+    @property
+    def shown_aspect(self) -> Fraction:
+        """Pixel width over pixel height after rotation."""
+        return 1 / self.aspect if self.orientation.transpose else self.aspect
+
 
 @dataclass
 class _Tally:

@@ -31,7 +31,7 @@ _PAGE = """\
 Their tokenizer is `{fingerprint}`.
 
 `tokens` are {values}, {shape}; a token stands for a patch of {height}×{width}
-pixels of {frames}. {code}`metadata` is a JSON object or null.
+pixels of {frames}. {code}{grids}{rows_of_frames}`metadata` is a JSON object or null.
 
 ```python
 from datasets import load_dataset
@@ -40,6 +40,13 @@ clips = load_dataset("FOLDER", split="train").with_format("torch")
 tokens = clips[0]["tokens"]  # int64 {axes}{note}
 ```
 """
+
+_GRIDS = """Clips have several grids: `num_frames`, `height` and `width`
+are a clip's T, h and w. """
+
+_ROWS = """Token row r covers the frames from
+max(0, l + (r - l) * {frames}) to before those of row r + 1, with l the clip's `lead_frames`;
+`frame_pts_ns` are their times, and frames without one repeat the last. """
 
 _NOTE_64 = "; view it as uint64: the highest bit may be set"
 
@@ -65,6 +72,8 @@ def readme_text(outline: ExportOutline, schema: pa.Schema, layout: TokenLayout) 
         width=geometry.patch_px[1],
         frames="one frame" if is_frame else f"{geometry.frames_per_token} frames",
         code=_code(layout),
+        grids=_GRIDS if None in outline.contents.shape_THW[1:] else "",
+        rows_of_frames="" if is_frame else _ROWS.format(frames=geometry.frames_per_token),
         axes=axes,
         shape=f"{axes} = [{shape}]",
         note=_NOTE_64 if layout.code.bits_per_token == 64 else "",

@@ -40,11 +40,12 @@ def lay_out(  # noqa: PLR0917 - compiled code takes no keywords
     num_tokens: Any,
     starts: Any,
     address: int,
-    sample_tokens: int,
+    targets: Any,
 ) -> Any:
     """The unpacking kernels' input, int64 [P, 4], for pieces of a cut's table.
 
-    A clip's ``num_tokens`` [n] are those of its ``frames`` [n], equally many each.
+    A clip's ``num_tokens`` [n] are those of its ``frames`` [n], equally many each. ``targets`` are the first
+    places of samples among those of all.
     """
     rows = np.empty((len(pieces), 4), np.int64)
     for row in range(len(pieces)):
@@ -52,5 +53,67 @@ def lay_out(  # noqa: PLR0917 - compiled code takes no keywords
         rows[row, 0] = address + starts[clip]
         rows[row, 1] = first_frame * num_tokens[clip] // frames[clip]
         rows[row, 2] = num_frames * num_tokens[clip] // frames[clip]
-        rows[row, 3] = owners[row] * sample_tokens + place
+        rows[row, 3] = targets[owners[row]] + place
     return rows
+
+
+@compiled
+def bucket_positions(buckets: Any, starts: Any) -> Any:
+    """The position of each sample among those of its bucket, whose first one here has that of ``starts``."""
+    positions = np.empty(len(buckets), np.int64)
+    reached = starts.copy()
+    for sample, bucket in enumerate(buckets):
+        positions[sample] = reached[bucket]
+        reached[bucket] += 1
+    return positions
+
+
+@compiled
+def arrange_buckets(  # noqa: PLR0917 - compiled code takes no keywords
+    samples: Any,
+    buckets: Any,
+    positions: Any,
+    sizes: Any,
+    num_full: Any,
+    first_rows: Any,
+    places_RL: Any,
+    firsts_RL: Any,
+    column: int,
+    dealt: bool,
+    arranged: Any,
+) -> None:
+    """Write samples into ``arranged`` in order of batches (rows R of a ``Block``) and places in them.
+
+    ``positions`` are those of samples in their buckets. Leaves out samples that no batch takes.
+    """
+    for number, sample in enumerate(samples):
+        bucket, position = buckets[number], positions[number]
+        full = num_full[bucket]
+        if dealt and position < full * sizes[bucket]:
+            batch, place = position % full, position // full
+        else:
+            batch, place = position // sizes[bucket], position % sizes[bucket]
+        row = first_rows[bucket] + batch
+        if row < first_rows[bucket + 1]:
+            arranged[firsts_RL[row, column] + place - places_RL[row, column]] = sample
+
+
+@compiled
+def carry_over(buckets: Any, blocks: Any, counts: Any, sizes: Any) -> Any:
+    """How the samples of each bucket and block become batches, int64 [n, 4]: carried in, full batches,
+    remainder, carried out.
+
+    Entries are ordered by bucket, then by block. What fills no batch is carried to the next block, once: what
+    fills none there either, and what no sample of the bucket follows in the next block, is a remainder.
+    """
+    table = np.zeros((len(buckets), 4), np.int64)
+    carried = 0
+    for one in range(len(buckets)):
+        size = sizes[buckets[one]]
+        full, rest = divmod(carried + counts[one], size)
+        last = one + 1
+        goes_on = last < len(buckets) and buckets[last] == buckets[one] and blocks[last] == blocks[one] + 1
+        out = rest if goes_on and (full > 0 or carried == 0) else 0
+        table[one] = carried, full, rest - out, out
+        carried = out
+    return table

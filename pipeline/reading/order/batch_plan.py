@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,7 +24,9 @@ differs by epoch. pad: fill the last batch with samples that follow in the pass,
 make the last batch smaller; it may be empty on some ranks (for evaluation, not for data-parallel training).
 """
 
-_KEPT_PASSES = 4
+Made = TypeVar("Made")
+
+_KEPT = 4
 
 
 class Take(NamedTuple):
@@ -41,6 +43,19 @@ class Take(NamedTuple):
     """The lane that the samples belong to: a lane of a stream goes through windows one after the other."""
 
 
+class BatchPlan(NamedTuple):
+    """One rank's share of a global batch."""
+
+    takes: list[Take]
+    grid: int = 0
+    """The number of the token grid of its samples; 0 where all samples of the datasets have one."""
+    num_samples: int = 0
+    """Of the global batch of ``GridBuckets``, whose size varies."""
+    needed: frozenset[int] | None = None
+    """The windows of the pass that this batch or later ones take from, of those that earlier ones did; None:
+    those that some lane is in."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Share:
     """The places of a global batch that one rank takes: [first, first + count)."""
@@ -51,23 +66,33 @@ class Share:
 
 
 @dataclass
-class Passes:
-    """The orders of a stream's passes, made on demand; the last few are cached."""
+class LastFew(Generic[Made]):
+    """What ``make`` makes of a number; the last few are cached."""
 
-    make: Callable[[int], PassOrder]
-    alike: bool
-    """True if every pass has the same number of samples."""
-    _kept: "OrderedDict[int, PassOrder]" = field(default_factory=OrderedDict[int, PassOrder])
+    make: Callable[[int], Made]
+    _kept: "OrderedDict[int, Made]" = field(default_factory=OrderedDict[int, Made], kw_only=True)
 
-    def order(self, number: int) -> PassOrder:
-        """The order of pass ``number``. Safe for threads: at worst, two of them compute the same order."""
+    def get(self, number: int) -> Made:
+        """What is made of ``number``. Safe for threads: at worst, two of them make the same."""
         found = self._kept.get(number)
         if found is None:
             found = self._kept[number] = self.make(number)
             with suppress(KeyError):
-                while len(self._kept) > _KEPT_PASSES:
+                while len(self._kept) > _KEPT:
                     self._kept.popitem(last=False)
         return found
+
+
+@dataclass
+class Passes(LastFew[PassOrder]):
+    """The orders of a stream's passes, made on demand."""
+
+    alike: bool
+    """True if every pass has the same number of samples."""
+
+    def order(self, number: int) -> PassOrder:
+        """The order of pass ``number``. Safe for threads."""
+        return self.get(number)
 
 
 def num_batches(num_samples: int, batch_size: int, remainder: Remainder) -> int:

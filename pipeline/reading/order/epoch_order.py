@@ -78,16 +78,17 @@ def order_pass(
     lanes: int,
     window_bytes: int,
     count_window: Callable[[Int64s], int] | None = None,
+    single_groups: bool = True,
 ) -> PassOrder:
     """The order of a pass over row groups of ``samples`` [n] and ``codes_bytes`` [n].
 
     Groups without samples are skipped. ``count_window`` returns the number of samples of a window from its
     row groups, for shapes where it is not their sum. ``window_bytes`` is the codes of a lane's window;
-    without shuffling, each row group is a window and there is one lane.
+    without shuffling, each row group is a window, if ``single_groups``, and there is one lane.
     """
     used = np.flatnonzero(samples > 0)
     groups = used[permutation(len(used), derive_key(key, _GROUPS))] if shuffle else used
-    starts = _window_starts(codes_bytes[groups], window_bytes if shuffle else 0)
+    starts = _window_starts(codes_bytes[groups], window_bytes if shuffle or not single_groups else 0)
     if count_window is None:
         ends = np.concatenate(([0], np.cumsum(samples[groups])))[starts]
     else:
@@ -118,6 +119,11 @@ def choose_lanes(batch_size: int, codes_bytes: Int64s, window_bytes: int) -> int
 
     Independent of the number of ranks and workers, so that the order is too.
     """
+    most = most_lanes(batch_size, codes_bytes, window_bytes)
+    return max(lanes for lanes in range(1, most + 1) if batch_size % lanes == 0)
+
+
+def most_lanes(batch_size: int, codes_bytes: Int64s, window_bytes: int) -> int:
+    """As many lanes as fit one row group each in memory, and at most one per sample of a batch."""
     mean = float(codes_bytes.mean()) if len(codes_bytes) else 1.0
-    most = max(1, int(window_bytes // max(mean, 1.0)))
-    return max(lanes for lanes in range(1, batch_size + 1) if batch_size % lanes == 0 and lanes <= most)
+    return min(batch_size, max(1, int(window_bytes // max(mean, 1.0))))

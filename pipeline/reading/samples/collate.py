@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan, prod
+from math import prod
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -19,19 +19,20 @@ from bitmill.pipeline.reading.kernels.unpack import (
     int64s_at,
     unpack_pieces,
 )
-from bitmill.pipeline.reading.order.batch_plan import Take
+from bitmill.pipeline.reading.order.batch_plan import BatchPlan, Take
+from bitmill.pipeline.reading.samples.column_values import collated, gathered
+from bitmill.pipeline.reading.samples.cut import SampleShape
+from bitmill.pipeline.reading.samples.grid_buckets import Grids
 from bitmill.pipeline.reading.samples.inline_tensor import inline
-from bitmill.pipeline.reading.samples.packed_rows import describe_rows, frame_by_frame
-from bitmill.pipeline.reading.samples.sample_shapes import Packing, Padding, SampleShape
-from bitmill.pipeline.reading.samples.shuffle_window import ShuffleWindow, gathered
+from bitmill.pipeline.reading.samples.packed_rows import describe_rows, frame_by_frame, token_times
+from bitmill.pipeline.reading.samples.sample_shapes import Packing, Padding
+from bitmill.pipeline.reading.samples.shuffle_window import PTS, ShuffleWindow
 from bitmill.pipeline.reading.samples.views import TokenView
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.dataset.packing import packed_size
-from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
 from bitmill.schemas.errors import WrongArgumentError
-
-_COLUMN_TYPES = {field.name: field.type for field in TOKEN_COLUMNS}
+from bitmill.schemas.models.geometry import Geometry
 
 
 class TokenBatch(dict[str, Any]):
@@ -65,38 +66,56 @@ class BatchMaker:
 
     view: TokenView
     shape: SampleShape
-    places: tuple[int, ...]
-    """Axes of a sample's tokens: rows, height and width; or all tokens of a packed row or a pyramid."""
+    """Of a sample; not ``GridBuckets``."""
+    geometry: Geometry
+    grids: Grids | None
+    """Of ``GridBuckets``, else None."""
+    places: tuple[tuple[int, ...], ...]
+    """By grid, axes of a sample's tokens: rows, height and width; or all of a packed row or a pyramid."""
     columns: tuple[str, ...]
     pin_memory: bool
     pool: BufferPool
+    column_schema: pa.Schema
+    """Of ``columns``."""
 
     @property
-    def sample_tokens(self) -> int:
-        """Number of token places in a sample."""
-        return prod(self.places)
+    def sample_tokens(self) -> list[int]:
+        """By grid, the number of token places in a sample."""
+        return [prod(places) for places in self.places]
 
-    def make(self, takes: Sequence[Take], windows: Sequence[ShuffleWindow]) -> TokenBatch:
-        """Make the batch of these takes, each with its window."""
+    @property
+    def read_columns(self) -> tuple[str, ...]:
+        """The columns that windows need."""
+        times = isinstance(self.shape, Packing) and self.shape.times
+        return tuple(dict.fromkeys((*self.columns, PTS))) if times else self.columns
+
+    def make(self, plan: BatchPlan, windows: Sequence[ShuffleWindow]) -> TokenBatch:
+        """Make a planned batch from the window of each of its takes."""
+        takes, places = plan.takes, self.places[plan.grid]
         count = sum(take.num_samples for take in takes)
-        tokens, flat = self._allocated(count)
+        tokens, flat = self._allocated(count, places)
         valid = np.ones(count, np.bool_)
         held: list[Int64s] = []
         if any(window.lost is not None for window in windows):
             # A reused buffer may contain bytes that are not valid indices or bools.
             flat.fill(0)
-        runs = [self._run(take, window, valid, held) for take, window in zip(takes, windows, strict=True)]
-        self._unpack(np.array(runs, np.int64).reshape(-1, 3), flat)
+        size = prod(places)
+        runs = [
+            self._run(take, window, size, valid, held) for take, window in zip(takes, windows, strict=True)
+        ]
+        self._unpack(np.array(runs, np.int64).reshape(-1, 3), flat, size)
         flags = torch.from_numpy(valid)
         batch = TokenBatch(tokens=tokens, valid=inline(flags) if get_worker_info() else flags)
+        if self.grids is not None:
+            batch |= {"grid": self.grids.grid(plan.grid), "global_samples": plan.num_samples}
         if self.columns or isinstance(self.shape, Packing | Padding):
             placed = [_placed(take, window) for take, window in zip(takes, windows, strict=True)]
-            batch |= self._described(placed, count, flat)
+            batch |= self._described(placed, count, flat, places)
         return batch
 
-    def _allocated(self, count: int) -> tuple[torch.Tensor, npt.NDArray[Any]]:
+    def _allocated(self, count: int, places: tuple[int, ...]) -> tuple[torch.Tensor, npt.NDArray[Any]]:
         """The batch's tensor, and the same memory as [rows, values per row]; zeroed for shapes with gaps."""
-        dtype, size = self.view.dtype, (count, *self.view.size(self.places))
+        dtype, size = self.view.dtype, (count, *self.view.size(places))
         values = size[1] if self.view.view == "packed" else self.view.num_values
         if self.pin_memory or get_worker_info() is not None:
             # A worker process passes tensors through shared memory; unpacking there avoids another copy.
@@ -112,14 +131,15 @@ class BatchMaker:
         return tokens, flat
 
     def _run(
-        self, take: Take, window: ShuffleWindow, valid: npt.NDArray[np.bool_], held: list[Int64s]
+        self, take: Take, window: ShuffleWindow, size: int, valid: npt.NDArray[np.bool_], held: list[Int64s]
     ) -> tuple[int, int, int]:
-        """A take as a run of pieces for the kernels; marks missing samples as not valid.
+        """A take of samples of ``size`` tokens as a run of pieces for the kernels; marks lost samples as not
+        valid.
 
         Pieces that are not exactly the window's own are copied and kept alive in ``held`` until unpacked.
         """
         start, end = window.bounds[take.first], window.bounds[take.first + take.num_samples]
-        shift = (take.place - take.first) * self.sample_tokens
+        shift = (take.place - take.first) * size
         if not take.valid:
             valid[take.place : take.place + take.num_samples] = False
         starts = isinstance(self.shape, Packing) and self.shape.start_tokens
@@ -138,21 +158,25 @@ class BatchMaker:
         held.append(pieces)
         return address_of(pieces), len(pieces), shift
 
-    def _unpack(self, runs_R3: Int64s, flat: npt.NDArray[Any]) -> None:
+    def _unpack(self, runs_R3: Int64s, flat: npt.NDArray[Any], sample_tokens: int) -> None:
         if self.view.view != "packed":
             unpack_pieces(runs_R3, flat, self.view.code)
             return
         for place, count, shift in runs_R3.tolist():
             for address, _, tokens, target in int64s_at(place, 4 * count).reshape(-1, 4).tolist():
                 size = packed_size(tokens, self.view.code.bits_per_token)
-                flat[(target + shift) // self.sample_tokens] = bytes_at(address, size)
+                flat[(target + shift) // sample_tokens] = bytes_at(address, size)
 
-    def _described(self, placed: Sequence[Placed], count: int, flat: npt.NDArray[Any]) -> dict[str, Any]:
+    def _described(
+        self, placed: Sequence[Placed], count: int, flat: npt.NDArray[Any], places: tuple[int, ...]
+    ) -> dict[str, Any]:
         more: dict[str, Any] = {}
         if isinstance(self.shape, Packing):
             more |= describe_rows(placed, self.shape, count, flat, self.view.special_tokens)
+            if self.shape.times:
+                more["times_ns"] = token_times(placed, self.shape, count, self.geometry)
         elif isinstance(self.shape, Padding):
-            more["mask"] = _frame_mask(placed, count, self.places[0])
+            more["mask"] = _frame_mask(placed, count, places[0])
         return more | self._columns(placed, count) if self.columns else more
 
     def _columns(self, placed: Sequence[Placed], count: int) -> dict[str, Any]:
@@ -164,13 +188,17 @@ class BatchMaker:
         for window, pieces, owners in placed:
             if window.columns is None:
                 continue
-            for name, values in gathered(window.columns, window.clips_of(pieces)).items():
+            for name, values in gathered(
+                window.columns.select(self.columns), window.clips_of(pieces)
+            ).items():
                 for owner, value in zip(owners.tolist(), values, strict=True):
                     if packed:
                         lists[name][owner].append(value)
                     else:
                         lists[name][owner] = value
-        return lists if packed else {name: _collated(name, values) for name, values in lists.items()}
+        if packed:
+            return lists
+        return {name: collated(self.column_schema.field(name), values) for name, values in lists.items()}
 
 
 def _placed(take: Take, window: ShuffleWindow) -> Placed:
@@ -187,16 +215,3 @@ def _frame_mask(placed: Sequence[Placed], count: int, frames: int) -> torch.Tens
     for window, pieces, owners in placed:
         lengths[owners] = window.times_of(pieces)[:, 1]
     return torch.from_numpy(np.arange(frames) < lengths[:, None])
-
-
-def _collated(name: str, values: list[Any]) -> Any:
-    """Numeric columns as a tensor, regardless of the values; other columns as a list.
-
-    A missing number (of a lost sample, or the frame rate of an image) is 0, or NaN for floats.
-    """
-    kind = _COLUMN_TYPES[name]
-    if pa.types.is_integer(kind):
-        return torch.tensor([0 if value is None else value for value in values], dtype=torch.int64)
-    if pa.types.is_floating(kind):
-        return torch.tensor([nan if value is None else value for value in values], dtype=torch.float64)
-    return values

@@ -10,6 +10,7 @@ import torch
 from bitmill.pipeline.reading.samples.sample_shapes import Packing
 from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.compiled_code.numba_compile import compiled
+from bitmill.schemas.models.geometry import Geometry
 
 
 def describe_rows(
@@ -48,6 +49,30 @@ def describe_rows(
         "cu_seqlens": torch.from_numpy(bounds),
         "max_seqlen": int(np.diff(bounds).max(initial=0)),
     }
+
+
+def token_times(placed: Sequence[Any], shape: Packing, num_rows: int, geometry: Geometry) -> torch.Tensor:
+    """When each token's frame is shown, int64 [B, K], nanoseconds in the source's own clock; -1 if unfilled.
+
+    A token row of several frames has the time of the first one; rows of frames that only pad the clip have
+    that of its last frame. A special token has the time of what follows it.
+    """
+    times = np.full(num_rows * shape.num_tokens, -1, np.int64)
+    for one in placed:
+        shown, begins = one.window.presentation
+        clips = one.window.clips_of(one.pieces)
+        _fill_times(
+            one.window.places_of(one.pieces) + one.owners * shape.num_tokens,
+            one.window.times_of(one.pieces),
+            one.window.grids_of(one.pieces).prod(axis=1) + int(shape.start_tokens),
+            shown,
+            begins[clips],
+            begins[clips + 1],
+            geometry.lead_frames,
+            geometry.frames_per_token,
+            times,
+        )
+    return torch.from_numpy(times.reshape(num_rows, shape.num_tokens))
 
 
 def frame_by_frame(unpacking_P4: Int64s, grids: Int64s) -> Int64s:
@@ -108,3 +133,23 @@ def _place(starts: Any, times: Any, grids: Any, special: int, positions: Any) ->
                     positions[place, 1] = row
                     positions[place, 2] = column
                     place += 1
+
+
+@compiled
+def _fill_times(  # noqa: PLR0917 - compiled code takes no keywords
+    starts: Any,
+    rows: Any,
+    row_tokens: Any,
+    shown: Any,
+    begins: Any,
+    ends: Any,
+    lead: int,
+    frames_per_token: int,
+    times: Any,
+) -> None:
+    for document in range(len(starts)):
+        place = starts[document]
+        for row in range(rows[document, 0], rows[document, 0] + rows[document, 1]):
+            frame = begins[document] + max(0, lead + (row - lead) * frames_per_token)
+            times[place : place + row_tokens[document]] = shown[min(frame, ends[document] - 1)]
+            place += row_tokens[document]

@@ -1,62 +1,65 @@
 """Sample shapes: a whole clip, some of its frames, or a row packed with several clips. Pure logic.
 
-A **cut** assigns clips to samples. Each sample consists of pieces: frames [first, first + frames) of one
-clip, placed at a token offset in the sample.
-
 A **frame** is here, and in all that is said of shapes, a row of a clip's token grid, as the column
-``num_frames`` counts: with a tokenizer of several frames per token it stands for more than one.
+``num_frames`` counts: with a tokenizer of several frames per token it stands for more than one. Only a length
+with ``unit="frames"`` counts frames of the video.
 """
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from bitmill.pipeline.reading.kernels.bin_packing import best_fit
+from bitmill.pipeline.reading.samples.cut import Cut, SampleShape
 from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.errors import WrongArgumentError
+from bitmill.schemas.models.geometry import Geometry
+
+Unit = Literal["rows", "frames"]
+"""What a length counts: rows of the token grid, or frames of the video, rounded up to a legal length."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cut:
-    """Samples of n clips; pieces of one sample are contiguous and ordered by place."""
+class _InRows:
+    """A shape whose lengths, if it has any, are in rows."""
 
-    sample_starts: Int64s
-    """int64 [num_samples + 1]: start of each sample's pieces."""
-    clips: Int64s
-    """int64 [num_pieces]: the piece's clip, in [0, n)."""
-    first_frames: Int64s
-    num_frames: Int64s
-    places: Int64s
-    """int64 [num_pieces]: the piece's first place in its sample, in tokens."""
-
-    @property
-    def num_samples(self) -> int:
-        """Number of samples."""
-        return len(self.sample_starts) - 1
-
-    def table(self) -> Int64s:
-        """Clip, first frame, frames and place of each piece, int64 [num_pieces, 4]."""
-        return np.stack((self.clips, self.first_frames, self.num_frames, self.places), axis=1)
+    def in_rows(self, geometry: Geometry) -> Self:  # noqa: ARG002 - all rows are legal
+        """The same shape."""
+        return self
 
 
-class SampleShape(Protocol):
-    """How clips become samples. ``shapes_n3`` are the token grids of clips (T, h, w), int64 [n, 3]."""
+class _InUnits:
+    """A shape whose length ``num_frames`` has a ``unit``.
 
-    per_clip: ClassVar[bool]
-    """True if no sample contains more than one clip, so that counts add up over clips."""
+    The unit is named by ``repr`` only if it is not rows: the repr is hashed into saved states, which are
+    older than the unit.
+    """
 
-    def count(self, shapes_n3: Int64s) -> Int64s:
-        """Number of samples of each clip, int64 [n]; of all clips together as [1] if not ``per_clip``."""
-        ...
+    num_frames: int | None
+    unit: Unit
 
-    def cut(self, shapes_n3: Int64s) -> Cut:
-        """The samples of these clips."""
-        ...
+    def __repr__(self) -> str:
+        named = [one.name for one in fields(self) if one.name != "unit" or self.unit != "rows"]  # pyright: ignore[reportArgumentType]
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in named)})"
 
-    def check(self, shapes_n3: Int64s) -> None:
-        """Raise WrongArgumentError if clips of these (distinct) shapes cannot make these samples."""
-        ...
+    def _rows(self, geometry: Geometry) -> int | None:
+        if self.unit == "rows" or self.num_frames is None:
+            return self.num_frames
+        if geometry.layout == "pyramid":
+            raise WrongArgumentError(
+                'The tokens of a pyramid have no frames to count: leave out unit="frames".'
+            )
+        legal = geometry.legal_at_least(self.num_frames)
+        if legal is None:
+            raise WrongArgumentError(
+                f"The tokenizer's clips have at most {geometry.most_frames} frames, fewer than {self!r} asks "
+                "for."
+            )
+        return geometry.token_rows(legal)
+
+    def _check_unit(self) -> None:
+        if self.unit not in ("rows", "frames"):
+            raise WrongArgumentError(f"unit must be rows or frames, not {self.unit!r}.")
 
 
 class _OneOfEach:
@@ -80,8 +83,15 @@ class _OneOfEach:
 
 
 @dataclass(frozen=True)
-class Clips(_OneOfEach):
+class Clips(_OneOfEach, _InRows):
     """Whole clips, which must all have the same shape: ``tokens`` [B, T, h, w, …]."""
+
+    def grids(self, shapes_n3: Int64s) -> Int64s:
+        """The token grid of the samples of clips of these (distinct) shapes, int64 [n, 3]."""
+        return shapes_n3
+
+    def check_lengths(self, shapes_n3: Int64s) -> None:
+        """Accept all lengths."""
 
     def check(self, shapes_n3: Int64s) -> None:
         """Require a single shape."""
@@ -90,26 +100,42 @@ class Clips(_OneOfEach):
             more = ", …" if len(shapes_n3) > 4 else ""
             raise WrongArgumentError(
                 f"The clips have {len(shapes_n3)} shapes ({shapes}{more}), which cannot be stacked. Use "
-                "shape=FrameWindows(n) for n frames of each, Padding() or Packing(n); or select clips of "
-                "one shape with where=ClipFilter(min_frames=n)."
+                "shape=GridBuckets() for batches of one shape each, Packing(n), or, if only their lengths "
+                "differ, FrameWindows(n) for n frames of each or Padding(); or select clips of one shape "
+                "with where=ClipFilter(min_frames=n)."
             )
 
 
-@dataclass(frozen=True)
-class FrameWindows:
+@dataclass(frozen=True, repr=False)
+class FrameWindows(_InUnits):
     """Runs of ``num_frames`` frames of a clip, starting every ``stride`` frames (default: end to end).
 
-    Frames are token rows, the T of ``tokens``, of which each may stand for several frames of the video. Drops
-    a clip's rows after its last full window, and clips that are too short.
+    Frames are token rows, the T of ``tokens``, of which each may stand for several frames of the video. With
+    ``unit="frames"`` both numbers count frames of the video: a window is as many rows as the shortest legal
+    clip of at least ``num_frames`` frames has, the stride is rounded up to whole rows. Drops a clip's rows
+    after its last full window, and clips that are too short.
     """
 
-    num_frames: int
+    num_frames: int  # pyright: ignore[reportIncompatibleVariableOverride]
     stride: int | None = None
+    unit: Unit = "rows"
     per_clip: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        self._check_unit()
         if self.num_frames < 1 or (self.stride is not None and self.stride < 1):
             raise WrongArgumentError("FrameWindows needs at least 1 frame and a stride of at least 1.")
+
+    def in_rows(self, geometry: Geometry) -> Self:
+        """The same windows, counted in token rows. Raises WrongArgumentError if no clip is that long."""
+        stride = self.stride
+        if stride is not None and self.unit == "frames":
+            stride = -(-stride // geometry.frames_per_token)
+        return replace(self, num_frames=self._rows(geometry), stride=stride, unit="rows")
+
+    def grids(self, shapes_n3: Int64s) -> Int64s:
+        """The token grid of the samples of clips of these (distinct) shapes, int64 [n, 3]."""
+        return np.column_stack((np.full(len(shapes_n3), self.num_frames), shapes_n3[:, 1:]))
 
     def count(self, shapes_n3: Int64s) -> Int64s:
         """Number of windows in each clip."""
@@ -130,29 +156,55 @@ class FrameWindows:
 
     def check(self, shapes_n3: Int64s) -> None:
         """Require a single frame grid, and at least one clip that is long enough."""
-        _check_one_grid(shapes_n3)
+        _check_one_grid(shapes_n3, self)
+        self.check_lengths(shapes_n3)
+
+    def check_lengths(self, shapes_n3: Int64s) -> None:
+        """Require at least one clip that is long enough."""
         if len(shapes_n3) and not self.count(shapes_n3).any():
             longest = int(shapes_n3[:, 0].max())
             raise WrongArgumentError(f"No clip has {self.num_frames} frames; the longest has {longest}.")
 
 
-@dataclass(frozen=True)
-class Padding(_OneOfEach):
+@dataclass(frozen=True, repr=False)
+class Padding(_OneOfEach, _InUnits):
     """Whole clips, padded at the end to ``num_frames`` frames (default: those of the longest clip).
 
-    Frames are token rows, the T of ``tokens``, of which each may stand for several frames of the video.
-    Batches have ``mask``, bool [B, T], true where a row belongs to the clip.
+    Frames are token rows, the T of ``tokens``, of which each may stand for several frames of the video. With
+    ``unit="frames"`` the number counts frames of the video, and clips are padded to as many rows as the
+    shortest legal clip of at least that length has. Batches have ``mask``, bool [B, T], true where a row
+    belongs to the clip.
     """
 
     num_frames: int | None = None
+    unit: Unit = "rows"
 
     def __post_init__(self) -> None:
+        self._check_unit()
         if self.num_frames is not None and self.num_frames < 1:
             raise WrongArgumentError("Padding needs at least 1 frame.")
 
+    def in_rows(self, geometry: Geometry) -> Self:
+        """The same padding, counted in token rows. Raises WrongArgumentError if no clip is that long."""
+        return replace(self, num_frames=self._rows(geometry), unit="rows")
+
+    def grids(self, shapes_n3: Int64s) -> Int64s:
+        """The token grid of the samples of clips of these (distinct) shapes, int64 [n, 3]: by default as long
+        as the longest clip of the same height and width."""
+        if self.num_frames is not None:
+            return np.column_stack((np.full(len(shapes_n3), self.num_frames), shapes_n3[:, 1:]))
+        frame_grids, which = np.unique(shapes_n3[:, 1:], axis=0, return_inverse=True)
+        longest = np.zeros(len(frame_grids), np.int64)
+        np.maximum.at(longest, which.reshape(-1), shapes_n3[:, 0])
+        return np.column_stack((longest[which.reshape(-1)], shapes_n3[:, 1:]))
+
     def check(self, shapes_n3: Int64s) -> None:
         """Require a single frame grid, and no clip longer than the padded length."""
-        _check_one_grid(shapes_n3)
+        _check_one_grid(shapes_n3, self)
+        self.check_lengths(shapes_n3)
+
+    def check_lengths(self, shapes_n3: Int64s) -> None:
+        """Require that no clip is longer than the padded length."""
         longest = int(shapes_n3[:, 0].max(initial=0))
         if self.num_frames is not None and longest > self.num_frames:
             raise WrongArgumentError(
@@ -162,15 +214,19 @@ class Padding(_OneOfEach):
 
 
 @dataclass(frozen=True)
-class Packing:
+class Packing(_InRows):
     """Rows of ``num_tokens`` places, filled with whole clips by best fit; no frame of a clip is dropped.
 
     A clip with more tokens than a row is split between frames into as few documents as possible. With
-    ``start_tokens``, one place before each clip and before each further frame contains a special token.
+    ``start_tokens``, one place before each clip and before each further frame contains a special token. With
+    ``times``, batches have ``times_ns``: when each token's frame is shown. Clips keep their grids, which may
+    be of any height and width.
     """
 
     num_tokens: int
     start_tokens: bool = False
+    times: bool = field(default=False, kw_only=True, repr=False)
+    """Not part of the repr, which is hashed into saved states: it changes nothing of the order."""
     per_clip: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -217,10 +273,12 @@ class Packing:
         return clips, first_frames, frames, frames * frame[clips]
 
 
-def _check_one_grid(shapes_n3: Int64s) -> None:
+def _check_one_grid(shapes_n3: Int64s, shape: SampleShape) -> None:
     grids = sorted({(height, width) for _, height, width in shapes_n3.tolist()})
     if len(grids) > 1:
         names = ", ".join(f"{height}×{width}" for height, width in grids[:4])
+        more = ", …" if len(grids) > 4 else ""
         raise WrongArgumentError(
-            f"The frames have {len(grids)} token grids ({names}); only Packing can mix them."
+            f"The frames have {len(grids)} token grids ({names}{more}), which cannot be stacked. Use "
+            f"shape=GridBuckets({shape!r}) for batches of one grid each, or Packing(n), which mixes them."
         )

@@ -1,8 +1,9 @@
 """A window in memory: the codes of its row groups, and its samples laid out in the pass's order."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,24 @@ import pyarrow as pa
 from bitmill.pipeline.reading.index.index import num_tokens_of
 from bitmill.pipeline.reading.kernels.sample_layout import lay_out, order_pieces
 from bitmill.pipeline.reading.kernels.unpack import address_of
-from bitmill.pipeline.reading.order.epoch_order import PassOrder
-from bitmill.pipeline.reading.samples.sample_shapes import Cut, SampleShape
+from bitmill.pipeline.reading.samples.cut import Cut, SampleShape
 from bitmill.pipeline.reading.shards.row_groups import Allocate, ClipSource
 from bitmill.schemas.arrays import Int64s
+
+PTS = "frame_pts_ns"
+
+
+class Arranged(NamedTuple):
+    """The order of a window's samples."""
+
+    samples: Int64s
+    """int64 [n]: numbers of samples in the window's cut; those that no batch takes are missing."""
+    targets: Int64s
+    """int64 [n]: each one's first place, in tokens, as if all were one batch; right within each take."""
+
+
+Arrange = Callable[[Cut, Int64s], Arranged]
+"""Arranges the samples of a cut of clips of shapes int64 [n, 3]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,29 +71,30 @@ class ShuffleWindow:
         """The first places of pieces in their samples."""
         return self.cut.places[self.pieces[pieces]]
 
+    @cached_property
+    def presentation(self) -> tuple[Int64s, Int64s]:
+        """Presentation times of all clips' frames, and where each clip's begin, int64 [n + 1]."""
+        assert self.columns is not None
+        times: Any = self.columns.column(PTS).combine_chunks()
+        return times.values.to_numpy(), times.offsets.to_numpy().astype(np.int64)
+
 
 def load_window(
     source: ClipSource,
-    order: PassOrder,
-    window: int,
+    groups: Sequence[int],
     *,
     shape: SampleShape,
-    sample_tokens: int,
+    arrange: Arrange,
     columns: Sequence[str],
     allocate: Allocate,
 ) -> ShuffleWindow:
-    """Read a window's row groups and lay out its samples of ``sample_tokens`` places each.
-
-    Raises the errors of reading.
-    """
-    groups = order.groups_of(window).tolist()
+    """Read row groups and lay out their samples. Raises the errors of reading."""
     codes, starts, shapes = source.read_groups(groups, allocate)
     cut = shape.cut(shapes)
-    bounds, pieces, owners = order_pieces(order.samples_of(window), cut.sample_starts)
+    samples, targets = arrange(cut, shapes)
+    bounds, pieces, owners = order_pieces(samples, cut.sample_starts)
     sizes = num_tokens_of(shapes, source.geometry)
-    unpacking = lay_out(
-        pieces, owners, cut.table(), shapes[:, 0], sizes, starts, address_of(codes), sample_tokens
-    )
+    unpacking = lay_out(pieces, owners, cut.table(), shapes[:, 0], sizes, starts, address_of(codes), targets)
     others = source.read_columns(groups, columns) if columns else None
     lost = starts < 0
     if others is not None:
@@ -95,8 +111,3 @@ def load_window(
         lost=lost[cut.clips[pieces]] if lost.any() else None,
         columns=others.table if others else None,
     )
-
-
-def gathered(table: pa.Table, clips: Int64s) -> dict[str, list[Any]]:
-    """Column values of some clips."""
-    return table.take(pa.array(clips, pa.int64())).to_pydict()

@@ -18,11 +18,13 @@ class BufferPool:
 
     A ``torch.from_numpy`` tensor keeps a reference to its array, and views of it keep the tensor's storage,
     so Python's reference count shows when a batch is gone. Keeps at most ``max_kept`` arrays, of the sizes
-    requested last. Safe for threads.
+    requested last. With ``level``, every buffer is as large as the largest requested so far, so that requests
+    of different sizes can reuse each other's. Safe for threads.
     """
 
-    def __init__(self, max_kept: int) -> None:
+    def __init__(self, max_kept: int, *, level: bool = False) -> None:
         self._max_kept = max_kept
+        self._level = level
         self.renew()
 
     def renew(self) -> None:
@@ -30,14 +32,17 @@ class BufferPool:
         renewed_in_forks(self)
         self._arrays: list[npt.NDArray[np.uint8]] = []
         self._lock = threading.Lock()
+        self._largest = 0
 
     def take(self, num_bytes: int) -> npt.NDArray[np.uint8]:
-        """A uint8 buffer of ``num_bytes`` to 1.25 times that; its contents are undefined.
+        """A uint8 buffer of ``num_bytes`` to 1.25 times that (or larger, see above) of undefined contents.
 
         If no free buffer fits, all free ones are dropped: sizes drift, and buffers that no longer fit would
         otherwise be kept in addition.
         """
         with self._lock:
+            if self._level:
+                num_bytes = self._largest = max(num_bytes, self._largest)
             held: list[npt.NDArray[np.uint8]] = []
             for array in self._arrays:
                 if sys.getrefcount(array) > _FREE:
@@ -49,7 +54,7 @@ class BufferPool:
             return made
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_max_kept": self._max_kept}
+        return {"max_kept": self._max_kept, "level": self._level}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["_max_kept"])
+        self.__init__(**state)

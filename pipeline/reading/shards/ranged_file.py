@@ -1,19 +1,27 @@
-"""A seekable file over a shard for pyarrow; each read is a byte range, cached if there is a cache."""
+"""A seekable file over a stored file for pyarrow; each read is one byte range."""
 
 import io
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from bitmill.pipeline.reading.shards.shard_files import ShardFiles
+from bitmill.schemas.arrays import Codes
+
+
+class Ranges(Protocol):
+    """Files by name, for example ``ShardFiles`` with its cache."""
+
+    def read_into(self, buffer: Codes, name: str, size: int, offset: int, /) -> None:
+        """Fill ``buffer`` from byte ``offset`` of the file of this name and size."""
+        ...
 
 
 class RangedFile(io.RawIOBase):
-    """One shard of known size, read only; raises what ``ShardFiles.read_into`` raises."""
+    """One file of known size, read only; raises what ``read_into`` raises."""
 
-    def __init__(self, files: ShardFiles, shard_id: str, shard_bytes: int) -> None:
+    def __init__(self, files: Ranges, name: str, size: int) -> None:
         super().__init__()
-        self._files, self._shard_id, self._size = files, shard_id, shard_bytes
+        self._files, self._name, self._size = files, name, size
         self._at = 0
 
     def readable(self) -> bool:
@@ -37,6 +45,6 @@ class RangedFile(io.RawIOBase):
         """Fill the buffer, or as much of it as the rest of the file allows."""
         wanted = np.frombuffer(buffer, np.uint8)[: max(0, self._size - self._at)]
         if len(wanted):
-            self._files.read_into(wanted, self._shard_id, self._size, self._at)
+            self._files.read_into(wanted, self._name, self._size, self._at)
         self._at += len(wanted)
         return len(wanted)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,16 @@ class GroupCodes(NamedTuple):
     """int64 [n, 3]: token rows, height and width."""
 
 
+class ColumnJoin(Protocol):
+    """Columns from elsewhere, by clip id (``pipeline/reading/joining``)."""
+
+    schema: pa.Schema
+
+    def complete(self, table: pa.Table, names: Sequence[str]) -> pa.Table:
+        """Add these columns to a table of clips that has ``clip_id``."""
+        ...
+
+
 class GroupColumns(NamedTuple):
     """Other columns of some clips."""
 
@@ -61,12 +71,19 @@ class ClipSource:
     """
 
     def __init__(
-        self, parts: Sequence[Part], geometry: Geometry, *, verify: bool, skip_damaged: bool
+        self,
+        parts: Sequence[Part],
+        geometry: Geometry,
+        *,
+        verify: bool,
+        skip_damaged: bool,
+        join: ColumnJoin | None = None,
     ) -> None:
         self.parts = tuple(parts)
         self.geometry = geometry
         self.verify = verify
         self.skip_damaged = skip_damaged
+        self._join = join
         self._firsts = np.cumsum([0, *(part.index.num_groups for part in parts)])
         self.num_groups = int(self._firsts[-1])
         self.num_clips = np.array(
@@ -90,6 +107,20 @@ class ClipSource:
         part, number = self.locate(group)
         shapes, selected = part.index.shapes_of(number), part.selected[number]
         return shapes if selected is None else shapes[selected]
+
+    def shape_runs(self) -> tuple[Int64s, Int64s, Int64s]:
+        """Runs of clips of one shape: row group [R], number of selected clips [R], and shape [R, 3]."""
+        found: list[Int64s] = []
+        for part, first in zip(self.parts, self._firsts, strict=False):
+            if all(selected is None for selected in part.selected):
+                groups = np.repeat(np.arange(part.index.num_groups), np.diff(part.index.run_starts))
+                found.append(np.column_stack((groups + first, part.index.runs)).astype(np.int64))
+                continue
+            for group in range(first, first + part.index.num_groups):
+                shapes, counts = np.unique(self.shapes_of(group), axis=0, return_counts=True)
+                found.append(np.column_stack((np.full(len(counts), group), counts, shapes)))
+        runs = np.concatenate(found)
+        return runs[:, 0], runs[:, 1], runs[:, 2:]
 
     def distinct_shapes(self) -> Int64s:
         """The distinct shapes of the selected clips, int64 [k, 3], sorted."""
@@ -156,7 +187,18 @@ class ClipSource:
         return GroupCodes(codes=codes, starts=starts, shapes_n3=shapes)
 
     def read_columns(self, groups: Sequence[int], names: Sequence[str]) -> GroupColumns:
-        """Other columns of row groups' selected clips, in order. Raises like ``read_groups``."""
+        """Other columns of row groups' selected clips, in order. Raises like ``read_groups``.
+
+        Also raises FormatError for damage of a joined file, whatever is skipped.
+        """
+        elsewhere = self._join.schema.names if self._join else []
+        own = [name for name in names if name not in elsewhere]
+        if self._join is None or len(own) == len(names):
+            return self._read_own(groups, names)
+        table, lost = self._read_own(groups, list(dict.fromkeys((*own, "clip_id"))))
+        return GroupColumns(table=self._join.complete(table, names).select(list(names)), lost=lost)
+
+    def _read_own(self, groups: Sequence[int], names: Sequence[str]) -> GroupColumns:
         tables: list[pa.Table] = []
         lost: list[npt.NDArray[np.bool_]] = []
         for number in groups:

@@ -28,6 +28,13 @@ def test_weights_that_bfloat16_holds_take_half_the_bytes_and_are_the_same_tokeni
         fsq_files(golden("vidtok-v10"), dtype=torch.bfloat16)
 
 
+def test_fingerprints_stay_what_they_were():
+    """Datasets name them."""
+    assert golden("vidtok-v11").fingerprint == "6373ba279c0a05c348eb635db9cb2d48"
+    assert golden("cosmos-dv4x8x8").fingerprint == "886618faab4190ecaa7f4b8319cc64e6"
+    assert golden("cosmos-di8x8").fingerprint == "2c99a554169d4babf08fa212c8e285a2"
+
+
 def test_other_files_are_refused():
     one, other = fsq_files(golden("vidtok-v10")), fsq_files(golden("vidtok-v11"))
     with pytest.raises(FormatError, match=r"model\.safetensors does not fit config\.json"):

@@ -24,6 +24,14 @@ SHAPES: dict[str, FSQConfig] = CONFIGS | {
         channel_multipliers=(1, 1, 2, 2),
         num_res_blocks=1,
     ),
+    "vidtok-group": VidTokConfig(
+        version="1.1",
+        norm="group",
+        levels=(8,) * 5,
+        channels=64,
+        channel_multipliers=(1, 1, 1, 1),
+        num_res_blocks=1,
+    ),
     "vidtok-41616": VidTokConfig(
         version="1.0", levels=(8,) * 6, channels=4, channel_multipliers=(1, 1, 2, 2, 2)
     ),
@@ -154,6 +162,8 @@ def test_what_does_not_fit_is_refused():
         tokenizer.to(device="cpu", dtype=torch.float16)
     with pytest.raises(ValueError, match="frames_per_token 8 needs more than 3 channel_multipliers"):
         VidTokConfig(version="1.1", levels=(8, 8), frames_per_token=8, channel_multipliers=(1, 2))
+    with pytest.raises(ValueError, match="norm group needs channels that are a multiple of 32"):
+        VidTokConfig(version="1.1", levels=(8, 8), norm="group", channels=48)
     with pytest.raises(ValueError, match="needs 3 channel_multipliers or more"):
         CosmosVideoConfig(patch_px=16, frames_per_token=4, channel_multipliers=(1, 2))
 

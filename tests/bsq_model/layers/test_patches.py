@@ -1,3 +1,5 @@
+import math
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,14 +13,16 @@ from bitmill.bsq_model.layers.patches import (
 )
 
 
-@given(grid=st.integers(1, 4), patch=st.integers(1, 5), frames=st.integers(1, 3))
-def test_patches_are_row_major_tokens_of_channel_row_column(grid: int, patch: int, frames: int) -> None:
-    side = grid * patch
-    pixels_THWC = torch.arange(frames * side * side * 3, dtype=torch.float32).view(frames, side, side, 3)
-    patches_TNP = patches_from_pixels(pixels_THWC, patch)
+@given(rows=st.integers(1, 4), columns=st.integers(1, 4), patch=st.integers(1, 5), frames=st.integers(1, 3))
+def test_patches_are_row_major_tokens_of_channel_row_column(
+    rows: int, columns: int, patch: int, frames: int
+) -> None:
+    shape = (frames, rows * patch, columns * patch, 3)
+    pixels_THWC = torch.arange(math.prod(shape), dtype=torch.float32).view(shape)
+    patches_ThwP = patches_from_pixels(pixels_THWC, patch)
     unfolded = functional.unfold(pixels_THWC.permute(0, 3, 1, 2), patch, stride=patch).transpose(1, 2)
-    assert torch.equal(patches_TNP, unfolded)
-    assert torch.equal(pixels_from_patches(patches_TNP, grid, patch), pixels_THWC)
+    assert torch.equal(patches_ThwP.flatten(1, 2), unfolded)
+    assert torch.equal(pixels_from_patches(patches_ThwP, patch), pixels_THWC)
 
 
 def test_every_grey_level_survives_the_way_there_and_back() -> None:

@@ -45,3 +45,19 @@ def small_masked_lm(**changes: object) -> MaskedLM:
 def random_bits(*grid: int, bits: int = 12, seed: int = 0) -> Tensor:
     """Bool [*grid, L]."""
     return torch.rand(*grid, bits, generator=torch.Generator().manual_seed(seed)) < 0.5
+
+
+LEVELS = (8, 5, 3)
+OF_DIGITS = {"levels": LEVELS, "group_bits": 1, "bits_per_token": 7}
+"""Changes that make a model one of digits."""
+
+
+def random_digits(*grid: int, seed: int = 0) -> Tensor:
+    """Int64 [*grid, D]."""
+    return torch.stack(
+        [
+            torch.randint(levels, grid, generator=torch.Generator().manual_seed(seed + place))
+            for place, levels in enumerate(LEVELS)
+        ],
+        dim=-1,
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bitmill.bsq_model.resolution import interpolating
 from bitmill.bsq_model.training.initial_weights import start_tokenizer
 from bitmill.bsq_model.training.training_checkpoint import find_checkpoints, load_checkpoint, save_checkpoint
 from bitmill.bsq_model.training.training_step import TrainingStep
@@ -137,6 +138,15 @@ def test_video_starts_from_an_image_tokenizer_with_the_same_first_frame():
     assert torch.equal(video.encode([clip])[0], image.encode([clip])[0])
     assert video.encoder.temporal_positions is not None
     assert not video.encoder.temporal_positions.any()
+
+
+def test_training_starts_from_an_interpolating_tokenizer_as_from_the_original():
+    spec = _spec()
+    image = start_tokenizer(spec.model, seed=3, start=None)
+    for size_px in (spec.model.image_size_px, 2 * spec.model.image_size_px):
+        model = spec.model.model_copy(update={"image_size_px": size_px})
+        begun = start_tokenizer(model, seed=0, start=interpolating(image))
+        assert begun.fingerprint == start_tokenizer(model, seed=0, start=image).fingerprint
 
 
 def test_a_start_of_another_model_is_refused_by_its_fields():

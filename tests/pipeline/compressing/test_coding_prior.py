@@ -13,11 +13,12 @@ from bitmill.bsq_model.coding.clip_codec import decode_clips, encode_clips
 from bitmill.bsq_model.coding.prior_numerics import one_thread
 from bitmill.bsq_model.token_models.prior import Prior
 from bitmill.bsq_model.token_models.token_model_files import make_token_model, token_model_files
+from bitmill.pipeline.compressing.clip_streams import check_prior
 from bitmill.pipeline.compressing.coding_prior import coding_prior, prior_from_files
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.models.geometry import Code
+from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.models.token_model_config import MaskedLMConfig
-from tests.bsq_model.token_models.small import small_prior
+from tests.bsq_model.token_models.small import LEVELS, OF_DIGITS, random_digits, small_prior
 
 TOKENIZER = "ab" * 16
 BITS_18 = Code.of_bits(18)
@@ -105,3 +106,18 @@ def test_a_saved_prior_codes_as_before_and_another_model_is_refused():
     files = token_model_files(make_token_model(config, seed=0))
     with pytest.raises(UsageError, match="contains a masked-lm model; pass a prior"):
         prior_from_files(files["config.json"], files["model.safetensors"], origin="x")
+
+
+def test_digits_come_back_and_cost_their_cross_entropy():
+    prior = small_prior(tokenizer_fingerprint=TOKENIZER, **OF_DIGITS).requires_grad_(False)
+    loaded, code = coding_prior(prior), Code.of_digits(LEVELS)
+    digits = random_digits(2, 3, 8, 8)
+    coded = encode_clips(loaded.model, [clip.numpy() for clip in digits], code, 2)
+    for found, clip in zip(decode_clips(loaded.model, coded, code, 2), digits, strict=True):
+        assert np.array_equal(found.codes_thwD, clip.numpy())
+    entropy_bits = float(prior.bits_per_group(digits).sum())
+    assert sum(len(clip.data or b"") * 8 for clip in coded) == pytest.approx(entropy_bits, rel=0.01)
+    check_prior(loaded, TOKENIZER, Geometry(patch_px=(8, 8), code=code))
+    other = Geometry(patch_px=(8, 8), code=Code.of_digits((8, 5, 4)))
+    with pytest.raises(UsageError, match="The prior predicts digits of 8×5×3 values, and these tokens are"):
+        check_prior(loaded, TOKENIZER, other)

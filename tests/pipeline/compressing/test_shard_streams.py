@@ -12,6 +12,7 @@ from bitmill.pipeline.compressing.shard_streams import compress_shard, lost_ids,
 from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.stream.compressed import CompressedStream
+from tests.support.coded_datasets import mixed_dataset
 from tests.support.datasets import make_dataset
 from tests.support.other_tokens import GEOMETRIES, SHAPES, write_shard
 from tests.support.priors import random_prior
@@ -69,6 +70,21 @@ def test_a_shard_comes_back_as_an_equal_table(tmp_path, with_prior):
         assert now.equals(was, check_metadata=True)
         assert len(clips) == len(was)
         assert len(data) < path.stat().st_size
+
+
+@pytest.mark.parametrize("with_prior", [False, True])
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_clips_of_several_frame_sizes_share_a_stream(tmp_path, with_prior, lanes):
+    dataset = mixed_dataset(tmp_path / "tokens", "bits, least first")
+    grids: set[tuple[int, int]] = set()
+    for number in range(len(dataset.plan)):
+        prior = random_prior(dataset.card.tokenizer_fingerprint) if with_prior else None
+        shard, data = _compressed(dataset.shard(number), prior, lanes)
+        grids |= {(row["height"], row["width"]) for row in shard.rows}
+        out = tmp_path / f"{number}.parquet"
+        restore_shard(CompressedStream(data, origin="x"), prior, out, origin="x", salvage=False)
+        assert pq.read_table(out).equals(pq.read_table(dataset.shard(number)), check_metadata=True)
+    assert grids == {(4, 6), (6, 4), (4, 4)}
 
 
 def test_a_damaged_shard_loses_one_clip_and_tells_which(tmp_path):

@@ -17,7 +17,7 @@ from bitmill.pipeline.planning.probe_sources import Probed
 from bitmill.pipeline.sources.listing import find_sources
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.reports.estimate_report import Estimate, Quantity
+from bitmill.schemas.reports.estimate_report import BatchMemory, Estimate, Quantity
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
 from tests.support.fakes import make_job, make_source
 from tests.support.media import animated_gif, jpeg_photo, plain_mp4, text_file, vfr_mp4
@@ -82,10 +82,12 @@ def test_time_is_told_in_units_that_fit_it(hours, told):
         clips=quantity,
         frames=quantity,
         tokens=quantity,
+        sizes=(),
         code_bytes=quantity,
         stored_bytes=quantity,
         device="cpu",
         frames_per_s=1.0,
+        batch=BatchMemory(height_px=16, width_px=16, frames=64, memory_bytes=None),
         accelerator_hours=Quantity(value=hours, standard_error=0.001 if hours < 1 else 0),
     )
     console = Console(file=io.StringIO(), width=400)
@@ -100,7 +102,7 @@ def test_spans_of_one_video_are_looked_at_once_and_its_bytes_count_once(tmp_path
         looked_at.extend(sources)
         return probing.probe_sources(looked_at, limits, workers=workers)
 
-    monkeypatch.setattr("bitmill.jobs.commands.dataset.estimate.probe_sources", probe_sources)
+    monkeypatch.setattr("bitmill.pipeline.planning.survey_sources.probe_sources", probe_sources)
     rows = "".join(f"a.mp4,{0.2 * number:.1f},{0.2 * number + 0.2:.1f}\n" for number in range(8))
     (tmp_path / "m.csv").write_text("uri,start,end\n" + rows)
     job = make_job(source={"manifest": str(tmp_path / "m.csv")}, sampling={"fps": 10.0})
@@ -120,6 +122,7 @@ def test_a_job_that_cannot_run_is_not_estimated(tmp_path):
 
 
 SIZES = st.lists(st.integers(1, 10**6), min_size=1, max_size=60)
+SIZE = (16, 16)
 
 
 @given(SIZES, st.integers(1, 70))
@@ -139,11 +142,11 @@ def test_a_sample_is_spread_over_the_sizes_and_always_the_same(sizes, count):
 def test_what_grows_with_bytes_is_told_from_any_sample(sizes, frames_per_byte, count):
     sources = [make_source(number, size_bytes=size) for number, size in enumerate(sizes)]
     sampled = tuple(
-        (source.size_bytes, Yield(frames=source.size_bytes * frames_per_byte))
+        (source.size_bytes, {SIZE: Yield(frames=source.size_bytes * frames_per_byte)})
         for source in spread(sources, count)
     )
     part = Stratum(num_sources=len(sizes), size_bytes=sum(sizes), sampled=sampled, by_bytes=True)
-    total = whole([part], "frames")
+    total = whole([part], lambda yields: yields[SIZE].frames)
     assert total.value == pytest.approx(sum(sizes) * frames_per_byte)
     if len(sampled) == 1 < len(sizes):
         assert total.standard_error is None
@@ -152,9 +155,9 @@ def test_what_grows_with_bytes_is_told_from_any_sample(sizes, frames_per_byte, c
 
 
 def test_the_error_is_that_of_a_sample_without_replacement():
-    sampled = tuple((1, Yield(frames=frames)) for frames in (2, 4, 6))
+    sampled = tuple((1, {SIZE: Yield(frames=frames)}) for frames in (2, 4, 6))
     part = Stratum(num_sources=12, size_bytes=12, sampled=sampled, by_bytes=False)
-    total = whole([part], "frames")
+    total = whole([part], lambda yields: yields[SIZE].frames)
     # 12² · (1 − 3/12) · s²/3 with s² = 4.
     assert (total.value, total.standard_error) == (48, pytest.approx(12))
     assert total.bounds == (pytest.approx(24), pytest.approx(72))

@@ -21,9 +21,9 @@ from bitmill.pipeline.reading import (
     TokenBatches,
     TokenDataset,
 )
-from bitmill.pipeline.reading.samples import shuffle_window
 from bitmill.schemas.dataset.packing import unpack_groups, unpack_integers, unpack_values
 from bitmill.schemas.errors import FormatError, UsageError
+from tests.support.coded_datasets import GEOMETRIES
 from tests.support.commands import WITH_TESTS, finish
 from tests.support.readers import write_odd_dataset
 from tests.support.token_datasets import StoredDataset, store_dataset
@@ -169,6 +169,45 @@ def test_packed_rows_hold_every_token_of_every_clip(mixed, start_tokens):
                     missing[ids[document]].remove(at)
                     assert token == clips[ids[document]][at]
     assert not any(missing.values())
+
+
+@pytest.mark.parametrize("start_tokens", [False, True])
+def test_packed_tokens_have_positions_and_times_whatever_their_grid(tmp_path, start_tokens):
+    """Rows of 4 frames after a lead frame; the last ones may only repeat the last real frame."""
+    shapes = [[(3, 2, 4), (5, 4, 2)] * 3, [], [(1, 3, 3), (4, 2, 4)] * 4]
+    stored = store_dataset(tmp_path, shapes, geometry=GEOMETRIES["index"])
+    rows = {row.clip_id: row for row in stored.clips}
+    dataset = TokenDataset(tmp_path, view="integers", columns=("clip_id",))
+    shape = Packing(41, start_tokens=start_tokens, times=True)
+    places = 0
+    for batch in TokenBatches(dataset, batch_size=2, shuffle=True, shape=shape, remainder="keep"):
+        assert (batch["times_ns"].dtype, batch["times_ns"].shape) == (torch.int64, batch["tokens"].shape[:2])
+        assert set(batch) >= {"clip_id", "positions"}
+        assert "frame_pts_ns" not in batch
+        for row, ids in enumerate(batch["clip_id"]):
+            for place, document in enumerate(batch["document_ids"][row].tolist()):
+                time = int(batch["times_ns"][row, place])
+                if document < 0:
+                    assert time == -1
+                    continue
+                clip = rows[ids[document]]
+                frame, height, width = batch["positions"][row, place].tolist()
+                first = 1 + (frame - 1) * 4 if frame else 0
+                assert time == clip.frame_pts_ns[min(first, len(clip.frame_pts_ns) - 1)]
+                if height >= 0:
+                    codes = stored.codes(clip)[frame, height, width]
+                    assert int(batch["tokens"][row, place]) == int(codes[0])
+                    places += 1
+    assert places == sum(row.num_frames * row.height * row.width for row in stored.clips)
+
+
+def test_times_change_nothing_of_the_order(mixed):
+    dataset = TokenDataset(mixed.folder)
+    one, other = (
+        TokenBatches(dataset, batch_size=2, shape=Packing(40, times=times)) for times in (False, True)
+    )
+    other.load_state_dict(one.state_dict())
+    assert "times_ns" not in next(iter(one))
 
 
 # Epochs
@@ -540,13 +579,15 @@ def test_a_dataset_of_small_weight_is_not_read_over_and_over(tmp_path, monkeypat
     """Its windows stay while batches have no sample of them."""
     store_dataset(tmp_path / "large", [[(1, 2, 2)] * 300])
     store_dataset(tmp_path / "small", [[(1, 2, 2)] * 300], seed=1)
-    loads: Counter[tuple[int, int]] = Counter()
+    loads: Counter[tuple[tuple[int, int], int]] = Counter()
 
-    def counted(source, order, window, **options):
-        loads[order.key, window] += 1
-        return shuffle_window.load_window(source, order, window, **options)
+    load = TokenBatches._load
 
-    monkeypatch.setattr("bitmill.pipeline.reading.batches.load_window", counted)
+    def counted(batches, take):
+        loads[(take.stream, take.pass_number), take.window] += 1
+        return load(batches, take)
+
+    monkeypatch.setattr(TokenBatches, "_load", counted)
     large, small = TokenDataset(tmp_path / "large"), TokenDataset(tmp_path / "small")
     options = {"batch_size": 32, "shuffle": True, "lanes": 8, "window_bytes": 3000, "batches_per_epoch": 30}
     for _ in TokenBatches([(large, 0.93), (small, 0.07)], **options):
@@ -667,7 +708,8 @@ def test_what_is_no_dataset_is_refused_by_name(mixed):
 @pytest.mark.parametrize("shape", [4, Padding, "clips"])
 def test_what_is_no_shape_is_refused_by_name(mixed, shape):
     with pytest.raises(
-        ValueError, match=r"shape must be Clips\(\), FrameWindows\(n\), Padding\(\) or Packing\(n\), not"
+        ValueError,
+        match=r"shape must be Clips\(\), FrameWindows\(n\), Padding\(\), Packing\(n\) or GridBuckets\(\)",
     ):
         TokenBatches(TokenDataset(mixed.folder), batch_size=4, shape=shape)
 

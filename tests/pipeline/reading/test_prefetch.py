@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitmill.pipeline.reading.order.batch_plan import Take
+from bitmill.pipeline.reading.order.batch_plan import BatchPlan, Take
 from bitmill.pipeline.reading.prefetch import ChosenPrefetch, Prefetch, Prefetcher
 from bitmill.schemas.errors import FormatError
 
@@ -62,7 +62,14 @@ class Reader:
         settings = ChosenPrefetch(
             **{"batches": 2, "window_bytes": 4, "threads": 2, "read_threads": 2} | prefetch
         )
-        return Prefetcher(plans, load=self.load, weigh=lambda _: 1, make=make or check, prefetch=settings)
+        taken = make or check
+        return Prefetcher(
+            (BatchPlan(takes) for takes in plans),
+            load=self.load,
+            weigh=lambda _: 1,
+            make=lambda plan, windows: taken(plan.takes, windows),
+            prefetch=settings,
+        )
 
 
 @st.composite

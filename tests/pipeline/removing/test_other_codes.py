@@ -10,7 +10,7 @@ from bitmill.pipeline.dataset.dataset_folder import load_ledger
 from bitmill.schemas.dataset.token_shard import read_shard_metadata
 from bitmill.schemas.requests.job import ShardVersion
 from tests.support.audits import AuditedDataset, sound_dataset
-from tests.support.coded_datasets import GEOMETRIES, coded_dataset
+from tests.support.coded_datasets import GEOMETRIES, coded_dataset, mixed_dataset
 from tests.support.fakes import make_source
 from tests.support.removals import asked, take_down
 
@@ -59,6 +59,16 @@ def check_removal(dataset: AuditedDataset) -> None:
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_of_any_code(tmp_path: Path, name: str):
     check_removal(coded_dataset(tmp_path / "tokens", GEOMETRIES[name]))
+
+
+def test_of_several_frame_sizes(tmp_path: Path):
+    dataset = mixed_dataset(tmp_path / "tokens")
+    before = {(size.height_px, size.width_px): size.clips for size in dataset.audit().coverage.sizes}
+    check_removal(dataset)
+    after = {(size.height_px, size.width_px): size.clips for size in dataset.audit().coverage.sizes}
+    # One of the first source's wide clips, and the fourth source, which is wide too.
+    assert before == {(32, 48): 5, (48, 32): 3, (32, 32): 3}
+    assert after == {(32, 48): 2, (48, 32): 3, (32, 32): 3}
 
 
 @pytest.mark.parametrize("version", [1, 2])

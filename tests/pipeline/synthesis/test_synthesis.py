@@ -8,7 +8,7 @@ from PIL import Image
 from bitmill.bsq_model.token_models.masked_lm import SamplingSpec
 from bitmill.pipeline.synthesis.draw_samples import draw_pictures, fill_in, go_on
 from bitmill.pipeline.synthesis.load_frames import hidden_tokens
-from bitmill.pipeline.synthesis.quality import independent_bits, order0_tokens
+from bitmill.pipeline.synthesis.quality import independent_dimensions, order0_tokens
 from bitmill.pipeline.synthesis.sample_sheet import write_sheet
 from tests.bsq_model.token_models.small import random_bits, small_masked_lm, small_prior
 
@@ -67,13 +67,18 @@ def test_baselines_keep_the_frequencies_and_nothing_else() -> None:
     of[..., 0] = True
     of[..., 1] = of[..., 2]
     generator = torch.Generator().manual_seed(1)
-    alone = independent_bits(of, 200, generator)
+    alone = independent_dimensions(of, 200, generator)
     assert bool(alone[..., 0].all())
     assert (alone[..., 1] == alone[..., 2]).float().mean().item() == pytest.approx(0.5, abs=0.03)
-    tokens = order0_tokens(of, 200, 4, generator)
+    tokens = order0_tokens(of, 200, generator)
     assert torch.equal(tokens[..., 1], tokens[..., 2])
     known = {bytes(token) for token in of.flatten(0, 2).numpy()}
     assert {bytes(token) for token in tokens.flatten(0, 2).numpy()} <= known
+    digits = torch.randint(5, (64, 4, 4, 2), generator=generator)
+    digits[..., 0] = digits[..., 1]
+    alone = independent_dimensions(digits, 200, generator)
+    assert alone.shape == (200, 4, 4, 2)
+    assert (alone[..., 0] == alone[..., 1]).float().mean().item() == pytest.approx(0.2, abs=0.03)
 
 
 def test_a_sheet_has_a_row_for_a_clip_and_a_square_of_pictures(tmp_path) -> None:

@@ -1,6 +1,7 @@
 """Training over tokens: the same weights however often it was stopped, on clips that are not held out."""
 
 import io
+import math
 import shutil
 from pathlib import Path
 
@@ -12,14 +13,18 @@ from bitmill.bsq_model.token_models.token_model_files import load_token_model
 from bitmill.jobs.commands.models.train_token_model import new_model, train_token_job
 from bitmill.jobs.console import Console
 from bitmill.pipeline.reading import ClipFilter, TokenDataset
+from bitmill.pipeline.token_training.clip_costs import evaluate_tokens
 from bitmill.pipeline.token_training.run_token_training import train_token_model
 from bitmill.pipeline.token_training.token_batches import TokenTrainingData
 from bitmill.pipeline.training.extend_run import keep_earlier
 from bitmill.pipeline.training.metrics_log import read_metrics
 from bitmill.schemas.errors import FormatError, OutputConflictError, TokenizerMismatchError, UsageError
 from bitmill.schemas.requests.token_training import TokenTrainSpec
+from tests.support.coded_datasets import GEOMETRIES as CODED
+from tests.support.coded_datasets import coded_dataset
 from tests.support.datasets import make_dataset
 from tests.support.other_tokens import GEOMETRIES, write_other_dataset
+from tests.support.token_datasets import store_dataset
 
 _LABELS = ("clip 1", "clip 3")
 MODELS = {
@@ -175,7 +180,14 @@ def test_tokens_of_two_tokenizers_are_refused(dataset, tmp_path) -> None:
 def test_tokens_that_are_no_bits_are_refused(name, said, tmp_path) -> None:
     write_other_dataset(str(tmp_path / "other"), GEOMETRIES[name])
     spec = _spec(str(tmp_path / "other"), tmp_path / "run")
-    with pytest.raises(UsageError, match=f"predicts bits on a grid, and these tokens are {said}"):
+    with pytest.raises(UsageError, match=f"predicts bits or digits on a grid, and these tokens are {said}"):
+        TokenTrainingData(spec)
+
+
+def test_frames_of_several_sizes_are_refused(tmp_path) -> None:
+    store_dataset(tmp_path / "tokens", [[(4, 2, 3), (4, 3, 2)]] * 12)
+    spec = _spec(str(tmp_path / "tokens"), tmp_path / "run", held_out=["*0005*"])
+    with pytest.raises(UsageError, match=r"frames of 2 sizes in tokens \(2×3, 3×2\); a token model trains"):
         TokenTrainingData(spec)
 
 
@@ -254,3 +266,23 @@ def test_a_batch_that_no_epoch_fills_is_told_in_the_files_words(dataset, tmp_pat
     data = [{"dataset": dataset, "frames": 1, "batch": 1000}]
     with pytest.raises(UsageError, match="fewer windows of 1 frames to train on than a batch of 1000; lower"):
         TokenTrainingData(_spec(dataset, tmp_path / "run", data=data))
+
+
+@pytest.mark.parametrize("kind", ["prior", "masked-lm"])
+def test_digits_are_learned_and_measured_next_to_coders_without_a_model(kind, tmp_path) -> None:
+    dataset = str(tmp_path / "digits")
+    coded_dataset(tmp_path / "digits", CODED["digits"])
+    data = [{"dataset": dataset, "frames": 1, "batch": 2}]
+    spec = _spec(dataset, tmp_path / "run", kind, data=data, held_out=["*0001*"])
+    train_token_job(spec, console=Console(file=io.StringIO()))
+    model = load_token_model(tmp_path / "run" / "model")
+    assert model.config.levels == CODED["digits"].code.levels
+    costs = evaluate_tokens(model, dataset, sources=(), most_frames=2, device=torch.device("cpu"))
+    assert costs.bits_per_token == 11
+    assert costs.independent_bits == costs.static_groups <= 4 + 2 * math.log2(5) + 2
+    assert 8 < costs.model < 14
+    with pytest.raises(UsageError, match="group_bits is for bits, and these tokens are digits"):
+        new_model(
+            _spec(dataset, tmp_path / "other", data=data, model={**MODELS[kind], "group_bits": 9}),
+            TokenTrainingData(spec).card,
+        )

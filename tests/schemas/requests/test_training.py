@@ -43,6 +43,7 @@ def test_a_wrong_key_is_named_with_its_file():
         ({"version": 2}, "Upgrade bitmill"),
         ({"optimizer.ema": 1.0}, r"optimizer\.ema"),
         ({"loss.l1": float("nan")}, r"loss\.l1"),
+        ({"model.positions": "interpolate"}, r"model\.positions interpolate is for trained tokenizers"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(changes, told):

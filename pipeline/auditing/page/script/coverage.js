@@ -93,6 +93,27 @@ function coverageTable(by, rows) {
   });
 }
 
+function frameSizes({ coverage: part }) {
+  const shown = part.sizes.length;
+  return shown ? section("sizes", "Frame sizes", figures([
+    ["Sizes", grouped(part.num_sizes), shown < part.num_sizes ? `the ${grouped(shown)} of most clips are listed` : null],
+    ["Cropped away", part.cropped === null ? NONE : percent(part.cropped, 1), "of the scaled pictures"],
+    ["Frames of padding", grouped(part.padded_frames)],
+  ]), table({
+    label: "Frame sizes",
+    rows: part.sizes,
+    size: 25,
+    columns: [
+      { label: "height × width", value: (row) => row.height_px * row.width_px,
+        show: (value, row) => `${row.height_px}×${row.width_px}` },
+      count("clips", (row) => row.clips), count("frames", (row) => row.frames),
+      count("of padding", (row) => row.padded_frames), count("tokens", (row) => row.tokens),
+      count("code bytes", (row) => row.code_bytes, bytes),
+      count("cropped away", (row) => row.cropped, (share) => percent(share, 1)),
+    ],
+  })) : null;
+}
+
 function sourceCheck(check) {
   const examples = check.unplanned_examples;
   return [el("h3", {}, "At the sources now"), figures([

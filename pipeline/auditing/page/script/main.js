@@ -3,8 +3,9 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 
 function auditPage(report, pictures) {
-  return [header(report), verdict(report), numbers(report), findings(report), coverage(report), failures(report),
-    distributions(report), codes(report), sample(report, pictures), duplicates(report), leftOut(report), origin(report)];
+  return [header(report), verdict(report), numbers(report), findings(report), coverage(report),
+    frameSizes(report), failures(report), distributions(report), codes(report), sample(report, pictures),
+    duplicates(report), leftOut(report), origin(report)];
 }
 
 function comparisonPage(reports) {

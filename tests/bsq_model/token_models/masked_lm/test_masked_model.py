@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bitmill.bsq_model.token_models.masked_lm import SamplingSpec, fill
 from bitmill.bsq_model.token_models.masked_lm.schedule import hidden_after, hide, shares
 from bitmill.bsq_model.token_models.token_layers import values_of_bits
-from tests.bsq_model.token_models.small import random_bits, small_masked_lm
+from tests.bsq_model.token_models.small import LEVELS, OF_DIGITS, random_bits, random_digits, small_masked_lm
 
 
 def _hidden(bits: torch.Tensor, share: float, seed: int = 0) -> torch.Tensor:
@@ -116,3 +116,17 @@ def test_it_learns_what_repeats() -> None:
         model.training_loss(bits, torch.tensor([1, 2] * 4), generator).backward()
         optimizer.step()
     assert model.training_loss(bits, torch.tensor([1, 2] * 4), generator).item() < before / 1.5
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_digits_are_drawn_below_their_levels_and_shown_ones_stay(guidance) -> None:
+    model, digits = small_masked_lm(**OF_DIGITS), random_digits(2, 1, 3, 3)
+    hidden = _hidden(digits, 0.7)
+    generator, labels = torch.Generator().manual_seed(0), torch.tensor([1, 2])
+    spec = SamplingSpec(steps=3, temperature=5.0, guidance=guidance)
+    drawn = fill(model, digits, hidden, spec, generator=generator, labels_B=labels)
+    assert torch.equal(drawn[~hidden], digits[~hidden])
+    assert not torch.equal(drawn, digits)
+    assert bool((drawn < torch.tensor(LEVELS)).all())
+    assert bool((drawn >= 0).all())
+    assert model.training_loss(digits, labels, generator).isfinite()

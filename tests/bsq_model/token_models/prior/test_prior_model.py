@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitmill.bsq_model.token_models.token_layers import bits_of_values, values_of_bits
-from tests.bsq_model.token_models.small import random_bits, small_prior
+from tests.bsq_model.token_models.small import LEVELS, OF_DIGITS, random_bits, random_digits, small_prior
 
 
 @settings(max_examples=25, deadline=None)
@@ -99,3 +99,22 @@ def test_it_learns_what_repeats() -> None:
         prior.training_loss(bits, None, torch.Generator()).backward()
         optimizer.step()
     assert prior.training_loss(bits, None, torch.Generator()).item() < before / 4
+
+
+def test_digits_are_groups_of_their_own_sizes() -> None:
+    prior, digits = small_prior(**OF_DIGITS), random_digits(2, 2, 2, 3)
+    with torch.inference_mode():
+        full = prior(digits)
+        log2 = full.double().log_softmax(-1) / math.log(2)
+        told = prior.held_out_bits(digits, None, torch.Generator())
+    stepper = prior.stepper(2, 2, 3)
+    for place, values_B in enumerate(digits.flatten(1).unbind(1)):
+        levels = LEVELS[place % 3]
+        logits_BK = stepper.next_logits()
+        assert logits_BK.shape == (2, levels)
+        torch.testing.assert_close(logits_BK, full.flatten(1, -2)[:, place, :levels], rtol=1e-4, atol=1e-4)
+        stepper.push(values_B)
+    for group, levels in enumerate(LEVELS):
+        assert bool((log2[..., group, levels:] < -1000).all())
+    by_hand = -log2.gather(-1, digits[..., None])[..., 0].sum(-1).mean((1, 2, 3))
+    torch.testing.assert_close(told.double(), by_hand, rtol=1e-5, atol=1e-5)

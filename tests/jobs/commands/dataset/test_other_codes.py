@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bitmill.jobs.cli import main
-from tests.support.coded_datasets import GEOMETRIES, PACKAGE, coded_dataset
+from bitmill.pipeline.reading import TokenDataset
+from tests.support.coded_datasets import GEOMETRIES, PACKAGE, coded_dataset, mixed_dataset
 from tests.support.fakes import make_source
 
 
@@ -47,6 +48,22 @@ def test_inspect_tells_the_geometry_in_a_line(run, tmp_path: Path, name: str, ge
     assert code == 0
 
 
+def test_inspect_counts_clips_by_frame_size(run, tmp_path: Path):
+    mixed_dataset(tmp_path)
+    said, code = run("inspect", tmp_path)
+    assert code == 0
+    geometry = "patches of 8 px and 4 frames, a lead frame, digits of 8×8×5×5 values"
+    assert f"geometry   frames of 32×48, 48×32, 32×32 px, {geometry}; pixel rule 2, shard format 2\n" in said
+    rows = [line.split() for line in said.splitlines()]
+    place = rows.index(["frame", "size", "clips", "token", "rows", "tokens"])
+    # Rows of 17, 17, 6 and 5, 17 frames; of 9 and 6, 3; of 1, 1 and 17.
+    assert rows[place + 1 : place + 4] == [
+        ["32×48", "5", "20", "480"],
+        ["32×32", "3", "7", "112"],
+        ["48×32", "3", "8", "192"],
+    ]
+
+
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_trace_tells_frames_bytes_and_crop(run, tmp_path: Path, name: str):
     dataset = coded_dataset(tmp_path, GEOMETRIES[name])
@@ -62,6 +79,20 @@ def test_trace_tells_frames_bytes_and_crop(run, tmp_path: Path, name: str):
         assert "1280×720 in the source, scaled to 56×32 and cropped from (12, 0)" in said
     said, code = run("trace", tmp_path, "--source", make_source(0).uri)
     assert (code, clip_ids[0] in said) == (0, False)
+
+
+def test_trace_tells_the_grid_and_crop_of_each_size(run, tmp_path: Path):
+    mixed_dataset(tmp_path)
+    columns = ("clip_id", "source", "num_frames", "height", "width")
+    crops = {(4, 6): "56×32 and cropped from (4, 0)", (6, 4): "85×48 and cropped from (26, 0)"}
+    crops[4, 4] = "56×32 and cropped from (12, 0)"
+    for sample in TokenDataset(tmp_path, columns=columns):
+        said, code = run("trace", tmp_path, "--clip", sample["clip_id"])
+        assert code == 0
+        assert f"1280×720 in the source, scaled to {crops[sample['height'], sample['width']]}" in said
+        assert f"{sample['num_frames']}×{sample['height']}×{sample['width']}" in said
+        said, _ = run("trace", tmp_path, "--source", sample["source"])
+        assert sample["clip_id"] in said
 
 
 def test_preview_says_what_to_install(run, tmp_path: Path):

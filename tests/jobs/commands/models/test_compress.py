@@ -12,10 +12,11 @@ from PIL import Image
 
 from bitmill.bsq_model import save_tokenizer
 from bitmill.bsq_model.presets import untrained_tokenizer
+from bitmill.bsq_model.resolution import interpolating
 from bitmill.bsq_model.token_models.token_model_files import make_token_model, save_token_model
 from bitmill.jobs.commands.models.compress import compress
 from bitmill.jobs.commands.models.decompress import decompress
-from bitmill.jobs.preparation.find_tokenizers import load_tokenizer_spec
+from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec
 from bitmill.jobs.progress.units import bytes_text
 from bitmill.schemas.dataset.card import shard_file
 from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
@@ -100,6 +101,22 @@ def test_another_size_is_restored_at_that_size(tmp_path, tokenizer):
     )
     assert _decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=folder) == 0
     assert Image.open(tmp_path / "b.png").size == (40, 40)
+
+
+def test_an_interpolating_tokenizer_codes_frames_of_each_size_whole(tmp_path, tokenizer):
+    made, fixed = tokenizer
+    folder = str(tmp_path / "interpolating")
+    save_tokenizer(interpolating(made), folder)
+    Image.fromarray(real_pictures(1, 80, 60)[0]).save(tmp_path / "a.png")
+    with pytest.raises(UsageError, match="takes frames of any size: set --size, a multiple of 8 pixels"):
+        compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder)
+    compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, size=48)
+    assert _decompress(tmp_path / "a.bmz", tmp_path / "a2.png", tokenizer=folder) == 0
+    compress(
+        str(tmp_path / "a.png"), tmp_path / "b.bmz", tokenizer=fixed, size=48, interpolate_positions=True
+    )
+    assert _decompress(tmp_path / "b.bmz", tmp_path / "b2.png", tokenizer=fixed) == 0
+    assert (tmp_path / "a2.png").read_bytes() == (tmp_path / "b2.png").read_bytes()
 
 
 def test_a_larger_frame_is_coded_in_tiles_each_as_if_alone(tmp_path, tokenizer):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from bitmill.bsq_model import make_preset, save_tokenizer
 from bitmill.bsq_model.networks.inception import FIDInception
+from bitmill.bsq_model.resolution import interpolating
 from bitmill.bsq_model.token_models.token_model_files import make_token_model, save_token_model
 from bitmill.schemas.models.token_model_config import token_model_config
 from tests.support.commands import bitmill
@@ -118,6 +119,29 @@ def test_wrong_options_are_one_sentence(model, arguments, said, models, tmp_path
     assert said in " ".join(done.err.split())
     assert "Traceback" not in done.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_tokenizer_of_any_size_asks_for_one(tmp_path) -> None:
+    tokenizer = interpolating(make_preset("tiny"))
+    save_tokenizer(tokenizer, tmp_path / "tokenizer")
+    config = token_model_config(
+        {
+            "kind": "prior",
+            "tokenizer_fingerprint": tokenizer.fingerprint,
+            "bits_per_token": 18,
+            "width": 32,
+            "layers": 1,
+            "window_frames": 2,
+        }
+    )
+    save_token_model(make_token_model(config, seed=0), tmp_path / "prior")
+    refused = _sample(tmp_path, str(tmp_path / "prior"), str(tmp_path / "out"))
+    assert refused.code == 2
+    assert "takes frames of any size: set --size" in " ".join(refused.err.split())
+    few = ["--size", "40", "--frames", "1", "--count", "1"]
+    done = _sample(tmp_path, str(tmp_path / "prior"), str(tmp_path / "out"), *few)
+    assert done.code == 0, done.err
+    assert Image.open(tmp_path / "out" / "0000.png").size == (40, 40)
 
 
 def test_tokens_of_another_tokenizer_are_refused(models, tmp_path) -> None:

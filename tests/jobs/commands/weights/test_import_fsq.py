@@ -291,7 +291,7 @@ def test_a_yaml_of_other_maths_is_refused_by_its_key(name):
             fsq_config_of(text, origin="c.yaml")
 
     refused("double_z", double_z=True)
-    refused("norm_type", norm_type="groupnorm")
+    refused("norm_type", norm_type="batchnorm")
     refused("unknown key .*dropout_3d", dropout_3d=True)
     refused("z_channels is 7", z_channels=7)
     refused("tempo_us is", tempo_us=[0, 1])

@@ -26,6 +26,7 @@ RICH_SECTIONS = [
     "Numbers",
     "Findings",
     "Coverage",
+    "Frame sizes",
     "Failures",
     "Distributions",
     "Code health",
@@ -208,6 +209,16 @@ def test_coverage_is_shown_by_the_chosen_property(show):
         expect(coverage.locator(".chart svg text", has_text="hevc").first).to_be_attached()
         coverage.get_by_role("combobox", name="As").select_option("shares")
         expect(coverage.locator(".chart svg text", has_text="100 %").first).to_be_attached()
+
+
+def test_frame_sizes_are_listed_with_what_was_cropped(show):
+    with show(rich_report()) as watched:
+        sizes = watched.page.locator("#sizes")
+        assert _column(sizes.locator(".table"), 1) == ["256×448", "448×256", "256×256"]
+        assert _column(sizes.locator(".table"), 7) == ["0\u202f%", "11.5\u202f%", "–"]
+        expect(sizes.get_by_text("7.4\u202f%", exact=True)).to_be_visible()
+        sizes.get_by_role("button", name="height × width").click()
+        assert _column(sizes.locator(".table"), 1)[0] == "256×256"
 
 
 def test_pictures_are_seen_and_can_be_enlarged(show):

@@ -56,6 +56,15 @@ def test_a_held_buffer_is_not_given_out(pool, holder):
     assert place in [address_of(one) for one in [pool.take(100) for _ in range(4)]]
 
 
+def test_buffers_of_one_level_are_used_again_for_smaller_requests():
+    pool = pickle.loads(pickle.dumps(BufferPool(4, level=True)))
+    place = address_of(pool.take(100))
+    for size in (10, 100, 1, 60):
+        assert len(pool.take(size)) == 100
+        assert address_of(pool.take(size)) == place
+    assert len(pool.take(300)) == len(pool.take(20)) == 300
+
+
 def test_a_buffer_is_at_most_a_quarter_larger_than_asked_for(pool):
     place = address_of(pool.take(100))
     assert address_of(pool.take(80)) == place

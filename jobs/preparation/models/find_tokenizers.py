@@ -1,9 +1,8 @@
 """Loads tokenizers (bundled, preset, from a folder, or a plugin) and checks that a job can use them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from math import lcm
 from typing import Any
 
 from bitmill.bsq_model import BSQTokenizer, make_preset, tokenizer_from_files
@@ -11,17 +10,16 @@ from bitmill.bsq_model.bundled import BUNDLED, bundled_files
 from bitmill.bsq_model.families import NativeTokenizer, load_files, load_native, native_files, read_config
 from bitmill.bsq_model.plugins import PluginTokenizer, installed_plugins, load_plugin
 from bitmill.bsq_model.presets import PRESETS
-from bitmill.bsq_model.resolution import resize_tokenizer
+from bitmill.bsq_model.resolution import interpolating, resize_tokenizer
 from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
-from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes, frame_sizes, squares
+from bitmill.jobs.preparation.models.find_frame_sizes import job_frame_sizes
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import InfrastructureError, TransientError, UsageError
 from bitmill.schemas.models.any_tokenizer_config import FSQConfig, TokenizerConfigOfAnyFamily
-from bitmill.schemas.models.geometry import Geometry, SizePx, grid_name
+from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.models.tokenizer_origin import ORIGIN_FILE, TokenizerOrigin, read_origin
-from bitmill.schemas.requests.frames import NativeFrames
 from bitmill.schemas.requests.job import JobSpec, TokenizerSpec
 
 
@@ -63,89 +61,6 @@ def job_tokenizer(job: JobSpec) -> LoadedTokenizer:
     _check_causal(tokenizer.config)
     _check_dtype(tokenizer.config, job.compute.dtype)
     return tokenizer
-
-
-def job_frame_sizes(job: JobSpec, geometry: Geometry) -> FrameSizes:
-    """Return the sizes of the job's frames. Raises UsageError if the tokenizer does not take them."""
-    frames, multiple = job.frames, geometry.multiple_px
-    if not frames.is_square:
-        _check_buckets(geometry, frames.buckets or ())
-        if frames.native is not None:
-            _check_native(geometry, frames.native)
-        return frame_sizes(frames, square_px=None, multiple_px=multiple)
-    others = ", frames.buckets or frames.native (docs/geometry.md)"
-    return squares(square_size_px(geometry, frames.size_px, option="frames.size_px", or_else=others))
-
-
-def _check_buckets(geometry: Geometry, buckets: Sequence[SizePx]) -> None:
-    for height, width in buckets:
-        if geometry.size_px not in (None, (height, width)):
-            own = "×".join(map(str, geometry.size_px))
-            raise UsageError(
-                f"The tokenizer takes frames of {own} pixels alone, not of {height}×{width} (frames.buckets)."
-            )
-        down, across = geometry.multiple_px
-        if height % down or width % across:
-            raise UsageError(
-                f"frames.buckets has {height}×{width} pixels, but the tokenizer takes multiples of "
-                f"{down}×{across} alone."
-            )
-        _check_schedule(geometry, (height, width), option="frames.buckets")
-
-
-def _check_native(geometry: Geometry, native: NativeFrames) -> None:
-    if geometry.size_px is not None:
-        own = "×".join(map(str, geometry.size_px))
-        raise UsageError(f"The tokenizer takes frames of {own} pixels alone: leave frames.native out.")
-    if geometry.schedules is not None:
-        raise UsageError("The tokenizer takes a few sizes alone: name them in frames.buckets.")
-    down, across = geometry.multiple_px
-    if native.short_side_px is not None and native.short_side_px < max(down, across):
-        raise UsageError(
-            f"frames.native.short_side_px {native.short_side_px} is less than {max(down, across)}, the least "
-            "side that the tokenizer takes."
-        )
-    if native.area_px is not None and native.area_px < down * across:
-        raise UsageError(
-            f"frames.native.area_px {native.area_px} is less than {down}×{across}, the least frame that the "
-            "tokenizer takes."
-        )
-
-
-def _check_schedule(geometry: Geometry, size: SizePx, *, option: str) -> None:
-    if geometry.schedules is not None and grid_name(*geometry.grid(*size)) not in geometry.schedules:
-        known = ", ".join(geometry.schedules)
-        raise UsageError(
-            f"The tokenizer has no schedule for frames of {size[0]}×{size[1]} pixels ({option}); it has "
-            f"those of the grids {known}, of {geometry.patch_px[0]}×{geometry.patch_px[1]} pixels a token."
-        )
-
-
-def square_size_px(geometry: Geometry, size_px: int | None, *, option: str, or_else: str = "") -> int:
-    """Return the side of square frames: ``size_px``, or the tokenizer's own.
-
-    ``option`` names it in errors, ``or_else`` what else may be set. Raises UsageError if the
-    tokenizer does not take them.
-    """
-    fixed, multiple = geometry.size_px, geometry.multiple_px
-    if fixed is not None and fixed[0] != fixed[1]:
-        raise UsageError(
-            f"The tokenizer takes frames of {fixed[0]}×{fixed[1]} pixels, which are no squares; a job names "
-            f"them by frames.buckets."
-        )
-    if size_px is None and fixed is not None:
-        return fixed[0]
-    if size_px is None:
-        raise UsageError(
-            f"The tokenizer takes frames of any size: set {option}, a multiple of {lcm(*multiple)} pixels"
-            f"{or_else}."
-        )
-    if fixed is not None and size_px != fixed[0]:
-        raise UsageError(f"{option} {size_px} is not the size that the tokenizer was made for ({fixed[0]}).")
-    if size_px % lcm(*multiple):
-        raise UsageError(f"{option} {size_px} is not divisible by {lcm(*multiple)}, as the tokenizer needs.")
-    _check_schedule(geometry, (size_px, size_px), option=option)
-    return size_px
 
 
 def tokenizer_spec(name: str) -> TokenizerSpec:
@@ -208,10 +123,11 @@ def _tokenizer_file(folder: Folder, name: str) -> bytes:
 
 def _of_frame_size(loaded: LoadedTokenizer, job: JobSpec) -> LoadedTokenizer:
     """Returns the tokenizer itself, or a BSQ-ViT as it takes the job's frame sizes."""
-    config, size_px = loaded.config, job.frames.size_px
-    if isinstance(config, TokenizerConfig) and not job.frames.is_square:
+    if isinstance(loaded.config, TokenizerConfig) and not job.frames.is_square:
         loaded = _of_any_size(loaded, job)
-    if not isinstance(config, TokenizerConfig) or not job.frames.is_square:
+    config, size_px = loaded.config, job.frames.size_px
+    takes_its_sizes = not job.frames.is_square or loaded.geometry.size_px is None
+    if not isinstance(config, TokenizerConfig) or takes_its_sizes:
         job_frame_sizes(job, loaded.geometry)
         return loaded
     if size_px is None or size_px == config.image_size_px:
@@ -235,6 +151,8 @@ def _of_any_size(loaded: LoadedTokenizer, job: JobSpec) -> LoadedTokenizer:
     own = loaded.geometry.size_px
     if own is None or job.frames.buckets == (own,):
         return loaded
+    if job.frames.interpolate_positions:
+        return _loaded(interpolating(loaded.bsq_vit()), loaded.origin, is_random=loaded.is_random)
     raise UsageError(
         f"The tokenizer was made for frames of {own[0]}×{own[1]} pixels; for others set "
         "frames.interpolate_positions to true (which costs quality, see docs/model.md)."

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from bitmill.bsq_model import save_tokenizer
-from bitmill.jobs.preparation.find_tokenizers import job_tokenizer, square_size_px
+from bitmill.bsq_model.resolution import interpolating
+from bitmill.jobs.preparation.models.find_tokenizers import job_tokenizer
 from bitmill.jobs.preparation.prepare import prepare
 from bitmill.schemas.errors import FormatError, UsageError
-from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.models.tokenizer_origin import ORIGIN_FILE, TokenizerOrigin
 from tests.bsq_model.small import random_tokenizer
 from tests.support.fakes import make_job
@@ -58,26 +58,40 @@ def test_a_dataset_keeps_the_origin_of_its_tokenizer(folder, tmp_path):
     assert job_tokenizer(larger).files[ORIGIN_FILE] == ORIGIN.to_json()
 
 
+@pytest.mark.parametrize(
+    "frames",
+    [{"buckets": [[16, 32], [24, 24]]}, {"native": {"short_side_px": 32}}],
+    ids=["buckets", "native"],
+)
+def test_jobs_of_several_sizes_keep_the_tokenizer_and_interpolate_its_positions(folder, frames):
+    (folder / ORIGIN_FILE).write_bytes(ORIGIN.to_json())
+    spec = {"tokenizer": {"path": str(folder)}}
+    with pytest.raises(
+        UsageError, match=r"made for frames of 24×24 pixels; for others set frames\.interpolate"
+    ):
+        job_tokenizer(make_job(**spec, frames=frames))
+    loaded = job_tokenizer(make_job(**spec, frames=frames | {"interpolate_positions": True}))
+    assert loaded.fingerprint == interpolating(random_tokenizer()).fingerprint
+    assert loaded.geometry.size_px is None
+    for name in (ORIGIN_FILE, "model.safetensors"):
+        assert loaded.files[name] == (folder / name).read_bytes()
+
+
+def test_an_interpolating_tokenizer_takes_squares_too(tmp_path):
+    save_tokenizer(interpolating(random_tokenizer()), tmp_path)
+    spec = {"tokenizer": {"path": str(tmp_path)}}
+    assert job_tokenizer(make_job(**spec, frames={"size_px": 40})).geometry.size_px is None
+    with pytest.raises(UsageError, match=r"frames\.size_px 20 is not divisible by 8"):
+        job_tokenizer(make_job(**spec, frames={"size_px": 20}))
+    with pytest.raises(UsageError, match=r"takes frames of any size: set frames\.size_px"):
+        job_tokenizer(make_job(**spec))
+
+
 @pytest.mark.parametrize("text", ["{", "{}", '{"format_version": 2, "origin": "x"}'])
 def test_an_origin_that_is_none_is_named(folder, text):
     (folder / ORIGIN_FILE).write_text(text)
     with pytest.raises(FormatError, match=r"tokenizer/origin\.json"):
         _origin(path=str(folder))
-
-
-@pytest.mark.parametrize(
-    ("geometry", "size_px", "message"),
-    [
-        ({}, None, r"takes frames of any size: set frames\.size_px, a multiple of 16"),
-        ({}, 40, r"frames\.size_px 40 is not divisible by 16"),
-        ({"size_px": (32, 32)}, 64, r"frames\.size_px 64 is not the size .* made for \(32\)"),
-        ({"size_px": (32, 64)}, None, "takes frames of 32×64 pixels"),
-    ],
-)
-def test_sizes_that_a_tokenizer_does_not_take_are_refused(geometry, size_px, message):
-    whole = Geometry.model_validate({"patch_px": (8, 16), "code": Code.of_bits(4), **geometry})
-    with pytest.raises(UsageError, match=message):
-        square_size_px(whole, size_px, option="frames.size_px")
 
 
 def test_the_nearest_lengths_are_told(folder):

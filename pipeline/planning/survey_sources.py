@@ -1,0 +1,145 @@
+"""Probes a sample of a job's sources: what they yield, by the size of their frames."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from bitmill.pipeline.cpu_count import available_cpus
+from bitmill.pipeline.decode.pixels.frame_sizes import Buckets, FrameSizes
+from bitmill.pipeline.planning.estimate_job import Stratum, Yield, Yields, spread, strata, whole, yields_of
+from bitmill.pipeline.planning.probe_sources import Found, probe_sources
+from bitmill.pipeline.span_bytes import shares, together
+from bitmill.schemas.dataset.plan_schema import PlannedSource
+from bitmill.schemas.models.geometry import Geometry, SizePx
+from bitmill.schemas.reports.estimate_report import Quantity, SizeEstimate
+from bitmill.schemas.requests.job import JobSpec
+
+ROW_BYTES = 50
+"""Bytes per clip next to its codes, and per source in plan and ledger together, names included."""
+
+_NONE = Yield()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """The sample of a job, and what follows from it."""
+
+    parts: tuple[Stratum, ...]
+    unreadable: int
+    geometry: Geometry
+    sizes: FrameSizes
+    clip_frames: int
+
+    @property
+    def sampled(self) -> int:
+        """The number of sources in the sample."""
+        return sum(len(part.sampled) for part in self.parts)
+
+    def total(self, of: Callable[[Yield], int]) -> Quantity:
+        """Returns a total of all sizes."""
+        return whole(self.parts, lambda yields: sum(map(of, yields.values())))
+
+    def tokens(self) -> Quantity:
+        """Returns the number of tokens, as of full clips; padded tails have more."""
+        return self._weighted(self._tokens_per_frame)
+
+    def frames_as_of(self, size: SizePx) -> Quantity:
+        """Returns the number of frames of ``size`` that have as many pixels as the job's."""
+        return self._weighted(lambda own: prod(own) / prod(size))
+
+    def by_size(self) -> tuple[SizeEstimate, ...]:
+        """Returns what there is of each size, as ``Estimate.sizes``."""
+        found = {size for part in self.parts for _, yields in part.sampled for size in yields}
+        if isinstance(self.sizes, Buckets):
+            return tuple(map(self._of_size, self.sizes.sizes))
+        return tuple(sorted(map(self._of_size, sorted(found)), key=lambda size: -size.frames.value))
+
+    def _of_size(self, size: SizePx) -> SizeEstimate:
+        def total(of: Callable[[Yield], int]) -> Quantity:
+            return whole(self.parts, lambda yields: of(yields.get(size, _NONE)))
+
+        items, clips, frames = total(_items), total(_clips), total(_frames)
+        tokens = frames.times(self._tokens_per_frame(size))
+        rows = items.plus(clips).times(ROW_BYTES)
+        return SizeEstimate(
+            height_px=size[0],
+            width_px=size[1],
+            items=items,
+            clips=clips,
+            frames=frames,
+            tokens=tokens,
+            stored_bytes=tokens.times(self.geometry.code.bits_per_token / 8).plus(rows),
+        )
+
+    def _weighted(self, weight: Callable[[SizePx], float]) -> Quantity:
+        def of(yields: Yields) -> float:
+            return sum(one.frames * weight(size) for size, one in yields.items())
+
+        return whole(self.parts, of)
+
+    def _tokens_per_frame(self, size: SizePx) -> float:
+        grid = self.geometry.token_rows(self.clip_frames), *self.geometry.grid(*size)
+        return self.geometry.num_tokens(grid) / self.clip_frames
+
+
+def _items(one: Yield) -> int:
+    return one.items
+
+
+def _clips(one: Yield) -> int:
+    return one.clips
+
+
+def _frames(one: Yield) -> int:
+    return one.frames
+
+
+def survey_sources(
+    sources: Sequence[PlannedSource],
+    job: JobSpec,
+    geometry: Geometry,
+    sizes: FrameSizes,
+    *,
+    sample: int,
+    on_progress: Callable[[int], None] = lambda _done: None,
+) -> Survey:
+    """Probe up to ``sample`` images and as many other sources; ``on_progress`` gets the number probed.
+
+    Raises InfrastructureError if this machine or the store fails.
+    """
+    parts: list[Stratum] = []
+    done = unreadable = 0
+    for by_bytes, group in zip((False, True), strata(sources), strict=True):
+        chosen = spread(group, sample)
+        objects = {source.object: source for source in chosen}
+        found: dict[object, Found] = {}
+        workers = max(1, min(available_cpus(), len(objects)))
+        for source, facts in probe_sources(objects.values(), job.limits, workers=workers):
+            found[source.object] = facts
+            done += 1
+            on_progress(done)
+        bytes_of = {
+            source.place: share_bytes
+            for run in together(group)
+            for source, share_bytes in zip(run, shares(run), strict=True)
+        }
+        sampled = tuple(
+            (
+                bytes_of[source.place],
+                yields_of(source, found[source.object], job.sampling, job.limits, sizes),
+            )
+            for source in chosen
+        )
+        unreadable += sum(found[source.object] is None for source in chosen)
+        parts.append(
+            Stratum(
+                num_sources=len(group), size_bytes=sum(bytes_of.values()), sampled=sampled, by_bytes=by_bytes
+            )
+        )
+    return Survey(
+        parts=tuple(parts),
+        unreadable=unreadable,
+        geometry=geometry,
+        sizes=sizes,
+        clip_frames=job.sampling.num_clip_frames,
+    )

@@ -1,0 +1,1 @@
+"""Columns of other Parquet files, joined to clips by clip id when reading."""

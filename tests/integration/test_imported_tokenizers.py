@@ -1,0 +1,149 @@
+"""VidTok and Cosmos from published files to the last command, as a user goes it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from bitmill.pipeline.decode.decode_media import decode_item
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
+from bitmill.pipeline.items import DecodedClip
+from bitmill.pipeline.reading import TokenDataset
+from bitmill.schemas.models.tokenizer_origin import NOT_COMPARED
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
+from tests.bsq_model.fsq.golden import golden, indices
+from tests.bsq_model.fsq.published_files import publish
+from tests.support.commands import Finished, bitmill
+from tests.support.media import jpeg_photo, real_pictures, write_video
+from tests.support.toys import expect_one_sentence
+
+pytestmark = pytest.mark.ray
+
+SIZE_PX = 48
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A case, the folder of its tokenizer, some media, and the finished dataset ``tokens`` of a job."""
+
+    name: str
+    folder: Path
+    done: Finished
+
+    def path(self, name: str) -> str:
+        return str(self.folder / name)
+
+
+@pytest.fixture(scope="module", params=["vidtok-v11", "cosmos-dv4x8x8", "cosmos-di8x8"])
+def imported(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    tokenize: Callable[..., Finished],
+) -> Imported:
+    folder = tmp_path_factory.mktemp("imported")
+    *files, option, config = publish(request.param, folder / "published")
+    done = bitmill("weights", "import", *files, str(folder / "t"), option, config)
+    assert done.code == 0, done.err
+    media = folder / "media"
+    media.mkdir()
+    write_video(media / "landscape.mp4", real_pictures(20, 80, 60), fps=10)
+    write_video(media / "portrait.mp4", real_pictures(9, 60, 80, clip="carphone_pristine.mp4"), fps=10)
+    jpeg_photo(media / "photo.jpg")
+    document = {
+        "version": 1,
+        "source": {"paths": [str(media)]},
+        "output": str(folder / "tokens"),
+        "tokenizer": {"path": str(folder / "t")},
+        "frames": {"size_px": SIZE_PX},
+        "sharding": {"max_sources": 1},
+    }
+    (folder / "job.yaml").write_text(json.dumps(document))
+    return Imported(request.param, folder, tokenize(str(folder / "job.yaml")))
+
+
+def test_each_clip_has_the_codes_of_its_frames(imported):
+    assert imported.done.code == 0, imported.done.err
+    tokenizer = golden(imported.name)
+    clips = TokenDataset(imported.path("tokens"), view="integers", columns=("source", "start_ns"))
+    stored = {(Path(clip["source"]).name, clip["start_ns"]): clip["tokens"] for clip in clips}
+    for media in sorted((imported.folder / "media").iterdir()):
+        events = decode_item(
+            str(media),
+            span_ns=(None, None),
+            sampling=SamplingSpec(clip_frames=tokenizer.geometry.usual_frames),
+            sizes=squares(SIZE_PX),
+            limits=LimitsSpec(),
+            pixel_rule=2,
+        )
+        for clip in events:
+            if not isinstance(clip, DecodedClip):
+                continue
+            frames = torch.from_numpy(clip.frames_THWC)
+            missing = (tokenizer.geometry.legal_at_least(len(frames)) or 0) - len(frames)
+            padded = torch.cat((frames, frames[-1:].expand(missing, -1, -1, -1)))
+            expected = indices(tokenizer.encode([padded])[0], tokenizer.config)
+            assert torch.equal(stored.pop((media.name, clip.start_ns)), expected)
+    assert not stored
+
+
+def test_the_dataset_says_what_was_not_compared(imported):
+    card = json.loads((imported.folder / "tokens" / "dataset.json").read_text())
+    assert card["tokenizer_note"] == NOT_COMPARED
+    assert card["tokenizer"]["architecture"] in {"vidtok", "cosmos-dv", "cosmos-di"}
+    assert card["format_version"] == 4
+    assert NOT_COMPARED in imported.done.out + imported.done.err
+    assert NOT_COMPARED in bitmill("inspect", imported.path("tokens")).out
+    origin = json.loads((imported.folder / "tokens" / "tokenizer" / "origin.json").read_text())
+    assert origin["compared"] is False
+
+
+def test_it_is_previewed_audited_and_exported(imported):
+    tokens = imported.path("tokens")
+    done = bitmill("preview", tokens, "--out", imported.path("p.mp4"))
+    assert (done.code, "PSNR of decoded against original" in done.out) == (0, True), done.err
+    done = bitmill("audit", tokens, "--out", imported.path("audit"), "--check-source")
+    assert done.code == 0, done.out + done.err
+    report = json.loads((imported.folder / "audit" / "audit.json").read_text())
+    assert (report["verdict"], report["sample"]["differing_bits"]) == ("sound", 0)
+    assert report["sample"]["compared"] > 2
+    done = bitmill("export", tokens, imported.path("hf"), "--to", "huggingface")
+    assert done.code == 0, done.err
+    clips = TokenDataset(tokens, view="integers", columns=("clip_id",))
+    stored = {clip["clip_id"]: clip["tokens"].numpy() for clip in clips}
+    for path in (imported.folder / "hf").rglob("*.parquet"):
+        for row in pq.read_table(path).to_pylist():
+            np.testing.assert_array_equal(np.array(row["tokens"]), stored.pop(row["clip_id"]))
+    assert not stored
+
+
+def test_it_is_compressed_and_evaluated(imported):
+    shard = next((imported.folder / "tokens" / "shards").iterdir())
+    shutil.copy(shard, imported.path("a.parquet"))
+    assert bitmill("compress", imported.path("a.parquet"), imported.path("a.bmz")).code == 0
+    assert bitmill("decompress", imported.path("a.bmz"), imported.path("b.parquet")).code == 0
+    assert (imported.folder / "b.parquet").read_bytes() == shard.read_bytes()
+    photo = imported.path("media/photo.jpg")
+    words = ("--size", str(SIZE_PX), "--out", imported.path("e"))
+    done = bitmill("evaluate", imported.path("t"), photo, *words, "--no-codecs")
+    assert done.code == 0, done.err
+    assert f"note       {NOT_COMPARED}" in done.out
+    report = json.loads((imported.folder / "e" / "report.json").read_text())
+    assert report["origin"]["compared"] is False
+    assert report["rows"][0]["name"] == golden(imported.name).config.architecture
+
+
+def test_what_it_cannot_do_is_refused(imported, tmp_path):
+    document = json.loads((imported.folder / "job.yaml").read_text()) | {"output": str(tmp_path / "tokens")}
+    for key, value, told in (
+        ("storage", {"shard_version": 1}, "shard_version 1 is for BSQ-ViT alone"),
+        ("compute", {"dtype": "bfloat16"}, "computes in float32 only; leave compute.dtype out"),
+        ("frames", {}, "The tokenizer takes frames of any size: set frames.size_px"),
+    ):
+        (tmp_path / "job.yaml").write_text(json.dumps(document | {key: value}))
+        expect_one_sentence(bitmill("tokenize", str(tmp_path / "job.yaml")), told)
