@@ -1,45 +1,57 @@
 """Blocks of Cosmos DV; attributes have the names that published weights have.
 
-Axes: B clips, C channels, T frames, H and W positions, n new frames, m frames with earlier ones.
+Axes: T frames of a chunk, m frames with earlier ones, H and W positions, P = H·W, n of these positions, C
+channels, E output channels.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bitmill.bsq_model.layers.causal_conv import Past, after_past
-from bitmill.bsq_model.layers.frames import attend_in_frames, per_frame
+from bitmill.bsq_model.layers.causal_conv import Past, Taps
+from bitmill.bsq_model.layers.frames import attend_in_frames, conv_frames, normed_frames
+from bitmill.bsq_model.layers.products import pieces
 
 
-class Conv(nn.Module):
-    """A convolution in space or in time, causal, after the first frame repeated."""
+class SpaceConv(nn.Module):
+    """A convolution within each frame."""
 
-    def __init__(
-        self, channels: int, outputs: int, *, time: int = 1, space: int = 1, stride: int = 1, pad: int = 0
-    ) -> None:
+    def __init__(self, channels: int, outputs: int, size: int = 1) -> None:
         super().__init__()
-        strides = (stride, 1, 1) if time > 1 else (1, stride, stride)
-        self.conv3d = nn.Conv3d(
-            channels, outputs, (time, space, space), stride=strides, padding=(0, pad, pad)
-        )
-        self._num_before = time - stride if time > 1 else 0
+        self.conv3d = nn.Conv3d(channels, outputs, (1, size, size))
 
-    def forward(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
-        """Return the convolved frames."""
-        if self._num_before:
-            x_BCTHW = after_past(self, x_BCTHW, self._num_before, "first", past)
-        return self.conv3d(x_BCTHW)
+    def forward(self, x_THWC: Tensor) -> Tensor:
+        """Return [T, H, W, E]."""
+        return conv_frames(x_THWC, self.conv3d, pad=self.conv3d.kernel_size[1] // 2)
+
+
+class TimeConv(nn.Module):
+    """A causal convolution over 3 frames at each position, after the first frame repeated."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv3d = nn.Conv3d(channels, channels, (3, 1, 1))
+
+    def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
+        """Return the same shape, in the input's memory."""
+        taps = Taps(self.conv3d.weight, self.conv3d.bias)
+        x_TPC, kept_2PC = x_THWC.flatten(1, 2), past.frames(self, x_THWC, 2).flatten(1, 2)
+        num_frames, num_positions, channels = x_TPC.shape
+        for positions in pieces(num_positions, x_TPC, num_frames * channels):
+            x_TnC = x_TPC[:, positions]
+            x_TnC.copy_(taps(past.before(kept_2PC[:, positions], x_TnC, "first")))
+        return x_THWC
 
 
 class ConvPair(nn.ModuleList):
     """A 3×3 convolution in space, then one over 3 frames."""
 
     def __init__(self, channels: int, outputs: int) -> None:
-        super().__init__([Conv(channels, outputs, space=3, pad=1), Conv(outputs, outputs, time=3)])
+        super().__init__([SpaceConv(channels, outputs, 3), TimeConv(outputs)])
 
-    def forward(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
-        """Return [B, outputs, T, H, W]."""
-        return self[1](self[0](x_BCTHW), past)
+    def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
+        """Return [T, H, W, E]."""
+        return self[1](self[0](x_THWC), past)
 
 
 class FrameNorm(nn.Module):
@@ -49,14 +61,14 @@ class FrameNorm(nn.Module):
         super().__init__()
         self.norm = nn.GroupNorm(1, channels, eps=1e-6)
 
-    def forward(self, x_BCTHW: Tensor) -> Tensor:
-        """Return the same shape."""
-        return per_frame(self.norm, x_BCTHW)
+    def forward(self, x_THWC: Tensor) -> Tensor:
+        """Return the same shape, in other memory."""
+        return normed_frames(self.norm, x_THWC)
 
 
-def norm_silu(norm: FrameNorm, x_BCTHW: Tensor) -> Tensor:
-    """Normalise, then SiLU."""
-    return functional.silu(norm(x_BCTHW))
+def norm_silu(norm: FrameNorm, x_THWC: Tensor) -> Tensor:
+    """Normalise, then SiLU, in other memory."""
+    return functional.silu(norm(x_THWC), inplace=True)
 
 
 class ResidualBlock(nn.Module):
@@ -68,12 +80,12 @@ class ResidualBlock(nn.Module):
         self.conv1 = ConvPair(channels, outputs)
         self.norm2 = FrameNorm(outputs)
         self.conv2 = ConvPair(outputs, outputs)
-        self.nin_shortcut = Conv(channels, outputs) if channels != outputs else nn.Identity()
+        self.nin_shortcut = SpaceConv(channels, outputs) if channels != outputs else nn.Identity()
 
-    def forward(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
-        """Return [B, outputs, T, H, W]."""
-        inner = self.conv1(norm_silu(self.norm1, x_BCTHW), past)
-        return self.nin_shortcut(x_BCTHW) + self.conv2(norm_silu(self.norm2, inner), past)
+    def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
+        """Return [T, H, W, E]."""
+        inner = self.conv1(norm_silu(self.norm1, x_THWC), past)
+        return self.conv2(norm_silu(self.norm2, inner), past).add_(self.nin_shortcut(x_THWC))
 
 
 class _Projections(nn.Module):
@@ -82,38 +94,36 @@ class _Projections(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = FrameNorm(channels)
-        self.q = Conv(channels, channels)
-        self.k = Conv(channels, channels)
-        self.v = Conv(channels, channels)
-        self.proj_out = Conv(channels, channels)
+        self.q = SpaceConv(channels, channels)
+        self.k = SpaceConv(channels, channels)
+        self.v = SpaceConv(channels, channels)
+        self.proj_out = SpaceConv(channels, channels)
 
 
 class SpatialAttention(_Projections):
     """Residual attention within each frame."""
 
-    def forward(self, x_BCTHW: Tensor) -> Tensor:
+    def forward(self, x_THWC: Tensor) -> Tensor:
         """Return the same shape."""
-        normed = self.norm(x_BCTHW)
-        return x_BCTHW + self.proj_out(attend_in_frames(self.q(normed), self.k(normed), self.v(normed)))
+        normed = self.norm(x_THWC)
+        return self.proj_out(attend_in_frames(self.q(normed), self.k(normed), self.v(normed))).add_(x_THWC)
 
 
 class TemporalAttention(_Projections):
     """Residual attention at each position to it in this and all earlier frames."""
 
-    def forward(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
-        """Return the same shape; ``past`` holds the keys and values of all earlier frames."""
-        normed = self.norm(x_BCTHW)
-        keys_values = torch.cat((self.k(normed), self.v(normed)), dim=1)
-        if past is not None:
-            if self in past:
-                keys_values = torch.cat((past[self], keys_values), dim=2)
-            past[self] = keys_values
-        # B H W T C
-        q, k, v = (x.permute(0, 3, 4, 2, 1) for x in (self.q(normed), *keys_values.chunk(2, dim=1)))
-        num_new, num_all = q.shape[3], k.shape[3]
-        mask_nm = torch.ones(num_new, num_all, dtype=torch.bool, device=q.device).tril(num_all - num_new)
-        attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask_nm)
-        return x_BCTHW + self.proj_out(attended.permute(0, 4, 3, 1, 2))
+    def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
+        """Return the same shape; ``past`` keeps the keys and values of all frames."""
+        normed = self.norm(x_THWC)
+        new = torch.stack((self.k(normed), self.v(normed)))
+        keys_values = new if past.is_start else torch.cat((past.kept[self], new), dim=1)
+        past.kept[self] = keys_values
+        # H W T C
+        q, k, v = (x.permute(1, 2, 0, 3) for x in (self.q(normed), *keys_values))
+        num_new, num_all = q.shape[2], k.shape[2]
+        mask_Tm = torch.ones(num_new, num_all, dtype=torch.bool, device=q.device).tril(num_all - num_new)
+        attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask_Tm)
+        return self.proj_out(attended.permute(2, 0, 1, 3).contiguous()).add_(x_THWC)
 
 
 class Attention(nn.ModuleList):
@@ -122,9 +132,9 @@ class Attention(nn.ModuleList):
     def __init__(self, channels: int) -> None:
         super().__init__([SpatialAttention(channels), TemporalAttention(channels)])
 
-    def forward(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
+    def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
         """Return the same shape."""
-        return self[1](self[0](x_BCTHW), past)
+        return self[1](self[0](x_THWC), past)
 
 
 class Middle(nn.Module):
@@ -136,6 +146,6 @@ class Middle(nn.Module):
         self.attn_1 = Attention(channels)
         self.block_2 = ResidualBlock(channels, channels)
 
-    def forward(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
+    def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
         """Return the same shape."""
-        return self.block_2(self.attn_1(self.block_1(x_BCTHW, past), past), past)
+        return self.block_2(self.attn_1(self.block_1(x_THWC, past), past), past)

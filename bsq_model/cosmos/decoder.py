@@ -1,6 +1,6 @@
 """The decoder of Cosmos DV; attributes have the names that published weights have.
 
-Axes: B clips, C channels, T frames, H and W pixels, Z channels of the input, t, h and w of the token grid.
+Axes: C channels, T frames, H and W pixels, Z channels of the input, t, h and w of the token grid.
 """
 
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from bitmill.bsq_model.cosmos.blocks import Attention, ConvPair, FrameNorm, Middle, ResidualBlock, norm_silu
 from bitmill.bsq_model.cosmos.resampling import Upsample
 from bitmill.bsq_model.cosmos.wavelet import PATCH, pixels_of_patches
+from bitmill.bsq_model.layers.causal_conv import Past
 from bitmill.schemas.models.cosmos_config import CosmosVideoConfig
 
 
@@ -26,17 +27,17 @@ class Level(nn.Module):
         self.attn = nn.ModuleList(Attention(outputs) for _ in range(num_blocks if has_attention else 0))
         self.upsample = Upsample(outputs, space=space, time=time) if space or time else None
 
-    def forward(self, x_BCTHW: Tensor) -> Tensor:
+    def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
         """Return the next level's input."""
         for index, block in enumerate(self.block):
-            x_BCTHW = block(x_BCTHW)
+            x_THWC = block(x_THWC, past)
             if self.attn:
-                x_BCTHW = self.attn[index](x_BCTHW)
-        return x_BCTHW if self.upsample is None else self.upsample(x_BCTHW)
+                x_THWC = self.attn[index](x_THWC, past)
+        return x_THWC if self.upsample is None else self.upsample(x_THWC, past)
 
 
 class CosmosDecoder(nn.Module):
-    """Decodes whole clips."""
+    """Decodes one clip row by row."""
 
     def __init__(self, config: CosmosVideoConfig) -> None:
         super().__init__()
@@ -52,13 +53,14 @@ class CosmosDecoder(nn.Module):
         self.norm_out = FrameNorm(channels[0])
         self.conv_out = ConvPair(channels[0], 3 * PATCH**3)
 
-    def forward(self, x_BZthw: Tensor) -> Tensor:
-        """Return pixels [B, C, T, H, W], about −1 to 1, not clamped."""
-        x = self.mid(self.conv_in(x_BZthw))
+    def forward(self, x_thwZ: Tensor, past: Past) -> Tensor:
+        """Return the frames [T, H, W, C] of the next rows of tokens, about −1 to 1, not clamped."""
+        x = self.mid(self.conv_in(x_thwZ, past), past)
         for level in reversed(self.up):
-            x = level(x)
+            x = level(x, past)
+        frames = pixels_of_patches(self.conv_out(norm_silu(self.norm_out, x), past))
         # The lead frame is the last one of its patch.
-        return pixels_of_patches(self.conv_out(norm_silu(self.norm_out, x)))[:, :, PATCH - 1 :]
+        return frames[-1:] if past.is_start else frames
 
 
 def upsampled(config: CosmosVideoConfig) -> list[tuple[bool, bool]]:

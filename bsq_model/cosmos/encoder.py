@@ -1,9 +1,8 @@
 """The encoder of Cosmos DV; attributes have the names that published weights have.
 
-Axes: B clips, C channels, T frames, H and W pixels, Z channels of the output, t, h and w of the token grid.
+Axes: T frames of a chunk, C channels, H and W pixels, Z channels of the output, t, h and w of the token grid.
 """
 
-import torch
 from torch import Tensor, nn
 
 from bitmill.bsq_model.cosmos.blocks import Attention, ConvPair, FrameNorm, Middle, ResidualBlock, norm_silu
@@ -27,17 +26,17 @@ class Level(nn.Module):
         space, time = level < config.num_space_steps, level < config.num_time_steps
         self.downsample = Downsample(outputs, space=space, time=time) if space or time else None
 
-    def forward(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
+    def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
         """Return the next level's input."""
         for index, block in enumerate(self.block):
-            x_BCTHW = block(x_BCTHW, past)
+            x_THWC = block(x_THWC, past)
             if self.attn:
-                x_BCTHW = self.attn[index](x_BCTHW, past)
-        return x_BCTHW if self.downsample is None else self.downsample(x_BCTHW, past)
+                x_THWC = self.attn[index](x_THWC, past)
+        return x_THWC if self.downsample is None else self.downsample(x_THWC, past)
 
 
 class CosmosEncoder(nn.Module):
-    """Encodes clips of 1 + k·``frames_per_token`` frames, or one clip chunk by chunk."""
+    """Encodes one clip chunk by chunk."""
 
     def __init__(self, config: CosmosVideoConfig) -> None:
         super().__init__()
@@ -51,16 +50,15 @@ class CosmosEncoder(nn.Module):
         self.norm_out = FrameNorm(channels[-1])
         self.conv_out = ConvPair(channels[-1], config.z_channels)
 
-    def forward(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
-        """Return [B, Z, t, h, w] of pixels in [−1, 1].
+    def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
+        """Return [t, h, w, Z] of pixels in [−1, 1].
 
-        With ``past``, the frames follow those of the earlier calls with it: k·``frames_per_token`` of them.
+        T is 1, and ``frames_per_token`` after the chunks of earlier calls with ``past``.
         """
-        if not past:
-            # The lead frame makes a patch by itself.
-            lead_BCTHW = x_BCTHW[:, :, :1].expand(-1, -1, PATCH - 1, -1, -1)
-            x_BCTHW = torch.cat((lead_BCTHW, x_BCTHW), dim=2)
-        x = self.conv_in(patches_of_pixels(x_BCTHW), past)
+        # The lead frame makes a patch by itself.
+        x = self.conv_in(
+            patches_of_pixels(x_THWC.expand(PATCH, -1, -1, -1) if past.is_start else x_THWC), past
+        )
         for level in self.down:
             x = level(x, past)
         return self.conv_out(norm_silu(self.norm_out, self.mid(x, past)), past)

@@ -1,22 +1,45 @@
 """Blocks of Cosmos DI; attributes have the names that published weights have.
 
-Axes: B images, C channels, H and W positions.
+Axes: T images, H and W positions, C channels, E output channels.
 """
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bitmill.bsq_model.layers.frames import attend_in_frames
+from bitmill.bsq_model.layers.frames import (
+    attend_in_frames,
+    conv_frames,
+    conv_of_doubled,
+    halved_by_conv,
+    normed_frames,
+)
 
 
-def image_norm(channels: int) -> nn.GroupNorm:
-    """Return the norm over 32 groups of channels."""
-    return nn.GroupNorm(32, channels, eps=1e-6)
+class ImageConv(nn.Conv2d):
+    """A convolution of the same size."""
+
+    def __init__(self, channels: int, outputs: int, size: int = 3) -> None:
+        super().__init__(channels, outputs, size)
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (nn.Conv2d's name)
+        """Return [T, H, W, E] of [T, H, W, C]."""
+        return conv_frames(input, self, pad=self.kernel_size[0] // 2)
 
 
-def image_conv(channels: int, outputs: int) -> nn.Conv2d:
-    """Return a 3×3 convolution of the same size."""
-    return nn.Conv2d(channels, outputs, 3, padding=1)
+class ImageNorm(nn.GroupNorm):
+    """Normalises each image in 32 groups of channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(32, channels, eps=1e-6)
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (nn.GroupNorm's name)
+        """Return the same shape, [T, H, W, C], in other memory."""
+        return normed_frames(super().forward, input)
+
+
+def norm_silu(norm: ImageNorm, x_THWC: Tensor) -> Tensor:
+    """Normalise, then SiLU, in other memory."""
+    return functional.silu(norm(x_THWC), inplace=True)
 
 
 class ResidualBlock(nn.Module):
@@ -24,34 +47,33 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, outputs: int) -> None:
         super().__init__()
-        self.norm1 = image_norm(channels)
-        self.conv1 = image_conv(channels, outputs)
-        self.norm2 = image_norm(outputs)
-        self.conv2 = image_conv(outputs, outputs)
-        self.nin_shortcut = nn.Conv2d(channels, outputs, 1) if channels != outputs else nn.Identity()
+        self.norm1 = ImageNorm(channels)
+        self.conv1 = ImageConv(channels, outputs)
+        self.norm2 = ImageNorm(outputs)
+        self.conv2 = ImageConv(outputs, outputs)
+        self.nin_shortcut = ImageConv(channels, outputs, 1) if channels != outputs else nn.Identity()
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return [B, outputs, H, W]."""
-        inner = self.conv1(functional.silu(self.norm1(x_BCHW)))
-        return self.nin_shortcut(x_BCHW) + self.conv2(functional.silu(self.norm2(inner)))
+    def forward(self, x_THWC: Tensor) -> Tensor:
+        """Return [T, H, W, E]."""
+        inner = self.conv1(norm_silu(self.norm1, x_THWC))
+        return self.conv2(norm_silu(self.norm2, inner)).add_(self.nin_shortcut(x_THWC))
 
 
 class Attention(nn.Module):
-    """Residual attention over all positions, with one head."""
+    """Attention over all positions, with one head."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = image_norm(channels)
-        self.q = nn.Conv2d(channels, channels, 1)
-        self.k = nn.Conv2d(channels, channels, 1)
-        self.v = nn.Conv2d(channels, channels, 1)
-        self.proj_out = nn.Conv2d(channels, channels, 1)
+        self.norm = ImageNorm(channels)
+        self.q = ImageConv(channels, channels, 1)
+        self.k = ImageConv(channels, channels, 1)
+        self.v = ImageConv(channels, channels, 1)
+        self.proj_out = ImageConv(channels, channels, 1)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def forward(self, x_THWC: Tensor) -> Tensor:
         """Return the same shape."""
-        normed = self.norm(x_BCHW)
-        q, k, v = (project(normed)[:, :, None] for project in (self.q, self.k, self.v))
-        return x_BCHW + self.proj_out(attend_in_frames(q, k, v)[:, :, 0])
+        normed = self.norm(x_THWC)
+        return self.proj_out(attend_in_frames(self.q(normed), self.k(normed), self.v(normed))).add_(x_THWC)
 
 
 class Middle(nn.Module):
@@ -63,9 +85,9 @@ class Middle(nn.Module):
         self.attn_1 = Attention(channels)
         self.block_2 = ResidualBlock(channels, channels)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def forward(self, x_THWC: Tensor) -> Tensor:
         """Return the same shape."""
-        return self.block_2(self.attn_1(self.block_1(x_BCHW)))
+        return self.block_2(self.attn_1(self.block_1(x_THWC)))
 
 
 class Downsample(nn.Module):
@@ -73,11 +95,11 @@ class Downsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+        self.conv = nn.Conv2d(channels, channels, 3)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return [B, C, H/2, W/2]."""
-        return self.conv(functional.pad(x_BCHW, (0, 1, 0, 1)))
+    def forward(self, x_THWC: Tensor) -> Tensor:
+        """Return [T, H/2, W/2, C]."""
+        return halved_by_conv(x_THWC, self.conv)
 
 
 class Upsample(nn.Module):
@@ -85,11 +107,11 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = image_conv(channels, channels)
+        self.conv = nn.Conv2d(channels, channels, 3)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return [B, C, 2·H, 2·W]."""
-        return self.conv(functional.interpolate(x_BCHW, scale_factor=2.0, mode="nearest"))
+    def forward(self, x_THWC: Tensor) -> Tensor:
+        """Return [T, 2·H, 2·W, C]."""
+        return conv_of_doubled(x_THWC, self.conv)
 
 
 def residual_blocks(channels: int, outputs: int, num_blocks: int) -> nn.Sequential:

@@ -1,18 +1,18 @@
 """The network of Cosmos DI; attributes have the names that published weights have.
 
-Axes: B images, C channels, T = t = 1, H and W pixels, Z channels between the networks, D dimensions of a
+Axes: C channels, T = t = 1 image, H and W pixels, Z channels between the networks, D dimensions of a
 code, h and w of the token grid.
 """
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from bitmill.bsq_model.cosmos.image_blocks import (
     Downsample,
+    ImageConv,
+    ImageNorm,
     Middle,
     Upsample,
-    image_conv,
-    image_norm,
+    norm_silu,
     residual_blocks,
 )
 from bitmill.bsq_model.cosmos.wavelet import PATCH, image_patches, image_pixels
@@ -28,9 +28,9 @@ class DownLevel(nn.Module):
         self.block = residual_blocks(channels, outputs, num_blocks)
         self.downsample = Downsample(outputs) if halves else nn.Identity()
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def forward(self, x_THWC: Tensor) -> Tensor:
         """Return the next level's input."""
-        return self.downsample(self.block(x_BCHW))
+        return self.downsample(self.block(x_THWC))
 
 
 class UpLevel(nn.Module):
@@ -41,18 +41,18 @@ class UpLevel(nn.Module):
         self.block = residual_blocks(channels, outputs, num_blocks)
         self.upsample = Upsample(outputs) if doubles else nn.Identity()
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
+    def forward(self, x_THWC: Tensor) -> Tensor:
         """Return the next level's input."""
-        return self.upsample(self.block(x_BCHW))
+        return self.upsample(self.block(x_THWC))
 
 
 class ImageEncoder(nn.Module):
-    """Encodes images to [B, Z, h, w]."""
+    """Encodes images to [t, h, w, Z]."""
 
     def __init__(self, config: CosmosImageConfig) -> None:
         super().__init__()
         channels = (config.channels, *config.level_channels)
-        self.conv_in = image_conv(3 * PATCH**2, config.channels)
+        self.conv_in = ImageConv(3 * PATCH**2, config.channels)
         self.down = nn.Sequential(
             *(
                 DownLevel(
@@ -65,23 +65,23 @@ class ImageEncoder(nn.Module):
             )
         )
         self.mid = Middle(channels[-1])
-        self.norm_out = image_norm(channels[-1])
-        self.conv_out = image_conv(channels[-1], config.z_channels)
+        self.norm_out = ImageNorm(channels[-1])
+        self.conv_out = ImageConv(channels[-1], config.z_channels)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return [B, Z, h, w] of pixels in [−1, 1]."""
-        x = self.mid(self.down(self.conv_in(image_patches(x_BCHW))))
-        return self.conv_out(functional.silu(self.norm_out(x)))
+    def forward(self, x_THWC: Tensor) -> Tensor:
+        """Return [t, h, w, Z] of pixels in [−1, 1]."""
+        x = self.mid(self.down(self.conv_in(image_patches(x_THWC))))
+        return self.conv_out(norm_silu(self.norm_out, x))
 
 
 class ImageDecoder(nn.Module):
-    """Decodes [B, Z, h, w] to images."""
+    """Decodes [t, h, w, Z] to images."""
 
     def __init__(self, config: CosmosImageConfig) -> None:
         super().__init__()
         channels = config.level_channels
         last = len(channels) - 1
-        self.conv_in = image_conv(config.z_channels, channels[-1])
+        self.conv_in = ImageConv(config.z_channels, channels[-1])
         self.mid = Middle(channels[-1])
         self.up = nn.ModuleList(
             UpLevel(
@@ -92,15 +92,15 @@ class ImageDecoder(nn.Module):
             )
             for level, outputs in enumerate(channels)
         )
-        self.norm_out = image_norm(channels[0])
-        self.conv_out = image_conv(channels[0], 3 * PATCH**2)
+        self.norm_out = ImageNorm(channels[0])
+        self.conv_out = ImageConv(channels[0], 3 * PATCH**2)
 
-    def forward(self, x_BZhw: Tensor) -> Tensor:
-        """Return pixels [B, C, H, W], about −1 to 1, not clamped."""
-        x = self.mid(self.conv_in(x_BZhw))
+    def forward(self, x_thwZ: Tensor) -> Tensor:
+        """Return pixels [T, H, W, C], about −1 to 1, not clamped."""
+        x = self.mid(self.conv_in(x_thwZ))
         for level in reversed(self.up):
             x = level(x)
-        return image_pixels(self.conv_out(functional.silu(self.norm_out(x))))
+        return image_pixels(self.conv_out(norm_silu(self.norm_out, x)))
 
 
 class CosmosImageNetwork(nn.Module):
@@ -109,15 +109,16 @@ class CosmosImageNetwork(nn.Module):
     def __init__(self, config: CosmosImageConfig) -> None:
         super().__init__()
         self.encoder = ImageEncoder(config)
-        self.quant_conv = nn.Conv2d(config.z_channels, len(config.levels), 1)
-        self.post_quant_conv = nn.Conv2d(len(config.levels), config.z_channels, 1)
+        self.quant_conv = ImageConv(config.z_channels, len(config.levels), 1)
+        self.post_quant_conv = ImageConv(len(config.levels), config.z_channels, 1)
         self.decoder = ImageDecoder(config)
 
-    def latents(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
-        """Return latents [B, D, t, h, w] of pixels in [−1, 1]; nothing is ``past``."""
+    def latents(self, x_THWC: Tensor, past: Past) -> Tensor:
+        """Return latents [t, h, w, D] of pixels in [−1, 1]; nothing is ``past``."""
         del past
-        return self.quant_conv(self.encoder(x_BCTHW[:, :, 0]))[:, :, None]
+        return self.quant_conv(self.encoder(x_THWC))
 
-    def pixels(self, values_BDthw: Tensor) -> Tensor:
-        """Return pixels [B, C, T, H, W], about −1 to 1, not clamped, of the quantizer's values."""
-        return self.decoder(self.post_quant_conv(values_BDthw[:, :, 0]))[:, :, None]
+    def pixels(self, values_thwD: Tensor, past: Past, *, is_end: bool) -> Tensor:
+        """Return pixels [T, H, W, C], about −1 to 1, not clamped, of the quantizer's values."""
+        del past, is_end
+        return self.decoder(self.post_quant_conv(values_thwD))

@@ -2,16 +2,15 @@
 
 Published files also have the convolutions of the directions that a level does not change; nothing uses them.
 
-Axes: B clips, C channels, T frames, M = B·T, H and W positions.
+Axes: T frames of a chunk, H and W positions, C channels.
 """
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from bitmill.bsq_model.cosmos.blocks import Conv
-from bitmill.bsq_model.layers.causal_conv import Past
-from bitmill.bsq_model.layers.frames import per_frame
+from bitmill.bsq_model.cosmos.blocks import SpaceConv, TimeConv
+from bitmill.bsq_model.layers.causal_conv import Past, Taps
+from bitmill.bsq_model.layers.frames import conv_of_doubled, halved_by_conv
 
 
 class Downsample(nn.Module):
@@ -19,19 +18,17 @@ class Downsample(nn.Module):
 
     def __init__(self, channels: int, *, space: bool, time: bool) -> None:
         super().__init__()
-        self.conv1 = Conv(channels, channels, space=3, stride=2) if space else None
-        self.conv2 = Conv(channels, channels, time=3, stride=2) if time else None
-        self.conv3 = Conv(channels, channels)
+        self.conv1 = SpaceConv(channels, channels, 3) if space else None
+        self.conv2 = TimeConv(channels) if time else None
+        self.conv3 = SpaceConv(channels, channels)
 
-    def forward(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
-        """Return [B, C, 1 + (T − 1)/2, H/2, W/2] where both are halved; of later chunks, T/2 frames."""
-        x = x_BCTHW
+    def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
+        """Return [T/2, H/2, W/2, C] where both are halved; one frame of the lead frame."""
+        x = x_THWC
         if self.conv1 is not None:
-            x = self.conv1(functional.pad(x, (0, 1, 0, 1))) + functional.avg_pool3d(x, (1, 2, 2))
+            x = halved_by_conv(x, self.conv1.conv3d).add_(_mean_of_squares(x))
         if self.conv2 is not None:
-            if past is None or self.conv2 not in past:
-                x = torch.cat((x[:, :, :1], x), dim=2)
-            x = self.conv2(x, past) + functional.avg_pool3d(x, (2, 1, 1))
+            x = _halved_in_time(torch.cat((x, x)) if past.is_start else x, self.conv2, past)
         return self.conv3(x)
 
 
@@ -40,21 +37,36 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int, *, space: bool, time: bool) -> None:
         super().__init__()
-        self.conv1 = Conv(channels, channels, time=3) if time else None
-        self.conv2 = Conv(channels, channels, space=3, pad=1) if space else None
-        self.conv3 = Conv(channels, channels)
+        self.conv1 = TimeConv(channels) if time else None
+        self.conv2 = SpaceConv(channels, channels, 3) if space else None
+        self.conv3 = SpaceConv(channels, channels)
 
-    def forward(self, x_BCTHW: Tensor) -> Tensor:
-        """Return [B, C, 1 + 2·(T − 1), 2·H, 2·W] where both are doubled."""
-        x = x_BCTHW
+    def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
+        """Return [2·T, 2·H, 2·W, C] where both are doubled; one frame of the lead frame."""
+        x = x_THWC
         if self.conv1 is not None:
-            x = x.repeat_interleave(2, dim=2)[:, :, 1:]
-            x = x + self.conv1(x)
+            x = x if past.is_start else x.repeat_interleave(2, dim=0)
+            x = self.conv1(x.clone(), past).add_(x)
         if self.conv2 is not None:
-            x = per_frame(_doubled, x)
-            x = x + self.conv2(x)
+            x = _add_doubled(conv_of_doubled(x, self.conv2.conv3d), x)
         return self.conv3(x)
 
 
-def _doubled(x_MCHW: Tensor) -> Tensor:
-    return functional.interpolate(x_MCHW, scale_factor=2.0, mode="nearest")
+def _mean_of_squares(x_THWC: Tensor) -> Tensor:
+    """The mean of each 2×2 positions."""
+    height, width = x_THWC.shape[1:3]
+    return x_THWC.unflatten(2, (width // 2, 2)).unflatten(1, (height // 2, 2)).mean((2, 4))
+
+
+def _halved_in_time(x_THWC: Tensor, conv: TimeConv, past: Past) -> Tensor:
+    padded = past.before(past.frames(conv, x_THWC, 1), x_THWC, "first")
+    taps = Taps(conv.conv3d.weight, conv.conv3d.bias)
+    return taps(padded, stride=2).add_(x_THWC[::2] + x_THWC[1::2], alpha=0.5)
+
+
+def _add_doubled(out_THWC: Tensor, x_THWC: Tensor) -> Tensor:
+    """Add each position to the four that it is repeated to."""
+    height, width = x_THWC.shape[1:3]
+    # T H 2 W 2 C
+    out_THWC.unflatten(2, (width, 2)).unflatten(1, (height, 2)).add_(x_THWC[:, :, None, :, None])
+    return out_THWC

@@ -3,6 +3,7 @@
 import torch
 
 from bitmill.bsq_model.fingerprint import float32_weights
+from bitmill.bsq_model.fsq.networks import lay_out_weights
 from bitmill.bsq_model.fsq.tokenizer import FSQTokenizer
 from bitmill.bsq_model.saving import files_of, load_weights
 from bitmill.schemas.models.any_tokenizer_config import FSQConfig
@@ -18,4 +19,5 @@ def fsq_from_files(config: FSQConfig, weights_bytes: bytes) -> FSQTokenizer:
     with torch.device("meta"):
         tokenizer = FSQTokenizer(config)
     load_weights(tokenizer.network, weights_bytes)
+    lay_out_weights(tokenizer.network)
     return tokenizer

@@ -1,13 +1,15 @@
-"""Encodes one clip chunk by chunk.
+"""Encodes and decodes one clip chunk by chunk: the lead frame, then the frames of a row of tokens at a time.
 
-Axes: B = 1 clip, T frames, n frames of a chunk, H and W pixels, C = 3 colours, t, h and w of the token grid,
-D dimensions of a code.
+Axes: T frames, n frames of a chunk, H and W pixels, C = 3 colours, t, h and w of the token grid, D dimensions
+of a code.
 """
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from bitmill.bsq_model.bottleneck.fsq import digits_of_latents
+from bitmill.bsq_model.bottleneck.fsq import digits_of_latents, values_of_digits
 from bitmill.bsq_model.checks import check_clip_fits, check_finite, check_frames_fit
 from bitmill.bsq_model.fsq.networks import FSQNetwork
 from bitmill.bsq_model.layers.causal_conv import Past, exact_convolutions
@@ -18,32 +20,58 @@ from bitmill.schemas.models.any_tokenizer_config import FSQConfig
 class FSQStream:
     """Encodes one row of tokens after the other; fulfils ``contract.ClipStream``."""
 
-    def __init__(self, config: FSQConfig, network: FSQNetwork, device: torch.device) -> None:
-        self._config, self._network, self._device = config, network, device
-        self._past: Past = {}
+    def __init__(self, config: FSQConfig, network: FSQNetwork) -> None:
+        self._config, self._network = config, network
+        self._weights = next(network.parameters())
+        self._past = Past()
+        self._num_frames = 0
 
-    @torch.inference_mode()
     def push(self, frames_nHWC: Tensor) -> Tensor:
         """Encode the next frames, uint8 [n, H, W, 3], to digits, int64 [rows, h, w, D].
 
         n is 1 + k·``frames_per_token`` at the start of the clip and k·``frames_per_token`` later.
         """
-        geometry = self._config.geometry
-        step = geometry.frames_per_token
-        if self._past:
-            check_frames_fit(frames_nHWC, geometry)
-            if not len(frames_nHWC) or len(frames_nHWC) % step:
-                raise ValueError(f"a later chunk must have k·{step} frames, not {len(frames_nHWC)}")
-            chunks = frames_nHWC.split(step)
-        else:
-            check_clip_fits(frames_nHWC, geometry)
-            chunks = (frames_nHWC[:1], *(frames_nHWC[1:].split(step) if len(frames_nHWC) > 1 else ()))
-        with exact_convolutions():
-            rows = [self._latents(chunk_THWC) for chunk_THWC in chunks]
-        latents_thwD = check_finite(torch.cat(rows), "latents")
-        return digits_of_latents(latents_thwD, self._config.levels)
+        return digits_of_latents(self.push_latents(frames_nHWC), self._config.levels)
 
-    def _latents(self, chunk_THWC: Tensor) -> Tensor:
-        pixels_THWC = pixels_from_uint8(chunk_THWC.to(self._device), torch.float32)
-        pixels_BCTHW = pixels_THWC.movedim(-1, 0)[None].contiguous()
-        return self._network.latents(pixels_BCTHW, self._past)[0].movedim(0, -1)
+    @torch.inference_mode()
+    def push_latents(self, frames_nHWC: Tensor) -> Tensor:
+        """Like ``push``, before quantizing: float32 [rows, h, w, D]."""
+        self._check(frames_nHWC)
+        geometry = self._config.geometry
+        parts = (frames_nHWC,)
+        if self._past.is_start:
+            least = geometry.least_frames
+            parts = frames_nHWC[:least], frames_nHWC[least:]
+        chunks = [chunk for part in parts if len(part) for chunk in part.split(geometry.frames_per_token)]
+        self._num_frames += len(frames_nHWC)
+        return check_finite(torch.cat([self._latents(chunk_nHWC) for chunk_nHWC in chunks]), "latents")
+
+    def _check(self, frames_nHWC: Tensor) -> None:
+        geometry, num_new = self._config.geometry, len(frames_nHWC)
+        if self._past.is_start:
+            check_clip_fits(frames_nHWC, geometry)
+            return
+        check_frames_fit(frames_nHWC, geometry)
+        step = geometry.frames_per_token
+        if not num_new or num_new % step:
+            raise ValueError(f"a later chunk must have k·{step} frames, not {num_new}")
+        if not geometry.is_legal(self._num_frames + num_new):
+            raise ValueError(f"a clip has at most {geometry.most_frames} frames: begin another stream")
+
+    def _latents(self, chunk_nHWC: Tensor) -> Tensor:
+        pixels_nHWC = pixels_from_uint8(chunk_nHWC.to(self._weights.device), self._weights.dtype)
+        with exact_convolutions():
+            latents_thwD = self._network.latents(pixels_nHWC, self._past)
+        self._past.is_start = False
+        return latents_thwD.float()
+
+
+def decoded_chunks(config: FSQConfig, network: FSQNetwork, digits_thwD: Tensor) -> Iterator[Tensor]:
+    """Yield a clip's frames in order, float32 [n, H, W, 3], clamped to [−1, 1]."""
+    weights, past = next(network.parameters()), Past()
+    for row, digits_1hwD in enumerate(digits_thwD.split(1), start=1):
+        values_1hwD = values_of_digits(digits_1hwD.to(weights.device), config.levels).to(weights.dtype)
+        with exact_convolutions():
+            pixels_nHWC = network.pixels(values_1hwD, past, is_end=row == len(digits_thwD))
+        past.is_start = False
+        yield check_finite(pixels_nHWC, "pixels").float().clamp(-1, 1)

@@ -1,8 +1,10 @@
-"""Convolutions that look back in time and never ahead, over a whole clip or chunk by chunk.
+"""Convolutions that look back in time and never ahead, over one clip chunk by chunk.
 
-Axes: B clips, C channels, T frames, H and W pixels.
+Axes: T frames of a chunk, b frames before it, H and W positions, P = H·W, n of these positions, C input and E
+output channels.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -10,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bitmill.bsq_model.acceleration.workspace import empty_as
+from bitmill.bsq_model.layers.products import product
+
 TimePad = Literal["zeros", "first"]
 """What precedes a clip: zeros, or its first frame repeated."""
-
-Past = dict[nn.Module, Tensor]
-"""The last input frames of each module of a network that streams a clip; empty before its first chunk."""
 
 
 def exact_convolutions() -> AbstractContextManager[None]:
@@ -25,47 +27,76 @@ def exact_convolutions() -> AbstractContextManager[None]:
     return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
 
-def after_past(
-    module: nn.Module, x_BCTHW: Tensor, num_frames: int, pad: TimePad, past: Past | None
-) -> Tensor:
-    """Return the frames with the ``num_frames`` that precede them in front.
+class Past:
+    """What the modules of a network keep of a clip's earlier chunks."""
 
-    These are what ``past`` holds of ``module``; at the start of a clip, or without a ``past``, the ``pad``.
-    ``past`` then holds the last ``num_frames``.
-    """
-    before = None if past is None else past.get(module)
-    if before is None:
-        first = x_BCTHW[:, :, :1].expand(-1, -1, num_frames, -1, -1)
-        before = torch.zeros_like(first) if pad == "zeros" else first
-    whole = torch.cat((before, x_BCTHW), dim=2)
-    if past is not None:
-        past[module] = whole[:, :, -num_frames:].clone()
-    return whole
+    def __init__(self) -> None:
+        self.is_start = True
+        """Whether no chunk has been passed through the whole network."""
+        self.kept: dict[nn.Module, Tensor] = {}
+        """By module: the last frames of its input, or what else it needs."""
+
+    def frames(self, module: nn.Module, like_THWC: Tensor, num_frames: int) -> Tensor:
+        """Return the memory [b, H, W, C] of the module's last ``num_frames``, of no use at the start."""
+        if self.is_start:
+            self.kept[module] = empty_as(like_THWC, (num_frames, *like_THWC.shape[1:]))
+        return self.kept[module]
+
+    def before(self, kept_bX: Tensor, x_TX: Tensor, pad: TimePad, *, repeat: int = 0) -> Tensor:
+        """Return the frames [b + T, ...] with those kept in front, and keep the last b of these.
+
+        At the start, the ``pad`` is in front, ``repeat`` frames more of it.
+        """
+        front = _padding(x_TX, len(kept_bX) + repeat, pad) if self.is_start else kept_bX
+        whole = torch.cat((front, x_TX))
+        kept_bX.copy_(whole[-len(kept_bX) :])
+        return whole
+
+
+def _padding(x_TX: Tensor, num_frames: int, pad: TimePad) -> Tensor:
+    first = x_TX[:1].expand(num_frames, *x_TX.shape[1:])
+    return torch.zeros_like(first) if pad == "zeros" else first
 
 
 class CausalConv3d(nn.Module):
     """A 3×3×3 convolution of the same size: causal in time, zeros around each frame."""
 
-    def __init__(self, channels: int, outputs: int, pad: TimePad, *, time_stride: Literal[1, 2] = 1) -> None:
+    def __init__(self, channels: int, outputs: int, pad: TimePad) -> None:
         super().__init__()
         self.pad: TimePad = pad
-        self.conv = nn.Conv3d(channels, outputs, 3, stride=(time_stride, 1, 1), padding=(0, 1, 1))
-        self._num_before = 3 - time_stride
+        self.conv = nn.Conv3d(channels, outputs, 3)
 
-    def forward(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
-        """Return T frames; with ``time_stride`` 2, T/2 of an even T."""
-        return self.conv(after_past(self, x_BCTHW, self._num_before, self.pad, past))
+    def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
+        """Return [T, H, W, E]."""
+        kept_bHWC = past.frames(self, x_THWC, 2)
+        return conv3d(past.before(kept_bHWC, x_THWC, self.pad), self.conv)
 
 
-class CausalConv1d(nn.Module):
-    """A causal convolution over 3 frames, at each position separately."""
+def conv3d(x_THWC: Tensor, conv: nn.Conv3d, *, stride: int = 1) -> Tensor:
+    """Return the 3×3×3 convolution of frames with two before them, as three over single frames.
 
-    def __init__(self, channels: int, pad: TimePad) -> None:
-        super().__init__()
-        self.pad: TimePad = pad
-        self.conv = nn.Conv1d(channels, channels, 3)
+    [T − 2, H, W, E]; with stride 2, every second one of these.
+    """
+    x_TCHW, num_outputs = x_THWC.permute(0, 3, 1, 2), len(x_THWC) - 2
+    first, *later = conv.weight.unbind(2)
+    y_TEHW = functional.conv2d(x_TCHW[:num_outputs:stride], first, conv.bias, padding=1)
+    for tap, weight_EC33 in enumerate(later, start=1):
+        y_TEHW += functional.conv2d(x_TCHW[tap : tap + num_outputs : stride], weight_EC33, padding=1)
+    return y_TEHW.permute(0, 2, 3, 1).contiguous()
 
-    def forward(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
-        """Return the same shape."""
-        padded = after_past(self, x_BCTHW, 2, self.pad, past)
-        return functional.conv3d(padded, self.conv.weight[..., None, None], self.conv.bias)
+
+class Taps:
+    """A convolution over 3 frames at each position, as three products."""
+
+    def __init__(self, weight_EC3x: Tensor, bias_E: Tensor | None) -> None:
+        weight_EC3 = weight_EC3x.flatten(2)
+        self._weights: Sequence[Tensor] = [tap_EC.contiguous() for tap_EC in weight_EC3.unbind(2)]
+        self._bias = bias_E
+
+    def __call__(self, x_TnC: Tensor, *, stride: int = 1) -> Tensor:
+        """Return [T − 2, n, E] of frames with two before them; with stride 2, every second one of these."""
+        num_outputs = len(x_TnC) - 2
+        y_TnE = product(x_TnC[:num_outputs:stride], self._weights[0], self._bias)
+        for tap in (1, 2):
+            y_TnE += product(x_TnC[tap : tap + num_outputs : stride], self._weights[tap])
+        return y_TnE

@@ -1,65 +1,23 @@
 """VidTok's residual blocks and attention; attributes have the names that published weights have.
 
-Axes: B clips, C channels, T frames, H and W pixels, M samples of a norm.
+Blocks may overwrite their input. Axes: T frames of a chunk, H and W positions, P = H·W, n of these positions,
+R any rows, C channels, E output channels.
 """
-
-from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from bitmill.bsq_model.layers.causal_conv import CausalConv1d, CausalConv3d, Past, TimePad
-from bitmill.bsq_model.layers.frames import attend_in_frames, per_frame
-from bitmill.schemas.models.vidtok_config import NORM_GROUPS, Norm
-
-
-class ChannelNorm(nn.Module):
-    """Layer norm over the channels of each position."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(channels, eps=1e-6)
-
-    def forward(self, x_BCTHW: Tensor) -> Tensor:
-        """Return the same shape."""
-        return self.norm(x_BCTHW.movedim(1, -1)).movedim(-1, 1)
-
-
-class GroupNorm(nn.Module):
-    """Norm over groups of channels: of each frame, or of each position by itself."""
-
-    def __init__(self, channels: int, *, of_positions: bool) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self._of_positions = of_positions
-
-    def forward(self, x_BCTHW: Tensor) -> Tensor:
-        """Return the same shape."""
-        if not self._of_positions:
-            return per_frame(self._normed, x_BCTHW)
-        x_BTHWC = x_BCTHW.movedim(1, -1)
-        return self._normed(x_BTHWC.flatten(0, -2)).view(x_BTHWC.shape).movedim(-1, 1)
-
-    def _normed(self, x_MCx: Tensor) -> Tensor:
-        return functional.group_norm(x_MCx, NORM_GROUPS, self.weight, self.bias, eps=1e-6)
-
-
-def frame_norm(channels: int, norm: Norm) -> nn.Module:
-    """Return the norm of all blocks but the temporal ones."""
-    return ChannelNorm(channels) if norm == "layer" else GroupNorm(channels, of_positions=False)
-
-
-def temporal_norm(channels: int, norm: Norm) -> nn.Module:
-    """Return the norm of the blocks across frames: the published code normalises each position alone."""
-    return ChannelNorm(channels) if norm == "layer" else GroupNorm(channels, of_positions=True)
-
-
-def norm_silu(norm: nn.Module, x_BCTHW: Tensor) -> Tensor:
-    """Normalise, then SiLU."""
-    return functional.silu(norm(x_BCTHW))
+from bitmill.bsq_model.acceleration.workspace import empty_as
+from bitmill.bsq_model.layers.causal_conv import CausalConv3d, Past, Taps, TimePad
+from bitmill.bsq_model.layers.frames import (
+    attend_in_frames,
+    conv_frames,
+    convolved_bands,
+    frame_with_border,
+)
+from bitmill.bsq_model.layers.products import pieces
+from bitmill.bsq_model.vidtok.norms import frame_norm, temporal_norm
+from bitmill.schemas.models.vidtok_config import Norm
 
 
 class FrameBlock(nn.Module):
@@ -68,36 +26,90 @@ class FrameBlock(nn.Module):
     def __init__(self, channels: int, outputs: int, norm: Norm) -> None:
         super().__init__()
         self.norm1 = frame_norm(channels, norm)
-        self.conv1 = nn.Conv2d(channels, outputs, 3, padding=1)
+        self.conv1 = nn.Conv2d(channels, outputs, 3)
         self.norm2 = frame_norm(outputs, norm)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
-        if channels != outputs:
-            self.nin_shortcut = nn.Conv2d(channels, outputs, 1)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3)
+        self.nin_shortcut = nn.Conv2d(channels, outputs, 1) if channels != outputs else None
 
-    def forward(self, x_BCTHW: Tensor) -> Tensor:
-        """Return [B, outputs, T, H, W]."""
-        inner = per_frame(self.conv1, norm_silu(self.norm1, x_BCTHW))
-        inner = per_frame(self.conv2, norm_silu(self.norm2, inner))
-        has_shortcut = inner.shape[1] != x_BCTHW.shape[1]
-        return inner + (per_frame(self.nin_shortcut, x_BCTHW) if has_shortcut else x_BCTHW)
+    def forward(self, x_THWC: Tensor) -> Tensor:
+        """Return [T, H, W, E]."""
+        channels, outputs = x_THWC.shape[-1], self.conv2.out_channels
+        bordered_HWC = frame_with_border(x_THWC[0], channels)
+        inner_HWE = frame_with_border(x_THWC[0], outputs)
+        out_THWE = x_THWC
+        if self.nin_shortcut is not None:
+            out_THWE = empty_as(x_THWC, (*x_THWC.shape[:3], outputs))
+        for x_HWC, out_HWE in zip(x_THWC, out_THWE, strict=True):
+            self.norm1.silu_into(x_HWC, bordered_HWC[1:-1])
+            self._normed_conv1(bordered_HWC, inner_HWE[1:-1])
+            for rows, y_HWE in convolved_bands(inner_HWE, self.conv2):
+                torch.add(self._shortcut(x_HWC[rows]), y_HWE, out=out_HWE[rows])
+        return out_THWE
+
+    def _normed_conv1(self, bordered_HWC: Tensor, out_HWE: Tensor) -> None:
+        for rows, y_HWE in convolved_bands(bordered_HWC, self.conv1):
+            if self.norm2.needs_frames:
+                out_HWE[rows] = y_HWE
+            else:
+                self.norm2.silu_into(y_HWE, out_HWE[rows])
+        if self.norm2.needs_frames:
+            self.norm2.silu_into(out_HWE, out_HWE)
+
+    def _shortcut(self, x_HWC: Tensor) -> Tensor:
+        return x_HWC if self.nin_shortcut is None else conv_frames(x_HWC, self.nin_shortcut)
 
 
-class CausalBlock(nn.Module):
-    """A residual block of two causal convolutions and two norms, which the functions make."""
+class TemporalBlock(nn.Module):
+    """A residual block of two causal convolutions over 3 frames, at each position separately."""
 
-    def __init__(
-        self, make_norm: Callable[[], nn.Module], make_conv: Callable[[], CausalConv1d | CausalConv3d]
-    ) -> None:
+    def __init__(self, channels: int, pad: TimePad, norm: Norm) -> None:
         super().__init__()
-        self.norm1 = make_norm()
-        self.conv1 = make_conv()
-        self.norm2 = make_norm()
-        self.conv2 = make_conv()
+        self.norm1 = temporal_norm(channels, norm)
+        self.conv1 = OverFrames(channels)
+        self.norm2 = temporal_norm(channels, norm)
+        self.conv2 = OverFrames(channels)
+        self._pad: TimePad = pad
 
-    def forward(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
+    def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
         """Return the same shape."""
-        inner = self.conv1(norm_silu(self.norm1, x_BCTHW), past)
-        return x_BCTHW + self.conv2(norm_silu(self.norm2, inner), past)
+        layers = [
+            (norm, Taps(over.conv.weight, over.conv.bias), past.frames(over, x_THWC, 2).flatten(1, 2))
+            for norm, over in ((self.norm1, self.conv1), (self.norm2, self.conv2))
+        ]
+        x_TPC = x_THWC.flatten(1, 2)
+        num_frames, num_positions, channels = x_TPC.shape
+        # All layers of a few positions, while these are in the cache.
+        for positions in pieces(num_positions, x_TPC, num_frames * channels):
+            y_TnC = x_TPC[:, positions]
+            for norm, taps, kept_2PC in layers:
+                normed_TnC = torch.ops.aten.silu_(norm(y_TnC))
+                y_TnC = taps(past.before(kept_2PC[:, positions], normed_TnC, self._pad))
+            x_TPC[:, positions] += y_TnC
+        return x_THWC
+
+
+class OverFrames(nn.Module):
+    """The weights of a convolution over 3 frames."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(channels, channels, 3)
+
+
+class MiddleBlock(nn.Module):
+    """A residual block of two causal 3×3×3 convolutions."""
+
+    def __init__(self, channels: int, pad: TimePad, norm: Norm) -> None:
+        super().__init__()
+        self.norm1 = frame_norm(channels, norm)
+        self.conv1 = CausalConv3d(channels, channels, pad)
+        self.norm2 = frame_norm(channels, norm)
+        self.conv2 = CausalConv3d(channels, channels, pad)
+
+    def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
+        """Return the same shape."""
+        inner = self.conv1(self.norm1.silu_into(x_THWC, torch.empty_like(x_THWC)), past)
+        return self.conv2(self.norm2.silu_into(inner, inner), past).add_(x_THWC)
 
 
 class PointwiseConv(nn.Module):
@@ -107,9 +119,9 @@ class PointwiseConv(nn.Module):
         super().__init__()
         self.conv = nn.Conv3d(channels, channels, 1)
 
-    def forward(self, x_BCTHW: Tensor) -> Tensor:
+    def forward(self, x_THWC: Tensor) -> Tensor:
         """Return the same shape."""
-        return self.conv(x_BCTHW)
+        return conv_frames(x_THWC, self.conv)
 
 
 class FrameAttention(nn.Module):
@@ -123,10 +135,10 @@ class FrameAttention(nn.Module):
         self.v = PointwiseConv(channels)
         self.proj_out = PointwiseConv(channels)
 
-    def forward(self, x_BCTHW: Tensor) -> Tensor:
+    def forward(self, x_THWC: Tensor) -> Tensor:
         """Return the same shape."""
-        normed = self.norm(x_BCTHW)
-        return x_BCTHW + self.proj_out(attend_in_frames(self.q(normed), self.k(normed), self.v(normed)))
+        normed = self.norm(x_THWC)
+        return self.proj_out(attend_in_frames(self.q(normed), self.k(normed), self.v(normed))).add_(x_THWC)
 
 
 class Middle(nn.Module):
@@ -134,17 +146,13 @@ class Middle(nn.Module):
 
     def __init__(self, channels: int, pad: TimePad, norm: Norm) -> None:
         super().__init__()
-        make_norm, make_conv = (
-            partial(frame_norm, channels, norm),
-            partial(CausalConv3d, channels, channels, pad),
-        )
-        self.block_1 = CausalBlock(make_norm, make_conv)
+        self.block_1 = MiddleBlock(channels, pad, norm)
         self.attn_1 = FrameAttention(channels, norm)
-        self.block_2 = CausalBlock(make_norm, make_conv)
+        self.block_2 = MiddleBlock(channels, pad, norm)
 
-    def forward(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
+    def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
         """Return the same shape."""
-        return self.block_2(self.attn_1(self.block_1(x_BCTHW, past)), past)
+        return self.block_2(self.attn_1(self.block_1(x_THWC, past)), past)
 
 
 def frame_blocks(channels: int, outputs: int, num_blocks: int, norm: Norm) -> nn.ModuleList:
@@ -156,5 +164,4 @@ def frame_blocks(channels: int, outputs: int, num_blocks: int, norm: Norm) -> nn
 
 def temporal_blocks(channels: int, num_blocks: int, pad: TimePad, norm: Norm) -> nn.ModuleList:
     """Return a level's blocks across frames."""
-    make_norm, make_conv = partial(temporal_norm, channels, norm), partial(CausalConv1d, channels, pad)
-    return nn.ModuleList(CausalBlock(make_norm, make_conv) for _ in range(num_blocks))
+    return nn.ModuleList(TemporalBlock(channels, pad, norm) for _ in range(num_blocks))

@@ -1,12 +1,13 @@
 """VidTok's decoder: values of codes to pixels; attributes have the names that published weights have.
 
-Axes: B clips, C = 3 colours, T frames, H and W pixels, D dimensions of a code, t, h and w of the token grid.
+Axes: T frames, H and W pixels, C = 3 colours, D dimensions of a code, t, h and w of the token grid.
 """
 
 from torch import Tensor, nn
 
-from bitmill.bsq_model.layers.causal_conv import CausalConv3d
-from bitmill.bsq_model.vidtok.blocks import Middle, frame_blocks, frame_norm, norm_silu, temporal_blocks
+from bitmill.bsq_model.layers.causal_conv import CausalConv3d, Past
+from bitmill.bsq_model.vidtok.blocks import Middle, frame_blocks, temporal_blocks
+from bitmill.bsq_model.vidtok.norms import frame_norm
 from bitmill.bsq_model.vidtok.resampling import TemporalUpsample, Upsample
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
@@ -30,7 +31,7 @@ class TemporalLevel(nn.Module):
 
 
 class VidTokDecoder(nn.Module):
-    """Decodes whole clips."""
+    """Decodes one clip row by row."""
 
     def __init__(self, config: VidTokConfig) -> None:
         super().__init__()
@@ -50,24 +51,24 @@ class VidTokDecoder(nn.Module):
         self.norm_out = frame_norm(channels[0], config.norm)
         self.conv_out = CausalConv3d(channels[0], 3, pad)
 
-    def forward(self, x_BDthw: Tensor) -> Tensor:
-        """Return pixels [B, C, T, H, W], about −1 to 1, not clamped, T = 1 + (t − 1)·``frames_per_token``."""
-        x = self.mid(self.conv_in(x_BDthw))
+    def forward(self, x_thwD: Tensor, past: Past, *, is_end: bool) -> Tensor:
+        """Return the frames [T, H, W, C] that the next row of tokens completes, not clamped to [−1, 1]."""
+        x = self.mid(self.conv_in(x_thwD, past), past)
         for frames, temporal in reversed(self._levels):
             for frame_block, temporal_block in zip(frames.block, temporal.block, strict=True):
-                x = temporal_block(frame_block(x))
+                x = temporal_block(frame_block(x), past)
             if frames.upsample is not None:
                 x = frames.upsample(x)
             if temporal.upsample is not None:
-                x = temporal.upsample(x)
-        x = self.conv_out(norm_silu(self.norm_out, x))
+                x = temporal.upsample(x, past, is_end=is_end)
+        x = self.conv_out(self.norm_out.silu_into(x, x), past)
         # The first row stands for the lead frame, its last one.
-        return x[:, :, self._config.frames_per_token - 1 :]
+        return x[-1:] if past.is_start else x
 
     def _temporal_upsample(self, level: int) -> TemporalUpsample | None:
         """The frames are doubled at the levels ``num_time_steps`` to 1, in this order."""
-        steps, config = self._config.num_time_steps, self._config
-        if not 1 <= level <= steps:
+        config = self._config
+        if not 1 <= level <= config.num_time_steps:
             return None
-        apart = None if config.version == "1.0" else 2 ** (steps - level)
-        return TemporalUpsample(config.level_channels[level], config.time_pad, apart)
+        interpolates = config.version != "1.0"
+        return TemporalUpsample(config.level_channels[level], config.time_pad, interpolates=interpolates)

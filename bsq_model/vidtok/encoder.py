@@ -1,12 +1,14 @@
 """VidTok's encoder: pixels to latents; attributes have the names that published weights have.
 
-Axes: B clips, C channels, T frames, H and W pixels, D dimensions of a latent, t, h and w of the token grid.
+Axes: T frames of a chunk, H and W pixels, C = 3 colours, D dimensions of a latent, t, h and w of the token
+grid.
 """
 
 from torch import Tensor, nn
 
 from bitmill.bsq_model.layers.causal_conv import CausalConv3d, Past
-from bitmill.bsq_model.vidtok.blocks import Middle, frame_blocks, frame_norm, norm_silu, temporal_blocks
+from bitmill.bsq_model.vidtok.blocks import Middle, frame_blocks, temporal_blocks
+from bitmill.bsq_model.vidtok.norms import frame_norm
 from bitmill.bsq_model.vidtok.resampling import Downsample, TemporalDownsample
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
@@ -30,7 +32,7 @@ class TemporalLevel(nn.Module):
 
 
 class VidTokEncoder(nn.Module):
-    """Encodes clips, or chunks of them, of a multiple of ``frames_per_token`` frames."""
+    """Encodes one clip chunk by chunk."""
 
     def __init__(self, config: VidTokConfig) -> None:
         super().__init__()
@@ -50,12 +52,10 @@ class VidTokEncoder(nn.Module):
         self.norm_out = frame_norm(channels[-1], config.norm)
         self.conv_out = CausalConv3d(channels[-1], len(config.levels), pad)
 
-    def forward(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
-        """Return latents [B, D, t, h, w] of pixels in [−1, 1], t = T / ``frames_per_token``.
-
-        With ``past``, the frames follow those of the earlier calls with it.
-        """
-        x = self.conv_in(x_BCTHW, past)
+    def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
+        """Return latents [t, h, w, D] of pixels in [−1, 1], t = T / ``frames_per_token``, or 1 of a lead
+        frame of version 1.1. The frames follow those of the earlier calls with ``past``."""
+        x = self.conv_in(x_THWC, past)
         for frames, temporal in self._levels:
             for frame_block, temporal_block in zip(frames.block, temporal.block, strict=True):
                 x = temporal_block(frame_block(x), past)
@@ -64,4 +64,4 @@ class VidTokEncoder(nn.Module):
             if temporal.downsample is not None:
                 x = temporal.downsample(x, past)
         x = self.mid(x, past)
-        return self.conv_out(norm_silu(self.norm_out, x), past)
+        return self.conv_out(self.norm_out.silu_into(x, x), past)

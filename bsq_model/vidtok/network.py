@@ -1,9 +1,8 @@
 """VidTok's network between pixels and the quantizer; its state dict has the names of published weights.
 
-Axes: B clips, C = 3 colours, T frames, H and W pixels, D dimensions of a code, t, h and w of the token grid.
+Axes: C = 3 colours, T frames, H and W pixels, D dimensions of a code, t, h and w of the token grid.
 """
 
-import torch
 from torch import Tensor, nn
 
 from bitmill.bsq_model.layers.causal_conv import Past
@@ -17,21 +16,21 @@ class VidTokNetwork(nn.Module):
 
     def __init__(self, config: VidTokConfig) -> None:
         super().__init__()
-        self._lead_pad = config.frames_per_token - 1
+        self._lead_frames = config.frames_per_token if config.time_pad == "zeros" else 1
         self.encoder = VidTokEncoder(config)
         self.decoder = VidTokDecoder(config)
 
-    def latents(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
-        """Return latents [B, D, t, h, w] of pixels in [−1, 1].
+    def latents(self, x_THWC: Tensor, past: Past) -> Tensor:
+        """Return a row's latents [1, h, w, D] of pixels in [−1, 1].
 
-        T is 1 + k·``frames_per_token``; k·``frames_per_token`` after those of earlier calls with ``past``.
+        T is 1, and ``frames_per_token`` after the chunks of earlier calls with ``past``.
         """
-        if not past:
-            # The lead frame fills a row of its own.
-            lead_BCTHW = x_BCTHW[:, :, :1].expand(-1, -1, self._lead_pad, -1, -1)
-            x_BCTHW = torch.cat((lead_BCTHW, x_BCTHW), dim=2)
-        return self.encoder(x_BCTHW, past)
+        # The lead frame fills a row of its own.
+        return self.encoder(x_THWC.expand(self._lead_frames, -1, -1, -1) if past.is_start else x_THWC, past)
 
-    def pixels(self, values_BDthw: Tensor) -> Tensor:
-        """Return pixels [B, C, T, H, W], about −1 to 1, not clamped, of the quantizer's values."""
-        return self.decoder(values_BDthw)
+    def pixels(self, values_thwD: Tensor, past: Past, *, is_end: bool) -> Tensor:
+        """Return the frames [T, H, W, C] that a row of the quantizer's values completes.
+
+        They are about −1 to 1, not clamped; ``is_end`` if no row follows.
+        """
+        return self.decoder(values_thwD, past, is_end=is_end)

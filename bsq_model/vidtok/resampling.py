@@ -1,14 +1,14 @@
 """VidTok's changes of resolution in space and time; attributes have the names that published weights have.
 
-Axes: B clips, C channels, T frames, M = B·T, H and W pixels.
+Of version 1.1, which repeats a clip's first frame before it, all frames that the lead frame stands for are
+the same at every level: one is computed. Axes: T frames of a chunk, H and W positions, C channels.
 """
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from bitmill.bsq_model.layers.causal_conv import CausalConv3d, Past, TimePad, after_past
-from bitmill.bsq_model.layers.frames import per_frame
+from bitmill.bsq_model.layers.causal_conv import CausalConv3d, Past, TimePad, conv3d
+from bitmill.bsq_model.layers.frames import conv_of_doubled, halved_by_conv
 
 
 class Downsample(nn.Module):
@@ -18,9 +18,9 @@ class Downsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
 
-    def forward(self, x_BCTHW: Tensor) -> Tensor:
-        """Return [B, C, T, H/2, W/2]."""
-        return per_frame(self.conv, functional.pad(x_BCTHW, (0, 1, 0, 1)))
+    def forward(self, x_THWC: Tensor) -> Tensor:
+        """Return [T, H/2, W/2, C]."""
+        return halved_by_conv(x_THWC, self.conv)
 
 
 class Upsample(nn.Module):
@@ -28,14 +28,11 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = nn.Conv2d(channels, channels, 3)
 
-    def forward(self, x_BCTHW: Tensor) -> Tensor:
-        """Return [B, C, T, 2·H, 2·W]."""
-        return per_frame(self._upsampled, x_BCTHW)
-
-    def _upsampled(self, x_MCHW: Tensor) -> Tensor:
-        return self.conv(functional.interpolate(x_MCHW, scale_factor=2.0, mode="nearest"))
+    def forward(self, x_THWC: Tensor) -> Tensor:
+        """Return [T, 2·H, 2·W, C]."""
+        return conv_of_doubled(x_THWC, self.conv)
 
 
 class TemporalDownsample(nn.Module):
@@ -43,45 +40,52 @@ class TemporalDownsample(nn.Module):
 
     def __init__(self, channels: int, pad: TimePad) -> None:
         super().__init__()
-        self.conv = CausalConv3d(channels, channels, pad, time_stride=2)
+        self.conv = CausalConv3d(channels, channels, pad)
         self.mix_factor = nn.Parameter(torch.zeros(1))
 
-    def forward(self, x_BCTHW: Tensor, past: Past | None = None) -> Tensor:
-        """Return [B, C, T/2, H, W] of an even T."""
-        padded = after_past(self, x_BCTHW, 1, self.conv.pad, past)
-        average = functional.avg_pool3d(padded, (3, 1, 1), stride=(2, 1, 1))
-        return _mixed(average, self.conv(x_BCTHW, past), self.mix_factor)
+    def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
+        """Return [T/2, H, W, C] of an even T, and a lead frame of one."""
+        kept_1HWC = past.frames(self, x_THWC, 1)
+        padded = past.before(kept_1HWC, x_THWC, self.conv.pad, repeat=len(x_THWC) % 2)
+        average = (padded[:-2:2] + padded[1:-1:2]).add_(padded[2::2]).div_(3)
+        return _mixed(average, conv3d(padded, self.conv.conv, stride=2), self.mix_factor)
 
 
 class TemporalUpsample(nn.Module):
-    """Doubles the number of frames: repeated if ``apart`` is None, else interpolated linearly.
+    """Doubles the number of frames: repeated (version 1.0), or interpolated linearly (1.1).
 
-    The first ``apart`` frames, those of the lead frame's latent, are interpolated among themselves, and so
-    are the others: the published code has this seam.
+    The published code interpolates the lead frame's latent apart from the others.
     """
 
-    def __init__(self, channels: int, pad: TimePad, apart: int | None) -> None:
+    def __init__(self, channels: int, pad: TimePad, *, interpolates: bool) -> None:
         super().__init__()
         self.conv = CausalConv3d(channels, channels, pad)
         self.mix_factor = nn.Parameter(torch.zeros(1))
-        self._apart = apart
+        self._interpolates = interpolates
 
-    def forward(self, x_BCTHW: Tensor) -> Tensor:
-        """Return [B, C, 2·T, H, W]."""
-        doubled = self._doubled(x_BCTHW)
-        return _mixed(doubled, self.conv(doubled), self.mix_factor)
+    def forward(self, x_THWC: Tensor, past: Past, *, is_end: bool) -> Tensor:
+        """Return 2·T frames.
 
-    def _doubled(self, x_BCTHW: Tensor) -> Tensor:
-        if self._apart is None:
-            return x_BCTHW.repeat_interleave(2, dim=2)
-        parts = x_BCTHW[:, :, : self._apart], x_BCTHW[:, :, self._apart :]
-        return torch.cat([_interpolated(part) for part in parts if part.shape[2]], dim=2)
+        Interpolated ones look a frame ahead: one is held back until the next call, or comes with those of the
+        last one; a lead frame stays one.
+        """
+        doubled = self._doubled(x_THWC, past, is_end=is_end)
+        return _mixed(doubled, self.conv(doubled, past), self.mix_factor)
 
-
-def _interpolated(x_BCTHW: Tensor) -> Tensor:
-    return functional.interpolate(x_BCTHW, scale_factor=(2.0, 1.0, 1.0), mode="trilinear")
+    def _doubled(self, x_THWC: Tensor, past: Past, *, is_end: bool) -> Tensor:
+        if not self._interpolates:
+            return x_THWC.repeat_interleave(2, dim=0)
+        if past.is_start:
+            return x_THWC
+        before = past.kept.get(self)
+        past.kept[self] = x_THWC[-1:].clone()
+        frames = x_THWC if before is None else torch.cat((before, x_THWC))
+        one, other = frames[:-1], frames[1:]
+        # Of each frame and the next, those at a quarter and three quarters of the way.
+        between = torch.stack((0.75 * one + 0.25 * other, 0.25 * one + 0.75 * other), dim=1).flatten(0, 1)
+        first, last = x_THWC[: before is None], x_THWC[len(x_THWC) - is_end :]
+        return torch.cat((first, between, last))
 
 
 def _mixed(smooth: Tensor, convolved: Tensor, mix_factor: Tensor) -> Tensor:
-    weight = torch.sigmoid(mix_factor)
-    return weight * smooth + (1 - weight) * convolved
+    return torch.lerp(convolved, smooth, torch.sigmoid(mix_factor))

@@ -12,6 +12,10 @@ Count = Annotated[int, Field(ge=1)]
 _WAVELET = 4
 """Frames, rows and columns of a patch, which the wavelet makes."""
 
+MAX_TOKEN_ROWS = 32
+"""Of a clip of DV. Its attention in time reads the keys and values of all earlier rows, which are kept: at
+480×864 and 8×8 pixels a token, 27 MB a row in float32. NVIDIA's own clips have at most 121 frames."""
+
 
 class CosmosVideoConfig(StrictModel):
     """Everything needed to build a Cosmos DV before loading its weights.
@@ -50,6 +54,7 @@ class CosmosVideoConfig(StrictModel):
             patch_px=(self.patch_px, self.patch_px),
             frames_per_token=self.frames_per_token,
             lead_frames=1,
+            max_frames=1 + (MAX_TOKEN_ROWS - 1) * self.frames_per_token,
             code=Code.of_digits(self.levels),
             promises=("causal", "prefix", "streams"),
         )

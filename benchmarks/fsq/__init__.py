@@ -1,0 +1,1 @@
+"""VidTok and Cosmos DV against their networks written plainly."""
