@@ -142,7 +142,7 @@ def test_what_it_cannot_do_is_refused(imported, tmp_path):
     document = json.loads((imported.folder / "job.yaml").read_text()) | {"output": str(tmp_path / "tokens")}
     for key, value, told in (
         ("storage", {"shard_version": 1}, "shard_version 1 is for BSQ-ViT alone"),
-        ("compute", {"dtype": "bfloat16"}, "computes in float32 only; leave compute.dtype out"),
+        ("compute", {"dtype": "int8"}, "dtype int8 is for BSQ-ViT alone; use float32 or bfloat16"),
         ("frames", {}, "The tokenizer takes frames of any size: set frames.size_px"),
     ):
         (tmp_path / "job.yaml").write_text(json.dumps(document | {key: value}))

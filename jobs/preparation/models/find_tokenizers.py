@@ -203,5 +203,5 @@ def _check_causal(config: TokenizerConfigOfAnyFamily) -> None:
 
 
 def _check_dtype(config: TokenizerConfigOfAnyFamily, dtype: str) -> None:
-    if isinstance(config, FSQConfig) and dtype != "float32":
-        raise UsageError(f"{config.architecture} computes in float32 only; leave compute.dtype out.")
+    if isinstance(config, FSQConfig) and dtype == "int8":
+        raise UsageError("compute.dtype int8 is for BSQ-ViT alone; use float32 or bfloat16.")
