@@ -5,8 +5,8 @@ import re
 import pytest
 import torch
 
-from bitmill.bsq_model.vidtok.blocks import frame_norm, temporal_norm
 from bitmill.bsq_model.vidtok.network import VidTokNetwork
+from bitmill.bsq_model.vidtok.norms import frame_norm, temporal_norm
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
 
@@ -22,16 +22,15 @@ def test_group_norm_is_over_a_frame_or_over_a_position_of_temporal_blocks(make_n
     with torch.no_grad():
         norm.weight.uniform_(0.5, 2)
         norm.bias.uniform_(-1, 1)
-    x_BCTHW = torch.randn(2, 256, 3, 4, 5, generator=torch.Generator().manual_seed(0)) * 3 + 1
-    grouped = x_BCTHW.unflatten(1, (32, 8))
+    x_THWC = torch.randn(3, 4, 5, 256, generator=torch.Generator().manual_seed(0)) * 3 + 1
+    grouped = x_THWC.unflatten(3, (32, 8))
     if make_norm is frame_norm:
-        rows = grouped.permute(0, 3, 1, 2, 4, 5).flatten(3)  # B T G (c H W)
-        normed = _expected(rows).unflatten(3, (8, 4, 5)).permute(0, 2, 3, 1, 4, 5)
+        rows = grouped.permute(0, 3, 4, 1, 2).flatten(2)  # T G (c H W)
+        normed = _expected(rows).unflatten(2, (8, 4, 5)).permute(0, 3, 4, 1, 2)
     else:
-        rows = grouped.permute(0, 3, 4, 5, 1, 2)  # B T H W G c
-        normed = _expected(rows).permute(0, 4, 5, 1, 2, 3)
-    expected = normed.flatten(1, 2) * norm.weight.view(-1, 1, 1, 1) + norm.bias.view(-1, 1, 1, 1)
-    torch.testing.assert_close(norm(x_BCTHW).double(), expected, atol=1e-5, rtol=0)
+        normed = _expected(grouped)  # T H W G c
+    expected = normed.flatten(3) * norm.weight + norm.bias
+    torch.testing.assert_close(norm(x_THWC).double(), expected, atol=1e-5, rtol=0)
 
 
 def test_names_of_norms_are_the_published_ones():
