@@ -268,7 +268,8 @@ def evaluate(
     pictures: Annotated[int, typer.Option("--pictures", min=0, help="Number of pictures on the sheet.")] = 8,
 ) -> None:
     """Measure a tokenizer's reconstructions: PSNR, SSIM, LPIPS, Fréchet distances, code usage."""
-    from bitmill.jobs.commands.models.evaluate import EvaluationRequest, evaluate_job, size_of_text
+    from bitmill.jobs.commands.models.evaluate import EvaluationRequest, evaluate_job
+    from bitmill.jobs.preparation.models.find_frame_sizes import size_of_text
     from bitmill.schemas.requests.job import SourceSpec
 
     request = EvaluationRequest(

@@ -28,7 +28,7 @@ from bitmill.schemas.arrays import Frames
 from bitmill.schemas.dataset.packing import Codes
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import FormatError, TokenizerMismatchError, UsageError
-from bitmill.schemas.models.geometry import Geometry
+from bitmill.schemas.models.geometry import Geometry, SizePx
 from bitmill.schemas.stream.compressed import CompressedStream
 from bitmill.schemas.stream.stream_header import ClipPlace, StreamHeader, StreamKind
 
@@ -64,7 +64,7 @@ def compress_pictures(
     not take is padded with its last frame; the stream stores its own length.
     """
     first, geometry = clips[0], tokenizer.geometry
-    tiles = num_tiles(geometry, first.frames_THWC.shape[1])
+    tiles = num_tiles(geometry, first.frames_THWC.shape[1:3])
     header = picture_header(
         tokenizer,
         lanes=min(lanes, len(clips) * tiles**2),
@@ -82,9 +82,9 @@ def compress_pictures(
     return compress_clips(header, coded, prior, on_frames=on_frames)
 
 
-def num_tiles(geometry: Geometry, size_px: int) -> int:
-    """Return the tiles along a side of square frames: 1 if the tokenizer takes more than one size."""
-    return size_px // geometry.size_px[0] if geometry.size_px is not None else 1
+def num_tiles(geometry: Geometry, size: SizePx) -> int:
+    """Return the tiles along a side of frames: 1 if the tokenizer takes more than one size."""
+    return size[0] // geometry.size_px[0] if geometry.size_px is not None else 1
 
 
 def stream_clip(codes: Codes, frames_THWC: Frames, geometry: Geometry) -> StreamClip:

@@ -23,7 +23,7 @@ from bitmill.schemas.errors import UsageError
 if TYPE_CHECKING:
     from bitmill.bsq_model.contract import Tokenizer
     from bitmill.pipeline.compressing.clip_streams import LoadedPrior
-    from bitmill.schemas.models.geometry import Geometry
+    from bitmill.schemas.models.geometry import Geometry, SizePx
 
 Source = Annotated[str, typer.Argument(metavar="IN", help="An image, a video, or a token shard (.parquet).")]
 
@@ -35,11 +35,11 @@ def compress(
     prior: PriorOption = None,
     fps: Annotated[float | None, typer.Option("--fps", help="Sampled frames per second of a video.")] = None,
     size: Annotated[
-        int | None,
+        str | None,
         typer.Option(
             "--size",
-            min=1,
-            help="Frame size (side, in pixels); multiples of the tokenizer's size are cut into tiles.",
+            help="Frame size in pixels: a square's side, or HEIGHTxWIDTH. Squares of a multiple of the "
+            "tokenizer's size are cut into tiles.",
         ),
     ] = None,
     interpolate_positions: Annotated[
@@ -57,9 +57,8 @@ def compress(
             made = _compress_shard(source, prior, lanes, view)
         else:
             chosen = SizedTokenizer(tokenizer)
-            size_px = _size_px(chosen, size, interpolate_positions)
-            made_for = chosen.resized(size_px if interpolate_positions else None)
-            made = _compress_pictures(source, made_for, size_px, prior, fps, lanes, view)
+            made_for, frame_size = _tokenizer_and_size(chosen, size, interpolate_positions)
+            made = _compress_pictures(source, made_for, frame_size, prior, fps, lanes, view)
     publish(out, lambda path: path.write_bytes(made.data))
     ratio = len(made.data) * 8 / made.tokens_bits
     console.print(
@@ -79,32 +78,39 @@ class _Made:
     rate: str = ""
 
 
-def _size_px(chosen: SizedTokenizer, size_px: int | None, may_interpolate: bool) -> int:
-    """Returns the frame size. Raises UsageError if the tokenizer does not take it, whole or in tiles."""
-    from bitmill.jobs.preparation.models.find_frame_sizes import square_size_px
+def _tokenizer_and_size(
+    chosen: SizedTokenizer, text: str | None, may_interpolate: bool
+) -> "tuple[Tokenizer, SizePx]":
+    """Returns the tokenizer and the frame size, which it takes whole or in tiles. Raises UsageError."""
+    from bitmill.jobs.preparation.models.find_frame_sizes import option_size, size_of_text, size_text
 
-    own_px = chosen.own_px
-    if own_px is None or size_px is None:
-        return square_size_px(chosen.tokenizer.geometry, size_px, option="--size")
-    if size_px % own_px and not may_interpolate:
+    geometry, size = chosen.tokenizer.geometry, None if text is None else size_of_text(text)
+    own = geometry.size_px
+    if size is None or own in (None, size):
+        return chosen.tokenizer, option_size(geometry, size)
+    if may_interpolate:
+        resized = chosen.resized(size)
+        return resized, option_size(resized.geometry, size)
+    tiles = size[0] // own[0]
+    if size != (tiles * own[0], tiles * own[1]):
         raise UsageError(
-            f"--size {size_px} is not a multiple of the tokenizer's size ({own_px}); add "
+            f"--size {size_text(size)} is not a multiple of the tokenizer's size ({size_text(own)}); add "
             "--interpolate-positions to allow it."
         )
-    return size_px
+    return chosen.tokenizer, size
 
 
 def _compress_pictures(
     source: str,
     tokenizer: "Tokenizer",
-    size_px: int,
+    size: "SizePx",
     prior: str | None,
     fps: float | None,
     lanes: int,
     view: "FramesView",
 ) -> _Made:
     from bitmill.pipeline.compressing.media_streams import compress_pictures, decoded_clips, num_tiles
-    from bitmill.pipeline.decode.pixels.frame_sizes import squares
+    from bitmill.pipeline.decode.pixels.frame_sizes import Buckets
     from bitmill.pipeline.isolation.source_events import DecodeSettings
     from bitmill.pipeline.sources.listing import find_sources, refuse_archives
     from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE
@@ -118,15 +124,15 @@ def _compress_pictures(
     settings = DecodeSettings(
         sampling=SamplingSpec(fps=fps, clip_frames=geometry.most_frames or geometry.usual_frames),
         limits=LimitsSpec(),
-        sizes=squares(size_px),
+        sizes=Buckets((size,)),
         pixel_rule=NEWEST_PIXEL_RULE,
     )
     chosen = choose_prior(prior, tokenizer.fingerprint)
     clips = decoded_clips(sources[0], settings)
     num_frames = sum(len(clip.frames_THWC) for clip in clips)
-    tiles = num_tiles(geometry, size_px)
+    tiles = num_tiles(geometry, size)
     rows = [_rows(geometry, len(clip.frames_THWC)) for clip in clips]
-    grid = geometry.grid(size_px // tiles, size_px // tiles)
+    grid = geometry.grid(size[0] // tiles, size[1] // tiles)
     tokens = sum(geometry.num_tokens((num_rows, *grid)) for num_rows in rows) * tiles**2
     tokens_bits = tokens * geometry.code.bits_per_token
     view.planned = sum(rows) * tiles**2 if geometry.layout == "grid" else len(clips) * tiles**2
@@ -136,11 +142,12 @@ def _compress_pictures(
         view,
         bare_bits=None if prior else tokens_bits,
     )
+    told = f"{size[0]}²" if size[0] == size[1] else f"{size[0]}×{size[1]}"
     return _Made(
         data=data,
-        what=f"{num_frames} frames of {size_px}²" if num_frames > 1 else f"an image of {size_px}²",
+        what=f"{num_frames} frames of {told}" if num_frames > 1 else f"an image of {told}",
         tokens_bits=tokens_bits,
-        rate=f", {len(data) * 8 / (num_frames * size_px**2):.3f} bit/pixel",
+        rate=f", {len(data) * 8 / (num_frames * size[0] * size[1]):.3f} bit/pixel",
         coder=coder,
     )
 

@@ -103,13 +103,14 @@ def _restore_pictures(asked: _Restoring, tokenizer: str) -> tuple[int, list[str]
 
 
 def _tokenizer_of(stream: "CompressedStream", name: str) -> "Tokenizer":
-    """Returns the named tokenizer, at the stream's tile size if it is a BSQ-ViT."""
+    """Returns the named tokenizer, for the stream's tile size if it is a BSQ-ViT."""
     from bitmill.bsq_model import BSQTokenizer
 
     chosen, header = SizedTokenizer(name), stream.header
     if not header.clips or not isinstance(chosen.tokenizer, BSQTokenizer):
         return chosen.tokenizer
-    return chosen.resized(header.clips[0].height * header.geometry.patch_px[0])
+    (down, across), first = header.geometry.patch_px, header.clips[0]
+    return chosen.resized((first.height * down, first.width * across))
 
 
 def _lost_parts(restored: "list[RestoredPictures]", tiles: int) -> list[str]:

@@ -17,7 +17,7 @@ from bitmill.bsq_model.contract import Tokenizer
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.resolution import interpolating, resize_tokenizer
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.models.find_frame_sizes import square_size_px
+from bitmill.jobs.preparation.models.find_frame_sizes import option_size, size_text
 from bitmill.jobs.preparation.models.find_token_models import choose_prior
 from bitmill.jobs.preparation.models.find_tokenizers import (
     LoadedTokenizer,
@@ -38,7 +38,7 @@ from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.any_tokenizer_config import TokenizerConfigOfAnyFamily
-from bitmill.schemas.models.geometry import Geometry, SizePx
+from bitmill.schemas.models.geometry import SizePx
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.reports.evaluation_report import EvaluationReport, QualityRow
@@ -114,7 +114,7 @@ def _tokenizer(request: EvaluationRequest) -> tuple[LoadedTokenizer, Tokenizer, 
     loaded = load_tokenizer_spec(tokenizer_spec(request.tokenizer))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if not isinstance(loaded.config, TokenizerConfig) or loaded.config.positions == "interpolate":
-        size = _frame_size(loaded.geometry, request.size)
+        size = option_size(loaded.geometry, request.size)
         tokenizer = load_files(loaded.files)
         tokenizer.to(device=device, dtype=torch.float32)
         return loaded, tokenizer, size
@@ -122,37 +122,13 @@ def _tokenizer(request: EvaluationRequest) -> tuple[LoadedTokenizer, Tokenizer, 
     size = request.size or (own_px, own_px)
     if size != (own_px, own_px) and not request.interpolate_positions:
         raise UsageError(
-            f"--size {_size_text(size)} is not the tokenizer's size "
+            f"--size {size_text(size)} is not the tokenizer's size "
             f"({own_px}); add --interpolate-positions to allow it."
         )
     if size[0] == size[1]:
         return loaded, resize_tokenizer(loaded.bsq_vit(), size[0]).to(device), size
     tokenizer = interpolating(loaded.bsq_vit()).to(device)
-    return loaded, tokenizer, _frame_size(tokenizer.geometry, size)
-
-
-def _frame_size(geometry: Geometry, size: SizePx | None) -> SizePx:
-    """Returns the given size, or the tokenizer's own. Raises UsageError if the tokenizer does not take it."""
-    if size is None or size[0] == size[1]:
-        side_px = square_size_px(geometry, None if size is None else size[0], option="--size")
-        return side_px, side_px
-    own, (down, across) = geometry.size_px, geometry.multiple_px
-    if own not in (None, size) or size[0] % down or size[1] % across:
-        told = f"multiples of {down}×{across}" if own is None else f"{own[0]}×{own[1]}"
-        raise UsageError(f"--size {_size_text(size)}: the tokenizer takes frames of {told} pixels.")
-    return size
-
-
-def size_of_text(text: str) -> SizePx:
-    """Parse ``256`` or ``128x224``, height before width. Raises UsageError."""
-    sides = text.split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise UsageError(f"--size {text} is no size: give a square's side, or height and width as 128x224.")
-    return int(sides[0]), int(sides[-1])
-
-
-def _size_text(size: SizePx) -> str:
-    return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
+    return loaded, tokenizer, option_size(tokenizer.geometry, size)
 
 
 def _family(config: TokenizerConfigOfAnyFamily) -> str:

@@ -10,6 +10,7 @@ from bitmill.schemas.errors import UsageError
 
 if TYPE_CHECKING:
     from bitmill.bsq_model.contract import Tokenizer
+    from bitmill.schemas.models.geometry import SizePx
 
 STREAM_SUFFIX = ".bmz"
 SHARD_SUFFIX = ".parquet"
@@ -26,7 +27,7 @@ PriorOption = Annotated[
 
 
 class SizedTokenizer:
-    """Loads a tokenizer by its command-line name; a BSQ-ViT of one size can be resized to another."""
+    """Loads a tokenizer by its command-line name; a BSQ-ViT of one size can be made to take another."""
 
     def __init__(self, name: str) -> None:
         from bitmill.bsq_model.families import load_files
@@ -35,27 +36,23 @@ class SizedTokenizer:
         self.name = name
         self.tokenizer: Tokenizer = load_files(load_tokenizer_spec(tokenizer_spec(name)).files)
 
-    @property
-    def own_px(self) -> int | None:
-        """The side of its frames, which must be square; None if it takes several sizes."""
-        from bitmill.jobs.preparation.models.find_frame_sizes import square_size_px
-
-        geometry = self.tokenizer.geometry
-        return None if geometry.size_px is None else square_size_px(geometry, None, option="--size")
-
-    def resized(self, size_px: int | None) -> "Tokenizer":
+    def resized(self, size: "SizePx | None") -> "Tokenizer":
         """Return the tokenizer for frames or tiles of this size; None leaves it as it is.
 
+        A BSQ-ViT becomes a resized copy for a square, and one with interpolated positions for another shape.
         Raises UsageError if it would have to be resized and cannot.
         """
         from bitmill.bsq_model import BSQTokenizer
-        from bitmill.bsq_model.resolution import resize_tokenizer
+        from bitmill.bsq_model.resolution import interpolating, resize_tokenizer
 
-        if size_px is None or self.own_px in (None, size_px):
+        own = self.tokenizer.geometry.size_px
+        if size is None or own in (None, size):
             return self.tokenizer
         if not isinstance(self.tokenizer, BSQTokenizer):
-            raise UsageError(f"{self.name} takes frames of {self.own_px} pixels alone, not of {size_px}.")
-        return resize_tokenizer(self.tokenizer, size_px)
+            told = "×".join(map(str, dict.fromkeys(own)))
+            raise UsageError(f"{self.name} takes frames of {told} pixels alone, not of {size[0]}×{size[1]}.")
+        is_square = size[0] == size[1]
+        return resize_tokenizer(self.tokenizer, size[0]) if is_square else interpolating(self.tokenizer)
 
 
 class FramesView(LiveView):

@@ -91,3 +91,31 @@ def square_size_px(geometry: Geometry, size_px: int | None, *, option: str, or_e
         raise UsageError(f"{option} {size_px} is not divisible by {lcm(*multiple)}, as the tokenizer needs.")
     _check_schedule(geometry, (size_px, size_px), option=option)
     return size_px
+
+
+def option_size(geometry: Geometry, size: SizePx | None) -> SizePx:
+    """Return the ``--size`` given, or the tokenizer's own. Raises UsageError if it does not take that."""
+    if size is None and geometry.size_px is not None:
+        return geometry.size_px
+    if size is None or size[0] == size[1]:
+        side_px = square_size_px(geometry, None if size is None else size[0], option="--size")
+        return side_px, side_px
+    own, (down, across) = geometry.size_px, geometry.multiple_px
+    if own not in (None, size) or size[0] % down or size[1] % across:
+        told = f"multiples of {down}×{across}" if own is None else f"{own[0]}×{own[1]}"
+        raise UsageError(f"--size {size_text(size)}: the tokenizer takes frames of {told} pixels.")
+    _check_schedule(geometry, size, option="--size")
+    return size
+
+
+def size_of_text(text: str) -> SizePx:
+    """Parse ``256`` or ``128x224``, height before width. Raises UsageError."""
+    sides = text.split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise UsageError(f"--size {text} is no size: give a square's side, or height and width as 128x224.")
+    return int(sides[0]), int(sides[-1])
+
+
+def size_text(size: SizePx) -> str:
+    """Return what ``size_of_text`` parses."""
+    return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"

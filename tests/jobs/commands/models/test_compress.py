@@ -95,12 +95,27 @@ def test_another_size_is_restored_at_that_size(tmp_path, tokenizer):
     _, folder = tokenizer
     Image.fromarray(real_pictures(1, 80, 60)[0]).save(tmp_path / "a.png")
     with pytest.raises(UsageError, match="add --interpolate-positions"):
-        compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, size=40)
+        compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, size="40")
     compress(
-        str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, size=40, interpolate_positions=True
+        str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, size="40", interpolate_positions=True
     )
     assert _decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=folder) == 0
     assert Image.open(tmp_path / "b.png").size == (40, 40)
+
+
+def test_a_frame_that_is_no_square_is_restored_as_tokenize_crops_it(tmp_path, tokenizer):
+    _, folder = tokenizer
+    source = str(tmp_path / "a.png")
+    Image.fromarray(real_pictures(1, 96, 60)[0]).save(source)
+    with pytest.raises(UsageError, match=r"--size 40x64 is not a multiple .* add --interpolate-positions"):
+        compress(source, tmp_path / "a.bmz", tokenizer=folder, size="40x64")
+    compress(source, tmp_path / "a.bmz", tokenizer=folder, size="40x64", interpolate_positions=True)
+    assert _decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=folder) == 0
+    assert Image.open(tmp_path / "b.png").size == (64, 40)
+    for size, said in (("40x65", "takes frames of multiples of 8×8 pixels"), ("40×64", "is no size")):
+        with pytest.raises(UsageError, match=said):
+            compress(source, tmp_path / "c.bmz", tokenizer=folder, size=size, interpolate_positions=True)
+    assert not (tmp_path / "c.bmz").exists()
 
 
 def test_an_interpolating_tokenizer_codes_frames_of_each_size_whole(tmp_path, tokenizer):
@@ -110,10 +125,10 @@ def test_an_interpolating_tokenizer_codes_frames_of_each_size_whole(tmp_path, to
     Image.fromarray(real_pictures(1, 80, 60)[0]).save(tmp_path / "a.png")
     with pytest.raises(UsageError, match="takes frames of any size: set --size, a multiple of 8 pixels"):
         compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder)
-    compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, size=48)
+    compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, size="48")
     assert _decompress(tmp_path / "a.bmz", tmp_path / "a2.png", tokenizer=folder) == 0
     compress(
-        str(tmp_path / "a.png"), tmp_path / "b.bmz", tokenizer=fixed, size=48, interpolate_positions=True
+        str(tmp_path / "a.png"), tmp_path / "b.bmz", tokenizer=fixed, size="48", interpolate_positions=True
     )
     assert _decompress(tmp_path / "b.bmz", tmp_path / "b2.png", tokenizer=fixed) == 0
     assert (tmp_path / "a2.png").read_bytes() == (tmp_path / "b2.png").read_bytes()
@@ -123,7 +138,7 @@ def test_a_larger_frame_is_coded_in_tiles_each_as_if_alone(tmp_path, tokenizer):
     made, folder = tokenizer
     picture = real_pictures(1, 72, 72)[0]
     Image.fromarray(picture).save(tmp_path / "a.png")
-    compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, size=72, lanes=4)
+    compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, size="72", lanes=4)
     assert _decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=folder) == 0
     whole = np.asarray(Image.open(tmp_path / "b.png"))
     tile = torch.from_numpy(picture[24:48, 48:].copy())[None]
@@ -160,7 +175,7 @@ def test_a_damaged_video_is_salvaged_up_to_the_damage(tmp_path, tokenizer, capsy
 def test_a_lost_tile_is_grey_and_told_and_the_others_are_there(tmp_path, tokenizer, capsys):
     _, folder = tokenizer
     Image.fromarray(real_pictures(1, 72, 72)[0]).save(tmp_path / "a.png")
-    compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, size=72)
+    compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=folder, size="72")
     assert _decompress(tmp_path / "a.bmz", tmp_path / "whole.png", tokenizer=folder) == 0
     data = (tmp_path / "a.bmz").read_bytes()
     (tmp_path / "a.bmz").write_bytes(data[: 2 * len(data) // 3])
@@ -242,7 +257,11 @@ def test_a_video_goes_through_a_plugin_and_comes_back_with_its_own_frames(tmp_pa
     assert (len(frames), frames[0].shape) == (12, (32, 32, 3))
     with pytest.raises(UsageError, match="takes frames of 32 pixels alone, not of 40"):
         compress(
-            str(tmp_path / "a.mp4"), tmp_path / "b.bmz", tokenizer=plugin, size=40, interpolate_positions=True
+            str(tmp_path / "a.mp4"),
+            tmp_path / "b.bmz",
+            tokenizer=plugin,
+            size="40",
+            interpolate_positions=True,
         )
     # A dataset's folder names the plugin, which is missing elsewhere.
     files = load_tokenizer_spec(TokenizerSpec(plugin=plugin)).files
@@ -263,9 +282,12 @@ def test_a_tokenizer_of_many_sizes_asks_for_one(tmp_path, plugin, monkeypatch):
     made = CountingTokenizer(OBLONG)
     monkeypatch.setattr("tests.support.counting_tokenizers.video", lambda: made)
     Image.fromarray(real_pictures(1, 80, 60)[0]).save(tmp_path / "a.png")
-    for size, said in ((None, "set --size, a multiple of 16"), (24, "--size 24 is not divisible by 16")):
+    for size, said in ((None, "set --size, a multiple of 16"), ("24", "--size 24 is not divisible by 16")):
         with pytest.raises(UsageError, match=said):
             compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=plugin, size=size)
-    compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=plugin, size=48)
+    compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=plugin, size="48")
     assert _decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=plugin) == 0
     assert Image.open(tmp_path / "b.png").size == (48, 48)
+    compress(str(tmp_path / "a.png"), tmp_path / "a.bmz", tokenizer=plugin, size="48x64")
+    assert _decompress(tmp_path / "a.bmz", tmp_path / "b.png", tokenizer=plugin) == 0
+    assert Image.open(tmp_path / "b.png").size == (64, 48)
