@@ -33,7 +33,7 @@ def _show_dataset(uri: str, clips: int, console: Console) -> None:
     state = "complete" if view.committed == card.num_shards else "NOT complete"
     console.print(f"shards     {view.committed} of {card.num_shards} committed ({state})")
     size_px: int | None = card.fingerprint_fields["frames.size_px"]
-    frames = f"frames of {stored_frame_sizes(card)} px" if size_px is None else f"{size_px} px frames"
+    frames = f"frames of {stored_frame_sizes(card)} pixels" if size_px is None else f"{size_px} px frames"
     console.print(
         f"geometry   {frames}, {_geometry_text(card.geometry, size_px)}; "
         f"pixel rule {card.pixel_rule}, shard format {card.shard_version}"

@@ -90,7 +90,7 @@ class NativeSizes:
     def __str__(self) -> str:
         told = [f"multiples of {self.multiple_px[0]}×{self.multiple_px[1]}"]
         told += [] if self.short_side_px is None else [f"a short side of at most {self.short_side_px}"]
-        told += [] if self.area_px is None else [f"at most {self.area_px:,} pixels"]
+        told += [] if self.area_px is None else [f"an area of at most {self.area_px:,}"]
         return ", ".join(told)
 
     def _scaled(self, width: Fraction, height: Fraction) -> tuple[int, int]:
