@@ -320,7 +320,8 @@ def test_files_that_cannot_be_joined_are_named(told):
     assert "clip_id is int64" in refusal(told, {"clip_id": [1, 2], "score": [1, 2]})
     for wrong in (None, "7", "x" * 32, f" {ids[0][1:]}", f"{ids[0][:30]}  "):
         text = refusal(told, {"clip_id": [ids[0], wrong], "score": [1, 2]})
-        assert ("null" if wrong is None else repr(wrong)) in text
+        assert f"its clip_id {'null' if wrong is None else repr(wrong)} is no clip id" in text
+        assert "two rows" not in text
     twice = pa.table([ids, [1, 2, 3], [1, 2, 3]], names=["clip_id", "score", "score"])
     assert "two columns 'score'" in refusal(told, twice)
 
