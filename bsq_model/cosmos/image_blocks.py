@@ -3,6 +3,7 @@
 Axes: T images, H and W positions, C channels, E output channels.
 """
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -34,7 +35,11 @@ class ImageNorm(nn.GroupNorm):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (nn.GroupNorm's name)
         """Return the same shape, [T, H, W, C], in other memory."""
-        return normed_frames(super().forward, input)
+        return normed_frames(self._norm, input)
+
+    def _norm(self, x_TCHW: Tensor) -> Tensor:
+        # The module's own refuses a group of one value, which an image of one token has in small networks.
+        return torch.group_norm(x_TCHW, self.num_groups, self.weight, self.bias, self.eps)
 
 
 def norm_silu(norm: ImageNorm, x_THWC: Tensor) -> Tensor:

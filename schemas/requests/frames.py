@@ -42,7 +42,7 @@ class FrameSpec(StrictModel):
     size_px: Side | None = None
     """Side of the square: the short side is resized to it (Lanczos, antialiased), the centre is cropped. None
     uses the tokenizer's size."""
-    buckets: Annotated[tuple[SizePx, ...], Field(min_length=1)] | None = None
+    buckets: tuple[SizePx, ...] | None = None
     """Sizes, (height, width); an item gets the one nearest to its aspect ratio (docs/geometry.md)."""
     native: NativeFrames | None = None
     """Keeps the aspect ratio: scaled, then cropped to the tokenizer's multiple."""
@@ -62,6 +62,8 @@ class FrameSpec(StrictModel):
     def _one_way(self) -> Self:
         if sum(way is not None for way in (self.size_px, self.buckets, self.native)) > 1:
             raise ValueError("give one of size_px, buckets and native")
+        if self.buckets == ():
+            raise ValueError("buckets is empty")
         for size in self.buckets or ():
             if max(size) > MAX_SIDE_PX:
                 raise ValueError(f"a bucket of {size[0]}×{size[1]} pixels has a side above {MAX_SIDE_PX}")

@@ -9,6 +9,9 @@ from bitmill.schemas.errors import UsageError
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
+# Pydantic names Python's types, of which YAML has other names.
+_PLAIN = {"tuple_type": "Input should be a list", "model_type": "Input should be keys with values"}
+
 
 def yaml_mapping(
     text: str, *, origin: str, expected: str, error_type: type[UsageError] = UsageError
@@ -58,6 +61,8 @@ def describe_validation(error: ValidationError) -> str:
             parts.append(f"unknown key {where!r}")
         elif item["type"] == "missing":
             parts.append(f"key {where!r} is missing")
+        elif item["type"] in _PLAIN:
+            parts.append(f"{where}: {_PLAIN[item['type']]}")
         else:
             parts.append(f"{where}: {item['msg'].removeprefix('Value error, ')}")
     return "; ".join(parts) + "."

@@ -32,8 +32,9 @@ class JoinedTable:
         self.schema = files[0].schema
         self._groups = [(file, number) for file in files for number in range(len(file.group_rows))]
         self._firsts = np.cumsum(np.concatenate([[0], *(file.group_rows for file in files)]))
+        ids = joined([file.clip_ids() for file in files])
         try:
-            self._ids = SortedIds(joined([file.clip_ids() for file in files]))
+            self._ids = SortedIds(ids)
         except ValueError as error:
             places = " and ".join(file.uri for file in files) if len(files) < 3 else f"{files[0].uri}, …"
             raise WrongArgumentError(

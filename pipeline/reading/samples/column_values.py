@@ -42,7 +42,8 @@ def collated(field: "pa.Field[Any]", values: list[Any]) -> Any:
     """
     kind = field.type
     if pa.types.is_integer(kind):
-        return torch.tensor([0 if value is None else value for value in values], dtype=torch.int64)
+        dtype = torch.uint64 if pa.types.is_uint64(kind) else torch.int64
+        return torch.tensor([0 if value is None else value for value in values], dtype=dtype)
     if pa.types.is_floating(kind):
         return torch.tensor([nan if value is None else value for value in values], dtype=torch.float64)
     if pa.types.is_fixed_size_list(kind) and _is_numbers(kind):

@@ -140,6 +140,15 @@ def test_the_geometry_of_published_models(config, shape, num_codes, most_frames)
     assert (geometry.code.num_codes, geometry.code.first) == (num_codes, "least")
 
 
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_frame_of_one_token_is_encoded_and_decoded(name):
+    tokenizer = _random(SHAPES[name])
+    clip = torch.full((1, *tokenizer.geometry.patch_px, 3), 99, dtype=torch.uint8)
+    codes = tokenizer.encode([clip])
+    assert codes[0].shape[:3] == (1, 1, 1)
+    assert tokenizer.decode(codes)[0].shape == clip.shape
+
+
 def test_what_does_not_fit_is_refused():
     tokenizer, clip = golden("vidtok-v10"), torch.zeros(4, 32, 40, 3, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"a clip must have 1 \+ k·4 frames, not 4"):

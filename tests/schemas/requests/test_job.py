@@ -65,6 +65,13 @@ def test_the_example_shows_every_key_with_its_default():
         ("tokenizer: {path: /t, plugin: toy}", r"give one of bundled, path, preset and plugin"),
         ("sampling: {tail: cut}", r"sampling\.tail: Input should be 'pad' or 'drop'"),
         ("storage: {shard_version: 3}", r"storage\.shard_version: Input should be 1 or 2"),
+        ("frames: {buckets: []}", r"job.yaml: frames: buckets is empty\.$"),
+        (
+            "frames: {buckets: [[0, 128]]}",
+            r"job.yaml: frames\.buckets\.0\.0: [^;]*greater than 0\.$",
+        ),
+        ("frames: {buckets: 128x128}", r"job.yaml: frames\.buckets: Input should be a list\.$"),
+        ("frames: {native: 64}", r"job.yaml: frames\.native: Input should be keys with values\.$"),
         ("version: 2", r"has version 2; this bitmill knows up to 1. Upgrade"),
     ],
 )

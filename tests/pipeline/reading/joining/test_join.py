@@ -301,6 +301,15 @@ def test_an_empty_file_joins_nothing(told):
     assert {one["score"] for one in dataset} == {None}
 
 
+def test_unsigned_numbers_keep_all_their_bits(told):
+    hashes = {one: 2**64 - 1 - number for number, one in enumerate(told.ids[1:])}
+    path = told.store("hashes.parquet", "hash", hashes, pa.uint64())
+    dataset = TokenDataset(told.uri, columns=("clip_id", "hash"), join=path)
+    for batch in TokenBatches(dataset, batch_size=7, shape=Padding(), remainder="keep"):
+        assert batch["hash"].dtype == torch.uint64
+        assert batch["hash"].tolist() == [hashes.get(one, 0) for one in batch["clip_id"]]
+
+
 def refusal(told: Told, columns: Mapping[str, Sequence[Any]] | pa.Table) -> str:
     table = columns if isinstance(columns, pa.Table) else pa.table(dict(columns))
     with pytest.raises(WrongArgumentError) as caught:
@@ -320,7 +329,8 @@ def test_files_that_cannot_be_joined_are_named(told):
     assert "clip_id is int64" in refusal(told, {"clip_id": [1, 2], "score": [1, 2]})
     for wrong in (None, "7", "x" * 32, f" {ids[0][1:]}", f"{ids[0][:30]}  "):
         text = refusal(told, {"clip_id": [ids[0], wrong], "score": [1, 2]})
-        assert ("null" if wrong is None else repr(wrong)) in text
+        assert f"its clip_id {'null' if wrong is None else repr(wrong)} is no clip id" in text
+        assert "two rows" not in text
     twice = pa.table([ids, [1, 2, 3], [1, 2, 3]], names=["clip_id", "score", "score"])
     assert "two columns 'score'" in refusal(told, twice)
 
