@@ -53,7 +53,9 @@ def test_inspect_counts_clips_by_frame_size(run, tmp_path: Path):
     said, code = run("inspect", tmp_path)
     assert code == 0
     geometry = "patches of 8 px and 4 frames, a lead frame, digits of 8×8×5×5 values"
-    assert f"geometry   frames of 32×48, 48×32, 32×32 pixels, {geometry}; pixel rule 2, shard format 2\n" in said
+    assert (
+        f"geometry   frames of 32×48, 48×32, 32×32 pixels, {geometry}; pixel rule 2, shard format 2\n" in said
+    )
     rows = [line.split() for line in said.splitlines()]
     place = rows.index(["frame", "size", "clips", "token", "rows", "tokens"])
     # Rows of 17, 17, 6 and 5, 17 frames; of 9 and 6, 3; of 1, 1 and 17.
