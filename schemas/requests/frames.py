@@ -48,8 +48,8 @@ class FrameSpec(StrictModel):
     """Keeps the aspect ratio: scaled, then cropped to the tokenizer's multiple."""
     interpolate_positions: bool = False
     """Allow sizes that a BSQ-ViT was not made for. With ``size_px`` a resized copy, which is a different
-    tokenizer, makes the tokens and is stored in the dataset; with ``buckets`` and ``native`` the tokenizer
-    itself, with positions interpolated for each size."""
+    tokenizer, makes the tokens and is stored in the dataset; with ``buckets`` and ``native`` one with
+    the same weights, whose positions are interpolated for each size."""
     pixel_rule: PixelRule | None = None
     """None keeps an existing dataset's rule; a new dataset gets the newest rule that its decoder supports."""
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bitmill.pipeline.dataset.ledger import LedgerRow
     from bitmill.pipeline.inspection.provenance import ClipTrace, SourceTrace, TracedClip
 
+_WIDEST = 1000
 _MAX_CLIPS = 50
 
 
@@ -104,7 +105,7 @@ def _show_source(found: "SourceTrace", console: Console) -> None:
             _span(row.source.start_ns, row.source.end_ns),
             row.source.version,
         )
-    console.print(plan)
+    _print_whole(plan, console)
     ledger = Table("shard", "key", "wanted", "outcome", "clips", "media", box=None, pad_edge=False)
     for row in found.ledger_rows[:_MAX_CLIPS]:
         span = _span(row["start_ns"], row["end_ns"])
@@ -131,9 +132,16 @@ def _show_source(found: "SourceTrace", console: Console) -> None:
 
 def _print_some(table: Table, rows: Sequence[object], what: str, console: Console) -> None:
     if rows:
-        console.print(table)
+        _print_whole(table, console)
     if len(rows) > _MAX_CLIPS:
         console.print(f"… and {len(rows) - _MAX_CLIPS:,} more {what}; --json prints all")
+
+
+def _print_whole(table: Table, console: Console) -> None:
+    if not console.is_terminal:
+        # In a pipe, where ids are taken from it into other commands.
+        console.width = _WIDEST
+    console.print(table)
 
 
 def _print_pairs(pairs: Iterable[tuple[str, str | None]], console: Console) -> None:

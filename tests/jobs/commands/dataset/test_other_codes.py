@@ -95,6 +95,7 @@ def test_trace_tells_the_grid_and_crop_of_each_size(run, tmp_path: Path):
         assert f"{sample['num_frames']}×{sample['height']}×{sample['width']}" in said
         said, _ = run("trace", tmp_path, "--source", sample["source"])
         assert sample["clip_id"] in said
+        assert "…" not in said
 
 
 def test_preview_says_what_to_install(run, tmp_path: Path):
