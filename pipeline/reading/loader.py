@@ -13,6 +13,9 @@ from bitmill.pipeline.reading.samples.collate import TokenBatch
 class TokenLoader(DataLoader[TokenBatch]):
     """Batches from DataLoader worker processes, with a state that resumes with any number of workers.
 
+    A worker process that is killed ends the iteration with a RuntimeError, as in any DataLoader; the state is
+    that after the last batch handed over.
+
     Counts batches handed over, not batches that workers prefetched. With ``num_workers=0``, which is faster,
     it passes on what ``batches`` yields. Lightning and other trainers that save objects with ``state_dict``
     can use it directly. Other options are the DataLoader's.
@@ -31,7 +34,7 @@ class TokenLoader(DataLoader[TokenBatch]):
             yield from super().__iter__()
             return
         first = self.batches.begin()
-        for number, batch in enumerate(super().__iter__(), first.batch):
+        for number, batch in enumerate(_said_plainly(super().__iter__()), first.batch):
             self.batches.reach(Position(epoch=first.epoch, batch=number + 1), began=first)
             yield batch
         self.batches.reach(Position(epoch=first.epoch + 1), began=first)
@@ -63,3 +66,24 @@ class TokenLoader(DataLoader[TokenBatch]):
             self._loaded = False
         else:
             self.set_epoch(epoch + self._ahead)
+
+
+def _said_plainly(batches: Iterator[TokenBatch]) -> Iterator[TokenBatch]:
+    """Pass batches on; a worker that dies between announcing a batch and handing it over is a RuntimeError.
+
+    torch then fails on the worker's socket, before it hears of its death.
+    """
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except (EOFError, ConnectionError) as error:
+            if str(error).startswith("Caught "):
+                # The worker's own error, which torch passes on: it lives.
+                raise
+            raise RuntimeError(
+                "A DataLoader worker process ended while it handed a batch over; see whether it was killed "
+                "for want of memory (dmesg), and resume from the last state."
+            ) from error
+        yield batch
