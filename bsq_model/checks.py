@@ -52,16 +52,20 @@ def check_frames_fit(frames_THWC: Tensor, geometry: Geometry) -> None:
         )
 
 
-def check_digits(digits_thwD: Tensor, geometry: Geometry) -> None:
-    """Raise ValueError unless digits are int64 [t, h, w, D], t ≥ 1, each below its number of levels."""
-    bases, shape = geometry.code.bases, tuple(digits_thwD.shape)
-    if digits_thwD.dtype != torch.int64:
-        raise ValueError(f"digits must be int64, not {digits_thwD.dtype}")
-    if len(shape) != 4 or shape[3] != len(bases) or not digits_thwD.numel():
-        raise ValueError(f"digits must have shape [t, h, w, {len(bases)}], not {list(shape)}")
-    bases_D = torch.tensor(bases, device=digits_thwD.device)
-    if bool(((digits_thwD < 0) | (digits_thwD >= bases_D)).any()):
-        raise ValueError(f"a digit is not below its number of levels, {list(bases)}")
+def check_codes_fit(codes_thwD: Tensor, geometry: Geometry) -> None:
+    """Raise ValueError unless these can be codes of a grid, t ≥ 1, of the geometry's kind and values."""
+    code, shape = geometry.code, tuple(codes_thwD.shape)
+    what = "indices" if code.kind == "index" else code.kind
+    dtype = torch.bool if code.kind == "bits" else torch.int64
+    if codes_thwD.dtype != dtype:
+        raise ValueError(f"{what} must be {str(dtype).removeprefix('torch.')}, not {codes_thwD.dtype}")
+    if len(shape) != 4 or shape[3] != code.dimensions or not codes_thwD.numel():
+        raise ValueError(f"{what} must have shape [t, h, w, {code.dimensions}], not {list(shape)}")
+    if code.kind == "bits":
+        return
+    bases_D = torch.tensor(code.bases, device=codes_thwD.device)
+    if bool(((codes_thwD < 0) | (codes_thwD >= bases_D)).any()):
+        raise ValueError(f"{what} must lie in [0, n), n being {' and '.join(map(str, code.bases))}")
 
 
 def check_finite(x: Tensor, what: str) -> Tensor:

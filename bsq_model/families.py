@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from bitmill.bsq_model.contract import Tokenizer
-from bitmill.bsq_model.fsq.files import fsq_files, fsq_from_files
-from bitmill.bsq_model.fsq.tokenizer import FSQTokenizer
 from bitmill.bsq_model.plugins import load_plugin
+from bitmill.bsq_model.published.files import published_files, published_from_files
+from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
 from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE, tokenizer_files, tokenizer_from_files
 from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.schemas.errors import FormatError, TokenizerMismatchError
@@ -16,7 +16,7 @@ from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.models.tokenizer_config import TOKENIZER_FORMAT_VERSION, TokenizerConfig
 from bitmill.schemas.versioned import versioned_json
 
-NativeTokenizer = BSQTokenizer | FSQTokenizer
+NativeTokenizer = BSQTokenizer | PublishedTokenizer
 """A tokenizer whose files hold its weights."""
 
 
@@ -46,12 +46,14 @@ def load_native(files: Mapping[str, bytes]) -> NativeTokenizer:
         raise FormatError(f"The tokenizer's {WEIGHTS_FILE} is missing; copy it again from its source.")
     if isinstance(config, TokenizerConfig):
         return tokenizer_from_files(files[CONFIG_FILE], files[WEIGHTS_FILE])
-    return fsq_from_files(config, files[WEIGHTS_FILE])
+    return published_from_files(config, files[WEIGHTS_FILE])
 
 
 def native_files(tokenizer: NativeTokenizer) -> dict[str, bytes]:
     """Return config and weights, float32, by name; equal tokenizers give equal bytes."""
-    return fsq_files(tokenizer) if isinstance(tokenizer, FSQTokenizer) else tokenizer_files(tokenizer)
+    if isinstance(tokenizer, PublishedTokenizer):
+        return published_files(tokenizer)
+    return tokenizer_files(tokenizer)
 
 
 def _plugin(config: PluginConfig) -> Tokenizer:

@@ -104,7 +104,7 @@ class ImageDecoder(nn.Module):
 
 
 class CosmosImageNetwork(nn.Module):
-    """See ``fsq.tokenizer.FSQTokenizer``, which runs it."""
+    """See ``published.tokenizer.PublishedTokenizer``, which runs it."""
 
     def __init__(self, config: CosmosImageConfig) -> None:
         super().__init__()

@@ -13,7 +13,7 @@ from bitmill.schemas.models.cosmos_config import CosmosVideoConfig
 
 
 class CosmosNetwork(nn.Module):
-    """See ``fsq.tokenizer.FSQTokenizer``, which runs it."""
+    """See ``published.tokenizer.PublishedTokenizer``, which runs it."""
 
     def __init__(self, config: CosmosVideoConfig) -> None:
         super().__init__()

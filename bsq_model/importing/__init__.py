@@ -1,1 +1,1 @@
-"""Imports published weights of BSQ-ViT, VidTok and Cosmos without executing anything in them."""
+"""Imports published weights without executing anything in them."""

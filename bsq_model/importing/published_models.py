@@ -2,17 +2,16 @@
 
 from dataclasses import dataclass
 
+from bitmill.bsq_model.importing.config_files.described_model import DescribedModel
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.models.any_tokenizer_config import FSQConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedModel:
+class PublishedModel(DescribedModel):
     """What its name says of a model."""
 
-    config: FSQConfig
     source: str
     licence: str
     """Of the weights, as the model's card names it."""

@@ -12,7 +12,7 @@ from bitmill.schemas.models.vidtok_config import VidTokConfig
 
 
 class VidTokNetwork(nn.Module):
-    """See ``fsq.tokenizer.FSQTokenizer``, which runs it."""
+    """See ``published.tokenizer.PublishedTokenizer``, which runs it."""
 
     def __init__(self, config: VidTokConfig) -> None:
         super().__init__()

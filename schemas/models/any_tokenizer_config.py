@@ -9,10 +9,10 @@ from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
-FSQConfig = VidTokConfig | CosmosVideoConfig | CosmosImageConfig
-"""Of the families whose quantizer is FSQ."""
+PublishedConfig = VidTokConfig | CosmosVideoConfig | CosmosImageConfig
+"""Of the published families that run as ``bsq_model.published``."""
 
-TokenizerConfigOfAnyFamily = TokenizerConfig | FSQConfig | PluginConfig
+TokenizerConfigOfAnyFamily = TokenizerConfig | PublishedConfig | PluginConfig
 
 
 def _architecture(config: Any) -> str:

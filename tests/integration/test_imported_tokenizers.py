@@ -17,8 +17,8 @@ from bitmill.pipeline.items import DecodedClip
 from bitmill.pipeline.reading import TokenDataset
 from bitmill.schemas.models.tokenizer_origin import NOT_COMPARED
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
-from tests.bsq_model.fsq.golden import golden, indices
-from tests.bsq_model.fsq.published_files import publish
+from tests.bsq_model.published.golden import golden, indices
+from tests.bsq_model.published.publishing import publish
 from tests.support.commands import Finished, bitmill
 from tests.support.media import jpeg_photo, real_pictures, write_video
 from tests.support.toys import expect_one_sentence

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from bitmill.bsq_model import save_tokenizer
 from bitmill.bsq_model.families import native_files
-from bitmill.bsq_model.importing.convert import import_checkpoint
-from bitmill.bsq_model.importing.fsq_config_file import fsq_config_of
-from bitmill.bsq_model.importing.fsq_weights import import_fsq
-from bitmill.bsq_model.importing.published_config import config_from_yaml
+from bitmill.bsq_model.importing.bsq_vit_checkpoint import import_checkpoint
+from bitmill.bsq_model.importing.config_files.bsq_vit import config_from_yaml
+from bitmill.bsq_model.importing.config_files.described_model import DescribedModel
+from bitmill.bsq_model.importing.config_files.find_family import described_model
 from bitmill.bsq_model.importing.published_models import PublishedModel, published_model
+from bitmill.bsq_model.importing.published_weights import import_published
 from bitmill.bsq_model.saving import write_model_files
 from bitmill.jobs.console import Console
 from bitmill.schemas.errors import OutputConflictError, UsageError
-from bitmill.schemas.models.any_tokenizer_config import FSQConfig
 from bitmill.schemas.models.tokenizer_origin import ORIGIN_FILE, TokenizerOrigin
 from bitmill.schemas.text_files import read_text
 
@@ -40,15 +40,15 @@ def import_weights(request: ImportRequest) -> None:
         raise OutputConflictError(f"{out} is not empty; choose a new or empty folder.")
     published = None if request.name is None else published_model(request.name)
     text = None if request.config is None else _read(request.config)
-    described = None if text is None else fsq_config_of(text, origin=str(request.config))
+    described = None if text is None else described_model(text, origin=str(request.config))
     if published is not None:
-        if text is not None and described != published.config:
+        if text is not None and (described is None or described.config != published.config):
             raise UsageError(f"{request.config} does not describe {request.name}; leave one of both out.")
-        _import_fsq(request, published.config, published)
+        _import_published(request, published)
     elif text is None:
         raise UsageError("Name the weights' config by --config, or a published model by --name.")
     elif described is not None:
-        _import_fsq(request, described, None)
+        _import_published(request, described)
     else:
         _import_bsq_vit(request, text)
 
@@ -64,7 +64,7 @@ def _import_bsq_vit(request: ImportRequest, text: str) -> None:
     if len(request.files) != 1:
         raise UsageError(f"A BSQ-ViT has one file of weights, not {len(request.files)}.")
     if request.compared:
-        raise UsageError("--compared is for VidTok and Cosmos.")
+        raise UsageError("--compared is not for BSQ-ViT.")
     imported = import_checkpoint(
         request.files[0],
         config_from_yaml(text, origin=str(request.config)),
@@ -83,11 +83,12 @@ def _import_bsq_vit(request: ImportRequest, text: str) -> None:
     console.print(f"tokenizer  {tokenizer.fingerprint}  {request.out}")
 
 
-def _import_fsq(request: ImportRequest, config: FSQConfig, published: PublishedModel | None) -> None:
+def _import_published(request: ImportRequest, model: DescribedModel) -> None:
     if not request.ema or request.image_as_video:
         raise UsageError("--no-ema and --image-as-video are for BSQ-ViT.")
-    imported = import_fsq(request.files, config)
+    imported = import_published(request.files, model)
     names = " and ".join(path.name for path in request.files)
+    published = model if isinstance(model, PublishedModel) else None
     origin = TokenizerOrigin(
         origin=f"imported from {names}" + (f": {published.source}" if published else ""),
         licence=None if published is None else published.licence,
@@ -96,10 +97,10 @@ def _import_fsq(request: ImportRequest, config: FSQConfig, published: PublishedM
     tokenizer = imported.tokenizer
     files = native_files(tokenizer) | {ORIGIN_FILE: origin.to_json()}
     write_model_files(files, request.out, what="tokenizer")
-    geometry, console = config.geometry, Console(soft_wrap=True)
+    geometry, console = model.config.geometry, Console(soft_wrap=True)
     height, width = geometry.patch_px
     console.print(
-        f"{sum(p.numel() for p in tokenizer.network.parameters()):,} weights of {config.architecture}: "
+        f"{sum(p.numel() for p in tokenizer.network.parameters()):,} weights of {model.config.architecture}: "
         f"a token for {geometry.frames_per_token}×{height}×{width} frames and pixels, "
         f"{geometry.code.num_codes:,} codes"
     )

@@ -15,7 +15,7 @@ from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
 from bitmill.jobs.preparation.models.find_frame_sizes import job_frame_sizes
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import InfrastructureError, TransientError, UsageError
-from bitmill.schemas.models.any_tokenizer_config import FSQConfig, TokenizerConfigOfAnyFamily
+from bitmill.schemas.models.any_tokenizer_config import PublishedConfig, TokenizerConfigOfAnyFamily
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
@@ -203,5 +203,5 @@ def _check_causal(config: TokenizerConfigOfAnyFamily) -> None:
 
 
 def _check_dtype(config: TokenizerConfigOfAnyFamily, dtype: str) -> None:
-    if isinstance(config, FSQConfig) and dtype == "int8":
+    if isinstance(config, PublishedConfig) and dtype == "int8":
         raise UsageError("compute.dtype int8 is for BSQ-ViT alone; use float32 or bfloat16.")

@@ -7,7 +7,7 @@ import torch
 
 from bitmill.bsq_model import load_tokenizer
 from bitmill.jobs.cli import main
-from tests.bsq_model import published as pub
+from tests.bsq_model import published_bsq_vit as pub
 
 DOCUMENT = pub.document(18, pub.vit(16, 2, 2, frames=1))
 

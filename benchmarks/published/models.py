@@ -1,0 +1,45 @@
+"""The published sizes with random weights, and noise as clips."""
+
+import torch
+from torch import Tensor
+
+from benchmarks.published.peer import Peer
+from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
+from bitmill.schemas.models.cosmos_config import CosmosVideoConfig
+from bitmill.schemas.models.vidtok_config import VidTokConfig
+
+CONFIGS = {
+    "vidtok-4x8x8": VidTokConfig(version="1.0", levels=(8,) * 6),
+    "vidtok-4x8x8-v1.1": VidTokConfig(version="1.1", levels=(8,) * 5),
+    "cosmos-dv4x8x8": CosmosVideoConfig(frames_per_token=4, patch_px=8),
+    "cosmos-dv8x16x16": CosmosVideoConfig(frames_per_token=8, patch_px=16),
+}
+
+
+def tokenizer_of(model: str) -> PublishedTokenizer:
+    """A published size with random weights, always the same."""
+    torch.manual_seed(0)
+    return PublishedTokenizer(CONFIGS[model])
+
+
+def clip_of(num_frames: int, height: int, width: int) -> Tensor:
+    """Noise, uint8 [T, H, W, 3]."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (num_frames, height, width, 3), generator=generator, dtype=torch.uint8)
+
+
+def operations(model: str, clip_THWC: Tensor, *, decodes: bool) -> int:
+    """Multiplications and additions of the published network's convolutions and attention."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        tokenizer = PublishedTokenizer(CONFIGS[model])
+    peer, geometry = Peer(tokenizer), CONFIGS[model].geometry
+    num_frames, height, width, _ = clip_THWC.shape
+    grid = geometry.token_rows(num_frames), *geometry.grid(height, width), geometry.code.dimensions
+    with FlopCounterMode(display=False) as counter:
+        if decodes:
+            peer.decode_pixels(torch.zeros(grid, dtype=torch.int64, device="meta"))
+        else:
+            peer.latents(clip_THWC.to("meta"))
+    return counter.get_total_flops()

@@ -1,1 +1,0 @@
-"""The tokenizer of all families whose quantizer is FSQ."""

@@ -1,0 +1,1 @@
+"""The config files that the families' authors publish, read to our configs."""

@@ -1,0 +1,23 @@
+"""The names of a file's tensors, sorted by what the tensors are."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class SortedNames:
+    """Names in the files; one that is in neither is unknown."""
+
+    used: dict[str, str] = field(default_factory=dict[str, str])
+    """The network's name of each tensor that it needs."""
+    unused: dict[str, str] = field(default_factory=dict[str, str])
+    """What each tensor is that published files have and no codes or pixels depend on."""
+
+
+def sort_names(names: Iterable[str], unused: Callable[[str], str | None]) -> SortedNames:
+    """Sort names that are the network's own, but for those of which ``unused`` says what they are."""
+    kinds = {name: unused(name) for name in names}
+    return SortedNames(
+        used={name: name for name, kind in kinds.items() if kind is None},
+        unused={name: kind for name, kind in kinds.items() if kind is not None},
+    )

@@ -1,0 +1,110 @@
+"""A published tokenizer: clips to codes and back.
+
+Axes: T frames, H and W pixels, t, h and w of the token grid, D dimensions of a code.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from bitmill.bsq_model.checks import check_clip_fits, check_codes_fit
+from bitmill.bsq_model.fingerprint import float32_weights, weights_fingerprint
+from bitmill.bsq_model.layers.patches import uint8_from_pixels
+from bitmill.bsq_model.published.networks import make_network
+from bitmill.bsq_model.published.quantizers import make_quantizer
+from bitmill.bsq_model.published.stream import PublishedStream, decoded_chunks
+from bitmill.schemas.errors import UsageError
+from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
+from bitmill.schemas.models.geometry import Geometry
+
+
+class PublishedTokenizer:
+    """Encodes clips, of DI single images; fulfils ``contract.Tokenizer``.
+
+    A clip is encoded, and decoded, one row of tokens after the other. So its codes are those of a stream, in
+    a batch and at the start of a longer clip, in every bit on CPU; and memory does not grow with its length,
+    but for what comes out, and the keys and values of Cosmos' attention in time, whose clips have an end.
+    """
+
+    def __init__(self, config: PublishedConfig) -> None:
+        self.config = config
+        self.network = make_network(config)
+        self.quantizer = make_quantizer(config)
+        self._cast_from_fingerprint: str | None = None
+
+    @property
+    def geometry(self) -> Geometry:
+        """See ``contract.Tokenizer``."""
+        return self.config.geometry
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits that identify config and float32 weights, on any device and in any dtype."""
+        if self._cast_from_fingerprint is not None:
+            return self._cast_from_fingerprint
+        return weights_fingerprint(self.config, float32_weights(self.network))
+
+    @property
+    def device(self) -> torch.device:
+        """Of the weights."""
+        return next(self.network.parameters()).device
+
+    def to(self, *, device: torch.device | str, dtype: torch.dtype) -> "PublishedTokenizer":
+        """Move to a device, and to float32 or bfloat16, in place; latents are quantised in float32 in both.
+
+        Raises UsageError for another dtype.
+        """
+        if dtype not in {torch.float32, torch.bfloat16}:
+            raise UsageError(
+                f"{self.config.architecture} computes in float32 or bfloat16, not in {dtype}; "
+                "set dtype to one of them."
+            )
+        was = next(self.network.parameters()).dtype
+        if dtype == torch.float32:
+            self._cast_from_fingerprint = None
+        elif was == torch.float32:
+            self._cast_from_fingerprint = self.fingerprint
+        self.network.to(device, dtype)
+        return self
+
+    def encode(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        """Encode clips, uint8 [T, H, W, 3], to codes [t, h, w, D], in order, on this device."""
+        for clip in clips:
+            check_clip_fits(clip, self.geometry)
+        return [self.stream_encoder().push(clip) for clip in clips]
+
+    def latents(self, clips: Sequence[Tensor]) -> list[Tensor]:
+        """Return the latents that become codes, float32 [t, h, w, L] per clip."""
+        return [self.stream_encoder().push_latents(clip) for clip in clips]
+
+    def stream_encoder(self) -> PublishedStream:
+        """Return an encoder for one clip that takes its frames chunk by chunk."""
+        return PublishedStream(self.config, self.network, self.quantizer)
+
+    @torch.inference_mode()
+    def decode(self, codes: Sequence[Tensor]) -> list[Tensor]:
+        """Decode codes to clips, uint8 [T, H, W, 3]; grey levels are rounded to the nearest."""
+        return self._decoded(codes, uint8_from_pixels)
+
+    @torch.inference_mode()
+    def decode_pixels(self, codes: Sequence[Tensor]) -> list[Tensor]:
+        """Like ``decode``, before rounding to grey levels: float32 [T, H, W, 3], clamped to [−1, 1]."""
+        return self._decoded(codes, lambda pixels_nHWC: pixels_nHWC)
+
+    def _decoded(self, codes: Sequence[Tensor], kept: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        for codes_thwD in codes:
+            check_codes_fit(codes_thwD, self.geometry)
+        return [self._decoded_clip(codes_thwD, kept) for codes_thwD in codes]
+
+    def _decoded_clip(self, codes_thwD: Tensor, kept: Callable[[Tensor], Tensor]) -> Tensor:
+        chunks = map(kept, decoded_chunks(self.network, self.quantizer, codes_thwD))
+        first = next(chunks)
+        # Not joined at the end: that would take the clip's memory twice.
+        clip_THWC = first.new_empty((self.geometry.frames_of_rows(len(codes_thwD)), *first.shape[1:]))
+        clip_THWC[: len(first)] = first
+        at = len(first)
+        for chunk in chunks:
+            clip_THWC[at : at + len(chunk)] = chunk
+            at += len(chunk)
+        return clip_THWC

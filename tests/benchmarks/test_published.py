@@ -1,0 +1,29 @@
+"""The benchmark of VidTok and Cosmos DV: its peer is the published network."""
+
+import pytest
+import torch
+
+from benchmarks.published.__main__ import measure, row
+from benchmarks.published.peer import Peer
+from tests.bsq_model.published.golden import CONFIGS, case, digits, golden, indices, items
+
+_CLIPS = [name for name in CONFIGS if name != "cosmos-di8x8"]
+
+
+@pytest.mark.parametrize("name", _CLIPS)
+def test_the_peer_is_the_published_network(name):
+    peer = Peer(golden(name))
+    for item in items(name, "indices"):
+        codes = peer.encode(case(name)[f"{item}.input"])
+        assert torch.equal(indices(codes, CONFIGS[name]), case(name)[f"{item}.indices"])
+    for item in items(name, "decoded"):
+        expected = case(name)[f"{item}.decoded"].clamp(-1, 1)
+        pixels = peer.decode_pixels(digits(case(name)[f"{item}.indices"], CONFIGS[name]))
+        torch.testing.assert_close(pixels[:, : expected.shape[1]], expected, atol=1e-4, rtol=0)
+
+
+def test_a_clip_is_measured_both_ways():
+    told = measure("cosmos-dv4x8x8", "decode", (1, 16, 16), rounds=1, threads=1)
+    assert told["ratio"] > 0
+    assert all(told["bytes"][who] >= 0 for who in ("bitmill", "peer"))
+    assert row(told).startswith("| cosmos-dv4x8x8 | decode | 16×16, 1 |")

@@ -1,0 +1,94 @@
+"""Golden cases of published tokenizers with FSQ; ``cases/README.md`` says what is in them."""
+
+import json
+from functools import cache
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
+from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
+from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
+from bitmill.schemas.models.vidtok_config import VidTokConfig
+
+_VIDTOK = {"channels": 8, "channel_multipliers": (1, 2, 2, 2), "num_res_blocks": 1}
+_COSMOS = {"channels": 8, "num_res_blocks": 1, "patch_px": 8}
+
+CONFIGS: dict[str, PublishedConfig] = {
+    "vidtok-v10": VidTokConfig(version="1.0", levels=(8,) * 4, **_VIDTOK),
+    "vidtok-v11": VidTokConfig(version="1.1", levels=(8,) * 5, **_VIDTOK),
+    "cosmos-dv4x8x8": CosmosVideoConfig(
+        frames_per_token=4, channel_multipliers=(1, 2, 2), z_channels=6, levels=(8, 8, 5, 5), **_COSMOS
+    ),
+    "cosmos-dv8x8x8": CosmosVideoConfig(
+        frames_per_token=8,
+        channel_multipliers=(1, 2, 1),
+        z_channels=7,
+        levels=(8, 5, 5, 5),
+        attention_levels=(1,),
+        **_COSMOS,
+    ),
+    "cosmos-di8x8": CosmosImageConfig(
+        channels=32,
+        channel_multipliers=(1, 1, 1),
+        num_res_blocks=1,
+        z_channels=10,
+        levels=(8, 8, 5, 5),
+        patch_px=8,
+    ),
+}
+
+
+@cache
+def case(name: str) -> dict[str, Tensor]:
+    """Return a case's arrays."""
+    with np.load(_path(name)) as arrays:
+        return {key: torch.from_numpy(arrays[key]) for key in arrays if key != "names"}
+
+
+def items(name: str, kind: str) -> list[str]:
+    """Return the clips of a case that have ``kind``: ``indices``, ``decoded``."""
+    with np.load(_path(name)) as arrays:
+        return [key.removesuffix(f".{kind}") for key in arrays if key.endswith(f".{kind}") and key[0] != "f"]
+
+
+@cache
+def published_weights(name: str) -> dict[str, Tensor]:
+    """Return all weights of a case, in float32, by their published names."""
+    with np.load(_path(name)) as arrays:
+        shapes: list[tuple[str, list[int]]] = json.loads(str(arrays["names"]))
+    stored = case(name)["weights"]
+    dtype = torch.float32 if len(stored) == 4 else torch.bfloat16
+    parts = stored.T.contiguous().view(dtype).flatten().split([prod(shape) for _, shape in shapes])
+    return {key: part.view(shape).float() for (key, shape), part in zip(shapes, parts, strict=True)}
+
+
+@cache
+def golden(name: str) -> PublishedTokenizer:
+    """Return the case's tokenizer; of Cosmos, without the weights that nothing uses."""
+    tokenizer = PublishedTokenizer(CONFIGS[name])
+    found = tokenizer.network.load_state_dict(published_weights(name), strict=False)
+    assert not found.missing_keys
+    assert all("sample.conv" in key for key in found.unexpected_keys)
+    return tokenizer
+
+
+def indices(digits_xD: Tensor, config: PublishedConfig) -> Tensor:
+    """Return the published index of each code: dimension 0 is the least significant."""
+    return (digits_xD * _bases(config)).sum(-1)
+
+
+def digits(indices_x: Tensor, config: PublishedConfig) -> Tensor:
+    """Return the digits of published indices."""
+    return indices_x[..., None] // _bases(config) % torch.tensor(config.levels)
+
+
+def _bases(config: PublishedConfig) -> Tensor:
+    return torch.tensor([1, *config.levels[:-1]]).cumprod(0)
+
+
+def _path(name: str) -> Path:
+    return Path(__file__).parent / "cases" / f"{name}.npz"

@@ -1,0 +1,339 @@
+"""``bitmill weights import`` of VidTok and Cosmos: golden codes from published files, else a sentence."""
+
+import json
+import os
+import pickle
+import re
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+import yaml
+from torch import Tensor
+
+from bitmill import load_tokenizer
+from bitmill.bsq_model.importing.config_files.described_model import DescribedModel
+from bitmill.bsq_model.importing.config_files.find_family import described_model
+from bitmill.bsq_model.importing.published_models import PUBLISHED_MODELS
+from bitmill.jobs.cli import main
+from bitmill.schemas.errors import UsageError
+from bitmill.schemas.models.cosmos_config import CosmosVideoConfig
+from bitmill.schemas.models.vidtok_config import VidTokConfig
+from tests.bsq_model.published.golden import CONFIGS, case, golden, indices, items, published_weights
+from tests.bsq_model.published.publishing import (
+    cosmos_document,
+    lightning,
+    publish,
+    save_script,
+    vidtok_document,
+)
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    def _run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setenv("COLUMNS", "400")
+        monkeypatch.setattr(sys, "argv", ["bitmill", "weights", "import", *map(str, words)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        captured = capsys.readouterr()
+        return int(caught.value.code or 0), captured.out, captured.err
+
+    return _run
+
+
+def _refused(run: Run, words: list[object], out: Path, told: str) -> None:
+    """The command ends with one sentence, and nothing is where its output would be."""
+    code, _, err = run(*words)
+    assert (code, err.count("\n"), err[:7]) == (2, 1, "error: "), err
+    assert re.search(told, err), err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_published_files_give_the_golden_codes(run, tmp_path, name):
+    *files, option, config = publish(name, tmp_path / "published")
+    code, out, err = run(*files, tmp_path / "t", option, config)
+    assert (code, err) == (0, "")
+    tokenizer = load_tokenizer(tmp_path / "t")
+    assert tokenizer.fingerprint == golden(name).fingerprint
+    assert tokenizer.fingerprint in out
+    assert "were not compared with the published code's" in out
+    for item in items(name, "indices"):
+        (codes,) = tokenizer.encode([case(name)[f"{item}.input"]])
+        assert torch.equal(indices(codes, CONFIGS[name]), case(name)[f"{item}.indices"])
+
+
+def test_what_files_have_besides_is_named(run, tmp_path):
+    *files, option, config = publish("vidtok-v10", tmp_path)
+    _, out, _ = run(*files, tmp_path / "v", option, config)
+    assert "left out   2 tensors: training loss" in out
+    assert "left out   1 tensors: weight average" in out
+    *files, option, config = publish("cosmos-dv4x8x8", tmp_path)
+    _, out, _ = run(*reversed(files), tmp_path / "c", option, config)
+    assert "left out   16 tensors: convolutions of levels that skip them" in out
+    assert "left out   10 tensors: constants" in out
+
+
+@pytest.mark.parametrize("form", ["legacy", "bare", "half", "safetensors"])
+def test_other_forms_of_the_file_are_read(run, tmp_path, form):
+    weights = published_weights("vidtok-v10")
+    *_, option, config = publish("vidtok-v10", tmp_path)
+    path = tmp_path / ("w.safetensors" if form == "safetensors" else "w.ckpt")
+    if form == "safetensors":
+        safetensors.torch.save_file(weights, path)
+    elif form == "half":
+        torch.save(lightning({name: tensor.half() for name, tensor in weights.items()}), path)
+    else:
+        torch.save(
+            lightning(weights) if form == "legacy" else weights, path, _use_new_zipfile_serialization=False
+        )
+    code, _, err = run(path, tmp_path / "t", option, config)
+    assert (code, err) == (0, "")
+    same = load_tokenizer(tmp_path / "t").fingerprint == golden("vidtok-v10").fingerprint
+    assert same == (form != "half")
+
+
+def test_the_user_may_say_that_the_tokens_were_compared(run, tmp_path):
+    *files, option, config = publish("cosmos-di8x8", tmp_path)
+    _, out, _ = run(*files, tmp_path / "t", option, config, "--compared")
+    assert "not compared" not in out
+    assert json.loads((tmp_path / "t" / "origin.json").read_text()) == {
+        "format_version": 1,
+        "origin": "imported from encoder.jit and decoder.jit",
+        "licence": None,
+        "compared": True,
+    }
+
+
+def test_a_name_stands_for_config_and_licence(run, tmp_path, monkeypatch):
+    *files, option, config = publish("cosmos-dv4x8x8", tmp_path)
+    published = PUBLISHED_MODELS["Cosmos-0.1-Tokenizer-DV4x8x8"]
+    small = type(published)(
+        config=CONFIGS["cosmos-dv4x8x8"], source=published.source, licence=published.licence
+    )
+    monkeypatch.setitem(PUBLISHED_MODELS, "Cosmos-0.1-Tokenizer-DV4x8x8", small)
+    code, _, err = run(*files, tmp_path / "t", "--name", "nvidia/Cosmos-Tokenizer-DV4x8x8", option, config)
+    assert (code, err) == (0, "")
+    origin = json.loads((tmp_path / "t" / "origin.json").read_text())
+    assert origin["licence"] == "NVIDIA Open Model License"
+    assert "nvidia/Cosmos-0.1-Tokenizer-DV4x8x8 on Hugging Face" in origin["origin"]
+    out = tmp_path / "none"
+    _refused(run, [*files, out, "--name", "Cosmos-9"], out, "Cosmos-9 is no known model; there are vidtok")
+    other = ["--name", "Cosmos-0.1-Tokenizer-DV8x8x8", option, config]
+    _refused(run, [*files, out, *other], out, "does not describe Cosmos-0.1-Tokenizer-DV8x8x8")
+    _refused(run, [*files, out], out, "by --config, or a published model by --name")
+    _refused(run, [*files, out, *other[:2]], out, "The config does not fit .*is missing")
+
+
+@pytest.mark.parametrize("name", PUBLISHED_MODELS)
+def test_the_table_names_the_geometry_of_each_model(name):
+    geometry = PUBLISHED_MODELS[name].config.geometry
+    digits = re.search(r"(\d+)x(\d+)x(\d+)|DI(\d+)x(\d+)|causal_(\d)(8|16)(8|16)_(\d+)", name)
+    assert digits is not None
+    *sizes, codes = (int(text) if text else None for text in digits.groups())
+    told = [size for size in sizes if size is not None]
+    frames = [] if "-DI" in name else [geometry.frames_per_token]
+    assert told == [*frames, *geometry.patch_px]
+    assert geometry.code.num_codes == (codes or 64000)
+
+
+Edit = Callable[[dict[str, Tensor]], None]
+
+
+def _weight(tensors: Mapping[str, Tensor]) -> str:
+    return next(name for name in tensors if "conv_in" in name and name.endswith("weight"))
+
+
+def _set(change: Callable[[Tensor], Tensor]) -> Edit:
+    def edit(tensors: dict[str, Tensor]) -> None:
+        name = _weight(tensors)
+        tensors[name] = change(tensors[name].clone())
+
+    return edit
+
+
+def _one_value(value: float) -> Edit:
+    def change(tensor: Tensor) -> Tensor:
+        tensor.view(-1)[3] = value
+        return tensor
+
+    return _set(change)
+
+
+def _drop(tensors: dict[str, Tensor]) -> None:
+    del tensors[_weight(tensors)]
+
+
+FAULTS: dict[str, tuple[Edit, str]] = {
+    "missing": (_drop, r"conv_in\S+weight is missing"),
+    "unknown": (
+        lambda tensors: tensors.update({"encoder.other.weight": torch.ones(2)}),
+        r"encoder\.other\.weight is unknown",
+    ),
+    "shape": (_set(lambda tensor: tensor[:4]), r"conv_in\S+weight is \[4, .* instead of \["),
+    "dtype": (
+        _set(lambda tensor: tensor.long()),
+        r"conv_in\S+weight contains torch\.int64 instead of floats",
+    ),
+    "nan": (_one_value(float("nan")), "contains values that are not finite"),
+    "infinite": (_one_value(float("inf")), "contains values that are not finite"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", ["vidtok-v11", "cosmos-dv4x8x8"])
+def test_a_tensor_that_is_not_right_is_named(run, tmp_path, name, fault):
+    *files, option, config = publish(name, tmp_path / "published")
+    edit, told = FAULTS[fault]
+    weights = {key: tensor for key, tensor in published_weights(name).items() if "decoder" not in key}
+    if name == "vidtok-v11":
+        weights = dict(published_weights(name))
+        edit(weights)
+        torch.save(lightning(weights), files[0])
+    else:
+        weights.pop("post_quant_conv.conv3d.weight")
+        weights.pop("post_quant_conv.conv3d.bias")
+        edit(weights)
+        save_script(weights, Path(files[0]))
+    _refused(run, [*files, tmp_path / "t", option, config], tmp_path / "t", told)
+
+
+class _Runs:
+    """Its pickle makes a folder when a pickle module loads it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self._folder),)
+
+
+def _rewritten(path: Path, change: Callable[[str, bytes], bytes | None]) -> None:
+    """Write the archive anew, deflated, with each record as ``change`` gives it."""
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in records.items():
+            changed = change(name, data)
+            if changed is not None:
+                archive.writestr(name, changed)
+
+
+def test_code_in_files_is_never_run(run, tmp_path):
+    marker = tmp_path / "marker"
+    *files, option, config = publish("vidtok-v11", tmp_path / "v")
+    torch.save(lightning(published_weights("vidtok-v11")) | {"callbacks": _Runs(marker)}, files[0])
+    code, _, err = run(*files, tmp_path / "t", option, config)
+    assert (code, err, marker.exists()) == (0, "", False)
+    encoder, decoder, option, config = publish("cosmos-dv4x8x8", tmp_path / "c")
+    _rewritten(Path(encoder), lambda name, data: b"raise SystemExit" if "/code/" in name else data)
+    code, _, err = run(encoder, decoder, tmp_path / "u", option, config)
+    assert (code, err) == (0, "")
+    assert load_tokenizer(tmp_path / "u").fingerprint == golden("cosmos-dv4x8x8").fingerprint
+    harmful = pickle.dumps(_Runs(marker), protocol=2)
+    _rewritten(Path(decoder), lambda name, data: harmful if name.endswith("/data.pkl") else data)
+    out = tmp_path / "w"
+    _refused(run, [encoder, decoder, out, option, config], out, r"decoder\.jit contains no state dict")
+    assert not marker.exists()
+
+
+def test_damaged_archives_are_told(run, tmp_path):
+    encoder, decoder, option, config = publish("cosmos-dv4x8x8", tmp_path / "c")
+    out = tmp_path / "t"
+    kept = shutil.copy(encoder, tmp_path / "kept.jit")
+    _rewritten(Path(encoder), lambda name, data: None if name.endswith("/data/3") else data)
+    _refused(run, [encoder, decoder, out, option, config], out, "no item named .*data/3")
+    Path(encoder).write_bytes(Path(kept).read_bytes()[:-500])
+    _refused(run, [encoder, decoder, out, option, config], out, "its zip archive is damaged")
+    _refused(run, [decoder, decoder, out, option, config], out, "name each file once")
+    _refused(run, [decoder, out, option, config], out, r"encoder\.\S+ is missing")
+    weights = {**published_weights("cosmos-dv4x8x8"), "quantizer._levels": torch.tensor([8, 8, 5, 6])}
+    torch.save(weights, tmp_path / "w.pt")
+    _refused(run, [tmp_path / "w.pt", out, option, config], out, r"_levels is \[8, 8, 5, 6\]")
+    (tmp_path / "p.safetensors").write_bytes((tmp_path / "w.pt").read_bytes())
+    told = "damaged or no safetensors file"
+    _refused(run, [tmp_path / "p.safetensors", out, option, config], out, told)
+    _refused(run, [tmp_path / "none.safetensors", out, option, config], out, "cannot be read")
+
+
+def test_an_archive_whose_modules_hold_each_other_ends(run, tmp_path):
+    """A pickle may name a module within itself."""
+    *_, option, config = publish("cosmos-dv4x8x8", tmp_path / "c")
+    loop = b"\x80\x02c__torch__\nModule\nq\x00)\x81q\x01}X\x01\x00\x00\x00ah\x01sb."
+    with zipfile.ZipFile(tmp_path / "loop.jit", "w") as archive:
+        archive.writestr("loop/data.pkl", loop)
+        archive.writestr("loop/constants.pkl", b"")
+    out = tmp_path / "t"
+    _refused(run, [tmp_path / "loop.jit", out, option, config], out, "its modules hold each other")
+
+
+VIDTOK_888 = VidTokConfig(version="1.1", levels=(8,) * 5, frames_per_token=8)
+
+
+@pytest.mark.parametrize("name", ["488", "888"])
+def test_a_yaml_of_other_maths_is_refused_by_its_key(name):
+    config = VIDTOK_888 if name == "888" else CONFIGS["vidtok-v10"]
+    assert isinstance(config, VidTokConfig)
+    document = vidtok_document(config)
+    assert described_model(yaml.safe_dump(document), origin="c.yaml") == DescribedModel(config=config)
+
+    def refused(told: str, **changes: Any) -> None:
+        text = yaml.safe_dump(vidtok_document(config, **changes))
+        with pytest.raises(UsageError, match=told):
+            described_model(text, origin="c.yaml")
+
+    refused("double_z", double_z=True)
+    refused("norm_type", norm_type="batchnorm")
+    refused("unknown key .*dropout_3d", dropout_3d=True)
+    refused("z_channels is 7", z_channels=7)
+    refused("tempo_us is", tempo_us=[0, 1])
+    refused("init_pad_mode", init_pad_mode="constant")
+    refused("interpolation_mode", interpolation_mode="nearest")
+    if name == "888":
+        refused("interpolation_mode is None, not trilinear", interpolation_mode=None)
+        refused(r"tempo_ds is \[1, 2\], not \[0, 1, 2\]", tempo_ds=None)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        ("target", "vidtok.models.other.AutoencodingEngine", "model.target is vidtok.models.other"),
+        ("encoder", "vidtok.modules.model_3dnoncausal.EncoderCausal3DPadding", "encoder_config.target"),
+        ("regularizer", "vidtok.modules.regularizers.DiagonalGaussianRegularizer", "regularizer_config"),
+    ],
+)
+def test_another_vidtok_is_refused(place, value, told):
+    document = vidtok_document(VIDTOK_888)
+    model = document["model"]
+    (model if place == "target" else model["params"][f"{place}_config"])["target"] = value
+    with pytest.raises(UsageError, match=told):
+        described_model(yaml.safe_dump(document), origin="c.yaml")
+
+
+def test_arguments_of_another_cosmos_are_refused():
+    config = CosmosVideoConfig(patch_px=16, frames_per_token=8)
+    assert described_model(json.dumps(cosmos_document(config)), origin="c.json") == DescribedModel(
+        config=config
+    )
+    for changes, told in (
+        ({"legacy_mode": True}, "legacy_mode"),
+        ({"num_groups": 32}, "num_groups"),
+        ({"name": "CV"}, "name"),
+        ({"patch_method": "rearrange"}, "patch_method"),
+        ({"embedding_dim": 4}, "embedding_dim is 4, but there are 6 levels"),
+        ({"more": 1}, "unknown key 'more'"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            described_model(json.dumps(cosmos_document(config, **changes)), origin="c.json")
+    image = json.dumps(cosmos_document(CONFIGS["cosmos-di8x8"], attn_resolutions=[128]))
+    with pytest.raises(UsageError, match=r"attn_resolutions \[128\] asks for attention"):
+        described_model(image, origin="c.json")
