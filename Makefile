@@ -13,7 +13,7 @@ STAMP := $(VENV)/.ready
 # Some images forbid it, and then each of the many processes of a test run would compile all modules anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup demo check test lint types arch docs bench bench-guard ci clean
+.PHONY: setup demo check test lint types arch docs site bench bench-guard ci clean
 
 setup: $(STAMP)  ## the virtual environment, with all that the other verbs need
 
@@ -50,6 +50,9 @@ arch: $(STAMP)  ## layers and doors
 docs: $(STAMP)  ## every command and code block in README and docs that is marked to be run
 	$(BIN)/python -m pytest tests/docs -q
 
+site: $(STAMP)  ## the docs as a site, in site/; links and references are checked
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs site
+
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.flip_rate
 	$(BIN)/python -m pip install --quiet --no-deps --requirement benchmarks/encoding/peers.txt
@@ -72,4 +75,4 @@ bench-guard: $(STAMP)  ## is anything slower than at the last tag, or REF=...
 ci: lint types arch test
 
 clean:
-	rm -rf $(VENV) demo-output .cache
+	rm -rf $(VENV) demo-output .cache site

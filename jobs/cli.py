@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bitmill.jobs.command_exit import ended_by_code
+from bitmill.jobs.commands.config import config
 from bitmill.jobs.commands.dataset import audit, export, remove, trace
 from bitmill.jobs.commands.models import compress, decompress, evaluate_tokens
 from bitmill.jobs.commands.models import sample as sampling
@@ -27,10 +28,13 @@ app = typer.Typer(
     name="bitmill",
     cls=CommandGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(weights.app, name="weights")
+_DATA, _MODELS, _CLUSTER = "Data", "Models", "Cluster"
+"""Panels of the help."""
+
+app.add_typer(weights.app, name="weights", rich_help_panel=_MODELS)
+app.add_typer(config.app, name="config", rich_help_panel=_DATA)
 
 JobArguments = Annotated[
     list[str],
@@ -95,7 +99,7 @@ def common(
     """
 
 
-@app.command()
+@app.command(rich_help_panel=_DATA)
 def plan(
     job: JobArguments,
     tokenizer: TokenizerOption = None,
@@ -130,7 +134,7 @@ def plan(
         plan_job(spec, address=address, sample=sample, as_json=as_json, console=console)
 
 
-@app.command()
+@app.command(rich_help_panel=_DATA)
 def tokenize(
     job: JobArguments,
     tokenizer: TokenizerOption = None,
@@ -162,7 +166,7 @@ def tokenize(
     raise typer.Exit(EXIT_COMPLETE if all_ok else EXIT_NOT_ALL_OK)
 
 
-@app.command()
+@app.command(rich_help_panel=_DATA)
 def inspect(
     path: Annotated[str, typer.Argument(help="A dataset folder, or one token shard (.parquet).")],
     clips: Annotated[int, typer.Option("--clips", min=0, help="Number of clips to show.")] = 5,
@@ -173,7 +177,7 @@ def inspect(
     show(path, clips=clips, console=Console())
 
 
-@app.command()
+@app.command(rich_help_panel=_DATA)
 def preview(
     dataset: Annotated[str, typer.Argument(help="A dataset folder.")],
     out: Annotated[str, typer.Option("--out", help="MP4 or PNG to write.")] = "preview.mp4",
@@ -196,7 +200,7 @@ def preview(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=_MODELS)
 def train(
     file: Annotated[str, typer.Argument(metavar="TRAIN.yaml", help="A training file.")],
     address: AddressOption = None,
@@ -227,7 +231,7 @@ def train(
         train_job(load_train_spec(text, origin=file, overrides=overrides), address=address, console=console)
 
 
-@app.command()
+@app.command(rich_help_panel=_MODELS)
 def evaluate(
     tokenizer: Annotated[
         str, typer.Argument(help="small (bundled), a tokenizer's folder, a plugin, or a preset.")
@@ -290,18 +294,16 @@ def evaluate(
     raise typer.Exit(EXIT_COMPLETE if evaluate_job(request, Console()) else EXIT_NOT_ALL_OK)
 
 
-for command in (
-    audit.audit,
-    export.export,
-    trace.trace,
-    remove.remove,
-    compress.compress,
-    decompress.decompress,
-    sampling.sample,
-    evaluate_tokens.evaluate_tokens,
-    *job_commands.COMMANDS,
+for panel, commands in (
+    (_DATA, (audit.audit, export.export, trace.trace, remove.remove)),
+    (
+        _MODELS,
+        (compress.compress, decompress.decompress, sampling.sample, evaluate_tokens.evaluate_tokens),
+    ),
+    (_CLUSTER, job_commands.COMMANDS),
 ):
-    app.command()(command)
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
 
 
 def _need(module: str, *, extra: str) -> None:

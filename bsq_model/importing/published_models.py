@@ -6,6 +6,7 @@ from bitmill.bsq_model.importing.config_files.described_model import DescribedMo
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.vidtok_config import VidTokConfig
+from bitmill.schemas.nearest_name import did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,8 @@ def published_model(name: str) -> PublishedModel:
     # Its repository has both names.
     name = name.removeprefix("nvidia/").replace("Cosmos-Tokenizer-", "Cosmos-0.1-Tokenizer-")
     if name not in PUBLISHED_MODELS:
-        raise UsageError(f"{name} is no known model; there are {', '.join(PUBLISHED_MODELS)}.")
+        near = did_you_mean(name, PUBLISHED_MODELS)
+        raise UsageError(f"{name} is no known model{near}; there are {', '.join(PUBLISHED_MODELS)}.")
     return PUBLISHED_MODELS[name]
 
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.ids import content_id
-from bitmill.schemas.requests.spec_files import describe_validation
+from bitmill.schemas.requests.validation_text import describe_validation
 from bitmill.schemas.strict_model import JsonFile, StrictModel
 from bitmill.schemas.versioned import refuse_newer, stored_version
 

@@ -10,7 +10,7 @@ from bitmill.schemas.errors import FormatError
 from bitmill.schemas.ids import canonical_json
 from bitmill.schemas.models.geometry import Code, Grid, SizePx
 from bitmill.schemas.requests.job import ShardVersion
-from bitmill.schemas.requests.spec_files import describe_validation
+from bitmill.schemas.requests.validation_text import describe_validation
 from bitmill.schemas.strict_model import StrictModel
 from bitmill.schemas.versioned import refuse_newer
 

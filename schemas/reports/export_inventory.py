@@ -13,7 +13,7 @@ from pydantic import (
 
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.geometry import MAX_BITS_PER_TOKEN, Code, Geometry
-from bitmill.schemas.requests.spec_files import describe_validation
+from bitmill.schemas.requests.validation_text import describe_validation
 from bitmill.schemas.strict_model import JsonFile, StrictModel
 from bitmill.schemas.versioned import refuse_newer, stored_version
 

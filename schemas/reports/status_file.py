@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError
 
 from bitmill.schemas.errors import FormatError
-from bitmill.schemas.requests.spec_files import describe_validation
+from bitmill.schemas.requests.validation_text import describe_validation
 from bitmill.schemas.strict_model import JsonFile, StrictModel
 from bitmill.schemas.versioned import refuse_newer
 

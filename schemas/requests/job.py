@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from bitmill.schemas.errors import BadJobError
 from bitmill.schemas.ids import content_id
 from bitmill.schemas.requests.frames import FrameSpec, PixelRule
-from bitmill.schemas.requests.spec_files import describe_validation, make_spec, yaml_mapping
+from bitmill.schemas.requests.spec_files import make_spec, yaml_mapping
+from bitmill.schemas.requests.validation_text import describe_validation
 from bitmill.schemas.strict_model import StrictModel
 
 JOB_SPEC_VERSION = 1
@@ -77,6 +78,7 @@ class TokenizerSpec(StrictModel, BaseModel):
     bits_per_token: Annotated[int, Field(ge=1, le=64)] | None = None
     """L of a preset; None uses the preset's own."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Of a preset's random weights."""
     plugin: str | None = None
     """Name of a tokenizer that an installed package offers (docs/plugins.md)."""
     options: dict[str, Any] = {}
@@ -157,6 +159,7 @@ class ShardingSpec(StrictModel):
     """Most source bytes per shard (a larger source is a shard by itself); consecutive spans of one object
     count its bytes once."""
     max_sources: Annotated[int, Field(gt=0)] = 4096
+    """Most sources per shard."""
     split_s: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
     """Longer videos are planned in spans of this many seconds, each a separate source."""
 
@@ -203,6 +206,7 @@ class JobSpec(StrictModel):
     """A tokenization job. ``schemas/job.example.yaml`` explains every key."""
 
     version: Literal[1]
+    """Of this kind of file."""
     source: SourceSpec
     output: str
     """Folder of the dataset, on any store: new, empty, or of this job."""

@@ -6,11 +6,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from bitmill.schemas.errors import UsageError
+from bitmill.schemas.requests.keys import keys_of
+from bitmill.schemas.requests.validation_text import describe_validation
 
 Spec = TypeVar("Spec", bound=BaseModel)
-
-# Pydantic names Python's types, of which YAML has other names.
-_PLAIN = {"tuple_type": "Input should be a list", "model_type": "Input should be keys with values"}
 
 
 def yaml_mapping(
@@ -49,23 +48,8 @@ def make_spec(
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise error_type(f"{origin}: {describe_validation(error)}") from error
-
-
-def describe_validation(error: ValidationError) -> str:
-    """Describe every wrong key by its dotted name, without echoing long input values."""
-    parts: list[str] = []
-    for item in error.errors(include_url=False):
-        where = ".".join(str(part) for part in item["loc"]) or "the document"
-        if item["type"] == "extra_forbidden":
-            parts.append(f"unknown key {where!r}")
-        elif item["type"] == "missing":
-            parts.append(f"key {where!r} is missing")
-        elif item["type"] in _PLAIN:
-            parts.append(f"{where}: {_PLAIN[item['type']]}")
-        else:
-            parts.append(f"{where}: {item['msg'].removeprefix('Value error, ')}")
-    return "; ".join(parts) + "."
+        known = [key.name for key in keys_of(model)]
+        raise error_type(f"{origin}: {describe_validation(error, known)}") from error
 
 
 def _set_dotted(document: dict[str, Any], dotted: str, value: Any) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from bitmill.jobs.cli import main
 from bitmill.pipeline.reading import TokenDataset
@@ -49,6 +50,17 @@ def test_the_training_loop_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     exec(compile(_block("README.md"), "README.md", "exec"), names)
     assert capsys.readouterr().out == "3 clips; torch.Size([16, 2, 2, 2])\n"
     assert list(names["tokens"].shape) == [2, 16, 2, 2, 2]  # type: ignore[attr-defined]
+
+
+def test_the_tutorial_of_training_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_dataset("demo-output/tokens", [[16, 3], [16]])
+    names: dict = {}
+    for block in runnable("docs/tutorials/training.md"):
+        exec(compile(block, "tutorials/training.md", "exec"), names)
+    assert names["tokens"].dtype == torch.int64
+    assert list(names["tokens"].shape) == [2, 4, 2, 2]
+    assert names["state"] == names["loader"].state_dict()
 
 
 def test_the_training_loop_of_the_reading_page_runs_and_resumes(tmp_path, monkeypatch):
@@ -185,16 +197,17 @@ def test_what_a_module_gives_to_users_is_in_the_docs_or_an_example(module):
 
 def test_the_readme_tells_of_commands_that_exist():
     from bitmill.jobs.cli import app
+    from bitmill.jobs.commands.config import config
     from bitmill.jobs.commands.weights import weights
 
     known = {command.callback.__name__ for command in app.registered_commands if command.callback}
-    known |= {
-        f"weights {command.name or command.callback.__name__}" for command in weights.app.registered_commands
-    }
+    for name, group in (("weights", weights), ("config", config)):
+        below = group.app.registered_commands
+        known |= {f"{name} {command.name or command.callback.__name__}" for command in below}
     blocks = [
         block for page in PAGES for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
     ]
-    told = set(re.findall(r"^bitmill (weights \w+|\w+)", "\n".join(blocks), re.MULTILINE))
+    told = set(re.findall(r"^bitmill ((?:weights |config )?\w+)", "\n".join(blocks), re.MULTILINE))
     assert told <= known
     assert {"tokenize", "inspect", "preview", "train", "evaluate", "weights import"} <= told
 

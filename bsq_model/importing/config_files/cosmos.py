@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
-from bitmill.schemas.requests.spec_files import describe_validation
+from bitmill.schemas.requests.validation_text import describe_validation
 from bitmill.schemas.strict_model import StrictModel
 
 

@@ -6,7 +6,7 @@ from pydantic import Field, ValidationError
 
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.vidtok_config import VidTokConfig
-from bitmill.schemas.requests.spec_files import describe_validation
+from bitmill.schemas.requests.validation_text import describe_validation
 from bitmill.schemas.strict_model import StrictModel
 
 _TARGET = "vidtok.models.autoencoder"

@@ -41,8 +41,8 @@ def test_a_record_is_named_by_what_it_asks_for_alone():
     [
         ({"format_version": 2, "new": 1}, r"x has removal format 2; this bitmill reads up to 1\. Upgrade"),
         ({"new": 1}, r"x is damaged: unknown key 'new'\. Restore it"),
-        ({"sources": "all"}, r"x is damaged: sources: "),
-        ({"format_version": None}, r"x is damaged: format_version: "),
+        ({"sources": "all"}, r"x is damaged: sources must be a list"),
+        ({"format_version": None}, r"x is damaged: format_version must be a whole number"),
     ],
 )
 def test_what_cannot_be_relied_on_is_refused(change, message):

@@ -104,7 +104,7 @@ def test_damage_and_newer_versions_name_the_file():
         read_outline(json.dumps(data | {"news": 1}).encode(), origin="x")
     with pytest.raises(FormatError, match="x is damaged"):
         read_inventory(_outline(_outlined(3)).to_json()[:-9], origin="x")
-    with pytest.raises(FormatError, match="x is damaged: format: Input should be 'bitmill-export'"):
+    with pytest.raises(FormatError, match="x is damaged: format must be 'bitmill-export'"):
         read_inventory(json.dumps(data).encode(), origin="x")
 
 

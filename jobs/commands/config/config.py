@@ -1,0 +1,44 @@
+"""``bitmill config …``: lists the keys of a file, writes a job file to start from."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bitmill.jobs.preparation.file_arguments import local_path
+
+app = typer.Typer(no_args_is_help=True, help="List the keys of job and training files; begin a job file.")
+
+
+@app.command()
+def keys(
+    file: Annotated[
+        Literal["job", "train", "token-model"],
+        typer.Argument(help="A job file, or the training file of a tokenizer or of a token model."),
+    ] = "job",
+    find: Annotated[str, typer.Option("--find", help="Only keys whose name or meaning has this word.")] = "",
+) -> None:
+    """List the keys of a file: what each takes, its default, its meaning."""
+    from bitmill.jobs.commands.config.show_keys import show_keys
+
+    show_keys(file, find)
+
+
+@app.command()
+def new(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A folder, glob, tar, file or manifest.")],
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The dataset's folder, on any store.")],
+    out: Annotated[
+        Path, typer.Option("--out", parser=local_path, help="Job file to write; it must not exist.")
+    ] = Path("job.yaml"),
+    tokenizer: Annotated[
+        str, typer.Option("--tokenizer", help="small (bundled), a tokenizer's folder, or a plugin.")
+    ] = "small",
+    sample: Annotated[
+        int, typer.Option("--sample", min=1, help="Number of videos, and of images, to look at.")
+    ] = 16,
+) -> None:
+    """Look at a sample of the sources, and write a job file with explanations that fit them."""
+    from bitmill.jobs.commands.config.new_job import write_new_job
+
+    write_new_job(source, output, out=out, tokenizer=tokenizer, sample=sample)
