@@ -13,7 +13,7 @@ STAMP := $(VENV)/.ready
 # Some images forbid it, and then each of the many processes of a test run would compile all modules anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup demo check test lint types arch docs site bench bench-guard ci clean
+.PHONY: setup demo check test lint types arch docs site release bench bench-guard ci clean
 
 setup: $(STAMP)  ## the virtual environment, with all that the other verbs need
 
@@ -52,6 +52,9 @@ docs: $(STAMP)  ## every command and code block in README and docs that is marke
 
 site: $(STAMP)  ## the docs as a site, in site/; links and references are checked
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs site
+
+release:  ## wheel and sdist in dist/, each proved in a clean environment; PYTHONS="python3.11 python3.13"
+	deploy/release.sh $(PYTHONS)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.flip_rate

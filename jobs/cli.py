@@ -308,7 +308,10 @@ for panel, commands in (
 
 def _need(module: str, *, extra: str) -> None:
     if importlib.util.find_spec(module) is None:
-        raise BadJobError(f"This command needs the package {module}: pip install 'bitmill[{extra}]'")
+        raise BadJobError(
+            f"This command needs the package {module}; install bitmill's extra {extra}: "
+            f"pip install '.[{extra}]' in a copy of its repository."
+        )
 
 
 def _job(

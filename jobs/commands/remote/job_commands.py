@@ -157,7 +157,10 @@ def _ask(address: str, known: _Known) -> tuple["ClusterWord", str | None]:
 
 def _api(address: str) -> "JobApi":
     if importlib.util.find_spec("requests") is None or importlib.util.find_spec("aiohttp") is None:
-        raise UsageError("This command needs Ray's job client: pip install 'bitmill[cluster]'")
+        raise UsageError(
+            "This command needs Ray's job client; install bitmill's extra cluster: "
+            "pip install '.[cluster]' in a copy of its repository."
+        )
     from bitmill.jobs.cluster.connection.job_api import JobApi
 
     return JobApi(address)
