@@ -5,13 +5,15 @@ code.
 """
 
 from collections.abc import Sequence
+from math import prod
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from bitmill.schemas.errors import BrokenContractError
-from bitmill.schemas.models.geometry import Geometry
+from bitmill.bsq_model.layers.patches import pixels_from_uint8, uint8_from_pixels
+from bitmill.schemas.errors import BrokenContractError, UsageError
+from bitmill.schemas.models.geometry import Geometry, Grid
 
 
 class Tokenizer(Protocol):
@@ -42,7 +44,10 @@ class Tokenizer(Protocol):
         ...
 
     def decode(self, codes: Sequence[Tensor], /) -> list[Tensor]:
-        """Decode codes to clips of as many frames as their rows stand for."""
+        """Decode codes to clips of as many frames as their rows stand for.
+
+        A pyramid's codes do not tell their grid: see ``DecodesPyramids``, and call ``decode_clips``.
+        """
         ...
 
 
@@ -78,6 +83,19 @@ class DecodesPixels(Protocol):
         ...
 
 
+@runtime_checkable
+class DecodesPyramids(Protocol):
+    """A tokenizer of pyramids that decodes them by their grids. It needs no ``decode``."""
+
+    def decode_pyramids(self, codes: Sequence[Tensor], grids: Sequence[Grid], /) -> list[Tensor]:
+        """Decode codes [n, D] to float32 [T, H, W, 3] in [−1, 1], given the full grid t, h, w of each.
+
+        The n tokens are those of all scales or of the first ones. These give a picture of the full size, too:
+        what is known of it by then.
+        """
+        ...
+
+
 class ClipStream(Protocol):
     """Encodes one clip chunk by chunk."""
 
@@ -98,11 +116,46 @@ class Streams(Protocol):
         ...
 
 
-def decode_pixels(tokenizer: Tokenizer, codes: Sequence[Tensor]) -> list[Tensor]:
-    """Decode to float32 [T, H, W, 3] in [−1, 1]; from grey levels if the tokenizer gives no others."""
-    if isinstance(tokenizer, DecodesPixels):
+def decode_clips(tokenizer: Tokenizer, codes: Sequence[Tensor], grids: Sequence[Grid]) -> list[Tensor]:
+    """Decode codes of any layout to uint8 [T, H, W, 3], given the (full) grid t, h, w of each.
+
+    Raises UsageError if a pyramid's tokenizer has no ``decode_pyramids`` and needs it.
+    """
+    if tokenizer.geometry.layout == "grid":
+        return tokenizer.decode(codes)
+    return [uint8_from_pixels(pixels_THWC) for pixels_THWC in decode_pixels(tokenizer, codes, grids)]
+
+
+def decode_pixels(tokenizer: Tokenizer, codes: Sequence[Tensor], grids: Sequence[Grid]) -> list[Tensor]:
+    """``decode_clips`` to float32 [T, H, W, 3] in [−1, 1]; from grey levels if it gives no others."""
+    if tokenizer.geometry.layout == "pyramid":
+        if isinstance(tokenizer, DecodesPyramids):
+            return tokenizer.decode_pyramids(codes, grids)
+        for codes_ND, grid in zip(codes, grids, strict=True):
+            _check_grid_is_told(tokenizer.geometry, len(codes_ND), grid)
+    elif isinstance(tokenizer, DecodesPixels):
         return tokenizer.decode_pixels(codes)
-    return [clip.float() / 127.5 - 1 for clip in tokenizer.decode(codes)]
+    return [pixels_from_uint8(clip_THWC, torch.float32) for clip_THWC in tokenizer.decode(codes)]
+
+
+def decodes_scales(tokenizer: Tokenizer) -> bool:
+    """Whether the first scales of its pyramids can be decoded without the others."""
+    made_by_plugin = getattr(tokenizer, "inner", tokenizer)
+    return tokenizer.geometry.layout == "pyramid" and isinstance(made_by_plugin, DecodesPyramids)
+
+
+def _check_grid_is_told(geometry: Geometry, num_tokens: int, grid: Grid) -> None:
+    """Raise UsageError unless a pyramid's number of tokens tells its grid."""
+    if num_tokens != geometry.num_tokens(grid):
+        raise UsageError("without decode_pyramids, it decodes pyramids only as a whole")
+    alike = [
+        name for name, grids in (geometry.schedules or {}).items() if sum(map(prod, grids)) == num_tokens
+    ]
+    if len(alike) > 1:
+        raise UsageError(
+            f"the pyramids of {' and '.join(alike)} have {num_tokens} tokens each, so that it needs "
+            "decode_pyramids, which is told the grid"
+        )
 
 
 def device_of(tokenizer: Tokenizer) -> torch.device:
@@ -133,6 +186,16 @@ def check_codes(codes: Tensor, geometry: Geometry, shape_THW: Sequence[int]) -> 
     largest = torch.tensor([base - 1 for base in code.bases], device=codes.device)
     if bool(((codes < 0) | (codes > largest)).any()):
         raise BrokenContractError(f"a code lies outside [0, {' × '.join(map(str, code.bases))})")
+
+
+def check_pixels(pixels: Tensor, shape_THWC: Sequence[int]) -> None:
+    """Raise BrokenContractError unless these can be the pixels of a decoded clip of this shape."""
+    if pixels.dtype != torch.float32 or tuple(pixels.shape) != tuple(shape_THWC):
+        raise BrokenContractError(
+            f"decoded pixels are {pixels.dtype} {list(pixels.shape)}, not torch.float32 {list(shape_THWC)}"
+        )
+    if not bool((pixels.abs() <= 1).all()):
+        raise BrokenContractError("a decoded pixel lies outside [−1, 1]")
 
 
 def check_frames(frames: Tensor, shape_THWC: Sequence[int]) -> None:

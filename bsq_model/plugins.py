@@ -8,9 +8,17 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from bitmill.bsq_model.contract import Tokenizer, check_codes, check_frames, device_of
+from bitmill.bsq_model.contract import (
+    DecodesPyramids,
+    Tokenizer,
+    check_codes,
+    check_frames,
+    check_pixels,
+    decode_pixels,
+    device_of,
+)
 from bitmill.schemas.errors import BitmillError, BrokenContractError, MissingPluginError, UsageError
-from bitmill.schemas.models.geometry import Geometry
+from bitmill.schemas.models.geometry import Geometry, Grid
 from bitmill.schemas.models.plugin_config import PLUGIN_GROUP, PluginConfig
 from bitmill.schemas.models.tokenizer_origin import TokenizerOrigin
 
@@ -65,9 +73,10 @@ class PluginTokenizer:
         self.inner = tokenizer
         """What the plugin made."""
         self._name = f"The tokenizer plugin {name!r}"
+        decodes = "decode_pyramids" if isinstance(tokenizer, DecodesPyramids) else "decode"
         members = {
             member: _called(f"{self._name} has no {member}", getattr, tokenizer, member)
-            for member in ("geometry", "fingerprint", "to", "encode", "decode")
+            for member in ("geometry", "fingerprint", "to", "encode", decodes)
         }
         geometry, fingerprint = members["geometry"], members["fingerprint"]
         if not isinstance(geometry, Geometry):
@@ -118,11 +127,20 @@ class PluginTokenizer:
         self._check_count(found, codes)
         for frames_THWC, codes_thwD in zip(found, codes, strict=True):
             if self.geometry.layout == "grid":
-                self._check(check_frames, frames_THWC, self._decoded_shape(codes_thwD))
+                self._check(check_frames, frames_THWC, self._decoded_shape(codes_thwD.shape[:3]))
         return found
 
-    def _decoded_shape(self, codes_thwD: Tensor) -> tuple[int, ...]:
-        (rows, height, width), (down, across) = codes_thwD.shape[:3], self.geometry.patch_px
+    def decode_pyramids(self, codes: Sequence[Tensor], grids: Sequence[Grid], /) -> list[Tensor]:
+        """See ``contract.DecodesPyramids``; by ``decode`` if the plugin has no other and that suffices."""
+        with torch.inference_mode():
+            found: Any = _called(f"{self._name} failed to decode", decode_pixels, self.inner, codes, grids)
+        self._check_count(found, codes)
+        for pixels_THWC, grid in zip(found, grids, strict=True):
+            self._check(check_pixels, pixels_THWC, self._decoded_shape(grid))
+        return found
+
+    def _decoded_shape(self, shape_thw: Sequence[int]) -> tuple[int, ...]:
+        (rows, height, width), (down, across) = shape_thw, self.geometry.patch_px
         return self.geometry.frames_of_rows(rows), height * down, width * across, 3
 
     def _check_count(self, found: Any, given: Sequence[Tensor]) -> None:

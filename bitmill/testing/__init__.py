@@ -77,6 +77,7 @@ def conformance_checks() -> list[Check]:
         Check("members", checks.check_members),
         Check("lengths", checks.check_lengths),
         Check("sizes", checks.check_sizes),
+        Check("scales", checks.check_scales),
         Check("codes", checks.check_codes),
         Check("determinism", checks.check_determinism),
         Check("batch", checks.check_batch),

@@ -4,12 +4,14 @@ Axes: T frames, H and W pixels, N tokens, D dimensions of a code.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
+from math import prod
 
 import torch
 from torch import Tensor
 
 from bitmill.bsq_model import contract
-from bitmill.bsq_model.contract import Streams
+from bitmill.bsq_model.contract import DecodesPyramids, Streams
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.saving import tokenizer_files
 from bitmill.bsq_model.tokenizer import BSQTokenizer
@@ -36,7 +38,7 @@ def check_sizes(subject: Subject) -> None:
 
 def _check_shapes(subject: Subject, clip_THWC: Tensor) -> None:
     geometry, (num_frames, height, width) = subject.geometry, clip_THWC.shape[:3]
-    grid = geometry.token_rows(num_frames), *geometry.grid(height, width)
+    grid = subject.grid_of(clip_THWC)
     tokens = grid if geometry.layout == "grid" else (geometry.num_tokens(grid),)
     expected = [*tokens, geometry.code.dimensions]
     codes = subject.codes_of(clip_THWC)
@@ -44,8 +46,23 @@ def _check_shapes(subject: Subject, clip_THWC: Tensor) -> None:
         raise BrokenContractError(
             f"codes of {num_frames} frames of {height}×{width} pixels are {list(codes.shape)}, not {expected}"
         )
-    (frames,) = called(subject.tokenizer.decode, [codes], "decode")
-    contract.check_frames(frames, clip_THWC.shape)
+    contract.check_frames(subject.frames_of(codes, grid), clip_THWC.shape)
+
+
+def check_scales(subject: Subject) -> None:
+    tokenizer, geometry = subject.tokenizer, subject.geometry
+    if not isinstance(tokenizer, DecodesPyramids) or geometry.layout != "pyramid":
+        raise DoesNotApplyError
+    for size in subject.sizes:
+        clip = subject.clip(size=size)
+        codes_ND, grid = subject.codes_of(clip), subject.grid_of(clip)
+        for end in accumulate(map(prod, geometry.scales(grid))):
+            (pixels,) = called(
+                lambda codes, grid=grid: tokenizer.decode_pyramids(codes, [grid]),
+                [codes_ND[:end]],
+                "decode_pyramids",
+            )
+            contract.check_pixels(pixels, clip.shape)
 
 
 def check_codes(subject: Subject) -> None:
@@ -61,14 +78,14 @@ def check_codes(subject: Subject) -> None:
 
 def check_determinism(subject: Subject) -> None:
     clip = subject.clip()
-    codes = subject.codes_of(clip)
+    codes, grid = subject.codes_of(clip), subject.grid_of(clip)
     given = clip.clone()
     with torch.inference_mode():
         subject.tokenizer.encode([given])
     if not torch.equal(given, clip):
         raise BrokenContractError("encode changes the frames that it is given")
     subject.expect_same(subject.codes_of(clip), codes, "encoded twice, a clip has different codes")
-    once, twice = (called(subject.tokenizer.decode, [codes], "decode")[0] for _ in range(2))
+    once, twice = (subject.frames_of(codes, grid) for _ in range(2))
     subject.expect_same(once, twice, "decoded twice, codes give different frames")
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bitmill.bsq_model.contract import Tokenizer
+from bitmill.bsq_model.contract import Tokenizer, decode_clips
 from bitmill.bsq_model.plugins import PluginTokenizer
 from bitmill.schemas.errors import BrokenContractError, WrongArgumentError
-from bitmill.schemas.models.geometry import SizePx
+from bitmill.schemas.models.geometry import Grid, SizePx
 
 Make = Callable[[], Tokenizer]
 """Makes the tokenizer anew: the class, or a function that calls it with its options."""
@@ -61,6 +61,15 @@ class Subject:
 
     def codes_of(self, clip: Tensor) -> Tensor:
         return self.encode([clip])[0]
+
+    def grid_of(self, clip_THWC: Tensor) -> Grid:
+        """The (full) token grid of a clip."""
+        num_frames, height, width = clip_THWC.shape[:3]
+        return self.geometry.token_rows(num_frames), *self.geometry.grid(height, width)
+
+    def frames_of(self, codes: Tensor, grid: Grid) -> Tensor:
+        """A clip's codes, decoded."""
+        return called(lambda given: decode_clips(self.tokenizer, given, [grid]), [codes], "decode")[0]
 
     def expect_same(self, codes: Tensor, expected: Tensor, what: str) -> None:
         if codes.shape != expected.shape:

@@ -2,11 +2,11 @@
 
 Han et al., *Infinity* (arXiv 2412.04431), section 3.2: each scale codes what the scales before it left over.
 A clip's values depend on no other clip of a batch. Axes: t, h and w of a grid, T, H and W of the full one, N
-all tokens of a pyramid, D bits of a token, ``x`` any.
+all tokens of a pyramid, n those of its first scales, D bits of a token, ``x`` any.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from math import prod
 
 import torch
@@ -17,10 +17,17 @@ from bitmill.bsq_model.bottleneck import bsq
 from bitmill.schemas.models.geometry import Grid
 
 
-def scales_of_codes(codes_xND: Tensor, grids: Sequence[Grid]) -> list[Tensor]:
-    """Cut codes of a pyramid, of any dtype, into its grids: [..., t, h, w, D] each."""
-    parts = codes_xND.split([prod(grid) for grid in grids], dim=-2)
-    return [part.unflatten(-2, grid) for part, grid in zip(parts, grids, strict=True)]
+def scales_of_codes(codes_xnD: Tensor, grids: Sequence[Grid]) -> list[Tensor]:
+    """Cut codes of any dtype into [..., t, h, w, D] of each scale; they may be those of the first ones alone.
+
+    Raises ValueError if they are not the tokens of the first scales.
+    """
+    ends = list(accumulate(map(prod, grids)))
+    if codes_xnD.shape[-2] not in ends:
+        raise ValueError(f"{codes_xnD.shape[-2]} tokens are not those of the first scales of {list(grids)}")
+    there = grids[: ends.index(codes_xnD.shape[-2]) + 1]
+    parts = codes_xnD.split([prod(grid) for grid in there], dim=-2)
+    return [part.unflatten(-2, grid) for part, grid in zip(parts, there, strict=True)]
 
 
 def bits_of_latents(v_THWD: Tensor, grids: Sequence[Grid]) -> Tensor:
@@ -39,17 +46,17 @@ def bits_of_latents(v_THWD: Tensor, grids: Sequence[Grid]) -> Tensor:
     return torch.cat(scales)
 
 
-def sum_of_bits(bits_xND: Tensor, grids: Sequence[Grid]) -> Tensor:
-    """Return the sum over all scales, which the decoder takes: float32 [..., T, H, W, D]."""
-    return sums_of_scales(scales_of_codes(bits_xND, grids))[-1]
+def sum_of_bits(bits_xnD: Tensor, grids: Sequence[Grid]) -> Tensor:
+    """Return the sum of all scales, or the first ones, which the decoder takes: float32 [..., T, H, W, D]."""
+    return sums_of_scales(scales_of_codes(bits_xnD, grids), grids[-1])[-1]
 
 
-def sums_of_scales(scales: Sequence[Tensor]) -> list[Tensor]:
+def sums_of_scales(scales: Sequence[Tensor], full: Sequence[int] | None = None) -> list[Tensor]:
     """Return the sum up to each scale, float32 [..., T, H, W, D] each, of bool [..., t, h, w, D].
 
-    A bit stands for ±1/√D, and a scale is interpolated linearly to the grid of the last one.
+    A bit stands for ±1/√D, and a scale is interpolated linearly to the full grid: by default the last one.
     """
-    full = scales[-1].shape[-4:-1]
+    full = full or scales[-1].shape[-4:-1]
     sums = [_values(scales[0], full)]
     for bits_xthwD in scales[1:]:
         sums.append(sums[-1] + _values(bits_xthwD, full))

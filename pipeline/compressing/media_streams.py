@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bitmill.bsq_model.contract import Tokenizer
+from bitmill.bsq_model.contract import Tokenizer, decode_clips
 from bitmill.pipeline.compressing.clip_streams import (
     LoadedPrior,
     OnFrames,
@@ -192,7 +192,9 @@ def _shown(clip: RestoredClip, tokenizer: Tokenizer) -> Frames:
     if not len(codes):
         height, width = clip.place.height * geometry.patch_px[0], clip.place.width * geometry.patch_px[1]
         return np.zeros((0, height, width, 3), np.uint8)
-    return tokenizer.decode([torch.from_numpy(codes)])[0].cpu().numpy()[: clip.place.num_frames]
+    grid = clip.place.shape if clip.complete else (len(codes), *clip.place.shape[1:])
+    decoded = decode_clips(tokenizer, [torch.from_numpy(codes)], [grid])
+    return decoded[0].cpu().numpy()[: clip.place.num_frames]
 
 
 def _rows_before_damage(geometry: Geometry, num_rows: int) -> int:

@@ -124,13 +124,14 @@ def evaluate(
 def _measure(
     state: _State, tokenizer: Tokenizer, source: PlannedSource, clip: DecodedClip, *, show: bool
 ) -> None:
-    frames_THWC = torch.from_numpy(clip.frames_THWC)
-    given_THWC = torch.from_numpy(padded(clip.frames_THWC, tokenizer.geometry))
+    frames_THWC, geometry = torch.from_numpy(clip.frames_THWC), tokenizer.geometry
+    given_THWC = torch.from_numpy(padded(clip.frames_THWC, geometry))
     started = time.monotonic()
     codes_thwD = tokenizer.encode([given_THWC])[0]
     _await(codes_thwD)
     encoded = time.monotonic()
-    reconstruction_THWC = decode_pixels(tokenizer, [codes_thwD])[0][: len(frames_THWC)]
+    grid = geometry.token_rows(len(given_THWC)), *geometry.grid(*given_THWC.shape[1:3])
+    reconstruction_THWC = decode_pixels(tokenizer, [codes_thwD], [grid])[0][: len(frames_THWC)]
     _await(reconstruction_THWC)
     decoded = time.monotonic()
     if state.clips:
@@ -144,7 +145,7 @@ def _measure(
         sizes.add(clip, codes_thwD.cpu().numpy())
     original_THWC = pixels_from_uint8(frames_THWC.to(reconstruction_THWC.device), torch.float32)
     state.originals.add(original_THWC)
-    code = tokenizer.geometry.code
+    code = geometry.code
     num_bits = codes_thwD.numel() // code.dimensions * code.bits_per_token
     score = state.tokenizer.add(original_THWC, reconstruction_THWC, num_bits)
     made = {state.tokenizer.name: (uint8_from_pixels(reconstruction_THWC[0]).cpu().numpy(), score)}

@@ -26,7 +26,7 @@ from bitmill.schemas.arrays import Frames
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.dataset.packing import unpack_codes
 from bitmill.schemas.errors import TokenizerMismatchError, UsageError
-from bitmill.schemas.models.geometry import Geometry, SizePx
+from bitmill.schemas.models.geometry import Geometry, Grid, SizePx
 
 _GAP_PX = 4
 _DEFAULT_FPS = 8.0
@@ -71,7 +71,8 @@ def preview_clips(
         for sample in chosen:
             # Version 1 has no other column that tells frames from token rows.
             num_real = len(sample["frame_pts_ns"])
-            pixels_THWC = decode_pixels(tokenizer, [_codes(sample, dataset.card.geometry)])[0][:num_real]
+            codes, shape_thw = _codes(sample, dataset.card.geometry)
+            pixels_THWC = decode_pixels(tokenizer, [codes], [shape_thw])[0][:num_real]
             place = sample["source"], sample["key"], sample["start_ns"]
             original_THWC = originals.find(*place, num_real)
             yield PreviewClip(
@@ -90,13 +91,13 @@ def preview_clips(
         raise UsageError(f"{uri} has no {wanted}{' of these sources' if clip_ids and sources else ''}.")
 
 
-def _codes(sample: dict[str, Any], geometry: Geometry) -> Tensor:
-    """Codes [t, h, w, D], of a pyramid [N, D], of a sample of packed tokens."""
+def _codes(sample: dict[str, Any], geometry: Geometry) -> tuple[Tensor, Grid]:
+    """Codes [t, h, w, D], of a pyramid [N, D], of a sample of packed tokens, and its (full) grid."""
     rows, height, width = (sample[name] for name in _GRID)
     num_tokens = geometry.num_tokens((rows, height, width))
     codes_ND: Any = unpack_codes(sample["tokens"].numpy(), num_tokens, geometry.code)
     grid = (rows, height, width) if geometry.layout == "grid" else (num_tokens,)
-    return torch.from_numpy(codes_ND).reshape(*grid, -1)
+    return torch.from_numpy(codes_ND).reshape(*grid, -1), (rows, height, width)
 
 
 def _chosen(

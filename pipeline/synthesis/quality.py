@@ -99,7 +99,8 @@ def _features(bits_BhwD: Tensor, tokenizer: Tokenizer, features: dict[str, Featu
     """Return features by name, [B, D] each."""
     parts: dict[str, list[Tensor]] = {name: [] for name in features}
     for some in _pieces(bits_BhwD):
-        pixels = torch.cat(decode_pixels(tokenizer, [bits[None] for bits in some]))
+        grids = [(1, some.shape[1], some.shape[2])] * len(some)
+        pixels = torch.cat(decode_pixels(tokenizer, [bits_hwD[None] for bits_hwD in some], grids))
         for name, of in features.items():
             parts[name].append(of(pixels).float().cpu())
     return {name: torch.cat(vectors) for name, vectors in parts.items()}

@@ -201,12 +201,16 @@ class Geometry(_Part):
         """Return h, w of frames of this size, which must be a multiple of ``multiple_px``."""
         return height_px // self.patch_px[0], width_px // self.patch_px[1]
 
-    def num_tokens(self, shape_thw: tuple[int, int, int]) -> int:
-        """Return the number of tokens of a clip whose (full) grid is t, h, w. Raises KeyError if a pyramid
-        has no schedule for it."""
-        if self.schedules is None:
-            return prod(shape_thw)
-        return sum(map(prod, self.schedules[grid_name(*shape_thw[1:])]))
+    def scales(self, shape_thw: Grid) -> tuple[Grid, ...]:
+        """Return the grids of a clip's tokens, one after the other; ``shape_thw`` is its (full) grid.
+
+        Raises KeyError if a pyramid has no schedule for it.
+        """
+        return (shape_thw,) if self.schedules is None else self.schedules[grid_name(*shape_thw[1:])]
+
+    def num_tokens(self, shape_thw: Grid) -> int:
+        """Return the number of tokens of a clip whose (full) grid is t, h, w; errors as for ``scales``."""
+        return sum(map(prod, self.scales(shape_thw)))
 
     def _up(self, num_frames: int) -> int:
         rest = -(num_frames - self.lead_frames) % self.frames_per_token

@@ -13,36 +13,44 @@ from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.testing import check_tokenizer, conformance_checks
 from tests.bsq_model.small import IMAGE, SMALL, random_tokenizer
 from tests.bsq_model.test_variants import VARIANTS
+from tests.support.pyramid_tokenizers import TRANSPOSED, ColourPyramid
 from tests.support.toy_plugins.bitmill_toys.image import ToyImage
 from tests.support.toy_plugins.bitmill_toys.video import ToyStream, ToyVideo
 
 NAMES = [check.name for check in conformance_checks()]
 PROMISES = ["causal", "prefix", "streams"]
+OF_PYRAMIDS = ["scales"]
 OF_WEIGHTS = ["finite", "fingerprint"]
+
+
+def _all_but(*left_out: str) -> list[str]:
+    return [name for name in NAMES if name not in left_out]
 
 
 @pytest.mark.parametrize("check", conformance_checks(), ids=str)
 def test_the_toy_video_keeps_every_promise(check):
-    assert check(ToyVideo)
-    assert check(lambda: ToyVideo(seed=3), sizes=[(16, 40)], lengths=(5, 21), other=ToyVideo)
+    assert check(ToyVideo) == (check.name not in OF_PYRAMIDS)
+    assert check(lambda: ToyVideo(seed=3), sizes=[(16, 40)], lengths=(5, 21), other=ToyVideo) == (
+        check.name not in OF_PYRAMIDS
+    )
 
 
 def test_the_toy_image_keeps_what_it_promises():
-    assert check_tokenizer(ToyImage) == [name for name in NAMES if name not in PROMISES + OF_WEIGHTS]
+    assert check_tokenizer(ToyImage) == _all_but(*PROMISES, *OF_PYRAMIDS, *OF_WEIGHTS)
 
 
 def test_a_plugin_as_bitmill_loads_it_is_checked_as_it_is():
     def load():
         return PluginTokenizer(ToyVideo(), name="toy-video", options={}, package=None)
 
-    assert check_tokenizer(load) == NAMES
+    assert check_tokenizer(load) == _all_but(*OF_PYRAMIDS)
 
 
 @pytest.mark.parametrize("config", [SMALL, IMAGE, *VARIANTS.values()], ids=["small", "image", *VARIANTS])
 def test_every_variant_of_bsq_vit_conforms(config):
     torch.set_num_threads(1)
     named = check_tokenizer(lambda: random_tokenizer(config))
-    assert named == [name for name in NAMES if name not in PROMISES or name in config.geometry.promises]
+    assert named == _all_but(*OF_PYRAMIDS, *(set(PROMISES) - set(config.geometry.promises)))
 
 
 class Pyramid(ToyImage):
@@ -67,7 +75,30 @@ class Pyramid(ToyImage):
 
 
 def test_a_pyramid_is_checked_token_by_token():
-    assert check_tokenizer(Pyramid) == [name for name in NAMES if name not in PROMISES + OF_WEIGHTS]
+    assert check_tokenizer(ColourPyramid) == _all_but(*PROMISES, *OF_WEIGHTS)
+    assert check_tokenizer(Pyramid) == _all_but(*PROMISES, *OF_WEIGHTS, "scales")
+
+
+class OneGrid(ColourPyramid):
+    """It takes each number of tokens for one grid."""
+
+    def decode_pyramids(self, codes, grids):
+        return super().decode_pyramids(codes, [(1, 2, 4) if grid == (1, 4, 2) else grid for grid in grids])
+
+
+class WholeAlone(ColourPyramid):
+    def decode_pyramids(self, codes, grids):
+        assert all(len(one) == self.geometry.num_tokens(grid) for one, grid in zip(codes, grids, strict=True))
+        return super().decode_pyramids(codes, grids)
+
+
+class Untold(ToyImage):
+    """A pyramid without ``decode_pyramids`` that needs it."""
+
+    geometry = TRANSPOSED
+
+    def encode(self, clips):
+        return ColourPyramid().encode(clips)
 
 
 # One fault each, in a tokenizer that keeps all else that it promises.
@@ -241,6 +272,15 @@ FAULTS = {
         "made-again: made again, it has the same fingerprint and other",
     ),
     Unnamed: (["fingerprint"], "fingerprint: the fingerprint is the same after a weight has changed"),
+    OneGrid: (
+        ["sizes", "scales"],
+        r"sizes: decoded frames are torch.uint8 \[1, 16, 32, 3\], not uint8 \[1, 32",
+    ),
+    WholeAlone: (["scales"], "scales: AssertionError"),
+    Untold: (
+        ["lengths", "sizes", "determinism"],
+        "lengths: UsageError: the pyramids of 2x4 and 4x2 have 11 tokens each, so that it needs",
+    ),
     FailsToEncode: (
         ["lengths", "sizes", "codes", "determinism", "batch", "dtype", "made-again"],
         "lengths: RuntimeError: no kernel image",

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bitmill.bsq_model.contract import decode_clips, decodes_scales
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.plugins import PluginTokenizer, installed_plugins, load_plugin
 from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec
@@ -16,6 +17,8 @@ from bitmill.schemas.errors import (
     UsageError,
 )
 from bitmill.schemas.requests.job import TokenizerSpec, load_job
+from tests.support.counting_tokenizers import PYRAMID, CountingTokenizer
+from tests.support.pyramid_tokenizers import TRANSPOSED, ColourPyramid
 from tests.support.toys import install_toys
 
 
@@ -153,6 +156,46 @@ def test_answers_that_are_no_list_of_as_many_tensors_are_refused():
         for call in (tokenizer.encode, tokenizer.decode):
             with pytest.raises(BrokenContractError, match="'odd' did not return a list of 1 tensors"):
                 call([_picture()])
+
+
+def test_a_pyramid_is_decoded_by_its_grid_where_others_have_as_many_tokens():
+    tokenizer = PluginTokenizer(ColourPyramid(), name="colours", options={}, package=None)  # type: ignore[arg-type]
+    assert decodes_scales(tokenizer)
+    clips = [torch.zeros(1, *size, 3, dtype=torch.uint8) for size in ((16, 32), (32, 16))]
+    clips[0][:, :, 16:] = 255
+    clips[1][:, 16:] = 255
+    codes, grids = tokenizer.encode(clips), [(1, 2, 4), (1, 4, 2)]
+    assert codes[0].shape == codes[1].shape
+    decoded = decode_clips(tokenizer, codes, grids)
+    assert torch.equal(decoded[0], decoded[1].transpose(1, 2))
+    assert decoded[0][0, :, 0].max() < 100 < 150 < decoded[0][0, :, -1].min()
+
+
+def test_a_pyramid_plugin_without_grids_decodes_where_the_number_of_tokens_tells_them():
+    plain = CountingTokenizer(PYRAMID)
+    tokenizer = PluginTokenizer(plain, name="counts", options={}, package=None)
+    assert not decodes_scales(tokenizer)
+    codes = tokenizer.encode([_picture()])
+    assert torch.equal(decode_clips(tokenizer, codes, [(1, 2, 2)])[0], plain.decode(codes)[0])
+    with pytest.raises(
+        UsageError, match=r"'counts' failed to decode: without decode_pyramids, it decodes pyr"
+    ):
+        decode_clips(tokenizer, [codes[0][:1]], [(1, 2, 2)])
+    plain.geometry = tokenizer.geometry = TRANSPOSED
+    with pytest.raises(UsageError, match="the pyramids of 2x4 and 4x2 have 11 tokens each, so that it needs"):
+        decode_clips(tokenizer, [torch.zeros(11, 6, dtype=torch.bool)], [(1, 2, 4)])
+
+
+def test_decoded_pixels_that_cannot_be_the_pyramids_are_refused():
+    for pixels, sentence in (
+        (torch.zeros(1, 16, 32, 3), r"not torch\.float32 \[1, 32, 32, 3\]"),
+        (torch.full((1, 32, 32, 3), torch.nan), r"a decoded pixel lies outside"),
+    ):
+        inner = ColourPyramid()
+        inner.decode_pyramids = lambda *_, pixels=pixels: [pixels]  # type: ignore[method-assign]
+        tokenizer = PluginTokenizer(inner, name="odd", options={}, package=None)  # type: ignore[arg-type]
+        with pytest.raises(BrokenContractError, match=sentence):
+            decode_clips(tokenizer, tokenizer.encode([_picture()]), [(1, 4, 4)])
 
 
 def test_decoded_frames_of_another_size_are_refused():

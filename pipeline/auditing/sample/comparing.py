@@ -101,7 +101,7 @@ class _Comparison:
             return told.model_copy(update={"problem": problem})
         grid = drawn.shape if geometry.layout == "grid" else (num_tokens,)
         stored: Any = unpack_codes(drawn.codes, num_tokens, code).reshape(*grid, code.dimensions)
-        made_THWC = decode_pixels(self._tokenizer, [torch.from_numpy(stored)])[0][:num_real]
+        made_THWC = decode_pixels(self._tokenizer, [torch.from_numpy(stored)], [drawn.shape])[0][:num_real]
         shown_THWC = uint8_from_pixels(made_THWC).cpu().numpy()
         original_THWC = self._originals.find(clip.source, clip.key, clip.start_ns, num_real)
         picture = f"sample-{clip.clip_id}.webp"

@@ -4,6 +4,7 @@ The case was made by the quantizer of FoundationVision/Infinity, under torch 2.1
 bits, an image of 96×128 pixels.
 """
 
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,16 @@ def test_the_sums_of_a_clip_are_the_same_in_a_batch():
         )
     flat_BND = torch.cat([bits.flatten(1, 3) for bits in scales], dim=1)
     assert torch.equal(sum_of_bits(flat_BND, GRIDS), sums_of_scales(scales)[-1])
+
+
+def test_the_first_scales_alone_give_the_sum_up_to_them(case):
+    grids, _, bits_ND, _ = case
+    sums, end = sums_of_scales(scales_of_codes(bits_ND, grids)), 0
+    for grid, total in zip(grids, sums, strict=True):
+        end += prod(grid)
+        assert torch.equal(sum_of_bits(bits_ND[:end], grids), total)
+    with pytest.raises(ValueError, match="64 tokens are not those of the first scales"):
+        sum_of_bits(bits_ND[:-1], grids)
 
 
 def test_a_scales_input_is_the_sum_before_it_at_the_scales_positions():
