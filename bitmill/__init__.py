@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bitmill.bsq_model.bottleneck.residual_bsq import inputs_of_scales, sums_of_scales
     from bitmill.jobs.api import audit, export, plan, tokenize
     from bitmill.pipeline.load_tokenizer import load_tokenizer
     from bitmill.pipeline.reading import (
@@ -81,17 +82,20 @@ __all__ = [
     "audit",
     "clip_ids_in",
     "export",
+    "inputs_of_scales",
     "load_tokenizer",
     "open_dataset",
     "pack_bits",
     "pack_integers",
     "plan",
+    "sums_of_scales",
     "tokenize",
     "unpack_bits",
     "unpack_integers",
 ]
 
 _OTHER_MODULES = {
+    "bsq_model.bottleneck.residual_bsq": ("inputs_of_scales", "sums_of_scales"),
     "jobs.api": ("audit", "export", "plan", "tokenize"),
     "pipeline.load_tokenizer": ("load_tokenizer",),
     "schemas.models.geometry": ("Code", "Geometry"),

@@ -10,6 +10,7 @@ import numpy as np
 from bitmill.pipeline.reading.bucket_plans import BucketPlans
 from bitmill.pipeline.reading.dataset import TokenDataset
 from bitmill.pipeline.reading.epoch_plans import EpochPlans, MixturePlans, OrderOptions, StreamPlans
+from bitmill.pipeline.reading.index.index import scales_of
 from bitmill.pipeline.reading.order.batch_plan import Remainder
 from bitmill.pipeline.reading.order.epoch_order import choose_lanes, most_lanes
 from bitmill.pipeline.reading.samples.collate import BatchMaker
@@ -20,6 +21,7 @@ from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.pipeline.reading.shards.row_groups import ClipSource
 from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.errors import WrongArgumentError
+from bitmill.schemas.models.geometry import Grid
 
 Weighted = tuple[TokenDataset, float]
 
@@ -110,10 +112,15 @@ def batch_maker(datasets: Sequence[TokenDataset], shape: SampleShape, *, pin_mem
         )
     shape.check(shapes)
     samples = unbucketed(shape)
-    if first.clips.geometry.layout == "pyramid" and not isinstance(samples, Clips):
+    if first.clips.geometry.layout == "pyramid" and not isinstance(samples, Clips | Packing):
         raise WrongArgumentError(
-            "The tokens of a pyramid are not those of single frames, so they cannot be windowed, padded or "
-            "packed; use shape=Clips(), or GridBuckets() for clips of several grids."
+            "The tokens of a pyramid are not those of single frames, so they cannot be windowed or padded; "
+            "use shape=Clips(), GridBuckets() for clips of several grids, or Packing(n)."
+        )
+    if first.scales and isinstance(samples, Packing):
+        raise WrongArgumentError(
+            "A packed row has tokens of several clips, so it cannot be cut into scales: leave out "
+            "scales=True. The batch tells the scale of each token."
         )
     if first.view == "packed" and not isinstance(samples, Clips):
         raise WrongArgumentError(
@@ -131,6 +138,7 @@ def batch_maker(datasets: Sequence[TokenDataset], shape: SampleShape, *, pin_mem
         geometry=first.clips.geometry,
         grids=grids,
         places=_places(samples, shapes, grids, first.clips),
+        scales=_scales(shapes, grids, first.clips) if first.scales else None,
         columns=first.columns,
         column_schema=first.column_schema,
         pin_memory=pin_memory,
@@ -196,19 +204,26 @@ def new_plans(
 def _check_alike(datasets: Sequence[TokenDataset]) -> None:
     first = datasets[0]
     for dataset in datasets:
-        if (dataset.view, dataset.group_bits, dataset.column_schema) != (
-            first.view,
-            first.group_bits,
-            first.column_schema,
-        ):
+        if _form(dataset) != _form(first):
             raise WrongArgumentError(
-                "The datasets of a mixture must have the same view, group_bits and columns (names and types)."
+                "The datasets of a mixture must have the same view, group_bits, scales and columns (names "
+                "and types)."
             )
         if dataset.tokenizer_fingerprint != first.tokenizer_fingerprint:
             raise WrongArgumentError(
                 f"The datasets of a mixture must use one tokenizer, not {first.tokenizer_fingerprint} and "
                 f"{dataset.tokenizer_fingerprint}."
             )
+
+
+def _form(dataset: TokenDataset) -> tuple[object, ...]:
+    return dataset.view, dataset.group_bits, dataset.scales, dataset.column_schema
+
+
+def _scales(shapes_n3: Int64s, grids: Grids | None, clips: ClipSource) -> tuple[tuple[Grid, ...], ...]:
+    """The scales of a sample, by grid."""
+    own = shapes_n3[:1] if grids is None else grids.grids_B3
+    return tuple(scales_of(grid, clips.geometry) for grid in own.tolist())
 
 
 def _places(

@@ -11,27 +11,31 @@ from typing import Any, Literal, SupportsIndex, cast
 
 import numpy as np
 import pyarrow as pa
+import torch
 from pyarrow.compute import Expression
 from torch.utils.data import Dataset
 
 from bitmill.pipeline.dataset.dataset_folder import require_card
 from bitmill.pipeline.reading.filters import ClipFilter
 from bitmill.pipeline.reading.index.clip_lookup import ClipFinder, places_of_source
+from bitmill.pipeline.reading.index.index import scales_of
 from bitmill.pipeline.reading.joining.join import Join
 from bitmill.pipeline.reading.open_parts import check_tokenizers, checked_columns, open_part
 from bitmill.pipeline.reading.samples.column_values import plain_row
-from bitmill.pipeline.reading.samples.views import TokenView, View
+from bitmill.pipeline.reading.samples.views import TokenView, View, cut_scales
 from bitmill.pipeline.reading.shards.after_fork import renewed_in_forks
 from bitmill.pipeline.reading.shards.disk_cache import ChunkCache
 from bitmill.pipeline.reading.shards.row_groups import ClipSource
 from bitmill.pipeline.reading.shards.shard_files import ShardFiles
 from bitmill.pipeline.reading.shards.single_clips import SingleClips
 from bitmill.pipeline.storage import Folder
+from bitmill.schemas.arrays import Codes
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.errors import WrongArgumentError
 
 TokenSample = dict[str, Any]
-"""``tokens``: the tensor of the chosen view; plus the chosen columns, as Python values."""
+"""``tokens``: the tensor of the chosen view, or a list of scales; plus the chosen columns, as Python values.
+"""
 
 Verify = Literal["pages", "always", "never"]
 """pages: verify checksums wherever whole pages are read, as batches and iteration do. always: also for single
@@ -55,7 +59,8 @@ class TokenDataset(Dataset[TokenSample]):
     Several folders are read one after the other; all tokens must come from one tokenizer. ``view`` chooses
     the form of ``tokens`` (see ``bitmill.pipeline.reading.View``; default: ``bits``, or ``digits`` where a
     code is not bits), ``group_bits`` the g of groups, ``columns`` the additional columns of a sample (any but
-    ``codes`` that the token shards of all folders have), ``where`` filters clips. ``join`` names Parquet
+    ``codes`` that the token shards of all folders have), ``where`` filters clips. With ``scales``, the tokens
+    of a pyramid are a list: a tensor [t, h, w, …] per scale in place of [N, …]. ``join`` names Parquet
     files with a column ``clip_id``: their other columns are clips' columns too, null for a clip without a
     row (docs/reading.md tells their cost).
 
@@ -73,6 +78,7 @@ class TokenDataset(Dataset[TokenSample]):
         *,
         view: View | None = None,
         group_bits: int | None = None,
+        scales: bool = False,
         columns: Sequence[str] = (),
         where: ClipFilter | Expression | None = None,
         join: str | Path | Sequence[str | Path] = (),
@@ -90,6 +96,11 @@ class TokenDataset(Dataset[TokenSample]):
         check_tokenizers(folders, self.cards, expect_tokenizer)
         geometry = self.cards[0].geometry
         self.token_view = TokenView.of(view, geometry.code, group_bits)
+        self.scales = scales
+        """Whether ``tokens`` are a list of scales."""
+        if scales and (geometry.layout != "pyramid" or view == "packed"):
+            what = "packed bytes" if geometry.layout == "pyramid" else "one grid per clip"
+            raise WrongArgumentError(f"scales=True cuts pyramids; these tokens are {what}, so leave it out.")
         joined = Join.open(join) if join else None
         self.column_schema = checked_columns(columns, folders, self.cards, joined)
         """The chosen columns and their types."""
@@ -172,8 +183,12 @@ class TokenDataset(Dataset[TokenSample]):
             part, own = self.clips.locate(group)
             selected = part.selected[own]
             row = wanted if selected is None else int(selected[wanted])
-        tokens = self.token_view.clip(*self._single.read(group, row))
+        tokens = self._tokens(*self._single.read(group, row))
         return {"tokens": tokens, **self._columns_at(group, wanted)}
+
+    def _tokens(self, codes: Codes, start: int, grid: Sequence[int]) -> torch.Tensor | list[torch.Tensor]:
+        tokens = self.token_view.clip(codes, start, self.clips.places_of(grid))
+        return cut_scales(tokens, scales_of(grid, self.clips.geometry)) if self.scales else tokens
 
     def __iter__(self) -> Iterator[TokenSample]:
         """Yield all samples in plan order; with ``skip_damaged``, without those of damaged shards."""
@@ -194,7 +209,7 @@ class TokenDataset(Dataset[TokenSample]):
             for row in range(max(0, first - before), min(end, behind) - before):
                 if starts[row] < 0 or (others is not None and others.lost[row]):
                     continue
-                tokens = self.token_view.clip(codes, int(starts[row]), self.clips.places_of(grids[row]))
+                tokens = self._tokens(codes, int(starts[row]), grids[row])
                 yield {"tokens": tokens, **(plain_row(others.table, row) if others else {})}
 
     def find(self, clip_id: str) -> int:

@@ -106,4 +106,4 @@ def test_frames_are_unpacked_behind_a_free_place_each(pieces):
             expected.append((number, (first + frame) * grid, grid, target + 1))
             target += grid + 1
     table = np.array(unpacking, np.int64).reshape(-1, 4)
-    assert frame_by_frame(table, grids).tolist() == [list(row) for row in expected]
+    assert frame_by_frame(table, grids.prod(axis=1)).tolist() == [list(row) for row in expected]

@@ -1,6 +1,8 @@
 """The reading index: row groups in order, the location of their codes, and the shapes of their clips."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +10,7 @@ import numpy.typing as npt
 
 from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.errors import FormatError
-from bitmill.schemas.models.geometry import Geometry
+from bitmill.schemas.models.geometry import Geometry, Grid
 
 Int32s = npt.NDArray[np.int32]
 
@@ -35,15 +37,15 @@ def num_tokens_of(shapes_n3: Int64s, geometry: Geometry) -> Int64s:
     if geometry.schedules is None:
         return shapes_n3[:, 0] * shapes_n3[:, 1] * shapes_n3[:, 2]
     distinct, which = np.unique(shapes_n3, axis=0, return_inverse=True)
-    return np.array([_num_tokens(shape, geometry) for shape in distinct.tolist()], np.int64)[
-        which.reshape(-1)
-    ]
+    counts = [sum(map(prod, scales_of(shape, geometry))) for shape in distinct.tolist()]
+    return np.array(counts, np.int64)[which.reshape(-1)]
 
 
-def _num_tokens(shape_thw: list[int], geometry: Geometry) -> int:
+def scales_of(shape_thw: Sequence[int], geometry: Geometry) -> tuple[Grid, ...]:
+    """The grids of a clip's tokens, one after the other; errors as for ``num_tokens_of``."""
     rows, height, width = shape_thw
     try:
-        return geometry.num_tokens((rows, height, width))
+        return geometry.scales((rows, height, width))
     except KeyError as error:
         raise FormatError(
             f"A clip has a token grid of {height}×{width}, for which its pyramid has no schedule."

@@ -27,12 +27,12 @@ from bitmill.pipeline.reading.samples.inline_tensor import inline
 from bitmill.pipeline.reading.samples.packed_rows import describe_rows, frame_by_frame, token_times
 from bitmill.pipeline.reading.samples.sample_shapes import Packing, Padding
 from bitmill.pipeline.reading.samples.shuffle_window import PTS, ShuffleWindow
-from bitmill.pipeline.reading.samples.views import TokenView
+from bitmill.pipeline.reading.samples.views import TokenView, cut_scales
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.dataset.packing import packed_size
 from bitmill.schemas.errors import WrongArgumentError
-from bitmill.schemas.models.geometry import Geometry
+from bitmill.schemas.models.geometry import Geometry, Grid
 
 
 class TokenBatch(dict[str, Any]):
@@ -72,6 +72,8 @@ class BatchMaker:
     """Of ``GridBuckets``, else None."""
     places: tuple[tuple[int, ...], ...]
     """By grid, axes of a sample's tokens: rows, height and width; or all of a packed row or a pyramid."""
+    scales: tuple[tuple[Grid, ...], ...] | None
+    """By grid, those of a pyramid's scales, if ``tokens`` are to be a list of them."""
     columns: tuple[str, ...]
     pin_memory: bool
     pool: BufferPool
@@ -111,6 +113,8 @@ class BatchMaker:
         if self.columns or isinstance(self.shape, Packing | Padding):
             placed = [_placed(take, window) for take, window in zip(takes, windows, strict=True)]
             batch |= self._described(placed, count, flat, places)
+        if self.scales is not None:
+            batch["tokens"] = cut_scales(tokens, self.scales[plan.grid], axis=1)
         return batch
 
     def _allocated(self, count: int, places: tuple[int, ...]) -> tuple[torch.Tensor, npt.NDArray[Any]]:
@@ -142,8 +146,8 @@ class BatchMaker:
         shift = (take.place - take.first) * size
         if not take.valid:
             valid[take.place : take.place + take.num_samples] = False
-        starts = isinstance(self.shape, Packing) and self.shape.start_tokens
-        if window.lost is None and not starts:
+        starts = self.shape if isinstance(self.shape, Packing) and self.shape.start_tokens else None
+        if window.lost is None and starts is None:
             return window.address + start * PIECE_BYTES, end - start, shift
         numbers = np.arange(start, end)
         if window.lost is not None:
@@ -153,8 +157,9 @@ class BatchMaker:
                 valid[window.owners[numbers[lost]] - take.first + take.place] = False
             numbers = numbers[~lost]
         pieces = window.unpacking_P4[numbers]
-        if starts:
-            pieces = np.ascontiguousarray(frame_by_frame(pieces, window.grids_of(numbers)))
+        if starts is not None:
+            frame_tokens = starts.frame_tokens(window.grids_of(numbers))
+            pieces = np.ascontiguousarray(frame_by_frame(pieces, frame_tokens))
         held.append(pieces)
         return address_of(pieces), len(pieces), shift
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from bitmill.pipeline.reading.index.index import num_tokens_of
 from bitmill.pipeline.reading.kernels.bin_packing import best_fit
 from bitmill.pipeline.reading.samples.cut import Cut, SampleShape
 from bitmill.schemas.arrays import Int64s
@@ -220,18 +221,24 @@ class Packing(_InRows):
     A clip with more tokens than a row is split between frames into as few documents as possible. With
     ``start_tokens``, one place before each clip and before each further frame contains a special token. With
     ``times``, batches have ``times_ns``: when each token's frame is shown. Clips keep their grids, which may
-    be of any height and width.
+    be of any height and width. A pyramid is not split.
     """
 
     num_tokens: int
     start_tokens: bool = False
     times: bool = field(default=False, kw_only=True, repr=False)
     """Not part of the repr, which is hashed into saved states: it changes nothing of the order."""
+    pyramid: Geometry | None = field(default=None, kw_only=True, repr=False, compare=False)
+    """Set by ``in_rows`` if clips are pyramids."""
     per_clip: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.num_tokens < 1:
             raise WrongArgumentError("Packing needs at least 1 token per row.")
+
+    def in_rows(self, geometry: Geometry) -> Self:
+        """The same shape, told of pyramids."""
+        return replace(self, pyramid=geometry if geometry.layout == "pyramid" else None)
 
     def count(self, shapes_n3: Int64s) -> Int64s:
         """Number of rows that these clips fill, int64 [1]."""
@@ -254,19 +261,28 @@ class Packing(_InRows):
 
     def check(self, shapes_n3: Int64s) -> None:
         """Require that one frame of every grid fits a row."""
-        largest = int(self._frame_tokens(shapes_n3).max(initial=0))
+        largest = int(self._frame_places(shapes_n3).max(initial=0))
         if largest > self.num_tokens:
-            raise WrongArgumentError(f"A frame takes {largest} tokens, more than a row of {self.num_tokens}.")
+            what = f"A {'frame' if self.pyramid is None else 'pyramid'} takes {largest} tokens"
+            raise WrongArgumentError(f"{what}, more than a row of {self.num_tokens}.")
 
-    def _frame_tokens(self, shapes_n3: Int64s) -> Int64s:
-        return shapes_n3[:, 1] * shapes_n3[:, 2] + int(self.start_tokens)
+    def frame_tokens(self, grids_n2: Int64s) -> Int64s:
+        """Tokens of a frame of each of these grids (height, width), int64 [n]; of a pyramid all of them."""
+        if self.pyramid is None:
+            return grids_n2.prod(axis=1)
+        return num_tokens_of(np.insert(grids_n2, 0, 1, axis=1), self.pyramid)
+
+    def _frame_places(self, shapes_n3: Int64s) -> Int64s:
+        return self.frame_tokens(shapes_n3[:, 1:]) + int(self.start_tokens)
 
     def _documents(self, shapes_n3: Int64s) -> tuple[Any, Any, Any, Any]:
         """Split clips into as few documents as fit a row: clip, first frame, frames and tokens of each."""
-        frame = self._frame_tokens(shapes_n3)
+        frame, every = self._frame_places(shapes_n3), np.arange(len(shapes_n3))
+        if self.pyramid is not None:
+            return every, np.zeros_like(every), shapes_n3[:, 0], frame
         most = np.maximum(1, self.num_tokens // np.maximum(1, frame))
         counts = -(-shapes_n3[:, 0] // most)
-        clips = np.repeat(np.arange(len(shapes_n3)), counts)
+        clips = np.repeat(every, counts)
         number = np.arange(len(clips)) - np.repeat(np.cumsum(counts) - counts, counts)
         first_frames = number * most[clips]
         frames = np.minimum(most[clips], shapes_n3[clips, 0] - first_frames)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bitmill.pipeline.reading.index.footers import damage_named
-from bitmill.pipeline.reading.index.index import ReadingIndex, RowGroup, num_tokens_of
+from bitmill.pipeline.reading.index.index import ReadingIndex, RowGroup, num_tokens_of, scales_of
 from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
 from bitmill.pipeline.reading.shards.parquet_pages import find_clips
 from bitmill.pipeline.reading.shards.ranged_file import RangedFile
@@ -139,7 +140,7 @@ class ClipSource:
         """The axes of a clip's tokens: its grid (token rows, height, width), or the N tokens of a pyramid."""
         if self.geometry.schedules is None:
             return tuple(shape)
-        return (int(num_tokens_of(np.array([shape], np.int64), self.geometry)[0]),)
+        return (sum(map(prod, scales_of(shape, self.geometry))),)
 
     def read_groups(self, groups: Sequence[int], allocate: Allocate = np.empty) -> GroupCodes:
         """Codes of row groups' selected clips, in order. ``allocate`` creates the buffer.

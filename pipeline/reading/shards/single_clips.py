@@ -28,8 +28,10 @@ class _Run(NamedTuple):
     """Bytes of the rows before the run, lengths included."""
     size: int
     """Bytes of a clip's codes."""
-    places: tuple[int, ...]
-    """The axes of a clip's tokens."""
+    grid: tuple[int, ...]
+    """Token rows, height and width."""
+    num_tokens: int
+    """Of a clip."""
 
 
 class _Group(NamedTuple):
@@ -63,25 +65,25 @@ class SingleClips:
         return self.__dict__ | {"_groups": {}}
 
     def read(self, group: int, row: int) -> tuple[Codes, int, tuple[int, ...]]:
-        """Read one row of a row group: a buffer, where the clip's codes begin in it, and its tokens' axes.
+        """Read one row of a row group: a buffer, where the clip's codes begin in it, and its (full) grid.
 
         The codes are followed by at least ``SPARE_BYTES``.
         """
         known = self._groups.get(group) or self._find_out(group)
         run = next(run for run in known.runs if row < run.end)
         if self._verify or known.group.compressed:
-            return *self._from_whole(known, row), run.places
+            return *self._from_whole(known, row), run.grid
         page = next(page for page, end in enumerate(known.page_ends) if row < end)
         offset = known.headers[page] + run.before + (row - run.first) * (run.size + LENGTH_BYTES)
         buffer = np.empty(LENGTH_BYTES + run.size + SPARE_BYTES, np.uint8)
         own = buffer[: LENGTH_BYTES + run.size]
         files, place = known.part.files, known.group
         files.read_into(own, place.shard_id, place.shard_bytes, place.codes_offset + offset)
-        used = prod(run.places) * self._bits_per_token & 7
+        used = run.num_tokens * self._bits_per_token & 7
         if unpack_from("<I", buffer.data)[0] != run.size or (used and own[-1] >> used):
             with damage_of(files, place):
                 raise ValueError("a clip's length or padding does not match its shape")
-        return buffer, LENGTH_BYTES, run.places
+        return buffer, LENGTH_BYTES, run.grid
 
     def _from_whole(self, known: _Group, row: int) -> tuple[Codes, int]:
         shapes = known.part.index.shapes_of(known.number)
@@ -101,9 +103,9 @@ class SingleClips:
         runs: list[_Run] = []
         row = before = 0
         for rows, *grid in part.index.runs_of(own_number).tolist():
-            places = self._clips.places_of(grid)
-            size = packed_size(prod(places), self._bits_per_token)
-            runs.append(_Run(row, row + rows, before, size, places))
+            num_tokens = prod(self._clips.places_of(grid))
+            size = packed_size(num_tokens, self._bits_per_token)
+            runs.append(_Run(row, row + rows, before, size, tuple(grid), num_tokens))
             row, before = row + rows, before + rows * (size + LENGTH_BYTES)
         ends, headers = [group.num_rows], [group.codes_bytes - before]
         # A surplus or missing row shows in the bytes left for headers, unless a row is shorter than a header.

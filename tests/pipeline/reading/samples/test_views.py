@@ -157,7 +157,7 @@ def test_pyramids_of_several_sizes_are_told_apart(tmp_path):
         TokenBatches(dataset, batch_size=1, shape=Clips())
 
 
-@pytest.mark.parametrize("shape", [FrameWindows(1), Padding(), Packing(100)])
+@pytest.mark.parametrize("shape", [FrameWindows(1), Padding()])
 def test_a_pyramid_has_no_frames_to_cut(tmp_path, shape):
     stored(tmp_path, FSQ, layout="pyramid", schedules=PYRAMID)
     with pytest.raises(UsageError, match="The tokens of a pyramid are not those of single frames"):
