@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice, zip_longest
+from math import prod
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 import av
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from bitmill.bsq_model.contract import Tokenizer, decode_pixels
+from bitmill.bsq_model.contract import Tokenizer, decode_clips, decode_pixels, decodes_scales
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.layers.patches import pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.metrics.reconstruction_quality import clip_psnr_db
@@ -29,7 +30,9 @@ from bitmill.schemas.errors import TokenizerMismatchError, UsageError
 from bitmill.schemas.models.geometry import Geometry, Grid, SizePx
 
 _GAP_PX = 4
+_LABEL_PX = 16
 _DEFAULT_FPS = 8.0
+T = TypeVar("T")
 _GRID = ("num_frames", "height", "width")
 
 
@@ -43,6 +46,8 @@ class PreviewClip:
     end_ns: int
     fps: float | None
     decoded_THWC: Frames
+    scales: dict[str, Frames]
+    """Of a pyramid, if asked for: by name of each scale but the last, frames of the scales up to it."""
     original_THWC: Frames | None
     box_px: SizePx
     """The largest height and width of all clips of the preview."""
@@ -51,11 +56,12 @@ class PreviewClip:
 
 
 def preview_clips(
-    uri: str, *, clip_ids: list[str] | None, sources: list[str], max_clips: int
+    uri: str, *, clip_ids: list[str] | None, sources: list[str], max_clips: int, by_scale: bool = False
 ) -> Iterator[PreviewClip]:
     """Yield decoded clips of a dataset, chosen by id, by source, or the first ones; decodes one at a time.
 
-    Takes equally many clips per source, as far as available. Raises UsageError if nothing matches or a source
+    Takes equally many clips per source, as far as available. With ``by_scale``, also decodes the first scales
+    of pyramids, if the tokenizer can. Raises UsageError if nothing matches or a source
     has no clips, TokenizerMismatchError if the stored tokenizer did not make the tokens.
     """
     columns = ("clip_id", "source", "key", "start_ns", "end_ns", "fps", "frame_pts_ns", *_GRID)
@@ -82,6 +88,7 @@ def preview_clips(
                 end_ns=sample["end_ns"],
                 fps=sample["fps"],
                 decoded_THWC=uint8_from_pixels(pixels_THWC).numpy(),
+                scales=_scales(tokenizer, codes, shape_thw) if by_scale else {},
                 original_THWC=original_THWC,
                 box_px=box_px,
                 psnr_db=None if original_THWC is None else _psnr_db(pixels_THWC, original_THWC),
@@ -98,6 +105,19 @@ def _codes(sample: dict[str, Any], geometry: Geometry) -> tuple[Tensor, Grid]:
     codes_ND: Any = unpack_codes(sample["tokens"].numpy(), num_tokens, geometry.code)
     grid = (rows, height, width) if geometry.layout == "grid" else (num_tokens,)
     return torch.from_numpy(codes_ND).reshape(*grid, -1), (rows, height, width)
+
+
+def _scales(tokenizer: Tokenizer, codes: Tensor, shape_thw: Grid) -> dict[str, Frames]:
+    """Decode the scales up to each one but the last; keys as in ``PreviewClip``."""
+    found: dict[str, Frames] = {}
+    end = 0
+    for number, grid in enumerate(
+        tokenizer.geometry.scales(shape_thw)[:-1] if decodes_scales(tokenizer) else ()
+    ):
+        end += prod(grid)
+        (frames_THWC,) = decode_clips(tokenizer, [codes[:end]], [shape_thw])
+        found[f"{number + 1}: {grid[1]}×{grid[2]}"] = frames_THWC.cpu().numpy()
+    return found
 
 
 def _chosen(
@@ -181,7 +201,10 @@ def write_video(clips: Iterator[PreviewClip], path: Path) -> list[PreviewClip]:
 
 
 def write_sheet(clips: Iterator[PreviewClip], path: Path, *, max_frames: int = 8) -> list[PreviewClip]:
-    """Write clips as a PNG contact sheet: originals above decoded frames. Returns the clips written."""
+    """Write clips as a PNG contact sheet: originals above decoded frames. Returns the clips written.
+
+    Of a pyramid that was decoded scale by scale, the original and then the scales from left to right.
+    """
     written: list[PreviewClip] = []
     rows: list[Image.Image] = []
     for clip in clips:
@@ -197,20 +220,32 @@ def write_sheet(clips: Iterator[PreviewClip], path: Path, *, max_frames: int = 8
 
 
 def _sheet_row(clip: PreviewClip, max_frames: int) -> Image.Image:
-    count = len(clip.decoded_THWC)
-    chosen = np.unique(np.linspace(0, count - 1, min(count, max_frames)).round().astype(int))
-    panes = [clip.decoded_THWC] if clip.original_THWC is None else [clip.original_THWC, clip.decoded_THWC]
-    height, width = clip.decoded_THWC.shape[1:3]
-    label = 16
+    chosen = _evenly(list(range(len(clip.decoded_THWC))), max_frames)
+    panes = [] if clip.original_THWC is None else [("original", clip.original_THWC)]
+    panes += [*_evenly(list(clip.scales.items()), max_frames - 1), ("decoded", clip.decoded_THWC)]
+    pictures = [[pane[frame] for frame in chosen] for _, pane in panes]
+    names: list[str] = []
+    if clip.scales:
+        pictures, names = [list(line) for line in zip(*pictures, strict=True)], [name for name, _ in panes]
+    step_y, step_x = (size + _GAP_PX for size in clip.decoded_THWC.shape[1:3])
+    top = _LABEL_PX * (2 if names else 1)
     text = f"{clip.source.rsplit('/', 1)[-1]}  from {clip.start_ns / 1e9:.3f} s  {clip.clip_id}"
-    room = max(len(chosen) * (width + _GAP_PX), 4 + int(ImageFont.load_default().getlength(text)))
-    row = Image.new("RGB", (room, label + len(panes) * (height + _GAP_PX)), "white")
-    ImageDraw.Draw(row).text((2, 2), text, fill="black")
-    for line, pane in enumerate(panes):
-        for column, frame in enumerate(chosen):
-            place = (column * (width + _GAP_PX), label + line * (height + _GAP_PX))
-            row.paste(Image.fromarray(pane[frame]), place)
+    room = max(len(pictures[0]) * step_x, 4 + int(ImageFont.load_default().getlength(text)))
+    row = Image.new("RGB", (room, top + len(pictures) * step_y), "white")
+    draw = ImageDraw.Draw(row)
+    draw.text((2, 2), text, fill="black")
+    for column, name in enumerate(names):
+        draw.text((column * step_x + 2, _LABEL_PX + 2), name, fill="black")
+    for line, across in enumerate(pictures):
+        for column, picture in enumerate(across):
+            row.paste(Image.fromarray(picture), (column * step_x, top + line * step_y))
     return row
+
+
+def _evenly(found: list[T], most: int) -> list[T]:
+    """At most so many, evenly spaced, the first and the last among them."""
+    chosen = np.unique(np.linspace(0, len(found) - 1, min(len(found), most)).round().astype(int))
+    return [found[number] for number in chosen]
 
 
 def mean_psnr_db(clips: list[PreviewClip]) -> float | None:

@@ -21,7 +21,13 @@ def write_preview(
     if writer is None:
         raise UsageError(f"--out {out} must end in .mp4 or .png.")
     uris = [normalise(source) for source in sources]
-    chosen = preview_clips(normalise(dataset), clip_ids=clip_ids, sources=uris, max_clips=max_clips)
+    chosen = preview_clips(
+        normalise(dataset),
+        clip_ids=clip_ids,
+        sources=uris,
+        max_clips=max_clips,
+        by_scale=writer is write_sheet,
+    )
     clips = publish(out, lambda path: writer(chosen, path))
     lost = sum(clip.original_THWC is None for clip in clips)
     psnr = mean_psnr_db(clips)

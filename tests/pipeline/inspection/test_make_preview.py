@@ -1,12 +1,18 @@
 """Previews of tokenizers unlike BSQ-ViT: every code is decoded, and padding is not shown."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from bitmill.pipeline.inspection import make_preview
+from bitmill.schemas.dataset.packing import pack_codes
 from tests.support.coded_datasets import GEOMETRIES, VIDEOS, GreyTokenizer, coded_dataset
+from tests.support.pyramid_tokenizers import ColourPyramid
+from tests.support.token_datasets import store_dataset
 
 
 @pytest.mark.parametrize("name", sorted(GEOMETRIES.keys() - {"pyramid"}))
@@ -27,3 +33,34 @@ def test_real_frames_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert [tuple(codes.shape) for codes in decoded] == [(t, 4, 4, geometry.code.dimensions) for t in rows]
     assert all(np.all(clip.decoded_THWC == 128) and clip.original_THWC is None for clip in clips)
     assert dataset.audit().coverage.total.clips == len(clips)
+
+
+def test_a_pyramid_sharpens_scale_by_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    original_1HWC = np.stack(
+        [np.zeros((32, 32)), np.tri(32) * 255, np.tile(np.linspace(0, 255, 32), (32, 1))], -1
+    ).astype(np.uint8)[None]
+    tokenizer = ColourPyramid()
+    codes_ND = tokenizer.encode([torch.from_numpy(original_1HWC)])[0].numpy()
+    stored = store_dataset(
+        tmp_path / "tokens",
+        [[(1, 4, 4)]],
+        geometry=tokenizer.geometry,
+        tokenizer=tokenizer.fingerprint,
+        leave_out=[0],
+    )
+    stored.rows[0][0] = replace(stored.rows[0][0], codes=pack_codes(codes_ND, tokenizer.geometry.code))
+    stored.commit(0)
+    monkeypatch.setattr(make_preview, "stored_tokenizer", lambda *_: tokenizer)
+    (clip,) = make_preview.preview_clips(
+        str(stored.folder), clip_ids=None, sources=[], max_clips=9, by_scale=True
+    )
+    assert list(clip.scales) == ["1: 1×1", "2: 2×2"]
+    pictures = [*(frames[0] for frames in clip.scales.values()), clip.decoded_THWC[0]]
+    assert np.ptp(pictures[0], axis=(0, 1)).max() == 0
+    errors = [float(np.square(one - original_1HWC[0].astype(float)).mean()) for one in pictures]
+    assert errors == sorted(errors, reverse=True)
+    make_preview.write_sheet(iter([replace(clip, original_THWC=original_1HWC)]), tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        pixels = np.asarray(sheet)
+    for column, picture in enumerate([original_1HWC[0], *pictures]):
+        assert np.array_equal(pixels[32:64, column * 36 : column * 36 + 32], picture)
