@@ -17,7 +17,7 @@ from bitmill.pipeline.decode.pixels.frame_sizes import stored_frame_sizes
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.reports.audit_report import AuditReport, Coverage
+from bitmill.schemas.reports.audit_report import AuditReport, Coverage, audit_version
 
 OnProgress = Callable[[AuditProgress], None]
 
@@ -51,6 +51,7 @@ class DatasetAudit:
         verdict, exit_code = verdict_of(findings)
         histograms = [tally.report() for tally in coverage.histograms.values()]
         return AuditReport(
+            format_version=audit_version(parts.get("codes")),
             bitmill_version=bitmill_version,
             created=created,
             seconds=seconds,

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.geometry import Geometry
@@ -11,9 +11,10 @@ from bitmill.schemas.requests.validation_text import describe_validation
 from bitmill.schemas.strict_model import JsonFile, StrictModel
 from bitmill.schemas.versioned import refuse_newer
 
-AUDIT_FORMAT_VERSION = 3
+AUDIT_FORMAT_VERSION = 4
 """2: codes that are digits or an index (``CodeHealth.kind``), ``geometry``. 3: frame sizes, what was cropped
-and what is padding. Reports of 1 and 2 stay readable."""
+and what is padding. 4: ``CodeHealth.by_scale``. Older reports stay readable, and reports without ``by_scale``
+are of version 3."""
 
 DIMENSION = {"bits": "bit", "digits": "digit", "index": "index"}
 """What a dimension of a kind of code is called in reports."""
@@ -134,7 +135,7 @@ class BitsOf(StrictModel):
     """Entropies of the bits (or digits) of a set of tokens, each at most 1."""
 
     value: str
-    """The number of a token row in its clip, a source prefix, or a section of the dataset."""
+    """The number of a token row in its clip or of a scale, a source prefix, or a section of the dataset."""
     tokens: int
     mean_entropy: float
     weakest_entropy: float
@@ -173,6 +174,8 @@ class CodeHealth(StrictModel, BaseModel):
     """By token row of a clip. This, ``by_source`` and ``along`` are empty for an index, and for digits of too
     many values."""
     by_source: list[BitsOf]
+    by_scale: list[BitsOf] | None = None
+    """Of pyramids, unless ``by_frame`` is empty: by scale, from 1."""
     along: list[BitsOf]
     """Equal sections of the dataset in plan order."""
     pairs_of_frames: int
@@ -182,6 +185,14 @@ class CodeHealth(StrictModel, BaseModel):
     clips: int
     still_clips: int
     """Clips of several, all equal token rows."""
+
+    @model_serializer(mode="wrap")
+    def _without_no_scales(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what reports of version 3 do not have."""
+        document: dict[str, Any] = handler(self)
+        if self.by_scale is None:
+            del document["by_scale"]
+        return document
 
 
 class ClipPlace(StrictModel):
@@ -279,7 +290,7 @@ class AuditReport(StrictModel, JsonFile, BaseModel):
     json_indent: ClassVar[int] = 1
 
     format: Literal["bitmill-audit"] = "bitmill-audit"
-    format_version: int = AUDIT_FORMAT_VERSION
+    format_version: int = 3
     bitmill_version: str
     created: str
     """UTC, ISO 8601."""
@@ -307,6 +318,11 @@ class AuditReport(StrictModel, JsonFile, BaseModel):
     sources: SourceCheck | None = None
     left_out: list[str] = []
     """Sentences: which parts were not requested or not possible, and why."""
+
+
+def audit_version(codes: CodeHealth | None) -> int:
+    """Return the oldest version of a report with these statistics."""
+    return 3 if codes is None or codes.by_scale is None else 4
 
 
 def read_audit(data: bytes, *, origin: str) -> AuditReport:

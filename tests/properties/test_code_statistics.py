@@ -222,3 +222,30 @@ def test_frames_beyond_the_bound_are_counted_together():
     rows = code_health(count([clip], ["a"], 4)).by_frame
     assert len(rows) == MAX_FRAMES
     assert (rows[-1].value, rows[-1].tokens) == ("127 and later", 22)
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 70), st.integers(0, 1000), st.lists(st.integers(1, 300), min_size=1, max_size=4))
+def test_scales_are_counted_by_themselves(bits, seed, sizes):
+    """Of clips whose scales are these, and those but the last; in parts that are merged."""
+    schedules = [sizes, sizes[:-1] or sizes]
+    clips = random_clips(seed, bits, [(1, 1, sum(own)) for own in schedules])
+    merged = CodeStatistics(Code.of_bits(bits), pyramids=True)
+    for clip, own in zip(clips, schedules, strict=True):
+        part = CodeStatistics(Code.of_bits(bits), pyramids=True)
+        codes = np.frombuffer(pack_bits(clip.reshape(-1, bits)) + bytes(SPARE_BYTES), np.uint8)
+        rows = np.array([[1, sum(own)]])
+        part.add_clips(codes, np.zeros(1, np.int64), rows, ["a"], 0, scales=[own])
+        merged.merge(part)
+    found = code_health(merged).by_scale or []
+    cut = [
+        np.split(clip.reshape(-1, bits), np.cumsum(own)[:-1])
+        for clip, own in zip(clips, schedules, strict=True)
+    ]
+    for number, row in enumerate(found):
+        own_ND = np.concatenate([scales[number] for scales in cut if number < len(scales)])
+        entropies = np.array([plain_entropy(column) for column in own_ND.T])
+        assert (row.value, row.tokens) == (str(number + 1), len(own_ND))
+        assert row.mean_entropy == pytest.approx(entropies.mean())
+        assert row.weakest_entropy == pytest.approx(entropies.min())
+    assert len(found) == len(sizes)

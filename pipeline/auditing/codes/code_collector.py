@@ -1,6 +1,7 @@
 """Collects code statistics row group by row group."""
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ class CodeCollector:
 
     def __init__(self, geometry: Geometry, num_shards: int, prefix_of: Callable[[str], str]) -> None:
         """``num_shards`` is the planned number. ``prefix_of`` (picklable) maps a source to its prefix."""
-        self.statistics = CodeStatistics(geometry.code)
         self._is_grid = geometry.layout == "grid"
+        self._geometry = geometry
+        self.statistics = CodeStatistics(geometry.code, pyramids=not self._is_grid)
         self._num_shards = num_shards
         self._prefix_of = prefix_of
 
@@ -31,7 +33,13 @@ class CodeCollector:
             np.stack((num_rows, group.num_tokens // num_rows), axis=1),
             [prefixes[place] for place in sources.indices.to_pylist()],
             group.shard * NUM_STRETCHES // self._num_shards,
+            scales=None if self._is_grid else self._scales(group.shapes_n3.tolist()),
         )
+
+    def _scales(self, shapes: list[list[int]]) -> list[list[int]]:
+        """Tokens of each scale of each clip."""
+        found = {(t, h, w): [prod(grid) for grid in self._geometry.scales((t, h, w))] for t, h, w in shapes}
+        return [found[t, h, w] for t, h, w in shapes]
 
     def merge(self, other: "CodeCollector") -> None:
         """See ``Collector``."""

@@ -24,6 +24,7 @@ def code_health(statistics: CodeStatistics) -> CodeHealth:
     of_kind = _bits(statistics, tokens) if code.kind == "bits" else _values(statistics, tokens)
     pairs, repeated, clips, still = statistics.tallies.tolist()
     names = [*map(str, range(MAX_FRAMES - 1)), f"{MAX_FRAMES - 1} and later"]
+    scales = [str(number + 1) for number in range(len(statistics.scales_SV))]
     prefixes = (
         ("all others" if prefix is None else prefix, counts, count)
         for prefix, counts, count in statistics.prefixes.largest(_SHOWN_PREFIXES)
@@ -40,6 +41,10 @@ def code_health(statistics: CodeStatistics) -> CodeHealth:
             statistics, zip(names, statistics.frames_FV, statistics.frame_tokens_F.tolist(), strict=True)
         ),
         by_source=_parts(statistics, prefixes),
+        by_scale=_parts(
+            statistics, zip(scales, statistics.scales_SV, statistics.scale_tokens_S.tolist(), strict=True)
+        )
+        or None,
         along=_parts(
             statistics,
             zip(stretches, statistics.stretches_BV, statistics.stretch_tokens_B.tolist(), strict=True),

@@ -15,6 +15,8 @@ from bitmill.schemas.models.geometry import Code
 
 MAX_FRAMES = 128
 """Number of token rows counted separately; the last one also counts all later ones of a clip."""
+MAX_SCALES = 32
+"""Number of scales counted separately; the last one also counts all later ones of a pyramid."""
 MAX_GROUP_BITS = 12
 NUM_STRETCHES = 64
 MAX_VALUES = 1 << 20
@@ -30,7 +32,7 @@ class CodeStatistics:
     significance in a token's index, the least significant first.
     """
 
-    def __init__(self, code: Code) -> None:
+    def __init__(self, code: Code, *, pyramids: bool = False) -> None:
         self.code = code
         self.bases = np.array(code.bases if code.first != "most" else code.bases[::-1], np.int64)
         """Number of values of each dimension, in the order of the columns."""
@@ -51,6 +53,8 @@ class CodeStatistics:
         self.stretches_BV = np.zeros((NUM_STRETCHES, parts), np.int64)
         self.stretch_tokens_B = np.zeros(NUM_STRETCHES, np.int64)
         self.prefixes = PrefixCounts(parts)
+        self.scales_SV = np.zeros((MAX_SCALES if pyramids else 0, parts), np.int64)
+        self.scale_tokens_S = np.zeros(len(self.scales_SV), np.int64)
         self.used = UsedCodes(code.bits_per_token)
         self.tallies = np.zeros(4, np.int64)
         """Pairs of consecutive token rows, equal ones among them, clips, and clips of several equal rows."""
@@ -62,12 +66,14 @@ class CodeStatistics:
         rows_n2: Int64s,
         source_prefixes: Sequence[str],
         stretch: int,
+        *,
+        scales: Sequence[Sequence[int]] | None = None,
     ) -> None:
         """Count n clips: each begins at ``starts`` [n] in ``codes``, and has so many token rows and tokens in
         each, ``rows_n2`` (all tokens of a pyramid are one row).
 
         ``codes`` must be followed by ``SPARE_BYTES``. ``stretch`` is the part of the dataset that contains
-        the clips, in [0, ``NUM_STRETCHES``).
+        the clips, in [0, ``NUM_STRETCHES``). ``scales``, of pyramids, are the tokens of each clip's scales.
         """
         rows_n2 = np.ascontiguousarray(rows_n2, np.int64)
         sources = self.prefixes.rows_of(source_prefixes)
@@ -78,6 +84,8 @@ class CodeStatistics:
             tokens = (self.frame_tokens_F, self.prefixes.tokens_S, self.tallies)
             count_rows(words_WN, rows_n2[clips], sources[clips], *tokens)
             self._count(words_WN, rows_n2[clips], sources[clips], counts_V)
+            if scales is not None:
+                self._count_scales(words_WN, scales[clips])
         self.counts_V += counts_V
         self.stretches_BV[stretch] += counts_V[: self.stretches_BV.shape[1]]
         self.stretch_tokens_B[stretch] += num_tokens.sum()
@@ -91,6 +99,19 @@ class CodeStatistics:
         elif len(counts_V):
             count_values(words_WN, *split, self.bases, self.frames_FV, self.prefixes.counts_SV, counts_V)
 
+    def _count_scales(self, words_WN: Words, scales: Sequence[Sequence[int]]) -> None:
+        sizes = np.array([size for own in scales for size in own], np.int64)
+        numbers = np.array([min(n, MAX_SCALES - 1) for own in scales for n in range(len(own))], np.int64)
+        np.add.at(self.scale_tokens_S, numbers, sizes)
+        # To the kernels each scale is a clip of one row, from the source of that number; the rest is spare.
+        split = (np.stack((np.ones_like(sizes), sizes), axis=1), numbers)
+        frames_1V = np.zeros((1, self.scales_SV.shape[1]), np.int64)
+        counted = (frames_1V, self.scales_SV, np.zeros_like(self.counts_V))
+        if self.code.kind == "bits":
+            count_bits(words_WN, *split, *counted, np.zeros_like(self.shared_LL))
+        elif self.scales_SV.shape[1]:
+            count_values(words_WN, *split, self.bases, *counted)
+
     def merge(self, other: "CodeStatistics") -> None:
         """Add another's counts. Raises ValueError if its tokens have another code."""
         if self.code != other.code:
@@ -102,6 +123,8 @@ class CodeStatistics:
         self.frame_tokens_F += other.frame_tokens_F
         self.stretches_BV += other.stretches_BV
         self.stretch_tokens_B += other.stretch_tokens_B
+        self.scales_SV += other.scales_SV
+        self.scale_tokens_S += other.scale_tokens_S
         self.tallies += other.tallies
         self.prefixes.merge(other.prefixes)
         self.used.merge(other.used)

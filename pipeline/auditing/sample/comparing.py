@@ -3,7 +3,9 @@
 Axes: t, h, w of the token grid, D dimensions of a code (bits, digits, or one index).
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 from math import prod
 from statistics import fmean
 from typing import Any
@@ -21,8 +23,8 @@ from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.pipeline.shard.encoder import Codes, ModelEncoder
 from bitmill.pipeline.shard.pad_clips import padded
 from bitmill.schemas.dataset.packing import unpack_codes
-from bitmill.schemas.models.geometry import Geometry
-from bitmill.schemas.reports.audit_report import Sample, SampledClip
+from bitmill.schemas.models.geometry import Geometry, Grid
+from bitmill.schemas.reports.audit_report import DIMENSION, Sample, SampledClip
 
 Lpips = Callable[[Tensor, Tensor], Tensor]
 """Maps two float [B, H, W, 3] in [−1, 1] to [B]."""
@@ -115,7 +117,7 @@ class _Comparison:
         return told.model_copy(
             update={
                 "differing_bits": int((again != stored).sum()),
-                "differs_at": places_of_difference(stored, again, geometry),
+                "differs_at": places_of_difference(stored, again, geometry, drawn.shape),
                 **self._scores(original, made_THWC.float()),
             }
         )
@@ -143,14 +145,25 @@ def _foreign_shape(geometry: Geometry, shape_thw: tuple[int, int, int]) -> str |
     return f"it has {shape}; the tokenizer takes {' '.join(limits) or 'others'}"
 
 
-def places_of_difference(a: Codes, b: Codes, geometry: Geometry) -> list[str]:
-    """Describe the first places where two clips' codes [t, h, w, D] (of a pyramid [N, D]) differ."""
-    names = (_row_name(geometry), "row", "column") if geometry.layout == "grid" else ("token",)
-    value = {"bits": "bit", "digits": "digit", "index": "index"}[geometry.code.kind]
+def places_of_difference(a: Codes, b: Codes, geometry: Geometry, shape_thw: Grid) -> list[str]:
+    """Describe the first places where codes [t, h, w, D] (of a pyramid [N, D]) of two clips of a (full) grid
+    differ."""
+    differing_n2 = np.argwhere((a != b).reshape(-1, a.shape[-1]))[:_SHOWN_PLACES]
     return [
-        ", ".join(f"{name} {at}" for name, at in zip((*names, value), place, strict=True))
-        for place in np.argwhere(a != b)[:_SHOWN_PLACES].tolist()
+        f"{_place(token, geometry, shape_thw)}, {DIMENSION[geometry.code.kind]} {dimension}"
+        for token, dimension in differing_n2.tolist()
     ]
+
+
+def _place(token: int, geometry: Geometry, shape_thw: Grid) -> str:
+    """Where a clip's token lies: in its grid, or in which scale of a pyramid, counted from 1."""
+    grids = geometry.scales(shape_thw)
+    firsts = list(accumulate(map(prod, grids), initial=0))
+    scale = bisect_right(firsts, token) - 1
+    frame, row, column = np.unravel_index(token - firsts[scale], grids[scale])
+    of_frame = f"{_row_name(geometry)} {frame}, " if geometry.layout == "grid" or grids[scale][0] > 1 else ""
+    of_scale = f"scale {scale + 1} of {len(grids)}, " if geometry.layout == "pyramid" else ""
+    return f"{of_scale}{of_frame}row {row}, column {column}"
 
 
 def _row_name(geometry: Geometry) -> str:

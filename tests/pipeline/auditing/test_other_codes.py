@@ -9,11 +9,12 @@ import pytest
 from bitmill.jobs.execution.audit_dataset import AuditRequest, run_audit
 from bitmill.pipeline.auditing.options import AuditOptions
 from bitmill.schemas.dataset.packing import pack_codes, unpack_codes
-from bitmill.schemas.models.geometry import Code
+from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.reports.audit_findings import Kind
 from bitmill.schemas.reports.audit_report import AuditReport, read_audit
 from tests.support.audits import AuditedDataset, Rows, sound_dataset
 from tests.support.coded_datasets import GEOMETRIES, IMAGES, PACKAGE, VIDEOS, coded_dataset
+from tests.support.pyramid_tokenizers import pyramid_geometry
 
 DIGITS = "kind digits, bits_per_token 11, levels 8×8×5×5, first"
 
@@ -118,7 +119,7 @@ def test_a_ledger_that_counts_token_rows_as_frames(digits: AuditedDataset):
 def test_a_grid_that_the_pyramid_does_not_have(tmp_path: Path):
     dataset = coded_dataset(tmp_path / "tokens", GEOMETRIES["pyramid"])
     dataset.change_rows(0, lambda rows: rows[0].update(height=5))
-    (found,) = dataset.audit().findings
+    (found,) = whole_audit(dataset, duplicates=False, sample=0).findings
     assert (found.kind, found.examples[0].detail) == (
         Kind.WRONG_SHAPE,
         "the shard's tokens have no grid of 1×5×4",
@@ -201,6 +202,44 @@ def test_the_codes_are_told_by_their_kind(dataset: AuditedDataset):
         assert (health.ones, health.correlation) == ([], [])
     assert (health.by_frame != []) == (code.kind != "index")
     assert read_audit(report.to_json(), origin="it") == report
+
+
+PYRAMIDS = pyramid_geometry([(1, 1), (1, 2), (2, 4)], [(1, 1), (2, 2), (3, 3), (4, 4)], bits=64)
+PYRAMIDS_OF_DIGITS = PYRAMIDS.model_copy(update={"code": Code.of_digits((8, 8, 5, 5))})
+
+
+@pytest.mark.parametrize("geometry", [PYRAMIDS, PYRAMIDS_OF_DIGITS], ids=["bits", "digits"])
+def test_codes_of_pyramids_are_told_by_scale(tmp_path: Path, geometry: Geometry):
+    code = geometry.code
+    sizes = ((16, 32), (32, 32))
+    dataset = coded_dataset(tmp_path / "tokens", geometry, [[1, 1]] * 4, sizes=sizes)
+
+    def fix_dimension_2_of_the_second_scale(rows: Rows) -> None:
+        for row in rows:
+            codes: Any = unpack_codes(row["codes"], geometry.num_tokens((1, row["height"], 4)), code)
+            codes[1 : 3 if row["height"] == 2 else 5, 2] = 1
+            row["codes"] = pack_codes(codes, code)
+
+    for shard in range(2):
+        dataset.change_rows(shard, fix_dimension_2_of_the_second_scale)
+    report = whole_audit(dataset, duplicates=False, sample=0)
+    assert report.findings == []
+    assert report.codes is not None
+    scales = report.codes.by_scale or []
+    assert [(row.value, row.tokens) for row in scales] == [
+        *(("1", 4 + 4), ("2", 4 * 2 + 4 * 4), ("3", 4 * 8 + 4 * 9), ("4", 4 * 16))
+    ]
+    assert (scales[1].weakest_bit, scales[1].weakest_entropy) == (2, 0)
+    assert min(scales[0].weakest_entropy, scales[3].weakest_entropy) > 0
+    assert scales[3].mean_entropy > 0.9
+    assert report.format_version == 4
+    assert read_audit(report.to_json(), origin="it") == report
+
+
+def test_reports_without_scales_are_of_the_version_before(digits: AuditedDataset):
+    report = whole_audit(digits, duplicates=False, sample=0)
+    assert report.format_version == 3
+    assert b"by_scale" not in report.to_json()
 
 
 def stuck(rows: Rows, code: Code) -> None:

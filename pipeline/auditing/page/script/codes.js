@@ -30,7 +30,8 @@ function codes(report) {
     ["Still clips", percent(health.still_clips, health.clips),
       `${grouped(health.still_clips)} of ${grouped(health.clips)} clips`],
   ]), el("div", { class: "grid" }, entropyChart([["", health]]), balanceChart([["", health]]), correlationChart(health),
-    groupChart(health), valueCharts(health), overFrames([["", health.by_frame]], words, row),
+    groupChart(health), valueCharts(health), overScales([["", health.by_scale]], words),
+    overFrames([["", health.by_frame]], words, row),
     alongDataset([["", health.along]], words), overSources(health.by_source, words)));
 }
 
@@ -114,6 +115,11 @@ function bitsTable(title, unit, lines, [one]) {
 
 function overFrames(lines, words, row) {
   return bitsLines({ title: `${entropyOf(words)} over a clip's ${row}s`, unit: row, axis: `${row} of the clip`, lines, words });
+}
+
+function overScales(lines, words) {
+  return bitsLines({ title: `${entropyOf(words)} over a pyramid's scales`, note: "From coarse to fine",
+    unit: "scale", axis: "scale of the pyramid", lines, words });
 }
 
 function alongDataset(lines, words) {

@@ -88,7 +88,8 @@ function codesCompared(reports) {
     .map((pair) => Math.abs(pair.value))));
   return section("codes", "Code health", pairTable("Code health", rows), el("div", { class: "grid" },
     entropyChart(of), balanceChart(of), of.map(([label, part]) => correlationChart(part, { label, least })),
-    groupChart(of[0][1], of), overFrames(of.map(([label, part]) => [label, part.by_frame]), words, row),
+    groupChart(of[0][1], of), overScales(of.map(([label, part]) => [label, part.by_scale]), words),
+    overFrames(of.map(([label, part]) => [label, part.by_frame]), words, row),
     alongDataset(of.map(([label, part]) => [label, part.along]), words)));
 }
 

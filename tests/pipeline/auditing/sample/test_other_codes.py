@@ -73,23 +73,24 @@ def test_tokenized_again_nothing_differs_and_padding_is_not_compared(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("name", "place"),
+    ("name", "token", "place"),
     [
-        ("digits", "token row 1, row 2, column 3, digit 3"),
-        ("index", "token row 1, row 2, column 3, index 0"),
-        ("wide bits", "token row 1, row 2, column 3, bit 99"),
-        ("bits, least first", "frame 1, row 2, column 3, bit 17"),
-        ("pyramid", "token 20, index 0"),
+        ("digits", 27, "token row 1, row 2, column 3, digit 3"),
+        ("index", 27, "token row 1, row 2, column 3, index 0"),
+        ("wide bits", 27, "token row 1, row 2, column 3, bit 99"),
+        ("bits, least first", 27, "frame 1, row 2, column 3, bit 17"),
+        ("pyramid", 0, "scale 1 of 3, row 0, column 0, index 0"),
+        ("pyramid", 3, "scale 2 of 3, row 1, column 0, index 0"),
+        ("pyramid", 20, "scale 3 of 3, row 3, column 3, index 0"),
     ],
 )
-def test_a_code_that_differs_is_told_with_its_place(tmp_path: Path, name: str, place: str):
+def test_a_code_that_differs_is_told_with_its_place(tmp_path: Path, name: str, token: int, place: str):
     code = GEOMETRIES[name].code
     dataset = coded_dataset(tmp_path, GEOMETRIES[name])
     drawn = drawn_clips(dataset)
     chosen = next(number for number, one in enumerate(drawn) if one.shape[0] > 1 or name == "pyramid")
     num_tokens = GEOMETRIES[name].num_tokens(drawn[chosen].shape)
     codes: Any = unpack_codes(drawn[chosen].codes, num_tokens, code)
-    token = 20 if name == "pyramid" else 16 + 2 * 4 + 3
     codes[token, -1] = (codes[token, -1] + 1) % code.bases[-1]
     drawn[chosen] = replace(drawn[chosen], codes=pack_codes(codes, code))
     sample, _ = compare(dataset, drawn)

@@ -216,8 +216,8 @@ def test_time_codes(time_ns, text):
 def test_places_are_told_up_to_a_bound():
     a = np.zeros((2, 4, 4, 18), np.bool_)
     geometry = Geometry(patch_px=(8, 8), code=Code.of_bits(18))
-    assert places_of_difference(a, a, geometry) == []
-    assert len(places_of_difference(a, ~a, geometry)) == 8
+    assert places_of_difference(a, a, geometry, (2, 4, 4)) == []
+    assert len(places_of_difference(a, ~a, geometry, (2, 4, 4))) == 8
 
 
 def test_places_are_told_in_the_words_of_the_code():
@@ -225,15 +225,18 @@ def test_places_are_told_in_the_words_of_the_code():
     b = a.copy()
     b[1, 2, 3, 0] = 4
     digits = Geometry(patch_px=(8, 8), frames_per_token=4, lead_frames=1, code=Code.of_digits((8, 8, 5)))
-    assert places_of_difference(a, b, digits) == ["token row 1, row 2, column 3, digit 0"]
+    assert places_of_difference(a, b, digits, (2, 4, 4)) == ["token row 1, row 2, column 3, digit 0"]
     pyramid = Geometry(
         layout="pyramid",
         patch_px=(16, 16),
-        schedules={"2x2": ((1, 1, 1), (1, 2, 2))},
+        schedules={"2x2": ((1, 1, 1), (2, 2, 2))},
         code=Code.of_index(1000),
     )
-    assert places_of_difference(a.reshape(-1, 1)[:5], a.reshape(-1, 1)[:5] + 1, pyramid)[4] == (
-        "token 4, index 0"
+    ones = np.ones((9, 1), np.int64)
+    told = places_of_difference(ones, ones + 1, pyramid, (2, 2, 2))
+    assert (told[0], told[7]) == (
+        "scale 1 of 2, row 0, column 0, index 0",
+        "scale 2 of 2, frame 1, row 1, column 0, index 0",
     )
 
 
