@@ -32,6 +32,12 @@ GEOMETRIES = {
         code=Code.of_index(4096),
         schedules={"2x3": ((1, 1, 1), (1, 2, 3)), "1x2": ((1, 1, 2),)},
     ),
+    "wide pyramid": Geometry(
+        layout="pyramid",
+        patch_px=(16, 16),
+        code=Code.of_bits(64, "least"),
+        schedules={"2x3": ((1, 1, 1), (1, 1, 2), (1, 2, 3)), "1x2": ((1, 1, 1), (1, 1, 2))},
+    ),
 }
 
 

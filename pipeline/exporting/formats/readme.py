@@ -39,7 +39,7 @@ from datasets import load_dataset
 clips = load_dataset("FOLDER", split="train").with_format("torch")
 tokens = clips[0]["tokens"]  # int64 {axes}{note}
 ```
-"""
+{scales}"""
 
 _GRIDS = """Clips have several grids: `num_frames`, `height` and `width`
 are a clip's T, h and w. """
@@ -47,6 +47,21 @@ are a clip's T, h and w. """
 _ROWS = """Token row r covers the frames from
 max(0, l + (r - l) * {frames}) to before those of row r + 1, with l the clip's `lead_frames`;
 `frame_pts_ns` are their times, and frames without one repeat the last. """
+
+_SCALES = """
+`tokens` are a pyramid: the grids of a clip's scales, coarse to fine, one after the other, each row by row.
+`export.json` lists them by the clip's `height` and `width`, as [t, h, w]:
+
+```python
+import json
+
+schedules = json.load(open("FOLDER/export.json"))["dataset"]["geometry"]["schedules"]
+scales, first = [], 0
+for t, h, w in schedules["{{height}}x{{width}}".format(**clips[0])]:
+    scales.append(tokens[first : first + t * h * w].reshape(t, h, w, *tokens.shape[1:]))
+    first += t * h * w
+```
+"""
 
 _NOTE_64 = "; view it as uint64: the highest bit may be set"
 
@@ -77,6 +92,7 @@ def readme_text(outline: ExportOutline, schema: pa.Schema, layout: TokenLayout) 
         axes=axes,
         shape=f"{axes} = [{shape}]",
         note=_NOTE_64 if layout.code.bits_per_token == 64 else "",
+        scales=_SCALES.format() if geometry.layout == "pyramid" else "",
     )
 
 

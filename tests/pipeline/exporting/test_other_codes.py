@@ -1,6 +1,7 @@
 """Tokens that are no bits, or wider than any integer, or pyramids: every format gives all of them."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -83,7 +84,8 @@ def test_load_dataset_gives_every_token(tmp_path, name):
     out, codes = _export(tmp_path, geometry, ExportFormat.HUGGINGFACE)
     loaded = datasets.load_dataset(str(out), split="train")
     for row, expected, shape in zip(loaded, codes, SHAPES, strict=True):
-        dtype = np.uint8 if geometry.code.bits_per_token > 64 else np.int64
+        bits = geometry.code.bits_per_token
+        dtype = np.uint8 if bits > 64 else np.uint64 if bits == 64 else np.int64
         tokens = np.array(row["tokens"], dtype)
         assert tokens.shape == _shape(geometry, shape)
         assert np.array_equal(_as_codes(tokens, geometry), expected)
@@ -94,8 +96,23 @@ def test_load_dataset_gives_every_token(tmp_path, name):
         "index": "uint16 indices in [0, 16384)",
         "wide": "the 16 bytes (uint8, the lowest first) of indices in [0, 2^128), [T, h, w, 16] = [any, ",
         "pyramid": "uint16 indices in [0, 4096), [N] = [any]",
+        "wide pyramid": "uint64 indices in [0, 2^64), [N] = [any]",
     }
     assert told[name] in text
+    assert ("schedules" in text) == (geometry.layout == "pyramid")
+
+
+@pytest.mark.parametrize("name", ["pyramid", "wide pyramid"])
+@pytest.mark.usefixtures("hub_cache")
+def test_the_readme_cuts_a_pyramid_into_its_scales(tmp_path, name):
+    geometry = GEOMETRIES[name]
+    out, codes = _export(tmp_path, geometry, ExportFormat.HUGGINGFACE)
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", (out / "README.md").read_text(), re.DOTALL):
+        exec(block.replace("FOLDER", str(out)), names)
+    assert [tuple(scale.shape) for scale in names["scales"]] == list(geometry.scales(SHAPES[0]))
+    joined = np.concatenate([scale.numpy().reshape(-1) for scale in names["scales"]])
+    assert np.array_equal(_as_codes(joined, geometry), codes[0])
 
 
 @pytest.mark.usefixtures("hub_cache")
