@@ -116,7 +116,7 @@ def _scales(tokenizer: Tokenizer, codes: Tensor, shape_thw: Grid) -> dict[str, F
     ):
         end += prod(grid)
         (frames_THWC,) = decode_clips(tokenizer, [codes[:end]], [shape_thw])
-        found[f"{number + 1}: {grid[1]}×{grid[2]}"] = frames_THWC.cpu().numpy()
+        found[f"{number + 1}: {grid[1]}x{grid[2]}"] = frames_THWC.cpu().numpy()
     return found
 
 

@@ -54,7 +54,7 @@ def test_a_pyramid_sharpens_scale_by_scale(tmp_path: Path, monkeypatch: pytest.M
     (clip,) = make_preview.preview_clips(
         str(stored.folder), clip_ids=None, sources=[], max_clips=9, by_scale=True
     )
-    assert list(clip.scales) == ["1: 1×1", "2: 2×2"]
+    assert list(clip.scales) == ["1: 1x1", "2: 2x2"]
     pictures = [*(frames[0] for frames in clip.scales.values()), clip.decoded_THWC[0]]
     assert np.ptp(pictures[0], axis=(0, 1)).max() == 0
     errors = [float(np.square(one - original_1HWC[0].astype(float)).mean()) for one in pictures]
