@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from bitmill.bsq_model.contract import decode_clips
 from bitmill.pipeline.compressing.media_streams import (
     compress_pictures,
     frames_of_tiles,
@@ -19,6 +20,7 @@ from bitmill.schemas.stream.compressed import CompressedStream
 from tests.bsq_model.small import random_tokenizer
 from tests.support.counting_tokenizers import OBLONG, PYRAMID, VIDEO, CountingTokenizer
 from tests.support.priors import random_prior
+from tests.support.pyramid_tokenizers import ColourPyramid
 
 
 def _clip(num_frames: int, size_px: int, seed: int = 0) -> DecodedClip:
@@ -66,6 +68,21 @@ def test_real_frames_come_back_as_the_tokenizer_shows_them(geometry, lengths, si
         parts = [_shown(tokenizer, part) for part in tiles_of(clip.frames_THWC, tiles)]
         assert np.array_equal(one.frames_THWC, frames_of_tiles(parts, tiles))
         assert set(one.tile_frames) == {len(clip.frames_THWC)}
+
+
+@pytest.mark.parametrize("size_px", [(16, 32), (32, 16), (32, 32)])
+def test_pyramids_come_back_in_their_own_shape(size_px):
+    tokenizer = ColourPyramid()
+    height, width = size_px
+    clips = [
+        replace(_clip(1, 32, seed), frames_THWC=_clip(1, 32, seed).frames_THWC[:, :height, :width])
+        for seed in range(2)
+    ]
+    found = _restored(compress_pictures(clips, tokenizer, None, 2), tokenizer)
+    for one, clip in zip(found, clips, strict=True):
+        codes = tokenizer.encode([torch.from_numpy(clip.frames_THWC)])
+        (expected,) = decode_clips(tokenizer, codes, [(1, height // 8, width // 8)])
+        assert np.array_equal(one.frames_THWC, expected.numpy())
 
 
 def test_bsq_vit_writes_version_1():
