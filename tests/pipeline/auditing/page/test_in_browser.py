@@ -17,6 +17,7 @@ from tests.support.audit_parts import LEGIBLE
 from tests.support.audit_reports import pictures_of, plain_report, rich_report
 from tests.support.browser import Watched, opened
 from tests.support.coded_datasets import GEOMETRIES, PACKAGE, coded_dataset
+from tests.support.pyramid_tokenizers import pyramid_geometry
 
 pytestmark = pytest.mark.browser
 
@@ -92,12 +93,14 @@ KINDS = {
     "wide bits": ["Entropy of each bit", "Correlation of bits", "Bit entropy along the dataset"],
     "bits, least first": ["Share of ones of each bit", "Bit entropy over a clip's frames"],
     "pyramid": ["Use of each code"],
+    "pyramid of bits": ["Share of ones of each bit", "Bit entropy over a pyramid's scales"],
 }
+PYRAMID_OF_BITS = pyramid_geometry([(1, 1), (2, 2), (4, 4)], bits=16)
 
 
-@pytest.mark.parametrize("name", GEOMETRIES)
+@pytest.mark.parametrize("name", KINDS)
 def test_codes_of_every_kind_are_drawn(show, tmp_path, name):
-    coded_dataset(tmp_path / "tokens", GEOMETRIES[name])
+    coded_dataset(tmp_path / "tokens", GEOMETRIES.get(name, PYRAMID_OF_BITS))
     report = run_audit(str(tmp_path / "tokens"), AuditRequest(workers=1)).report
     with show(report) as watched:
         page = watched.page
