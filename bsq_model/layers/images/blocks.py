@@ -84,7 +84,7 @@ class Attention(nn.Module):
 class Middle(nn.Module):
     """The blocks at the lowest resolution."""
 
-    def __init__(self, channels: int, *, attends: bool) -> None:
+    def __init__(self, channels: int, *, attends: bool = True) -> None:
         super().__init__()
         self.block_1 = ResidualBlock(channels, channels)
         self.attn_1 = Attention(channels) if attends else nn.Identity()
