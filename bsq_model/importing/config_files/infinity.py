@@ -8,7 +8,7 @@ from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.geometry import grid_name
 from bitmill.schemas.models.infinity_config import InfinityConfig
 from bitmill.schemas.models.infinity_schedules import published_schedules
-from bitmill.schemas.requests.spec_files import describe_validation
+from bitmill.schemas.requests.validation_text import describe_validation
 from bitmill.schemas.strict_model import StrictModel
 
 _Side = Annotated[int, Field(ge=1)]
