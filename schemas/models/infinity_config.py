@@ -23,7 +23,7 @@ class InfinityConfig(StrictModel):
     format_version: Literal[1] = 1
     architecture: Literal["infinity"] = "infinity"
     channels: Count = 128
-    """At level 0."""
+    """Of the first convolution."""
     channel_multipliers: Annotated[tuple[Count, ...], Field(min_length=2)] = (1, 2, 4, 4, 4)
     """Of each level; the published models of 8 pixels a token have the first four."""
     num_res_blocks: Count = 2
@@ -35,7 +35,8 @@ class InfinityConfig(StrictModel):
 
     @model_validator(mode="after")
     def _has_groups_and_sizes(self) -> Self:
-        ungrouped = [count for count in self.level_channels if count % 32 and count % 24]
+        channels = (self.channels, *self.level_channels)
+        ungrouped = [count for count in channels if count % 32 and count % 24]
         if ungrouped:
             raise ValueError(f"levels have a multiple of 32 or of 24 channels, not {ungrouped[0]}")
         twice = [name for name, count in Counter(map(_full, self.schedules)).items() if count > 1]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.models.geometry import grid_name
+from bitmill.schemas.models.geometry import MAX_BITS_PER_TOKEN, grid_name
 from bitmill.schemas.models.infinity_config import InfinityConfig
 from bitmill.schemas.models.infinity_schedules import published_schedules
 from bitmill.schemas.requests.validation_text import describe_validation
@@ -21,7 +21,7 @@ class _Arguments(StrictModel):
     patch_size: Literal[8, 16]
     encoder_ch_mult: tuple[int, ...]
     decoder_ch_mult: tuple[int, ...]
-    codebook_dim: int
+    codebook_dim: Annotated[int, Field(ge=1, le=MAX_BITS_PER_TOKEN)]
     codebook_size: int
     schedule_mode: Literal["dynamic"] = "dynamic"
     base_ch: int = 128
@@ -54,7 +54,7 @@ def _unsupported(arguments: _Arguments) -> list[str]:
     multipliers = arguments.encoder_ch_mult
     checks: list[tuple[str, object, object]] = [
         ("codebook_dim", arguments.codebook_dim, arguments.vae_type),
-        ("codebook_size", arguments.codebook_size, 1 << max(0, arguments.codebook_dim)),
+        ("codebook_size", arguments.codebook_size, 1 << arguments.codebook_dim),
         ("decoder_ch_mult", list(arguments.decoder_ch_mult), list(multipliers)),
         ("patch_size", arguments.patch_size, 1 << max(0, len(multipliers) - 1)),
         ("apply_spatial_patchify", arguments.apply_spatial_patchify, int(arguments.patch_size == 8)),

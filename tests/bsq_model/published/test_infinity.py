@@ -150,6 +150,7 @@ def test_what_does_not_fit_is_refused():
             tokenizer.decode_pyramids([codes], [grid])
     for changes, told in (
         ({"channels": 40}, "a multiple of 32 or of 24 channels, not 40"),
+        ({"channels": 16, "channel_multipliers": (2, 2)}, "a multiple of 32 or of 24 channels, not 16"),
         ({"schedules": ("1x1 2x2", "2x2")}, "more than one schedule of 2x2"),
         ({"schedules": ("1x1 2x0",)}, "schedules"),
         ({"schedules": ()}, "schedules"),
