@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.models.geometry import Geometry
+from bitmill.schemas.models.geometry import Geometry, Grid, grid_name
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
@@ -50,6 +50,22 @@ def check_frames_fit(frames_THWC: Tensor, geometry: Geometry) -> None:
             f"a clip must have shape [T, H, W, 3] with H a multiple of {down} and W of {across}, "
             f"not {list(shape)}"
         )
+    check_schedule(geometry, geometry.grid(*shape[1:3]))
+
+
+def check_schedule(geometry: Geometry, grid_hw: tuple[int, int]) -> None:
+    """Raise ValueError if the geometry is of pyramids and none has this full grid h, w."""
+    if geometry.schedules is not None and grid_name(*grid_hw) not in geometry.schedules:
+        height, width = (side * pixels for side, pixels in zip(grid_hw, geometry.patch_px, strict=True))
+        raise ValueError(f"the tokenizer has no schedule for {height}×{width} pixels")
+
+
+def check_scales_fit(codes_nD: Tensor, geometry: Geometry, shape_thw: Grid) -> None:
+    """Raise ValueError unless these can be the bits of an image's first scales, or of all."""
+    check_schedule(geometry, shape_thw[1:])
+    dimensions, shape = geometry.code.dimensions, tuple(codes_nD.shape)
+    if codes_nD.dtype != torch.bool or len(shape) != 2 or shape[1] != dimensions:
+        raise ValueError(f"codes must be bool [n, {dimensions}], not {codes_nD.dtype} {list(shape)}")
 
 
 def check_codes_fit(codes_thwD: Tensor, geometry: Geometry) -> None:

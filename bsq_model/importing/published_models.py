@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from bitmill.bsq_model.importing.config_files.described_model import DescribedModel
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
+from bitmill.schemas.models.infinity_config import InfinityConfig
+from bitmill.schemas.models.infinity_schedules import published_schedules
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 from bitmill.schemas.nearest_name import did_you_mean
 
@@ -20,8 +22,9 @@ class PublishedModel(DescribedModel):
 
 def published_model(name: str) -> PublishedModel:
     """Return the model of this name. Raises UsageError listing the known names."""
-    # Its repository has both names.
+    # Their repositories have both names.
     name = name.removeprefix("nvidia/").replace("Cosmos-Tokenizer-", "Cosmos-0.1-Tokenizer-")
+    name = name.replace("infinity_vae_d32_reg", "infinity_vae_d32reg")
     if name not in PUBLISHED_MODELS:
         near = did_you_mean(name, PUBLISHED_MODELS)
         raise UsageError(f"{name} is no known model{near}; there are {', '.join(PUBLISHED_MODELS)}.")
@@ -37,6 +40,12 @@ def _vidtok(name: str, config: VidTokConfig) -> tuple[str, PublishedModel]:
 def _cosmos(name: str, config: CosmosVideoConfig | CosmosImageConfig) -> tuple[str, PublishedModel]:
     return name, PublishedModel(
         config=config, source=f"nvidia/{name} on Hugging Face", licence="NVIDIA Open Model License"
+    )
+
+
+def _infinity(name: str, config: InfinityConfig) -> tuple[str, PublishedModel]:
+    return name, PublishedModel(
+        config=config, source=f"{name}.pth of FoundationVision/Infinity on Hugging Face", licence="MIT"
     )
 
 
@@ -74,6 +83,21 @@ PUBLISHED_MODELS = dict(
             for side in (8, 16)
         ),
         _cosmos("Cosmos-1.0-Tokenizer-DV8x16x16", _dv(8, 16)),
+        *(
+            _infinity(
+                f"infinity_vae_d{kind}",
+                InfinityConfig(bits_per_token=int(kind[:2]), schedules=published_schedules()),
+            )
+            for kind in ("16", "24", "32", "64", "32reg")
+        ),
+        _infinity(
+            "infinity_vae_d56_f8_14_patchify",
+            InfinityConfig(
+                bits_per_token=14,
+                channel_multipliers=_FIVE_LEVELS[:4],
+                schedules=published_schedules(doubled=True),
+            ),
+        ),
     )
 )
-"""By the names of the published files (VidTok) and repositories (Cosmos)."""
+"""By the names of the published files (VidTok, Infinity) and repositories (Cosmos)."""

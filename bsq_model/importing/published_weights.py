@@ -13,15 +13,17 @@ from bitmill.bsq_model.importing.inert_pickle import SavedTensor
 from bitmill.bsq_model.importing.safetensors_files import read_safetensors
 from bitmill.bsq_model.importing.torch_files import read_checkpoint
 from bitmill.bsq_model.importing.weight_names.cosmos import check_levels, cosmos_names
+from bitmill.bsq_model.importing.weight_names.infinity import infinity_names
 from bitmill.bsq_model.importing.weight_names.sorted_names import SortedNames
 from bitmill.bsq_model.importing.weight_names.vidtok import vidtok_names
 from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
+from bitmill.schemas.models.infinity_config import InfinityConfig
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
-_STATE_KEYS = ("state_dict",)
+_STATE_KEYS = ("state_dict", "vae")
 """Entries of a checkpoint that are the state dict; else the whole file is one."""
 
 
@@ -45,11 +47,12 @@ def import_published(paths: Sequence[Path], model: DescribedModel) -> ImportedTo
         tokenizer = PublishedTokenizer(config)
     expected = tokenizer.network.state_dict()
     names = _sort_names(found.keys(), expected.keys(), config)
-    kept = {names.used.get(name, name): saved for name, saved in found.items() if name not in names.unused}
-    check_shapes(expected, kept, where)
+    kept = {name: saved for name, saved in found.items() if name not in names.unused}
+    in_files = {name: name for name in expected} | {own: name for name, own in names.used.items()}
+    check_shapes({in_files[name]: tensor for name, tensor in expected.items()}, kept, where)
     if isinstance(config, CosmosVideoConfig | CosmosImageConfig):
         check_levels(found, config, where)
-    weights = {name: loaded(name, kept[name], where) for name in expected}
+    weights = {name: loaded(in_files[name], kept[in_files[name]], where) for name in expected}
     tokenizer.network.load_state_dict(weights, assign=True)
     tokenizer.network.requires_grad_(True)
     return ImportedTokenizer(
@@ -63,6 +66,8 @@ def _sort_names(names: Collection[str], needed: Collection[str], config: Publish
             return vidtok_names(names)
         case CosmosVideoConfig() | CosmosImageConfig():
             return cosmos_names(names, needed, config)
+        case InfinityConfig():
+            return infinity_names(names, needed)
 
 
 def _all_weights(paths: Sequence[Path]) -> dict[str, SavedTensor]:

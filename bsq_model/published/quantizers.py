@@ -1,19 +1,23 @@
 """The quantizers of the published families: latents to codes, codes to the decoder's values.
 
-Axes: t, h and w of the token grid, C channels of the latents, D dimensions of a code.
+Axes: t, h and w of the (full) token grid, n tokens of a pyramid, N all of them, C channels of the latents, D
+dimensions of a code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from torch import Tensor
 
 from bitmill.bsq_model.bottleneck.fsq import digits_of_latents, values_of_digits
+from bitmill.bsq_model.bottleneck.residual_bsq import bits_of_latents, sum_of_bits
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
+from bitmill.schemas.models.geometry import Grid, grid_name
+from bitmill.schemas.models.infinity_config import InfinityConfig
 
 
 class Quantizer(Protocol):
-    """Quantizes each token by itself, in float32."""
+    """Quantizes each token of a grid by itself, in float32."""
 
     def codes_of_latents(self, latents_thwC: Tensor, /) -> Tensor:
         """Return codes as ``contract.Tokenizer.encode`` does, of finite float32 latents."""
@@ -39,6 +43,26 @@ class FSQ:
         return values_of_digits(digits_thwD, self._levels)
 
 
-def make_quantizer(config: PublishedConfig) -> Quantizer:
+class ResidualBSQ:
+    """Codes are the bits of a pyramid, the decoder's values their sum; see ``bottleneck.residual_bsq``."""
+
+    def __init__(self, schedules: Mapping[str, tuple[Grid, ...]]) -> None:
+        self._schedules = schedules
+
+    def codes_of_latents(self, latents_thwD: Tensor) -> Tensor:
+        """Return bool [N, D]; the whole of the latents matters to each bit."""
+        return bits_of_latents(latents_thwD, self._grids(latents_thwD.shape[:3]))
+
+    def values_of_scales(self, bits_nD: Tensor, shape_thw: Grid) -> Tensor:
+        """Return the decoder's input, float32 [t, h, w, D], of all scales or of the first ones."""
+        return sum_of_bits(bits_nD, self._grids(shape_thw))
+
+    def _grids(self, shape_thw: Sequence[int]) -> tuple[Grid, ...]:
+        return self._schedules[grid_name(*shape_thw[1:])]
+
+
+def make_quantizer(config: PublishedConfig) -> Quantizer | ResidualBSQ:
     """Return the quantizer of a family."""
+    if isinstance(config, InfinityConfig):
+        return ResidualBSQ(config.geometry.schedules or {})
     return FSQ(config.levels)

@@ -1,6 +1,6 @@
 """A published tokenizer: clips to codes and back.
 
-Axes: T frames, H and W pixels, t, h and w of the token grid, D dimensions of a code.
+Axes: T frames, H and W pixels, t, h and w of the token grid, n tokens of a pyramid, D dimensions of a code.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,19 +8,19 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from bitmill.bsq_model.checks import check_clip_fits, check_codes_fit
+from bitmill.bsq_model.checks import check_clip_fits, check_codes_fit, check_scales_fit
 from bitmill.bsq_model.fingerprint import float32_weights, weights_fingerprint
 from bitmill.bsq_model.layers.patches import uint8_from_pixels
 from bitmill.bsq_model.published.networks import make_network
-from bitmill.bsq_model.published.quantizers import make_quantizer
-from bitmill.bsq_model.published.stream import PublishedStream, decoded_chunks
+from bitmill.bsq_model.published.quantizers import Quantizer, ResidualBSQ, make_quantizer
+from bitmill.bsq_model.published.stream import PublishedStream, decoded_chunks, decoded_image
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
-from bitmill.schemas.models.geometry import Geometry
+from bitmill.schemas.models.geometry import Geometry, Grid
 
 
 class PublishedTokenizer:
-    """Encodes clips, of DI single images; fulfils ``contract.Tokenizer``.
+    """Encodes clips, of DI and Infinity single images; fulfils ``contract.Tokenizer``.
 
     A clip is encoded, and decoded, one row of tokens after the other. So its codes are those of a stream, in
     a batch and at the start of a longer clip, in every bit on CPU; and memory does not grow with its length,
@@ -69,7 +69,10 @@ class PublishedTokenizer:
         return self
 
     def encode(self, clips: Sequence[Tensor]) -> list[Tensor]:
-        """Encode clips, uint8 [T, H, W, 3], to codes [t, h, w, D], in order, on this device."""
+        """Encode clips, uint8 [T, H, W, 3], to codes [t, h, w, D], in order, on this device.
+
+        Of pyramids [N, D], of all scales.
+        """
         for clip in clips:
             check_clip_fits(clip, self.geometry)
         return [self.stream_encoder().push(clip) for clip in clips]
@@ -92,13 +95,31 @@ class PublishedTokenizer:
         """Like ``decode``, before rounding to grey levels: float32 [T, H, W, 3], clamped to [−1, 1]."""
         return self._decoded(codes, lambda pixels_nHWC: pixels_nHWC)
 
+    @torch.inference_mode()
+    def decode_pyramids(self, codes: Sequence[Tensor], grids: Sequence[Grid]) -> list[Tensor]:
+        """Decode images of the first scales, or of all: see ``contract.DecodesPyramids``."""
+        quantizer = self.quantizer
+        if not isinstance(quantizer, ResidualBSQ):
+            raise UsageError(f"{self.config.architecture} has no pyramids: decode its codes by decode.")
+        for codes_nD, shape_thw in zip(codes, grids, strict=True):
+            check_scales_fit(codes_nD, self.geometry, shape_thw)
+        return [
+            decoded_image(self.network, quantizer.values_of_scales(codes_nD.to(self.device), shape_thw))
+            for codes_nD, shape_thw in zip(codes, grids, strict=True)
+        ]
+
     def _decoded(self, codes: Sequence[Tensor], kept: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        quantizer = self.quantizer
+        if isinstance(quantizer, ResidualBSQ):
+            raise UsageError("The codes of a pyramid do not tell its grid: decode them by decode_pyramids.")
         for codes_thwD in codes:
             check_codes_fit(codes_thwD, self.geometry)
-        return [self._decoded_clip(codes_thwD, kept) for codes_thwD in codes]
+        return [self._decoded_clip(codes_thwD, quantizer, kept) for codes_thwD in codes]
 
-    def _decoded_clip(self, codes_thwD: Tensor, kept: Callable[[Tensor], Tensor]) -> Tensor:
-        chunks = map(kept, decoded_chunks(self.network, self.quantizer, codes_thwD))
+    def _decoded_clip(
+        self, codes_thwD: Tensor, quantizer: Quantizer, kept: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        chunks = map(kept, decoded_chunks(self.network, quantizer, codes_thwD))
         first = next(chunks)
         # Not joined at the end: that would take the clip's memory twice.
         clip_THWC = first.new_empty((self.geometry.frames_of_rows(len(codes_thwD)), *first.shape[1:]))

@@ -1,4 +1,4 @@
-"""VidTok and Cosmos from published files to the last command, as a user goes it."""
+"""VidTok, Cosmos and Infinity from published files to the last command, as a user goes it."""
 
 import json
 import shutil
@@ -40,7 +40,7 @@ class Imported:
         return str(self.folder / name)
 
 
-@pytest.fixture(scope="module", params=["vidtok-v11", "cosmos-dv4x8x8", "cosmos-di8x8"])
+@pytest.fixture(scope="module", params=["vidtok-v11", "cosmos-dv4x8x8", "cosmos-di8x8", "infinity"])
 def imported(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
@@ -95,8 +95,8 @@ def test_each_clip_has_the_codes_of_its_frames(imported):
 def test_the_dataset_says_what_was_not_compared(imported):
     card = json.loads((imported.folder / "tokens" / "dataset.json").read_text())
     assert card["tokenizer_note"] == NOT_COMPARED
-    assert card["tokenizer"]["architecture"] in {"vidtok", "cosmos-dv", "cosmos-di"}
-    assert card["format_version"] == 4
+    assert card["tokenizer"]["architecture"] in {"vidtok", "cosmos-dv", "cosmos-di", "infinity"}
+    assert card["format_version"] == (5 if imported.name == "infinity" else 4)
     assert NOT_COMPARED in imported.done.out + imported.done.err
     assert NOT_COMPARED in bitmill("inspect", imported.path("tokens")).out
     origin = json.loads((imported.folder / "tokens" / "tokenizer" / "origin.json").read_text())
@@ -140,10 +140,11 @@ def test_it_is_compressed_and_evaluated(imported):
 
 def test_what_it_cannot_do_is_refused(imported, tmp_path):
     document = json.loads((imported.folder / "job.yaml").read_text()) | {"output": str(tmp_path / "tokens")}
+    sizes = "several sizes" if imported.name == "infinity" else "any size"
     for key, value, told in (
         ("storage", {"shard_version": 1}, "shard_version 1 is for BSQ-ViT alone"),
         ("compute", {"dtype": "int8"}, "dtype int8 is for BSQ-ViT alone; use float32 or bfloat16"),
-        ("frames", {}, "The tokenizer takes frames of any size: set frames.size_px"),
+        ("frames", {}, f"The tokenizer takes frames of {sizes}: set frames.size_px"),
     ):
         (tmp_path / "job.yaml").write_text(json.dumps(document | {key: value}))
         expect_one_sentence(bitmill("tokenize", str(tmp_path / "job.yaml")), told)

@@ -6,12 +6,13 @@ import yaml
 
 from bitmill.bsq_model.importing.config_files.cosmos import cosmos_config
 from bitmill.bsq_model.importing.config_files.described_model import DescribedModel
+from bitmill.bsq_model.importing.config_files.infinity import infinity_config
 from bitmill.bsq_model.importing.config_files.vidtok import vidtok_config
 from bitmill.schemas.errors import UsageError
 
 
 def described_model(text: str, *, origin: str) -> DescribedModel | None:
-    """Return what a VidTok's YAML or a Cosmos' arguments in JSON describe; None for other files.
+    """Return what a VidTok's YAML, or the arguments of a Cosmos or Infinity in JSON, describe; else None.
 
     Raises UsageError if it describes a model that cannot be imported.
     """
@@ -26,4 +27,6 @@ def described_model(text: str, *, origin: str) -> DescribedModel | None:
         return DescribedModel(config=vidtok_config(document, origin=origin))
     if "spatial_compression" in document:
         return DescribedModel(config=cosmos_config(document, origin=origin))
+    if "vae_type" in document:
+        return DescribedModel(config=infinity_config(document, origin=origin))
     return None

@@ -98,11 +98,11 @@ def _import_published(request: ImportRequest, model: DescribedModel) -> None:
     files = native_files(tokenizer) | {ORIGIN_FILE: origin.to_json()}
     write_model_files(files, request.out, what="tokenizer")
     geometry, console = model.config.geometry, Console(soft_wrap=True)
-    height, width = geometry.patch_px
+    code, (height, width) = geometry.code, geometry.patch_px
+    codes = f"{code.bits_per_token} bits" if code.kind == "bits" else f"{code.num_codes:,} codes"
     console.print(
         f"{sum(p.numel() for p in tokenizer.network.parameters()):,} weights of {model.config.architecture}: "
-        f"a token for {geometry.frames_per_token}×{height}×{width} frames and pixels, "
-        f"{geometry.code.num_codes:,} codes"
+        f"a token for {geometry.frames_per_token}×{height}×{width} frames and pixels, {codes}"
     )
     for kind, count in imported.left_out.items():
         console.print(f"left out   {count} tensors: {kind}")

@@ -22,7 +22,7 @@ def import_(
         typer.Option("--config", parser=local_path, help="The file that describes the model: YAML or JSON."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="A published VidTok or Cosmos, instead of --config.")
+        str | None, typer.Option("--name", help="A published model by name, instead of --config.")
     ] = None,
     ema: Annotated[
         bool, typer.Option("--ema/--no-ema", help="Use the averaged (EMA) or the raw weights.")

@@ -81,8 +81,9 @@ def square_size_px(geometry: Geometry, size_px: int | None, *, option: str, or_e
     if size_px is None and fixed is not None:
         return fixed[0]
     if size_px is None:
+        sizes = "any size" if geometry.schedules is None else "several sizes"
         raise UsageError(
-            f"The tokenizer takes frames of any size: set {option}, a multiple of {lcm(*multiple)} pixels"
+            f"The tokenizer takes frames of {sizes}: set {option}, a multiple of {lcm(*multiple)} pixels"
             f"{or_else}."
         )
     if fixed is not None and size_px != fixed[0]:

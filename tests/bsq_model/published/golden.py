@@ -1,4 +1,4 @@
-"""Golden cases of published tokenizers with FSQ; ``cases/README.md`` says what is in them."""
+"""Golden cases of published tokenizers; ``cases/README.md`` says what is in them."""
 
 import json
 from functools import cache
@@ -9,13 +9,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bitmill.bsq_model.importing.weight_names.infinity import infinity_names
 from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
+from bitmill.schemas.models.infinity_config import InfinityConfig
+from bitmill.schemas.models.infinity_schedules import published_schedules
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
 _VIDTOK = {"channels": 8, "channel_multipliers": (1, 2, 2, 2), "num_res_blocks": 1}
 _COSMOS = {"channels": 8, "num_res_blocks": 1, "patch_px": 8}
+
+INFINITY = InfinityConfig(
+    channels=24,
+    channel_multipliers=(1,) * 5,
+    num_res_blocks=1,
+    bits_per_token=16,
+    schedules=(*published_schedules(), "1x1 2x2 3x4 6x8", "1x1 2x2 3x3"),
+)
 
 CONFIGS: dict[str, PublishedConfig] = {
     "vidtok-v10": VidTokConfig(version="1.0", levels=(8,) * 4, **_VIDTOK),
@@ -40,6 +51,7 @@ CONFIGS: dict[str, PublishedConfig] = {
         patch_px=8,
     ),
 }
+"""Of the tokenizers with FSQ."""
 
 
 @cache
@@ -66,19 +78,40 @@ def published_weights(name: str) -> dict[str, Tensor]:
     return {key: part.view(shape).float() for (key, shape), part in zip(shapes, parts, strict=True)}
 
 
+def config_of(name: str) -> PublishedConfig:
+    """Return a case's config."""
+    return INFINITY if name == "infinity" else CONFIGS[name]
+
+
 @cache
 def golden(name: str) -> PublishedTokenizer:
     """Return the case's tokenizer; of Cosmos, without the weights that nothing uses."""
-    tokenizer = PublishedTokenizer(CONFIGS[name])
-    found = tokenizer.network.load_state_dict(published_weights(name), strict=False)
+    tokenizer, weights = PublishedTokenizer(config_of(name)), published_weights(name)
+    if name == "infinity":
+        own_names = infinity_names(weights, tokenizer.network.state_dict()).used
+        weights = {own_names[key]: tensor for key, tensor in weights.items()}
+    found = tokenizer.network.load_state_dict(weights, strict=False)
     assert not found.missing_keys
     assert all("sample.conv" in key for key in found.unexpected_keys)
     return tokenizer
 
 
-def indices(digits_xD: Tensor, config: PublishedConfig) -> Tensor:
-    """Return the published index of each code: dimension 0 is the least significant."""
-    return (digits_xD * _bases(config)).sum(-1)
+def scales_of(item: str) -> list[tuple[int, int, int]]:
+    """Return the grids t, h, w of an image of Infinity's case, the full one last."""
+    return [(t, h, w) for t, h, w in case("infinity")[f"{item}.schedule"].tolist()]
+
+
+def bits_of(item: str) -> Tensor:
+    """Return the bits of an image of Infinity's case, bool [N, D]."""
+    packed = case("infinity")[f"{item}.bits"].numpy()
+    return torch.from_numpy(np.unpackbits(packed, axis=-1, bitorder="little").astype(bool))
+
+
+def indices(codes_xD: Tensor, config: PublishedConfig) -> Tensor:
+    """Return each code's index: dimension 0 is the least significant digit, or the most significant bit."""
+    if isinstance(config, InfinityConfig):
+        return (codes_xD * 2 ** torch.arange(config.bits_per_token).flip(0)).sum(-1)
+    return (codes_xD * _bases(config)).sum(-1)
 
 
 def digits(indices_x: Tensor, config: PublishedConfig) -> Tensor:

@@ -1,4 +1,4 @@
-"""The golden cases as published files: Lightning checkpoints with their YAML, TorchScript archives."""
+"""The golden cases as published files: checkpoints with their YAML or JSON, TorchScript archives."""
 
 import argparse
 import json
@@ -12,8 +12,10 @@ import yaml
 from torch import Tensor, nn
 
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
+from bitmill.schemas.models.infinity_config import InfinityConfig
+from bitmill.schemas.models.infinity_schedules import published_schedules
 from bitmill.schemas.models.vidtok_config import VidTokConfig
-from tests.bsq_model.published.golden import CONFIGS, published_weights
+from tests.bsq_model.published.golden import config_of, published_weights
 
 _RESOLUTION = 256
 """Of Cosmos: the levels then have 64, 32 and 16, and attention is at 32."""
@@ -22,7 +24,10 @@ _RESOLUTION = 256
 def publish(name: str, folder: Path) -> list[str]:
     """Write a case's files; gives the words that name them on the command line: FILE…, --config, CONFIG."""
     folder.mkdir(exist_ok=True)
-    config, weights = CONFIGS[name], published_weights(name)
+    config, weights = config_of(name), published_weights(name)
+    if isinstance(config, InfinityConfig):
+        torch.save(infinity_checkpoint(weights), folder / "infinity_vae.pth")
+        return [str(folder / "infinity_vae.pth"), *_config(folder / "config.json", infinity_document(config))]
     if isinstance(config, VidTokConfig):
         torch.save(lightning(weights), folder / "model.ckpt")
         return [str(folder / "model.ckpt"), *_config(folder / "config.yaml", vidtok_document(config))]
@@ -135,7 +140,7 @@ def vidtok_document(config: VidTokConfig, **changes: Any) -> dict[str, Any]:
 
 def cosmos_document(config: PublishedConfig, **changes: Any) -> dict[str, Any]:
     """The constructor's arguments of a Cosmos."""
-    assert not isinstance(config, VidTokConfig)
+    assert not isinstance(config, VidTokConfig | InfinityConfig)
     is_video = config.architecture == "cosmos-dv"
     has_attention = getattr(config, "attention_levels", ()) != ()
     own = (
@@ -168,6 +173,40 @@ def cosmos_document(config: PublishedConfig, **changes: Any) -> dict[str, Any]:
         "embedding_dim": len(config.levels),
         "levels": list(config.levels),
         **own,
+        **changes,
+    }
+
+
+def infinity_checkpoint(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """A checkpoint with what training leaves in it."""
+    mask = 2 ** torch.arange(16).flip(0)
+    return {
+        "vae": {**weights, "quantizer.lfq.mask": mask, "quantize.lfq.mask": mask},
+        "image_disc": {"main.0.weight": torch.ones(2, 3)},
+        "ema": {name: torch.zeros_like(tensor) for name, tensor in weights.items()},
+        "steps": 1000,
+    }
+
+
+def infinity_document(config: InfinityConfig, **changes: Any) -> dict[str, Any]:
+    """The arguments of Infinity's loader, and the schedules of a config that are not published ones."""
+    patch_px = config.geometry.patch_px[0]
+    published = InfinityConfig(
+        bits_per_token=1, schedules=published_schedules(doubled=patch_px == 8)
+    ).geometry.schedules
+    schedules = (config.geometry.schedules or {}).items()
+    return {
+        "vae_type": config.bits_per_token,
+        "apply_spatial_patchify": int(patch_px == 8),
+        "patch_size": patch_px,
+        "encoder_ch_mult": list(config.channel_multipliers),
+        "decoder_ch_mult": list(config.channel_multipliers),
+        "codebook_dim": config.bits_per_token,
+        "codebook_size": 2**config.bits_per_token,
+        "schedule_mode": "dynamic",
+        "base_ch": config.channels,
+        "num_res_blocks": config.num_res_blocks,
+        "scale_schedules": {name: grids for name, grids in schedules if name not in (published or {})},
         **changes,
     }
 

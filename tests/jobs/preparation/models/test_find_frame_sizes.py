@@ -28,6 +28,7 @@ def whole(geometry):
     ("geometry", "size_px", "message"),
     [
         ({}, None, r"takes frames of any size: set frames\.size_px, a multiple of 16"),
+        (PYRAMID, None, r"takes frames of several sizes: set frames\.size_px, a multiple of 16"),
         ({}, 40, r"frames\.size_px 40 is not divisible by 16"),
         ({"size_px": (32, 32)}, 64, r"frames\.size_px 64 is not the size .* made for \(32\)"),
         ({"size_px": (32, 64)}, None, r"takes frames of 32×64 pixels, .* frames\.buckets"),

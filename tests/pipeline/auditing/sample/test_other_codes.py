@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
 from bitmill.pipeline.auditing.sample.choose_sample import DrawnClip, SampleDrawer
 from bitmill.pipeline.auditing.sample.comparing import compare_sample
 from bitmill.pipeline.items import DecodedClip
 from bitmill.schemas.dataset.packing import pack_codes, unpack_codes
+from bitmill.schemas.models.infinity_config import InfinityConfig
 from tests.support.audits import AuditedDataset
 from tests.support.coded_datasets import GEOMETRIES, IMAGES, VIDEOS, GreyTokenizer, coded_dataset
 from tests.support.fakes import make_item, make_source
@@ -96,3 +99,33 @@ def test_a_code_that_differs_is_told_with_its_place(tmp_path: Path, name: str, t
     sample, _ = compare(dataset, drawn)
     assert (sample.differing_bits, sample.clips[0].differing_bits) == (1, 1)
     assert sample.clips[0].differs_at == [place]
+
+
+def test_a_flipped_bit_of_an_early_scale_of_infinity_is_named(tmp_path: Path):
+    config = InfinityConfig(
+        channels=24,
+        channel_multipliers=(1,) * 5,
+        num_res_blocks=1,
+        bits_per_token=16,
+        schedules=("1x1 1x2 2x2",),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        tokenizer = PublishedTokenizer(config)
+    dataset, originals = coded_dataset(tmp_path, config.geometry), Originals(IMAGES)
+
+    def tokenize(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            frames_THWC = originals.find(row["source"], None, row["start_ns"], 1)
+            codes_ND = tokenizer.encode([torch.from_numpy(frames_THWC)])[0].numpy()
+            # The second of the two tokens of the second scale, once.
+            codes_ND[2, 5] ^= row["source"].endswith("1.mp4") and row["start_ns"] == 0
+            row["codes"] = pack_codes(codes_ND, config.geometry.code)
+
+    for number in range(len(dataset.plan)):
+        dataset.change_rows(number, tokenize)
+    drawn: Any = drawn_clips(dataset), originals, tokenizer
+    sample, _ = compare_sample(*drawn, seed=0, lpips=None, on_progress=lambda _: None)
+    assert (sample.compared, sample.differing_bits) == (sample.num_clips, 1)
+    places = [place for clip in sample.clips for place in clip.differs_at]
+    assert places == ["scale 2 of 3, row 0, column 1, bit 5"]

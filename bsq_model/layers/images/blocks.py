@@ -1,4 +1,4 @@
-"""Blocks of Cosmos DI; attributes have the names that published weights have.
+"""Blocks of images whose channels are the last axis; attributes have the names of Cosmos DI's weights.
 
 Axes: T images, H and W positions, C channels, E output channels.
 """
@@ -28,10 +28,10 @@ class ImageConv(nn.Conv2d):
 
 
 class ImageNorm(nn.GroupNorm):
-    """Normalises each image in 32 groups of channels."""
+    """Normalises each image in 32 groups of channels, or in 24 if 32 does not divide them."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__(32, channels, eps=1e-6)
+        super().__init__(24 if channels % 32 else 32, channels, eps=1e-6)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (nn.GroupNorm's name)
         """Return the same shape, [T, H, W, C], in other memory."""
@@ -84,10 +84,10 @@ class Attention(nn.Module):
 class Middle(nn.Module):
     """The blocks at the lowest resolution."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, attends: bool = True) -> None:
         super().__init__()
         self.block_1 = ResidualBlock(channels, channels)
-        self.attn_1 = Attention(channels)
+        self.attn_1 = Attention(channels) if attends else nn.Identity()
         self.block_2 = ResidualBlock(channels, channels)
 
     def forward(self, x_THWC: Tensor) -> Tensor:
