@@ -22,9 +22,12 @@ from bitmill.schemas.requests.validation_text import describe_validation
 from bitmill.schemas.strict_model import StrictModel
 from bitmill.schemas.versioned import refuse_newer, stored_version
 
-DATASET_FORMAT_VERSION = 4
+DATASET_FORMAT_VERSION = 5
 """2 added ``attempt`` of plan parts and ``appended_sources``, 3 ``geometry``, 4 a tokenizer's ``positions``
-and tokenizers with FSQ; older ones stay readable."""
+and tokenizers with FSQ, 5 the families of ``_SINCE_VERSION_5``; older ones stay readable."""
+
+_SINCE_VERSION_5 = frozenset({"emu3", "open-magvit2", "infinity"})
+"""Architectures of tokenizers that older readers do not know."""
 
 DATASET_FILE = "dataset.json"
 PLAN_FOLDER = "plan"
@@ -172,14 +175,20 @@ class DatasetCard(StrictModel, BaseModel):
 
         So an older bitmill reads all that it can; a dataset with token shards of version 1 keeps version 2.
         """
-        is_older, tokenizer = self.shard_version == 1, self.tokenizer
-        is_newer = tokenizer.format_version > 1 or tokenizer.architecture not in ("bsq-vit", "plugin")
-        version = 4 if is_newer else 2 if is_older else 3
-        card = self.model_copy(update={"format_version": version})
+        is_older = self.shard_version == 1
+        card = self.model_copy(update={"format_version": self._least_version()})
         left_out = {"geometry"} if is_older else set[str]()
         if self.tokenizer_note is None:
             left_out.add("tokenizer_note")
         return (card.model_dump_json(indent=2, exclude=left_out) + "\n").encode()
+
+    def _least_version(self) -> int:
+        tokenizer = self.tokenizer
+        if tokenizer.architecture in _SINCE_VERSION_5:
+            return 5
+        if tokenizer.format_version > 1 or tokenizer.architecture not in ("bsq-vit", "plugin"):
+            return 4
+        return 2 if self.shard_version == 1 else 3
 
 
 def read_card(data: bytes, *, origin: str) -> DatasetCard:

@@ -82,8 +82,8 @@ def test_a_card_of_version_2_says_the_same_as_todays():
 
 
 def test_a_newer_card_is_refused():
-    newer = (FIRST / "dataset.json").read_bytes().replace(b'version": 1', b'version": 5', 1)
-    with pytest.raises(FormatError, match=r"x has dataset format 5; this bitmill reads up to 4\. Upgrade"):
+    newer = (FIRST / "dataset.json").read_bytes().replace(b'version": 1', b'version": 6', 1)
+    with pytest.raises(FormatError, match=r"x has dataset format 6; this bitmill reads up to 5\. Upgrade"):
         read_card(newer, origin="x")
 
 
