@@ -6,7 +6,9 @@ code, h and w of the token grid.
 
 from torch import Tensor, nn
 
-from bitmill.bsq_model.cosmos.image_blocks import (
+from bitmill.bsq_model.cosmos.wavelet import PATCH, image_patches, image_pixels
+from bitmill.bsq_model.layers.causal_conv import Past
+from bitmill.bsq_model.layers.images.blocks import (
     Downsample,
     ImageConv,
     ImageNorm,
@@ -15,8 +17,6 @@ from bitmill.bsq_model.cosmos.image_blocks import (
     norm_silu,
     residual_blocks,
 )
-from bitmill.bsq_model.cosmos.wavelet import PATCH, image_patches, image_pixels
-from bitmill.bsq_model.layers.causal_conv import Past
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig
 
 

@@ -5,12 +5,14 @@ from torch import nn
 
 from bitmill.bsq_model.cosmos.image_network import CosmosImageNetwork
 from bitmill.bsq_model.cosmos.network import CosmosNetwork
+from bitmill.bsq_model.emu3.network import Emu3Network
 from bitmill.bsq_model.vidtok.network import VidTokNetwork
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
+from bitmill.schemas.models.emu3_config import Emu3Config
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
-PublishedNetwork = VidTokNetwork | CosmosNetwork | CosmosImageNetwork
+PublishedNetwork = VidTokNetwork | CosmosNetwork | CosmosImageNetwork | Emu3Network
 
 
 def make_network(config: PublishedConfig) -> PublishedNetwork:
@@ -43,3 +45,5 @@ def _network(config: PublishedConfig) -> PublishedNetwork:
             return CosmosNetwork(config)
         case CosmosImageConfig():
             return CosmosImageNetwork(config)
+        case Emu3Config():
+            return Emu3Network(config)

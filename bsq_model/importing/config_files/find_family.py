@@ -6,12 +6,13 @@ import yaml
 
 from bitmill.bsq_model.importing.config_files.cosmos import cosmos_config
 from bitmill.bsq_model.importing.config_files.described_model import DescribedModel
+from bitmill.bsq_model.importing.config_files.emu3 import EMU3_MODEL_TYPES, emu3_config
 from bitmill.bsq_model.importing.config_files.vidtok import vidtok_config
 from bitmill.schemas.errors import UsageError
 
 
 def described_model(text: str, *, origin: str) -> DescribedModel | None:
-    """Return what a VidTok's YAML or a Cosmos' arguments in JSON describe; None for other files.
+    """Return what a VidTok's YAML, a Cosmos' arguments in JSON or an Emu3's JSON describe; None for others.
 
     Raises UsageError if it describes a model that cannot be imported.
     """
@@ -26,4 +27,6 @@ def described_model(text: str, *, origin: str) -> DescribedModel | None:
         return DescribedModel(config=vidtok_config(document, origin=origin))
     if "spatial_compression" in document:
         return DescribedModel(config=cosmos_config(document, origin=origin))
+    if document.get("model_type") in EMU3_MODEL_TYPES:
+        return DescribedModel(config=emu3_config(document, origin=origin))
     return None

@@ -1,4 +1,4 @@
-"""Blocks of Cosmos DI; attributes have the names that published weights have.
+"""Blocks of images whose channels are the last axis; attributes have the names of Cosmos DI's weights.
 
 Axes: T images, H and W positions, C channels, E output channels.
 """

@@ -1,0 +1,1 @@
+"""Networks of convolutions over single images, down to a grid of latents and back."""
