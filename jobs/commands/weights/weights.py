@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="Import checkpoints, fetch metric n
 def import_(
     files: Annotated[
         list[Path],
-        typer.Argument(parser=local_path, metavar="FILE", help="The published weights, one file or two."),
+        typer.Argument(parser=local_path, metavar="FILE", help="The published weights, one file or several."),
     ],
     out: Annotated[Path, typer.Argument(parser=local_path, help="Folder for the tokenizer.")],
     config: Annotated[
@@ -22,7 +22,7 @@ def import_(
         typer.Option("--config", parser=local_path, help="The file that describes the model: YAML or JSON."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="A published VidTok or Cosmos, instead of --config.")
+        str | None, typer.Option("--name", help="A published VidTok, Cosmos or Emu3, instead of --config.")
     ] = None,
     ema: Annotated[
         bool, typer.Option("--ema/--no-ema", help="Use the averaged (EMA) or the raw weights.")
