@@ -1,4 +1,4 @@
-"""VidTok and Cosmos DV at their published sizes against their networks written plainly, one clip at a time.
+"""VidTok, Cosmos DV and Emu3 as published against their networks written plainly, one clip at a time.
 
     python -m benchmarks.published [--models …] [--sizes 256x256 480x864] [--frames 17 33] [--parts encode]
 
@@ -30,7 +30,7 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--models", nargs="+", default=[*CONFIGS], choices=[*CONFIGS])
     add("--sizes", nargs="+", default=["256x256", "480x864"], help="height x width (default: %(default)s)")
-    add("--frames", type=int, nargs="+", default=[17, 33], help="of clips (default: %(default)s)")
+    add("--frames", type=int, nargs="+", default=[17, 33], help="of clips, at most (default: %(default)s)")
     add("--parts", nargs="+", default=_PARTS, choices=_PARTS)
     add("--rounds", type=int, default=3, help="repetitions (default: %(default)s)")
     add("--threads", type=int, default=1, help="of torch (default: %(default)s)")
@@ -86,7 +86,7 @@ def main() -> None:
         for model in asked.models:
             for num_frames in asked.frames:
                 for what in asked.parts:
-                    shape_THW = num_frames, height, width
+                    shape_THW = CONFIGS[model].geometry.legal_at_most(num_frames) or 1, height, width
                     told.append(measure(model, what, shape_THW, rounds=asked.rounds, threads=asked.threads))
                     print(row(told[-1]), flush=True)
     if asked.json:

@@ -1,4 +1,4 @@
-"""Tokens that bfloat16 changes in the golden cases of VidTok and Cosmos, whose small networks are random.
+"""Tokens that bfloat16 changes in the golden cases, whose small networks are random.
 
 python -m benchmarks.published.flips
 """
@@ -7,7 +7,7 @@ import copy
 
 import torch
 
-from tests.bsq_model.published.golden import CONFIGS, case, digits, golden, items
+from tests.bsq_model.published.golden import CONFIGS, case, codes_of, golden, items
 
 
 def main() -> None:
@@ -20,7 +20,7 @@ def main() -> None:
         pairs = zip(tokenizer.encode(clips), golden(name).encode(clips), strict=True)
         moved = torch.cat([(codes - exact).abs().flatten(0, 2) for codes, exact in pairs])
         changed, num_tokens = int(moved.any(-1).sum()), len(moved)
-        codes = [digits(case(name)[f"{item}.indices"], config) for item in items(name, "decoded")]
+        codes = [codes_of(case(name)[f"{item}.indices"], config) for item in items(name, "decoded")]
         pixels = zip(tokenizer.decode_pixels(codes), golden(name).decode_pixels(codes), strict=True)
         worst = max(float((ours - exact).abs().max()) for ours, exact in pixels)
         share = f"{changed} of {num_tokens} ({changed / num_tokens:.0%})"

@@ -6,6 +6,7 @@ from torch import Tensor
 from benchmarks.published.peer import Peer
 from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
 from bitmill.schemas.models.cosmos_config import CosmosVideoConfig
+from bitmill.schemas.models.emu3_config import Emu3Config
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
 CONFIGS = {
@@ -13,6 +14,7 @@ CONFIGS = {
     "vidtok-4x8x8-v1.1": VidTokConfig(version="1.1", levels=(8,) * 5),
     "cosmos-dv4x8x8": CosmosVideoConfig(frames_per_token=4, patch_px=8),
     "cosmos-dv8x16x16": CosmosVideoConfig(frames_per_token=8, patch_px=16),
+    "emu3": Emu3Config(),
 }
 
 

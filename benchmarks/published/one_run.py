@@ -31,7 +31,8 @@ def main() -> None:
     way = make_way(who, what, tokenizer, clip_of(num_frames, height, width))
     floor_before = _seconds(floor)
     # Libraries' own memory comes with a first clip, of one token.
-    make_way(who, what, tokenizer, clip_of(1, *tokenizer.geometry.patch_px))()
+    geometry = tokenizer.geometry
+    make_way(who, what, tokenizer, clip_of(geometry.least_frames, *geometry.patch_px))()
     before = _peak()
     seconds = _seconds(way)
     told = {"seconds": seconds, "bytes": _peak() - before}

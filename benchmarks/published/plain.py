@@ -43,7 +43,8 @@ class Plain:
 
     def _attend(self, name: str, x: Tensor, normed: Tensor, suffix: str, *, in_time: bool) -> Tensor:
         """One head: within each frame, or at each position to the frames so far."""
-        q, k, v = (self._conv(f"{name}.{part}.{suffix}", normed) for part in "qkv")
+        suffix = f".{suffix}" if suffix else ""
+        q, k, v = (self._conv(f"{name}.{part}{suffix}", normed) for part in "qkv")
         order = (0, 3, 4, 2, 1) if in_time else (0, 2, 3, 4, 1)
         q, k, v = (part.permute(order) for part in (q, k, v))
         shape = q.shape
@@ -51,7 +52,7 @@ class Plain:
             q, k, v = (part.flatten(2, 3) for part in (q, k, v))
         attended = functional.scaled_dot_product_attention(q, k, v, is_causal=in_time).reshape(shape)
         back = (0, 4, 3, 1, 2) if in_time else (0, 4, 1, 2, 3)
-        return x + self._conv(f"{name}.proj_out.{suffix}", attended.permute(back))
+        return x + self._conv(f"{name}.proj_out{suffix}", attended.permute(back))
 
 
 def doubled_in_space(x: Tensor) -> Tensor:

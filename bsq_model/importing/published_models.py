@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from bitmill.bsq_model.importing.config_files.described_model import DescribedModel
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
+from bitmill.schemas.models.emu3_config import Emu3Config
 from bitmill.schemas.models.infinity_config import InfinityConfig
 from bitmill.schemas.models.infinity_schedules import published_schedules
 from bitmill.schemas.models.vidtok_config import VidTokConfig
@@ -23,7 +24,8 @@ class PublishedModel(DescribedModel):
 def published_model(name: str) -> PublishedModel:
     """Return the model of this name. Raises UsageError listing the known names."""
     # Their repositories have both names.
-    name = name.removeprefix("nvidia/").replace("Cosmos-Tokenizer-", "Cosmos-0.1-Tokenizer-")
+    name = name.removeprefix("nvidia/").removeprefix("BAAI/")
+    name = name.replace("Cosmos-Tokenizer-", "Cosmos-0.1-Tokenizer-")
     name = name.replace("infinity_vae_d32_reg", "infinity_vae_d32reg")
     if name not in PUBLISHED_MODELS:
         near = did_you_mean(name, PUBLISHED_MODELS)
@@ -83,6 +85,14 @@ PUBLISHED_MODELS = dict(
             for side in (8, 16)
         ),
         _cosmos("Cosmos-1.0-Tokenizer-DV8x16x16", _dv(8, 16)),
+        (
+            "Emu3-VisionTokenizer",
+            PublishedModel(
+                config=Emu3Config(),
+                source="BAAI/Emu3-VisionTokenizer on Hugging Face",
+                licence="Apache-2.0 (of the code; what the weights' card says was not seen)",
+            ),
+        ),
         *(
             _infinity(
                 f"infinity_vae_d{kind}",
@@ -100,4 +110,4 @@ PUBLISHED_MODELS = dict(
         ),
     )
 )
-"""By the names of the published files (VidTok, Infinity) and repositories (Cosmos)."""
+"""By the names of the published files (VidTok, Infinity) and repositories (Cosmos, Emu3)."""

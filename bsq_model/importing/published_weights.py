@@ -13,6 +13,7 @@ from bitmill.bsq_model.importing.inert_pickle import SavedTensor
 from bitmill.bsq_model.importing.safetensors_files import read_safetensors
 from bitmill.bsq_model.importing.torch_files import read_checkpoint
 from bitmill.bsq_model.importing.weight_names.cosmos import check_levels, cosmos_names
+from bitmill.bsq_model.importing.weight_names.emu3 import emu3_names
 from bitmill.bsq_model.importing.weight_names.infinity import infinity_names
 from bitmill.bsq_model.importing.weight_names.sorted_names import SortedNames
 from bitmill.bsq_model.importing.weight_names.vidtok import vidtok_names
@@ -20,6 +21,7 @@ from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
+from bitmill.schemas.models.emu3_config import Emu3Config
 from bitmill.schemas.models.infinity_config import InfinityConfig
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
@@ -47,12 +49,17 @@ def import_published(paths: Sequence[Path], model: DescribedModel) -> ImportedTo
         tokenizer = PublishedTokenizer(config)
     expected = tokenizer.network.state_dict()
     names = _sort_names(found.keys(), expected.keys(), config)
+    in_files = {own: name for name, own in names.used.items()}
+    needed = {in_files.get(own, own): tensor for own, tensor in expected.items()}
+    needed |= {name: needed[name][:, :, 0, 0] for name in names.linear}
     kept = {name: saved for name, saved in found.items() if name not in names.unused}
-    in_files = {name: name for name in expected} | {own: name for name, own in names.used.items()}
-    check_shapes({in_files[name]: tensor for name, tensor in expected.items()}, kept, where)
+    check_shapes(needed, kept, where)
     if isinstance(config, CosmosVideoConfig | CosmosImageConfig):
         check_levels(found, config, where)
-    weights = {name: loaded(in_files[name], kept[in_files[name]], where) for name in expected}
+    weights = {
+        own: loaded(name, kept[name], where).view(tensor.shape)
+        for (own, tensor), name in zip(expected.items(), needed, strict=True)
+    }
     tokenizer.network.load_state_dict(weights, assign=True)
     tokenizer.network.requires_grad_(True)
     return ImportedTokenizer(
@@ -68,6 +75,8 @@ def _sort_names(names: Collection[str], needed: Collection[str], config: Publish
             return cosmos_names(names, needed, config)
         case InfinityConfig():
             return infinity_names(names, needed)
+        case Emu3Config():
+            return emu3_names(names, needed)
 
 
 def _all_weights(paths: Sequence[Path]) -> dict[str, SavedTensor]:

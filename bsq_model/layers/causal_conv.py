@@ -35,6 +35,13 @@ class Past:
         """Whether no chunk has been passed through the whole network."""
         self.kept: dict[nn.Module, Tensor] = {}
         """By module: the last frames of its input, or what else it needs."""
+        self._inputs: dict[int, Past] = {}
+
+    def of_input(self, number: int) -> "Past":
+        """Return what is kept of one of several inputs that pass through the same modules."""
+        part = self._inputs.setdefault(number, Past())
+        part.is_start = self.is_start
+        return part
 
     def frames(self, module: nn.Module, like_THWC: Tensor, num_frames: int) -> Tensor:
         """Return the memory [b, H, W, C] of the module's last ``num_frames``, of no use at the start."""
@@ -59,29 +66,39 @@ def _padding(x_TX: Tensor, num_frames: int, pad: TimePad) -> Tensor:
 
 
 class CausalConv3d(nn.Module):
-    """A 3×3×3 convolution of the same size: causal in time, zeros around each frame."""
+    """A convolution, usually 3×3×3: causal in time, after two frames of ``pad``; zeros around each frame."""
 
-    def __init__(self, channels: int, outputs: int, pad: TimePad) -> None:
+    def __init__(
+        self,
+        channels: int,
+        outputs: int,
+        pad: TimePad,
+        *,
+        size: tuple[int, int, int] = (3, 3, 3),
+        stride: int = 1,
+    ) -> None:
         super().__init__()
         self.pad: TimePad = pad
-        self.conv = nn.Conv3d(channels, outputs, 3)
+        self.conv = nn.Conv3d(channels, outputs, size)
+        self._stride = stride
 
     def forward(self, x_THWC: Tensor, past: Past) -> Tensor:
-        """Return [T, H, W, E]."""
+        """Return [T / stride, H, W, E]."""
         kept_bHWC = past.frames(self, x_THWC, 2)
-        return conv3d(past.before(kept_bHWC, x_THWC, self.pad), self.conv)
+        return conv3d(past.before(kept_bHWC, x_THWC, self.pad), self.conv, stride=self._stride)
 
 
 def conv3d(x_THWC: Tensor, conv: nn.Conv3d, *, stride: int = 1) -> Tensor:
-    """Return the 3×3×3 convolution of frames with two before them, as three over single frames.
+    """Return the k×3×3 or k×1×1 convolution of frames with some before them, as k over single frames.
 
-    [T − 2, H, W, E]; with stride 2, every second one of these.
+    [T − k + 1, H, W, E]; with stride 2, every second one of these.
     """
-    x_TCHW, num_outputs = x_THWC.permute(0, 3, 1, 2), len(x_THWC) - 2
+    x_TCHW, num_outputs = x_THWC.permute(0, 3, 1, 2), len(x_THWC) - conv.kernel_size[0] + 1
     first, *later = conv.weight.unbind(2)
-    y_TEHW = functional.conv2d(x_TCHW[:num_outputs:stride], first, conv.bias, padding=1)
-    for tap, weight_EC33 in enumerate(later, start=1):
-        y_TEHW += functional.conv2d(x_TCHW[tap : tap + num_outputs : stride], weight_EC33, padding=1)
+    pad = conv.kernel_size[1] // 2
+    y_TEHW = functional.conv2d(x_TCHW[:num_outputs:stride], first, conv.bias, padding=pad)
+    for tap, weight_ECxx in enumerate(later, start=1):
+        y_TEHW += functional.conv2d(x_TCHW[tap : tap + num_outputs : stride], weight_ECxx, padding=pad)
     return y_TEHW.permute(0, 2, 3, 1).contiguous()
 
 

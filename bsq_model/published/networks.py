@@ -5,14 +5,16 @@ from torch import nn
 
 from bitmill.bsq_model.cosmos.image_network import CosmosImageNetwork
 from bitmill.bsq_model.cosmos.network import CosmosNetwork
+from bitmill.bsq_model.emu3.network import Emu3Network
 from bitmill.bsq_model.infinity.network import InfinityNetwork
 from bitmill.bsq_model.vidtok.network import VidTokNetwork
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
+from bitmill.schemas.models.emu3_config import Emu3Config
 from bitmill.schemas.models.infinity_config import InfinityConfig
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
-PublishedNetwork = VidTokNetwork | CosmosNetwork | CosmosImageNetwork | InfinityNetwork
+PublishedNetwork = VidTokNetwork | CosmosNetwork | CosmosImageNetwork | Emu3Network | InfinityNetwork
 
 
 def make_network(config: PublishedConfig) -> PublishedNetwork:
@@ -47,3 +49,5 @@ def _network(config: PublishedConfig) -> PublishedNetwork:
             return CosmosImageNetwork(config)
         case InfinityConfig():
             return InfinityNetwork(config)
+        case Emu3Config():
+            return Emu3Network(config)

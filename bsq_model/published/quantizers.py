@@ -7,11 +7,15 @@ dimensions of a code.
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from bitmill.bsq_model.bottleneck.fsq import digits_of_latents, values_of_digits
+from bitmill.bsq_model.bottleneck.nearest_row import indices_of_latents
 from bitmill.bsq_model.bottleneck.residual_bsq import bits_of_latents, sum_of_bits
+from bitmill.bsq_model.emu3.network import Emu3Network
+from bitmill.bsq_model.published.networks import PublishedNetwork
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
+from bitmill.schemas.models.emu3_config import Emu3Config
 from bitmill.schemas.models.geometry import Grid, grid_name
 from bitmill.schemas.models.infinity_config import InfinityConfig
 
@@ -61,8 +65,26 @@ class ResidualBSQ:
         return self._schedules[grid_name(*shape_thw[1:])]
 
 
-def make_quantizer(config: PublishedConfig) -> Quantizer | ResidualBSQ:
-    """Return the quantizer of a family."""
+class VQ:
+    """Codes are indices of a codebook's rows, and the rows their values; see ``bottleneck.nearest_row``."""
+
+    def __init__(self, codebook: nn.Embedding) -> None:
+        self._codebook = codebook
+
+    def codes_of_latents(self, latents_thwC: Tensor) -> Tensor:
+        """See Quantizer."""
+        return indices_of_latents(latents_thwC, self._codebook.weight.detach())[..., None]
+
+    def values_of_codes(self, indices_thw1: Tensor) -> Tensor:
+        """See Quantizer."""
+        return self._codebook.weight.detach()[indices_thw1[..., 0]].float()
+
+
+def make_quantizer(config: PublishedConfig, network: PublishedNetwork) -> Quantizer | ResidualBSQ:
+    """Return the quantizer of a family; a codebook is among the network's weights."""
     if isinstance(config, InfinityConfig):
         return ResidualBSQ(config.geometry.schedules or {})
+    if isinstance(config, Emu3Config):
+        assert isinstance(network, Emu3Network)
+        return VQ(network.quantize.embedding)
     return FSQ(config.levels)

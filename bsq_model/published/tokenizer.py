@@ -30,7 +30,7 @@ class PublishedTokenizer:
     def __init__(self, config: PublishedConfig) -> None:
         self.config = config
         self.network = make_network(config)
-        self.quantizer = make_quantizer(config)
+        self.quantizer = make_quantizer(config, self.network)
         self._cast_from_fingerprint: str | None = None
 
     @property

@@ -5,12 +5,13 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Tag, TypeAdapter
 
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
+from bitmill.schemas.models.emu3_config import Emu3Config
 from bitmill.schemas.models.infinity_config import InfinityConfig
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
-PublishedConfig = VidTokConfig | CosmosVideoConfig | CosmosImageConfig | InfinityConfig
+PublishedConfig = VidTokConfig | CosmosVideoConfig | CosmosImageConfig | Emu3Config | InfinityConfig
 """Of the published families that run as ``bsq_model.published``."""
 
 TokenizerConfigOfAnyFamily = TokenizerConfig | PublishedConfig | PluginConfig
@@ -26,6 +27,7 @@ AnyTokenizerConfig = Annotated[
     | Annotated[VidTokConfig, Tag("vidtok")]
     | Annotated[CosmosVideoConfig, Tag("cosmos-dv")]
     | Annotated[CosmosImageConfig, Tag("cosmos-di")]
+    | Annotated[Emu3Config, Tag("emu3")]
     | Annotated[InfinityConfig, Tag("infinity")]
     | Annotated[PluginConfig, Tag("plugin")],
     Discriminator(_architecture),

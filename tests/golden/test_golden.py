@@ -61,7 +61,7 @@ def test_a_dataset_of_the_first_version_is_read_and_written_as_todays():
     assert (again.format_version, again.plan, again.totals) == (2, card.plan, card.totals)
 
 
-@pytest.mark.parametrize("folder", ["v2", "v5", "card4"])
+@pytest.mark.parametrize("folder", ["v2", "v5", "card4", "card5"])
 def test_cards_are_read_and_written_as_ever(folder):
     data = (FIRST.parent / folder / "dataset.json").read_bytes()
     assert read_card(data, origin="x").to_json() == data
@@ -71,6 +71,12 @@ def test_a_card_of_version_4_tells_of_a_tokenizer_of_any_size():
     card = read_card((FIRST.parent / "card4" / "dataset.json").read_bytes(), origin="x")
     assert (card.format_version, card.tokenizer.format_version) == (4, 2)
     assert (card.geometry.size_px, card.geometry.multiple_px) == (None, (8, 8))
+
+
+def test_a_card_of_version_5_tells_of_a_codebook():
+    card = read_card((FIRST.parent / "card5" / "dataset.json").read_bytes(), origin="x")
+    assert (card.format_version, card.tokenizer.architecture) == (5, "emu3")
+    assert card.geometry.code == Code.of_index(32768)
 
 
 def test_a_card_of_version_2_says_the_same_as_todays():

@@ -6,13 +6,14 @@ import yaml
 
 from bitmill.bsq_model.importing.config_files.cosmos import cosmos_config
 from bitmill.bsq_model.importing.config_files.described_model import DescribedModel
+from bitmill.bsq_model.importing.config_files.emu3 import EMU3_MODEL_TYPES, emu3_config
 from bitmill.bsq_model.importing.config_files.infinity import infinity_config
 from bitmill.bsq_model.importing.config_files.vidtok import vidtok_config
 from bitmill.schemas.errors import UsageError
 
 
 def described_model(text: str, *, origin: str) -> DescribedModel | None:
-    """Return what a VidTok's YAML, or the arguments of a Cosmos or Infinity in JSON, describe; else None.
+    """Return what the published YAML or JSON of a family describes; None for other files.
 
     Raises UsageError if it describes a model that cannot be imported.
     """
@@ -29,4 +30,6 @@ def described_model(text: str, *, origin: str) -> DescribedModel | None:
         return DescribedModel(config=cosmos_config(document, origin=origin))
     if "vae_type" in document:
         return DescribedModel(config=infinity_config(document, origin=origin))
+    if document.get("model_type") in EMU3_MODEL_TYPES:
+        return DescribedModel(config=emu3_config(document, origin=origin))
     return None

@@ -9,9 +9,11 @@ class SortedNames:
     """Names in the files; one that is in neither is unknown."""
 
     used: dict[str, str] = field(default_factory=dict[str, str])
-    """The network's name of each tensor that it needs."""
+    """The network's name of each tensor that it needs; one that the files lack may be there."""
     unused: dict[str, str] = field(default_factory=dict[str, str])
     """What each tensor is that published files have and no codes or pixels depend on."""
+    linear: frozenset[str] = frozenset()
+    """Names of linear layers' weights [E, C], which the network has as 1×1 convolutions."""
 
 
 def sort_names(names: Iterable[str], unused: Callable[[str], str | None]) -> SortedNames:

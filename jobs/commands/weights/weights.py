@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="Import checkpoints, fetch metric n
 def import_(
     files: Annotated[
         list[Path],
-        typer.Argument(parser=local_path, metavar="FILE", help="The published weights, one file or two."),
+        typer.Argument(parser=local_path, metavar="FILE", help="The published weights, one file or several."),
     ],
     out: Annotated[Path, typer.Argument(parser=local_path, help="Folder for the tokenizer.")],
     config: Annotated[

@@ -13,6 +13,7 @@ from bitmill.bsq_model.importing.weight_names.infinity import infinity_names
 from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
+from bitmill.schemas.models.emu3_config import Emu3Config
 from bitmill.schemas.models.infinity_config import InfinityConfig
 from bitmill.schemas.models.infinity_schedules import published_schedules
 from bitmill.schemas.models.vidtok_config import VidTokConfig
@@ -50,6 +51,9 @@ CONFIGS: dict[str, PublishedConfig] = {
         levels=(8, 8, 5, 5),
         patch_px=8,
     ),
+    "emu3": Emu3Config(
+        channels=32, channel_multipliers=(1, 1), num_res_blocks=1, attention_levels=(1,), codebook_size=512
+    ),
 }
 """Of the tokenizers with FSQ."""
 
@@ -58,7 +62,7 @@ CONFIGS: dict[str, PublishedConfig] = {
 def case(name: str) -> dict[str, Tensor]:
     """Return a case's arrays."""
     with np.load(_path(name)) as arrays:
-        return {key: torch.from_numpy(arrays[key]) for key in arrays if key != "names"}
+        return {key: torch.from_numpy(arrays[key]) for key in arrays if arrays[key].dtype.kind != "U"}
 
 
 def items(name: str, kind: str) -> list[str]:
@@ -70,9 +74,7 @@ def items(name: str, kind: str) -> list[str]:
 @cache
 def published_weights(name: str) -> dict[str, Tensor]:
     """Return all weights of a case, in float32, by their published names."""
-    with np.load(_path(name)) as arrays:
-        shapes: list[tuple[str, list[int]]] = json.loads(str(arrays["names"]))
-    stored = case(name)["weights"]
+    shapes, stored = names_and_shapes(name, "names"), case(name)["weights"]
     dtype = torch.float32 if len(stored) == 4 else torch.bfloat16
     parts = stored.T.contiguous().view(dtype).flatten().split([prod(shape) for _, shape in shapes])
     return {key: part.view(shape).float() for (key, shape), part in zip(shapes, parts, strict=True)}
@@ -81,6 +83,12 @@ def published_weights(name: str) -> dict[str, Tensor]:
 def config_of(name: str) -> PublishedConfig:
     """Return a case's config."""
     return INFINITY if name == "infinity" else CONFIGS[name]
+
+
+def names_and_shapes(name: str, layout: str) -> list[tuple[str, list[int]]]:
+    """Return those of all weights of a case, in their order; ``layout`` is ``names``, or ``transformers``."""
+    with np.load(_path(name)) as arrays:
+        return json.loads(str(arrays[layout]))
 
 
 @cache
@@ -111,16 +119,16 @@ def indices(codes_xD: Tensor, config: PublishedConfig) -> Tensor:
     """Return each code's index: dimension 0 is the least significant digit, or the most significant bit."""
     if isinstance(config, InfinityConfig):
         return (codes_xD * 2 ** torch.arange(config.bits_per_token).flip(0)).sum(-1)
-    return (codes_xD * _bases(config)).sum(-1)
+    return (codes_xD * _weights(config)).sum(-1)
 
 
-def digits(indices_x: Tensor, config: PublishedConfig) -> Tensor:
-    """Return the digits of published indices."""
-    return indices_x[..., None] // _bases(config) % torch.tensor(config.levels)
+def codes_of(indices_x: Tensor, config: PublishedConfig) -> Tensor:
+    """Return the codes of published indices: digits, or the index itself."""
+    return indices_x[..., None] // _weights(config) % torch.tensor(config.geometry.code.bases)
 
 
-def _bases(config: PublishedConfig) -> Tensor:
-    return torch.tensor([1, *config.levels[:-1]]).cumprod(0)
+def _weights(config: PublishedConfig) -> Tensor:
+    return torch.tensor([1, *config.geometry.code.bases[:-1]]).cumprod(0)
 
 
 def _path(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""The golden cases as published files: checkpoints with their YAML or JSON, TorchScript archives."""
+"""The golden cases as published files: checkpoints with YAML or JSON, TorchScript archives, safetensors."""
 
 import argparse
 import json
@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 import yaml
 from torch import Tensor, nn
 
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
+from bitmill.schemas.models.emu3_config import Emu3Config
 from bitmill.schemas.models.infinity_config import InfinityConfig
 from bitmill.schemas.models.infinity_schedules import published_schedules
 from bitmill.schemas.models.vidtok_config import VidTokConfig
-from tests.bsq_model.published.golden import config_of, published_weights
+from tests.bsq_model.published.golden import config_of, names_and_shapes, published_weights
 
 _RESOLUTION = 256
 """Of Cosmos: the levels then have 64, 32 and 16, and attention is at 32."""
@@ -31,6 +33,9 @@ def publish(name: str, folder: Path) -> list[str]:
     if isinstance(config, VidTokConfig):
         torch.save(lightning(weights), folder / "model.ckpt")
         return [str(folder / "model.ckpt"), *_config(folder / "config.yaml", vidtok_document(config))]
+    if isinstance(config, Emu3Config):
+        safetensors.torch.save_file(with_counters(weights), folder / "model.safetensors")
+        return [str(folder / "model.safetensors"), *_config(folder / "config.json", emu3_document(config))]
     halves = {"encoder": ("encoder.", "quant_conv."), "decoder": ("decoder.", "post_quant_conv.")}
     for half, prefixes in halves.items():
         own = {key: tensor for key, tensor in weights.items() if key.startswith(prefixes)}
@@ -57,14 +62,75 @@ def lightning(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
+def with_counters(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """An Emu3's weights, and what batch normalisation has counted in training."""
+    norms = [name.removesuffix("running_mean") for name in weights if name.endswith("running_mean")]
+    return {**weights, **{f"{norm}num_batches_tracked": torch.tensor(1000) for norm in norms}}
+
+
+def in_transformers(name: str, prefix: str = "") -> dict[str, Tensor]:
+    """An Emu3 in the layout of transformers, by the names that its files have there."""
+    names = names_and_shapes(name, "transformers")
+    weights = published_weights(name).values()
+    named = {
+        prefix + other: weight.view(shape) for (other, shape), weight in zip(names, weights, strict=True)
+    }
+    return with_counters(named)
+
+
+def emu3_document(config: Emu3Config, **changes: Any) -> dict[str, Any]:
+    """The config.json of an Emu3 tokenizer that is published by itself."""
+    return {
+        "architectures": ["Emu3VisionVQModel"],
+        "auto_map": {"AutoModel": "modeling_emu3visionvq.Emu3VisionVQModel"},
+        "model_type": "Emu3VisionVQ",
+        "torch_dtype": "float32",
+        "codebook_size": config.codebook_size,
+        "embed_dim": config.latent_channels,
+        "z_channels": config.latent_channels,
+        "double_z": False,
+        "in_channels": 3,
+        "out_channels": 3,
+        "temporal_downsample_factor": config.frames_per_token,
+        "ch": config.channels,
+        "ch_mult": list(config.channel_multipliers),
+        "num_res_blocks": config.num_res_blocks,
+        "attn_resolutions": list(config.attention_levels),
+        "dropout": 0.0,
+        **changes,
+    }
+
+
+def emu3_document_in_transformers(config: Emu3Config, **changes: Any) -> dict[str, Any]:
+    """The config.json of an Emu3 tokenizer in transformers."""
+    return {
+        "architectures": ["Emu3VQVAE"],
+        "attention_dropout": 0.0,
+        "attn_resolutions": list(config.attention_levels),
+        "base_channels": config.channels,
+        "channel_multiplier": list(config.channel_multipliers),
+        "codebook_size": config.codebook_size,
+        "double_latent": False,
+        "embed_dim": config.latent_channels,
+        "hidden_size": config.level_channels[-1],
+        "latent_channels": config.latent_channels,
+        "model_type": "emu3_vqgan",
+        "num_attention_heads": 1,
+        "num_res_blocks": config.num_res_blocks,
+        "transformers_version": "5.24.0",
+        **changes,
+    }
+
+
 def constants(half: str, config: PublishedConfig) -> dict[str, Tensor]:
     """What a Cosmos archive has besides weights."""
     quantizer = "quantizer" if half == "encoder" else "inv_quant.quantizer"
     patcher = "encoder.patcher3d" if half == "encoder" else "decoder.unpatcher3d"
+    code = config.geometry.code
     return {
-        f"{quantizer}._levels": torch.tensor(config.levels, dtype=torch.int32),
-        f"{quantizer}._basis": torch.ones(len(config.levels), dtype=torch.int32),
-        f"{quantizer}.implicit_codebook": torch.zeros(7, len(config.levels), dtype=torch.bfloat16),
+        f"{quantizer}._levels": torch.tensor(code.bases, dtype=torch.int32),
+        f"{quantizer}._basis": torch.ones(code.dimensions, dtype=torch.int32),
+        f"{quantizer}.implicit_codebook": torch.zeros(7, code.dimensions, dtype=torch.bfloat16),
         f"{patcher}.wavelets": torch.full((2,), 0.5**0.5, dtype=torch.bfloat16),
         f"{patcher}._arange": torch.arange(2),
     }
@@ -140,7 +206,7 @@ def vidtok_document(config: VidTokConfig, **changes: Any) -> dict[str, Any]:
 
 def cosmos_document(config: PublishedConfig, **changes: Any) -> dict[str, Any]:
     """The constructor's arguments of a Cosmos."""
-    assert not isinstance(config, VidTokConfig | InfinityConfig)
+    assert not isinstance(config, VidTokConfig | Emu3Config | InfinityConfig)
     is_video = config.architecture == "cosmos-dv"
     has_attention = getattr(config, "attention_levels", ()) != ()
     own = (

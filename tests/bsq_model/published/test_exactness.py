@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.published.peer import Peer
-from bitmill.bsq_model.bottleneck.fsq import digits_of_latents
 from tests.bsq_model.published.golden import CONFIGS, golden
 
 _VIDEO = {name: config for name, config in CONFIGS.items() if config.architecture != "cosmos-di"}
@@ -70,15 +69,18 @@ def test_decoded_frames_are_those_of_a_batch_and_of_a_prefix(name, rows, height)
 @pytest.mark.parametrize("name", _VIDEO)
 def test_a_clip_is_the_same_as_by_the_plain_network_over_all_of_it(name):
     tokenizer = _TOKENIZERS[name]
-    clip, peer = _noise(65, 128, 224), Peer(tokenizer)
+    # Emu3's case has patches of 2×2 pixels, which make 16 times the tokens.
+    clip = _noise(32, 32, 56) if name == "emu3" else _noise(65, 128, 224)
+    peer = Peer(tokenizer)
     (codes,) = tokenizer.encode([clip])
-    latents, levels = peer.latents(clip), tokenizer.config.levels
-    low, high = (digits_of_latents(latents + moved, levels) for moved in (-1e-5, 1e-5))
+    latents = peer.latents(clip)
+    low, high = (tokenizer.quantizer.codes_of_latents(latents + moved) for moved in (-1e-5, 1e-5))
     # At a boundary, rounding errors of either decide: in one of 38,080 digits of vidtok-v11.
     assert (low != high).sum() < 1e-3 * codes.numel()
     assert torch.equal(codes[low == high], low[low == high])
     (pixels,) = tokenizer.decode_pixels([codes])
-    torch.testing.assert_close(pixels, peer.decode_pixels(codes), atol=1e-4, rtol=0)
+    tolerance = 1e-3 if name == "emu3" else 1e-4
+    torch.testing.assert_close(pixels, peer.decode_pixels(codes), atol=tolerance, rtol=0)
 
 
 def test_a_clip_of_cosmos_has_an_end():

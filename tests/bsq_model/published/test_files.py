@@ -1,4 +1,4 @@
-"""Tokenizers with FSQ as files: the same one comes back, and nothing else passes for one."""
+"""Published tokenizers as files: the same one comes back, and nothing else passes for one."""
 
 import pytest
 import torch
@@ -35,6 +35,7 @@ def test_fingerprints_stay_what_they_were():
     """Datasets name them."""
     assert golden("vidtok-v11").fingerprint == "6373ba279c0a05c348eb635db9cb2d48"
     assert golden("cosmos-dv4x8x8").fingerprint == "886618faab4190ecaa7f4b8319cc64e6"
+    assert golden("emu3").fingerprint == "2a024d14a953404e81ccca0439ba6b8a"
     assert golden("cosmos-di8x8").fingerprint == "2c99a554169d4babf08fa212c8e285a2"
 
 

@@ -1,4 +1,4 @@
-"""VidTok and Cosmos against golden cases of the published code, and against their contract."""
+"""VidTok, Cosmos and Emu3 against golden cases of the published code, and against their contract."""
 
 import copy
 
@@ -11,9 +11,18 @@ from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
+from bitmill.schemas.models.emu3_config import Emu3Config
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 from bitmill.testing import conformance_checks
-from tests.bsq_model.published.golden import CONFIGS, case, digits, golden, indices, items, published_weights
+from tests.bsq_model.published.golden import (
+    CONFIGS,
+    case,
+    codes_of,
+    golden,
+    indices,
+    items,
+    published_weights,
+)
 
 SHAPES: dict[str, PublishedConfig] = CONFIGS | {
     "vidtok-888": VidTokConfig(
@@ -41,7 +50,13 @@ SHAPES: dict[str, PublishedConfig] = CONFIGS | {
     "cosmos-dv8x16x16": CosmosVideoConfig(
         frames_per_token=8, patch_px=16, channels=8, channel_multipliers=(1, 2, 2), z_channels=5
     ),
+    "emu3-4x4": Emu3Config(
+        channels=32, channel_multipliers=(1, 2, 1), attention_levels=(), num_res_blocks=1, codebook_size=100
+    ),
 }
+FSQ = [name for name in CONFIGS if name != "emu3"]
+TOLERANCE = {"emu3": 1e-3}
+"""Of pixels: Emu3's decoder multiplies by what it has normalised, and so carries rounding errors further."""
 CLIPS = [(name, item) for name in CONFIGS for item in items(name, "indices")]
 DECODED = [(name, item) for name in CONFIGS for item in items(name, "decoded")]
 
@@ -66,16 +81,18 @@ def test_latents_are_the_published_codes(name, item):
 
 @pytest.mark.parametrize(("name", "item"), DECODED)
 def test_reconstructions_are_the_published_codes(name, item):
-    codes = digits(case(name)[f"{item}.indices"], CONFIGS[name])
+    codes = codes_of(case(name)[f"{item}.indices"], CONFIGS[name])
     expected = case(name)[f"{item}.decoded"].clamp(-1, 1)
-    rows = expected.shape[1]
+    num_frames, rows = expected.shape[:2]
+    tolerance = TOLERANCE.get(name, 1e-4)
     (pixels,) = golden(name).decode_pixels([codes])
-    torch.testing.assert_close(pixels[:, :rows], expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(pixels[:num_frames, :rows], expected, atol=tolerance, rtol=0)
     (frames,) = golden(name).decode([codes])
-    assert ((frames[:, :rows].float() / 127.5 - 1) - expected).abs().max() < 0.51 / 127.5
+    error = (frames[:num_frames, :rows].float() / 127.5 - 1) - expected
+    assert error.abs().max() < 0.5 / 127.5 + tolerance
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", FSQ)
 def test_the_quantizer_decides_as_published_close_to_every_boundary(name):
     codes = digits_of_latents(case(name)["fsq.z"], CONFIGS[name].levels)
     assert torch.equal(indices(codes, CONFIGS[name]), case(name)["fsq.indices"])
@@ -84,10 +101,10 @@ def test_the_quantizer_decides_as_published_close_to_every_boundary(name):
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "cosmos-di8x8"])
 def test_decoding_looks_back_only_but_for_vidtok_1_1_which_looks_a_row_ahead(name):
     config = CONFIGS[name]
-    codes = digits(case(name)["T17.indices"], config)
+    codes = codes_of(case(name)["T16.indices" if name == "emu3" else "T17.indices"], config)
     row = len(codes) - 1
     changed = codes.clone()
-    changed[row] = torch.tensor(config.levels) - 1 - changed[row]
+    changed[row] = torch.tensor(config.geometry.code.bases) - 1 - changed[row]
     one, other = golden(name).decode_pixels([codes, changed])
     differs = ((one - other).abs() > 1e-5).flatten(1).any(1)
     first = config.geometry.frames_of_rows(row) - (3 if name == "vidtok-v11" else 0)
@@ -143,7 +160,8 @@ def test_the_geometry_of_published_models(config, shape, num_codes, most_frames)
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_frame_of_one_token_is_encoded_and_decoded(name):
     tokenizer = _random(SHAPES[name])
-    clip = torch.full((1, *tokenizer.geometry.patch_px, 3), 99, dtype=torch.uint8)
+    geometry = tokenizer.geometry
+    clip = torch.full((geometry.least_frames, *geometry.patch_px, 3), 99, dtype=torch.uint8)
     codes = tokenizer.encode([clip])
     assert codes[0].shape[:3] == (1, 1, 1)
     assert tokenizer.decode(codes)[0].shape == clip.shape
@@ -178,13 +196,13 @@ def test_what_does_not_fit_is_refused():
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_in_bfloat16_few_tokens_change_and_each_by_one_level(name):
+def test_in_bfloat16_few_tokens_change_and_each_digit_by_one_level(name):
     tokenizer = copy.deepcopy(golden(name))
     tokenizer.to(device="cpu", dtype=torch.bfloat16)
     assert tokenizer.fingerprint == golden(name).fingerprint
     clips = [case(name)[f"{item}.input"] for item in items(name, "indices")]
     for codes, exact in zip(tokenizer.encode(clips), golden(name).encode(clips), strict=True):
-        assert (codes - exact).abs().max() <= 1
+        assert name == "emu3" or (codes - exact).abs().max() <= 1
         assert (codes != exact).any(-1).float().mean() < 0.4
     with pytest.raises(UsageError, match="not float32; save it"):
         published_files(tokenizer)

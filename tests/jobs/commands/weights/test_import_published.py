@@ -1,4 +1,4 @@
-"""``bitmill weights import`` of VidTok and Cosmos: golden codes from published files, else a sentence."""
+"""``bitmill weights import`` of VidTok, Cosmos and Emu3: golden codes from their files, else a sentence."""
 
 import json
 import os
@@ -22,10 +22,14 @@ from bitmill.bsq_model.importing.config_files.find_family import described_model
 from bitmill.bsq_model.importing.published_models import PUBLISHED_MODELS
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.cosmos_config import CosmosVideoConfig
+from bitmill.schemas.models.emu3_config import Emu3Config
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 from tests.bsq_model.published.golden import CONFIGS, case, golden, indices, items, published_weights
 from tests.bsq_model.published.publishing import (
     cosmos_document,
+    emu3_document,
+    emu3_document_in_transformers,
+    in_transformers,
     lightning,
     publish,
     save_script,
@@ -175,8 +179,9 @@ FAULTS: dict[str, tuple[Edit, str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("name", ["vidtok-v11", "cosmos-dv4x8x8"])
+@pytest.mark.parametrize("name", ["vidtok-v11", "cosmos-dv4x8x8", "emu3", "emu3 in transformers"])
 def test_a_tensor_that_is_not_right_is_named(run, tmp_path, name, fault):
+    name, _, layout = name.partition(" ")
     *files, option, config = publish(name, tmp_path / "published")
     edit, told = FAULTS[fault]
     weights = {key: tensor for key, tensor in published_weights(name).items() if "decoder" not in key}
@@ -184,6 +189,10 @@ def test_a_tensor_that_is_not_right_is_named(run, tmp_path, name, fault):
         weights = dict(published_weights(name))
         edit(weights)
         torch.save(lightning(weights), files[0])
+    elif name == "emu3":
+        weights = in_transformers(name) if layout else dict(published_weights(name))
+        edit(weights)
+        safetensors.torch.save_file(weights, files[0])
     else:
         weights.pop("post_quant_conv.conv3d.weight")
         weights.pop("post_quant_conv.conv3d.bias")
@@ -322,3 +331,60 @@ def test_arguments_of_another_cosmos_are_refused():
     image = json.dumps(cosmos_document(CONFIGS["cosmos-di8x8"], attn_resolutions=[128]))
     with pytest.raises(UsageError, match=r"attn_resolutions \[128\] asks for attention"):
         described_model(image, origin="c.json")
+
+
+EMU3 = CONFIGS["emu3"]
+
+
+def test_an_emu3_within_a_model_in_several_files_is_the_same_tokenizer(run, tmp_path):
+    assert isinstance(EMU3, Emu3Config)
+    weights = in_transformers("emu3", prefix="model.vqmodel.")
+    half = [*weights][: len(weights) // 2]
+    shards = {
+        "1": {name: weights.pop(name) for name in half} | {"lm_head.weight": torch.ones(3, 2)},
+        "2": weights | {"model.text_model.norm.weight": torch.ones(2).bfloat16()},
+    }
+    for name, shard in shards.items():
+        safetensors.torch.save_file(shard, tmp_path / f"{name}.safetensors")
+    files = [tmp_path / f"{name}.safetensors" for name in shards]
+    document = {"model_type": "emu3", "text_config": {}, "vq_config": emu3_document_in_transformers(EMU3)}
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    config = ["--config", tmp_path / "config.json"]
+    code, out, err = run(*files, tmp_path / "t", *config)
+    assert (code, err) == (0, "")
+    assert golden("emu3").fingerprint in out
+    assert "left out   4 tensors: counters of training batches" in out
+    assert "left out   2 tensors: other parts of the model" in out
+    none = tmp_path / "none"
+    _refused(run, [files[0], none, *config], none, r": model\.vqmodel\.\S+ is missing")
+
+
+def test_an_emu3_by_itself_in_the_layout_of_transformers_is_the_same_tokenizer(run, tmp_path):
+    assert isinstance(EMU3, Emu3Config)
+    safetensors.torch.save_file(in_transformers("emu3"), tmp_path / "w.safetensors")
+    (tmp_path / "c.json").write_text(json.dumps(emu3_document_in_transformers(EMU3)))
+    code, out, err = run(tmp_path / "w.safetensors", tmp_path / "t", "--config", tmp_path / "c.json")
+    assert (code, err) == (0, "")
+    assert golden("emu3").fingerprint in out
+
+
+def test_a_config_of_another_emu3_is_refused():
+    published = PUBLISHED_MODELS["Emu3-VisionTokenizer"].config
+    assert isinstance(published, Emu3Config)
+    assert published.geometry.patch_px == (8, 8)
+    assert (published.geometry.frames_per_token, published.geometry.code.num_codes) == (4, 32768)
+    documents = emu3_document(published), emu3_document_in_transformers(published)
+    # Transformers leaves out what is as it is by default.
+    for document in (*documents, {"model_type": "emu3", "vq_config": {"model_type": "emu3_vqgan"}}):
+        assert described_model(json.dumps(document), origin="c.json") == DescribedModel(config=published)
+    for document, told in (
+        (emu3_document(published, double_z=True), "double_z"),
+        (emu3_document(published, temporal_downsample_factor=2), "temporal_downsample_factor"),
+        (emu3_document(published, embed_dim=8), "latents have 4 channels, but embed_dim is 8"),
+        (emu3_document(published, attn_resolutions=[4]), "go beyond level 3"),
+        (emu3_document(published, more=1), "unknown key 'more'"),
+        (emu3_document_in_transformers(published, num_attention_heads=2), "num_attention_heads"),
+        ({"model_type": "emu3", "text_config": {}}, "without a vision tokenizer: it has no vq_config"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            described_model(json.dumps(document), origin="c.json")
