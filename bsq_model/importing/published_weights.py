@@ -21,7 +21,7 @@ from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
-_STATE_KEYS = ("state_dict",)
+_STATE_KEYS = ("state_dict", "model")
 """Entries of a checkpoint that are the state dict; else the whole file is one."""
 
 
@@ -45,6 +45,9 @@ def import_published(paths: Sequence[Path], model: DescribedModel) -> ImportedTo
         tokenizer = PublishedTokenizer(config)
     expected = tokenizer.network.state_dict()
     names = _sort_names(found.keys(), expected.keys(), config)
+    twice = [name for name, count in Counter(names.used.values()).items() if count > 1]
+    if twice:
+        raise FormatError(f"{where}: {twice[0]} is there twice, by different names; leave one of both out.")
     kept = {names.used.get(name, name): saved for name, saved in found.items() if name not in names.unused}
     check_shapes(expected, kept, where)
     if isinstance(config, CosmosVideoConfig | CosmosImageConfig):

@@ -14,10 +14,12 @@ class SortedNames:
     """What each tensor is that published files have and no codes or pixels depend on."""
 
 
-def sort_names(names: Iterable[str], unused: Callable[[str], str | None]) -> SortedNames:
-    """Sort names that are the network's own, but for those of which ``unused`` says what they are."""
+def sort_names(
+    names: Iterable[str], unused: Callable[[str], str | None], own: Callable[[str], str] = str
+) -> SortedNames:
+    """Sort names of which ``own`` gives the network's, and ``unused`` what those are that it does without."""
     kinds = {name: unused(name) for name in names}
     return SortedNames(
-        used={name: name for name, kind in kinds.items() if kind is None},
+        used={name: own(name) for name, kind in kinds.items() if kind is None},
         unused={name: kind for name, kind in kinds.items() if kind is not None},
     )
