@@ -88,7 +88,7 @@ def _folded(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     return torch.stack((first, middle + last), axis), torch.stack((first + middle, last), axis)
 
 
-def normed_frames(norm: Callable[[Tensor], Tensor], num_groups: int, x_THWC: Tensor) -> Tensor:
+def normed_frames(norm: Callable[[Tensor], Tensor], x_THWC: Tensor, num_groups: int) -> Tensor:
     """Normalise each frame by a group norm over [T, C, H, W]: the same shape, in other memory."""
     # On CPU, torch subtracts squares for the variance where channels are last: a large mean would drown it.
     centred_THWC = x_THWC - _group_means(x_THWC, num_groups) if x_THWC.device.type == "cpu" else x_THWC

@@ -12,15 +12,15 @@ from torch import Tensor
 from bitmill.bsq_model.checks import check_clip_fits, check_finite, check_frames_fit
 from bitmill.bsq_model.layers.causal_conv import Past, exact_convolutions
 from bitmill.bsq_model.layers.patches import pixels_from_uint8
-from bitmill.bsq_model.published.networks import PublishedNetwork
 from bitmill.bsq_model.published.quantizers import Quantizer
+from bitmill.bsq_model.published.steps import Steps
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
 
 
 class PublishedStream:
     """Encodes one row of tokens after the other; fulfils ``contract.ClipStream``."""
 
-    def __init__(self, config: PublishedConfig, network: PublishedNetwork, quantizer: Quantizer) -> None:
+    def __init__(self, config: PublishedConfig, network: Steps, quantizer: Quantizer) -> None:
         self._config, self._network, self._quantizer = config, network, quantizer
         self._weights = next(network.parameters())
         self._past = Past()
@@ -66,7 +66,7 @@ class PublishedStream:
         return latents_thwL.float()
 
 
-def decoded_chunks(network: PublishedNetwork, quantizer: Quantizer, codes_thwD: Tensor) -> Iterator[Tensor]:
+def decoded_chunks(network: Steps, quantizer: Quantizer, codes_thwD: Tensor) -> Iterator[Tensor]:
     """Yield a clip's frames in order, float32 [n, H, W, 3], clamped to [−1, 1]."""
     weights, past = next(network.parameters()), Past()
     for row, codes_1hwD in enumerate(codes_thwD.split(1), start=1):

@@ -18,5 +18,5 @@ def test_a_group_norm_is_exact_whatever_the_mean(num_groups, mean):
     spread = grouped.var((1, 2, 4), correction=0, keepdim=True)
     expected = (grouped - grouped.mean((1, 2, 4), keepdim=True)) / (spread + 1e-6).sqrt()
     with torch.inference_mode():
-        normed = normed_frames(norm, num_groups, x_THWC)
+        normed = normed_frames(norm, x_THWC, num_groups)
     torch.testing.assert_close(normed.double(), expected.flatten(3), atol=1e-5, rtol=0)
