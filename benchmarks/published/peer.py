@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.published.plain_cosmos import PlainCosmos
+from benchmarks.published.plain_images import PlainCosmosImage
 from benchmarks.published.plain_vidtok import PlainVidTok
 from bitmill.bsq_model.bottleneck.fsq import digits_of_latents, values_of_digits
 from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
-from bitmill.schemas.models.cosmos_config import CosmosVideoConfig
+from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
 
@@ -25,8 +26,8 @@ class Peer:
                 self._network = PlainVidTok(config, weights)
             case CosmosVideoConfig():
                 self._network = PlainCosmos(config, weights)
-            case _:
-                raise ValueError("the peer is for clips")
+            case CosmosImageConfig():
+                self._network = PlainCosmosImage(config, weights)
 
     @torch.inference_mode()
     def encode(self, clip_THWC: Tensor) -> Tensor:

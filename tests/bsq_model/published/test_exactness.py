@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from benchmarks.published.peer import Peer
 from bitmill.bsq_model.bottleneck.fsq import digits_of_latents
+from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
 from tests.bsq_model.published.golden import CONFIGS, golden
+from tests.bsq_model.published.test_tokenizer import SHAPES
 
 _VIDEO = {name: config for name, config in CONFIGS.items() if config.architecture != "cosmos-di"}
 
@@ -80,6 +82,27 @@ def test_a_clip_is_the_same_as_by_the_plain_network_over_all_of_it(name):
     assert torch.equal(codes[low == high], low[low == high])
     (pixels,) = tokenizer.decode_pixels([codes])
     torch.testing.assert_close(pixels, peer.decode_pixels(codes), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES.keys() - CONFIGS.keys()))
+def test_geometries_without_golden_cases_are_those_of_the_plain_network(name):
+    tokenizer, generator = PublishedTokenizer(SHAPES[name]), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in tokenizer.network.parameters():
+            # Of norms, and of the mixture of average and convolution, too.
+            weight.normal_(0.1 if weight.ndim == 1 else 0, 0.1, generator=generator)
+    geometry, peer = tokenizer.geometry, Peer(tokenizer)
+    num_frames = geometry.most_frames or geometry.frames_of_rows(4)
+    clip = _noise(min(num_frames, geometry.frames_of_rows(4)), *(3 * side for side in geometry.patch_px))
+    (latents,) = tokenizer.latents([clip])
+    expected = peer.latents(clip)
+    assert expected.std() > 0.01
+    torch.testing.assert_close(latents, expected, atol=5e-5, rtol=0)
+    codes = peer.encode(clip)
+    (pixels,) = tokenizer.decode_pixels([codes])
+    expected = peer.decode_pixels(codes)
+    assert expected.std() > 0.01
+    torch.testing.assert_close(pixels, expected, atol=1e-4, rtol=0)
 
 
 def test_a_clip_of_cosmos_has_an_end():

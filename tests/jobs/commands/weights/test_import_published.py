@@ -78,7 +78,7 @@ def test_what_files_have_besides_is_named(run, tmp_path):
     *files, option, config = publish("vidtok-v10", tmp_path)
     _, out, _ = run(*files, tmp_path / "v", option, config)
     assert "left out   2 tensors: training loss" in out
-    assert "left out   1 tensors: weight average" in out
+    assert "left out   1 tensor: weight average" in out
     *files, option, config = publish("cosmos-dv4x8x8", tmp_path)
     _, out, _ = run(*reversed(files), tmp_path / "c", option, config)
     assert "left out   16 tensors: convolutions of levels that skip them" in out
