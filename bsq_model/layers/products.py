@@ -20,8 +20,9 @@ _PIECE_BYTES = 1 << 20
 def onednn_linear() -> Callable[..., Tensor] | None:
     """Return torch's operator for a product by oneDNN, which is private; None if it is not as known."""
     operator = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-    known = torch.backends.mkldnn.is_available() and operator is not None
-    return operator.default if known and str(operator.default._schema) == _SCHEMA else None
+    if operator is None or not torch.backends.mkldnn.is_available():
+        return None
+    return operator.default if str(operator.default._schema) == _SCHEMA else None
 
 
 _ONEDNN_LINEAR = onednn_linear()
