@@ -1,1 +1,1 @@
-"""VidTok and Cosmos DV against their networks written plainly."""
+"""VidTok and Cosmos against their networks written plainly."""

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from benchmarks.published.plain_cosmos import PlainCosmos
 from benchmarks.published.plain_emu3 import PlainEmu3
+from benchmarks.published.plain_images import PlainCosmosImage
 from benchmarks.published.plain_vidtok import PlainVidTok
 from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
-from bitmill.schemas.models.cosmos_config import CosmosVideoConfig
+from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.emu3_config import Emu3Config
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
@@ -27,10 +28,12 @@ class Peer:
                 self._network = PlainVidTok(config, weights)
             case CosmosVideoConfig():
                 self._network = PlainCosmos(config, weights)
+            case CosmosImageConfig():
+                self._network = PlainCosmosImage(config, weights)
             case Emu3Config():
                 self._network = PlainEmu3(config, weights)
             case _:
-                raise ValueError("the peer is for clips")
+                raise ValueError(f"there is no peer of {config.architecture}")
 
     @torch.inference_mode()
     def encode(self, clip_THWC: Tensor) -> Tensor:

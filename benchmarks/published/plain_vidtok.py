@@ -50,12 +50,22 @@ class PlainVidTok(Plain):
     def _causal(self, name: str, x: Tensor) -> Tensor:
         return self._conv(name, x, before=2, zeros=self._zeros, pad=_AROUND)
 
-    def _norm(self, name: str, x: Tensor) -> Tensor:
+    def _norm(self, name: str, x: Tensor, *, in_time: bool = False) -> Tensor:
+        if not self._has(f"{name}.norm"):
+            return self._group_norm(name, x, in_time=in_time)
         weight, bias = (self._weights[f"{name}.norm.{part}"] for part in ("weight", "bias"))
         return functional.layer_norm(x.movedim(1, -1), weight.shape, weight, bias, 1e-6).movedim(-1, 1)
 
-    def _normed(self, name: str, x: Tensor) -> Tensor:
-        return functional.silu(self._norm(name, x))
+    def _group_norm(self, name: str, x: Tensor, *, in_time: bool) -> Tensor:
+        """Of each frame; in blocks over time of each position alone."""
+        weight, bias = (self._weights[f"{name}.{part}"] for part in ("weight", "bias"))
+        samples = x.movedim(1, -1) if in_time else x.movedim(1, 2)
+        rows = samples.flatten(0, 3) if in_time else samples.flatten(0, 1)
+        normed = functional.group_norm(rows, 32, weight, bias, 1e-6).view(samples.shape)
+        return normed.movedim(-1, 1) if in_time else normed.movedim(2, 1)
+
+    def _normed(self, name: str, x: Tensor, *, in_time: bool = False) -> Tensor:
+        return functional.silu(self._norm(name, x, in_time=in_time))
 
     def _blocks(self, name: str, level: int, x: Tensor, num_blocks: int) -> Tensor:
         for index in range(num_blocks):
@@ -65,8 +75,11 @@ class PlainVidTok(Plain):
             shortcut = f"{in_frames}.nin_shortcut"
             x = inner + (self._conv(shortcut, x) if self._has(shortcut) else x)
             in_time = f"{name}_temporal.{level}.block.{index}"
-            inner = self._over_frames(f"{in_time}.conv1.conv", self._normed(f"{in_time}.norm1", x))
-            x = x + self._over_frames(f"{in_time}.conv2.conv", self._normed(f"{in_time}.norm2", inner))
+            inner = self._over_frames(
+                f"{in_time}.conv1.conv", self._normed(f"{in_time}.norm1", x, in_time=True)
+            )
+            inner = self._normed(f"{in_time}.norm2", inner, in_time=True)
+            x = x + self._over_frames(f"{in_time}.conv2.conv", inner)
         return x
 
     def _over_frames(self, name: str, x: Tensor) -> Tensor:

@@ -5,14 +5,26 @@ size takes a sixth of the time (docs/performance.md). Axes: T frames, h and w to
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from threading import Lock
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 Infer = Callable[[Sequence[Tensor]], list[Tensor]]
 """Maps clips [T, h, w, F] to outputs [T, h, w, G]."""
+
+
+class Recording(Protocol):
+    """A pass over inputs of fixed shapes; keeps ``reads`` alive, which ``infer`` reads."""
+
+    def __init__(self, infer: Infer, clips_ThwF: Sequence[Tensor], reads: Tensor, /) -> None: ...
+
+    def replay(self, clips_ThwF: Sequence[Tensor], /) -> list[Tensor]:
+        """Return ``infer(clips)`` in new memory."""
+        ...
+
 
 _MOST_GRAPHS = 8
 """Each graph keeps its intermediate results in memory; the least recently used is evicted first."""
@@ -21,16 +33,21 @@ _MOST_GRAPHS = 8
 class CudaGraphs:
     """One network's CUDA graphs; a shape is captured the second time it occurs."""
 
-    def __init__(self) -> None:
-        self._recorded: OrderedDict[tuple[object, ...], _Recorded | None] = OrderedDict()
+    def __init__(self, record: type[Recording] | None = None) -> None:
+        self._record = record or _Recorded
+        self._recorded: OrderedDict[tuple[object, ...], Recording | None] = OrderedDict()
         self._lock = Lock()
 
-    def run(self, infer: Infer, clips_ThwF: Sequence[Tensor], *, reads: Tensor) -> list[Tensor]:
+    def run(
+        self, infer: Infer, clips_ThwF: Sequence[Tensor], *, reads: Tensor, kind: Hashable = None
+    ) -> list[Tensor]:
         """Return ``infer(clips)``, bit-identical; ``clips`` are CUDA tensors.
 
-        ``infer`` reads the network's weights and ``reads``, which a graph keeps alive.
+        ``infer`` is the same for the same ``kind``. It reads the network's weights and ``reads``, which a
+        graph keeps alive.
         """
-        key = (id(reads), clips_ThwF[0].dtype, clips_ThwF[0].device, *(clip.shape for clip in clips_ThwF))
+        like = clips_ThwF[0].dtype, clips_ThwF[0].device
+        key = (kind, id(reads), *like, *(clip.shape for clip in clips_ThwF))
         with self._lock:
             if key not in self._recorded:
                 self._recorded[key] = None
@@ -38,7 +55,7 @@ class CudaGraphs:
                     self._recorded.popitem(last=False)
                 return infer(clips_ThwF)
             self._recorded.move_to_end(key)
-            recorded = self._recorded[key] or _Recorded(infer, clips_ThwF, reads)
+            recorded = self._recorded[key] or self._record(infer, clips_ThwF, reads)
             self._recorded[key] = recorded
             return recorded.replay(clips_ThwF)
 
@@ -48,11 +65,11 @@ class CudaGraphs:
             self._recorded.clear()
 
     def __deepcopy__(self, memo: object) -> "CudaGraphs":
-        return CudaGraphs()
+        return CudaGraphs(self._record)
 
-    def __reduce__(self) -> tuple[type["CudaGraphs"], tuple[()]]:
+    def __reduce__(self) -> tuple[type["CudaGraphs"], tuple[type[Recording]]]:
         """Pickle without graphs: another process captures its own."""
-        return CudaGraphs, ()
+        return CudaGraphs, (self._record,)
 
 
 class _Recorded:

@@ -63,7 +63,7 @@ class FrameNorm(nn.Module):
 
     def forward(self, x_THWC: Tensor) -> Tensor:
         """Return the same shape, in other memory."""
-        return normed_frames(self.norm, x_THWC)
+        return normed_frames(self.norm, x_THWC, 1)
 
 
 def norm_silu(norm: FrameNorm, x_THWC: Tensor) -> Tensor:

@@ -26,17 +26,19 @@ def tensors_of(state: dict[Any, Any], path: Path) -> dict[str, SavedTensor]:
 
 def check_shapes(expected: Mapping[str, Tensor], found: Mapping[str, SavedTensor], path: Path | str) -> None:
     """Raise FormatError unless exactly these names are there, with these shapes."""
-    problems = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
-    problems += [f"{name} is unknown" for name in sorted(found.keys() - expected.keys())]
-    problems += [
+    missing = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
+    unknown = [f"{name} is unknown" for name in sorted(found.keys() - expected.keys())]
+    other = [
         f"{name} is {list(found[name].shape)} instead of {list(expected[name].shape)}"
         for name in sorted(found.keys() & expected.keys())
         if found[name].shape != tuple(expected[name].shape)
     ]
-    if problems:
-        more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+    firsts = [problems[0] for problems in (missing, unknown, other) if problems]
+    if firsts:
+        num_more = len(missing) + len(unknown) + len(other) - len(firsts)
+        more = f", and {num_more} more" if num_more else ""
         raise FormatError(
-            f"The config does not fit {path}: {'; '.join(problems[:3])}{more}. Pass the one beside it."
+            f"The config does not fit {path}: {'; '.join(firsts)}{more}. Pass the one beside it."
         )
 
 

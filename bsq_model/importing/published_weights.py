@@ -25,7 +25,7 @@ from bitmill.schemas.models.emu3_config import Emu3Config
 from bitmill.schemas.models.infinity_config import InfinityConfig
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
-_STATE_KEYS = ("state_dict", "vae")
+_STATE_KEYS = ("state_dict", "model", "vae")
 """Entries of a checkpoint that are the state dict; else the whole file is one."""
 
 
@@ -49,6 +49,10 @@ def import_published(paths: Sequence[Path], model: DescribedModel) -> ImportedTo
         tokenizer = PublishedTokenizer(config)
     expected = tokenizer.network.state_dict()
     names = _sort_names(found.keys(), expected.keys(), config)
+    own_names = Counter(own for name, own in names.used.items() if name in found)
+    twice = [own for own, count in own_names.items() if count > 1]
+    if twice:
+        raise FormatError(f"{where}: {twice[0]} is there twice, by different names; leave one of both out.")
     in_files = {own: name for name, own in names.used.items()}
     needed = {in_files.get(own, own): tensor for own, tensor in expected.items()}
     needed |= {name: needed[name][:, :, 0, 0] for name in names.linear}

@@ -1,6 +1,7 @@
 """Layers within each frame, of frames whose channels are the last axis.
 
-Axes: T frames, H and W positions, S = H·W, R = T·H·W, C input and E output channels.
+Axes: T frames, H and W positions, S = H·W, R = T·H·W, C input and E output channels,
+G groups of c channels.
 """
 
 from collections.abc import Callable, Iterator
@@ -87,9 +88,18 @@ def _folded(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     return torch.stack((first, middle + last), axis), torch.stack((first + middle, last), axis)
 
 
-def normed_frames(norm: Callable[[Tensor], Tensor], x_THWC: Tensor) -> Tensor:
-    """Normalise each frame by a layer over [T, C, H, W]: the same shape, in other memory."""
-    return norm(x_THWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous()
+def normed_frames(norm: Callable[[Tensor], Tensor], x_THWC: Tensor, num_groups: int) -> Tensor:
+    """Normalise each frame by a group norm over [T, C, H, W]: the same shape, in other memory."""
+    # On CPU, torch subtracts squares for the variance where channels are last: a large mean would drown it.
+    centred_THWC = x_THWC - _group_means(x_THWC, num_groups) if x_THWC.device.type == "cpu" else x_THWC
+    return norm(centred_THWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous()
+
+
+def _group_means(x_THWC: Tensor, num_groups: int) -> Tensor:
+    """The mean over a frame of each channel's group, [T, 1, 1, C]."""
+    means_TC = x_THWC.flatten(1, 2).mean(1)
+    means_TGc = means_TC.unflatten(1, (num_groups, -1))
+    return means_TGc.mean(2, keepdim=True).expand_as(means_TGc).reshape(len(means_TC), 1, 1, -1)
 
 
 def attend_in_frames(q_THWC: Tensor, k_THWC: Tensor, v_THWC: Tensor) -> Tensor:

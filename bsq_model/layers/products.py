@@ -3,14 +3,29 @@
 Axes: R rows, C input and E output channels; ``x`` any number of axes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+_SCHEMA = (
+    "mkldnn::_linear_pointwise(Tensor X, Tensor W, Tensor? B, str attr, Scalar?[] scalars, str? algorithm) "
+    "-> Tensor Y"
+)
 _PIECE_BYTES = 1 << 20
 """About what one core's cache holds beside weights."""
+
+
+def onednn_linear() -> Callable[..., Tensor] | None:
+    """Return torch's operator for a product by oneDNN, which is private; None if it is not as known."""
+    operator = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    if operator is None or not torch.backends.mkldnn.is_available():
+        return None
+    return operator.default if str(operator.default._schema) == _SCHEMA else None
+
+
+_ONEDNN_LINEAR = onednn_linear()
 
 
 def product(x_xC: Tensor, weight_EC: Tensor, bias_E: Tensor | None = None) -> Tensor:
@@ -19,9 +34,8 @@ def product(x_xC: Tensor, weight_EC: Tensor, bias_E: Tensor | None = None) -> Te
     In float32 on CPU by oneDNN, as ``torch.compile`` has it: on AMD's processors at twice the rate of MKL,
     which ``functional.linear`` calls.
     """
-    is_float32_on_cpu = x_xC.device.type == "cpu" and x_xC.dtype == torch.float32
-    if is_float32_on_cpu and torch.backends.mkldnn.is_available():
-        return torch.ops.mkldnn._linear_pointwise(x_xC, weight_EC, bias_E, "none", [], "")
+    if _ONEDNN_LINEAR is not None and x_xC.device.type == "cpu" and x_xC.dtype == torch.float32:
+        return _ONEDNN_LINEAR(x_xC, weight_EC, bias_E, "none", [], "")
     return functional.linear(x_xC, weight_EC, bias_E)
 
 

@@ -12,17 +12,15 @@ from torch import Tensor
 from bitmill.bsq_model.checks import check_clip_fits, check_finite, check_frames_fit
 from bitmill.bsq_model.layers.causal_conv import Past, exact_convolutions
 from bitmill.bsq_model.layers.patches import pixels_from_uint8
-from bitmill.bsq_model.published.networks import PublishedNetwork
 from bitmill.bsq_model.published.quantizers import Quantizer, ResidualBSQ
+from bitmill.bsq_model.published.steps import Steps
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
 
 
 class PublishedStream:
     """Encodes one row of tokens after the other; fulfils ``contract.ClipStream``."""
 
-    def __init__(
-        self, config: PublishedConfig, network: PublishedNetwork, quantizer: Quantizer | ResidualBSQ
-    ) -> None:
+    def __init__(self, config: PublishedConfig, network: Steps, quantizer: Quantizer | ResidualBSQ) -> None:
         self._config, self._network, self._quantizer = config, network, quantizer
         self._weights = next(network.parameters())
         self._past = Past()
@@ -68,7 +66,7 @@ class PublishedStream:
         return latents_thwL.float()
 
 
-def decoded_chunks(network: PublishedNetwork, quantizer: Quantizer, codes_thwD: Tensor) -> Iterator[Tensor]:
+def decoded_chunks(network: Steps, quantizer: Quantizer, codes_thwD: Tensor) -> Iterator[Tensor]:
     """Yield a clip's frames in order, float32 [n, H, W, 3], clamped to [−1, 1]."""
     device, past = next(network.parameters()).device, Past()
     for row, codes_1hwD in enumerate(codes_thwD.split(1), start=1):
@@ -76,12 +74,12 @@ def decoded_chunks(network: PublishedNetwork, quantizer: Quantizer, codes_thwD: 
         yield _pixels(network, values_1hwL, past, is_end=row == len(codes_thwD))
 
 
-def decoded_image(network: PublishedNetwork, values_1hwL: Tensor) -> Tensor:
+def decoded_image(network: Steps, values_1hwL: Tensor) -> Tensor:
     """Return the image of the quantizer's values, float32 [1, H, W, 3], clamped to [−1, 1]."""
     return _pixels(network, values_1hwL, Past(), is_end=True)
 
 
-def _pixels(network: PublishedNetwork, values_1hwL: Tensor, past: Past, *, is_end: bool) -> Tensor:
+def _pixels(network: Steps, values_1hwL: Tensor, past: Past, *, is_end: bool) -> Tensor:
     with exact_convolutions():
         pixels_nHWC = network.pixels(values_1hwL.to(next(network.parameters()).dtype), past, is_end=is_end)
     past.is_start = False

@@ -13,6 +13,7 @@ from bitmill.bsq_model.fingerprint import float32_weights, weights_fingerprint
 from bitmill.bsq_model.layers.patches import uint8_from_pixels
 from bitmill.bsq_model.published.networks import make_network
 from bitmill.bsq_model.published.quantizers import Quantizer, ResidualBSQ, make_quantizer
+from bitmill.bsq_model.published.steps import Steps
 from bitmill.bsq_model.published.stream import PublishedStream, decoded_chunks, decoded_image
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
@@ -31,6 +32,7 @@ class PublishedTokenizer:
         self.config = config
         self.network = make_network(config)
         self.quantizer = make_quantizer(config, self.network)
+        self.steps = Steps(config, self.network)
         self._cast_from_fingerprint: str | None = None
 
     @property
@@ -66,6 +68,7 @@ class PublishedTokenizer:
         elif was == torch.float32:
             self._cast_from_fingerprint = self.fingerprint
         self.network.to(device, dtype)
+        self.steps.forget_graphs()
         return self
 
     def encode(self, clips: Sequence[Tensor]) -> list[Tensor]:
@@ -83,7 +86,7 @@ class PublishedTokenizer:
 
     def stream_encoder(self) -> PublishedStream:
         """Return an encoder for one clip that takes its frames chunk by chunk."""
-        return PublishedStream(self.config, self.network, self.quantizer)
+        return PublishedStream(self.config, self.steps, self.quantizer)
 
     @torch.inference_mode()
     def decode(self, codes: Sequence[Tensor]) -> list[Tensor]:
@@ -104,7 +107,7 @@ class PublishedTokenizer:
         for codes_nD, shape_thw in zip(codes, grids, strict=True):
             check_scales_fit(codes_nD, self.geometry, shape_thw)
         return [
-            decoded_image(self.network, quantizer.values_of_scales(codes_nD.to(self.device), shape_thw))
+            decoded_image(self.steps, quantizer.values_of_scales(codes_nD.to(self.device), shape_thw))
             for codes_nD, shape_thw in zip(codes, grids, strict=True)
         ]
 
@@ -119,7 +122,7 @@ class PublishedTokenizer:
     def _decoded_clip(
         self, codes_thwD: Tensor, quantizer: Quantizer, kept: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        chunks = map(kept, decoded_chunks(self.network, quantizer, codes_thwD))
+        chunks = map(kept, decoded_chunks(self.steps, quantizer, codes_thwD))
         first = next(chunks)
         # Not joined at the end: that would take the clip's memory twice.
         clip_THWC = first.new_empty((self.geometry.frames_of_rows(len(codes_thwD)), *first.shape[1:]))

@@ -49,7 +49,7 @@ class FrameGroupNorm(_GroupNorm):
 
     def forward(self, x_THWC: Tensor) -> Tensor:
         """Return the same shape, in other memory."""
-        return normed_frames(self._normed, x_THWC)
+        return normed_frames(self._normed, x_THWC, NORM_GROUPS)
 
     def silu_into(self, x_xHWC: Tensor, out_xHWC: Tensor) -> Tensor:
         """Normalise one frame or several, then SiLU, into memory that may be the input's; return it."""

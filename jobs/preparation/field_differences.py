@@ -5,9 +5,13 @@ from typing import Any
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Returns a phrase per differing field, sorted by name; a missing field counts as None."""
+    """Returns a phrase per differing field, sorted by name; a missing field counts as None: not set."""
     return [
-        f"{name} is {there.get(name)!r} there and {here.get(name)!r} here"
+        f"{name} is {_told(there.get(name))} there and {_told(here.get(name))} here"
         for name in sorted({*there, *here})
         if there.get(name) != here.get(name)
     ]
+
+
+def _told(value: Any) -> str:
+    return "not set" if value is None else repr(value)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich.table import Table
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.progress.units import bytes_text, duration_text
+from bitmill.jobs.progress.units import bytes_text, counted, duration_text
 from bitmill.schemas.dataset.card import DatasetCard, Totals
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.outcomes import REASON_TEXT, Reason
@@ -13,15 +13,20 @@ from bitmill.schemas.outcomes import REASON_TEXT, Reason
 
 def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
     """Print a dataset's totals and the reasons of items that are not ok."""
-    what = f"sources, with {totals.items} items," if totals.items > card.num_sources else "items"
+    sources = counted(card.num_sources, "item")
+    if totals.items > card.num_sources:
+        sources = f"{counted(card.num_sources, 'source')}, with {totals.items} items,"
     rows = [
-        ("planned", f"{card.num_sources} {what} in {card.num_shards} shards"),
+        ("planned", f"{sources} in {counted(card.num_shards, 'shard')}"),
         ("ok", f"{totals.ok}"),
         ("partial", f"{totals.partial}"),
         ("failed", f"{totals.failed}"),
         (
             "tokenized",
-            f"{totals.clips} clips, {totals.frames} frames, {duration_text(totals.tokenized_ns / 1e9)}",
+            (
+                f"{counted(totals.clips, 'clip')}, {counted(totals.frames, 'frame')}, "
+                f"{duration_text(totals.tokenized_ns / 1e9)}"
+            ),
         ),
         ("tokens", f"{totals.tokens:,} of {card.geometry.code.bits_per_token} bits"),
         ("codes", bytes_text(totals.code_bytes)),

@@ -3,7 +3,8 @@
 Axes: M is the frames of all clips of a batch, n the token rows, D the dimensions of a code.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from bitmill.bsq_model.checks import refuse_unless
 from bitmill.bsq_model.contract import StartedCodes, StartsEncode, Tokenizer, device_of
 from bitmill.schemas.arrays import Frames
-from bitmill.schemas.errors import InfrastructureError
+from bitmill.schemas.errors import BitmillError, InfrastructureError
 
 Codes = npt.NDArray[np.bool_] | npt.NDArray[np.int64]
 """[t, h, w, D]; of a pyramid [N, D]. Bool if the tokenizer's code is bits, else int64."""
@@ -37,6 +38,17 @@ class ClipEncoder(Protocol):
     def begin(self, clips: Sequence[Frames]) -> PendingCodes:
         """Start encoding clips uint8 [T, H, W, 3], which must not change until the codes are ready."""
         ...
+
+
+@contextmanager
+def naming(what: str) -> Generator[None]:
+    """Where a tokenizer raises what bitmill does not, raise a RuntimeError that names what was encoded."""
+    try:
+        yield
+    except BitmillError:
+        raise
+    except Exception as error:
+        raise RuntimeError(f"{type(error).__name__} while encoding {what}: {error}") from error
 
 
 class ReadyCodes:

@@ -10,7 +10,7 @@ from bitmill.pipeline.dataset.ledger import LedgerRow, check_accounts, ledger_by
 from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes
 from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemStart, SourceEvent
 from bitmill.pipeline.shard.batch_clips import Batcher, PlanOrder
-from bitmill.pipeline.shard.encoder import ClipEncoder, Codes, PendingCodes
+from bitmill.pipeline.shard.encoder import ClipEncoder, Codes, PendingCodes, naming
 from bitmill.pipeline.shard.ledger_rows import ledger_row
 from bitmill.pipeline.shard.pad_clips import padded
 from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
@@ -240,14 +240,20 @@ class _ShardRun:
     def _encode(self, batch: list[_Placed]) -> Iterator[ShardProgress]:
         """Start a batch, then write the previous one, which is packed while the accelerator computes."""
         started = time.perf_counter()
-        pending = self._encoder.begin(
-            [padded(placed.clip.frames_THWC, self._context.geometry) for placed in batch]
-        )
+        clips = [padded(placed.clip.frames_THWC, self._context.geometry) for placed in batch]
+        with naming(self._name(batch)):
+            pending = self._encoder.begin(clips)
         self.seconds["encode"] += time.perf_counter() - started
         yield from self._write_running()
         self._under_way = (batch, pending)
         if pending.ready():
             yield from self._write_running()
+
+    def _name(self, batch: list[_Placed]) -> str:
+        (height, width), item = batch[0].size, batch[0].item
+        key = "" if item.start.key is None else f" {item.start.key}"
+        first = f"{self._shard.sources[item.place].uri}{key}"
+        return f"clips of {height}×{width} pixels, the first of {len(batch)} of {first}"
 
     def _write_running(self) -> Iterator[ShardProgress]:
         """Wait for the running batch, if any, and write its rows."""
@@ -257,7 +263,8 @@ class _ShardRun:
 
     def _write(self, batch: list[_Placed], pending: PendingCodes) -> ShardProgress:
         started = time.perf_counter()
-        codes = pending.wait()
+        with naming(self._name(batch)):
+            codes = pending.wait()
         encoded = time.perf_counter()
         num_tokens = 0
         for placed, codes_thwD in zip(batch, codes, strict=True):

@@ -4,7 +4,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bitmill.schemas.models.geometry import SizePx
 from bitmill.schemas.strict_model import StrictModel
 
 PixelRule = Literal[1, 2]
@@ -17,7 +16,9 @@ MAX_SIDE_PX = 8192
 INTERPOLATED_POSITIONS = "interpolate: bicubic, antialiased"
 """How a BSQ-ViT gets its positions for other sizes; a field of the fingerprint."""
 
-Side = Annotated[int, Field(gt=0, le=MAX_SIDE_PX)]
+Pixels = Annotated[int, Field(gt=0, strict=True)]
+"""Strict: ``true``, ``"128"`` and ``128.0`` are slips."""
+Side = Annotated[Pixels, Field(le=MAX_SIDE_PX)]
 
 
 class NativeFrames(StrictModel):
@@ -26,7 +27,7 @@ class NativeFrames(StrictModel):
 
     short_side_px: Side | None = None
     """The most pixels of the short side."""
-    area_px: Annotated[int, Field(gt=0, le=MAX_SIDE_PX**2)] | None = None
+    area_px: Annotated[Pixels, Field(le=MAX_SIDE_PX**2)] | None = None
     """The most pixels of a frame."""
 
     @model_validator(mode="after")
@@ -42,7 +43,7 @@ class FrameSpec(StrictModel):
     size_px: Side | None = None
     """Side of the square: the short side is resized to it (Lanczos, antialiased), the centre is cropped. None
     uses the tokenizer's size."""
-    buckets: tuple[SizePx, ...] | None = None
+    buckets: tuple[tuple[Pixels, Pixels], ...] | None = None
     """Sizes, (height, width); an item gets the one nearest to its aspect ratio (docs/geometry.md)."""
     native: NativeFrames | None = None
     """Keeps the aspect ratio: scaled, then cropped to the tokenizer's multiple."""

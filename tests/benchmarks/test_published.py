@@ -7,10 +7,8 @@ from benchmarks.published.__main__ import measure, row
 from benchmarks.published.peer import Peer
 from tests.bsq_model.published.golden import CONFIGS, case, codes_of, golden, indices, items
 
-_CLIPS = [name for name in CONFIGS if name != "cosmos-di8x8"]
 
-
-@pytest.mark.parametrize("name", _CLIPS)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_the_peer_is_the_published_network(name):
     peer = Peer(golden(name))
     for item in items(name, "indices"):

@@ -1,5 +1,6 @@
 """On a GPU: the same tokens as on CPU but for values at the rounding's edge. Needs a device, or skips."""
 
+import copy
 import os
 
 import numpy as np
@@ -17,6 +18,7 @@ from bitmill.bsq_model.training.optimizer import (
 )
 from bitmill.pipeline.shard.encoder import ModelEncoder
 from bitmill.schemas.requests.training import OptimizerSpec
+from tests.bsq_model.published.golden import CONFIGS, golden
 from tests.bsq_model.small import SMALL, random_clip, random_tokenizer
 from tests.bsq_model.test_variants import VARIANTS
 
@@ -106,6 +108,26 @@ def test_a_recorded_pass_over_another_grid_follows_its_positions():
     assert (before.cpu() - expected).abs().max() > 1e-2
     for v_ThwL in after:
         torch.testing.assert_close(v_ThwL.cpu(), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_published_networks_give_the_cpus_latents_and_pixels_to_rounding(name):
+    tokenizer, plain = copy.deepcopy(golden(name)), golden(name)
+    tokenizer.to(device="cuda", dtype=torch.float32)
+    random, num_frames = np.random.default_rng(0), plain.geometry.most_frames or 17
+    shape = min(num_frames, 17), 32, 48, 3
+    clips = [torch.from_numpy(random.integers(0, 256, shape, dtype=np.uint8)) for _ in range(2)]
+    latents, codes = plain.latents(clips), plain.encode(clips)
+    pixels = plain.decode_pixels(codes)
+    for _ in range(3):  # As computed, then recorded, then replayed.
+        for found, expected in zip(tokenizer.latents(clips), latents, strict=True):
+            torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)
+        for found, expected in zip(tokenizer.decode_pixels(codes), pixels, strict=True):
+            torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-3)
+    tokenizer.to(device="cuda", dtype=torch.bfloat16)
+    for _ in range(3):
+        for found, expected in zip(tokenizer.encode(clips), codes, strict=True):
+            assert (found.cpu() != expected).any(-1).float().mean() < 0.4
 
 
 def test_batches_that_follow_each_other_unwaited_keep_their_bits():

@@ -1,4 +1,8 @@
-"""The tensors of Cosmos' files; our networks have the published names."""
+"""The tensors of Cosmos' files; our networks have the published names.
+
+In a checkpoint of its training the network is ``network`` and its average ``ema``, with dashes for dots; the
+published code exports the average where there is one.
+"""
 
 import re
 from collections.abc import Collection, Mapping
@@ -8,7 +12,9 @@ from bitmill.bsq_model.importing.weight_names.sorted_names import SortedNames, s
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 
-_LEVELS = ("quantizer._levels", "inv_quant.quantizer._levels")
+_LEVELS = ("quantizer._levels", "inv_quant.quantizer._levels", "network.quantizer._levels")
+_AVERAGE = "ema.network-"
+_OTHER_PARTS = ("loss.", "metric.", "ema.loss-", "ema.metric-")
 _CONSTANTS = re.compile(
     r"(inv_quant\.)?quantizer\.(_levels|_basis|implicit_codebook)"
     r"|(encoder\.|decoder\.un)patcher(3d)?\.(wavelets|_arange|patch_size_buffer)"
@@ -22,7 +28,20 @@ def cosmos_names(
     names: Collection[str], needed: Collection[str], config: CosmosVideoConfig | CosmosImageConfig
 ) -> SortedNames:
     """Sort the names of the files' tensors; ``needed`` are the network's."""
-    return sort_names(names, lambda name: None if name in needed else _unused(name, config))
+    has_average = any(name.startswith(_AVERAGE) for name in names)
+
+    def unused(name: str) -> str | None:
+        if name.startswith(_OTHER_PARTS):
+            return "training loss and metrics"
+        if _own_name(name) not in needed:
+            return _unused(_own_name(name), config)
+        is_raw = has_average and not name.startswith(_AVERAGE)
+        return "weights whose average is used" if is_raw else None
+
+    def own(name: str) -> str:
+        return _own_name(name) if _own_name(name) in needed else name
+
+    return sort_names(names, unused, own)
 
 
 def check_levels(
@@ -33,6 +52,13 @@ def check_levels(
         levels = found[name].load().flatten().tolist()
         if tuple(levels) != config.levels:
             raise FormatError(f"{where}: {name} is {levels}, but the config has {list(config.levels)}.")
+
+
+def _own_name(name: str) -> str:
+    if name.startswith(_AVERAGE):
+        name = name.removeprefix("ema.").replace("-", ".")
+    # A compiled network is within another module.
+    return name.removeprefix("network.").removeprefix("_orig_mod.")
 
 
 def _unused(name: str, config: CosmosVideoConfig | CosmosImageConfig) -> str | None:

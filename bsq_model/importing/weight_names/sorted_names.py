@@ -16,10 +16,12 @@ class SortedNames:
     """Names of linear layers' weights [E, C], which the network has as 1×1 convolutions."""
 
 
-def sort_names(names: Iterable[str], unused: Callable[[str], str | None]) -> SortedNames:
-    """Sort names that are the network's own, but for those of which ``unused`` says what they are."""
+def sort_names(
+    names: Iterable[str], unused: Callable[[str], str | None], own: Callable[[str], str] = str
+) -> SortedNames:
+    """Sort names of which ``own`` gives the network's, and ``unused`` what those are that it does without."""
     kinds = {name: unused(name) for name in names}
     return SortedNames(
-        used={name: name for name, kind in kinds.items() if kind is None},
+        used={name: own(name) for name, kind in kinds.items() if kind is None},
         unused={name: kind for name, kind in kinds.items() if kind is not None},
     )

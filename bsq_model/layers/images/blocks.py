@@ -35,7 +35,7 @@ class ImageNorm(nn.GroupNorm):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (nn.GroupNorm's name)
         """Return the same shape, [T, H, W, C], in other memory."""
-        return normed_frames(self._norm, input)
+        return normed_frames(self._norm, input, self.num_groups)
 
     def _norm(self, x_TCHW: Tensor) -> Tensor:
         # The module's own refuses a group of one value, which an image of one token has in small networks.

@@ -9,7 +9,7 @@ from bitmill.jobs.preparation.models.find_tokenizers import job_tokenizer
 from bitmill.jobs.preparation.models.time_tokenizer import time_tokenizer
 from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.jobs.progress.summary import print_pairs
-from bitmill.jobs.progress.units import bytes_text, duration_text
+from bitmill.jobs.progress.units import bytes_text, counted, duration_text
 from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes
 from bitmill.pipeline.planning.survey_sources import ROW_BYTES, Survey, survey_sources
 from bitmill.pipeline.sources.listing import find_sources
@@ -115,8 +115,9 @@ def size_rows(sizes: Sequence[SizeEstimate]) -> list[tuple[str, str]]:
         (
             f"{size.height_px}×{size.width_px}",
             (
-                f"about {_count(size.items.value)} items, {_count(size.clips.value)} clips, "
-                f"{_count(size.tokens.value)} tokens, {_bytes(size.stored_bytes.value)}"
+                f"about {counted(_count(size.items.value), 'item')}, "
+                f"{counted(_count(size.clips.value), 'clip')}, "
+                f"{counted(_count(size.tokens.value), 'token')}, {_bytes(size.stored_bytes.value)}"
             ),
         )
         for size in sizes[:_SHOWN_SIZES]
@@ -124,7 +125,8 @@ def size_rows(sizes: Sequence[SizeEstimate]) -> list[tuple[str, str]]:
     rest = sizes[_SHOWN_SIZES:]
     if rest:
         items, stored = sum(one.items.value for one in rest), sum(one.stored_bytes.value for one in rest)
-        rows.append(("others", f"{len(rest)} sizes: about {_count(items)} items, {_bytes(stored)}"))
+        told = f"about {counted(_count(items), 'item')}, {_bytes(stored)}"
+        rows.append(("others", f"{counted(len(rest), 'size')}: {told}"))
     return rows
 
 

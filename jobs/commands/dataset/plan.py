@@ -8,7 +8,7 @@ from bitmill.jobs.console import Console, print_json
 from bitmill.jobs.preparation.plan_dataset import plan_counts
 from bitmill.jobs.preparation.prepare import PreparedJob, has_gpus, prepare
 from bitmill.jobs.progress.summary import print_pairs
-from bitmill.jobs.progress.units import bytes_text
+from bitmill.jobs.progress.units import bytes_text, counted
 from bitmill.schemas.reports.estimate_report import SizeEstimate
 from bitmill.schemas.requests.job import JobSpec
 
@@ -24,8 +24,8 @@ def plan_job(job: JobSpec, *, address: str | None, sample: int, as_json: bool, c
         print_json(json.dumps(asdict(counts) | by_size, indent=2))
         return
     console.print(
-        f"{counts.dataset}: {counts.sources} sources ({bytes_text(counts.size_bytes)}) in "
-        f"{counts.shards} shards, {counts.committed} of them committed"
+        f"{counts.dataset}: {counted(counts.sources, 'source')} ({bytes_text(counts.size_bytes)}) in "
+        f"{counted(counts.shards, 'shard')}, {counts.committed} of them committed"
     )
     print_pairs(size_rows(sizes), console)
 

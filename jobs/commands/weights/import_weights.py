@@ -13,6 +13,7 @@ from bitmill.bsq_model.importing.published_models import PublishedModel, publish
 from bitmill.bsq_model.importing.published_weights import import_published
 from bitmill.bsq_model.saving import write_model_files
 from bitmill.jobs.console import Console
+from bitmill.jobs.progress.units import counted
 from bitmill.schemas.errors import OutputConflictError, UsageError
 from bitmill.schemas.models.tokenizer_origin import ORIGIN_FILE, TokenizerOrigin
 from bitmill.schemas.text_files import read_text
@@ -105,7 +106,7 @@ def _import_published(request: ImportRequest, model: DescribedModel) -> None:
         f"a token for {geometry.frames_per_token}×{height}×{width} frames and pixels, {codes}"
     )
     for kind, count in imported.left_out.items():
-        console.print(f"left out   {count} tensors: {kind}")
+        console.print(f"left out   {counted(count, 'tensor')}: {kind}")
     if origin.note is not None:
         console.print(f"note       {origin.note}")
     console.print(f"tokenizer  {tokenizer.fingerprint}  {request.out}")

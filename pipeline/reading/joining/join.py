@@ -1,10 +1,10 @@
 """Join: the columns of other files by clip id, whatever the order of their rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -86,7 +86,7 @@ class Join:
         """Read the footers and the clip ids of the files."""
         tables: dict[frozenset[str], _Parts] = {}
         owners: dict[str, JoinedFile] = {}
-        for path in [paths] if isinstance(paths, str | Path) else paths:
+        for path in _listed(paths):
             file = JoinedFile(path)
             parts = tables.setdefault(frozenset(file.schema.names), [])
             for field in file.schema:
@@ -143,6 +143,15 @@ class Join:
             for name in wanted:
                 table = table.append_column(name, values.column(name))
         return table
+
+
+def _listed(paths: object) -> list[str | Path]:
+    listed = [paths] if isinstance(paths, str | Path) else paths
+    if isinstance(listed, Iterable):
+        found = list(cast("Iterable[object]", listed))
+        if all(isinstance(path, str | Path) for path in found):
+            return cast("list[str | Path]", found)
+    raise WrongArgumentError(f"join must be a path or a list of paths, not {paths!r}.")
 
 
 def _evaluates(table: pa.Table, where: pc.Expression) -> bool:

@@ -32,7 +32,7 @@ def main() -> None:
         _tell("encoding", part)
     del stream
     with torch.inference_mode():
-        chunks = decoded_chunks(tokenizer.network, tokenizer.quantizer, torch.cat(digits))
+        chunks = decoded_chunks(tokenizer.steps, tokenizer.quantizer, torch.cat(digits))
         next(chunks)
         for part, num_rows in zip(seconds, parts, strict=True):
             for _ in range(num_rows):

@@ -122,6 +122,16 @@ def emu3_document_in_transformers(config: Emu3Config, **changes: Any) -> dict[st
     }
 
 
+def trained(weights: Mapping[str, Tensor], form: str) -> dict[str, Tensor]:
+    """The model in a checkpoint of Cosmos' training: "training", "averaged" or "compiled"."""
+    network = "network._orig_mod" if form == "compiled" else "network"
+    state = {f"{network}.{name}": tensor for name, tensor in weights.items()}
+    if form == "averaged":
+        average = {f"ema.network-{name.replace('.', '-')}": tensor for name, tensor in weights.items()}
+        state = {name: tensor.bfloat16() + 1 for name, tensor in state.items()} | average
+    return state | {"metric.used": torch.zeros(3)}
+
+
 def constants(half: str, config: PublishedConfig) -> dict[str, Tensor]:
     """What a Cosmos archive has besides weights."""
     quantizer = "quantizer" if half == "encoder" else "inv_quant.quantizer"

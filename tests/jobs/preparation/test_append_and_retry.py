@@ -150,7 +150,8 @@ def test_other_sources_are_refused_unless_they_are_appended(media, tmp_path):
 def test_an_append_cannot_change_what_decides_the_bytes(media):
     first = _prepare(media)
     job = first.job.model_copy(update={"sampling": first.job.sampling.model_copy(update={"fps": 3.0})})
-    with pytest.raises(OutputConflictError, match=r"sampling\.fps is None there and 3\.0 here(?!.*--append)"):
+    told = r"sampling\.fps is not set there and 3\.0 here(?!.*--append)"
+    with pytest.raises(OutputConflictError, match=told):
         prepare(job, cluster_has_gpus=lambda: False, growth=APPEND)
 
 

@@ -26,6 +26,7 @@ from bitmill.schemas.models.emu3_config import Emu3Config
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 from tests.bsq_model.published.golden import CONFIGS, case, golden, indices, items, published_weights
 from tests.bsq_model.published.publishing import (
+    constants,
     cosmos_document,
     emu3_document,
     emu3_document_in_transformers,
@@ -33,6 +34,7 @@ from tests.bsq_model.published.publishing import (
     lightning,
     publish,
     save_script,
+    trained,
     vidtok_document,
 )
 
@@ -65,7 +67,7 @@ def test_what_files_have_besides_is_named(run, tmp_path):
     *files, option, config = publish("vidtok-v10", tmp_path)
     _, out, _ = run(*files, tmp_path / "v", option, config)
     assert "left out   2 tensors: training loss" in out
-    assert "left out   1 tensors: weight average" in out
+    assert "left out   1 tensor: weight average" in out
     *files, option, config = publish("cosmos-dv4x8x8", tmp_path)
     _, out, _ = run(*reversed(files), tmp_path / "c", option, config)
     assert "left out   16 tensors: convolutions of levels that skip them" in out
@@ -89,6 +91,35 @@ def test_other_forms_of_the_file_are_read(run, tmp_path, form):
     assert (code, err) == (0, "")
     same = load_tokenizer(tmp_path / "t").fingerprint == golden("vidtok-v10").fingerprint
     assert same == (form != "half")
+
+
+@pytest.mark.parametrize("form", ["autoencoder", "bare", "training", "averaged", "compiled"])
+def test_other_forms_of_cosmos_are_read(run, tmp_path, form):
+    name = "cosmos-dv4x8x8"
+    weights, (*_, option, config) = published_weights(name), publish(name, tmp_path)
+    path = tmp_path / "w.jit"
+    if form == "autoencoder":
+        save_script(weights | constants("encoder", CONFIGS[name]) | constants("decoder", CONFIGS[name]), path)
+    else:
+        state = weights if form == "bare" else trained(weights, form)
+        torch.save({"model": state, "optimizer": {"state": {0: torch.ones(2)}}, "iteration": 7}, path)
+    code, out, err = run(path, tmp_path / "t", option, config)
+    assert (code, err) == (0, "")
+    assert load_tokenizer(tmp_path / "t").fingerprint == golden(name).fingerprint
+    # The 16 convolutions that the network does without are averaged, too.
+    raw = f"{len(weights) - 16} tensors: weights whose average is used"
+    assert (raw in out) == (form == "averaged")
+
+
+def test_a_weight_by_two_names_is_refused(run, tmp_path):
+    weights = published_weights("cosmos-dv4x8x8")
+    encoder, _, option, config = publish("cosmos-dv4x8x8", tmp_path)
+    torch.save({"model": trained(weights, "training")}, tmp_path / "w.pt")
+    out = tmp_path / "t"
+    told = "weight is there twice, by different names"
+    _refused(run, [encoder, tmp_path / "w.pt", out, option, config], out, told)
+    torch.save({"model": {f"net.{name}": tensor for name, tensor in weights.items()}}, tmp_path / "w.pt")
+    _refused(run, [tmp_path / "w.pt", out, option, config], out, r"net\.\S+ is unknown")
 
 
 def test_the_user_may_say_that_the_tokens_were_compared(run, tmp_path):

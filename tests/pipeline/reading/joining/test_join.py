@@ -346,6 +346,9 @@ def test_files_that_do_not_fit_each_other_are_named(told):
             TokenDataset(told.uri, join=paths)
     with pytest.raises(WrongArgumentError, match="two rows with the clip_id"):
         TokenDataset(told.uri, join=[one, one])
+    for wrong in (3, [one, 3]):
+        with pytest.raises(WrongArgumentError, match="join must be a path or a list of paths, not"):
+            TokenDataset(told.uri, join=wrong)
 
 
 def test_what_is_no_parquet_file_or_no_file_is_named(anywhere):
