@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
+from bitmill.bsq_model.causal_conv.files import causal_conv_files, causal_conv_from_files
+from bitmill.bsq_model.causal_conv.tokenizer import CausalConvTokenizer
 from bitmill.bsq_model.contract import Tokenizer
 from bitmill.bsq_model.plugins import load_plugin
 from bitmill.bsq_model.published.files import published_files, published_from_files
@@ -12,11 +14,12 @@ from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE, tokenizer_files,
 from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.schemas.errors import FormatError, TokenizerMismatchError
 from bitmill.schemas.models.any_tokenizer_config import TokenizerConfigOfAnyFamily, any_tokenizer_config
+from bitmill.schemas.models.causal_conv_config import CausalConvConfig
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.models.tokenizer_config import TOKENIZER_FORMAT_VERSION, TokenizerConfig
 from bitmill.schemas.versioned import versioned_json
 
-NativeTokenizer = BSQTokenizer | PublishedTokenizer
+NativeTokenizer = BSQTokenizer | CausalConvTokenizer | PublishedTokenizer
 """A tokenizer whose files hold its weights."""
 
 
@@ -46,6 +49,8 @@ def load_native(files: Mapping[str, bytes]) -> NativeTokenizer:
         raise FormatError(f"The tokenizer's {WEIGHTS_FILE} is missing; copy it again from its source.")
     if isinstance(config, TokenizerConfig):
         return tokenizer_from_files(files[CONFIG_FILE], files[WEIGHTS_FILE])
+    if isinstance(config, CausalConvConfig):
+        return causal_conv_from_files(config, files[WEIGHTS_FILE])
     return published_from_files(config, files[WEIGHTS_FILE])
 
 
@@ -53,6 +58,8 @@ def native_files(tokenizer: NativeTokenizer) -> dict[str, bytes]:
     """Return config and weights, float32, by name; equal tokenizers give equal bytes."""
     if isinstance(tokenizer, PublishedTokenizer):
         return published_files(tokenizer)
+    if isinstance(tokenizer, CausalConvTokenizer):
+        return causal_conv_files(tokenizer)
     return tokenizer_files(tokenizer)
 
 

@@ -1,0 +1,34 @@
+"""Writes a causal-conv tokenizer as ``config.json`` and ``model.safetensors``, and reads it back strictly."""
+
+import torch
+
+from bitmill.bsq_model.causal_conv.blocks import lay_out_weights
+from bitmill.bsq_model.causal_conv.tokenizer import CausalConvTokenizer
+from bitmill.bsq_model.fingerprint import float32_weights
+from bitmill.bsq_model.initialization import initialize_weights
+from bitmill.bsq_model.saving import files_of, load_weights
+from bitmill.schemas.models.causal_conv_config import CausalConvConfig
+
+
+def causal_conv_files(
+    tokenizer: CausalConvTokenizer, *, dtype: torch.dtype = torch.float32
+) -> dict[str, bytes]:
+    """Return the two files' bytes by name; arguments and errors as for ``saving.tokenizer_files``."""
+    return files_of(tokenizer.config, float32_weights(tokenizer), dtype=dtype)
+
+
+def causal_conv_from_files(config: CausalConvConfig, weights_bytes: bytes) -> CausalConvTokenizer:
+    """Return the tokenizer in float32 on CPU, in eval mode. Raises FormatError if the weights are not exactly
+    its own."""
+    with torch.device("meta"):
+        tokenizer = CausalConvTokenizer(config)
+    load_weights(tokenizer, weights_bytes)
+    lay_out_weights(tokenizer)
+    return tokenizer.eval()
+
+
+def untrained_causal_conv(config: CausalConvConfig, *, seed: int = 0) -> CausalConvTokenizer:
+    """Return a tokenizer with weights from a seed: float32 on CPU, in eval mode."""
+    tokenizer = CausalConvTokenizer(config)
+    initialize_weights(tokenizer, seed)
+    return tokenizer.eval()
