@@ -78,6 +78,10 @@ class TrainableTokenizer(nn.Module, ABC):
         """See ``contract.Tokenizer``."""
 
     @abstractmethod
+    def decode(self, bits: Sequence[Tensor], /) -> list[Tensor]:
+        """See ``contract.Tokenizer``."""
+
+    @abstractmethod
     def decode_pixels(self, bits: Sequence[Tensor], /) -> list[Tensor]:
         """See ``contract.DecodesPixels``."""
 

@@ -14,12 +14,23 @@ from bitmill.bsq_model.layers.backbone import Network
 from bitmill.schemas.models.causal_conv_config import LevelsConfig
 
 
-class SpaceConv(nn.Conv2d):
-    """A convolution within each frame, of channels that are the last axis: [n, H, W, C] to [n, H, W, E]."""
+class SpaceConv(nn.Module):
+    """A convolution within each frame, of channels that are the last axis."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (nn.Conv2d's name)
-        """Return [n, H, W, E], or H and W divided by the stride."""
-        return super().forward(input.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    def __init__(self, channels: int, outputs: int, size: int = 3, *, stride: int = 1) -> None:
+        super().__init__()
+        self._kernel = (outputs, size, size, channels)
+        self._stride, self._pad = stride, (size - stride) // 2
+        # A matrix: so its memory has the order in which convolutions read it, and Muon takes it.
+        self.weight = nn.Parameter(torch.zeros(outputs, size * size * channels))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x_nHWC: Tensor) -> Tensor:
+        """Return [n, H, W, E], zeros around each frame; H and W divided by the stride."""
+        weight_ECkk = self.weight.view(self._kernel).permute(0, 3, 1, 2)
+        x_nCHW = x_nHWC.permute(0, 3, 1, 2)
+        y_nEHW = functional.conv2d(x_nCHW, weight_ECkk, self.bias, stride=self._stride, padding=self._pad)
+        return y_nEHW.permute(0, 2, 3, 1)
 
 
 class Block(nn.Module):
@@ -28,9 +39,9 @@ class Block(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
-        self.conv_1 = SpaceConv(channels, channels, 3, padding=1)
+        self.conv_1 = SpaceConv(channels, channels)
         self.earlier = nn.Linear(2 * channels, channels, bias=False)
-        self.conv_2 = SpaceConv(channels, channels, 3, padding=1)
+        self.conv_2 = SpaceConv(channels, channels)
 
     def forward(self, x_nHWC: Tensor, time: Neighbours) -> Tensor:
         """Return the same shape."""
@@ -76,11 +87,3 @@ class Doubled(nn.Linear):
 def blocks_of(sizes: LevelsConfig, level: int) -> list[Block]:
     """Return a level's blocks."""
     return [Block(sizes.widths[level]) for _ in range(sizes.blocks[level])]
-
-
-@torch.no_grad()
-def lay_out_weights(network: nn.Module) -> None:
-    """Order the weights of convolutions in memory as they are read; shapes and values stay the same."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)

@@ -23,7 +23,7 @@ class CausalConvDecoder(Stack):
         super().__init__()
         sizes, self._frames_per_row = config.decoder, config.frames_per_token
         deepest = len(sizes.widths) - 1
-        self.embed = SpaceConv(config.code.dimensions, sizes.widths[deepest], 3, padding=1)
+        self.embed = SpaceConv(config.code.dimensions, sizes.widths[deepest])
         for level in range(deepest, -1, -1):
             if level < deepest:
                 self.blocks.append(Doubled(sizes.widths[level + 1], sizes.widths[level]))

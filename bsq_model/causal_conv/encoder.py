@@ -19,7 +19,7 @@ class CausalConvEncoder(Stack):
     def __init__(self, config: CausalConvConfig) -> None:
         super().__init__()
         sizes, self._frames_per_row = config.encoder, config.frames_per_token
-        self.embed = SpaceConv(3 * CELL_PX**2 * self._frames_per_row, sizes.widths[0], 3, padding=1)
+        self.embed = SpaceConv(3 * CELL_PX**2 * self._frames_per_row, sizes.widths[0])
         for level, width in enumerate(sizes.widths):
             if level:
                 self.blocks.append(SpaceConv(sizes.widths[level - 1], width, 2, stride=2))

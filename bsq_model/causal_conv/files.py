@@ -1,20 +1,11 @@
-"""Writes a causal-conv tokenizer as ``config.json`` and ``model.safetensors``, and reads it back strictly."""
+"""Makes causal-conv tokenizers: from their weights, strictly, or from a seed."""
 
 import torch
 
-from bitmill.bsq_model.causal_conv.blocks import lay_out_weights
 from bitmill.bsq_model.causal_conv.tokenizer import CausalConvTokenizer
-from bitmill.bsq_model.fingerprint import float32_weights
 from bitmill.bsq_model.initialization import initialize_weights
-from bitmill.bsq_model.saving import files_of, load_weights
+from bitmill.bsq_model.saving import load_weights
 from bitmill.schemas.models.causal_conv_config import CausalConvConfig
-
-
-def causal_conv_files(
-    tokenizer: CausalConvTokenizer, *, dtype: torch.dtype = torch.float32
-) -> dict[str, bytes]:
-    """Return the two files' bytes by name; arguments and errors as for ``saving.tokenizer_files``."""
-    return files_of(tokenizer.config, float32_weights(tokenizer), dtype=dtype)
 
 
 def causal_conv_from_files(config: CausalConvConfig, weights_bytes: bytes) -> CausalConvTokenizer:
@@ -23,7 +14,6 @@ def causal_conv_from_files(config: CausalConvConfig, weights_bytes: bytes) -> Ca
     with torch.device("meta"):
         tokenizer = CausalConvTokenizer(config)
     load_weights(tokenizer, weights_bytes)
-    lay_out_weights(tokenizer)
     return tokenizer.eval()
 
 

@@ -39,5 +39,11 @@ AnyTokenizerConfig = Annotated[
 ]
 """A field of this type."""
 
+AnyTrainableConfig = Annotated[
+    Annotated[TokenizerConfig, Tag("bsq-vit")] | Annotated[CausalConvConfig, Tag("causal-conv")],
+    Discriminator(_architecture),
+]
+"""A field of this type."""
+
 any_tokenizer_config: TypeAdapter[TokenizerConfigOfAnyFamily] = TypeAdapter(AnyTokenizerConfig)
 """Validates a config by itself."""

@@ -194,23 +194,23 @@ def test_the_crop_lies_inside_the_picture_and_is_square(width, height, drawn, sc
     ],
 )
 def test_shrinking_makes_pixels_square_and_enlarges_no_side(width, height, aspect, expected):
-    assert downscaled_size(width, height, aspect, 256) == expected
+    assert downscaled_size(width, height, aspect, lambda *_: 256) == expected
 
 
 def test_a_flipped_sample_is_its_mirror_image():
     frames = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
     drawn = Draw(0, 0.0, 0.3, 0.6, 0.5, flip=False)
-    plain = crop(frames, drawn, size_px=16, crop_scale=(1.0, 2.0), flip=True)
-    mirrored = crop(frames, replace(drawn, flip=True), size_px=16, crop_scale=(1.0, 2.0), flip=True)
+    plain = crop(frames, drawn, size_px=(16, 16), crop_scale=(1.0, 2.0), flip=True)
+    mirrored = crop(frames, replace(drawn, flip=True), size_px=(16, 16), crop_scale=(1.0, 2.0), flip=True)
     assert (mirrored == plain[:, :, ::-1]).all()
     assert (mirrored != plain).any()
-    never = crop(frames, replace(drawn, flip=True), size_px=16, crop_scale=(1.0, 2.0), flip=False)
+    never = crop(frames, replace(drawn, flip=True), size_px=(16, 16), crop_scale=(1.0, 2.0), flip=False)
     assert (never == plain).all()
 
 
 def test_frames_of_a_clip_share_one_crop():
     frame = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    clip = crop(np.stack([frame] * 3), draw(0, 0, 0, 1), size_px=16, crop_scale=(1.0, 2.0), flip=True)
+    clip = crop(np.stack([frame] * 3), draw(0, 0, 0, 1), size_px=(16, 16), crop_scale=(1.0, 2.0), flip=True)
     assert (clip == clip[0]).all()
 
 

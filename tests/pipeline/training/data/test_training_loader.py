@@ -63,7 +63,7 @@ def data(found, *, num_frames: int = 1, size_px: int = 16, batch: int = 5, worke
     place = {name: more.pop(name) for name in ("rank", "world_size") if name in more}
     spec = DataSpec(workers=workers, **more)
     return TrainingData(
-        found, spec, size_px=size_px, num_frames=num_frames, seed=4, global_batch=batch, **place
+        found, spec, sizes=[(size_px, size_px)], num_frames=num_frames, seed=4, global_batch=batch, **place
     )
 
 
@@ -88,8 +88,10 @@ def children() -> list[int]:
 
 def make(path: Path, draw: Draw = WHOLE, *, size_px: int = 64, num_frames: int = 1, **spec):
     (source,) = sources(path)
-    settings = ClipSettings(spec=DataSpec(**spec), size_px=size_px, num_frames=num_frames)
-    return ClipMaker(settings).make(SampleTask(source=source, draw=draw, num_frames=num_frames))
+    size, frames = (size_px, size_px), num_frames
+    settings = ClipSettings(spec=DataSpec(**spec), sizes=(size,), num_frames=frames, least_frames=frames)
+    task = SampleTask(source=source, draw=draw, num_frames=frames, size_px=size)
+    return ClipMaker(settings).make(task)
 
 
 class TestSameSamples:
@@ -324,7 +326,7 @@ from bitmill.schemas.requests.training_data import DataSpec
 
 if __name__ == "__main__":
     found = find_sources(SourceSpec(paths=sys.argv[1:])).sources
-    loader = TrainingData(found, DataSpec(workers=1), size_px=16, num_frames=1, seed=0, global_batch=4)
+    loader = TrainingData(found, DataSpec(workers=1), sizes=[(16, 16)], num_frames=1, seed=0, global_batch=4)
     next(loader.batches())
     place = os.path.join(os.path.dirname(__file__), "child")
     with open(place + ".part", "w") as file:
