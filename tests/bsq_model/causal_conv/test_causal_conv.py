@@ -54,7 +54,7 @@ def small(**changes) -> CausalConvTokenizer:
 def clips(tokenizer: CausalConvTokenizer, count: int = 2) -> torch.Tensor:
     """Clips of four rows, uint8 [B, T, 32, 48, 3]."""
     length = tokenizer.geometry.frames_of_rows(4)
-    pictures = torch.stack([torch.from_numpy(one) for one in real_pictures(count * length, 32, 48)])
+    pictures = torch.stack([torch.from_numpy(one) for one in real_pictures(count * length, 48, 32)])
     return pictures.unflatten(0, (count, length))
 
 
@@ -104,7 +104,7 @@ def test_what_a_frame_decodes_to_depends_on_no_later_token():
 def test_every_size_is_alike():
     # Far from the border a token is that of the larger frame: nothing is normalised over a frame.
     tokenizer = small()
-    wide = torch.stack([torch.from_numpy(one) for one in real_pictures(1, 96, 128)])
+    wide = torch.stack([torch.from_numpy(one) for one in real_pictures(1, 128, 96)])
     whole, part = tokenizer.latents([wide, wide[:, :, :96]])
     torch.testing.assert_close(whole[:, :, :6], part[:, :, :6], rtol=1e-5, atol=1e-5)
 

@@ -47,7 +47,7 @@ def _training(spec: TrainSpec, start: TrainableTokenizer | None = None) -> Train
 
 def _clips() -> torch.Tensor:
     """Four clips of five frames of 16×32 pixels."""
-    pictures = torch.stack([torch.from_numpy(picture) for picture in real_pictures(20, 16, 32)])
+    pictures = torch.stack([torch.from_numpy(picture) for picture in real_pictures(20, 32, 16)])
     return pictures.unflatten(0, (4, 5))
 
 
