@@ -19,7 +19,7 @@ from bitmill.bsq_model.saving import (
     tokenizer_from_files,
 )
 from bitmill.bsq_model.tokenizer import BSQTokenizer
-from bitmill.bsq_model.trainable import TrainableTokenizer
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.schemas.errors import FormatError, TokenizerMismatchError
 from bitmill.schemas.models.any_tokenizer_config import TokenizerConfigOfAnyFamily, any_tokenizer_config
 from bitmill.schemas.models.causal_conv_config import CausalConvConfig

@@ -20,7 +20,7 @@ from bitmill.bsq_model.layers.factory import make_decoder, make_encoder
 from bitmill.bsq_model.layers.output import distribution_of_output, pixels_of_output
 from bitmill.bsq_model.layers.patches import patches_from_pixels, pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.streaming import StreamDecoder, StreamEncoder
-from bitmill.bsq_model.trainable import TrainableTokenizer, TrainingOutput
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer, TrainingOutput
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 

@@ -17,7 +17,7 @@ from bitmill.bsq_model.causal_conv.stream import RowStream, decoded_rows, rows_o
 from bitmill.bsq_model.checks import check_clip_fits, check_codes_fit, check_finite
 from bitmill.bsq_model.layers.frames import joined
 from bitmill.bsq_model.layers.patches import pixels_from_uint8, uint8_from_pixels
-from bitmill.bsq_model.trainable import TrainableTokenizer, TrainingOutput
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer, TrainingOutput
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.causal_conv_config import CausalConvConfig
 from bitmill.schemas.models.geometry import Geometry

@@ -10,7 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from bitmill.bsq_model.layers.logit_laplace import logit_laplace_loss
 from bitmill.bsq_model.layers.patches import pixels_from_uint8
 from bitmill.bsq_model.metrics.codes import digit_shares
-from bitmill.bsq_model.trainable import TrainableTokenizer, TrainingOutput
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer, TrainingOutput
 from bitmill.bsq_model.training.adversarial.adversarial_step import Adversary, Shown
 from bitmill.bsq_model.training.data_parallel import mean_across, num_processes
 from bitmill.bsq_model.training.losses import Perceptual, freeze, pixel_losses, psnr_db, weighted_sum

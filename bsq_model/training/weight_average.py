@@ -2,7 +2,7 @@
 
 import torch
 
-from bitmill.bsq_model.trainable import TrainableTokenizer
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.bsq_model.training.training_schedule import average_decay
 
 

@@ -13,7 +13,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from torch import nn
 
 from bitmill.bsq_model.families import load_native, native_files
-from bitmill.bsq_model.trainable import TrainableTokenizer
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.bsq_model.training.training_checkpoint import find_checkpoints
 from bitmill.jobs.cluster.connection.ray_session import Cluster
 from bitmill.pipeline.cpu_count import available_cpus

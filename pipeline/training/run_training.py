@@ -11,7 +11,7 @@ import torch
 
 from bitmill.bsq_model.families import native_files
 from bitmill.bsq_model.saving import write_model_files
-from bitmill.bsq_model.trainable import TrainableTokenizer
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.bsq_model.training.losses import Perceptual
 from bitmill.bsq_model.training.step_metrics import StepMetrics
 from bitmill.bsq_model.training.training_checkpoint import find_checkpoints, load_checkpoint

@@ -10,7 +10,7 @@ from torch import Tensor
 from bitmill.bsq_model.layers.patches import pixels_from_uint8
 from bitmill.bsq_model.metrics.codes import CodeCounts
 from bitmill.bsq_model.metrics.reconstruction_quality import psnr_db
-from bitmill.bsq_model.trainable import TrainableTokenizer
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.bsq_model.training.losses import Perceptual
 from bitmill.pipeline.decode.pixels.frame_sizes import Buckets
 from bitmill.pipeline.isolation.decode_process import DecodeProcess

@@ -12,7 +12,7 @@ from torch import nn
 
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.networks.network_files import load_network
-from bitmill.bsq_model.trainable import TrainableTokenizer
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.bsq_model.training.initial_weights import start_tokenizer
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec, tokenizer_spec

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from bitmill.bsq_model.trainable import TrainableTokenizer
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.bsq_model.training.initial_weights import start_tokenizer
 from bitmill.bsq_model.training.training_checkpoint import load_checkpoint, save_checkpoint
 from bitmill.bsq_model.training.training_step import TrainingStep

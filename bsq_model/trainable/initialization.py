@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from bitmill.bsq_model.trainable import TrainableTokenizer
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 
 _ENDS_OF_BRANCHES = ("attention_out.weight", "mlp_out.weight", "conv_2.weight")
 _ZEROS = ("temporal_positions", "earlier.weight")
