@@ -1,10 +1,13 @@
 """What a choice is worth: small tokenizers that differ in it, trained alike, measured on held-out media.
 
-Two tables of variants, each trained by ``bitmill train`` with the same data, steps and batch, then measured
+Three tables of variants, each trained by ``bitmill train`` with the same data, steps and batch, then measured
 by ``bitmill evaluate``:
 
 - ``ablation``, the reviewers' questions: quantizers, backbones and, on clips of four frames, attention.
   12 bits a token, as a VQ codebook of 2^18 codes cannot be trained here; both backbones have as many weights.
+- ``causal-conv``: a ViT against convolutions at equal arithmetic (73 and 75 MFLOP for a frame of 64², encoder
+  and decoder), BSQ against LFQ, VQ and FSQ at equal bits, and, on clips with four frames per token, causal
+  rows against rows that also see the next one.
 - ``recipe``, what the bundled tokenizer's first stage could have done otherwise, on frames of 64².
 
 Prints a Markdown table; ``--out`` keeps runs and reports, and a second call goes on from them.
@@ -57,6 +60,27 @@ _ABLATION: dict[str, Any] = {
     "compute": {"precision": "bfloat16"},
 }
 
+_LEVELS = {"widths": [32, 64], "blocks": [1, 2]}
+_CAUSAL_CONV: dict[str, Any] = {
+    "model": {
+        "architecture": "causal-conv",
+        "frames_per_token": 1,
+        "bits_per_token": 12,
+        "encoder": _LEVELS,
+        "decoder": _LEVELS,
+        "frame_width": 24,
+    },
+    "data.sizes": [[64, 64]],
+    "data.clip_frames": 1,
+}
+_ROWS = {
+    **_CAUSAL_CONV,
+    "model.frames_per_token": 4,
+    "data.clip_frames": 17,
+    "data.fps": 12,
+    "global_batch": 8,
+}
+
 TABLES: dict[str, tuple[Variant, ...]] = {
     "ablation": (
         Variant("BSQ, ViT"),
@@ -70,6 +94,31 @@ TABLES: dict[str, tuple[Variant, ...]] = {
         Variant("BSQ, CNN", {"model.backbone": "cnn", "model.encoder": _CNN, "model.decoder": _CNN}),
         Variant("BSQ, ViT, 4 frames, block-causal", _CLIPS),
         Variant("BSQ, ViT, 4 frames, full attention", {**_CLIPS, "model.attention": "full"}),
+    ),
+    "causal-conv": (
+        Variant("BSQ, ViT"),
+        Variant("BSQ, causal-conv", _CAUSAL_CONV),
+        Variant(
+            "LFQ, causal-conv",
+            {
+                **_CAUSAL_CONV,
+                "model.quantizer": "lfq",
+                "loss.commitment": 0.25 / 12,
+                "loss.entropy.group_bits": 12,
+            },
+        ),
+        Variant("VQ, causal-conv", {**_CAUSAL_CONV, "model.quantizer": "vq", "loss.commitment": 1 / 12}),
+        Variant(
+            "FSQ, causal-conv",
+            {
+                **_CAUSAL_CONV,
+                "model.quantizer": "fsq",
+                "model.bits_per_token": None,
+                "model.levels": [8, 8, 8, 8],
+            },
+        ),
+        Variant("BSQ, causal-conv, 4 frames per token, causal", _ROWS),
+        Variant("BSQ, causal-conv, 4 frames per token, not causal", {**_ROWS, "model.time": "both"}),
     ),
     "recipe": (
         Variant("as the recipe"),
@@ -124,9 +173,11 @@ def measure(variant: Variant, table_name: str, data: Path, out: Path, steps: int
     file = folder / "train.yaml"
     file.write_text(yaml.safe_dump(document))
     bitmill("train", str(file))
-    num_frames = document["model"]["num_frames"]
+    num_frames = _clip_frames(document)
     report = folder / "evaluation"
     more = ["--no-codecs", "--out", str(report)]
+    if "sizes" in document["data"]:
+        more += ["--size", str(document["data"]["sizes"][0][0])]
     if num_frames > 1:
         more += ["--fps", "12", "--clip-frames", str(num_frames)]
     bitmill("evaluate", str(folder / "run" / "tokenizer"), str(data / _kind(document) / "held-out"), *more)
@@ -154,7 +205,11 @@ def training_file(table_name: str, variant: Variant, data: Path, output: Path, s
 
 
 def _kind(document: dict[str, Any]) -> str:
-    return "video" if document["model"]["num_frames"] > 1 else "photos"
+    return "video" if _clip_frames(document) > 1 else "photos"
+
+
+def _clip_frames(document: dict[str, Any]) -> int:
+    return document["data"].get("clip_frames") or document["model"]["num_frames"]
 
 
 def bitmill(*arguments: str) -> None:

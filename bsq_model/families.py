@@ -2,21 +2,32 @@
 
 from collections.abc import Mapping
 
+import torch
 from pydantic import ValidationError
 
+from bitmill.bsq_model.causal_conv.files import causal_conv_from_files
 from bitmill.bsq_model.contract import Tokenizer
+from bitmill.bsq_model.fingerprint import float32_weights
 from bitmill.bsq_model.plugins import load_plugin
 from bitmill.bsq_model.published.files import published_files, published_from_files
 from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
-from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE, tokenizer_files, tokenizer_from_files
+from bitmill.bsq_model.saving import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    files_of,
+    tokenizer_files,
+    tokenizer_from_files,
+)
 from bitmill.bsq_model.tokenizer import BSQTokenizer
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.schemas.errors import FormatError, TokenizerMismatchError
 from bitmill.schemas.models.any_tokenizer_config import TokenizerConfigOfAnyFamily, any_tokenizer_config
+from bitmill.schemas.models.causal_conv_config import CausalConvConfig
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.models.tokenizer_config import TOKENIZER_FORMAT_VERSION, TokenizerConfig
 from bitmill.schemas.versioned import versioned_json
 
-NativeTokenizer = BSQTokenizer | PublishedTokenizer
+NativeTokenizer = TrainableTokenizer | PublishedTokenizer
 """A tokenizer whose files hold its weights."""
 
 
@@ -46,14 +57,21 @@ def load_native(files: Mapping[str, bytes]) -> NativeTokenizer:
         raise FormatError(f"The tokenizer's {WEIGHTS_FILE} is missing; copy it again from its source.")
     if isinstance(config, TokenizerConfig):
         return tokenizer_from_files(files[CONFIG_FILE], files[WEIGHTS_FILE])
+    if isinstance(config, CausalConvConfig):
+        return causal_conv_from_files(config, files[WEIGHTS_FILE])
     return published_from_files(config, files[WEIGHTS_FILE])
 
 
-def native_files(tokenizer: NativeTokenizer) -> dict[str, bytes]:
-    """Return config and weights, float32, by name; equal tokenizers give equal bytes."""
+def native_files(tokenizer: NativeTokenizer, *, dtype: torch.dtype = torch.float32) -> dict[str, bytes]:
+    """Return config and weights by name; equal tokenizers give equal bytes.
+
+    Arguments and errors as for ``saving.tokenizer_files``.
+    """
     if isinstance(tokenizer, PublishedTokenizer):
-        return published_files(tokenizer)
-    return tokenizer_files(tokenizer)
+        return published_files(tokenizer, dtype=dtype)
+    if isinstance(tokenizer, BSQTokenizer):
+        return tokenizer_files(tokenizer, dtype=dtype)
+    return files_of(tokenizer.config, float32_weights(tokenizer), dtype=dtype)
 
 
 def _plugin(config: PluginConfig) -> Tokenizer:

@@ -3,8 +3,8 @@
 import torch
 
 from bitmill.bsq_model.acceleration.huge_pages import empty_on_huge_pages
-from bitmill.bsq_model.initialization import initialize_weights
 from bitmill.bsq_model.tokenizer import BSQTokenizer
+from bitmill.bsq_model.trainable.initialization import initialize_weights
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig, TransformerConfig
 

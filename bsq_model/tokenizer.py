@@ -11,47 +11,18 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from bitmill.bsq_model.bottleneck.entropy import entropy_terms_of_logits
 from bitmill.bsq_model.bottleneck.quantizers import make_bottleneck
 from bitmill.bsq_model.checks import check_bits, check_clip, check_finite, refuse_unless
-from bitmill.bsq_model.fingerprint import float32_weights, weights_fingerprint
+from bitmill.bsq_model.layers.backbone import Backbone
 from bitmill.bsq_model.layers.factory import make_decoder, make_encoder
-from bitmill.bsq_model.layers.logit_laplace import LogitLaplace
 from bitmill.bsq_model.layers.output import distribution_of_output, pixels_of_output
 from bitmill.bsq_model.layers.patches import patches_from_pixels, pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.streaming import StreamDecoder, StreamEncoder
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer, TrainingOutput
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
-
-
-class TrainingOutput(NamedTuple):
-    """The outputs of one forward pass that the losses use."""
-
-    reconstruction_BTHWC: Tensor
-    """Pixels, not clamped; [−1, 1] is the range of the originals."""
-    v_BThwL: Tensor
-    """Latents before normalisation and sign, float32."""
-    codes_BThwL: Tensor
-    """Quantised latents (±1/√L with BSQ), with the straight-through gradient."""
-    bits_BThwL: Tensor
-    """Bool."""
-    commitment_BThw: Tensor
-    """Squared distance of each token's latent to its code, as defined by the quantizer."""
-    logit_laplace_BTHWC: LogitLaplace | None
-    """Parameters of each value if ``output`` is logit-laplace, else None; the reconstruction is the mean."""
-
-
-class BottleneckLosses(NamedTuple):
-    """The losses on latents: scalars, float32, differentiable, unweighted."""
-
-    per_token_entropy: Tensor
-    """In nats per token, minimized; zero if the quantizer has no entropy penalty (VQ)."""
-    entropy_of_mean: Tensor
-    """In nats per token, maximized; zero if the quantizer has no entropy penalty (VQ)."""
-    commitment: Tensor
-    """Mean over tokens of the squared distance of latents to codes."""
 
 
 class StartedEncode(NamedTuple):
@@ -63,7 +34,7 @@ class StartedEncode(NamedTuple):
     """Bool scalar: whether all latents are finite; if not, the bits are meaningless."""
 
 
-class BSQTokenizer(nn.Module):
+class BSQTokenizer(TrainableTokenizer):
     """Encodes clips of 1 to ``num_frames`` frames to L bits per patch and frame, and decodes them.
 
     Frames are square and of one size, or of any multiple of the patch size if ``positions`` is interpolate.
@@ -72,15 +43,14 @@ class BSQTokenizer(nn.Module):
     weights to float32 or bfloat16 on any device; latents are float32 in both.
     """
 
+    config: TokenizerConfig
+
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder = make_encoder(config)
         self.decoder = make_decoder(config)
-        self.bottleneck = make_bottleneck(config)
-        self.cast_from_fingerprint: str | None = None
-        """Fingerprint of the float32 weights that these lower-precision weights were cast from."""
-        self.register_load_state_dict_post_hook(_forget_fingerprint)
+        self.bottleneck = make_bottleneck(config.quantizer, config.geometry.code)
 
     @property
     def geometry(self) -> Geometry:
@@ -88,11 +58,9 @@ class BSQTokenizer(nn.Module):
         return self.config.geometry
 
     @property
-    def fingerprint(self) -> str:
-        """32 hex digits that identify config and float32 weights, on any device and in any dtype."""
-        if self.cast_from_fingerprint is not None:
-            return self.cast_from_fingerprint
-        return weights_fingerprint(self.config, float32_weights(self))
+    def networks(self) -> tuple[Backbone, Backbone]:
+        """Encoder and decoder."""
+        return self.encoder, self.decoder
 
     def forward(self, pixels_BTHWC: Tensor) -> TrainingOutput:
         """Run the differentiable masked form, for training: float pixels in [−1, 1], clips of one length."""
@@ -107,22 +75,6 @@ class BSQTokenizer(nn.Module):
             commitment_BThw=commitment_BThw,
             logit_laplace_BTHWC=distribution_of_output(values_BThwX, self.config),
         )
-
-    def bottleneck_losses(
-        self,
-        output: TrainingOutput,
-        *,
-        inv_temperature: float = 1.0,
-        group_bits: int = 1,
-        mean_across: Callable[[Tensor], Tensor] = lambda mean: mean,
-    ) -> BottleneckLosses:
-        """Return the losses on latents of one ``forward``; the options are those of ``entropy_terms``."""
-        commitment = output.commitment_BThw.float().mean()
-        logits_BThwL = self.bottleneck.logits_of_bits(output.v_BThwL, inv_temperature)
-        if logits_BThwL is None:
-            return BottleneckLosses(torch.zeros_like(commitment), torch.zeros_like(commitment), commitment)
-        entropies = entropy_terms_of_logits(logits_BThwL, group_bits=group_bits, mean_across=mean_across)
-        return BottleneckLosses(entropies.per_token, entropies.of_mean, commitment)
 
     @torch.inference_mode()
     def encode(self, clips: Sequence[Tensor]) -> list[Tensor]:
@@ -197,15 +149,6 @@ class BSQTokenizer(nn.Module):
     def _patches(self, clip_THWC: Tensor) -> Tensor:
         return patches_from_pixels(pixels_from_uint8(clip_THWC, self._dtype), self.config.patch_size_px)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "BSQTokenizer":
-        """Hook behind every ``.to``: a cast from float32 remembers the fingerprint of the float32 weights."""
-        was, becomes = self._dtype, fn(next(self.encoder.parameters()).detach()[:1]).dtype
-        if becomes == torch.float32:
-            self.cast_from_fingerprint = None
-        elif was == torch.float32:
-            self.cast_from_fingerprint = weights_fingerprint(self.config, self.state_dict())
-        return super()._apply(fn, recurse)
-
 
 def _by_size(run: Callable[[Sequence[Tensor]], list[Tensor]], clips: Sequence[Tensor]) -> list[Tensor]:
     """Return ``run`` of all clips, called once for those of each height and width (axes 1 and 2)."""
@@ -216,10 +159,3 @@ def _by_size(run: Callable[[Sequence[Tensor]], list[Tensor]], clips: Sequence[Te
     for same in places.values():
         outputs.update(zip(same, run([clips[place] for place in same]), strict=True))
     return [outputs[place] for place in range(len(clips))]
-
-
-def _forget_fingerprint(module: nn.Module, incompatible_keys: object) -> None:
-    """Clear the remembered fingerprint: newly loaded weights are not those that were cast."""
-    del incompatible_keys
-    if isinstance(module, BSQTokenizer):
-        module.cast_from_fingerprint = None

@@ -15,18 +15,31 @@ _MARGIN = 1e-3
 
 def digits_of_latents(v_xD: Tensor, levels: Sequence[int]) -> Tensor:
     """Return digits, int64 [..., D], dimension d in [0, levels[d]); the latents must be finite."""
-    levels_D = torch.tensor(levels, dtype=torch.float32, device=v_xD.device)
-    half_D = (levels_D - 1) * (1 + _MARGIN) / 2
-    # An even number of levels has no middle one: the bound is shifted by half a level.
-    offset_D = 0.5 * (levels_D % 2 == 0)
-    bounded_xD = torch.tanh(v_xD.float() + torch.atanh(offset_D / half_D)) * half_D - offset_D
-    return bounded_xD.round().long() + _middle(levels, v_xD.device)
+    return _bounded(v_xD, levels).round().long() + _middle(levels, v_xD.device)
+
+
+def rounded(v_xD: Tensor, levels: Sequence[int]) -> Tensor:
+    """Return ``values_of_digits(digits_of_latents(v))`` with the straight-through gradient of the bound.
+
+    Exactly, or NaN if ``v`` is not finite, so that the loss shows it.
+    """
+    bounded_xD = _bounded(v_xD, levels)
+    steps_xD = bounded_xD.detach().round() + (bounded_xD - bounded_xD.detach())
+    return steps_xD / _middle(levels, v_xD.device)
 
 
 def values_of_digits(digits_xD: Tensor, levels: Sequence[int]) -> Tensor:
     """Return the decoder's input, float32 [..., D] in [−1, 1]; the middle digit, levels[d] // 2, gives 0."""
     middle_D = _middle(levels, digits_xD.device)
     return (digits_xD - middle_D).float() / middle_D
+
+
+def _bounded(v_xD: Tensor, levels: Sequence[int]) -> Tensor:
+    levels_D = torch.tensor(levels, dtype=torch.float32, device=v_xD.device)
+    half_D = (levels_D - 1) * (1 + _MARGIN) / 2
+    # An even number of levels has no middle one: the bound is shifted by half a level.
+    offset_D = 0.5 * (levels_D % 2 == 0)
+    return torch.tanh(v_xD.float() + torch.atanh(offset_D / half_D)) * half_D - offset_D
 
 
 def _middle(levels: Sequence[int], device: torch.device) -> Tensor:

@@ -1,18 +1,21 @@
-"""The quantizers between encoder and decoder: latents to bits to codes, three kinds with one interface.
+"""The quantizers between encoder and decoder: latents to bits to codes, four kinds with one interface.
 
 ``bsq`` (arXiv 2406.07548) puts latents on the unit sphere and takes signs; ``lfq`` (arXiv 2310.05737) takes
 signs without the sphere; ``vq`` (arXiv 1711.00937) takes the nearest row of a learned codebook and writes its
-index in bits. Axes: ``x`` any, L bits of a token, M tokens, K = 2^L rows of a codebook.
+index in bits; ``fsq`` (arXiv 2309.15505) rounds, so that its "bits" are digits. Axes: ``x`` any, L bits or
+digits of a token, M tokens, K = 2^L rows of a codebook.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from bitmill.bsq_model.bottleneck.bsq import bits_of_latents, codes_of_bits, normalise, quantize
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.bsq_model.bottleneck.fsq import digits_of_latents, rounded, values_of_digits
+from bitmill.schemas.models.geometry import Code
 
 _VQ_COMMITMENT = 0.25
 """β of arXiv 1711.00937, section 3.2."""
@@ -25,7 +28,7 @@ class Quantized(NamedTuple):
     """The bottleneck's outputs in training."""
 
     bits_xL: Tensor
-    """Bool."""
+    """Bool; of FSQ digits, int64."""
     codes_xL: Tensor
     """The value of ``codes_of_bits(bits)`` in the latents' dtype, with the straight-through gradient."""
     commitment_x: Tensor
@@ -33,7 +36,8 @@ class Quantized(NamedTuple):
 
 
 class Bottleneck(nn.Module, ABC):
-    """Maps float32 latents ``v`` [..., L] to bool bits [..., L], and bits to the decoder's codes."""
+    """Maps float32 latents ``v`` [..., L] to bool bits [..., L] (FSQ: int64 digits), and these to the
+    decoder's codes."""
 
     def __init__(self, num_bits: int) -> None:
         super().__init__()
@@ -145,6 +149,31 @@ class CodebookBottleneck(Bottleneck):
         return torch.cat(pieces).view(v_xL.shape[:-1])
 
 
+class DigitBottleneck(Bottleneck):
+    """FSQ: each latent is bounded and rounded to one of a few levels; nothing is learned or penalized."""
+
+    def __init__(self, levels: Sequence[int]) -> None:
+        super().__init__(len(levels))
+        self._levels = tuple(levels)
+
+    def bits_of_latents(self, v_xL: Tensor) -> Tensor:
+        """Return digits, int64."""
+        return digits_of_latents(v_xL, self._levels)
+
+    def codes_of_bits(self, bits_xL: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the digits' values in [−1, 1]."""
+        return values_of_digits(bits_xL, self._levels).to(dtype)
+
+    def forward(self, v_xL: Tensor) -> Quantized:
+        """Quantize; the commitment is zero, as bounded latents cannot drift away."""
+        digits_xL = digits_of_latents(v_xL, self._levels)
+        return Quantized(digits_xL, rounded(v_xL, self._levels), v_xL.new_zeros(v_xL.shape[:-1]))
+
+    def logits_of_bits(self, v_xL: Tensor, inv_temperature: float) -> Tensor | None:
+        """Return None: FSQ has no entropy penalty."""
+        del v_xL, inv_temperature
+
+
 def _index_of_bits(bits_xL: Tensor) -> Tensor:
     index_x = torch.zeros(bits_xL.shape[:-1], dtype=torch.int64, device=bits_xL.device)
     for bit_x in bits_xL.unbind(-1):
@@ -159,6 +188,8 @@ _KINDS: dict[str, type[Bottleneck]] = {
 }
 
 
-def make_bottleneck(config: TokenizerConfig) -> Bottleneck:
-    """Return the bottleneck that ``config.quantizer`` selects, for ``bits_per_token`` bits."""
-    return _KINDS[config.quantizer](config.bits_per_token)
+def make_bottleneck(quantizer: str, code: Code) -> Bottleneck:
+    """Return the bottleneck of a ``quantizer``, for this code."""
+    if quantizer == "fsq":
+        return DigitBottleneck(code.bases)
+    return _KINDS[quantizer](code.bits_per_token)

@@ -20,7 +20,14 @@ class FrameStream(Protocol):
         ...
 
 
-class Backbone(nn.Module, ABC):
+class Network(nn.Module):
+    """An encoder or a decoder."""
+
+    checkpoint_blocks: bool = False
+    """Activation checkpointing: ``forward`` recomputes its blocks in the backward pass; same values."""
+
+
+class Backbone(Network, ABC):
     """Maps tokens of F features to tokens of G features, over clips of at most ``num_frames`` frames.
 
     An encoder maps patches to latents, a decoder codes to patches. ``embed`` and ``head`` are the first and
@@ -29,8 +36,6 @@ class Backbone(nn.Module, ABC):
 
     num_frames: int
     blocks: nn.ModuleList
-    checkpoint_blocks: bool = False
-    """Activation checkpointing: ``forward`` recomputes its blocks in the backward pass; same values."""
 
     @abstractmethod
     def forward(self, x_BThwF: Tensor) -> Tensor:

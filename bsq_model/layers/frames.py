@@ -107,3 +107,18 @@ def attend_in_frames(q_THWC: Tensor, k_THWC: Tensor, v_THWC: Tensor) -> Tensor:
     # T 1 S C
     q, k, v = (x.flatten(1, 2)[:, None] for x in (q_THWC, k_THWC, v_THWC))
     return functional.scaled_dot_product_attention(q, k, v)[:, 0].view(q_THWC.shape)
+
+
+def joined(chunks: Iterator[Tensor], num_frames: int) -> Tensor:
+    """Return a clip's chunks of frames, [n, ...] each, as one tensor of ``num_frames``.
+
+    Each is copied as it comes: joined at the end, they would take the clip's memory twice.
+    """
+    first = next(chunks)
+    clip = first.new_empty((num_frames, *first.shape[1:]))
+    clip[: len(first)] = first
+    at = len(first)
+    for chunk in chunks:
+        clip[at : at + len(chunk)] = chunk
+        at += len(chunk)
+    return clip

@@ -1,5 +1,6 @@
 """Code usage: entropy of each dimension and number of distinct codes. Axes: M tokens, D dimensions."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,25 @@ def bit_entropies(share_of_ones_L: Tensor) -> Tensor:
     """Return each bit's entropy from the share of tokens in which it is one: float64 [L], in bits, 0 to 1."""
     p_L = share_of_ones_L.double()
     return (torch.special.entr(p_L) + torch.special.entr(1 - p_L)) / torch.log(torch.tensor(2.0).double())
+
+
+def digit_entropies(shares_V: Tensor, code: Code) -> Tensor:
+    """Return each digit's entropy as a share of the largest that it could have, float64 [D].
+
+    ``shares_V`` are the shares of tokens of each value of the first digit, then of the second, ….
+    """
+    parts = shares_V.double().split(list(code.bases))
+    return torch.stack([torch.special.entr(part).sum() / math.log(len(part)) for part in parts])
+
+
+def digit_shares(digits_xD: Tensor, code: Code) -> Tensor:
+    """Return the shares of tokens of each value of the first digit, then of the second, …: float32 [V]."""
+    digits_MD = digits_xD.flatten(0, -2)
+    parts = [
+        torch.bincount(digits_M, minlength=base) / len(digits_M)
+        for digits_M, base in zip(digits_MD.unbind(1), code.bases, strict=True)
+    ]
+    return torch.cat(parts)
 
 
 class CodeCounts:

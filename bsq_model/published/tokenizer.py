@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bitmill.bsq_model.checks import check_clip_fits, check_codes_fit, check_scales_fit
 from bitmill.bsq_model.fingerprint import float32_weights, weights_fingerprint
+from bitmill.bsq_model.layers.frames import joined
 from bitmill.bsq_model.layers.patches import uint8_from_pixels
 from bitmill.bsq_model.published.networks import make_network
 from bitmill.bsq_model.published.quantizers import Quantizer, ResidualBSQ, make_quantizer
@@ -123,12 +124,4 @@ class PublishedTokenizer:
         self, codes_thwD: Tensor, quantizer: Quantizer, kept: Callable[[Tensor], Tensor]
     ) -> Tensor:
         chunks = map(kept, decoded_chunks(self.steps, quantizer, codes_thwD))
-        first = next(chunks)
-        # Not joined at the end: that would take the clip's memory twice.
-        clip_THWC = first.new_empty((self.geometry.frames_of_rows(len(codes_thwD)), *first.shape[1:]))
-        clip_THWC[: len(first)] = first
-        at = len(first)
-        for chunk in chunks:
-            clip_THWC[at : at + len(chunk)] = chunk
-            at += len(chunk)
-        return clip_THWC
+        return joined(chunks, self.geometry.frames_of_rows(len(codes_thwD)))

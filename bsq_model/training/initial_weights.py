@@ -2,22 +2,29 @@
 
 import torch
 
+from bitmill.bsq_model.causal_conv.files import untrained_causal_conv
 from bitmill.bsq_model.presets import untrained_tokenizer
 from bitmill.bsq_model.resolution import resize_tokenizer
 from bitmill.bsq_model.tokenizer import BSQTokenizer
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.any_tokenizer_config import TrainableConfig
+from bitmill.schemas.models.causal_conv_config import CausalConvConfig
 
 _FREE_FIELDS = {"image_size_px", "num_frames", "positions", "format_version"}
 
 
-def start_tokenizer(config: TokenizerConfig, *, seed: int, start: BSQTokenizer | None) -> BSQTokenizer:
+def start_tokenizer(
+    config: TrainableConfig, *, seed: int, start: TrainableTokenizer | None
+) -> TrainableTokenizer:
     """Return a float32 tokenizer of ``config`` with weights from ``seed``, or with those of ``start``.
 
-    ``start`` may differ in the number of frames (see ``with_num_frames``) and in its frame sizes (positions
-    are interpolated). Raises UsageError naming any other field that differs.
+    A BSQ-ViT may differ from ``start`` in the number of frames (see ``with_num_frames``) and in its frame
+    sizes (positions are interpolated). Raises UsageError naming any other field that differs.
     """
     if start is None:
+        if isinstance(config, CausalConvConfig):
+            return untrained_causal_conv(config, seed=seed)
         return untrained_tokenizer(config, seed=seed)
     ours, theirs = config.model_dump(), start.config.model_dump()
     differing = [
@@ -27,6 +34,8 @@ def start_tokenizer(config: TokenizerConfig, *, seed: int, start: BSQTokenizer |
     ]
     if differing:
         raise UsageError(f"The tokenizer of start_from does not fit the model: {'; '.join(differing)}.")
+    if isinstance(config, CausalConvConfig) or not isinstance(start, BSQTokenizer):
+        return start.requires_grad_(True)
     return with_num_frames(resize_tokenizer(start, config.image_size_px), config.num_frames)
 
 

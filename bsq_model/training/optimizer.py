@@ -1,5 +1,6 @@
 """Makes a module's optimizers, and converts their state to named tensors and back."""
 
+import re
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -10,10 +11,11 @@ from bitmill.schemas.errors import FormatError
 from bitmill.schemas.requests.training import OptimizerSpec
 
 _RATE_SCALE = "rate_scale"
+_BLOCK = re.compile(r"\.(blocks|frame_block)\.")
 
 
 def make_optimizers(module: nn.Module, spec: OptimizerSpec) -> list[Optimizer]:
-    """Return AdamW for everything, or Muon for matrices inside transformer blocks and AdamW for the rest.
+    """Return AdamW for everything, or Muon for matrices inside blocks and AdamW for the rest.
 
     Only weights of linear and convolutional layers decay. ``step_all`` sets the learning rates.
     """
@@ -21,7 +23,7 @@ def make_optimizers(module: nn.Module, spec: OptimizerSpec) -> list[Optimizer]:
     decayed: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
-        if spec.name == "muon" and ".blocks." in name and parameter.ndim == 2:
+        if spec.name == "muon" and _BLOCK.search(name) and parameter.ndim == 2:
             hidden.append(parameter)
         elif parameter.ndim > 1 and not name.endswith("positions"):
             decayed.append(parameter)

@@ -2,14 +2,16 @@
 
 from torch import Tensor
 
-from bitmill.bsq_model.metrics.codes import bit_entropies
+from bitmill.bsq_model.metrics.codes import bit_entropies, digit_entropies
 from bitmill.bsq_model.training.data_parallel import mean_values
+from bitmill.schemas.models.geometry import Code
 
 
 class StepMetrics:
     """Sums measurements since the last row."""
 
-    def __init__(self) -> None:
+    def __init__(self, code: Code) -> None:
+        self._code = code
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
@@ -21,15 +23,19 @@ class StepMetrics:
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def row(self) -> dict[str, float]:
-        """Return means over steps and processes, with shares of ones as bit entropies, and reset the sums.
+        """Return means over steps and processes, with shares of values as entropies, and reset the sums.
 
         All processes must call it at the same step.
         """
         means = mean_values({name: self._sums[name] / self._counts[name] for name in sorted(self._sums)})
         self._sums, self._counts = {}, {}
-        ones_L = means.pop("share_of_ones", None)
+        ones_L, values_V = means.pop("share_of_ones", None), means.pop("share_of_values", None)
         row = {name: float(value) for name, value in means.items()}
+        entropies = None
         if ones_L is not None:
             entropies = bit_entropies(ones_L)
+        elif values_V is not None:
+            entropies = digit_entropies(values_V, self._code)
+        if entropies is not None:
             row |= {"weakest_bit": float(entropies.min()), "mean_bit": float(entropies.mean())}
         return row

@@ -12,7 +12,8 @@ from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from torch import nn
 
-from bitmill.bsq_model import BSQTokenizer, tokenizer_files, tokenizer_from_files
+from bitmill.bsq_model.families import load_native, native_files
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.bsq_model.training.training_checkpoint import find_checkpoints
 from bitmill.jobs.cluster.connection.ray_session import Cluster
 from bitmill.pipeline.cpu_count import available_cpus
@@ -39,7 +40,7 @@ class WorkerInput:
 def train_on_cluster(
     spec: TrainSpec,
     sources: tuple[PlannedSource, ...],
-    tokenizer: BSQTokenizer,
+    tokenizer: TrainableTokenizer,
     perceptual: nn.Module | None,
     address: str | None,
 ) -> None:
@@ -52,7 +53,7 @@ def train_on_cluster(
     with Cluster(address) as cluster:
         use_gpu = _use_gpu(spec, cluster)
         data = WorkerInput(
-            spec=spec, sources=sources, tokenizer_files=tokenizer_files(tokenizer), perceptual=perceptual
+            spec=spec, sources=sources, tokenizer_files=native_files(tokenizer), perceptual=perceptual
         )
         reference = ray.put(data)
         checkpoints = Path(spec.output) / CHECKPOINTS_FOLDER
@@ -93,10 +94,12 @@ def _work(config: dict[str, Any]) -> None:
     device = torch.device("cuda", torch.cuda.current_device()) if use_gpu else torch.device("cpu")
     if not use_gpu:
         torch.set_num_threads(data.spec.compute.threads or max(1, available_cpus() // world_size))
+    tokenizer = load_native(data.tokenizer_files)
+    assert isinstance(tokenizer, TrainableTokenizer)
     train(
         data.spec,
         data.sources,
-        tokenizer_from_files(data.tokenizer_files["config.json"], data.tokenizer_files["model.safetensors"]),
+        tokenizer,
         Process(rank=rank, world_size=world_size, device=device),
         perceptual=data.perceptual.to(device) if data.perceptual is not None else None,
         on_progress=lambda _: None,

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import torch
 
-from bitmill.bsq_model import BSQTokenizer, save_tokenizer
+from bitmill.bsq_model.families import native_files
+from bitmill.bsq_model.saving import write_model_files
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.bsq_model.training.losses import Perceptual
 from bitmill.bsq_model.training.step_metrics import StepMetrics
 from bitmill.bsq_model.training.training_checkpoint import find_checkpoints, load_checkpoint
@@ -42,7 +44,7 @@ class Process:
 def train(
     spec: TrainSpec,
     sources: tuple[PlannedSource, ...],
-    tokenizer: BSQTokenizer,
+    tokenizer: TrainableTokenizer,
     process: Process,
     *,
     perceptual: Perceptual | None,
@@ -74,8 +76,11 @@ def train(
         return False
     if process.leads:
         # The average is written last: if it exists, the run is complete.
-        save_tokenizer(training.tokenizer.eval(), folder / LAST_WEIGHTS_FOLDER)
-        save_tokenizer(training.average.tokenizer, folder / TOKENIZER_FOLDER)
+        for trained, name in (
+            (training.tokenizer.eval(), LAST_WEIGHTS_FOLDER),
+            (training.average.tokenizer, TOKENIZER_FOLDER),
+        ):
+            write_model_files(native_files(trained), folder / name, what="tokenizer")
     return True
 
 
@@ -84,8 +89,10 @@ def training_data(spec: TrainSpec, sources: tuple[PlannedSource, ...], process: 
     return TrainingData(
         sources,
         spec.data,
-        size_px=spec.model.image_size_px,
-        num_frames=spec.model.num_frames,
+        sizes=spec.sizes,
+        num_frames=spec.clip_frames,
+        least_frames=spec.least_frames,
+        pixel_rule=spec.pixel_rule,
         seed=spec.seed,
         global_batch=spec.global_batch,
         rank=process.rank,
@@ -107,7 +114,7 @@ class _Loop:
     ) -> None:
         self._spec, self._training, self._run_writer = spec, training, run_writer
         self._on_progress, self._stop = on_progress, stop
-        self._window = StepMetrics()
+        self._window = StepMetrics(spec.model.geometry.code)
 
     def run(self, data: TrainingData, steps_done: int) -> int:
         """Run the loop and return the number of steps done."""
@@ -116,7 +123,9 @@ class _Loop:
             if steps_done == self._spec.steps or self._stop():
                 break
             waited = torch.tensor(time.monotonic() - waiting_since)
-            self._window.add(self._training.run(batch.clips_BTHWC, steps_done) | {"data_wait_s": waited})
+            self._window.add(
+                self._training.run(batch.clips_BTHWC, steps_done, batch.lengths_B) | {"data_wait_s": waited}
+            )
             steps_done += 1
             self._after_step(steps_done, batch)
             waiting_since = time.monotonic()

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag, TypeAdapter
 
+from bitmill.schemas.models.causal_conv_config import CausalConvConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.emu3_config import Emu3Config
 from bitmill.schemas.models.infinity_config import InfinityConfig
@@ -14,7 +15,10 @@ from bitmill.schemas.models.vidtok_config import VidTokConfig
 PublishedConfig = VidTokConfig | CosmosVideoConfig | CosmosImageConfig | Emu3Config | InfinityConfig
 """Of the published families that run as ``bsq_model.published``."""
 
-TokenizerConfigOfAnyFamily = TokenizerConfig | PublishedConfig | PluginConfig
+TrainableConfig = TokenizerConfig | CausalConvConfig
+"""Of the families that ``bitmill train`` trains."""
+
+TokenizerConfigOfAnyFamily = TrainableConfig | PublishedConfig | PluginConfig
 
 
 def _architecture(config: Any) -> str:
@@ -24,12 +28,19 @@ def _architecture(config: Any) -> str:
 
 AnyTokenizerConfig = Annotated[
     Annotated[TokenizerConfig, Tag("bsq-vit")]
+    | Annotated[CausalConvConfig, Tag("causal-conv")]
     | Annotated[VidTokConfig, Tag("vidtok")]
     | Annotated[CosmosVideoConfig, Tag("cosmos-dv")]
     | Annotated[CosmosImageConfig, Tag("cosmos-di")]
     | Annotated[Emu3Config, Tag("emu3")]
     | Annotated[InfinityConfig, Tag("infinity")]
     | Annotated[PluginConfig, Tag("plugin")],
+    Discriminator(_architecture),
+]
+"""A field of this type."""
+
+AnyTrainableConfig = Annotated[
+    Annotated[TokenizerConfig, Tag("bsq-vit")] | Annotated[CausalConvConfig, Tag("causal-conv")],
     Discriminator(_architecture),
 ]
 """A field of this type."""

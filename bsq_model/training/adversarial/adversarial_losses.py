@@ -8,21 +8,32 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 
-def generator_loss(logits_fake_B: Tensor) -> Tensor:
-    """Return the non-saturating loss ``E[−ln σ(D(fake))]`` (arXiv 1406.2661, section 3); a scalar in nats."""
-    return softplus(-logits_fake_B.float()).mean()
+def generator_loss(logits_fake_B: Tensor, weights_B: Tensor | None = None) -> Tensor:
+    """Return the non-saturating loss ``E[−ln σ(D(fake))]`` (arXiv 1406.2661, section 3); a scalar in nats.
+
+    Pictures count by their weights, whose mean is one, or all alike.
+    """
+    return _mean(softplus(-logits_fake_B.float()), weights_B)
 
 
-def discriminator_loss(logits_real_B: Tensor, logits_fake_B: Tensor) -> Tensor:
+def discriminator_loss(
+    logits_real_B: Tensor, logits_fake_B: Tensor, weights_B: Tensor | None = None
+) -> Tensor:
     """Return ``E[−ln σ(D(real))] + E[−ln(1 − σ(D(fake)))]``; a scalar, 2·ln 2 at chance level."""
-    return softplus(-logits_real_B.float()).mean() + softplus(logits_fake_B.float()).mean()
+    real, fake = softplus(-logits_real_B.float()), softplus(logits_fake_B.float())
+    return _mean(real, weights_B) + _mean(fake, weights_B)
 
 
 def r1_penalty(logits_real_B: Tensor, pixels_real_BHWC: Tensor) -> Tensor:
     """Return R1 without its weight γ: half the mean of ``‖∇ₓD(x)‖²`` (arXiv 1801.04406, section 4.1).
 
-    ``logits_real`` must be computed from ``pixels_real``, which must require gradients. The result is
-    differentiable with respect to the discriminator's weights.
+    ``logits_real`` must be computed from ``pixels_real``, which must require gradients. Of clips, which have
+    one axis more, the mean is over frames. The result is differentiable with respect to the discriminator's
+    weights.
     """
     (gradients_BHWC,) = torch.autograd.grad(logits_real_B.sum(), pixels_real_BHWC, create_graph=True)
-    return gradients_BHWC.square().flatten(1).sum(1).mean() / 2
+    return gradients_BHWC.square().flatten(-3).sum(-1).mean() / 2
+
+
+def _mean(x_B: Tensor, weights_B: Tensor | None) -> Tensor:
+    return x_B.mean() if weights_B is None else (x_B * weights_B).mean()

@@ -1,11 +1,12 @@
-"""The discriminator of originals and reconstructions: StyleGAN2's residual network; for training only.
+"""The discriminators of originals and reconstructions: StyleGAN2's residual network; for training only.
 
 Karras et al., arXiv 1912.04958, section 4.1 and appendix B. Weights are not rescaled at run time
 ("equalized"), which suits StyleGAN2's far higher learning rate.
 
-Axes: B pictures, H and W pixels or cells, C = 3 colours, F features.
+Axes: B pictures or clips, T frames, H and W pixels or cells, C = 3 colours, F features.
 """
 
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 _SLOPE = 0.2
 _LAST_SIDE = 4
+_CLIP_HALVINGS = 4
 _GROUP = 4
 """Most pictures in a group of the minibatch statistics."""
 
@@ -48,6 +50,43 @@ class Discriminator(nn.Module):
         x_BFHW = with_minibatch_deviation(self.blocks(x_BFHW))
         x_BF = _activate(self.hidden(_activate(self.mix(x_BFHW)).flatten(1)))
         return self.logit(x_BF)[:, 0]
+
+
+class ClipDiscriminator(nn.Module):
+    """Maps clips of any size of at least 16 pixels to a logit per frame; it compares a frame with the two
+    beside it, and an image with nothing.
+
+    ``base_channels`` features at full size, doubled at each of four halvings up to ``max_channels``.
+    """
+
+    def __init__(self, *, base_channels: int = 32, max_channels: int = 512) -> None:
+        super().__init__()
+        widths = [min(base_channels << level, max_channels) for level in range(_CLIP_HALVINGS + 1)]
+        self.entry = nn.Conv2d(3, widths[0], 1)
+        self.blocks = nn.ModuleList(_Block(*pair) for pair in pairwise(widths))
+        self.times = nn.ModuleList(nn.Conv1d(width, width, 3, padding=1) for width in widths[1:])
+        self.mix = nn.Conv2d(widths[-1] + 1, widths[-1], 3, padding=1)
+        self.hidden = nn.Linear(widths[-1], widths[-1])
+        self.logit = nn.Linear(widths[-1], 1)
+        self.apply(_initialize)
+
+    def forward(self, pixels_BTHWC: Tensor) -> Tensor:
+        """Map float pixels in [−1, 1] to logits [B, T]."""
+        shape_BT = pixels_BTHWC.shape[:2]
+        x_nFHW = _activate(self.entry(pixels_BTHWC.flatten(0, 1).permute(0, 3, 1, 2)))
+        for block, time in zip(self.blocks, self.times, strict=True):
+            x_nFHW = block(x_nFHW)
+            x_nFHW = (x_nFHW + _activate(_over_time(time, x_nFHW.unflatten(0, shape_BT)))) * 0.5**0.5
+        x_nFHW = _activate(self.mix(with_minibatch_deviation(x_nFHW)))
+        return self.logit(_activate(self.hidden(x_nFHW.mean((2, 3)))))[:, 0].unflatten(0, shape_BT)
+
+
+def _over_time(time: nn.Module, x_BTFHW: Tensor) -> Tensor:
+    """Return a convolution over time at each position: [B·T, F, H, W]."""
+    num_clips, num_frames, features, height, width = x_BTFHW.shape
+    x_BHWFT = x_BTFHW.permute(0, 3, 4, 2, 1)
+    y_BHWFT = time(x_BHWFT.reshape(-1, features, num_frames)).view(num_clips, height, width, -1, num_frames)
+    return y_BHWFT.permute(0, 4, 3, 1, 2).flatten(0, 1)
 
 
 class _Block(nn.Module):
@@ -92,7 +131,7 @@ def _activate(x: Tensor) -> Tensor:
 
 
 def _initialize(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.Linear):
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
         nn.init.kaiming_uniform_(module.weight, a=_SLOPE)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -10,8 +10,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bitmill.bsq_model import BSQTokenizer, load_tokenizer
+from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.networks.network_files import load_network
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.bsq_model.training.initial_weights import start_tokenizer
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec, tokenizer_spec
@@ -19,6 +20,7 @@ from bitmill.jobs.preparation.models.metric_networks import networks_folder
 from bitmill.jobs.preparation.run_folder import check_run_folder, raise_steps, write_spec
 from bitmill.jobs.progress.training_view import TrainingView
 from bitmill.jobs.scheduling.signals import asked_to_stop
+from bitmill.pipeline.load_tokenizer import load_tokenizer
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.pipeline.training.metrics_log import METRICS_FILE, read_metrics
 from bitmill.pipeline.training.run_training import LAST_WEIGHTS_FOLDER, TOKENIZER_FOLDER, Process, train
@@ -40,7 +42,7 @@ class PreparedRun:
 
     spec: TrainSpec
     sources: tuple[PlannedSource, ...]
-    tokenizer: BSQTokenizer
+    tokenizer: TrainableTokenizer
     perceptual: nn.Module | None
     note: str | None
     """Note for the user."""
@@ -114,8 +116,13 @@ def _check_listing(folder: Path, listing: str) -> None:
         )
 
 
-def _start(name: str) -> BSQTokenizer:
-    return load_tokenizer_spec(tokenizer_spec(name)).bsq_vit()
+def _start(name: str) -> TrainableTokenizer:
+    tokenizer = load_files(load_tokenizer_spec(tokenizer_spec(name)).files)
+    if not isinstance(tokenizer, TrainableTokenizer):
+        raise UsageError(
+            "start_from is a tokenizer of another family; only BSQ-ViT and causal-conv are trained."
+        )
+    return tokenizer
 
 
 def _check_folder(spec: TrainSpec) -> int | None:

@@ -16,6 +16,7 @@ from bitmill.jobs.preparation.models.find_frame_sizes import job_frame_sizes
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import InfrastructureError, TransientError, UsageError
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig, TokenizerConfigOfAnyFamily
+from bitmill.schemas.models.causal_conv_config import CausalConvConfig
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
@@ -193,15 +194,18 @@ def check_clip_frames(geometry: Geometry, clip_frames: int, *, option: str) -> N
 
 
 def _check_causal(config: TokenizerConfigOfAnyFamily) -> None:
-    if not isinstance(config, TokenizerConfig):
+    if isinstance(config, CausalConvConfig) and config.time == "both":
+        setting, instead = "time 'both'", "time 'causal'"
+    elif isinstance(config, TokenizerConfig) and config.attention == "full" and config.num_frames > 1:
+        setting, instead = "attention 'full'", "attention 'block-causal'"
+    else:
         return
-    if config.attention == "full" and config.num_frames > 1:
-        raise UsageError(
-            "The tokenizer has attention 'full': its tokens depend on later frames, which a dataset does "
-            "not allow. Use one with attention 'block-causal'; this one can only be evaluated."
-        )
+    raise UsageError(
+        f"The tokenizer has {setting}: its tokens depend on later frames, which a dataset does not allow. "
+        f"Use one with {instead}; this one can only be evaluated."
+    )
 
 
 def _check_dtype(config: TokenizerConfigOfAnyFamily, dtype: str) -> None:
-    if isinstance(config, PublishedConfig) and dtype == "int8":
+    if isinstance(config, PublishedConfig | CausalConvConfig) and dtype == "int8":
         raise UsageError("compute.dtype int8 is for BSQ-ViT alone; use float32 or bfloat16.")

@@ -8,9 +8,11 @@ import numpy as np
 
 from bitmill.pipeline.sources.listing import is_image_name
 from bitmill.pipeline.training.data.decode_worker import DecoderLostError, Made
+from bitmill.pipeline.training.data.frame_cache import Frames
 from bitmill.pipeline.training.data.make_sample import FailedTask
 from bitmill.pipeline.training.data.source_sampler import Pick, SampleFailure, SourceSampler
 from bitmill.pipeline.training.data.worker_pool import WorkerPool
+from bitmill.schemas.models.geometry import SizePx
 from bitmill.schemas.outcomes import Reason
 
 _GROUP = 8
@@ -34,14 +36,22 @@ class Assembly:
     """Assembles clips [B, T, H, W, 3] of consecutive samples."""
 
     def __init__(
-        self, sampler: SourceSampler, pool: WorkerPool, samples: range, *, size_px: int, item_timeout_s: float
+        self,
+        sampler: SourceSampler,
+        pool: WorkerPool,
+        samples: range,
+        *,
+        size_px: SizePx,
+        item_timeout_s: float,
     ) -> None:
         self._sampler, self._pool, self._timeout_s = sampler, pool, item_timeout_s
-        shape = (len(samples), sampler.num_frames, size_px, size_px, 3)
-        self.clips_BTHWC = np.empty(shape, np.uint8)
+        self._size_px = size_px
+        self.clips_BTHWC = np.empty((len(samples), sampler.num_frames, *size_px, 3), np.uint8)
+        self.lengths_B = np.full(len(samples), sampler.num_frames)
+        """Frames of each clip; those after them repeat the last one."""
         self.failures: list[SampleFailure] = []
         self._running: dict[Future[Made], tuple[_Sample, ...]] = {}
-        drawn = [_Sample(slot, sampler.pick(index)) for slot, index in enumerate(samples)]
+        drawn = [_Sample(slot, self._pick(index)) for slot, index in enumerate(samples)]
         for worker, group in _grouped(drawn, pool.num_workers):
             self._submit(worker, group, _GROUP_PATIENCE * item_timeout_s)
 
@@ -67,12 +77,20 @@ class Assembly:
                     if isinstance(result, FailedTask):
                         self._replace(sample, result)
                     else:
-                        self.clips_BTHWC[sample.slot] = result
+                        self._store(sample.slot, result)
 
     def cancel(self) -> None:
         """Cancel tasks that have not started."""
         for future in self._running:
             future.cancel()
+
+    def _pick(self, sample_index: int, attempt: int = 0) -> Pick:
+        return self._sampler.pick(sample_index, attempt, size_px=self._size_px)
+
+    def _store(self, slot: int, clip_THWC: Frames) -> None:
+        length = self.lengths_B[slot] = len(clip_THWC)
+        self.clips_BTHWC[slot, :length] = clip_THWC
+        self.clips_BTHWC[slot, length:] = clip_THWC[-1]
 
     def _submit(self, worker: int, samples: Sequence[_Sample], deadline_s: float) -> None:
         tasks = [sample.pick.task for sample in samples]
@@ -87,7 +105,7 @@ class Assembly:
             losses, pick = sample.losses + 1, sample.pick
             if losses < _PATIENCE[loss.reason] or len(samples) > 1:
                 # Another batch may have marked the source as bad by now.
-                usable = self._sampler.pick(pick.sample_index, pick.attempt)
+                usable = self._pick(pick.sample_index, pick.attempt)
                 self._again(_Sample(sample.slot, usable, losses if usable == pick else 0))
             else:
                 self._replace(sample, FailedTask(reason=loss.reason, detail=loss.detail, lasting=True))
@@ -95,7 +113,7 @@ class Assembly:
     def _replace(self, sample: _Sample, failed: FailedTask) -> None:
         pick = sample.pick
         self.failures.append(self._sampler.note(pick, failed.reason, failed.detail, lasting=failed.lasting))
-        self._again(_Sample(sample.slot, self._sampler.pick(pick.sample_index, pick.attempt + 1)))
+        self._again(_Sample(sample.slot, self._pick(pick.sample_index, pick.attempt + 1)))
 
 
 def _grouped(samples: Iterable[_Sample], num_workers: int) -> Iterator[tuple[int, list[_Sample]]]:

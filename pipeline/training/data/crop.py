@@ -1,27 +1,34 @@
-"""Crops the drawn square from downscaled frames; pure functions."""
+"""Crops the drawn rectangle from downscaled frames; pure functions."""
 
 import numpy as np
 
 from bitmill.pipeline.decode.pixels.resize import Box, resample
 from bitmill.pipeline.training.data.frame_cache import Frames
 from bitmill.pipeline.training.data.sample_schedule import Draw
+from bitmill.schemas.models.geometry import SizePx
 
 
-def drawn_box(width: int, height: int, draw: Draw, crop_scale: tuple[float, float]) -> Box:
-    """Return the drawn square inside the picture; its side is the short side divided by the drawn scale."""
+def drawn_box(
+    width: int, height: int, draw: Draw, crop_scale: tuple[float, float], size_px: SizePx = (1, 1)
+) -> Box:
+    """Return the drawn rectangle inside the picture: the largest of the shape of ``size_px``, (height,
+    width), divided by the drawn scale."""
     least, most = crop_scale
-    side = min(width, height) / (least + draw.scale * (most - least))
-    left, top = draw.left * (width - side), draw.top * (height - side)
+    down, across = size_px
+    rows = min(height, width * down / across) / (least + draw.scale * (most - least))
+    columns = rows * across / down
+    left, top = draw.left * (width - columns), draw.top * (height - rows)
     # A rounding error may put an edge outside the picture, which Pillow rejects.
-    return left, top, min(left + side, float(width)), min(top + side, float(height))
+    return left, top, min(left + columns, float(width)), min(top + rows, float(height))
 
 
 def crop(
-    frames_THWC: Frames, draw: Draw, *, size_px: int, crop_scale: tuple[float, float], flip: bool
+    frames_THWC: Frames, draw: Draw, *, size_px: SizePx, crop_scale: tuple[float, float], flip: bool
 ) -> Frames:
-    """Return [T, size_px, size_px, 3], C-contiguous: the same square of all frames, mirrored if drawn and
-    ``flip`` is set.
+    """Return [T, *size_px, 3], C-contiguous: the same rectangle of all frames, mirrored if drawn and ``flip``
+    is set.
     """
-    box = drawn_box(frames_THWC.shape[2], frames_THWC.shape[1], draw, crop_scale)
-    squares = np.stack([resample(frame_HWC, box, size_px, size_px) for frame_HWC in frames_THWC])
-    return np.ascontiguousarray(squares[:, :, ::-1]) if flip and draw.flip else squares
+    box = drawn_box(frames_THWC.shape[2], frames_THWC.shape[1], draw, crop_scale, size_px)
+    height, width = size_px
+    parts = np.stack([resample(frame_HWC, box, width, height) for frame_HWC in frames_THWC])
+    return np.ascontiguousarray(parts[:, :, ::-1]) if flip and draw.flip else parts

@@ -3,6 +3,8 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 from bitmill.pipeline.decode.decode_media import check_span
 from bitmill.pipeline.decode.image.images import open_image
@@ -10,12 +12,13 @@ from bitmill.pipeline.decode.video.container import library_fault
 from bitmill.pipeline.decode.video.probe import VideoFacts, probe
 from bitmill.pipeline.storage import ObjectInfo, stage
 from bitmill.pipeline.training.data.crop import crop
-from bitmill.pipeline.training.data.downscale import downscaled_image, downscaled_segment
+from bitmill.pipeline.training.data.downscale import downscaled_image, downscaled_segment, short_side
 from bitmill.pipeline.training.data.frame_cache import FrameCache, Frames
 from bitmill.pipeline.training.data.sample_schedule import Draw
 from bitmill.pipeline.training.data.segments import Segment, segment_at, segment_frames
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import BadItemError
+from bitmill.schemas.models.geometry import SizePx
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.requests.training_data import DataSpec
 
@@ -30,9 +33,13 @@ class ClipSettings:
     """Settings for making clips from sources."""
 
     spec: DataSpec
-    size_px: int
+    sizes: tuple[SizePx, ...]
+    """Of the crops, (height, width)."""
     num_frames: int
     """Frames T of a video clip."""
+    least_frames: int
+    """A shorter clip of a short video is returned as it is from this length on."""
+    pixel_rule: Literal[1, 2] = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +49,7 @@ class SampleTask:
     source: PlannedSource
     draw: Draw
     num_frames: int
+    size_px: SizePx
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,26 +68,29 @@ class ClipMaker:
     def __init__(self, settings: ClipSettings) -> None:
         self._settings = settings
         self._spec = settings.spec
-        self._short_px = round(settings.size_px * settings.spec.crop_scale[1])
+        self._short_px = partial(short_side, sizes=settings.sizes, crop_scale=settings.spec.crop_scale[1])
         self._cache = FrameCache(settings.spec.cache_bytes)
         self._facts: dict[PlannedSource, VideoFacts] = {}
         """Facts of the videos seen so far; other sources seen are pictures."""
 
     def make(self, task: SampleTask) -> Frames | FailedTask:
-        """Return the clip, uint8 [num_frames, size, size, 3], or a FailedTask for a bad source."""
+        """Return the clip, uint8 [T, *size_px, 3], or a FailedTask for a bad source.
+
+        T is the task's ``num_frames``, or as many as a short video has.
+        """
         try:
             frames_THWC, within = self._frames(task)
-            first = int(within * (len(frames_THWC) - task.num_frames + 1))
+            first = int(within * max(len(frames_THWC) - task.num_frames + 1, 1))
             clip_THWC = frames_THWC[first : first + task.num_frames]
-            spec, size_px = self._spec, self._settings.size_px
-            return crop(clip_THWC, task.draw, size_px=size_px, crop_scale=spec.crop_scale, flip=spec.flip)
+            scale, flip = self._spec.crop_scale, self._spec.flip
+            return crop(clip_THWC, task.draw, size_px=task.size_px, crop_scale=scale, flip=flip)
         except BadItemError as fault:
             return self._failure(task, fault)
         except MemoryError:
             return self._failure(task, BadItemError(Reason.OUT_OF_MEMORY, "The decoder ran out of memory."))
 
     def _frames(self, task: SampleTask) -> tuple[Frames, float]:
-        """Return at least ``num_frames`` downscaled frames, and the clip's relative start, in [0, 1)."""
+        """Return enough downscaled frames for a clip, and the clip's relative start, in [0, 1)."""
         index, within = self._place(task)
         frames = self._cache.get((task.source, index))
         if frames is None:
@@ -87,10 +98,13 @@ class ClipMaker:
                 frames = self._decoded(path, task)
             index, within = self._place(task)
             self._cache.put((task.source, index), frames)
-        if len(frames) < task.num_frames:
-            detail = f"It has {len(frames)} sampled frames; a clip needs {task.num_frames}."
+        if len(frames) < self._least(task):
+            detail = f"It has {len(frames)} sampled frames; a clip needs {self._least(task)}."
             raise BadItemError(Reason.TOO_SHORT, detail)
         return frames, within
+
+    def _least(self, task: SampleTask) -> int:
+        return min(task.num_frames, self._settings.least_frames)
 
     def _place(self, task: SampleTask) -> tuple[int, float]:
         """Return the drawn segment's index and the position in it; 0 for pictures and unseen sources."""
@@ -123,9 +137,10 @@ class ClipMaker:
             span_ns=found[0].span_ns,
             fps=self._spec.fps,
             max_frames=_CROWDED * segment_frames(self._settings.num_frames),
-            least_frames=task.num_frames,
+            least_frames=self._least(task),
             short_px=self._short_px,
             max_pixels=self._spec.max_pixels,
+            pixel_rule=self._settings.pixel_rule,
         )
 
     def _failure(self, task: SampleTask, fault: BadItemError) -> FailedTask:

@@ -7,6 +7,7 @@ from bitmill.pipeline.training.data.make_sample import SampleTask
 from bitmill.pipeline.training.data.sample_schedule import draw
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import TooManyFailuresError
+from bitmill.schemas.models.geometry import SizePx
 from bitmill.schemas.outcomes import Reason
 
 MAX_ATTEMPTS = 32
@@ -45,16 +46,19 @@ class SourceSampler:
         self._failed: dict[int, SampleFailure] = {}
         self._latest: SampleFailure | None = None
 
-    def pick(self, sample_index: int, attempt: int = 0) -> Pick:
+    def pick(self, sample_index: int, attempt: int = 0, *, size_px: SizePx) -> Pick:
         """Return the first attempt from ``attempt`` on whose source is not known to fail.
 
-        Raises TooManyFailuresError after ``MAX_ATTEMPTS`` attempts.
+        ``size_px`` is that of the sample's crop. Raises TooManyFailuresError after ``MAX_ATTEMPTS`` attempts.
         """
         for number in range(attempt, MAX_ATTEMPTS):
             drawn = draw(self._seed, sample_index, number, len(self._sources))
             if drawn.source_index not in self._failed:
                 task = SampleTask(
-                    source=self._sources[drawn.source_index], draw=drawn, num_frames=self.num_frames
+                    source=self._sources[drawn.source_index],
+                    draw=drawn,
+                    num_frames=self.num_frames,
+                    size_px=size_px,
                 )
                 return Pick(
                     sample_index=sample_index, attempt=number, source_index=drawn.source_index, task=task

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -23,6 +24,7 @@ from bitmill.pipeline.training.data.source_sampler import SampleFailure, SourceS
 from bitmill.pipeline.training.data.worker_pool import OwnProcess, ProcessPool, WorkerPool
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import UsageError
+from bitmill.schemas.models.geometry import SizePx
 from bitmill.schemas.requests.training_data import DataSpec
 
 __all__ = ["Batch", "SampleFailure", "TrainingData"]
@@ -38,6 +40,8 @@ class Batch:
     step: int
     clips_BTHWC: torch.Tensor
     """uint8 RGB; T is the model's, or 1 in a batch of images."""
+    lengths_B: torch.Tensor
+    """int64: frames of each clip; those after them, of short videos, repeat its last one."""
     failures: tuple[SampleFailure, ...]
     """Sources that yielded no clip; other samples replaced them."""
 
@@ -54,25 +58,36 @@ class TrainingData(AbstractContextManager["TrainingData"]):
         sources: Sequence[PlannedSource],
         spec: DataSpec,
         *,
-        size_px: int,
+        sizes: Sequence[SizePx],
         num_frames: int,
+        least_frames: int | None = None,
+        pixel_rule: Literal[1, 2] = 1,
         seed: int,
         global_batch: int,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        """Load ``global_batch`` clips per step over all ranks, of ``num_frames`` squares of ``size_px``.
+        """Load ``global_batch`` clips per step over all ranks, of ``num_frames`` frames.
 
-        Raises UsageError if the sources lack the images or videos that ``spec`` requires, or the world size
-        does not divide the batch.
+        The batches of each kind, clips or images, have the ``sizes`` in turn. Videos of ``least_frames`` or
+        more count as clips, None being ``num_frames``. Raises UsageError if the sources lack the images or
+        videos that ``spec`` requires, or the world size does not divide a batch.
         """
-        if global_batch % world_size:
-            raise UsageError(f"global_batch {global_batch} is not divisible by {world_size} processes.")
-        self._spec, self._size_px, self._seed = spec, size_px, seed
-        self._rank, self._batch, self._global_batch = rank, global_batch // world_size, global_batch
+        self._image_batch = spec.image_batch or global_batch
+        for name, count in (("global_batch", global_batch), ("data.image_batch", self._image_batch)):
+            if count % world_size:
+                raise UsageError(f"{name} {count} is not divisible by {world_size} processes.")
+        self._spec, self._sizes, self._seed = spec, tuple(sizes), seed
+        self._rank, self._world_size, self._global_batch = rank, world_size, global_batch
         self._mixed = num_frames > 1
         self._images, self._videos = _samplers(sources, spec, seed, num_frames)
-        settings = ClipSettings(spec=spec, size_px=size_px, num_frames=num_frames)
+        settings = ClipSettings(
+            spec=spec,
+            sizes=self._sizes,
+            num_frames=num_frames,
+            least_frames=least_frames or num_frames,
+            pixel_rule=pixel_rule,
+        )
         pool: WorkerPool = ProcessPool(settings, spec.workers) if spec.workers else OwnProcess(settings)
         self._pool = pool
         self.close = weakref.finalize(self, pool.close)
@@ -102,7 +117,10 @@ class TrainingData(AbstractContextManager["TrainingData"]):
                 while len(ahead) < self._depth():
                     ahead.append(self._assembly(step + 1 + len(ahead)))
                 clips = torch.from_numpy(assembly.clips_BTHWC)
-                yield Batch(step=step, clips_BTHWC=clips, failures=tuple(assembly.failures))
+                lengths = torch.from_numpy(assembly.lengths_B)
+                yield Batch(
+                    step=step, clips_BTHWC=clips, lengths_B=lengths, failures=tuple(assembly.failures)
+                )
                 step += 1
         finally:
             for assembly in ahead:
@@ -110,19 +128,22 @@ class TrainingData(AbstractContextManager["TrainingData"]):
 
     def _depth(self) -> int:
         """Return how many batches to prefetch."""
-        return math.ceil(_SAMPLES_AHEAD * self._spec.workers / self._batch)
+        return math.ceil(_SAMPLES_AHEAD * self._spec.workers * self._world_size / self._global_batch)
 
     def _assembly(self, step: int) -> Assembly:
-        position, sampler = step, self._videos
+        position, sampler, whole = step, self._videos, self._global_batch
         if self._mixed:
             place = place_of_batch(self._seed, step, self._spec.image_share)
-            position, sampler = place.position, self._images if place.is_image else self._videos
-        first = position * self._global_batch + self._rank * self._batch
+            position = place.position
+            if place.is_image:
+                sampler, whole = self._images, self._image_batch
+        share = whole // self._world_size
+        first = position * whole + self._rank * share
         return Assembly(
             sampler,
             self._pool,
-            range(first, first + self._batch),
-            size_px=self._size_px,
+            range(first, first + share),
+            size_px=self._sizes[position % len(self._sizes)],
             item_timeout_s=self._spec.item_timeout_s,
         )
 

@@ -54,8 +54,8 @@ def test_a_folder_is_no_media(tmp_path) -> None:
 def test_training_does_not_wait_for_a_pipe(tmp_path) -> None:
     pipe(tmp_path / "x.mp4")
     (source,) = find_sources(SourceSpec(paths=[str(tmp_path)])).sources
-    settings = ClipSettings(spec=DataSpec(), size_px=64, num_frames=1)
+    settings = ClipSettings(spec=DataSpec(), sizes=((64, 64),), num_frames=1, least_frames=1)
     draw = Draw(source_index=0, time=0.0, top=0.0, left=0.0, scale=0.5, flip=False)
-    failed = ClipMaker(settings).make(SampleTask(source=source, draw=draw, num_frames=1))
+    failed = ClipMaker(settings).make(SampleTask(source=source, draw=draw, num_frames=1, size_px=(64, 64)))
     assert isinstance(failed, FailedTask)
     assert failed.reason is Reason.NOT_MEDIA

@@ -10,6 +10,13 @@ from bitmill.schemas.requests.training import TrainSpec, fixed_fields, load_trai
 
 _EXAMPLE = Path("schemas/train.example.yaml")
 _REQUIRED = {"version", "source", "output", "model", "steps", "global_batch"}
+_LEVELS = {"widths": [8, 8], "blocks": [1, 1]}
+_CAUSAL_CONV = {
+    "architecture": "causal-conv",
+    "bits_per_token": 18,
+    "encoder": _LEVELS,
+    "decoder": _LEVELS,
+}
 
 
 def _document() -> dict:
@@ -44,6 +51,12 @@ def test_a_wrong_key_is_named_with_its_file():
         ({"optimizer.ema": 1.0}, r"optimizer\.ema"),
         ({"loss.l1": float("nan")}, r"loss\.l1"),
         ({"model.positions": "interpolate"}, r"model\.positions interpolate is for trained tokenizers"),
+        ({"data.clip_frames": 5}, r"data\.clip_frames are for causal-conv"),
+        ({"data.image_batch": 3, "compute.processes": 2}, r"data\.image_batch 3 is not divisible by"),
+        ({"freeze_encoder": True}, "freeze_encoder needs start_from"),
+        ({"model": _CAUSAL_CONV, "data.clip_frames": 6}, r"data\.clip_frames 6 is not 1 \+ k·4"),
+        ({"model": _CAUSAL_CONV, "data.sizes": [[64, 60]]}, r"data\.sizes: 64×60 is no multiple of 8×8"),
+        ({"model": {**_CAUSAL_CONV, "architecture": "vidtok"}}, "does not match any of the expected tags"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(changes, told):
@@ -69,3 +82,16 @@ def test_a_run_may_change_what_it_runs_on_and_nothing_that_it_learns_from():
 
 def test_the_papers_learning_rate_grows_with_the_batch():
     assert _spec(global_batch=512).peak_learning_rate == pytest.approx(4e-7 * 512)
+
+
+def test_a_runs_id_is_that_of_releases_before_causal_conv():
+    assert run_id(_spec()) == "aae38f608e28c1c3eaa701c02a13d3d5"
+
+
+def test_a_model_of_any_size_takes_its_shapes_from_the_data():
+    usual = _spec(model=_CAUSAL_CONV)
+    assert (usual.sizes, usual.clip_frames, usual.least_frames) == (((128, 128),), 17, 1)
+    own = _spec(**{"model": _CAUSAL_CONV, "data.sizes": [[64, 96], [96, 64]], "data.clip_frames": 5})
+    assert (own.sizes, own.clip_frames) == (((64, 96), (96, 64)), 5)
+    vit = _spec()
+    assert (vit.sizes, vit.clip_frames, vit.least_frames) == (((128, 128),), 1, 1)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bitmill.pipeline.decode.pixels.orientation import UPRIGHT
 from bitmill.pipeline.decode.video.probe import VideoFacts
 from bitmill.pipeline.training.data.crop import crop, drawn_box
-from bitmill.pipeline.training.data.downscale import downscaled_size
+from bitmill.pipeline.training.data.downscale import downscaled_size, short_side
 from bitmill.pipeline.training.data.frame_cache import FrameCache
 from bitmill.pipeline.training.data.sample_schedule import Draw, draw, permuted, place_of_batch
 from bitmill.pipeline.training.data.segments import segment_at, segment_frames
@@ -181,6 +181,31 @@ def test_the_crop_lies_inside_the_picture_and_is_square(width, height, drawn, sc
     assert side / scales[1] * 0.999 <= right - left <= side / scales[0] * 1.001
 
 
+@given(
+    width=st.integers(8, 4000),
+    height=st.integers(8, 4000),
+    drawn=DRAWS,
+    size=st.tuples(st.integers(8, 512), st.integers(8, 512)),
+)
+def test_a_crop_has_its_sizes_shape_and_is_not_enlarged(width, height, drawn, size):
+    sizes, scales = (size, (64, 64)), (1.0, 1.6)
+    short = short_side(width, height, sizes, scales[1])
+    scaled = short / min(width, height)
+    left, top, right, bottom = drawn_box(width, height, drawn, scales, size)
+    assert 0 <= left < right <= width
+    assert 0 <= top < bottom <= height
+    assert (right - left) / (bottom - top) == pytest.approx(size[1] / size[0])
+    # But for the rounding of the short side.
+    slack = 1 + 0.5 / short
+    assert (bottom - top) * scaled * slack >= size[0] * 0.999
+    assert (right - left) * scaled * slack >= size[1] * 0.999
+
+
+@given(width=st.integers(1, 4000), height=st.integers(1, 4000), side=st.integers(1, 999))
+def test_of_squares_the_short_side_is_the_largest_crops(width, height, side):
+    assert short_side(width, height, ((side, side),), 1.7) == round(side * 1.7)
+
+
 @pytest.mark.parametrize(
     ("width", "height", "aspect", "expected"),
     [
@@ -194,23 +219,23 @@ def test_the_crop_lies_inside_the_picture_and_is_square(width, height, drawn, sc
     ],
 )
 def test_shrinking_makes_pixels_square_and_enlarges_no_side(width, height, aspect, expected):
-    assert downscaled_size(width, height, aspect, 256) == expected
+    assert downscaled_size(width, height, aspect, lambda *_: 256) == expected
 
 
 def test_a_flipped_sample_is_its_mirror_image():
     frames = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
     drawn = Draw(0, 0.0, 0.3, 0.6, 0.5, flip=False)
-    plain = crop(frames, drawn, size_px=16, crop_scale=(1.0, 2.0), flip=True)
-    mirrored = crop(frames, replace(drawn, flip=True), size_px=16, crop_scale=(1.0, 2.0), flip=True)
+    plain = crop(frames, drawn, size_px=(16, 16), crop_scale=(1.0, 2.0), flip=True)
+    mirrored = crop(frames, replace(drawn, flip=True), size_px=(16, 16), crop_scale=(1.0, 2.0), flip=True)
     assert (mirrored == plain[:, :, ::-1]).all()
     assert (mirrored != plain).any()
-    never = crop(frames, replace(drawn, flip=True), size_px=16, crop_scale=(1.0, 2.0), flip=False)
+    never = crop(frames, replace(drawn, flip=True), size_px=(16, 16), crop_scale=(1.0, 2.0), flip=False)
     assert (never == plain).all()
 
 
 def test_frames_of_a_clip_share_one_crop():
     frame = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
-    clip = crop(np.stack([frame] * 3), draw(0, 0, 0, 1), size_px=16, crop_scale=(1.0, 2.0), flip=True)
+    clip = crop(np.stack([frame] * 3), draw(0, 0, 0, 1), size_px=(16, 16), crop_scale=(1.0, 2.0), flip=True)
     assert (clip == clip[0]).all()
 
 

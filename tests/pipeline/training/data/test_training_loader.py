@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from bitmill.pipeline.sources.listing import find_sources
@@ -59,12 +60,11 @@ def sources(*paths: Path):
     return find_sources(SourceSpec(paths=[str(path) for path in paths])).sources
 
 
-def data(found, *, num_frames: int = 1, size_px: int = 16, batch: int = 5, workers: int = 0, **more):
-    place = {name: more.pop(name) for name in ("rank", "world_size") if name in more}
+def data(found, *, num_frames: int = 1, sizes=((16, 16),), batch: int = 5, workers: int = 0, **more):
+    loader = ("rank", "world_size", "least_frames", "pixel_rule")
+    own = {name: more.pop(name) for name in loader if name in more}
     spec = DataSpec(workers=workers, **more)
-    return TrainingData(
-        found, spec, size_px=size_px, num_frames=num_frames, seed=4, global_batch=batch, **place
-    )
+    return TrainingData(found, spec, sizes=sizes, num_frames=num_frames, seed=4, global_batch=batch, **own)
 
 
 def taken(loader: TrainingData, count: int, first_step: int = 0) -> np.ndarray:
@@ -88,8 +88,10 @@ def children() -> list[int]:
 
 def make(path: Path, draw: Draw = WHOLE, *, size_px: int = 64, num_frames: int = 1, **spec):
     (source,) = sources(path)
-    settings = ClipSettings(spec=DataSpec(**spec), size_px=size_px, num_frames=num_frames)
-    return ClipMaker(settings).make(SampleTask(source=source, draw=draw, num_frames=num_frames))
+    size, frames = (size_px, size_px), num_frames
+    settings = ClipSettings(spec=DataSpec(**spec), sizes=(size,), num_frames=frames, least_frames=frames)
+    task = SampleTask(source=source, draw=draw, num_frames=frames, size_px=size)
+    return ClipMaker(settings).make(task)
 
 
 class TestSameSamples:
@@ -184,6 +186,39 @@ class TestClips:
             batches = list(islice(loader.batches(), 3))
         failures = {(Path(failure.uri).name, failure.reason) for b in batches for failure in b.failures}
         assert failures == {("2.mp4", Reason.TOO_SHORT)}
+
+    def test_one_of_a_short_video_repeats_its_last_frame_and_tells_its_length(self, videos):
+        with data(sources(videos), num_frames=121, least_frames=1) as loader:
+            batches = list(islice(loader.batches(), 2))
+        assert not [failure for batch in batches for failure in batch.failures]
+        # Of 100, 60 and 40 frames.
+        assert set(torch.cat([batch.lengths_B for batch in batches]).tolist()) == {100, 60, 40}
+        for batch in batches:
+            for clip, length in zip(batch.clips_BTHWC, batch.lengths_B, strict=True):
+                assert (clip[length:] == clip[length - 1]).all()
+                assert (clip[length - 1] != clip[length - 2]).any()
+
+    def test_batches_have_the_sizes_in_turn_and_images_their_own_number(self, photos, videos):
+        sizes = [(16, 16), (16, 32), (24, 16)]
+        found = sources(photos, videos)
+        shapes = {1: [], 4: []}
+        options = {"num_frames": 4, "sizes": sizes, "batch": 2, "image_share": 0.5, "image_batch": 6}
+        with data(found, **options) as loader:
+            for batch in islice(loader.batches(), 12):
+                count, length, *size, _ = batch.clips_BTHWC.shape
+                assert count == (6 if length == 1 else 2)
+                shapes[length].append(tuple(size))
+        assert shapes == {1: sizes * 2, 4: sizes * 2}
+        halves = [data(found, rank=rank, world_size=2, **options) for rank in (0, 1)]
+        whole = data(found, **options)
+        for one, *two in zip(*(islice(loader.batches(), 4) for loader in (whole, *halves)), strict=True):
+            assert (torch.cat([batch.clips_BTHWC for batch in two]) == one.clips_BTHWC).all()
+
+    def test_frames_are_those_of_the_pixel_rule(self, videos):
+        # By rule 1 grey levels of videos are about one too low (docs/decoding.md).
+        found = sources(videos)
+        ours, theirs = (taken(data(found, pixel_rule=rule), 3).astype(int) for rule in (1, 2))
+        assert 0 < np.abs(ours - theirs).max() <= 2
 
     def test_a_picture_is_turned_upright(self, tmp_path):
         upright = real_pictures(1, 160, 120)[0].transpose(1, 0, 2)[:, ::-1]
@@ -324,7 +359,7 @@ from bitmill.schemas.requests.training_data import DataSpec
 
 if __name__ == "__main__":
     found = find_sources(SourceSpec(paths=sys.argv[1:])).sources
-    loader = TrainingData(found, DataSpec(workers=1), size_px=16, num_frames=1, seed=0, global_batch=4)
+    loader = TrainingData(found, DataSpec(workers=1), sizes=[(16, 16)], num_frames=1, seed=0, global_batch=4)
     next(loader.batches())
     place = os.path.join(os.path.dirname(__file__), "child")
     with open(place + ".part", "w") as file:

@@ -3,29 +3,32 @@
 import torch
 from torch import Tensor, nn
 
-from bitmill.bsq_model.tokenizer import BSQTokenizer
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 
 _ENDS_OF_BRANCHES = ("attention_out.weight", "mlp_out.weight", "conv_2.weight")
+_ZEROS = ("temporal_positions", "earlier.weight")
 
 
 @torch.no_grad()
-def initialize_weights(tokenizer: BSQTokenizer, seed: int) -> None:
+def initialize_weights(tokenizer: TrainableTokenizer, seed: int) -> None:
     """Initialize all parameters in place from ``seed``.
 
     Linear and convolution weights are uniform with variance 1/inputs; those that end a residual branch are
-    scaled by 1/√(branches). Biases and temporal positions are zero, norms are the identity, and codebook
-    entries have variance 1, that of untrained latents. An untrained tokenizer's bits therefore already follow
-    the picture: a token depends mostly on its patch, not on its position.
+    scaled by 1/√(branches). Biases, temporal positions and what adds earlier frames are zero, norms are the
+    identity, and codebook entries have variance 1, that of untrained latents. An untrained tokenizer's bits
+    therefore already follow the picture: a token depends mostly on its patch, not on its position.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in tokenizer.named_parameters():
         parameter.copy_(_values(name, parameter, tokenizer, generator))
 
 
-def _values(name: str, parameter: Tensor, tokenizer: BSQTokenizer, generator: torch.Generator) -> Tensor:
+def _values(
+    name: str, parameter: Tensor, tokenizer: TrainableTokenizer, generator: torch.Generator
+) -> Tensor:
     if name.endswith("spatial_positions"):
         return _uniform(parameter.shape, 0.1, generator)
-    if name.endswith("temporal_positions") or parameter.ndim == 1:
+    if name.endswith(_ZEROS) or parameter.ndim == 1:
         return torch.full(parameter.shape, 1.0 if _is_scale(name, tokenizer) else 0.0)
     if name.endswith("codebook"):
         return _uniform(parameter.shape, 1.0, generator)
@@ -36,7 +39,7 @@ def _values(name: str, parameter: Tensor, tokenizer: BSQTokenizer, generator: to
     return _uniform(parameter.shape, deviation, generator)
 
 
-def _is_scale(name: str, tokenizer: BSQTokenizer) -> bool:
+def _is_scale(name: str, tokenizer: TrainableTokenizer) -> bool:
     module, _, kind = name.rpartition(".")
     return kind == "weight" and isinstance(tokenizer.get_submodule(module), nn.LayerNorm | nn.GroupNorm)
 
