@@ -31,6 +31,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # Threads that wait for each other would keep the cores busy that the other processes of the suite need.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# NumPy's threads do so whatever they are told. Read when it is imported, which nothing above does.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # Ray's workers have a niceness of 15: beside a process of the suite that computes, they would hardly run.
 os.environ.setdefault("RAY_worker_niceness", "0")
 

@@ -114,7 +114,8 @@ def test_clips_are_previewed_without_what_pads_them(dataset, toys, tmp_path):
 
 def test_its_audit_finds_it_sound_and_tokenizes_it_again(dataset, toys, tmp_path):
     tokens = str(dataset / "tokens")
-    done = bitmill_with_toys(toys, "audit", tokens, "--out", str(tmp_path / "audit"), "--check-source")
+    words = ("audit", tokens, "--out", str(tmp_path / "audit"), "--check-source", "--workers", "1")
+    done = bitmill_with_toys(toys, *words)
     assert done.code == 0, done.out + done.err
     report = json.loads((tmp_path / "audit" / "audit.json").read_text())
     sample = report["sample"]
@@ -125,10 +126,11 @@ def test_its_audit_finds_it_sound_and_tokenizes_it_again(dataset, toys, tmp_path
     assert "install bitmill-toys 1.0" in without.out
 
 
-@pytest.mark.parametrize("to", ["webdataset", "bin", "huggingface"])
-def test_its_exports_hold_the_published_indices(dataset, tmp_path, to):
+@pytest.mark.parametrize(("to", "workers"), [("webdataset", 1), ("bin", 2), ("huggingface", 1)])
+def test_its_exports_hold_the_published_indices(dataset, tmp_path, to, workers):
     """On a machine where the plugin is not installed."""
-    done = bitmill("export", str(dataset / "tokens"), str(tmp_path / "out"), "--to", to)
+    words = ("export", str(dataset / "tokens"), str(tmp_path / "out"), "--to", to)
+    done = bitmill(*words, "--workers", str(workers))
     assert done.code == 0, done.err
     indices = {clip_id: index for clip_id, (_, index) in _stored(dataset).items()}
     for clip_id, tokens in _exported(tmp_path / "out", to):

@@ -1,12 +1,10 @@
 """A reader's memory is bounded by its windows, whatever the size of a shard's file."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import HANGS_S
+from tests.support.commands import ended, script
 from tests.support.token_datasets import store_dataset
 
 CLIP = (16, 16, 16)
@@ -19,7 +17,7 @@ import sys
 from bitmill.pipeline.reading import Clips, GridBuckets, TokenBatches, TokenDataset
 
 def peak():
-    # Of this program alone: getrusage's peak begins with that of the process that has started it.
+    # getrusage's peak would begin with that of the process that has started it.
     lines = open("/proc/self/status").read().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
 
@@ -47,10 +45,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("order", ["shuffled", "in order", "buckets"])
-def test_memory_stays_below_200_mb_whatever_the_file_size(folders, order):
+def test_memory_stays_below_200_mb_whatever_the_file_size(folders, tmp_path, order):
     small, large = folders
-    words = [sys.executable, "-c", READ, str(small), str(large), order]
-    told = subprocess.run(words, check=True, capture_output=True, text=True, timeout=HANGS_S)
-    clips, grown = map(int, told.stdout.split())
+    (tmp_path / "read.py").write_text(READ)
+    done = ended(script(tmp_path / "read.py", str(small), str(large), order))
+    assert done.code == 0, done.err
+    clips, grown = map(int, done.out.split())
     assert clips == 2 * (LARGE_BYTES // CLIP_BYTES)
     assert grown < 200e6

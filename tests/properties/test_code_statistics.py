@@ -1,7 +1,6 @@
 """Laws of the codes' statistics: they are what NumPy counts, and parts add up to the whole."""
 
 import pickle
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -41,8 +40,7 @@ def count(clips, prefixes, bits, stretch=0, statistics=None):
 
 
 def plain_entropy(values) -> float:
-    counts = Counter(map(bytes, values.reshape(len(values), -1)))
-    shares = np.array(list(counts.values())) / len(values)
+    shares = np.unique(values, axis=0, return_counts=True)[1] / len(values)
     return float(-(shares * np.log2(shares)).sum())
 
 
@@ -160,6 +158,8 @@ def test_values_are_what_plain_counting_gives(code, seed, rows):
     assert bool(found.by_frame) == (code.kind == "digits")
 
 
+# The order is reversed as a whole: no width is a case of its own.
+@settings(max_examples=30)
 @given(st.integers(1, 100), st.integers(0, 1000))
 def test_bits_least_first_are_the_same_in_the_other_order(bits, seed):
     clips = random_clips(seed, bits, [(2, 3, 4)])

@@ -33,6 +33,7 @@ _PRELOADED = (
     "pandas",
     "aiohttp",
     "tests.support.forked",
+    "tests.support.freezing",
 )
 
 _AT_IMPORT = dict(os.environ)

@@ -2,7 +2,7 @@
 
 Chroma is brought to native size by Lanczos at its siting, the matrix is applied there, each colour is resized
 by Lanczos, and values are clipped once, at the end.
-Axes: H, W of a plane, C = 3 colours; lower case, of the result.
+Axes: H, W of a plane, C = 3 colours, P planes of one size; lower case, of the result.
 """
 
 from dataclasses import dataclass
@@ -42,18 +42,18 @@ def lanczos_weights(centres: npt.NDArray[np.float64], scale: float, length: int)
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def resized(plane_HW: Plane, scaled: tuple[int, int], window: tuple[int, int, int, int]) -> Plane:
-    """The window (left, top, width, height) of the plane once it measures ``scaled`` (width, height)."""
-    height, width = plane_HW.shape
+def resized(planes_PHW: Plane, scaled: tuple[int, int], window: tuple[int, int, int, int]) -> Plane:
+    """The window (left, top, width, height) of each plane once it measures ``scaled`` (width, height)."""
+    height, width = planes_PHW.shape[-2:]
     left, top, out_width, out_height = window
     across, down = width / scaled[0], height / scaled[1]
     x = (left + np.arange(out_width) + 0.5) * across
     y = (top + np.arange(out_height) + 0.5) * down
-    return lanczos_weights(y, down, height) @ plane_HW @ lanczos_weights(x, across, width).T
+    return lanczos_weights(y, down, height) @ planes_PHW @ lanczos_weights(x, across, width).T
 
 
-def chroma_at_native_size(plane_HW: Plane, size: tuple[int, int], signal: Signal) -> Plane:
-    """[H, W] of ``size`` (width, height) luma samples."""
+def chroma_at_native_size(planes_PHW: Plane, size: tuple[int, int], signal: Signal) -> Plane:
+    """[P, H, W] of ``size`` (width, height) luma samples."""
     across, down = signal.subsampling
     x = (np.arange(size[0]) + 0.5) / across
     y = (np.arange(size[1]) + 0.5) / down
@@ -61,8 +61,8 @@ def chroma_at_native_size(plane_HW: Plane, size: tuple[int, int], signal: Signal
         # The first luma sample lies half a luma sample from the edge; so does its chroma sample, of its own.
         x += 0.5 - 0.5 / across
     weights = [lanczos_weights(at, 1 / step, length) for at, step, length in
-               zip((y, x), (down, across), plane_HW.shape, strict=True)]  # fmt: skip
-    return weights[0] @ plane_HW @ weights[1].T
+               zip((y, x), (down, across), planes_PHW.shape[-2:], strict=True)]  # fmt: skip
+    return weights[0] @ planes_PHW @ weights[1].T
 
 
 def native_rgb(planes: list[Plane], signal: Signal) -> npt.NDArray[np.float64]:
@@ -74,10 +74,8 @@ def native_rgb(planes: list[Plane], signal: Signal) -> npt.NDArray[np.float64]:
     if len(planes) == 1:
         return np.stack([luma] * 3, axis=-1) * 255
     size = planes[0].shape[::-1]
-    blue, red = (
-        (chroma_at_native_size(plane, size, signal) - 128 * unit) / (peak if signal.is_full else 224 * unit)
-        for plane in planes[1:]
-    )
+    chroma_PHW = chroma_at_native_size(np.stack(planes[1:]), size, signal)
+    blue, red = (chroma_PHW - 128 * unit) / (peak if signal.is_full else 224 * unit)
     share_r, share_b = LUMA_SHARES[signal.matrix]
     r = luma + 2 * (1 - share_r) * red
     b = luma + 2 * (1 - share_b) * blue
@@ -89,8 +87,8 @@ def reference(
     planes: list[Plane], signal: Signal, scaled: tuple[int, int], window: tuple[int, int, int, int]
 ) -> npt.NDArray[np.float64]:
     """[h, w, 3] of 0 to 255: the window (left, top, width, height) of the frame at size ``scaled``."""
-    rgb = native_rgb(planes, signal)
-    return np.clip(np.stack([resized(rgb[..., c], scaled, window) for c in range(3)], axis=-1), 0, 255)
+    rgb_CHW = np.moveaxis(native_rgb(planes, signal), -1, 0)
+    return np.clip(np.moveaxis(resized(rgb_CHW, scaled, window), 0, -1), 0, 255)
 
 
 def samples(frame: VideoFrame) -> list[Plane]:

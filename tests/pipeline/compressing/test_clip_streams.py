@@ -116,7 +116,7 @@ def test_no_error_is_a_stack_trace():
 OTHERS = [
     Geometry(patch_px=(8, 16), frames_per_token=2, code=Code.of_digits((8, 5, 3))),
     Geometry(patch_px=(8, 8), code=Code.of_index(5000)),
-    Geometry(patch_px=(8, 8), code=Code.of_bits(200, "least")),
+    Geometry(patch_px=(8, 8), code=Code.of_bits(72, "least")),
     Geometry(
         layout="pyramid", patch_px=(8, 8), code=Code.of_index(64), schedules={"2x3": ((1, 1, 2), (1, 2, 3))}
     ),

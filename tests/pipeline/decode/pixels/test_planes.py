@@ -265,6 +265,7 @@ def test_mpeg1_has_its_chroma_amid_its_pixels() -> None:
     assert not np.array_equal(whole(frame, "mpeg1video"), whole(frame))
 
 
+@cache
 def synthetic(kind: str) -> VideoFrame:
     """Slow ramps of each colour, or edges between the eight corners of RGB."""
     down, across = np.mgrid[0:180, 0:320]

@@ -1,0 +1,9 @@
+"""Imported last by the process that commands are forked from.
+
+What is there by then is no garbage: a collection in a forked process would look through all of it for a
+quarter of a second, and copy its pages.
+"""
+
+import gc
+
+gc.freeze()
