@@ -10,5 +10,6 @@ def test_a_long_clip_takes_no_more_memory():
     assert done.code == 0, done.err
     told = [json.loads(line) for line in done.out.splitlines()]
     for one, other in (told[:2], told[2:]):
-        # A frame's pixels alone, in float32, are 1.2 MiB, and the second part has 96 more: 115 MiB. The allocator keeps up to 32 of results.
+        # A frame's pixels alone, in float32, are 1.2 MiB, and the second part has 96 more: 115 MiB. The
+        # allocator keeps up to 32 MiB of intermediate results, more or less.
         assert other["peak_mib"] - one["peak_mib"] < 64
