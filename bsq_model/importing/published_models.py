@@ -18,8 +18,8 @@ class PublishedModel(DescribedModel):
     """What its name says of a model."""
 
     source: str
-    licence: str | None
-    """Of the weights, as the model's card names it; None if it is not known."""
+    licence: str
+    """Of the weights, as the model's card names it."""
 
 
 def published_model(name: str) -> PublishedModel:
@@ -56,8 +56,12 @@ def _open_magvit2(
     name: str, num_bits: int, channel_multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
 ) -> tuple[str, PublishedModel]:
     config = OpenMagvit2Config(bits_per_token=num_bits, channel_multipliers=channel_multipliers)
-    source = f"TencentARC/{name} on Hugging Face"
-    return name, PublishedModel(config=config, averaged=True, source=source, licence=None)
+    return name, PublishedModel(
+        config=config,
+        averaged=True,
+        source=f"TencentARC/{name} on Hugging Face",
+        licence="Apache-2.0 (of the code; what the weights' card says was not seen)",
+    )
 
 
 def _dv(frames_per_token: int, patch_px: int) -> CosmosVideoConfig:

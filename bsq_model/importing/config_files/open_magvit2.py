@@ -58,7 +58,7 @@ class _Arguments(StrictModel):
 
 def is_open_magvit2(class_path: str) -> bool:
     """Whether a YAML's ``model.class_path`` is of the project that publishes Open-MAGVIT2, of any model."""
-    return any(part in class_path.split(".") for part in ("Open_MAGVIT2", "IBQ"))
+    return any(part in class_path.split(".") for part in ("Open_MAGVIT2", "IBQ", "lfqgan"))
 
 
 def open_magvit2_model(model: dict[str, Any], *, origin: str) -> DescribedModel:
