@@ -25,7 +25,7 @@ from benchmarks.machine import describe, sentence
 from bitmill.bsq_model import BSQTokenizer
 from bitmill.bsq_model.layers.patches import pixels_from_uint8
 from bitmill.bsq_model.resolution import interpolating
-from bitmill.jobs.commands.models.evaluate import size_of_text
+from bitmill.jobs.preparation.models.find_frame_sizes import size_of_text
 from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec, tokenizer_spec
 from bitmill.jobs.preparation.models.metric_networks import find_metric_networks
 from bitmill.pipeline.decode.pixels.frame_sizes import Buckets

@@ -237,6 +237,12 @@ def evaluate(
         str, typer.Argument(help="small (bundled), a tokenizer's folder, a plugin, or a preset.")
     ],
     source: Annotated[str, typer.Argument(help="A folder, glob, file or manifest.")],
+    others: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tokenizer", help="Another tokenizer, measured on the same media; may be given several times."
+        ),
+    ] = None,
     out: Annotated[
         Path, typer.Option("--out", parser=local_path, help="Folder for report.json and pictures.png.")
     ] = Path("evaluation"),
@@ -271,13 +277,14 @@ def evaluate(
     ] = None,
     pictures: Annotated[int, typer.Option("--pictures", min=0, help="Number of pictures on the sheet.")] = 8,
 ) -> None:
-    """Measure a tokenizer's reconstructions: PSNR, SSIM, LPIPS, Fréchet distances, code usage."""
+    """Measure tokenizers' reconstructions: PSNR, SSIM, LPIPS, Fréchet distances, code usage."""
     from bitmill.jobs.commands.models.evaluate import EvaluationRequest, evaluate_job
     from bitmill.jobs.preparation.models.find_frame_sizes import size_of_text
     from bitmill.schemas.requests.job import SourceSpec
 
     request = EvaluationRequest(
         tokenizer=tokenizer,
+        others=others or [],
         source=SourceSpec.model_validate({source_kind(source): source}),
         out=out,
         fps=fps,

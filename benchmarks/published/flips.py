@@ -18,7 +18,7 @@ def main() -> None:
         tokenizer.to(device="cpu", dtype=torch.bfloat16)
         clips = [case(name)[f"{item}.input"] for item in items(name, "indices")]
         pairs = zip(tokenizer.encode(clips), golden(name).encode(clips), strict=True)
-        moved = torch.cat([(codes - exact).abs().flatten(0, 2) for codes, exact in pairs])
+        moved = torch.cat([(codes.long() - exact.long()).abs().flatten(0, 2) for codes, exact in pairs])
         changed, num_tokens = int(moved.any(-1).sum()), len(moved)
         codes = [codes_of(case(name)[f"{item}.indices"], config) for item in items(name, "decoded")]
         pixels = zip(tokenizer.decode_pixels(codes), golden(name).decode_pixels(codes), strict=True)

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from benchmarks.published.plain_cosmos import PlainCosmos
 from benchmarks.published.plain_emu3 import PlainEmu3
-from benchmarks.published.plain_images import PlainCosmosImage
+from benchmarks.published.plain_images import PlainCosmosImage, PlainOpenMagvit2
 from benchmarks.published.plain_vidtok import PlainVidTok
 from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.emu3_config import Emu3Config
+from bitmill.schemas.models.open_magvit2_config import OpenMagvit2Config
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
 
@@ -32,6 +33,8 @@ class Peer:
                 self._network = PlainCosmosImage(config, weights)
             case Emu3Config():
                 self._network = PlainEmu3(config, weights)
+            case OpenMagvit2Config():
+                self._network = PlainOpenMagvit2(config, weights)
             case _:
                 raise ValueError(f"there is no peer of {config.architecture}")
 

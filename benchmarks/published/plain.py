@@ -39,7 +39,7 @@ class Plain:
         if before and not zeros:
             x = torch.cat((x[:, :, :1].expand(-1, -1, before, -1, -1), x), dim=2)
         x = functional.pad(x, (*pad, before if zeros else 0, 0))
-        return functional.conv3d(x, weight, self._weights[f"{name}.bias"], stride=stride)
+        return functional.conv3d(x, weight, self._weights.get(f"{name}.bias"), stride=stride)
 
     def _attend(self, name: str, x: Tensor, normed: Tensor, suffix: str, *, in_time: bool) -> Tensor:
         """One head: within each frame, or at each position to the frames so far."""

@@ -6,8 +6,9 @@ from bitmill.bsq_model.importing.config_files.described_model import DescribedMo
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.emu3_config import Emu3Config
-from bitmill.schemas.models.infinity_config import InfinityConfig
-from bitmill.schemas.models.infinity_schedules import published_schedules
+from bitmill.schemas.models.infinity.config import InfinityConfig
+from bitmill.schemas.models.infinity.schedules import published_schedules
+from bitmill.schemas.models.open_magvit2_config import OpenMagvit2Config
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 from bitmill.schemas.nearest_name import did_you_mean
 
@@ -24,7 +25,7 @@ class PublishedModel(DescribedModel):
 def published_model(name: str) -> PublishedModel:
     """Return the model of this name. Raises UsageError listing the known names."""
     # Their repositories have both names.
-    name = name.removeprefix("nvidia/").removeprefix("BAAI/")
+    name = name.removeprefix("nvidia/").removeprefix("BAAI/").removeprefix("TencentARC/")
     name = name.replace("Cosmos-Tokenizer-", "Cosmos-0.1-Tokenizer-")
     name = name.replace("infinity_vae_d32_reg", "infinity_vae_d32reg")
     if name not in PUBLISHED_MODELS:
@@ -48,6 +49,18 @@ def _cosmos(name: str, config: CosmosVideoConfig | CosmosImageConfig) -> tuple[s
 def _infinity(name: str, config: InfinityConfig) -> tuple[str, PublishedModel]:
     return name, PublishedModel(
         config=config, source=f"{name}.pth of FoundationVision/Infinity on Hugging Face", licence="MIT"
+    )
+
+
+def _open_magvit2(
+    name: str, num_bits: int, channel_multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
+) -> tuple[str, PublishedModel]:
+    config = OpenMagvit2Config(bits_per_token=num_bits, channel_multipliers=channel_multipliers)
+    return name, PublishedModel(
+        config=config,
+        averaged=True,
+        source=f"TencentARC/{name} on Hugging Face",
+        licence="Apache-2.0 (of the code; what the weights' card says was not seen)",
     )
 
 
@@ -108,6 +121,10 @@ PUBLISHED_MODELS = dict(
                 schedules=published_schedules(doubled=True),
             ),
         ),
+        _open_magvit2("Open-MAGVIT2-Tokenizer-256-resolution", 18),
+        _open_magvit2("Open-MAGVIT2-Tokenizer-128-resolution", 18, (1, 2, 2, 4)),
+        _open_magvit2("Open-MAGVIT2-Tokenizer-262144-Pretrain", 18),
+        _open_magvit2("Open-MAGVIT2-Tokenizer-16384-Pretrain", 14),
     )
 )
-"""By the names of the published files (VidTok, Infinity) and repositories (Cosmos, Emu3)."""
+"""By the names of the published files (VidTok, Infinity) and repositories (Cosmos, Emu3, Open-MAGVIT2)."""

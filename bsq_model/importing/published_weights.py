@@ -15,14 +15,15 @@ from bitmill.bsq_model.importing.torch_files import read_checkpoint
 from bitmill.bsq_model.importing.weight_names.cosmos import check_levels, cosmos_names
 from bitmill.bsq_model.importing.weight_names.emu3 import emu3_names
 from bitmill.bsq_model.importing.weight_names.infinity import infinity_names
+from bitmill.bsq_model.importing.weight_names.open_magvit2 import open_magvit2_names
 from bitmill.bsq_model.importing.weight_names.sorted_names import SortedNames
 from bitmill.bsq_model.importing.weight_names.vidtok import vidtok_names
 from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
 from bitmill.schemas.errors import FormatError
-from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.emu3_config import Emu3Config
-from bitmill.schemas.models.infinity_config import InfinityConfig
+from bitmill.schemas.models.infinity.config import InfinityConfig
+from bitmill.schemas.models.open_magvit2_config import OpenMagvit2Config
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
 _STATE_KEYS = ("state_dict", "model", "vae")
@@ -48,7 +49,7 @@ def import_published(paths: Sequence[Path], model: DescribedModel) -> ImportedTo
     with torch.device("meta"):
         tokenizer = PublishedTokenizer(config)
     expected = tokenizer.network.state_dict()
-    names = _sort_names(found.keys(), expected.keys(), config)
+    names = _sort_names(found.keys(), expected.keys(), model, where)
     own_names = Counter(own for name, own in names.used.items() if name in found)
     twice = [own for own, count in own_names.items() if count > 1]
     if twice:
@@ -71,16 +72,20 @@ def import_published(paths: Sequence[Path], model: DescribedModel) -> ImportedTo
     )
 
 
-def _sort_names(names: Collection[str], needed: Collection[str], config: PublishedConfig) -> SortedNames:
-    match config:
+def _sort_names(
+    names: Collection[str], needed: Collection[str], model: DescribedModel, where: str
+) -> SortedNames:
+    match model.config:
         case VidTokConfig():
             return vidtok_names(names)
         case CosmosVideoConfig() | CosmosImageConfig():
-            return cosmos_names(names, needed, config)
+            return cosmos_names(names, needed, model.config)
         case InfinityConfig():
             return infinity_names(names, needed)
         case Emu3Config():
             return emu3_names(names, needed)
+        case OpenMagvit2Config():
+            return open_magvit2_names(names, needed, where, averaged=model.averaged)
 
 
 def _all_weights(paths: Sequence[Path]) -> dict[str, SavedTensor]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bitmill.bsq_model.layers.causal_conv import Past
 from bitmill.bsq_model.layers.images.network import ImageDecoder, ImageEncoder
-from bitmill.schemas.models.infinity_config import InfinityConfig
+from bitmill.schemas.models.infinity.config import InfinityConfig
 
 
 class InfinityNetwork(nn.Module):

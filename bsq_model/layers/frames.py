@@ -23,10 +23,9 @@ def conv_frames(x_THWC: Tensor, conv: nn.Module, *, pad: int = 0, stride: int = 
     return y_TEHW.permute(0, 2, 3, 1).contiguous()
 
 
-def kernel(conv: nn.Module) -> tuple[Tensor, Tensor]:
+def kernel(conv: nn.Module) -> tuple[Tensor, Tensor | None]:
     """Return a convolution's weight, [E, C, k, k] of 1×k×k, and its bias."""
     assert isinstance(conv, nn.Conv2d | nn.Conv3d)
-    assert conv.bias is not None
     return (conv.weight[:, :, 0] if conv.weight.ndim == 5 else conv.weight), conv.bias
 
 

@@ -7,14 +7,18 @@ from bitmill.bsq_model.cosmos.image_network import CosmosImageNetwork
 from bitmill.bsq_model.cosmos.network import CosmosNetwork
 from bitmill.bsq_model.emu3.network import Emu3Network
 from bitmill.bsq_model.infinity.network import InfinityNetwork
+from bitmill.bsq_model.open_magvit2.network import OpenMagvit2Network
 from bitmill.bsq_model.vidtok.network import VidTokNetwork
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.emu3_config import Emu3Config
-from bitmill.schemas.models.infinity_config import InfinityConfig
+from bitmill.schemas.models.infinity.config import InfinityConfig
+from bitmill.schemas.models.open_magvit2_config import OpenMagvit2Config
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
-PublishedNetwork = VidTokNetwork | CosmosNetwork | CosmosImageNetwork | Emu3Network | InfinityNetwork
+PublishedNetwork = (
+    VidTokNetwork | CosmosNetwork | CosmosImageNetwork | Emu3Network | InfinityNetwork | OpenMagvit2Network
+)
 
 
 def make_network(config: PublishedConfig) -> PublishedNetwork:
@@ -51,3 +55,5 @@ def _network(config: PublishedConfig) -> PublishedNetwork:
             return InfinityNetwork(config)
         case Emu3Config():
             return Emu3Network(config)
+        case OpenMagvit2Config():
+            return OpenMagvit2Network(config)

@@ -7,12 +7,15 @@ from pydantic import Discriminator, Tag, TypeAdapter
 from bitmill.schemas.models.causal_conv_config import CausalConvConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.emu3_config import Emu3Config
-from bitmill.schemas.models.infinity_config import InfinityConfig
+from bitmill.schemas.models.infinity.config import InfinityConfig
+from bitmill.schemas.models.open_magvit2_config import OpenMagvit2Config
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
-PublishedConfig = VidTokConfig | CosmosVideoConfig | CosmosImageConfig | Emu3Config | InfinityConfig
+PublishedConfig = (
+    VidTokConfig | CosmosVideoConfig | CosmosImageConfig | Emu3Config | InfinityConfig | OpenMagvit2Config
+)
 """Of the published families that run as ``bsq_model.published``."""
 
 TrainableConfig = TokenizerConfig | CausalConvConfig
@@ -34,6 +37,7 @@ AnyTokenizerConfig = Annotated[
     | Annotated[CosmosImageConfig, Tag("cosmos-di")]
     | Annotated[Emu3Config, Tag("emu3")]
     | Annotated[InfinityConfig, Tag("infinity")]
+    | Annotated[OpenMagvit2Config, Tag("open-magvit2")]
     | Annotated[PluginConfig, Tag("plugin")],
     Discriminator(_architecture),
 ]

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from bitmill.schemas.reports.evaluation_report import EvaluationReport
+from tests.bsq_model.published.golden import golden
+from tests.bsq_model.published.publishing import publish
 from tests.support.commands import bitmill
 from tests.support.media import real_pictures, write_video
 
@@ -75,6 +77,41 @@ def test_another_size_must_be_asked_for(media, tmp_path):
         wrong = bitmill("evaluate", "tiny", pictures, "--size", size, "--interpolate-positions")
         assert wrong.code == 2
         assert said in " ".join(wrong.err.split())
+
+
+def test_tokenizers_of_several_families_are_measured_on_the_same_media(media, tmp_path):
+    *files, option, config = publish("open-magvit2", tmp_path / "files")
+    done = bitmill("weights", "import", *files, str(tmp_path / "magvit"), option, config)
+    assert done.code == 0, done.err
+    magvit, out = str(tmp_path / "magvit"), tmp_path / "out"
+    words = ("--out", str(out), "--size", "61", "--clip-frames", "4", "--pictures", "1")
+    nowhere = {"BITMILL_NETWORKS": str(tmp_path / "none")}
+    done = bitmill(
+        *("evaluate", "tiny", str(media), "--tokenizer", magvit, "--tokenizer", f"{magvit}/", *words),
+        extra=nowhere,
+    )
+    assert done.code == 3, done.err
+    reports = {
+        name: EvaluationReport.model_validate_json((out / name / "report.json").read_text())
+        for name in ("tiny", "magvit", "magvit-2")
+    }
+    # Of its own size, and of the nearest below that the other takes; one of clips, one of images.
+    for name, clips, num_tokens in (("tiny", 4, 8 * 16**2), ("magvit", 8, 8 * 30**2)):
+        assert (reports[name].clips, reports[name].code.tokens) == (clips, num_tokens)
+        assert [row.name for row in reports[name].rows] == [name]
+        assert name in done.out
+    assert reports["magvit"].tokenizer_fingerprint == golden("open-magvit2").fingerprint
+    assert reports["magvit-2"].rows[0].psnr_db == reports["magvit"].rows[0].psnr_db
+    assert "4×128×128" in done.out
+    assert "1×60×60" in done.out
+    sheet = np.asarray(Image.open(out / "pictures.png"))
+    # A label above each row, a gap below.
+    row_px = 16 + 128 + 4
+    assert sheet.shape[0] == 3 * row_px
+    # Of one picture, a row for each tokenizer: both of the same weights show the same.
+    assert np.array_equal(sheet[row_px + 20 : 2 * row_px], sheet[2 * row_px + 20 : 3 * row_px])
+    refused = bitmill("evaluate", "tiny", str(media), "--tokenizer", magvit, *words, "--codec")
+    assert (refused.code, "--codec is for one tokenizer" in refused.err) == (2, True)
 
 
 def test_the_codecs_size_is_told_of_whole_files(media, tmp_path):

@@ -1,4 +1,4 @@
-"""VidTok, Cosmos, Emu3 and Infinity from published files to the last command, as a user goes it."""
+"""Published tokenizers of each family from their files to the last command, as a user goes it."""
 
 import json
 import shutil
@@ -40,7 +40,10 @@ class Imported:
         return str(self.folder / name)
 
 
-@pytest.fixture(scope="module", params=["vidtok-v11", "cosmos-dv4x8x8", "cosmos-di8x8", "emu3", "infinity"])
+@pytest.fixture(
+    scope="module",
+    params=["vidtok-v11", "cosmos-dv4x8x8", "cosmos-di8x8", "emu3", "infinity", "open-magvit2"],
+)
 def imported(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
@@ -95,8 +98,9 @@ def test_each_clip_has_the_codes_of_its_frames(imported):
 def test_the_dataset_says_what_was_not_compared(imported):
     card = json.loads((imported.folder / "tokens" / "dataset.json").read_text())
     assert card["tokenizer_note"] == NOT_COMPARED
-    assert card["tokenizer"]["architecture"] in {"vidtok", "cosmos-dv", "cosmos-di", "emu3", "infinity"}
-    assert card["format_version"] == (5 if imported.name in {"emu3", "infinity"} else 4)
+    architecture = golden(imported.name).config.architecture
+    assert card["tokenizer"]["architecture"] == architecture
+    assert card["format_version"] == (5 if architecture in {"emu3", "infinity", "open-magvit2"} else 4)
     assert NOT_COMPARED in imported.done.out + imported.done.err
     assert NOT_COMPARED in bitmill("inspect", imported.path("tokens")).out
     origin = json.loads((imported.folder / "tokens" / "tokenizer" / "origin.json").read_text())

@@ -6,8 +6,8 @@ from pydantic import Field, ValidationError
 
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.geometry import MAX_BITS_PER_TOKEN, grid_name
-from bitmill.schemas.models.infinity_config import InfinityConfig
-from bitmill.schemas.models.infinity_schedules import published_schedules
+from bitmill.schemas.models.infinity.config import InfinityConfig
+from bitmill.schemas.models.infinity.schedules import published_schedules
 from bitmill.schemas.requests.validation_text import describe_validation
 from bitmill.schemas.strict_model import StrictModel
 

@@ -19,8 +19,8 @@ from bitmill.bsq_model.layers.frames import (
 class ImageConv(nn.Conv2d):
     """A convolution of the same size."""
 
-    def __init__(self, channels: int, outputs: int, size: int = 3) -> None:
-        super().__init__(channels, outputs, size)
+    def __init__(self, channels: int, outputs: int, size: int = 3, *, bias: bool = True) -> None:
+        super().__init__(channels, outputs, size, bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (nn.Conv2d's name)
         """Return [T, H, W, E] of [T, H, W, C]."""
@@ -50,13 +50,15 @@ def norm_silu(norm: ImageNorm, x_THWC: Tensor) -> Tensor:
 class ResidualBlock(nn.Module):
     """A residual block of two 3×3 convolutions."""
 
-    def __init__(self, channels: int, outputs: int) -> None:
+    def __init__(self, channels: int, outputs: int, *, bias: bool = True) -> None:
         super().__init__()
         self.norm1 = ImageNorm(channels)
-        self.conv1 = ImageConv(channels, outputs)
+        self.conv1 = ImageConv(channels, outputs, bias=bias)
         self.norm2 = ImageNorm(outputs)
-        self.conv2 = ImageConv(outputs, outputs)
-        self.nin_shortcut = ImageConv(channels, outputs, 1) if channels != outputs else nn.Identity()
+        self.conv2 = ImageConv(outputs, outputs, bias=bias)
+        self.nin_shortcut = (
+            ImageConv(channels, outputs, 1, bias=bias) if channels != outputs else nn.Identity()
+        )
 
     def forward(self, x_THWC: Tensor) -> Tensor:
         """Return [T, H, W, E]."""
@@ -119,8 +121,8 @@ class Upsample(nn.Module):
         return conv_of_doubled(x_THWC, self.conv)
 
 
-def residual_blocks(channels: int, outputs: int, num_blocks: int) -> nn.Sequential:
+def residual_blocks(channels: int, outputs: int, num_blocks: int, *, bias: bool = True) -> nn.Sequential:
     """Return a level's blocks."""
     return nn.Sequential(
-        *(ResidualBlock(outputs if index else channels, outputs) for index in range(num_blocks))
+        *(ResidualBlock(outputs if index else channels, outputs, bias=bias) for index in range(num_blocks))
     )

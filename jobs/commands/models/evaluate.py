@@ -1,4 +1,4 @@
-"""``bitmill evaluate``: measures a tokenizer on given media; writes a table, a report and pictures."""
+"""``bitmill evaluate``: measures tokenizers on given media; prints a table, writes reports and pictures."""
 
 import datetime
 import platform
@@ -6,18 +6,24 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
 
 from bitmill.bsq_model import BSQTokenizer
 from bitmill.bsq_model.contract import Tokenizer
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.resolution import interpolating, resize_tokenizer
+from bitmill.jobs.commands.models.evaluation_output import (
+    REPORT_FILE,
+    print_reports,
+    write_pictures,
+    write_report,
+)
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.models.find_frame_sizes import option_size, size_text
+from bitmill.jobs.preparation.models.find_frame_sizes import largest_within, option_size, size_text
 from bitmill.jobs.preparation.models.find_token_models import choose_prior
 from bitmill.jobs.preparation.models.find_tokenizers import (
     LoadedTokenizer,
@@ -31,22 +37,18 @@ from bitmill.jobs.progress.units import duration_text
 from bitmill.pipeline.compressing.clip_streams import LoadedPrior
 from bitmill.pipeline.cpu_count import available_cpus
 from bitmill.pipeline.decode.pixels.frame_sizes import Buckets
-from bitmill.pipeline.evaluation.comparison_sheet import write_sheet
 from bitmill.pipeline.evaluation.run_evaluation import Measured, evaluate
 from bitmill.pipeline.evaluation.running_scores import MetricNetworks
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.any_tokenizer_config import TokenizerConfigOfAnyFamily
-from bitmill.schemas.models.geometry import SizePx
+from bitmill.schemas.models.geometry import Geometry, SizePx
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.reports.evaluation_report import EvaluationReport, QualityRow
 from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
-from bitmill.schemas.staged_file import write_staged
-
-REPORT_FILE, SHEET_FILE = "report.json", "pictures.png"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,8 @@ class EvaluationRequest:
     """The parsed command line."""
 
     tokenizer: str
+    others: list[str]
+    """Tokenizers that are measured after it, on the same media."""
     source: SourceSpec
     out: Path
     fps: float | None
@@ -69,57 +73,126 @@ class EvaluationRequest:
     num_shown: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    """A tokenizer on its device, in float32, and the clips on which it is measured."""
+
+    argument: str
+    name: str
+    """Of its row, and of its folder if there are several."""
+    loaded: LoadedTokenizer
+    tokenizer: Tokenizer
+    size: SizePx
+    clip_frames: int
+
+
 def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
-    """Measure, print the table, write report and pictures. Returns whether every source was fully read."""
-    loaded, tokenizer, size = _tokenizer(request)
-    geometry = tokenizer.geometry
+    """Measure, print the table, write reports and pictures. Returns whether every source was fully read."""
+    candidates = _candidates(request)
     metric_networks, left_out = find_metric_networks(request.inception)
     sources = find_sources(request.source).sources
     refuse_archives(sources, purpose="evaluation")
     if request.max_items is not None:
         sources = _spread(sources, request.max_items)
-    clip_frames = request.clip_frames or geometry.usual_frames
-    check_clip_frames(geometry, clip_frames, option="--clip-frames")
+    coders = _coders(request, candidates[0].tokenizer)
+    request.out.mkdir(parents=True, exist_ok=True)
+    results: list[Measured] = []
+    reports: list[EvaluationReport] = []
+    for one in candidates:
+        measured = _measured(request, one, sources, metric_networks, coders=coders, console=console)
+        absent = left_out + _inapplicable(measured.rows[0], metric_networks, one.size)
+        results.append(measured)
+        reports.append(_report(request, one, measured, absent, num_sources=len(sources)))
+        folder = request.out / one.name if request.others else request.out
+        write_report(reports[-1], folder)
+    write_pictures([measured.shown for measured in results], request.out)
+    print_reports(reports, [f"{one.clip_frames}×{one.size[0]}×{one.size[1]}" for one in candidates], console)
+    told = request.out if request.others else request.out / REPORT_FILE
+    console.print(f"{'reports' if request.others else 'report':<10} {told}", soft_wrap=True)
+    return all(measured.ok == len(sources) for measured in results)
+
+
+def _measured(
+    request: EvaluationRequest,
+    one: _Candidate,
+    sources: tuple[Any, ...],
+    metric_networks: MetricNetworks,
+    *,
+    coders: dict[str, LoadedPrior | None],
+    console: Console,
+) -> Measured:
     settings = DecodeSettings(
-        sampling=SamplingSpec(fps=request.fps, clip_frames=clip_frames),
+        sampling=SamplingSpec(fps=request.fps, clip_frames=one.clip_frames),
         limits=LimitsSpec(),
-        sizes=Buckets((size,)),
+        sizes=Buckets((one.size,)),
         pixel_rule=NEWEST_PIXEL_RULE,
     )
-    coders = _coders(request, tokenizer)
-    request.out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     with LiveLine(console) as line:
-        measured = evaluate(
-            tokenizer,
+        return evaluate(
+            one.tokenizer,
             sources,
             settings,
             metric_networks,
-            name=_family(loaded.config),
-            with_codecs=request.with_codecs,
+            name=one.name,
+            # Their bits are those of one tokenizer.
+            with_codecs=request.with_codecs and not request.others,
             num_shown=request.num_shown,
-            on_progress=lambda done: line.show(partial(_progress, done, len(sources), started)),
+            on_progress=lambda done: line.show(partial(_progress, one.name, done, len(sources), started)),
             coders=coders,
         )
-    left_out += _inapplicable(measured.rows[0], metric_networks, size)
-    report = _report(request, loaded, tokenizer, measured, left_out, num_sources=len(sources))
-    _write(report, measured, request.out)
-    _print(report, console)
-    console.print(f"report     {request.out / REPORT_FILE}", soft_wrap=True)
-    return measured.ok == len(sources)
 
 
-def _tokenizer(request: EvaluationRequest) -> tuple[LoadedTokenizer, Tokenizer, SizePx]:
+def _candidates(request: EvaluationRequest) -> list[_Candidate]:
+    """Returns all tokenizers, so that one that cannot be measured is told before the work begins."""
+    if request.others and request.with_codec:
+        raise UsageError("--codec is for one tokenizer; leave it or --tokenizer out.")
+    candidates: list[_Candidate] = []
+    for argument in (request.tokenizer, *request.others):
+        loaded, tokenizer, size = _tokenizer(request, argument)
+        candidates.append(
+            _Candidate(
+                argument=argument,
+                name=_name(argument, candidates) if request.others else _family(loaded.config),
+                loaded=loaded,
+                tokenizer=tokenizer,
+                size=size,
+                clip_frames=_clip_frames(request, tokenizer.geometry),
+            )
+        )
+    return candidates
+
+
+def _name(argument: str, others: list[_Candidate]) -> str:
+    """Returns the last part of the tokenizer's name or path, with a number if another has the same."""
+    last = argument.rstrip("/").rsplit("/", 1)[-1]
+    last = "tokenizer" if last in {"", ".", ".."} else last
+    taken = {one.name for one in others}
+    numbered = (last if number == 1 else f"{last}-{number}" for number in count(1))
+    return next(name for name in numbered if name not in taken)
+
+
+def _clip_frames(request: EvaluationRequest, geometry: Geometry) -> int:
+    if request.clip_frames is None:
+        return geometry.usual_frames
+    if request.others:
+        return geometry.legal_at_most(request.clip_frames) or geometry.least_frames
+    check_clip_frames(geometry, request.clip_frames, option="--clip-frames")
+    return request.clip_frames
+
+
+def _tokenizer(request: EvaluationRequest, argument: str) -> tuple[LoadedTokenizer, Tokenizer, SizePx]:
     """Returns the tokenizer on its device, in float32, and the size of its frames."""
-    loaded = load_tokenizer_spec(tokenizer_spec(request.tokenizer))
+    loaded = load_tokenizer_spec(tokenizer_spec(argument))
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    asked = _asked_size(request, loaded.geometry)
     if not isinstance(loaded.config, TokenizerConfig) or loaded.config.positions == "interpolate":
-        size = option_size(loaded.geometry, request.size)
+        size = option_size(loaded.geometry, asked)
         tokenizer = load_files(loaded.files)
         tokenizer.to(device=device, dtype=torch.float32)
         return loaded, tokenizer, size
     own_px = loaded.config.image_size_px
-    size = request.size or (own_px, own_px)
+    size = asked or (own_px, own_px)
     if size != (own_px, own_px) and not request.interpolate_positions:
         raise UsageError(
             f"--size {size_text(size)} is not the tokenizer's size "
@@ -129,6 +202,15 @@ def _tokenizer(request: EvaluationRequest) -> tuple[LoadedTokenizer, Tokenizer, 
         return loaded, resize_tokenizer(loaded.bsq_vit(), size[0]).to(device), size
     tokenizer = interpolating(loaded.bsq_vit()).to(device)
     return loaded, tokenizer, option_size(tokenizer.geometry, size)
+
+
+def _asked_size(request: EvaluationRequest, geometry: Geometry) -> SizePx | None:
+    """Returns the size asked for; of several tokenizers, the nearest below it that this one takes."""
+    if request.size is None or not request.others:
+        return request.size
+    if geometry.size_px is not None and not request.interpolate_positions:
+        return geometry.size_px
+    return largest_within(geometry, request.size)
 
 
 def _family(config: TokenizerConfigOfAnyFamily) -> str:
@@ -164,16 +246,16 @@ def _inapplicable(row: QualityRow, metric_networks: MetricNetworks, size: SizePx
 
 def _report(
     request: EvaluationRequest,
-    loaded: LoadedTokenizer,
-    tokenizer: Tokenizer,
+    one: _Candidate,
     measured: Measured,
     left_out: list[str],
     *,
     num_sources: int,
 ) -> EvaluationReport:
+    tokenizer, loaded = one.tokenizer, one.loaded
     return EvaluationReport(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        tokenizer=request.tokenizer,
+        tokenizer=one.argument,
         tokenizer_fingerprint=tokenizer.fingerprint,
         config=tokenizer.config if isinstance(tokenizer, BSQTokenizer) else loaded.config,
         origin=loaded.origin,
@@ -207,61 +289,7 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def _write(report: EvaluationReport, measured: Measured, out: Path) -> None:
-    if measured.shown:
-        write_sheet(measured.shown, out / SHEET_FILE)
-    write_staged(out / REPORT_FILE, (report.model_dump_json(indent=2) + "\n").encode())
-
-
-_COLUMNS = {
-    "bits_per_pixel": ("bit/pixel", "{:.3f}"),
-    "psnr_db": ("PSNR dB", "{:.2f}"),
-    "ssim": ("SSIM", "{:.4f}"),
-    "ms_ssim": ("MS-SSIM", "{:.4f}"),
-    "lpips": ("LPIPS", "{:.4f}"),
-    "fid": ("FID", "{:.2f}"),
-    "fd_effnetlite0": ("FD-EffNetLite0", "{:.2f}"),
-    "fvd": ("FVD", "{:.1f}"),
-}
-
-
-def _print(report: EvaluationReport, console: Console) -> None:
-    shown = [name for name in _COLUMNS if any(getattr(row, name) is not None for row in report.rows)]
-    table = Table("", *(_COLUMNS[name][0] for name in shown), box=None, pad_edge=False)
-    for row in report.rows:
-        values = [getattr(row, name) for name in shown]
-        texts = [
-            _COLUMNS[name][1].format(value) if value is not None else "–"
-            for name, value in zip(shown, values, strict=True)
-        ]
-        table.add_row(row.name, *texts)
-    console.print(table)
-    say = partial(console.print, soft_wrap=True)
-    code = report.code
-    say(
-        f"sources    {report.sources}: {report.ok} ok, {len(report.failures)} not ok; "
-        f"{report.clips} clips, {report.frames} frames"
-    )
-    for failed in report.failures:
-        say(f"  {failed.outcome} {failed.uri}: {failed.reason}: {failed.detail}")
-    say(
-        f"{report.config.geometry.code.kind:<11}"
-        f"weakest {code.weakest_bit:.3f}, mean {code.mean_bit:.3f} of 1; "
-        f"{code.used_codes:,} codes in {code.tokens:,} tokens, {code.code_entropy_bits:.2f} bits per token"
-    )
-    if report.throughput is not None:
-        speed = report.throughput
-        say(
-            f"speed      encode {speed.encode_frames_per_s:.1f}, reconstruct "
-            f"{speed.reconstruct_frames_per_s:.1f} frames/s on {speed.device}, {speed.threads} threads"
-        )
-    for sentence in report.left_out:
-        say(f"left out   {sentence}")
-    if report.origin is not None and report.origin.note is not None:
-        say(f"note       {report.origin.note}")
-
-
-def _progress(done: int, planned: int, started: float) -> str:
+def _progress(name: str, done: int, planned: int, started: float) -> str:
     rate = done / max(time.monotonic() - started, 1e-9)
     left = duration_text((planned - done) / rate) if done else "?"
-    return f"{done}/{planned} sources ({rate:.1f}/s) · {left} left"
+    return f"{name}: {done}/{planned} sources ({rate:.1f}/s) · {left} left"

@@ -1,6 +1,6 @@
 """``bitmill weights import``: converts published weights to a tokenizer folder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bitmill.bsq_model import save_tokenizer
@@ -43,7 +43,8 @@ def import_weights(request: ImportRequest) -> None:
     text = None if request.config is None else _read(request.config)
     described = None if text is None else described_model(text, origin=str(request.config))
     if published is not None:
-        if text is not None and (described is None or described.config != published.config):
+        expected = DescribedModel(config=published.config, averaged=published.averaged)
+        if text is not None and described != expected:
             raise UsageError(f"{request.config} does not describe {request.name}; leave one of both out.")
         _import_published(request, published)
     elif text is None:
@@ -85,9 +86,11 @@ def _import_bsq_vit(request: ImportRequest, text: str) -> None:
 
 
 def _import_published(request: ImportRequest, model: DescribedModel) -> None:
-    if not request.ema or request.image_as_video:
-        raise UsageError("--no-ema and --image-as-video are for BSQ-ViT.")
-    imported = import_published(request.files, model)
+    if request.image_as_video:
+        raise UsageError("--image-as-video is for BSQ-ViT.")
+    if not request.ema and not model.averaged:
+        raise UsageError(f"The {model.config.architecture} uses no averaged weights; leave --no-ema out.")
+    imported = import_published(request.files, replace(model, averaged=model.averaged and request.ema))
     names = " and ".join(path.name for path in request.files)
     published = model if isinstance(model, PublishedModel) else None
     origin = TokenizerOrigin(
@@ -101,8 +104,10 @@ def _import_published(request: ImportRequest, model: DescribedModel) -> None:
     geometry, console = model.config.geometry, Console(soft_wrap=True)
     code, (height, width) = geometry.code, geometry.patch_px
     codes = f"{code.bits_per_token} bits" if code.kind == "bits" else f"{code.num_codes:,} codes"
+    kind = "" if not model.averaged else "averaged (EMA) " if request.ema else "raw "
+    num_weights = sum(p.numel() for p in tokenizer.network.parameters())
     console.print(
-        f"{sum(p.numel() for p in tokenizer.network.parameters()):,} weights of {model.config.architecture}: "
+        f"{num_weights:,} {kind}weights of {model.config.architecture}: "
         f"a token for {geometry.frames_per_token}×{height}×{width} frames and pixels, {codes}"
     )
     for kind, count in imported.left_out.items():

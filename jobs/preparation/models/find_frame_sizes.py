@@ -1,7 +1,7 @@
 """Checks a job's frame sizes against its tokenizer."""
 
 from collections.abc import Sequence
-from math import lcm
+from math import lcm, prod
 
 from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes, frame_sizes, squares
 from bitmill.schemas.errors import UsageError
@@ -107,6 +107,17 @@ def option_size(geometry: Geometry, size: SizePx | None) -> SizePx:
         raise UsageError(f"--size {size_text(size)}: the tokenizer takes frames of {told} pixels.")
     _check_schedule(geometry, size, option="--size")
     return size
+
+
+def largest_within(geometry: Geometry, size: SizePx) -> SizePx:
+    """Return the largest size that the tokenizer takes in ``size``, or the least that it takes."""
+    (down, across), (height, width) = geometry.multiple_px, size
+    if geometry.schedules is None:
+        return max(height // down, 1) * down, max(width // across, 1) * across
+    down, across = geometry.patch_px
+    sizes = [(h * down, w * across) for *_, (_, h, w) in geometry.schedules.values()]
+    fitting = [one for one in sizes if one[0] <= height and one[1] <= width]
+    return max(fitting, key=prod) if fitting else min(sizes, key=prod)
 
 
 def size_of_text(text: str) -> SizePx:

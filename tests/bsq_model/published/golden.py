@@ -14,8 +14,9 @@ from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.emu3_config import Emu3Config
-from bitmill.schemas.models.infinity_config import InfinityConfig
-from bitmill.schemas.models.infinity_schedules import published_schedules
+from bitmill.schemas.models.infinity.config import InfinityConfig
+from bitmill.schemas.models.infinity.schedules import published_schedules
+from bitmill.schemas.models.open_magvit2_config import OpenMagvit2Config
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
 _VIDTOK = {"channels": 8, "channel_multipliers": (1, 2, 2, 2), "num_res_blocks": 1}
@@ -54,8 +55,13 @@ CONFIGS: dict[str, PublishedConfig] = {
     "emu3": Emu3Config(
         channels=32, channel_multipliers=(1, 1), num_res_blocks=1, attention_levels=(1,), codebook_size=512
     ),
+    "open-magvit2": OpenMagvit2Config(
+        channels=32, channel_multipliers=(1, 1), num_res_blocks=1, bits_per_token=18
+    ),
 }
-"""Of the tokenizers with FSQ."""
+"""Of the tokenizers with grids."""
+FSQ = [name for name, config in CONFIGS.items() if config.geometry.code.kind == "digits"]
+VIDEO = [name for name, config in CONFIGS.items() if config.geometry.max_frames != 1]
 
 
 @cache
@@ -123,8 +129,10 @@ def indices(codes_xD: Tensor, config: PublishedConfig) -> Tensor:
 
 
 def codes_of(indices_x: Tensor, config: PublishedConfig) -> Tensor:
-    """Return the codes of published indices: digits, or the index itself."""
-    return indices_x[..., None] // _weights(config) % torch.tensor(config.geometry.code.bases)
+    """Return the codes of published indices: digits, bits, or the index itself."""
+    code = config.geometry.code
+    codes_xD = indices_x[..., None] // _weights(config) % torch.tensor(code.bases)
+    return codes_xD.bool() if code.kind == "bits" else codes_xD
 
 
 def _weights(config: PublishedConfig) -> Tensor:

@@ -13,9 +13,11 @@ import yaml
 from torch import Tensor, nn
 
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
+from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.emu3_config import Emu3Config
-from bitmill.schemas.models.infinity_config import InfinityConfig
-from bitmill.schemas.models.infinity_schedules import published_schedules
+from bitmill.schemas.models.infinity.config import InfinityConfig
+from bitmill.schemas.models.infinity.schedules import published_schedules
+from bitmill.schemas.models.open_magvit2_config import OpenMagvit2Config
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 from tests.bsq_model.published.golden import config_of, names_and_shapes, published_weights
 
@@ -36,6 +38,9 @@ def publish(name: str, folder: Path) -> list[str]:
     if isinstance(config, Emu3Config):
         safetensors.torch.save_file(with_counters(weights), folder / "model.safetensors")
         return [str(folder / "model.safetensors"), *_config(folder / "config.json", emu3_document(config))]
+    if isinstance(config, OpenMagvit2Config):
+        torch.save(averaged(weights), folder / "model.ckpt")
+        return [str(folder / "model.ckpt"), *_config(folder / "config.yaml", open_magvit2_document(config))]
     halves = {"encoder": ("encoder.", "quant_conv."), "decoder": ("decoder.", "post_quant_conv.")}
     for half, prefixes in halves.items():
         own = {key: tensor for key, tensor in weights.items() if key.startswith(prefixes)}
@@ -132,7 +137,20 @@ def trained(weights: Mapping[str, Tensor], form: str) -> dict[str, Tensor]:
     return state | {"metric.used": torch.zeros(3)}
 
 
-def constants(half: str, config: PublishedConfig) -> dict[str, Tensor]:
+def averaged(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """A checkpoint whose averages are these weights; its raw weights are others."""
+    averages = {f"model_ema.{name.replace('.', '')}": tensor for name, tensor in weights.items()}
+    return lightning(
+        {
+            **{name: -tensor for name, tensor in weights.items()},
+            **averages,
+            "model_ema.num_updates": torch.tensor(1000, dtype=torch.int32),
+            "model_ema.lossdiscriminatormain0weight": torch.ones(2, 3),
+        }
+    )
+
+
+def constants(half: str, config: CosmosVideoConfig | CosmosImageConfig) -> dict[str, Tensor]:
     """What a Cosmos archive has besides weights."""
     quantizer = "quantizer" if half == "encoder" else "inv_quant.quantizer"
     patcher = "encoder.patcher3d" if half == "encoder" else "decoder.unpatcher3d"
@@ -214,9 +232,45 @@ def vidtok_document(config: VidTokConfig, **changes: Any) -> dict[str, Any]:
     }
 
 
+def open_magvit2_document(config: OpenMagvit2Config, **changes: Any) -> dict[str, Any]:
+    """The YAML of an Open-MAGVIT2; ``changes`` are of the model's arguments."""
+    num_bits = config.bits_per_token
+    return {
+        "seed_everything": True,
+        "trainer": {"precision": "16-mixed"},
+        "model": {
+            "class_path": "src.Open_MAGVIT2.models.lfqgan.VQModel",
+            "init_args": {
+                "ddconfig": {
+                    "double_z": False,
+                    "z_channels": num_bits,
+                    "resolution": 128,
+                    "in_channels": 3,
+                    "out_ch": 3,
+                    "ch": config.channels,
+                    "ch_mult": list(config.channel_multipliers),
+                    "num_res_blocks": config.num_res_blocks,
+                },
+                "lossconfig": {"params": {"disc_weight": 0.8}},
+                "n_embed": 2**num_bits,
+                "embed_dim": num_bits,
+                "learning_rate": 1e-4,
+                "sample_minimization_weight": 1.0,
+                "batch_maximization_weight": 1.0,
+                "scheduler_type": "None",
+                "use_ema": True,
+                "resume_lr": None,
+                "lr_drop_epoch": [200, 250],
+                **changes,
+            },
+        },
+        "ckpt_path": None,
+    }
+
+
 def cosmos_document(config: PublishedConfig, **changes: Any) -> dict[str, Any]:
     """The constructor's arguments of a Cosmos."""
-    assert not isinstance(config, VidTokConfig | Emu3Config | InfinityConfig)
+    assert isinstance(config, CosmosVideoConfig | CosmosImageConfig)
     is_video = config.architecture == "cosmos-dv"
     has_attention = getattr(config, "attention_levels", ()) != ()
     own = (

@@ -7,13 +7,10 @@ from hypothesis import strategies as st
 
 from benchmarks.published.peer import Peer
 from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
-from tests.bsq_model.published.golden import CONFIGS, golden
+from tests.bsq_model.published.golden import CONFIGS, VIDEO, golden
 from tests.bsq_model.published.test_tokenizer import SHAPES
 
-_VIDEO = {name: config for name, config in CONFIGS.items() if config.architecture != "cosmos-di"}
-
-
-_TOKENIZERS = {name: golden(name) for name in _VIDEO}
+_TOKENIZERS = {name: golden(name) for name in VIDEO}
 
 
 def _noise(num_frames: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -23,7 +20,7 @@ def _noise(num_frames: int, height: int, width: int, seed: int = 0) -> torch.Ten
 
 @settings(max_examples=40)
 @given(
-    name=st.sampled_from([*_VIDEO]),
+    name=st.sampled_from(VIDEO),
     rows=st.integers(1, 6),
     grid=st.tuples(st.integers(1, 4), st.integers(1, 5)),
     seed=st.integers(0, 9),
@@ -50,7 +47,7 @@ def test_codes_are_those_of_a_stream_a_batch_a_prefix_and_of_whatever_follows(na
 
 
 @settings(max_examples=20)
-@given(name=st.sampled_from([*_VIDEO]), rows=st.integers(1, 5), height=st.integers(1, 3))
+@given(name=st.sampled_from(VIDEO), rows=st.integers(1, 5), height=st.integers(1, 3))
 def test_decoded_frames_are_those_of_a_batch_and_of_a_prefix(name, rows, height):
     tokenizer = _TOKENIZERS[name]
     geometry = tokenizer.geometry
@@ -68,7 +65,7 @@ def test_decoded_frames_are_those_of_a_batch_and_of_a_prefix(name, rows, height)
         assert torch.equal(prefix, same)
 
 
-@pytest.mark.parametrize("name", _VIDEO)
+@pytest.mark.parametrize("name", VIDEO)
 def test_a_clip_is_the_same_as_by_the_plain_network_over_all_of_it(name):
     tokenizer = _TOKENIZERS[name]
     # Emu3's case has patches of 2×2 pixels, which make 16 times the tokens.

@@ -37,6 +37,7 @@ def test_fingerprints_stay_what_they_were():
     assert golden("cosmos-dv4x8x8").fingerprint == "886618faab4190ecaa7f4b8319cc64e6"
     assert golden("emu3").fingerprint == "2a024d14a953404e81ccca0439ba6b8a"
     assert golden("cosmos-di8x8").fingerprint == "2c99a554169d4babf08fa212c8e285a2"
+    assert golden("open-magvit2").fingerprint == "68647404abc4c15e19733bc55fefd317"
 
 
 def test_other_files_are_refused():

@@ -13,8 +13,8 @@ from bitmill.bsq_model.published.files import published_files
 from bitmill.bsq_model.published.stream import decoded_image
 from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.models.infinity_config import InfinityConfig
-from bitmill.schemas.models.infinity_schedules import published_schedules
+from bitmill.schemas.models.infinity.config import InfinityConfig
+from bitmill.schemas.models.infinity.schedules import published_schedules
 from bitmill.testing import conformance_checks
 from tests.bsq_model.published.golden import INFINITY, bits_of, case, golden, items, scales_of
 

@@ -10,8 +10,8 @@ from bitmill import load_tokenizer
 from bitmill.bsq_model.importing.config_files.find_family import described_model
 from bitmill.bsq_model.importing.published_models import PUBLISHED_MODELS, published_model
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.models.infinity_config import InfinityConfig
-from bitmill.schemas.models.infinity_schedules import published_schedules
+from bitmill.schemas.models.infinity.config import InfinityConfig
+from bitmill.schemas.models.infinity.schedules import published_schedules
 from tests.bsq_model.published.golden import INFINITY, bits_of, case, golden, published_weights
 from tests.bsq_model.published.publishing import infinity_checkpoint, infinity_document, publish
 from tests.jobs.commands.weights.test_import_published import FAULTS, _refused, _Runs

@@ -1,5 +1,6 @@
-"""``bitmill weights import`` of VidTok, Cosmos and Emu3: golden codes from their files, else a sentence."""
+"""``bitmill weights import`` of published families: golden codes from published files, else a sentence."""
 
+import copy
 import json
 import os
 import pickle
@@ -20,18 +21,22 @@ from bitmill import load_tokenizer
 from bitmill.bsq_model.importing.config_files.described_model import DescribedModel
 from bitmill.bsq_model.importing.config_files.find_family import described_model
 from bitmill.bsq_model.importing.published_models import PUBLISHED_MODELS
-from bitmill.schemas.errors import UsageError
+from bitmill.bsq_model.importing.weight_names.open_magvit2 import open_magvit2_names
+from bitmill.schemas.errors import FormatError, UsageError
 from bitmill.schemas.models.cosmos_config import CosmosVideoConfig
 from bitmill.schemas.models.emu3_config import Emu3Config
+from bitmill.schemas.models.open_magvit2_config import OpenMagvit2Config
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 from tests.bsq_model.published.golden import CONFIGS, case, golden, indices, items, published_weights
 from tests.bsq_model.published.publishing import (
+    averaged,
     constants,
     cosmos_document,
     emu3_document,
     emu3_document_in_transformers,
     in_transformers,
     lightning,
+    open_magvit2_document,
     publish,
     save_script,
     trained,
@@ -166,6 +171,21 @@ def test_the_table_names_the_geometry_of_each_model(name):
     assert geometry.code.num_codes == (codes or 64000)
 
 
+@pytest.mark.parametrize(
+    ("name", "side", "num_bits"),
+    [
+        ("256-resolution", 16, 18),
+        ("128-resolution", 8, 18),
+        ("262144-Pretrain", 16, 18),
+        ("16384-Pretrain", 16, 14),
+    ],
+)
+def test_the_table_names_the_geometry_of_each_open_magvit2(name, side, num_bits):
+    model = PUBLISHED_MODELS[f"Open-MAGVIT2-Tokenizer-{name}"]
+    assert (model.config.geometry.patch_px, model.config.geometry.max_frames) == ((side, side), 1)
+    assert (model.config.geometry.code.bits_per_token, model.averaged) == (num_bits, True)
+
+
 Edit = Callable[[dict[str, Tensor]], None]
 
 
@@ -194,15 +214,15 @@ def _drop(tensors: dict[str, Tensor]) -> None:
 
 
 FAULTS: dict[str, tuple[Edit, str]] = {
-    "missing": (_drop, r"conv_in\S+weight is missing"),
+    "missing": (_drop, r"conv_in\S*weight is missing"),
     "unknown": (
         lambda tensors: tensors.update({"encoder.other.weight": torch.ones(2)}),
-        r"encoder\.other\.weight is unknown",
+        r"encoder\.?other\.?weight is unknown",
     ),
-    "shape": (_set(lambda tensor: tensor[:4]), r"conv_in\S+weight is \[4, .* instead of \["),
+    "shape": (_set(lambda tensor: tensor[:4]), r"conv_in\S*weight is \[4, .* instead of \["),
     "dtype": (
         _set(lambda tensor: tensor.long()),
-        r"conv_in\S+weight contains torch\.int64 instead of floats",
+        r"conv_in\S*weight contains torch\.int64 instead of floats",
     ),
     "nan": (_one_value(float("nan")), "contains values that are not finite"),
     "infinite": (_one_value(float("inf")), "contains values that are not finite"),
@@ -210,16 +230,18 @@ FAULTS: dict[str, tuple[Edit, str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("name", ["vidtok-v11", "cosmos-dv4x8x8", "emu3", "emu3 in transformers"])
+@pytest.mark.parametrize(
+    "name", ["vidtok-v11", "cosmos-dv4x8x8", "emu3", "emu3 in transformers", "open-magvit2"]
+)
 def test_a_tensor_that_is_not_right_is_named(run, tmp_path, name, fault):
     name, _, layout = name.partition(" ")
     *files, option, config = publish(name, tmp_path / "published")
     edit, told = FAULTS[fault]
     weights = {key: tensor for key, tensor in published_weights(name).items() if "decoder" not in key}
-    if name == "vidtok-v11":
+    if name in {"vidtok-v11", "open-magvit2"}:
         weights = dict(published_weights(name))
         edit(weights)
-        torch.save(lightning(weights), files[0])
+        torch.save((averaged if name == "open-magvit2" else lightning)(weights), files[0])
     elif name == "emu3":
         weights = in_transformers(name) if layout else dict(published_weights(name))
         edit(weights)
@@ -419,3 +441,53 @@ def test_a_config_of_another_emu3_is_refused():
     ):
         with pytest.raises(UsageError, match=told):
             described_model(json.dumps(document), origin="c.json")
+
+
+def test_open_magvit2s_weights_are_the_averages_unless_the_raw_ones_are_asked_for(run, tmp_path):
+    path, option, config = publish("open-magvit2", tmp_path)
+    code, out, err = run(path, tmp_path / "a", option, config)
+    assert (code, err) == (0, "")
+    assert "averaged (EMA) weights of open-magvit2: a token for 1×2×2 frames and pixels, 18 bits" in out
+    assert "left out   59 tensors: raw weights, of which the averages are used" in out
+    assert "left out   2 tensors: counters of the weight average" in out
+    assert "left out   3 tensors: training loss" in out
+    code, out, _ = run(path, tmp_path / "r", option, config, "--no-ema")
+    assert (code, "raw weights of open-magvit2" in out) == (0, True)
+    assert "left out   59 tensors: weight average" in out
+    raw = copy.deepcopy(golden("open-magvit2"))
+    with torch.no_grad():
+        for weight in raw.network.parameters():
+            weight.neg_()
+    assert load_tokenizer(tmp_path / "r").fingerprint == raw.fingerprint
+    torch.save(lightning(published_weights("open-magvit2")), path)
+    told = r"model_ema\.decoderadaptive0betabias, and 58 more, is missing: .* use the raw ones by --no-ema"
+    _refused(run, [path, tmp_path / "t", option, config], tmp_path / "t", told)
+    *files, option, config = publish("vidtok-v10", tmp_path / "v")
+    told = "The vidtok uses no averaged weights"
+    _refused(run, [*files, tmp_path / "t", option, config, "--no-ema"], tmp_path / "t", told)
+
+
+def test_averages_that_may_be_of_two_weights_are_refused():
+    with pytest.raises(FormatError, match=r"model_ema\.ab may be the average of a\.b or of ab"):
+        open_magvit2_names(["model_ema.ab"], ["a.b", "ab"], "w.ckpt", averaged=True)
+
+
+@pytest.mark.parametrize("module", ["src.Open_MAGVIT2", "OpenImageTokenizer.Open_MAGVIT2"])
+def test_a_yaml_of_another_open_magvit2_is_refused_by_its_key(module):
+    config = OpenMagvit2Config(bits_per_token=14)
+
+    def described(class_name: str = "lfqgan_pretrain.VQModel", **changes: Any) -> DescribedModel | None:
+        document = open_magvit2_document(config, **changes)
+        document["model"]["class_path"] = f"{module}.models.{class_name}"
+        return described_model(yaml.safe_dump(document), origin="c.yaml")
+
+    assert described(use_shared_epoch=True) == DescribedModel(config=config, averaged=True)
+    assert described(use_ema=False) == DescribedModel(config=config)
+    for class_name, changes, told in (
+        ("video_lfqgan.VQModel", {}, r"its class_path is \S+video_lfqgan\.VQModel; of this project"),
+        ("lfqgan.VQModel", {"n_embed": 16383}, "n_embed is 16383, embed_dim 14 and z_channels 14"),
+        ("lfqgan.VQModel", {"stage": "transformer"}, "unknown key .*stage"),
+        ("lfqgan.VQModel", {"use_ema": "maybe"}, "use_ema"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            described(class_name, **changes)

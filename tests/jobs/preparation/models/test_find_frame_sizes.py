@@ -2,7 +2,11 @@
 
 import pytest
 
-from bitmill.jobs.preparation.models.find_frame_sizes import job_frame_sizes, square_size_px
+from bitmill.jobs.preparation.models.find_frame_sizes import (
+    job_frame_sizes,
+    largest_within,
+    square_size_px,
+)
 from bitmill.jobs.preparation.models.find_tokenizers import job_tokenizer
 from bitmill.jobs.preparation.prepare import prepare
 from bitmill.pipeline.decode.pixels.frame_sizes import Buckets, NativeSizes, squares
@@ -42,6 +46,20 @@ def whole(geometry):
 def test_squares_that_a_tokenizer_does_not_take_are_refused(geometry, size_px, message):
     with pytest.raises(UsageError, match=message):
         square_size_px(whole(geometry), size_px, option="frames.size_px")
+
+
+@pytest.mark.parametrize(
+    ("geometry", "size", "found"),
+    [
+        ({}, (63, 63), (56, 48)),
+        ({}, (64, 4), (64, 16)),
+        (PYRAMID, (40, 70), (32, 64)),
+        (PYRAMID, (40, 60), (32, 32)),
+        (PYRAMID, (16, 16), (32, 32)),
+    ],
+)
+def test_the_largest_size_that_a_tokenizer_takes_within_another(geometry, size, found):
+    assert largest_within(whole(geometry), size) == found
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from bitmill.pipeline.auditing.sample.choose_sample import DrawnClip, SampleDraw
 from bitmill.pipeline.auditing.sample.comparing import compare_sample
 from bitmill.pipeline.items import DecodedClip
 from bitmill.schemas.dataset.packing import pack_codes, unpack_codes
-from bitmill.schemas.models.infinity_config import InfinityConfig
+from bitmill.schemas.models.infinity.config import InfinityConfig
 from tests.support.audits import AuditedDataset
 from tests.support.coded_datasets import GEOMETRIES, IMAGES, VIDEOS, GreyTokenizer, coded_dataset
 from tests.support.fakes import make_item, make_source

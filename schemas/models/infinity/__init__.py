@@ -1,0 +1,1 @@
+"""The config.json of an Infinity tokenizer, and its published schedules."""
