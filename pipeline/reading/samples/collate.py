@@ -26,7 +26,7 @@ from bitmill.pipeline.reading.samples.grid_buckets import Grids
 from bitmill.pipeline.reading.samples.inline_tensor import inline
 from bitmill.pipeline.reading.samples.packed_rows import describe_rows, frame_by_frame, token_times
 from bitmill.pipeline.reading.samples.sample_shapes import Packing, Padding
-from bitmill.pipeline.reading.samples.shuffle_window import PTS, ShuffleWindow
+from bitmill.pipeline.reading.samples.shuffle_window import PTS, ShuffleWindow, Windows
 from bitmill.pipeline.reading.samples.views import TokenView, cut_scales
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.schemas.arrays import Int64s
@@ -91,31 +91,45 @@ class BatchMaker:
         times = isinstance(self.shape, Packing) and self.shape.times
         return tuple(dict.fromkeys((*self.columns, PTS))) if times else self.columns
 
-    def make(self, plan: BatchPlan, windows: Sequence[ShuffleWindow]) -> TokenBatch:
+    def make(self, plan: BatchPlan, windows: Windows) -> TokenBatch:
         """Make a planned batch from the window of each of its takes."""
-        takes, places = plan.takes, self.places[plan.grid]
-        count = sum(take.num_samples for take in takes)
+        places = self.places[plan.grid]
+        size = prod(places)
+        count = sum([take.num_samples for take in plan.takes])
         tokens, flat = self._allocated(count, places)
         valid = np.ones(count, np.bool_)
-        held: list[Int64s] = []
-        if any(window.lost is not None for window in windows):
-            # A reused buffer may contain bytes that are not valid indices or bools.
-            flat.fill(0)
-        size = prod(places)
-        runs = [
-            self._run(take, window, size, valid, held) for take, window in zip(takes, windows, strict=True)
-        ]
-        self._unpack(np.array(runs, np.int64).reshape(-1, 3), flat, size)
+        if windows.runs_R3 is not None:
+            self._unpack(windows.runs_R3 + plan.ahead * np.array((PIECE_BYTES, 0, -size)), flat, size)
+        else:
+            self._unpack_first(plan, windows, flat, valid)
         flags = torch.from_numpy(valid)
         batch = TokenBatch(tokens=tokens, valid=inline(flags) if get_worker_info() else flags)
         if self.grids is not None:
             batch |= {"grid": self.grids.grid(plan.grid), "global_samples": plan.num_samples}
         if self.columns or isinstance(self.shape, Packing | Padding):
-            placed = [_placed(take, window) for take, window in zip(takes, windows, strict=True)]
+            placed = [_placed(take, window) for take, window in zip(plan.now, windows, strict=True)]
             batch |= self._described(placed, count, flat, places)
         if self.scales is not None:
             batch["tokens"] = cut_scales(tokens, self.scales[plan.grid], axis=1)
         return batch
+
+    def _unpack_first(
+        self, plan: BatchPlan, windows: Windows, flat: npt.NDArray[Any], valid: npt.NDArray[np.bool_]
+    ) -> None:
+        """Unpack a batch, and keep what those after it need that differ only by the samples ahead."""
+        held: list[Int64s] = []
+        if any(window.lost is not None for window in windows):
+            # A reused buffer may contain bytes that are not valid indices or bools.
+            flat.fill(0)
+        size = prod(self.places[plan.grid])
+        runs = [
+            self._run(take, window, size, valid, held) for take, window in zip(plan.now, windows, strict=True)
+        ]
+        runs_R3 = np.array(runs, np.int64).reshape(-1, 3)
+        self._unpack(runs_R3, flat, size)
+        if self.shape.per_clip and not held and valid.all():
+            # A sample is one piece, so that the samples ahead are as many pieces.
+            windows.runs_R3 = runs_R3 - plan.ahead * np.array((PIECE_BYTES, 0, -size))
 
     def _allocated(self, count: int, places: tuple[int, ...]) -> tuple[torch.Tensor, npt.NDArray[Any]]:
         """The batch's tensor, and the same memory as [rows, values per row]; zeroed for shapes with gaps."""
