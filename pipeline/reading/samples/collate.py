@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -28,6 +29,7 @@ from bitmill.pipeline.reading.samples.packed_rows import describe_rows, frame_by
 from bitmill.pipeline.reading.samples.sample_shapes import Packing, Padding
 from bitmill.pipeline.reading.samples.shuffle_window import PTS, ShuffleWindow, Windows
 from bitmill.pipeline.reading.samples.views import TokenView, cut_scales
+from bitmill.pipeline.reading.samples.worker_buffers import Lent, WorkerBuffers, received
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.dataset.packing import packed_size
@@ -37,6 +39,36 @@ from bitmill.schemas.models.geometry import Geometry, Grid
 
 class TokenBatch(dict[str, Any]):
     """A dict that DataLoader's default collation refuses to combine."""
+
+    lendable: tuple[WorkerBuffers, torch.Tensor] | None = None
+    """In a worker process: the tokens, and what lends them to another process."""
+
+    def __copy__(self) -> "TokenBatch":
+        # A DataLoader sends a copy. Only one of both may use the memory without copying it.
+        batch = TokenBatch(self)
+        batch.lendable, self.lendable = self.lendable, None
+        return batch
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TokenBatch, (dict(self),)
+
+
+def _sent(batch: TokenBatch) -> tuple[Any, ...]:
+    """As ``__reduce__``, to another process: there, tokens that a worker made are in the same memory."""
+    lendable, batch.lendable = batch.lendable, None
+    if lendable is None or batch.get("tokens") is not lendable[1]:
+        return batch.__reduce__()
+    lent = lendable[0].lend(lendable[1])
+    if lent is None:
+        return batch.__reduce__()
+    return _received, (lent, {name: value for name, value in batch.items() if name != "tokens"})
+
+
+def _received(lent: Lent, others: dict[str, Any]) -> TokenBatch:
+    return TokenBatch(tokens=received(lent), **others)
+
+
+ForkingPickler.register(TokenBatch, _sent)
 
 
 def _refuse_to_collate(*_: object, **__: object) -> NoReturn:
@@ -77,6 +109,8 @@ class BatchMaker:
     columns: tuple[str, ...]
     pin_memory: bool
     pool: BufferPool
+    worker_buffers: WorkerBuffers
+    """Those that are used in a worker process."""
     column_schema: pa.Schema
     """Of ``columns``."""
 
@@ -102,8 +136,10 @@ class BatchMaker:
             self._unpack(windows.runs_R3 + plan.ahead * np.array((PIECE_BYTES, 0, -size)), flat, size)
         else:
             self._unpack_first(plan, windows, flat, valid)
+        in_worker = get_worker_info() is not None
         flags = torch.from_numpy(valid)
-        batch = TokenBatch(tokens=tokens, valid=inline(flags) if get_worker_info() else flags)
+        batch = TokenBatch(tokens=tokens, valid=inline(flags) if in_worker else flags)
+        batch.lendable = (self.worker_buffers, tokens) if in_worker and not self.pin_memory else None
         if self.grids is not None:
             batch |= {"grid": self.grids.grid(plan.grid), "global_samples": plan.num_samples}
         if self.columns or isinstance(self.shape, Packing | Padding):
@@ -135,10 +171,11 @@ class BatchMaker:
         """The batch's tensor, and the same memory as [rows, values per row]; zeroed for shapes with gaps."""
         dtype, size = self.view.dtype, (count, *self.view.size(places))
         values = size[1] if self.view.view == "packed" else self.view.num_values
-        if self.pin_memory or get_worker_info() is not None:
-            # A worker process passes tensors through shared memory; unpacking there avoids another copy.
-            tokens = torch.empty(size, dtype=dtype, pin_memory=self.pin_memory)
-            tokens = tokens if self.pin_memory else tokens.share_memory_()
+        if self.pin_memory:
+            tokens = torch.empty(size, dtype=dtype, pin_memory=True)
+            flat = tokens.numpy().reshape(-1, values)
+        elif get_worker_info() is not None:
+            tokens = torch.from_numpy(self.worker_buffers.empty(size, self.view.numpy_dtype))
             flat = tokens.numpy().reshape(-1, values)
         else:
             num_bytes = dtype.itemsize * prod(size)

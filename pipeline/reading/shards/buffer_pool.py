@@ -45,14 +45,21 @@ class BufferPool:
         with self._lock:
             if self._level:
                 num_bytes = self._largest = max(num_bytes, self._largest)
-            is_held = [sys.getrefcount(array) > _FREE for array in self._arrays]
+            is_held = [sys.getrefcount(array) > _FREE or self._is_lent(array) for array in self._arrays]
             for array, used in zip(self._arrays, is_held, strict=True):
                 if not used and num_bytes <= len(array) <= num_bytes + num_bytes // 4:
                     return array
             self._drop_free(num_bytes, is_held)
-            made = np.empty(num_bytes, np.uint8)
+            made = self._new(num_bytes)
             self._arrays = [*self._arrays, made][-self._max_kept :]
             return made
+
+    def _new(self, num_bytes: int) -> npt.NDArray[np.uint8]:
+        return np.empty(num_bytes, np.uint8)
+
+    def _is_lent(self, array: npt.NDArray[np.uint8]) -> bool:  # noqa: ARG002 - see ``WorkerBuffers``
+        """Whether another process has it."""
+        return False
 
     def _drop_free(self, num_bytes: int, is_held: list[bool]) -> None:
         """Make room for ``num_bytes`` more that are held."""
