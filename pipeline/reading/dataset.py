@@ -183,8 +183,8 @@ class TokenDataset(Dataset[TokenSample]):
             part, own = self.clips.locate(group)
             selected = part.selected[own]
             row = wanted if selected is None else int(selected[wanted])
-        tokens = self._tokens(*self._single.read(group, row))
-        return {"tokens": tokens, **self._columns_at(group, wanted)}
+        sample = {"tokens": self._tokens(*self._single.read(group, row))}
+        return sample | self._columns_at(group, wanted) if len(self.column_schema) else sample
 
     def _tokens(self, codes: Codes, start: int, grid: Sequence[int]) -> torch.Tensor | list[torch.Tensor]:
         tokens = self.token_view.clip(codes, start, self.clips.places_of(grid))
@@ -245,8 +245,6 @@ class TokenDataset(Dataset[TokenSample]):
         return self._firsts[before + group] + place if there else None
 
     def _columns_at(self, group: int, row: int) -> dict[str, Any]:
-        if not self.columns:
-            return {}
         with self._lock:
             table = self._tables.get(group)
         if table is None:
