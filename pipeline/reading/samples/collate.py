@@ -37,11 +37,20 @@ from bitmill.schemas.errors import WrongArgumentError
 from bitmill.schemas.models.geometry import Geometry, Grid
 
 
+class Lendable(NamedTuple):
+    """Tokens that a worker process made, in memory that another process can have without a copy."""
+
+    buffers: WorkerBuffers
+    whole: torch.Tensor
+    scales: tuple[Grid, ...] | None
+    parts: list[torch.Tensor]
+    """``whole``, or its scales: what the batch has."""
+
+
 class TokenBatch(dict[str, Any]):
     """A dict that DataLoader's default collation refuses to combine."""
 
-    lendable: tuple[WorkerBuffers, torch.Tensor] | None = None
-    """In a worker process: the tokens, and what lends them to another process."""
+    lendable: Lendable | None = None
 
     def __copy__(self) -> "TokenBatch":
         # A DataLoader sends a copy. Only one of both may use the memory without copying it.
@@ -56,16 +65,20 @@ class TokenBatch(dict[str, Any]):
 def _sent(batch: TokenBatch) -> tuple[Any, ...]:
     """As ``__reduce__``, to another process: there, tokens that a worker made are in the same memory."""
     lendable, batch.lendable = batch.lendable, None
-    if lendable is None or batch.get("tokens") is not lendable[1]:
+    tokens: Any = batch.get("tokens")
+    parts: list[Any] = tokens if isinstance(tokens, list) else [tokens]
+    if lendable is None or list(map(id, parts)) != list(map(id, lendable.parts)):
         return batch.__reduce__()
-    lent = lendable[0].lend(lendable[1])
+    lent = lendable.buffers.lend(lendable.whole)
     if lent is None:
         return batch.__reduce__()
-    return _received, (lent, {name: value for name, value in batch.items() if name != "tokens"})
+    others = {name: value for name, value in batch.items() if name != "tokens"}
+    return _received, (lent, lendable.scales, others)
 
 
-def _received(lent: Lent, others: dict[str, Any]) -> TokenBatch:
-    return TokenBatch(tokens=received(lent), **others)
+def _received(lent: Lent, scales: tuple[Grid, ...] | None, others: dict[str, Any]) -> TokenBatch:
+    whole = received(lent)
+    return TokenBatch(tokens=whole if scales is None else cut_scales(whole, scales, axis=1), **others)
 
 
 ForkingPickler.register(TokenBatch, _sent)
@@ -139,14 +152,17 @@ class BatchMaker:
         in_worker = get_worker_info() is not None
         flags = torch.from_numpy(valid)
         batch = TokenBatch(tokens=tokens, valid=inline(flags) if in_worker else flags)
-        batch.lendable = (self.worker_buffers, tokens) if in_worker and not self.pin_memory else None
         if self.grids is not None:
             batch |= {"grid": self.grids.grid(plan.grid), "global_samples": plan.num_samples}
         if self.columns or isinstance(self.shape, Packing | Padding):
             placed = [_placed(take, window) for take, window in zip(plan.now, windows, strict=True)]
             batch |= self._described(placed, count, flat, places)
-        if self.scales is not None:
-            batch["tokens"] = cut_scales(tokens, self.scales[plan.grid], axis=1)
+        scales = None if self.scales is None else self.scales[plan.grid]
+        if scales is not None:
+            batch["tokens"] = cut_scales(tokens, scales, axis=1)
+        if in_worker and not self.pin_memory:
+            parts = [tokens] if scales is None else [*batch["tokens"]]
+            batch.lendable = Lendable(self.worker_buffers, tokens, scales, parts)
         return batch
 
     def _unpack_first(
