@@ -17,6 +17,7 @@ from bitmill.pipeline.reading.samples.collate import BatchMaker
 from bitmill.pipeline.reading.samples.cut import SampleShape
 from bitmill.pipeline.reading.samples.grid_buckets import GridBuckets, Grids, unbucketed
 from bitmill.pipeline.reading.samples.sample_shapes import Clips, Packing
+from bitmill.pipeline.reading.samples.worker_buffers import WorkerBuffers
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.pipeline.reading.shards.row_groups import ClipSource
 from bitmill.schemas.arrays import Int64s
@@ -143,6 +144,7 @@ def batch_maker(datasets: Sequence[TokenDataset], shape: SampleShape, *, pin_mem
         column_schema=first.column_schema,
         pin_memory=pin_memory,
         pool=BufferPool(_KEPT_BUFFERS, level=grids is not None),
+        worker_buffers=WorkerBuffers(_KEPT_BUFFERS, level=grids is not None),
     )
 
 

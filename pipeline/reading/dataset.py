@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, SupportsIndex, cast
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -172,10 +172,10 @@ class TokenDataset(Dataset[TokenSample]):
         return self._firsts[-1]
 
     def __getitem__(self, index: int) -> TokenSample:
-        number = _index(index)
-        number += len(self) if number < 0 else 0
-        if not 0 <= number < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
+        number, count = _index(index), self._firsts[-1]
+        number += count if number < 0 else 0
+        if not 0 <= number < count:
+            raise IndexError(f"sample {index} of {count}")
         group = bisect_right(self._firsts, number) - 1
         wanted = number - self._firsts[group]
         row = wanted
@@ -183,8 +183,8 @@ class TokenDataset(Dataset[TokenSample]):
             part, own = self.clips.locate(group)
             selected = part.selected[own]
             row = wanted if selected is None else int(selected[wanted])
-        tokens = self._tokens(*self._single.read(group, row))
-        return {"tokens": tokens, **self._columns_at(group, wanted)}
+        sample = {"tokens": self._tokens(*self._single.read(group, row))}
+        return sample | self._columns_at(group, wanted) if len(self.column_schema) else sample
 
     def _tokens(self, codes: Codes, start: int, grid: Sequence[int]) -> torch.Tensor | list[torch.Tensor]:
         tokens = self.token_view.clip(codes, start, self.clips.places_of(grid))
@@ -245,8 +245,6 @@ class TokenDataset(Dataset[TokenSample]):
         return self._firsts[before + group] + place if there else None
 
     def _columns_at(self, group: int, row: int) -> dict[str, Any]:
-        if not self.columns:
-            return {}
         with self._lock:
             table = self._tables.get(group)
         if table is None:
@@ -265,9 +263,9 @@ class TokenDataset(Dataset[TokenSample]):
         self.renew()
 
 
-def _index(index: object) -> int:
+def _index(index: Any) -> int:
     try:
-        return operator.index(cast(SupportsIndex, index))
+        return operator.index(index)
     except TypeError as error:
         raise WrongArgumentError(
             f"dataset[…] takes the number of one clip, not {index!r}; for several, write [dataset[i] for "

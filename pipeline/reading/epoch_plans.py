@@ -6,7 +6,7 @@ One dataset and a mixture have a class each here, ``GridBuckets`` one in ``bucke
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from bitmill.pipeline.reading.order.batch_plan import (
     Remainder,
     Share,
     Take,
+    num_alike,
     num_batches,
     plan_epoch,
 )
@@ -63,6 +64,15 @@ class EpochPlans(Protocol):
         ...
 
 
+class _Alike(NamedTuple):
+    """Batches in a row that have the same takes, but for the samples ahead."""
+
+    epoch: int
+    batches: range
+    share: Share
+    takes: list[Take]
+
+
 class StreamPlans:
     """Batches of one dataset; the base of those of several."""
 
@@ -82,6 +92,8 @@ class StreamPlans:
         self.passes = [
             Passes(partial(self._make_order, stream), alike=shape.per_clip) for stream in range(len(sources))
         ]
+        self._alike: _Alike | None = None
+        """Around the batch planned last."""
 
     def num_batches(self, epoch: int) -> int:
         """Number of global batches in an epoch."""
@@ -98,7 +110,13 @@ class StreamPlans:
         """A rank's share of a global batch: equal shares for all."""
         share = self._share(rank, world_size)
         order = self.passes[0].order(epoch)
-        return BatchPlan(plan_epoch(order, epoch, batch, share, self._options.remainder))
+        alike = self._alike
+        if alike is None or epoch != alike.epoch or batch not in alike.batches or share != alike.share:
+            takes = plan_epoch(order, epoch, batch, share, self._options.remainder)
+            batches = range(batch, batch + num_alike(order, takes, share))
+            alike = self._alike = _Alike(epoch, batches, share, takes)
+        per_lane = self._batch_size // order.lanes
+        return BatchPlan(alike.takes, ahead=(batch - alike.batches.start) * per_lane)
 
     def order(self, take: Take) -> PassOrder:
         """The pass that a take belongs to."""

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 from weakref import finalize
 
 from bitmill.pipeline.reading.order.batch_plan import BatchPlan, Take
-from bitmill.pipeline.reading.samples.shuffle_window import ShuffleWindow
+from bitmill.pipeline.reading.samples.shuffle_window import ShuffleWindow, Windows
 
 Batch = TypeVar("Batch")
 Key = tuple[int, int, int]
@@ -74,7 +74,7 @@ class Prefetcher(Iterator[Batch]):
         *,
         load: Callable[[Take], ShuffleWindow],
         weigh: Callable[[Take], int],
-        make: Callable[[BatchPlan, list[ShuffleWindow]], Batch],
+        make: Callable[[BatchPlan, Windows], Batch],
         prefetch: ChosenPrefetch,
     ) -> None:
         self._plans = plans
@@ -89,6 +89,9 @@ class Prefetcher(Iterator[Batch]):
         self._reached: dict[tuple[int, int], Key] = {}
         """The last window of each (stream, lane)."""
         self._needed: frozenset[int] | None = None
+        self._takes: list[Take] | None = None
+        self._windows = _Windows([])
+        """Those of ``_takes``, the takes of the batch planned last."""
         self._planned: deque[_Planned] = deque()
         self._under_way: deque[Future[Batch]] = deque()
         self._ahead = 0
@@ -107,8 +110,12 @@ class Prefetcher(Iterator[Batch]):
     def close(self) -> None:
         """Stop reading ahead; running tasks finish by themselves."""
         self._end_threads()
-        self._open.clear()
+        self._forget()
         self._planned.clear()
+
+    def _forget(self) -> None:
+        self._open.clear()
+        self._takes, self._windows = None, _Windows([])
 
     def _plan_ahead(self) -> None:
         """Plan batches, which starts reading their windows, until enough are in progress."""
@@ -119,7 +126,9 @@ class Prefetcher(Iterator[Batch]):
             plan = next(self._plans, None)
             if plan is None:
                 self._ended = True
-                self._open.clear()
+                self._forget()
+            elif plan.takes is self._takes:
+                self._planned.append(_Planned(plan, self._windows, 0))
             else:
                 self._plan(plan)
 
@@ -146,7 +155,8 @@ class Prefetcher(Iterator[Batch]):
             windows.append(window)
         for key in self._left(plan, moved=moved):
             del self._open[key]
-        self._planned.append(_Planned(plan, windows, added))
+        self._takes, self._windows = plan.takes, _Windows(windows)
+        self._planned.append(_Planned(plan, self._windows, added))
         self._ahead += added
 
     def _left(self, plan: BatchPlan, *, moved: bool) -> Iterable[Key]:
@@ -159,7 +169,7 @@ class Prefetcher(Iterator[Batch]):
         return [key for key in self._open if key[2] not in plan.needed]
 
     def _made(self, planned: "_Planned") -> Batch:
-        return self._make(planned.plan, [window.result() for window in planned.windows])
+        return self._make(planned.plan, planned.windows.read())
 
 
 def _end(*pools: ThreadPoolExecutor) -> None:
@@ -167,9 +177,23 @@ def _end(*pools: ThreadPoolExecutor) -> None:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+class _Windows:
+    """The windows of a batch's takes, which are being read."""
+
+    def __init__(self, under_way: list[Future[ShuffleWindow]]) -> None:
+        self._under_way = under_way
+        self._read: Windows | None = None
+
+    def read(self) -> Windows:
+        """Wait for them. Safe for threads: at worst, two of them make the same list."""
+        if self._read is None:
+            self._read = Windows(window.result() for window in self._under_way)
+        return self._read
+
+
 class _Planned(NamedTuple):
     """A batch whose windows are being read; ``num_bytes`` counts the windows first needed by it."""
 
     plan: BatchPlan
-    windows: list[Future[ShuffleWindow]]
+    windows: _Windows
     num_bytes: int

@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitmill.pipeline.reading.order.batch_plan import (
+    BatchPlan,
     MixturePlan,
     Passes,
     Share,
     Take,
+    num_alike,
     num_batches,
     plan_epoch,
 )
@@ -122,6 +124,22 @@ def test_every_sample_comes_once_an_epoch(groups, key, batches, remainder, shuff
     else:
         assert sizes[:-1] == [batch_size] * max(0, total - 1)
         assert all(valid for batch in epoch for _, valid in batch)
+
+
+@given(GROUPS, SEEDS, BATCHES, REMAINDERS, st.booleans())
+def test_batches_that_are_alike_differ_by_the_samples_ahead(groups, key, batches, remainder, shuffle):
+    batch_size, lanes, world_size = batches
+    order = make_order(groups, key=key, lanes=lanes, shuffle=shuffle, window_bytes=400)
+    total = num_batches(order.num_samples, batch_size, remainder)
+    for share in shares(batch_size, world_size):
+        batch = 0
+        while batch < total:
+            takes = plan_epoch(order, 0, batch, share, remainder)
+            alike = num_alike(order, takes, share)
+            for more in range(min(alike, total - batch)):
+                plan = BatchPlan(takes, ahead=more * (batch_size // order.lanes))
+                assert plan.now == plan_epoch(order, 0, batch + more, share, remainder)
+            batch += alike
 
 
 @given(GROUPS, SEEDS, BATCHES, REMAINDERS, st.booleans())

@@ -36,7 +36,7 @@ class Piece:
 @st.composite
 def layouts(draw: st.DrawFn) -> tuple[list[int], list[list[tuple[Piece, int]]], int]:
     """Clips' numbers of tokens, runs of pieces with their shifts, and the output's length."""
-    clips = draw(st.lists(st.integers(0, 100), min_size=1, max_size=4))
+    clips = draw(st.lists(st.integers(0, 300), min_size=1, max_size=4))
     place = 0
     runs: list[list[tuple[Piece, int]]] = []
     for _ in range(draw(st.integers(0, 3))):

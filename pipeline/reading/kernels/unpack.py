@@ -14,10 +14,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
+from bitmill.pipeline.reading.kernels.memory import load_bits, load_int, load_word, prefetch
 from bitmill.schemas.compiled_code.numba_compile import compiled, compiled_within
 from bitmill.schemas.dataset.packing import packed_size
 from bitmill.schemas.models.geometry import Code
@@ -29,6 +27,10 @@ SPARE_BYTES = 8
 """Bytes that must be readable after the codes: a token is loaded as an eight-byte word."""
 
 _WORD_BITS = 64
+
+_LINE_BYTES = 64
+_STEP_BITS = 8192
+"""Of the codes that are unpacked between two rounds of prefetching: a kibibyte, 16 lines."""
 
 PIECE_BYTES = 32
 
@@ -132,13 +134,31 @@ def _kernels(
         else _unpack_wide(bits, group_bits, first == "least", put)
     )
 
+    # Whole bytes, and whole periods of any width.
+    step = max(1, _STEP_BITS // bits // 64) * 64
+
     @compiled
     def pieces(runs: Any, out: Any) -> None:
         for run in range(len(runs)):
             for number in range(runs[run, 1]):
                 piece = runs[run, 0] + number * PIECE_BYTES
-                row = _load_int(piece + 24) + runs[run, 2]
-                unpack(_load_int(piece), _load_int(piece + 8), out[row : row + _load_int(piece + 16)])
+                address, first, left = load_int(piece), load_int(piece + 8), load_int(piece + 16)
+                row = load_int(piece + 24) + runs[run, 2]
+                following = piece
+                if number + 1 < runs[run, 1]:
+                    following = piece + PIECE_BYTES
+                elif run + 1 < len(runs) and runs[run + 1, 1] > 0:
+                    following = runs[run + 1, 0]
+                ahead = load_int(following) + (load_int(following + 8) * bits >> 3)
+                end = address + ((first + left) * bits >> 3)
+                # The processor foresees a neighbour by itself, but not a shuffled piece, which lies anywhere.
+                foreseen = end <= ahead < end + _LINE_BYTES
+                while left:
+                    now = left if foreseen else min(left, step - first % step)
+                    for line in range(0, 0 if foreseen else now * bits >> 3, _LINE_BYTES):
+                        prefetch(ahead + line)
+                    unpack(address, first, out[row : row + now])
+                    first, left, row, ahead = first + now, left - now, row + now, ahead + (now * bits >> 3)
 
     @compiled
     def clip(codes: Any, start: int, out: Any) -> None:
@@ -166,17 +186,17 @@ def _unpack_words(bits: int, put: Callable[..., None]) -> Callable[..., None]:
         # time and nothing is vectorized.
         row = 0
         while left and (not one_load or first % period):
-            put(out, row, 0, _load_bits(address, first * bits, bits), bits)
+            put(out, row, 0, load_bits(address, first * bits, bits), bits)
             first, left, row = first + 1, left - 1, row + 1
         base = address + first // period * period_bytes
         for _ in range(left // period):
             for k in range(period):
-                word = _load_word(base + (k * bits >> 3)) >> np.uint64(k * bits & 7)
+                word = load_word(base + (k * bits >> 3)) >> np.uint64(k * bits & 7)
                 put(out, row + k, 0, word & mask, bits)
             base, row = base + period_bytes, row + period
         first += left // period * period
         for _ in range(left % period):
-            put(out, row, 0, _load_bits(address, first * bits, bits), bits)
+            put(out, row, 0, load_bits(address, first * bits, bits), bits)
             first, row = first + 1, row + 1
 
     return unpack
@@ -194,10 +214,10 @@ def _unpack_wide(bits: int, group_bits: int, least: bool, put: Callable[..., Non
             start = (first + row) * bits
             for number in range(num_steps):
                 column = number * own if least else last - (number + 1) * own
-                put(out, row, column, _load_bits(address, start + number * step, step), step)
+                put(out, row, column, load_bits(address, start + number * step, step), step)
             if rest:
                 column = num_steps * own if least else 0
-                put(out, row, column, _load_bits(address, start + num_steps * step, rest), rest)
+                put(out, row, column, load_bits(address, start + num_steps * step, rest), rest)
 
     return unpack
 
@@ -238,33 +258,3 @@ def _put_digits(levels: tuple[int, ...], first: str | None, *, values: bool) -> 
                 out[row, dimension] = digit
 
     return put
-
-
-def _type_load(typing_context: Any, address: Any) -> tuple[Any, Callable[..., Any]]:  # noqa: ARG001
-    """Load eight bytes from any address, little-endian, with one unaligned load."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        pointer = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-        return builder.load(pointer, align=1)
-
-    return types.uint64(address), generate
-
-
-_load_word: Any = intrinsic(_type_load)
-
-
-@compiled_within
-def _load_int(address: int) -> Any:
-    return np.int64(_load_word(address))
-
-
-@compiled_within
-def _load_bits(address: int, position: int, bits: int) -> Any:
-    """Load up to 64 bits at any bit position of a clip."""
-    byte, shift = address + (position >> 3), position & 7
-    word = _load_word(byte) >> np.uint64(shift)
-    if shift + bits > 64:
-        word |= _load_word(byte + 1) >> np.uint64(56) << np.uint64(64 - shift)
-    if bits < 64:
-        word &= (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
-    return word

@@ -47,6 +47,8 @@ class BatchPlan(NamedTuple):
     """One rank's share of a global batch."""
 
     takes: list[Take]
+    ahead: int = 0
+    """Samples by which this batch is further than ``takes``, which batches in a row share (see ``now``)."""
     grid: int = 0
     """The number of the token grid of its samples; 0 where all samples of the datasets have one."""
     num_samples: int = 0
@@ -54,6 +56,13 @@ class BatchPlan(NamedTuple):
     needed: frozenset[int] | None = None
     """The windows of the pass that this batch or later ones take from, of those that earlier ones did; None:
     those that some lane is in."""
+
+    @property
+    def now(self) -> list[Take]:
+        """This batch's own takes."""
+        if not self.ahead:
+            return self.takes
+        return [take._replace(first=take.first + self.ahead) for take in self.takes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +128,22 @@ def plan_epoch(order: PassOrder, epoch: int, batch: int, share: Share, remainder
                 again = position % order.num_samples
                 takes += _cut(order, (0, epoch, lane), again, 1, place + position - first, valid=False)
     return _closed_up(takes) if remainder == "keep" else takes
+
+
+def num_alike(order: PassOrder, takes: Sequence[Take], share: Share) -> int:
+    """How many batches in a row, the first with ``takes``, differ only by the samples ahead, while all lanes
+    stay in their windows."""
+    per_lane = share.batch_size // order.lanes
+    lanes = [lane for lane, _, _ in _lanes(share, per_lane)]
+    if [take.lane for take in takes] != lanes or not all(take.valid for take in takes):
+        return 1
+    ends = order.end_list
+    left = (
+        min(ends[take.window + 1], order.lane_bounds[take.lane][1])
+        - (ends[take.window] + take.first + take.num_samples)
+        for take in takes
+    )
+    return 1 + min(left, default=0) // per_lane
 
 
 class MixturePlan:

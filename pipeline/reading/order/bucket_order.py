@@ -110,7 +110,7 @@ class BucketOrder:
             size = int(block.sizes[bucket])
         if world_size > 1:
             takes = list(_shared(takes, size * rank // world_size, size * (rank + 1) // world_size))
-        return BatchPlan(takes, int(block.counts.buckets[bucket]), size, block.needed)
+        return BatchPlan(takes, grid=int(block.counts.buckets[bucket]), num_samples=size, needed=block.needed)
 
     def arrange(self, window: int, buckets: Int64s) -> tuple[Int64s, Int64s]:
         """The order of a window's samples, whose buckets are int64 [n]: numbers of samples, and buckets.

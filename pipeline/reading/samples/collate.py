@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -26,8 +27,9 @@ from bitmill.pipeline.reading.samples.grid_buckets import Grids
 from bitmill.pipeline.reading.samples.inline_tensor import inline
 from bitmill.pipeline.reading.samples.packed_rows import describe_rows, frame_by_frame, token_times
 from bitmill.pipeline.reading.samples.sample_shapes import Packing, Padding
-from bitmill.pipeline.reading.samples.shuffle_window import PTS, ShuffleWindow
+from bitmill.pipeline.reading.samples.shuffle_window import PTS, ShuffleWindow, Windows
 from bitmill.pipeline.reading.samples.views import TokenView, cut_scales
+from bitmill.pipeline.reading.samples.worker_buffers import Lent, WorkerBuffers, received
 from bitmill.pipeline.reading.shards.buffer_pool import BufferPool
 from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.dataset.packing import packed_size
@@ -35,8 +37,51 @@ from bitmill.schemas.errors import WrongArgumentError
 from bitmill.schemas.models.geometry import Geometry, Grid
 
 
+class Lendable(NamedTuple):
+    """Tokens that a worker process made, in memory that another process can have without a copy."""
+
+    buffers: WorkerBuffers
+    whole: torch.Tensor
+    scales: tuple[Grid, ...] | None
+    parts: list[torch.Tensor]
+    """``whole``, or its scales: what the batch has."""
+
+
 class TokenBatch(dict[str, Any]):
     """A dict that DataLoader's default collation refuses to combine."""
+
+    lendable: Lendable | None = None
+
+    def __copy__(self) -> "TokenBatch":
+        # A DataLoader sends a copy. Only one of both may use the memory without copying it.
+        batch = TokenBatch(self)
+        batch.lendable, self.lendable = self.lendable, None
+        return batch
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TokenBatch, (dict(self),)
+
+
+def _sent(batch: TokenBatch) -> tuple[Any, ...]:
+    """As ``__reduce__``, to another process: there, tokens that a worker made are in the same memory."""
+    lendable, batch.lendable = batch.lendable, None
+    tokens: Any = batch.get("tokens")
+    parts: list[Any] = tokens if isinstance(tokens, list) else [tokens]
+    if lendable is None or list(map(id, parts)) != list(map(id, lendable.parts)):
+        return batch.__reduce__()
+    lent = lendable.buffers.lend(lendable.whole)
+    if lent is None:
+        return batch.__reduce__()
+    others = {name: value for name, value in batch.items() if name != "tokens"}
+    return _received, (lent, lendable.scales, others)
+
+
+def _received(lent: Lent, scales: tuple[Grid, ...] | None, others: dict[str, Any]) -> TokenBatch:
+    whole = received(lent)
+    return TokenBatch(tokens=whole if scales is None else cut_scales(whole, scales, axis=1), **others)
+
+
+ForkingPickler.register(TokenBatch, _sent)
 
 
 def _refuse_to_collate(*_: object, **__: object) -> NoReturn:
@@ -77,6 +122,8 @@ class BatchMaker:
     columns: tuple[str, ...]
     pin_memory: bool
     pool: BufferPool
+    worker_buffers: WorkerBuffers
+    """Those that are used in a worker process."""
     column_schema: pa.Schema
     """Of ``columns``."""
 
@@ -91,40 +138,60 @@ class BatchMaker:
         times = isinstance(self.shape, Packing) and self.shape.times
         return tuple(dict.fromkeys((*self.columns, PTS))) if times else self.columns
 
-    def make(self, plan: BatchPlan, windows: Sequence[ShuffleWindow]) -> TokenBatch:
+    def make(self, plan: BatchPlan, windows: Windows) -> TokenBatch:
         """Make a planned batch from the window of each of its takes."""
-        takes, places = plan.takes, self.places[plan.grid]
-        count = sum(take.num_samples for take in takes)
+        places = self.places[plan.grid]
+        size = prod(places)
+        count = sum([take.num_samples for take in plan.takes])
         tokens, flat = self._allocated(count, places)
         valid = np.ones(count, np.bool_)
+        if windows.runs_R3 is not None:
+            self._unpack(windows.runs_R3 + plan.ahead * np.array((PIECE_BYTES, 0, -size)), flat, size)
+        else:
+            self._unpack_first(plan, windows, flat, valid)
+        in_worker = get_worker_info() is not None
+        flags = torch.from_numpy(valid)
+        batch = TokenBatch(tokens=tokens, valid=inline(flags) if in_worker else flags)
+        if self.grids is not None:
+            batch |= {"grid": self.grids.grid(plan.grid), "global_samples": plan.num_samples}
+        if self.columns or isinstance(self.shape, Packing | Padding):
+            placed = [_placed(take, window) for take, window in zip(plan.now, windows, strict=True)]
+            batch |= self._described(placed, count, flat, places)
+        scales = None if self.scales is None else self.scales[plan.grid]
+        if scales is not None:
+            batch["tokens"] = cut_scales(tokens, scales, axis=1)
+        if in_worker and not self.pin_memory:
+            parts = [tokens] if scales is None else [*batch["tokens"]]
+            batch.lendable = Lendable(self.worker_buffers, tokens, scales, parts)
+        return batch
+
+    def _unpack_first(
+        self, plan: BatchPlan, windows: Windows, flat: npt.NDArray[Any], valid: npt.NDArray[np.bool_]
+    ) -> None:
+        """Unpack a batch, and keep what those after it need that differ only by the samples ahead."""
         held: list[Int64s] = []
         if any(window.lost is not None for window in windows):
             # A reused buffer may contain bytes that are not valid indices or bools.
             flat.fill(0)
-        size = prod(places)
+        size = prod(self.places[plan.grid])
         runs = [
-            self._run(take, window, size, valid, held) for take, window in zip(takes, windows, strict=True)
+            self._run(take, window, size, valid, held) for take, window in zip(plan.now, windows, strict=True)
         ]
-        self._unpack(np.array(runs, np.int64).reshape(-1, 3), flat, size)
-        flags = torch.from_numpy(valid)
-        batch = TokenBatch(tokens=tokens, valid=inline(flags) if get_worker_info() else flags)
-        if self.grids is not None:
-            batch |= {"grid": self.grids.grid(plan.grid), "global_samples": plan.num_samples}
-        if self.columns or isinstance(self.shape, Packing | Padding):
-            placed = [_placed(take, window) for take, window in zip(takes, windows, strict=True)]
-            batch |= self._described(placed, count, flat, places)
-        if self.scales is not None:
-            batch["tokens"] = cut_scales(tokens, self.scales[plan.grid], axis=1)
-        return batch
+        runs_R3 = np.array(runs, np.int64).reshape(-1, 3)
+        self._unpack(runs_R3, flat, size)
+        if self.shape.per_clip and not held and valid.all():
+            # A sample is one piece, so that the samples ahead are as many pieces.
+            windows.runs_R3 = runs_R3 - plan.ahead * np.array((PIECE_BYTES, 0, -size))
 
     def _allocated(self, count: int, places: tuple[int, ...]) -> tuple[torch.Tensor, npt.NDArray[Any]]:
         """The batch's tensor, and the same memory as [rows, values per row]; zeroed for shapes with gaps."""
         dtype, size = self.view.dtype, (count, *self.view.size(places))
         values = size[1] if self.view.view == "packed" else self.view.num_values
-        if self.pin_memory or get_worker_info() is not None:
-            # A worker process passes tensors through shared memory; unpacking there avoids another copy.
-            tokens = torch.empty(size, dtype=dtype, pin_memory=self.pin_memory)
-            tokens = tokens if self.pin_memory else tokens.share_memory_()
+        if self.pin_memory:
+            tokens = torch.empty(size, dtype=dtype, pin_memory=True)
+            flat = tokens.numpy().reshape(-1, values)
+        elif get_worker_info() is not None:
+            tokens = torch.from_numpy(self.worker_buffers.empty(size, self.view.numpy_dtype))
             flat = tokens.numpy().reshape(-1, values)
         else:
             num_bytes = dtype.itemsize * prod(size)

@@ -79,6 +79,13 @@ class ShuffleWindow:
         return times.values.to_numpy(), times.offsets.to_numpy().astype(np.int64)
 
 
+class Windows(list[ShuffleWindow]):
+    """The window of each take of a batch. Batches in a row share it while they share their takes."""
+
+    runs_R3: Int64s | None = None
+    """What unpacking them needs (``unpack_pieces``), of the first of these batches, once it is known."""
+
+
 def load_window(
     source: ClipSource,
     groups: Sequence[int],

@@ -3,7 +3,6 @@
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -72,8 +71,11 @@ class ShardFiles:
         return self.cache.get(name, size, fetch) if self.cache else fetch()
 
     def _local_file(self, shard_id: str, shard_bytes: int) -> "_LocalFile":
-        path = Path(self.folder.uri) / shard_file(shard_id)
-        return _OPEN.get((self._owner, shard_id), lambda: _LocalFile(path, shard_bytes))
+        file = _OPEN.get((self._owner, shard_id))
+        if file is None:
+            file = _LocalFile(Path(self.folder.uri) / shard_file(shard_id), shard_bytes)
+            _OPEN.keep((self._owner, shard_id), file)
+        return file
 
 
 _CHANGED = (
@@ -95,11 +97,14 @@ class _LocalFile:
         self._path = path
 
     def read_into(self, view: memoryview, offset: int) -> None:
-        while len(view):
+        left = len(view)
+        while left:
             done = os.preadv(self._descriptor, [view], offset)
             if not done:
-                raise FormatError(f"{self._path} is damaged: it ends before byte {offset + len(view)}.")
-            view, offset = view[done:], offset + done
+                raise FormatError(f"{self._path} is damaged: it ends before byte {offset + left}.")
+            left, offset = left - done, offset + done
+            if left:
+                view = view[done:]
 
     def __del__(self) -> None:
         with suppress(AttributeError, OSError):
@@ -119,20 +124,21 @@ class _OpenFiles:
         self._lock = threading.RLock()
         self._files: OrderedDict[tuple[int, str], _LocalFile] = OrderedDict()
 
-    def get(self, key: tuple[int, str], opened: Callable[[], _LocalFile]) -> _LocalFile:
-        """An owner's open file with this name; opens it if needed."""
+    def get(self, key: tuple[int, str]) -> _LocalFile | None:
+        """An owner's open file with this name."""
         with self._lock:
             file = self._files.get(key)
             if file is not None:
                 self._files.move_to_end(key)
-                return file
-        file = opened()
+            return file
+
+    def keep(self, key: tuple[int, str], file: _LocalFile) -> None:
+        """Keep an owner's file open, in place of the least recently used."""
         with self._lock:
             self._files[key] = file
             while len(self._files) > _MOST_OPEN:
                 # A thread that still reads from it keeps it open.
                 self._files.popitem(last=False)
-        return file
 
     def close(self, owner: int) -> None:
         """Drop all files of an owner."""

@@ -1,5 +1,6 @@
 """Reads one clip: locates its codes in the file by the index and reads one byte range."""
 
+from bisect import bisect_right
 from math import prod
 from struct import unpack_from
 from typing import Any, NamedTuple
@@ -30,8 +31,8 @@ class _Run(NamedTuple):
     """Bytes of a clip's codes."""
     grid: tuple[int, ...]
     """Token rows, height and width."""
-    num_tokens: int
-    """Of a clip."""
+    used: int
+    """Bits of a clip's last byte that are its codes'; 0: all."""
 
 
 class _Group(NamedTuple):
@@ -42,6 +43,8 @@ class _Group(NamedTuple):
     number: int
     """Its number in the dataset's index."""
     runs: list[_Run]
+    run_ends: list[int]
+    """Number of rows up to the end of each run."""
     page_ends: list[int]
     """Number of rows up to the end of each page."""
     headers: list[int]
@@ -70,17 +73,16 @@ class SingleClips:
         The codes are followed by at least ``SPARE_BYTES``.
         """
         known = self._groups.get(group) or self._find_out(group)
-        run = next(run for run in known.runs if row < run.end)
+        run = known.runs[bisect_right(known.run_ends, row)]
         if self._verify or known.group.compressed:
             return *self._from_whole(known, row), run.grid
-        page = next(page for page, end in enumerate(known.page_ends) if row < end)
-        offset = known.headers[page] + run.before + (row - run.first) * (run.size + LENGTH_BYTES)
+        header = known.headers[bisect_right(known.page_ends, row)]
+        offset = header + run.before + (row - run.first) * (run.size + LENGTH_BYTES)
         buffer = np.empty(LENGTH_BYTES + run.size + SPARE_BYTES, np.uint8)
         own = buffer[: LENGTH_BYTES + run.size]
         files, place = known.part.files, known.group
         files.read_into(own, place.shard_id, place.shard_bytes, place.codes_offset + offset)
-        used = run.num_tokens * self._bits_per_token & 7
-        if unpack_from("<I", buffer.data)[0] != run.size or (used and own[-1] >> used):
+        if unpack_from("<I", buffer.data)[0] != run.size or (run.used and own[-1] >> run.used):
             with damage_of(files, place):
                 raise ValueError("a clip's length or padding does not match its shape")
         return buffer, LENGTH_BYTES, run.grid
@@ -104,8 +106,8 @@ class SingleClips:
         row = before = 0
         for rows, *grid in part.index.runs_of(own_number).tolist():
             num_tokens = prod(self._clips.places_of(grid))
-            size = packed_size(num_tokens, self._bits_per_token)
-            runs.append(_Run(row, row + rows, before, size, tuple(grid), num_tokens))
+            size, used = packed_size(num_tokens, self._bits_per_token), num_tokens * self._bits_per_token & 7
+            runs.append(_Run(row, row + rows, before, size, tuple(grid), used))
             row, before = row + rows, before + rows * (size + LENGTH_BYTES)
         ends, headers = [group.num_rows], [group.codes_bytes - before]
         # A surplus or missing row shows in the bytes left for headers, unless a row is shorter than a header.
@@ -121,7 +123,8 @@ class SingleClips:
                     ends, headers = _walk_pages(part, group)
         if len(self._groups) >= _KEPT_GROUPS:
             self._groups = {}
-        found = self._groups[number] = _Group(part, group, own_number, runs, ends, headers)
+        run_ends = [run.end for run in runs]
+        found = self._groups[number] = _Group(part, group, own_number, runs, run_ends, ends, headers)
         return found
 
 

@@ -80,6 +80,15 @@ def test_free_buffers_that_fit_no_more_are_not_kept(pool):
     assert len(held) == 100
 
 
+def test_sizes_that_alternate_are_used_again(pool):
+    """A window now and then is of a shorter row group than the others."""
+    held = [pool.take(100), pool.take(100), pool.take(30)]
+    places = {address_of(array) for array in held}
+    held.clear()
+    for size in (100, 30, 100, 30):
+        assert address_of(pool.take(size)) in places
+
+
 def test_few_are_kept(pool):
     held = [pool.take(10) for _ in range(9)]
     places = {address_of(array) for array in held}
