@@ -601,8 +601,8 @@ def test_datasets_of_a_mixture_must_fit_together(mixed, tmp_path):
     store_dataset(tmp_path / "other", MIXED, tokenizer="e" * 32)
     dataset, same = TokenDataset(mixed.folder), {"batch_size": 4, "shape": Padding(), "shuffle": True}
     for other, message in (
-        (TokenDataset(mixed.folder, view="integers"), "the same view, group_bits and columns"),
-        (TokenDataset(mixed.folder, columns=("fps",)), "the same view, group_bits and columns"),
+        (TokenDataset(mixed.folder, view="integers"), "the same view, group_bits, scales and columns"),
+        (TokenDataset(mixed.folder, columns=("fps",)), "the same view, group_bits, scales and columns"),
         (TokenDataset(tmp_path / "other"), f"must use one tokenizer, not {'f' * 32} and {'e' * 32}"),
     ):
         with pytest.raises(UsageError, match=message):
