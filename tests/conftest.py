@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Modules and tests are no garbage: a collection that looked through them would take a fifth of a second."""
+    """Modules and tests are no garbage: each collection would look through them for a fifth of a second."""
     gc.collect()
     gc.freeze()
 
