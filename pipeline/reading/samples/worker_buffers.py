@@ -10,7 +10,8 @@ is dropped here.
 import os
 from itertools import count
 from math import prod
-from multiprocessing import active_children
+from multiprocessing import process
+from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, cast
 from uuid import uuid4
 from weakref import finalize
@@ -109,7 +110,9 @@ def received(lent: Lent) -> torch.Tensor:
     buffers = _RECEIVED.get(lent.pool)
     if buffers is None:
         buffers = _RECEIVED[lent.pool] = {}
-        for child in active_children():
+        # Not by active_children(), which would reap a killed worker: torch would not hear of it at once.
+        children: set[BaseProcess] = getattr(process, "_children", set())
+        for child in list(children):
             if child.pid == lent.pool[0]:
                 finalize(child, _RECEIVED.pop, lent.pool, None)
     if lent.buffer is not None:
