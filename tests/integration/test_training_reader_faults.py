@@ -76,7 +76,7 @@ loader = TokenLoader(batches, num_workers=2, timeout=int(sys.argv[2]), prefetch_
 iterator = iter(loader)
 next(iterator)
 workers = torch.multiprocessing.active_children()
-TOLD = "DataLoader worker .*(killed by signal|exited unexpectedly|ended while it handed a batch over)"
+TOLD = "DataLoader (worker .*(killed by signal|exited unexpectedly|ended while it handed)|timed out)"
 told = 0
 try:
     # The signal of its death may come at once, on this very line.
