@@ -8,31 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from bitmill.bsq_model.layers.causal_conv import CausalConv3d, Past, TimePad, conv3d
-from bitmill.bsq_model.layers.frames import conv_of_doubled, halved_by_conv
-
-
-class Downsample(nn.Module):
-    """Halves height and width."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
-
-    def forward(self, x_THWC: Tensor) -> Tensor:
-        """Return [T, H/2, W/2, C]."""
-        return halved_by_conv(x_THWC, self.conv)
-
-
-class Upsample(nn.Module):
-    """Doubles height and width."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3)
-
-    def forward(self, x_THWC: Tensor) -> Tensor:
-        """Return [T, 2·H, 2·W, C]."""
-        return conv_of_doubled(x_THWC, self.conv)
 
 
 class TemporalDownsample(nn.Module):
