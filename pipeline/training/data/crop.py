@@ -17,8 +17,8 @@ def drawn_box(
     down, across = size_px
     rows = min(height, width * down / across) / (least + draw.scale * (most - least))
     columns = rows * across / down
-    left, top = draw.left * (width - columns), draw.top * (height - rows)
     # A rounding error may put an edge outside the picture, which Pillow rejects.
+    left, top = max(0.0, draw.left * (width - columns)), max(0.0, draw.top * (height - rows))
     return left, top, min(left + columns, float(width)), min(top + rows, float(height))
 
 
