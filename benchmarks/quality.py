@@ -200,7 +200,8 @@ def training_file(table_name: str, variant: Variant, data: Path, output: Path, s
         for name in path:
             part = part.setdefault(name, {})
         part[last] = copy.deepcopy(value)
-    document["source"] = {"paths": str(data / _kind(document) / "train")}
+    splits = ("train",) if _kind(document) == "video" else ("train", "validation")
+    document["source"] = {"paths": [str(data / _kind(document) / split) for split in splits]}
     return document
 
 

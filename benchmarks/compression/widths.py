@@ -66,7 +66,7 @@ def with_bits(small: BSQTokenizer, bits: int) -> BSQTokenizer:
 def training_file(data: Path, folder: Path, bits: int, steps: int, threads: int) -> dict[str, object]:
     """The recipe of ``small``'s first stage, half the batch, from ``folder/start``."""
     document = yaml.safe_load(RECIPE.read_text())
-    document["source"]["paths"] = str(data / "photos" / "train")
+    document["source"]["paths"] = [str(data / "photos" / split) for split in ("train", "validation")]
     document["validation"] = {"source": {"paths": str(data / "photos" / "held-out")}, "items": 16}
     document["output"] = str(folder / "run")
     document["start_from"] = str(folder / "start")

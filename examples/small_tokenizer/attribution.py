@@ -44,9 +44,9 @@ def attribution() -> str:
         source = f"<{row['source']}>" if row["source"] else f"Debian's `copyright` of {row['package']}"
         author = row["author"].replace("|", "/") or "not stated"
         name = "/".join(row["path"].rsplit("/", 2)[-2:])
-        lines.append(
-            f"| `{name}` ({row['package']}) | {author} | {row['licence']} | {source} | {row['split']} |"
-        )
+        # Its recipe takes both.
+        split = "train" if row["split"] == "validation" else row["split"]
+        lines.append(f"| `{name}` ({row['package']}) | {author} | {row['licence']} | {source} | {split} |")
     return "\n".join(lines) + "\n"
 
 

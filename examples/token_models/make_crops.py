@@ -2,7 +2,7 @@
 
     python -m examples.token_models.make_crops small-data token-data
 
-reads ``photos/train`` and ``photos/held-out`` of what ``examples.small_tokenizer.fetch_data`` made, and
+reads ``photos/`` of what ``examples.small_tokenizer.fetch_data`` made, and
 writes ``crops/train``, ``crops/held-out`` and ``crops.csv``, a manifest with each crop's label. The same
 photographs give the same crops. No crop of a held-out photograph is among those to train on.
 """
@@ -61,6 +61,12 @@ def label_of(name: str) -> str | None:
     return next((label for label, kinds in LABELS.items() if kind in kinds), None)
 
 
+def photos_of(folder: Path, split: str) -> list[Path]:
+    """Those to choose a recipe on were chosen for another one, and are trained on here."""
+    folders = ("train", "validation") if split == "train" else (split,)
+    return [path for name in folders for path in (folder / name).glob("*")]
+
+
 def cut(photo: Image.Image, crop: Crop) -> Image.Image:
     """The crop at the tokenizer's size."""
     box = (crop.left, crop.top, crop.left + crop.side, crop.top + crop.side)
@@ -74,7 +80,7 @@ def main() -> None:
     for split, count in CROPS.items():
         folder = out / "crops" / split
         folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted((data / "photos" / split).iterdir()):
+        for path in sorted(photos_of(data / "photos", split), key=lambda path: path.name):
             photo = Image.open(path).convert("RGB")
             for number, crop in enumerate(choose_crops(path.stem, *photo.size, count)):
                 target = folder / f"{path.stem}-{number:02}.jpg"

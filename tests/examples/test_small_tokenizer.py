@@ -66,7 +66,7 @@ def test_no_folder_or_series_stands_on_both_sides():
         series = name.split(".")[0].rstrip("0123456789") if folder.endswith("land") else ""
         if row["split"] != "unused":
             sides.setdefault(f"{folder}/{series}", set()).add(row["split"])
-    assert {side for split in sides.values() for side in split} == {"train", "held-out"}
+    assert {side for split in sides.values() for side in split} == {"train", "validation", "held-out"}
     assert [name for name, split in sides.items() if len(split) > 1] == []
 
 
