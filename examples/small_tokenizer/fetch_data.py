@@ -130,7 +130,7 @@ def main() -> None:
 
 
 def read_photos() -> list[dict[str, str]]:
-    """Rows of ``photos.tsv``: split (train, validation, held-out or unused), package, path, licence, source …"""
+    """Rows of ``photos.tsv``: split (train, validation, held-out, unused), package, path, licence …"""
     with PHOTOS.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file, delimiter="\t"))
 
