@@ -1,11 +1,13 @@
-"""Loads tokenizers from a path or URI on any store."""
+"""Loads tokenizers by name, or from a path or URI on any store."""
 
 from pathlib import Path
 
 import torch
 
+from bitmill.bsq_model.bundled import BUNDLED, bundled_files
 from bitmill.bsq_model.contract import Tokenizer
 from bitmill.bsq_model.families import load_files, read_config
+from bitmill.bsq_model.plugins import installed_plugins, load_plugin
 from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE, cast_weights
 from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.pipeline.storage import Folder
@@ -14,22 +16,36 @@ from bitmill.schemas.models.plugin_config import PluginConfig
 
 
 def load_tokenizer(
-    folder: str | Path, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    name_or_folder: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> Tokenizer:
-    """Load a tokenizer of any family from a folder on any store, in eval mode.
+    """Load a tokenizer of any family, in eval mode: a bundled one or a plugin by its name, as the command
+    line does, else from a folder on any store.
 
-    Raises FormatError if it contains none, TransientError if the store does not answer, MissingPluginError
-    if its plugin is not installed.
+    Raises FormatError if the folder contains none, TransientError if the store does not answer,
+    MissingPluginError if its plugin is not installed.
     """
-    place = Folder(str(folder))
-    files = {CONFIG_FILE: _read(place, CONFIG_FILE)}
-    if not isinstance(read_config(files[CONFIG_FILE]), PluginConfig):
-        files[WEIGHTS_FILE] = _read(place, WEIGHTS_FILE)
-    tokenizer = load_files(files)
+    tokenizer = _load(name_or_folder)
     if isinstance(tokenizer, BSQTokenizer):
         return cast_weights(tokenizer, device=device, dtype=dtype)
     tokenizer.to(device=device, dtype=dtype)
     return tokenizer
+
+
+def _load(name_or_folder: str | Path) -> Tokenizer:
+    if name_or_folder in BUNDLED:
+        return load_files(
+            dict(zip((CONFIG_FILE, WEIGHTS_FILE), bundled_files(str(name_or_folder)), strict=True))
+        )
+    if name_or_folder in installed_plugins():
+        return load_plugin(str(name_or_folder), {})
+    place = Folder(str(name_or_folder))
+    files = {CONFIG_FILE: _read(place, CONFIG_FILE)}
+    if not isinstance(read_config(files[CONFIG_FILE]), PluginConfig):
+        files[WEIGHTS_FILE] = _read(place, WEIGHTS_FILE)
+    return load_files(files)
 
 
 def _read(folder: Folder, name: str) -> bytes:
@@ -38,5 +54,6 @@ def _read(folder: Folder, name: str) -> bytes:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FormatError(
             f"There is no tokenizer at {folder.uri} (no {name} in it); give a folder with {CONFIG_FILE} and "
-            f"{WEIGHTS_FILE}, such as tokenizer/ in a dataset or a training run."
+            f"{WEIGHTS_FILE}, such as tokenizer/ in a dataset or a training run, or a name: "
+            f"{', '.join((*BUNDLED, *sorted(installed_plugins())))}."
         ) from error

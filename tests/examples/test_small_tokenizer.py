@@ -93,5 +93,6 @@ def test_both_stages_are_one_model():
 def test_the_successors_recipe_is_a_training_file_for_a_file_of_less_than_16_mb():
     spec = load_train_spec((_RECIPE / "causal_conv.yaml").read_text(), origin="causal_conv.yaml")
     tokenizer = start_tokenizer(spec.model, seed=0, start=None)
-    assert sum(weight.numel() for weight in tokenizer.parameters()) < 4_000_000
+    # Of two bytes each.
+    assert sum(weight.numel() for weight in tokenizer.parameters()) < 8_000_000
     assert spec.model.geometry.code.bits_per_token / 64 <= 0.2813
