@@ -2,9 +2,10 @@
 
     python -m benchmarks.guard [--against REF] [--rounds N] [--least RATIO]
 
-`benchmarks/guarded.py` says what is measured. Each round runs it over both trees, one after the other. What
-counts is the ratio of ours now to ours then, in each round; and the same with both in relation to their peer
-in the same minute, which takes out what else the machine did. Only what is below RATIO both ways is told.
+`benchmarks/guard_measurements.py` says what is measured. Each round runs it over both trees, one after the
+other. What counts is the ratio of ours now to ours then, in each round; and the same with both in relation to
+their peer in the same minute, which takes out what else the machine did. Only what is below RATIO both ways
+is told.
 """
 
 import argparse
@@ -25,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 _PACKAGES = ["numpy", "numba", "pillow", "torch", "pyarrow"]
 
 Round = dict[str, Any]
-"""By name, what ``guarded.py`` printed of it."""
+"""By name, what ``guard_measurements.py`` printed of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ def last_tag() -> str | None:
 
 def measured(tree: Path, seconds: float) -> Round:
     """One run over a tree, in a process of its own."""
-    words = [sys.executable, str(REPOSITORY / "benchmarks" / "guarded.py"), str(seconds)]
+    words = [sys.executable, str(REPOSITORY / "benchmarks" / "guard_measurements.py"), str(seconds)]
     environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)

@@ -16,7 +16,7 @@ from bitmill.jobs.preparation.prepare import PreparedJob
 from bitmill.pipeline.shard.encoder import ClipEncoder, ReadyCodes
 from bitmill.pipeline.shard.shard_loop import ShardProgress
 from bitmill.schemas.dataset.card import Totals
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.reports.status_file import ActorCounts
 
 

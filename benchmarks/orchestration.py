@@ -32,7 +32,7 @@ from bitmill.jobs.preparation.prepare import prepare
 from bitmill.jobs.progress.run_counts import RunCounts
 from bitmill.pipeline.shard.encoder import ClipEncoder
 from bitmill.schemas.dataset.card import Totals
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.reports.status_file import ActorCounts
 from bitmill.schemas.requests.job import make_job
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from bitmill.schemas.errors import UsageError
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.models.geometry import Geometry, Grid, grid_name
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 def check_clip(clip_THWC: Tensor, config: TokenizerConfig) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from pydantic import ValidationError
 
+from bitmill.bsq_model.bsq_vit import BSQTokenizer
 from bitmill.bsq_model.causal_conv.files import causal_conv_from_files
 from bitmill.bsq_model.contract import Tokenizer
 from bitmill.bsq_model.fingerprint import float32_weights
@@ -18,13 +19,12 @@ from bitmill.bsq_model.saving import (
     tokenizer_files,
     tokenizer_from_files,
 )
-from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.schemas.errors import FormatError, TokenizerMismatchError
 from bitmill.schemas.models.any_tokenizer_config import TokenizerConfigOfAnyFamily, any_tokenizer_config
+from bitmill.schemas.models.bsq_vit_config import TOKENIZER_FORMAT_VERSION, TokenizerConfig
 from bitmill.schemas.models.causal_conv_config import CausalConvConfig
 from bitmill.schemas.models.plugin_config import PluginConfig
-from bitmill.schemas.models.tokenizer_config import TOKENIZER_FORMAT_VERSION, TokenizerConfig
 from bitmill.schemas.versioned import versioned_json
 
 NativeTokenizer = TrainableTokenizer | PublishedTokenizer

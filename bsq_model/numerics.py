@@ -6,8 +6,8 @@ import torch
 
 from bitmill.bsq_model.acceleration.huge_pages import put_on_huge_pages
 from bitmill.bsq_model.acceleration.int8 import quantize_linear_layers
+from bitmill.bsq_model.bsq_vit import BSQTokenizer
 from bitmill.bsq_model.contract import Tokenizer
-from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.schemas.errors import UsageError
 
 Numerics = Literal["float32", "bfloat16", "int8"]

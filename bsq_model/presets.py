@@ -3,10 +3,10 @@
 import torch
 
 from bitmill.bsq_model.acceleration.huge_pages import empty_on_huge_pages
-from bitmill.bsq_model.tokenizer import BSQTokenizer
-from bitmill.bsq_model.trainable.initialization import initialize_weights
+from bitmill.bsq_model.bsq_vit import BSQTokenizer
+from bitmill.bsq_model.trainable.random_weights import initialize_weights
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig, TransformerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig, TransformerConfig
 
 PRESETS: dict[str, TokenizerConfig] = {
     # The published size; 16 frames are the paper's video clips, and an image is a clip of one frame.

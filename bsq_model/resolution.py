@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from bitmill.bsq_model.acceleration.huge_pages import copies_on_huge_pages
+from bitmill.bsq_model.bsq_vit import BSQTokenizer
 from bitmill.bsq_model.layers.positions import interpolate_positions
-from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 
 _POSITIONS = "spatial_positions"
 

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from bitmill.bsq_model.acceleration.huge_pages import copies_on_huge_pages, put_on_huge_pages
 from bitmill.bsq_model.acceleration.int8 import Int8Linear
+from bitmill.bsq_model.bsq_vit import BSQTokenizer
 from bitmill.bsq_model.fingerprint import float32_weights
-from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.schemas.errors import FormatError, OutputConflictError, WrongArgumentError
-from bitmill.schemas.models.tokenizer_config import TOKENIZER_FORMAT_VERSION, TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import TOKENIZER_FORMAT_VERSION, TokenizerConfig
 from bitmill.schemas.staged_file import write_staged
 from bitmill.schemas.versioned import versioned_json
 

@@ -6,12 +6,12 @@ Axes: n frames of a chunk, H and W pixels, C = 3 colours, h and w tokens, L bits
 import torch
 from torch import Tensor
 
-from bitmill.bsq_model.bottleneck.quantizers import Bottleneck
+from bitmill.bsq_model.bottleneck.bottlenecks import Bottleneck
 from bitmill.bsq_model.checks import check_bits, check_clip, check_finite
 from bitmill.bsq_model.layers.backbone import Backbone
 from bitmill.bsq_model.layers.output import pixels_of_output
 from bitmill.bsq_model.layers.patches import patches_from_pixels, pixels_from_uint8, uint8_from_pixels
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 
 
 class _Stream:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import torch
 
+from bitmill.bsq_model.bsq_vit import BSQTokenizer
 from bitmill.bsq_model.bundled import BUNDLED, bundled_files
 from bitmill.bsq_model.contract import Tokenizer
 from bitmill.bsq_model.families import load_files, read_config
 from bitmill.bsq_model.plugins import installed_plugins, load_plugin
 from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE, cast_weights
-from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.plugin_config import PluginConfig

@@ -19,7 +19,7 @@ import yaml
 from bitmill.bsq_model import BSQTokenizer, save_tokenizer, tokenizer_from_files
 from bitmill.bsq_model.bundled import bundled_files
 from bitmill.bsq_model.presets import untrained_tokenizer
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 
 RECIPE = Path(__file__).resolve().parents[2] / "examples" / "small_tokenizer" / "image.yaml"
 

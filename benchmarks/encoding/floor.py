@@ -10,7 +10,7 @@ import torch
 from benchmarks.repeated import ratio
 from bitmill.bsq_model import BSQTokenizer
 from bitmill.bsq_model.layers.vit import Block
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 
 
 def encoder_operations(config: TokenizerConfig, num_frames: int) -> int:

@@ -8,7 +8,7 @@ from torch import Tensor
 from benchmarks.encoding.textbook import TextbookEncoder
 from bitmill.bsq_model import BSQTokenizer
 from bitmill.bsq_model.presets import untrained_tokenizer
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig, TransformerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig, TransformerConfig
 
 Encode = Callable[[Sequence[Tensor]], list[Tensor]]
 """Clips uint8 [T, H, W, 3] to latents."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bitmill.bsq_model import BSQTokenizer
-from bitmill.schemas.models.tokenizer_config import TransformerConfig
+from bitmill.schemas.models.bsq_vit_config import TransformerConfig
 
 
 class _Layer(nn.Module):

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from bitmill.bsq_model import contract
+from bitmill.bsq_model.bsq_vit import BSQTokenizer
 from bitmill.bsq_model.contract import DecodesPyramids, Streams
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.saving import tokenizer_files
-from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.schemas.dataset.packing import pack_codes, unpack_codes
 from bitmill.schemas.errors import BrokenContractError, UsageError
 from bitmill.testing.subject import DoesNotApplyError, Subject, called, weights_of

@@ -4,7 +4,7 @@ import torch
 
 from bitmill.bsq_model.causal_conv.tokenizer import CausalConvTokenizer
 from bitmill.bsq_model.saving import load_weights
-from bitmill.bsq_model.trainable.initialization import initialize_weights
+from bitmill.bsq_model.trainable.random_weights import initialize_weights
 from bitmill.schemas.models.causal_conv_config import CausalConvConfig
 
 

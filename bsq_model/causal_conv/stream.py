@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from bitmill.bsq_model.bottleneck.quantizers import Bottleneck
+from bitmill.bsq_model.bottleneck.bottlenecks import Bottleneck
 from bitmill.bsq_model.causal_conv.decoder import CausalConvDecoder
 from bitmill.bsq_model.causal_conv.encoder import CausalConvEncoder
 from bitmill.bsq_model.causal_conv.neighbours import ArrivingClip
 from bitmill.bsq_model.checks import check_clip_fits, check_finite, check_frames_fit
-from bitmill.bsq_model.layers.causal_conv import exact_convolutions
+from bitmill.bsq_model.layers.past_frames import exact_convolutions
 from bitmill.bsq_model.layers.patches import pixels_from_uint8
 from bitmill.schemas.models.geometry import Geometry
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from bitmill.bsq_model.bottleneck.quantizers import make_bottleneck
+from bitmill.bsq_model.bottleneck.bottlenecks import make_bottleneck
 from bitmill.bsq_model.causal_conv.decoder import CausalConvDecoder
 from bitmill.bsq_model.causal_conv.encoder import CausalConvEncoder
 from bitmill.bsq_model.causal_conv.neighbours import WholeClips

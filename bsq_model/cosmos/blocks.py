@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bitmill.bsq_model.layers.causal_conv import Past, Taps
 from bitmill.bsq_model.layers.frames import attend_in_frames, conv_frames, normed_frames
+from bitmill.bsq_model.layers.past_frames import Past, Taps
 from bitmill.bsq_model.layers.products import pieces
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from bitmill.bsq_model.cosmos.blocks import Attention, ConvPair, FrameNorm, Middle, ResidualBlock, norm_silu
 from bitmill.bsq_model.cosmos.resampling import Upsample
 from bitmill.bsq_model.cosmos.wavelet import PATCH, pixels_of_patches
-from bitmill.bsq_model.layers.causal_conv import Past
+from bitmill.bsq_model.layers.past_frames import Past
 from bitmill.schemas.models.cosmos_config import CosmosVideoConfig
 
 

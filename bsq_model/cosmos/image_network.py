@@ -6,9 +6,9 @@ Axes: C channels, T = t = 1 image, H and W pixels, D dimensions of a code, h and
 from torch import Tensor, nn
 
 from bitmill.bsq_model.cosmos.wavelet import PATCH, image_patches, image_pixels
-from bitmill.bsq_model.layers.causal_conv import Past
 from bitmill.bsq_model.layers.images.blocks import ImageConv
 from bitmill.bsq_model.layers.images.network import ImageDecoder, ImageEncoder
+from bitmill.bsq_model.layers.past_frames import Past
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig
 
 _PATCH_CHANNELS = 3 * PATCH**2

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from bitmill.bsq_model.cosmos.blocks import SpaceConv
 from bitmill.bsq_model.cosmos.decoder import CosmosDecoder
 from bitmill.bsq_model.cosmos.encoder import CosmosEncoder
-from bitmill.bsq_model.layers.causal_conv import Past
+from bitmill.bsq_model.layers.past_frames import Past
 from bitmill.schemas.models.cosmos_config import CosmosVideoConfig
 
 

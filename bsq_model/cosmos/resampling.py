@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from bitmill.bsq_model.cosmos.blocks import SpaceConv, TimeConv
-from bitmill.bsq_model.layers.causal_conv import Past, Taps
 from bitmill.bsq_model.layers.frames import conv_of_doubled, halved_by_conv
+from bitmill.bsq_model.layers.past_frames import Past, Taps
 
 
 class Downsample(nn.Module):

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from bitmill.bsq_model.emu3.guided_blocks import GuidedAttention, GuidedBlock, GuidedMiddle, GuidedNorm
 from bitmill.bsq_model.emu3.temporal import TemporalBlock, TemporalUpsample
-from bitmill.bsq_model.layers.causal_conv import Past
 from bitmill.bsq_model.layers.images.blocks import ImageConv, Upsample
+from bitmill.bsq_model.layers.past_frames import Past
 from bitmill.schemas.models.emu3_config import Emu3Config
 
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from bitmill.bsq_model.emu3.temporal import TemporalBlock, TemporalDownsample
-from bitmill.bsq_model.layers.causal_conv import Past
 from bitmill.bsq_model.layers.images.blocks import (
     Attention,
     Downsample,
@@ -18,6 +17,7 @@ from bitmill.bsq_model.layers.images.blocks import (
     ResidualBlock,
     norm_silu,
 )
+from bitmill.bsq_model.layers.past_frames import Past
 from bitmill.schemas.models.emu3_config import Emu3Config
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bitmill.bsq_model.emu3.decoder import Emu3Decoder
 from bitmill.bsq_model.emu3.encoder import Emu3Encoder
-from bitmill.bsq_model.layers.causal_conv import CausalConv3d, Past
+from bitmill.bsq_model.layers.past_frames import CausalConv3d, Past
 from bitmill.schemas.models.emu3_config import Emu3Config
 
 _IN_TIME = (3, 1, 1)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bitmill.bsq_model.layers.causal_conv import CausalConv3d, Past
+from bitmill.bsq_model.layers.past_frames import CausalConv3d, Past
 
 _EPS = 1e-5
 

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import torch
 
+from bitmill.bsq_model.bsq_vit import BSQTokenizer
 from bitmill.bsq_model.importing.checked_weights import check_shapes, loaded, tensors_of
 from bitmill.bsq_model.importing.inert_pickle import SavedTensor
 from bitmill.bsq_model.importing.torch_files import read_checkpoint
-from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.bsq_model.training.initial_weights import with_num_frames
 from bitmill.schemas.errors import FormatError, UsageError
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 
 Which = Literal["ema", "raw"]
 

@@ -5,8 +5,8 @@ Axes: C = 3 colours, T = t = 1 image, H and W pixels, D bits of a token, h and w
 
 from torch import Tensor, nn
 
-from bitmill.bsq_model.layers.causal_conv import Past
 from bitmill.bsq_model.layers.images.network import ImageDecoder, ImageEncoder
+from bitmill.bsq_model.layers.past_frames import Past
 from bitmill.schemas.models.infinity.config import InfinityConfig
 
 

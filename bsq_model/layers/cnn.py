@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from bitmill.bsq_model.layers.backbone import Backbone, LatentProjection
 from bitmill.bsq_model.layers.output import values_per_patch
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig, TransformerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig, TransformerConfig
 
 _MOST_GROUPS = 32
 

@@ -7,7 +7,7 @@ from bitmill.bsq_model.layers.backbone import Backbone, LatentProjection
 from bitmill.bsq_model.layers.cnn import CNNDecoder, CNNEncoder
 from bitmill.bsq_model.layers.output import values_per_patch
 from bitmill.bsq_model.layers.vit import BlockCausalViT
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 
 
 def make_encoder(config: TokenizerConfig) -> Backbone:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bitmill.bsq_model.layers.logit_laplace import LogitLaplace, pixels_of_mean
 from bitmill.bsq_model.layers.patches import pixels_from_patches
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 
 
 def values_per_patch(config: TokenizerConfig) -> int:

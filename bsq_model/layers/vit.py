@@ -29,7 +29,7 @@ from bitmill.bsq_model.layers.attention import (
 from bitmill.bsq_model.layers.backbone import Backbone
 from bitmill.bsq_model.layers.positions import Grid, InterpolatedPositions
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.models.tokenizer_config import TransformerConfig
+from bitmill.schemas.models.bsq_vit_config import TransformerConfig
 
 _MOST_RECORDED_TOKENS = 16_384
 """With more tokens the GPU takes longer than the kernel launches, so a CUDA graph only costs memory."""

@@ -5,9 +5,9 @@ Axes: C channels, T = t = 1 image, H and W pixels or positions, L bits of a code
 
 from torch import Tensor, nn
 
-from bitmill.bsq_model.layers.causal_conv import Past
 from bitmill.bsq_model.layers.frames import conv_frames
 from bitmill.bsq_model.layers.images.blocks import ImageConv, ImageNorm, norm_silu, residual_blocks
+from bitmill.bsq_model.layers.past_frames import Past
 from bitmill.bsq_model.open_magvit2.adaptive_norm import AdaptiveNorm
 from bitmill.schemas.models.open_magvit2_config import OpenMagvit2Config
 

@@ -11,7 +11,7 @@ from math import prod
 from torch import Tensor, nn
 
 from bitmill.bsq_model.acceleration.graphs import CudaGraphs
-from bitmill.bsq_model.layers.causal_conv import Past
+from bitmill.bsq_model.layers.past_frames import Past
 from bitmill.bsq_model.published.networks import PublishedNetwork
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig

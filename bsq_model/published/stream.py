@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bitmill.bsq_model.checks import check_clip_fits, check_finite, check_frames_fit
-from bitmill.bsq_model.layers.causal_conv import Past, exact_convolutions
+from bitmill.bsq_model.layers.past_frames import Past, exact_convolutions
 from bitmill.bsq_model.layers.patches import pixels_from_uint8
 from bitmill.bsq_model.published.quantizers import Quantizer, ResidualBSQ
 from bitmill.bsq_model.published.steps import Steps

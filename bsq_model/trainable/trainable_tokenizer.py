@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from bitmill.bsq_model.bottleneck.bottlenecks import Bottleneck
 from bitmill.bsq_model.bottleneck.entropy import entropy_terms_of_logits
-from bitmill.bsq_model.bottleneck.quantizers import Bottleneck
 from bitmill.bsq_model.fingerprint import float32_weights, weights_fingerprint
 from bitmill.bsq_model.layers.backbone import Network
 from bitmill.bsq_model.layers.logit_laplace import LogitLaplace

@@ -2,10 +2,10 @@
 
 import torch
 
+from bitmill.bsq_model.bsq_vit import BSQTokenizer
 from bitmill.bsq_model.causal_conv.files import untrained_causal_conv
 from bitmill.bsq_model.presets import untrained_tokenizer
 from bitmill.bsq_model.resolution import resize_tokenizer
-from bitmill.bsq_model.tokenizer import BSQTokenizer
 from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.any_tokenizer_config import TrainableConfig

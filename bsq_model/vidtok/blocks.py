@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from bitmill.bsq_model.acceleration.workspace import empty_as
-from bitmill.bsq_model.layers.causal_conv import CausalConv3d, Past, Taps, TimePad
 from bitmill.bsq_model.layers.frames import (
     attend_in_frames,
     conv_frames,
     convolved_bands,
     frame_with_border,
 )
+from bitmill.bsq_model.layers.past_frames import CausalConv3d, Past, Taps, TimePad
 from bitmill.bsq_model.layers.products import pieces
 from bitmill.bsq_model.vidtok.norms import frame_norm, temporal_norm
 from bitmill.schemas.models.vidtok_config import Norm

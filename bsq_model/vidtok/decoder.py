@@ -5,8 +5,8 @@ Axes: T frames, H and W pixels, C = 3 colours, D dimensions of a code, t, h and 
 
 from torch import Tensor, nn
 
-from bitmill.bsq_model.layers.causal_conv import CausalConv3d, Past
 from bitmill.bsq_model.layers.images.blocks import Upsample
+from bitmill.bsq_model.layers.past_frames import CausalConv3d, Past
 from bitmill.bsq_model.vidtok.blocks import Middle, frame_blocks, temporal_blocks
 from bitmill.bsq_model.vidtok.norms import frame_norm
 from bitmill.bsq_model.vidtok.resampling import TemporalUpsample

@@ -6,8 +6,8 @@ grid.
 
 from torch import Tensor, nn
 
-from bitmill.bsq_model.layers.causal_conv import CausalConv3d, Past
 from bitmill.bsq_model.layers.images.blocks import Downsample
+from bitmill.bsq_model.layers.past_frames import CausalConv3d, Past
 from bitmill.bsq_model.vidtok.blocks import Middle, frame_blocks, temporal_blocks
 from bitmill.bsq_model.vidtok.norms import frame_norm
 from bitmill.bsq_model.vidtok.resampling import TemporalDownsample

@@ -5,7 +5,7 @@ Axes: C = 3 colours, T frames, H and W pixels, D dimensions of a code, t, h and 
 
 from torch import Tensor, nn
 
-from bitmill.bsq_model.layers.causal_conv import Past
+from bitmill.bsq_model.layers.past_frames import Past
 from bitmill.bsq_model.vidtok.decoder import VidTokDecoder
 from bitmill.bsq_model.vidtok.encoder import VidTokEncoder
 from bitmill.schemas.models.vidtok_config import VidTokConfig

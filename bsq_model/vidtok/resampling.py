@@ -7,7 +7,7 @@ the same at every level: one is computed. Axes: T frames of a chunk, H and W pos
 import torch
 from torch import Tensor, nn
 
-from bitmill.bsq_model.layers.causal_conv import CausalConv3d, Past, TimePad, conv3d
+from bitmill.bsq_model.layers.past_frames import CausalConv3d, Past, TimePad, conv3d
 
 
 class TemporalDownsample(nn.Module):

@@ -30,7 +30,7 @@ from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.dataset.shard_totals import TOTALS_FILE
 from bitmill.schemas.dataset.token_shard import TOKEN_SHARD_FORMAT_VERSION
 from bitmill.schemas.errors import BadJobError, OutputConflictError
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.reports.status_file import STATUS_FILE
 from bitmill.schemas.requests.frames import INTERPOLATED_POSITIONS, NEWEST_PIXEL_RULE, PixelRule
 from bitmill.schemas.requests.job import (

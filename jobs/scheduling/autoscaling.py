@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bitmill.pipeline.isolation.small_sources import MESSAGE_BYTES
+from bitmill.pipeline.isolation.source_bundles import MESSAGE_BYTES
 from bitmill.schemas.requests.job import ComputeSpec, Device
 
 _DECODING_CPUS = 1

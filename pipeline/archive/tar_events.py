@@ -10,7 +10,7 @@ from typing import BinaryIO
 from bitmill.pipeline.archive.match_sidecars import ArchiveItem, Sidecar, arrange
 from bitmill.pipeline.archive.sidecars import item_metadata
 from bitmill.pipeline.archive.tar_index import Member, TarIndex
-from bitmill.pipeline.decode.video.container import library_fault
+from bitmill.pipeline.decode.library_faults import library_fault
 from bitmill.pipeline.items import ItemEnd, ItemEvent, ItemStart, SourceEvent
 from bitmill.pipeline.storage import full_disk_told, scratch_folder
 from bitmill.schemas.dataset.plan_schema import PlannedSource

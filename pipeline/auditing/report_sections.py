@@ -11,7 +11,7 @@ from bitmill.bsq_model.numerics import set_numerics
 from bitmill.bsq_model.plugins import MissingPluginError
 from bitmill.pipeline.auditing.check_sources import check_sources
 from bitmill.pipeline.auditing.codes.code_collector import CodeCollector
-from bitmill.pipeline.auditing.codes.report import code_health
+from bitmill.pipeline.auditing.codes.code_health import code_health
 from bitmill.pipeline.auditing.duplicates.duplicate_collector import DuplicateCollector
 from bitmill.pipeline.auditing.duplicates.find_duplicates import find_duplicates
 from bitmill.pipeline.auditing.duplicates.stored_clips import StoredClips

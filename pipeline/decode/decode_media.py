@@ -21,6 +21,7 @@ from bitmill.pipeline.decode.image.images import (
     read_animation,
     read_still,
 )
+from bitmill.pipeline.decode.library_faults import library_fault
 from bitmill.pipeline.decode.pixels import planes
 from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes
 from bitmill.pipeline.decode.pixels.resize import centre_crop, fit
@@ -28,7 +29,6 @@ from bitmill.pipeline.decode.sampling.assemble import Assembled, FittedFrame, as
 from bitmill.pipeline.decode.sampling.timeline import FrameT, Sample, Span, Timed, TimelineEnd, sample
 from bitmill.pipeline.decode.video import decord_reader, pyav_reader
 from bitmill.pipeline.decode.video.choose_decoder import Preference, choose
-from bitmill.pipeline.decode.video.container import library_fault
 from bitmill.pipeline.decode.video.probe import VideoFacts, packet_times, probe
 from bitmill.pipeline.decode.video.probe_cache import probe_once
 from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemEvent, MediaFacts

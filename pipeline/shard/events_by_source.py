@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from bitmill.pipeline.archive.tar_events import whole_archive
-from bitmill.pipeline.isolation.small_sources import Bundle, bundled
+from bitmill.pipeline.isolation.source_bundles import Bundle, bundled
 from bitmill.pipeline.items import ItemEnd, SourceEvent
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 

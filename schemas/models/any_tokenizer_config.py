@@ -4,13 +4,13 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag, TypeAdapter
 
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.models.causal_conv_config import CausalConvConfig
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.emu3_config import Emu3Config
 from bitmill.schemas.models.infinity.config import InfinityConfig
 from bitmill.schemas.models.open_magvit2_config import OpenMagvit2Config
 from bitmill.schemas.models.plugin_config import PluginConfig
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
 PublishedConfig = (

@@ -9,8 +9,8 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from bitmill.schemas.ids import content_id
 from bitmill.schemas.models.any_tokenizer_config import AnyTrainableConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.models.geometry import SizePx
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.requests.job import SourceSpec
 from bitmill.schemas.requests.spec_files import make_spec, yaml_mapping
 from bitmill.schemas.requests.training_data import DataSpec

@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.encoding.floor import EncoderProducts, MatrixProducts, encoder_operations
 from benchmarks.encoding.textbook import TextbookDecoder, TextbookEncoder
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig, TransformerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig, TransformerConfig
 from tests.bsq_model.small import random_clip, random_tokenizer
 
 

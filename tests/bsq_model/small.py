@@ -5,7 +5,7 @@ from torch import Tensor
 
 from bitmill.bsq_model import BSQTokenizer
 from bitmill.bsq_model.presets import untrained_tokenizer
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig, TransformerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig, TransformerConfig
 
 SMALL = TokenizerConfig(
     image_size_px=24,

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bitmill.bsq_model import BSQTokenizer, make_preset
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from tests.bsq_model.small import SMALL, WIDER, random_clip, random_tokenizer
 
 MAKERS: list[Callable[[], BSQTokenizer]] = [

@@ -16,7 +16,7 @@ from bitmill.bsq_model.layers.patches import pixels_from_uint8
 from bitmill.bsq_model.presets import untrained_tokenizer
 from bitmill.bsq_model.resolution import resize_tokenizer
 from bitmill.schemas.errors import FormatError, UsageError
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from tests.bsq_model.small import SMALL, random_clip, random_tokenizer
 
 _ONE_HEAD = {"width": 16, "layers": 1, "heads": 1}

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from bitmill.pipeline.dataset.dataset_folder import load_ledger, load_plan, require_card
-from bitmill.pipeline.isolation.small_sources import bundled
+from bitmill.pipeline.isolation.source_bundles import bundled
 from bitmill.pipeline.storage import Folder
 from tests.integration.test_hostile_decoders import HOSTILE
 from tests.support.commands import bitmill, stored_files

@@ -6,7 +6,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig, TransformerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig, TransformerConfig
 
 
 class _Part(BaseModel):

@@ -16,7 +16,7 @@ from bitmill.bsq_model.training.adversarial.discriminator import ClipDiscriminat
 from bitmill.bsq_model.training.data_parallel import average_gradients
 from bitmill.bsq_model.training.losses import freeze
 from bitmill.bsq_model.training.optimizer import make_optimizers, step_all
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.requests.training import TrainSpec
 
 

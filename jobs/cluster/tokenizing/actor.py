@@ -10,12 +10,12 @@ import torch
 
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.numerics import set_numerics
+from bitmill.jobs.cluster.tokenizing.bundle_task import BundleTask
 from bitmill.jobs.cluster.tokenizing.decode_tasks import SourceTask, TaskPlacement
-from bitmill.jobs.cluster.tokenizing.small_source_task import BundleTask
 from bitmill.jobs.scheduling.actor_events import Assignment, ProbeStarted
 from bitmill.jobs.scheduling.autoscaling import DecodeWindowSize
 from bitmill.jobs.scheduling.decode_window import DecodingWindow, Task
-from bitmill.pipeline.isolation.small_sources import Bundle
+from bitmill.pipeline.isolation.source_bundles import Bundle
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip, ItemEnd
 from bitmill.pipeline.removing.removal_filter import NOTHING, Takedown, removed_sources, withheld

@@ -6,7 +6,7 @@ from functools import partial
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.models.find_frame_sizes import job_frame_sizes
 from bitmill.jobs.preparation.models.find_tokenizers import job_tokenizer
-from bitmill.jobs.preparation.models.time_tokenizer import time_tokenizer
+from bitmill.jobs.preparation.models.measure_tokenizer import measure_tokenizer
 from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.jobs.progress.summary import print_pairs
 from bitmill.jobs.progress.units import bytes_text, counted, duration_text
@@ -40,7 +40,7 @@ def estimate_job(job: JobSpec, *, sample: int, console: Console | None = None) -
     )
     codes = tokens.times(geometry.code.bits_per_token / 8)
     rows = Quantity(value=len(found.sources), standard_error=0).plus(clips)
-    timing = time_tokenizer(tokenizer, job, sizes.largest)
+    timing = measure_tokenizer(tokenizer, job, sizes.largest)
     return Estimate(
         sources=len(found.sources),
         size_bytes=object_bytes(found.sources),

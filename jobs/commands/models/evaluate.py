@@ -43,9 +43,9 @@ from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.any_tokenizer_config import TokenizerConfigOfAnyFamily
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.models.geometry import Geometry, SizePx
 from bitmill.schemas.models.plugin_config import PluginConfig
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.reports.evaluation_report import EvaluationReport, QualityRow
 from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec

@@ -16,10 +16,10 @@ from bitmill.jobs.preparation.models.find_frame_sizes import job_frame_sizes
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import InfrastructureError, TransientError, UsageError
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig, TokenizerConfigOfAnyFamily
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.models.causal_conv_config import CausalConvConfig
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.models.plugin_config import PluginConfig
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 from bitmill.schemas.models.tokenizer_origin import ORIGIN_FILE, TokenizerOrigin, read_origin
 from bitmill.schemas.requests.job import JobSpec, TokenizerSpec
 

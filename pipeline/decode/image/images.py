@@ -16,9 +16,9 @@ from PIL import Image, UnidentifiedImageError
 from bitmill.pipeline.decode.image.png_chunks import SIGNATURE as PNG_SIGNATURE
 from bitmill.pipeline.decode.image.png_chunks import readable_png
 from bitmill.pipeline.decode.image.webp_chunks import is_webp, whole_frames
+from bitmill.pipeline.decode.library_faults import library_fault
 from bitmill.pipeline.decode.pixels.orientation import UPRIGHT, Orientation
 from bitmill.pipeline.decode.sampling.timeline import Timed
-from bitmill.pipeline.decode.video.container import library_fault
 from bitmill.pipeline.decode.video.probe import check_pixels
 from bitmill.pipeline.decode.video.truncation import boxes_are_cut, riff_is_cut
 from bitmill.schemas.errors import BadItemError

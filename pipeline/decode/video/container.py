@@ -1,47 +1,21 @@
 """Opens untrusted files with FFmpeg: detects formats by content, opens no other file, silences stderr."""
 
-import errno
-import re
 from pathlib import Path
 
 import av
 import av.logging as av_logging
-from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
-from av.error import (
-    BufferTooSmallError,
-    BugError,
-    DecoderNotFoundError,
-    DemuxerNotFoundError,
-    FFmpegError,
-    OptionNotFoundError,
-    PatchWelcomeError,
-    PyAVCallbackError,
-)
+from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
+from bitmill.pipeline.decode.library_faults import library_fault
 from bitmill.pipeline.decode.video.mp4_boxes import is_encrypted
 from bitmill.pipeline.decode.video.truncation import has_whole_index
 from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.outcomes import Reason
 
 av_logging.set_level(None)
-
-_MACHINE_ERRORS = frozenset(
-    {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EACCES, errno.EMFILE, errno.ENFILE}
-)
-
-_UNSUPPORTED_ERRORS = frozenset({errno.ENOSYS, errno.ENOTSUP})
-_UNKNOWN_KINDS = (
-    DecoderNotFoundError,
-    DemuxerNotFoundError,
-    PatchWelcomeError,
-    UnknownCodecError,
-    NotImplementedError,
-)
-_MISUSE = (BugError, BufferTooSmallError, OptionNotFoundError, PyAVCallbackError)
-"""Errors that report bugs in FFmpeg or misuse by the caller, not bad bytes."""
 
 _FORMATS = (
     "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,h264,hevc,m4v,ivf,nut,obu,rm,vc1,dv,wtv,nsv,"
@@ -87,35 +61,6 @@ def video_stream(container: InputContainer) -> VideoStream:
         detail = f"No installed decoder supports the video stream of this {container.format.name} file."
         raise BadItemError(Reason.UNSUPPORTED_CODEC, detail)
     return stream
-
-
-def library_fault(error: Exception, path: str, *, meaning: Reason | None = None) -> BadItemError:
-    """Converts a library's error to a BadItemError with its class and message, without the file's path.
-
-    ``meaning`` is the reason that the error implies for the bytes; None if only FFmpeg's errors imply one.
-    Faults of the machine, its disks or a program are never reported as damaged bytes.
-    """
-    number = getattr(error, "errno", None)
-    by_ffmpeg = isinstance(error, FFmpegError)
-    reasons = (
-        (isinstance(error, MemoryError), Reason.OUT_OF_MEMORY),
-        (isinstance(error, FileNotFoundError), Reason.NOT_FOUND),
-        (number in _MACHINE_ERRORS, Reason.READ_ERROR),
-        (isinstance(error, _UNKNOWN_KINDS) or number in _UNSUPPORTED_ERRORS, Reason.UNSUPPORTED_CODEC),
-        (meaning is not None, meaning),
-        (by_ffmpeg and isinstance(error, EOFError), Reason.TRUNCATED),
-        (by_ffmpeg and not isinstance(error, _MISUSE), Reason.CORRUPT),
-        (isinstance(error, OSError) and number is not None, Reason.READ_ERROR),
-    )
-    reason = next((reason for applies, reason in reasons if applies), None)
-    return BadItemError(reason or Reason.DECODER_FAILED, describe(error, path))
-
-
-def describe(error: Exception, path: str) -> str:
-    """Returns ``Class: message.`` in one line, without the path and any folder."""
-    message = str(getattr(error, "strerror", None) or error).replace(path, "the file")
-    message = re.sub(r"(?<!\w)/[\w./-]+/[\w.-]+", "(path)", " ".join(message.split()))[:300]
-    return f"{type(error).__name__}: {message.rstrip('.')}."
 
 
 def _unopened(path: str, error: Exception) -> BadItemError:

@@ -8,10 +8,11 @@ from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from bitmill.pipeline.decode.library_faults import library_fault
 from bitmill.pipeline.decode.pixels.orientation import UPRIGHT, Orientation
 from bitmill.pipeline.decode.sampling.timeline import SECOND_NS
 from bitmill.pipeline.decode.video.clock_restarts import of_first_clock
-from bitmill.pipeline.decode.video.container import library_fault, open_media, video_stream
+from bitmill.pipeline.decode.video.container import open_media, video_stream
 from bitmill.pipeline.decode.video.display_matrix import orientation_of
 from bitmill.pipeline.decode.video.truncation import matroska_is_cut, riff_is_cut
 from bitmill.schemas.errors import BadItemError

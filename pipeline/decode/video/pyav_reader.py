@@ -14,14 +14,15 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from bitmill.pipeline.decode.library_faults import library_fault
 from bitmill.pipeline.decode.pixels.orientation import Orientation
 from bitmill.pipeline.decode.pixels.planes import Planes, planes_of
 from bitmill.pipeline.decode.sampling.timeline import SECOND_NS, TOLERANCE_NS, Span, Timed
-from bitmill.pipeline.decode.video.container import library_fault, open_media, video_stream
+from bitmill.pipeline.decode.video.container import open_media, video_stream
 from bitmill.pipeline.decode.video.display_matrix import orientation_of
-from bitmill.pipeline.decode.video.first_keyframe import Beginning, Sent, sent_of
 from bitmill.pipeline.decode.video.probe import STEPPING, VideoFacts, check_pixels
 from bitmill.pipeline.decode.video.timestamps import FrameClock
+from bitmill.pipeline.decode.video.usable_frames import Beginning, Sent, sent_of
 from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.outcomes import Reason
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from bitmill.pipeline.decode.decode_media import check_span
 from bitmill.pipeline.decode.image.images import open_image
-from bitmill.pipeline.decode.video.container import library_fault
+from bitmill.pipeline.decode.library_faults import library_fault
 from bitmill.pipeline.decode.video.probe import VideoFacts, probe
 from bitmill.pipeline.storage import ObjectInfo, stage
 from bitmill.pipeline.training.data.crop import crop

@@ -18,7 +18,7 @@ from bitmill.bsq_model.acceleration.huge_pages import (
 )
 from bitmill.bsq_model.numerics import Numerics, set_numerics
 from bitmill.bsq_model.presets import untrained_tokenizer
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig, TransformerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig, TransformerConfig
 from tests.bsq_model.small import random_clip
 
 MEBIBYTE = 1 << 20

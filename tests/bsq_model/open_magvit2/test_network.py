@@ -2,7 +2,7 @@
 
 import torch
 
-from bitmill.bsq_model.layers.causal_conv import Past
+from bitmill.bsq_model.layers.past_frames import Past
 from tests.bsq_model.published.golden import case, codes_of, golden
 
 

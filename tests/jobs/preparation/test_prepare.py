@@ -12,7 +12,7 @@ from bitmill.jobs.preparation.prepare import prepare
 from bitmill.pipeline.dataset.dataset_folder import require_card
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.requests.job import JobSpec, SamplingSpec
 
 

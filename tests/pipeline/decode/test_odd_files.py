@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from bitmill.pipeline.decode.video.container import library_fault
+from bitmill.pipeline.decode.library_faults import library_fault
 from bitmill.schemas.outcomes import Reason
 from tests.pipeline.decode.conftest import decode
 from tests.support.media import ODD_FILES

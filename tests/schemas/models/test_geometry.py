@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig, TransformerConfig
 from bitmill.schemas.models.geometry import Code, Geometry
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig, TransformerConfig
 
 BITS = Code.of_bits(18)
 VIDEO = Geometry(patch_px=(8, 8), frames_per_token=4, lead_frames=1, code=Code.of_digits((8, 8, 5, 5)))

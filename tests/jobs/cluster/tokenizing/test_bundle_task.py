@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ray.exceptions import WorkerCrashedError
 
-from bitmill.jobs.cluster.tokenizing import small_source_task
+from bitmill.jobs.cluster.tokenizing import bundle_task
 from bitmill.jobs.cluster.tokenizing.decode_tasks import TaskPlacement
 from bitmill.pipeline.decode.pixels.frame_sizes import squares
-from bitmill.pipeline.isolation.small_sources import MESSAGE_S, Bundle, Waiting
+from bitmill.pipeline.isolation.source_bundles import MESSAGE_S, Bundle, Waiting
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged
 from bitmill.pipeline.items import DecodedClip, ItemEnd, MediaFacts, SourceEvent
 from tests.support.fakes import make_clip, make_job, make_source
@@ -22,7 +22,7 @@ def _events(number: int) -> list[SourceEvent]:
     return [*clips, ItemEnd(facts=MediaFacts(), detail=str(number))]
 
 
-class Scripted(small_source_task.BundleTask):
+class Scripted(bundle_task.BundleTask):
     """Sources of two clips; in a bundle those of ``faults`` bring the process down before so many events."""
 
     def __init__(self, count: int, faults: dict[int, int]) -> None:
@@ -82,11 +82,11 @@ def test_only_a_copy_is_given_more_time_than_an_item(monkeypatch):
         seen.append(timeout_s)
         return next(generator)
 
-    class Marked(small_source_task.BundleTask):
+    class Marked(bundle_task.BundleTask):
         def _submit(self, sources, *, num_cpus):
             self._generator = iter(marks)
 
-    monkeypatch.setattr(small_source_task, "next_value", next_value)
+    monkeypatch.setattr(bundle_task, "next_value", next_value)
     spans = tuple(replace(make_source(1, size_bytes=300_000_000), start_ns=second) for second in range(9))
     settings = DecodeSettings.of(make_job(), squares(16), pixel_rule=2)
     task = Marked(Bundle(spans), settings, TaskPlacement(name="test", node_id=""), lambda: None)

@@ -30,7 +30,7 @@ class Timing:
     batch: BatchMemory
 
 
-def time_tokenizer(tokenizer: LoadedTokenizer, job: JobSpec, size: SizePx) -> Timing:
+def measure_tokenizer(tokenizer: LoadedTokenizer, job: JobSpec, size: SizePx) -> Timing:
     """Encode batches of noise of this frame size for some seconds, on a GPU if the job may use one."""
     on_gpu = torch.cuda.is_available() and job.compute.device != "cpu"
     if not on_gpu:

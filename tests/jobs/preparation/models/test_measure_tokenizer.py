@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bitmill.jobs.preparation.models.find_tokenizers import job_tokenizer
-from bitmill.jobs.preparation.models.time_tokenizer import time_tokenizer
+from bitmill.jobs.preparation.models.measure_tokenizer import measure_tokenizer
 from tests.support.fakes import make_job
 
 
@@ -23,7 +23,7 @@ def test_memory_that_is_free_before_counts_for_a_batch():
     del block
     heap = [np.ones(100_000, np.uint8) for _ in range(2000)]
     del heap[:-1]
-    batch = time_tokenizer(tokenizer, job, (128, 128)).batch
+    batch = measure_tokenizer(tokenizer, job, (128, 128)).batch
     assert batch.memory_bytes is not None
     # As many bytes as the 64 frames have as float32.
     assert batch.memory_bytes > 64 * 128 * 128 * 3 * 4

@@ -7,13 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitmill.bsq_model.bottleneck.entropy import entropy_terms, entropy_terms_of_logits
-from bitmill.bsq_model.bottleneck.quantizers import (
+from bitmill.bsq_model.bottleneck.bottlenecks import (
     Bottleneck,
     CodebookBottleneck,
     SignBottleneck,
     SphericalBottleneck,
 )
+from bitmill.bsq_model.bottleneck.entropy import entropy_terms, entropy_terms_of_logits
 
 
 def _codebook(num_bits: int, seed: int = 0) -> CodebookBottleneck:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.decode.video import probe_cache
-from bitmill.pipeline.isolation.small_sources import SMALL_BYTES, Bundle, Waiting, bundle_messages, bundled
+from bitmill.pipeline.isolation.source_bundles import SMALL_BYTES, Bundle, Waiting, bundle_messages, bundled
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
 from bitmill.pipeline.items import DecodedClip, ItemEnd, SourceEvent
 from bitmill.pipeline.storage import Folder, source_objects, stat
@@ -169,7 +169,7 @@ def test_spans_of_a_remote_object_share_one_copy(tmp_path, monkeypatch):
     ]
     assert len(copied) == len(sources)
     copied.clear()
-    monkeypatch.setattr("bitmill.pipeline.isolation.small_sources.SMALL_BYTES", 0)
+    monkeypatch.setattr("bitmill.pipeline.isolation.source_bundles.SMALL_BYTES", 0)
     looked_at: list[str] = []
     probe = probe_cache.probe
     monkeypatch.setattr(

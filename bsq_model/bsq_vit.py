@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bitmill.bsq_model.bottleneck.quantizers import make_bottleneck
+from bitmill.bsq_model.bottleneck.bottlenecks import make_bottleneck
 from bitmill.bsq_model.checks import check_bits, check_clip, check_finite, refuse_unless
 from bitmill.bsq_model.layers.backbone import Backbone
 from bitmill.bsq_model.layers.factory import make_decoder, make_encoder
@@ -21,8 +21,8 @@ from bitmill.bsq_model.layers.output import distribution_of_output, pixels_of_ou
 from bitmill.bsq_model.layers.patches import patches_from_pixels, pixels_from_uint8, uint8_from_pixels
 from bitmill.bsq_model.streaming import StreamDecoder, StreamEncoder
 from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer, TrainingOutput
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.models.geometry import Geometry
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
 
 
 class StartedEncode(NamedTuple):

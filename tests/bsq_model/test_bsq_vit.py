@@ -8,7 +8,7 @@ from bitmill.bsq_model.bottleneck.bsq import bits_of_latents
 from bitmill.bsq_model.layers.patches import patches_from_pixels, pixels_from_uint8
 from bitmill.bsq_model.presets import untrained_tokenizer
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.models.tokenizer_config import TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from tests.bsq_model.reference import reference
 from tests.bsq_model.small import IMAGE, SMALL, WIDER, random_clip, random_tokenizer
 

@@ -1,6 +1,6 @@
 """A few short measurements of one source tree, each beside a named peer; the guard runs it over two trees.
 
-    PYTHONPATH=TREE python benchmarks/guarded.py SECONDS
+    PYTHONPATH=TREE python benchmarks/guard_measurements.py SECONDS
 
 Prints JSON: by name, units a second of ours and of the peer, or why it cannot be measured there. It uses only
 what older trees have, too; what a tree lacks is told as missing.

@@ -14,7 +14,7 @@ from bitmill.jobs.cluster.tokenizing.decode_tasks import (
     decode_options,
     next_value,
 )
-from bitmill.pipeline.isolation.small_sources import MESSAGE_S, Bundle, Message, Waiting
+from bitmill.pipeline.isolation.source_bundles import MESSAGE_S, Bundle, Message, Waiting
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged
 from bitmill.pipeline.items import ItemEnd, SourceEvent
 from bitmill.pipeline.span_bytes import object_bytes
