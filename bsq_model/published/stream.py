@@ -12,8 +12,8 @@ from torch import Tensor
 from bitmill.bsq_model.checks import check_clip_fits, check_finite, check_frames_fit
 from bitmill.bsq_model.layers.past_frames import Past, exact_convolutions
 from bitmill.bsq_model.layers.patches import pixels_from_uint8
+from bitmill.bsq_model.published.graphed_steps import Steps
 from bitmill.bsq_model.published.quantizers import Quantizer, ResidualBSQ
-from bitmill.bsq_model.published.steps import Steps
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
 
 

@@ -12,9 +12,9 @@ from bitmill.bsq_model.checks import check_clip_fits, check_codes_fit, check_sca
 from bitmill.bsq_model.fingerprint import float32_weights, weights_fingerprint
 from bitmill.bsq_model.layers.frames import joined
 from bitmill.bsq_model.layers.patches import uint8_from_pixels
+from bitmill.bsq_model.published.graphed_steps import Steps
 from bitmill.bsq_model.published.networks import make_network
 from bitmill.bsq_model.published.quantizers import Quantizer, ResidualBSQ, make_quantizer
-from bitmill.bsq_model.published.steps import Steps
 from bitmill.bsq_model.published.stream import PublishedStream, decoded_chunks, decoded_image
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from bitmill.pipeline.auditing.codes.code_counts import MAX_FRAMES, MAX_VALUES, CodeStatistics
 from bitmill.pipeline.auditing.codes.code_health import code_health
 from bitmill.pipeline.auditing.codes.prefix_counts import MAX_PREFIXES, PrefixCounts
-from bitmill.pipeline.auditing.codes.statistics import MAX_FRAMES, MAX_VALUES, CodeStatistics
 from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
 from bitmill.schemas.dataset.packing import pack_bits, pack_codes
 from bitmill.schemas.models.geometry import Code

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bitmill.pipeline.auditing.codes.statistics import NUM_STRETCHES, CodeStatistics
+from bitmill.pipeline.auditing.codes.code_counts import NUM_STRETCHES, CodeStatistics
 from bitmill.pipeline.auditing.shard.collector_protocol import RowGroupData
 from bitmill.schemas.models.geometry import Geometry
 

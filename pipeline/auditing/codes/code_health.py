@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bitmill.pipeline.auditing.codes.statistics import MAX_FRAMES, NUM_STRETCHES, CodeStatistics
+from bitmill.pipeline.auditing.codes.code_counts import MAX_FRAMES, NUM_STRETCHES, CodeStatistics
 from bitmill.schemas.arrays import Float64s, Int64s
 from bitmill.schemas.reports.audit_report import BitsOf, CodeHealth
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bitmill.bsq_model.acceleration.graphs import CudaGraphs
-from bitmill.bsq_model.published.steps import Steps
+from bitmill.bsq_model.published.graphed_steps import Steps
 from tests.bsq_model.published.golden import golden
 
 

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from bitmill.pipeline.auditing.codes.code_collector import CodeCollector
+from bitmill.pipeline.auditing.codes.code_counts import CodeStatistics
 from bitmill.pipeline.auditing.codes.code_health import code_health
-from bitmill.pipeline.auditing.codes.statistics import CodeStatistics
 from bitmill.pipeline.auditing.shard.collector_protocol import RowGroupData
 from bitmill.pipeline.reading.kernels.unpack import SPARE_BYTES
 from bitmill.schemas.dataset.packing import pack_bits
