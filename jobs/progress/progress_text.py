@@ -9,7 +9,7 @@ from rich.text import Text
 
 from bitmill.jobs.progress.run_counts import Counts
 from bitmill.jobs.progress.units import duration_text, rate_text
-from bitmill.schemas.reports.status_file import ACTOR_STAGES, DECODER_STAGES, ActorCounts
+from bitmill.schemas.reports.status_file import ACTOR_STAGES, DECODER_STAGES, GPU
 
 _LABEL_CELLS = 10
 _BAR_CELLS = 30
@@ -52,8 +52,15 @@ def stage_shares(seconds: Mapping[str, float]) -> str:
 
 
 def stage_times(seconds: Mapping[str, float]) -> str:
-    """Returns the time of decoders and of actors by stage."""
-    return _by_stage(seconds, lambda spent, _: duration_text(spent))
+    """Returns the time of decoders and of actors by stage, and how busy GPUs were."""
+    times, busy = _by_stage(seconds, lambda spent, _: duration_text(spent)), gpu_busy(seconds)
+    return times if busy is None else f"{times} · GPU busy {busy:.0%}"
+
+
+def gpu_busy(seconds: Mapping[str, float]) -> float | None:
+    """Returns the share of the actors' time in which a GPU computed; None if none was used."""
+    actors_s = sum(seconds.get(stage, 0.0) for stage in ACTOR_STAGES)
+    return min(1.0, seconds[GPU] / actors_s) if GPU in seconds and actors_s > 0 else None
 
 
 def _by_stage(seconds: Mapping[str, float], told: Callable[[float, float], str]) -> str:
@@ -76,7 +83,7 @@ def _values(counts: Counts) -> list[tuple[str, str]]:
         ("items", _items(counts)),
         ("a second", ", ".join(f"{rate_text(speed)} {what}" for what, speed in speeds.items())),
         ("not ok", _failures(counts)),
-        ("actors", _actors(counts.actors)),
+        ("actors", _actors(counts)),
         ("so far", f"{counts.clips:,} clips, {counts.frames:,} frames, {counts.tokens:,} tokens"),
     ]
     shares = stage_shares(counts.seconds)
@@ -125,12 +132,15 @@ def _failures(counts: Counts) -> str:
     return f"{counts.not_ok:,}: {reasons}" if reasons else f"{counts.not_ok:,}"
 
 
-def _actors(actors: ActorCounts) -> str:
+def _actors(counts: Counts) -> str:
+    actors, busy = counts.actors, gpu_busy(counts.seconds)
     parts = [f"{actors.at_work} at work"]
     if actors.idle:
         parts.append(f"{actors.idle} idle")
     if actors.starting:
         parts.append(f"{actors.starting} starting, or waiting for room")
+    if busy is not None:
+        parts.append(f"GPU busy {busy:.0%}")
     return ", ".join(parts)
 
 

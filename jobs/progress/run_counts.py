@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from bitmill.pipeline.shard.shard_loop import EndedItem, ShardProgress
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.outcomes import Outcome
-from bitmill.schemas.reports.status_file import STAGES, ActorCounts, Part, Rates
+from bitmill.schemas.reports.status_file import GPU, STAGES, ActorCounts, Part, Rates
 
 
 @dataclass
@@ -160,7 +160,7 @@ class RunCounts:
             + sum(tally.not_ok for tally in under_way),
             reasons=dict(sorted(reasons.items())),
             rates=_rates(elapsed, items, clips, frames, tokens),
-            seconds={stage: round(seconds[stage], 3) for stage in STAGES if stage in seconds},
+            seconds={stage: round(seconds[stage], 3) for stage in (*STAGES, GPU) if stage in seconds},
             remaining_s=round(left * elapsed / done, 1) if done and elapsed > 0 else None,
         )
 

@@ -23,6 +23,11 @@ Codes = npt.NDArray[np.bool_] | npt.NDArray[np.int64]
 class PendingCodes(Protocol):
     """A batch that an accelerator may still be encoding."""
 
+    @property
+    def gpu_s(self) -> float:
+        """Seconds in which a GPU computed the batch, known once ``wait`` has returned; 0 on CPU."""
+        ...
+
     def ready(self) -> bool:
         """Whether ``wait`` would return at once."""
         ...
@@ -54,8 +59,9 @@ def naming(what: str) -> Generator[None]:
 class ReadyCodes:
     """Codes that are already computed, as on a CPU."""
 
-    def __init__(self, codes: Sequence[Codes]) -> None:
+    def __init__(self, codes: Sequence[Codes], *, gpu_s: float = 0.0) -> None:
         self._codes = codes
+        self.gpu_s = gpu_s
 
     def ready(self) -> bool:
         """Always."""
@@ -87,7 +93,12 @@ class ModelEncoder:
             # Frames from shared memory are read-only, which torch warns about; the model does not write to
             # them.
             tensors = [torch.from_numpy(clip if clip.flags.writeable else clip.copy()) for clip in clips]
-            return ReadyCodes([codes.cpu().numpy() for codes in self._tokenizer.encode(tensors)])
+            timer = GpuTimer() if self._copies is not None else None
+            encoded = self._tokenizer.encode(tensors)
+            if timer is not None:
+                timer.stop()
+            codes = [one.cpu().numpy() for one in encoded]
+            return ReadyCodes(codes, gpu_s=0.0 if timer is None else timer.seconds())
         except torch.OutOfMemoryError as error:
             raise InfrastructureError(
                 f"The accelerator ran out of memory with a batch of {sum(map(len, clips))} frames; "
@@ -106,24 +117,51 @@ class ModelEncoder:
             frames_MHWC = staged_MHWC.to(self._device, non_blocking=True)
         computing.wait_stream(copies)
         frames_MHWC.record_stream(computing)
-        return _CudaCodes(tokenizer.start_encode(frames_MHWC.split(lengths)))
+        # Begins when the frames are there and the previous batch is done: the time of batches never overlaps.
+        timer = GpuTimer()
+        return _CudaCodes(tokenizer.start_encode(frames_MHWC.split(lengths)), timer)
+
+
+class GpuTimer:
+    """Measures on the GPU how long what is queued on the current stream takes from here on.
+
+    Pauses between kernels are included. Waits for nothing until ``seconds``.
+    """
+
+    def __init__(self) -> None:
+        self._began, self._ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        self._began.record()
+
+    def stop(self) -> None:
+        """Mark the end of what is measured."""
+        self._ended.record()
+
+    def is_over(self) -> bool:
+        """Whether the GPU has reached the end."""
+        return self._ended.query()
+
+    def seconds(self) -> float:
+        """Wait for the end; return seconds."""
+        self._ended.synchronize()
+        return self._began.elapsed_time(self._ended) / 1000
 
 
 class _CudaCodes:
-    """Codes being copied to pinned memory, and the event that marks the end of the copy."""
+    """Codes being copied to pinned memory; the timer's end is that of the copy."""
 
-    def __init__(self, started: StartedCodes) -> None:
+    def __init__(self, started: StartedCodes, timer: GpuTimer) -> None:
+        self.gpu_s = 0.0
         self._num_rows = [len(codes) for codes in started.codes]
         self._codes_nhwD = _pinned_copy(torch.cat(started.codes))
         self._finite = _pinned_copy(started.finite)
-        self._done = torch.cuda.Event()
-        self._done.record()
+        self._timer = timer
+        timer.stop()
 
     def ready(self) -> bool:
-        return self._done.query()
+        return self._timer.is_over()
 
     def wait(self) -> Sequence[Codes]:
-        self._done.synchronize()
+        self.gpu_s = self._timer.seconds()
         refuse_unless(self._finite, "latents")
         return [codes.numpy() for codes in self._codes_nhwD.split(self._num_rows)]
 

@@ -22,7 +22,7 @@ from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.ids import clip_id
 from bitmill.schemas.models.geometry import Geometry, SizePx
 from bitmill.schemas.outcomes import Outcome, Reason
-from bitmill.schemas.reports.status_file import STAGES
+from bitmill.schemas.reports.status_file import GPU, STAGES
 from bitmill.schemas.requests.frames import PixelRule
 from bitmill.schemas.requests.job import JobSpec, ShardVersion
 
@@ -229,7 +229,8 @@ class _ShardRun:
 
     def _new_seconds(self) -> dict[str, float]:
         told, self._told_seconds = self._told_seconds, dict(self.seconds)
-        return {stage: spent - told[stage] for stage, spent in self.seconds.items() if spent > told[stage]}
+        new = {stage: spent - told.get(stage, 0.0) for stage, spent in self.seconds.items()}
+        return {stage: spent for stage, spent in new.items() if spent > 0}
 
     def finish(self) -> Iterator[ShardProgress]:
         """Encode the last batches and write all rows that are left."""
@@ -278,6 +279,8 @@ class _ShardRun:
             for due in self._rows.put(placed.row, row):
                 self._writer.add(due)
         self.seconds["encode"] += encoded - started
+        if pending.gpu_s:
+            self.seconds[GPU] = self.seconds.get(GPU, 0.0) + pending.gpu_s
         self.seconds["write"] += time.perf_counter() - encoded
         return ShardProgress(
             shard_id=self._shard.shard_id,

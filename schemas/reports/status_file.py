@@ -24,6 +24,9 @@ ACTOR_STAGES = ("wait", "encode", "write")
 and packing and publishing, in sequence in the actor."""
 STAGES = (*DECODER_STAGES, *ACTOR_STAGES)
 
+GPU = "gpu"
+"""Key of the time in which a GPU computed, beside the stages: during the actors' stages, not one of them."""
+
 WRITE_EVERY_S = 5.0
 """Seconds between a driver's heartbeats."""
 
@@ -109,7 +112,8 @@ class JobStatus(StrictModel, JsonFile, BaseModel):
     reasons: dict[str, int] = {}
     rates: Rates = Rates()
     seconds: dict[str, float] = {}
-    """Seconds by stage (read, decode, wait, encode, write), summed over this driver's shards."""
+    """Seconds by stage (read, decode, wait, encode, write), summed over this driver's shards; and of GPUs
+    (gpu), if any were used."""
     remaining_s: float | None = None
 
     def silent_after_s(self) -> float:

@@ -22,6 +22,8 @@ def test_a_job_is_measured_with_its_model_and_without(tmp_path):
     assert model["frames"] == 31
     assert limit["frames"] == 250 + 132
     assert model["efficiency"] > 0
+    assert model["cpu_cores"]["median"] > 0
+    assert model["gpu_busy"] is None
     for part in (model, limit):
         assert all(run["steady_frames"] < run["frames"] and run["steady_s"] > 0 for run in part["runs"])
         assert set(part["runs"][0]["seconds"]) == {"read", "decode", "wait", "encode", "write"}

@@ -137,6 +137,7 @@ def test_batches_that_follow_each_other_unwaited_keep_their_bits():
     for pending, bits_THWL in zip(under_way, expected, strict=True):
         assert np.array_equal(pending.wait()[0], bits_THWL)
         assert pending.ready()
+        assert 0 < pending.gpu_s < 60
 
 
 def test_int8_on_a_gpu_changes_few_bits():

@@ -77,6 +77,8 @@ class SlowEncoder(HashEncoder):
 
 
 class _SlowBits:
+    gpu_s = 0.25
+
     def __init__(self, encoder: SlowEncoder, number: int, bits: list[Bits]) -> None:
         self._encoder, self._number, self._bits = encoder, number, bits
 

@@ -53,7 +53,7 @@ def test_counts_are_of_the_whole_dataset_and_rates_of_this_run():
         ShardProgress(shard_id="b", ended=_failed(Reason.NO_FRAMES), seconds={"decode": 2.5, "wait": 0.5})
     )
     totals = Totals(ok=1, failed=2, clips=4, frames=40, tokens=400, reasons={"corrupt": 2})
-    run_counts.commit("a", totals, {"wait": 1.5, "encode": 2.0})
+    run_counts.commit("a", totals, {"gpu": 1.25, "wait": 1.5, "encode": 2.0})
     run_counts.refresh("waiting for a node")
     counts = run_counts.counts
     assert counts.note == "waiting for a node"
@@ -61,7 +61,7 @@ def test_counts_are_of_the_whole_dataset_and_rates_of_this_run():
     assert (counts.clips, counts.frames, counts.tokens, counts.not_ok) == (7, 70, 700, 4)
     assert counts.reasons == {"corrupt": 3, "no_frames": 1}
     assert counts.rates == Rates(items=1.0, clips=1.0, frames=10.0, tokens=100.0)
-    assert list(counts.seconds.items()) == [("decode", 2.5), ("wait", 2.0), ("encode", 2.0)]
+    assert list(counts.seconds.items()) == [("decode", 2.5), ("wait", 2.0), ("encode", 2.0), ("gpu", 1.25)]
     assert counts.remaining_s == 4.0
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.progress.progress_text import line_of, rows_of, stage_shares
+from bitmill.jobs.progress.progress_text import line_of, rows_of, stage_shares, stage_times
 from bitmill.jobs.progress.run_counts import RunCounts
 from bitmill.jobs.progress.terminal import Progress
 from bitmill.jobs.progress.units import bytes_text, duration_text
@@ -159,6 +159,15 @@ def test_shares_are_of_decoders_and_of_actors():
         "decoders: read 25%, decode 75% · actors: wait 0%, encode 90%, write 10%"
     )
     assert stage_shares({}) == ""
+
+
+def test_how_busy_the_gpu_was_is_told_where_there_was_one():
+    run_counts = _busy_standing()
+    run_counts.commit("b", Totals(), {"gpu": 3.0})
+    run_counts.refresh(None, ActorCounts(at_work=3))
+    assert any("3 at work, GPU busy 75%" in row for row in _shown(run_counts, 100, 30))
+    assert stage_times(run_counts.counts.seconds) == "actors: wait 1.0 s, encode 3.0 s · GPU busy 75%"
+    assert "GPU" not in stage_times({"wait": 1.0, "encode": 3.0})
 
 
 @pytest.mark.parametrize(

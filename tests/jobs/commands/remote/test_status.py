@@ -50,7 +50,7 @@ def _tell(place: Folder, *, age_s: float = 1.0, now: datetime = NOW, **changes: 
             "items": Part(planned=6, done=5),
             "rates": Rates(clips=2.5, frames=40.0, tokens=1e4),
             "remaining_s": 90.0,
-            "seconds": {"wait": 61.0},
+            "seconds": {"wait": 60.0, "encode": 540.0, "gpu": 300.0},
             **changes,
         }
     )
@@ -92,6 +92,7 @@ def test_a_running_driver_adds_rates_but_no_counts(monkeypatch, capsys, tmp_path
     assert "1 of 3 committed" in out
     assert "2 in committed shards; 6 sources planned" in out
     assert "2.5 clips/s, 40.0 frames/s, 10000 tokens/s" in out
+    assert "actors: wait 1 min 00 s, encode 9 min 00 s · GPU busy 50%" in out
     assert "1 min 30 s" in out
 
 
