@@ -18,6 +18,8 @@ html_copy_source = False
 html_show_sphinx = False
 
 myst_heading_anchors = 3
+# Of options in help texts they would make dashes.
+smartquotes = False
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 autodoc_preserve_defaults = True

@@ -1,8 +1,10 @@
 """Fills in the reference pages that come from the code: the command line, and the keys of files."""
 
 import re
-from typing import Any
+from enum import Enum
+from typing import Any, Literal, get_args, get_origin
 
+_WORDS = {str: "text", int: "a whole number", float: "a number"}
 _PAGE = re.compile(r"docs/([a-z-]+)\.md")
 
 
@@ -48,24 +50,40 @@ def _usage(path: str, command: Any) -> str:
     arguments = [one for one in command.params if one.param_type_name == "argument"]
     words = ["bitmill", path, "[OPTIONS]"]
     for one in arguments:
-        name = one.metavar or one.name.upper()
+        name = one.metavar or one.name.upper() + ("..." if one.nargs == -1 else "")
         words.append(name if one.required else f"[{name}]")
     return f"```text\n{' '.join(words)}\n```"
 
 
 def _options(command: Any) -> str:
     rows = [
-        f"| {_name(one)} | {_default(one)} | {_cell(one.help or '')} |"
+        f"| {_name(one)} | {_takes(one)} | {_default(one)} | {_cell(one.help or '')} |"
         for one in command.params
         if one.name != "help" and not one.hidden
     ]
-    return "\n".join(["| option | default | meaning |", "|---|---|---|", *rows]) if rows else ""
+    return "\n".join(["| option | takes | default | meaning |", "|---|---|---|---|", *rows]) if rows else ""
 
 
 def _name(option: Any) -> str:
     if option.param_type_name == "argument":
         return f"`{_cell(option.metavar or option.name.upper())}`"
     return ", ".join(f"`{text}`" for text in (*option.opts, *option.secondary_opts))
+
+
+def _takes(option: Any) -> str:
+    kind = option.type_descriptor.annotation
+    is_list = get_origin(kind) is list
+    if is_list:
+        (kind,) = get_args(kind)
+    if kind is bool:
+        return "nothing"
+    if get_origin(kind) is Literal:
+        told = ", ".join(f"`{value}`" for value in get_args(kind))
+    elif issubclass(kind, Enum):
+        told = ", ".join(f"`{value}`" for value in kind)
+    else:
+        told = _WORDS.get(kind, option.metavar or kind.__name__.lower())
+    return f"{_cell(told)}; several" if is_list else _cell(told)
 
 
 def _default(option: Any) -> str:

@@ -98,6 +98,11 @@ class _Growing:
             self.notes.append(f"new sources: {len(sifted.new)} appended; {sifted.known} planned already.")
         else:
             self.notes.append(f"nothing to append: all {len(found.sources)} sources are planned already.")
+        if sifted.retold:
+            self.notes.append(
+                f"metadata: the manifest's columns of {sifted.retold} planned sources are not those of the "
+                "plan and are left out; join them when reading (join=, docs/reading.md)."
+            )
         if sifted.changed:
             self.notes.append(
                 f"changed sources: {sifted.changed} skipped, of another size or version than planned; "

@@ -20,6 +20,8 @@ class Sifted:
     """Number of sources planned with the same size and version."""
     changed: int
     """Number planned with another size or version; not added: their clips would reuse existing ids."""
+    retold: int
+    """Number of the known ones whose manifest now has other metadata, which no clip gets."""
 
 
 def sift_sources(found: Iterable[PlannedSource], planned: Iterable[PlannedSource]) -> Sifted:
@@ -32,7 +34,7 @@ def sift_sources(found: Iterable[PlannedSource], planned: Iterable[PlannedSource
         newest[source.place] = source
     in_spans = split_uris(newest.values())
     new: list[PlannedSource] = []
-    known = changed = 0
+    known = changed = retold = 0
     for source in found:
         same = [newest[source.place]] if source.place in newest else []
         if source.span_ns == (None, None):
@@ -41,9 +43,10 @@ def sift_sources(found: Iterable[PlannedSource], planned: Iterable[PlannedSource
             new.append(source)
         elif any((one.size_bytes, one.version) == (source.size_bytes, source.version) for one in same):
             known += 1
+            retold += source.metadata is not None and all(one.metadata != source.metadata for one in same)
         else:
             changed += 1
-    return Sifted(new=tuple(new), known=known, changed=changed)
+    return Sifted(new=tuple(new), known=known, changed=changed, retold=retold)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,10 +69,13 @@ def open_part(
     *,
     allow_incomplete: bool,
 ) -> Part:
-    """Open a dataset's index, and read the columns that the filter needs. Raises the errors of both.
+    """Open a dataset's index, and read the columns that the filter needs. Raises the errors of both, and
+    WrongArgumentError if the filter looks for a joined column in the metadata.
 
     ``join`` are the joined columns that the filter may be about.
     """
+    if where is not None and join is not None:
+        _check_metadata_keys(where, join)
     index = open_index(files.folder, card, allow_incomplete=allow_incomplete)
     selected: Sequence[Int64s | None] = [None] * index.num_groups
     if where is not None and where.columns():
@@ -86,6 +89,15 @@ def open_part(
         with ThreadPoolExecutor(num_threads(files.folder)) as pool:
             selected = [group for shard in pool.map(select, range(len(index.shard_ids))) for group in shard]
     return Part(files=files, index=index, selected=selected)
+
+
+def _check_metadata_keys(where: ClipFilter, join: Join) -> None:
+    joined = sorted({*where.metadata_keys} & {*join.schema.names})
+    if joined:
+        raise WrongArgumentError(
+            f"metadata_keys {joined} looks into the dataset's column metadata, but {joined[0]} is joined; "
+            f'clips that have one: where=pyarrow.compute.field("{joined[0]}").is_valid()'
+        )
 
 
 def _joined_columns(where: ClipFilter, names: list[str], join: Join) -> list[str]:

@@ -100,6 +100,24 @@ def test_a_dataset_begun_by_an_older_release_goes_on(media):
     assert versions == {b"3", b"4"}
 
 
+def test_captions_of_a_later_manifest_are_said_to_be_left(media):
+    manifest = media.parent / "manifest.csv"
+
+    def prepared(header: str, *cells: str) -> PreparedJob:
+        rows = (f"{media / name}.mp4{cell}" for name, cell in zip("ab", cells, strict=True))
+        manifest.write_text("\n".join((header, *rows)) + "\n")
+        job = make_job(source={"manifest": str(manifest)}, output=str(media.parent / "tokens"))
+        return prepare(job, cluster_has_gpus=lambda: False, growth=APPEND)
+
+    prepared("uri", "", "")
+    nothing = "nothing to append: all 2 sources are planned already."
+    assert prepared("uri", "", "").notes == (nothing,)
+    told = prepared("uri,caption", ",a cat", ",").notes
+    # A cell without a value is no column.
+    assert told[0] == nothing
+    assert [line for line in told[1:] if "columns of 1 planned sources are not those of the plan" in line]
+
+
 def test_appending_twice_is_appending_once(media):
     _commit(_prepare(media))
     (media / "e.mp4").write_bytes(b"y")

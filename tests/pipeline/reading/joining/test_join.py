@@ -373,3 +373,5 @@ def test_wrong_columns_and_filters_are_told(told):
         TokenDataset(told.uri, columns=("scor",), join=path)
     with pytest.raises(WrongArgumentError, match="cannot be evaluated"):
         TokenDataset(told.uri, join=path, where=pc.field("scor") > 1)
+    with pytest.raises(WrongArgumentError, match=r'"score"\)\.is_valid'):
+        TokenDataset(told.uri, join=path, where=ClipFilter(metadata_keys=["score"]))
