@@ -4,7 +4,7 @@ import importlib.util
 import os
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -32,6 +32,8 @@ app = typer.Typer(
 )
 _DATA, _MODELS, _CLUSTER = "Data", "Models", "Cluster"
 """Panels of the help."""
+
+Codecs = Literal["none", "image", "bitmill", "all"]
 
 app.add_typer(weights.app, name="weights", rich_help_panel=_MODELS)
 app.add_typer(config.app, name="config", rich_help_panel=_DATA)
@@ -267,13 +269,16 @@ def evaluate(
         ),
     ] = None,
     codecs: Annotated[
-        bool, typer.Option("--codecs/--no-codecs", help="Compare with JPEG, WebP and JPEG2000.")
-    ] = True,
-    codec: Annotated[
-        bool, typer.Option("--codec", help="Also report each source's size under compress.")
-    ] = False,
+        Codecs | None,
+        typer.Option(
+            "--codecs",
+            help="Codecs to compare with: image (JPEG, WebP and JPEG2000 at the tokens' bits), bitmill (the "
+            "tokens under compress), all or none; default: image for one tokenizer, none for several.",
+        ),
+    ] = None,
     prior: Annotated[
-        str | None, typer.Option("--prior", help="With --codec: the prior, as for compress.")
+        str | None,
+        typer.Option("--prior", help="With --codecs bitmill or all: the prior, as for compress."),
     ] = None,
     pictures: Annotated[int, typer.Option("--pictures", min=0, help="Number of pictures on the sheet.")] = 8,
 ) -> None:
@@ -293,8 +298,7 @@ def evaluate(
         interpolate_positions=interpolate_positions,
         max_items=max_items,
         inception=inception,
-        with_codecs=codecs,
-        with_codec=codec,
+        codecs=codecs or ("none" if others else "image"),
         prior=prior,
         num_shown=pictures,
     )
