@@ -11,8 +11,14 @@ import typer
 from bitmill.jobs.command_exit import ended_by_code
 from bitmill.jobs.commands.config import config
 from bitmill.jobs.commands.dataset import audit, export, remove, trace
-from bitmill.jobs.commands.models import compress, decompress, evaluate_tokens
-from bitmill.jobs.commands.models import sample as sampling
+from bitmill.jobs.commands.models import (
+    compress,
+    decompress,
+    evaluate_samples,
+    evaluate_tokens,
+    sample_clips,
+    sample_pictures,
+)
 from bitmill.jobs.commands.remote import job_commands
 from bitmill.jobs.commands.weights import weights
 from bitmill.jobs.console import CommandGroup, Console
@@ -37,6 +43,12 @@ Codecs = Literal["none", "image", "bitmill", "all"]
 
 app.add_typer(weights.app, name="weights", rich_help_panel=_MODELS)
 app.add_typer(config.app, name="config", rich_help_panel=_DATA)
+samples = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, help="Draw pictures from a masked model, or clips from a prior."
+)
+samples.command(name="pictures")(sample_pictures.sample_pictures)
+samples.command(name="clips")(sample_clips.sample_clips)
+app.add_typer(samples, name="sample", rich_help_panel=_MODELS)
 
 JobArguments = Annotated[
     list[str],
@@ -309,7 +321,12 @@ for panel, commands in (
     (_DATA, (audit.audit, export.export, trace.trace, remove.remove)),
     (
         _MODELS,
-        (compress.compress, decompress.decompress, sampling.sample, evaluate_tokens.evaluate_tokens),
+        (
+            compress.compress,
+            decompress.decompress,
+            evaluate_tokens.evaluate_tokens,
+            evaluate_samples.evaluate_samples,
+        ),
     ),
     (_CLUSTER, job_commands.COMMANDS),
 ):

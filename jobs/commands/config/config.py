@@ -5,9 +5,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from bitmill.jobs.console import CommandGroup
 from bitmill.jobs.preparation.file_arguments import local_path
 
-app = typer.Typer(no_args_is_help=True, help="List the keys of job and training files; begin a job file.")
+app = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, help="List the keys of job and training files; begin a job file."
+)
 
 
 @app.command()

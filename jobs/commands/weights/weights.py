@@ -5,9 +5,14 @@ from typing import Annotated
 
 import typer
 
+from bitmill.jobs.console import CommandGroup
 from bitmill.jobs.preparation.file_arguments import local_path
 
-app = typer.Typer(no_args_is_help=True, help="Import checkpoints, fetch metric networks, resize tokenizers.")
+app = typer.Typer(
+    cls=CommandGroup,
+    no_args_is_help=True,
+    help="Import checkpoints, fetch metric networks, resize tokenizers.",
+)
 
 
 @app.command(name="import")
