@@ -42,11 +42,14 @@ def evaluate_samples(
         typer.Option(
             "--inception",
             parser=local_path,
-            help="Weights file of the FID Inception network, for FID and Inception score.",
+            help="Weights file of the FID Inception network; default: no FID and Inception score.",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", parser=local_path, help="JSON file to write the results to.")
+        Path | None,
+        typer.Option(
+            "--out", parser=local_path, help="JSON file to write the results to; default: only print."
+        ),
     ] = None,
 ) -> None:
     """Compare a masked model's pictures with half of a dataset's held-out ones: Fréchet distances, copies.

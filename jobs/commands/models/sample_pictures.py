@@ -44,10 +44,14 @@ def sample_pictures(
     temperature: TemperatureOption = 1.0,
     seed: SeedOption = 0,
     inpaint: Annotated[
-        str | None, typer.Option("--inpaint", help="A picture to fill in; needs --mask.")
+        str | None, typer.Option("--inpaint", help="A picture to fill in; default: new pictures.")
     ] = None,
     mask: Annotated[
-        str | None, typer.Option("--mask", help="With --inpaint: a mask picture, white where to fill in.")
+        str | None,
+        typer.Option(
+            "--mask",
+            help="With --inpaint, which needs it: a mask picture, white where to fill in; default: none.",
+        ),
     ] = None,
 ) -> None:
     """Draw pictures from a masked model, or fill in the masked part of a picture."""
@@ -94,7 +98,7 @@ def _label_row(model: "MaskedLM", label: str | None) -> int | None:
         return None
     if label not in labels:
         known = ", ".join(labels) if labels else "none"
-        raise UsageError(f"--label {label}: the model knows {known}{did_you_mean(label, labels)}.")
+        raise UsageError(f"--label {label}{did_you_mean(label, labels)}: the model knows {known}.")
     return labels.index(label) + 1
 
 

@@ -4,6 +4,7 @@ import json
 from typing import TYPE_CHECKING
 
 from bitmill.schemas.errors import TokenizerMismatchError, UsageError
+from bitmill.schemas.nearest_name import did_you_mean
 
 if TYPE_CHECKING:
     from bitmill.bsq_model.contract import Tokenizer
@@ -76,8 +77,9 @@ def _files(name: str, what: str) -> tuple[bytes, bytes]:
     try:
         return folder.read_bytes(CONFIG_FILE), folder.read_bytes(WEIGHTS_FILE)
     except (FileNotFoundError, NotADirectoryError) as error:
-        known = ", ".join(BUNDLED_PRIORS) + (f", or {NO_PRIOR}" if what == "prior" else "")
+        names = (*BUNDLED_PRIORS, *((NO_PRIOR,) if what == "prior" else ()))
         raise UsageError(
-            f"There is no {what} at {folder.uri}: name a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, as "
-            f"bitmill train writes them, or a bundled prior: {known}."
+            f"There is no {what} at {folder.uri}{did_you_mean(name, names)}: name a folder with "
+            f"{CONFIG_FILE} and {WEIGHTS_FILE}, as bitmill train writes them, or a bundled prior: "
+            f"{', or '.join(names)}."
         ) from error

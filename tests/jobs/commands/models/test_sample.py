@@ -118,7 +118,12 @@ def test_pictures_are_judged_beside_baselines_and_held_out_ones(models, tmp_path
 @pytest.mark.parametrize(
     ("what", "model", "arguments", "said"),
     [
-        ("pictures", "masked-lm", ["--label", "cot"], "the model knows cat (did you mean 'cat'?)"),
+        (
+            "pictures",
+            "masked-lm",
+            ["--label", "cot"],
+            "--label cot (did you mean 'cat'?): the model knows cat",
+        ),
         ("pictures", "masked-lm", ["--inpaint", "x.png"], "--inpaint and --mask need each other"),
         ("pictures", "masked-lm", ["--mask", "x.png"], "--inpaint and --mask need each other"),
         ("pictures", "prior", [], "no masked model but a prior: use sample clips"),
