@@ -58,9 +58,9 @@ def slurm(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def _start(slurm: dict[str, str], *arguments: str) -> subprocess.Popen[bytes]:
-    job = next(
-        number for number in range(os.getpid(), os.getpid() + 10_000) if _is_free(20_000 + number % 10_000)
-    )
+    """Start the script, as a job of such a number that its ports are free."""
+    pid = os.getpid()
+    job = next(number for number in range(pid, pid + 5_000) if _is_free(20_000 + number % 5_000 * 2))
     return subprocess.Popen(
         ["bash", str(REPOSITORY / "deploy" / "slurm.sbatch"), *arguments],
         env=slurm | {"SLURM_JOB_ID": str(job)},
@@ -68,8 +68,11 @@ def _start(slurm: dict[str, str], *arguments: str) -> subprocess.Popen[bytes]:
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as one:
-        return one.connect_ex((socket.gethostname(), port)) != 0
+    for number in (port, port + 1):
+        with socket.socket() as one:
+            if one.connect_ex((socket.gethostname(), number)) == 0:
+                return False
+    return True
 
 
 def _is_running(output: Path) -> bool:
