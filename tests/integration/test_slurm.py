@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bitmill.schemas.reports.status_file import STATUS_FILE, read_status
+from bitmill.schemas.reports.status_file import STATUS_FILE, ActorCounts, read_status
 from tests.integration.conftest import CLIPS_OPTIONS
 from tests.support.commands import REPOSITORY, environment, stored_files, wait_until
 from tests.support.ray_head import MARK, end_marked
@@ -77,7 +77,11 @@ def _is_free(port: int) -> bool:
 
 def _is_running(output: Path) -> bool:
     file = output / STATUS_FILE
-    return file.exists() and read_status(file.read_bytes(), origin=str(file)).state == "running"
+    if not file.exists():
+        return False
+    status = read_status(file.read_bytes(), origin=str(file))
+    # The driver has joined Ray, whose own handler of SIGTERM is in place until then.
+    return status.state == "running" and status.actors != ActorCounts()
 
 
 def test_a_job_near_the_end_of_its_time_requeues_itself_and_goes_on(slurm, clips_folder, clips_run, tmp_path):
