@@ -57,6 +57,6 @@ def _read(folder: Folder, name: str) -> bytes:
         near = did_you_mean(folder.uri.rpartition("/")[2], names)
         raise FormatError(
             f"There is no tokenizer at {folder.uri} (no {name} in it){near}; give a folder with "
-            f"{CONFIG_FILE} and {WEIGHTS_FILE}, such as tokenizer/ in a dataset or a training run, or a name: "
-            f"{', '.join(names)}."
+            f"{CONFIG_FILE} and {WEIGHTS_FILE}, such as tokenizer/ in a dataset or a training run, or a "
+            f"name: {', '.join(names)}."
         ) from error
