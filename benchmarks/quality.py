@@ -175,7 +175,7 @@ def measure(variant: Variant, table_name: str, data: Path, out: Path, steps: int
     bitmill("train", str(file))
     num_frames = _clip_frames(document)
     report = folder / "evaluation"
-    more = ["--no-codecs", "--out", str(report)]
+    more = ["--codecs", "none", "--out", str(report)]
     if "sizes" in document["data"]:
         more += ["--size", str(document["data"]["sizes"][0][0])]
     if num_frames > 1:

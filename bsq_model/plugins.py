@@ -21,6 +21,7 @@ from bitmill.schemas.errors import BitmillError, BrokenContractError, MissingPlu
 from bitmill.schemas.models.geometry import Geometry, Grid
 from bitmill.schemas.models.plugin_config import PLUGIN_GROUP, PluginConfig
 from bitmill.schemas.models.tokenizer_origin import TokenizerOrigin
+from bitmill.schemas.nearest_name import did_you_mean
 
 _MOST_CHARACTERS = 300
 
@@ -42,11 +43,11 @@ def load_plugin(name: str, options: Mapping[str, Any], *, package: str | None = 
     """
     found = list(entry_points(group=PLUGIN_GROUP, name=name))
     if not found:
-        others = ", ".join(sorted(installed_plugins())) or "none"
+        others = sorted(installed_plugins())
         what = f"install {package}" if package else "install the package that offers it"
         raise MissingPluginError(
-            f"The tokenizer plugin {name!r} is not installed here: {what}, on every machine of the cluster, "
-            f"too. Installed plugins: {others}."
+            f"The tokenizer plugin {name!r} is not installed here{did_you_mean(name, others)}: {what}, on "
+            f"every machine of the cluster, too. Installed plugins: {', '.join(others) or 'none'}."
         )
     if len(found) > 1:
         packages = " and ".join(str(_package(point)) for point in found)

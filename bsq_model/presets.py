@@ -7,6 +7,7 @@ from bitmill.bsq_model.bsq_vit import BSQTokenizer
 from bitmill.bsq_model.trainable.random_weights import initialize_weights
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.bsq_vit_config import TokenizerConfig, TransformerConfig
+from bitmill.schemas.nearest_name import did_you_mean
 
 PRESETS: dict[str, TokenizerConfig] = {
     # The published size; 16 frames are the paper's video clips, and an image is a clip of one frame.
@@ -32,7 +33,10 @@ PRESETS: dict[str, TokenizerConfig] = {
 def preset_config(name: str, *, bits_per_token: int | None = None) -> TokenizerConfig:
     """Return the preset's config, with its own 18 bits per token or the given number (1 to 64)."""
     if name not in PRESETS:
-        raise UsageError(f"unknown tokenizer preset {name!r}; the presets are {', '.join(sorted(PRESETS))}")
+        near = did_you_mean(name, PRESETS)
+        raise UsageError(
+            f"unknown tokenizer preset {name!r}{near}; the presets are {', '.join(sorted(PRESETS))}"
+        )
     config = PRESETS[name]
     if bits_per_token is None:
         return config

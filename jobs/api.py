@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bitmill.jobs.preparation.job_request import requested_job
 from bitmill.schemas.errors import UsageError
+from bitmill.schemas.nearest_name import did_you_mean
 from bitmill.schemas.outcomes import Reason
 
 if TYPE_CHECKING:
@@ -158,4 +159,6 @@ def _named(kind: type[T], name: str, what: str) -> T:
     try:
         return kind(name)
     except ValueError as error:
-        raise UsageError(f"{name!r} is no {what}; there are {', '.join(kind)}.") from error
+        raise UsageError(
+            f"{name!r} is no {what}{did_you_mean(name, kind)}; there are {', '.join(kind)}."
+        ) from error

@@ -4,15 +4,21 @@ import importlib.util
 import os
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from bitmill.jobs.command_exit import ended_by_code
 from bitmill.jobs.commands.config import config
 from bitmill.jobs.commands.dataset import audit, export, remove, trace
-from bitmill.jobs.commands.models import compress, decompress, evaluate_tokens
-from bitmill.jobs.commands.models import sample as sampling
+from bitmill.jobs.commands.models import (
+    compress,
+    decompress,
+    evaluate_samples,
+    evaluate_tokens,
+    sample_clips,
+    sample_pictures,
+)
 from bitmill.jobs.commands.remote import job_commands
 from bitmill.jobs.commands.weights import weights
 from bitmill.jobs.console import CommandGroup, Console
@@ -33,8 +39,16 @@ app = typer.Typer(
 _DATA, _MODELS, _CLUSTER = "Data", "Models", "Cluster"
 """Panels of the help."""
 
+Codecs = Literal["none", "image", "bitmill", "all"]
+
 app.add_typer(weights.app, name="weights", rich_help_panel=_MODELS)
 app.add_typer(config.app, name="config", rich_help_panel=_DATA)
+samples = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, help="Draw pictures from a masked model, or clips from a prior."
+)
+samples.command(name="pictures")(sample_pictures.sample_pictures)
+samples.command(name="clips")(sample_clips.sample_clips)
+app.add_typer(samples, name="sample", rich_help_panel=_MODELS)
 
 JobArguments = Annotated[
     list[str],
@@ -44,11 +58,12 @@ TokenizerOption = Annotated[
     str | None,
     typer.Option(
         "--tokenizer",
-        help="small (bundled), a tokenizer's folder, an installed plugin, or a preset (random weights).",
+        help="small (bundled), a tokenizer's folder, an installed plugin, or a preset (random weights); "
+        "default: the job file's, else small.",
     ),
 ]
 FpsOption = Annotated[
-    float | None, typer.Option("--fps", help="Sampled frames per second; default: every frame.")
+    float | None, typer.Option("--fps", help="Sampled frames per second of videos; default: every frame.")
 ]
 ClipFramesOption = Annotated[
     int | None,
@@ -58,16 +73,20 @@ ClipFramesOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the job, e.g. compute.actors=2."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override any key of the file, e.g. compute.actors=2; repeatable."
+    ),
 ]
 AddressOption = Annotated[
-    str | None, typer.Option("--address", help="Ray cluster to use; default: start a local Ray.")
+    str | None,
+    typer.Option("--address", help="Ray cluster to use (HOST:PORT, or auto); default: a local Ray."),
 ]
 
 AppendOption = Annotated[bool, typer.Option("--append", help="Add the job's new sources to the dataset.")]
 RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Retry failed items.")]
 ReasonOption = Annotated[
-    list[Reason] | None, typer.Option("--reason", help="Retry only items that failed for this reason.")
+    list[Reason] | None,
+    typer.Option("--reason", help="With --retry-failed: only items that failed for this reason; repeatable."),
 ]
 
 
@@ -141,7 +160,11 @@ def tokenize(
     fps: FpsOption = None,
     clip_frames: ClipFramesOption = None,
     max_failures: Annotated[
-        float | None, typer.Option("--max-failures", help="Stop the job if this share of items fails.")
+        float | None,
+        typer.Option(
+            "--max-failures",
+            help="Stop the job if more than this share of items (0 to 1) fails; default: never.",
+        ),
     ] = None,
     append: AppendOption = False,
     retry_failed: RetryOption = False,
@@ -181,11 +204,15 @@ def inspect(
 def preview(
     dataset: Annotated[str, typer.Argument(help="A dataset folder.")],
     out: Annotated[str, typer.Option("--out", help="MP4 or PNG to write.")] = "preview.mp4",
-    clip: Annotated[list[str] | None, typer.Option("--clip", help="Clip ids to show.")] = None,
-    source: Annotated[
-        list[str] | None, typer.Option("--source", help="Show clips of this source; repeatable.")
+    clip: Annotated[
+        list[str] | None, typer.Option("--clip", help="Id of a clip to show; repeatable.")
     ] = None,
-    max_clips: Annotated[int, typer.Option("--max-clips", min=1)] = 8,
+    source: Annotated[
+        list[str] | None, typer.Option("--source", help="Show clips of this source, by its URI; repeatable.")
+    ] = None,
+    max_clips: Annotated[
+        int, typer.Option("--max-clips", min=1, help="Number of clips to show at most.")
+    ] = 8,
 ) -> None:
     """Decode stored tokens with the dataset's tokenizer, next to the original frames."""
     from bitmill.jobs.commands.dataset.preview import write_preview
@@ -239,9 +266,7 @@ def evaluate(
     source: Annotated[str, typer.Argument(help="A folder, glob, file or manifest.")],
     others: Annotated[
         list[str] | None,
-        typer.Option(
-            "--tokenizer", help="Another tokenizer, measured on the same media; may be given several times."
-        ),
+        typer.Option("--tokenizer", help="Another tokenizer, measured on the same media; repeatable."),
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", parser=local_path, help="Folder for report.json and pictures.png.")
@@ -249,7 +274,11 @@ def evaluate(
     fps: FpsOption = None,
     clip_frames: ClipFramesOption = None,
     size: Annotated[
-        str | None, typer.Option("--size", help="Frame size in pixels: a square's side, or HEIGHTxWIDTH.")
+        str | None,
+        typer.Option(
+            "--size",
+            help="Frame size in pixels: a square's side, or HEIGHTxWIDTH; default: the tokenizer's own.",
+        ),
     ] = None,
     interpolate_positions: Annotated[
         bool, typer.Option("--interpolate-positions", help="Allow a --size other than the tokenizer's.")
@@ -257,23 +286,33 @@ def evaluate(
     max_items: Annotated[
         int | None,
         typer.Option(
-            "--max-items", min=1, help="Evaluate at most this many sources, spread over the listing."
+            "--max-items",
+            min=1,
+            help="Evaluate at most this many sources, spread over the listing; default: all.",
         ),
     ] = None,
     inception: Annotated[
         Path | None,
         typer.Option(
-            "--inception", parser=local_path, help="Weights file of the FID Inception network, for FID."
+            "--inception",
+            parser=local_path,
+            help="Weights file of the FID Inception network; default: FID is left out.",
         ),
     ] = None,
     codecs: Annotated[
-        bool, typer.Option("--codecs/--no-codecs", help="Compare with JPEG, WebP and JPEG2000.")
-    ] = True,
-    codec: Annotated[
-        bool, typer.Option("--codec", help="Also report each source's size under compress.")
-    ] = False,
+        Codecs | None,
+        typer.Option(
+            "--codecs",
+            help="Codecs to compare with: image (JPEG, WebP and JPEG2000 at the tokens' bits), bitmill (the "
+            "tokens under compress), all or none; default: image for one tokenizer, none for several.",
+        ),
+    ] = None,
     prior: Annotated[
-        str | None, typer.Option("--prior", help="With --codec: the prior, as for compress.")
+        str | None,
+        typer.Option(
+            "--prior",
+            help="With --codecs bitmill or all: as for compress; default: the tokenizer's bundled one.",
+        ),
     ] = None,
     pictures: Annotated[int, typer.Option("--pictures", min=0, help="Number of pictures on the sheet.")] = 8,
 ) -> None:
@@ -293,8 +332,7 @@ def evaluate(
         interpolate_positions=interpolate_positions,
         max_items=max_items,
         inception=inception,
-        with_codecs=codecs,
-        with_codec=codec,
+        codecs=codecs or ("none" if others else "image"),
         prior=prior,
         num_shown=pictures,
     )
@@ -305,7 +343,12 @@ for panel, commands in (
     (_DATA, (audit.audit, export.export, trace.trace, remove.remove)),
     (
         _MODELS,
-        (compress.compress, decompress.decompress, sampling.sample, evaluate_tokens.evaluate_tokens),
+        (
+            compress.compress,
+            decompress.decompress,
+            evaluate_tokens.evaluate_tokens,
+            evaluate_samples.evaluate_samples,
+        ),
     ),
     (_CLUSTER, job_commands.COMMANDS),
 ):

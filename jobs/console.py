@@ -56,8 +56,20 @@ class Console(rich.console.Console):
         raise _output_closed()
 
 
+_FEW_COMMANDS = 5
+
+
 class CommandGroup(TyperGroup):
     """Escapes unprintable characters in usage errors, which quote arguments such as file names."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As typer's; an error names the commands of a small group."""
+        try:
+            return super().resolve_command(ctx, args)
+        except _UsageError as error:
+            if len(self.commands) <= _FEW_COMMANDS and error.message.endswith("."):
+                error.message += f" There are: {', '.join(self.commands)}."
+            raise
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As typer's."""

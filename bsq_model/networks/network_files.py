@@ -11,6 +11,7 @@ from bitmill.bsq_model.networks.efficientnet import EfficientNetLite0
 from bitmill.bsq_model.networks.i3d import I3D
 from bitmill.bsq_model.networks.lpips import LPIPS
 from bitmill.schemas.errors import FormatError, UsageError
+from bitmill.schemas.nearest_name import did_you_mean
 
 NETWORKS: Mapping[str, Callable[[], nn.Module]] = {
     "lpips-alexnet": LPIPS,
@@ -27,7 +28,8 @@ def load_network(folder: Path, name: str) -> nn.Module:
     Raises UsageError if the file is missing, FormatError if it is not that network.
     """
     if name not in NETWORKS:
-        raise UsageError(f"unknown network {name!r}; the networks are {', '.join(sorted(NETWORKS))}")
+        near = did_you_mean(name, NETWORKS)
+        raise UsageError(f"unknown network {name!r}{near}; the networks are {', '.join(sorted(NETWORKS))}")
     path = folder / f"{name}.safetensors"
     network = NETWORKS[name]()
     try:

@@ -89,7 +89,7 @@ def _takes(option: Any) -> str:
 def _default(option: Any) -> str:
     if option.required:
         return "required"
-    if option.default in (None, False) or callable(option.default):
+    if option.default in (None, False, "") or callable(option.default):
         return ""
     return f"`{option.default}`"
 

@@ -1,18 +1,13 @@
-"""Previews stored tokens: decodes them with the dataset's tokenizer, next to the original frames."""
+"""Previews stored tokens: decodes them with the dataset's tokenizer, and finds the original frames."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import islice, zip_longest
 from math import prod
-from pathlib import Path
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any
 
-import av
-import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from bitmill.bsq_model.contract import Tokenizer, decode_clips, decode_pixels, decodes_scales
@@ -28,11 +23,8 @@ from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.dataset.packing import unpack_codes
 from bitmill.schemas.errors import TokenizerMismatchError, UsageError
 from bitmill.schemas.models.geometry import Geometry, Grid, SizePx
+from bitmill.schemas.text_files import printable
 
-_GAP_PX = 4
-_LABEL_PX = 16
-_DEFAULT_FPS = 8.0
-T = TypeVar("T")
 _GRID = ("num_frames", "height", "width")
 
 
@@ -42,8 +34,12 @@ class PreviewClip:
 
     clip_id: str
     source: str
+    key: str | None
+    """Of a member of a tar."""
     start_ns: int
     end_ns: int
+    pts_ns: tuple[int, ...]
+    """When each frame is shown in its source."""
     fps: float | None
     decoded_THWC: Frames
     scales: dict[str, Frames]
@@ -53,6 +49,16 @@ class PreviewClip:
     """The largest height and width of all clips of the preview."""
     psnr_db: float | None
     """Computed before pixels are rounded to integers, as in audit and evaluate."""
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it has no time."""
+        return self.start_ns == self.end_ns
+
+    @property
+    def name(self) -> str:
+        """The source's last part, or the tar's member."""
+        return printable(self.key or self.source.rsplit("/", 1)[-1])
 
 
 def preview_clips(
@@ -84,8 +90,10 @@ def preview_clips(
             yield PreviewClip(
                 clip_id=sample["clip_id"],
                 source=sample["source"],
+                key=sample["key"],
                 start_ns=sample["start_ns"],
                 end_ns=sample["end_ns"],
+                pts_ns=tuple(sample["frame_pts_ns"]),
                 fps=sample["fps"],
                 decoded_THWC=uint8_from_pixels(pixels_THWC).numpy(),
                 scales=_scales(tokenizer, codes, shape_thw) if by_scale else {},
@@ -155,97 +163,6 @@ def stored_tokenizer(folder: Folder, card: DatasetCard) -> Tokenizer:
             f"({card.tokenizer_fingerprint})."
         )
     return tokenizer
-
-
-def side_by_side(clip: PreviewClip) -> Frames:
-    """Returns uint8 [T, H', W', 3] with even sides: original left, if available, and decoded right.
-
-    Each is in the middle of a white box of ``box_px``, so that clips of several sizes have frames of one.
-    """
-    panes = [clip.decoded_THWC] if clip.original_THWC is None else [clip.original_THWC, clip.decoded_THWC]
-    boxed = [_boxed(pane, clip.box_px) for pane in panes]
-    gap = np.full((*boxed[0].shape[:2], _GAP_PX, 3), 255, dtype=np.uint8)
-    canvas = np.concatenate([part for pane in boxed for part in (pane, gap)][:-1], axis=2)
-    return np.pad(canvas, ((0, 0), (0, canvas.shape[1] % 2), (0, canvas.shape[2] % 2), (0, 0)))
-
-
-def _boxed(frames_THWC: Frames, box_px: SizePx) -> Frames:
-    margins = [(room - side) // 2 for room, side in zip(box_px, frames_THWC.shape[1:3], strict=True)]
-    boxed = np.full((len(frames_THWC), *box_px, 3), 255, dtype=np.uint8)
-    inner = [slice(at, at + side) for at, side in zip(margins, frames_THWC.shape[1:3], strict=True)]
-    boxed[:, inner[0], inner[1]] = frames_THWC
-    return boxed
-
-
-def write_video(clips: Iterator[PreviewClip], path: Path) -> list[PreviewClip]:
-    """Write clips one after another as H.264 in MP4, images for 1 s each. Returns the clips written."""
-    written: list[PreviewClip] = []
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = None
-        for clip in clips:
-            frames = side_by_side(clip)
-            if stream is None:
-                rate = Fraction(clip.fps or _DEFAULT_FPS).limit_denominator(1001)
-                stream = container.add_stream("libx264", rate=rate, options={"crf": "18", "preset": "fast"})
-                stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
-            if frames.shape[2] != stream.width:
-                missing = stream.width - frames.shape[2]
-                frames = np.pad(frames, ((0, 0), (0, 0), (max(0, missing), 0), (0, 0)))[:, :, : stream.width]
-            is_image = clip.start_ns == clip.end_ns
-            for frame in np.repeat(frames, round(_DEFAULT_FPS) if is_image else 1, axis=0):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame))))
-            written.append(clip)
-        if stream is not None:
-            container.mux(stream.encode(None))
-    return written
-
-
-def write_sheet(clips: Iterator[PreviewClip], path: Path, *, max_frames: int = 8) -> list[PreviewClip]:
-    """Write clips as a PNG contact sheet: originals above decoded frames. Returns the clips written.
-
-    Of a pyramid that was decoded scale by scale, the original and then the scales from left to right.
-    """
-    written: list[PreviewClip] = []
-    rows: list[Image.Image] = []
-    for clip in clips:
-        rows.append(_sheet_row(clip, max_frames))
-        written.append(clip)
-    sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
-    top = 0
-    for row in rows:
-        sheet.paste(row, (0, top))
-        top += row.height
-    sheet.save(path, format="PNG")
-    return written
-
-
-def _sheet_row(clip: PreviewClip, max_frames: int) -> Image.Image:
-    chosen = _evenly(list(range(len(clip.decoded_THWC))), max_frames)
-    panes = [] if clip.original_THWC is None else [("original", clip.original_THWC)]
-    panes += [*_evenly(list(clip.scales.items()), max_frames - 1), ("decoded", clip.decoded_THWC)]
-    pictures = [[pane[frame] for frame in chosen] for _, pane in panes]
-    names: list[str] = []
-    if clip.scales:
-        pictures, names = [list(line) for line in zip(*pictures, strict=True)], [name for name, _ in panes]
-    step_y, step_x = (size + _GAP_PX for size in clip.decoded_THWC.shape[1:3])
-    top = _LABEL_PX * (2 if names else 1)
-    text = f"{clip.source.rsplit('/', 1)[-1]}  from {clip.start_ns / 1e9:.3f} s  {clip.clip_id}"
-    room = max(len(pictures[0]) * step_x, 4 + int(ImageFont.load_default().getlength(text)))
-    row = Image.new("RGB", (room, top + len(pictures) * step_y), "white")
-    draw = ImageDraw.Draw(row)
-    draw.text((2, 2), text, fill="black")
-    for column, name in enumerate(names):
-        draw.text((column * step_x + 2, _LABEL_PX + 2), name, fill="black")
-    for line, across in enumerate(pictures):
-        for column, picture in enumerate(across):
-            row.paste(Image.fromarray(picture), (column * step_x, top + line * step_y))
-    return row
-
-
-def _evenly(found: list[T], most: int) -> list[T]:
-    """At most so many, evenly spaced, the first and the last among them."""
-    chosen = np.unique(np.linspace(0, len(found) - 1, min(len(found), most)).round().astype(int))
-    return [found[number] for number in chosen]
 
 
 def mean_psnr_db(clips: list[PreviewClip]) -> float | None:

@@ -18,6 +18,7 @@ from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS, token_columns
 from bitmill.schemas.errors import TokenizerMismatchError, WrongArgumentError
+from bitmill.schemas.nearest_name import did_you_mean
 
 
 def checked_columns(
@@ -31,8 +32,9 @@ def checked_columns(
             continue
         if name not in fields:
             others = f"; joined are {', '.join(joined)}" if joined else ""
+            near = did_you_mean(name, fields | joined)
             raise WrongArgumentError(
-                f"Unknown column {name!r}; a token shard has {', '.join(fields)}{others}."
+                f"Unknown column {name!r}{near}; a token shard has {', '.join(fields)}{others}."
             )
         for folder, card in zip(folders, cards, strict=True):
             if name not in _names(card):

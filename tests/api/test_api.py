@@ -30,8 +30,8 @@ def test_errors_of_use_are_one_kind():
     for error in (bitmill.BadJobError, bitmill.WrongArgumentError, bitmill.OutputConflictError):
         assert issubclass(error, bitmill.UsageError)
         assert issubclass(error, bitmill.BitmillError)
-    with pytest.raises(bitmill.UsageError, match="'tars' is no export format; there are webdataset, bin"):
-        bitmill.export("nowhere", "out", to="tars")
+    with pytest.raises(bitmill.UsageError, match=r"'bins' is no export .* mean 'bin'.*are webdataset, bin"):
+        bitmill.export("nowhere", "out", to="bins")
     with pytest.raises(bitmill.UsageError, match="'gone' is no reason of failure"):
         bitmill.tokenize("media", "tokens", retry_failed=True, reasons=["gone"])
     with pytest.raises(bitmill.BadJobError, match=r"There is no job file nowhere\.yaml"):

@@ -42,7 +42,7 @@ def test_tiny_starts_in_eval_mode_and_takes_its_frames() -> None:
 
 
 def test_wrong_presets_are_refused() -> None:
-    with pytest.raises(UsageError, match="unknown tokenizer preset 'huge'; the presets are base, tiny"):
-        make_preset("huge")
+    with pytest.raises(UsageError, match=r"preset 'tini' \(did you mean 'tiny'\?\); .* base, tiny"):
+        make_preset("tini")
     with pytest.raises(UsageError, match="bits_per_token must be 1 to 64, not 65"):
         preset_config("tiny", bits_per_token=65)

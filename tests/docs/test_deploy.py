@@ -156,7 +156,14 @@ def test_the_dockerfile_passes_its_linter():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["Dockerfile", "ray-cluster.yaml", "rayjob.yaml"])
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+def test_the_slurm_script_passes_its_linter():
+    words = ["shellcheck", str(DEPLOY / "slurm.sbatch")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "ray-cluster.yaml", "rayjob.yaml", "slurm.sbatch"])
 def test_the_page_tells_of_each_file_and_none_holds_a_credential(name):
     assert f"`deploy/{name}`" in (REPOSITORY / "docs" / "deploy.md").read_text()
     text = (DEPLOY / name).read_text()

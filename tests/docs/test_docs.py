@@ -6,9 +6,10 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -196,18 +197,19 @@ def test_what_a_module_gives_to_users_is_in_the_docs_or_an_example(module):
 
 
 def test_the_readme_tells_of_commands_that_exist():
-    from bitmill.jobs.cli import app
-    from bitmill.jobs.commands.config import config
-    from bitmill.jobs.commands.weights import weights
+    from typer.main import get_command
 
-    known = {command.callback.__name__ for command in app.registered_commands if command.callback}
-    for name, group in (("weights", weights), ("config", config)):
-        below = group.app.registered_commands
-        known |= {f"{name} {command.name or command.callback.__name__}" for command in below}
+    from bitmill.jobs.cli import app
+
+    def names(command: Any) -> Iterator[str]:
+        for name, one in command.commands.items():
+            yield from [f"{name} {below}" for below in getattr(one, "commands", {})] or [name]
+
+    known = set(names(get_command(app)))
     blocks = [
         block for page in PAGES for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
     ]
-    told = set(re.findall(r"^bitmill ((?:weights |config )?\w+)", "\n".join(blocks), re.MULTILINE))
+    told = set(re.findall(r"^bitmill ((?:weights |config |sample )?[\w-]+)", "\n".join(blocks), re.MULTILINE))
     assert told <= known
     assert {"tokenize", "inspect", "preview", "train", "evaluate", "weights import"} <= told
 

@@ -52,6 +52,7 @@ def _run(capsys, monkeypatch, *arguments: str) -> tuple[int, str]:
             "17 is no length of clips that the tokenizer takes; the nearest is 16.",
         ),
         (["{media}", "{out}", "--tokenizer", "{tmp}/none"], "There is no tokenizer at {tmp}/none"),
+        (["{media}", "{out}", "--tokenizer", "smal"], "(did you mean 'small'?)"),
         (["{media}", "{media}"], "The output {media} contains files but no dataset"),
         (["{media}", "{media}/bikes.mp4"], "The output {media}/bikes.mp4 is a file"),
         (["{media}", "s3://key:secret@bucket/x"], "contains credentials"),

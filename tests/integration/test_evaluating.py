@@ -57,7 +57,7 @@ def test_another_size_must_be_asked_for(media, tmp_path):
     assert not (tmp_path / "x").exists()
     pictures = f"{media}/*.png"
     asked = bitmill(
-        *("evaluate", "tiny", pictures, "--out", str(tmp_path / "y"), "--size", "96", "--no-codecs"),
+        *("evaluate", "tiny", pictures, "--out", str(tmp_path / "y"), "--size", "96", "--codecs", "none"),
         "--interpolate-positions",
     )
     # A name with brackets is matched by the glob's star and read as it is.
@@ -66,7 +66,7 @@ def test_another_size_must_be_asked_for(media, tmp_path):
     assert report.config.image_size_px == 96
     assert [row.name for row in report.rows] == ["BSQ-ViT"]
     done = bitmill(
-        *("evaluate", "tiny", pictures, "--out", str(tmp_path / "z"), "--size", "64x96", "--no-codecs"),
+        *("evaluate", "tiny", pictures, "--out", str(tmp_path / "z"), "--size", "64x96", "--codecs", "none"),
         "--interpolate-positions",
     )
     assert done.code == 0, done.err
@@ -110,8 +110,8 @@ def test_tokenizers_of_several_families_are_measured_on_the_same_media(media, tm
     assert sheet.shape[0] == 3 * row_px
     # Of one picture, a row for each tokenizer: both of the same weights show the same.
     assert np.array_equal(sheet[row_px + 20 : 2 * row_px], sheet[2 * row_px + 20 : 3 * row_px])
-    refused = bitmill("evaluate", "tiny", str(media), "--tokenizer", magvit, *words, "--codec")
-    assert (refused.code, "--codec is for one tokenizer" in refused.err) == (2, True)
+    refused = bitmill("evaluate", "tiny", str(media), "--tokenizer", magvit, *words, "--codecs", "all")
+    assert (refused.code, "--codecs is for one tokenizer" in refused.err) == (2, True)
 
 
 def test_the_codecs_size_is_told_of_whole_files(media, tmp_path):
@@ -123,8 +123,8 @@ def test_the_codecs_size_is_told_of_whole_files(media, tmp_path):
             f"{media}/*.png",
             "--out",
             str(out),
-            "--no-codecs",
-            "--codec",
+            "--codecs",
+            "bitmill",
             "--prior",
             "none",
         )
@@ -142,3 +142,11 @@ def test_the_codecs_size_is_told_of_whole_files(media, tmp_path):
         assert made.code == 0, made.err
         size += stream.stat().st_size
     assert compressed.bits_per_pixel == pytest.approx(size * 8 / (2 * 128**2))
+
+
+def test_options_of_codecs_that_do_nothing_are_refused(media, tmp_path):
+    refused = bitmill("evaluate", "tiny", str(media), "--prior", "none")
+    assert (refused.code, "--prior is of bitmill's codec" in " ".join(refused.err.split())) == (2, True)
+    for former in ("--codec", "--no-codecs"):
+        refused = bitmill("evaluate", "tiny", str(media), former)
+        assert (refused.code, "--codecs" in refused.err.replace(former, "", 1)) == (2, True)

@@ -134,7 +134,7 @@ def test_it_is_compressed_and_evaluated(imported):
     assert (imported.folder / "b.parquet").read_bytes() == shard.read_bytes()
     photo = imported.path("media/photo.jpg")
     words = ("--size", str(SIZE_PX), "--out", imported.path("e"))
-    done = bitmill("evaluate", imported.path("t"), photo, *words, "--no-codecs")
+    done = bitmill("evaluate", imported.path("t"), photo, *words, "--codecs", "none")
     assert done.code == 0, done.err
     assert f"note       {NOT_COMPARED}" in done.out
     report = json.loads((imported.folder / "e" / "report.json").read_text())

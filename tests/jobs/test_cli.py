@@ -1,10 +1,13 @@
 """What the command line prints of datasets, in this process."""
 
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
-from bitmill.jobs.cli import main
+from bitmill.jobs.cli import app, main
 from tests.support.datasets import make_dataset
 
 
@@ -32,3 +35,26 @@ def test_an_unfinished_dataset_says_so(capsys, monkeypatch, tmp_path):
 
 def test_the_version_is_the_packages(capsys, monkeypatch):
     assert _out(capsys, monkeypatch, "--version").startswith("bitmill ")
+
+
+def _options(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    for below, one in getattr(command, "commands", {}).items():
+        yield from _options(f"{name} {below}", one)
+    for option in command.params:
+        if option.param_type_name == "option" and option.name != "help":
+            yield f"{name} {option.opts[0]}", option
+
+
+def test_every_option_says_what_it_is_by_default():
+    """Of one without a value, its help does; ``trace`` takes one of several."""
+    silent = [
+        name
+        for name, option in _options("bitmill", get_command(app))
+        if not option.help
+        or (
+            not (option.required or option.is_flag)
+            and option.default is None
+            and not any(word in option.help for word in ("default: ", "repeatable"))
+        )
+    ]
+    assert silent == [f"bitmill trace --{name}" for name in ("clip", "index", "shard", "row", "source")]

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from tests.support.commands import wait_until
 
-_MARK = "BITMILL_TEST_RAY_HEAD"
+MARK = "BITMILL_TEST_RAY_HEAD"
+"""A variable that a head and all processes of it inherit: ``end_marked`` finds them by its value."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def ray_head(*, num_cpus: int = 2, settings: Mapping[str, str] | None = None) ->
         # Workers as eager as the rest: a busy machine would starve a test's job at Ray's own 15.
         "RAY_worker_niceness": "0",
         **(settings or {}),
-        _MARK: mark,
+        MARK: mark,
     }
     with (folder / "out").open("wb") as out:
         process = subprocess.Popen(
@@ -116,6 +117,12 @@ def _end(process: subprocess.Popen[bytes], mark: str) -> None:
         process.send_signal(signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=20)
+    end_marked(mark)
+    process.wait(timeout=20)
+
+
+def end_marked(mark: str) -> None:
+    """End all processes whose MARK has this value."""
     # Until none is left: a process may start another while it is being killed.
     end = time.monotonic() + 30
     while (left := _marked(mark)) and time.monotonic() < end:
@@ -123,12 +130,11 @@ def _end(process: subprocess.Popen[bytes], mark: str) -> None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
-    process.wait(timeout=20)
 
 
 def _marked(mark: str) -> list[int]:
     """Living processes that have inherited the head's mark."""
-    wanted = f"{_MARK}={mark}".encode()
+    wanted = f"{MARK}={mark}".encode()
     found: list[int] = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():

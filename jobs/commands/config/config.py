@@ -5,9 +5,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from bitmill.jobs.console import CommandGroup
 from bitmill.jobs.preparation.file_arguments import local_path
 
-app = typer.Typer(no_args_is_help=True, help="List the keys of job and training files; begin a job file.")
+app = typer.Typer(
+    cls=CommandGroup, no_args_is_help=True, help="List the keys of job and training files; begin a job file."
+)
 
 
 @app.command()
@@ -16,7 +19,9 @@ def keys(
         Literal["job", "train", "token-model"],
         typer.Argument(help="A job file, or the training file of a tokenizer or of a token model."),
     ] = "job",
-    find: Annotated[str, typer.Option("--find", help="Only keys whose name or meaning has this word.")] = "",
+    find: Annotated[
+        str, typer.Option("--find", help="Only keys whose name or meaning has this word; default: all.")
+    ] = "",
 ) -> None:
     """List the keys of a file: what each takes, its default, its meaning."""
     from bitmill.jobs.commands.config.show_keys import show_keys

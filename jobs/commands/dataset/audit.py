@@ -12,11 +12,15 @@ def audit(
     dataset: Annotated[str | None, typer.Argument(help="A dataset folder.")] = None,
     out: Annotated[
         str | None,
-        typer.Option("--out", help="Write audit.json and audit.html to this folder, local or on a store."),
+        typer.Option(
+            "--out", help="Folder for audit.json and audit.html, local or on a store; default: only print."
+        ),
     ] = None,
     by: Annotated[
         list[str] | None,
-        typer.Option("--by", metavar="COLUMN", help="Also break coverage down by this metadata column."),
+        typer.Option(
+            "--by", metavar="COLUMN", help="Also break coverage down by this metadata column; repeatable."
+        ),
     ] = None,
     sample: Annotated[
         int, typer.Option("--sample", min=0, help="Number of clips to decode, compare and tokenize again.")
@@ -28,21 +32,32 @@ def audit(
     ] = True,
     radius: Annotated[
         float,
-        typer.Option("--radius", help="Fraction of the stored bits in which near duplicates may differ."),
+        typer.Option(
+            "--radius", help="Share of the stored bits (0 to 1) in which near duplicates may differ."
+        ),
     ] = 0.05,
     against: Annotated[
         list[str] | None,
-        typer.Option("--against", metavar="DATASET", help="Find clips that are also in this dataset."),
+        typer.Option(
+            "--against", metavar="DATASET", help="Find clips that are also in this dataset; repeatable."
+        ),
     ] = None,
     check_source: Annotated[
         bool, typer.Option("--check-source", help="List the sources and compare them with the plan.")
     ] = False,
     compare: Annotated[
         tuple[str, str] | None,
-        typer.Option("--compare", metavar="A B", help="Compare two datasets or audit.json files."),
+        typer.Option(
+            "--compare",
+            metavar="A B",
+            help="Compare two datasets or audit.json files; default: audit DATASET.",
+        ),
     ] = None,
     address: Annotated[
-        str | None, typer.Option("--address", help="Read the shards on this Ray cluster.")
+        str | None,
+        typer.Option(
+            "--address", help="Ray cluster that reads the shards (HOST:PORT, or auto); default: this machine."
+        ),
     ] = None,
     workers: Annotated[
         int | None,

@@ -2,7 +2,8 @@
 
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.file_arguments import publish, suffix_of
-from bitmill.pipeline.inspection.make_preview import mean_psnr_db, preview_clips, write_sheet, write_video
+from bitmill.pipeline.inspection.make_preview import mean_psnr_db, preview_clips
+from bitmill.pipeline.inspection.show_preview import write_sheet, write_video
 from bitmill.pipeline.storage import normalise
 from bitmill.schemas.errors import UsageError
 

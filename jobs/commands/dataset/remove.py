@@ -43,13 +43,23 @@ def remove(
     clip: Annotated[list[str] | None, typer.Option("--clip", help="A clip's id; repeatable.")] = None,
     sources_from: Annotated[
         Path | None,
-        typer.Option("--sources-from", parser=local_path, help="A text file of URIs, one per line."),
+        typer.Option(
+            "--sources-from",
+            parser=local_path,
+            help="A text file of URIs, one per line; default: only those of --source.",
+        ),
     ] = None,
     clips_from: Annotated[
         Path | None,
-        typer.Option("--clips-from", parser=local_path, help="A text file of clip ids, one per line."),
+        typer.Option(
+            "--clips-from",
+            parser=local_path,
+            help="A text file of clip ids, one per line; default: only those of --clip.",
+        ),
     ] = None,
-    reason: Annotated[str | None, typer.Option("--reason", help="Reason, stored in the record.")] = None,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Text that the record keeps; default: none.")
+    ] = None,
     skip_unknown: Annotated[
         bool, typer.Option("--skip-unknown", help="Skip entries that are not in the dataset.")
     ] = False,

@@ -22,17 +22,25 @@ _MAX_CLIPS = 50
 
 def trace(
     dataset: Annotated[str, typer.Argument(help="A dataset folder.")],
-    clip: Annotated[str | None, typer.Option("--clip", help="A clip's id.")] = None,
+    clip: Annotated[str | None, typer.Option("--clip", help="The clip of this id.")] = None,
     index: Annotated[
-        int | None, typer.Option("--index", help="A sample's index in an unfiltered TokenDataset.")
+        int | None,
+        typer.Option("--index", help="The sample of this index, from 0, in an unfiltered TokenDataset."),
     ] = None,
-    shard: Annotated[str | None, typer.Option("--shard", help="A shard's id or file; needs --row.")] = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="The shard of this id or file; needs --row.")
+    ] = None,
     row: Annotated[int | None, typer.Option("--row", help="Row in the --shard's file, from 0.")] = None,
-    source: Annotated[str | None, typer.Option("--source", help="A source's URI.")] = None,
-    key: Annotated[str | None, typer.Option("--key", help="Only this member of the --source tar.")] = None,
+    source: Annotated[str | None, typer.Option("--source", help="The source of this URI.")] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="Only this member of the --source tar; default: all.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show where a training sample comes from, or everything made from a source."""
+    """Show where a training sample comes from, or everything made from a source.
+
+    Give one of --clip, --index, --shard with --row, and --source.
+    """
     from bitmill.pipeline.inspection.provenance import Tracer
     from bitmill.pipeline.storage import Folder, normalise
 

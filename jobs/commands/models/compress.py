@@ -33,13 +33,16 @@ def compress(
     out: Annotated[str, typer.Argument(metavar="OUT", help="File to write: NAME.bmz.")],
     tokenizer: TokenizerOption = "small",
     prior: PriorOption = None,
-    fps: Annotated[float | None, typer.Option("--fps", help="Sampled frames per second of a video.")] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option("--fps", help="Sampled frames per second of a video; default: every frame."),
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(
             "--size",
-            help="Frame size in pixels: a square's side, or HEIGHTxWIDTH. Squares of a multiple of the "
-            "tokenizer's size are cut into tiles.",
+            help="Frame size in pixels: a square's side, or HEIGHTxWIDTH; default: the tokenizer's own. "
+            "Squares of a multiple of it are cut into tiles.",
         ),
     ] = None,
     interpolate_positions: Annotated[

@@ -8,7 +8,7 @@ from functools import partial
 from importlib import metadata
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -67,9 +67,10 @@ class EvaluationRequest:
     interpolate_positions: bool
     max_items: int | None
     inception: Path | None
-    with_codecs: bool
-    with_codec: bool
+    codecs: Literal["none", "image", "bitmill", "all"]
+    """Whose rows are added: of one tokenizer only, since they have its bits or its tokens."""
     prior: str | None
+    """Of bitmill's codec."""
     num_shown: int
 
 
@@ -135,8 +136,7 @@ def _measured(
             settings,
             metric_networks,
             name=one.name,
-            # Their bits are those of one tokenizer.
-            with_codecs=request.with_codecs and not request.others,
+            with_codecs=request.codecs in {"image", "all"},
             num_shown=request.num_shown,
             on_progress=lambda done: line.show(partial(_progress, one.name, done, len(sources), started)),
             coders=coders,
@@ -145,8 +145,10 @@ def _measured(
 
 def _candidates(request: EvaluationRequest) -> list[_Candidate]:
     """Returns all tokenizers, so that one that cannot be measured is told before the work begins."""
-    if request.others and request.with_codec:
-        raise UsageError("--codec is for one tokenizer; leave it or --tokenizer out.")
+    if request.others and request.codecs != "none":
+        raise UsageError("--codecs is for one tokenizer; leave it or --tokenizer out.")
+    if request.prior is not None and request.codecs not in {"bitmill", "all"}:
+        raise UsageError("--prior is of bitmill's codec: add --codecs bitmill or --codecs all.")
     candidates: list[_Candidate] = []
     for argument in (request.tokenizer, *request.others):
         loaded, tokenizer, size = _tokenizer(request, argument)
@@ -220,8 +222,8 @@ def _family(config: TokenizerConfigOfAnyFamily) -> str:
 
 
 def _coders(request: EvaluationRequest, tokenizer: Tokenizer) -> dict[str, LoadedPrior | None]:
-    """Returns the coders for ``--codec``: without a prior, and with the one that ``compress`` would use."""
-    if not request.with_codec:
+    """Returns bitmill's coders: without a prior, and with the one that ``compress`` would use."""
+    if request.codecs not in {"bitmill", "all"}:
         return {}
     coders: dict[str, LoadedPrior | None] = {"compressed, no prior": None}
     prior = choose_prior(request.prior, tokenizer.fingerprint)

@@ -30,7 +30,10 @@ def evaluate_tokens(
         int, typer.Option("--frames", min=1, help="Cut longer clips into pieces of this many frames.")
     ] = 16,
     out: Annotated[
-        Path | None, typer.Option("--out", parser=local_path, help="JSON file to write the results to.")
+        Path | None,
+        typer.Option(
+            "--out", parser=local_path, help="JSON file to write the results to; default: only print."
+        ),
     ] = None,
 ) -> None:
     """Measure a token model in bits per token, next to order 0, independent bits and zstd."""

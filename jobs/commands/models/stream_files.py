@@ -22,7 +22,10 @@ TokenizerOption = Annotated[
     ),
 ]
 PriorOption = Annotated[
-    str | None, typer.Option("--prior", help="small (bundled), a prior's folder, or none.")
+    str | None,
+    typer.Option(
+        "--prior", help="small (bundled), a prior's folder, or none; default: the tokenizer's bundled one."
+    ),
 ]
 
 

@@ -22,12 +22,18 @@ Target = Annotated[str, typer.Argument(metavar="ID | JOB.yaml", help="A submissi
 Address = Annotated[
     str,
     typer.Option(
-        "--address", envvar="RAY_API_SERVER_ADDRESS", help="The cluster's job server: http://HEAD:8265."
+        "--address",
+        envvar="RAY_API_SERVER_ADDRESS",
+        help="The cluster's job server: http://HEAD:8265.",
     ),
 ]
 Assignments = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the job, as when it was submitted."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override any key of the job, as when it was submitted; repeatable.",
+    ),
 ]
 
 
@@ -56,7 +62,11 @@ def status(
         ),
     ],
     address: Annotated[
-        str | None, typer.Option("--address", help="Also query the cluster's job server: http://HEAD:8265.")
+        str | None,
+        typer.Option(
+            "--address",
+            help="Also query the cluster's job server (http://HEAD:8265); default: only the folder.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     set_: Assignments = None,

@@ -25,6 +25,7 @@ from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.models.metric_networks import networks_folder
 from bitmill.jobs.progress.units import bytes_text
 from bitmill.schemas.errors import InfrastructureError, UsageError
+from bitmill.schemas.nearest_name import did_you_mean
 from bitmill.schemas.staged_file import staged
 
 _INDEX = "https://pypi.org/simple"
@@ -79,7 +80,10 @@ def fetch_networks(names: list[str], console: Console) -> None:
     wanted = sorted(ORIGINS) if names == ["all"] else names
     unknown = [name for name in wanted if name not in ORIGINS]
     if unknown:
-        raise UsageError(f"unknown network {unknown[0]!r}; choose from {', '.join(sorted(ORIGINS))} or all")
+        near = did_you_mean(unknown[0], ORIGINS)
+        raise UsageError(
+            f"unknown network {unknown[0]!r}{near}; choose from {', '.join(sorted(ORIGINS))} or all"
+        )
     folder = networks_folder()
     packages: dict[str, bytes] = {}
     for name in wanted:

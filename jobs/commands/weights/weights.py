@@ -5,9 +5,14 @@ from typing import Annotated
 
 import typer
 
+from bitmill.jobs.console import CommandGroup
 from bitmill.jobs.preparation.file_arguments import local_path
 
-app = typer.Typer(no_args_is_help=True, help="Import checkpoints, fetch metric networks, resize tokenizers.")
+app = typer.Typer(
+    cls=CommandGroup,
+    no_args_is_help=True,
+    help="Import checkpoints, fetch metric networks, resize tokenizers.",
+)
 
 
 @app.command(name="import")
@@ -19,10 +24,15 @@ def import_(
     out: Annotated[Path, typer.Argument(parser=local_path, help="Folder for the tokenizer.")],
     config: Annotated[
         Path | None,
-        typer.Option("--config", parser=local_path, help="The file that describes the model: YAML or JSON."),
+        typer.Option(
+            "--config",
+            parser=local_path,
+            help="The file that describes the model (YAML or JSON); default: what --name says.",
+        ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="A published model by name, instead of --config.")
+        str | None,
+        typer.Option("--name", help="A published model by name, instead of --config; default: none."),
     ] = None,
     ema: Annotated[
         bool, typer.Option("--ema/--no-ema", help="Use the averaged (EMA) or the raw weights.")

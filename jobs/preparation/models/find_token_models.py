@@ -3,9 +3,11 @@
 import json
 from typing import TYPE_CHECKING
 
-from bitmill.schemas.errors import UsageError
+from bitmill.schemas.errors import TokenizerMismatchError, UsageError
+from bitmill.schemas.nearest_name import did_you_mean
 
 if TYPE_CHECKING:
+    from bitmill.bsq_model.contract import Tokenizer
     from bitmill.bsq_model.token_models.token_model import TokenModel
     from bitmill.pipeline.compressing.clip_streams import LoadedPrior
 
@@ -17,6 +19,21 @@ def find_token_model(name: str) -> "TokenModel":
     from bitmill.bsq_model.token_models.token_model_files import token_model_from_files
 
     return token_model_from_files(*_files(name, "model"))
+
+
+def load_with_tokenizer(name: str, tokenizer: str) -> "tuple[TokenModel, Tokenizer]":
+    """Load a model and its tokenizer, by names. Raises also TokenizerMismatchError, for another one."""
+    from bitmill.bsq_model.families import load_files
+    from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec, tokenizer_spec
+
+    model = find_token_model(name)
+    loaded = load_tokenizer_spec(tokenizer_spec(tokenizer))
+    if loaded.fingerprint != model.config.tokenizer_fingerprint:
+        raise TokenizerMismatchError(
+            f"{name} needs tokenizer {model.config.tokenizer_fingerprint}, but {tokenizer} is "
+            f"{loaded.fingerprint}; give the right one with --tokenizer."
+        )
+    return model, load_files(loaded.files)
 
 
 def load_prior(name: str) -> "LoadedPrior":
@@ -60,8 +77,9 @@ def _files(name: str, what: str) -> tuple[bytes, bytes]:
     try:
         return folder.read_bytes(CONFIG_FILE), folder.read_bytes(WEIGHTS_FILE)
     except (FileNotFoundError, NotADirectoryError) as error:
-        known = ", ".join(BUNDLED_PRIORS) + (f", or {NO_PRIOR}" if what == "prior" else "")
+        names = (*BUNDLED_PRIORS, *((NO_PRIOR,) if what == "prior" else ()))
         raise UsageError(
-            f"There is no {what} at {folder.uri}: name a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, as "
-            f"bitmill train writes them, or a bundled prior: {known}."
+            f"There is no {what} at {folder.uri}{did_you_mean(name, names)}: name a folder with "
+            f"{CONFIG_FILE} and {WEIGHTS_FILE}, as bitmill train writes them, or a bundled prior: "
+            f"{', or '.join(names)}."
         ) from error

@@ -21,6 +21,7 @@ from bitmill.schemas.models.causal_conv_config import CausalConvConfig
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.models.tokenizer_origin import ORIGIN_FILE, TokenizerOrigin, read_origin
+from bitmill.schemas.nearest_name import did_you_mean
 from bitmill.schemas.requests.job import JobSpec, TokenizerSpec
 
 
@@ -84,20 +85,21 @@ def load_tokenizer_spec(spec: TokenizerSpec) -> LoadedTokenizer:
     if spec.bundled is not None:
         origin = TokenizerOrigin(origin=f"bundled with bitmill: {spec.bundled}", licence="Apache-2.0")
         return _loaded(tokenizer_from_files(*_bundled(spec.bundled)), origin, is_random=False)
-    return _from_folder(Folder(spec.path or ""))
+    return _from_folder(spec.path or "")
 
 
-def _from_folder(folder: Folder) -> LoadedTokenizer:
+def _from_folder(path: str) -> LoadedTokenizer:
     """Load a folder; weights become float32, whatever precision they were stored in."""
-    config_bytes = _tokenizer_file(folder, CONFIG_FILE)
+    folder = Folder(path)
+    config_bytes = _tokenizer_file(folder, CONFIG_FILE, path)
     config = read_config(config_bytes)
     if isinstance(config, PluginConfig):
         return _loaded_plugin(load_plugin(config.plugin, config.options, package=config.package))
-    files = {CONFIG_FILE: config_bytes, WEIGHTS_FILE: _tokenizer_file(folder, WEIGHTS_FILE)}
+    files = {CONFIG_FILE: config_bytes, WEIGHTS_FILE: _tokenizer_file(folder, WEIGHTS_FILE, path)}
     origin = None
     if folder.exists(ORIGIN_FILE):
         where = f"{folder.uri}/{ORIGIN_FILE}"
-        origin = read_origin(_tokenizer_file(folder, ORIGIN_FILE), where=where)
+        origin = read_origin(_tokenizer_file(folder, ORIGIN_FILE, path), where=where)
     return _loaded(load_native(files), origin, is_random=False)
 
 
@@ -105,18 +107,22 @@ def _bundled(name: str) -> tuple[bytes, bytes]:
     try:
         return bundled_files(name)
     except KeyError as error:
-        raise UsageError(f"unknown bundled tokenizer {name!r}; there are {', '.join(BUNDLED)}") from error
+        near = did_you_mean(name, BUNDLED)
+        raise UsageError(
+            f"unknown bundled tokenizer {name!r}{near}; there are {', '.join(BUNDLED)}"
+        ) from error
 
 
-def _tokenizer_file(folder: Folder, name: str) -> bytes:
+def _tokenizer_file(folder: Folder, name: str, asked: str) -> bytes:
     try:
         return folder.read_bytes(name)
     except (FileNotFoundError, NotADirectoryError) as error:
-        presets = ", ".join(sorted(PRESETS))
+        presets, plugins = sorted(PRESETS), sorted(installed_plugins())
+        near = did_you_mean(asked, [*BUNDLED, *presets, *plugins])
         raise UsageError(
-            f"There is no tokenizer at {folder.uri} (no {name} in it); name a folder with config.json and "
-            f"model.safetensors, the bundled {', '.join(BUNDLED)}, a preset ({presets}), or a plugin that is "
-            f"installed here ({', '.join(sorted(installed_plugins())) or 'none is'})."
+            f"There is no tokenizer at {folder.uri} (no {name} in it){near}; name a folder with config.json "
+            f"and model.safetensors, the bundled {', '.join(BUNDLED)}, a preset ({', '.join(presets)}), "
+            f"or a plugin that is installed here ({', '.join(plugins) or 'none is'})."
         ) from error
     except TransientError as error:
         raise InfrastructureError(str(error)) from error

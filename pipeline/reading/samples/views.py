@@ -14,6 +14,7 @@ from bitmill.pipeline.reading.kernels.unpack import unpack_clip
 from bitmill.schemas.dataset.packing import packed_size
 from bitmill.schemas.errors import WrongArgumentError
 from bitmill.schemas.models.geometry import MAX_INDEX_BITS, Code, Grid
+from bitmill.schemas.nearest_name import did_you_mean
 
 View = Literal["bits", "digits", "values", "groups", "integers", "packed"]
 """The form of a clip's tokens, with a grid's axes T (token rows), h, w; a pyramid has [N] in their place.
@@ -68,7 +69,10 @@ class TokenView:
     def __post_init__(self) -> None:
         kind, bits, group_bits = self.code.kind, self.code.bits_per_token, self.group_bits
         if self.view not in _DTYPES:
-            raise WrongArgumentError(f"Unknown view {self.view!r}; choose {_listed(_VIEWS['bits'], 'or')}.")
+            near = did_you_mean(self.view, _DTYPES)
+            raise WrongArgumentError(
+                f"Unknown view {self.view!r}{near}; choose {_listed(_VIEWS['bits'], 'or')}."
+            )
         if self.view not in _VIEWS[kind]:
             raise WrongArgumentError(
                 f"The tokens are codes of kind {kind!r}, which have no view {self.view!r}; they have "

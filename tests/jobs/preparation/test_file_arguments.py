@@ -19,7 +19,7 @@ def test_a_path_stays_as_it_was_typed_and_a_file_uri_is_its_path():
     [
         ("evaluate", "small", "/media", "--out", "s3://bucket/out"),
         ("evaluate-tokens", "small", "/tokens", "--out", "s3://bucket/out.json"),
-        ("sample", "small", "s3://bucket/out"),
+        ("sample", "clips", "small", "s3://bucket/out"),
         ("remove", "/tokens", "--sources-from", "s3://bucket/list"),
         ("weights", "resize", "small", "s3://bucket/out", "--size", "64"),
     ],

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from bitmill.pipeline.inspection import make_preview
+from bitmill.pipeline.inspection.show_preview import write_sheet
 from bitmill.schemas.dataset.packing import pack_codes
 from tests.support.coded_datasets import GEOMETRIES, VIDEOS, GreyTokenizer, coded_dataset
 from tests.support.pyramid_tokenizers import ColourPyramid
@@ -59,7 +60,7 @@ def test_a_pyramid_sharpens_scale_by_scale(tmp_path: Path, monkeypatch: pytest.M
     assert np.ptp(pictures[0], axis=(0, 1)).max() == 0
     errors = [float(np.square(one - original_1HWC[0].astype(float)).mean()) for one in pictures]
     assert errors == sorted(errors, reverse=True)
-    make_preview.write_sheet(iter([replace(clip, original_THWC=original_1HWC)]), tmp_path / "sheet.png")
+    write_sheet(iter([replace(clip, original_THWC=original_1HWC)]), tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         pixels = np.asarray(sheet)
     for column, picture in enumerate([original_1HWC[0], *pictures]):

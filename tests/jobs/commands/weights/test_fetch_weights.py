@@ -92,5 +92,5 @@ def test_no_network_is_told_with_the_index(cache, monkeypatch):
 
 
 def test_an_unknown_name_is_told_with_those_that_are(cache):
-    with pytest.raises(UsageError, match=r"unknown network 'vgg'; choose from .*lpips-alexnet"):
-        _fetch("vgg")
+    with pytest.raises(UsageError, match=r"'lpips-vgg' .did you mean 'lpips-vgg16'.*; choose from .*lpips-"):
+        _fetch("lpips-vgg")

@@ -369,7 +369,9 @@ def test_a_file_that_changes_while_it_is_read_is_refused(anywhere):
 
 def test_wrong_columns_and_filters_are_told(told):
     path = told.scored()
-    with pytest.raises(WrongArgumentError, match=r"Unknown column 'scor'.*joined are score"):
+    with pytest.raises(
+        WrongArgumentError, match=r"Unknown column 'scor' \(did you mean 'score'\?\).*joined are score"
+    ):
         TokenDataset(told.uri, columns=("scor",), join=path)
     with pytest.raises(WrongArgumentError, match="cannot be evaluated"):
         TokenDataset(told.uri, join=path, where=pc.field("scor") > 1)

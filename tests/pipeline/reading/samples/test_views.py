@@ -90,7 +90,7 @@ def test_groups_of_wide_bits_have_their_dimensions_in_order(tmp_path):
         ),
         (WIDE, {"view": "integers"}, "Tokens of 100 bits do not fit int64"),
         (WIDE, {"view": "groups", "group_bits": 100}, "needs group_bits that divide the 100 bits"),
-        (INDEX, {"view": "tokens"}, "Unknown view 'tokens'; choose bits, digits, values"),
+        (INDEX, {"view": "digit"}, r"Unknown view 'digit' \(did you mean 'digits'\?\); choose bits, digits"),
     ],
 )
 def test_a_view_that_a_code_does_not_have_is_refused(tmp_path, code, options, message):
