@@ -1,5 +1,6 @@
 """Fixtures of the whole suite, and skips that turn into failures where CI has the part."""
 
+import ctypes
 import gc
 import multiprocessing.util
 import os
@@ -32,8 +33,17 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # Threads that wait for each other would keep the cores busy that the other processes of the suite need.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# NumPy's threads do so whatever they are told. Read when it is imported, which nothing above does.
+# Beside other processes, two threads of torch take twice the CPU time of one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# NumPy's threads wait busily whatever they are told. Read when it is imported, which nothing above does.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# glibc's malloc gives large blocks back at once, and the kernel would clear the pages of every tensor anew.
+_mallopt = getattr(ctypes.CDLL(None), "mallopt", lambda *_: 0)
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_mallopt(_M_MMAP_MAX, 0)
+_mallopt(_M_TRIM_THRESHOLD, 1 << 30)
 
 # Ray's workers have a niceness of 15: beside a process of the suite that computes, they would hardly run.
 os.environ.setdefault("RAY_worker_niceness", "0")
@@ -107,6 +117,22 @@ def _no_real_time_priority() -> Generator[None]:
         yield
         left = os.sched_getscheduler(0)
     assert left == policy, "the test left its thread in another scheduling policy"
+
+
+@pytest.fixture
+def forked_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this process starts to decode or to write is forked from the process that has imported the
+    libraries, where it would be spawned and import them, for a second or more of a core each."""
+    # It keeps the environment as it finds it, and so is imported when all of the above is set.
+    from tests.support import forked
+
+    monkeypatch.setattr("bitmill.pipeline.isolation.child_process._SPAWN", forked.context())
+
+
+@pytest.fixture
+def briefly_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Estimates time a tokenizer for one batch, not for seconds."""
+    monkeypatch.setattr("bitmill.jobs.preparation.models.time_tokenizer._TIMED_S", 0.0)
 
 
 @pytest.fixture(scope="session")

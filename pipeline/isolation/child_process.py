@@ -12,6 +12,9 @@ from typing import Any
 
 from bitmill.schemas.errors import BitmillError, InfrastructureError
 
+# A forked child would inherit locks held by threads that it lacks, and connections to stores.
+_SPAWN = multiprocessing.get_context("spawn")
+
 _LAST_WORDS_S = 60.0
 """How long to wait for a process to exit after its pipe was closed, before it is killed."""
 
@@ -31,11 +34,9 @@ class ChildProcess:
     """
 
     def __init__(self, work: Callable[..., None], *args: Any, doing: str = "decoded") -> None:
-        # A forked child would inherit locks held by threads that it lacks, and connections to stores.
-        spawn = multiprocessing.get_context("spawn")
-        self.pipe, theirs = spawn.Pipe()
+        self.pipe, theirs = _SPAWN.Pipe()
         self._doing = doing
-        self._process = spawn.Process(target=_live, args=(work, theirs, *args), daemon=True)
+        self._process = _SPAWN.Process(target=_live, args=(work, theirs, *args), daemon=True)
         # Ctrl-C is sent to the whole terminal, but the parent ends its children. The resource tracker starts
         # with the first process, and starting it would unblock the signal.
         resource_tracker.ensure_running()

@@ -1,8 +1,6 @@
 """The site is built whole from the pages and the code, and needs nothing from elsewhere when it is read."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 
@@ -10,7 +8,7 @@ import bitmill
 from bitmill.jobs.cli import app
 from bitmill.schemas.requests.job import JobSpec
 from bitmill.schemas.requests.keys import keys_of
-from tests.support.commands import REPOSITORY
+from tests.support.commands import run_module
 
 _FETCHED = re.compile(r"""<(?:script|img|link|iframe)[^>]+(?:src|href)=["'](?:https?:)?//""")
 
@@ -20,14 +18,8 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     # Warnings are errors: a link to nowhere, a page that no list has, a docstring that cannot be read.
     options = ["-W", "--keep-going", "-q", "-b", "html", "-d", str(folder / "doctrees")]
-    done = subprocess.run(
-        [sys.executable, "-m", "sphinx", *options, "docs", str(folder / "html")],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_module("sphinx", *options, "docs", str(folder / "html"))
+    assert done.code == 0, done.err
     return folder / "html"
 
 

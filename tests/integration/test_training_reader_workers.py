@@ -8,13 +8,22 @@ from torch.utils.data import DataLoader
 
 from bitmill.pipeline.reading import TokenDataset, TokenLoader
 from bitmill.schemas.errors import UsageError
+from tests.support.forked import context
 from tests.support.readers import Ids, ids_of, odd_batches, write_odd_dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 3 worker processes")
 
 _EPOCH = 16
 _FORKED = {"num_workers": 2, "persistent_workers": True, "multiprocessing_context": "fork"}
-_SPAWNED = {"num_workers": 2, "persistent_workers": True, "multiprocessing_context": "spawn"}
+# As spawned ones, these get all by pickling, but import nothing anew. Others are spawned in the tests of
+# ranks and of datasets.
+_SERVED = {"num_workers": 2, "persistent_workers": True, "multiprocessing_context": "forkserver"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server() -> None:
+    """The process that those are forked from."""
+    context()
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +50,7 @@ def epochs(uri) -> list[Ids]:
         {"num_workers": 1},
         {"num_workers": 3},
         _FORKED,
-        _SPAWNED,
+        _SERVED,
     ],
 )
 def test_epochs_follow_each_other_as_by_plain_iteration(uri, epochs, options):
@@ -76,7 +85,7 @@ def test_plain_loaders_hear_of_the_epoch_in_workers_that_live_on(uri, epochs):
         assert ids_of(loader) == epochs[epoch]
 
 
-@pytest.mark.parametrize("options", [{"num_workers": 2}, _FORKED, _SPAWNED | {"num_workers": 1}])
+@pytest.mark.parametrize("options", [{"num_workers": 2}, _FORKED, _SERVED | {"num_workers": 1}])
 def test_plain_loaders_that_were_not_told_the_epoch_are_refused(uri, epochs, options):
     """They would give the first epoch again and again."""
     batches = odd_batches(uri)

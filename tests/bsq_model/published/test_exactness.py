@@ -1,5 +1,7 @@
 """What holds in every bit, down to grids of one token; and the whole clip at once, written independently."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +13,13 @@ from tests.bsq_model.published.golden import CONFIGS, VIDEO, golden
 from tests.bsq_model.published.test_tokenizer import SHAPES
 
 _TOKENIZERS = {name: golden(name) for name in VIDEO}
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 def _noise(num_frames: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -27,6 +36,7 @@ def _noise(num_frames: int, height: int, width: int, seed: int = 0) -> torch.Ten
     data=st.data(),
 )
 def test_codes_are_those_of_a_stream_a_batch_a_prefix_and_of_whatever_follows(name, rows, grid, seed, data):
+    torch.set_num_threads(2)
     tokenizer = _TOKENIZERS[name]
     geometry = tokenizer.geometry
     clip = _noise(geometry.frames_of_rows(rows), 8 * grid[0], 8 * grid[1], seed)
@@ -49,6 +59,7 @@ def test_codes_are_those_of_a_stream_a_batch_a_prefix_and_of_whatever_follows(na
 @settings(max_examples=20)
 @given(name=st.sampled_from(VIDEO), rows=st.integers(1, 5), height=st.integers(1, 3))
 def test_decoded_frames_are_those_of_a_batch_and_of_a_prefix(name, rows, height):
+    torch.set_num_threads(2)
     tokenizer = _TOKENIZERS[name]
     geometry = tokenizer.geometry
     codes = tokenizer.encode([_noise(geometry.frames_of_rows(rows), 8 * height, 16)])[0]

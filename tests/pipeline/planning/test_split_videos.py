@@ -27,6 +27,8 @@ from tests.support.media import (
     write_video,
 )
 
+pytestmark = pytest.mark.usefixtures("forked_children")
+
 
 def _video(start_ns: int, end_ns: int, *, orderly: bool = True) -> Probed:
     return Probed(media="video", num_frames=9, start_ns=start_ns, end_ns=end_ns, orderly=orderly)

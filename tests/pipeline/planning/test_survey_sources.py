@@ -14,6 +14,8 @@ from tests.support.fakes import make_job
 from tests.support.media import ODD_FILES, text_file
 from tests.support.tars import write_tar
 
+pytestmark = pytest.mark.usefixtures("forked_children")
+
 GEOMETRY = Geometry(patch_px=(8, 8), frames_per_token=4, lead_frames=1, code=Code.of_bits(12))
 NAMES = ["plain.mp4", "rotated.mp4", "anamorphic.mp4", "photo.jpg", "exif.jpg", "animated.gif"]
 

@@ -55,9 +55,13 @@ def test_killed_in_the_middle_and_run_again(many, tmp_path, export_format, worke
     out = tmp_path / "out"
     arguments = _arguments(many, out, export_format, workers)
     process = _start(arguments, out)
-    os.killpg(process.pid, signal.SIGKILL)
+    children = _children(process.pid)
+    assert bool(children) == (workers > 1)
+    process.kill()
     process.communicate()
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "the workers' end")
     left = files_named(out)
+    assert files_named(out) == left
     assert INVENTORY_FILE not in left
     times = {name: (out / name).stat().st_mtime_ns for name in left}
     done = bitmill(*arguments)
@@ -66,19 +70,6 @@ def test_killed_in_the_middle_and_run_again(many, tmp_path, export_format, worke
     assert {name: (out / name).stat().st_mtime_ns for name in left} == times
     export_dataset(str(many), str(tmp_path / "undisturbed"), export_format=export_format, max_bytes=1)
     assert files_in(out) == files_in(tmp_path / "undisturbed")
-
-
-def test_workers_end_with_their_killed_parent(many, tmp_path):
-    out = tmp_path / "out"
-    process = _start(_arguments(many, out, ExportFormat.BIN, 2), out)
-    children = _children(process.pid)
-    assert children
-    process.kill()
-    process.communicate()
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "the workers' end")
-    left = files_named(out)
-    assert files_named(out) == left
-    assert INVENTORY_FILE not in left
 
 
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 1), (signal.SIGINT, 2)])

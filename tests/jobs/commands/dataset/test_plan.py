@@ -9,6 +9,8 @@ from bitmill.jobs.cli import main
 from bitmill.schemas.reports.estimate_report import Estimate
 from tests.support.media import jpeg_photo, plain_mp4
 
+pytestmark = pytest.mark.usefixtures("briefly_timed", "forked_children")
+
 
 def _run(capsys, monkeypatch, *arguments: str) -> str:
     monkeypatch.setattr(sys, "argv", ["bitmill", "plan", *arguments, "--tokenizer", "tiny", "--fps", "10"])

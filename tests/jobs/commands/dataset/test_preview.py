@@ -11,6 +11,8 @@ from bitmill.pipeline.storage import Folder, normalise
 from tests.support.datasets import make_dataset
 from tests.support.fakes import make_source
 
+pytestmark = pytest.mark.usefixtures("forked_children")
+
 
 @pytest.fixture(scope="module")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> str:

@@ -28,6 +28,8 @@ from tests.support.counting_tokenizers import OBLONG, CountingTokenizer
 from tests.support.datasets import make_dataset
 from tests.support.media import real_pictures, write_video
 
+pytestmark = pytest.mark.usefixtures("forked_children")
+
 
 @pytest.fixture
 def tokenizer(tmp_path):

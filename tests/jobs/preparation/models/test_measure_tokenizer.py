@@ -9,6 +9,8 @@ from bitmill.jobs.preparation.models.find_tokenizers import job_tokenizer
 from bitmill.jobs.preparation.models.measure_tokenizer import measure_tokenizer
 from tests.support.fakes import make_job
 
+pytestmark = pytest.mark.usefixtures("briefly_timed")
+
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Only Linux tells the peak of a process")
 def test_memory_that_is_free_before_counts_for_a_batch():
