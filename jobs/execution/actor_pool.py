@@ -168,10 +168,13 @@ class ActorPool:
             self._actors.start(actor_cpus(self._device, self._capacity))
 
     def _give_out(self) -> None:
-        held = list(self._actors.held_cpus().values())
-        size = decode_window_size(self._compute, held, self._capacity, clip_bytes=self._clip_bytes)
-        for assignment in self.queue.assign():
-            ahead = assignment not in self.queue.at_work
+        given = self.queue.assign()
+        if given:
+            held = list(self._actors.held_cpus().values())
+            size = decode_window_size(self._compute, held, self._capacity, clip_bytes=self._clip_bytes)
+            at_work = {assignment.number for assignment in self.queue.at_work}
+        for assignment in given:
+            ahead = assignment.number not in at_work
             if not ahead:
                 self._monitor.alive(assignment.actor)
             self._works[assignment.number] = self._actors.begin(assignment, size, ahead=ahead)

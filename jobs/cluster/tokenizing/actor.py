@@ -23,7 +23,8 @@ from bitmill.pipeline.removing.removal_records import KnownTakedown
 from bitmill.pipeline.shard.encoder import ClipEncoder, ModelEncoder
 from bitmill.pipeline.shard.events_by_source import bundles_without, events_by_source
 from bitmill.pipeline.shard.pad_clips import padded
-from bitmill.pipeline.shard.shard_loop import ShardContext, ShardProgress, ShardReport, tokenize_shard
+from bitmill.pipeline.shard.progress import ShardProgress, ShardReport, fewer_reports
+from bitmill.pipeline.shard.shard_loop import ShardContext, tokenize_shard
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import MissingPluginError, TokenizerMismatchError
 
@@ -31,6 +32,9 @@ _control: Any = ray.method(concurrency_group="control")
 """Short calls that are answered while a shard is running."""
 
 ShardEvent = ProbeStarted | ShardProgress | ShardReport
+
+_REPORT_EVERY_S = 1.0
+"""The driver's time for a report does not depend on how many items it tells of; a second may end hundreds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +96,8 @@ class TokenizerActor:
         self._placement = replace(self._placement, values=window.values)
         if self._encoder is None:
             self._encoder = self.load(files)
-        for event in self._events(assignment, self._encoder, window.items):
-            self._heartbeat()
-            yield event
+        events = self._beating(self._events(assignment, self._encoder, window.items))
+        yield from fewer_reports(events, _REPORT_EVERY_S)
 
     @_control
     def expect(self, assignment: Assignment) -> None:
@@ -160,6 +163,11 @@ class TokenizerActor:
         if len(bundle.sources) == 1:
             return SourceTask(bundle.sources[0], *settings)
         return BundleTask(bundle, *settings)
+
+    def _beating(self, events: Iterator[ShardEvent]) -> Iterator[ShardEvent]:
+        for event in events:
+            self._heartbeat()
+            yield event
 
     def _heartbeat(self) -> None:
         self._beats += 1
