@@ -119,7 +119,7 @@ def measure(folder: Path, actors: int, asked: argparse.Namespace) -> Cost:
                 no_monitor=True,
             )
         light = {"pause_s": actors / asked.rate, "events": asked.events, "processes": processes}
-        with LightCluster(simulated.address, actors, **light) as cluster:
+        with LightCluster(str(simulated.address), actors, **light) as cluster:
             metrics = RunMetrics(clock, job_name="benchmark", dataset=prepared.folder.uri)
             with suppress(_MeasuredError):
                 run(prepared, cluster, metrics)

@@ -1,7 +1,9 @@
 """A proxy that delays each request to a server on this machine, as a store in a data centre would."""
 
 import asyncio
+import multiprocessing
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -43,3 +45,23 @@ async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter, delay_
         pass
     finally:
         sink.close()
+
+
+def _serve(endpoint: str, delay_s: float, told: "multiprocessing.Queue[str]") -> None:
+    with delayed(endpoint, delay_s) as own:
+        told.put(own)
+        time.sleep(3600)
+
+
+@contextmanager
+def proxy_process(endpoint: str, delay_s: float) -> Generator[str]:
+    """As ``delayed``, in a process of its own, which shares no interpreter with what is measured."""
+    context = multiprocessing.get_context("spawn")
+    told: multiprocessing.Queue[str] = context.Queue()
+    process = context.Process(target=_serve, args=(endpoint, delay_s, told), daemon=True)
+    process.start()
+    try:
+        yield told.get(timeout=300)
+    finally:
+        process.terminate()
+        process.join()

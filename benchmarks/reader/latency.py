@@ -7,40 +7,18 @@ delays take turns. Rates are of whole epochs after the opening, by the reader's 
 """
 
 import argparse
-import multiprocessing
 import tempfile
-import time
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import machine
 from benchmarks.reader.corpus import make_corpus
-from benchmarks.reader.delaying_proxy import delayed
+from benchmarks.reader.delaying_proxy import proxy_process
 from benchmarks.reader.rounds import Course, stored
 from benchmarks.reader.s3 import served
 from benchmarks.repeated import ratio, summary
 
 _MODES = ("sequential", "shuffled")
-
-
-def _serve(endpoint: str, delay_s: float, told: "multiprocessing.Queue[str]") -> None:
-    with delayed(endpoint, delay_s) as own:
-        told.put(own)
-        time.sleep(3600)
-
-
-@contextmanager
-def _proxy(endpoint: str, delay_s: float) -> Generator[str]:
-    context = multiprocessing.get_context("spawn")
-    told: multiprocessing.Queue[str] = context.Queue()
-    process = context.Process(target=_serve, args=(endpoint, delay_s, told), daemon=True)
-    process.start()
-    try:
-        yield told.get(timeout=120)
-    finally:
-        process.terminate()
-        process.join()
 
 
 def measure(course: Course, delays_ms: list[int]) -> dict[tuple[str, int], list[float]]:
@@ -50,7 +28,7 @@ def measure(course: Course, delays_ms: list[int]) -> dict[tuple[str, int], list[
         server = stack.enter_context(served("", course.folder, ["ours"]))
         children = {}
         for ms in delays_ms:
-            endpoint = stack.enter_context(_proxy(server.environment["AWS_ENDPOINT_URL"], ms / 1e3))
+            endpoint = stack.enter_context(proxy_process(server.environment["AWS_ENDPOINT_URL"], ms / 1e3))
             environment = {**server.environment, "AWS_ENDPOINT_URL": endpoint}
             children[ms] = stack.enter_context(course.child("ours", f"{server.uri}/ours", environment))
         for number in range(1, course.num_rounds + 1):

@@ -168,11 +168,10 @@ class ActorPool:
             self._actors.start(actor_cpus(self._device, self._capacity))
 
     def _give_out(self) -> None:
+        held = list(self._actors.held_cpus().values())
+        size = decode_window_size(self._compute, held, self._capacity, clip_bytes=self._clip_bytes)
         given = self.queue.assign()
-        if given:
-            held = list(self._actors.held_cpus().values())
-            size = decode_window_size(self._compute, held, self._capacity, clip_bytes=self._clip_bytes)
-            at_work = {assignment.number for assignment in self.queue.at_work}
+        at_work = {assignment.number for assignment in self.queue.at_work}
         for assignment in given:
             ahead = assignment.number not in at_work
             if not ahead:
