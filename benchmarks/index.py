@@ -1,6 +1,7 @@
 """A dataset of many shards, found and opened: time and memory of a reader's first steps and its searches.
 
     python -m benchmarks.index [--shards 100000]
+    python -m benchmarks.index --s3 [--delay-ms 20]   # opening from S3 by the stored index, requests delayed
 
 Each step runs in a process of its own, the shards lie in a temporary folder on a local disk, their footers in
 the page cache: what is measured is bitmill's part. Making the dataset takes longer than all steps together.
@@ -8,30 +9,36 @@ the page cache: what is measured is bitmill's part. Making the dataset takes lon
 
 import argparse
 import json
+import os
 import random
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from benchmarks.machine import describe, sentence
+from benchmarks.reader.delaying_proxy import proxy_process
+from benchmarks.reader.s3 import served
 from bitmill.bsq_model.presets import preset_config
 from bitmill.pipeline.dataset.dataset_folder import write_plan
 from bitmill.pipeline.planning.cut_shards import cut_shards
 from bitmill.pipeline.reading import TokenBatches, TokenDataset
+from bitmill.pipeline.reading.index.index_file import index_bytes, parse_index
 from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard, shard_file
 from bitmill.schemas.dataset.packing import packed_size
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
+from bitmill.schemas.dataset.reading_index import INDEX_FILE
 from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.ids import clip_id
 from bitmill.schemas.models.geometry import Code
@@ -203,22 +210,53 @@ STEPS: dict[str, tuple[str, Step]] = {
 def run_step(name: str, folder: str, num_shards: int) -> dict[str, Any]:
     """Run one step here; memory is the process's peak, its imports (some 300 MiB) included."""
     what, step = STEPS[name]
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     step(folder, num_shards)
     return {
         "step": what,
         "seconds": round(time.perf_counter() - began, 2),
+        "cpu_seconds": round(time.process_time() - cpu_began, 2),
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 
 
-def _measure(name: str, folder: str, num_shards: int) -> dict[str, Any]:
+def _measure(
+    name: str, folder: str, num_shards: int, environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     words = [sys.executable, "-m", "benchmarks.index", "--step", name, "--folder", folder]
     done = subprocess.run(
-        [*words, "--shards", str(num_shards)], check=True, stdout=subprocess.PIPE, text=True
+        [*words, "--shards", str(num_shards)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(environment or {})},
     )
     print(done.stdout, end="", file=sys.stderr, flush=True)
     return json.loads(done.stdout)
+
+
+def _make_index(folder: str, num_shards: int) -> None:
+    """A dataset of one shard, whose index claims more of the same: all that opening reads."""
+    make(folder, 1)
+    open_dataset(folder, 1)
+    path = Path(folder) / INDEX_FILE
+    table, plan, fingerprint = parse_index(path.read_bytes())
+    rows = pa.concat_tables([table] * num_shards)
+    names = [f"{number // table.num_rows:032x}" for number in range(rows.num_rows)]
+    ids = pa.array(names, pa.string())
+    rows = rows.set_column(0, rows.schema.field(0), ids)
+    path.write_bytes(index_bytes(rows, plan=plan, tokenizer_fingerprint=fingerprint))
+
+
+def measure_s3(place: Path, num_shards: int, delay_s: float) -> list[dict[str, Any]]:
+    """Opening from a server on this machine, twice."""
+    (place / "many").mkdir()
+    _make_index(str(place / "many"), num_shards)
+    with served("", place, ["many"]) as server:
+        endpoint = server.environment["AWS_ENDPOINT_URL"]
+        with proxy_process(endpoint, delay_s) as delayed:
+            environment = {**server.environment, "AWS_ENDPOINT_URL": delayed}
+            return [_measure("open", f"{server.uri}/many", num_shards, environment) for _ in range(2)]
 
 
 def main() -> None:
@@ -229,17 +267,23 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=100_000)
     parser.add_argument("--step", choices=STEPS)
     parser.add_argument("--folder")
+    parser.add_argument("--s3", action="store_true")
+    parser.add_argument("--delay-ms", type=int, default=20)
     asked = parser.parse_args()
     if asked.step:
         print(json.dumps(run_step(asked.step, asked.folder, asked.shards)))
         return
     machine = describe(["pyarrow", "numpy"])
     with tempfile.TemporaryDirectory() as place:
-        steps = [_measure(name, place, asked.shards) for name in STEPS]
+        if asked.s3:
+            steps = [{}, *measure_s3(Path(place), asked.shards, asked.delay_ms / 1e3)]
+        else:
+            steps = [_measure(name, place, asked.shards) for name in STEPS]
     print(f"\n{asked.shards:,} shards, {asked.shards * _CLIPS:,} clips; {sentence(machine)}\n")
-    print("| step | time | peak memory |\n|---|---|---|")
+    print("| step | time | CPU | peak memory |\n|---|---|---|---|")
     for one in steps[1:]:
-        print(f"| {one['step']} | {one['seconds']} s | {one['peak_bytes'] / 2**20:.0f} MiB |")
+        figures = f"{one['seconds']} s | {one['cpu_seconds']} s | {one['peak_bytes'] / 2**20:.0f} MiB"
+        print(f"| {one['step']} | {figures} |")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from bitmill.jobs.cluster.tokenizing.actor import TokenizerActor, TokenizerFiles
 from bitmill.jobs.execution.driver import run
 from bitmill.jobs.preparation.prepare import PreparedJob
 from bitmill.pipeline.shard.encoder import ClipEncoder, ReadyCodes
-from bitmill.pipeline.shard.shard_loop import ShardProgress
+from bitmill.pipeline.shard.progress import ShardProgress
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.reports.status_file import GPU, ActorCounts

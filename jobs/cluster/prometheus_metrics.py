@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from ray.util.metrics import Counter, Gauge
 
 from bitmill.jobs.progress.run_counts import RunCounts
-from bitmill.pipeline.shard.shard_loop import ShardProgress
+from bitmill.pipeline.shard.progress import ShardProgress
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.reports.status_file import ActorCounts
 

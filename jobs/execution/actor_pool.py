@@ -170,8 +170,10 @@ class ActorPool:
     def _give_out(self) -> None:
         held = list(self._actors.held_cpus().values())
         size = decode_window_size(self._compute, held, self._capacity, clip_bytes=self._clip_bytes)
-        for assignment in self.queue.assign():
-            ahead = assignment not in self.queue.at_work
+        given = self.queue.assign()
+        at_work = {assignment.number for assignment in self.queue.at_work}
+        for assignment in given:
+            ahead = assignment.number not in at_work
             if not ahead:
                 self._monitor.alive(assignment.actor)
             self._works[assignment.number] = self._actors.begin(assignment, size, ahead=ahead)

@@ -2,12 +2,12 @@
 
 import secrets
 import time
-from collections import Counter
 from dataclasses import dataclass
 
 from bitmill.jobs.cluster.connection.ray_session import Cluster
 from bitmill.jobs.cluster.tokenizing.actor import ShardEvent
 from bitmill.jobs.execution.actor_pool import ActorPool
+from bitmill.jobs.execution.failures import Failures
 from bitmill.jobs.execution.totals_checkpoint import TotalsCheckpoint
 from bitmill.jobs.preparation.prepare import PreparedJob
 from bitmill.jobs.progress.observers import Observer
@@ -18,11 +18,11 @@ from bitmill.pipeline.dataset.dataset_folder import load_ledger, publish_totals
 from bitmill.pipeline.dataset.ledger import totals_of
 from bitmill.pipeline.dataset.totals import committed_accounts
 from bitmill.pipeline.dataset.totals_cache import remembered_totals
-from bitmill.pipeline.shard.shard_loop import EndedItem, ShardProgress, ShardReport
+from bitmill.pipeline.shard.progress import ShardProgress, ShardReport, add_seconds
 from bitmill.pipeline.storage import sweep_copies
 from bitmill.schemas.dataset.card import Totals, shard_file
 from bitmill.schemas.errors import InfrastructureError, TooManyFailuresError
-from bitmill.schemas.outcomes import Outcome, Reason
+from bitmill.schemas.outcomes import Reason
 
 _POLL_S = 0.5
 
@@ -67,6 +67,7 @@ def _work(prepared: PreparedJob, cluster: Cluster, state: "_State", stop: StopRe
     if queue.unfinished:
         actor_pool = ActorPool(prepared, queue, cluster, run_id=secrets.token_hex(3))
         drain = Drain(stop or StopRequest(), prepared.job.compute.grace_s, time.monotonic)
+        refreshed = -_POLL_S
         while queue.unfinished:
             if drain.draining:
                 queue.stop()
@@ -77,8 +78,10 @@ def _work(prepared: PreparedJob, cluster: Cluster, state: "_State", stop: StopRe
                 _take(state, assignment, event, actor_pool)
             for assignment, event in actor_pool.ended():
                 _take(state, assignment, event, actor_pool)
-            progress.refresh(_note(queue, actor_pool, drain), actor_pool.count)
-            state.memory.keep()
+            if time.monotonic() - refreshed >= _POLL_S:
+                refreshed = time.monotonic()
+                progress.refresh(_note(queue, actor_pool, drain), actor_pool.count)
+                state.memory.keep()
     progress.refresh()
 
 
@@ -95,9 +98,7 @@ class _State:
         self.earlier = earlier
         # A tar counts as one item until it is opened.
         self.planned = earlier.items + sum(len(shard.sources) for shard in prepared.remaining)
-        self.added: Counter[str] = Counter()
-        """By shard, items of tars beyond the one that the plan counts for each."""
-        self.failed: dict[str, list[EndedItem]] = {}
+        self.failures = Failures()
         self.seconds: dict[str, float] = {}
 
 
@@ -121,20 +122,15 @@ def _take(
 
 def _advance(state: _State, event: ShardProgress) -> None:
     state.progress.advance(event)
-    state.added[event.shard_id] += event.added_items
-    ended = event.ended
-    if ended is not None and ended.outcome is Outcome.FAILED and ended.reason is not Reason.REMOVED:
-        state.failed.setdefault(event.shard_id, []).append(ended)
-        # A tar's first items are no estimate of its share of failures.
-        if ended.key is None:
-            _check_failures(state)
+    # A tar's first items are no estimate of its share of failures.
+    if state.failures.advance(event):
+        _check_failures(state)
 
 
 def _commit(state: _State, shard_id: str, totals: Totals, seconds: dict[str, float]) -> None:
     state.totals += totals
     state.memory.commit(shard_id, totals)
-    for stage, spent in seconds.items():
-        state.seconds[stage] = state.seconds.get(stage, 0.0) + spent
+    add_seconds(state.seconds, seconds)
     state.progress.commit(shard_id, totals, seconds)
 
 
@@ -146,8 +142,7 @@ def _lose(state: _State, assignment: Assignment, error: ActorLostError, actor_po
         _commit(state, shard_id, totals_of(load_ledger(state.prepared.folder, shard_id)), {})
     else:
         state.progress.drop(shard_id)
-        state.failed.pop(shard_id, None)
-        state.added.pop(shard_id, None)
+        state.failures.drop(shard_id)
     actor_pool.lost(assignment, error, committed=committed)
 
 
@@ -160,19 +155,15 @@ def _note(queue: ShardQueue, actor_pool: ActorPool, drain: Drain) -> str | None:
 
 
 def _check_failures(state: _State) -> None:
-    allowed = state.prepared.job.max_failures
-    planned = state.planned + state.added.total()
-    items = [item for items in state.failed.values() for item in items]
+    allowed, failures = state.prepared.job.max_failures, state.failures
+    planned = state.planned + failures.added_items
     # Removed items are not failures. The sums do not distinguish items that lost all clips from partial ones.
     removed = state.earlier.reasons.get(Reason.REMOVED, 0)
-    failed = max(0, state.earlier.failed - removed) + len(items)
-    if allowed is None or not items or failed <= allowed * planned:
+    failed = max(0, state.earlier.failed - removed) + failures.count
+    if allowed is None or not failures.count or failed <= allowed * planned:
         return
-    reasons = Counter(str(item.reason) for item in items).most_common(3)
-    counted = ", ".join(f"{reason} {count} times" for reason, count in reasons)
     raise TooManyFailuresError(
-        f"{failed} of {planned} items failed, more than max_failures {allowed:g} allows: {counted} in this "
-        f"run; the last was {items[-1].source} ({items[-1].detail})"
+        f"{failed} of {planned} items failed, more than max_failures {allowed:g} allows: {failures.told()}"
     )
 
 

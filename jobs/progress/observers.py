@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from bitmill.pipeline.shard.shard_loop import ShardProgress
+from bitmill.pipeline.shard.progress import ShardProgress
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.reports.status_file import ActorCounts
 

@@ -5,9 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bitmill.pipeline.shard.shard_loop import EndedItem, ShardProgress
+from bitmill.pipeline.shard.progress import ShardProgress, add_seconds
 from bitmill.schemas.dataset.card import Totals
-from bitmill.schemas.outcomes import Outcome
 from bitmill.schemas.reports.status_file import GPU, STAGES, ActorCounts, Part, Rates
 
 
@@ -94,13 +93,11 @@ class RunCounts:
         tally.frames += event.frames
         tally.tokens += event.tokens
         tally.added += event.added_items
-        _add(tally.seconds, event.seconds)
-        if event.ended is not None:
-            tally.items += 1
-            tally.bytes += self._bytes_of(event.shard_id, event.ended)
-            tally.not_ok += event.ended.outcome is not Outcome.OK
-            if event.ended.reason is not None:
-                tally.reasons[event.ended.reason.value] += 1
+        tally.items += event.items
+        tally.bytes += event.member_bytes + self._bytes_of(event)
+        tally.not_ok += event.not_ok
+        tally.reasons.update(event.reasons)
+        add_seconds(tally.seconds, event.seconds)
 
     def drop(self, shard_id: str) -> None:
         """Discard the counts of a shard that restarts."""
@@ -113,11 +110,11 @@ class RunCounts:
         self._done_added += tally.added if tally is not None else 0
         self._done += totals
         self._num_committed += 1
-        _add(self._seconds, seconds)
+        add_seconds(self._seconds, seconds)
 
-    def _bytes_of(self, shard_id: str, ended: EndedItem) -> int:
-        shares = self._shares.get(shard_id)
-        return ended.size_bytes if shares is None or ended.key is not None else shares[ended.place]
+    def _bytes_of(self, event: ShardProgress) -> int:
+        shares = self._shares.get(event.shard_id)
+        return sum(shares[place] for place in event.places) if shares else 0
 
     def refresh(self, note: str | None = None, actors: ActorCounts | None = None) -> None:
         """Update ``counts`` and pass them to the listeners."""
@@ -133,10 +130,10 @@ class RunCounts:
         tokens = self._done.tokens + sum(tally.tokens for tally in under_way)
         before = self._earlier
         reasons = Counter(before.reasons) + Counter(self._done.reasons)
-        reasons.update(sum((tally.reasons for tally in under_way), start=Counter[str]()))
         seconds = dict(self._seconds)
         for tally in under_way:
-            _add(seconds, tally.seconds)
+            add_seconds(seconds, tally.seconds)
+            reasons.update(tally.reasons)
         elapsed = self._clock() - self._began if self._began is not None else 0.0
         # Tars may contain items that the plan could not count.
         planned = self._planned + self._done_added + sum(tally.added for tally in under_way)
@@ -163,11 +160,6 @@ class RunCounts:
             seconds={stage: round(seconds[stage], 3) for stage in (*STAGES, GPU) if stage in seconds},
             remaining_s=round(left * elapsed / done, 1) if done and elapsed > 0 else None,
         )
-
-
-def _add(seconds: dict[str, float], more: Mapping[str, float]) -> None:
-    for stage, spent in more.items():
-        seconds[stage] = seconds.get(stage, 0.0) + spent
 
 
 def _rates(elapsed_s: float, items: int, clips: int, frames: int, tokens: int) -> Rates:

@@ -11,6 +11,9 @@ _DECODING_CPUS = 1
 LEAST_VALUES = 4
 """Minimum unread outputs per decoding task: its start and end marks and the first clips."""
 
+_MOST_SHARES = 4
+"""Limits how many tasks wait for a CPU where all actors wait for clips."""
+
 _SHARE_OF_STORE = 0.5
 """Share of Ray's object store used for clips in flight; Ray spills anything beyond the store to disk."""
 
@@ -66,8 +69,15 @@ class DecodeWindowSize:
     """Limits on decoding tasks in flight for one actor."""
 
     items: int
-    values: int = LEAST_VALUES
-    """Maximum unread outputs per task: marks, clips, or messages with many small clips."""
+    """To begin with: the actor's even share of the CPUs."""
+    most: int
+    """Items, where the actor waits for clips."""
+    room: int
+    """Unread outputs of all tasks: marks, clips, or messages with many small clips."""
+
+    def values(self, items: int) -> int:
+        """Returns the maximum unread outputs per task, if so many items are decoded at once."""
+        return max(LEAST_VALUES, self.room // items)
 
 
 def decode_window_size(
@@ -77,12 +87,17 @@ def decode_window_size(
 
     Allows one item more than can be decoded at once, so that a freed CPU has its next item queued; fewer if
     their first clips would not fit. Clips are read item by item, in order: remaining room in the store lets
-    the later items be decoded to their ends meanwhile.
+    the later items be decoded to their ends meanwhile. Actors that wait for clips may use what others leave,
+    up to ``_MOST_SHARES`` of their own share.
     """
     actors = max(1, len(held_cpus))
-    items = max(_DECODING_CPUS, capacity.cpus - sum(held_cpus)) // actors + 1
-    if capacity.object_store_bytes is None:
-        return DecodeWindowSize(items=compute.decoders or items)
-    room = int(_SHARE_OF_STORE * capacity.object_store_bytes) // actors // max(clip_bytes, MESSAGE_BYTES)
-    items = compute.decoders or max(1, min(items, room // LEAST_VALUES))
-    return DecodeWindowSize(items=items, values=max(LEAST_VALUES, room // items))
+    decoding_cpus = max(_DECODING_CPUS, capacity.cpus - sum(held_cpus))
+    items = decoding_cpus // actors + 1
+    most = min(_MOST_SHARES * items, decoding_cpus + 1)
+    room = 0
+    if capacity.object_store_bytes is not None:
+        room = int(_SHARE_OF_STORE * capacity.object_store_bytes) // actors // max(clip_bytes, MESSAGE_BYTES)
+        items, most = (max(1, min(number, room // LEAST_VALUES)) for number in (items, most))
+    if compute.decoders is not None:
+        items = most = compute.decoders
+    return DecodeWindowSize(items=items, most=most, room=room)

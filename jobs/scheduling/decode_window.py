@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from bitmill.jobs.scheduling.decode_pace import DecodePace
 from bitmill.pipeline.items import SourceEvent
 
 WorkT = TypeVar("WorkT")
@@ -33,7 +34,7 @@ class _Expected(Generic[WorkT]):
 
 
 class DecodingWindow(Generic[WorkT]):
-    """Starts decoding tasks in the order in which they are read, at most ``size`` at once.
+    """Starts decoding tasks in the order in which they are read, as many at once as the pace allows.
 
     ``items`` runs in the actor's worker thread; ``expect`` and ``forget`` may be called from another at any
     time: a later assignment may be announced before the next one has started.
@@ -55,7 +56,9 @@ class DecodingWindow(Generic[WorkT]):
             for task in self._expected.pop(number, _Expected[WorkT](())).begun:
                 task.cancel()
 
-    def items(self, number: int, sources: Sequence[WorkT], size: int) -> Iterator[Iterator[SourceEvent]]:
+    def items(
+        self, number: int, sources: Sequence[WorkT], pace: DecodePace
+    ) -> Iterator[Iterator[SourceEvent]]:
         """Yield each source's events of an assignment, in order; ``sources`` may be fewer than announced."""
         with self._lock:
             expected = self._expected.pop(number, _Expected(sources))
@@ -65,13 +68,14 @@ class DecodingWindow(Generic[WorkT]):
                 task.cancel()
             running.clear()
         waiting = deque(sources[len(running) :])
+        pace.begin()
         try:
             for _ in sources:
-                while waiting and len(running) < size:
+                while waiting and (not running or len(running) < pace.size):
                     running.append(self._begin(waiting.popleft()))
                 if not waiting:
-                    self._look_ahead(size - len(running))
-                yield running[0].events()
+                    self._look_ahead(pace.size - len(running))
+                yield pace.measured(running[0].events())
                 running.popleft()
         finally:
             for task in running:

@@ -7,6 +7,9 @@ QUIET_S = 600.0
 
 ASK_EVERY_S = 5.0
 
+MOST_ASKED_PER_S = 50
+"""More actors are asked less often: answers take the driver's time without a shard having ended."""
+
 
 class HeartbeatMonitor:
     """Deadlines of actors: each sign of life (an event, a higher heartbeat count) resets it to ``limit_s``.
@@ -38,11 +41,12 @@ class HeartbeatMonitor:
 
     def to_ask(self, actors: Iterable[int]) -> list[int]:
         """Returns the silent actors to poll for a heartbeat now, each at most every ``ASK_EVERY_S``."""
-        now = self._clock()
+        now, actors = self._clock(), list(actors)
+        every_s = max(ASK_EVERY_S, len(actors) / MOST_ASKED_PER_S)
         silent = [
             actor
             for actor in actors
-            if now - max(self._alive.get(actor, now), self._asked.get(actor, 0.0)) >= ASK_EVERY_S
+            if now - max(self._alive.get(actor, now), self._asked.get(actor, 0.0)) >= every_s
         ]
         self._asked.update(dict.fromkeys(silent, now))
         return silent

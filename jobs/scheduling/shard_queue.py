@@ -1,7 +1,7 @@
 """Assigns shards to actors. Pure bookkeeping, without a clock, files or Ray."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from bitmill.jobs.scheduling.actor_events import Assignment, Loss
@@ -44,9 +44,9 @@ class ShardQueue:
         return [bench.at_work for bench in self._benches.values() if bench.at_work is not None]
 
     @property
-    def actors(self) -> frozenset[int]:
-        """Actors that joined and were not lost."""
-        return frozenset(self._benches)
+    def actors(self) -> Collection[int]:
+        """Actors that joined and were not lost; a view, not a copy."""
+        return self._benches.keys()
 
     def busy(self, actor: int) -> bool:
         """Whether an actor is running a shard."""

@@ -1,8 +1,8 @@
 """Tokenizes one shard, from decoded items to committed files. Independent of where items are decoded."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from math import prod
 
 from bitmill.pipeline.dataset.dataset_folder import load_ledger
@@ -14,14 +14,14 @@ from bitmill.pipeline.shard.encoder import ClipEncoder, Codes, PendingCodes, nam
 from bitmill.pipeline.shard.ledger_rows import ledger_row
 from bitmill.pipeline.shard.pad_clips import padded
 from bitmill.pipeline.shard.parquet_writer import TokenRow, TokenShardWriter
+from bitmill.pipeline.shard.progress import EndedItem, ShardProgress, ShardReport
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.dataset.card import Totals, ledger_file, shard_file
+from bitmill.schemas.dataset.card import ledger_file, shard_file
 from bitmill.schemas.dataset.packing import pack_codes
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.ids import clip_id
 from bitmill.schemas.models.geometry import Geometry, SizePx
-from bitmill.schemas.outcomes import Outcome, Reason
 from bitmill.schemas.reports.status_file import GPU, STAGES
 from bitmill.schemas.requests.frames import PixelRule
 from bitmill.schemas.requests.job import JobSpec, ShardVersion
@@ -39,46 +39,6 @@ class ShardContext:
     sizes: FrameSizes
     pixel_rule: PixelRule
     shard_version: ShardVersion
-
-
-@dataclass(frozen=True, kw_only=True)
-class EndedItem:
-    """The end of one item, reported before its ledger row is written."""
-
-    source: str
-    outcome: Outcome
-    reason: Reason | None
-    detail: str | None
-    key: str | None = None
-    place: int = 0
-    """Of its source in the shard."""
-    size_bytes: int = 0
-    """Of the source; of a tar's item its own."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardProgress:
-    """Progress since the last report."""
-
-    shard_id: str
-    clips: int = 0
-    frames: int = 0
-    tokens: int = 0
-    ended: EndedItem | None = None
-    """An item whose clips have all been read, if any."""
-    added_items: int = 0
-    """Items of archives beyond the first, which the plan does not count."""
-    seconds: Mapping[str, float] = field(default_factory=dict[str, float], compare=False)
-    """By stage."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardReport:
-    """A committed shard: its totals, and seconds by stage (for display, never stored in the dataset)."""
-
-    shard_id: str
-    totals: Totals
-    seconds: dict[str, float]
 
 
 @dataclass
@@ -220,11 +180,8 @@ class _ShardRun:
             reason=item.end.reason,
             detail=item.end.detail,
         )
-        return ShardProgress(
-            shard_id=self._shard.shard_id,
-            ended=ended,
-            added_items=added_items,
-            seconds=self._new_seconds(),
+        return ShardProgress.of_item(
+            self._shard.shard_id, ended, added_items=added_items, seconds=self._new_seconds()
         )
 
     def _new_seconds(self) -> dict[str, float]:

@@ -196,8 +196,9 @@ class ComputeSpec(StrictModel):
     gpus_per_actor: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of a GPU per actor; 0.5 puts two on each."""
     decoders: Annotated[int, Field(ge=1)] | None = None
-    """Items decoded concurrently per actor; None divides the cluster's CPUs, with at most as many clips in
-    flight as fit in half of Ray's object stores."""
+    """Most items decoded concurrently per actor; fewer where decoding is quick enough. None divides the
+    cluster's CPUs, and lets an actor that waits use up to four shares, with at most as many clips in flight
+    as fit in half of Ray's object stores."""
     grace_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
     """On SIGTERM, running shards have this many seconds to finish before they are abandoned."""
 

@@ -39,3 +39,12 @@ def test_orchestration_is_measured_on_simulated_nodes(tmp_path):
     assert 0 < run["shards"] <= 12
     assert run["driver_cpu_s"] > 0
     assert "1,000 actors" in done.out
+
+
+def test_many_light_actors_are_measured_in_one_process(tmp_path):
+    sizes = ("--actors", "6", "--processes", "1", "--shards", "12", "--rate", "12", "--events", "1")
+    done = run_module("benchmarks.many_actors", *sizes, "--json", str(tmp_path / "told.json"))
+    assert done.code == 0, done.err
+    (run,) = json.loads((tmp_path / "told.json").read_text())["runs"]
+    assert (run["actors"], run["processes"], run["shards"]) == (6, 1, 12)
+    assert run["cpu_s"] > 0

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from bitmill.pipeline.dataset.ledger import check_accounts, read_ledger
 from bitmill.pipeline.decode.pixels.frame_sizes import Buckets
 from bitmill.pipeline.items import ItemStart
-from bitmill.pipeline.shard.shard_loop import ShardProgress, ShardReport, tokenize_shard
+from bitmill.pipeline.shard.progress import ShardProgress, ShardReport
+from bitmill.pipeline.shard.shard_loop import tokenize_shard
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import ledger_file, shard_file
 from bitmill.schemas.dataset.packing import unpack_bits
@@ -111,7 +112,7 @@ def test_an_archives_items_are_accounted_for_one_by_one(archives, batch_frames):
     assert isinstance(report, ShardReport)
     assert report.totals.items == len(items)
     ended = [event for event in progress if isinstance(event, ShardProgress)]
-    assert sum(event.ended is not None for event in ended) == len(items)
+    assert sum(event.items for event in ended) == len(items)
     assert len(sources) + sum(event.added_items for event in ended) == len(items)
 
 

@@ -14,6 +14,7 @@ from bitmill.jobs.cluster.tokenizing.bundle_task import BundleTask
 from bitmill.jobs.cluster.tokenizing.decode_tasks import SourceTask, TaskPlacement
 from bitmill.jobs.scheduling.actor_events import Assignment, ProbeStarted
 from bitmill.jobs.scheduling.autoscaling import DecodeWindowSize
+from bitmill.jobs.scheduling.decode_pace import DecodePace
 from bitmill.jobs.scheduling.decode_window import DecodingWindow, Task
 from bitmill.pipeline.isolation.source_bundles import Bundle
 from bitmill.pipeline.isolation.source_events import DecodeSettings
@@ -23,7 +24,8 @@ from bitmill.pipeline.removing.removal_records import KnownTakedown
 from bitmill.pipeline.shard.encoder import ClipEncoder, ModelEncoder
 from bitmill.pipeline.shard.events_by_source import bundles_without, events_by_source
 from bitmill.pipeline.shard.pad_clips import padded
-from bitmill.pipeline.shard.shard_loop import ShardContext, ShardProgress, ShardReport, tokenize_shard
+from bitmill.pipeline.shard.progress import ShardProgress, ShardReport, fewer_reports
+from bitmill.pipeline.shard.shard_loop import ShardContext, tokenize_shard
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import MissingPluginError, TokenizerMismatchError
 
@@ -31,6 +33,9 @@ _control: Any = ray.method(concurrency_group="control")
 """Short calls that are answered while a shard is running."""
 
 ShardEvent = ProbeStarted | ShardProgress | ShardReport
+
+_REPORT_EVERY_S = 1.0
+"""The driver's time for a report does not depend on how many items it tells of; a second may end hundreds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +72,8 @@ class TokenizerActor:
         self._takedown = KnownTakedown(Folder(settings.output), settings.takedown)
         self._encoder: ClipEncoder | None = None
         self._window = DecodingWindow(self._begin)
+        self._size = DecodeWindowSize(items=1, most=1, room=0)
+        self._pace: DecodePace | None = None
         self._lock = threading.Lock()
         self._begun = 0
         self._withdrawn: set[int] = set()
@@ -89,12 +96,14 @@ class TokenizerActor:
                 self._withdrawn.discard(assignment.number)
                 return
             self._begun = assignment.number
-        self._placement = replace(self._placement, values=window.values)
+        self._size = window
+        if self._pace is None:
+            self._pace = DecodePace(window.items, window.most)
+        self._pace.bound(window.most)
         if self._encoder is None:
             self._encoder = self.load(files)
-        for event in self._events(assignment, self._encoder, window.items):
-            self._heartbeat()
-            yield event
+        events = self._beating(self._events(assignment, self._encoder, self._pace))
+        yield from fewer_reports(events, _REPORT_EVERY_S)
 
     @_control
     def expect(self, assignment: Assignment) -> None:
@@ -119,15 +128,15 @@ class TokenizerActor:
         """Returns the heartbeat count, which stops increasing if the running shard hangs."""
         return self._beats
 
-    def _events(self, assignment: Assignment, encoder: ClipEncoder, size: int) -> Iterator[ShardEvent]:
+    def _events(self, assignment: Assignment, encoder: ClipEncoder, pace: DecodePace) -> Iterator[ShardEvent]:
         shard, context = assignment.shard, self._settings.context
         takedown = self._takedown.look()
         skipped = _skipped(assignment, takedown)
         if assignment.isolation is not None:
             yield from self._try_alone(assignment, assignment.isolation.try_from, skipped, encoder)
-            size = 1
+            pace = DecodePace(1, 1)
         bundles = bundles_without(shard.sources, skipped)
-        decoded = self._window.items(assignment.number, bundles, size)
+        decoded = self._window.items(assignment.number, bundles, pace)
         items = events_by_source(shard.sources, skipped, bundles, decoded)
         if takedown:
             rule = context.job.sampling.rule()
@@ -148,7 +157,9 @@ class TokenizerActor:
             if place in skipped:
                 continue
             yield ProbeStarted(place=place)
-            for events in self._window.items(assignment.number, [Bundle((sources[place],))], 1):
+            for events in self._window.items(
+                assignment.number, [Bundle((sources[place],))], DecodePace(1, 1)
+            ):
                 for event in events:
                     if isinstance(event, DecodedClip):
                         encoder.begin([padded(event.frames_THWC, self._settings.context.geometry)]).wait()
@@ -156,10 +167,17 @@ class TokenizerActor:
         yield ProbeStarted(place=None)
 
     def _begin(self, bundle: Bundle) -> Task:
-        settings = self._decode, self._placement, self._heartbeat
+        num_items = self._pace.size if self._pace is not None else self._size.items
+        placement = replace(self._placement, values=self._size.values(num_items))
+        settings = self._decode, placement, self._heartbeat
         if len(bundle.sources) == 1:
             return SourceTask(bundle.sources[0], *settings)
         return BundleTask(bundle, *settings)
+
+    def _beating(self, events: Iterator[ShardEvent]) -> Iterator[ShardEvent]:
+        for event in events:
+            self._heartbeat()
+            yield event
 
     def _heartbeat(self) -> None:
         self._beats += 1

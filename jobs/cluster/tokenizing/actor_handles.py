@@ -21,6 +21,7 @@ from bitmill.jobs.cluster.tokenizing.actor_death import cause_of
 from bitmill.jobs.cluster.tokenizing.decode_tasks import GET_S
 from bitmill.jobs.scheduling.actor_events import ActorLostError, Assignment, Loss, Withdrawn
 from bitmill.jobs.scheduling.autoscaling import DecodeWindowSize
+from bitmill.pipeline.shard.progress import ShardProgress
 from bitmill.schemas.errors import BitmillError, InfrastructureError
 
 _PROCESS_DIED = "Worker exit type: SYSTEM_ERROR"
@@ -28,6 +29,17 @@ _PROCESS_DIED = "Worker exit type: SYSTEM_ERROR"
 
 _TOLD_TO_END = "receives a SIGTERM"
 """Text that it adds if the process got SIGTERM, as on a node that is being removed."""
+
+
+_REST_S = 0.02
+_REST_PER_STREAM_S = 250e-6
+"""Least pause between two looks at all streams. A look takes time in proportion to their number: without a
+pause of the same proportion, many actors' events would cost the driver a look each. No actor waits for it: it
+has its next shard already."""
+
+
+_MOST_EVENTS = 8
+"""Of one stream, taken at a look."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +82,17 @@ class TokenizerActors:
         self._actors: dict[int, _Actor] = {}
         self._started = 0
         self._withdrawals: dict[Any, Assignment] = {}
+        self._rests_until = 0.0
 
     def start(self, num_cpus: int) -> int:
         """Start one more actor and return its number; in a full cluster it waits for a node with room."""
         number, self._started = self._started, self._started + 1
+        handle = self.launch(number, num_cpus)
+        self._actors[number] = _Actor(handle=handle, num_cpus=num_cpus, ready=handle.ready.remote())
+        return number
+
+    def launch(self, number: int, num_cpus: int) -> Any:
+        """Returns the handle of a new process; benchmarks override this with lighter ones."""
         options = self._actor_class.options(
             name=f"{self._settings.name} tokenizer {number}",
             num_cpus=num_cpus,
@@ -82,9 +101,7 @@ class TokenizerActors:
             max_restarts=0,
             max_task_retries=0,
         )
-        handle = options.remote(self._settings)
-        self._actors[number] = _Actor(handle=handle, num_cpus=num_cpus, ready=handle.ready.remote())
-        return number
+        return options.remote(self._settings)
 
     def held_cpus(self) -> dict[int, int]:
         """Returns the CPUs that each actor holds or waits for."""
@@ -97,10 +114,10 @@ class TokenizerActors:
         """
         answered: list[int] = []
         gone: list[str] = []
-        for number, actor in list(self._actors.items()):
-            if actor.ready is None or not _is_there(actor.ready):
-                continue
-            answer, actor.ready = actor.ready, None
+        starting = {actor.ready: number for number, actor in self._actors.items() if actor.ready is not None}
+        for answer in _those_there(list(starting)):
+            number = starting[answer]
+            self._actors[number].ready = None
             try:
                 ray.get(answer, timeout=GET_S)
             except (RuntimeEnvSetupError, ActorUnschedulableError) as error:
@@ -153,16 +170,19 @@ class TokenizerActors:
         """
         signs: dict[int, int] = {}
         dead: dict[int, ActorLostError] = {}
-        for number, actor in self._actors.items():
-            if actor.heartbeat is not None and _is_there(actor.heartbeat):
-                answer, actor.heartbeat = actor.heartbeat, None
-                try:
-                    signs[number] = ray.get(answer, timeout=GET_S)
-                except ActorDiedError as error:
-                    dead[number] = ActorLostError(_loss(error), first_line(error))
-                except RayError:
-                    # Unreachable for now: it is polled again.
-                    continue
+        asked = {
+            actor.heartbeat: number for number, actor in self._actors.items() if actor.heartbeat is not None
+        }
+        for answer in _those_there(list(asked)):
+            number = asked[answer]
+            self._actors[number].heartbeat = None
+            try:
+                signs[number] = ray.get(answer, timeout=GET_S)
+            except ActorDiedError as error:
+                dead[number] = ActorLostError(_loss(error), first_line(error))
+            except RayError:
+                # Unreachable for now: it is polled again.
+                continue
         return signs, dead
 
     def remove(self, number: int) -> None:
@@ -187,14 +207,17 @@ class TokenizerActors:
             return
         by_generator: dict[Any, Work] = {work.generator: work for work in works}
         handles = list(by_generator)
+        time.sleep(max(0.0, self._rests_until - time.monotonic()))
         # First wait until one has an event, then take all that are ready.
         ray.wait(handles, num_returns=1, timeout=timeout_s, fetch_local=False)
-        for generator in _those_there(handles):
-            yield by_generator[generator], _next_event(generator)
-
-
-def _is_there(reference: Any) -> bool:
-    return bool(_those_there([reference]))
+        self._rests_until = time.monotonic() + max(_REST_S, _REST_PER_STREAM_S * len(works))
+        for _ in range(_MOST_EVENTS):
+            handles, told = [], _those_there(handles)
+            for generator in told:
+                event = _next_event(generator)
+                if isinstance(event, ShardProgress):
+                    handles.append(generator)
+                yield by_generator[generator], event
 
 
 def _those_there(references: list[Any]) -> list[Any]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bitmill.jobs.progress.run_counts import RunCounts
 from bitmill.jobs.progress.status_writer import SUBMISSION_VARIABLE, StatusWriter
-from bitmill.pipeline.shard.shard_loop import EndedItem, ShardProgress
+from bitmill.pipeline.shard.progress import EndedItem, ShardProgress
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.errors import InfrastructureError, InterruptedJobError, UsageError
@@ -50,7 +50,7 @@ def test_counts_are_of_the_whole_dataset_and_rates_of_this_run():
     run_counts.advance(ShardProgress(shard_id="a", clips=4, frames=40, tokens=400))
     clock.now += 4
     run_counts.advance(
-        ShardProgress(shard_id="b", ended=_failed(Reason.NO_FRAMES), seconds={"decode": 2.5, "wait": 0.5})
+        ShardProgress.of_item("b", _failed(Reason.NO_FRAMES), seconds={"decode": 2.5, "wait": 0.5})
     )
     totals = Totals(ok=1, failed=2, clips=4, frames=40, tokens=400, reasons={"corrupt": 2})
     run_counts.commit("a", totals, {"gpu": 1.25, "wait": 1.5, "encode": 2.0})
@@ -71,8 +71,9 @@ def test_a_shard_that_starts_over_leaves_no_trace(events):
     run_counts.begin(10, Totals())
     before = run_counts.counts
     for shard_id, clips, failed in events:
-        ended = _failed(Reason.CORRUPT) if failed else None
-        run_counts.advance(ShardProgress(shard_id=shard_id, clips=clips, frames=clips, ended=ended))
+        run_counts.advance(ShardProgress(shard_id=shard_id, clips=clips, frames=clips))
+        if failed:
+            run_counts.advance(ShardProgress.of_item(shard_id, _failed(Reason.CORRUPT)))
     for shard_id in "abc":
         run_counts.drop(shard_id)
     run_counts.refresh()

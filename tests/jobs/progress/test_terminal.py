@@ -12,7 +12,7 @@ from bitmill.jobs.progress.progress_text import line_of, rows_of, stage_shares, 
 from bitmill.jobs.progress.run_counts import RunCounts
 from bitmill.jobs.progress.terminal import Progress
 from bitmill.jobs.progress.units import bytes_text, duration_text
-from bitmill.pipeline.shard.shard_loop import EndedItem, ShardProgress
+from bitmill.pipeline.shard.progress import EndedItem, ShardProgress
 from bitmill.schemas.dataset.card import Totals
 from bitmill.schemas.outcomes import Outcome, Reason
 from bitmill.schemas.reports.status_file import ActorCounts
@@ -41,7 +41,7 @@ def _busy_standing() -> RunCounts:
     run_counts.begin(10, Totals(ok=2, failed=1, reasons={"corrupt": 1}))
     run_counts.advance(ShardProgress(shard_id="a", clips=4, frames=40, tokens=10_240))
     clock.now += 4
-    run_counts.advance(ShardProgress(shard_id="b", ended=_ended(Outcome.FAILED, Reason.DECODE_TIMEOUT)))
+    run_counts.advance(ShardProgress.of_item("b", _ended(Outcome.FAILED, Reason.DECODE_TIMEOUT)))
     run_counts.commit("a", Totals(ok=1, clips=4, frames=40, tokens=10_240), {"wait": 1.0, "encode": 3.0})
     run_counts.refresh("waiting for a node", ActorCounts(at_work=3, starting=2))
     return run_counts
@@ -61,7 +61,7 @@ def test_rates_and_remaining_time_follow_from_what_was_reported():
     run_counts.advance(ShardProgress(shard_id="a", clips=4, frames=40, tokens=10_240))
     clock.now += 4
     for outcome in (Outcome.OK, Outcome.PARTIAL):
-        run_counts.advance(ShardProgress(shard_id="a", ended=_ended(outcome)))
+        run_counts.advance(ShardProgress.of_item("a", _ended(outcome)))
     run_counts.refresh()
     line = line_of(run_counts.counts)
     assert line == ("5/10 items · 4 clips (1.0/s) · 10 frames/s · 2.6k tokens/s · 10 s left · 2 not ok")
@@ -75,7 +75,7 @@ def test_remaining_time_goes_by_bytes_where_one_video_is_most_of_the_work():
     run_counts.advance(ShardProgress(shard_id="a", clips=1))
     clock.now += 1
     for place in range(5):
-        run_counts.advance(ShardProgress(shard_id="a", ended=_ended(Outcome.OK, place=place)))
+        run_counts.advance(ShardProgress.of_item("a", _ended(Outcome.OK, place=place)))
     run_counts.refresh()
     assert run_counts.counts.remaining_s == 19.0
     run_counts.commit("a", Totals(ok=10), {})
@@ -92,7 +92,7 @@ def test_items_of_a_tar_count_for_their_own_bytes():
     run_counts.begin(1, Totals())
     run_counts.advance(ShardProgress(shard_id="a", clips=1))
     clock.now += 1
-    run_counts.advance(ShardProgress(shard_id="a", ended=_ended(Outcome.OK, key="1.mp4", size_bytes=250)))
+    run_counts.advance(ShardProgress.of_item("a", _ended(Outcome.OK, key="1.mp4", size_bytes=250)))
     run_counts.refresh()
     assert run_counts.counts.remaining_s == 3.0
     run_counts.drop("a")
@@ -140,7 +140,7 @@ def test_items_that_are_read_are_not_yet_the_end():
     run_counts.begin(1, Totals())
     run_counts.advance(ShardProgress(shard_id="a", clips=1))
     clock.now += 1
-    run_counts.advance(ShardProgress(shard_id="a", ended=_ended(Outcome.OK)))
+    run_counts.advance(ShardProgress.of_item("a", _ended(Outcome.OK)))
     run_counts.refresh()
     assert any("1 of 1, the last clips are under way" in row for row in _shown(run_counts, 100, 30))
 

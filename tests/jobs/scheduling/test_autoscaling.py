@@ -63,12 +63,18 @@ def test_clips_in_flight_fill_half_of_the_object_stores_and_no_more(held, cpus, 
     compute, capacity = ComputeSpec(decoders=decoders), Capacity(cpus=cpus, gpus=0, object_store_bytes=store)
     found = decode_window_size(compute, held, capacity, clip_bytes=clip)
     free = decode_window_size(compute, held, Capacity(cpus=cpus, gpus=0), clip_bytes=clip)
-    assert (1 <= found.items <= free.items, free.values) == (True, LEAST_VALUES)
+    assert (1 <= found.items <= free.items, free.values(free.items)) == (True, LEAST_VALUES)
+    values = found.values(found.items)
     actors, unit = max(1, len(held)), max(clip, 1 << 20)
-    in_flight = actors * found.items * found.values * unit
+    in_flight = actors * found.items * values * unit
     # Fewer items only where the least of one more would not fit.
     assert found.items == free.items or actors * (found.items + 1) * LEAST_VALUES * unit > store / 2
-    if found.values > LEAST_VALUES or (decoders is None and found.items > 1):
+    if values > LEAST_VALUES or (decoders is None and found.items > 1):
         assert in_flight <= store / 2
     # Less is left than one more value for each task.
     assert found.items < free.items or in_flight + actors * (found.items + 2) * unit >= store / 2
+    # An actor that waits for clips may decode more items at once, each with fewer clips in flight.
+    assert found.items <= found.most
+    assert decoders is None or found.most == decoders
+    if decoders is None and found.most > 1:
+        assert actors * found.most * found.values(found.most) * unit <= store / 2

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitmill.jobs.scheduling.decode_pace import DecodePace
 from bitmill.jobs.scheduling.decode_window import DecodingWindow
 from bitmill.pipeline.items import ItemEvent
 from bitmill.schemas.dataset.plan_schema import PlannedSource
@@ -52,7 +53,7 @@ def test_each_item_is_decoded_once_in_order_within_the_window(size, lengths):
     window = DecodingWindow(tasks.begin)
     shards = [[make_source(100 * shard + n) for n in range(length)] for shard, length in enumerate(lengths)]
     for number, sources in enumerate(shards):
-        items = window.items(number, sources, size)
+        items = window.items(number, sources, DecodePace(size, size))
         first = next(items, None)
         if number + 1 < len(shards):
             window.expect(number + 1, shards[number + 1])
@@ -68,7 +69,7 @@ def test_the_next_shards_decoding_begins_while_this_ones_ends():
     tasks = Tasks()
     window = DecodingWindow(tasks.begin)
     window.expect(2, [make_source(10), make_source(11), make_source(12)])
-    items = window.items(1, [make_source(0), make_source(1)], 3)
+    items = window.items(1, [make_source(0), make_source(1)], DecodePace(3, 3))
     list(next(items))
     assert tasks.begun == [make_source(n).uri for n in (0, 1, 10)]
     list(next(items))
@@ -83,7 +84,7 @@ def test_sources_are_their_shards_whenever_a_shard_is_told(data, size, lengths):
     shards = [[make_source(100 * shard + n) for n in range(length)] for shard, length in enumerate(lengths)]
     told = 0
     for number, sources in enumerate(shards):
-        for events in window.items(number, sources, size):
+        for events in window.items(number, sources, DecodePace(size, size)):
             upto = data.draw(st.integers(told, min(len(shards), number + 3)), label="told")
             for following in range(max(told, number + 1), upto):
                 window.expect(following, shards[following])
@@ -98,18 +99,18 @@ def test_what_was_begun_of_a_shard_that_does_not_follow_is_ended():
     tasks = Tasks()
     window = DecodingWindow(tasks.begin)
     window.expect(2, [make_source(10)])
-    assert _take(window.items(1, [make_source(0)], 4)) == 1
+    assert _take(window.items(1, [make_source(0)], DecodePace(4, 4))) == 1
     assert tasks.begun[-1] == make_source(10).uri
     window.forget(3)
     assert tasks.cancelled == []
     window.forget(2)
     assert tasks.cancelled == [make_source(10).uri]
-    assert _take(window.items(4, [make_source(20)], 4)) == 1
+    assert _take(window.items(4, [make_source(20)], DecodePace(4, 4))) == 1
 
 
 def test_a_shard_that_is_left_in_the_middle_ends_its_decoding():
     tasks = Tasks()
-    items = DecodingWindow(tasks.begin).items(1, [make_source(n) for n in range(5)], 3)
+    items = DecodingWindow(tasks.begin).items(1, [make_source(n) for n in range(5)], DecodePace(3, 3))
     next(items)
     items.close()  # type: ignore[attr-defined]
     assert tasks.cancelled == [make_source(n).uri for n in range(3)]
@@ -119,8 +120,8 @@ def test_what_was_begun_of_a_shard_that_lost_sources_is_begun_anew():
     tasks = Tasks()
     window = DecodingWindow(tasks.begin)
     window.expect(2, [make_source(n) for n in (10, 11, 12)])
-    assert _take(window.items(1, [make_source(0)], 3)) == 1
-    assert _take(window.items(2, [make_source(11), make_source(12)], 3)) == 2
+    assert _take(window.items(1, [make_source(0)], DecodePace(3, 3))) == 1
+    assert _take(window.items(2, [make_source(11), make_source(12)], DecodePace(3, 3))) == 2
     assert tasks.taken == [make_source(n).uri for n in (0, 11, 12)]
     assert set(tasks.cancelled) == {make_source(n).uri for n in (10, 11)}
     assert tasks.open == 0

@@ -9,7 +9,8 @@ import pytest
 from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
 from bitmill.pipeline.items import ItemEnd
-from bitmill.pipeline.shard.shard_loop import ShardProgress, ShardReport, tokenize_shard
+from bitmill.pipeline.shard.progress import ShardProgress, ShardReport
+from bitmill.pipeline.shard.shard_loop import tokenize_shard
 from bitmill.pipeline.sources.listing import find_sources
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.plan_schema import PlannedShard
