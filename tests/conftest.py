@@ -132,7 +132,7 @@ def forked_children(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def briefly_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Estimates time a tokenizer for one batch, not for seconds."""
-    monkeypatch.setattr("bitmill.jobs.preparation.models.time_tokenizer._TIMED_S", 0.0)
+    monkeypatch.setattr("bitmill.jobs.preparation.models.measure_tokenizer._TIMED_S", 0.0)
 
 
 @pytest.fixture(scope="session")
