@@ -135,7 +135,7 @@ def s3(
 
 
 @pytest.fixture(scope="session")
-def _emulators(tmp_path_factory: pytest.TempPathFactory) -> Generator[Callable[[str], Emulator]]:
+def emulators(tmp_path_factory: pytest.TempPathFactory) -> Generator[Callable[[str], Emulator]]:
     with ExitStack() as running:
         yield cache(lambda name: running.enter_context(emulator(name, tmp_path_factory.mktemp(name))))
 
@@ -143,7 +143,7 @@ def _emulators(tmp_path_factory: pytest.TempPathFactory) -> Generator[Callable[[
 @pytest.fixture
 def store_named(
     request: pytest.FixtureRequest,
-    _emulators: Callable[[str], Emulator],
+    emulators: Callable[[str], Emulator],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> Callable[[str], str]:
@@ -155,7 +155,7 @@ def store_named(
         if not is_installed(name):
             refused = pytest.fail if os.environ.get("REQUIRE_STORES") == "1" else pytest.skip
             refused(f"the emulator of {name} is not installed")
-        running = _emulators(name)
+        running = emulators(name)
         for key, value in running.environment.items():
             monkeypatch.setenv(key, value)
         monkeypatch.delenv("AWS_PROFILE", raising=False)

@@ -17,9 +17,14 @@ _WRITABLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"}
 def open_client(scheme: str) -> Any:
     """A client that lists nothing from memory. Raises UsageError if no package reads the scheme, or its
     settings are wrong."""
+    # These log each failure, with a traceback, before they raise it.
+    for client in ("gcsfs", "azure"):
+        logging.getLogger(client).setLevel(logging.CRITICAL)
     try:
         if scheme in ("gs", "gcs"):
             return _gcs_client()
+        if scheme == "hf":
+            _hide_progress_bars()
         return fsspec.filesystem(scheme, use_listings_cache=False)
     except ImportError as error:
         extra = _EXTRAS.get(scheme)
@@ -63,6 +68,10 @@ def _gcs_client() -> Any:
     """gcsfs without its extension for zonal buckets, which leaves their objects open to be appended to."""
     from gcsfs.core import GCSFileSystem
 
-    # It logs each failure with a traceback before it raises it.
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     return GCSFileSystem(use_listings_cache=False)
+
+
+def _hide_progress_bars() -> None:
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()

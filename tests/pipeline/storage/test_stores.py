@@ -19,7 +19,8 @@ from bitmill.pipeline.storage.filesystem import filesystem
 from bitmill.schemas.errors import BadItemError, TransientError, UsageError
 from bitmill.schemas.outcomes import Reason
 from tests.support.answers import DENIALS, answering
-from tests.support.stores import SECRET, STORES, environment_of, forget_clients
+from tests.support.faulty_store import FAULTS, faulty_store
+from tests.support.stores import EMULATED, SECRET, environment_of, forget_clients
 from tests.support.whole_job import put_pictures, whole_job
 
 _ODD_NAMES = ("a b+c#d?e%20f&ü[1].mp4", "b.mp4", "b/é=~'!,@$.mp4", "b/1.mp4", "b0.mp4")
@@ -47,7 +48,7 @@ def test_a_listing_is_whole_and_in_order_whatever_the_names_and_the_size_of_a_pa
     )
 
 
-@pytest.mark.parametrize("name", [one for one in STORES if one.values != ("s3",)])
+@pytest.mark.parametrize("name", EMULATED)
 def test_an_object_and_a_folder_may_have_one_name(store_named, name):
     """Not in JuiceFS, which keeps objects as files."""
     store = store_named(name)
@@ -127,6 +128,27 @@ def _begin_upload(uri: str) -> None:
     else:
         blob = fs.service_client.get_blob_client(bucket, key)
         sync(fs.loop, blob.stage_block, block_id="0", data=part)
+
+
+@pytest.mark.parametrize("name", EMULATED)
+def test_a_call_that_fails_is_made_again(store_named, name, emulators, monkeypatch):
+    """Of JuiceFS, ``test_faulty_store`` shows more."""
+    store, running = store_named(name), emulators(name)
+    pause = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda _: pause(0))
+    content = b"x" * 2**18
+    with faulty_store(running.endpoint) as proxy:
+        for key, value in environment_of(running.scheme, proxy.endpoint).items():
+            monkeypatch.setenv(key, value)
+        forget_clients()
+        for fault in FAULTS:
+            proxy.begin(lambda call, fault=fault: fault if call == 0 else None)
+            Folder(store).write_bytes(fault, content)
+            assert proxy.injected == [fault]
+            proxy.begin(lambda call, fault=fault: fault if call == 0 else None)
+            assert Folder(store).read_bytes(fault) == content
+            assert proxy.injected == [fault]
+    forget_clients()
 
 
 def test_a_bucket_that_is_not_there_is_told_in_a_sentence(store):
