@@ -4,7 +4,7 @@ The clients' own ``find`` keeps a dict of a dozen entries per object until the l
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from fsspec.asyn import sync
 
@@ -87,4 +87,4 @@ def _az_page(fs: Filesystem, container: str, prefix: str, token: str | None) -> 
             ]
             return entries, pages.continuation_token
 
-    return sync(fs.loop, ask)
+    return cast(_Page, sync(fs.loop, ask))
