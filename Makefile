@@ -13,7 +13,7 @@ STAMP := $(VENV)/.ready
 # Some images forbid it, and then each of the many processes of a test run would compile all modules anew.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup demo check test lint types arch docs site release bench bench-guard ci clean
+.PHONY: setup demo check test lint types arch azurite docs site release bench bench-guard ci clean
 
 setup: $(STAMP)  ## the virtual environment, with all that the other verbs need
 
@@ -30,8 +30,8 @@ $(STAMP): $(RUNTIME)
 demo: $(RUNTIME)  ## tokenize real clips, print the summary, write a preview
 	$(BIN)/python examples/demo.py
 
-check: lint arch  ## what to run while changing things: all but tests of Ray, S3, browser and training
-	$(BIN)/pyright & types=$$!; $(PYTEST) -m "not (ray or s3 or browser or training or cuda)"; tests=$$?; \
+check: lint arch  ## what to run while changing things: all but tests of Ray, stores, browser and training
+	$(BIN)/pyright & types=$$!; $(PYTEST) -m "not (ray or s3 or stores or browser or training or cuda)"; tests=$$?; \
 	wait $$types && exit $$tests
 
 test: $(STAMP)  ## the whole suite
@@ -46,6 +46,9 @@ types: $(STAMP)
 
 arch: $(STAMP)  ## layers and doors
 	$(BIN)/lint-imports
+
+azurite:  ## the emulator of Azure's store for the tests, which skip without it; needs npm
+	npm install --silent --no-audit --no-fund --prefix .cache/azurite azurite@3.37.0
 
 docs: $(STAMP)  ## every command and code block in README and docs that is marked to be run
 	$(BIN)/python -m pytest tests/docs -q

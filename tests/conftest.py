@@ -7,7 +7,9 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from hypothesis import settings
 from benchmarks.scheduling import scheduling_kept
 from tests.support.browser import chromium_binary, chromium_browser
 from tests.support.s3 import BUCKET, S3Server, juicefs_binary, s3_server
+from tests.support.stores import STORES, Emulator, emulator, forget_clients, is_installed
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -155,6 +158,43 @@ def s3(
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     return f"s3://{BUCKET}/{tmp_path.name}"
+
+
+@pytest.fixture(scope="session")
+def emulators(tmp_path_factory: pytest.TempPathFactory) -> Generator[Callable[[str], Emulator]]:
+    with ExitStack() as running:
+        yield cache(lambda name: running.enter_context(emulator(name, tmp_path_factory.mktemp(name))))
+
+
+@pytest.fixture
+def store_named(
+    request: pytest.FixtureRequest,
+    emulators: Callable[[str], Emulator],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> Callable[[str], str]:
+    """Gives a fresh prefix on one of ``STORES``, with the environment set up to reach it."""
+
+    def prefix(name: str) -> str:
+        if name == "s3":
+            return request.getfixturevalue("s3")
+        if not is_installed(name):
+            refused = pytest.fail if os.environ.get("REQUIRE_STORES") == "1" else pytest.skip
+            refused(f"the emulator of {name} is not installed")
+        running = emulators(name)
+        for key, value in running.environment.items():
+            monkeypatch.setenv(key, value)
+        monkeypatch.delenv("AWS_PROFILE", raising=False)
+        forget_clients()
+        return f"{running.bucket}/{tmp_path.name}"
+
+    return prefix
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest, store_named: Callable[[str], str]) -> str:
+    """A fresh prefix on each store in turn."""
+    return store_named(request.param)
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from bitmill.pipeline.removing.removal_filter import NOTHING, Takedown
 from bitmill.pipeline.removing.removal_records import KnownTakedown
 from bitmill.pipeline.shard.shard_loop import ShardContext
 from bitmill.pipeline.sources.listing import find_sources
-from bitmill.pipeline.storage import Folder, normalise
+from bitmill.pipeline.storage import Folder, normalise, refuse_writing
 from bitmill.schemas.dataset.card import DATASET_FILE, PLAN_FOLDER, TOKENIZER_FOLDER, DatasetCard, Totals
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.dataset.shard_totals import TOTALS_FILE
@@ -86,6 +86,7 @@ def prepare(
     output folder once it is known to belong to this job. Raises BadJobError (also OutputConflictError, naming
     each differing field) before anything is written.
     """
+    refuse_writing(normalise(job.output))
     tokenizer = job_tokenizer(job)
     sizes = job_frame_sizes(job, tokenizer.geometry)
     folder = Folder(job.output)

@@ -115,6 +115,11 @@ def _listed(path: str, *, is_folder: bool) -> Listing:
     try:
         return list_objects(path, prefer_folder=is_folder)
     except FileNotFoundError as error:
+        if path.startswith("hf://"):
+            # The hub does not tell private repositories from absent ones.
+            raise BadJobError(
+                f"The source {path} does not exist, or may not be seen; check the path and HF_TOKEN."
+            ) from error
         raise BadJobError(f"The source {path} does not exist; check the path.") from error
     except PermissionError as error:
         raise BadJobError(f"The source {path} may not be listed; check your rights.") from error

@@ -1,6 +1,7 @@
 """Objects on any store: listing, reading, atomic publishing. The only package that uses fsspec."""
 
 from bitmill.pipeline.storage.atomic_folder import STAGING_FOLDER, Folder, StagedFile
+from bitmill.pipeline.storage.clients import refuse_writing
 from bitmill.pipeline.storage.filesystem import full_disk_told, store_errors
 from bitmill.pipeline.storage.source_objects import (
     Listing,
@@ -29,6 +30,7 @@ __all__ = [
     "join",
     "list_objects",
     "normalise",
+    "refuse_writing",
     "room_for",
     "scratch_folder",
     "stage",

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
+from bitmill.pipeline.storage.clients import refuse_writing
 from bitmill.pipeline.storage.filesystem import filesystem, full_disk_told, retrying, store_errors
 from bitmill.pipeline.storage.temporary_folders import (
     owner_is_dead,
@@ -113,6 +114,7 @@ class Folder:
         UsageError if the folder is not writable, InfrastructureError if the disk is full or the store does
         not respond; passes on the block's errors.
         """
+        refuse_writing(self.uri)
         with ExitStack() as stack:
             with self._write_errors():
                 folder = self._staging(stack)
@@ -130,6 +132,7 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Delete a file if it exists. Raises UsageError if that is not allowed."""
+        refuse_writing(self.uri)
 
         def delete(fs: Any, path: str) -> None:
             with suppress(FileNotFoundError):
@@ -202,9 +205,12 @@ class Folder:
                 f"No permission to write to {self.uri}; choose another output or change its permissions."
             ) from error
         except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
-            raise UsageError(
-                f"Cannot write to {self.uri}: a part of that path does not exist or is not a folder."
-            ) from error
+            why = (
+                "a part of that path does not exist or is not a folder."
+                if is_local(self.uri)
+                else "there is no such bucket; create it, or choose another output."
+            )
+            raise UsageError(f"Cannot write to {self.uri}: {why}") from error
         except TransientError as error:
             raise InfrastructureError(f"{error} Run the same command again to resume.") from error
 

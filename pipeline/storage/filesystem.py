@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import fsspec
 
+from bitmill.pipeline.storage.clients import open_client
 from bitmill.pipeline.storage.uri import local_path
 from bitmill.schemas.errors import BitmillError, InfrastructureError, TransientError, UsageError
 
@@ -23,6 +24,9 @@ NAMES_NOTHING = {
     errno.ELOOP: "symbolic links form a loop",
     errno.ENAMETOOLONG: "the name is too long for the disk",
 }
+_DENIED, _ABSENT = {401, 403}, 404
+_CREDENTIALS = ("Credential", "Token", "SSO", "Authentication", "Signing")
+"""Words in the names of errors of clients that find no credentials, or cannot use them."""
 _SETTINGS_ERRORS = {
     "ProfileNotFound",
     "ConfigNotFound",
@@ -37,16 +41,12 @@ _SETTINGS_ERRORS = {
 def filesystem(uri: str) -> tuple[Filesystem, str]:
     """The filesystem of a normalised URI, and the path within it.
 
-    Listings are never cached, so that a check whether a commit exists always asks the store. Raises
-    UsageError for a scheme that no installed package supports.
+    Listings are never cached, so that a check whether a commit exists always asks the store. Raises like
+    ``open_client``.
     """
     if (local := local_path(uri)) is not None:
         return fsspec.filesystem("file"), local
-    scheme = uri.split("://", 1)[0]
-    try:
-        fs = fsspec.filesystem(scheme, use_listings_cache=False)
-    except (ValueError, ImportError) as error:
-        raise UsageError(f"No installed package reads {scheme}:// URIs ({error}).") from error
+    fs = open_client(uri.split("://", 1)[0])
     return fs, fs._strip_protocol(uri)
 
 
@@ -68,9 +68,11 @@ def store_errors(uri: str) -> Generator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NAMES_NOTHING:
             raise FileNotFoundError(error.errno, NAMES_NOTHING[error.errno], uri) from error
-        name = type(error).__name__
-        if any(word in name for word in ("Credential", "Token", "SSO")):
+        name, status = type(error).__name__, _status(error)
+        if status in _DENIED or any(word in name for word in _CREDENTIALS):
             raise PermissionError(errno.EACCES, "no valid credentials for this store", uri) from error
+        if status == _ABSENT:
+            raise FileNotFoundError(errno.ENOENT, "no such object", uri) from error
         if isinstance(error, ValueError) or name in _SETTINGS_ERRORS:
             raise UsageError(f"The store of {uri} is not configured correctly: {_brief(error)}") from error
         raise TransientError(f"The store failed at {uri}: {_brief(error)}") from error
@@ -97,6 +99,16 @@ def retrying(action: Callable[[], T]) -> T:
         except TransientError:
             time.sleep(random.uniform(0.05, 0.2) * 2**attempt)  # noqa: S311 - jitter needs no secrecy
     return action()
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status of an error of azure-core, gcsfs or huggingface_hub."""
+    if isinstance(error, OSError) and str(error).startswith("Forbidden"):
+        return 403  # gcsfs says it in words
+    for told in (getattr(error, "status_code", None), getattr(error, "code", None)):
+        if isinstance(told, int):
+            return told
+    return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def _brief(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from bitmill.pipeline.storage.clients import anew, details_of
 from bitmill.pipeline.storage.filesystem import (
     NAMES_NOTHING,
     Filesystem,
@@ -18,7 +19,7 @@ from bitmill.pipeline.storage.filesystem import (
     store_errors,
 )
 from bitmill.pipeline.storage.list_local import files_below, files_matching
-from bitmill.pipeline.storage.list_s3 import files_in_pages, gives_pages
+from bitmill.pipeline.storage.list_pages import files_in_pages, gives_pages
 from bitmill.pipeline.storage.staging_space import Room, StagingSpace
 from bitmill.pipeline.storage.uri import is_local, local_path, spelled
 from bitmill.schemas.dataset.plan_schema import PlannedSource
@@ -97,7 +98,7 @@ def list_objects(path: str, *, prefer_folder: bool = False) -> Listing:
 
 def _info(fs: Filesystem, inner: str) -> dict[str, Any] | None:
     try:
-        return fs.info(inner)
+        return details_of(fs, inner)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -111,7 +112,7 @@ def stat(uri: str) -> ObjectInfo:
 
     def ask() -> dict[str, Any]:
         with store_errors(uri):
-            return fs.info(path)
+            return details_of(fs, path)
 
     details = retrying(ask)
     if details["type"] == "directory":
@@ -230,22 +231,15 @@ def _below(fs: Filesystem, path: str, inner: str) -> tuple[ObjectInfo, ...]:
         return _local_infos(files_below(inner))
     if gives_pages(fs):
         scheme = path.split("://", 1)[0]
-        return tuple(
-            sorted(
-                (
-                    _remote_info(f"{scheme}://{name}", entry)
-                    for name, entry in files_in_pages(fs, inner, path)
-                ),
-                key=lambda info: info.uri,
-            )
-        )
-    return _remote_infos(path, fs.find(inner, detail=True))
+        found = (_remote_info(f"{scheme}://{name}", entry) for name, entry in files_in_pages(fs, inner, path))
+        return tuple(sorted(found, key=lambda info: info.uri))
+    return _remote_infos(path, fs.find(inner, detail=True, **anew(fs)))
 
 
 def _matching(fs: Filesystem, pattern: str, inner: str) -> tuple[ObjectInfo, ...]:
     if local_path(pattern) is not None:
         return _local_infos(files_matching(inner))
-    return _remote_infos(pattern, fs.glob(inner, detail=True))
+    return _remote_infos(pattern, fs.glob(inner, detail=True, **anew(fs)))
 
 
 def _remote_infos(path: str, found: dict[str, dict[str, Any]]) -> tuple[ObjectInfo, ...]:
@@ -286,8 +280,11 @@ def _remote_info(uri: str, details: dict[str, Any]) -> ObjectInfo:
 
 
 def _version(details: dict[str, Any]) -> str:
-    """The store's tag of an object's content; without tags, its modification time in whole seconds."""
-    for name in ("ETag", "etag", "generation", "md5Hash"):
+    """The store's tag of an object's content; without tags, its modification time in whole seconds.
+
+    GCS also has an ETag, which changes with the metadata; the Hugging Face Hub has hashes of content.
+    """
+    for name in ("generation", "ETag", "etag", "blob_id", "xet_hash", "md5Hash"):
         if details.get(name):
             return str(details[name]).strip('"')
     for name in ("LastModified", "last_modified", "mtime", "created"):

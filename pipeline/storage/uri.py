@@ -38,6 +38,11 @@ def normalise(text: str) -> str:
             f"The host or bucket of a {scheme}:// URI cannot be parsed: it contains brackets or other "
             "invalid characters."
         ) from error
+    if parts.scheme in ("abfs", "abfss") and parts.username and not parts.password:
+        raise UsageError(
+            f"The URI of host {parts.hostname!r} names a container and its account; write "
+            "az://CONTAINER/PATH, and name the account by AZURE_STORAGE_ACCOUNT_NAME."
+        )
     if parts.username or parts.password:
         raise UsageError(
             f"The URI of host {parts.hostname!r} contains credentials; pass these by the environment or a "

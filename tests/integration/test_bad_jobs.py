@@ -56,6 +56,7 @@ def _run(capsys, monkeypatch, *arguments: str) -> tuple[int, str]:
         (["{media}", "{media}"], "The output {media} contains files but no dataset"),
         (["{media}", "{media}/bikes.mp4"], "The output {media}/bikes.mp4 is a file"),
         (["{media}", "s3://key:secret@bucket/x"], "contains credentials"),
+        (["{media}", "hf://datasets/user/clips"], "hf://datasets/user/clips cannot be an output"),
         (["{media}", "{out}", "--set", "compute"], "--set takes KEY=VALUE, not 'compute'"),
         (["{media}", "/sys/bitmill"], "No permission to write to /sys/bitmill"),
     ],

@@ -53,6 +53,8 @@ def s3_server(folder: Path) -> Generator[S3Server]:
                 binary,
                 "gateway",
                 "--no-usage-report",
+                # Else an object that is replaced by one of its size may keep its tag.
+                "--keep-etag",
                 "--cache-dir",
                 f"{folder}/cache",
                 meta,

@@ -1,9 +1,10 @@
-"""Folders and objects on a local disk and on a real S3 server, held to one behaviour."""
+"""Folders and objects on a local disk and on each store, held to one behaviour."""
 
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,12 @@ from bitmill.pipeline.storage import (
 from bitmill.pipeline.storage.filesystem import filesystem
 from bitmill.schemas.errors import BadItemError, InfrastructureError, UsageError
 from bitmill.schemas.outcomes import Reason
+from tests.support.stores import STORES
 
 
-@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
-def base(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return request.getfixturevalue("s3") if request.param == "s3" else str(tmp_path / "base")
+@pytest.fixture(params=["local", *STORES])
+def base(request: pytest.FixtureRequest, store_named: Callable[[str], str], tmp_path: Path) -> str:
+    return str(tmp_path / "base") if request.param == "local" else store_named(request.param)
 
 
 def test_what_is_published_can_be_read(base):
@@ -171,10 +173,20 @@ def test_credentials_in_a_uri_are_refused_without_repeating_them():
     assert "topsecret" not in str(caught.value)
 
 
+def test_a_uri_that_names_an_account_of_azure_says_how_to_write_it():
+    with pytest.raises(UsageError, match=r"write az://CONTAINER/PATH, and .* AZURE_STORAGE_ACCOUNT_NAME"):
+        normalise("abfss://videos@account.dfs.core.windows.net/train")
+
+
 def test_signed_urls_are_refused_without_repeating_them():
-    with pytest.raises(UsageError, match="is signed") as caught:
-        normalise("https://bucket.example/x.mp4?X-Amz-Signature=topsecret")
-    assert "topsecret" not in str(caught.value)
+    for uri in (
+        "https://bucket.example/x.mp4?X-Amz-Signature=topsecret",
+        "https://storage.googleapis.com/b/x.mp4?X-Goog-Signature=topsecret",
+        "az://container/x.mp4?sv=2025-01-05&sig=topsecret",
+    ):
+        with pytest.raises(UsageError, match="is signed") as caught:
+            normalise(uri)
+        assert "topsecret" not in str(caught.value)
 
 
 @pytest.mark.s3
