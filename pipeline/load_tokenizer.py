@@ -13,6 +13,7 @@ from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE, cast_weights
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.plugin_config import PluginConfig
+from bitmill.schemas.nearest_name import did_you_mean
 
 
 def load_tokenizer(
@@ -52,8 +53,10 @@ def _read(folder: Folder, name: str) -> bytes:
     try:
         return folder.read_bytes(name)
     except (FileNotFoundError, NotADirectoryError) as error:
+        names = (*BUNDLED, *sorted(installed_plugins()))
+        near = did_you_mean(folder.uri.rpartition("/")[2], names)
         raise FormatError(
-            f"There is no tokenizer at {folder.uri} (no {name} in it); give a folder with {CONFIG_FILE} and "
-            f"{WEIGHTS_FILE}, such as tokenizer/ in a dataset or a training run, or a name: "
-            f"{', '.join((*BUNDLED, *sorted(installed_plugins())))}."
+            f"There is no tokenizer at {folder.uri} (no {name} in it){near}; give a folder with "
+            f"{CONFIG_FILE} and {WEIGHTS_FILE}, such as tokenizer/ in a dataset or a training run, or a "
+            f"name: {', '.join(names)}."
         ) from error

@@ -26,6 +26,8 @@ def test_a_bundled_tokenizer_is_loaded_by_its_name_whatever_lies_in_the_folder(t
     assert load_tokenizer("small").fingerprint == tokenizer_from_files(*bundled_files("small")).fingerprint
     with pytest.raises(FormatError, match="There is no tokenizer at "):
         load_tokenizer(tmp_path / "small")
+    with pytest.raises(FormatError, match="did you mean 'small'"):
+        load_tokenizer("smal")
 
 
 def test_a_folder_without_a_tokenizer_is_named(tmp_path):
