@@ -42,12 +42,11 @@ class DecodePace:
         self.most = most
         self.size = min(self.size, most)
 
-    def begin(self) -> None:
-        """Begin a shard: the time since the last item was not the decoders'."""
-        self._began, self._waited_s, self._decoded_s = self._clock(), 0.0, 0.0
-
     def measured(self, events: Iterator[SourceEvent]) -> Iterator[SourceEvent]:
-        """Yields an item's events; at its end, decides."""
+        """Yields an item's events; at its end, decides by the time since the last decision.
+
+        That includes what a shard's last batches took after its last item: decoders go on meanwhile.
+        """
         while True:
             asked = self._clock()
             event = next(events, None)
@@ -62,4 +61,4 @@ class DecodePace:
             self.size = next_size(
                 self.size, self.most, waited=self._waited_s / spent_s, busy=self._decoded_s / spent_s
             )
-            self.begin()
+            self._began, self._waited_s, self._decoded_s = self._clock(), 0.0, 0.0

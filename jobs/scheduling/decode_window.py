@@ -68,7 +68,6 @@ class DecodingWindow(Generic[WorkT]):
                 task.cancel()
             running.clear()
         waiting = deque(sources[len(running) :])
-        pace.begin()
         try:
             for _ in sources:
                 while waiting and (not running or len(running) < pace.size):
