@@ -25,7 +25,7 @@ def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
             "tokenized",
             (
                 f"{counted(totals.clips, 'clip')}, {counted(totals.frames, 'frame')}, "
-                f"{duration_text(totals.tokenized_ns / 1e9)}"
+                f"{duration_text(totals.tokenized_ns / 1e9)} of media"
             ),
         ),
         ("tokens", f"{totals.tokens:,} of {card.geometry.code.bits_per_token} bits"),

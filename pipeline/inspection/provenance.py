@@ -132,7 +132,7 @@ class Tracer:
         """Trace a source. Raises UsageError if it is not planned, or if no member has the key."""
         plan_rows = self._plan_rows(pc.field("uri") == uri)
         if not plan_rows:
-            raise UsageError(f"{self._folder.uri} has no source {uri} in its plan.")
+            raise UsageError(f"{self._folder.uri} has no source {uri} in its plan{self._meant(uri)}.")
         ledger_rows = [
             row
             for shard_id in dict.fromkeys(row.shard_id for row in plan_rows if row.is_committed)
@@ -209,6 +209,12 @@ class Tracer:
     def _shard_rows(self, groups: set[int]) -> list[PlanRow]:
         names = {self._index.group(group).shard_id for group in groups}
         return self._plan_rows(pc.field("shard_id").isin(sorted(names))) if names else []
+
+    def _meant(self, uri: str) -> str:
+        """A planned source with the same last part, which is what ``inspect`` shows."""
+        name = "/" + uri.rsplit("/", 1)[-1]
+        rows = self._plan_rows(pc.ends_with(pc.field("uri"), name)) if len(name) > 1 else []
+        return f" (did you mean {rows[0].source.uri!r}?)" if rows else ""
 
     def _plan_rows(self, wanted: pc.Expression) -> list[PlanRow]:
         found: list[tuple[str, int, dict[str, Any]]] = []

@@ -1,8 +1,11 @@
 """``bitmill preview``: writes a video or contact sheet of decoded tokens next to their sources."""
 
+from collections.abc import Iterable, Iterator
+
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.file_arguments import publish, suffix_of
-from bitmill.pipeline.inspection.make_preview import mean_psnr_db, preview_clips
+from bitmill.jobs.progress.live_line import LiveLine
+from bitmill.pipeline.inspection.make_preview import PreviewClip, mean_psnr_db, preview_clips
 from bitmill.pipeline.inspection.show_preview import write_sheet, write_video
 from bitmill.pipeline.storage import normalise
 from bitmill.schemas.errors import UsageError
@@ -29,7 +32,8 @@ def write_preview(
         max_clips=max_clips,
         by_scale=writer is write_sheet,
     )
-    clips = publish(out, lambda path: writer(chosen, path))
+    with LiveLine(console) as line:
+        clips = publish(out, lambda path: writer(_shown(chosen, line, max_clips), path))
     lost = sum(clip.original_THWC is None for clip in clips)
     psnr = mean_psnr_db(clips)
     console.print(f"wrote {out}: {len(clips)} clips, original next to decoded")
@@ -37,3 +41,9 @@ def write_preview(
         console.print(f"PSNR of decoded against original: {psnr:.2f} dB, mean over clips")
     if lost:
         console.print(f"{lost} clips are shown without the original: their source cannot be read now")
+
+
+def _shown(chosen: Iterable[PreviewClip], line: LiveLine, most: int) -> Iterator[PreviewClip]:
+    for number, clip in enumerate(chosen, start=1):
+        line.show(lambda number=number: f"preview: {number} of up to {most} clips decoded")
+        yield clip

@@ -83,7 +83,7 @@ def _show_clip(traced: "ClipTrace", console: Console) -> None:
             ("frames", f"{len(times)} at {', '.join(times)} s"),
             ("rate", None if columns["fps"] is None else f"{columns['fps']:g} frames/s"),
             ("tokens", f"{shape}, {bytes_text(clip.code_bytes)}"),
-            ("pixels", f"{columns['source_width']}×{columns['source_height']} in the source{_crop(columns)}"),
+            ("pixels", f"{columns['source_height']}×{columns['source_width']} in the source{_crop(columns)}"),
             ("metadata", columns["metadata"]),
             ("sample", f"{clip.index} of the dataset"),
             ("shard", f"{clip.file} (number {clip.shard_index}), row {clip.row}, row group {clip.row_group}"),
@@ -171,8 +171,8 @@ def _crop(columns: dict[str, Any]) -> str:
     """What a shard of version 2 tells of scaling and cropping."""
     if "scaled_width" not in columns:
         return ""
-    scaled = f"{columns['scaled_width']}×{columns['scaled_height']}"
-    return f", scaled to {scaled} and cropped from ({columns['crop_left']}, {columns['crop_top']})"
+    scaled = f"{columns['scaled_height']}×{columns['scaled_width']}"
+    return f", scaled to {scaled} and cropped from row {columns['crop_top']}, column {columns['crop_left']}"
 
 
 def _span(start_ns: int | None, end_ns: int | None) -> str:

@@ -86,6 +86,10 @@ def test_unknown_names_are_sentences(tokens):
         (lambda: tracer.row("cat", 0), "has no committed shard cat with clips"),
         (lambda: tracer.row(shard, 5), "has no row 5; it has 5, counted from 0"),
         (lambda: tracer.source("/cat"), "has no source /cat in its plan"),
+        (
+            lambda: tracer.source(f"/cwd/{Path(make_source(0).uri).name}"),
+            f"did you mean '{make_source(0).uri}'",
+        ),
         (lambda: tracer.source(make_source(0).uri, "k"), "No committed shard has a member k"),
     ]
     for ask, message in asking:

@@ -78,7 +78,7 @@ def test_trace_tells_frames_bytes_and_crop(run, tmp_path: Path, name: str):
         assert clip["num_real_frames"] == len(clip["frame_pts_ns"])
         said, _ = run("trace", tmp_path, "--clip", clip_id)
         assert f"frames     {clip['num_real_frames']} at " in said
-        assert "1280×720 in the source, scaled to 56×32 and cropped from (12, 0)" in said
+        assert "720×1280 in the source, scaled to 32×56 and cropped from row 0, column 12" in said
     said, code = run("trace", tmp_path, "--source", make_source(0).uri)
     assert (code, clip_ids[0] in said) == (0, False)
 
@@ -86,12 +86,15 @@ def test_trace_tells_frames_bytes_and_crop(run, tmp_path: Path, name: str):
 def test_trace_tells_the_grid_and_crop_of_each_size(run, tmp_path: Path):
     mixed_dataset(tmp_path)
     columns = ("clip_id", "source", "num_frames", "height", "width")
-    crops = {(4, 6): "56×32 and cropped from (4, 0)", (6, 4): "85×48 and cropped from (26, 0)"}
-    crops[4, 4] = "56×32 and cropped from (12, 0)"
+    crops = {
+        (4, 6): "32×56 and cropped from row 0, column 4",
+        (6, 4): "48×85 and cropped from row 0, column 26",
+    }
+    crops[4, 4] = "32×56 and cropped from row 0, column 12"
     for sample in TokenDataset(tmp_path, columns=columns):
         said, code = run("trace", tmp_path, "--clip", sample["clip_id"])
         assert code == 0
-        assert f"1280×720 in the source, scaled to {crops[sample['height'], sample['width']]}" in said
+        assert f"720×1280 in the source, scaled to {crops[sample['height'], sample['width']]}" in said
         assert f"{sample['num_frames']}×{sample['height']}×{sample['width']}" in said
         said, _ = run("trace", tmp_path, "--source", sample["source"])
         assert sample["clip_id"] in said
