@@ -46,7 +46,7 @@ def load_plugin(name: str, options: Mapping[str, Any], *, package: str | None = 
         others = sorted(installed_plugins())
         what = f"install {package}" if package else "install the package that offers it"
         raise MissingPluginError(
-            f"The tokenizer plugin {name!r} is not installed here{did_you_mean(name, others)}: {what}, on "
+            f"The tokenizer plugin {name!r} is not installed here: {what}{did_you_mean(name, others)}, on "
             f"every machine of the cluster, too. Installed plugins: {', '.join(others) or 'none'}."
         )
     if len(found) > 1:
