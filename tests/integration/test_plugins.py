@@ -216,7 +216,7 @@ def test_a_source_is_removed_without_the_plugin_and_not_brought_back(run, droppe
         ),
         ("toy-image", {}, {"sampling": {"clip_frames": 2}}, "2 is no length .*; the nearest is 1."),
         ("toy-video", {}, {"storage": {"shard_version": 1}}, "shard_version 1 is for BSQ-ViT alone"),
-        ("toy-vidio", {}, {}, "not installed here .did you mean 'toy-video'.*: .* plugins: broken-dtype, "),
+        ("toy-vidio", {}, {}, "not installed here: .*did you mean 'toy-video'.* plugins: broken-dtype, "),
         ("toy-video", {"sead": 1}, {}, "'toy-video' cannot be made with its options: .*'sead'"),
         ("broken-options", {}, {}, "'broken-options' cannot be made .* levels must be 10"),
         ("broken-geometry", {}, {}, "'broken-geometry' has no geometry: ValueError: size must be 4"),
