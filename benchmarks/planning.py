@@ -42,6 +42,7 @@ _PLAN = "plan/part-00000.parquet"
 class Pages:
     """The part of s3fs that a listing asks, over objects that are made up page by page."""
 
+    protocol = ("s3", "s3a")
     req_kw: dict[str, Any] = {}  # noqa: RUF012 - as s3fs has it
 
     def __init__(self, num_objects: int) -> None:

@@ -123,9 +123,12 @@ def _no_real_time_priority() -> Generator[None]:
 
 
 @pytest.fixture
-def forked_children(monkeypatch: pytest.MonkeyPatch) -> None:
+def forked_children(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """What this process starts to decode or to write is forked from the process that has imported the
     libraries, where it would be spawned and import them, for a second or more of a core each."""
+    if any(map(request.node.get_closest_marker, ("s3", "stores"))):
+        # They need this test's environment, which says how to reach the store; the forked have an older one.
+        return
     # It keeps the environment as it finds it, and so is imported when all of the above is set.
     from tests.support import forked
 
