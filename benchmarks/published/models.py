@@ -5,8 +5,9 @@ from torch import Tensor
 
 from benchmarks.published.peer import Peer
 from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
-from bitmill.schemas.models.cosmos_config import CosmosVideoConfig
+from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.emu3_config import Emu3Config
+from bitmill.schemas.models.open_magvit2_config import OpenMagvit2Config
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
 CONFIGS = {
@@ -15,6 +16,8 @@ CONFIGS = {
     "cosmos-dv4x8x8": CosmosVideoConfig(frames_per_token=4, patch_px=8),
     "cosmos-dv8x16x16": CosmosVideoConfig(frames_per_token=8, patch_px=16),
     "emu3": Emu3Config(),
+    "cosmos-di8x8": CosmosImageConfig(patch_px=8),
+    "open-magvit2": OpenMagvit2Config(bits_per_token=18),
 }
 
 

@@ -23,6 +23,8 @@ def make_way(who: str, what: str, tokenizer: PublishedTokenizer, clip_THWC: Tens
     geometry, (num_frames, height, width) = tokenizer.geometry, clip_THWC.shape[:3]
     shape = geometry.token_rows(num_frames), *geometry.grid(height, width)
     digits = torch.stack([torch.randint(0, base, shape) for base in geometry.code.bases], dim=-1)
+    if geometry.code.kind == "bits":
+        digits = digits.bool()
     if who == "peer":
         peer = Peer(tokenizer)
         return lambda: peer.decode_pixels(digits)
