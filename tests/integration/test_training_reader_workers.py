@@ -15,8 +15,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 3 wo
 
 _EPOCH = 16
 _FORKED = {"num_workers": 2, "persistent_workers": True, "multiprocessing_context": "fork"}
-# As spawned ones, these get all by pickling, but import nothing anew. Others are spawned in the tests of
-# ranks and of datasets.
+_SPAWNED = {"num_workers": 2, "persistent_workers": True, "multiprocessing_context": "spawn"}
+# As spawned ones, these get all by pickling, but import nothing anew.
 _SERVED = {"num_workers": 2, "persistent_workers": True, "multiprocessing_context": "forkserver"}
 
 
@@ -50,7 +50,7 @@ def epochs(uri) -> list[Ids]:
         {"num_workers": 1},
         {"num_workers": 3},
         _FORKED,
-        _SERVED,
+        _SPAWNED,
     ],
 )
 def test_epochs_follow_each_other_as_by_plain_iteration(uri, epochs, options):

@@ -50,14 +50,22 @@ def files_named(out: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(("export_format", "workers"), list(zip(ExportFormat, (1, 2, 1), strict=True)))
-def test_killed_in_the_middle_and_run_again(many, tmp_path, export_format, workers):
+_ALONE = [
+    (export_format, workers, False) for export_format, workers in zip(ExportFormat, (1, 2, 1), strict=True)
+]
+
+
+@pytest.mark.parametrize(("export_format", "workers", "with_workers"), [*_ALONE, (ExportFormat.BIN, 2, True)])
+def test_killed_in_the_middle_and_run_again(many, tmp_path, export_format, workers, with_workers):
     out = tmp_path / "out"
     arguments = _arguments(many, out, export_format, workers)
     process = _start(arguments, out)
     children = _children(process.pid)
     assert bool(children) == (workers > 1)
-    process.kill()
+    if with_workers:
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
     process.communicate()
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "the workers' end")
     left = files_named(out)
