@@ -42,7 +42,8 @@ from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.ids import clip_id
 from bitmill.schemas.models.geometry import Code
-from bitmill.schemas.requests.job import JobSpec, fingerprint_fields, job_fingerprint
+from bitmill.schemas.requests.job import JobSpec
+from bitmill.schemas.requests.job_fingerprint import fingerprint_fields, job_fingerprint
 
 _BITS, _SHAPE, _FPS = 18, (4, 8, 8), 8.0
 _CLIPS_A_SOURCE = 20

@@ -32,7 +32,8 @@ from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.dataset.token_shard import TOKEN_SHARD_FORMAT_VERSION, ShardMetadata
 from bitmill.schemas.models.geometry import Code
 from bitmill.schemas.reports.export_inventory import ExportFormat
-from bitmill.schemas.requests.job import SHARD_VERSION_FIELD, ShardingSpec, StorageSpec
+from bitmill.schemas.requests.job import ShardingSpec, StorageSpec
+from bitmill.schemas.requests.job_fingerprint import SHARD_VERSION_FIELD
 
 _FRAMES, _SIDE = 16, 16
 _CLIPS_OF_A_SHARD = 2000

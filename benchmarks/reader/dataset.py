@@ -21,7 +21,8 @@ from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.ids import clip_id
 from bitmill.schemas.models.geometry import Code
-from bitmill.schemas.requests.job import JobSpec, fingerprint_fields, job_fingerprint
+from bitmill.schemas.requests.job import JobSpec
+from bitmill.schemas.requests.job_fingerprint import fingerprint_fields, job_fingerprint
 
 NUM_SHARDS = 8
 _CLIPS_PER_SOURCE = 25

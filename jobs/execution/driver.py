@@ -12,7 +12,7 @@ from bitmill.jobs.execution.totals_checkpoint import TotalsCheckpoint
 from bitmill.jobs.preparation.prepare import PreparedJob
 from bitmill.jobs.progress.observers import Observer
 from bitmill.jobs.scheduling.actor_events import ActorLostError, Assignment, ProbeStarted
-from bitmill.jobs.scheduling.drain import Drain, StopRequest, interrupted
+from bitmill.jobs.scheduling.graceful_shutdown import Drain, StopRequest, interrupted
 from bitmill.jobs.scheduling.shard_queue import ShardQueue
 from bitmill.pipeline.dataset.dataset_folder import load_ledger, publish_totals
 from bitmill.pipeline.dataset.ledger import totals_of

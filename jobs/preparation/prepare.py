@@ -6,9 +6,9 @@ from typing import Any
 
 from bitmill.bsq_model.saving import WEIGHTS_FILE
 from bitmill.jobs.preparation.append_and_retry import Growth, grow
-from bitmill.jobs.preparation.field_differences import differences
 from bitmill.jobs.preparation.models.find_frame_sizes import job_frame_sizes
 from bitmill.jobs.preparation.models.find_tokenizers import LoadedTokenizer, job_tokenizer
+from bitmill.jobs.preparation.same_job import check_same_job, source_fields
 from bitmill.pipeline.dataset.dataset_folder import WEIGHTS_FILE as STORED_WEIGHTS_FILE
 from bitmill.pipeline.dataset.dataset_folder import (
     committed_shards,
@@ -33,16 +33,8 @@ from bitmill.schemas.errors import BadJobError, OutputConflictError
 from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.reports.status_file import STATUS_FILE
 from bitmill.schemas.requests.frames import INTERPOLATED_POSITIONS, NEWEST_PIXEL_RULE, PixelRule
-from bitmill.schemas.requests.job import (
-    BEFORE_FIELD,
-    Device,
-    JobSpec,
-    ShardVersion,
-    SourceSpec,
-    fingerprint_fields,
-    job_fingerprint,
-    with_clip_frames,
-)
+from bitmill.schemas.requests.job import Device, JobSpec, ShardVersion, with_clip_frames
+from bitmill.schemas.requests.job_fingerprint import fingerprint_fields, job_fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +99,13 @@ def prepare(
         positions=_positions(job, tokenizer),
     )
     growth, notes = growth or Growth(), tuple[str, ...]()
-    sources = _source_fields(job.source)
+    sources = source_fields(job.source)
     if card is None:
         if growth.retry_failed and not growth.append:
             raise BadJobError(f"There is no dataset at {folder.uri} whose failed items could be retried.")
         _check_unused(folder, names, tokenizer)
     else:
-        _check_same_job(folder, card, fields, sources, append=growth.append)
+        check_same_job(folder, card, fields, sources, append=growth.append)
     if claim is not None:
         claim(folder)
     if card is None:
@@ -199,7 +191,7 @@ def _plan_new(
         job_fingerprint=fingerprint_of_job,
         fingerprint_fields=fields,
         job=job.model_dump(mode="json", exclude={"output"}),
-        source_fields=_source_fields(job.source),
+        source_fields=source_fields(job.source),
         plan=[write_plan(folder, 0, shards)],
         ignored_files=found.ignored_files,
     )
@@ -224,34 +216,6 @@ def _check_unused(folder: Folder, names: set[str], tokenizer: LoadedTokenizer) -
     if not ours:
         raise OutputConflictError(
             f"The output {folder.uri} contains files but no dataset; choose a new or empty folder."
-        )
-
-
-def _source_fields(source: SourceSpec) -> dict[str, Any]:
-    return {
-        "source.paths": sorted(map(normalise, source.paths)) if source.paths is not None else None,
-        "source.manifest": normalise(source.manifest) if source.manifest is not None else None,
-    }
-
-
-def _check_same_job(
-    folder: Folder,
-    card: DatasetCard,
-    fields: dict[str, Any],
-    source_fields: dict[str, Any],
-    *,
-    append: bool,
-) -> None:
-    stored, wanted = (BEFORE_FIELD | told for told in (card.fingerprint_fields, fields))
-    advice = ""
-    if not append and not card.names_sources(source_fields):
-        advice = " To add these sources to that dataset, run it with --append." if stored == wanted else ""
-        stored, wanted = {**stored, **card.source_fields}, {**wanted, **source_fields}
-    differing = differences(stored, wanted)
-    if differing:
-        raise OutputConflictError(
-            f"The output {folder.uri} contains another job's dataset: {'; '.join(differing)}. "
-            f"Choose another output, or run the job that made it.{advice}"
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from bitmill.jobs.preparation.field_differences import differences
+from bitmill.jobs.preparation.same_job import differences
 from bitmill.jobs.progress.training_view import flat_fields
 from bitmill.pipeline.training.extend_run import CHECKPOINTS_FOLDER, SPEC_FILE, keep_earlier
 from bitmill.schemas.errors import OutputConflictError, UsageError

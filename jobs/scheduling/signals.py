@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
-from bitmill.jobs.scheduling.drain import StopRequest
+from bitmill.jobs.scheduling.graceful_shutdown import StopRequest
 from bitmill.schemas.errors import InterruptedJobError
 
 

@@ -27,7 +27,7 @@ from bitmill.schemas.dataset.removal import REMOVAL_FOLDER
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.reports.audit_findings import Kind
-from bitmill.schemas.requests.job import job_fingerprint
+from bitmill.schemas.requests.job_fingerprint import job_fingerprint
 
 _SUFFIX = ".parquet"
 

@@ -2,7 +2,6 @@
 
 from bitmill.pipeline.storage.atomic_folder import STAGING_FOLDER, Folder, StagedFile
 from bitmill.pipeline.storage.clients import refuse_writing
-from bitmill.pipeline.storage.filesystem import full_disk_told, store_errors
 from bitmill.pipeline.storage.source_objects import (
     Listing,
     ObjectInfo,
@@ -14,6 +13,7 @@ from bitmill.pipeline.storage.source_objects import (
     sweep_copies,
 )
 from bitmill.pipeline.storage.staging_space import Room
+from bitmill.pipeline.storage.store_errors import full_disk_told, store_errors
 from bitmill.pipeline.storage.temporary_folders import scratch_folder
 from bitmill.pipeline.storage.uri import is_local, join, normalise
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from bitmill.pipeline.storage.clients import refuse_writing
-from bitmill.pipeline.storage.filesystem import filesystem, full_disk_told, retrying, store_errors
+from bitmill.pipeline.storage.filesystem import filesystem
+from bitmill.pipeline.storage.retries import retrying
+from bitmill.pipeline.storage.store_errors import full_disk_told, store_errors
 from bitmill.pipeline.storage.temporary_folders import (
     owner_is_dead,
     owner_name,

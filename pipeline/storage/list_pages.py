@@ -8,7 +8,9 @@ from typing import Any, cast
 
 from fsspec.asyn import sync
 
-from bitmill.pipeline.storage.filesystem import Filesystem, retrying, store_errors
+from bitmill.pipeline.storage.filesystem import Filesystem
+from bitmill.pipeline.storage.retries import retrying
+from bitmill.pipeline.storage.store_errors import store_errors
 
 PAGE = 1000
 """Objects a page; also the most that S3 gives."""

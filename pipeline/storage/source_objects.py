@@ -10,17 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bitmill.pipeline.storage.clients import anew, details_of
-from bitmill.pipeline.storage.filesystem import (
-    NAMES_NOTHING,
-    Filesystem,
-    filesystem,
-    full_disk_told,
-    retrying,
-    store_errors,
-)
+from bitmill.pipeline.storage.filesystem import Filesystem, filesystem
 from bitmill.pipeline.storage.list_local import files_below, files_matching
 from bitmill.pipeline.storage.list_pages import files_in_pages, gives_pages
+from bitmill.pipeline.storage.retries import retrying
 from bitmill.pipeline.storage.staging_space import Room, StagingSpace
+from bitmill.pipeline.storage.store_errors import NAMES_NOTHING, full_disk_told, store_errors
 from bitmill.pipeline.storage.uri import is_local, local_path, spelled
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import BadItemError, TransientError

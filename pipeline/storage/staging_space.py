@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bitmill.pipeline.storage.filesystem import full_disk_told
 from bitmill.pipeline.storage.staging_rules import Stillness, automatic_limit, fits
+from bitmill.pipeline.storage.store_errors import full_disk_told
 from bitmill.schemas.errors import InfrastructureError
 
 PATIENCE_S = 20.0

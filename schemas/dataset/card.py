@@ -17,7 +17,8 @@ from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.any_tokenizer_config import AnyTokenizerConfig, any_tokenizer_config
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE, PixelRule
-from bitmill.schemas.requests.job import PIXEL_RULE_FIELD, SHARD_VERSION_FIELD, SamplingSpec, ShardVersion
+from bitmill.schemas.requests.job import SamplingSpec, ShardVersion
+from bitmill.schemas.requests.job_fingerprint import PIXEL_RULE_FIELD, SHARD_VERSION_FIELD
 from bitmill.schemas.requests.validation_text import describe_validation
 from bitmill.schemas.strict_model import StrictModel
 from bitmill.schemas.versioned import refuse_newer, stored_version

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from bitmill.schemas.errors import BadJobError
-from bitmill.schemas.ids import content_id
-from bitmill.schemas.requests.frames import FrameSpec, PixelRule
+from bitmill.schemas.requests.frames import FrameSpec
 from bitmill.schemas.requests.spec_files import make_spec, yaml_mapping
 from bitmill.schemas.requests.validation_text import describe_validation
 from bitmill.schemas.strict_model import StrictModel
@@ -19,24 +18,6 @@ Device = Literal["cpu", "cuda"]
 
 ShardVersion = Literal[1, 2]
 """The version of the token shard (docs/format.md)."""
-
-SHARD_VERSION_FIELD = "storage.shard_version"
-"""Its key in ``fingerprint_fields``; absent for version 1, so that older datasets keep their fingerprint."""
-
-PIXEL_RULE_FIELD = "frames.pixel_rule"
-"""Its key in ``fingerprint_fields``; absent for rule 1, so that older datasets keep their fingerprint."""
-
-BEFORE_FIELD: dict[str, Any] = {
-    PIXEL_RULE_FIELD: 1,
-    SHARD_VERSION_FIELD: 1,
-    "sampling.tail": "pad",
-    "frames.buckets": None,
-    "frames.native": None,
-    "frames.positions": None,
-    "tokenizer.plugin": None,
-    "tokenizer.options": {},
-}
-"""Fields of ``fingerprint_fields`` that came later, with the value that jobs had before."""
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -226,7 +207,7 @@ class JobSpec(StrictModel):
     def _decord_gives_rgb(self) -> Self:
         if self.compute.decoder == "decord" and self.frames.pixel_rule not in (None, 1):
             raise ValueError(
-                f"decord returns RGB, which only pixel rule 1 supports, not {PIXEL_RULE_FIELD} "
+                f"decord returns RGB, which only pixel rule 1 supports, not frames.pixel_rule "
                 f"{self.frames.pixel_rule}: leave that out, or use compute.decoder auto"
             )
         return self
@@ -268,55 +249,3 @@ def with_clip_frames(job: JobSpec, clip_frames: int) -> JobSpec:
     except ValidationError as error:
         raise BadJobError(f"The job's sampling: {describe_validation(error)}") from error
     return job.model_copy(update={"sampling": sampling})
-
-
-def fingerprint_fields(
-    job: JobSpec,
-    *,
-    tokenizer_fingerprint: str,
-    size_px: int | None,
-    device: str,
-    pixel_rule: PixelRule,
-    shard_version: ShardVersion,
-    positions: str | None = None,
-) -> dict[str, Any]:
-    """What decides a job's bytes, by dotted name: two runs with equal fields write equal shards.
-
-    ``size_px`` is the side of the job's squares, None if it has none; ``positions`` the rule by which the
-    tokenizer takes sizes that it was not trained at, if it does.
-
-    A field that came later is absent at the value that jobs had before, so that no shard gets another name.
-    """
-    fields: dict[str, Any] = {
-        "tokenizer": tokenizer_fingerprint,
-        "sampling.fps": job.sampling.fps,
-        "sampling.clip_frames": job.sampling.num_clip_frames,
-        "sampling.min_frames": job.sampling.min_frames,
-        "frames.size_px": size_px,
-        "limits.max_pixels": job.limits.max_pixels,
-        "limits.max_frames": job.limits.max_frames,
-        "storage.codes_compression": job.storage.codes_compression,
-        "storage.row_group_bytes": job.storage.row_group_bytes,
-        "compute.device": device,
-        "compute.dtype": job.compute.dtype,
-        "compute.threads": job.compute.threads if device == "cpu" else None,
-        "compute.decoder": job.compute.decoder,
-        "compute.batch_frames": job.compute.batch_frames,
-    }
-    frames = {"buckets": None, "native": None} | job.frames.model_dump(mode="json", exclude_none=True)
-    later = {
-        PIXEL_RULE_FIELD: pixel_rule,
-        SHARD_VERSION_FIELD: shard_version,
-        "sampling.tail": job.sampling.tail,
-        "frames.buckets": frames["buckets"],
-        "frames.native": frames["native"],
-        "frames.positions": positions,
-        "tokenizer.plugin": job.tokenizer.plugin,
-        "tokenizer.options": job.tokenizer.options,
-    }
-    return fields | {name: value for name, value in later.items() if value != BEFORE_FIELD[name]}
-
-
-def job_fingerprint(fields: dict[str, Any]) -> str:
-    """Return the content id over ``fingerprint_fields``, which is part of every shard's name."""
-    return content_id("job", fields)

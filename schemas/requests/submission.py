@@ -4,7 +4,8 @@ import re
 from typing import Any
 
 from bitmill.schemas.ids import canonical_json, content_id
-from bitmill.schemas.requests.job import JobSpec, fingerprint_fields
+from bitmill.schemas.requests.job import JobSpec
+from bitmill.schemas.requests.job_fingerprint import fingerprint_fields
 
 _NAME = re.compile(r"^(?P<base>bitmill-[0-9a-f]{16})(-(?P<attempt>[1-9]\d*))?$")
 

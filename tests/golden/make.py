@@ -27,7 +27,7 @@ from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.dataset.removal import Removal, RemovedShard, RemovedSource
 from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.requests.job import SHARD_VERSION_FIELD
+from bitmill.schemas.requests.job_fingerprint import SHARD_VERSION_FIELD
 from tests.support.fakes import CodeEncoder, HashEncoder, make_context, make_item, make_source
 
 ITEMS = [([3, 1], None), ([], Reason.ENCRYPTED), ([2], Reason.DECODER_FAILED)]

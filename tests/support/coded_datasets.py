@@ -16,7 +16,7 @@ from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard
 from bitmill.schemas.ids import content_id
 from bitmill.schemas.models.geometry import Code, Geometry, SizePx
 from bitmill.schemas.models.plugin_config import PluginConfig
-from bitmill.schemas.requests.job import fingerprint_fields, job_fingerprint
+from bitmill.schemas.requests.job_fingerprint import fingerprint_fields, job_fingerprint
 from tests.support.audits import AuditedDataset
 from tests.support.fakes import CodeEncoder, make_item, make_job, make_source
 

@@ -16,7 +16,8 @@ from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.outcomes import Reason
-from bitmill.schemas.requests.job import ShardVersion, fingerprint_fields, job_fingerprint
+from bitmill.schemas.requests.job import ShardVersion
+from bitmill.schemas.requests.job_fingerprint import fingerprint_fields, job_fingerprint
 from tests.support.fakes import HashEncoder, make_item, make_job, make_source
 
 

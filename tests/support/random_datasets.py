@@ -14,7 +14,8 @@ from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard, Totals, shar
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.ids import content_id
-from bitmill.schemas.requests.job import StorageSpec, fingerprint_fields, job_fingerprint
+from bitmill.schemas.requests.job import StorageSpec
+from bitmill.schemas.requests.job_fingerprint import fingerprint_fields, job_fingerprint
 from tests.support.fakes import make_job, make_source
 
 Shape = tuple[int, int, int]

@@ -20,7 +20,8 @@ from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.dataset.token_shard import ShardMetadata
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.models.plugin_config import PluginConfig
-from bitmill.schemas.requests.job import StorageSpec, fingerprint_fields, job_fingerprint
+from bitmill.schemas.requests.job import StorageSpec
+from bitmill.schemas.requests.job_fingerprint import fingerprint_fields, job_fingerprint
 from tests.support.fakes import make_job, make_source
 
 FrameShape = tuple[int, int, int]

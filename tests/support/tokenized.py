@@ -20,7 +20,8 @@ from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.requests.frames import PixelRule
-from bitmill.schemas.requests.job import JobSpec, fingerprint_fields, job_fingerprint
+from bitmill.schemas.requests.job import JobSpec
+from bitmill.schemas.requests.job_fingerprint import fingerprint_fields, job_fingerprint
 
 
 def tokenize_here(

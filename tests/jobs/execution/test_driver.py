@@ -12,7 +12,7 @@ from bitmill.jobs.preparation.prepare import PreparedJob, prepare
 from bitmill.jobs.progress.run_counts import RunCounts
 from bitmill.jobs.scheduling.actor_events import ActorLostError, Assignment, Loss, ProbeStarted, Withdrawn
 from bitmill.jobs.scheduling.autoscaling import Capacity, DecodeWindowSize
-from bitmill.jobs.scheduling.drain import StopRequest
+from bitmill.jobs.scheduling.graceful_shutdown import StopRequest
 from bitmill.pipeline.dataset.dataset_folder import committed_shards, load_ledger, require_card
 from bitmill.pipeline.items import ItemEnd
 from bitmill.pipeline.shard.shard_loop import tokenize_shard

