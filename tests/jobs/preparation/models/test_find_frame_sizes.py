@@ -13,6 +13,7 @@ from bitmill.pipeline.decode.pixels.frame_sizes import Buckets, NativeSizes, squ
 from bitmill.schemas.errors import BadJobError, OutputConflictError, UsageError
 from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.requests import job as jobs
+from bitmill.schemas.requests import job_fingerprint as fingerprints
 from bitmill.schemas.requests.submission import submission_name
 from tests.support.fakes import make_job
 from tests.support.media import plain_mp4
@@ -146,7 +147,7 @@ def test_keys_that_contradict_each_other_are_refused(frames, message):
 
 
 def fields(frames, *, size_px=None, positions=None):
-    return jobs.fingerprint_fields(
+    return fingerprints.fingerprint_fields(
         make_job(frames=frames),
         tokenizer_fingerprint="t",
         size_px=size_px,
@@ -172,7 +173,7 @@ def test_the_sizes_are_fields_of_the_fingerprint_and_absent_for_squares():
     names = [
         fields({"buckets": sizes}) for sizes in ([[8, 16]], [[16, 8]], [[8, 16], [16, 8]], [[16, 8], [8, 16]])
     ]
-    assert len({jobs.job_fingerprint(one) for one in [square, buckets, native, *names]}) == 7
+    assert len({fingerprints.job_fingerprint(one) for one in [square, buckets, native, *names]}) == 7
 
 
 def test_submitted_jobs_of_other_sizes_have_other_names():
