@@ -150,14 +150,10 @@ def test_an_image_tokenizer_takes_every_frame_as_a_picture(run, media, tmp_path)
     assert codes.tolist() == expected.flatten(0, 2).tolist()
 
 
-def test_one_actor_writes_the_bytes_of_two(run, video_run, media, tmp_path):
+def test_one_actor_killed_and_run_again_on_a_ray_of_its_own_writes_the_bytes_of_two(
+    video_run, media, tmp_path, toys
+):
     job = toy_job(tmp_path, media, "toy-video", {"seed": 7}, compute={"actors": 1, "decoders": 1})
-    assert run(job).code == 0
-    assert stored_files(tmp_path / "tokens") == stored_files(video_run)
-
-
-def test_killed_and_run_again_on_a_ray_of_its_own_it_writes_the_same_bytes(video_run, media, tmp_path, toys):
-    job = toy_job(tmp_path, media, "toy-video", {"seed": 7}, compute={"actors": 1})
     process = with_toys(toys, "tokenize", str(job))
     shards = tmp_path / "tokens" / "shards"
     wait_until(lambda: shards.exists() and list(shards.iterdir()), "a commit")
