@@ -1,1 +1,1 @@
-"""VidTok and Cosmos against their networks written plainly."""
+"""Published tokenizers against their networks written plainly."""

@@ -1,7 +1,8 @@
-"""VidTok, Cosmos DV and Emu3 as published against their networks written plainly, one clip at a time.
+"""Published tokenizers against their networks written plainly, one clip or image at a time.
 
     python -m benchmarks.published [--models …] [--sizes 256x256 480x864] [--frames 17 33] [--parts encode]
 
+Sizes that a model does not take are left out: Infinity has 256x256 and 512x512, but not 480x864.
 Weights are random and the same on both sides. Every way runs once in each round, in turn, in a process of its
 own. Seconds are CPU time of all threads. The floor is the published networks' operations at the rate of one
 large 3×3 convolution in the same process.
@@ -9,6 +10,7 @@ large 3×3 convolution in the same process.
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from benchmarks.published.models import CONFIGS, clip_of, operations
 from benchmarks.published.one_run import one_run
 from benchmarks.published.ways import Convolutions
 from benchmarks.repeated import ratio, summary
+from bitmill.schemas.models.geometry import Geometry, grid_name
 
 _PARTS = ("encode", "decode")
 
@@ -72,6 +75,16 @@ def row(told: dict[str, Any]) -> str:
     )
 
 
+def shapes(
+    geometry: Geometry, height: int, width: int, num_frames: Sequence[int]
+) -> list[tuple[int, int, int]]:
+    """The clips T, H, W of at most so many frames that the tokenizer takes, each once."""
+    if geometry.schedules is not None and grid_name(*geometry.grid(height, width)) not in geometry.schedules:
+        return []
+    lengths = (geometry.legal_at_most(most) or geometry.least_frames for most in num_frames)
+    return [(length, height, width) for length in dict.fromkeys(lengths)]
+
+
 def main() -> None:
     asked = _arguments()
     where = machine.describe(["torch"])
@@ -84,9 +97,8 @@ def main() -> None:
     for size in asked.sizes:
         height, width = map(int, size.split("x"))
         for model in asked.models:
-            for num_frames in asked.frames:
+            for shape_THW in shapes(CONFIGS[model].geometry, height, width, asked.frames):
                 for what in asked.parts:
-                    shape_THW = CONFIGS[model].geometry.legal_at_most(num_frames) or 1, height, width
                     told.append(measure(model, what, shape_THW, rounds=asked.rounds, threads=asked.threads))
                     print(row(told[-1]), flush=True)
     if asked.json:

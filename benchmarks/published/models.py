@@ -1,4 +1,4 @@
-"""The published sizes with random weights, and noise as clips."""
+"""The published sizes with random weights, and noise as clips and codes."""
 
 import torch
 from torch import Tensor
@@ -7,9 +7,13 @@ from benchmarks.published.peer import Peer
 from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig, CosmosVideoConfig
 from bitmill.schemas.models.emu3_config import Emu3Config
+from bitmill.schemas.models.geometry import Geometry, Grid
+from bitmill.schemas.models.infinity.config import InfinityConfig
+from bitmill.schemas.models.infinity.schedules import published_schedules
 from bitmill.schemas.models.open_magvit2_config import OpenMagvit2Config
 from bitmill.schemas.models.vidtok_config import VidTokConfig
 
+# Infinity takes images of its schedules alone: 1×2 tokens are what runs warm up with.
 CONFIGS = {
     "vidtok-4x8x8": VidTokConfig(version="1.0", levels=(8,) * 6),
     "vidtok-4x8x8-v1.1": VidTokConfig(version="1.1", levels=(8,) * 5),
@@ -18,6 +22,7 @@ CONFIGS = {
     "emu3": Emu3Config(),
     "cosmos-di8x8": CosmosImageConfig(patch_px=8),
     "open-magvit2": OpenMagvit2Config(bits_per_token=18),
+    "infinity-d32": InfinityConfig(bits_per_token=32, schedules=("1x2", *published_schedules())),
 }
 
 
@@ -33,6 +38,21 @@ def clip_of(num_frames: int, height: int, width: int) -> Tensor:
     return torch.randint(0, 256, (num_frames, height, width, 3), generator=generator, dtype=torch.uint8)
 
 
+def grid_of(geometry: Geometry, clip_THWC: Tensor) -> Grid:
+    """The (full) grid of a clip's tokens."""
+    num_frames, height, width, _ = clip_THWC.shape
+    return geometry.token_rows(num_frames), *geometry.grid(height, width)
+
+
+def codes_of(geometry: Geometry, grid: Grid, device: str = "cpu") -> Tensor:
+    """Random codes of a clip, or of an image's whole pyramid."""
+    shape = grid if geometry.layout == "grid" else (geometry.num_tokens(grid),)
+    codes = torch.stack(
+        [torch.randint(0, base, shape, device=device) for base in geometry.code.bases], dim=-1
+    )
+    return codes.bool() if geometry.code.kind == "bits" else codes
+
+
 def operations(model: str, clip_THWC: Tensor, *, decodes: bool) -> int:
     """Multiplications and additions of the published network's convolutions and attention."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -40,11 +60,10 @@ def operations(model: str, clip_THWC: Tensor, *, decodes: bool) -> int:
     with torch.device("meta"):
         tokenizer = PublishedTokenizer(CONFIGS[model])
     peer, geometry = Peer(tokenizer), CONFIGS[model].geometry
-    num_frames, height, width, _ = clip_THWC.shape
-    grid = geometry.token_rows(num_frames), *geometry.grid(height, width), geometry.code.dimensions
+    grid = grid_of(geometry, clip_THWC)
     with FlopCounterMode(display=False) as counter:
         if decodes:
-            peer.decode_pixels(torch.zeros(grid, dtype=torch.int64, device="meta"))
+            peer.decode_pixels(codes_of(geometry, grid, "meta"), grid)
         else:
             peer.latents(clip_THWC.to("meta"))
     return counter.get_total_flops()

@@ -30,7 +30,7 @@ def main() -> None:
     tokenizer, floor = tokenizer_of(model), Convolutions()
     way = make_way(who, what, tokenizer, clip_of(num_frames, height, width))
     floor_before = _seconds(floor)
-    # Libraries' own memory comes with a first clip, of two tokens.
+    # Libraries' own memory comes with a first clip, of 1×2 tokens.
     geometry = tokenizer.geometry
     patch_height, patch_width = geometry.patch_px
     make_way(who, what, tokenizer, clip_of(geometry.least_frames, patch_height, 2 * patch_width))()

@@ -1,4 +1,4 @@
-"""Cosmos DI and Open-MAGVIT2, written plainly."""
+"""Cosmos DI, Infinity and Open-MAGVIT2, written plainly; images are clips of one frame."""
 
 from collections.abc import Mapping
 
@@ -8,50 +8,41 @@ from torch.nn import functional
 
 from benchmarks.published.plain import Plain, doubled_in_space
 from bitmill.schemas.models.cosmos_config import CosmosImageConfig
+from bitmill.schemas.models.infinity.config import InfinityConfig
 from bitmill.schemas.models.open_magvit2_config import OpenMagvit2Config
 
 _AROUND = (1, 1, 1, 1)
 _HEIGHT, _WIDTH = 3, 4
 
 
-class PlainCosmosImage(Plain):
-    """Pixels in [−1, 1] to latents, and values of codes to pixels; images are clips of one frame."""
+class _Levels(Plain):
+    """The blocks of Cosmos DI and Infinity."""
 
-    def __init__(self, config: CosmosImageConfig, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, config: CosmosImageConfig | InfinityConfig, weights: Mapping[str, Tensor]) -> None:
         super().__init__(weights)
         self._config = config
         self._num_levels = len(config.channel_multipliers)
 
-    def latents(self, x: Tensor) -> Tensor:
-        """Of pixels [B, 3, 1, H, W]."""
-        for axis in (_HEIGHT, _WIDTH) * 2:
-            one, other = x.unflatten(axis, (-1, 2)).unbind(axis + 1)
-            x = torch.cat((one + other, one - other), dim=1) / 2
+    def _encoded(self, x: Tensor) -> Tensor:
         x = self._conv("encoder.conv_in", x, pad=_AROUND)
         for level in range(self._num_levels):
             x = self._blocks(f"encoder.down.{level}", x, self._config.num_res_blocks)
             if level < self._config.num_space_steps:
                 x = self._conv(f"encoder.down.{level}.downsample.conv", x, stride=(1, 2, 2), pad=(0, 1, 0, 1))
         x = self._normed("encoder.norm_out", self._middle("encoder.mid", x))
-        return self._conv("quant_conv", self._conv("encoder.conv_out", x, pad=_AROUND))
+        return self._conv("encoder.conv_out", x, pad=_AROUND)
 
-    def pixels(self, values: Tensor) -> Tensor:
-        """Of values [B, D, 1, h, w]."""
-        x = self._conv("decoder.conv_in", self._conv("post_quant_conv", values), pad=_AROUND)
-        x = self._middle("decoder.mid", x)
+    def _decoded(self, x: Tensor) -> Tensor:
+        x = self._middle("decoder.mid", self._conv("decoder.conv_in", x, pad=_AROUND))
         for rank, level in enumerate(reversed(range(self._num_levels))):
             x = self._blocks(f"decoder.up.{level}", x, self._config.num_res_blocks + 1)
             if rank < self._config.num_space_steps:
                 x = self._conv(f"decoder.up.{level}.upsample.conv", doubled_in_space(x), pad=_AROUND)
-        x = self._conv("decoder.conv_out", self._normed("decoder.norm_out", x), pad=_AROUND)
-        for axis in (_WIDTH, _HEIGHT) * 2:
-            low, high = x.chunk(2, dim=1)
-            x = torch.stack((low + high, low - high), dim=axis + 1).flatten(axis, axis + 1)
-        return x
+        return self._conv("decoder.conv_out", self._normed("decoder.norm_out", x), pad=_AROUND)
 
     def _norm(self, name: str, x: Tensor) -> Tensor:
         weight, bias = (self._weights[f"{name}.{part}"] for part in ("weight", "bias"))
-        return torch.group_norm(x, 32, weight, bias, 1e-6)
+        return torch.group_norm(x, 24 if len(weight) % 32 else 32, weight, bias, 1e-6)
 
     def _normed(self, name: str, x: Tensor) -> Tensor:
         return functional.silu(self._norm(name, x))
@@ -69,15 +60,48 @@ class PlainCosmosImage(Plain):
 
     def _middle(self, name: str, x: Tensor) -> Tensor:
         x = self._block(f"{name}.block_1", x)
-        normed = self._norm(f"{name}.attn_1.norm", x)
-        q, k, v = (self._conv(f"{name}.attn_1.{part}", normed).flatten(2) for part in "qkv")
-        shares = (q.transpose(1, 2) @ k / q.shape[1] ** 0.5).softmax(-1)
-        attended = (v @ shares.transpose(1, 2)).view(x.shape)
-        return self._block(f"{name}.block_2", x + self._conv(f"{name}.attn_1.proj_out", attended))
+        if self._has(f"{name}.attn_1.q"):
+            normed = self._norm(f"{name}.attn_1.norm", x)
+            q, k, v = (self._conv(f"{name}.attn_1.{part}", normed).flatten(2) for part in "qkv")
+            shares = (q.transpose(1, 2) @ k / q.shape[1] ** 0.5).softmax(-1)
+            attended = (v @ shares.transpose(1, 2)).view(x.shape)
+            x = x + self._conv(f"{name}.attn_1.proj_out", attended)
+        return self._block(f"{name}.block_2", x)
+
+
+class PlainCosmosImage(_Levels):
+    """Pixels in [−1, 1] to latents, and values of codes to pixels."""
+
+    def latents(self, x: Tensor) -> Tensor:
+        """Of pixels [B, 3, 1, H, W]."""
+        for axis in (_HEIGHT, _WIDTH) * 2:
+            one, other = x.unflatten(axis, (-1, 2)).unbind(axis + 1)
+            x = torch.cat((one + other, one - other), dim=1) / 2
+        return self._conv("quant_conv", self._encoded(x))
+
+    def pixels(self, values: Tensor) -> Tensor:
+        """Of values [B, D, 1, h, w]."""
+        x = self._decoded(self._conv("post_quant_conv", values))
+        for axis in (_WIDTH, _HEIGHT) * 2:
+            low, high = x.chunk(2, dim=1)
+            x = torch.stack((low + high, low - high), dim=axis + 1).flatten(axis, axis + 1)
+        return x
+
+
+class PlainInfinity(_Levels):
+    """Pixels in [−1, 1] to latents, and sums of all scales to pixels."""
+
+    def latents(self, x: Tensor) -> Tensor:
+        """Of pixels [B, 3, 1, H, W]."""
+        return self._encoded(x)
+
+    def pixels(self, values: Tensor) -> Tensor:
+        """Of values [B, D, 1, h, w]."""
+        return self._decoded(values)
 
 
 class PlainOpenMagvit2(Plain):
-    """Pixels in [−1, 1] to latents, and values of bits to pixels; images are clips of one frame."""
+    """Pixels in [−1, 1] to latents, and values of bits to pixels."""
 
     def __init__(self, config: OpenMagvit2Config, weights: Mapping[str, Tensor]) -> None:
         super().__init__(weights)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.published.models import codes_of, grid_of
 from benchmarks.published.peer import Peer
 from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
 
@@ -20,15 +21,14 @@ def make_way(who: str, what: str, tokenizer: PublishedTokenizer, clip_THWC: Tens
             peer = Peer(tokenizer)
             return lambda: peer.encode(clip_THWC)
         return lambda: tokenizer.encode([clip_THWC])
-    geometry, (num_frames, height, width) = tokenizer.geometry, clip_THWC.shape[:3]
-    shape = geometry.token_rows(num_frames), *geometry.grid(height, width)
-    digits = torch.stack([torch.randint(0, base, shape) for base in geometry.code.bases], dim=-1)
-    if geometry.code.kind == "bits":
-        digits = digits.bool()
+    grid = grid_of(tokenizer.geometry, clip_THWC)
+    codes = codes_of(tokenizer.geometry, grid)
     if who == "peer":
         peer = Peer(tokenizer)
-        return lambda: peer.decode_pixels(digits)
-    return lambda: tokenizer.decode_pixels([digits])
+        return lambda: peer.decode_pixels(codes, grid)
+    if tokenizer.geometry.layout == "pyramid":
+        return lambda: tokenizer.decode_pyramids([codes], [grid])
+    return lambda: tokenizer.decode_pixels([codes])
 
 
 class Convolutions:

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.published.models import grid_of
 from benchmarks.published.peer import Peer
 from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
 from tests.bsq_model.published.golden import CONFIGS, VIDEO, golden
@@ -91,7 +92,9 @@ def test_a_clip_is_the_same_as_by_the_plain_network_over_all_of_it(name):
     assert torch.equal(codes[low == high], low[low == high])
     (pixels,) = tokenizer.decode_pixels([codes])
     tolerance = 1e-3 if name == "emu3" else 1e-4
-    torch.testing.assert_close(pixels, peer.decode_pixels(codes), atol=tolerance, rtol=0)
+    torch.testing.assert_close(
+        pixels, peer.decode_pixels(codes, grid_of(tokenizer.geometry, clip)), atol=tolerance, rtol=0
+    )
 
 
 @pytest.mark.parametrize("name", sorted(SHAPES.keys() - CONFIGS.keys()))
@@ -110,7 +113,7 @@ def test_geometries_without_golden_cases_are_those_of_the_plain_network(name):
     torch.testing.assert_close(latents, expected, atol=5e-5, rtol=0)
     codes = peer.encode(clip)
     (pixels,) = tokenizer.decode_pixels([codes])
-    expected = peer.decode_pixels(codes)
+    expected = peer.decode_pixels(codes, grid_of(geometry, clip))
     assert expected.std() > 0.01
     torch.testing.assert_close(pixels, expected, atol=1e-4, rtol=0)
 

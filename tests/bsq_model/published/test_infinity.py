@@ -7,6 +7,8 @@ from math import prod
 import pytest
 import torch
 
+from benchmarks.published.models import clip_of, codes_of
+from benchmarks.published.peer import Peer
 from bitmill.bsq_model.bottleneck.residual_bsq import bits_of_latents, scales_of_codes, sum_of_bits
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.published.files import published_files
@@ -96,6 +98,20 @@ def test_pictures_of_the_first_scales_are_those_of_their_sums():
     sums = [sum_of_bits(bits_ND[:end], scales_of("short")) for end in ends]
     for picture, values_thwD in zip(pictures, sums, strict=True):
         assert torch.equal(picture, decoded_image(golden("infinity").network, values_thwD))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes_without_golden_cases_are_those_of_the_plain_network(name):
+    tokenizer, generator = PublishedTokenizer(SHAPES[name]), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in tokenizer.network.parameters():
+            weight.normal_(0.1 if weight.ndim == 1 else 0, 0.1, generator=generator)
+    peer, grid, patch_px = Peer(tokenizer), (1, 2, 3), tokenizer.geometry.patch_px[0]
+    frames, codes_nD = clip_of(1, 2 * patch_px, 3 * patch_px), codes_of(tokenizer.geometry, grid)
+    latents, pixels = peer.latents(frames), peer.decode_pixels(codes_nD, grid)
+    assert min(latents.std(), pixels.std()) > 0.01
+    torch.testing.assert_close(tokenizer.latents([frames])[0], latents, atol=5e-5, rtol=0)
+    torch.testing.assert_close(tokenizer.decode_pyramids([codes_nD], [grid])[0], pixels, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("check", conformance_checks(), ids=str)
