@@ -18,6 +18,7 @@ from bitmill.jobs.commands.models.sample_files import (
 )
 from bitmill.jobs.console import Console
 from bitmill.jobs.progress.live_line import LiveLine
+from bitmill.schemas.counted import counted
 from bitmill.schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ def sample_clips(
         )
     clips: list[Tensor] = [shown_by.decode([torch.cat([given_ThwD, codes_ThwD])])[0] for codes_ThwD in drawn]
     write(clips, out, fps=fps or _PLAYED_FPS)
-    console.print(f"wrote {out}: {len(clips)} {'clips' if len(clips[0]) > 1 else 'pictures'} and sheet.png")
+    noun = "clip" if len(clips[0]) > 1 else "picture"
+    console.print(f"wrote {out}: {counted(len(clips), noun)} and sheet.png")
 
 
 def _check_length(geometry: "Geometry", given: int, drawn: int) -> None:

@@ -19,6 +19,7 @@ from bitmill.jobs.commands.models.sample_files import (
 )
 from bitmill.jobs.console import Console
 from bitmill.jobs.progress.live_line import LiveLine
+from bitmill.schemas.counted import counted
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.nearest_name import did_you_mean
 
@@ -76,7 +77,7 @@ def sample_pictures(
     else:
         pictures = _inpaint(network, shown_by, asked, inpaint, mask)
     write(pictures, out, fps=1.0)
-    console.print(f"wrote {out}: {len(pictures)} pictures and sheet.png")
+    console.print(f"wrote {out}: {counted(len(pictures), 'picture')} and sheet.png")
 
 
 @dataclass(frozen=True, kw_only=True)
