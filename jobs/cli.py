@@ -74,7 +74,9 @@ ClipFramesOption = Annotated[
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override any key of the file, e.g. compute.actors=2; repeatable."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override any key of the file, e.g. compute.device=cpu; repeatable.",
     ),
 ]
 AddressOption = Annotated[
@@ -114,7 +116,7 @@ def common(
 
     Exit codes: 0 complete; 2 bad job; 3 finished, but some items are not ok; 4 stopped by too many failures;
     5 disk, store or cluster failed (run the same command again to resume); 6 (status) not finished; 70
-    unexpected error; 130 interrupted; 141 output closed.
+    unexpected error; 130 interrupted; 141 output closed. Of audit, 3 means incomplete, and 4 damaged.
     """
 
 

@@ -20,6 +20,7 @@ from bitmill.pipeline.dataset.totals import committed_accounts
 from bitmill.pipeline.dataset.totals_cache import remembered_totals
 from bitmill.pipeline.shard.progress import ShardProgress, ShardReport, add_seconds
 from bitmill.pipeline.storage import sweep_copies
+from bitmill.schemas.counted import counted
 from bitmill.schemas.dataset.card import Totals, shard_file
 from bitmill.schemas.errors import InfrastructureError, TooManyFailuresError
 from bitmill.schemas.outcomes import Reason
@@ -148,9 +149,9 @@ def _lose(state: _State, assignment: Assignment, error: ActorLostError, actor_po
 
 def _note(queue: ShardQueue, actor_pool: ActorPool, drain: Drain) -> str | None:
     if drain.draining:
-        return f"stopping: waiting for {len(queue.at_work)} running shards to finish"
+        return f"stopping: waiting for {counted(len(queue.at_work), 'running shard')} to finish"
     if not queue.actors:
-        return f"waiting for {actor_pool.num_actors} tokenizer actors to start"
+        return f"waiting for {counted(actor_pool.num_actors, 'tokenizer actor')} to start"
     return None
 
 
@@ -163,7 +164,8 @@ def _check_failures(state: _State) -> None:
     if allowed is None or not failures.count or failed <= allowed * planned:
         return
     raise TooManyFailuresError(
-        f"{failed} of {planned} items failed, more than max_failures {allowed:g} allows: {failures.told()}"
+        f"{failed} of {counted(str(planned), 'item')} failed, more than max_failures {allowed:g} allows: "
+        f"{failures.told()}"
     )
 
 

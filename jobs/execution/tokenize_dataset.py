@@ -11,6 +11,7 @@ from bitmill.jobs.progress.run_counts import Counts, RunCounts
 from bitmill.jobs.progress.status_writer import StatusWriter
 from bitmill.jobs.scheduling.signals import drained_on_sigterm, handle_sigterm, stoppable
 from bitmill.pipeline.span_bytes import shares_of_shards
+from bitmill.schemas.counted import counted
 from bitmill.schemas.dataset.card import DatasetCard, Totals
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
@@ -104,8 +105,8 @@ def _run(
     from bitmill.jobs.execution.driver import run
 
     notify(
-        f"{len(prepared.remaining)} of {prepared.card.num_shards} shards to do "
-        f"({prepared.card.num_sources} sources) on {address or 'a local Ray'} …"
+        f"{len(prepared.remaining)} of {counted(str(prepared.card.num_shards), 'shard')} to do "
+        f"({counted(str(prepared.card.num_sources), 'source')}) on {address or 'a local Ray'} …"
     )
     shares = shares_of_shards(prepared.shards)
     run_counts = RunCounts(

@@ -12,6 +12,7 @@ from bitmill.pipeline.planning.cut_shards import cut_shards
 from bitmill.pipeline.planning.split_videos import split_long
 from bitmill.pipeline.sources.listing import find_sources, looked_up_again
 from bitmill.pipeline.storage import Folder
+from bitmill.schemas.counted import counted
 from bitmill.schemas.dataset.card import DATASET_FILE, DatasetCard
 from bitmill.schemas.dataset.plan_schema import PlannedShard, PlannedSource
 from bitmill.schemas.errors import BadJobError
@@ -97,11 +98,13 @@ class _Growing:
             self._add(split_long(sifted.new, self._job.sharding.split_s, self._job.limits), attempt=1)
             self.notes.append(f"new sources: {len(sifted.new)} appended; {sifted.known} planned already.")
         else:
-            self.notes.append(f"nothing to append: all {len(found.sources)} sources are planned already.")
+            self.notes.append(
+                f"nothing to append: {counted(str(len(found.sources)), 'source')} found, all planned already."
+            )
         if sifted.retold:
             self.notes.append(
-                f"metadata: the manifest's columns of {sifted.retold} planned sources are not those of the "
-                "plan and are left out; join them when reading (join=, docs/reading.md)."
+                f"metadata: the manifest's columns of {counted(sifted.retold, 'planned source')} are not "
+                "those of the plan and are left out; join them when reading (join=, docs/reading.md)."
             )
         if sifted.changed:
             self.notes.append(

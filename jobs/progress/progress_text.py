@@ -9,6 +9,7 @@ from rich.text import Text
 
 from bitmill.jobs.progress.run_counts import Counts
 from bitmill.jobs.progress.units import duration_text, rate_text
+from bitmill.schemas.counted import counted
 from bitmill.schemas.reports.status_file import ACTOR_STAGES, DECODER_STAGES, GPU
 
 _LABEL_CELLS = 10
@@ -22,8 +23,8 @@ def line_of(counts: Counts) -> str:
     rates = counts.rates
     return " · ".join(
         [
-            f"{counts.items.done}/{counts.items.planned} items",
-            f"{counts.clips} clips ({rates.clips:.1f}/s)",
+            f"{counts.items.done}/{counted(str(counts.items.planned), 'item')}",
+            f"{counted(str(counts.clips), 'clip')} ({rates.clips:.1f}/s)",
             f"{rate_text(rates.frames)} frames/s",
             f"{rate_text(rates.tokens)} tokens/s",
             f"{_left(counts)} left",
@@ -44,6 +45,11 @@ def rows_of(counts: Counts, *, width: int, height: int) -> RenderableType:
     if counts.note:
         rows.insert(0, _whole_line(counts.note))
     return Group(*rows[: height - 1])
+
+
+def tokenized_text(clips: int, frames: int, tokens: int) -> str:
+    """Returns "2 clips, 1 frame, 256 tokens"."""
+    return ", ".join((counted(clips, "clip"), counted(frames, "frame"), counted(tokens, "token")))
 
 
 def stage_shares(seconds: Mapping[str, float]) -> str:
@@ -84,7 +90,7 @@ def _values(counts: Counts) -> list[tuple[str, str]]:
         ("a second", ", ".join(f"{rate_text(speed)} {what}" for what, speed in speeds.items())),
         ("not ok", _failures(counts)),
         ("actors", _actors(counts)),
-        ("so far", f"{counts.clips:,} clips, {counts.frames:,} frames, {counts.tokens:,} tokens"),
+        ("so far", tokenized_text(counts.clips, counts.frames, counts.tokens)),
     ]
     shares = stage_shares(counts.seconds)
     if shares:

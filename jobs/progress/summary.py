@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from rich.table import Table
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.progress.units import bytes_text, counted, duration_text
+from bitmill.jobs.progress.units import bytes_text, duration_text
+from bitmill.schemas.counted import counted
 from bitmill.schemas.dataset.card import DatasetCard, Totals
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.outcomes import REASON_TEXT, Reason
@@ -15,7 +16,7 @@ def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
     """Print a dataset's totals and the reasons of items that are not ok."""
     sources = counted(card.num_sources, "item")
     if totals.items > card.num_sources:
-        sources = f"{counted(card.num_sources, 'source')}, with {totals.items} items,"
+        sources = f"{counted(card.num_sources, 'source')}, with {counted(totals.items, 'item')},"
     rows = [
         ("planned", f"{sources} in {counted(card.num_shards, 'shard')}"),
         ("ok", f"{totals.ok}"),
@@ -25,7 +26,7 @@ def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
             "tokenized",
             (
                 f"{counted(totals.clips, 'clip')}, {counted(totals.frames, 'frame')}, "
-                f"{duration_text(totals.tokenized_ns / 1e9)} of media"
+                f"{duration_text(totals.tokenized_ns / 1e9)} of playing time"
             ),
         ),
         ("tokens", f"{totals.tokens:,} of {card.geometry.code.bits_per_token} bits"),
@@ -37,9 +38,9 @@ def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
     if card.tokenizer_note is not None:
         rows.append(("note", card.tokenizer_note))
     if card.num_retried:
-        rows.insert(1, ("done again", f"{card.num_retried} items that had failed"))
+        rows.insert(1, ("done again", f"{counted(card.num_retried, 'item')} that had failed"))
     if card.ignored_files:
-        rows.append(("left out", f"{card.ignored_files} files whose names are not media"))
+        rows.append(("left out", f"{counted(card.ignored_files, 'file')} without a media name"))
     print_pairs(rows, console)
     print_reasons(totals, console)
 

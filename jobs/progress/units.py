@@ -28,8 +28,3 @@ def rate_text(rate: float) -> str:
             return f"{rate:.1f}{unit}" if rate < 10 or unit else f"{rate:.0f}"
         rate /= 1000
     raise AssertionError
-
-
-def counted(number: int | str, noun: str) -> str:
-    """Returns "1 clip", "2 clips": a number, or its text, and what it counts."""
-    return f"{number} {noun}" if str(number) == "1" else f"{number} {noun}s"

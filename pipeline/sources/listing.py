@@ -9,6 +9,7 @@ from functools import partial
 from bitmill.pipeline.sources.braces import expand_braces
 from bitmill.pipeline.sources.manifest import read_manifest
 from bitmill.pipeline.storage import Listing, ObjectInfo, list_objects, normalise, stat
+from bitmill.schemas.counted import counted
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import BadJobError, InfrastructureError, TransientError
 from bitmill.schemas.requests.job import SourceSpec
@@ -51,7 +52,7 @@ def find_sources(spec: SourceSpec) -> SourceList:
     if not found.sources:
         what = spec.manifest if spec.manifest is not None else ", ".join(spec.paths or [])
         ignored = (
-            f" ({found.ignored_files} files there do not have media names)" if found.ignored_files else ""
+            f" ({counted(found.ignored_files, 'file')} without a media name)" if found.ignored_files else ""
         )
         raise BadJobError(f"No media was found at {what}{ignored}; check the path.")
     return found

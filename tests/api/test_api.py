@@ -53,7 +53,7 @@ def test_a_collection_is_planned_tokenized_audited_read_and_exported(tmp_path: P
     )
     assert result.all_ok
     assert result.totals.items == counts[-1].items.done == 1
-    assert any("1 of 1 shards to do" in note for note in notes)
+    assert any("1 of 1 shard to do" in note for note in notes)
     again = bitmill.tokenize(media, tokens, tokenizer="tiny", settings=settings, notify=notes.append)
     assert again.totals == result.totals
     assert notes[-1] == "nothing to do: every planned shard is committed."

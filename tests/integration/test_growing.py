@@ -77,7 +77,7 @@ def test_again_there_is_nothing_to_do(base, grown):
     card, before = (copy / "dataset.json").read_bytes(), stored_files(copy)
     done = bitmill("tokenize", str(media), str(copy), *OPTIONS, "--append", "--retry-failed")
     assert done.code == 0, done.err
-    assert "nothing to append: all 4 sources are planned already." in done.out
+    assert "nothing to append: 4 sources found, all planned already." in done.out
     assert "nothing to retry: every failed item is already planned again." in done.out
     assert "nothing to do: every planned shard is committed." in done.out
     assert (stored_files(copy), (copy / "dataset.json").read_bytes()) == (before, card)

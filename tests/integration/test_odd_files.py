@@ -109,7 +109,7 @@ def test_inspect_shows_a_shard(odd_run, rows):
     (shard,) = (odd_run[0] / "shards").iterdir()
     done = bitmill("inspect", str(shard), "--clips", "3")
     assert done.code == 0, done.err
-    assert f"clips      {sum(row['num_clips'] for row in rows.values())} in 1 row groups" in done.out
+    assert f"clips      {sum(row['num_clips'] for row in rows.values())} in 1 row group\n" in done.out
     assert "tokens     18 bits, patches of 8 px" in done.out
     assert "large_binary" in done.out
     assert len([line for line in done.out.splitlines() if "×16×16" in line]) == 3

@@ -126,7 +126,7 @@ def test_what_is_removed_before_it_was_tokenized_is_not_read(tokenize, clips_fol
         ("--source", str(media / "pair.tar"), "--key", gone.name),
     ):
         done = bitmill("remove", str(tokens), *more, "--yes")
-        assert "0 clips; 0 shards will be rewritten; 1 sources of pending shards will not be read" in done.out
+        assert "0 clips; to be rewritten: 0 shards; not to be read: 1 source of pending shards" in done.out
     (media / gone.name).unlink()
     done = tokenize(*words[1:])
     assert done.code == 3, done.err

@@ -80,7 +80,7 @@ def _is_running(output: Path) -> bool:
     if not file.exists():
         return False
     status = read_status(file.read_bytes(), origin=str(file))
-    # The driver has joined Ray, whose own handler of SIGTERM is in place until then.
+    # A driver that is still joining Ray would end as well, but with nothing to finish.
     return status.state == "running" and status.actors != ActorCounts()
 
 

@@ -1,9 +1,13 @@
 """A Ray session: a local one started here, or a cluster at an address."""
 
+import atexit
 import importlib
 import os
 import socket
+import sys
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
+from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,7 +24,7 @@ from bitmill.jobs.cluster.tokenizing.actor import ActorSettings, TokenizerActor,
 from bitmill.jobs.cluster.tokenizing.actor_handles import TokenizerActors, first_line
 from bitmill.jobs.scheduling.autoscaling import Capacity
 from bitmill.pipeline.cpu_count import available_cpus
-from bitmill.schemas.errors import InfrastructureError, UsageError
+from bitmill.schemas.errors import InfrastructureError, InterruptedJobError, UsageError
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.requests.job import Device
 
@@ -28,6 +32,9 @@ _OBJECT_STORE_BYTES = 1 << 30
 """Object store of a local session: enough for clips in flight, less than Ray's third of memory."""
 
 _CONNECT_S = 10.0
+
+_LOOK_EVERY_S = 0.2
+"""How often a driver that joins a cluster looks for signals."""
 
 
 class Cluster:
@@ -78,6 +85,9 @@ class Cluster:
                     )
             else:
                 _join(self._address, {"runtime_env": {"env_vars": variables} if variables else None} | shared)
+        except SystemExit as ended:
+            # Ray's own handler of SIGTERM, while a local Ray starts.
+            raise KeyboardInterrupt from ended
         except AuthenticationError as error:
             raise token_error(self._address or "this machine") from error
         except (OSError, RayError, RuntimeError, ValueError) as error:
@@ -147,14 +157,43 @@ class _InstalledCode(JobConfig):
 
 
 def _join(address: str, options: dict[str, Any]) -> None:
-    """Join a cluster. Ray reports a rejected token only on file descriptor 2, among two dozen other lines."""
-    with hushed() as written:
+    """Join a cluster. Ray reports a rejected token only on file descriptor 2, among two dozen other lines.
+
+    Ray joins in a thread of its own: for minutes of waiting for a silent cluster its code runs no handlers
+    of signals, and on the main thread it would replace that of SIGTERM.
+    """
+    joined: Future[None] = Future()
+
+    def join() -> None:
         try:
             ray.init(address=address, **options)
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            joined.set_exception(error)
+        else:
+            joined.set_result(None)
+
+    with hushed() as written:
+        Thread(target=join, name="bitmill-join", daemon=True).start()
+        try:
+            # A signal that the kernel gives to another thread ends no wait of this one.
+            while not wait([joined], timeout=_LOOK_EVERY_S).done:
+                pass
+            joined.result()
         except ConnectionError as error:
             if tells_of_token(written()):
                 raise token_error(address) from error
             raise
+        finally:
+            if not joined.done():
+                atexit.register(_exit_without_waiting, joined)
+
+
+def _exit_without_waiting(joined: "Future[None]") -> None:
+    """End an interrupted process that is still joining a cluster; Ray's own exit would wait for that."""
+    if not joined.done():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(InterruptedJobError.exit_code)
 
 
 def _require_listener(address: str) -> None:

@@ -32,7 +32,13 @@ def keys(
 @app.command()
 def new(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A folder, glob, tar, file or manifest.")],
-    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The dataset's folder, on any store.")],
+    output: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUTPUT",
+            help="The dataset's folder; the file takes over the settings of a dataset that is there.",
+        ),
+    ],
     out: Annotated[
         Path, typer.Option("--out", parser=local_path, help="Job file to write; it must not exist.")
     ] = Path("job.yaml"),

@@ -13,12 +13,16 @@ from bitmill.jobs.preparation.models.find_tokenizers import tokenizer_spec
 from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.jobs.progress.units import bytes_text, duration_text
 from bitmill.pipeline.cpu_count import available_cpus
+from bitmill.pipeline.dataset.dataset_folder import find_card
 from bitmill.pipeline.planning.estimate_job import spread, strata
 from bitmill.pipeline.planning.probe_sources import Found, Probed, ProbedArchive, probe_sources
 from bitmill.pipeline.sources.listing import SourceList, find_sources
 from bitmill.pipeline.span_bytes import object_bytes
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.counted import counted
+from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.errors import OutputConflictError, UsageError
-from bitmill.schemas.requests.job import LimitsSpec, SourceSpec, load_job
+from bitmill.schemas.requests.job import JobSpec, LimitsSpec, SourceSpec, load_job
 
 _TEXT = """\
 # {sources}
@@ -47,6 +51,14 @@ compute:
 max_failures: null   # 0.1 stops the job when a tenth of the items has failed; null never stops it
 """
 
+_FOR_DATASET = """\
+# {sources}
+{found}
+# Run:  bitmill tokenize {file}           again to resume; with --append for sources that are not in it yet
+# Every other key: bitmill config keys
+
+{settings}"""
+
 
 def write_new_job(source: str, output: str, *, out: Path, tokenizer: str, sample: int) -> None:
     """Write the job file and print what was found.
@@ -60,16 +72,24 @@ def write_new_job(source: str, output: str, *, out: Path, tokenizer: str, sample
     listed, console = find_sources(SourceSpec.model_validate(where)), Console(soft_wrap=True)
     looked = _look(listed, sample, console)
     found = _found(looked)
-    text = _TEXT.format(
-        sources=f"{len(listed.sources):,} sources, {bytes_text(object_bytes(listed.sources))}",
-        found="\n".join(f"# {line}" for line in found),
-        file=out,
-        source=_inline(where),
-        output=_inline(output),
-        tokenizer=_inline(named),
-        rates=f"; these have mostly {_most(rates)}" if (rates := _rates(looked)) else "",
-        sizes=f"  # these are mostly {_most(_shapes(looked))}" if _members(looked) else "",
-    )
+    shared = {
+        "sources": f"{counted(len(listed.sources), 'source')}, {bytes_text(object_bytes(listed.sources))}",
+        "file": out,
+    }
+    if (card := find_card(Folder(output))) is not None:
+        found.append(f"{output} already contains a dataset: the file has its settings, which cannot change")
+        settings = _settings(card, where, output)
+        text = _FOR_DATASET.format(found=_comments(found), settings=settings, **shared)
+    else:
+        text = _TEXT.format(
+            found=_comments(found),
+            source=_inline(where),
+            output=_inline(output),
+            tokenizer=_inline(named),
+            rates=f"; these have mostly {_most(rates)}" if (rates := _rates(looked)) else "",
+            sizes=f"  # these are mostly {_most(_shapes(looked))}" if _members(looked) else "",
+            **shared,
+        )
     load_job(text, origin=str(out))
     try:
         out.write_text(text, encoding="utf-8")
@@ -80,6 +100,17 @@ def write_new_job(source: str, output: str, *, out: Path, tokenizer: str, sample
     console.print(f"wrote {out}; next: bitmill plan {out} --estimate")
 
 
+def _settings(card: DatasetCard, source: dict[str, Any], output: str) -> str:
+    """Return a job like the one that a dataset was made by, with all that is not a default, for a source."""
+    job = JobSpec.model_validate({**card.job, "source": source, "output": output})
+    given = job.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump({"version": job.version, **given}, sort_keys=False, allow_unicode=True)
+
+
+def _comments(lines: Sequence[str]) -> str:
+    return "\n".join(f"# {line}" for line in lines)
+
+
 def _look(listed: SourceList, sample: int, console: Console) -> list[Found]:
     chosen = [source for group in strata(listed.sources) for source in spread(group, sample)]
     workers = max(1, min(available_cpus(), len(chosen)))
@@ -87,7 +118,7 @@ def _look(listed: SourceList, sample: int, console: Console) -> list[Found]:
     with LiveLine(console) as line:
         for _, found in probe_sources(chosen, LimitsSpec(), workers=workers):
             looked.append(found)
-            line.show(lambda: f"{len(looked)} of {len(chosen)} sources looked at")
+            line.show(lambda: f"{len(looked)} of {counted(len(chosen), 'source')} looked at")
     return looked
 
 
@@ -98,15 +129,15 @@ def _members(looked: Sequence[Found]) -> list[Probed]:
 
 def _found(looked: Sequence[Found]) -> list[str]:
     """Return lines that tell what the sample has."""
-    lines = [f"looked at {len(looked)} of them:"]
+    lines = [f"looked at {len(looked)} of them, without decoding:"]
     members = _members(looked)
     videos = [one for one in members if one.media != "image"]
     if videos:
         seconds = sorted((one.end_ns - one.start_ns) / 1e9 for one in videos)
         span = f"{duration_text(seconds[0])} to {duration_text(seconds[-1])}"
-        lines.append(f"  {len(videos)} videos and animations of {span}")
+        lines.append(f"  {counted(len(videos), 'video')} of {span}")
     if len(videos) < len(members):
-        lines.append(f"  {len(members) - len(videos)} pictures")
+        lines.append(f"  {counted(len(members) - len(videos), 'picture')}")
     unread = sum(found is None for found in looked)
     if unread:
         lines.append(f"  {unread} that cannot be read: they will be rows of the ledger, with the reason")

@@ -7,6 +7,7 @@ from rich.table import Table
 from bitmill.jobs.console import Console
 from bitmill.jobs.progress.summary import print_pairs
 from bitmill.jobs.progress.units import bytes_text, duration_text
+from bitmill.schemas.counted import counted
 from bitmill.schemas.reports.audit_findings import KIND_TEXT, Finding
 from bitmill.schemas.reports.audit_report import DIMENSION, UNITS, AuditReport, CodeHealth, Coverage, Sample
 
@@ -85,10 +86,10 @@ def _codes(report: AuditReport, codes: CodeHealth) -> str:
     if codes.order0_bits_per_token is not None:
         told.append(f"{codes.order0_bits_per_token:.2f} of {codes.bits_per_token} bits per token at order 0")
     about = "" if codes.used_codes_error == 0 else "about "
-    told.append(f"{about}{codes.used_codes:,} codes used")
+    told.append(f"{about}{counted(codes.used_codes, 'code')} used")
     rows = "frames" if report.geometry is None or report.geometry.frames_per_token == 1 else "token rows"
     repeat = f"{codes.repeated_frames:,} of {codes.pairs_of_frames:,} {rows} repeat"
-    return "; ".join([*told, f"{repeat}, {codes.still_clips:,} clips are still"])
+    return "; ".join([*told, f"{repeat}, {counted(codes.still_clips, 'still clip')}"])
 
 
 def _sample(report: AuditReport, sample: Sample) -> str:
@@ -102,7 +103,7 @@ def _sample(report: AuditReport, sample: Sample) -> str:
     told = [form.format(value) for form, value in scores if value is not None]
     units = UNITS[report.geometry.code.kind if report.geometry else "bits"]
     told.append(f"{sample.differing_bits:,} of {sample.num_bits:,} {units} differ when tokenized again")
-    return f"{sample.compared:,} of {sample.num_clips:,} clips compared: {', '.join(told)}"
+    return f"{sample.compared:,} of {counted(sample.num_clips, 'clip')} compared: {', '.join(told)}"
 
 
 def _totals(report: AuditReport) -> list[tuple[str, str]]:
@@ -111,16 +112,19 @@ def _totals(report: AuditReport) -> list[tuple[str, str]]:
         ("shards", f"{report.shards_committed:,} of {report.shards_planned:,}, {report.shards_read:,} whole"),
         ("sources", f"{total.sources:,} planned, {total.pending:,} pending"),
         ("items", f"{total.ok:,} ok, {total.partial:,} partial, {total.failed:,} failed"),
-        ("in", f"{duration_text(total.seconds_in)}, {bytes_text(total.bytes_in)}"),
-        ("out", f"{duration_text(total.seconds_out)}, {bytes_text(total.code_bytes)} of codes"),
-        ("tokens", f"{total.tokens:,} in {total.frames:,} frames of {total.clips:,} clips"),
+        ("in", f"{duration_text(total.seconds_in)} of playing time, {bytes_text(total.bytes_in)}"),
+        (
+            "out",
+            f"{duration_text(total.seconds_out)} of playing time, {bytes_text(total.code_bytes)} of codes",
+        ),
+        ("tokens", f"{total.tokens:,} in {counted(total.frames, 'frame')} of {counted(total.clips, 'clip')}"),
         ("frames", _pictures(report.coverage)),
         ("tokenizer", report.tokenizer_fingerprint),
     ]
 
 
 def _pictures(coverage: Coverage) -> str:
-    sizes = f"of {coverage.num_sizes:,} sizes"
+    sizes = f"of {counted(coverage.num_sizes, 'size')}"
     if coverage.num_sizes == 1:
         (size,) = coverage.sizes
         sizes = f"of {size.height_px}×{size.width_px} px"

@@ -9,11 +9,12 @@ from bitmill.jobs.preparation.models.find_tokenizers import job_tokenizer
 from bitmill.jobs.preparation.models.measure_tokenizer import measure_tokenizer
 from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.jobs.progress.summary import print_pairs
-from bitmill.jobs.progress.units import bytes_text, counted, duration_text
+from bitmill.jobs.progress.units import bytes_text, duration_text
 from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes
 from bitmill.pipeline.planning.survey_sources import ROW_BYTES, Survey, survey_sources
 from bitmill.pipeline.sources.listing import find_sources
 from bitmill.pipeline.span_bytes import object_bytes
+from bitmill.schemas.counted import counted
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.reports.estimate_report import Estimate, Quantity, SizeEstimate
@@ -74,7 +75,7 @@ def survey(
     if console is None:
         return look()
     with LiveLine(console) as line:
-        return look(on_progress=lambda done: line.show(lambda: f"{done} sources probed"))
+        return look(on_progress=lambda done: line.show(lambda: f"{counted(done, 'source')} probed"))
 
 
 def print_estimate(estimate: Estimate, console: Console) -> None:
@@ -96,10 +97,10 @@ def print_estimate(estimate: Estimate, console: Console) -> None:
         ("timed on", f"{estimate.device}: {estimate.frames_per_s:,.1f} frames/s"),
     ]
     if batch.memory_bytes is not None:
-        of = f"{batch.frames} frames of {batch.height_px}×{batch.width_px}"
+        of = f"{counted(batch.frames, 'frame')} of {batch.height_px}×{batch.width_px}"
         rows.append(("memory", f"{bytes_text(batch.memory_bytes)} for a batch of {of} there"))
     if estimate.ignored_files:
-        rows.append(("left out", f"{estimate.ignored_files} files that are no media by their names"))
+        rows.append(("left out", f"{counted(estimate.ignored_files, 'file')} without a media name"))
     print_pairs(rows, console)
     if estimate.frames.bounds is None:
         console.print("The sample is too small to estimate the error; increase --sample.")

@@ -11,6 +11,7 @@ from bitmill.jobs.progress.live_line import LiveLine, LiveView
 from bitmill.jobs.progress.units import bytes_text, duration_text, rate_text
 from bitmill.jobs.scheduling.signals import stoppable
 from bitmill.pipeline.cpu_count import available_cpus
+from bitmill.schemas.counted import counted
 from bitmill.schemas.reports.export_inventory import ExportFormat
 
 if TYPE_CHECKING:
@@ -60,10 +61,12 @@ def export(
 def _summary(out: str, result: "ExportResult") -> str:
     inventory = result.inventory
     contents = inventory.contents
-    rows = "frames" if inventory.dataset.tokens.frames_per_token == 1 else "token rows"
+    row = "frame" if inventory.dataset.tokens.frames_per_token == 1 else "token row"
     text = (
-        f"{out}: {contents.clips:,} clips, {contents.frames:,} {rows}, {contents.tokens:,} tokens as "
-        f"{inventory.token_dtype}, {bytes_text(inventory.size_bytes)} in {len(inventory.files)} files"
+        f"{out}: {counted(contents.clips, 'clip')}, {counted(contents.frames, row)}, "
+        f"{counted(contents.tokens, 'token')} as "
+        f"{inventory.token_dtype}, {bytes_text(inventory.size_bytes)} in "
+        f"{counted(len(inventory.files), 'file')}"
     )
     if not result.made_files:
         return f"nothing to do; already exported: {text}"
@@ -88,7 +91,7 @@ class ExportView(LiveView):
 
     def _line(self, progress: "ExportProgress", now: float) -> str:
         if self._writing_since is None or not progress.clips:
-            return f"listing clips: {progress.listed_shards}/{progress.shards} shards"
+            return f"listing clips: {progress.listed_shards}/{counted(str(progress.shards), 'shard')}"
         seconds = max(now - self._writing_since, 1e-9)
         clips_per_s = progress.done_clips / seconds
         left_s = (progress.clips - progress.done_clips) / clips_per_s if clips_per_s else None

@@ -11,6 +11,7 @@ from bitmill.jobs.progress.units import bytes_text
 from bitmill.pipeline.decode.pixels.frame_sizes import stored_frame_sizes
 from bitmill.pipeline.inspection.summary import view_dataset, view_shard
 from bitmill.pipeline.storage import Folder, normalise
+from bitmill.schemas.counted import counted
 from bitmill.schemas.models.geometry import Code, Geometry, grid_name
 
 _MAX_NOT_OK = 20
@@ -46,7 +47,7 @@ def _show_dataset(uri: str, clips: int, console: Console) -> None:
             table.add_row(f"{height}×{width}", *(f"{number:,}" for number in numbers))
         console.print(table)
         if len(view.sizes) > _MAX_SIZES:
-            console.print(f"and {len(view.sizes) - _MAX_SIZES:,} more sizes")
+            console.print(f"and {counted(len(view.sizes) - _MAX_SIZES, 'more size')}")
     if view.not_ok:
         table = Table("item", "outcome", "reason", "detail", box=None, pad_edge=False)
         for row in view.not_ok:
@@ -66,11 +67,11 @@ def _geometry_text(geometry: Geometry, size_px: int | None) -> str:
     elif geometry.schedules is not None:
         height, width = geometry.grid(size_px, size_px)
         grids = geometry.schedules.get(grid_name(height, width), ())
-        told.append(f"a pyramid of {len(grids)} grids with {sum(map(prod, grids))} tokens")
+        told.append(f"a pyramid of {counted(len(grids), 'grid')} with {sum(map(prod, grids))} tokens")
     else:
         row = "frame" if geometry.frames_per_token == 1 else "row"
         height, width = geometry.grid(size_px, size_px)
-        told.append(f"{height * width} tokens per {row}")
+        told.append(f"{counted(height * width, 'token')} per {row}")
     if geometry.lead_frames:
         told.append("a lead frame")
     if geometry.code.kind != "bits":
@@ -93,7 +94,7 @@ def _size_text(size_px: tuple[int, int]) -> str:
 def _show_shard(uri: str, clips: int, console: Console) -> None:
     view = view_shard(uri, max_clips=clips)
     console.print(f"shard      {uri}", soft_wrap=True)
-    console.print(f"clips      {view.num_clips} in {view.num_row_groups} row groups")
+    console.print(f"clips      {view.num_clips} in {counted(view.num_row_groups, 'row group')}")
     console.print(f"size       {bytes_text(view.file_bytes)}, codes {bytes_text(view.code_bytes)}")
     code, patch = view.metadata.code, _size_text(view.metadata.patch_px)
     kind = "" if code.kind == "bits" else f" ({_code_text(code)})"

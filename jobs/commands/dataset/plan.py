@@ -8,7 +8,8 @@ from bitmill.jobs.console import Console, print_json
 from bitmill.jobs.preparation.plan_dataset import plan_counts
 from bitmill.jobs.preparation.prepare import PreparedJob, has_gpus, prepare
 from bitmill.jobs.progress.summary import print_pairs
-from bitmill.jobs.progress.units import bytes_text, counted
+from bitmill.jobs.progress.units import bytes_text
+from bitmill.schemas.counted import counted
 from bitmill.schemas.reports.estimate_report import SizeEstimate
 from bitmill.schemas.requests.job import JobSpec
 

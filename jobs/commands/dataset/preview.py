@@ -8,6 +8,7 @@ from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.pipeline.inspection.make_preview import PreviewClip, mean_psnr_db, preview_clips
 from bitmill.pipeline.inspection.show_preview import write_sheet, write_video
 from bitmill.pipeline.storage import normalise
+from bitmill.schemas.counted import counted
 from bitmill.schemas.errors import UsageError
 
 
@@ -36,14 +37,14 @@ def write_preview(
         clips = publish(out, lambda path: writer(_shown(chosen, line, max_clips), path))
     lost = sum(clip.original_THWC is None for clip in clips)
     psnr = mean_psnr_db(clips)
-    console.print(f"wrote {out}: {len(clips)} clips, original next to decoded")
+    console.print(f"wrote {out}: {counted(len(clips), 'clip')}, original next to decoded")
     if psnr is not None:
         console.print(f"PSNR of decoded against original: {psnr:.2f} dB, mean over clips")
     if lost:
-        console.print(f"{lost} clips are shown without the original: their source cannot be read now")
+        console.print(f"{counted(lost, 'clip')} shown without the original: the source cannot be read now")
 
 
 def _shown(chosen: Iterable[PreviewClip], line: LiveLine, most: int) -> Iterator[PreviewClip]:
     for number, clip in enumerate(chosen, start=1):
-        line.show(lambda number=number: f"preview: {number} of up to {most} clips decoded")
+        line.show(lambda number=number: f"preview: {number} of up to {counted(most, 'clip')} decoded")
         yield clip

@@ -16,6 +16,7 @@ from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.file_arguments import local_path
 from bitmill.jobs.progress.units import duration_text
 from bitmill.jobs.scheduling.signals import stoppable
+from bitmill.schemas.counted import counted
 from bitmill.schemas.errors import InterruptedJobError, UsageError
 from bitmill.schemas.text_files import lines_of
 
@@ -93,7 +94,7 @@ def remove(
         proposal = propose(folder, request, on_progress=view.looking)
         if proposal.unknown and skip_unknown:
             request = request.without(proposal.unknown)
-            console.print(f"skipped {len(proposal.unknown):,} entries that are not in {folder.uri}")
+            console.print(f"skipped {counted(len(proposal.unknown), 'name')} not found in {folder.uri}")
             proposal = propose(folder, request, on_progress=view.looking)
         _refuse_unknown(folder, proposal)
         view.pause()
@@ -223,17 +224,19 @@ def _refuse_unknown(folder: "Folder", proposal: "Proposal") -> None:
 def _proposed(folder: "Folder", proposal: "Proposal") -> str:
     selection = proposal.selection
     text = (
-        f"to be removed from {folder.uri}: {selection.num_clips:,} clips; {len(selection.touched):,} shards "
-        "will be rewritten"
+        f"to be removed from {folder.uri}: {counted(selection.num_clips, 'clip')}; to be rewritten: "
+        f"{counted(len(selection.touched), 'shard')}"
     )
     if selection.pending_sources:
-        text += f"; {selection.pending_sources:,} sources of pending shards will not be read"
+        text += f"; not to be read: {counted(selection.pending_sources, 'source')} of pending shards"
     return text
 
 
 def _told(folder: "Folder", record: "Record") -> str:
     removal = record.removal
-    return f"{removal.num_clips:,} clips of {len(removal.shards):,} shards; record {folder.uri}/{record.file}"
+    sources = f"{counted(len(removal.sources), 'source')}, " if removal.sources else ""
+    clips, shards = counted(removal.num_clips, "clip"), counted(len(removal.shards), "shard")
+    return f"{sources}{clips} of {shards}; record {folder.uri}/{record.file}"
 
 
 def _ask() -> None:
@@ -249,6 +252,6 @@ def _tell_leftovers(folder: "Folder", console: Console) -> None:
     left = folder.list_names(STAGING_FOLDER)
     if left:
         console.print(
-            f"note: {folder.uri}/{STAGING_FOLDER} contains {len(left)} temporary files of writers that may "
-            "run on other machines; delete them if no writer is running."
+            f"note: {folder.uri}/{STAGING_FOLDER} contains {counted(len(left), 'temporary file')} of writers "
+            "that may run on other machines; delete them if no writer is running."
         )

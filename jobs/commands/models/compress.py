@@ -18,6 +18,7 @@ from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.file_arguments import check_suffix, folder_of, publish
 from bitmill.jobs.preparation.models.find_token_models import choose_prior
 from bitmill.jobs.progress.units import bytes_text
+from bitmill.schemas.counted import counted
 from bitmill.schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _compress_shard(source: str, prior: str | None, lanes: int, view: "FramesVie
     )
     return _Made(
         data=data,
-        what=f"a token shard of {len(shard.rows)} clips",
+        what=f"a token shard of {counted(len(shard.rows), 'clip')}",
         tokens_bits=tokens_bits,
         coder=coder,
     )

@@ -17,6 +17,7 @@ from bitmill.jobs.commands.models.stream_files import (
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.file_arguments import check_suffix, folder_of, publish, suffix_of
 from bitmill.jobs.preparation.models.find_token_models import choose_prior
+from bitmill.schemas.counted import counted
 from bitmill.schemas.errors import FormatError, UsageError
 from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
 
@@ -61,7 +62,7 @@ def decompress(
         else:
             kept, lost = _restore_pictures(asked, tokenizer)
     num_frames = sum(clip.num_frames for clip in header.clips) // header.tiles**2
-    console.print(f"wrote {out}: {kept} of {num_frames} frames")
+    console.print(f"wrote {out}: {kept} of {counted(num_frames, 'frame')}")
     for sentence in lost:
         console.print(f"lost       {sentence}")
     raise typer.Exit(EXIT_NOT_ALL_OK if lost else EXIT_COMPLETE)

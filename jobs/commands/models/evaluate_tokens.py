@@ -10,6 +10,8 @@ from rich.table import Table
 
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.file_arguments import local_path
+from bitmill.jobs.progress.progress_text import tokenized_text
+from bitmill.schemas.counted import counted
 from bitmill.schemas.staged_file import write_staged
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ def evaluate_tokens(
             sources=tuple(source or ()),
             most_frames=frames,
             device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
-            on_progress=lambda clips, of: status.update(f"{clips:,} of {of:,} clips"),
+            on_progress=lambda clips, of: status.update(f"{clips:,} of {counted(of, 'clip')}"),
         )
     console.print(_table(costs, loaded.config))
     if out is not None:
@@ -65,7 +67,7 @@ def evaluate_tokens(
 def _table(costs: "TokenCosts", config: "TokenModelConfig") -> Table:
     is_bits = config.levels is None
     groups = f"groups of {config.group_bits}" if is_bits else "digits"
-    table = Table(title=f"{costs.clips:,} clips, {costs.frames:,} frames, {costs.tokens:,} tokens")
+    table = Table(title=tokenized_text(costs.clips, costs.frames, costs.tokens))
     table.add_column("coder")
     table.add_column("bits/token", justify="right")
     table.add_column("of stored", justify="right")

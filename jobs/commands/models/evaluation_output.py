@@ -10,6 +10,7 @@ from rich.table import Table
 from bitmill.jobs.console import Console
 from bitmill.pipeline.evaluation.comparison_sheet import write_sheet
 from bitmill.pipeline.evaluation.run_evaluation import Shown
+from bitmill.schemas.counted import counted
 from bitmill.schemas.reports.evaluation_report import EvaluationReport
 from bitmill.schemas.staged_file import write_staged
 
@@ -73,20 +74,22 @@ def _print_details(report: EvaluationReport, console: Console) -> None:
     code = report.code
     say(
         f"sources    {report.sources}: {report.ok} ok, {len(report.failures)} not ok; "
-        f"{report.clips} clips, {report.frames} frames"
+        f"{counted(report.clips, 'clip')}, {counted(report.frames, 'frame')}"
     )
     for failed in report.failures:
         say(f"  {failed.outcome} {failed.uri}: {failed.reason}: {failed.detail}")
     say(
         f"{report.config.geometry.code.kind:<11}"
         f"weakest {code.weakest_bit:.3f}, mean {code.mean_bit:.3f} of 1; "
-        f"{code.used_codes:,} codes in {code.tokens:,} tokens, {code.code_entropy_bits:.2f} bits per token"
+        f"{counted(code.used_codes, 'code')} in {counted(code.tokens, 'token')}, "
+        f"{code.code_entropy_bits:.2f} bits per token"
     )
     if report.throughput is not None:
         speed = report.throughput
         say(
             f"speed      encode {speed.encode_frames_per_s:.1f}, reconstruct "
-            f"{speed.reconstruct_frames_per_s:.1f} frames/s on {speed.device}, {speed.threads} threads"
+            f"{speed.reconstruct_frames_per_s:.1f} frames/s on {speed.device}, "
+            f"{counted(speed.threads, 'thread')}"
         )
     if report.origin is not None and report.origin.note is not None:
         say(f"note       {report.origin.note}")

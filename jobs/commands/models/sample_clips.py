@@ -11,12 +11,14 @@ from bitmill.jobs.commands.models.sample_files import (
     SizeOption,
     TemperatureOption,
     TokenizerOption,
-    claim,
+    load,
+    progress,
     side_px,
     write,
 )
 from bitmill.jobs.console import Console
 from bitmill.jobs.progress.live_line import LiveLine
+from bitmill.schemas.counted import counted
 from bitmill.schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,15 +61,11 @@ def sample_clips(
 
     from bitmill.bsq_model.token_models.prior import Prior
     from bitmill.bsq_model.token_models.token_layers import no_codes
-    from bitmill.jobs.preparation.models.find_token_models import load_with_tokenizer
     from bitmill.pipeline.synthesis.draw_samples import go_on
     from bitmill.pipeline.synthesis.load_frames import frames_of
 
     console = Console(soft_wrap=True)
-    network, shown_by = load_with_tokenizer(model, tokenizer)
-    claim(out)
-    if not isinstance(network, Prior):
-        raise UsageError(f"{model} is no prior but a {network.config.kind} model: use sample pictures.")
+    network, shown_by = load(Prior, model, tokenizer, out)
     geometry = shown_by.geometry
     size_px = side_px(geometry, size)
     if geometry.frames_per_token != 1:
@@ -83,14 +81,15 @@ def sample_clips(
         def count_frames(num_frames: int) -> None:
             nonlocal done
             done += num_frames
-            line.show(partial(_progress, done, frames))
+            line.show(partial(progress, done, frames))
 
         drawn = go_on(
             network, given_ThwD, frames, count, temperature=temperature, seed=seed, on_frames=count_frames
         )
     clips: list[Tensor] = [shown_by.decode([torch.cat([given_ThwD, codes_ThwD])])[0] for codes_ThwD in drawn]
     write(clips, out, fps=fps or _PLAYED_FPS)
-    console.print(f"wrote {out}: {len(clips)} {'clips' if len(clips[0]) > 1 else 'pictures'} and sheet.png")
+    noun = "clip" if len(clips[0]) > 1 else "picture"
+    console.print(f"wrote {out}: {counted(len(clips), noun)} and sheet.png")
 
 
 def _check_length(geometry: "Geometry", given: int, drawn: int) -> None:
@@ -100,7 +99,3 @@ def _check_length(geometry: "Geometry", given: int, drawn: int) -> None:
             f"{given} given and {drawn} drawn frames are more than the {most} that the tokenizer supports "
             "per clip; lower --given or --frames."
         )
-
-
-def _progress(done: int, planned: int) -> str:
-    return f"{done}/{planned} drawn"

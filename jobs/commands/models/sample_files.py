@@ -1,7 +1,8 @@
-"""What ``bitmill sample pictures`` and ``sample clips`` share: their options, the frame size, the files."""
+"""What ``bitmill sample pictures`` and ``sample clips`` share: their options, the model, the files."""
 
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -11,7 +12,15 @@ from bitmill.schemas.errors import OutputConflictError, UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bitmill.bsq_model.contract import Tokenizer
+    from bitmill.bsq_model.token_models.masked_lm import MaskedLM
+    from bitmill.bsq_model.token_models.prior import Prior
     from bitmill.schemas.models.geometry import Geometry
+
+Drawn = TypeVar("Drawn", "MaskedLM", "Prior")
+
+_COMMANDS = {"masked-lm": "pictures", "prior": "clips"}
+"""What is drawn from each kind of model."""
 
 OutArgument = Annotated[
     Path, typer.Argument(metavar="OUT", parser=local_path, help="New or empty folder to write to.")
@@ -44,10 +53,25 @@ def side_px(geometry: "Geometry", size_px: int | None) -> int:
     return square_size_px(geometry, size_px, option="--size")
 
 
-def claim(out: Path) -> None:
-    """Raise OutputConflictError unless ``out`` is new or an empty folder."""
+def load(kind: type[Drawn], model: str, tokenizer: str, out: Path) -> "tuple[Drawn, Tokenizer]":
+    """Load a model of a kind, and its tokenizer.
+
+    Raises UsageError for a model of another kind, and OutputConflictError unless ``out`` is a new or an
+    empty folder.
+    """
+    from bitmill.jobs.preparation.models.find_token_models import load_with_tokenizer
+
+    network, shown_by = load_with_tokenizer(model, tokenizer)
+    if not isinstance(network, kind):
+        found = network.config.kind
+        raise UsageError(f"{model} is a {found} model: use sample {_COMMANDS[found]}.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputConflictError(f"OUT {out} is not empty; choose a new or empty folder.")
+    return network, shown_by
+
+
+def progress(done: int, planned: int) -> str:
+    return f"{done}/{planned} drawn"
 
 
 def write(clips: "list[Tensor]", out: Path, *, fps: float) -> None:
@@ -58,15 +82,17 @@ def write(clips: "list[Tensor]", out: Path, *, fps: float) -> None:
     from bitmill.pipeline.compressing.write_media import write_mkv, write_png
     from bitmill.pipeline.synthesis.sample_sheet import write_sheet
 
-    staged = out.with_name(f".{out.name}.staged")
-    staged.mkdir(parents=True)
-    for number, clip_THWC in enumerate(clips):
-        frames = clip_THWC.cpu().numpy()
-        if len(frames) == 1:
-            write_png([frames], 0.0, staged / f"{number:04}.png")
-        else:
-            write_mkv([frames], fps, staged / f"{number:04}.mkv")
-    write_sheet([clip.cpu().numpy() for clip in clips], staged / "sheet.png")
-    if out.exists():
-        out.rmdir()
-    staged.replace(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as place:
+        staged = Path(place) / out.name
+        staged.mkdir()
+        for number, clip_THWC in enumerate(clips):
+            frames = clip_THWC.cpu().numpy()
+            if len(frames) == 1:
+                write_png([frames], 0.0, staged / f"{number:04}.png")
+            else:
+                write_mkv([frames], fps, staged / f"{number:04}.mkv")
+        write_sheet([clip.cpu().numpy() for clip in clips], staged / "sheet.png")
+        if out.exists():
+            out.rmdir()
+        staged.replace(out)

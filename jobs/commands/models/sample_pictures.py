@@ -12,12 +12,14 @@ from bitmill.jobs.commands.models.sample_files import (
     SizeOption,
     TemperatureOption,
     TokenizerOption,
-    claim,
+    load,
+    progress,
     side_px,
     write,
 )
 from bitmill.jobs.console import Console
 from bitmill.jobs.progress.live_line import LiveLine
+from bitmill.schemas.counted import counted
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.nearest_name import did_you_mean
 
@@ -56,13 +58,9 @@ def sample_pictures(
 ) -> None:
     """Draw pictures from a masked model, or fill in the masked part of a picture."""
     from bitmill.bsq_model.token_models.masked_lm import MaskedLM, SamplingSpec
-    from bitmill.jobs.preparation.models.find_token_models import load_with_tokenizer
 
     console = Console(soft_wrap=True)
-    network, shown_by = load_with_tokenizer(model, tokenizer)
-    claim(out)
-    if not isinstance(network, MaskedLM):
-        raise UsageError(f"{model} is no masked model but a {network.config.kind}: use sample clips.")
+    network, shown_by = load(MaskedLM, model, tokenizer, out)
     asked = _Drawing(
         count=count,
         side_px=side_px(shown_by.geometry, size),
@@ -79,7 +77,7 @@ def sample_pictures(
     else:
         pictures = _inpaint(network, shown_by, asked, inpaint, mask)
     write(pictures, out, fps=1.0)
-    console.print(f"wrote {out}: {len(pictures)} pictures and sheet.png")
+    console.print(f"wrote {out}: {counted(len(pictures), 'picture')} and sheet.png")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +108,8 @@ def _draw(model: "MaskedLM", tokenizer: "Tokenizer", asked: _Drawing, console: C
     with LiveLine(console) as line:
         for codes in draw_pictures(model, asked.count, grid, asked.spec, label=asked.label, seed=asked.seed):
             pictures += tokenizer.decode([codes])
-            line.show(partial(_progress, len(pictures), asked.count))
+            line.show(partial(progress, len(pictures), asked.count))
     return pictures
-
-
-def _progress(done: int, planned: int) -> str:
-    return f"{done}/{planned} drawn"
 
 
 def _inpaint(

@@ -25,6 +25,7 @@ from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.pipeline.training.metrics_log import METRICS_FILE, read_metrics
 from bitmill.pipeline.training.run_training import LAST_WEIGHTS_FOLDER, TOKENIZER_FOLDER, Process, train
 from bitmill.pipeline.training.step_progress import TrainProgress
+from bitmill.schemas.counted import counted
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import InterruptedJobError, OutputConflictError, UsageError
 from bitmill.schemas.ids import content_id
@@ -59,8 +60,9 @@ def train_job(spec: TrainSpec, *, address: str | None, console: Console) -> None
         console.print(prepared.note)
     parameters = sum(p.numel() for p in prepared.tokenizer.parameters())
     console.print(
-        f"{parameters:,} parameters, {len(prepared.sources)} sources, {spec.steps} steps of "
-        f"{spec.global_batch} clips on {spec.compute.processes} "
+        f"{parameters:,} parameters, {counted(len(prepared.sources), 'source')}, "
+        f"{counted(str(spec.steps), 'step')} of "
+        f"{counted(spec.global_batch, 'clip')} on {spec.compute.processes} "
         f"{'process' if spec.compute.processes == 1 else 'processes'} …"
     )
     if spec.compute.processes > 1 or address is not None:

@@ -17,6 +17,7 @@ from bitmill.jobs.progress.training_view import TrainingView
 from bitmill.jobs.scheduling.signals import asked_to_stop
 from bitmill.pipeline.token_training.run_token_training import MODEL_FOLDER, train_token_model
 from bitmill.pipeline.token_training.token_batches import TokenTrainingData
+from bitmill.schemas.counted import counted
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.errors import InterruptedJobError, UsageError
 from bitmill.schemas.models.token_model_config import token_fields, token_model_config
@@ -38,7 +39,7 @@ def train_token_job(spec: TokenTrainSpec, *, console: Console) -> None:
         console.print(raise_steps(spec.output, earlier, spec.steps, (MODEL_FOLDER,)))
     write_spec(folder, spec)
     parameters = sum(p.numel() for p in model.parameters())
-    console.print(f"{parameters:,} parameters, {spec.steps} steps on {device} …")
+    console.print(f"{parameters:,} parameters, {counted(str(spec.steps), 'step')} on {device} …")
     with asked_to_stop() as asked, TrainingView(console) as view:
         ended = train_token_model(spec, model, data, device, on_progress=view.show, stop=asked.is_set)
     if not ended:

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from bitmill.jobs.console import Console, print_json
-from bitmill.jobs.progress.progress_text import stage_times
+from bitmill.jobs.progress.progress_text import stage_times, tokenized_text
 from bitmill.jobs.progress.summary import print_pairs, print_reasons
 from bitmill.jobs.progress.units import bytes_text, duration_text
 from bitmill.pipeline.dataset.dataset_status import DatasetStatus, dataset_status
 from bitmill.pipeline.storage import Folder
+from bitmill.schemas.counted import counted
 from bitmill.schemas.errors import InfrastructureError, TransientError
 from bitmill.schemas.reports.status_file import (
     EXIT_COMPLETE,
@@ -140,11 +141,12 @@ def _print(seen: DatasetStatus, verdict: Verdict, cluster: ClusterWord | None, c
     if cluster is not None:
         rows.append(("cluster", f"{cluster.name} on {cluster.address}: {cluster.state}"))
     if seen.card is not None:
+        planned = counted(seen.card.num_sources, "source")
         rows += [
             ("shards", f"{seen.num_committed} of {seen.card.num_shards} committed"),
-            ("items", f"{totals.items} in committed shards; {seen.card.num_sources} sources planned"),
+            ("items", f"{totals.items} in committed shards; {planned} planned"),
             ("outcomes", f"{totals.ok} ok, {totals.partial} partial, {totals.failed} failed"),
-            ("tokenized", f"{totals.clips} clips, {totals.frames} frames, {totals.tokens:,} tokens"),
+            ("tokenized", tokenized_text(totals.clips, totals.frames, totals.tokens)),
             ("codes", bytes_text(totals.code_bytes)),
         ]
     if seen.status is not None and verdict.state in {"planning", "running"}:
@@ -158,7 +160,10 @@ def _print(seen: DatasetStatus, verdict: Verdict, cluster: ClusterWord | None, c
 def _driver_rows(status: JobStatus) -> list[tuple[str, str]]:
     rates = status.rates
     rows = [
-        ("driver says", f"{status.items.done} of {status.items.planned} items, {status.not_ok} not ok"),
+        (
+            "driver says",
+            f"{status.items.done} of {counted(status.items.planned, 'item')}, {status.not_ok} not ok",
+        ),
         ("rates", f"{rates.clips:.1f} clips/s, {rates.frames:.1f} frames/s, {rates.tokens:.0f} tokens/s"),
         ("left", "?" if status.remaining_s is None else duration_text(status.remaining_s)),
     ]

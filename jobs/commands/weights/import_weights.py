@@ -13,7 +13,7 @@ from bitmill.bsq_model.importing.published_models import PublishedModel, publish
 from bitmill.bsq_model.importing.published_weights import import_published
 from bitmill.bsq_model.saving import write_model_files
 from bitmill.jobs.console import Console
-from bitmill.jobs.progress.units import counted
+from bitmill.schemas.counted import counted
 from bitmill.schemas.errors import OutputConflictError, UsageError
 from bitmill.schemas.models.tokenizer_origin import ORIGIN_FILE, TokenizerOrigin
 from bitmill.schemas.text_files import read_text

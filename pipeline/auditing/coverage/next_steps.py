@@ -7,6 +7,7 @@ from bitmill.pipeline.dataset.attempts import NewestAttempts
 from bitmill.pipeline.dataset.ledger import LedgerRow
 from bitmill.pipeline.planning.append import failed_sources
 from bitmill.pipeline.span_bytes import object_bytes
+from bitmill.schemas.counted import counted
 from bitmill.schemas.dataset.card import SHARD_FOLDER
 from bitmill.schemas.dataset.plan_schema import PlannedShard
 
@@ -60,32 +61,28 @@ class StepTally:
             more = f" and {self.damaged - _MAX_NAMED} more" if self.damaged > _MAX_NAMED else ""
             names = ", ".join(f"{SHARD_FOLDER}/{name}.parquet" for name in self.damaged_names)
             yield (
-                f"Damaged: {_many(self.damaged, 'token shard')} ({names}{more}). Restore from a backup, or "
+                f"Damaged: {counted(self.damaged, 'token shard')} ({names}{more}). Restore from a backup, or "
                 "delete and run the job again."
             )
         if self.shards:
             yield (
-                f"Running the job again does {_many(self.shards, 'shard')} with "
-                f"{_many(self.sources, 'source')} of {self.bytes:,} bytes."
+                f"Running the job again does {counted(self.shards, 'shard')} with "
+                f"{counted(self.sources, 'source')} of {self.bytes:,} bytes."
             )
         elif not has_totals:
             yield "dataset.json has no totals yet; running the job again writes them."
         if self.failed_sources:
             yield (
-                f"Running it with --retry-failed does {_many(self.failed_sources, 'failed source')} of "
+                f"Running it with --retry-failed does {counted(self.failed_sources, 'failed source')} of "
                 f"{self.failed_bytes:,} bytes again."
             )
         if self.members_left_out:
             yield (
-                f"{_many(self.members_left_out, 'failed member')} of tars cannot be retried, since other "
+                f"{counted(self.members_left_out, 'failed member')} of tars cannot be retried, since other "
                 "members of their tars were tokenized; put repaired ones into a new tar and --append it."
             )
         if self.partial_items:
-            yield f"{_many(self.partial_items, 'item')} partially tokenized, which no command retries."
+            yield f"{counted(self.partial_items, 'item')} partially tokenized, which no command retries."
 
 
 _COUNTS = tuple(field.name for field in fields(StepTally) if field.name != "damaged_names")
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

@@ -22,6 +22,7 @@ from bitmill.pipeline.auditing.sample.pictures import strip
 from bitmill.pipeline.inspection.source_frames import SourceFrames
 from bitmill.pipeline.shard.encoder import Codes, ModelEncoder
 from bitmill.pipeline.shard.pad_clips import padded
+from bitmill.schemas.counted import counted
 from bitmill.schemas.dataset.packing import unpack_codes
 from bitmill.schemas.models.geometry import Geometry, Grid
 from bitmill.schemas.reports.audit_report import DIMENSION, Sample, SampledClip
@@ -141,7 +142,7 @@ def _foreign_shape(geometry: Geometry, shape_thw: tuple[int, int, int]) -> str |
         return None
     limits = [] if most is None else [f"up to {geometry.token_rows(most)}"]
     limits += [] if own is None else [f"of {own[0]} × {own[1]}"]
-    shape = f"{rows} {_row_name(geometry)}{'s' if rows > 1 else ''} of {height} × {width} tokens"
+    shape = f"{counted(str(rows), _row_name(geometry))} of {height} × {width} tokens"
     return f"it has {shape}; the tokenizer takes {' '.join(limits) or 'others'}"
 
 

@@ -110,12 +110,12 @@ def test_captions_of_a_later_manifest_are_said_to_be_left(media):
         return prepare(job, cluster_has_gpus=lambda: False, growth=APPEND)
 
     prepared("uri", "", "")
-    nothing = "nothing to append: all 2 sources are planned already."
+    nothing = "nothing to append: 2 sources found, all planned already."
     assert prepared("uri", "", "").notes == (nothing,)
     told = prepared("uri,caption", ",a cat", ",").notes
     # A cell without a value is no column.
     assert told[0] == nothing
-    assert [line for line in told[1:] if "columns of 1 planned sources are not those of the plan" in line]
+    assert [line for line in told[1:] if "columns of 1 planned source are not those of the plan" in line]
 
 
 def test_appending_twice_is_appending_once(media):
@@ -124,7 +124,7 @@ def test_appending_twice_is_appending_once(media):
     once = _prepare(media, APPEND)
     card = (Path(once.folder.uri) / "dataset.json").read_bytes()
     again = _prepare(media, APPEND)
-    assert again.notes == ("nothing to append: all 5 sources are planned already.",)
+    assert again.notes == ("nothing to append: 5 sources found, all planned already.",)
     assert again.shards == once.shards
     assert (Path(once.folder.uri) / "dataset.json").read_bytes() == card
 

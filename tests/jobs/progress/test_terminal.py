@@ -107,10 +107,10 @@ def test_a_log_gets_a_line_now_and_then_and_what_the_driver_waits_for():
         run_counts.listeners.append(progress.show)
         for tick in range(100):
             clock.now += 0.5
-            run_counts.refresh("waiting for 1 tokenizer actors to start" if tick < 30 else None)
+            run_counts.refresh("waiting for 1 tokenizer actor to start" if tick < 30 else None)
     lines = out.getvalue().splitlines()
     assert len(lines) == 5
-    assert lines[0] == "waiting for 1 tokenizer actors to start"
+    assert lines[0] == "waiting for 1 tokenizer actor to start"
     assert lines[-1].startswith("0/10 items")
 
 

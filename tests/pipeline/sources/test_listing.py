@@ -289,7 +289,7 @@ def test_missing_sources_are_named(spec, message):
 
 def test_a_folder_without_media_says_what_it_saw(tmp_path):
     _touch(tmp_path, "a.txt", "b.doc")
-    with pytest.raises(UsageError, match="2 files there do not have media names"):
+    with pytest.raises(UsageError, match="2 files without a media name"):
         find_sources(SourceSpec(paths=[str(tmp_path)]))
 
 

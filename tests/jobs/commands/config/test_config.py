@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from bitmill.jobs.cli import main
+from bitmill.jobs.preparation.prepare import prepare
 from bitmill.schemas.requests.job import load_job
 from tests.support.media import jpeg_photo, plain_mp4
 
@@ -41,7 +42,7 @@ def test_a_new_job_file_tells_what_the_folder_has_and_is_a_job(run, tmp_path):
     (media / "c.mp4").write_bytes(b"no video")
     code, told, _ = run("new", media, tmp_path / "tokens", "--out", out)
     assert code == 0
-    assert "1 videos and animations of " in told
+    assert "1 video of " in told
     assert "1 that cannot be read" in told
     job = load_job(out.read_text(), origin="job.yaml")
     assert (job.source.paths, job.output) == ([str(media)], str(tmp_path / "tokens"))
@@ -50,6 +51,25 @@ def test_a_new_job_file_tells_what_the_folder_has_and_is_a_job(run, tmp_path):
     code, _, err = run("new", media, tmp_path / "tokens", "--out", out)
     assert code == 2
     assert "exists; choose another file with --out" in err
+
+
+def test_a_new_job_file_for_a_dataset_that_is_there_has_its_settings(run, tmp_path):
+    media, out = tmp_path / "media", tmp_path / "job.yaml"
+    media.mkdir()
+    plain_mp4(media / "a.mp4")
+    stored = f"""
+        version: 1
+        source: {{paths: [{media}]}}
+        output: {tmp_path / "tokens"}
+        tokenizer: {{preset: tiny}}
+        sampling: {{fps: 8.0, clip_frames: 4}}
+    """
+    made = prepare(load_job(stored, origin="made"), cluster_has_gpus=lambda: False)
+    code, told, _ = run("new", media, tmp_path / "tokens", "--out", out)
+    assert code == 0
+    assert f"{tmp_path / 'tokens'} already contains a dataset: the file has its settings" in told
+    again = prepare(load_job(out.read_text(), origin="job.yaml"), cluster_has_gpus=lambda: False)
+    assert again.card == made.card
 
 
 def test_nothing_is_written_for_a_folder_without_media(run, tmp_path):

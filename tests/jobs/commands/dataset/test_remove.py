@@ -51,7 +51,7 @@ def run(capsys, monkeypatch):
 def test_a_dry_run_says_what_would_go_and_writes_nothing(run, tokens):
     before = files_of(tokens)
     said, code = run("remove", tokens, "--source", URI, "--dry-run")
-    assert (said, code) == (f"to be removed from {tokens}: 2 clips; 1 shards will be rewritten\n", 0)
+    assert (said, code) == (f"to be removed from {tokens}: 2 clips; to be rewritten: 1 shard\n", 0)
     assert files_of(tokens) == before
 
 
@@ -68,7 +68,7 @@ def test_it_asks_and_without_a_terminal_refuses(run, tokens, monkeypatch):
     monkeypatch.setattr("typer.confirm", lambda _: True)
     said, code = run("remove", tokens, "--source", URI, "--reason", "asked [bold]by[/bold] mail")
     assert code == 0
-    assert "removed 2 clips of 1 shards; record" in said
+    assert "removed 1 source, 2 clips of 1 shard; record" in said
     (record,) = (tokens / "removals").iterdir()
     assert json.loads(record.read_text())["reason"] == "asked [bold]by[/bold] mail"
     assert len(TokenDataset(tokens)) == 2
@@ -84,8 +84,8 @@ def test_lists_in_files_and_what_a_dataset_does_not_have(run, tokens, tmp_path):
     assert r"has no cat\x1b[31m; nothing was removed." in said
     said, code = run("remove", tokens, *lists, "--yes", "--skip-unknown")
     assert code == 0
-    assert f"skipped 1 entries that are not in {tokens}" in said
-    assert "removed 2 clips of 2 shards" in said
+    assert f"skipped 1 name not found in {tokens}" in said
+    assert "removed 1 source, 2 clips of 2 shards" in said
     said, code = run("remove", tokens, *lists, "--yes", "--skip-unknown")
     assert (said.splitlines()[-1], code) == (f"nothing to do: {tokens} contains none of it.", 0)
     said, code = run("remove", tokens, "--clips-from", tmp_path / "none")
@@ -119,11 +119,11 @@ def test_an_interrupted_one_is_finished_by_the_same_command_and_by_resume(run, t
             take_down(GivesOut(str(folder), 5), asked(URI))
     said, code = run("remove", tokens, "--source", URI, "--reason", "asked by mail", "--yes")
     assert code == 0
-    assert said.startswith("finished 2 clips of 1 shards; record")
+    assert said.startswith("finished 1 source, 2 clips of 1 shard; record")
     assert said.endswith("contains none of it.\n")
     said, code = run("remove", other, "--resume")
     assert code == 0
-    assert said.startswith("finished 2 clips of 1 shards; record")
+    assert said.startswith("finished 1 source, 2 clips of 1 shard; record")
     assert files_of(other) == files_of(tokens)
     said, code = run("remove", other, "--resume")
     assert (said, code) == (f"{other}: all removals are complete.\n", 0)

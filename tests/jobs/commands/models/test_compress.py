@@ -50,7 +50,7 @@ def test_an_image_goes_there_and_back_from_the_command_line(tmp_path):
     assert done.code == 0, done.err
     assert "an image" in done.out
     done = bitmill("decompress", str(tmp_path / "a.bmz"), str(tmp_path / "b.png"))
-    assert (done.code, done.out.splitlines()[-1]) == (0, f"wrote {tmp_path / 'b.png'}: 1 of 1 frames")
+    assert (done.code, done.out.splitlines()[-1]) == (0, f"wrote {tmp_path / 'b.png'}: 1 of 1 frame")
     assert Image.open(tmp_path / "b.png").size == (128, 128)
     (tmp_path / "a.bmz").write_bytes((tmp_path / "a.bmz").read_bytes()[:-9])
     done = bitmill("decompress", str(tmp_path / "a.bmz"), str(tmp_path / "c.png"))
@@ -194,7 +194,7 @@ def test_a_lost_tile_is_grey_and_told_and_the_others_are_there(tmp_path, tokeniz
             assert bool((left[here] == 128).all()) == is_told
             grey += is_told
     assert 0 < grey < 9
-    assert f"wrote {tmp_path / 'b.png'}: 1 of 1 frames\n" in told
+    assert f"wrote {tmp_path / 'b.png'}: 1 of 1 frame\n" in told
 
 
 def test_a_shard_goes_there_and_back(tmp_path):

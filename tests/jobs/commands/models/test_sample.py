@@ -11,6 +11,7 @@ from bitmill.bsq_model import make_preset, save_tokenizer
 from bitmill.bsq_model.networks.inception import FIDInception
 from bitmill.bsq_model.resolution import interpolating
 from bitmill.bsq_model.token_models.token_model_files import make_token_model, save_token_model
+from bitmill.jobs.commands.models.sample_files import write
 from bitmill.schemas.models.token_model_config import token_model_config
 from tests.support.commands import bitmill
 from tests.support.datasets import make_dataset
@@ -126,8 +127,8 @@ def test_pictures_are_judged_beside_baselines_and_held_out_ones(models, tmp_path
         ),
         ("pictures", "masked-lm", ["--inpaint", "x.png"], "--inpaint and --mask need each other"),
         ("pictures", "masked-lm", ["--mask", "x.png"], "--inpaint and --mask need each other"),
-        ("pictures", "prior", [], "no masked model but a prior: use sample clips"),
-        ("clips", "masked-lm", [], "no prior but a masked-lm model: use sample pictures"),
+        ("pictures", "prior", [], "is a prior model: use sample clips"),
+        ("clips", "masked-lm", [], "is a masked-lm model: use sample pictures"),
         ("clips", "prior", ["--frames", "17"], "more than the 16 that the tokenizer supports"),
         ("clips", "nowhere", [], "There is no model"),
     ],
@@ -138,7 +139,7 @@ def test_wrong_options_are_one_sentence(what, model, arguments, said, models, tm
     assert done.code == 2
     assert said in " ".join(done.err.split())
     assert "Traceback" not in done.err
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_tokenizer_of_any_size_asks_for_one(tmp_path) -> None:
@@ -164,6 +165,15 @@ def test_a_tokenizer_of_any_size_asks_for_one(tmp_path) -> None:
     assert Image.open(tmp_path / "out" / "0000.png").size == (40, 40)
 
 
+def test_samples_that_cannot_be_written_leave_nothing_behind(tmp_path) -> None:
+    picture_THWC = torch.zeros((1, 8, 8, 3), dtype=torch.uint8)
+    with pytest.raises(ValueError, match="broadcast"):
+        write([picture_THWC, picture_THWC[..., :2]], tmp_path / "out", fps=8.0)
+    assert not list(tmp_path.iterdir())
+    write([picture_THWC], tmp_path / "out", fps=8.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_tokens_of_another_tokenizer_are_refused(models, tmp_path) -> None:
     done = bitmill("sample", "clips", str(models / "prior"), str(tmp_path / "out"), "--tokenizer", "small")
     assert done.code == 2
@@ -176,6 +186,8 @@ def test_a_folder_with_files_is_left_alone(models, tmp_path) -> None:
     done = _clips(models, str(models / "prior"), str(tmp_path / "out"))
     assert done.code == 2
     assert "is not empty" in done.err
+    other = _clips(models, str(models / "masked-lm"), str(tmp_path / "out"))
+    assert "use sample pictures" in other.err
     assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
 
 
