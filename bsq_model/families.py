@@ -12,17 +12,16 @@ from bitmill.bsq_model.fingerprint import float32_weights
 from bitmill.bsq_model.plugins import load_plugin
 from bitmill.bsq_model.published.files import published_files, published_from_files
 from bitmill.bsq_model.published.tokenizer import PublishedTokenizer
-from bitmill.bsq_model.saving import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    files_of,
-    tokenizer_files,
-    tokenizer_from_files,
-)
+from bitmill.bsq_model.saving import files_of, tokenizer_files, tokenizer_from_files
 from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.schemas.errors import FormatError, TokenizerMismatchError
 from bitmill.schemas.models.any_tokenizer_config import TokenizerConfigOfAnyFamily, any_tokenizer_config
-from bitmill.schemas.models.bsq_vit_config import TOKENIZER_FORMAT_VERSION, TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import (
+    CONFIG_FILE,
+    TOKENIZER_FORMAT_VERSION,
+    WEIGHTS_FILE,
+    TokenizerConfig,
+)
 from bitmill.schemas.models.causal_conv_config import CausalConvConfig
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.versioned import versioned_json

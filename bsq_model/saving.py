@@ -21,12 +21,14 @@ from bitmill.bsq_model.acceleration.int8 import Int8Linear
 from bitmill.bsq_model.bsq_vit import BSQTokenizer
 from bitmill.bsq_model.fingerprint import float32_weights
 from bitmill.schemas.errors import FormatError, OutputConflictError, WrongArgumentError
-from bitmill.schemas.models.bsq_vit_config import TOKENIZER_FORMAT_VERSION, TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import (
+    CONFIG_FILE,
+    TOKENIZER_FORMAT_VERSION,
+    WEIGHTS_FILE,
+    TokenizerConfig,
+)
 from bitmill.schemas.staged_file import write_staged
 from bitmill.schemas.versioned import versioned_json
-
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 
 _NARROW_DTYPES = frozenset({torch.float16, torch.bfloat16})
 

@@ -9,9 +9,10 @@ from bitmill.bsq_model.bundled import BUNDLED, bundled_files
 from bitmill.bsq_model.contract import Tokenizer
 from bitmill.bsq_model.families import load_files, read_config
 from bitmill.bsq_model.plugins import installed_plugins, load_plugin
-from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE, cast_weights
+from bitmill.bsq_model.saving import cast_weights
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import FormatError
+from bitmill.schemas.models.bsq_vit_config import CONFIG_FILE, WEIGHTS_FILE
 from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.nearest_name import did_you_mean
 

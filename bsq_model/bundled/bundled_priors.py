@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
+from bitmill.schemas.models.bsq_vit_config import CONFIG_FILE, WEIGHTS_FILE
 
 BUNDLED_PRIORS = ("small",)
 """Names; each is that of the tokenizer whose tokens the prior models."""

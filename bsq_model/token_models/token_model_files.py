@@ -10,19 +10,13 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from bitmill.bsq_model.fingerprint import update_with_weights
-from bitmill.bsq_model.saving import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    check_finite_weights,
-    check_layout,
-    widened,
-    write_model_files,
-)
+from bitmill.bsq_model.saving import check_finite_weights, check_layout, widened, write_model_files
 from bitmill.bsq_model.token_models.masked_lm import MaskedLM
 from bitmill.bsq_model.token_models.prior import Prior
 from bitmill.bsq_model.token_models.token_model import TokenModel
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.ids import canonical_json
+from bitmill.schemas.models.bsq_vit_config import CONFIG_FILE, WEIGHTS_FILE
 from bitmill.schemas.models.token_model_config import (
     TOKEN_MODEL_FORMAT_VERSION,
     PriorConfig,

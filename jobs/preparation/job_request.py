@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bitmill.bsq_model.bundled import BUNDLED
 from bitmill.jobs.preparation.job_files import read_job
 from bitmill.schemas.requests.job import JobSpec, load_job, make_job
 
@@ -50,7 +51,9 @@ def source_kind(source: str) -> str:
 
 
 def _tokenizer_document(name: str) -> dict[str, Any]:
-    # Slow to import, and not needed for a job file.
+    if name in BUNDLED:
+        return {"bundled": name}
+    # Imports torch.
     from bitmill.jobs.preparation.models.find_tokenizers import tokenizer_spec
 
     return tokenizer_spec(name).model_dump(exclude_unset=True)

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from bitmill.bsq_model.saving import WEIGHTS_FILE
 from bitmill.jobs.preparation.append_and_retry import Growth, grow
 from bitmill.jobs.preparation.models.find_frame_sizes import job_frame_sizes
-from bitmill.jobs.preparation.models.find_tokenizers import LoadedTokenizer, job_tokenizer
+from bitmill.jobs.preparation.models.job_tokenizer import job_tokenizer
+from bitmill.jobs.preparation.models.loaded_tokenizer import LoadedTokenizer
 from bitmill.jobs.preparation.same_job import check_same_job, source_fields
 from bitmill.pipeline.dataset.dataset_folder import WEIGHTS_FILE as STORED_WEIGHTS_FILE
 from bitmill.pipeline.dataset.dataset_folder import (
@@ -30,11 +31,14 @@ from bitmill.schemas.dataset.plan_schema import PlannedShard
 from bitmill.schemas.dataset.shard_totals import TOTALS_FILE
 from bitmill.schemas.dataset.token_shard import TOKEN_SHARD_FORMAT_VERSION
 from bitmill.schemas.errors import BadJobError, OutputConflictError
-from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import WEIGHTS_FILE, TokenizerConfig
 from bitmill.schemas.reports.status_file import STATUS_FILE
 from bitmill.schemas.requests.frames import INTERPOLATED_POSITIONS, NEWEST_PIXEL_RULE, PixelRule
 from bitmill.schemas.requests.job import Device, JobSpec, ShardVersion, with_clip_frames
 from bitmill.schemas.requests.job_fingerprint import fingerprint_fields, job_fingerprint
+
+_GPU_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "nvmap", "kfd", "dxg")
+"""NVIDIA's drivers (Tegra's last), AMD's, and that of Windows' subsystem for Linux."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,12 +223,20 @@ def _check_unused(folder: Folder, names: set[str], tokenizer: LoadedTokenizer) -
         )
 
 
+def _this_machine_has_gpus() -> bool:
+    """Ask torch, which is slow to import, only where the kernel has a driver of a GPU."""
+    devices = Path("/dev")
+    if not any(True for pattern in _GPU_DEVICES for _ in devices.glob(pattern)):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def has_gpus(address: str | None) -> bool:
     """Whether the cluster at ``address`` has GPUs, or this machine if it is None."""
     if address is None:
-        import torch
-
-        return torch.cuda.is_available()
+        return _this_machine_has_gpus()
     from bitmill.jobs.cluster.connection.ray_session import Cluster
 
     with Cluster(address) as cluster:

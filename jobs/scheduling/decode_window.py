@@ -45,10 +45,14 @@ class DecodingWindow(Generic[WorkT]):
         self._lock = threading.Lock()
         self._expected: dict[int, _Expected[WorkT]] = {}
 
-    def expect(self, number: int, sources: Sequence[WorkT]) -> None:
-        """Announce a following assignment, whose decoding may start early. Numbers must increase."""
+    def expect(self, number: int, sources: Sequence[WorkT], *, begin: int = 0) -> None:
+        """Announce a following assignment, whose decoding may start early. Numbers must increase.
+
+        ``begin`` tasks of the first one announced are started at once.
+        """
         with self._lock:
             self._expected.setdefault(number, _Expected(sources))
+        self._look_ahead(begin)
 
     def forget(self, number: int) -> None:
         """Drop an announced assignment and cancel its started tasks."""

@@ -22,7 +22,7 @@ from bitmill.pipeline.compressing.clip_streams import (
 from bitmill.pipeline.isolation.decode_process import isolated_events
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip, ItemEnd
-from bitmill.pipeline.shard.encoder import ModelEncoder
+from bitmill.pipeline.shard.model_encoder import ModelEncoder
 from bitmill.pipeline.shard.pad_clips import padded
 from bitmill.schemas.arrays import Frames
 from bitmill.schemas.dataset.packing import Codes

@@ -23,8 +23,9 @@ from bitmill.pipeline.decode.image.images import (
 )
 from bitmill.pipeline.decode.library_faults import library_fault
 from bitmill.pipeline.decode.pixels import planes
+from bitmill.pipeline.decode.pixels.crop import centre_crop
 from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes
-from bitmill.pipeline.decode.pixels.resize import centre_crop, fit
+from bitmill.pipeline.decode.pixels.resize import fit
 from bitmill.pipeline.decode.sampling.assemble import Assembled, FittedFrame, assemble
 from bitmill.pipeline.decode.sampling.timeline import FrameT, Sample, Span, Timed, TimelineEnd, sample
 from bitmill.pipeline.decode.video import decord_reader, pyav_reader

@@ -8,7 +8,6 @@ from typing import Literal
 
 from bitmill.pipeline.archive.tar_events import archive_events, whole_archive
 from bitmill.pipeline.archive.tar_index import index_tar
-from bitmill.pipeline.decode.decode_media import decode_item
 from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes
 from bitmill.pipeline.items import ItemEnd, ItemEvent, MediaFacts, SourceEvent
 from bitmill.pipeline.storage import ObjectInfo, Room, StagedObject, room_for, stage
@@ -18,6 +17,19 @@ from bitmill.schemas.models.geometry import Geometry
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.requests.frames import PixelRule
 from bitmill.schemas.requests.job import JobSpec, LimitsSpec, SamplingSpec
+
+
+def make_ready() -> None:
+    """Import the decoders and load or compile their code, so that the first item takes no longer than others.
+
+    Who only sends decoding to other processes imports this module without them.
+    """
+    from bitmill.pipeline.decode import decode_media
+    from bitmill.pipeline.decode.pixels import planes
+
+    _ = decode_media
+    planes.make_ready()
+
 
 _TOO_MUCH_MEMORY = "Reading and decoding it took more memory than the job allows."
 
@@ -159,6 +171,8 @@ def _archive_events(
 
 
 def _decoded(path: str, source: PlannedSource, settings: DecodeSettings) -> Iterator[ItemEvent]:
+    from bitmill.pipeline.decode.decode_media import decode_item
+
     return decode_item(
         path,
         span_ns=source.span_ns,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bitmill.pipeline.shard.encoder import Frames
+from bitmill.schemas.arrays import Frames
 from bitmill.schemas.models.geometry import Geometry
 
 

@@ -12,6 +12,9 @@ from pydantic import (
 from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.strict_model import StrictModel
 
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+
 TOKENIZER_FORMAT_VERSION = 2
 """2 added ``positions``; a config without it stays 1, for those who read it with an older bitmill."""
 

@@ -16,7 +16,7 @@ from bitmill.bsq_model.training.optimizer import (
     optimizer_tensors,
     step_all,
 )
-from bitmill.pipeline.shard.encoder import ModelEncoder
+from bitmill.pipeline.shard.model_encoder import ModelEncoder
 from bitmill.schemas.requests.training import OptimizerSpec
 from tests.bsq_model.published.golden import CONFIGS, golden
 from tests.bsq_model.small import SMALL, random_clip, random_tokenizer

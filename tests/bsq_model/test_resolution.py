@@ -15,9 +15,8 @@ from bitmill.bsq_model import BSQTokenizer, make_preset, tokenizer_files, tokeni
 from bitmill.bsq_model.families import read_config
 from bitmill.bsq_model.numerics import set_numerics
 from bitmill.bsq_model.resolution import interpolating, resize_tokenizer
-from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
 from bitmill.schemas.errors import FormatError, UsageError
-from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
+from bitmill.schemas.models.bsq_vit_config import CONFIG_FILE, WEIGHTS_FILE, TokenizerConfig
 from bitmill.testing import check_tokenizer
 from tests.bsq_model.small import SMALL, WIDER, random_tokenizer
 from tests.bsq_model.test_variants import CAUSAL, VARIANTS

@@ -12,8 +12,8 @@ from bitmill.bsq_model import (
     tokenizer_files,
     tokenizer_from_files,
 )
-from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
 from bitmill.schemas.errors import FormatError, OutputConflictError, UsageError
+from bitmill.schemas.models.bsq_vit_config import CONFIG_FILE, WEIGHTS_FILE
 from tests.bsq_model.small import IMAGE, random_clip, random_tokenizer
 
 

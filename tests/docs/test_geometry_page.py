@@ -6,8 +6,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitmill.pipeline.decode.pixels.crop import centre_crop
 from bitmill.pipeline.decode.pixels.frame_sizes import Buckets, NativeSizes
-from bitmill.pipeline.decode.pixels.resize import centre_crop
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
 from bitmill.pipeline.planning.cut_shards import cut_shards
 from bitmill.pipeline.shard.shard_loop import ShardContext, tokenize_shard

@@ -20,7 +20,7 @@ from bitmill.pipeline.dataset.dataset_folder import publish_totals
 from bitmill.pipeline.dataset.totals import committed_totals
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
 from bitmill.pipeline.reading import Padding, TokenBatches, TokenDataset
-from bitmill.pipeline.shard.encoder import ModelEncoder
+from bitmill.pipeline.shard.model_encoder import ModelEncoder
 from bitmill.pipeline.shard.shard_loop import tokenize_shard
 from bitmill.schemas.dataset.packing import unpack_codes
 from bitmill.schemas.models.geometry import Geometry

@@ -63,6 +63,8 @@ def test_the_end_of_rays_own_process_is_told_and_resumed(tokenize, clips_folder,
     children = _children(process.pid)
     # It starts no more of Ray's own processes: no dashboard, no autoscaler, no forwarding of logs.
     assert sorted(children) == ["gcs_server", "raylet"]
+    # Of the node's agent only what Ray has without its dashboard.
+    assert "--minimal" in Path(f"/proc/{children['raylet']}/cmdline").read_text()
     os.kill(children["raylet"], signal.SIGKILL)
     done = ended(process)
     assert done.code == 5, done.err

@@ -25,7 +25,7 @@ _PRELOADED = (
     # All that is slow to import but Ray, which reads its environment at its import. None starts a thread
     # of Python's.
     "bitmill.jobs.cli",
-    "bitmill.pipeline.shard.encoder",
+    "bitmill.pipeline.shard.model_encoder",
     "bitmill.pipeline.reading",
     "bitmill.pipeline.inspection.make_preview",
     # Of torch, which imports it with an optimizer's first step.

@@ -13,7 +13,7 @@ from bitmill.pipeline.decode.pixels.frame_sizes import frame_sizes
 from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
 from bitmill.pipeline.items import SourceEvent
 from bitmill.pipeline.planning.cut_shards import cut_shards
-from bitmill.pipeline.shard.encoder import ModelEncoder
+from bitmill.pipeline.shard.model_encoder import ModelEncoder
 from bitmill.pipeline.shard.shard_loop import ShardContext, tokenize_shard
 from bitmill.pipeline.sources.listing import find_sources
 from bitmill.pipeline.storage import Folder

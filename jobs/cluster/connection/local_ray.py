@@ -4,11 +4,14 @@ import importlib
 import os
 import secrets
 import tempfile
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from ray.exceptions import RayError
 
 from bitmill.jobs.cluster.connection.authentication import has_token
 from bitmill.schemas.errors import UsageError
@@ -22,6 +25,11 @@ _VARIABLE = "RAY_AUTH_TOKEN"
 
 _UNUSED_PROCESSES = ("start_monitor", "start_log_monitor", "start_api_server")
 """Methods of Ray's node that start its autoscaler, its forwarding of logs, and its dashboard."""
+
+_REGISTERED_S = 10.0
+"""Time to wait for a node before Ray's own function waits for it, and gives up."""
+
+_LOOK_S = 0.02
 
 
 @contextmanager
@@ -43,18 +51,45 @@ def place_for_ray() -> Generator[dict[str, Any]]:
 def no_unused_processes() -> Generator[None]:
     """In the block, a head node starts without autoscaler, log monitor and dashboard, which no job needs.
 
-    They would take a fifth of a small job's CPU time and 300 MB. Ray has no option for this; if its
-    internals change, a test fails, and they start again.
+    They would take a fifth of a small job's CPU time and 300 MB. Of the node's agent only what Ray installed
+    without its dashboard has is started: neither HTTP server nor metrics, for which raylet and driver would
+    wait. Ray has no option for this; if its internals change, a test fails, and they start again.
     """
     node: Any = importlib.import_module("ray._private.node").Node
-    kept = {name: getattr(node, name) for name in _UNUSED_PROCESSES if hasattr(node, name)}
-    for name in kept:
-        setattr(node, name, lambda *_args, **_options: None)
-    try:
+    with ExitStack() as stack:
+        for name in _UNUSED_PROCESSES:
+            _replace(stack, node, name, lambda _start: lambda *_args, **_options: None)
+        utils = importlib.import_module("ray._private.utils")
+        _replace(stack, utils, "get_dashboard_dependency_error", lambda _ask: lambda: ImportError("unused"))
+        services = importlib.import_module("ray._private.services")
+        _replace(stack, services, "get_node", _once_registered)
         yield
-    finally:
-        for name, start in kept.items():
-            setattr(node, name, start)
+
+
+def _replace(stack: ExitStack, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Replace an attribute by what ``make`` returns for it, until the stack is closed; if it exists."""
+    if hasattr(owner, name):
+        kept = getattr(owner, name)
+        stack.callback(setattr, owner, name, kept)
+        setattr(owner, name, make(kept))
+
+
+def _once_registered(get_node: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
+    """Returns Ray's function, called once the node is there: itself, it looks once a second."""
+    client_class: Any = importlib.import_module("ray._raylet").GcsClient
+
+    def get_registered(gcs_address: str, node_id: str) -> Any:
+        end = time.monotonic() + _REGISTERED_S
+        # On a busy machine it may not answer in time; Ray's own function asks again.
+        with suppress(RayError):
+            client = client_class(address=gcs_address)
+            while time.monotonic() < end:
+                if any(node.hex() == node_id for node in client.get_all_node_info(timeout=_REGISTERED_S)):
+                    break
+                time.sleep(_LOOK_S)
+        return get_node(gcs_address, node_id)
+
+    return get_registered
 
 
 def _ray_folder() -> Path:

@@ -1,4 +1,8 @@
-"""The tokenizer actor, which owns one accelerator (or a share of the CPUs) and runs shards on it."""
+"""The tokenizer actor, which owns one accelerator (or a share of the CPUs) and runs shards on it.
+
+torch is imported with the tokenizer: the driver, which imports this module, does not need it, and decoders
+start before it.
+"""
 
 import threading
 from collections.abc import Collection, Iterator, Mapping
@@ -6,22 +10,20 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import ray
-import torch
 
-from bitmill.bsq_model.families import load_files
-from bitmill.bsq_model.numerics import set_numerics
 from bitmill.jobs.cluster.tokenizing.bundle_task import BundleTask
 from bitmill.jobs.cluster.tokenizing.decode_tasks import SourceTask, TaskPlacement
 from bitmill.jobs.scheduling.actor_events import Assignment, ProbeStarted
 from bitmill.jobs.scheduling.autoscaling import DecodeWindowSize
 from bitmill.jobs.scheduling.decode_pace import DecodePace
 from bitmill.jobs.scheduling.decode_window import DecodingWindow, Task
+from bitmill.pipeline.dataset.without_pandas import without_pandas
 from bitmill.pipeline.isolation.source_bundles import Bundle
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip, ItemEnd
 from bitmill.pipeline.removing.removal_filter import NOTHING, Takedown, removed_sources, withheld
 from bitmill.pipeline.removing.removal_records import KnownTakedown
-from bitmill.pipeline.shard.encoder import ClipEncoder, ModelEncoder
+from bitmill.pipeline.shard.encoder import ClipEncoder
 from bitmill.pipeline.shard.events_by_source import bundles_without, events_by_source
 from bitmill.pipeline.shard.pad_clips import padded
 from bitmill.pipeline.shard.progress import ShardProgress, ShardReport, fewer_reports
@@ -63,6 +65,7 @@ class TokenizerActor:
     """Tokenizes one shard at a time; if it dies, only the running shard's uncommitted work is lost."""
 
     def __init__(self, settings: ActorSettings) -> None:
+        without_pandas()
         self._settings = settings
         context = settings.context
         self._decode = DecodeSettings.of(
@@ -101,6 +104,9 @@ class TokenizerActor:
             self._pace = DecodePace(window.items, window.most)
         self._pace.bound(window.most)
         if self._encoder is None:
+            if assignment.isolation is None:
+                # Decoders start meanwhile.
+                self._window.expect(assignment.number, self._bundles(assignment), begin=window.items)
             self._encoder = self.load(files)
         events = self._beating(self._events(assignment, self._encoder, self._pace))
         yield from fewer_reports(events, _REPORT_EVERY_S)
@@ -110,8 +116,7 @@ class TokenizerActor:
         """Announce a queued shard, whose decoding may start while the previous shard finishes."""
         with self._lock:
             if assignment.number > self._begun:
-                skipped = _skipped(assignment, self._takedown.newest)
-                self._window.expect(assignment.number, bundles_without(assignment.shard.sources, skipped))
+                self._window.expect(assignment.number, self._bundles(assignment))
 
     @_control
     def withdraw(self, number: int) -> bool:
@@ -127,6 +132,10 @@ class TokenizerActor:
     def heartbeat(self) -> int:
         """Returns the heartbeat count, which stops increasing if the running shard hangs."""
         return self._beats
+
+    def _bundles(self, assignment: Assignment) -> list[Bundle]:
+        """Returns what is to be decoded, as far as is known before the shard begins."""
+        return bundles_without(assignment.shard.sources, _skipped(assignment, self._takedown.newest))
 
     def _events(self, assignment: Assignment, encoder: ClipEncoder, pace: DecodePace) -> Iterator[ShardEvent]:
         shard, context = assignment.shard, self._settings.context
@@ -184,6 +193,12 @@ class TokenizerActor:
 
     def load(self, files: TokenizerFiles) -> ClipEncoder:
         """Load the tokenizer on its device; benchmarks override this with another encoder."""
+        import torch
+
+        from bitmill.bsq_model.families import load_files
+        from bitmill.bsq_model.numerics import set_numerics
+        from bitmill.pipeline.shard.model_encoder import ModelEncoder
+
         compute = self._settings.context.job.compute
         if self._settings.device == "cpu":
             torch.set_num_threads(compute.threads)

@@ -197,13 +197,21 @@ class TokenizerActors:
         for number in list(self._actors):
             self.remove(number)
 
+    def _wait_for_actors(self, timeout_s: float) -> None:
+        """Wait until one that starts has answered."""
+        starting = [actor.ready for actor in self._actors.values() if actor.ready is not None]
+        if starting:
+            ray.wait(starting, num_returns=1, timeout=timeout_s, fetch_local=False)
+        else:
+            time.sleep(timeout_s)
+
     def events(self, works: Sequence[Work], timeout_s: float) -> Iterator[tuple[Work, Any]]:
         """Yields events of the given shards within ``timeout_s``, and an ActorLostError per lost actor.
 
         Raises an actor's own error, unwrapped.
         """
         if not works:
-            time.sleep(timeout_s)
+            self._wait_for_actors(timeout_s)
             return
         by_generator: dict[Any, Work] = {work.generator: work for work in works}
         handles = list(by_generator)

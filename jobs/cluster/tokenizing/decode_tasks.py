@@ -12,10 +12,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from bitmill.jobs.scheduling.autoscaling import LEAST_VALUES
 from bitmill.pipeline.archive.tar_events import whole_archive
-from bitmill.pipeline.decode.pixels.planes import make_ready
 from bitmill.pipeline.isolation.memory_limit import memory_limit
 from bitmill.pipeline.isolation.source_bundles import Bundle, Message, bundle_messages
-from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events, source_room
+from bitmill.pipeline.isolation.source_events import (
+    DecodeSettings,
+    Staged,
+    make_ready,
+    source_events,
+    source_room,
+)
 from bitmill.pipeline.items import ItemEnd, ItemStart, SourceEvent
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import BitmillError, InfrastructureError

@@ -5,7 +5,7 @@ from functools import partial
 
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.models.find_frame_sizes import job_frame_sizes
-from bitmill.jobs.preparation.models.find_tokenizers import job_tokenizer
+from bitmill.jobs.preparation.models.job_tokenizer import job_tokenizer
 from bitmill.jobs.preparation.models.measure_tokenizer import measure_tokenizer
 from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.jobs.progress.summary import print_pairs

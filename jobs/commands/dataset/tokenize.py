@@ -6,6 +6,7 @@ from bitmill.jobs.preparation.append_and_retry import Growth
 from bitmill.jobs.progress.progress_text import stage_times
 from bitmill.jobs.progress.summary import summary
 from bitmill.jobs.progress.terminal import Progress
+from bitmill.pipeline.dataset.without_pandas import without_pandas
 from bitmill.schemas.requests.job import JobSpec
 
 
@@ -17,6 +18,7 @@ def tokenize_job(
     def notify(sentence: str) -> None:
         console.print(sentence, soft_wrap=True)
 
+    without_pandas()
     with Progress(console) as progress:
         result = tokenize_dataset(
             job, address=address, growth=growth, on_progress=progress.show, notify=notify

@@ -25,12 +25,9 @@ from bitmill.jobs.commands.models.evaluation_output import (
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.models.find_frame_sizes import largest_within, option_size, size_text
 from bitmill.jobs.preparation.models.find_token_models import choose_prior
-from bitmill.jobs.preparation.models.find_tokenizers import (
-    LoadedTokenizer,
-    check_clip_frames,
-    load_tokenizer_spec,
-    tokenizer_spec,
-)
+from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec, tokenizer_spec
+from bitmill.jobs.preparation.models.job_tokenizer import check_clip_frames
+from bitmill.jobs.preparation.models.loaded_tokenizer import LoadedTokenizer
 from bitmill.jobs.preparation.models.metric_networks import find_metric_networks
 from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.jobs.progress.units import duration_text

@@ -68,8 +68,8 @@ def choose_prior(name: str | None, tokenizer_fingerprint: str) -> "LoadedPrior |
 def _files(name: str, what: str) -> tuple[bytes, bytes]:
     """Returns the bytes of ``config.json`` and ``model.safetensors``."""
     from bitmill.bsq_model.bundled.bundled_priors import BUNDLED_PRIORS, bundled_prior_files
-    from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
     from bitmill.pipeline.storage import Folder
+    from bitmill.schemas.models.bsq_vit_config import CONFIG_FILE, WEIGHTS_FILE
 
     if name in BUNDLED_PRIORS:
         return bundled_prior_files(name)

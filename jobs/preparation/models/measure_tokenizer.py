@@ -11,8 +11,8 @@ import torch
 
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.numerics import set_numerics
-from bitmill.jobs.preparation.models.find_tokenizers import LoadedTokenizer
-from bitmill.pipeline.shard.encoder import ModelEncoder
+from bitmill.jobs.preparation.models.loaded_tokenizer import LoadedTokenizer
+from bitmill.pipeline.shard.model_encoder import ModelEncoder
 from bitmill.schemas.models.geometry import SizePx
 from bitmill.schemas.reports.estimate_report import BatchMemory
 from bitmill.schemas.requests.job import JobSpec

@@ -20,7 +20,8 @@ from bitmill.bsq_model.metrics.reconstruction_quality import clip_psnr_db, ssim
 from bitmill.pipeline.auditing.sample.choose_sample import DrawnClip
 from bitmill.pipeline.auditing.sample.pictures import strip
 from bitmill.pipeline.inspection.source_frames import SourceFrames
-from bitmill.pipeline.shard.encoder import Codes, ModelEncoder
+from bitmill.pipeline.shard.encoder import Codes
+from bitmill.pipeline.shard.model_encoder import ModelEncoder
 from bitmill.pipeline.shard.pad_clips import padded
 from bitmill.schemas.counted import counted
 from bitmill.schemas.dataset.packing import unpack_codes

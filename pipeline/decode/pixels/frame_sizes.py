@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
 
-from bitmill.pipeline.decode.pixels.resize import sane_aspect, scaled_size
+from bitmill.pipeline.decode.pixels.crop import sane_aspect, scaled_size
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.models.geometry import SizePx
 from bitmill.schemas.requests.frames import MAX_SIDE_PX, FrameSpec

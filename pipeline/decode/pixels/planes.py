@@ -20,9 +20,9 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from bitmill.pipeline.decode.pixels import lanczos
 from bitmill.pipeline.decode.pixels.colour import coloured, scale_of
+from bitmill.pipeline.decode.pixels.crop import scaled_size
 from bitmill.pipeline.decode.pixels.orientation import UPRIGHT, Orientation
 from bitmill.pipeline.decode.pixels.plane_lanczos import Axis, Rows, Values, filtered, plane_taps
-from bitmill.pipeline.decode.pixels.resize import scaled_size
 from bitmill.schemas.models.geometry import SizePx
 
 _PLANAR = re.compile(r"(yuvj?4(?:20|22|44|11|40|10)p|gray|gbrp)((9|10|12|14|16)le)?")

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from bitmill.pipeline.decode.pixels.resize import Box, resample
+from bitmill.pipeline.decode.pixels.crop import Box
+from bitmill.pipeline.decode.pixels.resize import resample
 from bitmill.pipeline.training.data.frame_cache import Frames
 from bitmill.pipeline.training.data.sample_schedule import Draw
 from bitmill.schemas.models.geometry import SizePx

@@ -13,7 +13,8 @@ from PIL import Image
 
 from bitmill.pipeline.decode.image.images import read_still
 from bitmill.pipeline.decode.pixels import planes
-from bitmill.pipeline.decode.pixels.resize import Picture, resample, sane_aspect, scaled_size
+from bitmill.pipeline.decode.pixels.crop import sane_aspect, scaled_size
+from bitmill.pipeline.decode.pixels.resize import Picture, resample
 from bitmill.pipeline.decode.sampling.timeline import Sample, Span, TimelineEnd, sample
 from bitmill.pipeline.decode.video import pyav_reader
 from bitmill.pipeline.decode.video.probe import VideoFacts

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bitmill.bsq_model import tokenizer_from_files
-from bitmill.bsq_model.bundled import BUNDLED, bundled_files
+from bitmill.bsq_model import tokenizer_files, tokenizer_from_files
+from bitmill.bsq_model.bundled import BUNDLED, bundled_files, bundled_tokenizer
 from bitmill.bsq_model.layers.patches import pixels_from_uint8
 from bitmill.bsq_model.metrics.reconstruction_quality import psnr_db
 from tests.support.media import real_pictures
@@ -22,6 +22,13 @@ def test_it_is_at_most_ten_megabytes_and_its_authors_stand_beside_it(name):
     sizes = [len((folder / file).read_bytes()) for file in ("config.json", "model.safetensors")]
     assert sum(sizes) < 10_000_000
     assert "CC0" in (folder / "ATTRIBUTION.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_its_files_and_fingerprint_are_those_of_the_loaded_one(name):
+    loaded, bundled = tokenizer_from_files(*bundled_files(name)), bundled_tokenizer(name)
+    assert bundled.files == tokenizer_files(loaded)
+    assert (bundled.config, bundled.fingerprint) == (loaded.config, loaded.fingerprint)
 
 
 def test_its_card_names_these_weights():

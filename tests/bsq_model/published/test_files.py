@@ -5,8 +5,8 @@ import torch
 
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.published.files import published_files
-from bitmill.bsq_model.saving import CONFIG_FILE, WEIGHTS_FILE
 from bitmill.schemas.errors import FormatError
+from bitmill.schemas.models.bsq_vit_config import CONFIG_FILE, WEIGHTS_FILE
 from tests.bsq_model.published.golden import CONFIGS, case, golden, items
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bitmill.bsq_model import save_tokenizer
+from bitmill.bsq_model import save_tokenizer, tokenizer_from_files
+from bitmill.bsq_model.bundled import bundled_files
 from bitmill.bsq_model.presets import untrained_tokenizer
 from bitmill.jobs.commands.dataset.estimate import estimate_job
 from bitmill.jobs.preparation.prepare import prepare
@@ -14,6 +15,7 @@ from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.requests.job import JobSpec, SamplingSpec
+from tests.support.commands import finish
 
 pytestmark = pytest.mark.usefixtures("briefly_timed", "forked_children")
 
@@ -119,3 +121,27 @@ def test_another_driver_that_begins_between_two_looks_is_joined(tmp_path, monkey
     prepared = prepare(job, cluster_has_gpus=lambda: False)
     assert prepared.card == other[1].card
     assert prepared.remaining == other[1].remaining
+
+
+_PREPARED = """
+import sys
+from bitmill.jobs.commands.dataset import tokenize
+from bitmill.jobs.execution import driver
+from bitmill.jobs.preparation.job_request import requested_job
+from bitmill.jobs.preparation.prepare import prepare
+from bitmill.pipeline.dataset.without_pandas import without_pandas
+
+without_pandas()
+job = requested_job(sys.argv[1], sys.argv[2], tokenizer=None, overrides={"compute.device": "cpu"}, origin="x")
+print(prepare(job, cluster_has_gpus=lambda: False).tokenizer.fingerprint)
+print({"torch", "numba", "pandas"} & sys.modules.keys())
+"""
+
+
+def test_a_command_needs_neither_torch_nor_numba_for_the_bundled_tokenizer(tmp_path):
+    """Each takes longer to import than all the rest; actors import torch, decoders numba."""
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    done = finish([sys.executable, "-c", _PREPARED, str(tmp_path / "a.mp4"), str(tmp_path / "tokens")])
+    assert done.code == 0, done.err
+    fingerprint = tokenizer_from_files(*bundled_files("small")).fingerprint
+    assert done.out.splitlines() == [fingerprint, "set()"]

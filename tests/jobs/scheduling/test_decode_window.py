@@ -76,6 +76,17 @@ def test_the_next_shards_decoding_begins_while_this_ones_ends():
     assert tasks.begun[-1] == make_source(11).uri
 
 
+def test_a_shards_decoding_begins_before_it_is_read():
+    tasks = Tasks()
+    window = DecodingWindow(tasks.begin)
+    sources = [make_source(n) for n in range(3)]
+    window.expect(2, [make_source(10)])
+    window.expect(1, sources, begin=2)
+    assert tasks.begun == [source.uri for source in sources[:2]]
+    assert _take(window.items(1, sources, DecodePace(2, 2))) == 3
+    assert tasks.taken == [source.uri for source in sources]
+
+
 @given(st.data(), st.integers(1, 4), st.lists(st.integers(1, 5), min_size=1, max_size=6))
 def test_sources_are_their_shards_whenever_a_shard_is_told(data, size, lengths):
     """A shard may be told long before the one ahead of it has begun, or too late to begin early."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bitmill.pipeline.shard.encoder import ModelEncoder
+from bitmill.pipeline.shard.model_encoder import ModelEncoder
 
 
 class Gpu:

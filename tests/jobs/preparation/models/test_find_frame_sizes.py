@@ -7,7 +7,7 @@ from bitmill.jobs.preparation.models.find_frame_sizes import (
     largest_within,
     square_size_px,
 )
-from bitmill.jobs.preparation.models.find_tokenizers import job_tokenizer
+from bitmill.jobs.preparation.models.job_tokenizer import job_tokenizer
 from bitmill.jobs.preparation.prepare import prepare
 from bitmill.pipeline.decode.pixels.frame_sizes import Buckets, NativeSizes, squares
 from bitmill.schemas.errors import BadJobError, OutputConflictError, UsageError

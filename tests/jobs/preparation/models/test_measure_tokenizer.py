@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from bitmill.jobs.preparation.models.find_tokenizers import job_tokenizer
+from bitmill.jobs.preparation.models.job_tokenizer import job_tokenizer
 from bitmill.jobs.preparation.models.measure_tokenizer import measure_tokenizer
 from tests.support.fakes import make_job
 

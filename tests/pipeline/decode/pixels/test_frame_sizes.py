@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from bitmill.pipeline.decode.pixels.crop import centre_crop, scaled_size
 from bitmill.pipeline.decode.pixels.frame_sizes import Buckets, NativeSizes, frame_sizes, squares
-from bitmill.pipeline.decode.pixels.resize import centre_crop, scaled_size
 from bitmill.schemas.requests.frames import MAX_SIDE_PX, FrameSpec, NativeFrames
 
 sides = st.integers(1, 4000)

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from bitmill.pipeline.decode.pixels.crop import centre_crop, crop_box, scaled_size
 from bitmill.pipeline.decode.pixels.lanczos import resampled
-from bitmill.pipeline.decode.pixels.resize import centre_crop, crop_box, fit, scaled_size
+from bitmill.pipeline.decode.pixels.resize import fit
 
 LANCZOS = Image.Resampling.LANCZOS
 sides = st.integers(1, 200)

@@ -7,7 +7,7 @@ import pytest
 
 from bitmill.bsq_model import save_tokenizer
 from bitmill.bsq_model.resolution import interpolating
-from bitmill.jobs.preparation.models.find_tokenizers import job_tokenizer
+from bitmill.jobs.preparation.models.job_tokenizer import job_tokenizer
 from bitmill.jobs.preparation.prepare import prepare
 from bitmill.schemas.errors import FormatError, UsageError
 from bitmill.schemas.models.tokenizer_origin import ORIGIN_FILE, TokenizerOrigin
