@@ -9,7 +9,8 @@ import numpy.typing as npt
 from bitmill.schemas.outcomes import Outcome, Reason
 
 Media = Literal["video", "image", "animation"]
-Decoder = Literal["decord", "pyav", "pillow"]
+Decoder = Literal["decord", "pyav", "pyav, sought", "pillow"]
+"""``sought``: only what the sampled frames need was decoded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ from bitmill.pipeline.decode.video import decord_reader, pyav_reader
 from bitmill.pipeline.decode.video.choose_decoder import Preference, choose
 from bitmill.pipeline.decode.video.probe import VideoFacts, packet_times, probe
 from bitmill.pipeline.decode.video.probe_cache import probe_once
+from bitmill.pipeline.decode.video.seeking.sought_frames import SoughtFrames, sought_frames
 from bitmill.pipeline.items import DecodedClip, ItemEnd, ItemEvent, MediaFacts
 from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.models.geometry import Geometry, SizePx
@@ -191,9 +192,41 @@ def _video(item: _Item, prefer: Preference) -> Iterator[ItemEvent]:
         by_decord = _by_decord(item, found, native_fps)
         if by_decord is not None:
             return by_decord
-    frames = _by_pyav(item, found)
     draw = item.by_rgb if item.pixel_rule == 1 else item.by_planes
+    if item.sampling.seek and item.sampling.fps is not None:
+        sought = sought_frames(
+            item.path,
+            found,
+            fps=item.sampling.fps,
+            span_ns=item.span_ns,
+            max_frames=item.limits.max_frames,
+            max_pixels=item.limits.max_pixels,
+            native_fps=native_fps,
+        )
+        if sought is not None:
+            return _by_seeking(item, sought, draw, native_fps)
+    frames = _by_pyav(item, found)
     return _timeline(item, frames, draw, native_fps=native_fps, lost=lambda: frames.lost)
+
+
+def _by_seeking(
+    item: _Item,
+    frames: SoughtFrames,
+    draw: Callable[[pyav_reader.PyavPicture], FittedFrame],
+    native_fps: float | None,
+) -> Iterator[ItemEvent]:
+    def draw_sampled(picture: pyav_reader.PyavPicture | None) -> FittedFrame:
+        if picture is None:
+            raise ValueError("a frame was sampled that was not decoded")
+        return draw(picture)
+
+    def lost() -> BadItemError | None:
+        if not frames.is_sought:
+            item.facts = replace(item.facts, decoder="pyav")
+        return frames.lost
+
+    item.facts = replace(item.facts, decoder="pyav, sought")
+    return _timeline(item, frames, draw_sampled, native_fps=native_fps, lost=lost)
 
 
 def _by_pyav(item: _Item, found: VideoFacts) -> pyav_reader.Frames:
@@ -323,7 +356,9 @@ def _timeline(
     item.num_dropped_frames = done.num_dropped
     if item.facts.duration_ns is None and done.timeline and done.timeline.fault is None:
         item.facts = replace(item.facts, duration_ns=done.timeline.media_end_ns)
-    yield item.end(_judge(item, done, lost()))
+    # It may change the facts.
+    missing = lost()
+    yield item.end(_judge(item, done, missing))
 
 
 def _counted(item: _Item, frames: Iterable[Timed[FrameT]]) -> Iterator[Timed[FrameT]]:

@@ -100,11 +100,16 @@ class SamplingSpec(StrictModel):
     tail: Literal["pad", "drop"] = "pad"
     """A last clip of a length that the tokenizer does not take is padded by its last frame to the next such
     length, or cut to the one before; images are always padded."""
+    seek: bool = False
+    """With ``fps``: decode only what the sampled frames need, where the packets prove that they are the same
+    frames (docs/decoding.md). Damage in what is skipped is not noticed."""
 
     @model_validator(mode="after")
-    def _tail_fits(self) -> Self:
+    def _fits(self) -> Self:
         if self.clip_frames is not None and self.min_frames > self.clip_frames:
             raise ValueError(f"min_frames {self.min_frames} is more than clip_frames {self.clip_frames}")
+        if self.seek and self.fps is None:
+            raise ValueError("seek skips frames between sampled ones: set fps, too")
         return self
 
     @property

@@ -119,18 +119,24 @@ def _may_seek(facts: VideoFacts, start_ns: int) -> bool:
     return deep and orderly and facts.num_keyframes > 1 and facts.container in _SEEKABLE
 
 
+def open_decoder(path: str) -> tuple[InputContainer, VideoStream]:
+    """Open a file and its video stream, to be decoded on one thread, with errors for damage."""
+    container = open_media(path)
+    stream = video_stream(container)
+    context = stream.codec_context
+    context.thread_count = 1
+    # By default FFmpeg conceals damage with neighbouring frames and reports no error.
+    context.options = {**context.options, "err_detect": "explode+crccheck"}
+    return container, stream
+
+
 class _Reading:
     """One pass over a file."""
 
     def __init__(self, path: str, facts: VideoFacts, max_pixels: int) -> None:
         self._path, self._facts, self._max_pixels = path, facts, max_pixels
-        self._container: InputContainer = open_media(path)
-        self._stream: VideoStream = video_stream(self._container)
-        context = self._stream.codec_context
-        context.thread_count = 1
-        # By default FFmpeg conceals damage with neighbouring frames and reports no error.
-        context.options = {**context.options, "err_detect": "explode+crccheck"}
-        context.copy_opaque = True
+        self._container, self._stream = open_decoder(path)
+        self._stream.codec_context.copy_opaque = True
         self._reformatter = VideoReformatter()
         rate = self._stream.average_rate or Fraction(25)
         tick_s = self._stream.time_base or Fraction(1, SECOND_NS)

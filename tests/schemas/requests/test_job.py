@@ -53,6 +53,7 @@ def test_the_example_shows_every_key_with_its_default():
         ("tokenizer: {path: /t, bits_per_token: 9}", r"bits_per_token belongs to a preset"),
         ("tokenizer: {path: /t, options: {seed: 1}}", r"options belong to a plugin"),
         ("tokenizer: {path: /t, plugin: toy}", r"give one of bundled, path, preset and plugin"),
+        ("sampling: {seek: true}", r"seek skips frames .* set fps, too"),
         ("sampling: {tail: cut}", r"sampling\.tail must be 'pad' or 'drop'"),
         ("storage: {shard_version: 3}", r"storage\.shard_version must be 1 or 2"),
         ("frames: {buckets: []}", r"job.yaml: frames: buckets is empty\.$"),

@@ -40,11 +40,14 @@ def test_later_fields_enter_the_fingerprint_and_clip_ids_only_off_their_default(
     others = {
         _fingerprint(1, shard_version=2),
         _fingerprint(1, sampling={"tail": "drop"}),
+        _fingerprint(1, sampling={"fps": 1}),
+        _fingerprint(1, sampling={"fps": 1, "seek": True}),
         _fingerprint(1, tokenizer={"plugin": "toy"}),
         _fingerprint(1, tokenizer={"plugin": "toy", "options": {"seed": 1}}),
     }
-    assert len(others) == 4
+    assert len(others) == 6
     assert before not in others
+    assert SamplingSpec(fps=1, seek=True).rule() == SamplingSpec(fps=1).rule()
     assert SamplingSpec().rule() == {"fps": None, "clip_frames": 16}
     assert SamplingSpec(tail="drop").rule() == {"fps": None, "clip_frames": 16, "tail": "drop"}
 
