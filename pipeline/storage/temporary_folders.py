@@ -21,9 +21,19 @@ def owner_name() -> str:
 
 
 def owner_is_dead(owner: str) -> bool:
-    """True if an ``owner_name`` is of this machine and its process is gone; others count as alive."""
+    """True if an ``owner_name`` is of this machine and its process has ended; others count as alive."""
     machine, _, pid = owner.rpartition("-")
-    return machine == _machine() and pid.isdigit() and not Path(f"/proc/{pid}").exists()
+    return machine == _machine() and pid.isdigit() and _has_ended(int(pid))
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        # The state follows the program's name, which is in parentheses.
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    # A killed one stays as a zombie until its parent looks; in a container that may be never.
+    return state in (b"Z", b"X")
 
 
 def _machine() -> str:

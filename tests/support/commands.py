@@ -125,3 +125,26 @@ def stored_files(dataset: Path) -> dict[str, bytes]:
         for path in sorted(dataset.rglob("*"))
         if path.is_file() and path.name not in _LEFT_OUT
     }
+
+
+def differences(found: Mapping[str, bytes], expected: Mapping[str, bytes]) -> dict[str, str]:
+    """How the ``stored_files`` of two datasets differ, by name; of tables, the first values that do."""
+    told = dict.fromkeys(sorted(found.keys() - expected.keys()), "not expected")
+    told |= dict.fromkeys(sorted(expected.keys() - found.keys()), "missing")
+    for name in sorted(found.keys() & expected.keys()):
+        if found[name] != expected[name]:
+            told[name] = _difference(name, found[name], expected[name])
+    return told
+
+
+def _difference(name: str, found: bytes, expected: bytes) -> str:
+    if name.endswith(".parquet"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        ours, theirs = (pq.read_table(pa.BufferReader(data)).to_pylist() for data in (found, expected))
+        for number, (our, their) in enumerate(zip(ours, theirs, strict=False)):
+            if our != their:
+                values = {key: (our[key], their.get(key)) for key in our if our[key] != their.get(key)}
+                return f"row {number}: {str(values)[:1000]}"
+    return f"other bytes, {len(found)} instead of {len(expected)}"

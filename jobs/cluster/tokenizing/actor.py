@@ -13,6 +13,7 @@ import ray
 
 from bitmill.jobs.cluster.tokenizing.bundle_task import BundleTask
 from bitmill.jobs.cluster.tokenizing.decode_tasks import SourceTask, TaskPlacement
+from bitmill.jobs.cluster.tokenizing.end_with_raylet import end_with_raylet
 from bitmill.jobs.scheduling.actor_events import Assignment, ProbeStarted
 from bitmill.jobs.scheduling.autoscaling import DecodeWindowSize
 from bitmill.jobs.scheduling.decode_pace import DecodePace
@@ -65,6 +66,7 @@ class TokenizerActor:
     """Tokenizes one shard at a time; if it dies, only the running shard's uncommitted work is lost."""
 
     def __init__(self, settings: ActorSettings) -> None:
+        end_with_raylet()
         without_pandas()
         self._settings = settings
         context = settings.context

@@ -263,20 +263,23 @@ def test_relative_paths_become_absolute(monkeypatch, tmp_path):
     assert normalise("videos") == str(tmp_path / "videos")
 
 
-def test_leftovers_of_dead_writers_are_swept_and_of_living_ones_kept(tmp_path):
+@pytest.mark.parametrize("is_zombie", [True, False])
+def test_leftovers_of_dead_writers_are_swept_and_of_living_ones_kept(tmp_path, is_zombie):
     folder = Folder(str(tmp_path / "d"))
     script = (
         "import os, sys; from bitmill.pipeline.storage import Folder\n"
         "with Folder(sys.argv[1]).publishing('shards/a') as staged:\n"
         "    staged.path.write_bytes(b'half'); os.kill(os.getpid(), 9)"
     )
-    subprocess.run([sys.executable, "-c", script, folder.uri], check=False)
-    staging = Path(folder.uri) / ".staging"
-    assert len(list(staging.iterdir())) == 1
-    with folder.publishing("shards/b") as staged:
-        staged.path.write_bytes(b"whole")
-        folder.sweep_staging()
-        assert list(staging.iterdir()) == [staged.path]
+    with subprocess.Popen([sys.executable, "-c", script, folder.uri]) as writer:
+        # Without waiting for it: as long as nobody does, a process that has ended stays as a zombie.
+        os.waitid(os.P_PID, writer.pid, os.WEXITED | (os.WNOWAIT if is_zombie else 0))
+        staging = Path(folder.uri) / ".staging"
+        assert len(list(staging.iterdir())) == 1
+        with folder.publishing("shards/b") as staged:
+            staged.path.write_bytes(b"whole")
+            folder.sweep_staging()
+            assert list(staging.iterdir()) == [staged.path]
     folder.sweep_staging()
     assert not staging.exists()
     assert folder.list_names("shards") == ["b"]
