@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from bitmill.pipeline.decode.decode_media import check_span
+from bitmill.pipeline.decode.clip_events import check_span
 from bitmill.pipeline.decode.image.images import open_image
 from bitmill.pipeline.decode.library_faults import library_fault
 from bitmill.pipeline.decode.video.probe import VideoFacts, probe

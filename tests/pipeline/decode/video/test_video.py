@@ -330,7 +330,7 @@ def test_limits_hold(odd) -> None:
         assert not large.clips
 
 
-@pytest.mark.parametrize(("pixel_rule", "place"), [(1, "decode_media.fit"), (2, "pixels.planes.fit")])
+@pytest.mark.parametrize(("pixel_rule", "place"), [(1, "pixel_rules.fit"), (2, "pixels.planes.fit")])
 def test_out_of_memory_is_an_outcome(odd, monkeypatch, pixel_rule, place) -> None:
     def exhausted(*_args: object, **_options: object) -> None:
         raise MemoryError
@@ -344,8 +344,8 @@ def test_out_of_memory_is_an_outcome(odd, monkeypatch, pixel_rule, place) -> Non
     ("name", "place"),
     [
         ("plain.mp4", "pixels.planes.fit"),
-        ("photo.jpg", "decode_media.fit"),
-        ("animated.gif", "decode_media.fit"),
+        ("photo.jpg", "pixel_rules.fit"),
+        ("animated.gif", "pixel_rules.fit"),
     ],
 )
 def test_a_mistake_in_a_program_says_nothing_of_the_bytes(odd, monkeypatch, name, place, error) -> None:
