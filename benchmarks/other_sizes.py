@@ -59,7 +59,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("photographs", help="a folder of pictures that the tokenizer was not trained on")
-    parser.add_argument("--tokenizer", default="small")
+    parser.add_argument("--tokenizer", default="small-1")
     parser.add_argument(
         "--sizes", nargs="+", type=size_of_text, default=SIZES, help="height and width: 128x224"
     )

@@ -20,6 +20,7 @@ from bitmill.bsq_model.acceleration.huge_pages import copies_on_huge_pages, put_
 from bitmill.bsq_model.acceleration.int8 import Int8Linear
 from bitmill.bsq_model.bsq_vit import BSQTokenizer
 from bitmill.bsq_model.fingerprint import float32_weights
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.schemas.errors import FormatError, OutputConflictError, WrongArgumentError
 from bitmill.schemas.models.bsq_vit_config import (
     CONFIG_FILE,
@@ -87,7 +88,7 @@ def load_weights(module: nn.Module, weights_bytes: bytes) -> None:
 
 
 @torch.no_grad()
-def round_weights(tokenizer: BSQTokenizer, dtype: torch.dtype) -> None:
+def round_weights(tokenizer: TrainableTokenizer, dtype: torch.dtype) -> None:
     """Round float32 weights in place to the nearest values of float16 or bfloat16; they stay float32.
 
     The result is another tokenizer with its own fingerprint, whose files may be stored in ``dtype``. Raises

@@ -39,7 +39,7 @@ def main() -> None:
     ):
         print(f"  demo-output/{name:<17} {what}")
     print("The tokens are the bundled tokenizer's, 18 bits for 8×8 pixels. It is small and was trained on a")
-    print("CPU; docs/small.md has its numbers.")
+    print("CPU; docs/small-1.md has its numbers.")
 
 
 def read(dataset: Path) -> None:

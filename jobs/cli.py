@@ -58,8 +58,8 @@ TokenizerOption = Annotated[
     str | None,
     typer.Option(
         "--tokenizer",
-        help="small (bundled), a tokenizer's folder, an installed plugin, or a preset (random weights); "
-        "default: the job file's, else small.",
+        help="small-1 or small (bundled), a folder, an installed plugin, or a preset (random weights); "
+        "default: the job file's, else small-1.",
     ),
 ]
 FpsOption = Annotated[
@@ -263,7 +263,7 @@ def train(
 @app.command(rich_help_panel=_MODELS)
 def evaluate(
     tokenizer: Annotated[
-        str, typer.Argument(help="small (bundled), a tokenizer's folder, a plugin, or a preset.")
+        str, typer.Argument(help="small-1 or small (bundled), a tokenizer's folder, a plugin, or a preset.")
     ],
     source: Annotated[str, typer.Argument(help="A folder, glob, file or manifest.")],
     others: Annotated[

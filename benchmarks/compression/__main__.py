@@ -8,7 +8,7 @@ full size by Lanczos.
     python -m examples.small_tokenizer.fetch_data small-data
     bitmill weights fetch lpips-alexnet
     python -m benchmarks.compression --images small-data/photos/held-out --videos small-data/video/held-out \
-        --tokenizer small --out compression
+        --tokenizer small-1 --out compression
 
 ``--out`` keeps every point: a second call goes on from them.
 """
@@ -82,7 +82,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--videos", type=Path, help="a folder of videos, or one")
     parser.add_argument("--out", type=Path, default=Path("compression"))
     parser.add_argument(
-        "--tokenizer", action="append", help="small, or a saved one's folder; may come several times"
+        "--tokenizer", action="append", help="small-1, or a saved one's folder; may come several times"
     )
     parser.add_argument("--prior", action="append", help="a prior's folder; may come several times")
     parser.add_argument("--size", type=int, default=512, help="side of the frames that all are given")
@@ -99,7 +99,7 @@ def _options() -> argparse.Namespace:
 
 def _ours(options: argparse.Namespace) -> list[Ours]:
     found: list[Ours] = []
-    for name in options.tokenizer or ["small"]:
+    for name in options.tokenizer or ["small-1"]:
         loaded = load_tokenizer_spec(tokenizer_spec(name))
         trained = loaded.bsq_vit()
         label = f"{_label(name)} ({loaded.geometry.code.bits_per_token} bits)"

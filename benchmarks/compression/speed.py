@@ -1,6 +1,6 @@
 """Tokens a second through the coder, in and out, with clips side by side: 1, 8, 32.
 
-    python -m benchmarks.compression.speed --tokenizer small --photos small-data/photos/held-out
+    python -m benchmarks.compression.speed --tokenizer small-1 --photos small-data/photos/held-out
 
 Tokenizing is not in the times. Rounds alternate between the numbers of lanes, and the median counts.
 """
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tokenizer", default="small")
+    parser.add_argument("--tokenizer", default="small-1")
     parser.add_argument("--prior", help="a prior's folder")
     parser.add_argument("--photos", type=Path, help="a folder of images; default: random tokens")
     parser.add_argument("--lanes", type=int, nargs="+", default=[1, 8, 32])

@@ -1,8 +1,8 @@
-"""Tokenizers of other bit widths from the bundled ``small``, for curves that it alone cannot give.
+"""Tokenizers of other bit widths from the bundled ``small-1``, for curves that it alone cannot give.
 
-``small`` with as many bits a token as asked: its transformers, the bottleneck's projections cut, or widened
+``small-1`` with as many bits a token as asked: its transformers, the bottleneck's projections cut, or widened
 by small random rows; then trained a little on, on photographs, by ``bitmill train``. They are made for this
-comparison and nothing else: each saw a twelfth of the pictures that ``small`` saw.
+comparison and nothing else: each saw a twelfth of the pictures that ``small-1`` saw.
 
     python -m examples.small_tokenizer.fetch_data small-data
     python -m benchmarks.compression.widths small-data widths --bits 12 36
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    small = tokenizer_from_files(*bundled_files("small"))
+    small = tokenizer_from_files(*bundled_files("small-1"))
     for bits in options.bits:
         folder = options.out / f"{bits}-bits"
         save_tokenizer(with_bits(small, bits), folder / "start")
@@ -49,7 +49,7 @@ def main() -> None:
 
 @torch.no_grad()
 def with_bits(small: BSQTokenizer, bits: int) -> BSQTokenizer:
-    """An image tokenizer of ``bits`` a token with as many weights of ``small`` as fit; the rest is random."""
+    """An image tokenizer of ``bits`` a token with as many weights of ``small-1`` as fit, others random."""
     fields = small.config.model_dump() | {"bits_per_token": bits, "num_frames": 1}
     made = untrained_tokenizer(TokenizerConfig.model_validate(fields), seed=0)
     weights = made.state_dict()
@@ -64,7 +64,7 @@ def with_bits(small: BSQTokenizer, bits: int) -> BSQTokenizer:
 
 
 def training_file(data: Path, folder: Path, bits: int, steps: int, threads: int) -> dict[str, object]:
-    """The recipe of ``small``'s first stage, half the batch, from ``folder/start``."""
+    """The recipe of ``small-1``'s first stage, half the batch, from ``folder/start``."""
     document = yaml.safe_load(RECIPE.read_text())
     document["source"]["paths"] = [str(data / "photos" / split) for split in ("train", "validation")]
     document["validation"] = {"source": {"paths": str(data / "photos" / "held-out")}, "items": 16}

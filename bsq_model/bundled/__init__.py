@@ -1,4 +1,4 @@
-"""Trained tokenizers in the package, each a folder with its card (see docs/small.md).
+"""Trained tokenizers in the package, each with its card (docs/small-1.md, docs/small.md).
 
 Without torch, whose import would take most of the time in which a job starts.
 """
@@ -11,9 +11,10 @@ import numpy as np
 import safetensors.numpy
 
 from bitmill.bsq_model.fingerprint import weights_fingerprint
-from bitmill.schemas.models.bsq_vit_config import CONFIG_FILE, WEIGHTS_FILE, TokenizerConfig
+from bitmill.schemas.models.any_tokenizer_config import TokenizerConfigOfAnyFamily, any_tokenizer_config
+from bitmill.schemas.models.bsq_vit_config import CONFIG_FILE, WEIGHTS_FILE
 
-BUNDLED = ("small",)
+BUNDLED = ("small-1", "small")
 """Names, the default first."""
 
 
@@ -22,7 +23,7 @@ class BundledTokenizer:
     """A bundled tokenizer's two files in float32 by name, as saving the loaded one gives them."""
 
     files: dict[str, bytes]
-    config: TokenizerConfig
+    config: TokenizerConfigOfAnyFamily
     fingerprint: str
 
 
@@ -37,7 +38,7 @@ def bundled_files(name: str) -> tuple[bytes, bytes]:
 def bundled_tokenizer(name: str) -> BundledTokenizer:
     """Return a tokenizer's files and fingerprint, without making it; KeyError for other names."""
     config_bytes, weights_bytes = bundled_files(name)
-    config = TokenizerConfig.model_validate_json(config_bytes)
+    config = any_tokenizer_config.validate_json(config_bytes)
     stored = safetensors.numpy.load(weights_bytes)
     weights = {tensor_name: array.astype(np.float32) for tensor_name, array in stored.items()}
     return BundledTokenizer(

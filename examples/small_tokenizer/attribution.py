@@ -1,12 +1,12 @@
-"""Writes the list of what the bundled tokenizer was trained on, which stands beside its weights."""
+"""The list of what a bundled tokenizer was trained on, which stands beside its weights."""
 
 from pathlib import Path
 
 from examples.small_tokenizer.fetch_data import PYPI, read_photos
 
-TARGET = Path(__file__).resolve().parents[2] / "bsq_model" / "bundled" / "small" / "ATTRIBUTION.md"
+BUNDLED = Path(__file__).resolve().parents[2] / "bsq_model" / "bundled"
 
-_HEAD = """# What the tokenizer `small` was trained on
+_HEAD = """# What the tokenizer `{name}` was trained on
 
 Photographs in the public domain or under CC0, clips under BSD-3-Clause or CC0; no other data. The LPIPS
 network (AlexNet and the heads of LPIPS v0.1) judged reconstructions during training; none of its weights are
@@ -26,9 +26,9 @@ _LICENCES = {
 }
 
 
-def attribution() -> str:
-    """The whole list as Markdown."""
-    lines = [_HEAD.rstrip("\n")]
+def attribution(name: str) -> str:
+    """The whole list of ``small`` or ``small-1`` as Markdown."""
+    lines = [_HEAD.format(name=name).rstrip("\n")]
     for package in PYPI:
         licence, stated_by = _LICENCES[package.requirement.split("==")[0]]
         for path, (split, _) in package.clips.items():
@@ -43,13 +43,13 @@ def attribution() -> str:
     for row in read_photos():
         source = f"<{row['source']}>" if row["source"] else f"Debian's `copyright` of {row['package']}"
         author = row["author"].replace("|", "/") or "not stated"
-        name = "/".join(row["path"].rsplit("/", 2)[-2:])
-        # Its recipe takes both.
-        split = "train" if row["split"] == "validation" else row["split"]
-        lines.append(f"| `{name}` ({row['package']}) | {author} | {row['licence']} | {source} | {split} |")
+        file = "/".join(row["path"].rsplit("/", 2)[-2:])
+        # The first one's recipe takes both.
+        split = "train" if name == "small-1" and row["split"] == "validation" else row["split"]
+        lines.append(f"| `{file}` ({row['package']}) | {author} | {row['licence']} | {source} | {split} |")
     return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
-    TARGET.write_text(attribution(), encoding="utf-8")
-    print(TARGET)
+    for tokenizer in ("small", "small-1"):
+        (BUNDLED / tokenizer / "ATTRIBUTION.md").write_text(attribution(tokenizer), encoding="utf-8")

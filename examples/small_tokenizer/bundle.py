@@ -1,6 +1,7 @@
-"""Puts the trained tokenizer where the package keeps it, rounded once to float16: half the bytes.
+"""Puts a trained tokenizer where the package keeps it, rounded once to float16: half the bytes.
 
-python -m examples.small_tokenizer.bundle small-runs/video
+python -m examples.small_tokenizer.bundle small small-runs/causal-conv
+python -m examples.small_tokenizer.bundle small-1 small-runs/image small-runs/video
 """
 
 import argparse
@@ -9,12 +10,12 @@ from pathlib import Path
 
 import torch
 
-from bitmill.bsq_model import load_tokenizer, save_tokenizer
-from bitmill.bsq_model.saving import round_weights
-from examples.small_tokenizer.attribution import TARGET as ATTRIBUTION
-from examples.small_tokenizer.attribution import attribution
+from bitmill.bsq_model.families import native_files
+from bitmill.bsq_model.saving import round_weights, write_model_files
+from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
+from bitmill.pipeline.load_tokenizer import load_tokenizer
+from examples.small_tokenizer.attribution import BUNDLED, attribution
 
-BUNDLED = ATTRIBUTION.parent
 LOGS = Path(__file__).with_name("log")
 
 
@@ -23,19 +24,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, help="folder of the second stage; the first stands beside it")
-    run: Path = parser.parse_args().run
-    tokenizer = load_tokenizer(run / "tokenizer")
+    parser.add_argument("name", choices=["small", "small-1"])
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of its stages, in their order")
+    asked = parser.parse_args()
+    runs: list[Path] = asked.runs
+    tokenizer = load_tokenizer(runs[-1] / "tokenizer")
+    assert isinstance(tokenizer, TrainableTokenizer)
     round_weights(tokenizer, torch.float16)
-    for name in ("config.json", "model.safetensors"):
-        (BUNDLED / name).unlink(missing_ok=True)
-    save_tokenizer(tokenizer, BUNDLED, dtype=torch.float16)
-    ATTRIBUTION.write_text(attribution(), encoding="utf-8")
+    files = native_files(tokenizer, dtype=torch.float16)
+    folder = BUNDLED / asked.name
+    shutil.rmtree(folder, ignore_errors=True)
+    write_model_files(files, folder, what="tokenizer")
+    (folder / "ATTRIBUTION.md").write_text(attribution(asked.name), encoding="utf-8")
     LOGS.mkdir(exist_ok=True)
-    for stage in ("image", "video"):
-        shutil.copy(run.parent / stage / "metrics.jsonl", LOGS / f"{stage}.jsonl")
-    size = (BUNDLED / "model.safetensors").stat().st_size
-    print(f"{tokenizer.fingerprint}  {size / 1e6:.1f} MB  {BUNDLED}")
+    for run in runs:
+        shutil.copy(run / "metrics.jsonl", LOGS / f"{run.name}.jsonl")
+    size = sum(map(len, files.values()))
+    print(f"{tokenizer.fingerprint}  {size / 1e6:.1f} MB  {folder}")
 
 
 if __name__ == "__main__":

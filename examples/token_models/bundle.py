@@ -14,7 +14,7 @@ from bitmill.bsq_model.token_models.token_model_files import (
     token_model_fingerprint,
 )
 
-TARGET = Path(__file__).resolve().parents[2] / "bsq_model" / "bundled" / "small-prior"
+TARGET = Path(__file__).resolve().parents[2] / "bsq_model" / "bundled" / "small-1-prior"
 
 
 def main() -> None:

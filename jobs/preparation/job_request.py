@@ -8,7 +8,7 @@ from bitmill.bsq_model.bundled import BUNDLED
 from bitmill.jobs.preparation.job_files import read_job
 from bitmill.schemas.requests.job import JobSpec, load_job, make_job
 
-DEFAULT_TOKENIZER = "small"
+DEFAULT_TOKENIZER = "small-1"
 
 MANIFEST_SUFFIXES = (".parquet", ".csv", ".jsonl", ".ndjson")
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from bitmill.bsq_model.bundled import bundled_tokenizer
 from bitmill.pipeline.storage import Folder, normalise
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.errors import OutputConflictError
@@ -36,11 +37,18 @@ def check_same_job(
         advice = " To add these sources to that dataset, run it with --append." if stored == wanted else ""
         stored, wanted = {**stored, **card.source_fields}, {**wanted, **sources}
     differing = differences(stored, wanted)
+    if differing and _was_called_small(card, wanted):
+        advice += " Its tokenizer, called small before bitmill 0.2, is small-1 now."
     if differing:
         raise OutputConflictError(
             f"The output {folder.uri} contains another job's dataset: {'; '.join(differing)}. "
             f"Choose another output, or run the job that made it.{advice}"
         )
+
+
+def _was_called_small(card: DatasetCard, wanted: dict[str, Any]) -> bool:
+    is_another = card.tokenizer_fingerprint != wanted.get("tokenizer")
+    return is_another and card.tokenizer_fingerprint == bundled_tokenizer("small-1").fingerprint
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

@@ -58,6 +58,8 @@ class CausalConvConfig(StrictModel):
     decoder: LevelsConfig
     frame_width: Count = 64
     """Channels per frame of the decoder's last block, which sees single frames and those before."""
+    usual_side_px: Count | None = None
+    """Side of the squares of a job that names no size, such as those of the training; None: it has to."""
     time: Literal["causal", "both"] = "causal"
     """both: blocks also see the next row, so that no token is final before the last frame; for comparison."""
 
@@ -102,6 +104,7 @@ class CausalConvConfig(StrictModel):
             patch_px=(self.patch_px, self.patch_px),
             frames_per_token=self.frames_per_token,
             lead_frames=1 if self.frames_per_token > 1 else 0,
+            usual_side_px=self.usual_side_px,
             code=self.code,
             promises=("causal", "prefix", "streams") if self.time == "causal" else (),
         )

@@ -129,6 +129,8 @@ class Geometry(_Part):
     """The only frame size; None takes every multiple of ``size_multiple_px``."""
     size_multiple_px: SizePx | None = None
     """None: ``patch_px``."""
+    usual_side_px: Positive | None = None
+    """Of a tokenizer of any size: the side of the squares of a job that names no size; None: it has to."""
     schedules: dict[str, tuple[Grid, ...]] | None = None
     """Of pyramids: the grids of each ``grid_name``, the full one last."""
     code: Code
@@ -143,6 +145,11 @@ class Geometry(_Part):
                 raise ValueError(f"the last grid of the schedule {name!r} must be of that size")
         if self.size_px is not None and any(_rest(self.size_px, self.multiple_px)):
             raise ValueError(f"size_px {self.size_px} is no multiple of {self.multiple_px}")
+        side = self.usual_side_px
+        if side is not None and (self.size_px is not None or any(_rest((side, side), self.multiple_px))):
+            raise ValueError(
+                f"usual_side_px {side} must be a multiple of the token's, of a tokenizer of any size"
+            )
         if any(_rest(self.multiple_px, self.patch_px)):
             raise ValueError(
                 f"size_multiple_px {self.multiple_px} is no multiple of patch_px {self.patch_px}"

@@ -51,7 +51,7 @@ class TokenizerSpec(StrictModel, BaseModel):
     """Which tokenizer: a bundled one, a saved folder, or a preset with random weights (for trials only)."""
 
     bundled: str | None = None
-    """Name of a trained tokenizer in the package: ``small``."""
+    """Name of a trained tokenizer in the package: ``small-1`` or ``small``."""
     path: str | None = None
     """Folder with config.json and model.safetensors, on any store."""
     preset: str | None = None

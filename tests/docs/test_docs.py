@@ -104,7 +104,7 @@ def test_the_commands_of_the_prior_page_run(tmp_path, monkeypatch, capsys):
     for name in ("a.mp4", "held-out/b.mp4"):
         plain_mp4(media / name)
     jpeg_photo(tmp_path / "photo.jpg")
-    tokenize_here(media, tmp_path / "tokens", bundled="small", clip_frames=8, fps=20.0)
+    tokenize_here(media, tmp_path / "tokens", bundled="small-1", clip_frames=8, fps=20.0)
     monkeypatch.chdir(tmp_path)
     Path("prior.yaml").write_text(_block("docs/prior.md", "yaml"))
     lines = _block("docs/prior.md", "console").splitlines()

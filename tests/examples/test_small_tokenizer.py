@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitmill.bsq_model.bundled import BUNDLED
 from bitmill.bsq_model.training.initial_weights import start_tokenizer
 from bitmill.schemas.requests.training import load_train_spec
 from examples.small_tokenizer.attribution import attribution
@@ -79,7 +80,9 @@ def test_every_photograph_may_be_used_and_has_a_place_of_its_own():
 
 
 def test_the_attribution_beside_the_weights_is_the_tables():
-    assert Path("bsq_model/bundled/small/ATTRIBUTION.md").read_text(encoding="utf-8") == attribution()
+    for name in BUNDLED:
+        beside = Path(f"bsq_model/bundled/{name}/ATTRIBUTION.md").read_text(encoding="utf-8")
+        assert beside == attribution(name)
 
 
 def test_both_stages_are_one_model():

@@ -94,7 +94,7 @@ def test_a_job_is_stopped_whole_and_resumed(run, clips_folder, tmp_path, said, h
     output = tmp_path / "tokens"
     # Slow enough to be caught in the middle: a network that was trained, all frames.
     job = str(_job(tmp_path, clips_folder, output, fps=30))
-    options = ("--set", "tokenizer={bundled: small}")
+    options = ("--set", "tokenizer={bundled: small-1}")
     assert run("submit", job, *options, "--no-wait").code == 0
     wait_until((output / "status.json").exists, "the driver's first word")
     follower = start("submit", job, *options, "--address", head.address, extra=head.environment)

@@ -43,8 +43,9 @@ def new(
         Path, typer.Option("--out", parser=local_path, help="Job file to write; it must not exist.")
     ] = Path("job.yaml"),
     tokenizer: Annotated[
-        str, typer.Option("--tokenizer", help="small (bundled), a tokenizer's folder, or a plugin.")
-    ] = "small",
+        str,
+        typer.Option("--tokenizer", help="small-1 or small (bundled), a folder, or a plugin."),
+    ] = "small-1",
     sample: Annotated[
         int, typer.Option("--sample", min=1, help="Number of videos, and of images, to look at.")
     ] = 16,

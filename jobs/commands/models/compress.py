@@ -32,7 +32,7 @@ Source = Annotated[str, typer.Argument(metavar="IN", help="An image, a video, or
 def compress(
     source: Source,
     out: Annotated[str, typer.Argument(metavar="OUT", help="File to write: NAME.bmz.")],
-    tokenizer: TokenizerOption = "small",
+    tokenizer: TokenizerOption = "small-1",
     prior: PriorOption = None,
     fps: Annotated[
         float | None,

@@ -37,7 +37,7 @@ def decompress(
             help="For an image: .png. For a video: .mkv (lossless) or .mp4. For a shard: .parquet.",
         ),
     ],
-    tokenizer: TokenizerOption = "small",
+    tokenizer: TokenizerOption = "small-1",
     prior: PriorOption = None,
     salvage: Annotated[
         bool,

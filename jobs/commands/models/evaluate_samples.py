@@ -33,7 +33,7 @@ def evaluate_samples(
             help="Patterns of the sources that the model was not trained on; * also matches /; repeatable.",
         ),
     ],
-    tokenizer: TokenizerOption = "small",
+    tokenizer: TokenizerOption = "small-1",
     steps: Annotated[int, typer.Option("--steps", min=1, help="Passes of the model per picture.")] = 12,
     temperature: TemperatureOption = 1.0,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of the pictures.")] = 0,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_tokens(
-    model: Annotated[str, typer.Argument(help="A token model's folder, or a bundled prior (small).")],
+    model: Annotated[str, typer.Argument(help="A token model's folder, or a bundled prior (small-1).")],
     dataset: Annotated[str, typer.Argument(help="A dataset folder made by the model's tokenizer.")],
     source: Annotated[
         list[str] | None,

@@ -31,10 +31,10 @@ _PLAYED_FPS = 8.0
 
 def sample_clips(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A prior's folder, or a bundled prior (small).")
+        str, typer.Argument(metavar="MODEL", help="A prior's folder, or a bundled prior (small-1).")
     ],
     out: OutArgument,
-    tokenizer: TokenizerOption = "small",
+    tokenizer: TokenizerOption = "small-1",
     count: Annotated[int, typer.Option("--count", min=1, help="Number of clips.")] = 16,
     size: SizeOption = None,
     frames: Annotated[int, typer.Option("--frames", min=1, help="Frames to draw per clip.")] = 4,

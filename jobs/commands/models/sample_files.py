@@ -26,7 +26,7 @@ OutArgument = Annotated[
     Path, typer.Argument(metavar="OUT", parser=local_path, help="New or empty folder to write to.")
 ]
 TokenizerOption = Annotated[
-    str, typer.Option("--tokenizer", help="The model's tokenizer: small, a folder, or a plugin.")
+    str, typer.Option("--tokenizer", help="The model's tokenizer: small-1, a folder, or a plugin.")
 ]
 SizeOption = Annotated[
     int | None,

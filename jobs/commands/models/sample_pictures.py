@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def sample_pictures(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A masked model's folder.")],
     out: OutArgument,
-    tokenizer: TokenizerOption = "small",
+    tokenizer: TokenizerOption = "small-1",
     count: Annotated[int, typer.Option("--count", min=1, help="Number of pictures.")] = 16,
     size: SizeOption = None,
     label: Annotated[

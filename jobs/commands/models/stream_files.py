@@ -18,13 +18,14 @@ SHARD_SUFFIX = ".parquet"
 TokenizerOption = Annotated[
     str,
     typer.Option(
-        "--tokenizer", help="For pictures: small (bundled), a tokenizer's folder, or an installed plugin."
+        "--tokenizer",
+        help="For pictures: small-1 or small (bundled), a folder, or an installed plugin.",
     ),
 ]
 PriorOption = Annotated[
     str | None,
     typer.Option(
-        "--prior", help="small (bundled), a prior's folder, or none; default: the tokenizer's bundled one."
+        "--prior", help="small-1 (bundled), a prior's folder, or none; default: the tokenizer's bundled one."
     ),
 ]
 

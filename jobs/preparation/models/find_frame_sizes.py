@@ -67,7 +67,7 @@ def _check_schedule(geometry: Geometry, size: SizePx, *, option: str) -> None:
 
 
 def square_size_px(geometry: Geometry, size_px: int | None, *, option: str, or_else: str = "") -> int:
-    """Return the side of square frames: ``size_px``, or the tokenizer's own.
+    """Return the side of square frames: ``size_px``, or the tokenizer's own or usual one.
 
     ``option`` names it in errors, ``or_else`` what else may be set. Raises UsageError if the
     tokenizer does not take them.
@@ -80,6 +80,8 @@ def square_size_px(geometry: Geometry, size_px: int | None, *, option: str, or_e
         )
     if size_px is None and fixed is not None:
         return fixed[0]
+    if size_px is None and geometry.usual_side_px is not None:
+        return geometry.usual_side_px
     if size_px is None:
         sizes = "any size" if geometry.schedules is None else "several sizes"
         raise UsageError(

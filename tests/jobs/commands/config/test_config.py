@@ -46,7 +46,7 @@ def test_a_new_job_file_tells_what_the_folder_has_and_is_a_job(run, tmp_path):
     assert "1 that cannot be read" in told
     job = load_job(out.read_text(), origin="job.yaml")
     assert (job.source.paths, job.output) == ([str(media)], str(tmp_path / "tokens"))
-    assert job.tokenizer.bundled == "small"
+    assert job.tokenizer.bundled == "small-1"
     assert "null takes every frame; these have mostly " in out.read_text()
     code, _, err = run("new", media, tmp_path / "tokens", "--out", out)
     assert code == 2

@@ -64,7 +64,7 @@ def test_a_bundled_prior_that_does_not_fit_is_left_out_unless_it_is_named(tmp_pa
     # In frames seconds apart there is less of each other than the prior is sure of.
     write_video(tmp_path / "a.mp4", real_pictures(61, 128, 128)[::60], codec="libx264")
     streams, said = {}, ""
-    for name, options in {"named": ("--prior", "small"), "none": ("--prior", "none"), "auto": ()}.items():
+    for name, options in {"named": ("--prior", "small-1"), "none": ("--prior", "none"), "auto": ()}.items():
         streams[name] = tmp_path / f"{name}.bmz"
         done = bitmill("compress", str(tmp_path / "a.mp4"), str(streams[name]), *options)
         assert done.code == 0, done.err

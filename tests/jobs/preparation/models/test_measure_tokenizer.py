@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("briefly_timed")
 @pytest.mark.skipif(sys.platform != "linux", reason="Only Linux tells the peak of a process")
 def test_memory_that_is_free_before_counts_for_a_batch():
     job = make_job(
-        tokenizer={"bundled": "small"},
+        tokenizer={"bundled": "small-1"},
         frames={"buckets": [[128, 128]]},
         compute={"device": "cpu", "batch_frames": 64},
     )
