@@ -44,9 +44,9 @@ def tokenize(
     """Tokenize a collection into a dataset folder. A second call resumes; a finished dataset is left alone.
 
     ``tokenizer`` is ``small-1`` (the default) or ``small``, which are bundled, a preset, a plugin, or a
-    tokenizer's folder. Keys of ``settings`` are the job's by dotted name, such as ``{"sampling.fps": 8}``. ``append`` adds sources that
-    are not planned yet, ``retry_failed`` does failed items again (only those that failed for one of
-    ``reasons``, if given).
+    tokenizer's folder. Keys of ``settings`` are the job's by dotted name, such as ``{"sampling.fps": 8}``.
+    ``append`` adds sources that are not planned yet, ``retry_failed`` does failed items again (only those
+    that failed for one of ``reasons``, if given).
     ``address`` is that of a Ray cluster; without one a local Ray is started. ``on_progress`` receives the
     counts about twice a second, ``notify`` sentences for the user.
 

