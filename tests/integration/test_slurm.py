@@ -15,6 +15,7 @@ from bitmill.schemas.reports.status_file import STATUS_FILE, ActorCounts, read_s
 from tests.integration.conftest import CLIPS_OPTIONS
 from tests.support.commands import REPOSITORY, environment, stored_files, wait_until
 from tests.support.ray_head import MARK, end_marked
+from tests.support.sabotage import Sabotage
 
 pytestmark = pytest.mark.ray
 
@@ -87,17 +88,22 @@ def _is_running(output: Path) -> bool:
 def test_a_job_near_the_end_of_its_time_requeues_itself_and_goes_on(slurm, clips_folder, clips_run, tmp_path):
     output, undisturbed = tmp_path / "tokens", clips_run[0]
     job = (str(clips_folder), str(output), *CLIPS_OPTIONS, "--set", "compute.actors=1")
-    runs = [_start(slurm, *job)]
+    (tmp_path / "sabotage").mkdir()
+    sabotage = Sabotage(tmp_path / "sabotage")
+    # Else it might be done before it is told.
+    held = (slurm | sabotage.environment, *job, "--set", "compute.grace_s=2")
 
     def works() -> bool:
         if runs[-1].poll() == _RAY_FAILED:
-            runs.append(_start(slurm, *job))
+            runs.append(_start(*held))
         return runs[-1].poll() is not None or _is_running(output)
 
-    wait_until(works, "the driver at work")
-    # As --signal=B:TERM@120 sends it: to the script alone.
-    runs[-1].send_signal(signal.SIGTERM)
-    assert runs[-1].wait() == 130
+    with sabotage.pause():
+        runs = [_start(*held)]
+        wait_until(works, "the driver at work")
+        # As --signal=B:TERM@120 sends it: to the script alone.
+        runs[-1].send_signal(signal.SIGTERM)
+        assert runs[-1].wait() == 130
     assert (tmp_path / "requeued").read_text().startswith("requeue ")
     assert len(list(output.glob("shards/*"))) < len(list(undisturbed.glob("shards/*")))
     while (code := _start(slurm, *job).wait()) == _RAY_FAILED:

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from bitmill.bsq_model import tokenizer_files, tokenizer_from_files
-from bitmill.bsq_model.bundled import bundled_files
+from bitmill.bsq_model import tokenizer_files
+from bitmill.bsq_model.bundled import bundled_tokenizer
 from bitmill.pipeline.load_tokenizer import load_tokenizer
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import FormatError
@@ -23,7 +23,7 @@ def test_a_tokenizer_is_loaded_by_string_path_and_uri_from_any_store(tmp_path):
 def test_a_bundled_tokenizer_is_loaded_by_its_name_whatever_lies_in_the_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small").mkdir()
-    assert load_tokenizer("small").fingerprint == tokenizer_from_files(*bundled_files("small")).fingerprint
+    assert load_tokenizer("small").fingerprint == bundled_tokenizer("small").fingerprint
     with pytest.raises(FormatError, match="There is no tokenizer at "):
         load_tokenizer(tmp_path / "small")
     with pytest.raises(FormatError, match="did you mean 'small'"):

@@ -81,7 +81,7 @@ def test_the_command_tells_the_table_and_writes_its_numbers(dataset, tmp_path) -
     written = json.loads(report.read_text(encoding="utf-8"))
     assert written["model"] == pytest.approx(costs.model, rel=1e-5)
     assert f"{written['model']:.3f}" in done.out
-    refused = bitmill("evaluate-tokens", "small", dataset)
+    refused = bitmill("evaluate-tokens", "small-1", dataset)
     assert refused.code == 2
     assert "Traceback" not in refused.err
     assert "Use a model that was trained on" in " ".join(refused.err.split())
