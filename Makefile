@@ -30,8 +30,8 @@ $(STAMP): $(RUNTIME)
 demo: $(RUNTIME)  ## tokenize real clips, print the summary, write a preview
 	$(BIN)/python examples/demo.py
 
-check: lint arch  ## what to run while changing things: all but tests of Ray, stores, browser and training
-	$(BIN)/pyright & types=$$!; $(PYTEST) -m "not (ray or s3 or stores or browser or training or cuda)"; tests=$$?; \
+check: lint arch  ## what to run while changing things: all but slow tests and those of Ray, stores, browser, training
+	$(BIN)/pyright & types=$$!; $(PYTEST) -m "not (ray or s3 or stores or browser or training or slow or cuda)"; tests=$$?; \
 	wait $$types && exit $$tests
 
 test: $(STAMP)  ## the whole suite

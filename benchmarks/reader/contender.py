@@ -59,6 +59,7 @@ CONTENDERS = {
     "uint32": "benchmarks.reader.memory_maps:Uint32Map",
     "packed": "benchmarks.reader.memory_maps:PackedMap",
     "litdata": "benchmarks.reader.litdata_chunks:LitdataChunks",
+    "litdata-mixed": "benchmarks.reader.litdata_chunks:LitdataMixed",
     "mds": "benchmarks.reader.mosaic_shards:MosaicShards",
     "webdataset": "benchmarks.reader.webdataset_tars:WebdatasetTars",
 }

@@ -6,13 +6,15 @@ far the quickest for single clips and with workers, and level with the best in e
 its documentation. Tokens are stored and collated as int32, so that a worker hands over half the bytes, and
 widened in the training process. Local folders are mapped in place (its "POSIX-fast" mode, the default); from
 S3, chunks are copied to the cache first. Shuffling is its default: chunks in random order, clips in random
-order within blocks of 256 of a chunk.
+order within blocks of 256 of a chunk. A batch so comes from one or two chunks: ``LitdataMixed`` has chunks small
+enough that an epoch is mixed as well as bitmill's is. (Chunks are all that its shuffling can be set by.)
 """
 
 import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,8 +22,6 @@ import torch
 from benchmarks.reader.contender import folder_bytes
 from benchmarks.reader.corpus import SHAPE_THW, TOKENS_PER_CLIP, open_corpus
 from benchmarks.reader.workers import NUM_WORKERS
-
-_CHUNK_BYTES = "64MB"
 
 
 class LitdataChunks:
@@ -31,16 +31,17 @@ class LitdataChunks:
     packages = ("litdata",)
     no_s3 = None
     stored_bytes = staticmethod(folder_bytes)
+    _chunks: ClassVar[dict[str, str | int]] = {"chunk_bytes": "64MB"}
 
-    @staticmethod
-    def write(corpus: Path, folder: Path) -> None:
+    @classmethod
+    def write(cls, corpus: Path, folder: Path) -> None:
         import litdata
 
         litdata.optimize(
             fn=partial(stored_clip, corpus),
             inputs=list(range(len(open_corpus(corpus)))),
             output_dir=str(folder),
-            chunk_bytes=_CHUNK_BYTES,
+            **cls._chunks,
             num_workers=1,
             item_loader=litdata.TokensLoader(block_size=TOKENS_PER_CLIP),
             verbose=False,
@@ -79,6 +80,14 @@ class LitdataChunks:
 
         loader = litdata.StreamingDataLoader(dataset, batch_size=self._batch_size, num_workers=num_workers)
         return (batch_BK.to(torch.int64).view(-1, *SHAPE_THW) for batch_BK in loader)
+
+
+class LitdataMixed(LitdataChunks):
+    """The same, with chunks of two clips."""
+
+    title = "litdata, TokensLoader, mixed"
+    # In tokens, as its TokensLoader counts.
+    _chunks: ClassVar[dict[str, str | int]] = {"chunk_size": 2 * TOKENS_PER_CLIP}
 
 
 def _allow_http() -> None:

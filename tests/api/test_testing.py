@@ -46,6 +46,7 @@ def test_a_plugin_as_bitmill_loads_it_is_checked_as_it_is():
     assert check_tokenizer(load) == _all_but(*OF_PYRAMIDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [SMALL, IMAGE, *VARIANTS.values()], ids=["small", "image", *VARIANTS])
 def test_every_variant_of_bsq_vit_conforms(config):
     torch.set_num_threads(1)
@@ -320,6 +321,7 @@ def test_clips_that_its_geometry_does_not_allow_are_the_callers_fault():
         check_tokenizer(ToyVideo, sizes=[(8, 12)])
 
 
+@pytest.mark.slow
 def test_it_needs_no_pytest():
     code = (
         "import sys, bitmill.testing; assert not {'pytest', '_pytest', 'ray', 'pyarrow'} & set(sys.modules)"

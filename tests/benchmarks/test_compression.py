@@ -89,6 +89,7 @@ def test_ours_is_a_stream_that_was_read_back(tmp_path):
     assert small.frames_THWC.shape == item.frames_THWC.shape
 
 
+@pytest.mark.slow
 def test_all_get_the_same_squares_of_some_files_and_the_first_frames_of_videos(tmp_path):
     for number in range(5):
         Image.fromarray(real_pictures(1, 80, 60)[0]).save(tmp_path / f"{number}.png")

@@ -35,6 +35,7 @@ def test_peers_take_the_same_frames(fps, video):
         assert 0 < np.abs(other.astype(int) - expected).mean() < 5
 
 
+@pytest.mark.slow
 def test_the_command_tells_rates_of_all_that_can_be_loaded(tmp_path, video):
     words = ("--rounds", "1", "--json", str(tmp_path / "told.json"))
     done = run_module("benchmarks.decoding", *words, "--clips", str(video))

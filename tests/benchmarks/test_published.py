@@ -41,6 +41,7 @@ def test_the_peer_of_infinity_is_the_published_network(item):
     torch.testing.assert_close(pixels[:, ::3, ::3], expected, atol=3e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_clip_is_measured_both_ways():
     told = measure("cosmos-dv4x8x8", "decode", (1, 16, 16), rounds=1, threads=1)
     assert told["ratio"] > 0

@@ -93,6 +93,7 @@ def test_other_types_are_not_batches(corpus):
         check(_Altered(corpus, lambda clips: clips.to(torch.int32)), "sequential", corpus)
 
 
+@pytest.mark.slow
 def test_the_command_measures_every_way_and_writes_a_complete_dataset(tmp_path):
     words = ["--clips", "210", "--rounds", "1", "--seconds", "0.1", "--contenders", "ours"]
     words += ["--folder", str(tmp_path), "--json", str(tmp_path / "told.json")]

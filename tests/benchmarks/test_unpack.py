@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+
 from tests.support.commands import run_module
 
 
+@pytest.mark.slow
 def test_every_way_is_measured_for_each_width(tmp_path):
     words = ("--bits", "18", "13", "--rounds", "1", "--seconds", "0.01")
     done = run_module("benchmarks.unpack", *words, "--json", str(tmp_path / "told.json"))

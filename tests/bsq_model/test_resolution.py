@@ -164,6 +164,7 @@ def _patches(tokenizer: BSQTokenizer, clip: Tensor) -> Tensor:
     return patches_from_pixels(pixels_from_uint8(clip, torch.float32), tokenizer.config.patch_size_px)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [SMALL, VARIANTS["cnn-vq-logit-laplace"]], ids=["small", "cnn"])
 def test_it_conforms_at_several_sizes(config):
     make = lambda: interpolating(random_tokenizer(config))  # noqa: E731

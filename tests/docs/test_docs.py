@@ -98,6 +98,7 @@ def test_the_loop_over_several_sizes_of_the_reading_page_runs(tmp_path, monkeypa
     assert tuple(names["tokens"].shape) in {(6, 4, 2, 3), (3, 2, 3, 2)}
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_prior_page_run(tmp_path, monkeypatch, capsys):
     media = tmp_path / "media"
     (media / "held-out").mkdir(parents=True)

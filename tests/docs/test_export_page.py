@@ -34,6 +34,7 @@ def exports(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("exports", "hub_cache")
 def test_the_blocks_run_and_give_the_tokens():
     expected = expected_tokens(LENGTHS, bits_per_token=18)

@@ -3,6 +3,7 @@
 from dataclasses import astuple
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +34,7 @@ def test_buckets_and_crops(width, height, aspect, buckets):
     )
 
 
+@pytest.mark.slow
 @given(
     sides,
     sides,

@@ -23,6 +23,7 @@ def site(tmp_path_factory):
     return folder / "html"
 
 
+@pytest.mark.slow
 def test_the_references_have_every_name_command_and_key(site):
     names = (site / "reference.html").read_text()
     for name in bitmill.__all__:

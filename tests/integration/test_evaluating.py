@@ -24,6 +24,7 @@ def media(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_tokenizer_is_measured_and_nothing_is_passed_over(media, tmp_path):
     out = tmp_path / "report"
     nowhere = {"BITMILL_NETWORKS": str(tmp_path / "none")}
@@ -50,6 +51,7 @@ def test_a_tokenizer_is_measured_and_nothing_is_passed_over(media, tmp_path):
     assert json.loads((out / "report.json").read_text(encoding="utf-8"))["definitions"]["psnr_db"]
 
 
+@pytest.mark.slow
 def test_another_size_must_be_asked_for(media, tmp_path):
     refused = bitmill("evaluate", "tiny", str(media), "--out", str(tmp_path / "x"), "--size", "96")
     assert refused.code == 2
@@ -79,6 +81,7 @@ def test_another_size_must_be_asked_for(media, tmp_path):
         assert said in " ".join(wrong.err.split())
 
 
+@pytest.mark.slow
 def test_tokenizers_of_several_families_are_measured_on_the_same_media(media, tmp_path):
     *files, option, config = publish("open-magvit2", tmp_path / "files")
     done = bitmill("weights", "import", *files, str(tmp_path / "magvit"), option, config)
@@ -114,6 +117,7 @@ def test_tokenizers_of_several_families_are_measured_on_the_same_media(media, tm
     assert (refused.code, "--codecs is for one tokenizer" in refused.err) == (2, True)
 
 
+@pytest.mark.slow
 def test_the_codecs_size_is_told_of_whole_files(media, tmp_path):
     out = tmp_path / "report"
     done = bitmill(

@@ -97,6 +97,7 @@ def test_every_view_gives_what_is_stored(dataset):
             np.testing.assert_array_equal(tokens, expected(*stored[clip_id]), strict=True)
 
 
+@pytest.mark.slow
 def test_clips_are_previewed_without_what_pads_them(dataset, toys, tmp_path):
     tokens = str(dataset / "tokens")
     done = bitmill_with_toys(toys, "preview", tokens, "--out", str(tmp_path / "a.mp4"))
@@ -112,6 +113,7 @@ def test_clips_are_previewed_without_what_pads_them(dataset, toys, tmp_path):
     assert not (tmp_path / "b.png").exists()
 
 
+@pytest.mark.slow
 def test_its_audit_finds_it_sound_and_tokenizes_it_again(dataset, toys, tmp_path):
     tokens = str(dataset / "tokens")
     words = ("audit", tokens, "--out", str(tmp_path / "audit"), "--check-source", "--workers", "1")
@@ -170,6 +172,7 @@ def test_a_shard_is_compressed_and_comes_back_byte_for_byte(dataset, tmp_path):
     assert (tmp_path / "b.parquet").read_bytes() == shard.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_picture_is_compressed_by_the_plugin_and_decoded_by_it(dataset, toys, tmp_path):
     plugin = json.loads((dataset / "job.yaml").read_text())["tokenizer"]["plugin"]
     words = ("--tokenizer", plugin)

@@ -100,6 +100,7 @@ print(len(workers), state["batch"], len(list(loader)), len(loader))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("timeout", [0, 30])
 def test_a_killed_worker_is_an_error_and_no_hang(tmp_path, timeout):
     # In a process of its own: torch's signal handler raises for such a worker wherever the main thread is.

@@ -35,6 +35,7 @@ def sequence(uri) -> Ids:
     return [batch for _ in range(3) for batch in ids_of(batches)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stop_at", "num_workers"), [(1, 0), (7, 2), (15, 0), (16, 0), (17, 0), (32, 0)])
 def test_stopped_by_steps_it_takes_up_at_the_very_next_batch(
     train, tmp_path, uri, sequence, stop_at, num_workers
@@ -45,6 +46,7 @@ def test_stopped_by_steps_it_takes_up_at_the_very_next_batch(
     assert second.trained == sequence[stop_at:]
 
 
+@pytest.mark.slow
 def test_killed_it_takes_up_at_any_checkpoint(train, tmp_path, uri, sequence):
     train(tmp_path, uri, max_epochs=2, save_every=5)
     for step in (5, 15, 20, 30):

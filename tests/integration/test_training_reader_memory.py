@@ -44,6 +44,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return place / "small", place / "large"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["shuffled", "in order", "buckets"])
 def test_memory_stays_below_200_mb_whatever_the_file_size(folders, tmp_path, order):
     small, large = folders

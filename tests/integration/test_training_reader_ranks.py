@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.support.commands import WITH_TESTS, ended, script
 from tests.support.readers import ids_of, odd_batches, write_odd_dataset
 
@@ -34,6 +36,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_ranks_and_their_workers_together_have_the_batches_of_one_process(tmp_path):
     uri = str(tmp_path / "tokens")
     write_odd_dataset(uri)

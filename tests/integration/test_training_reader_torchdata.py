@@ -36,6 +36,7 @@ print(json.dumps(told))
 """
 
 
+@pytest.mark.slow
 def test_a_fresh_process_goes_on_with_the_next_batch(tmp_path):
     uri, place = str(tmp_path / "tokens"), tmp_path / "states"
     write_odd_dataset(uri)
@@ -58,6 +59,7 @@ def test_a_fresh_process_goes_on_with_the_next_batch(tmp_path):
         assert following == epochs[1]
 
 
+@pytest.mark.slow
 def test_any_step_is_one_to_stop_at(tmp_path):
     write_odd_dataset(str(tmp_path))
     expected = ids_of(odd_batches(tmp_path))

@@ -43,6 +43,7 @@ def epochs(uri) -> list[Ids]:
     return epochs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -85,6 +86,7 @@ def test_plain_loaders_hear_of_the_epoch_in_workers_that_live_on(uri, epochs):
         assert ids_of(loader) == epochs[epoch]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"num_workers": 2}, _FORKED, _SERVED | {"num_workers": 1}])
 def test_plain_loaders_that_were_not_told_the_epoch_are_refused(uri, epochs, options):
     """They would give the first epoch again and again."""
@@ -105,6 +107,7 @@ def test_plain_loaders_that_were_not_told_the_epoch_are_refused(uri, epochs, opt
     assert ids_of(loader) == epochs[2][3:]
 
 
+@pytest.mark.slow
 def test_stopped_anywhere_any_number_of_workers_and_ranks_goes_on(uri, epochs):
     """From one number of workers and ranks to another, again and again, through two epochs."""
     drawn = random.Random(7)
@@ -133,6 +136,7 @@ def _go_on(uri: str, state: dict[str, int], world_size: int, take: int, options:
     return shares, states
 
 
+@pytest.mark.slow
 def test_workers_may_start_while_threads_of_this_process_read(uri, epochs):
     """A process that is forked inherits locks as they stand, but not the threads that would release them."""
     dataset = TokenDataset(uri, view="integers", columns=("clip_id",))

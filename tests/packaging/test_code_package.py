@@ -4,6 +4,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from bitmill.jobs.commands.remote.code_package import JOB_FILE, write_package
 from tests.support.commands import finish
 
@@ -15,6 +17,7 @@ def _package(path: Path, job: str = JOB) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
+@pytest.mark.slow
 def test_it_lists_what_the_wheel_lists_and_the_job(tmp_path, wheel):
     with _package(tmp_path / "p.zip") as archive, zipfile.ZipFile(wheel) as built:
         assert archive.read(JOB_FILE).decode() == JOB
@@ -23,6 +26,7 @@ def test_it_lists_what_the_wheel_lists_and_the_job(tmp_path, wheel):
         assert all(archive.read(name) == built.read(name) for name in ours)
 
 
+@pytest.mark.slow
 def test_the_same_job_makes_the_same_package(tmp_path):
     for name, job in (("a", JOB), ("b", JOB), ("c", "version: 2\n")):
         write_package(tmp_path / name, job)
@@ -30,6 +34,7 @@ def test_the_same_job_makes_the_same_package(tmp_path):
     assert first.read_bytes() == again.read_bytes() != other.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_package_runs_by_itself(tmp_path):
     with _package(tmp_path / "p.zip") as archive:
         archive.extractall(tmp_path / "run")

@@ -29,6 +29,7 @@ def _executing(tree: ast.AST) -> Iterator[str]:
         yield from (name for name in names if f"{name}.".startswith(tuple(f"{ban}." for ban in EXECUTE)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", [*ROOMS, "bitmill/testing"])
 def test_no_reader_of_pickles_or_torchscript_that_executes(room):
     found = {

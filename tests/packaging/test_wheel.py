@@ -33,6 +33,7 @@ def dataset(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
+@pytest.mark.slow
 def test_the_wheel_puts_one_name_into_an_environment(wheel):
     with zipfile.ZipFile(wheel) as built:
         names = built.namelist()

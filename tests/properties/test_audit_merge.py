@@ -125,6 +125,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> AuditedDataset:
     return dataset
 
 
+@pytest.mark.slow
 @given(cuts=st.lists(st.integers(0, 1000), max_size=7))
 def test_shards(dataset: AuditedDataset, cuts: list[int]):
     parts, whole = _audits(dataset)

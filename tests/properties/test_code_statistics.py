@@ -52,6 +52,7 @@ def datasets(draw: st.DrawFn):
     return draw(st.integers(0, 1000)), bits, shapes
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(datasets())
 @example((0, 18, [(5, 16, 16), (1, 17, 19)]))
@@ -224,6 +225,7 @@ def test_frames_beyond_the_bound_are_counted_together():
     assert (rows[-1].value, rows[-1].tokens) == ("127 and later", 22)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.integers(1, 70), st.integers(0, 1000), st.lists(st.integers(1, 300), min_size=1, max_size=4))
 def test_scales_are_counted_by_themselves(bits, seed, sizes):

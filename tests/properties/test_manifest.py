@@ -7,6 +7,7 @@ import unicodedata
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,6 +52,7 @@ def _same(found, wanted):
     )
 
 
+@pytest.mark.slow
 @given(rows=JSON_ROWS, ascii_only=st.booleans(), indent=st.sampled_from([None, 1]))
 def test_any_json_value_travels_as_it_is(tmp_path_factory, rows, ascii_only, indent):
     lines = [
@@ -91,6 +93,7 @@ COLUMNS = {
 }
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_any_value_of_a_parquet_travels_as_it_is(tmp_path_factory, data):
     rows = data.draw(

@@ -87,6 +87,7 @@ def textbook_index(code: Code, values: list[int]) -> int:
     return index
 
 
+@pytest.mark.slow
 @given(codes_of_any_kind())
 def test_every_code_is_stored_by_its_published_index(drawn):
     code, values_ND = drawn

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,6 +77,7 @@ def test_full_shards_survive_sources_added_behind(sources, added, sharding):
     assert after[: max(0, len(before) - 1)] == before[:-1]
 
 
+@pytest.mark.slow
 @given(source_lists(), SHARDINGS)
 def test_the_plan_file_gives_back_the_plan(sources, sharding):
     shards = cut_shards(sources, sharding, "job")
@@ -85,6 +87,7 @@ def test_the_plan_file_gives_back_the_plan(sources, sharding):
     assert plan_part("p", read_plan(data, origin="x")) == plan_part("p", shards)
 
 
+@pytest.mark.slow
 @given(spans_of_objects(), SHARDINGS)
 def test_spans_are_planned_once_in_order_and_their_object_counts_once(sources, sharding):
     shards = cut_shards(sources, sharding, "job")
@@ -97,6 +100,7 @@ def test_spans_are_planned_once_in_order_and_their_object_counts_once(sources, s
         assert shard.size_bytes <= sharding.max_bytes or len(objects) == 1
 
 
+@pytest.mark.slow
 @given(st.integers(1, 2**40), st.integers(1, 4000), st.integers(0, 10**12), st.integers(1, 10**10))
 def test_an_object_that_fits_is_one_shard_however_many_spans_it_has(size, count, start_ns, length_ns):
     spans = _touching(count, start_ns, length_ns, size_bytes=size)

@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,6 +61,7 @@ def rows_of(index: ReadingIndex) -> list[dict[str, object]]:
     return found
 
 
+@pytest.mark.slow
 @given(index_rows(), st.text(), st.text())
 def test_an_index_comes_back_as_it_was_stored(rows, plan, tokenizer):
     data = index_bytes(rows_table(rows), plan=plan, tokenizer_fingerprint=tokenizer)
@@ -91,6 +93,7 @@ def stored() -> tuple[bytes, list[dict[str, object]]]:
     return index_bytes(rows_table(rows), plan="p" * 32, tokenizer_fingerprint="t" * 32), rows
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(st.data(), st.integers(1, 255))
 def test_a_changed_byte_is_refused_or_changes_nothing(data, change):

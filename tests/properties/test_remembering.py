@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +52,7 @@ def _rows(shard: PlannedShard, failing: set[int]) -> list[LedgerRow]:
     ]
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.integers(1, 8), st.integers(1, 3), st.data())
 def test_any_remembered_part_gives_the_same_totals(num_sources, max_sources, data):
@@ -76,6 +78,7 @@ def test_any_remembered_part_gives_the_same_totals(num_sources, max_sources, dat
         assert committed_accounts(folder, plan, committed, remembered_totals(folder)) == read
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text("0123456789abcdef", min_size=32, max_size=32), TOTALS, max_size=4))
 def test_what_is_remembered_is_what_was_known(totals):
     assert parse_totals(totals_bytes(totals)) == totals

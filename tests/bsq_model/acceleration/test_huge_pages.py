@@ -88,6 +88,7 @@ def test_without_room_for_a_mapping_tensors_are_usual_ones(monkeypatch) -> None:
     assert tensor.fill_(2).sum() == 8 * MEBIBYTE
 
 
+@pytest.mark.slow
 def test_a_moved_network_has_the_same_parameters_and_trains_on() -> None:
     network = nn.Sequential(nn.Linear(1024, 1024), nn.BatchNorm1d(1024))
     parameters, values = list(network.parameters()), copy.deepcopy(network.state_dict())

@@ -49,6 +49,7 @@ def test_its_card_names_these_weights(name):
     assert f"{sum(p.numel() for p in tokenizer.parameters()):,}" in _card(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size_px"), [("small", (128, 128)), ("small", (96, 160)), ("small-1", (128, 128))]
 )

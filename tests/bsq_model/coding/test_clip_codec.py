@@ -29,6 +29,7 @@ def _restored(model, coded, num_bits, lanes):
     return list(decode_clips(model, coded, Code.of_bits(num_bits), lanes))
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.data())
 def test_clips_come_back_exactly_with_counts_and_with_a_network(data):
@@ -103,6 +104,7 @@ def sound():
     return model, clips, tuple(encode_clips(model, clips, Code.of_bits(18), 4))
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(st.integers(0, 3), st.integers(0, 200), st.integers(1, 255))
 @example(0, 117, 1)

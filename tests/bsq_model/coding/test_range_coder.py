@@ -42,6 +42,7 @@ def test_symbols_come_back_by_our_decoder_and_by_a_plain_one(message):
     assert [plain.take(row[0].tolist()) for row in frequencies] == symbols
 
 
+@pytest.mark.slow
 @given(messages())
 def test_the_bytes_are_as_few_as_the_frequencies_allow(message):
     frequencies, symbols = message

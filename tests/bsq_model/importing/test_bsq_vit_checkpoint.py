@@ -330,6 +330,7 @@ def whole(tmp_path_factory) -> dict[bool, bytes]:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(place=st.integers(0, 10**6), value=st.integers(0, 255), as_zip=st.booleans())
 def test_a_damaged_byte_is_never_more_than_an_error(tmp_path_factory, whole, place, value, as_zip):

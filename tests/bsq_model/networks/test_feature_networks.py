@@ -156,6 +156,7 @@ def test_i3d_takes_the_published_layout_whole():
         network.features(torch.zeros(1, 8, 32, 32, 3))
 
 
+@pytest.mark.slow
 def test_the_inception_that_the_user_names_is_read_and_another_file_refused(tmp_path):
     torch.manual_seed(0)
     network = FIDInception()

@@ -28,6 +28,7 @@ def _noise(num_frames: int, height: int, width: int, seed: int = 0) -> torch.Ten
     return torch.randint(0, 256, (num_frames, height, width, 3), generator=generator, dtype=torch.uint8)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     name=st.sampled_from(VIDEO),
@@ -57,6 +58,7 @@ def test_codes_are_those_of_a_stream_a_batch_a_prefix_and_of_whatever_follows(na
     assert torch.equal(tokenizer.encode([changed])[0][:kept], codes[:kept])
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(name=st.sampled_from(VIDEO), rows=st.integers(1, 5), height=st.integers(1, 3))
 def test_decoded_frames_are_those_of_a_batch_and_of_a_prefix(name, rows, height):
@@ -77,6 +79,7 @@ def test_decoded_frames_are_those_of_a_batch_and_of_a_prefix(name, rows, height)
         assert torch.equal(prefix, same)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VIDEO)
 def test_a_clip_is_the_same_as_by_the_plain_network_over_all_of_it(name):
     tokenizer = _TOKENIZERS[name]

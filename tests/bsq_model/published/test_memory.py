@@ -7,6 +7,7 @@ import pytest
 from tests.support.commands import run_module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "size", "noise_mib"),
     [

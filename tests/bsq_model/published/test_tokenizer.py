@@ -117,7 +117,10 @@ def test_decoding_looks_back_only_but_for_vidtok_1_1_which_looks_a_row_ahead(nam
 
 
 @pytest.mark.parametrize("check", conformance_checks(), ids=str)
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(
+    "name",
+    [*CONFIGS, *(pytest.param(name, marks=pytest.mark.slow) for name in SHAPES if name not in CONFIGS)],
+)
 def test_the_contract_is_kept(name, check):
     applies = check(lambda: _random(SHAPES[name]), other=lambda: _random(SHAPES[name], seed=1))
     is_image = SHAPES[name].geometry.max_frames == 1

@@ -47,6 +47,7 @@ def _run(training: TrainingStep, steps: int) -> list[dict[str, torch.Tensor]]:
     return [training.run(pictures[(step % 2) * 8 :][:8].unflatten(0, (4, 2)), step) for step in range(steps)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

@@ -77,6 +77,7 @@ def _bytes(prepared: PreparedJob) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 def test_shards_of_new_datasets_are_the_same_on_every_cpu(media) -> None:
     here = _bytes(_commit(_prepared(_job(media, "here"))))
     with cpu_flags(0):

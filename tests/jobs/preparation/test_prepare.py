@@ -138,6 +138,7 @@ print({"torch", "numba", "pandas"} & sys.modules.keys())
 """
 
 
+@pytest.mark.slow
 def test_a_command_needs_neither_torch_nor_numba_for_the_bundled_tokenizer(tmp_path):
     """Each takes longer to import than all the rest; actors import torch, decoders numba."""
     (tmp_path / "a.mp4").write_bytes(b"x")

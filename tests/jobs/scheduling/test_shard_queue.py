@@ -78,6 +78,7 @@ class Actors:
         self.queue.lost(actor, loss, committed=committed)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_whatever_happens_every_shard_is_done_once_or_the_job_says_why_not(data):

@@ -402,6 +402,7 @@ def test_a_decoder_that_dies_would_leave_no_bytes_behind(whole, jpg):
     assert len(list(events)) == 6
 
 
+@pytest.mark.slow
 def test_a_tar_in_a_child_process_gives_the_same_items(whole):
     there = list(isolated_events(source_of(whole), SETTINGS))
     here = [event for event in source_events(source_of(whole), SETTINGS) if not isinstance(event, Staged)]

@@ -46,6 +46,7 @@ def test_the_share_that_was_cropped_away_is_of_pixels(mixed: AuditedDataset):
     assert coverage.cropped == pytest.approx(1 - total / scaled)
 
 
+@pytest.mark.slow
 def test_any_distribution_of_the_work_gives_one_report(mixed: AuditedDataset):
     assert mixed.audit(workers=2).coverage == mixed.audit().coverage
 

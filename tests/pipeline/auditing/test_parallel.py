@@ -29,10 +29,12 @@ def dataset(tmp_path: Path) -> AuditedDataset:
     return dataset
 
 
+@pytest.mark.slow
 def test_the_report_does_not_depend_on_workers(dataset: AuditedDataset):
     assert dataset.audit(workers=1, columns=("caption",)) == dataset.audit(workers=2, columns=("caption",))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_whole_row_group_is_offered_once(dataset: AuditedDataset, workers: int):
     collected = dataset.collected({"seen": partial(Seen, "seen")}, workers=workers)["seen"]
@@ -55,6 +57,7 @@ def test_compressed_codes_are_offered_alike(tmp_path: Path):
     assert dataset.collected(make)["seen"].groups == AuditedDataset(plain).collected(make)["seen"].groups
 
 
+@pytest.mark.slow
 def test_its_processes_start_without_torch():
     """Which takes longer to import than all the rest."""
     code = "import sys, bitmill.pipeline.auditing.parallel; sys.exit('torch' in sys.modules)"

@@ -41,6 +41,7 @@ def test_a_stream_cut_or_flipped_at_any_byte_is_a_clear_error(prior):
                 _restored(damaged, prior)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", [None, random_prior(TOKENIZER)], ids=["counts", "prior"])
 def test_a_salvage_gives_right_frames_only_and_loses_one_clip_at_most(prior):
     whole = _stream(prior)
@@ -140,6 +141,7 @@ def _other(geometry):
     return clips, compress_clips(header, clips, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry", OTHERS, ids=lambda geometry: geometry.code.kind)
 def test_tokens_of_any_kind_come_back_and_damage_is_an_error_or_costs_one_clip(geometry):
     clips, whole = _other(geometry)
@@ -159,6 +161,7 @@ def test_tokens_of_any_kind_come_back_and_damage_is_an_error_or_costs_one_clip(g
             assert np.array_equal(clip.codes, clips[clip.index].codes[: len(clip.codes)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("geometry", OTHERS, ids=lambda geometry: geometry.code.kind)
 def test_random_bytes_in_a_stream_of_format_2_are_no_stack_trace(geometry):
     _, whole = _other(geometry)

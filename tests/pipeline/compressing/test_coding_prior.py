@@ -45,6 +45,7 @@ def _clips(num_bits: int, lengths, seed: int = 0, height: int = 3, width: int = 
     return [rng.random((length, height, width, num_bits)) < 0.5 for length in lengths]
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(
     st.sampled_from([(18, 9), (10, 5), (36, 6), (1, 1)]),

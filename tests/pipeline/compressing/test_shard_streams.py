@@ -72,6 +72,7 @@ def test_a_shard_comes_back_as_an_equal_table(tmp_path, with_prior):
         assert len(data) < path.stat().st_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_prior", [False, True])
 @pytest.mark.parametrize("lanes", [1, 4])
 def test_clips_of_several_frame_sizes_share_a_stream(tmp_path, with_prior, lanes):

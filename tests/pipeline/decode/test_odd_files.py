@@ -17,6 +17,7 @@ from tests.support.media import ODD_FILES
 NAMES = sorted(ODD_FILES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_ends_as_expected(odd, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     path, expected = odd(name), ODD_FILES[name]

@@ -70,6 +70,7 @@ def test_outline_and_inventory_say_what_is_there(tmp_path, to):
     assert (outline.dataset, outline.contents) == (inventory.dataset, inventory.contents)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", FORMATS)
 @pytest.mark.parametrize("keep", range(1, 7))
 def test_whatever_was_published_is_kept_and_the_rest_made(tmp_path, to, keep):

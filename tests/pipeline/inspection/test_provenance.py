@@ -24,6 +24,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_each_name_of_a_sample_leads_to_the_same_trace(tokens):
     tracer = Tracer(Folder(str(tokens)))
     columns = ("clip_id", "source", "start_ns", "frame_pts_ns", "metadata")

@@ -42,6 +42,7 @@ def test_the_same_events_as_in_this_process(source):
         assert (one.frames_THWC == other.frames_THWC).all()
 
 
+@pytest.mark.slow
 def test_a_process_that_finds_compiled_code_does_not_import_what_compiles(source):
     """It would take as long as all else that a decoding process imports."""
     list(source_events(source, _settings()))
@@ -94,6 +95,7 @@ def test_a_crash_among_many_sources_costs_one(source, monkeypatch):
     assert events[1].reason is events[3].reason is Reason.DECODER_CRASHED
 
 
+@pytest.mark.slow
 def test_one_child_serves_all_requests_though_the_caller_drops_some(source, monkeypatch):
     monkeypatch.setattr(decode_process, "_LEAVE_S", HANGS_S)
     whole = list(isolated_events(source, _settings()))

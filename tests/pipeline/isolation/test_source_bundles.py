@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -46,6 +47,7 @@ def test_bundles_are_the_sources_in_order_and_only_small_ones_share_one(kinds):
             assert all(one.size_bytes <= SMALL_BYTES and not one.is_archive for one in bundle.sources)
 
 
+@pytest.mark.slow
 def test_few_sources_keep_a_task_each_and_many_still_feed_many_decoders():
     few = bundled([_source(number, 1000, ".jpg") for number in range(63)])
     assert all(len(bundle.sources) == 1 for bundle in few)

@@ -26,6 +26,7 @@ from tests.support.tars import write_tar
 pytestmark = pytest.mark.usefixtures("briefly_timed", "forked_children")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fps", [None, 7.0, 100.0])
 def test_a_sample_of_everything_is_exact(tmp_path, fps):
     media = tmp_path / "media"
@@ -97,6 +98,7 @@ def test_time_is_told_in_units_that_fit_it(hours, told):
     assert told in console.file.getvalue()
 
 
+@pytest.mark.slow
 def test_spans_of_one_video_are_looked_at_once_and_its_bytes_count_once(tmp_path, monkeypatch):
     video, looked_at = plain_mp4(tmp_path / "a.mp4"), []
 

@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+
 from tests.support.commands import run_module
 
 
+@pytest.mark.slow
 def test_the_planning_benchmark_accounts_for_every_source():
     done = run_module("benchmarks.planning", "--sources", "3300", "--committed", "110")
     assert done.code == 0, done.err

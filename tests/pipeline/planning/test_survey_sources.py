@@ -30,6 +30,7 @@ def media(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sizes",
     [

@@ -51,6 +51,7 @@ def ids_of(batches, *, valid_only: bool = False) -> list[list[str]]:
 # Views and columns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [12, 18, 36, 64])
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("compression", ["none", "zstd"])
@@ -484,6 +485,7 @@ next(left)
 """
 
 
+@pytest.mark.slow
 def test_an_iterator_that_is_open_at_the_end_prints_nothing(tmp_path):
     write_odd_dataset(str(tmp_path / "tokens"))
     (tmp_path / "left.py").write_text(_LEFT_OPEN)

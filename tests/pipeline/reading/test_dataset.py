@@ -73,6 +73,7 @@ def test_64_bit_tokens_have_groups_but_no_integers(tmp_path):
         TokenDataset(str(tmp_path), view="integers")
 
 
+@pytest.mark.slow
 def test_batches_come_from_worker_processes(local):
     dataset = TokenDataset(local, view="integers", columns=("clip_id",))
     full = [index for index, bits in enumerate(expected_bits(LENGTHS)) if len(bits) == 4]

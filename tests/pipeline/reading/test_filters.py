@@ -145,6 +145,7 @@ CONDITIONS = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.data())
 def test_conditions_together_take_what_each_takes(stored, data):

@@ -65,6 +65,7 @@ VIEWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("kind", VIEWS)
 def test_each_batch_has_one_grid_and_every_clip_comes_as_it_was_written(tmp_path, kind, shuffle):
@@ -208,6 +209,7 @@ def test_golden_order(tmp_path):
     assert [[places[clip_id] for clip_id in batch] for batch in ids_of(batches)] == GOLDEN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remainder", ["drop", "pad", "keep"])
 @pytest.mark.parametrize(
     "shape", [GridBuckets(FrameWindows(1)), GridBuckets(Padding(), tokens_per_batch=100)]
@@ -310,6 +312,7 @@ def test_a_filters_clips_alone_are_bucketed(stored):
 # States
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [0, 1, 5, 17])
 @pytest.mark.parametrize("world_size", [1, 2, 5])
 def test_a_state_goes_on_at_any_world_size(stored, stop, world_size):

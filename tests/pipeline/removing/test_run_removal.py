@@ -65,6 +65,7 @@ def tokens(stored: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(stored, tmp_path / "tokens"))
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(data=st.data(), compression=st.sampled_from(["none", "zstd"]))
 def test_a_rewritten_shard_is_as_if_the_clips_had_never_been(data, compression, tmp_path_factory):
@@ -99,6 +100,7 @@ def test_a_rewritten_shard_is_as_if_the_clips_had_never_been(data, compression, 
     assert totals.items == len(lengths)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "request_",
     [

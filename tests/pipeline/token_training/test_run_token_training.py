@@ -95,6 +95,7 @@ def _weights(output: Path) -> bytes:
     return (output / "model" / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("stops", [[1], [4, 5, 8]])
 def test_a_run_that_was_stopped_gives_the_same_bytes(kind, stops, dataset, tmp_path) -> None:
@@ -238,6 +239,7 @@ def test_steps_may_be_raised_and_at_a_constant_rate_the_end_is_the_longer_runs(
         _command(short)
 
 
+@pytest.mark.slow
 def test_a_raised_run_that_is_killed_ends_in_the_same_bytes(dataset, tmp_path) -> None:
     runs = []
     for name, until in (("whole", None), ("killed", 7)):

@@ -62,6 +62,7 @@ def test_code_is_found_again_and_leaves_no_more_files(folder):
         assert len(files(folder)) == 1
 
 
+@pytest.mark.slow
 def test_a_closure_that_holds_a_compiled_function_is_found_again_in_this_process_and_others(folder):
     assert unpacked(12, 12) == (True, 0)
     kept = {path: path.read_bytes() for path in files(folder)}
@@ -73,6 +74,7 @@ def test_a_closure_that_holds_a_compiled_function_is_found_again_in_this_process
     assert {path: path.read_bytes() for path in files(folder)} == kept
 
 
+@pytest.mark.slow
 def test_forms_of_processes_that_count_alike_do_not_take_each_others_code(folder, monkeypatch):
     """Symbols hold a number that each process counts anew, and the linker takes the first of two alike."""
     for group in (6, 12):

@@ -34,6 +34,7 @@ def test_keys_are_listed_and_found(run):
     assert (code, err) == (2, "error: No key of this file has 'nosuchthing' in its name or meaning.\n")
 
 
+@pytest.mark.slow
 def test_a_new_job_file_tells_what_the_folder_has_and_is_a_job(run, tmp_path):
     media, out = tmp_path / "my media", tmp_path / "job.yaml"
     media.mkdir()

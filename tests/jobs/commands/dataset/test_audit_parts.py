@@ -60,6 +60,7 @@ def report_in(folder: Path) -> AuditReport:
     return read_audit((folder / "audit.json").read_bytes(), origin="it")
 
 
+@pytest.mark.slow
 def test_a_sound_dataset_looked_at_closely(closely: tuple[Path, str]):
     out, said = closely
     report = report_in(out)
@@ -102,6 +103,7 @@ def test_clips_of_another_dataset_are_found_again(made: Path, place: Path, monke
     assert report.duplicates.groups[0].clips[0].dataset == str(made / "tokens")
 
 
+@pytest.mark.slow
 def test_codes_that_were_altered_with_all_their_checksums_are_found_by_the_sample(place: Path, monkeypatch):
     def flip(rows):
         codes = bytearray(rows[0]["codes"])

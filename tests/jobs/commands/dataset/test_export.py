@@ -55,6 +55,7 @@ _ALONE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("export_format", "workers", "with_workers"), [*_ALONE, (ExportFormat.BIN, 2, True)])
 def test_killed_in_the_middle_and_run_again(many, tmp_path, export_format, workers, with_workers):
     out = tmp_path / "out"
@@ -80,6 +81,7 @@ def test_killed_in_the_middle_and_run_again(many, tmp_path, export_format, worke
     assert files_in(out) == files_in(tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 1), (signal.SIGINT, 2)])
 def test_stopped_with_a_sentence(many, tmp_path, number, workers):
     out = tmp_path / "out"

@@ -29,6 +29,7 @@ def media(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_an_estimate_says_what_it_knows_and_writes_nothing(capsys, monkeypatch, tmp_path, media):
     arguments = (str(media), str(tmp_path / "tokens"), "--estimate", "--sample", "2")
     said = _run(capsys, monkeypatch, *arguments)
@@ -40,6 +41,7 @@ def test_an_estimate_says_what_it_knows_and_writes_nothing(capsys, monkeypatch, 
     assert list(tmp_path.iterdir()) == [media]
 
 
+@pytest.mark.slow
 def test_a_single_video_tells_no_error(capsys, monkeypatch, tmp_path, media):
     said = _run(capsys, monkeypatch, str(media), str(tmp_path / "tokens"), "--estimate", "--sample", "1")
     assert "The sample is too small to estimate the error; increase --sample." in said

@@ -44,6 +44,7 @@ def _decompress(*arguments, **options) -> int:
     return ended.value.exit_code
 
 
+@pytest.mark.slow
 def test_an_image_goes_there_and_back_from_the_command_line(tmp_path):
     Image.fromarray(real_pictures(1, 300, 200)[0]).save(tmp_path / "a.png")
     done = bitmill("compress", str(tmp_path / "a.png"), str(tmp_path / "a.bmz"))
@@ -60,6 +61,7 @@ def test_an_image_goes_there_and_back_from_the_command_line(tmp_path):
     assert not (tmp_path / "c.png").exists()
 
 
+@pytest.mark.slow
 def test_a_bundled_prior_that_does_not_fit_is_left_out_unless_it_is_named(tmp_path):
     # In frames seconds apart there is less of each other than the prior is sure of.
     write_video(tmp_path / "a.mp4", real_pictures(61, 128, 128)[::60], codec="libx264")

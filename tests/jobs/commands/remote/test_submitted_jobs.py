@@ -68,6 +68,7 @@ def _submit(job: JobSpec, api: FakeApi, *, follow: bool = True) -> tuple[int, st
     return code, out.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [0, 3, 4])
 def test_a_followed_jobs_exit_code_is_the_commands(job, capsys, code):
     api = FakeApi(("SUCCEEDED" if code == 0 else "FAILED", code))

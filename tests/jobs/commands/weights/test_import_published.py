@@ -54,6 +54,7 @@ def _refused(run: Run, words: list[object], out: Path, told: str) -> None:
     assert not out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_published_files_give_the_golden_codes(run, tmp_path, name):
     *files, option, config = publish(name, tmp_path / "published")
@@ -98,6 +99,7 @@ def test_other_forms_of_the_file_are_read(run, tmp_path, form):
     assert same == (form != "half")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["autoencoder", "bare", "training", "averaged", "compiled"])
 def test_other_forms_of_cosmos_are_read(run, tmp_path, form):
     name = "cosmos-dv4x8x8"
@@ -229,6 +231,7 @@ FAULTS: dict[str, tuple[Edit, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize(
     "name", ["vidtok-v11", "cosmos-dv4x8x8", "emu3", "emu3 in transformers", "open-magvit2"]
@@ -275,6 +278,7 @@ def _rewritten(path: Path, change: Callable[[str, bytes], bytes | None]) -> None
                 archive.writestr(name, changed)
 
 
+@pytest.mark.slow
 def test_code_in_files_is_never_run(run, tmp_path):
     marker = tmp_path / "marker"
     *files, option, config = publish("vidtok-v11", tmp_path / "v")

@@ -12,6 +12,7 @@ from tests.support.fakes import make_job
 pytestmark = pytest.mark.usefixtures("briefly_timed")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Only Linux tells the peak of a process")
 def test_memory_that_is_free_before_counts_for_a_batch():
     job = make_job(

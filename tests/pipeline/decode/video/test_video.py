@@ -160,6 +160,7 @@ def test_spans_beyond_the_media_say_so(odd, span_ms, outcome) -> None:
     assert decoded.end.reason is (None if outcome is Outcome.OK else Reason.SPAN_OUTSIDE)
 
 
+@pytest.mark.slow
 def test_seeking_gives_the_frames_of_reading_in_order(tmp_path) -> None:
     options = {"x264-params": "open-gop=1:keyint=25:bframes=3:scenecut=0", "preset": "medium"}
     path = write_video(tmp_path / "gops.mp4", real_pictures(250, 160, 120), options=options)

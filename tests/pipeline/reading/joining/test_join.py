@@ -134,6 +134,7 @@ def test_packed_rows_have_a_value_per_document(told):
             assert captions == [told.captions.get(one) for one in ids]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_and_forks_return_the_same_batches(told, workers):
     dataset = TokenDataset(

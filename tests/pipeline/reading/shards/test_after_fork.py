@@ -2,6 +2,8 @@
 
 import sys
 
+import pytest
+
 from tests.support.commands import finish
 from tests.support.random_datasets import write_dataset
 
@@ -45,6 +47,7 @@ with ExitStack() as held:
 """
 
 
+@pytest.mark.slow
 def test_locks_that_are_held_at_the_fork_are_free_in_it(tmp_path):
     write_dataset(str(tmp_path), [[(4, 2, 2)] * 3] * 2)
     done = finish([sys.executable, "-c", _FORKS, str(tmp_path)])

@@ -4,6 +4,7 @@ import gc
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from bitmill.pipeline.reading import Padding, TokenBatches, TokenDataset
 from tests.support.token_datasets import StoredDataset, store_dataset
@@ -27,6 +28,7 @@ def stored_in(folder: Path, number: int) -> list[StoredDataset]:
     return [store_dataset(folder / str(own), [[_ODD]] * 6, seed=own) for own in range(number)]
 
 
+@pytest.mark.slow
 def test_open_files_are_bounded_for_all_datasets_together(tmp_path, monkeypatch):
     monkeypatch.setattr("bitmill.pipeline.reading.shards.shard_files._MOST_OPEN", 8)
     folders = [one.folder for one in stored_in(tmp_path, 4)]

@@ -106,6 +106,7 @@ def shared(tmp_path_factory) -> StoredDataset:
     return store_dataset(folder, [[(1, 2, 2), (3, 1, 1)] * 4], bits_per_token=13)
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(data=st.data(), bits=st.integers(1, 255))
 def test_with_checksums_a_changed_byte_never_gives_other_tokens(shared, data, bits):

@@ -95,6 +95,7 @@ def make(path: Path, draw: Draw = WHOLE, *, size_px: int = 64, num_frames: int =
 
 
 class TestSameSamples:
+    @pytest.mark.slow
     def test_whatever_the_workers_and_the_first_step(self, photos, videos):
         found = sources(photos, videos)
         alone = taken(data(found), 8)
@@ -112,6 +113,7 @@ class TestSameSamples:
         halves = [taken(data(found, batch=6, rank=rank, world_size=2), 4) for rank in (0, 1)]
         assert (np.concatenate(halves, axis=1) == whole).all()
 
+    @pytest.mark.slow
     def test_whatever_a_worker_that_is_killed_had_in_hand(self, videos):
         found = sources(videos)
         alone = taken(data(found, num_frames=4, cache_bytes=0), 30)
@@ -244,6 +246,7 @@ class TestClips:
 
 
 class TestBadSources:
+    @pytest.mark.slow
     def test_a_damaged_one_is_replaced_and_told(self, photos, tmp_path):
         found = sources(photos, truncated_jpeg(tmp_path / "cut.jpg"))
         with data(found, batch=11) as loader:
@@ -265,6 +268,7 @@ class TestBadSources:
             (batch,) = islice(loader.batches(), 1)
         assert [failure.reason for failure in batch.failures] == [Reason.SOURCE_CHANGED]
 
+    @pytest.mark.slow
     def test_one_that_takes_too_much_memory_is_told(self, photos, tmp_path):
         Image.new("RGB", (6000, 6000)).save(tmp_path / "huge.png")
         found = sources(photos, tmp_path)
@@ -285,6 +289,7 @@ class TestBadSources:
 
 
 class TestProcesses:
+    @pytest.mark.slow
     def test_a_source_that_kills_or_hangs_its_decoder_is_replaced_and_told(self, photos, monkeypatch):
         monkeypatch.setattr(decode_worker, "_work", poisoned_work)
         found = sources(photos)
@@ -299,6 +304,7 @@ class TestProcesses:
         assert (batch.clips_BTHWC.numpy()[kept] == sound[kept]).all()
         assert not {60, 100} & set(batch.clips_BTHWC[:, 0, 8, 8, 0].tolist())
 
+    @pytest.mark.slow
     def test_closing_ends_them_and_a_later_use_is_refused(self, photos):
         loader = data(sources(photos), workers=2)
         batches = loader.batches()
@@ -309,6 +315,7 @@ class TestProcesses:
         with pytest.raises(ValueError, match="is closed"):
             next(batches)
 
+    @pytest.mark.slow
     def test_collecting_the_loader_ends_them(self, photos):
         loader = data(sources(photos), workers=1)
         next(loader.batches())
@@ -325,6 +332,7 @@ class TestProcesses:
         started.wait()
         wait_until(lambda: not _lives(child), "the decoding process to end", 30)
 
+    @pytest.mark.slow
     def test_ctrl_c_ends_all_without_a_word_from_them(self, photos, tmp_path):
         program = tmp_path / "train.py"
         program.write_text(SCRIPT)
@@ -342,6 +350,7 @@ class TestProcesses:
         assert said.count("Traceback") == 1
         assert not _lives(child)
 
+    @pytest.mark.slow
     def test_a_script_without_a_main_guard_is_told_so(self, photos, tmp_path):
         (tmp_path / "train.py").write_text(SCRIPT.replace('if __name__ == "__main__":', "if True:"))
         done = ended(script(tmp_path / "train.py", str(photos)))
