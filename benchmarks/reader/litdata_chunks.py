@@ -6,8 +6,8 @@ far the quickest for single clips and with workers, and level with the best in e
 its documentation. Tokens are stored and collated as int32, so that a worker hands over half the bytes, and
 widened in the training process. Local folders are mapped in place (its "POSIX-fast" mode, the default); from
 S3, chunks are copied to the cache first. Shuffling is its default: chunks in random order, clips in random
-order within blocks of 256 of a chunk. A batch so comes from one or two chunks: ``LitdataMixed`` has chunks small
-enough that an epoch is mixed as well as bitmill's is. (Chunks are all that its shuffling can be set by.)
+order within blocks of 256 of a chunk. A batch so comes from one or two chunks: those of ``LitdataMixed`` are
+small enough that an epoch is mixed as well as bitmill's. (Its shuffling can be set by chunks alone.)
 """
 
 import os

@@ -12,6 +12,7 @@ from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from torch import nn
 
+from bitmill.bsq_model.acceleration.freed_memory import keep_freed_memory
 from bitmill.bsq_model.families import load_native, native_files
 from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.bsq_model.training.training_checkpoint import find_checkpoints
@@ -94,6 +95,7 @@ def _work(config: dict[str, Any]) -> None:
     device = torch.device("cuda", torch.cuda.current_device()) if use_gpu else torch.device("cpu")
     if not use_gpu:
         torch.set_num_threads(data.spec.compute.threads or max(1, available_cpus() // world_size))
+        keep_freed_memory()
     tokenizer = load_native(data.tokenizer_files)
     assert isinstance(tokenizer, TrainableTokenizer)
     train(

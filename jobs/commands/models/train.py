@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from bitmill.bsq_model.acceleration.freed_memory import keep_freed_memory
 from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.networks.network_files import load_network
 from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
@@ -148,6 +149,8 @@ def _train_here(prepared: PreparedRun, console: Console) -> None:
     if spec.compute.threads is not None:
         torch.set_num_threads(spec.compute.threads)
     device = resolve_device(spec)
+    if device.type == "cpu":
+        keep_freed_memory()
     perceptual = prepared.perceptual.to(device) if prepared.perceptual is not None else None
     with TrainingView(console) as view, asked_to_stop() as stop:
         complete = train(

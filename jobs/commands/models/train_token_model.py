@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from bitmill.bsq_model.acceleration.freed_memory import keep_freed_memory
 from bitmill.bsq_model.token_models.token_model import TokenModel
 from bitmill.bsq_model.token_models.token_model_files import (
     load_token_model,
@@ -66,6 +67,7 @@ def _device(spec: TokenTrainSpec) -> torch.device:
         return torch.device("cuda")
     if spec.compute.threads is not None:
         torch.set_num_threads(spec.compute.threads)
+    keep_freed_memory()
     return torch.device("cpu")
 
 
