@@ -19,6 +19,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("video") / "a.mp4", pictures, options={"preset": "veryfast"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fps", [None, 2.0, 7.0])
 def test_peers_take_the_same_frames(fps, video):
     clip = look(video, fps)

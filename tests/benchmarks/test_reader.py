@@ -112,6 +112,7 @@ def test_the_command_measures_every_way_and_writes_a_complete_dataset(tmp_path):
     assert "860,160 tokens" in status.out
 
 
+@pytest.mark.slow
 def test_buckets_are_measured_against_windows_of_one_grid(tmp_path):
     words = ["--clips", "210", "--rounds", "1", "--seconds", "0.1", "--folder", str(tmp_path)]
     done = run_module("benchmarks.reader.buckets", *words)

@@ -131,6 +131,7 @@ def test_on_other_grids_a_frame_is_the_same_in_every_bit_in_prefix_batch_and_str
         assert torch.equal(torch.cat([decoder.push(bits_ThwL[:3]), decoder.push(bits_ThwL[3:])]), shown)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     shapes=st.lists(

@@ -215,6 +215,7 @@ def test_the_readme_tells_of_commands_that_exist():
     assert {"tokenize", "inspect", "preview", "train", "evaluate", "weights import"} <= told
 
 
+@pytest.mark.slow
 def test_the_repository_holds_no_path_of_a_machine():
     own = str(Path.home())
     for path in [*PAGES, *REPOSITORY.glob("*/**/*.py")]:

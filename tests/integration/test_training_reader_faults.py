@@ -46,6 +46,7 @@ def test_a_damaged_shard_is_named_in_the_training_loop(tmp_path, num_workers):
     assert loader.state_dict()["batch"] == 11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["codes", "columns", "gone"])
 def test_a_damaged_shard_that_is_skipped_leaves_the_others(tmp_path, damage):
     shard_id = _damaged(tmp_path)

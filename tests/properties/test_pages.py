@@ -94,6 +94,7 @@ def test_a_chunk_cut_short_is_never_sound(compressed, data):
     assert clips_in(chunk[:end], sizes, compressed=compressed, verify=data.draw(st.booleans())) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compressed", [False, True])
 @given(data=st.data(), verify=st.booleans())
 @settings(max_examples=300)

@@ -141,6 +141,7 @@ def test_a_plan_without_two_spans_of_one_object_is_cut_as_ever(sources, sharding
     assert [list(shard.sources) for shard in cut_shards(sources, sharding, "job")] == wanted
 
 
+@pytest.mark.slow
 @given(spans_of_objects(), SHARDINGS)
 def test_shares_are_told_for_each_source_and_make_up_each_object_once(sources, sharding):
     told = shares_of_shards(cut_shards(sources, sharding, "job"))

@@ -33,6 +33,7 @@ def _coded(frequencies, symbols) -> bytes:
     return encoder.finish()
 
 
+@pytest.mark.slow
 @given(messages())
 def test_symbols_come_back_by_our_decoder_and_by_a_plain_one(message):
     frequencies, symbols = message

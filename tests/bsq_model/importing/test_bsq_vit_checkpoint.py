@@ -309,6 +309,7 @@ def test_a_storage_of_another_size_than_told_or_compressed_is_refused(tmp_path):
             read_checkpoint(tmp_path / "c.pt")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_zip", [True, False])
 @settings(max_examples=60, deadline=None)
 @given(share=st.floats(0, 1, exclude_max=True))

@@ -64,6 +64,7 @@ def test_its_processes_start_without_torch():
     assert finish([sys.executable, "-c", code]).code == 0
 
 
+@pytest.mark.slow
 def test_a_dead_process_is_told_in_a_sentence(dataset: AuditedDataset):
     with pytest.raises(InfrastructureError, match="A process that read shards died"):
         dataset.collected({"dying": partial(Dying, "dying")}, workers=2)

@@ -53,6 +53,7 @@ def test_a_salvage_gives_right_frames_only_and_loses_one_clip_at_most(prior):
         assert sum(not clip.complete for clip in found) <= 1
 
 
+@pytest.mark.slow
 def test_a_salvage_of_a_cut_stream_gives_right_frames_only():
     prior = random_prior(TOKENIZER)
     whole = _stream(prior)

@@ -121,6 +121,7 @@ def test_a_child_that_does_not_drop_a_request_is_replaced(source, monkeypatch):
             assert len(_children()) == 1
 
 
+@pytest.mark.slow
 def test_a_child_that_died_is_replaced(source, monkeypatch):
     monkeypatch.setattr(decode_process, "_serve", crash)
     with DecodeProcess(_settings()) as decoder:

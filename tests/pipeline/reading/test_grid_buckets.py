@@ -352,6 +352,7 @@ def test_resuming_reads_no_block_but_its_own(stored, monkeypatch):
     assert len(set(loads)) < every / 2
 
 
+@pytest.mark.slow
 def test_a_loaders_state_goes_on_with_other_workers(stored):
     expected = ids_of(bucketed(opened(stored)))
     loader = TokenLoader(bucketed(opened(stored)), num_workers=2)

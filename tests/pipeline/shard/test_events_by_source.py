@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,7 @@ def _events(source):
 
 
 # Enough sources for bundles of several.
+@pytest.mark.slow
 @given(st.lists(st.sampled_from([".jpg", ".tar"]), min_size=60, max_size=140), st.sets(st.integers(0, 139)))
 def test_each_source_gets_its_events_in_order_and_decoding_ends(suffixes, places):
     sources = [replace(make_source(n), uri=f"/{n}{suffix}") for n, suffix in enumerate(suffixes)]

@@ -110,6 +110,7 @@ def test_a_run_that_was_stopped_gives_the_same_bytes(kind, stops, dataset, tmp_p
         assert last[name] == whole[name]
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weights(dataset, tmp_path) -> None:
     for seed in (0, 1):
         _train(_spec(dataset, tmp_path / str(seed), seed=seed))
@@ -221,6 +222,7 @@ def _command(spec: TokenTrainSpec) -> str:
 CONSTANT = {"warmup_steps": 2, "final_share": 1.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped", [None, 3])
 def test_steps_may_be_raised_and_at_a_constant_rate_the_end_is_the_longer_runs(
     stopped, dataset, tmp_path

@@ -122,6 +122,7 @@ def test_a_frame_that_is_no_square_is_restored_as_tokenize_crops_it(tmp_path, to
     assert not (tmp_path / "c.bmz").exists()
 
 
+@pytest.mark.slow
 def test_an_interpolating_tokenizer_codes_frames_of_each_size_whole(tmp_path, tokenizer):
     made, fixed = tokenizer
     folder = str(tmp_path / "interpolating")
@@ -220,6 +221,7 @@ def test_wrong_names_are_refused(tmp_path, source, out, sentence):
         compress(str(tmp_path / source), tmp_path / out)
 
 
+@pytest.mark.slow
 def test_a_prior_is_named_by_its_folder_on_both_sides(tmp_path, tokenizer):
     made, folder = tokenizer
     config = PriorConfig(

@@ -77,11 +77,13 @@ def test_a_followed_jobs_exit_code_is_the_commands(job, capsys, code):
     assert capsys.readouterr().out == "log\n"
 
 
+@pytest.mark.slow
 def test_paths_are_told_as_places_that_every_node_must_see(job):
     _, out = _submit(job, FakeApi())
     assert f"note: {job.output} is a local path; every node" in out
 
 
+@pytest.mark.slow
 def test_a_running_job_is_followed_and_not_started_again(job):
     api = FakeApi()
     assert _submit(job, api, follow=False)[0] == 0
@@ -91,6 +93,7 @@ def test_a_running_job_is_followed_and_not_started_again(job):
     assert len(api.submitted) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["FAILED", "STOPPED"])
 def test_after_a_bad_end_the_next_attempt_resumes(job, state):
     api = FakeApi()
@@ -116,6 +119,7 @@ def test_a_complete_dataset_is_left_alone(job):
     assert "nothing to do" in out
 
 
+@pytest.mark.slow
 def test_a_dataset_that_is_gone_is_made_anew(job):
     api = FakeApi()
     api.put(submission_of(job), "SUCCEEDED", 0)
@@ -123,6 +127,7 @@ def test_a_dataset_that_is_gone_is_made_anew(job):
     assert api.submitted == [f"{submission_of(job)}-2"]
 
 
+@pytest.mark.slow
 def test_two_submitters_at_one_moment_follow_one_job(job):
     api = FakeApi()
     api.taken_by_another = True

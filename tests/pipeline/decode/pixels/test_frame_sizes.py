@@ -111,6 +111,7 @@ def test_native_enlarges_only_up_to_one_multiple(frame, native) -> None:
         assert size[0] == native.multiple_px[0] or size[1] == native.multiple_px[1]
 
 
+@pytest.mark.slow
 @given(frames, natives())
 def test_native_crops_less_than_a_multiple_of_the_frame_within_the_bounds(frame, native) -> None:
     rows, columns = native.size_of(*frame)

@@ -35,6 +35,7 @@ def _value(field):
 ROWS = st.lists(st.fixed_dictionaries({field.name: _value(field) for field in SCHEMA}), max_size=4)
 
 
+@pytest.mark.slow
 @given(ROWS)
 def test_the_json_is_the_columns_and_no_longer_than_told(rows):
     table = pa.Table.from_pylist(rows, schema=SCHEMA)

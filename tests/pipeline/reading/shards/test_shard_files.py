@@ -46,6 +46,7 @@ def test_open_files_are_bounded_for_all_datasets_together(tmp_path, monkeypatch)
             assert 1 <= open_in(tmp_path) <= 8
 
 
+@pytest.mark.slow
 def test_files_of_a_dataset_that_is_gone_are_closed(tmp_path):
     (stored,) = stored_in(tmp_path, 1)
     dataset = TokenDataset(stored.folder)

@@ -276,6 +276,7 @@ class TestBadSources:
             (batch,) = islice(loader.batches(), 1)
         assert [failure.reason for failure in batch.failures] == [Reason.OUT_OF_MEMORY]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("workers", [0, 1])
     def test_nothing_but_bad_ones_is_an_error_that_names_some(self, tmp_path, workers):
         for number in range(3):

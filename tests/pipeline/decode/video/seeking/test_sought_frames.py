@@ -106,6 +106,7 @@ def test_where_packets_prove_nothing_everything_is_decoded(folder, name):
     assert _same(ours, whole)
 
 
+@pytest.mark.slow
 def test_hidden_packets_and_dense_sampling_are_decoded_whole(folder):
     assert _decode(preroll_mp4(folder / "hidden.mp4"), seek=True)[1].facts.decoder == "pyav"
     assert _decode(_file(folder, "h264.mp4"), seek=True, fps=12)[1].facts.decoder == "pyav"
