@@ -4,9 +4,10 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, spawn
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -14,6 +15,26 @@ from bitmill.schemas.errors import BitmillError, InfrastructureError
 
 # A forked child would inherit locks held by threads that it lacks, and connections to stores.
 _SPAWN = multiprocessing.get_context("spawn")
+
+_get_preparation_data = spawn.get_preparation_data
+_this_thread = threading.local()
+
+
+def _preparation_data(name: str) -> dict[str, Any]:
+    """What ``multiprocessing`` tells a spawned process, of ours without the main module.
+
+    A process would run the user's script again, which starts its work anew unless a guard prevents it; in a Ray
+    actor it would import Ray. Ours run functions of bitmill alone.
+    """
+    data = _get_preparation_data(name)
+    if getattr(_this_thread, "starts_ours", False):
+        data.pop("init_main_from_name", None)
+        data.pop("init_main_from_path", None)
+    return data
+
+
+# Other threads of the program may start processes of theirs meanwhile.
+spawn.get_preparation_data = _preparation_data
 
 _LAST_WORDS_S = 60.0
 """How long to wait for a process to exit after its pipe was closed, before it is killed."""
@@ -41,9 +62,11 @@ class ChildProcess:
         # with the first process, and starting it would unblock the signal.
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        _this_thread.starts_ours = True
         try:
             self._process.start()
         finally:
+            _this_thread.starts_ours = False
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         # Without our copy of its end, the child's death closes the pipe, even in the middle of a message.
         theirs.close()

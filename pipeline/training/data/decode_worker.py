@@ -104,9 +104,7 @@ class DecodingWorker:
                 self._end_child()
                 if loss.exit_code >= 0 or self._is_closed or start == _STARTS:
                     raise InfrastructureError(
-                        f"A decoding process could not be started ({loss.detail}); a training script must "
-                        "be a file that guards its work with `if __name__ == '__main__':`; or set "
-                        "data.workers to 0."
+                        f"A decoding process could not be started ({loss.detail}); set data.workers to 0."
                     ) from loss
         raise AssertionError
 

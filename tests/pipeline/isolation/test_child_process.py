@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -10,6 +11,7 @@ import pytest
 
 from bitmill.pipeline.isolation.child_process import ChildProcess, serve
 from bitmill.schemas.errors import InfrastructureError, UsageError
+from tests.support.commands import WITH_TESTS, finish
 
 
 def _doubles(pipe, offset):
@@ -44,6 +46,24 @@ def test_it_answers_in_order_and_ends_with_its_pipe():
     worker.let_go()
     worker.end()
     assert process.exitcode == 0
+
+
+_SCRIPT = """
+import sys
+from bitmill.pipeline.isolation.child_process import ChildProcess
+from tests.support.main_module import tells_its_main_module
+
+print("run", flush=True)
+child = ChildProcess(tells_its_main_module)
+print(child.receive())
+child.end()
+"""
+
+
+def test_a_script_needs_no_guard_and_is_not_run_again_by_its_processes(tmp_path):
+    (tmp_path / "script.py").write_text(_SCRIPT)
+    done = finish([sys.executable, str(tmp_path / "script.py")], extra=WITH_TESTS)
+    assert (done.code, done.out, done.err) == (0, "run\nno file\n", "")
 
 
 @pytest.mark.parametrize(
