@@ -9,18 +9,19 @@ from bitmill.pipeline.decode.sampling.timeline import SECOND_NS, TOLERANCE_NS, e
 from bitmill.pipeline.planning.probe_sources import Found, Probed, ProbedArchive
 from bitmill.pipeline.sources.listing import is_image_name
 from bitmill.schemas.dataset.plan_schema import PlannedSource
-from bitmill.schemas.models.geometry import SizePx
+from bitmill.schemas.models.geometry import Geometry, SizePx
 from bitmill.schemas.reports.estimate_report import Quantity
-from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
+from bitmill.schemas.requests.job import JobSpec, LimitsSpec, SamplingSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class Yield:
-    """Number of items, clips and frames of one source."""
+    """Number of items, clips, frames and rows of tokens of one source."""
 
     items: int = 0
     clips: int = 0
     frames: int = 0
+    rows: int = 0
 
     def plus(self, other: "Yield") -> "Yield":
         """Returns the sum of two."""
@@ -28,6 +29,7 @@ class Yield:
             items=self.items + other.items,
             clips=self.clips + other.clips,
             frames=self.frames + other.frames,
+            rows=self.rows + other.rows,
         )
 
 
@@ -62,7 +64,7 @@ def strata(sources: Sequence[PlannedSource]) -> tuple[list[PlannedSource], list[
 
 
 def yields_of(
-    source: PlannedSource, probed: Found, sampling: SamplingSpec, limits: LimitsSpec, sizes: FrameSizes
+    source: PlannedSource, probed: Found, job: JobSpec, geometry: Geometry, sizes: FrameSizes
 ) -> dict[SizePx, Yield]:
     """Estimate a source's yields, by size; none if it could not be read."""
     yields: dict[SizePx, Yield] = {}
@@ -70,14 +72,18 @@ def yields_of(
     for one in members:
         if one is not None:
             size = sizes.size_of(one.width, one.height, one.aspect)
-            yields[size] = yields.get(size, Yield()).plus(yield_of(source, one, sampling, limits))
+            yields[size] = yields.get(size, Yield()).plus(
+                yield_of(source, one, job.sampling, job.limits, geometry)
+            )
     return yields
 
 
-def yield_of(source: PlannedSource, probed: Probed, sampling: SamplingSpec, limits: LimitsSpec) -> Yield:
+def yield_of(
+    source: PlannedSource, probed: Probed, sampling: SamplingSpec, limits: LimitsSpec, geometry: Geometry
+) -> Yield:
     """Estimate an item's yield from its duration and frame count."""
     if probed.media == "image":
-        return Yield(items=1, clips=1, frames=1)
+        return Yield(items=1, clips=1, frames=1, rows=_rows(1, geometry))
     start_ns = max(probed.start_ns, source.start_ns or 0)
     end_ns = probed.end_ns if source.end_ns is None else min(probed.end_ns, source.end_ns)
     taken_ns, whole_ns = end_ns - start_ns, probed.end_ns - probed.start_ns
@@ -88,9 +94,16 @@ def yield_of(source: PlannedSource, probed: Probed, sampling: SamplingSpec, limi
     else:
         frames = probed.num_frames if whole_ns <= 0 else round(probed.num_frames * taken_ns / whole_ns)
     frames = min(max(frames, 1), limits.max_frames)
-    full, rest = divmod(frames, sampling.num_clip_frames)
+    length = sampling.num_clip_frames
+    full, rest = divmod(frames, length)
     kept = rest if rest >= sampling.min_frames else 0
-    return Yield(items=1, clips=full + bool(kept), frames=full * sampling.num_clip_frames + kept)
+    rows = full * _rows(length, geometry) + (_rows(kept, geometry) if kept else 0)
+    return Yield(items=1, clips=full + bool(kept), frames=full * length + kept, rows=rows)
+
+
+def _rows(num_frames: int, geometry: Geometry) -> int:
+    """Returns the rows of tokens of a clip, which is padded to a legal length."""
+    return geometry.token_rows(geometry.legal_at_least(num_frames) or num_frames)
 
 
 def whole(parts: Sequence[Stratum], of: Callable[[Yields], float]) -> Quantity:

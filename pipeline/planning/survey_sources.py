@@ -6,7 +6,7 @@ from math import prod
 
 from bitmill.pipeline.cpu_count import available_cpus
 from bitmill.pipeline.decode.pixels.frame_sizes import Buckets, FrameSizes
-from bitmill.pipeline.planning.estimate_job import Stratum, Yield, Yields, spread, strata, whole, yields_of
+from bitmill.pipeline.planning.estimate_job import Stratum, Yield, spread, strata, whole, yields_of
 from bitmill.pipeline.planning.probe_sources import Found, probe_sources
 from bitmill.pipeline.span_bytes import shares, together
 from bitmill.schemas.dataset.plan_schema import PlannedSource
@@ -28,7 +28,6 @@ class Survey:
     unreadable: int
     geometry: Geometry
     sizes: FrameSizes
-    clip_frames: int
 
     @property
     def sampled(self) -> int:
@@ -40,12 +39,18 @@ class Survey:
         return whole(self.parts, lambda yields: sum(map(of, yields.values())))
 
     def tokens(self) -> Quantity:
-        """Returns the number of tokens, as of full clips; padded tails have more."""
-        return self._weighted(self._tokens_per_frame)
+        """Returns the number of tokens."""
+        return whole(
+            self.parts,
+            lambda yields: sum(one.rows * self._tokens_of_row(size) for size, one in yields.items()),
+        )
 
     def frames_as_of(self, size: SizePx) -> Quantity:
         """Returns the number of frames of ``size`` that have as many pixels as the job's."""
-        return self._weighted(lambda own: prod(own) / prod(size))
+        return whole(
+            self.parts,
+            lambda yields: sum(one.frames * prod(own) / prod(size) for own, one in yields.items()),
+        )
 
     def by_size(self) -> tuple[SizeEstimate, ...]:
         """Returns what there is of each size, as ``Estimate.sizes``."""
@@ -59,7 +64,7 @@ class Survey:
             return whole(self.parts, lambda yields: of(yields.get(size, _NONE)))
 
         items, clips, frames = total(_items), total(_clips), total(_frames)
-        tokens = frames.times(self._tokens_per_frame(size))
+        tokens = total(_rows).times(self._tokens_of_row(size))
         rows = items.plus(clips).times(ROW_BYTES)
         return SizeEstimate(
             height_px=size[0],
@@ -71,15 +76,8 @@ class Survey:
             stored_bytes=tokens.times(self.geometry.code.bits_per_token / 8).plus(rows),
         )
 
-    def _weighted(self, weight: Callable[[SizePx], float]) -> Quantity:
-        def of(yields: Yields) -> float:
-            return sum(one.frames * weight(size) for size, one in yields.items())
-
-        return whole(self.parts, of)
-
-    def _tokens_per_frame(self, size: SizePx) -> float:
-        grid = self.geometry.token_rows(self.clip_frames), *self.geometry.grid(*size)
-        return self.geometry.num_tokens(grid) / self.clip_frames
+    def _tokens_of_row(self, size: SizePx) -> int:
+        return self.geometry.num_tokens((1, *self.geometry.grid(*size)))
 
 
 def _items(one: Yield) -> int:
@@ -92,6 +90,10 @@ def _clips(one: Yield) -> int:
 
 def _frames(one: Yield) -> int:
     return one.frames
+
+
+def _rows(one: Yield) -> int:
+    return one.rows
 
 
 def survey_sources(
@@ -126,7 +128,7 @@ def survey_sources(
         sampled = tuple(
             (
                 bytes_of[source.place],
-                yields_of(source, found[source.object], job.sampling, job.limits, sizes),
+                yields_of(source, found[source.object], job, geometry, sizes),
             )
             for source in chosen
         )
@@ -136,10 +138,4 @@ def survey_sources(
                 num_sources=len(group), size_bytes=sum(bytes_of.values()), sampled=sampled, by_bytes=by_bytes
             )
         )
-    return Survey(
-        parts=tuple(parts),
-        unreadable=unreadable,
-        geometry=geometry,
-        sizes=sizes,
-        clip_frames=job.sampling.num_clip_frames,
-    )
+    return Survey(parts=tuple(parts), unreadable=unreadable, geometry=geometry, sizes=sizes)

@@ -17,6 +17,7 @@ from bitmill.pipeline.planning.probe_sources import Probed
 from bitmill.pipeline.sources.listing import find_sources
 from bitmill.schemas.dataset.plan_schema import PlannedSource
 from bitmill.schemas.errors import UsageError
+from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.reports.estimate_report import BatchMemory, Estimate, Quantity
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
 from tests.support.fakes import make_job, make_source
@@ -24,6 +25,8 @@ from tests.support.media import animated_gif, jpeg_photo, plain_mp4, text_file, 
 from tests.support.tars import write_tar
 
 pytestmark = pytest.mark.usefixtures("briefly_timed", "forked_children")
+
+_GEOMETRY = Geometry(patch_px=(8, 8), frames_per_token=4, lead_frames=1, code=Code.of_bits(12))
 
 
 @pytest.mark.slow
@@ -182,5 +185,5 @@ def test_a_span_gives_its_share(span_s, fps, expected):
     start_ns, end_ns = (None if s is None else s * 10**9 for s in span_s)
     source = PlannedSource(uri="/a.mp4", size_bytes=1, version="", start_ns=start_ns, end_ns=end_ns)
     probed = Probed(media="video", num_frames=250, start_ns=0, end_ns=10 * 10**9)
-    given_ = yield_of(source, probed, SamplingSpec(fps=fps), LimitsSpec())
+    given_ = yield_of(source, probed, SamplingSpec(fps=fps), LimitsSpec(), _GEOMETRY)
     assert (given_.clips, given_.frames) == expected
