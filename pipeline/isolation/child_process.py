@@ -23,8 +23,8 @@ _this_thread = threading.local()
 def _preparation_data(name: str) -> dict[str, Any]:
     """What ``multiprocessing`` tells a spawned process, of ours without the main module.
 
-    It would run the user's script again, which starts its work anew unless a guard prevents it; in an actor it
-    would import Ray. Ours run functions of bitmill alone.
+    It would run the user's script again, which starts its work anew unless a guard prevents it; in an actor
+    it would import Ray. Ours run functions of bitmill alone.
     """
     data = _get_preparation_data(name)
     if getattr(_this_thread, "starts_ours", False):

@@ -28,7 +28,7 @@ from bitmill.pipeline.reading.shards.disk_cache import ChunkCache
 from bitmill.pipeline.reading.shards.row_groups import ClipSource
 from bitmill.pipeline.reading.shards.shard_files import ShardFiles
 from bitmill.pipeline.reading.shards.single_clips import SingleClips
-from bitmill.pipeline.storage import Folder
+from bitmill.pipeline.storage import Folder, normalise
 from bitmill.schemas.arrays import Codes
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.errors import WrongArgumentError
@@ -225,8 +225,11 @@ class TokenDataset(Dataset[TokenSample]):
         raise KeyError(clip_id)
 
     def of_source(self, source: str) -> list[int]:
-        """Return the indices of a source's samples, in time order. Reads the plan and the source's shard."""
-        found: list[int] = []
+        """Return the indices of a source's samples, in time order; ``source`` is its URI, or a path.
+
+        Reads the plan and the source's shard.
+        """
+        source, found = normalise(source), list[int]()
         for number, part in enumerate(self.clips.parts):
             for group, row in places_of_source(part.files.folder, self.cards[number], part.index, source):
                 index = self._index_of(number, group, row)

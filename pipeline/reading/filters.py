@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bitmill.pipeline.storage.uri import normalise
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
 from bitmill.schemas.errors import WrongArgumentError
 
@@ -33,7 +34,8 @@ class ClipFilter:
     min_duration_s: float | None = None
     max_duration_s: float | None = None
     sources: Collection[str] = ()
-    """Shell patterns; the source's URI must match one of them. ``*`` also matches slashes."""
+    """Shell patterns; the source's URI must match one of them. ``*`` also matches slashes. A path that begins
+    with neither ``/`` nor a wildcard is relative to the current folder, as on the command line."""
     metadata_keys: Collection[str] = ()
     """Keys that the metadata must contain, with a value that is neither null nor empty: ``caption``."""
     clip_ids: Collection[str] | None = None
@@ -82,6 +84,11 @@ class ClipFilter:
 
     # Built once and reused for every row group.
     @cached_property
+    def _source_patterns(self) -> list[str]:
+        whole = ("/", "*", "?", "[")
+        return [one if "://" in one or one.startswith(whole) else normalise(one) for one in self.sources]
+
+    @cached_property
     def _wanted_ids(self) -> pa.StringArray:
         return pa.array(list(self.clip_ids or ()), pa.string())
 
@@ -108,7 +115,7 @@ class ClipFilter:
             return np.ones(table.num_rows, np.bool_)
         coded: Any = pc.dictionary_encode(table.column("source").combine_chunks())
         matches = [
-            any(fnmatchcase(source, pattern) for pattern in self.sources)
+            any(fnmatchcase(source, pattern) for pattern in self._source_patterns)
             for source in coded.dictionary.to_pylist()
         ]
         return np.asarray(matches, np.bool_)[coded.indices.to_numpy()]

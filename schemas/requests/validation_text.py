@@ -34,6 +34,9 @@ _TEXTS = {
     "too_long": "must have at most {max_length} entries",
 }
 
+_KINDS = frozenset({"bsq-vit", "causal-conv", "prior", "masked-lm"})
+"""Of what stands under ``model``."""
+
 
 def describe_validation(error: ValidationError, known: Collection[str] = ()) -> str:
     """Describe every wrong key by its dotted name, without echoing long input values.
@@ -45,7 +48,7 @@ def describe_validation(error: ValidationError, known: Collection[str] = ()) -> 
 
 
 def _describe(item: Any, known: Collection[str]) -> str:
-    where = ".".join(str(part) for part in item["loc"]) or "the document"
+    where = _key(item["loc"]) or "the document"
     if item["type"] == "extra_forbidden":
         return f"unknown key {where!r}{_nearest(where, known)}"
     if item["type"] == "missing":
@@ -53,6 +56,12 @@ def _describe(item: Any, known: Collection[str]) -> str:
     if item["type"] in _TEXTS:
         return f"{where} {_TEXTS[item['type']].format_map(item.get('ctx', {}))}"
     return f"{where}: {item['msg'].removeprefix('Value error, ')}"
+
+
+def _key(loc: tuple[str | int, ...]) -> str:
+    """Return the dotted name, without the kind of model by which pydantic chose what to hold it to."""
+    pairs = zip(("", *loc), loc, strict=False)
+    return ".".join(str(part) for before, part in pairs if not (before == "model" and part in _KINDS))
 
 
 def _nearest(name: str, known: Collection[str]) -> str:

@@ -22,8 +22,8 @@ def print_summary(report: AuditReport, console: Console) -> None:
     console.print(f"{report.verdict}: {report.dataset}", soft_wrap=True)
     print_pairs(_totals(report), console)
     for table in report.coverage.tables:
-        is_asked_for = table.by in _TABLES or table.by not in _OWN
-        if is_asked_for and len(table.rows) > 1:
+        is_asked_for = table.by not in _OWN
+        if is_asked_for or (table.by in _TABLES and len(table.rows) > 1):
             rows = Table(table.by, "sources", "ok", "partial", "failed", "clips", box=None, pad_edge=False)
             for row in table.rows[:_MAX_ROWS]:
                 counts = row.counts

@@ -68,6 +68,16 @@ def test_sources_are_shell_patterns_of_which_one_must_match():
     assert rows(ClipFilter(sources=["mp4"]), source=sources) == []
 
 
+def test_a_relative_path_names_a_source_as_on_the_command_line(stored, monkeypatch):
+    source = stored.clips[0].source
+    monkeypatch.chdir("/")
+    dataset = TokenDataset(stored.folder)
+    assert dataset.of_source(source[1:]) == dataset.of_source(source) != []
+    for relative in (source[1:], source[1:-5] + "?.mp4"):
+        kept = TokenDataset(stored.folder, where=ClipFilter(sources=[relative]), columns=("source",))
+        assert source in {clip["source"] for clip in kept}
+
+
 def test_metadata_must_hold_every_key_with_a_value():
     texts = [
         None,
