@@ -37,6 +37,13 @@ def test_the_example_shows_every_key_with_its_default():
         assert keys == type(getattr(least, key)).model_fields.keys(), key
 
 
+def test_a_key_that_the_model_lacks_is_named_as_the_file_has_it():
+    document = _document()
+    del document["model"]["num_frames"]
+    with pytest.raises(UsageError, match=r"^t\.yaml: key 'model\.num_frames' is missing\.$"):
+        load_train_spec(yaml.safe_dump(document), origin="t.yaml")
+
+
 def test_a_wrong_key_is_named_with_its_file():
     with pytest.raises(UsageError, match=r"mine\.yaml: unknown key 'loss\.lpisp'"):
         load_train_spec(_EXAMPLE.read_text(), origin="mine.yaml", overrides={"loss.lpisp": 1})
