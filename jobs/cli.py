@@ -301,6 +301,9 @@ def evaluate(
             help="Weights file of the FID Inception network; default: FID is left out.",
         ),
     ] = None,
+    no_fvd: Annotated[
+        bool, typer.Option("--no-fvd", help="Leave FVD out, which takes most of the time on a CPU.")
+    ] = False,
     codecs: Annotated[
         Codecs | None,
         typer.Option(
@@ -334,6 +337,7 @@ def evaluate(
         interpolate_positions=interpolate_positions,
         max_items=max_items,
         inception=inception,
+        with_fvd=not no_fvd,
         codecs=codecs or ("none" if others else "image"),
         prior=prior,
         num_shown=pictures,

@@ -27,7 +27,7 @@ def line_of(counts: Counts) -> str:
             f"{counted(str(counts.clips), 'clip')} ({rates.clips:.1f}/s)",
             f"{rate_text(rates.frames)} frames/s",
             f"{rate_text(rates.tokens)} tokens/s",
-            f"{_left(counts)} left",
+            _left(counts),
             f"{counts.not_ok} not ok",
         ]
     )
@@ -126,7 +126,7 @@ def _items(counts: Counts) -> str:
     # An item counts as done once its last clip is read; that clip must still be encoded, and its shard
     # committed.
     are_read = done == planned and counts.shards.done < counts.shards.planned
-    left = "the last clips are under way" if are_read else f"{_left(counts)} left"
+    left = "the last clips are under way" if are_read else _left(counts)
     return f"{done:,} of {planned:,}, {left}"
 
 
@@ -151,4 +151,7 @@ def _actors(counts: Counts) -> str:
 
 
 def _left(counts: Counts) -> str:
-    return "?" if counts.remaining_s is None else duration_text(max(0.0, counts.remaining_s))
+    if counts.remaining_s is not None:
+        return f"{duration_text(max(0.0, counts.remaining_s))} left"
+    actors = counts.actors
+    return "actors are starting" if actors.starting and not actors.at_work else "time left not known yet"

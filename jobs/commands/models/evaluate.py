@@ -64,6 +64,7 @@ class EvaluationRequest:
     interpolate_positions: bool
     max_items: int | None
     inception: Path | None
+    with_fvd: bool
     codecs: Literal["none", "image", "bitmill", "all"]
     """Whose rows are added: of one tokenizer only, since they have its bits or its tokens."""
     prior: str | None
@@ -87,7 +88,7 @@ class _Candidate:
 def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
     """Measure, print the table, write reports and pictures. Returns whether every source was fully read."""
     candidates = _candidates(request)
-    metric_networks, left_out = find_metric_networks(request.inception)
+    metric_networks, left_out = find_metric_networks(request.inception, with_fvd=request.with_fvd)
     sources = find_sources(request.source).sources
     refuse_archives(sources, purpose="evaluation")
     if request.max_items is not None:

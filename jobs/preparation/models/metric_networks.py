@@ -9,7 +9,9 @@ from bitmill.pipeline.evaluation.running_scores import MetricNetworks
 from bitmill.schemas.errors import UsageError
 
 
-def find_metric_networks(inception: Path | None) -> tuple[MetricNetworks, list[str]]:
+def find_metric_networks(
+    inception: Path | None, *, with_fvd: bool = True
+) -> tuple[MetricNetworks, list[str]]:
     """Returns the cached networks, and per missing one a sentence that says how to get it."""
     folder, left_out = networks_folder(), list[str]()
 
@@ -20,11 +22,8 @@ def find_metric_networks(inception: Path | None) -> tuple[MetricNetworks, list[s
             left_out.append(f"{metric}: fetch its network once with `bitmill weights fetch {name}`")
             return None
 
-    lpips, efficientnet, i3d = (
-        find("lpips-alexnet", "LPIPS"),
-        find("efficientnet-lite0", "FD-EffNetLite0"),
-        find("i3d-kinetics400", "FVD"),
-    )
+    lpips, efficientnet = find("lpips-alexnet", "LPIPS"), find("efficientnet-lite0", "FD-EffNetLite0")
+    i3d = find("i3d-kinetics400", "FVD") if with_fvd else None
     features: dict[str, Any] = {}
     class_logits = None
     if efficientnet is not None:

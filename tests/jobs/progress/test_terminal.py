@@ -67,6 +67,15 @@ def test_rates_and_remaining_time_follow_from_what_was_reported():
     assert line == ("5/10 items · 4 clips (1.0/s) · 10 frames/s · 2.6k tokens/s · 10 s left · 2 not ok")
 
 
+def test_before_the_first_report_it_tells_what_it_waits_for():
+    run_counts = _run_counts(Clock())
+    run_counts.begin(10, Totals())
+    run_counts.refresh(actors=ActorCounts(starting=2))
+    assert " · actors are starting · " in line_of(run_counts.counts)
+    run_counts.refresh(actors=ActorCounts(starting=1, at_work=1))
+    assert " · time left not known yet · " in line_of(run_counts.counts)
+
+
 def test_remaining_time_goes_by_bytes_where_one_video_is_most_of_the_work():
     clock = Clock()
     shares = {"a": [10] * 10, "b": [900]}
