@@ -1,20 +1,26 @@
 """The bundled tokenizer's recipe: its data are read safely, split cleanly, and told in full."""
 
+import random
 import struct
 import zlib
 from contextlib import suppress
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from bitmill.bsq_model.bundled import BUNDLED
 from bitmill.bsq_model.training.initial_weights import start_tokenizer
 from bitmill.schemas.requests.training import load_train_spec
 from examples.small_tokenizer.attribution import attribution
 from examples.small_tokenizer.fetch_data import DEBIAN, photo_target, read_photos
+from examples.small_tokenizer.motion_clips import write_clip
 from examples.small_tokenizer.rcc import RccError, read_files
+from tests.support.media import real_pictures
 
 _RECIPE = Path("examples/small_tokenizer")
 
@@ -99,3 +105,23 @@ def test_the_successors_recipe_is_a_training_file_for_a_file_of_less_than_16_mb(
     # Of two bytes each.
     assert sum(weight.numel() for weight in tokenizer.parameters()) < 8_000_000
     assert spec.model.geometry.code.bits_per_token / 64 <= 0.2813
+
+
+@pytest.mark.slow
+def test_a_clip_with_cuts_is_made_the_same_each_time(tmp_path):
+    photos = [tmp_path / f"{number}.webp" for number in range(4)]
+    for path, picture in zip(photos, real_pictures(4, 160, 200), strict=True):
+        Image.fromarray(picture).save(path, lossless=True)
+    frames: list[list[np.ndarray]] = []
+    for name in ("one.mp4", "two.mp4"):
+        write_clip(tmp_path / name, photos, random.Random(1))
+        with av.open(str(tmp_path / name)) as container:
+            frames.append([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    assert np.array_equal(*frames)
+    assert np.shape(frames[0]) == (240, 192, 288, 3)
+    steps = [
+        np.abs(one.astype(int) - other).mean() for one, other in zip(frames[0], frames[0][1:], strict=False)
+    ]
+    # Scenes last 4 to 36 frames; within one, most of the picture stays or moves a little.
+    assert 240 / 36 < sum(step > 30 for step in steps) < 240 / 4
+    assert np.median(steps) < 15
