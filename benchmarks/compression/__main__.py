@@ -2,8 +2,8 @@
 
 Images against JPEG, JPEG2000, WebP and AVIF; videos against x264, x265 and SVT-AV1 at two presets. All get
 the same frames, cut and resized once; rates are the bytes of whole files, distortions those of 8-bit frames.
-A tokenizer gives a curve by coding smaller frames, in tiles of its own size; they are brought back to the
-full size by Lanczos.
+A tokenizer gives a curve by coding smaller frames, in tiles of its own size if it has one; they are brought
+back to the full size by Lanczos.
 
     python -m examples.small_tokenizer.fetch_data small-data
     bitmill weights fetch lpips-alexnet
@@ -31,6 +31,7 @@ from benchmarks.compression.scoring import Point, measure
 from benchmarks.compression.stills import STILLS
 from benchmarks.compression.videos import VIDEOS
 from benchmarks.machine import describe, sentence
+from bitmill.bsq_model.families import load_files
 from bitmill.jobs.preparation.models.find_token_models import find_prior, load_prior
 from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec, tokenizer_spec
 from bitmill.jobs.preparation.models.metric_networks import find_lpips
@@ -82,7 +83,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--videos", type=Path, help="a folder of videos, or one")
     parser.add_argument("--out", type=Path, default=Path("compression"))
     parser.add_argument(
-        "--tokenizer", action="append", help="small-1, or a saved one's folder; may come several times"
+        "--tokenizer", action="append", help="a bundled one's name, or a folder; may come several times"
     )
     parser.add_argument("--prior", action="append", help="a prior's folder; may come several times")
     parser.add_argument("--size", type=int, default=512, help="side of the frames that all are given")
@@ -101,9 +102,8 @@ def _ours(options: argparse.Namespace) -> list[Ours]:
     found: list[Ours] = []
     for name in options.tokenizer or ["small-1"]:
         loaded = load_tokenizer_spec(tokenizer_spec(name))
-        trained = loaded.bsq_vit()
         label = f"{_label(name)} ({loaded.geometry.code.bits_per_token} bits)"
-        sized = SizedTokenizers(label, trained)
+        sized = SizedTokenizers(label, load_files(loaded.files))
         settings = tuple(px for px in options.inner if px <= options.size)
         found.append(Ours(tokenizers=sized, prior=None, settings=settings))
         prior = _prior(options.prior or [], loaded.fingerprint)

@@ -8,15 +8,18 @@ import torch
 from benchmarks.compression.contender import Coded
 from benchmarks.compression.media import Frames, Item, resized
 from bitmill.bsq_model import BSQTokenizer
+from bitmill.bsq_model.contract import Tokenizer
 from bitmill.bsq_model.resolution import resize_tokenizer
 from bitmill.pipeline.compressing.clip_streams import LoadedPrior
 from bitmill.pipeline.compressing.media_streams import (
     compress_pictures,
     frames_of_tiles,
+    num_tiles,
     restore_pictures,
     tiles_of,
 )
 from bitmill.pipeline.items import Crop, DecodedClip
+from bitmill.pipeline.shard.pad_clips import padded
 from bitmill.schemas.stream.compressed import CompressedStream
 
 _LANES = 8
@@ -24,20 +27,21 @@ _LANES = 8
 
 @dataclass
 class SizedTokenizers:
-    """One trained tokenizer, and its copies at other sizes, made once each."""
+    """One trained tokenizer and, if it takes one size only, its copies at other sizes, made once each."""
 
     name: str
-    trained: BSQTokenizer
+    trained: Tokenizer
     _sizes: dict[int, BSQTokenizer] = field(default_factory=dict[int, BSQTokenizer])
 
     @property
     def takes_video(self) -> bool:
         """Whether it was made for more than single frames."""
-        return self.trained.config.num_frames > 1
+        return self.trained.geometry.usual_frames > 1
 
-    def at(self, size_px: int) -> BSQTokenizer:
-        """For frames of ``size_px``²: itself where its own tiles make them, else interpolated positions."""
-        if size_px % self.trained.config.image_size_px == 0:
+    def at(self, size_px: int) -> Tokenizer:
+        """For frames of ``size_px``²: itself where it takes them or its tiles make them, else interpolated
+        positions."""
+        if not isinstance(self.trained, BSQTokenizer) or size_px % self.trained.config.image_size_px == 0:
             return self.trained
         if size_px not in self._sizes:
             self._sizes[size_px] = resize_tokenizer(self.trained, size_px)
@@ -61,7 +65,7 @@ class Ours:
     def code(self, item: Item, setting: int) -> Coded:
         """See Contender. The first file of each setting is read back, to prove the frames right."""
         tokenizer = self.tokenizers.at(setting)
-        clips = _clips(item, resized(item.frames_THWC, setting), tokenizer.config.num_frames)
+        clips = _clips(item, resized(item.frames_THWC, setting), tokenizer.geometry.usual_frames)
         data = compress_pictures(clips, tokenizer, self.prior, _LANES)
         frames_THWC = np.concatenate([_through_bits(clip.frames_THWC, tokenizer) for clip in clips])
         if setting not in self._proven:
@@ -73,11 +77,12 @@ class Ours:
         return Coded(num_bytes=len(data), frames_THWC=resized(frames_THWC, item.frames_THWC.shape[1]))
 
 
-def _through_bits(frames_THWC: Frames, tokenizer: BSQTokenizer) -> Frames:
+def _through_bits(frames_THWC: Frames, tokenizer: Tokenizer) -> Frames:
     """What the decoder makes of the tokens, tile by tile: what every exact coder gives back."""
-    tiles = frames_THWC.shape[1] // tokenizer.config.image_size_px
+    geometry = tokenizer.geometry
+    tiles = num_tiles(geometry, frames_THWC.shape[1:3])
     parts = [
-        tokenizer.decode(tokenizer.encode([torch.from_numpy(part)]))[0].numpy()
+        tokenizer.decode(tokenizer.encode([torch.from_numpy(padded(part, geometry))]))[0].numpy()[: len(part)]
         for part in tiles_of(frames_THWC, tiles)
     ]
     return frames_of_tiles(parts, tiles)

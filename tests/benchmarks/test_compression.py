@@ -12,6 +12,7 @@ from benchmarks.compression.ours import Ours, SizedTokenizers
 from benchmarks.compression.scoring import Point, measure
 from benchmarks.compression.stills import STILLS
 from benchmarks.compression.videos import VIDEOS
+from bitmill.pipeline.load_tokenizer import load_tokenizer
 from tests.bsq_model.small import random_tokenizer
 from tests.support.media import real_pictures, write_video
 
@@ -87,6 +88,18 @@ def test_ours_is_a_stream_that_was_read_back(tmp_path):
     small = ours.code(item, 24)
     assert small.num_bytes < coded.num_bytes
     assert small.frames_THWC.shape == item.frames_THWC.shape
+
+
+@pytest.mark.slow
+def test_a_tokenizer_of_any_size_codes_clips_of_any_length_without_tiles():
+    tokenizers = SizedTokenizers("small", load_tokenizer("small"))
+    assert tokenizers.takes_video
+    ours = Ours(tokenizers=tokenizers, prior=None, settings=(48, 64))
+    item = Item(name="a", frames_THWC=_frames(7, 64), fps=12.0)
+    for setting in ours.settings:
+        coded = ours.code(item, setting)
+        assert coded.frames_THWC.shape == item.frames_THWC.shape
+        assert np.abs(coded.frames_THWC.astype(int) - item.frames_THWC).mean() < 60
 
 
 @pytest.mark.slow
