@@ -18,6 +18,7 @@ from bitmill.bsq_model.training.initial_weights import start_tokenizer
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec, tokenizer_spec
 from bitmill.jobs.preparation.models.metric_networks import networks_folder
+from bitmill.jobs.preparation.models.slow_precision import slow_precision
 from bitmill.jobs.preparation.run_folder import check_run_folder, raise_steps, write_spec
 from bitmill.jobs.progress.training_view import TrainingView
 from bitmill.jobs.scheduling.signals import asked_to_stop
@@ -151,6 +152,8 @@ def _train_here(prepared: PreparedRun, console: Console) -> None:
     device = resolve_device(spec)
     if device.type == "cpu":
         keep_freed_memory()
+    if (note := slow_precision(spec.compute.precision, device)) is not None:
+        console.print(note)
     perceptual = prepared.perceptual.to(device) if prepared.perceptual is not None else None
     with TrainingView(console) as view, asked_to_stop() as stop:
         complete = train(

@@ -13,6 +13,7 @@ from bitmill.bsq_model.token_models.token_model_files import (
     token_model_fingerprint,
 )
 from bitmill.jobs.console import Console
+from bitmill.jobs.preparation.models.slow_precision import slow_precision
 from bitmill.jobs.preparation.run_folder import check_run_folder, raise_steps, write_spec
 from bitmill.jobs.progress.training_view import TrainingView
 from bitmill.jobs.scheduling.signals import asked_to_stop
@@ -41,6 +42,8 @@ def train_token_job(spec: TokenTrainSpec, *, console: Console) -> None:
     write_spec(folder, spec)
     parameters = sum(p.numel() for p in model.parameters())
     console.print(f"{parameters:,} parameters, {counted(str(spec.steps), 'step')} on {device} …")
+    if (note := slow_precision(spec.compute.precision, device)) is not None:
+        console.print(note)
     with asked_to_stop() as asked, TrainingView(console) as view:
         ended = train_token_model(spec, model, data, device, on_progress=view.show, stop=asked.is_set)
     if not ended:
