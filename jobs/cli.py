@@ -302,7 +302,7 @@ def evaluate(
         ),
     ] = None,
     no_fvd: Annotated[
-        bool, typer.Option("--no-fvd", help="Leave FVD out, which takes most of the time on a CPU.")
+        bool, typer.Option("--no-fvd", help="Leave FVD out; it takes half of the time of clips on a CPU.")
     ] = False,
     codecs: Annotated[
         Codecs | None,

@@ -24,7 +24,7 @@ def line_of(counts: Counts) -> str:
     return " · ".join(
         [
             f"{counts.items.done}/{counted(str(counts.items.planned), 'item')}",
-            f"{counted(str(counts.clips), 'clip')} ({rates.clips:.1f}/s)",
+            f"{counted(str(counts.clips), 'clip')} ({rate_text(rates.clips)}/s)",
             f"{rate_text(rates.frames)} frames/s",
             f"{rate_text(rates.tokens)} tokens/s",
             _left(counts),

@@ -22,7 +22,9 @@ def bytes_text(size: int) -> str:
 
 
 def rate_text(rate: float) -> str:
-    """Returns a rate with about three digits: 0.5, 120, 31.2k."""
+    """Returns a rate with about three digits: 0.03, 0.5, 120, 31.2k."""
+    if 0 < rate < 0.1:
+        return f"{rate:.2f}"
     for unit in ("", "k", "M"):
         if rate < 1000 or unit == "M":
             return f"{rate:.1f}{unit}" if rate < 10 or unit else f"{rate:.0f}"

@@ -30,7 +30,7 @@ from bitmill.jobs.preparation.models.job_tokenizer import check_clip_frames
 from bitmill.jobs.preparation.models.loaded_tokenizer import LoadedTokenizer
 from bitmill.jobs.preparation.models.metric_networks import find_metric_networks
 from bitmill.jobs.progress.live_line import LiveLine
-from bitmill.jobs.progress.units import duration_text
+from bitmill.jobs.progress.units import duration_text, rate_text
 from bitmill.pipeline.compressing.clip_streams import LoadedPrior
 from bitmill.pipeline.cpu_count import available_cpus
 from bitmill.pipeline.decode.pixels.frame_sizes import Buckets
@@ -292,4 +292,4 @@ def _processor() -> str:
 def _progress(name: str, done: int, planned: int, started: float) -> str:
     rate = done / max(time.monotonic() - started, 1e-9)
     left = duration_text((planned - done) / rate) if done else "?"
-    return f"{name}: {done}/{planned} sources ({rate:.1f}/s) · {left} left"
+    return f"{name}: {done}/{planned} sources ({rate_text(rate)}/s) · {left} left"
