@@ -5,7 +5,9 @@ sum, so that a constant stays constant. Between and after the passes values have
 Lanczos overshoot beyond black and white is kept for the colour conversion.
 
 Axes: H, W of the plane, h, w of the result, K taps of an output pixel, S interleaved samples (1, or 2 where
-Cb and Cr alternate), V = columns × samples, R rows of a block, G = groups of four values packed into 64 bits.
+Cb and Cr alternate), V = columns × samples, R rows of a block, C columns of a strip, G = groups of values
+packed into 64 bits. Both passes sum pairs of neighbours (``pair_sums``), and each writes what the next one
+reads in the order in which it reads it.
 """
 
 import math
@@ -16,29 +18,35 @@ import numpy as np
 import numpy.typing as npt
 
 from bitmill.pipeline.decode.pixels.lanczos import LOBES, lanczos
+from bitmill.pipeline.decode.pixels.pair_sums import LANES, pair_sums
 from bitmill.schemas.compiled_code.numba_compile import compiled, compiled_within
 
 Rows = npt.NDArray[np.uint8 | np.uint16]
 """[H, V] samples as laid out in memory, including each row's padding."""
 Values = npt.NDArray[np.int16]
 Floats = npt.NDArray[np.float64]
-Sums = npt.NDArray[np.int32]
-Fours = npt.NDArray[np.uint64]
+Pairs = npt.NDArray[np.uint32]
+"""Two 16-bit values each, the first lowest."""
+Groups = npt.NDArray[np.uint64]
 
 VALUE_BITS = 14
 """Bits of the output: a sample of n bits is multiplied by 2^(14 - n)."""
 _WEIGHT_BITS = 14
-_BLOCK_ROWS = 128
-_TAPS_AT_ONCE = 3
+_SIGNS = 0x80008000
+"""The highest bit of both values of a pair."""
+_BLOCK_ROWS = 64
+_STRIP_COLUMNS = 128
+"""Multiples of ``LANES``; what a strip of a block needs stays in the cache."""
 
 
 class PlaneTaps(NamedTuple):
     """The samples that contribute to each output pixel, and their weights."""
 
     first_N: npt.NDArray[np.int32]
+    """Even, so that pairs of samples are the same ones for all."""
     count_N: npt.NDArray[np.int32]
     weights_NK: npt.NDArray[np.int16]
-    """At least two zeros follow the ``count_N`` weights."""
+    """Zeros follow the ``count_N`` weights, at least one if these are odd in number."""
 
 
 class Axis(NamedTuple):
@@ -63,7 +71,7 @@ def plane_taps(axis: Axis, num_samples: int, step: int, offset: float) -> PlaneT
     filled = PlaneTaps(
         np.zeros(axis.size, np.int32),
         np.zeros(axis.size, np.int32),
-        np.zeros((axis.size, math.ceil(span) + _TAPS_AT_ONCE - 1), np.int16),
+        np.zeros((axis.size, 2 * math.ceil(span / 2) + 2), np.int16),
     )
     _fill(filled, axis, num_samples, step, offset)
     return filled
@@ -105,16 +113,18 @@ def _weigh(weights_K: Floats, centre: float, reach: float, widening: float, leng
 
 @compiled_within
 def _round(exact_K: Floats, first: int, filled: PlaneTaps, place: int) -> None:
-    """Round the weights to integers and trim the zeros at both ends."""
+    """Round the weights to integers, trim the zeros at both ends, and begin at an even sample."""
     weights_K = filled.weights_NK[place]
-    left, largest, begin, end = 1 << _WEIGHT_BITS, 0, len(exact_K), 0
+    left, largest, begin, end = 1 << _WEIGHT_BITS, 0, 0, 0
     for tap in range(len(exact_K)):
         weight = math.floor(exact_K[tap] * (1 << _WEIGHT_BITS) + 0.5)
         left -= weight
         if exact_K[tap] > exact_K[largest]:
             largest = tap
         if weight != 0:
-            begin, end = min(begin, tap), tap + 1
+            if end == 0:
+                begin = tap - ((first + tap) & 1)
+            end = tap + 1
             weights_K[tap - begin] = weight
     weights_K[largest - begin] += left
     filled.first_N[place], filled.count_N[place] = first + begin, end - begin
@@ -132,99 +142,135 @@ def filtered(rows_HV: Rows, across: PlaneTaps, down: PlaneTaps, *, num_bits: int
 
 @compiled
 def _down_then_across(  # noqa: PLR0917 - compiled code takes no keyword arguments
-    rows_HV: Rows, across: PlaneTaps, down: PlaneTaps, num_bits: int, needed: tuple[int, int], out_ShG: Fours
+    rows_HV: Rows, across: PlaneTaps, down: PlaneTaps, num_bits: int, needed: tuple[int, int], out_ShG: Groups
 ) -> None:
-    """``needed`` are the first sample of a row that ``across`` reads, and the one behind its last."""
+    """``needed`` are the first column that ``across`` reads, and the one behind its last."""
     num_samples, height = out_ShG.shape[:2]
-    left, right = needed[0] * num_samples, needed[1] * num_samples
-    four_4V = np.empty((4, right - left), np.int16)
-    sums_V = np.empty(right - left, np.int32)
-    # Extra zero rows are read by the zero weights that pad the taps.
-    laid_VG = np.zeros((right - left + 2 * num_samples, _BLOCK_ROWS // 4), np.uint64)
-    for start in range(0, height, _BLOCK_ROWS):
-        num_rows = min(_BLOCK_ROWS, height - start)
-        for group in range((num_rows + 3) // 4):
-            for row in range(4):
-                y = min(start + 4 * group + row, height - 1)
-                _weigh_rows(rows_HV[:, left:right], down, y, num_bits, sums_V, four_4V[row])
-            for place in range(right - left):
-                laid_VG[place, group] = _together(four_4V, place)
-        _squeeze(laid_VG.view(np.int16), across, left, out_ShG[:, start : start + num_rows])
+    left, right = needed
+    laid_PC = np.zeros(((rows_HV.shape[0] + 1) // 2, _STRIP_COLUMNS), np.uint32)
+    strip_RC = np.zeros((_BLOCK_ROWS, _STRIP_COLUMNS), np.int16)
+    num_strips = (right - left + _STRIP_COLUMNS - 1) // _STRIP_COLUMNS
+    turned_PG = np.zeros((num_strips * _STRIP_COLUMNS // 2, _BLOCK_ROWS // 2), np.uint64)
+    for sample in range(num_samples):
+        for start in range(0, height, _BLOCK_ROWS):
+            num_rows = min(_BLOCK_ROWS, height - start)
+            top, bottom = _extent(down, start, num_rows)
+            for strip in range(num_strips):
+                begin = left + strip * _STRIP_COLUMNS
+                columns = begin, min(begin + _STRIP_COLUMNS, right)
+                _lay(rows_HV, (top, bottom), columns, (num_samples, sample), laid_PC)
+                _weigh_down(laid_PC, down, (start, num_rows, top), num_bits, rows_HV.itemsize, strip_RC)
+                _turn(strip_RC.view(np.uint32), turned_PG[strip * _STRIP_COLUMNS // 2 :])
+            _weigh_across(turned_PG, across, left, out_ShG[sample, start : start + num_rows])
+
+
+@compiled_within
+def _extent(down: PlaneTaps, start: int, num_rows: int) -> tuple[int, int]:
+    """Returns the first row of the plane that a block reads, and the one behind its last."""
+    top, bottom = down.first_N[start], 0
+    for y in range(start, start + num_rows):
+        top = min(top, down.first_N[y])
+        bottom = max(bottom, down.first_N[y] + down.count_N[y])
+    return top, bottom
+
+
+@compiled_within
+def _lay(
+    rows_HV: Rows,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+    interleaved: tuple[int, int],
+    laid_PC: Pairs,
+) -> None:
+    """Lay each two rows into pairs; samples of 16 bits are made signed, which ``_weigh_down`` undoes."""
+    (top, bottom), (begin, end), (step, sample) = rows, columns, interleaved
+    flip = np.uint32(_SIGNS if rows_HV.itemsize == 2 else 0)
+    for y in range(top, bottom, 2):
+        upper_V, lower_V = rows_HV[y], rows_HV[min(y + 1, bottom - 1)]
+        pairs_C = laid_PC[(y - top) // 2]
+        # Two loops, since only one of known step is vectorized.
+        if step == 1:
+            for place in range(np.uint64(end - begin)):
+                at = np.uint64(begin) + place
+                pairs_C[place] = _pair(upper_V[at], lower_V[at]) ^ flip
+        else:
+            for place in range(np.uint64(end - begin)):
+                at = (np.uint64(begin) + place) * np.uint64(step) + np.uint64(sample)
+                pairs_C[place] = _pair(upper_V[at], lower_V[at]) ^ flip
+
+
+@compiled_within
+def _pair(first: int, second: int) -> np.uint32:
+    return np.uint32(np.uint32(first) | np.uint32(np.uint32(second) << np.uint32(16)))
+
+
+@compiled_within
+def _weigh_down(  # noqa: PLR0917 - compiled code takes no keyword arguments
+    laid_PC: Pairs,
+    down: PlaneTaps,
+    block: tuple[int, int, int],
+    num_bits: int,
+    itemsize: int,
+    strip_RC: Values,
+) -> None:
+    """Resamples a strip of a block vertically."""
+    start, num_rows, top = block
+    shift = _WEIGHT_BITS + num_bits - VALUE_BITS
+    half = 1 << (shift - 1)
+    if itemsize == 2:
+        # The weights sum to 1, so that what was subtracted from all samples is missing once.
+        half += 1 << (15 + _WEIGHT_BITS)
+    values, out, weights = laid_PC.ctypes.data, strip_RC.ctypes.data, down.weights_NK.ctypes.data
+    for row in range(num_rows):
+        y = start + row
+        for column in range(0, _STRIP_COLUMNS, LANES):
+            pair_sums(
+                np.int64(out + 2 * (row * _STRIP_COLUMNS + column)),
+                np.int64(values + 4 * ((down.first_N[y] - top) // 2 * _STRIP_COLUMNS + column)),
+                np.int64(4 * _STRIP_COLUMNS),
+                np.int64(weights + y * down.weights_NK.strides[0]),
+                np.int64((down.count_N[y] + 1) // 2),
+                np.int32(half),
+                np.int32(shift),
+            )
+
+
+@compiled_within
+def _turn(strip_RP: Pairs, turned_PG: Groups) -> None:
+    """Transposes, two rows at a time."""
+    for group in range(_BLOCK_ROWS // 2):
+        upper_P, lower_P = strip_RP[2 * group], strip_RP[2 * group + 1]
+        for place in range(_STRIP_COLUMNS // 2):
+            turned_PG[place, group] = np.uint64(upper_P[place]) | np.uint64(lower_P[place]) << np.uint64(32)
+
+
+@compiled_within
+def _weigh_across(turned_PG: Groups, across: PlaneTaps, left: int, out_RG: Groups) -> None:
+    """Resamples horizontally. Rows beyond the result contain stale values, whose results are not used."""
+    num_rows, num_groups = out_RG.shape
+    four_4R = np.empty((4, _BLOCK_ROWS), np.int16)
+    stride = turned_PG.strides[0]
+    values, out, weights = turned_PG.ctypes.data, four_4R.ctypes.data, across.weights_NK.ctypes.data
+    for group in range(num_groups):
+        for place in range(4):
+            x = min(4 * group + place, len(across.first_N) - 1)
+            for row in range(0, num_rows, LANES):
+                pair_sums(
+                    np.int64(out + 2 * (place * _BLOCK_ROWS + row)),
+                    np.int64(values + (across.first_N[x] - left) // 2 * stride + 4 * row),
+                    np.int64(stride),
+                    np.int64(weights + x * across.weights_NK.strides[0]),
+                    np.int64((across.count_N[x] + 1) // 2),
+                    np.int32(1 << (_WEIGHT_BITS - 1)),
+                    np.int32(_WEIGHT_BITS),
+                )
+        for row in range(num_rows):
+            out_RG[row, group] = _together(four_4R, row)
 
 
 @compiled_within
 def _together(values_4N: Values, place: int) -> np.uint64:
     """Packs four values into one, the first lowest: transposing then takes a quarter of the steps."""
-    lower = np.uint64(np.uint16(values_4N[0, place])) | np.uint64(
-        np.uint16(values_4N[1, place])
-    ) << np.uint64(16)
-    upper = np.uint64(np.uint16(values_4N[2, place])) | np.uint64(
-        np.uint16(values_4N[3, place])
-    ) << np.uint64(16)
-    return lower | upper << np.uint64(32)
-
-
-@compiled_within
-def _weigh_rows(  # noqa: PLR0917 - compiled code takes no keyword arguments
-    rows_HV: Rows, down: PlaneTaps, y: int, num_bits: int, sums_V: Sums, line_V: Values
-) -> None:
-    """Computes one row of the result, four rows of the plane at a time; ``sums_V`` is scratch space."""
-    num_values = len(line_V)
-    shift = np.int32(_WEIGHT_BITS + num_bits - VALUE_BITS)
-    half = np.int32(1) << (shift - np.int32(1))
-    sums_V[:] = half
-    first, count = down.first_N[y], down.count_N[y]
-    tap = 0
-    while tap + 4 <= count:
-        at = first + tap
-        a, b = np.int32(down.weights_NK[y, tap]), np.int32(down.weights_NK[y, tap + 1])
-        c, d = np.int32(down.weights_NK[y, tap + 2]), np.int32(down.weights_NK[y, tap + 3])
-        row_a, row_b = rows_HV[at], rows_HV[at + 1]
-        row_c, row_d = rows_HV[at + 2], rows_HV[at + 3]
-        # numba widens to 64 bits, whose SIMD multiplication is several times slower.
-        for place in range(num_values):
-            sums_V[place] += np.int32(
-                np.int32(a * np.int32(row_a[place]))
-                + np.int32(b * np.int32(row_b[place]))
-                + np.int32(c * np.int32(row_c[place]))
-                + np.int32(d * np.int32(row_d[place]))
-            )
-        tap += 4
-    while tap < count:
-        weight, row_V = np.int32(down.weights_NK[y, tap]), rows_HV[first + tap]
-        for place in range(num_values):
-            sums_V[place] += np.int32(weight * np.int32(row_V[place]))
-        tap += 1
-    for place in range(num_values):
-        # The mask changes no value, but keeps the shift at 32 bits.
-        line_V[place] = np.int16(np.int32(sums_V[place] >> (shift & np.int32(31))))
-
-
-@compiled_within
-def _squeeze(laid_VR: Values, across: PlaneTaps, left: int, out_SRG: Fours) -> None:
-    """Resamples horizontally. Rows beyond the result contain stale values, whose results are not used."""
-    num_samples, num_rows, num_groups = out_SRG.shape
-    sums_R = np.empty(_BLOCK_ROWS, np.int32)
-    four_4R = np.empty((4, _BLOCK_ROWS), np.int16)
-    for group in range(num_groups):
-        for sample in range(num_samples):
-            for place in range(4):
-                x = min(4 * group + place, len(across.first_N) - 1)
-                at = across.first_N[x] * num_samples - left + sample
-                sums_R[:] = np.int32(1 << (_WEIGHT_BITS - 1))
-                for tap in range(0, across.count_N[x], _TAPS_AT_ONCE):
-                    a, b = np.int32(across.weights_NK[x, tap]), np.int32(across.weights_NK[x, tap + 1])
-                    c = np.int32(across.weights_NK[x, tap + 2])
-                    # Unsigned indices need no check for negative ones.
-                    p = np.uint64(at + tap * num_samples)
-                    q, r = np.uint64(p + num_samples), np.uint64(p + 2 * num_samples)
-                    for row in range(_BLOCK_ROWS):
-                        sums_R[row] += np.int32(
-                            np.int32(a * np.int32(laid_VR[p, row]))
-                            + np.int32(b * np.int32(laid_VR[q, row]))
-                            + np.int32(c * np.int32(laid_VR[r, row]))
-                        )
-                for row in range(_BLOCK_ROWS):
-                    four_4R[place, row] = np.int16(np.int32(sums_R[row] >> _WEIGHT_BITS))
-            for row in range(num_rows):
-                out_SRG[sample, row, group] = _together(four_4R, row)
+    lower = _pair(np.uint16(values_4N[0, place]), np.uint16(values_4N[1, place]))
+    upper = _pair(np.uint16(values_4N[2, place]), np.uint16(values_4N[3, place]))
+    return np.uint64(lower) | np.uint64(upper) << np.uint64(32)
