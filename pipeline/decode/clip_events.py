@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from bitmill.pipeline.decode.pixel_rules import FrameFitter
 from bitmill.pipeline.decode.sampling.assemble import Assembled, FittedFrame, assemble
-from bitmill.pipeline.decode.sampling.timeline import FrameT, Span, Timed, TimelineEnd, sample
+from bitmill.pipeline.decode.sampling.timeline import MOST_NS, FrameT, Span, Timed, TimelineEnd, sample
 from bitmill.pipeline.items import ItemEnd, ItemEvent, MediaFacts
 from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.models.geometry import Geometry
@@ -32,8 +32,9 @@ class MediaItem:
     def end(self, failing: Failing | None = None) -> ItemEnd:
         """Return the end event."""
         reason, detail = failing or (None, None)
+        is_storable = self.facts.duration_ns is None or self.facts.duration_ns <= MOST_NS
         return ItemEnd(
-            facts=self.facts,
+            facts=self.facts if is_storable else replace(self.facts, duration_ns=None),
             reason=reason,
             detail=detail,
             num_source_frames=self.num_source_frames,

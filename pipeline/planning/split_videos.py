@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from bitmill.pipeline.cpu_count import available_cpus
-from bitmill.pipeline.decode.sampling.timeline import SECOND_NS, Span
+from bitmill.pipeline.decode.sampling.timeline import LONGEST_HOLD_NS, MOST_NS, SECOND_NS, Span
 from bitmill.pipeline.planning.probe_sources import Found, Probed, probe_sources
 from bitmill.pipeline.sources.listing import VIDEO_SUFFIXES, suffix
 from bitmill.schemas.dataset.plan_schema import PlannedSource
@@ -24,7 +24,6 @@ def split_long(
     """
     if split_s is None:
         return tuple(sources)
-    split_ns = round(split_s * SECOND_NS)
     large = [
         source
         for source in sources
@@ -32,6 +31,9 @@ def split_long(
         and suffix(source.uri) in VIDEO_SUFFIXES
         and source.size_bytes >= split_s * _LEAST_BYTES_PER_S
     ]
+    if not large:
+        return tuple(sources)
+    split_ns = round(split_s * SECOND_NS)
     spans = {
         source.uri: spans_of(probed, split_ns)
         for source, probed in probe_sources(large, limits, workers=max(1, min(available_cpus(), len(large))))
@@ -51,11 +53,18 @@ def spans_of(probed: Found, split_ns: int) -> list[Span]:
     The last span's length is between 0.5 and 1.5 spans, so that none lies outside the video. A shorter video,
     or one with unreliable timestamps, is one span.
     """
-    if not isinstance(probed, Probed) or probed.media != "video" or not probed.orderly:
+    if not isinstance(probed, Probed) or probed.media != "video" or not _has_reliable_times(probed):
         return [(None, None)]
     last_cut_ns = probed.end_ns - split_ns // 2
     cuts = [*range(probed.start_ns + split_ns, last_cut_ns + 1, split_ns)]
     return list(zip([None, *cuts], [*cuts, None], strict=True))
+
+
+def _has_reliable_times(probed: Probed) -> bool:
+    """Returns whether the times can be stored, and the gaps between frames may all be read."""
+    longest_ns = probed.num_frames * LONGEST_HOLD_NS
+    is_plausible = probed.end_ns - probed.start_ns <= longest_ns and probed.end_ns <= MOST_NS
+    return probed.orderly and is_plausible
 
 
 def split_uris(planned: Iterable[PlannedSource]) -> dict[str, list[PlannedSource]]:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import posixpath
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -80,9 +81,23 @@ def _uri(uri: object, base: str, where: str) -> str:
     # As in a shell, ~name is a plain relative name if no such user exists.
     is_relative = is_local(uri) and not os.path.isabs(os.path.expanduser(uri))  # noqa: PTH111, PTH117
     try:
-        return normalise(f"{base}/{uri}" if is_relative else uri)
+        return normalise(_below(base, uri, where) if is_relative else uri)
     except UsageError as error:
         raise BadJobError(f"{where}: {error}") from error
+
+
+def _below(base: str, uri: str, where: str) -> str:
+    """Resolve a relative URI against the manifest's folder; stores do not know ``.`` and ``..``."""
+    scheme, mark, folder = base.partition("://")
+    if is_local(base) or scheme == "file" or not {".", ".."} & set(uri.split("/")):
+        return f"{base}/{uri}"
+    bucket, _, inner = folder.partition("/")
+    path = posixpath.normpath(f"{inner}/{uri}".lstrip("/"))
+    if path.split("/", 1)[0] in (".", ".."):
+        raise BadJobError(
+            f"{where}: uri {_shown(uri)} leads to or above {scheme}://{bucket}; write a path in it."
+        )
+    return f"{scheme}{mark}{bucket}/{path}"
 
 
 def _nanoseconds(seconds: object, what: str) -> int | None:

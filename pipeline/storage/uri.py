@@ -22,6 +22,11 @@ def normalise(text: str) -> str:
     """
     if not text.strip():
         raise UsageError("An empty path was given; name a folder, a file or a URI.")
+    scheme, mark, rest = text.partition("://")
+    # As a path, s3: would be a local folder, and nothing the current one; file:/// is the disk's root.
+    if mark and _SCHEME.match(text) and not rest.strip("/") and (scheme.lower() != "file" or not rest):
+        example = "/PATH" if scheme.lower() == "file" else "BUCKET/PATH"
+        raise UsageError(f"{text} names no place; add one, like {scheme}://{example}.")
     if text[: len(_FILE)].lower() == _FILE:
         text = _path_of_file_uri(text[len(_FILE) :])
     if "\0" in text:

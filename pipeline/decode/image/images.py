@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
+from bitmill.pipeline.decode.image.jpeg_streams import is_jpeg_stream
 from bitmill.pipeline.decode.image.png_chunks import SIGNATURE as PNG_SIGNATURE
 from bitmill.pipeline.decode.image.png_chunks import readable_png
 from bitmill.pipeline.decode.image.webp_chunks import is_webp, whole_frames
@@ -36,7 +39,12 @@ _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, 
 """Errors by which Pillow reports bad bytes while reading; elsewhere these are programming errors."""
 _CUT = "bitmill: only what is whole of a file that ends too early"
 """Key in ``image.info`` of an image whose file is cut off."""
+_DEEP_KEY = "bitmill: high bytes of the transparent colour"
+"""Key in ``image.info`` of a PNG with 16 bits per colour, of which Pillow keeps only the high bytes."""
+_LEVELS = {"L;2": 85, "L;4": 17}
+"""By which Pillow multiplies the grey levels of a PNG, but not its transparent one; by raw mode."""
 _EXIF_ORIENTATION = 0x0112
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 _ORIENTATIONS = {
     2: Orientation(False, True, False),
     3: Orientation(False, True, True),
@@ -62,7 +70,8 @@ class StillPicture:
 
 
 def open_image(path: str, *, max_pixels: int) -> Image.Image | None:
-    """Open an image file without decoding it; returns None if the bytes are not an image.
+    """Open an image file without decoding it; returns None if the bytes are not an image, or are a stream of
+    JPEGs.
 
     Raises BadItemError: TOO_MANY_PIXELS; CORRUPT or TRUNCATED if only the first bytes are an image's.
     """
@@ -81,10 +90,24 @@ def open_image(path: str, *, max_pixels: int) -> Image.Image | None:
             return None
         reason = Reason.TRUNCATED if is_avif and boxes_are_cut(path) else Reason.CORRUPT
         raise BadItemError(reason, "The image's header is damaged or incomplete.") from None
+    # Photographs that list the pictures appended to them ("mp") are no streams.
+    if image.format == "JPEG" and "mp" not in image.info and is_jpeg_stream(path):
+        image.close()
+        return None
     if is_cut:
         image.info[_CUT] = True
+    if image.format == "PNG" and "transparency" in image.info and image.tile:
+        _scale_transparency(image.info, image.tile[0].args)
     check_pixels(image.width, image.height, max_pixels)
     return image
+
+
+def _scale_transparency(info: dict[str | tuple[int, int], Any], raw_mode: object) -> None:
+    """Makes the transparent colour of a PNG one of the values that Pillow decodes."""
+    if raw_mode in _LEVELS:
+        info["transparency"] *= _LEVELS[str(raw_mode)]
+    if raw_mode == "RGB;16B":
+        info[_DEEP_KEY] = [value >> 8 for value in info.pop("transparency")]
 
 
 def _readable(path: str, head: bytes, *, is_cut: bool) -> str | BytesIO:
@@ -185,21 +208,40 @@ def to_rgb(image: Image.Image) -> npt.NDArray[np.uint8]:
     """Returns [H, W, 3] RGB: of 16 bits the high byte, transparency over white, CMYK and palettes converted.
 
     Colour profiles are not applied. Raises BadItemError(UNSUPPORTED_CODEC) for float images, whose white
-    level is undefined, and whatever Pillow raises for damaged bytes.
+    level is undefined, and if the high bytes do not tell which pixels are transparent; and whatever Pillow
+    raises for damaged bytes.
     """
     image.load()
     if image.mode == "F":
         raise BadItemError(Reason.UNSUPPORTED_CODEC, "The image has float values of unknown range.")
     if image.mode.startswith("I"):
-        values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        return np.repeat(_high_bytes(image)[..., None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         if image.mode in ("La", "RGBa"):
             image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
         over = image.convert("RGBA")
         white = Image.new("RGBA", over.size, (255, 255, 255, 255))
         return np.array(Image.alpha_composite(white, over).convert("RGB"), np.uint8)
-    return np.array(image.convert("RGB"), np.uint8)
+    pixels = np.array(image.convert("RGB"), np.uint8)
+    if _DEEP_KEY in image.info and (pixels == image.info[_DEEP_KEY]).all(axis=2).any():
+        detail = "Pixels of 16 bits may be transparent, which the decoder does not tell."
+        raise BadItemError(Reason.UNSUPPORTED_CODEC, detail)
+    return pixels
+
+
+def _high_bytes(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Returns the levels of a grey image of more than 8 bits, [H, W], its transparent one as white."""
+    values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
+    bits = 16
+    if image.mode == "I;16" and isinstance(image, TiffImageFile):
+        # Pillow neither scales 12 bits nor inverts.
+        bits = image.tag_v2.get(_BITS_PER_SAMPLE, (16,))[0]
+        if image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+            values = (1 << bits) - 1 - values
+    levels = (values >> (bits - 8)).astype(np.uint8)
+    if "transparency" in image.info:
+        levels[values == image.info["transparency"]] = 255
+    return levels
 
 
 def _exif_orientation(image: Image.Image) -> Orientation:

@@ -4,11 +4,15 @@ from fractions import Fraction
 from functools import lru_cache
 
 from bitmill.pipeline.items import Crop
+from bitmill.schemas.errors import BadItemError
 from bitmill.schemas.models.geometry import SizePx
+from bitmill.schemas.outcomes import Reason
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in source pixels."""
 
+_MOST_PX = 2**31 - 1
+"""The longest scaled side that tables store."""
 _SANE_ASPECTS = (Fraction(1, 20), Fraction(20))
 
 
@@ -30,8 +34,14 @@ def scaled_size(width: int, height: int, aspect: Fraction, size: SizePx) -> tupl
 
 
 def centre_crop(width: int, height: int, aspect: Fraction, size: SizePx) -> Crop:
-    """Returns the crop of ``size`` from the middle of the frame, scaled by ``scaled_size``."""
+    """Returns the crop of ``size`` from the middle of the frame, scaled by ``scaled_size``.
+
+    Raises BadItemError(TOO_MANY_PIXELS) if a scaled side is too long to be stored.
+    """
     scaled_width, scaled_height = scaled_size(width, height, aspect, size)
+    if max(scaled_width, scaled_height) > _MOST_PX:
+        detail = f"A picture of {width}×{height} pixels would be {scaled_width}×{scaled_height} when scaled."
+        raise BadItemError(Reason.TOO_MANY_PIXELS, detail)
     return Crop(
         scaled_height=scaled_height,
         scaled_width=scaled_width,

@@ -63,8 +63,8 @@ def assemble(
     With ``drop_to`` a clip ends at the last length that this geometry allows; a shorter one is dropped.
     """
     drawing = _Drawing(draw)
-    run: list[Sample[FrameT]] = []
-    fitted: list[FittedFrame] = []
+    # Not the source's frames: the pixels of a clip of them may exceed the item's memory.
+    run: list[Sample[FittedFrame]] = []
     num_clips = num_samples = num_kept = 0
     timeline: TimelineEnd | None = None
     for item in cut(samples, clip_frames=sampling.num_clip_frames, max_frames=max_frames):
@@ -72,16 +72,15 @@ def assemble(
             timeline = item
             continue
         num_samples += 1
-        run.append(item.sample)
-        fitted.append(drawing(item.sample.frame))
+        run.append(Sample(item.sample.at_ns, item.sample.pts_ns, drawing(item.sample.frame)))
         if item.closes_at_ns is None:
             continue
         kept = _kept(len(run), sampling.min_frames, drop_to)
         if kept:
             num_clips, num_kept = num_clips + 1, num_kept + kept
             end_ns = item.closes_at_ns if kept == len(run) else run[kept].at_ns
-            yield _clip(run[:kept], fitted[:kept], end_ns, sampling.fps or native_fps)
-        run, fitted = [], []
+            yield _clip(run[:kept], end_ns, sampling.fps or native_fps)
+        run = []
     return Assembled(num_clips, num_samples, num_samples - num_kept, timeline)
 
 
@@ -92,16 +91,15 @@ def _kept(num_frames: int, min_frames: int, drop_to: Geometry | None) -> int:
     return num_frames if drop_to is None else drop_to.legal_at_most(num_frames) or 0
 
 
-def _clip(
-    run: list[Sample[FrameT]], fitted: list[FittedFrame], end_ns: int, fps: float | None
-) -> DecodedClip:
+def _clip(run: list[Sample[FittedFrame]], end_ns: int, fps: float | None) -> DecodedClip:
+    first = run[0].frame
     return DecodedClip(
-        frames_THWC=np.stack([frame.pixels_HWC for frame in fitted]),
+        frames_THWC=np.stack([taken.frame.pixels_HWC for taken in run]),
         frame_pts_ns=np.array([taken.pts_ns for taken in run], np.int64),
         start_ns=run[0].at_ns,
         end_ns=end_ns,
         fps=fps,
-        source_height=fitted[0].source_height,
-        source_width=fitted[0].source_width,
-        crop=fitted[0].crop,
+        source_height=first.source_height,
+        source_width=first.source_width,
+        crop=first.crop,
     )

@@ -16,6 +16,8 @@ TOLERANCE_NS = MS_NS
 """Containers with millisecond clocks (Matroska, FLV) round a frame's time by up to this much."""
 LONGEST_HOLD_NS = 600 * SECOND_NS
 """A larger gap between two frames counts as broken timestamps, not as a still picture."""
+MOST_NS = 2**63 - 1
+"""The latest time that tables store."""
 _USUAL_NS = SECOND_NS // 25
 """A frame's duration if nothing specifies it."""
 

@@ -32,8 +32,11 @@ _SIGNATURES = (
 def open_media(path: str) -> InputContainer:
     """Open a file. Raises BadItemError: NOT_MEDIA; TRUNCATED or CORRUPT if it begins as a container."""
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+    with Path(path).open("rb") as file:
+        # FFmpeg would recognise a stream of JPEGs only by its name.
+        format_name = "mjpeg" if file.read(3) == b"\xff\xd8\xff" else None
     try:
-        return av.open(path, "r", container_options=options, metadata_errors="replace")
+        return av.open(path, "r", format=format_name, container_options=options, metadata_errors="replace")
     except FFmpegError as error:
         raise _unopened(path, error) from error
 

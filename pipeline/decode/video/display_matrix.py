@@ -1,19 +1,22 @@
 """Reads the display matrix from a decoded frame's side data, also if that contains kinds unknown to PyAV."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import cast
 
-from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import SideData, SideDataContainer
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 
 from bitmill.pipeline.decode.pixels.orientation import UPRIGHT, Orientation, read_matrix
 
+# ``frame.side_data`` is kept by the frame that it keeps: a cycle, whose pixels stay in memory until a garbage
+# collection. PyAV's stubs name neither the constructor's argument nor that it iterates over values.
+_side_data_of = cast("Callable[[VideoFrame], Iterable[SideData]]", SideDataContainer)
+
 
 def orientation_of(frame: VideoFrame) -> Orientation:
     """Returns the orientation by the display matrix in the frame's side data."""
-    # PyAV's stubs call the container a mapping of strings; it iterates over its values.
-    for side_data in cast("Iterable[SideData]", frame.side_data):
+    for side_data in _side_data_of(frame):
         if side_data.type is SideDataType.DISPLAYMATRIX:
             return read_matrix(bytes(side_data))
     return UPRIGHT

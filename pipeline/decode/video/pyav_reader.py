@@ -17,7 +17,14 @@ from av.video.stream import VideoStream
 from bitmill.pipeline.decode.library_faults import library_fault
 from bitmill.pipeline.decode.pixels.orientation import Orientation
 from bitmill.pipeline.decode.pixels.planes import Planes, planes_of
-from bitmill.pipeline.decode.sampling.timeline import SECOND_NS, TOLERANCE_NS, Span, Timed
+from bitmill.pipeline.decode.sampling.timeline import (
+    LONGEST_HOLD_NS,
+    MOST_NS,
+    SECOND_NS,
+    TOLERANCE_NS,
+    Span,
+    Timed,
+)
 from bitmill.pipeline.decode.video.container import open_media, video_stream
 from bitmill.pipeline.decode.video.display_matrix import orientation_of
 from bitmill.pipeline.decode.video.probe import STEPPING, VideoFacts, check_pixels
@@ -260,6 +267,11 @@ class _Reading:
             raise BadItemError(Reason.BAD_TIMESTAMPS, "A frame has no presentation time.")
         tick_ns = SECOND_NS * frame.time_base
         pts_ns = round(ticks * tick_ns) - self._facts.origin_ns
+        if abs(pts_ns) > MOST_NS - LONGEST_HOLD_NS:
+            detail = (
+                f"A frame has a presentation time of {pts_ns // SECOND_NS} seconds, which cannot be stored."
+            )
+            raise BadItemError(Reason.BAD_TIMESTAMPS, detail)
         if self._last_ns is not None and pts_ns <= self._last_ns:
             self._out_of_order += 1
             return None

@@ -52,6 +52,19 @@ def test_what_cannot_be_trusted_stays_whole():
     assert spans_of(Probed(media="image", num_frames=1), 10**9) == [(None, None)]
 
 
+def test_times_that_the_plan_cannot_store_are_not_trusted():
+    late = 2**63 - 10**9
+    assert len(spans_of(_video(late - 10**10, late), 10**9)) == 10
+    assert spans_of(_video(late, late + 10**10), 10**9) == [(None, None)]
+
+
+@pytest.mark.parametrize("split_s", [1e30, 1e300])
+def test_no_video_is_longer_than_any_time(tmp_path, split_s):
+    _long(tmp_path / "a.mp4")
+    found = find_sources(SourceSpec(paths=[str(tmp_path)])).sources
+    assert split_long(found, split_s, LimitsSpec()) == found
+
+
 def _long(path):
     return write_video(path, real_pictures(110, 176, 144), fps=25, options={"g": "12", "crf": "1"})
 

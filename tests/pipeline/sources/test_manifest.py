@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bitmill.pipeline.sources.manifest import read_manifest
+from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import UsageError
 
 
@@ -55,6 +56,37 @@ def test_what_nearly_is_a_name_of_ours_is_refused(tmp_path, kind, header, name, 
             _rows(tmp_path, json.dumps(values), "jsonl")
         else:
             _table(tmp_path, **{one: [value] for one, value in values.items()})
+
+
+@pytest.fixture
+def remote():
+    """Reads a manifest in a folder of a store, with one row per URI."""
+
+    def read(*uris):
+        Folder("memory://bucket/sets").write_bytes("m.csv", "\n".join(["uri", *uris]).encode())
+        return [row.uri for row in read_manifest("memory://bucket/sets/m.csv")]
+
+    return read
+
+
+def test_relative_uris_on_a_store_are_resolved_as_on_a_disk(remote):
+    assert remote("a.mp4", "./b.mp4", "../c.mp4", "x/../d.mp4", "./x//./e.mp4", "f..mp4", "x//g.mp4") == [
+        "memory://bucket/sets/a.mp4",
+        "memory://bucket/sets/b.mp4",
+        "memory://bucket/c.mp4",
+        "memory://bucket/sets/d.mp4",
+        "memory://bucket/sets/x/e.mp4",
+        "memory://bucket/sets/f..mp4",
+        # The name of another object than x/g.mp4.
+        "memory://bucket/sets/x//g.mp4",
+    ]
+    assert remote("memory://other/x/../a.mp4") == ["memory://other/x/../a.mp4"]
+
+
+@pytest.mark.parametrize("uri", ["../../a.mp4", "../..", "x/../../../../a.mp4", ".."])
+def test_a_relative_uri_does_not_leave_its_bucket(remote, uri):
+    with _refused(rf"row 1: uri '{uri}' leads to or above memory://bucket; write a path in it"):
+        remote(uri)
 
 
 def test_other_names_are_metadata(tmp_path):

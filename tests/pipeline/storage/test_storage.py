@@ -258,6 +258,18 @@ def test_a_uri_that_names_no_host_is_a_sentence(text):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text", ["s3://", "S3://", "gs:///", "az://", "hf://", "memory://", "s3:////", "file://", "FILE://"]
+)
+def test_a_scheme_alone_names_no_place(text):
+    with pytest.raises(UsageError, match=rf"{text} names no place; add one, like {text.split(':')[0]}://"):
+        normalise(text)
+
+
+def test_the_root_of_the_disk_is_a_place():
+    assert normalise("file:///") == "/"
+
+
 def test_relative_paths_become_absolute(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert normalise("videos") == str(tmp_path / "videos")

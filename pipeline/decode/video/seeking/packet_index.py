@@ -87,7 +87,11 @@ def index_packets(container: InputContainer, stream: VideoStream, facts: VideoFa
         return None
     if not rows or len(rows) != facts.num_packets or len(sets) > 1:
         return None
-    return _index(rows, SECOND_NS * (stream.time_base or Fraction(1, SECOND_NS)), facts.origin_ns)
+    try:
+        return _index(rows, SECOND_NS * (stream.time_base or Fraction(1, SECOND_NS)), facts.origin_ns)
+    except OverflowError:
+        # Times beyond 64 bits, which the reader of the whole file reports.
+        return None
 
 
 def _index(rows: list[_Row], tick_ns: Fraction, origin_ns: int) -> PacketIndex | None:

@@ -192,6 +192,73 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
+def bare_png(path: Path, depth: int, colour: int, pixels: bytes, transparent: bytes) -> Path:
+    """A PNG whose rows are all ``pixels``, with a colour that is transparent; colour 0 is grey, 2 is RGB."""
+    width = len(pixels) * 8 // depth // (3 if colour == 2 else 1)
+    header = struct.pack(">IIBBBBB", width, width, depth, colour, 0, 0, 0)
+    body = zlib.compress((b"\0" + pixels) * width)
+    parts = [chunk(b"IHDR", header), chunk(b"tRNS", transparent), chunk(b"IDAT", body), chunk(b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("depth", "pixels", "transparent", "kept"),
+    [
+        (1, b"\x0f", 1, 0),
+        (2, b"\x55\xaa", 1, 170),
+        (4, b"\x33\x33\xaa\xaa", 3, 170),
+        (8, b"\x30" * 4 + b"\xa0" * 4, 0x30, 160),
+        (16, b"\x30\x01" * 4 + b"\xa0\x02" * 4, 0x3001, 160),
+    ],
+)
+def test_a_transparent_grey_is_white_at_every_depth(tmp_path, depth, pixels, transparent, kept) -> None:
+    path = bare_png(tmp_path / "x.png", depth, 0, pixels, struct.pack(">H", transparent))
+    row = decode(path, size_px=8).frames_THWC[0, 0, :, 0].tolist()
+    assert row in ([255] * 4 + [kept] * 4, [kept] * 4 + [255] * 4)
+
+
+def test_of_sixteen_bits_only_the_transparent_grey_itself_is_white(tmp_path) -> None:
+    path = bare_png(tmp_path / "x.png", 16, 0, b"\x30\x01" * 4 + b"\x30\x02" * 4, b"\x30\x02")
+    assert decode(path, size_px=8).frames_THWC[0, 0, :, 0].tolist() == [0x30] * 4 + [255] * 4
+
+
+def test_a_transparent_colour_of_sixteen_bits_is_told_apart_or_refused(tmp_path) -> None:
+    pixels = b"\x12\x34\x56\x78\x9a\xbc" * 8
+    unused = bare_png(tmp_path / "a.png", 16, 2, pixels, b"\0\x12\0\x56\0\x9a")
+    assert (decode(unused, size_px=8).frames_THWC[0] == [0x12, 0x56, 0x9A]).all()
+    used = bare_png(tmp_path / "b.png", 16, 2, pixels, pixels[:6])
+    end = decode(used, size_px=8).end
+    assert end.reason is Reason.UNSUPPORTED_CODEC
+    assert end.detail == "Pixels of 16 bits may be transparent, which the decoder does not tell."
+
+
+def bare_tiff(path: Path, bits: int, photometric: int, data: bytes) -> Path:
+    """An 8×8 grey TIFF without compression."""
+    tags = {256: 8, 257: 8, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 8, 279: len(data)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("bits", "photometric", "pair", "level"),
+    [
+        (8, 0, b"\x30\x30", 0xCF),
+        (8, 1, b"\x30\x30", 0x30),
+        (12, 1, b"\x30\x13\x01", 0x30),
+        (12, 1, b"\xff\xff\xff", 0xFF),
+        (16, 0, b"\x01\x30" * 2, 0xCF),
+        (16, 0, b"\xff\xff" * 2, 0),
+        (16, 1, b"\x01\x30" * 2, 0x30),
+    ],
+)
+def test_a_grey_tiff_of_any_depth_and_sense(tmp_path, bits, photometric, pair, level) -> None:
+    path = bare_tiff(tmp_path / "x.tiff", bits, photometric, pair * 32)
+    assert (decode(path, size_px=8).frames_THWC == level).all()
+
+
 LARGE = b"x" * (3 << 20)
 NOTES = {
     "zTXt": chunk(b"zTXt", b"Comment\0\0" + zlib.compress(LARGE)),
