@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bitmill.jobs.preparation.job_request import requested_job
-from bitmill.schemas.errors import UsageError
+from bitmill.schemas.errors import UsageError, WrongArgumentError
+from bitmill.schemas.lists_of_names import refuse_text
 from bitmill.schemas.nearest_name import did_you_mean
 from bitmill.schemas.outcomes import Reason
 
@@ -57,6 +58,7 @@ def tokenize(
     from bitmill.jobs.execution.tokenize_dataset import tokenize_dataset
     from bitmill.jobs.preparation.append_and_retry import Growth
 
+    refuse_text(reasons, "reasons")
     job = requested_job(source, output, tokenizer=tokenizer, overrides=settings or {}, origin="the job")
     growth = Growth(
         append=append,
@@ -111,6 +113,8 @@ def audit(
     from bitmill.jobs.execution.audit_dataset import AuditRequest, run_audit
     from bitmill.pipeline.auditing.options import AuditOptions
 
+    refuse_text(by, "by")
+    refuse_text(against, "against")
     options = AuditOptions(
         codes=codes,
         duplicates=duplicates,
@@ -144,6 +148,8 @@ def export(
     from bitmill.pipeline.exporting import export_dataset
     from bitmill.schemas.reports.export_inventory import ExportFormat
 
+    if max_bytes < 1:
+        raise WrongArgumentError(f"max_bytes must be at least 1, not {max_bytes}.")
     return export_dataset(
         str(dataset),
         str(out),

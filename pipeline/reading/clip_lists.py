@@ -7,7 +7,7 @@ from bitmill.pipeline.storage import Folder, normalise
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.text_files import read_text
 
-_CLIP_ID = re.compile(r"[0-9a-f]{32}")
+CLIP_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def clip_ids_in(path: str | Path) -> list[str]:
@@ -24,7 +24,7 @@ def clip_ids_in(path: str | Path) -> list[str]:
     for number, line in enumerate(read_text(data, what=f"{folder}/{name}").splitlines(), 1):
         if not (text := line.strip()):
             continue
-        if not _CLIP_ID.fullmatch(text):
+        if not CLIP_ID.fullmatch(text):
             raise UsageError(f"Line {number} of {folder}/{name} is not a clip id (32 hex digits).")
         found.append(text)
     return found

@@ -90,6 +90,8 @@ class TokenDataset(Dataset[TokenSample]):
     ) -> None:
         if verify not in ("pages", "always", "never"):
             raise WrongArgumentError(f"verify must be pages, always or never, not {verify!r}.")
+        if isinstance(cache, str | Path):
+            raise WrongArgumentError(f"cache is a DiskCache: write cache=DiskCache(folder={str(cache)!r}).")
         where = _filter(where)
         folders = [Folder(str(uri)) for uri in ([uris] if isinstance(uris, str | Path) else uris)]
         self.cards = [require_card(folder) for folder in folders]

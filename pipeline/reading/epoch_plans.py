@@ -132,7 +132,7 @@ class StreamPlans:
         return arranged
 
     def _share(self, rank: int, world_size: int) -> Share:
-        if self._batch_size % world_size or not 0 <= rank < world_size:
+        if not 0 <= rank < world_size or self._batch_size % world_size:
             raise WrongArgumentError(
                 f"A global batch of {self._batch_size} cannot be split over {world_size} ranks (rank "
                 f"{rank}); batch_size counts the samples of all ranks and must be a multiple of their "

@@ -1,10 +1,12 @@
 """ClipFilter: selects clips by frames, duration, source, metadata, or any expression over columns."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
+from math import isfinite
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bitmill.pipeline.reading.clip_lists import CLIP_ID
 from bitmill.pipeline.storage.uri import normalise
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
 from bitmill.schemas.errors import WrongArgumentError
+from bitmill.schemas.lists_of_names import refuse_text
 
 _NS_PER_S = 1_000_000_000
 
@@ -45,12 +49,14 @@ class ClipFilter:
     where: pc.Expression | None = None
 
     def __post_init__(self) -> None:
+        for name in ("min_frames", "max_frames", "min_duration_s", "max_duration_s"):
+            _check_number(name, getattr(self, name))
         for name in ("sources", "metadata_keys", "clip_ids", "without_clip_ids"):
-            if isinstance(one := getattr(self, name), str):
-                # A plain string would be iterated letter by letter.
-                raise WrongArgumentError(
-                    f"ClipFilter takes a list of {name}: write {name}=[{one!r}] for one."
-                )
+            refuse_text(getattr(self, name), name)
+        for name in ("sources", "metadata_keys"):
+            _check_all(name, getattr(self, name), lambda one: isinstance(one, str), "strings")
+        for name in ("clip_ids", "without_clip_ids"):
+            _check_all(name, getattr(self, name) or (), _is_clip_id, "clip ids, 32 digits of 0-9 and a-f")
 
     def columns(self) -> list[str]:
         """The columns that the conditions read."""
@@ -136,6 +142,21 @@ class ClipFilter:
         if self.without_clip_ids:
             wanted &= ~_is_in(table, self._unwanted_ids)
         return wanted
+
+
+def _check_number(name: str, value: object) -> None:
+    if value is not None and not (isinstance(value, Real) and isfinite(value)):
+        raise WrongArgumentError(f"{name} must be a number, not {value!r}.")
+
+
+def _check_all(name: str, values: Collection[Any], holds: Callable[[Any], bool], kind: str) -> None:
+    wrong = [one for one in values if not holds(one)]
+    if wrong:
+        raise WrongArgumentError(f"{name} are {kind}; {wrong[0]!r} is none.")
+
+
+def _is_clip_id(value: object) -> bool:
+    return isinstance(value, str) and CLIP_ID.fullmatch(value) is not None
 
 
 def _numbers(table: pa.Table, name: str) -> npt.NDArray[np.int64]:

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 from bitmill.pipeline.reading.batches import TokenBatches
 from bitmill.pipeline.reading.order.resume_state import Position
 from bitmill.pipeline.reading.samples.collate import TokenBatch
+from bitmill.schemas.errors import WrongArgumentError
 
 
 class TokenLoader(DataLoader[TokenBatch]):
@@ -18,10 +19,15 @@ class TokenLoader(DataLoader[TokenBatch]):
 
     Counts batches handed over, not batches that workers prefetched. With ``num_workers=0``, which is faster,
     it passes on what ``batches`` yields. Lightning and other trainers that save objects with ``state_dict``
-    can use it directly. Other options are the DataLoader's.
+    can use it directly. Other options are the DataLoader's, but ``in_order=False``, which would make the
+    state wrong, raises WrongArgumentError.
     """
 
     def __init__(self, batches: TokenBatches, *, num_workers: int = 0, **options: Any) -> None:
+        if not options.get("in_order", True):
+            raise WrongArgumentError(
+                "in_order=False hands batches over in any order, of which no state can resume; leave it out."
+            )
         super().__init__(batches, batch_size=None, num_workers=num_workers, **options)
         self.batches = batches
         self._loaded = False
@@ -62,6 +68,10 @@ class TokenLoader(DataLoader[TokenBatch]):
         that offset.
         """
         if self._loaded:
+            state = self.batches.state_dict()
+            if epoch > state["epoch"] and state["batch"] >= len(self.batches):
+                # The trainer has counted the epoch at whose last batch the state was taken.
+                self.batches.set_epoch(state["epoch"] + 1)
             self._ahead = self.batches.epoch - epoch
             self._loaded = False
         else:

@@ -18,6 +18,7 @@ from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS, token_columns
 from bitmill.schemas.errors import TokenizerMismatchError, WrongArgumentError
+from bitmill.schemas.lists_of_names import refuse_text
 from bitmill.schemas.nearest_name import did_you_mean
 
 
@@ -25,6 +26,7 @@ def checked_columns(
     columns: Sequence[str], folders: Sequence[Folder], cards: Sequence[DatasetCard], join: Join | None
 ) -> pa.Schema:
     """Return the columns, each once. Raises WrongArgumentError if a dataset does not have one."""
+    refuse_text(columns, "columns")
     fields = {field.name: field for field in TOKEN_COLUMNS if field.name != "codes"}
     joined = {field.name: field for field in join.schema} if join else {}
     for name in columns:
@@ -123,4 +125,6 @@ def _selected_in(
     """The selected rows of each row group of a shard."""
     groups = index.groups_of(shard)
     with open_shard(folder, index.shard_ids[shard]) as file:
-        return [rows(file.read_row_group(int(index.numbers[group]), columns=names)) for group in groups]
+        tables = [file.read_row_group(int(index.numbers[group]), columns=names) for group in groups]
+    # Not within, where any mistake would be told as damage, or as a failure of the store.
+    return [rows(table) for table in tables]

@@ -9,6 +9,7 @@ from weakref import finalize
 
 from bitmill.pipeline.reading.order.batch_plan import BatchPlan, Take
 from bitmill.pipeline.reading.samples.shuffle_window import ShuffleWindow, Windows
+from bitmill.schemas.errors import WrongArgumentError
 
 Batch = TypeVar("Batch")
 Key = tuple[int, int, int]
@@ -35,6 +36,11 @@ class Prefetch:
     read_threads: int | None = None
     """Threads that read; default 2 from local disks (1 in a worker process), and 16 from stores, where every
     read is a request."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("batches", 0), ("window_bytes", 0), ("threads", 1), ("read_threads", 1)):
+            if (value := getattr(self, name)) is not None and value < least:
+                raise WrongArgumentError(f"Prefetch: {name} must be at least {least}, not {value}.")
 
     def chosen(self, *, local: bool, in_worker: bool) -> "ChosenPrefetch":
         """Return these settings with None replaced by defaults."""

@@ -38,6 +38,19 @@ def test_errors_of_use_are_one_kind():
         bitmill.plan("nowhere.yaml")
 
 
+@pytest.mark.parametrize("argument", ["by", "against"])
+def test_one_name_is_no_list_of_names(argument):
+    with pytest.raises(bitmill.WrongArgumentError, match=rf"{argument}=\['caption'\] for one"):
+        bitmill.audit("nowhere", **{argument: "caption"})
+
+
+def test_arguments_are_checked_before_anything_is_read():
+    with pytest.raises(bitmill.WrongArgumentError, match=r"reasons=\['corrupt'\] for one"):
+        bitmill.tokenize("media", "tokens", retry_failed=True, reasons="corrupt")
+    with pytest.raises(bitmill.WrongArgumentError, match="max_bytes must be at least 1, not 0"):
+        bitmill.export("nowhere", "out", to="bin", max_bytes=0)
+
+
 @pytest.mark.ray
 def test_a_collection_is_planned_tokenized_audited_read_and_exported(tmp_path: Path, capfd):
     media, tokens = tmp_path / "media", tmp_path / "tokens"

@@ -48,10 +48,12 @@ def test_stopped_by_steps_it_takes_up_at_the_very_next_batch(
 
 @pytest.mark.slow
 def test_killed_it_takes_up_at_any_checkpoint(train, tmp_path, uri, sequence):
-    train(tmp_path, uri, max_epochs=2, save_every=5)
-    for step in (5, 15, 20, 30):
-        resumed = train(tmp_path, uri, resume=tmp_path / f"step={step}.ckpt", max_epochs=3)
-        assert resumed.trained == sequence[step:]
+    # Within epochs, and at their last batches.
+    for save_every, steps in ((5, (5, 15, 20, 30)), (_EPOCH, (16, 32))):
+        train(tmp_path, uri, max_epochs=2, save_every=save_every)
+        for step in steps:
+            resumed = train(tmp_path, uri, resume=tmp_path / f"step={step}.ckpt", max_epochs=3)
+            assert resumed.trained == sequence[step:]
 
 
 def test_stopped_between_epochs_it_takes_up_with_the_next(train, tmp_path, uri, sequence):

@@ -90,7 +90,7 @@ def _item_bytes(row: LedgerRow, source: PlannedSource) -> int:
     taken_ns = item_ns(duration_ns, source)
     if not source.is_span or not duration_ns or taken_ns is None:
         return size_bytes
-    return size_bytes * max(0, taken_ns) // duration_ns
+    return size_bytes * taken_ns // duration_ns
 
 
 def item_ns(duration_ns: int | None, source: PlannedSource) -> int | None:
@@ -98,6 +98,5 @@ def item_ns(duration_ns: int | None, source: PlannedSource) -> int | None:
     if duration_ns is None:
         return None
     start_ns, end_ns = source.span_ns
-    if end_ns is not None:
-        return min(duration_ns, end_ns - (start_ns or 0))
-    return max(0, duration_ns - (start_ns or 0))
+    last_ns = duration_ns if end_ns is None else min(duration_ns, end_ns)
+    return max(0, last_ns - (start_ns or 0))

@@ -27,6 +27,8 @@ _BATCH_KEYS = (
     "times_ns",
     "cu_seqlens",
     "max_seqlen",
+    "scales",
+    "scale_grids",
 )
 _TAKEN = {field.name for field in TOKEN_COLUMNS} - {_ID} | set(_BATCH_KEYS)
 

@@ -49,7 +49,9 @@ def collated(field: "pa.Field[Any]", values: list[Any]) -> Any:
     if pa.types.is_fixed_size_list(kind) and _is_numbers(kind):
         gap = nan if pa.types.is_floating(kind.value_type) else 0
         lacking = torch.full((kind.list_size,), gap, dtype=_torch_dtype(kind.value_type))
-        return torch.stack([lacking if value is None else value for value in values])
+        # A batch of no samples has no tensors to stack.
+        found = [lacking if value is None else value for value in values]
+        return torch.stack(found) if found else lacking.new_empty((0, kind.list_size))
     return values
 
 
@@ -71,6 +73,7 @@ def _values(column: Any) -> list[Any]:
     flat = numbers.to_numpy(zero_copy_only=False).copy()
     lengths: Any = pc.list_value_length(lists)
     ends = np.cumsum(lengths.fill_null(0).to_numpy(zero_copy_only=False))
-    pieces = np.split(flat, ends[:-1])
+    # ``np.split`` makes one piece of nothing.
+    pieces = np.split(flat, ends[:-1]) if len(ends) else []
     present = lists.is_valid().to_pylist()
     return [torch.from_numpy(piece) if there else None for piece, there in zip(pieces, present, strict=True)]

@@ -2,11 +2,14 @@
 
 import os
 import secrets
+import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from isal import isal_zlib
 
 from bitmill.pipeline.reading.shards.after_fork import renewed_in_forks
 from bitmill.pipeline.storage import full_disk_told
@@ -46,22 +49,23 @@ class ChunkCache:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)
 
-    def get(self, name: str, num_bytes: int, fetch: Callable[[], bytes]) -> bytes:
+    def get(self, name: str, num_bytes: int, fetch: Callable[[], bytes]) -> bytes | memoryview:
         """Return the named range from disk, or fetch and cache it. Raises what ``fetch`` raises.
 
-        Ignores a file whose size is not ``num_bytes``, and does not cache a fetched range of another size.
+        Each file ends with its checksum: a damaged one is fetched again. Does not cache a fetched range of a
+        size other than ``num_bytes``.
         """
         path = self.folder / f"{name}-{num_bytes}{_SUFFIX}"
         with suppress(OSError):
-            data = path.read_bytes()
-            # After a power loss a file may exist without its contents.
-            if len(data) == num_bytes:
+            kept = memoryview(path.read_bytes())
+            data, checksum = kept[:num_bytes], bytes(kept[num_bytes:])
+            if len(data) == num_bytes and checksum == _checksum(data):
                 os.utime(path)
                 return data
-        data = fetch()
-        if len(data) == num_bytes:
-            self._keep(path, data)
-        return data
+        fetched = fetch()
+        if len(fetched) == num_bytes:
+            self._keep(path, fetched + _checksum(fetched))
+        return fetched
 
     def _keep(self, path: Path, data: bytes) -> None:
         """Write an entry, unless it and the entries that other threads are writing would fill the cache."""
@@ -110,3 +114,7 @@ class ChunkCache:
             with suppress(OSError):
                 path.unlink()
             held -= size
+
+
+def _checksum(data: bytes | memoryview) -> bytes:
+    return struct.pack("<I", isal_zlib.crc32(data))

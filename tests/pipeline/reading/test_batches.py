@@ -20,9 +20,10 @@ from bitmill.pipeline.reading import (
     Prefetch,
     TokenBatches,
     TokenDataset,
+    TokenLoader,
 )
 from bitmill.schemas.dataset.packing import unpack_groups, unpack_integers, unpack_values
-from bitmill.schemas.errors import FormatError, UsageError
+from bitmill.schemas.errors import FormatError, UsageError, WrongArgumentError
 from tests.support.coded_datasets import GEOMETRIES
 from tests.support.commands import WITH_TESTS, finish
 from tests.support.readers import write_odd_dataset
@@ -651,7 +652,7 @@ def test_impossible_mixtures_are_refused(mixed, weights, options, message):
         TokenBatches([(dataset, weight) for weight in weights], batch_size=4, shape=Padding(), **options)
 
 
-@pytest.mark.parametrize(("rank", "world_size"), [(0, 3), (2, 2), (-1, 2)])
+@pytest.mark.parametrize(("rank", "world_size"), [(0, 3), (2, 2), (-1, 2), (0, 0)])
 def test_a_batch_that_ranks_cannot_share_is_refused(mixed, rank, world_size):
     batches = TokenBatches(
         TokenDataset(mixed.folder), batch_size=4, shape=Padding(), rank=rank, world_size=world_size
@@ -737,6 +738,12 @@ def test_a_loader_does_not_put_batches_together(mixed, options):
     batches.set_epoch(0)
     whole = DataLoader(batches, **options | {"batch_size": None})
     assert ids_of(whole) == ids_of(TokenBatches(dataset, batch_size=4, shape=Padding()))
+
+
+def test_a_loader_whose_order_no_state_tells_is_refused(mixed):
+    batches = TokenBatches(TokenDataset(mixed.folder), batch_size=4, shape=Padding())
+    with pytest.raises(WrongArgumentError, match="in_order=False hands batches over in any order"):
+        TokenLoader(batches, num_workers=2, in_order=False)
 
 
 def test_batches_say_what_they_are(mixed):

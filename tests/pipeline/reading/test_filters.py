@@ -1,6 +1,8 @@
 """Filters: each condition, all together, expressions; and a filtered dataset's samples, ids and sources."""
 
 import pickle
+from pathlib import Path
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from bitmill.pipeline.reading import ClipFilter, Padding, TokenBatches, TokenDataset
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
-from bitmill.schemas.errors import UsageError
+from bitmill.schemas.errors import UsageError, WrongArgumentError
 from tests.support.token_datasets import StoredDataset, store_dataset
 
 SHAPES = [[(4, 2, 2)] * 9, [(1, 2, 2), (3, 2, 2)] * 4, [], [(2, 2, 2), (1, 2, 2), (4, 2, 2)] * 3]
@@ -96,11 +98,29 @@ def test_metadata_must_hold_every_key_with_a_value():
 
 
 def test_ids():
-    ids = ["a", "b", "c"]
-    assert rows(ClipFilter(clip_ids={"c", "a", "x"}), clip_id=ids) == [0, 2]
+    a, b, c, other = ids = ["a" * 32, "b" * 32, "c" * 32, "d" * 32]
+    ids = ids[:3]
+    assert rows(ClipFilter(clip_ids={c, a, other}), clip_id=ids) == [0, 2]
     assert rows(ClipFilter(clip_ids=[]), clip_id=ids) == []
-    assert rows(ClipFilter(without_clip_ids=("b", "x")), clip_id=ids) == [0, 2]
-    assert rows(ClipFilter(clip_ids=["a", "b"], without_clip_ids={"b": 1}.keys()), clip_id=ids) == [0]
+    assert rows(ClipFilter(without_clip_ids=(b, other)), clip_id=ids) == [0, 2]
+    assert rows(ClipFilter(clip_ids=[a, b], without_clip_ids={b: 1}.keys()), clip_id=ids) == [0]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        ({"sources": [Path("/media/x.mp4")]}, r"sources are strings; PosixPath\('/media/x.mp4'\) is none"),
+        ({"min_frames": "2"}, "min_frames must be a number, not '2'"),
+        ({"max_duration_s": float("nan")}, "max_duration_s must be a number, not nan"),
+        ({"clip_ids": [UUID("a" * 32)]}, "clip_ids are clip ids, 32 digits"),
+        # These would exclude nothing.
+        ({"without_clip_ids": [str(UUID("a" * 32))]}, "without_clip_ids are clip ids, 32 digits"),
+        ({"without_clip_ids": ["A" * 32]}, "without_clip_ids are clip ids, 32 digits"),
+    ],
+)
+def test_what_no_clip_can_satisfy_by_its_kind_is_refused(conditions, message):
+    with pytest.raises(WrongArgumentError, match=message):
+        ClipFilter(**conditions)
 
 
 def test_expressions():

@@ -330,3 +330,12 @@ def test_a_damaged_record_stops_whoever_relies_on_it(tokens):
     (tokens / record.file).write_text("{")
     with pytest.raises(FormatError, match=r"is damaged: .* it records what must not come back"):
         removed_clips(folder)
+
+
+def test_an_open_dataset_does_not_take_another_sources_clips_for_a_removed_ones(tmp_path: Path):
+    folder = tmp_path / "tokens"
+    make_dataset(str(folder), LENGTHS, failing=FAILING)
+    dataset = TokenDataset(str(folder))
+    take_down(Folder(str(folder)), asked(clips=(clip_ids(folder)[0],)))
+    with pytest.raises(FormatError, match="have changed since it was opened"):
+        dataset.of_source(uri(1))

@@ -83,6 +83,17 @@ def test_spans_of_one_video_make_up_its_bytes_once(tmp_path: Path):
     assert total.bytes_in == source("/m/long.mp4").size_bytes
 
 
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "seconds"), [(8, 20, 4), (13, 20, 0), (13, None, 0), (None, 20, 12)]
+)
+def test_of_a_span_beyond_the_media_only_the_part_inside_counts(tmp_path: Path, start_s, end_s, seconds):
+    bounds = (None if at_s is None else at_s * 10**9 for at_s in (start_s, end_s))
+    span = replace(source("/m/short.mp4"), **dict(zip(("start_ns", "end_ns"), bounds, strict=True)))
+    ended = ItemEnd(facts=HD, reason=Reason.NO_FRAMES, detail="none", num_source_frames=0)
+    total = dataset_of(tmp_path / "tokens", [Planted(span, [ended])]).audit().coverage.total
+    assert (total.seconds_in, total.bytes_in) == (seconds, 100 * seconds // 12)
+
+
 def test_rows_by_property_and_metadata(tmp_path: Path):
     report = dataset_of(tmp_path / "tokens", PLANTED).audit(columns=("label", "n"))
     tables = {

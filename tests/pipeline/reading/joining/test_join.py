@@ -283,6 +283,36 @@ def test_damaged_shards_are_skipped_with_joined_columns(told):
         assert caption == (None if gone else told.captions.get(clip))
 
 
+@pytest.mark.parametrize("fixed", [True, False])
+def test_a_batch_of_lost_samples_has_no_embeddings(told, fixed):
+    dataset = TokenDataset(
+        told.uri, columns=("embedding",), join=told.embedded(fixed=fixed), skip_damaged=True
+    )
+    shard = Path(told.uri) / shard_file(dataset.clips.parts[0].index.shard_ids[0])
+    data = bytearray(shard.read_bytes())
+    data[4 : len(data) - 5000] = bytes(len(data) - 5004)
+    shard.write_bytes(data)
+    batch = next(iter(TokenBatches(dataset, batch_size=3, shape=Padding())))
+    assert not batch["valid"].any()
+    assert batch["embedding"].isnan().all() if fixed else batch["embedding"] == [None] * 3
+
+
+def test_a_rank_without_samples_has_embeddings_of_none(told):
+    dataset = TokenDataset(told.uri, columns=("embedding",), join=told.embedded(fixed=True))
+    ranks = {"world_size": 2, "batch_size": 40, "remainder": "keep", "shape": Padding()}
+    first, second = (list(TokenBatches(dataset, rank=rank, **ranks))[-1]["embedding"] for rank in (0, 1))
+    assert first.shape == (1, 3)
+    assert second.shape == (0, 3)
+    assert second.dtype == first.dtype
+
+
+@pytest.mark.parametrize("name", ["mask", "scales", "scale_grids"])
+def test_a_column_that_would_hide_a_key_of_batches_is_refused(told, name):
+    path = told.store("hiding.parquet", name, told.scores, pa.float32())
+    with pytest.raises(UsageError, match=name):
+        TokenDataset(told.uri, join=path)
+
+
 @pytest.mark.parametrize("kind", ["large_string", "dictionary", "string_view"])
 def test_ids_may_be_any_kind_of_string(told, kind):
     kinds = {

@@ -49,7 +49,8 @@ def test_what_was_fetched_is_kept(folder):
 
 
 def test_the_least_recently_read_goes_first(folder):
-    cache = ChunkCache(folder, 1000)
+    # Each entry has four bytes of checksum.
+    cache = ChunkCache(folder, 1040)
     for number, name in enumerate("abcdefgh"):
         got(cache, name, 100)
         os.utime(folder / f"{name}-100.range", (number, number))
@@ -97,6 +98,17 @@ def test_an_entry_without_all_its_bytes_is_fetched_again(folder):
     cache = ChunkCache(folder, 1000)
     got(cache, "a", 100)
     (folder / "a-100.range").write_bytes(b"")
+    assert not got(cache, "a", 100)
+    assert got(cache, "a", 100)
+
+
+def test_an_entry_that_the_disk_damaged_is_fetched_again(folder):
+    cache = ChunkCache(folder, 1000)
+    got(cache, "a", 100)
+    path = folder / "a-100.range"
+    data = bytearray(path.read_bytes())
+    data[50] ^= 1
+    path.write_bytes(data)
     assert not got(cache, "a", 100)
     assert got(cache, "a", 100)
 
