@@ -30,7 +30,8 @@ class TokenLoader(DataLoader[TokenBatch]):
             )
         super().__init__(batches, batch_size=None, num_workers=num_workers, **options)
         self.batches = batches
-        self._loaded = False
+        self._resumed_at: dict[str, int] | None = None
+        """The loaded state, until a batch follows it."""
         self._ahead = 0
         # Lightning calls set_epoch only on samplers.
         self.sampler.set_epoch = self._hear_epoch  # pyright: ignore[reportAttributeAccessIssue]
@@ -59,23 +60,23 @@ class TokenLoader(DataLoader[TokenBatch]):
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Resume after the last batch handed over when the state was taken."""
         self.batches.load_state_dict(state)
-        self._loaded = True
+        self._resumed_at = self.batches.state_dict()
 
     def _hear_epoch(self, epoch: int) -> None:
         """Handle a trainer's set_epoch; the trainer also counts an epoch that ``max_steps`` cut short.
 
-        Without a loaded state its count is right. After a load the state's epoch counts, and later calls keep
-        that offset.
+        Without a loaded state its count is right. Until the first batch after a load the state's epoch
+        counts, and later calls keep that offset.
         """
-        if self._loaded:
-            state = self.batches.state_dict()
-            if epoch > state["epoch"] and state["batch"] >= len(self.batches):
-                # The trainer has counted the epoch at whose last batch the state was taken.
-                self.batches.set_epoch(state["epoch"] + 1)
-            self._ahead = self.batches.epoch - epoch
-            self._loaded = False
-        else:
+        if self._resumed_at is None or self.batches.state_dict() != self._resumed_at:
             self.set_epoch(epoch + self._ahead)
+            return
+        if self._resumed_at["batch"] >= len(self.batches) and epoch > self.batches.epoch:
+            # Taken at an epoch's last batch: some trainers go on in that epoch, which has no more, others in
+            # the next.
+            self.batches.set_epoch(self.batches.epoch + 1)
+            self._resumed_at = self.batches.state_dict()
+        self._ahead = self.batches.epoch - epoch
 
 
 def _said_plainly(batches: Iterator[TokenBatch]) -> Iterator[TokenBatch]:
