@@ -29,9 +29,12 @@ _SIGNATURES = (
 )
 
 
-def open_media(path: str) -> InputContainer:
-    """Open a file. Raises BadItemError: NOT_MEDIA; TRUNCATED or CORRUPT if it begins as a container."""
-    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+def open_media(path: str, **options: str) -> InputContainer:
+    """Open a file with FFmpeg's ``options`` for its format.
+
+    Raises BadItemError: NOT_MEDIA; TRUNCATED or CORRUPT if it begins as a container.
+    """
+    options |= {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
     with Path(path).open("rb") as file:
         # FFmpeg would recognise a stream of JPEGs only by its name.
         format_name = "mjpeg" if file.read(3) == b"\xff\xd8\xff" else None

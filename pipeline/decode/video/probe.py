@@ -209,4 +209,8 @@ def _is_truncated(path: str, container: str, stream: VideoStream, tally: _Tally)
     # AVI writers also count empty chunks, so the header's frame count is unreliable.
     if container == STEPPING:
         return riff_is_cut(path)
-    return tally.last_is_corrupt or tally.packets < stream.frames
+    if tally.last_is_corrupt or tally.packets >= stream.frames:
+        return tally.last_is_corrupt
+    # FFmpeg leaves out packets that an edit list cuts off, which the header still counts.
+    with open_media(path, ignore_editlist="1") as whole:
+        return _count(whole, video_stream(whole)).packets < stream.frames

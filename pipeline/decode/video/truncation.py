@@ -4,6 +4,9 @@ from pathlib import Path
 
 from bitmill.pipeline.decode.video.mp4_boxes import boxes
 
+_UNKNOWN_SIZES = (0, 2**32 - 1)
+"""Of RIFF chunks: FFmpeg writes the latter, others the former."""
+
 
 def has_whole_index(path: str) -> bool:
     """Returns whether an MP4 or QuickTime file has a complete ``moov`` box at the top level."""
@@ -25,7 +28,10 @@ def boxes_are_cut(path: str) -> bool:
 
 
 def riff_is_cut(path: str) -> bool:
-    """Returns whether a RIFF chunk of an AVI or WebP (long files have several) extends beyond the file."""
+    """Returns whether a RIFF chunk of an AVI or WebP (long files have several) extends beyond the file.
+
+    A chunk written to a pipe has no size.
+    """
     size = Path(path).stat().st_size
     at = 0
     with Path(path).open("rb") as file:
@@ -34,7 +40,10 @@ def riff_is_cut(path: str) -> bool:
             header = file.read(8)
             if header[:4] != b"RIFF":
                 return False
-            at += 8 + int.from_bytes(header[4:], "little")
+            num_bytes = int.from_bytes(header[4:], "little")
+            if num_bytes in _UNKNOWN_SIZES:
+                return False
+            at += 8 + num_bytes
     return at > size
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import struct
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -249,6 +250,37 @@ def test_files_cut_off_are_truncated(odd, tmp_path, name: str) -> None:
     decoded = decode(cut)
     assert decoded.end.reason is Reason.TRUNCATED
     assert bool(decoded.clips) == (name != "plain.mp4")
+
+
+def trimmed(path: Path, seconds: float) -> Path:
+    """An MP4 with its index in front, of 50 frames in groups of 5, of which an edit list shows the first."""
+    faststart = {"movflags": "faststart"}
+    options = {"g": "5", "bf": "0"}
+    write_video(path, real_pictures(50, 64, 64), options=options, container_options=faststart)
+    data = bytearray(path.read_bytes())
+    struct.pack_into(">I", data, data.index(b"elst") + 12, round(seconds * 1000))
+    path.write_bytes(data)
+    return path
+
+
+def test_a_video_that_an_edit_list_trims_is_whole(tmp_path) -> None:
+    path = trimmed(tmp_path / "a.mp4", 0.8)
+    decoded = decode(path)
+    assert decoded.end.reason is None
+    assert decoded.pts_ms == list(range(0, 800, 40))
+    cut = path.read_bytes()
+    path.write_bytes(cut[: len(cut) // 2])
+    assert decode(path).end.reason is Reason.TRUNCATED
+
+
+def test_an_avi_written_to_a_pipe_is_whole(odd, tmp_path) -> None:
+    data = bytearray(odd("msmpeg4.avi").read_bytes())
+    for unknown in (0, 2**32 - 1):
+        struct.pack_into("<I", data, 4, unknown)
+        (tmp_path / "a.avi").write_bytes(data)
+        decoded = decode(tmp_path / "a.avi")
+        assert decoded.end.reason is None
+        assert (decoded.frames_THWC == decode(odd("msmpeg4.avi")).frames_THWC).all()
 
 
 def test_a_broken_gap_makes_no_copies(tmp_path) -> None:
