@@ -1,8 +1,11 @@
 """Lists a local disk; follows symbolic links, each folder once."""
 
 import errno
+import fnmatch
 import glob
 import os
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 
@@ -34,5 +37,44 @@ def files_below(folder: str) -> list[str]:
 
 
 def files_matching(pattern: str) -> list[str]:
-    """Paths of the files that match a glob; ``**`` matches folders of any depth."""
-    return [path for path in glob.glob(pattern, recursive=True) if not Path(path).is_dir()]  # noqa: PTH207
+    """Paths of the files that match a glob; ``**`` matches folders of any depth.
+
+    Follows links to folders, but not back to a folder on the way to them. Wildcards match no hidden names.
+    Broken links are listed. Raises OSError if a folder cannot be listed.
+    """
+    every = [*pattern.strip("/").split("/"), "*"]
+    parts = [part for part, after in pairwise(every) if part != "**" or after != "**"]
+    parts += ["*"] if parts[-1] == "**" else []
+    start = "/" if pattern.startswith("/") else ""
+    return [path for path in dict.fromkeys(_expand(start, parts, ())) if not Path(path).is_dir()]
+
+
+def _expand(base: str, parts: Sequence[str], above: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    """Yield what ``parts`` match below ``base``; ``above`` are those that the last ``**`` entered."""
+    if not parts:
+        yield base
+        return
+    first, rest = parts[0], parts[1:]
+    if first == "**":
+        status = Path(base or ".").stat()
+        here = (status.st_dev, status.st_ino)
+        if here not in above:
+            yield from _expand(base, rest, ())
+            for name in _names_in(base, "*"):
+                if Path(base, name).is_dir():
+                    yield from _expand(f"{base}{name}/", parts, (*above, here))
+        return
+    # A plain name needs no listing of its folder, which may not be allowed.
+    for name in _names_in(base, first) if glob.has_magic(first) else [first]:
+        path = base + name
+        if not rest and os.path.lexists(path):
+            yield path
+        elif rest and Path(path).is_dir():
+            yield from _expand(f"{path}/", rest, ())
+
+
+def _names_in(folder: str, pattern: str) -> list[str]:
+    names = os.listdir(folder or ".")  # noqa: PTH208
+    if not pattern.startswith("."):
+        names = [name for name in names if not name.startswith(".")]
+    return sorted(fnmatch.filter(names, pattern))

@@ -132,6 +132,45 @@ def test_links_are_followed_and_loops_end(tmp_path):
     assert _names(globbed, folder) == ["folder/b.mp4"]
 
 
+def test_globs_through_folders_of_any_depth_end_at_loops(tmp_path):
+    _touch(tmp_path, "a/1.mp4", "a/b/2.mp4", "a/b/c/3.mp4", "a/.hidden/4.mp4", "other/5.mp4", "other/x/6.mp4")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path / "a")
+    (tmp_path / "a" / "b" / "up").symlink_to(tmp_path)
+    # Two ways to one folder are no loop.
+    (tmp_path / "a" / "b" / "one").symlink_to(tmp_path / "other" / "x")
+    (tmp_path / "a" / "two").symlink_to(tmp_path / "other" / "x")
+
+    def globbed(pattern):
+        return _names(find_sources(SourceSpec(paths=[str(tmp_path / pattern)])), tmp_path)
+
+    every = ["a/1.mp4", "a/b/2.mp4", "a/b/c/3.mp4", "a/b/one/6.mp4", "a/b/up/other/5.mp4"]
+    every += ["a/b/up/other/x/6.mp4", "a/two/6.mp4"]
+    assert globbed("a/**/*.mp4") == globbed("a/**") == globbed("a/**/**/[0-9].mp4") == every
+    assert globbed("**/x/*.mp4") == ["other/x/6.mp4"]
+    assert globbed("a/.hid*/*.mp4") == ["a/.hidden/4.mp4"]
+    assert globbed("a/b/**/c/3.mp4") == ["a/b/c/3.mp4"]
+
+
+@pytest.mark.parametrize("pattern", ["**/*.mp4", "*/*/*.mp4"])
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path, monkeypatch, pattern):
+    """As root may list every folder, listing fails by itself."""
+    _touch(tmp_path, "a/1.mp4", "a/secret/2.mp4")
+    listdir, scandir = os.listdir, os.scandir
+
+    def refusing(own):
+        def listed(path="."):
+            if str(path).rstrip("/").endswith("secret"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return own(path)
+
+        return listed
+
+    monkeypatch.setattr(os, "listdir", refusing(listdir))
+    monkeypatch.setattr(os, "scandir", refusing(scandir))
+    with pytest.raises(UsageError, match="may not be listed"):
+        find_sources(SourceSpec(paths=[str(tmp_path / pattern)]))
+
+
 def test_overlapping_paths_name_a_file_once(tmp_path):
     _touch(tmp_path, "v/a.mp4", "v/readme.txt")
     paths = [str(tmp_path / "v"), str(tmp_path), str(tmp_path / "v/a.mp4")]
