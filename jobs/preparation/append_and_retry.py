@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from bitmill.pipeline.dataset.attempts import NewestAttempts
-from bitmill.pipeline.dataset.dataset_folder import committed_shards, load_ledger, write_plan
+from bitmill.pipeline.dataset.dataset_folder import (
+    check_other_plan,
+    committed_shards,
+    load_ledger,
+    write_plan,
+)
 from bitmill.pipeline.planning.append import Failed, failed_sources, sift_sources
 from bitmill.pipeline.planning.cut_shards import cut_shards
 from bitmill.pipeline.planning.split_videos import split_long
@@ -59,7 +64,8 @@ def grow(
     """Store the new parts of the plan that ``growth`` asks for; the card that lists them is written last.
 
     Writes nothing if there is nothing to add. If it dies before writing the card, the dataset is unchanged.
-    Raises errors of listing and checking sources, and FormatError on a damaged ledger.
+    Raises OutputConflictError if another run changed the plan meanwhile, errors of listing
+    and checking sources, and FormatError on a damaged ledger.
     """
     grown = _Growing(folder, job, card, shards)
     if growth.retry_failed:
@@ -67,6 +73,7 @@ def grow(
     if growth.append:
         grown.append(source_fields)
     if grown.card != card:
+        check_other_plan(folder, card.plan, grown.card.plan)
         folder.write_bytes(DATASET_FILE, grown.card.to_json())
     return Grown(card=grown.card, shards=tuple(grown.shards), notes=tuple(grown.notes))
 

@@ -12,9 +12,11 @@ from bitmill.jobs.preparation.models.loaded_tokenizer import LoadedTokenizer
 from bitmill.jobs.preparation.same_job import check_same_job, source_fields
 from bitmill.pipeline.dataset.dataset_folder import WEIGHTS_FILE as STORED_WEIGHTS_FILE
 from bitmill.pipeline.dataset.dataset_folder import (
+    check_other_plan,
     committed_shards,
     find_card,
     load_plan,
+    numbered_part,
     save_tokenizer_files,
     write_plan,
 )
@@ -187,6 +189,8 @@ def _plan_new(
     sources = split_long(found.sources, job.sharding.split_s, job.limits)
     shards = cut_shards(sources, job.sharding, fingerprint_of_job)
     save_tokenizer_files(folder, tokenizer.files)
+    # Listing may take hours; the other run's plan is not to be overwritten.
+    check_other_plan(folder, (), [numbered_part(0, shards)])
     card = DatasetCard(
         tokenizer_fingerprint=tokenizer.fingerprint,
         tokenizer=tokenizer.config,

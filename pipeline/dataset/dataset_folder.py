@@ -1,6 +1,6 @@
 """Reads and writes a dataset folder on any store: card, plan, commits, ledgers, tokenizer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from bitmill.pipeline.dataset.ledger import LedgerRow, read_ledger
@@ -20,7 +20,7 @@ from bitmill.schemas.dataset.card import (
     shard_file,
 )
 from bitmill.schemas.dataset.plan_schema import PlannedShard
-from bitmill.schemas.errors import FormatError, UsageError
+from bitmill.schemas.errors import FormatError, OutputConflictError, UsageError
 
 CONFIG_FILE = f"{TOKENIZER_FOLDER}/config.json"
 WEIGHTS_FILE = f"{TOKENIZER_FOLDER}/model.safetensors"
@@ -44,15 +44,20 @@ def require_card(folder: Folder) -> DatasetCard:
 
 
 def write_plan(folder: Folder, number: int, shards: list[PlannedShard]) -> PlanPart:
-    """Publish plan part ``number`` and return its entry for the card.
+    """Publish plan part ``number`` and return its entry for the card."""
+    part = numbered_part(number, shards)
+    folder.write_bytes(part.file, plan_bytes(shards))
+    return part
+
+
+def numbered_part(number: int, shards: list[PlannedShard]) -> PlanPart:
+    """Returns the card's entry of plan part ``number``.
 
     Later parts have a content hash in their name, so that concurrent runs that grow a dataset never overwrite
     each other's files.
     """
     content = f"-{plan_part('', shards).plan_id[:8]}" if number else ""
-    part = plan_part(f"{PLAN_FOLDER}/part-{number:05d}{content}.parquet", shards)
-    folder.write_bytes(part.file, plan_bytes(shards))
-    return part
+    return plan_part(f"{PLAN_FOLDER}/part-{number:05d}{content}.parquet", shards)
 
 
 def load_plan(folder: Folder, card: DatasetCard) -> list[PlannedShard]:
@@ -70,14 +75,31 @@ def load_plan(folder: Folder, card: DatasetCard) -> list[PlannedShard]:
     return shards
 
 
+def check_other_plan(folder: Folder, known: Sequence[PlanPart], new: Sequence[PlanPart]) -> None:
+    """Raise OutputConflictError if another run has written a plan that is neither ``known`` nor ``new``."""
+    stored = find_card(folder)
+    if list(stored.plan if stored else ()) not in (list(known), list(new)):
+        raise _other_plan(folder)
+
+
 def publish_totals(folder: Folder, card: DatasetCard, totals: Totals) -> None:
     """Write a complete dataset's totals to its card, unless its plan has grown meanwhile.
 
-    In that case the totals are out of date, and the run that grew the plan writes them.
+    In that case the totals are out of date, and the run that grew the plan writes them. Raises
+    OutputConflictError if a part of this run's plan is gone.
     """
     stored = find_card(folder)
     if stored is None or stored.plan == card.plan:
         folder.write_bytes(DATASET_FILE, (stored or card).model_copy(update={"totals": totals}).to_json())
+    elif {part.file for part in card.plan} - {part.file for part in stored.plan}:
+        raise _other_plan(folder)
+
+
+def _other_plan(folder: Folder) -> OutputConflictError:
+    return OutputConflictError(
+        f"Another run has written a plan of {folder.uri} meanwhile; run this command again, which continues "
+        "with that plan."
+    )
 
 
 def committed_shards(folder: Folder) -> set[str]:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from bitmill.jobs.preparation import append_and_retry
+from bitmill.jobs.preparation import prepare as prepare_module
 from bitmill.jobs.preparation.append_and_retry import Growth
 from bitmill.jobs.preparation.prepare import PreparedJob, prepare
 from bitmill.pipeline.dataset.dataset_folder import load_plan, publish_totals, require_card
@@ -12,7 +14,7 @@ from bitmill.pipeline.dataset.totals import committed_totals
 from bitmill.pipeline.inspection.summary import view_dataset
 from bitmill.pipeline.shard.shard_loop import tokenize_shard
 from bitmill.pipeline.storage import Folder
-from bitmill.schemas.dataset.card import Totals
+from bitmill.schemas.dataset.card import DATASET_FILE, Totals
 from bitmill.schemas.errors import OutputConflictError, UsageError
 from bitmill.schemas.outcomes import Reason
 from tests.support.commands import stored_files
@@ -277,3 +279,40 @@ def test_totals_of_a_plan_that_grew_meanwhile_are_not_written(media):
     assert require_card(first.folder) == grown.card
     publish_totals(first.folder, grown.card, _totals(grown))
     assert require_card(Folder(first.folder.uri)).totals == _totals(grown)
+
+
+def test_a_part_that_another_run_dropped_is_told(media):
+    first = _prepare(media)
+    _commit(first)
+    (media / "e.mp4").write_bytes(b"y")
+    grown = _prepare(media, APPEND)
+    # A run that read the card before it grew, and wrote its totals after.
+    first.folder.write_bytes(DATASET_FILE, first.card.to_json())
+    _commit(grown)
+    with pytest.raises(OutputConflictError, match=r"Another run has written a plan of .*/tokens meanwhile"):
+        publish_totals(grown.folder, grown.card, _totals(grown))
+    again = _prepare(media, APPEND)
+    assert again.card == grown.card
+    assert not again.remaining
+
+
+@pytest.mark.parametrize("growth", [None, APPEND])
+def test_of_two_runs_that_plan_at_once_one_is_told(media, monkeypatch, growth):
+    if growth:
+        _prepare(media)
+        (media / "e.mp4").write_bytes(b"y")
+    module = append_and_retry if growth else prepare_module
+    listed = module.find_sources
+
+    def interrupted(spec):
+        found = listed(spec)
+        monkeypatch.undo()
+        (media / "f.mp4").write_bytes(b"z")
+        other = _prepare(media, growth)
+        assert "f" in _names(other)[-1]
+        return found
+
+    monkeypatch.setattr(module, "find_sources", interrupted)
+    with pytest.raises(OutputConflictError, match=r"run this command again, which continues with that plan"):
+        _prepare(media, growth)
+    assert any("f" in name for name in _names(_prepare(media, growth)))
