@@ -111,7 +111,14 @@ class TokenDataset(Dataset[TokenSample]):
         # A filter passes over all clips, in an order that may not be the joined file's.
         held = joined.held() if joined else None
         parts = [
-            open_part(ShardFiles(folder, ranges), card, where, held, allow_incomplete=allow_incomplete)
+            open_part(
+                ShardFiles(folder, ranges),
+                card,
+                where,
+                held,
+                allow_incomplete=allow_incomplete,
+                skip_damaged=skip_damaged,
+            )
             for folder, card in zip(folders, self.cards, strict=True)
         ]
         self.clips = ClipSource(

@@ -1,13 +1,15 @@
 """Opens the dataset folders that are read together: checks that they fit, and applies the filter."""
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 
 from bitmill.pipeline.reading.filters import ClipFilter
-from bitmill.pipeline.reading.index.footers import num_threads, open_shard
+from bitmill.pipeline.reading.index.footers import changed_shards, num_threads, open_shard
 from bitmill.pipeline.reading.index.index import ReadingIndex
 from bitmill.pipeline.reading.index.open_index import open_index
 from bitmill.pipeline.reading.joining.join import Join
@@ -17,7 +19,7 @@ from bitmill.pipeline.storage import Folder
 from bitmill.schemas.arrays import Int64s
 from bitmill.schemas.dataset.card import DatasetCard
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS, token_columns
-from bitmill.schemas.errors import TokenizerMismatchError, WrongArgumentError
+from bitmill.schemas.errors import FormatError, TokenizerMismatchError, WrongArgumentError
 from bitmill.schemas.lists_of_names import refuse_text
 from bitmill.schemas.nearest_name import did_you_mean
 
@@ -72,6 +74,7 @@ def open_part(
     join: Join | None,
     *,
     allow_incomplete: bool,
+    skip_damaged: bool = False,
 ) -> Part:
     """Open a dataset's index, and read the columns that the filter needs. Raises the errors of both, and
     WrongArgumentError if the filter looks for a joined column in the metadata.
@@ -89,7 +92,7 @@ def open_part(
         if join is not None and (joined := _joined_columns(where, names, join)):
             names = sorted({*names, "clip_id"})
             rows = partial(_rows_with, where, join, joined)
-        select = partial(_selected_in, files.folder, index, names, rows)
+        select = partial(_selected_in, files.folder, index, names, rows, skip_damaged=skip_damaged)
         with ThreadPoolExecutor(num_threads(files.folder)) as pool:
             selected = [group for shard in pool.map(select, range(len(index.shard_ids))) for group in shard]
     return Part(files=files, index=index, selected=selected)
@@ -121,10 +124,38 @@ def _selected_in(
     names: list[str],
     rows: Callable[[pa.Table], Int64s],
     shard: int,
+    *,
+    skip_damaged: bool,
 ) -> list[Int64s]:
-    """The selected rows of each row group of a shard."""
+    """The selected rows of each row group of a shard; of damaged ones none, with a warning, if skipped."""
     groups = index.groups_of(shard)
+    try:
+        tables: list[pa.Table | None] = [*_read(folder, index, names, shard, groups)]
+    except FormatError:
+        if not skip_damaged:
+            raise
+        tables = [_read_or_warn(folder, index, names, shard, group) for group in groups]
+    # Not while a shard is read, where any mistake would be told as damage, or as a failure of the store.
+    return [np.empty(0, np.int64) if table is None else rows(table) for table in tables]
+
+
+def _read(
+    folder: Folder, index: ReadingIndex, names: list[str], shard: int, groups: Sequence[int]
+) -> Iterator[pa.Table]:
+    """Yield columns of a shard's row groups. Raises FormatError for damage, and if the shard has changed."""
     with open_shard(folder, index.shard_ids[shard]) as file:
-        tables = [file.read_row_group(int(index.numbers[group]), columns=names) for group in groups]
-    # Not within, where any mistake would be told as damage, or as a failure of the store.
-    return [rows(table) for table in tables]
+        for group in groups:
+            table = file.read_row_group(int(index.numbers[group]), columns=names)
+            if table.num_rows != index.num_rows[group]:
+                raise changed_shards(folder)
+            yield table
+
+
+def _read_or_warn(
+    folder: Folder, index: ReadingIndex, names: list[str], shard: int, group: int
+) -> pa.Table | None:
+    try:
+        return next(_read(folder, index, names, shard, [group]))
+    except FormatError as error:
+        warnings.warn(f"{error} The filter leaves out this row group's clips.", stacklevel=2)
+        return None

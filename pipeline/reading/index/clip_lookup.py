@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bitmill.pipeline.reading.index.footers import damage_named, num_threads, open_shard
+from bitmill.pipeline.reading.index.footers import changed_shards, damage_named, num_threads, open_shard
 from bitmill.pipeline.reading.index.index import ReadingIndex
 from bitmill.pipeline.storage import Folder, store_errors
 from bitmill.schemas.dataset.card import DatasetCard
@@ -147,7 +147,7 @@ class ClipFinder:
                 ids = file.read_row_group(int(self._index.numbers[group]), columns=["clip_id"])
                 texts: list[Any] = ids.column("clip_id").to_pylist()
                 if len(texts) != self._index.num_rows[group]:
-                    raise _changed(self._folder)
+                    raise changed_shards(self._folder)
                 prefixes.append(np.fromiter((int(text[:16], 16) for text in texts), np.uint64, len(texts)))
         counts = self._index.num_rows[groups]
         rows = [np.arange(count, dtype=np.int32) for count in counts]
@@ -166,10 +166,6 @@ def _least(file: pq.ParquetFile, row_group: int) -> Any:
     return found.min
 
 
-def _changed(folder: Folder) -> FormatError:
-    return FormatError(f"The shards of {folder.uri} have changed since it was opened.")
-
-
 def places_of_source(folder: Folder, card: DatasetCard, index: ReadingIndex, source: str) -> Iterator[Place]:
     """Yield the places of a source's clips, in order. Reads the plan and the source column of its shards."""
     places = {shard_id: number for number, shard_id in enumerate(index.shard_ids)}
@@ -180,7 +176,7 @@ def places_of_source(folder: Folder, card: DatasetCard, index: ReadingIndex, sou
             for group in index.groups_of(places[shard_id]):
                 table = file.read_row_group(int(index.numbers[group]), columns=["source"])
                 if table.num_rows != index.num_rows[group]:
-                    raise _changed(folder)
+                    raise changed_shards(folder)
                 same = pc.equal(table.column("source"), pa.scalar(source)).to_numpy()
                 for row in np.flatnonzero(same).tolist():
                     yield group, row

@@ -101,6 +101,11 @@ def open_shard(folder: Folder, shard_id: str) -> Generator[pq.ParquetFile]:
         yield file
 
 
+def changed_shards(folder: Folder) -> FormatError:
+    """Returns the error about shards that are not those of the index in memory."""
+    return FormatError(f"The shards of {folder.uri} have changed since it was opened.")
+
+
 @contextmanager
 def _opened(folder: Folder, shard_id: str) -> Generator[tuple[pq.ParquetFile, int]]:
     """Open a shard; yields it and its size in bytes."""

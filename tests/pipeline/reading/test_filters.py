@@ -7,13 +7,14 @@ from uuid import UUID
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bitmill.pipeline.reading import ClipFilter, Padding, TokenBatches, TokenDataset
 from bitmill.schemas.dataset.token_shard import TOKEN_COLUMNS
-from bitmill.schemas.errors import UsageError, WrongArgumentError
+from bitmill.schemas.errors import FormatError, UsageError, WrongArgumentError
 from tests.support.token_datasets import StoredDataset, store_dataset
 
 SHAPES = [[(4, 2, 2)] * 9, [(1, 2, 2), (3, 2, 2)] * 4, [], [(2, 2, 2), (1, 2, 2), (4, 2, 2)] * 3]
@@ -263,3 +264,25 @@ def test_several_folders_and_a_filter(stored, tmp_path):
     assert dataset.find(other.clips[1].clip_id) == len(wanted) - 1
     copy = pickle.loads(pickle.dumps(dataset))
     assert np.array_equal(copy[len(wanted) - 1]["tokens"].numpy(), other.codes(other.clips[1]))
+
+
+def test_row_groups_that_a_filter_cannot_read_are_skipped_if_asked_for(tmp_path):
+    stored = store_dataset(tmp_path, [[(1, 2, 2)] * 6, [(2, 2, 2)] * 3], row_group_bytes=1)
+    TokenDataset(stored.folder)
+    place = pq.ParquetFile(stored.path(0)).metadata.row_group(2)
+    column = next(
+        place.column(n) for n in range(place.num_columns) if place.column(n).path_in_schema == "source"
+    )
+    data = bytearray(stored.path(0).read_bytes())
+    start = column.dictionary_page_offset or column.data_page_offset
+    data[start : start + 8] = bytes(8)
+    stored.path(0).write_bytes(data)
+    everything = ClipFilter(sources=sorted({row.source for row in stored.clips}))
+    with pytest.raises(FormatError, match="damaged"):
+        TokenDataset(stored.folder, where=everything)
+    with pytest.warns(UserWarning, match=r"damaged.*leaves out this row group's clips"):
+        dataset = TokenDataset(stored.folder, columns=("clip_id",), where=everything, skip_damaged=True)
+    lost = stored.clips[2].clip_id
+    assert [sample["clip_id"] for sample in dataset] == [
+        row.clip_id for row in stored.clips if row.clip_id != lost
+    ]
