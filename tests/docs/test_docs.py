@@ -185,6 +185,8 @@ def test_the_format_page_names_every_key_of_a_removal():
 def test_links_lead_somewhere(page):
     for target in LINK.findall(page.read_text()):
         assert (page.parent / target).exists(), target
+    for name in re.findall(r"\btest_\w+\.py\b", page.read_text()):
+        assert any(REPOSITORY.glob(f"tests/**/{name}")), name
 
 
 @pytest.mark.parametrize(
