@@ -24,6 +24,7 @@ from bitmill.schemas.models.bsq_vit_config import (
 )
 from bitmill.schemas.models.causal_conv_config import CausalConvConfig
 from bitmill.schemas.models.plugin_config import PluginConfig
+from bitmill.schemas.requests.validation_text import describe_validation
 from bitmill.schemas.versioned import versioned_json
 
 NativeTokenizer = TrainableTokenizer | PublishedTokenizer
@@ -36,7 +37,7 @@ def read_config(config_bytes: bytes) -> TokenizerConfigOfAnyFamily:
     try:
         return any_tokenizer_config.validate_python(raw)
     except ValidationError as error:
-        raise FormatError(f"{CONFIG_FILE} is not a tokenizer config: {error}") from error
+        raise FormatError(f"{CONFIG_FILE} is not a tokenizer config: {describe_validation(error)}") from error
 
 
 def load_files(files: Mapping[str, bytes]) -> Tokenizer:

@@ -28,6 +28,7 @@ from bitmill.schemas.models.bsq_vit_config import (
     WEIGHTS_FILE,
     TokenizerConfig,
 )
+from bitmill.schemas.requests.validation_text import describe_validation
 from bitmill.schemas.staged_file import write_staged
 from bitmill.schemas.versioned import versioned_json
 
@@ -114,9 +115,12 @@ def save_tokenizer(
 def write_model_files(files: Mapping[str, bytes], folder: Path, *, what: str) -> None:
     """Write the files, config.json last, each atomically; writing the same files again is safe.
 
-    Raises OutputConflictError, before writing anything, if the folder contains another ``what``.
+    Raises OutputConflictError, before writing anything, if the folder contains another ``what`` or cannot be.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise OutputConflictError(f"{folder} cannot be a folder: a file is there; choose another") from error
     for name, data in files.items():
         target = folder / name
         if target.exists() and target.read_bytes() != data:
@@ -194,7 +198,7 @@ def _config_from_json(config_bytes: bytes) -> TokenizerConfig:
     try:
         return TokenizerConfig.model_validate(raw)
     except ValidationError as error:
-        raise FormatError(f"{CONFIG_FILE} is not a tokenizer config: {error}") from error
+        raise FormatError(f"{CONFIG_FILE} is not a tokenizer config: {describe_validation(error)}") from error
 
 
 def check_layout(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

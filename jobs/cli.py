@@ -22,13 +22,13 @@ from bitmill.jobs.commands.models import (
 from bitmill.jobs.commands.remote import job_commands
 from bitmill.jobs.commands.weights import weights
 from bitmill.jobs.console import CommandGroup, Console
-from bitmill.jobs.preparation.file_arguments import local_path
-from bitmill.jobs.preparation.job_files import assignment, read_job
+from bitmill.jobs.preparation.file_arguments import local_path, out_folder
+from bitmill.jobs.preparation.job_files import assignment, frame_rate, read_job
 from bitmill.jobs.preparation.job_request import requested_job, source_kind
 from bitmill.schemas.errors import BadJobError
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.reports.status_file import EXIT_COMPLETE, EXIT_NOT_ALL_OK
-from bitmill.schemas.requests.job import JobSpec
+from bitmill.schemas.requests.job import MOST_CLIP_FRAMES, JobSpec
 
 app = typer.Typer(
     name="bitmill",
@@ -63,12 +63,18 @@ TokenizerOption = Annotated[
     ),
 ]
 FpsOption = Annotated[
-    float | None, typer.Option("--fps", help="Sampled frames per second of videos; default: every frame.")
+    float | None,
+    typer.Option(
+        "--fps", callback=frame_rate, help="Sampled frames per second of videos; default: every frame."
+    ),
 ]
 ClipFramesOption = Annotated[
     int | None,
     typer.Option(
-        "--clip-frames", help="Frames per clip; default: the most that the tokenizer takes, up to 16."
+        "--clip-frames",
+        min=1,
+        max=MOST_CLIP_FRAMES,
+        help="Frames per clip; default: the most that the tokenizer takes, up to 16.",
     ),
 ]
 SetOption = Annotated[
@@ -271,7 +277,7 @@ def evaluate(
         typer.Option("--tokenizer", help="Another tokenizer, measured on the same media; repeatable."),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", parser=local_path, help="Folder for report.json and pictures.png.")
+        Path, typer.Option("--out", parser=out_folder, help="Folder for report.json and pictures.png.")
     ] = Path("evaluation"),
     fps: FpsOption = None,
     clip_frames: ClipFramesOption = None,

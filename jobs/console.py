@@ -140,11 +140,15 @@ def _output_is_closed() -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def _output_closed() -> OutputClosedError:
+def drop_output() -> None:
     """Redirect stdout to the null device, so that the interpreter's final flush does not fail."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
+
+
+def _output_closed() -> OutputClosedError:
+    drop_output()
     return OutputClosedError("The output was closed; run the same command again to resume.")
 
 

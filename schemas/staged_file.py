@@ -9,8 +9,13 @@ from pathlib import Path
 def staged(path: Path) -> Generator[Path]:
     """Yield the temporary name; what the block writes there replaces ``path``, unless the block raises."""
     beside = path.with_name(f".{path.name}.staged")
-    yield beside
-    beside.replace(path)
+    try:
+        yield beside
+        beside.replace(path)
+    except BaseException:
+        # Also on a full disk, where it takes up what is left.
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def write_staged(path: Path, data: bytes) -> None:

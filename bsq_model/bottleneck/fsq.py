@@ -15,7 +15,7 @@ _MARGIN = 1e-3
 
 def digits_of_latents(v_xD: Tensor, levels: Sequence[int]) -> Tensor:
     """Return digits, int64 [..., D], dimension d in [0, levels[d]); the latents must be finite."""
-    return _bounded(v_xD, levels).round().long() + _middle(levels, v_xD.device)
+    return _digits(_bounded(v_xD, levels), levels)
 
 
 def rounded(v_xD: Tensor, levels: Sequence[int]) -> Tensor:
@@ -24,8 +24,8 @@ def rounded(v_xD: Tensor, levels: Sequence[int]) -> Tensor:
     Exactly, or NaN if ``v`` is not finite, so that the loss shows it.
     """
     bounded_xD = _bounded(v_xD, levels)
-    steps_xD = bounded_xD.detach().round() + (bounded_xD - bounded_xD.detach())
-    return steps_xD / _middle(levels, v_xD.device)
+    values_xD = values_of_digits(_digits(bounded_xD.detach(), levels), levels)
+    return values_xD + (bounded_xD - bounded_xD.detach()) / _middle(levels, v_xD.device)
 
 
 def values_of_digits(digits_xD: Tensor, levels: Sequence[int]) -> Tensor:
@@ -40,6 +40,13 @@ def _bounded(v_xD: Tensor, levels: Sequence[int]) -> Tensor:
     # An even number of levels has no middle one: the bound is shifted by half a level.
     offset_D = 0.5 * (levels_D % 2 == 0)
     return torch.tanh(v_xD.float() + torch.atanh(offset_D / half_D)) * half_D - offset_D
+
+
+def _digits(bounded_xD: Tensor, levels: Sequence[int]) -> Tensor:
+    """Round; of more than 1,000 levels, the margin is as wide as half a level and would reach beyond them."""
+    last_D = torch.tensor(levels, device=bounded_xD.device) - 1
+    digits_xD = bounded_xD.round().long() + _middle(levels, bounded_xD.device)
+    return digits_xD.clamp_min(0).minimum(last_D)
 
 
 def _middle(levels: Sequence[int], device: torch.device) -> Tensor:

@@ -1,5 +1,6 @@
 """What every import checks of a file's tensors before it uses them."""
 
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ def tensors_of(state: dict[Any, Any], path: Path) -> dict[str, SavedTensor]:
         if not isinstance(name, str) or not isinstance(value, SavedTensor)
     ]
     if wrong or not state:
-        what = f"its entry {wrong[0]!r} is not a tensor" if wrong else "it is empty"
+        what = f"its entry {reprlib.repr(wrong[0])} is not a tensor" if wrong else "it is empty"
         raise FormatError(f"{path} contains no state dict: {what}.")
     return dict(state)
 

@@ -10,7 +10,7 @@ namespaces, numpy scalars and OmegaConf objects next to their tensors; these bec
 import io
 import pickle
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -32,6 +32,10 @@ _STORAGE_DTYPES = {
     "BoolStorage": torch.bool,
 }
 _MEMO_OPCODES = {"PUT", "BINPUT", "LONG_BINPUT"}
+_MOST_TUPLES = 10_000
+"""Within a tuple. As a dict's key it is hashed, which visits them all, in calls within calls of C."""
+
+_Opcodes = Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]
 
 
 class Inert:
@@ -140,13 +144,12 @@ class TensorUnpickler(pickle.Unpickler):
 def load_pickle(file: BinaryIO, storage: Callable[[torch.dtype, str, int], Storage]) -> Any:
     """Load the pickle at the file's position and move to its end. Raises FormatError if it is damaged.
 
-    Checks its opcodes first: a memo index far beyond the pickle's length would allocate memory for it.
+    Checks its opcodes first: a memo index far beyond the pickle's length would allocate memory for it, and
+    hashing tuples deep within each other would end the process.
     """
     start = file.tell()
     try:
-        for opcode, argument, _ in pickletools.genops(file):
-            if opcode.name in _MEMO_OPCODES and isinstance(argument, int) and argument > file.tell():
-                raise FormatError("its pickle claims more objects than it has bytes")
+        _check_tuples(_checked_memo(file))
         end = file.tell()
         file.seek(start)
         whole = TensorUnpickler(io.BytesIO(file.read(end - start)), storage).load()
@@ -156,6 +159,42 @@ def load_pickle(file: BinaryIO, storage: Callable[[torch.dtype, str, int], Stora
     except Exception as error:
         raise FormatError(f"its pickle is damaged ({type(error).__name__}: {error})") from error
     return whole
+
+
+def _checked_memo(file: BinaryIO) -> _Opcodes:
+    for opcode, argument, place in pickletools.genops(file):
+        if opcode.name in _MEMO_OPCODES and isinstance(argument, int) and argument > file.tell():
+            raise FormatError("its pickle claims more objects than it has bytes")
+        yield opcode, argument, place
+
+
+def _check_tuples(opcodes: _Opcodes) -> None:
+    """Follow the stack, where each object is the number of tuples in it; what is no tuple counts its most."""
+    stack: list[int] = []
+    marks: list[int] = []
+    memo: dict[int, int] = {}
+    for opcode, argument, _ in opcodes:
+        name, takes = opcode.name, opcode.stack_before
+        if name == "MARK":
+            marks.append(len(stack))
+            continue
+        if name == "POP" and marks and marks[-1] == len(stack):
+            marks.pop()
+            continue
+        is_slice = pickletools.markobject in takes
+        start = marks.pop() - takes.index(pickletools.markobject) if is_slice else len(stack) - len(takes)
+        taken = stack[start:]
+        del stack[start:]
+        count = 1 + sum(taken) if "TUPLE" in name else max(taken, default=0)
+        if count > _MOST_TUPLES:
+            raise FormatError("its pickle nests more tuples in one than any checkpoint has")
+        if "GET" in name:
+            count = memo.get(argument, 0)
+        elif name in _MEMO_OPCODES:
+            memo[argument] = stack[-1]
+        elif name == "MEMOIZE":
+            memo[len(memo)] = count
+        stack.extend([count] * len(opcode.stack_after))
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_rest: Any) -> SavedTensor | Inert:

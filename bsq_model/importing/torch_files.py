@@ -17,6 +17,8 @@ _COUNT_BYTES = 8
 _MOST_PARTS = 100_000
 """Modules and tensors of a TorchScript archive; published ones have some hundreds."""
 _LONGEST_NAME = 1000
+_MOST_GROWTH = 10
+"""How many times the archive's size its records may have; torch deflates none but those of TorchScript."""
 
 _ZIP_DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError),
@@ -43,7 +45,7 @@ def read_checkpoint(path: Path) -> Any:
         raise UsageError(f"The checkpoint {path} does not exist.") from error
     except (IsADirectoryError, PermissionError) as error:
         raise UsageError(f"{path} is not a checkpoint that can be read.") from error
-    except FormatError as error:
+    except (FormatError, RecursionError) as error:
         raise FormatError(f"{path} is damaged or not a torch checkpoint: {error}.") from error
 
 
@@ -51,6 +53,8 @@ def _read_zip(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             root = _root(archive)
+            if sum(info.file_size for info in archive.infolist()) > _MOST_GROWTH * path.stat().st_size:
+                raise FormatError("its records are compressed far more than weights can be")
             if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
                 raise FormatError("it was written on a big-endian machine")
             is_script = f"{root}constants.pkl" in archive.namelist()
@@ -127,7 +131,7 @@ def _read_legacy(file: BinaryIO, path: Path) -> Any:
 
     load_pickle(file, note)
     keys = load_pickle(file, refuse)
-    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(seen):
+    if not isinstance(keys, list) or set(map(type, keys)) - {str} or sorted(keys) != sorted(seen):
         raise FormatError("its list of storages does not fit its tensors")
     places = _places(file, keys, seen)
 

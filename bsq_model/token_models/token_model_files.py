@@ -23,6 +23,7 @@ from bitmill.schemas.models.token_model_config import (
     TokenModelConfig,
     token_model_config,
 )
+from bitmill.schemas.requests.validation_text import describe_validation
 from bitmill.schemas.versioned import versioned_json
 
 
@@ -84,4 +85,5 @@ def _config_from_json(config_bytes: bytes) -> TokenModelConfig:
     try:
         return token_model_config(raw)
     except ValidationError as error:
-        raise FormatError(f"{CONFIG_FILE} is not a token model config: {error}") from error
+        told = describe_validation(error)
+        raise FormatError(f"{CONFIG_FILE} is not a token model config: {told}") from error

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bitmill.schemas.errors import FormatError
+from bitmill.schemas.errors import FormatError, UsageError
 from bitmill.schemas.requests.training import OptimizerSpec
 
 _RATE_SCALE = "rate_scale"
@@ -38,6 +38,20 @@ def make_optimizers(module: nn.Module, spec: OptimizerSpec) -> list[Optimizer]:
             torch.optim.Muon([group], lr=0.0, weight_decay=spec.weight_decay, adjust_lr_fn="match_rms_adamw")
         )
     return optimizers
+
+
+def clip_gradients(module: nn.Module, limit: float | None, *, loss: Tensor, step: int) -> Tensor:
+    """Scale a module's gradients to a norm of at most ``limit``; return the norm that they had.
+
+    Raises UsageError if it, or the loss, is not finite: call it before any weight changes.
+    """
+    norm = nn.utils.clip_grad_norm_(list(module.parameters()), float("inf") if limit is None else limit)
+    if not bool(torch.isfinite(norm) & torch.isfinite(loss)):
+        raise UsageError(
+            f"The loss is no longer finite at step {step} (loss {loss.item()}, gradient norm "
+            f"{norm.item()}); lower optimizer.learning_rate, or continue in float32."
+        )
+    return norm
 
 
 def step_all(optimizers: list[Optimizer], rate: float) -> None:

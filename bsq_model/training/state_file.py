@@ -39,7 +39,7 @@ def read_state(
         with safetensors.safe_open(path, framework="pt") as file:
             state: dict[str, Any] = json.loads((file.metadata() or {}).get(key, "{}"))
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
         raise FormatError(
             f"The checkpoint {path} cannot be read ({error}); delete it to resume from the previous one."
         ) from error

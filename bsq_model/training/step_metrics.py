@@ -12,23 +12,24 @@ class StepMetrics:
 
     def __init__(self, code: Code) -> None:
         self._code = code
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {}
+        """Of the steps that have each measurement."""
 
     def add(self, values: dict[str, Tensor]) -> None:
         """Add one step's measurements."""
         for name, value in values.items():
-            earlier = self._sums.get(name)
-            self._sums[name] = value.clone() if earlier is None else earlier + value
-            self._counts[name] = self._counts.get(name, 0) + 1
+            earlier = self.sums.get(name)
+            self.sums[name] = value.clone() if earlier is None else earlier.to(value.device) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
 
     def row(self) -> dict[str, float]:
         """Return means over steps and processes, with shares of values as entropies, and reset the sums.
 
         All processes must call it at the same step.
         """
-        means = mean_values({name: self._sums[name] / self._counts[name] for name in sorted(self._sums)})
-        self._sums, self._counts = {}, {}
+        means = mean_values({name: self.sums[name] / self.counts[name] for name in sorted(self.sums)})
+        self.sums, self.counts = {}, {}
         ones_L, values_V = means.pop("share_of_ones", None), means.pop("share_of_values", None)
         row = {name: float(value) for name, value in means.items()}
         entropies = None

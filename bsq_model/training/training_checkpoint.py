@@ -12,6 +12,7 @@ from bitmill.bsq_model.training.training_step import TrainingStep
 
 _SUFFIX = ".safetensors"
 _METADATA = "bitmill.training"
+_SUMS = "sums"
 
 
 def save_checkpoint(training: TrainingStep, steps_done: int, run_id: str, folder: Path) -> Path:
@@ -19,8 +20,10 @@ def save_checkpoint(training: TrainingStep, steps_done: int, run_id: str, folder
     parts = {part: module.state_dict() for part, module in _modules(training).items()}
     for part, (optimizers, module) in _optimizers(training).items():
         parts[part] = optimizer_tensors(optimizers, module)
+    parts[_SUMS] = training.window.sums
     path = folder / f"step-{steps_done:08d}{_SUFFIX}"
-    write_state(path, _METADATA, parts, {"steps": steps_done, "run": run_id})
+    state = {"steps": steps_done, "run": run_id, "counts": training.window.counts}
+    write_state(path, _METADATA, parts, state)
     return path
 
 
@@ -33,6 +36,7 @@ def load_checkpoint(training: TrainingStep, path: Path, run_ids: Collection[str]
     set_modules(_modules(training), parts, path)
     for part, (optimizers, module) in _optimizers(training).items():
         load_optimizer_tensors(optimizers, module, parts.get(part, {}))
+    training.window.sums, training.window.counts = parts.get(_SUMS, {}), state.get("counts", {})
     return int(state["steps"])
 
 

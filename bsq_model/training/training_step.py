@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from bitmill.bsq_model.layers.logit_laplace import logit_laplace_loss
@@ -14,7 +14,8 @@ from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer, 
 from bitmill.bsq_model.training.adversarial.adversarial_step import Adversary, Shown
 from bitmill.bsq_model.training.data_parallel import mean_across, num_processes
 from bitmill.bsq_model.training.losses import Perceptual, freeze, pixel_losses, psnr_db, weighted_sum
-from bitmill.bsq_model.training.optimizer import make_optimizers, step_all
+from bitmill.bsq_model.training.optimizer import clip_gradients, make_optimizers, step_all
+from bitmill.bsq_model.training.step_metrics import StepMetrics
 from bitmill.bsq_model.training.training_schedule import learning_rate_share
 from bitmill.bsq_model.training.weight_average import WeightAverage
 from bitmill.schemas.errors import UsageError
@@ -49,6 +50,8 @@ class TrainingStep:
         self.average = WeightAverage(average.to(device), spec.optimizer.ema)
         self.optimizers = make_optimizers(self.tokenizer, spec.optimizer)
         self.adversary = Adversary(spec, device) if spec.loss.gan.weight else None
+        self.window = StepMetrics(spec.model.geometry.code)
+        """Measurements for the next row, which checkpoints keep; the loop adds and takes them."""
         self._perceptual = perceptual
         self._device = device
         self._set_up_compute()
@@ -78,7 +81,8 @@ class TrainingStep:
         Frames from a clip's length on, where ``lengths_B`` are given, are padding and count in no loss.
         Returns detached measurements: the loss and its unweighted terms, ``psnr_db``, ``gradient_norm``, and
         ``share_of_ones`` [L] of the batch's bits (``share_of_values`` of digits). Raises UsageError, before
-        changing any weight, if the loss or the gradient norm is not finite.
+        changing any weight, if the loss or the gradient norm is not finite; of the discriminator, before
+        changing its weights.
         """
         share = learning_rate_share(step, steps=self.spec.steps, optimizer=self.spec.optimizer)
         pieces = clips_BTHWC.chunk(self.spec.compute.accumulate)
@@ -165,14 +169,7 @@ class TrainingStep:
         return terms
 
     def _update(self, step: int, rate: float, loss: Tensor) -> Tensor:
-        parameters = [p for p in self.tokenizer.parameters() if p.grad is not None]
-        limit = self.spec.optimizer.clip_norm
-        norm = nn.utils.clip_grad_norm_(parameters, limit if limit is not None else float("inf"))
-        if not bool(torch.isfinite(norm) & torch.isfinite(loss)):
-            raise UsageError(
-                f"The loss is no longer finite at step {step} (loss {loss.item()}, gradient norm "
-                f"{norm.item()}); lower optimizer.learning_rate, or continue in float32."
-            )
+        norm = clip_gradients(self.tokenizer, self.spec.optimizer.clip_norm, loss=loss, step=step)
         step_all(self.optimizers, rate)
         self.average.update(self.tokenizer, step + 1)
         return norm

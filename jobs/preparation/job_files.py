@@ -1,12 +1,15 @@
-"""Reads job files and ``--set`` options."""
+"""Reads job files, and options that stand for keys of one."""
 
 from pathlib import Path
 from typing import Any
 
-import yaml
+from pydantic import ValidationError
 
 from bitmill.schemas.errors import BadJobError
+from bitmill.schemas.requests.job import SamplingSpec
+from bitmill.schemas.requests.validation_text import describe_validation
 from bitmill.schemas.text_files import read_text
+from bitmill.schemas.yaml_text import parse_yaml
 
 
 def assignment(text: str) -> tuple[str, Any]:
@@ -15,9 +18,17 @@ def assignment(text: str) -> tuple[str, Any]:
     if not separator or not name:
         raise BadJobError(f"--set takes KEY=VALUE, not {text!r}.")
     try:
-        return name, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise BadJobError(f"--set {name}: {value!r} is not a YAML value.") from error
+        return name, parse_yaml(value)
+    except ValueError as error:
+        raise BadJobError(f"--set {name}: {value!r} is not a YAML value: {error}.") from error
+
+
+def frame_rate(fps: float | None) -> float | None:
+    """Typer callback of ``--fps``. Raises BadJobError where a job refuses it."""
+    try:
+        return SamplingSpec(fps=fps).fps
+    except ValidationError as error:
+        raise BadJobError(f"--{describe_validation(error)}") from error
 
 
 def read_job(path: str) -> str:

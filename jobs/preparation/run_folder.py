@@ -7,11 +7,13 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from bitmill.jobs.preparation.file_arguments import out_folder
 from bitmill.jobs.preparation.same_job import differences
 from bitmill.jobs.progress.training_view import flat_fields
 from bitmill.pipeline.training.extend_run import CHECKPOINTS_FOLDER, SPEC_FILE, keep_earlier
 from bitmill.schemas.errors import OutputConflictError, UsageError
 from bitmill.schemas.staged_file import write_staged
+from bitmill.schemas.yaml_text import parse_yaml
 
 
 def check_run_folder(
@@ -27,12 +29,12 @@ def check_run_folder(
         raise UsageError(
             f"output {output} is a URL; training needs a folder on a disk that all processes see."
         )
-    folder = Path(output)
+    folder = out_folder(output)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     try:
-        stored = fixed_of_stored(yaml.safe_load((folder / SPEC_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        stored = fixed_of_stored(parse_yaml((folder / SPEC_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
         raise OutputConflictError(
             f"The output {folder} contains files but no such training run; choose a new or empty folder."
         ) from error

@@ -64,6 +64,8 @@ class _State:
     tokenizer: Contender
     codecs: list[Contender]
     originals: FeatureSums
+    coded: FeatureSums
+    """Of the originals that codecs encode: single pictures."""
     codes: CodeCounts
     compressed: list[CompressedSizes]
     clock: _Clock = field(default_factory=_Clock)
@@ -99,6 +101,7 @@ def evaluate(
     state = _State(
         Contender(name, metric_networks),
         codecs,
+        FeatureSums(metric_networks),
         FeatureSums(metric_networks),
         CodeCounts(tokenizer.geometry.code),
         [CompressedSizes(name, tokenizer, prior) for name, prior in coders.items()],
@@ -149,9 +152,10 @@ def _measure(
     num_bits = codes_thwD.numel() // code.dimensions * code.bits_per_token
     score = state.tokenizer.add(original_THWC, reconstruction_THWC, num_bits)
     made = {state.tokenizer.name: (uint8_from_pixels(reconstruction_THWC[0]).cpu().numpy(), score)}
-    if len(frames_THWC) == 1:
+    if state.codecs and len(frames_THWC) == 1:
+        state.coded.add(original_THWC)
         budget_bytes = num_bits // 8
-        for codec, contender in zip(CODECS, state.codecs, strict=False):
+        for codec, contender in zip(CODECS, state.codecs, strict=True):
             coded = code_at(codec, clip.frames_THWC[0], budget_bytes)
             pixels = pixels_from_uint8(torch.from_numpy(coded.picture.copy())[None], torch.float32)
             score = contender.add(original_THWC, pixels.to(original_THWC.device), coded.num_bytes * 8)
@@ -192,7 +196,7 @@ def _result(state: _State, tokenizer: Tokenizer) -> Measured:
             threads=torch.get_num_threads(),
         )
     own = state.tokenizer.row(state.originals)
-    codecs = [codec.row(state.originals) for codec in state.codecs if codec.has_clips]
+    codecs = [codec.row(state.coded) for codec in state.codecs if codec.has_clips]
     return Measured(
         rows=[own, *(sizes.row(own) for sizes in state.compressed), *codecs],
         code=CodeHealth(

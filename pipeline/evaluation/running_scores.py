@@ -15,6 +15,7 @@ from bitmill.bsq_model.metrics.reconstruction_quality import (
     ssim,
 )
 from bitmill.schemas.reports.evaluation_report import QualityRow
+from bitmill.schemas.requests.training import LPIPS_LEAST_PX
 
 Features = Callable[[Tensor], Tensor]
 
@@ -90,7 +91,7 @@ class Contender:
             self._note_frames("ssim", ssim(reconstruction_THWC, original_THWC))
         if side >= MS_SSIM_LEAST_PX:
             self._note_frames("ms_ssim", ms_ssim(reconstruction_THWC, original_THWC))
-        if self._metric_networks.lpips is not None:
+        if self._metric_networks.lpips is not None and side >= LPIPS_LEAST_PX["lpips-alexnet"]:
             self._note_frames("lpips", self._metric_networks.lpips(reconstruction_THWC, original_THWC))
         self._sums.add(reconstruction_THWC)
         return float(score)

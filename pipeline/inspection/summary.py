@@ -82,7 +82,7 @@ def view_shard(uri: str, *, max_clips: int) -> ShardView:
                 ),
                 clips=_first_clips(file, max_clips),
             )
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise UsageError(f"There is no token shard at {uri}.") from error
 
 

@@ -36,6 +36,9 @@ def _preparation_data(name: str) -> dict[str, Any]:
 # Other threads of the program may start processes of theirs meanwhile.
 spawn.get_preparation_data = _preparation_data
 
+_LONGEST_WAIT_S = 2_000_000.0
+"""The system's calls count milliseconds in 32 bits."""
+
 _LAST_WORDS_S = 60.0
 """How long to wait for a process to exit after its pipe was closed, before it is killed."""
 
@@ -80,7 +83,7 @@ class ChildProcess:
     def receive(self, timeout_s: float | None = None) -> Any:
         """Returns its next message. Raises TimeoutError, ChildDiedError, the BitmillError that it sent."""
         try:
-            is_there = self.pipe.poll(timeout_s)
+            is_there = self.pipe.poll(None if timeout_s is None else min(timeout_s, _LONGEST_WAIT_S))
             message: Any = self.pipe.recv() if is_there else None
         except (EOFError, OSError) as error:
             self.end()

@@ -1,6 +1,7 @@
 """Samples tokens from a model: new pictures, inpainted pictures, continued clips.
 
-Axes: B clips, T frames, h and w tokens, D dimensions of a code, G groups of a token, K values of a group.
+Axes: B clips, T frames, t token rows, h and w tokens, D dimensions of a code, G groups of a token, K values
+of a group.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from bitmill.bsq_model.token_models.masked_lm import MaskedLM, SamplingSpec, fil
 from bitmill.bsq_model.token_models.prior import Prior
 from bitmill.bsq_model.token_models.token_layers import codes_of_values, no_codes, values_of_codes
 
-OnFrames = Callable[[int], None]
+OnRows = Callable[[int], None]
 _AT_ONCE = 32
 
 
@@ -49,30 +50,30 @@ def fill_in(
 @torch.inference_mode()
 def go_on(
     prior: Prior,
-    codes_ThwD: Tensor,
-    num_frames: int,
+    codes_thwD: Tensor,
+    num_rows: int,
     count: int,
     *,
     temperature: float,
     seed: int,
-    on_frames: OnFrames = lambda _: None,
+    on_rows: OnRows = lambda _: None,
 ) -> Tensor:
-    """Sample ``count`` continuations of given frames (or none) in parallel: [B, frames, h, w, D]."""
-    _, height, width, _ = codes_ThwD.shape
+    """Sample ``count`` continuations of given token rows (or none) in parallel: [B, rows, h, w, D]."""
+    _, height, width, _ = codes_thwD.shape
     stepper = prior.stepper(count, height, width)
     num_groups = prior.config.num_groups
-    for value in values_of_codes(codes_ThwD, prior.config).flatten().tolist():
+    for value in values_of_codes(codes_thwD, prior.config).flatten().tolist():
         stepper.push(torch.full((count,), value))
     generator = torch.Generator().manual_seed(seed)
     drawn: list[Tensor] = []
-    for _ in range(num_frames):
+    for _ in range(num_rows):
         values: list[Tensor] = []
         for _ in range(height * width * num_groups):
             chances_BK = (stepper.next_logits().cpu() / temperature).softmax(-1)
             values.append(torch.multinomial(chances_BK, 1, generator=generator)[:, 0])
             stepper.push(values[-1])
         drawn.append(torch.stack(values, dim=1).view(count, height, width, num_groups))
-        on_frames(1)
+        on_rows(1)
     return codes_of_values(torch.stack(drawn, dim=1), prior.config)
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from bitmill.bsq_model.token_models.token_model import TokenModel
 from bitmill.bsq_model.token_models.token_model_files import save_token_model
-from bitmill.bsq_model.training.optimizer import make_optimizers, step_all
+from bitmill.bsq_model.training.optimizer import clip_gradients, make_optimizers, step_all
 from bitmill.bsq_model.training.training_checkpoint import find_checkpoints
 from bitmill.bsq_model.training.training_schedule import average_decay, learning_rate_share
 from bitmill.pipeline.token_training.token_batches import TokenTrainingData
@@ -37,8 +37,9 @@ def train_token_model(
     """Train from the newest checkpoint of ``spec.output``, or from ``model``, to the last step.
 
     Saves the averaged weights as the result. Returns False if ``stop`` ended it early, after writing a
-    checkpoint. A resumed run gives the same weights as an uninterrupted one: bit-identical on CPU with the
-    same number of threads.
+    checkpoint. A resumed run gives the same measurements and weights as an uninterrupted one: bit-identical
+    on CPU with the same number of threads. Raises UsageError, and keeps the checkpoints, if the loss is no
+    longer finite.
     """
     Path(spec.output).mkdir(parents=True, exist_ok=True)
     run = _Run(spec, model.to(device), data, device)
@@ -84,11 +85,12 @@ class _Run:
         runs = own_runs(folder, own, lambda stored: token_run_id(TokenTrainSpec.model_validate(stored)))
         state = load_token_checkpoint(checkpoints[-1], self._modules, self._optimizers, runs)
         self._data.go_on(state["data"])
+        self._losses = list(torch.tensor(state.get("losses", []), device=self._device).unbind())
         self._clock = (state["steps"], time.monotonic())
         return state["steps"]
 
     def step(self, step: int) -> None:
-        """Run step number ``step``; the first is 0."""
+        """Run step number ``step``; the first is 0. Raises UsageError if its loss is not finite."""
         spec = self._spec
         codes_BThwD, labels_B = (
             x if x is None else x.to(self._device, non_blocking=True) for x in self._data.batch(step)
@@ -97,8 +99,7 @@ class _Run:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=spec.compute.precision == "bfloat16"):
             loss = self._model.training_loss(codes_BThwD, labels_B, _generator(spec.seed, step))
         loss.backward()
-        if spec.optimizer.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self._model.parameters(), spec.optimizer.clip_norm)
+        clip_gradients(self._model, spec.optimizer.clip_norm, loss=loss, step=step)
         share = learning_rate_share(step, steps=spec.steps, optimizer=spec.optimizer)
         step_all(self._optimizers, share * spec.peak_learning_rate)
         weight = 1 - average_decay(step + 1, spec.optimizer.ema)
@@ -136,7 +137,12 @@ class _Run:
     def save(self, steps_done: int) -> None:
         """Write a checkpoint, then delete all but the newest ``keep_checkpoints``."""
         folder = Path(self._spec.output) / CHECKPOINTS_FOLDER
-        state = {"run": token_run_id(self._spec), "steps": steps_done, "data": self._data.state()}
+        state = {
+            "run": token_run_id(self._spec),
+            "steps": steps_done,
+            "data": self._data.state(),
+            "losses": [loss.item() for loss in self._losses],
+        }
         path = folder / f"step-{steps_done:08d}.safetensors"
         save_token_checkpoint(path, self._modules, self._optimizers, state)
         for old in find_checkpoints(folder)[: -self._spec.keep_checkpoints]:

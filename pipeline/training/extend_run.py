@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.staged_file import write_staged
+from bitmill.schemas.yaml_text import parse_yaml
 
 SPEC_FILE = "train.yaml"
 CHECKPOINTS_FOLDER = "checkpoints"
@@ -36,8 +35,8 @@ def own_runs(folder: Path, run: str, run_of: Callable[[Any], str]) -> set[str]:
     runs = {run}
     for path in sorted(folder.glob(f"train-{'[0-9]' * 8}.yaml")):
         try:
-            runs.add(run_of(yaml.safe_load(path.read_text(encoding="utf-8"))))
-        except (ValueError, yaml.YAMLError) as error:
+            runs.add(run_of(parse_yaml(path.read_text(encoding="utf-8"))))
+        except ValueError as error:
             raise FormatError(f"{path} is no training file any more; bring it back.") from error
     return runs
 

@@ -13,7 +13,6 @@ from bitmill.bsq_model.families import native_files
 from bitmill.bsq_model.saving import write_model_files
 from bitmill.bsq_model.trainable.trainable_tokenizer import TrainableTokenizer
 from bitmill.bsq_model.training.losses import Perceptual
-from bitmill.bsq_model.training.step_metrics import StepMetrics
 from bitmill.bsq_model.training.training_checkpoint import find_checkpoints, load_checkpoint
 from bitmill.bsq_model.training.training_step import TrainingStep
 from bitmill.pipeline.training.data.training_loader import Batch, TrainingData
@@ -114,7 +113,6 @@ class _Loop:
     ) -> None:
         self._spec, self._training, self._run_writer = spec, training, run_writer
         self._on_progress, self._stop = on_progress, stop
-        self._window = StepMetrics(spec.model.geometry.code)
 
     def run(self, data: TrainingData, steps_done: int) -> int:
         """Run the loop and return the number of steps done."""
@@ -123,7 +121,7 @@ class _Loop:
             if steps_done == self._spec.steps or self._stop():
                 break
             waited = torch.tensor(time.monotonic() - waiting_since)
-            self._window.add(
+            self._training.window.add(
                 self._training.run(batch.clips_BTHWC, steps_done, batch.lengths_B) | {"data_wait_s": waited}
             )
             steps_done += 1
@@ -134,7 +132,7 @@ class _Loop:
         return steps_done
 
     def _after_step(self, steps_done: int, batch: Batch) -> None:
-        row = self._window.row() if is_logged(steps_done, self._spec) else None
+        row = self._training.window.row() if is_logged(steps_done, self._spec) else None
         if self._run_writer is not None:
             self._run_writer.note_failures(batch.failures)
             row = self._run_writer.after_step(steps_done, row)

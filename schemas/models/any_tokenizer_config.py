@@ -25,7 +25,7 @@ TokenizerConfigOfAnyFamily = TrainableConfig | PublishedConfig | PluginConfig
 
 
 def _architecture(config: Any) -> str:
-    name = config.get("architecture") if isinstance(config, dict) else config.architecture
+    name = config.get("architecture") if isinstance(config, dict) else getattr(config, "architecture", None)
     return "bsq-vit" if name is None else str(name)
 
 

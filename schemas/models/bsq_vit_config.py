@@ -35,12 +35,14 @@ class TransformerConfig(StrictModel):
     layers: PositiveInt
     """Transformer blocks; for a CNN: residual blocks per resolution."""
     heads: PositiveInt
-    mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
+    mlp_ratio: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4.0
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> "TransformerConfig":
+    def _heads_and_features_fit(self) -> "TransformerConfig":
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
+        if self.width * self.mlp_ratio < 1:
+            raise ValueError(f"mlp_ratio {self.mlp_ratio} of width {self.width} leaves the MLP no features")
         return self
 
 

@@ -32,7 +32,7 @@ class TokenModelSizes(StrictModel):
     width: Count = 256
     """Features per token; a multiple of 32, the size of a head."""
     layers: Count = 5
-    mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
+    mlp_ratio: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4.0
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:

@@ -15,7 +15,7 @@ DEFINITIONS = {
     "over clips. A clip that is equal counts as 100 dB.",
     "ssim": "11×11 Gaussian window, σ 1.5, inside the picture only; mean over frames",
     "ms_ssim": "five scales, same window; mean over frames; from 161 pixels",
-    "lpips": "LPIPS v0.1 with AlexNet on [-1, 1]; mean over frames",
+    "lpips": "LPIPS v0.1 with AlexNet on [-1, 1]; mean over frames; from 31 pixels",
     "fid": "Fréchet distance on the FID Inception's 2048 features of the frames, weights as named",
     "fd_effnetlite0": "Fréchet distance on EfficientNet-Lite0's pooled features of the frames; not FID",
     "fvd": "Fréchet distance on I3D (Kinetics-400) logits of the clips; the network's weights were not "

@@ -23,6 +23,14 @@ MIB = 1 << 20
 GIB = 1 << 30
 
 
+MOST_SEED = (1 << 64) - 1
+"""Of torch's generators."""
+
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
+
+MOST_CLIP_FRAMES = 65536
+
+
 class SourceSpec(StrictModel):
     """The media to tokenize: exactly one of ``paths`` and ``manifest``."""
 
@@ -58,7 +66,7 @@ class TokenizerSpec(StrictModel, BaseModel):
     """Name of a built-in config; its weights are random, drawn from ``seed``."""
     bits_per_token: Annotated[int, Field(ge=1, le=64)] | None = None
     """L of a preset; None uses the preset's own."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Of a preset's random weights."""
     plugin: str | None = None
     """Name of a tokenizer that an installed package offers (docs/plugins.md)."""
@@ -92,7 +100,7 @@ class SamplingSpec(StrictModel):
 
     fps: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] | None = None
     """Frames per second, sampled by presentation time; None takes every frame of the source once."""
-    clip_frames: Annotated[int, Field(ge=1, le=65536)] | None = None
+    clip_frames: Annotated[int, Field(ge=1, le=MOST_CLIP_FRAMES)] | None = None
     """T: frames of a full clip; the last clip of an item may be shorter. None uses the tokenizer's
     number of frames."""
     min_frames: Annotated[int, Field(ge=1)] = 1

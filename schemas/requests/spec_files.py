@@ -2,12 +2,12 @@
 
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.requests.keys import keys_of
 from bitmill.schemas.requests.validation_text import describe_validation
+from bitmill.schemas.yaml_text import parse_yaml
 
 Spec = TypeVar("Spec", bound=BaseModel)
 
@@ -17,9 +17,9 @@ def yaml_mapping(
 ) -> dict[str, Any]:
     """Parse YAML text. Raises ``error_type``, naming ``origin`` and what is ``expected``, if it is none."""
     try:
-        document: Any = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise error_type(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
+        document: Any = parse_yaml(text)
+    except ValueError as error:
+        raise error_type(f"{origin} is not valid YAML: {error}") from error
     if not isinstance(document, dict):
         raise error_type(f"{origin} must be a YAML mapping {expected}.")
     return {**document}

@@ -2,14 +2,15 @@
 
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field
 
 from bitmill.schemas.ids import content_id
 from bitmill.schemas.models.token_model_config import MaskedLMSizes, PriorSizes
-from bitmill.schemas.requests.spec_files import make_spec
-from bitmill.schemas.requests.training import OptimizerSpec, Weight
+from bitmill.schemas.requests.job import Seed
+from bitmill.schemas.requests.spec_files import make_spec, yaml_mapping
+from bitmill.schemas.requests.training import Decay, Factor, OptimizerSpec, Weight
 from bitmill.schemas.strict_model import StrictModel
+from bitmill.schemas.yaml_text import parse_yaml
 
 TOKEN_TRAIN_SPEC_VERSION = 1
 
@@ -27,15 +28,15 @@ class TokenDataSpec(StrictModel):
     """Frames from one window's start to the next; None: half a window, so that they overlap."""
     batch: Count
     """Examples per step."""
-    share: Annotated[float, Field(gt=0)] = 1.0
+    share: Factor = 1.0
     """Share of the steps, relative to the other entries."""
 
 
 class TokenOptimizerSpec(OptimizerSpec):
     """Like ``OptimizerSpec``, with defaults for language models."""
 
-    learning_rate: Annotated[float, Field(gt=0)] | None = 1e-3
-    betas: tuple[float, float] = (0.9, 0.95)
+    learning_rate: Factor | None = 1e-3
+    betas: tuple[Decay, Decay] = (0.9, 0.95)
     weight_decay: Weight = 0.05
     warmup_steps: Annotated[int, Field(ge=0)] = 100
     final_share: Annotated[float, Field(ge=0, le=1)] = 0.05
@@ -61,7 +62,7 @@ class TokenTrainSpec(StrictModel):
     """Shell patterns of sources that are used for evaluation, not training; ``*`` also matches slashes."""
     output: str
     """Folder of the run: new, empty, or of this run."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     steps: Count
     optimizer: TokenOptimizerSpec = TokenOptimizerSpec()
     compute: TokenComputeSpec = TokenComputeSpec()
@@ -102,8 +103,8 @@ def token_run_id(spec: TokenTrainSpec) -> str:
 def trains_token_model(text: str) -> bool:
     """Whether a training file is for a token model (its model has a ``kind``) rather than a tokenizer."""
     try:
-        document: Any = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
+        document: Any = parse_yaml(text)
+    except ValueError:
         return False
     model: Any = document.get("model") if isinstance(document, dict) else None
     return isinstance(model, dict) and "kind" in model
@@ -116,7 +117,7 @@ def load_token_train_spec(
 
     Raises UsageError naming every wrong key.
     """
-    document: Any = yaml.safe_load(text)
+    document = yaml_mapping(text, origin=origin, expected="of training keys (see docs/training.md)")
     return make_spec(
         TokenTrainSpec, document, origin=origin, overrides=overrides, newest=TOKEN_TRAIN_SPEC_VERSION
     )

@@ -11,7 +11,7 @@ from bitmill.schemas.ids import content_id
 from bitmill.schemas.models.any_tokenizer_config import AnyTrainableConfig
 from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.models.geometry import SizePx
-from bitmill.schemas.requests.job import SourceSpec
+from bitmill.schemas.requests.job import Seed, SourceSpec
 from bitmill.schemas.requests.spec_files import make_spec, yaml_mapping
 from bitmill.schemas.requests.training_data import DataSpec
 from bitmill.schemas.strict_model import StrictModel
@@ -20,7 +20,13 @@ TRAIN_SPEC_VERSION = 1
 
 _USUAL_SIZE_PX = (128, 128)
 
+LPIPS_LEAST_PX = {"lpips-alexnet": 31, "lpips-vgg16": 16}
+"""The smallest frames that each network of ``loss.lpips_network`` takes."""
+_FRAME_DISCRIMINATOR_LEAST_PX, _CLIP_DISCRIMINATOR_LEAST_PX = 4, 16
+
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -30,7 +36,7 @@ class EntropySpec(StrictModel):
     weight: Weight = 0.1
     gamma: Weight = 1.0
     """γ: weight of the uniform use of all codes relative to the confidence of each token."""
-    inv_temperature: Annotated[float, Field(gt=0)] = 1.0
+    inv_temperature: Factor = 1.0
     """τ of the soft assignment."""
     group_bits: Annotated[int, Field(ge=1, le=12)] = 1
     """g: bits whose joint distribution is kept uniform; 1 treats each bit separately."""
@@ -48,7 +54,7 @@ class GanSpec(StrictModel):
     base_channels: Count = 32
     """Channels of the discriminator at full resolution; they double at each halving."""
     max_channels: Count = 512
-    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    learning_rate: Factor | None = None
     """Peak rate of the discriminator; None uses the tokenizer's."""
     r1_weight: Weight = 10.0
     """γ of the R1 penalty γ/2·E‖∇D(x)‖²."""
@@ -77,19 +83,19 @@ class OptimizerSpec(StrictModel):
 
     name: Literal["adamw", "muon"] = "adamw"
     """muon: Muon for the matrices inside transformer blocks, AdamW for the rest."""
-    muon_scale: Annotated[float, Field(gt=0)] = 1.0
+    muon_scale: Factor = 1.0
     """Learning rate of Muon's matrices, in multiples of AdamW's."""
-    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    learning_rate: Factor | None = None
     """Peak rate; None uses the paper's 4e-7 × global batch."""
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
     weight_decay: Weight = 1e-4
     """On matrices only, not on biases, norms or positions."""
     warmup_steps: Annotated[int, Field(ge=0)] = 5000
     final_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Final learning rate as a share of the peak."""
-    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    clip_norm: Factor | None = 1.0
     """Largest global gradient norm; None disables clipping."""
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    ema: Decay = 0.999
     """Decay of the moving average of weights, which is the resulting tokenizer; at step s at most (1 + s)/(10
     + s), so that the initial weights are forgotten. 0 uses the last weights."""
 
@@ -134,7 +140,7 @@ class TrainSpec(StrictModel):
     interpolated)."""
     freeze_encoder: bool = False
     """Train the decoder alone, with the encoder of ``start_from``: tokens stay the same."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     steps: Count
     global_batch: Count
     """Clips per step, over all processes."""
@@ -194,6 +200,20 @@ class TrainSpec(StrictModel):
                 f"k·{geometry.frames_per_token}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _frames_fit_the_losses(self) -> Self:
+        least_px = LPIPS_LEAST_PX[self.loss.lpips_network]
+        self._check_side(least_px, self.loss.lpips, f"loss.lpips: {self.loss.lpips_network}")
+        of_frames = isinstance(self.model, TokenizerConfig)
+        least_px = _FRAME_DISCRIMINATOR_LEAST_PX if of_frames else _CLIP_DISCRIMINATOR_LEAST_PX
+        self._check_side(least_px, self.loss.gan.weight, "loss.gan.weight: the discriminator")
+        return self
+
+    def _check_side(self, least_px: int, weight: float, what: str) -> None:
+        side = min(map(min, self.sizes))
+        if weight and side < least_px:
+            raise ValueError(f"{what} needs frames of {least_px} pixels or more, not {side}; set it to 0")
 
     @model_validator(mode="after")
     def _codebook_learns(self) -> Self:

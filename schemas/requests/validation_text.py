@@ -30,12 +30,13 @@ _TEXTS = {
     "less_than_equal": "must be at most {le}",
     "multiple_of": "must be a multiple of {multiple_of}",
     "literal_error": "must be {expected}",
+    "union_tag_invalid": "must be one of {expected_tags}, not {tag!r}",
     "too_short": "must have at least {min_length} entries",
     "too_long": "must have at most {max_length} entries",
 }
 
 _KINDS = frozenset({"bsq-vit", "causal-conv", "prior", "masked-lm"})
-"""Of what stands under ``model``."""
+"""Of what stands under ``model``, or is a config by itself."""
 
 
 def describe_validation(error: ValidationError, known: Collection[str] = ()) -> str:
@@ -61,7 +62,7 @@ def _describe(item: Any, known: Collection[str]) -> str:
 def _key(loc: tuple[str | int, ...]) -> str:
     """Return the dotted name, without the kind of model by which pydantic chose what to hold it to."""
     pairs = zip(("", *loc), loc, strict=False)
-    return ".".join(str(part) for before, part in pairs if not (before == "model" and part in _KINDS))
+    return ".".join(str(part) for before, part in pairs if not (before in ("", "model") and part in _KINDS))
 
 
 def _nearest(name: str, known: Collection[str]) -> str:

@@ -1,10 +1,12 @@
 """How commands end where the output, or bitmill itself, fails: in this process, on real streams."""
 
+import errno
 import io
 import json
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,45 @@ def test_where_nobody_reads_the_output_nothing_is_said(command, capsys, monkeypa
     with _nobody_reads(monkeypatch):
         assert _ends(monkeypatch, command[0], str(tmp_path), *command[1:]) == 141
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("words", [("--help",), ("tokenize", "--help"), ("inspect", "{}")])
+def test_an_output_on_a_full_disk_is_a_sentence(words, capsys, monkeypatch, tmp_path):
+    make_dataset(str(tmp_path), [[4], [2]])
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert _ends(monkeypatch, *(word.format(tmp_path) for word in words)) == 5
+    told = "error: No space left on the disk of the output; free some and run it again.\n"
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_closed_output_hides_nothing_but_what_is_written_to_it(stream, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, stream, None)
+    make_dataset(str(tmp_path), [[4], [2]])
+    assert _ends(monkeypatch, "inspect", str(tmp_path)) == 0
+    monkeypatch.setattr(sys, stream, None)
+    assert _ends(monkeypatch, "inspect", str(tmp_path / "none")) == 2
+
+
+def test_a_message_that_cannot_be_written_keeps_its_code(monkeypatch, tmp_path):
+    with Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        assert _ends(monkeypatch, "inspect", str(tmp_path)) == 2
+        monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+        with suppress(OSError):
+            full.close()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENAMETOOLONG])
+def test_a_place_that_cannot_be_written_is_a_sentence(number, capsys, monkeypatch, tmp_path):
+    def fails(*_args: object, **_options: object) -> None:
+        raise OSError(number, os.strerror(number), "/root/x")
+
+    monkeypatch.setattr(inspect_dataset, "show", fails)
+    assert _ends(monkeypatch, "inspect", str(tmp_path)) == 2
+    told = f"error: /root/x: {os.strerror(number)}; choose another place, or get access to it.\n"
+    assert capsys.readouterr().err == told
 
 
 def test_an_output_that_is_no_utf8_gets_escapes(monkeypatch, tmp_path):

@@ -2,11 +2,11 @@
 
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.bsq_vit_config import TokenizerConfig, TransformerConfig
+from bitmill.schemas.yaml_text import parse_yaml
 
 
 class _Part(BaseModel):
@@ -56,15 +56,15 @@ class _Published(_Part):
 def config_from_yaml(text: str, *, origin: str) -> TokenizerConfig:
     """Return the config that a published YAML describes. Raises UsageError naming an unsupported key."""
     try:
-        published = _Published.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise UsageError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
+        published = _Published.model_validate(parse_yaml(text))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "the document"
         raise UsageError(
             f"{origin} is not a model config of the published code: {key}: {first['msg']}"
         ) from error
+    except ValueError as error:
+        raise UsageError(f"{origin} is not valid YAML: {error}") from error
     params = published.model.params
     encoder, decoder = params.vitconfig, params.dvitconfig or params.vitconfig
     refused = [

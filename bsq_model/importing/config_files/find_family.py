@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import yaml
-
 from bitmill.bsq_model.importing.config_files.cosmos import cosmos_config
 from bitmill.bsq_model.importing.config_files.described_model import DescribedModel
 from bitmill.bsq_model.importing.config_files.emu3 import EMU3_MODEL_TYPES, emu3_config
@@ -12,6 +10,7 @@ from bitmill.bsq_model.importing.config_files.open_magvit2 import is_open_magvit
 from bitmill.bsq_model.importing.config_files.vidtok import vidtok_config
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.any_tokenizer_config import PublishedConfig
+from bitmill.schemas.yaml_text import parse_yaml
 
 
 def described_model(text: str, *, origin: str) -> DescribedModel | None:
@@ -20,9 +19,9 @@ def described_model(text: str, *, origin: str) -> DescribedModel | None:
     Raises UsageError if it describes a model that cannot be imported.
     """
     try:
-        document: Any = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise UsageError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
+        document: Any = parse_yaml(text)
+    except ValueError as error:
+        raise UsageError(f"{origin} is not valid YAML: {error}") from error
     if not isinstance(document, dict):
         return None
     model = document.get("model")

@@ -24,15 +24,16 @@ def discriminator_loss(
     return _mean(real, weights_B) + _mean(fake, weights_B)
 
 
-def r1_penalty(logits_real_B: Tensor, pixels_real_BHWC: Tensor) -> Tensor:
+def r1_penalty(logits_real_B: Tensor, pixels_real_BHWC: Tensor, weights_B: Tensor | None = None) -> Tensor:
     """Return R1 without its weight γ: half the mean of ``‖∇ₓD(x)‖²`` (arXiv 1801.04406, section 4.1).
 
     ``logits_real`` must be computed from ``pixels_real``, which must require gradients. Of clips, which have
-    one axis more, the mean is over frames. The result is differentiable with respect to the discriminator's
-    weights.
+    one axis more, the mean is over frames. Pictures without weight are in neither D nor the mean. The result
+    is differentiable with respect to the discriminator's weights.
     """
-    (gradients_BHWC,) = torch.autograd.grad(logits_real_B.sum(), pixels_real_BHWC, create_graph=True)
-    return gradients_BHWC.square().flatten(-3).sum(-1).mean() / 2
+    counted_B = logits_real_B if weights_B is None else logits_real_B * (weights_B > 0)
+    (gradients_BHWC,) = torch.autograd.grad(counted_B.sum(), pixels_real_BHWC, create_graph=True)
+    return _mean(gradients_BHWC.square().flatten(-3).sum(-1).flatten(), weights_B) / 2
 
 
 def _mean(x_B: Tensor, weights_B: Tensor | None) -> Tensor:

@@ -15,7 +15,7 @@ from bitmill.bsq_model.training.adversarial.adversarial_losses import (
 from bitmill.bsq_model.training.adversarial.discriminator import ClipDiscriminator, Discriminator
 from bitmill.bsq_model.training.data_parallel import average_gradients
 from bitmill.bsq_model.training.losses import freeze
-from bitmill.bsq_model.training.optimizer import make_optimizers, step_all
+from bitmill.bsq_model.training.optimizer import clip_gradients, make_optimizers, step_all
 from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.requests.training import TrainSpec
 
@@ -64,7 +64,10 @@ class Adversary:
         rate_share: float,
         autocast: Callable[[], AbstractContextManager[object]],
     ) -> dict[str, Tensor]:
-        """Take one step on micro-batches, float [B, T, H, W, 3] in [−1, 1]."""
+        """Take one step on micro-batches, float [B, T, H, W, 3] in [−1, 1].
+
+        Raises UsageError, before changing any weight, if the loss or the gradient norm is not finite.
+        """
         losses: list[Tensor] = []
         for originals, reconstructions, weights_BT in shown:
             with autocast():
@@ -74,18 +77,19 @@ class Adversary:
             losses.append(loss.detach())
         measured = {"discriminator_loss": torch.stack(losses).mean()}
         if step % self._gan.r1_every == 0:
-            measured["r1"] = self._regularise([piece.originals_BTHWC for piece in shown])
+            measured["r1"] = self._regularise(shown)
         average_gradients(list(self.discriminator.parameters()))
+        clip_gradients(self.discriminator, None, loss=measured["discriminator_loss"], step=step)
         step_all(self.optimizers, rate_share * self._peak_rate)
         return measured
 
-    def _regularise(self, pieces: Sequence[Tensor]) -> Tensor:
+    def _regularise(self, shown: Sequence[Shown]) -> Tensor:
         """Add R1's gradients, scaled by ``r1_every``; in float32, because it differentiates twice."""
         penalties: list[Tensor] = []
-        for originals in pieces:
+        for originals, _, weights_BT in shown:
             pixels = originals.detach().requires_grad_(True)
-            penalty = r1_penalty(self._logits(pixels), pixels)
-            weight = self._gan.r1_weight * self._gan.r1_every / len(pieces)
+            penalty = r1_penalty(self._logits(pixels), pixels, _flat(weights_BT))
+            weight = self._gan.r1_weight * self._gan.r1_every / len(shown)
             (weight * penalty).backward()
             penalties.append(penalty.detach())
         return torch.stack(penalties).mean()

@@ -179,15 +179,19 @@ def _of(details: Any) -> SubmittedJob:
 
 def _http_address(address: str) -> str:
     text = address if "://" in address else f"http://{address}"
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UsageError(
-            f"{address} is not the address of a job server; give that of the cluster's dashboard, like "
-            "http://HEAD:8265."
-        )
-    if parts.username or parts.password:
-        raise UsageError(f"The address of {parts.hostname} contains credentials; set Ray's token elsewhere.")
-    return text.rstrip("/")
+    # A port that is no number, or a host whose name is none, is a ValueError.
+    with suppress(ValueError):
+        parts = urlsplit(text)
+        if parts.scheme in {"http", "https"} and parts.port != 0 and (parts.hostname or "").encode("idna"):
+            if parts.username or parts.password:
+                raise UsageError(
+                    f"The address of {parts.hostname} contains credentials; set Ray's token elsewhere."
+                )
+            return text.rstrip("/")
+    raise UsageError(
+        f"{address} is not the address of a job server; give that of the cluster's dashboard, like "
+        "http://HEAD:8265."
+    )
 
 
 def _require_listener(address: str) -> None:

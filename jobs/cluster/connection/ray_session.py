@@ -212,6 +212,8 @@ def _require_listener(address: str) -> None:
         raise InfrastructureError(
             f"No Ray session on {address}: {error.strerror or error}. Is the cluster up, and the port right?"
         ) from error
+    except ValueError as error:
+        raise UsageError(f"{address} is not the address of a cluster; give HOST:PORT, or auto.") from error
 
 
 def _silence_worker_deaths() -> None:

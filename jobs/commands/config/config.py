@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from bitmill.jobs.console import CommandGroup
-from bitmill.jobs.preparation.file_arguments import local_path
+from bitmill.jobs.preparation.file_arguments import out_file
 
 app = typer.Typer(
     cls=CommandGroup, no_args_is_help=True, help="List the keys of job and training files; begin a job file."
@@ -40,7 +40,7 @@ def new(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", parser=local_path, help="Job file to write; it must not exist.")
+        Path, typer.Option("--out", parser=out_file, help="Job file to write; it must not exist.")
     ] = Path("job.yaml"),
     tokenizer: Annotated[
         str,

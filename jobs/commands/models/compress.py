@@ -16,6 +16,7 @@ from bitmill.jobs.commands.models.stream_files import (
 )
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.file_arguments import check_suffix, folder_of, publish
+from bitmill.jobs.preparation.job_files import frame_rate
 from bitmill.jobs.preparation.models.find_token_models import choose_prior
 from bitmill.jobs.progress.units import bytes_text
 from bitmill.schemas.counted import counted
@@ -36,7 +37,9 @@ def compress(
     prior: PriorOption = None,
     fps: Annotated[
         float | None,
-        typer.Option("--fps", help="Sampled frames per second of a video; default: every frame."),
+        typer.Option(
+            "--fps", callback=frame_rate, help="Sampled frames per second of a video; default: every frame."
+        ),
     ] = None,
     size: Annotated[
         str | None,
@@ -166,8 +169,8 @@ def _compress_shard(source: str, prior: str | None, lanes: int, view: "FramesVie
     folder, name = folder_of(source)
     try:
         file = folder.open(name)
-    except FileNotFoundError as error:
-        raise UsageError(f"There is no {source}; check the path.") from error
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise UsageError(f"There is no file {source}; check the path.") from error
     with file:
         shard = read_shard(file, origin=source)
     view.planned = shard.num_rows

@@ -158,5 +158,5 @@ def _read(source: str) -> bytes:
     folder, name = folder_of(source)
     try:
         return folder.read_bytes(name)
-    except (FileNotFoundError, IsADirectoryError) as error:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise UsageError(f"There is no file {source}; check the path.") from error

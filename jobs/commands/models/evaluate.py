@@ -18,11 +18,13 @@ from bitmill.bsq_model.families import load_files
 from bitmill.bsq_model.resolution import interpolating, resize_tokenizer
 from bitmill.jobs.commands.models.evaluation_output import (
     REPORT_FILE,
+    SHEET_FILE,
     print_reports,
     write_pictures,
     write_report,
 )
 from bitmill.jobs.console import Console
+from bitmill.jobs.preparation.file_arguments import out_file
 from bitmill.jobs.preparation.models.find_frame_sizes import largest_within, option_size, size_text
 from bitmill.jobs.preparation.models.find_token_models import choose_prior
 from bitmill.jobs.preparation.models.find_tokenizers import load_tokenizer_spec, tokenizer_spec
@@ -94,15 +96,17 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
     if request.max_items is not None:
         sources = _spread(sources, request.max_items)
     coders = _coders(request, candidates[0].tokenizer)
+    folders = [request.out / one.name if request.others else request.out for one in candidates]
+    for file in (request.out / SHEET_FILE, *(folder / REPORT_FILE for folder in folders)):
+        out_file(file)
     request.out.mkdir(parents=True, exist_ok=True)
     results: list[Measured] = []
     reports: list[EvaluationReport] = []
-    for one in candidates:
+    for one, folder in zip(candidates, folders, strict=True):
         measured = _measured(request, one, sources, metric_networks, coders=coders, console=console)
         absent = left_out + _inapplicable(measured.rows[0], metric_networks, one.size)
         results.append(measured)
         reports.append(_report(request, one, measured, absent, num_sources=len(sources)))
-        folder = request.out / one.name if request.others else request.out
         write_report(reports[-1], folder)
     write_pictures([measured.shown for measured in results], request.out)
     print_reports(reports, [f"{one.clip_frames}×{one.size[0]}×{one.size[1]}" for one in candidates], console)

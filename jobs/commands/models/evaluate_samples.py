@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from bitmill.jobs.commands.models.sample_files import TemperatureOption, TokenizerOption
+from bitmill.jobs.commands.models.sample_files import SeedOption, TemperatureOption, TokenizerOption
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.file_arguments import local_path
+from bitmill.jobs.preparation.file_arguments import local_path, out_file
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.staged_file import write_staged
 
@@ -36,7 +36,7 @@ def evaluate_samples(
     tokenizer: TokenizerOption = "small-1",
     steps: Annotated[int, typer.Option("--steps", min=1, help="Passes of the model per picture.")] = 12,
     temperature: TemperatureOption = 1.0,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of the pictures.")] = 0,
+    seed: SeedOption = 0,
     inception: Annotated[
         Path | None,
         typer.Option(
@@ -48,7 +48,7 @@ def evaluate_samples(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", parser=local_path, help="JSON file to write the results to; default: only print."
+            "--out", parser=out_file, help="JSON file to write the results to; default: only print."
         ),
     ] = None,
 ) -> None:

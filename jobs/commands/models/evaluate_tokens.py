@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from bitmill.jobs.console import Console
-from bitmill.jobs.preparation.file_arguments import local_path
+from bitmill.jobs.preparation.file_arguments import out_file
 from bitmill.jobs.progress.progress_text import tokenized_text
 from bitmill.schemas.counted import counted
 from bitmill.schemas.staged_file import write_staged
@@ -34,7 +34,7 @@ def evaluate_tokens(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", parser=local_path, help="JSON file to write the results to; default: only print."
+            "--out", parser=out_file, help="JSON file to write the results to; default: only print."
         ),
     ] = None,
 ) -> None:

@@ -17,9 +17,11 @@ from bitmill.jobs.commands.models.sample_files import (
     write,
 )
 from bitmill.jobs.console import Console
+from bitmill.jobs.preparation.job_files import frame_rate
 from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.schemas.counted import counted
 from bitmill.schemas.errors import UsageError
+from bitmill.schemas.requests.job import MOST_CLIP_FRAMES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,12 +45,19 @@ def sample_clips(
         typer.Option("--continue", help="An image or video to continue; default: clips from nothing."),
     ] = None,
     given: Annotated[
-        int, typer.Option("--given", min=1, help="With --continue: frames used as context.")
+        int,
+        typer.Option(
+            "--given",
+            min=1,
+            max=MOST_CLIP_FRAMES,
+            help="With --continue: frames used as context; fewer if the tokenizer takes no clip of so many.",
+        ),
     ] = 4,
     fps: Annotated[
         float | None,
         typer.Option(
             "--fps",
+            callback=frame_rate,
             help="Sampled frames per second of the --continue video, at which clips are written; default: "
             f"every frame, written at {_PLAYED_FPS:g} per second.",
         ),
@@ -68,34 +77,47 @@ def sample_clips(
     network, shown_by = load(Prior, model, tokenizer, out)
     geometry = shown_by.geometry
     size_px = side_px(geometry, size)
-    if geometry.frames_per_token != 1:
-        raise UsageError("sample draws clips for tokenizers with one frame per token alone.")
-    given_ThwD = no_codes(network.config, 0, *geometry.grid(size_px, size_px))
+    num_given = 0
+    given_thwD = no_codes(network.config, 0, *geometry.grid(size_px, size_px))
     if continue_ is not None:
         context_THWC = frames_of(continue_, size_px, most_frames=given, fps=fps)
-        given_ThwD = shown_by.encode([context_THWC])[0].cpu()
-    _check_length(geometry, len(given_ThwD), frames)
+        num_given = _legal_given(geometry, len(context_THWC))
+        given_thwD = shown_by.encode([context_THWC[:num_given]])[0].cpu()
+    num_rows = _total_rows(geometry, num_given, frames) - len(given_thwD)
     done = 0
     with LiveLine(console) as line:
 
-        def count_frames(num_frames: int) -> None:
+        def count_rows(num_drawn: int) -> None:
             nonlocal done
-            done += num_frames
-            line.show(partial(progress, done, frames))
+            done += num_drawn
+            line.show(partial(progress, done, num_rows))
 
         drawn = go_on(
-            network, given_ThwD, frames, count, temperature=temperature, seed=seed, on_frames=count_frames
+            network, given_thwD, num_rows, count, temperature=temperature, seed=seed, on_rows=count_rows
         )
-    clips: list[Tensor] = [shown_by.decode([torch.cat([given_ThwD, codes_ThwD])])[0] for codes_ThwD in drawn]
+    # The last row's frames may be more than were asked for.
+    shown = [shown_by.decode([torch.cat([given_thwD, codes_thwD])])[0] for codes_thwD in drawn]
+    clips: list[Tensor] = [clip_THWC[: num_given + frames] for clip_THWC in shown]
     write(clips, out, fps=fps or _PLAYED_FPS)
     noun = "clip" if len(clips[0]) > 1 else "picture"
     console.print(f"wrote {out}: {counted(len(clips), noun)} and sheet.png")
 
 
-def _check_length(geometry: "Geometry", given: int, drawn: int) -> None:
-    most = geometry.most_frames
-    if most is not None and given + drawn > most:
+def _legal_given(geometry: "Geometry", num_frames: int) -> int:
+    legal = geometry.legal_at_most(num_frames)
+    if legal is None:
         raise UsageError(
-            f"{given} given and {drawn} drawn frames are more than the {most} that the tokenizer supports "
-            "per clip; lower --given or --frames."
+            f"The tokenizer needs {geometry.least_frames} frames to continue from, not {num_frames}; "
+            "raise --given, or choose a longer video."
         )
+    return legal
+
+
+def _total_rows(geometry: "Geometry", given: int, drawn: int) -> int:
+    legal = geometry.legal_at_least(given + drawn)
+    if legal is None:
+        raise UsageError(
+            f"{given} given and {drawn} drawn frames are more than the {geometry.most_frames} that the "
+            "tokenizer supports per clip; lower --given or --frames."
+        )
+    return geometry.token_rows(legal)

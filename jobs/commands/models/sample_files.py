@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from bitmill.jobs.preparation.file_arguments import local_path
+from bitmill.jobs.preparation.file_arguments import out_folder
 from bitmill.schemas.errors import OutputConflictError, UsageError
+from bitmill.schemas.requests.job import MOST_SEED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,7 +24,7 @@ _COMMANDS = {"masked-lm": "pictures", "prior": "clips"}
 """What is drawn from each kind of model."""
 
 OutArgument = Annotated[
-    Path, typer.Argument(metavar="OUT", parser=local_path, help="New or empty folder to write to.")
+    Path, typer.Argument(metavar="OUT", parser=out_folder, help="New or empty folder to write to.")
 ]
 TokenizerOption = Annotated[
     str, typer.Option("--tokenizer", help="The model's tokenizer: small-1, a folder, or a plugin.")
@@ -37,7 +38,7 @@ SizeOption = Annotated[
     ),
 ]
 SeedOption = Annotated[
-    int, typer.Option("--seed", min=0, help="Random seed; equal seeds draw the same samples.")
+    int, typer.Option("--seed", min=0, max=MOST_SEED, help="Random seed; equal seeds draw the same samples.")
 ]
 TemperatureOption = Annotated[
     float, typer.Option("--temperature", min=0.01, help="Below 1, likelier values are drawn more often.")

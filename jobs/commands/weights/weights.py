@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bitmill.jobs.console import CommandGroup
-from bitmill.jobs.preparation.file_arguments import local_path
+from bitmill.jobs.preparation.file_arguments import local_path, out_folder
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -21,7 +21,7 @@ def import_(
         list[Path],
         typer.Argument(parser=local_path, metavar="FILE", help="The published weights, one file or several."),
     ],
-    out: Annotated[Path, typer.Argument(parser=local_path, help="Folder for the tokenizer.")],
+    out: Annotated[Path, typer.Argument(parser=out_folder, help="Folder for the tokenizer.")],
     config: Annotated[
         Path | None,
         typer.Option(
@@ -74,7 +74,7 @@ def fetch(
 @app.command()
 def resize(
     tokenizer: Annotated[str, typer.Argument(help="Folder of the tokenizer.")],
-    out: Annotated[Path, typer.Argument(parser=local_path, help="Folder to write the copy to.")],
+    out: Annotated[Path, typer.Argument(parser=out_folder, help="Folder to write the copy to.")],
     size: Annotated[int, typer.Option("--size", min=1, help="New frame size (side, in pixels).")],
 ) -> None:
     """Convert a trained tokenizer to another frame size by interpolating its positions."""

@@ -27,13 +27,12 @@ from bitmill.schemas.counted import counted
 from bitmill.schemas.dataset.packing import unpack_codes
 from bitmill.schemas.models.geometry import Geometry, Grid
 from bitmill.schemas.reports.audit_report import DIMENSION, Sample, SampledClip
+from bitmill.schemas.requests.training import LPIPS_LEAST_PX
 
 Lpips = Callable[[Tensor, Tensor], Tensor]
 """Maps two float [B, H, W, 3] in [−1, 1] to [B]."""
 
 _SSIM_LEAST_PX = 11
-_LPIPS_LEAST_PX = 31
-"""Of smaller pictures, AlexNet's layers have nothing left."""
 _SHOWN_PLACES = 8
 _NO_ORIGINAL = "its source does not give this clip now"
 
@@ -128,7 +127,7 @@ class _Comparison:
         scores = {"psnr_db": clip_psnr_db(made_THWC, original_THWC)}
         if min(original_THWC.shape[1:3]) >= _SSIM_LEAST_PX:
             scores["ssim"] = float(ssim(made_THWC, original_THWC).mean())
-        if self._lpips is not None and min(original_THWC.shape[1:3]) >= _LPIPS_LEAST_PX:
+        if self._lpips is not None and min(original_THWC.shape[1:3]) >= LPIPS_LEAST_PX["lpips-alexnet"]:
             scores["lpips"] = float(self._lpips(made_THWC, original_THWC).mean())
         return scores
 

@@ -4,8 +4,10 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bitmill.bsq_model.bottleneck.fsq import digits_of_latents, values_of_digits
+from bitmill.bsq_model.bottleneck.fsq import digits_of_latents, rounded, values_of_digits
 
 LEVELS = [(8, 8, 8, 5, 5, 5), (2, 3), (7, 6, 5, 3)]
 
@@ -33,6 +35,14 @@ def test_every_digit_is_reached_and_none_beyond(levels):
     )
     for dimension, count in enumerate(levels):
         assert digits[:, dimension].unique().tolist() == list(range(count))
+
+
+@given(count=st.integers(2, 1 << 30), latent=st.floats(-1e4, 1e4, width=32))
+def test_digits_lie_within_their_levels_however_many(count, latent):
+    latents = torch.tensor([[latent], [-1e4], [1e4]])
+    digits = digits_of_latents(latents, [count])
+    assert bool(((digits >= 0) & (digits < count)).all())
+    assert torch.equal(rounded(latents, [count]), values_of_digits(digits, [count]))
 
 
 def test_values_are_steps_around_zero():

@@ -244,6 +244,9 @@ _OPCODE_BOMBS = {
     "memo": b"\x80\x02Nr\xff\xff\xff\x7f.",
     "deep": b"(" * 100000 + b".",
     "empty": b"",
+    "key of tuples": b"\x80\x02}K\x01" + b"\x85" * 1_000_000 + b"K\x01s.",
+    "key of some tuples": b"\x80\x02}K\x01" + b"\x85" * 9_000 + b"K\x01s.",
+    "key of doubled tuples": b"\x80\x02})" + b"2\x86" * 60 + b"K\x01s.",
     "long": b"\x80\x02\x8b\xff\xff\xff\x7f.",
 }
 
@@ -307,6 +310,15 @@ def test_a_storage_of_another_size_than_told_or_compressed_is_refused(tmp_path):
             archive.writestr("archive/data/0", data, compression)
         with pytest.raises(FormatError, match="data/0"):
             read_checkpoint(tmp_path / "c.pt")
+
+
+@pytest.mark.parametrize("record", ["data.pkl", "data/0", "extra"])
+def test_an_archive_that_unpacks_to_much_more_is_refused(tmp_path, record):
+    with zipfile.ZipFile(tmp_path / "c.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in {"data.pkl", "constants.pkl", record}:
+            archive.writestr(f"archive/{name}", b"\0" * (1 << 20 if name == record else 1))
+    with pytest.raises(FormatError, match="its records are compressed far more than weights can be"):
+        read_checkpoint(tmp_path / "c.pt")
 
 
 @pytest.mark.slow

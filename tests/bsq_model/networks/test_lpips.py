@@ -13,6 +13,7 @@ from bitmill.bsq_model.networks.lpips import LPIPS
 from bitmill.bsq_model.networks.network_files import load_network
 from bitmill.bsq_model.networks.numpy_pickles import read_arrays
 from bitmill.schemas.errors import FormatError, UsageError
+from bitmill.schemas.requests.training import LPIPS_LEAST_PX
 
 _ALEXNET = [(11, 3, 64), (5, 64, 192), (3, 192, 384), (3, 384, 256), (3, 256, 256)]
 
@@ -73,6 +74,14 @@ def _pair() -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_distance_is_the_papers():
     a, b = _pair()
     assert torch.allclose(_network()(a, b).double(), _reference(flax_alexnet(), a, b), rtol=1e-4)
+
+
+@pytest.mark.parametrize("trunk", ["alexnet", "vgg16"])
+def test_the_smallest_frames_of_a_training_file_are_the_smallest_that_it_takes(trunk):
+    network, least = LPIPS(trunk), LPIPS_LEAST_PX[f"lpips-{trunk}"]
+    assert network(*torch.zeros(2, 1, least, 64, 3)).shape == (1,)
+    with pytest.raises(RuntimeError):
+        network(*torch.zeros(2, 1, least - 1, 64, 3))
 
 
 def test_equal_pictures_are_at_no_distance_and_gradients_are_finite_there():

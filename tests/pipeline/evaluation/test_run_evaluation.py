@@ -9,13 +9,17 @@ from PIL import Image
 from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.evaluation.codecs import CODECS, code_at
 from bitmill.pipeline.evaluation.comparison_sheet import error_map
+from bitmill.pipeline.evaluation.run_evaluation import evaluate
+from bitmill.pipeline.evaluation.running_scores import MetricNetworks
 from bitmill.pipeline.isolation.decode_process import isolated_sources
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.items import DecodedClip, ItemEnd
 from bitmill.pipeline.sources.listing import find_sources
 from bitmill.schemas.outcomes import Reason
+from bitmill.schemas.reports.evaluation_report import QualityRow
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
-from tests.support.media import real_pictures
+from tests.bsq_model.small import random_tokenizer
+from tests.support.media import real_pictures, write_video
 
 pytestmark = pytest.mark.usefixtures("forked_children")
 
@@ -48,6 +52,31 @@ def test_the_error_map_shows_the_largest_channel_brightened():
     original = np.zeros((1, 2, 3), np.uint8)
     made = np.array([[[10, 0, 5], [0, 200, 0]]], np.uint8)
     assert error_map(original, made)[..., 0].tolist() == [[40, 255]]
+
+
+@pytest.mark.slow
+def test_codecs_are_compared_with_the_pictures_that_they_coded(tmp_path):
+    for number, picture in enumerate(real_pictures(3, 64, 48)):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    write_video(tmp_path / "dark.mp4", np.zeros((8, 48, 64, 3), np.uint8))
+    found: list[list[QualityRow]] = []
+    for pattern in ("*", "*.png"):
+        measured = evaluate(
+            random_tokenizer(),
+            find_sources(SourceSpec(paths=[str(tmp_path / pattern)])).sources,
+            DecodeSettings(
+                sampling=SamplingSpec(clip_frames=4), limits=LimitsSpec(), sizes=squares(24), pixel_rule=2
+            ),
+            MetricNetworks(frame_features={"fid": lambda frames: frames.mean((1, 2))}),
+            name="BSQ-ViT",
+            with_codecs=True,
+            num_shown=0,
+            on_progress=lambda done: None,
+        )
+        found.append(measured.rows)
+    mixed, pictures = found
+    assert mixed[1:] == pictures[1:]
+    assert mixed[0].fid != pictures[0].fid
 
 
 def test_one_child_decodes_many_sources_and_each_has_its_end(tmp_path):

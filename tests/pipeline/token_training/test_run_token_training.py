@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from bitmill.bsq_model.token_models.prior.prior_model import Prior
 from bitmill.bsq_model.token_models.token_model_files import load_token_model
 from bitmill.jobs.commands.models.train_token_model import new_model, train_token_job
 from bitmill.jobs.console import Console
@@ -105,9 +106,25 @@ def test_a_run_that_was_stopped_gives_the_same_bytes(kind, stops, dataset, tmp_p
         _train(spec, until=step)
     _train(spec)
     assert _weights(tmp_path / "stopped") == _weights(tmp_path / "whole")
-    last, whole = (read_metrics(tmp_path / run / "metrics.jsonl")[-1] for run in ("stopped", "whole"))
-    for name in ("held_out_bits_per_token_3_frames", "held_out_bits_per_token_1_frames"):
-        assert last[name] == whole[name]
+    stopped, whole = (read_metrics(tmp_path / run / "metrics.jsonl") for run in ("stopped", "whole"))
+    measured = [name for name in whole[0] if name != "steps_per_s"]
+    assert [[row[name] for name in measured] for row in stopped] == [
+        [row[name] for name in measured] for row in whole
+    ]
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoints(dataset, tmp_path, monkeypatch) -> None:
+    spec = _spec(dataset, tmp_path / "run")
+    _train(spec, until=4)
+    before = {path: path.read_bytes() for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    monkeypatch.setattr(Prior, "training_loss", _infinite_loss)
+    with pytest.raises(UsageError, match=r"no longer finite at step 4 \(loss inf"):
+        _train(spec)
+    assert {path: path.read_bytes() for path in (tmp_path / "run" / "checkpoints").iterdir()} == before
+
+
+def _infinite_loss(model: Prior, *_: object) -> torch.Tensor:
+    return sum(parameter.sum() for parameter in model.parameters()) + math.inf
 
 
 @pytest.mark.slow

@@ -44,6 +44,7 @@ def test_the_example_shows_every_key_with_its_default():
         ("sampling: {fsp: 8}", r"unknown key 'sampling.fsp' \(did you mean 'sampling.fps'\?\)"),
         ("sampling: {fps: 0}", r"sampling\.fps must be above 0"),
         ("sampling: {fps: .inf}", r"sampling.fps"),
+        ("tokenizer: {preset: tiny, seed: 18446744073709551616}", r"tokenizer\.seed must be at most 1844"),
         ("sampling: {clip_frames: 4, min_frames: 5}", r"min_frames 5 is more than clip_frames 4"),
         ("compute: {device: tpu}", r"compute\.device must be 'auto', 'cpu' or 'cuda'"),
         ("max_failures: 1.5", r"max_failures"),
@@ -80,7 +81,12 @@ def test_each_mistake_is_named(change, message):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a: [1", "not valid YAML"), ("- 1", "must be a YAML mapping"), ("", "must be a YAML mapping")],
+    [
+        ("a: [1", "not valid YAML"),
+        ("a: 1\na: 2", r"^job\.yaml is not valid YAML: the key 'a' in line 2 is there twice$"),
+        ("- 1", "must be a YAML mapping"),
+        ("", "must be a YAML mapping"),
+    ],
 )
 def test_what_is_no_job_is_refused(text, message):
     with pytest.raises(UsageError, match=message):

@@ -10,6 +10,7 @@ from bitmill.schemas.requests.training import TrainSpec, fixed_fields, load_trai
 
 _EXAMPLE = Path("schemas/train.example.yaml")
 _REQUIRED = {"version", "source", "output", "model", "steps", "global_batch"}
+_INF = float("inf")
 _LEVELS = {"widths": [8, 8], "blocks": [1, 1]}
 _CAUSAL_CONV = {
     "architecture": "causal-conv",
@@ -63,12 +64,48 @@ def test_a_wrong_key_is_named_with_its_file():
         ({"freeze_encoder": True}, "freeze_encoder needs start_from"),
         ({"model": _CAUSAL_CONV, "data.clip_frames": 6}, r"data\.clip_frames 6 is not 1 \+ k·4"),
         ({"model": _CAUSAL_CONV, "data.sizes": [[64, 60]]}, r"data\.sizes: 64×60 is no multiple of 8×8"),
-        ({"model": {**_CAUSAL_CONV, "architecture": "vidtok"}}, "does not match any of the expected tags"),
+        (
+            {"model": {**_CAUSAL_CONV, "architecture": "vidtok"}},
+            r"model must be one of 'bsq-vit', 'causal-conv', not 'vidtok'\.$",
+        ),
+        ({"optimizer.betas": [0.9, 1.0]}, r"optimizer\.betas\.1 must be below 1"),
+        ({"optimizer.betas": [-0.1, 0.9]}, r"optimizer\.betas\.0 must be at least 0"),
+        ({"optimizer.learning_rate": _INF}, r"optimizer\.learning_rate must be finite"),
+        ({"optimizer.muon_scale": _INF}, r"optimizer\.muon_scale must be finite"),
+        ({"optimizer.clip_norm": _INF}, r"optimizer\.clip_norm must be finite"),
+        ({"loss.gan.learning_rate": _INF}, r"loss\.gan\.learning_rate must be finite"),
+        ({"loss.entropy.inv_temperature": _INF}, r"loss\.entropy\.inv_temperature must be finite"),
+        ({"model.encoder.mlp_ratio": _INF}, r"model\.encoder\.mlp_ratio must be finite"),
+        ({"model.decoder.mlp_ratio": 0.001}, r"mlp_ratio 0\.001 of width 192 leaves the MLP no features"),
+        ({"seed": 1 << 64}, "seed must be at most"),
+        (
+            {"model.image_size_px": 24},
+            r"loss\.lpips: lpips-alexnet needs frames of 31 pixels or more, not 24",
+        ),
+        (
+            {"model.image_size_px": 2, "model.patch_size_px": 2, "loss.lpips": 0},
+            r"loss\.gan\.weight: .* of 4 ",
+        ),
+        (
+            {"model": _CAUSAL_CONV, "data.sizes": [[64, 8]], "loss.lpips": 0},
+            r"loss\.gan\.weight: the discriminator needs frames of 16 pixels or more, not 8; set it to 0",
+        ),
+        ({"model": "small-1"}, r"model must be keys with values\.$"),
+        ({"model": ["small-1"]}, r"model must be keys with values\.$"),
+        ({"model": None}, r"model must be keys with values\.$"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(changes, told):
     with pytest.raises(UsageError, match=told):
         _spec(**changes)
+
+
+def test_small_frames_are_trained_on_without_the_networks_that_need_larger_ones():
+    tiny = {"model.image_size_px": 8, "loss.lpips": 0}
+    assert _spec(**tiny).sizes == ((8, 8),)
+    assert _spec(**{"model.image_size_px": 24, "loss.lpips_network": "lpips-vgg16"}).sizes == ((24, 24),)
+    cells = {"model": _CAUSAL_CONV, "data.sizes": [[8, 8]], "loss.lpips": 0, "loss.gan.weight": 0}
+    assert _spec(**cells).sizes == ((8, 8),)
 
 
 def test_a_run_may_change_what_it_runs_on_and_nothing_that_it_learns_from():

@@ -52,6 +52,19 @@ def test_r1_of_a_known_function():
     assert weight.grad.item() == pytest.approx(4 * 1.5 * energy, rel=1e-5)
 
 
+def test_r1_counts_frames_by_their_weights():
+    frames = _pictures(4, 2, 0).view(2, 2, 2, 2, 3)
+    weights = torch.tensor([1.0, 1.0, 2.0, 0.0])
+
+    def penalty(weights_B: torch.Tensor | None) -> float:
+        pixels = frames.clone().requires_grad_(True)
+        return r1_penalty(pixels.square().flatten(2).sum(2).flatten(), pixels, weights_B).item()
+
+    energies = frames.square().flatten(2).sum(2).flatten()
+    assert penalty(weights) == pytest.approx(2 * (energies * weights).mean().item(), rel=1e-5)
+    assert penalty(torch.ones(4)) == penalty(None)
+
+
 def test_r1_of_the_discriminator_against_finite_differences():
     network = _discriminator(16).double()
     pixels = _pictures(4, 16, 1).double()

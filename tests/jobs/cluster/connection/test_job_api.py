@@ -49,7 +49,13 @@ def test_a_server_that_stays_away_ends_the_following(follow):
         follow(3)
 
 
-@pytest.mark.parametrize("address", ["ray://head:10001", "http://", "ftp://head", "auto://x"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("ray://head:10001", "http://", "ftp://head", "auto://x", "http://["),
+        *("head:port", "head:99999", "head:-1", "head:0", "head..x:1", f"{'a' * 70}:1"),
+    ],
+)
 def test_an_address_that_is_no_job_servers_is_refused(address):
     with pytest.raises(UsageError, match=r"is not the address of a job server; .*http://HEAD:8265"):
         JobApi(address)

