@@ -101,11 +101,11 @@ def test_a_message_that_cannot_be_written_keeps_its_code(monkeypatch, tmp_path):
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENAMETOOLONG])
 def test_a_place_that_cannot_be_written_is_a_sentence(number, capsys, monkeypatch, tmp_path):
     def fails(*_args: object, **_options: object) -> None:
-        raise OSError(number, os.strerror(number), "/root/x")
+        raise OSError(number, os.strerror(number), "/data/x")
 
     monkeypatch.setattr(inspect_dataset, "show", fails)
     assert _ends(monkeypatch, "inspect", str(tmp_path)) == 2
-    told = f"error: /root/x: {os.strerror(number)}; choose another place, or get access to it.\n"
+    told = f"error: /data/x: {os.strerror(number)}; choose another place, or get access to it.\n"
     assert capsys.readouterr().err == told
 
 
