@@ -1,6 +1,6 @@
 """Puts a trained tokenizer where the package keeps it, rounded once to float16: half the bytes.
 
-python -m examples.small_tokenizer.bundle small small-runs/causal-conv
+python -m examples.small_tokenizer.bundle small small-runs/causal-conv{,-decoder,-motion,-motion-decoder}
 python -m examples.small_tokenizer.bundle small-1 small-runs/image small-runs/video
 """
 

@@ -16,7 +16,7 @@ from bitmill.pipeline.load_tokenizer import load_tokenizer
 from tests.support.media import real_pictures
 
 _REPOSITORY = Path(__file__).resolve().parents[3]
-_LOGS = {"small": ["causal-conv"], "small-1": ["image", "video"]}
+_LOGS = {"small": ["causal-conv", "causal-conv-motion"], "small-1": ["image", "video"]}
 
 every = pytest.mark.parametrize("name", BUNDLED)
 
