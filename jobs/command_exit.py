@@ -68,7 +68,7 @@ def _of_disk(error: Exception) -> BitmillError | None:
         if error.filename is None:
             drop_output()
         return InfrastructureError(f"No space left on the disk of {place}; free some and run it again.")
-    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}:
+    if error.filename and error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}:
         return UsageError(f"{place}: {error.strerror}; choose another place, or get access to it.")
     return None
 

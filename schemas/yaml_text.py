@@ -4,6 +4,8 @@ from typing import Any
 
 import yaml
 
+_MERGE = "tag:yaml.org,2002:merge"
+
 
 class _UniqueKeys(yaml.SafeLoader):
     """Refuses a mapping that has a key twice, of which YAML's parser drops one silently."""
@@ -13,9 +15,12 @@ class _UniqueKeys(yaml.SafeLoader):
         mapping = super().compose_mapping_node(anchor)
         seen: set[tuple[str, Any]] = set()
         for key, _ in mapping.value:
-            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+            # Other keys are refused later; several merges are none twice.
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            if (key.tag, key.value) in seen:
                 raise ValueError(f"the key {key.value!r} in line {key.start_mark.line + 1} is there twice")
-            seen.add((key.tag, str(key.value)))
+            seen.add((key.tag, key.value))
         return mapping
 
 

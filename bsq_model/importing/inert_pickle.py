@@ -32,8 +32,8 @@ _STORAGE_DTYPES = {
     "BoolStorage": torch.bool,
 }
 _MEMO_OPCODES = {"PUT", "BINPUT", "LONG_BINPUT"}
-_MOST_TUPLES = 10_000
-"""Within a tuple. As a dict's key it is hashed, which visits them all, in calls within calls of C."""
+_MOST_LEVELS, _MOST_TUPLES = 10_000, 10**7
+"""Of tuples within one. As a dict's key it is hashed, which visits them all, in calls within calls of C."""
 
 _Opcodes = Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]]
 
@@ -169,10 +169,10 @@ def _checked_memo(file: BinaryIO) -> _Opcodes:
 
 
 def _check_tuples(opcodes: _Opcodes) -> None:
-    """Follow the stack, where each object is the number of tuples in it; what is no tuple counts its most."""
-    stack: list[int] = []
+    """Follow the stack, where an object is its levels of tuples and their number; others have their most."""
+    stack: list[tuple[int, int]] = []
     marks: list[int] = []
-    memo: dict[int, int] = {}
+    memo: dict[int, tuple[int, int]] = {}
     for opcode, argument, _ in opcodes:
         name, takes = opcode.name, opcode.stack_before
         if name == "MARK":
@@ -185,16 +185,18 @@ def _check_tuples(opcodes: _Opcodes) -> None:
         start = marks.pop() - takes.index(pickletools.markobject) if is_slice else len(stack) - len(takes)
         taken = stack[start:]
         del stack[start:]
-        count = 1 + sum(taken) if "TUPLE" in name else max(taken, default=0)
-        if count > _MOST_TUPLES:
+        levels, count = (max((one[part] for one in taken), default=0) for part in (0, 1))
+        if "TUPLE" in name:
+            levels, count = 1 + levels, 1 + sum(one[1] for one in taken)
+        if levels > _MOST_LEVELS or count > _MOST_TUPLES:
             raise FormatError("its pickle nests more tuples in one than any checkpoint has")
         if "GET" in name:
-            count = memo.get(argument, 0)
+            levels, count = memo.get(argument, (0, 0))
         elif name in _MEMO_OPCODES:
             memo[argument] = stack[-1]
         elif name == "MEMOIZE":
-            memo[len(memo)] = count
-        stack.extend([count] * len(opcode.stack_after))
+            memo[len(memo)] = levels, count
+        stack.extend([(levels, count)] * len(opcode.stack_after))
 
 
 def _rebuild_tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_rest: Any) -> SavedTensor | Inert:

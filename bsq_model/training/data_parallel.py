@@ -61,7 +61,9 @@ def mean_values(values: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the means over processes of measurements with equal names and shapes on all processes."""
     if num_processes() == 1 or not values:
         return values
-    flat = torch.cat([value.float().flatten() for value in values.values()])
+    # Times are measured on the CPU, of which NCCL knows nothing.
+    device = max((value.device for value in values.values()), key=lambda one: one.type != "cpu")
+    flat = torch.cat([value.to(device).float().flatten() for value in values.values()])
     dist.all_reduce(flat)
     parts = (flat / num_processes()).split([value.numel() for value in values.values()])
     return {name: part.view_as(values[name]) for name, part in zip(values, parts, strict=True)}

@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 from torch.optim import Optimizer
 
+from bitmill.bsq_model.training.data_parallel import num_processes
 from bitmill.bsq_model.training.optimizer import load_optimizer_tensors, optimizer_tensors
 from bitmill.bsq_model.training.state_file import read_state, set_modules, write_state
 from bitmill.bsq_model.training.training_step import TrainingStep
@@ -20,9 +21,11 @@ def save_checkpoint(training: TrainingStep, steps_done: int, run_id: str, folder
     parts = {part: module.state_dict() for part, module in _modules(training).items()}
     for part, (optimizers, module) in _optimizers(training).items():
         parts[part] = optimizer_tensors(optimizers, module)
-    parts[_SUMS] = training.window.sums
+    # Those of other processes are not known here: their next row is of the steps since the checkpoint.
+    sums, counts = (training.window.sums, training.window.counts) if num_processes() == 1 else ({}, {})
+    parts[_SUMS] = sums
     path = folder / f"step-{steps_done:08d}{_SUFFIX}"
-    state = {"steps": steps_done, "run": run_id, "counts": training.window.counts}
+    state = {"steps": steps_done, "run": run_id, "counts": counts}
     write_state(path, _METADATA, parts, state)
     return path
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
-from math import isfinite
+from math import isnan
 from numbers import Real
 from typing import Any
 
@@ -53,10 +53,11 @@ class ClipFilter:
             _check_number(name, getattr(self, name))
         for name in ("sources", "metadata_keys", "clip_ids", "without_clip_ids"):
             refuse_text(getattr(self, name), name)
+            object.__setattr__(self, name, _plain(getattr(self, name)))
         for name in ("sources", "metadata_keys"):
             _check_all(name, getattr(self, name), lambda one: isinstance(one, str), "strings")
         for name in ("clip_ids", "without_clip_ids"):
-            _check_all(name, getattr(self, name) or (), _is_clip_id, "clip ids, 32 digits of 0-9 and a-f")
+            _check_all(name, getattr(self, name), _is_clip_id, "clip ids, 32 digits of 0-9 and a-f")
 
     def columns(self) -> list[str]:
         """The columns that the conditions read."""
@@ -145,12 +146,20 @@ class ClipFilter:
 
 
 def _check_number(name: str, value: object) -> None:
-    if value is not None and not (isinstance(value, Real) and isfinite(value)):
+    if value is not None and not (isinstance(value, Real) and not isnan(value)):
         raise WrongArgumentError(f"{name} must be a number, not {value!r}.")
 
 
-def _check_all(name: str, values: Collection[Any], holds: Callable[[Any], bool], kind: str) -> None:
-    wrong = [one for one in values if not holds(one)]
+def _plain(values: Any) -> Collection[Any] | None:
+    """Returns columns of pyarrow, numpy and pandas as Python's values; an iterator as a tuple."""
+    for name in ("to_pylist", "tolist"):
+        if hasattr(values, name):
+            return tuple(getattr(values, name)())
+    return values if values is None or isinstance(values, Collection) else tuple(values)
+
+
+def _check_all(name: str, values: Collection[Any] | None, holds: Callable[[Any], bool], kind: str) -> None:
+    wrong = [one for one in values or () if not holds(one)]
     if wrong:
         raise WrongArgumentError(f"{name} are {kind}; {wrong[0]!r} is none.")
 

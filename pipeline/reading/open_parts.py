@@ -130,12 +130,11 @@ def _selected_in(
     """The selected rows of each row group of a shard; of damaged ones none, with a warning, if skipped."""
     groups = index.groups_of(shard)
     try:
-        tables: list[pa.Table | None] = [*_read(folder, index, names, shard, groups)]
+        return [rows(table) for table in _read(folder, index, names, shard, groups)]
     except FormatError:
         if not skip_damaged:
             raise
-        tables = [_read_or_warn(folder, index, names, shard, group) for group in groups]
-    # Not while a shard is read, where any mistake would be told as damage, or as a failure of the store.
+    tables = (_read_or_warn(folder, index, names, shard, group) for group in groups)
     return [np.empty(0, np.int64) if table is None else rows(table) for table in tables]
 
 

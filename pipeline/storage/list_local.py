@@ -42,6 +42,8 @@ def files_matching(pattern: str) -> list[str]:
     Follows links to folders, but not back to a folder on the way to them. Wildcards match no hidden names.
     Broken links are listed. Raises OSError if a folder cannot be listed.
     """
+    if pattern.endswith("/"):
+        return []
     every = [*pattern.strip("/").split("/"), "*"]
     parts = [part for part, after in pairwise(every) if part != "**" or after != "**"]
     parts += ["*"] if parts[-1] == "**" else []
@@ -60,17 +62,22 @@ def _expand(base: str, parts: Sequence[str], above: tuple[tuple[int, int], ...])
         here = (status.st_dev, status.st_ino)
         if here not in above:
             yield from _expand(base, rest, ())
-            for name in _names_in(base, "*"):
-                if Path(base, name).is_dir():
-                    yield from _expand(f"{base}{name}/", parts, (*above, here))
+            for name in _folders_in(base):
+                yield from _expand(f"{base}{name}/", parts, (*above, here))
         return
     # A plain name needs no listing of its folder, which may not be allowed.
-    for name in _names_in(base, first) if glob.has_magic(first) else [first]:
+    is_listed = glob.has_magic(first)
+    for name in _names_in(base, first) if is_listed else [first]:
         path = base + name
-        if not rest and os.path.lexists(path):
+        if not rest and (is_listed or os.path.lexists(path)):
             yield path
         elif rest and Path(path).is_dir():
             yield from _expand(f"{path}/", rest, ())
+
+
+def _folders_in(folder: str) -> list[str]:
+    with os.scandir(folder or ".") as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _names_in(folder: str, pattern: str) -> list[str]:

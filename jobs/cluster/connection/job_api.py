@@ -182,11 +182,11 @@ def _http_address(address: str) -> str:
     # A port that is no number, or a host whose name is none, is a ValueError.
     with suppress(ValueError):
         parts = urlsplit(text)
+        if parts.username or parts.password:
+            raise UsageError(
+                f"The address of {parts.hostname} contains credentials; set Ray's token elsewhere."
+            )
         if parts.scheme in {"http", "https"} and parts.port != 0 and (parts.hostname or "").encode("idna"):
-            if parts.username or parts.password:
-                raise UsageError(
-                    f"The address of {parts.hostname} contains credentials; set Ray's token elsewhere."
-                )
             return text.rstrip("/")
     raise UsageError(
         f"{address} is not the address of a job server; give that of the cluster's dashboard, like "

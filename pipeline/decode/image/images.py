@@ -90,16 +90,23 @@ def open_image(path: str, *, max_pixels: int) -> Image.Image | None:
             return None
         reason = Reason.TRUNCATED if is_avif and boxes_are_cut(path) else Reason.CORRUPT
         raise BadItemError(reason, "The image's header is damaged or incomplete.") from None
-    # Photographs that list the pictures appended to them ("mp") are no streams.
-    if image.format == "JPEG" and "mp" not in image.info and is_jpeg_stream(path):
-        image.close()
-        return None
+    if image.format == "JPEG" and not _lists_other_pictures(image):
+        with _reading(path):
+            is_stream = is_jpeg_stream(path)
+        if is_stream:
+            image.close()
+            return None
     if is_cut:
         image.info[_CUT] = True
     if image.format == "PNG" and "transparency" in image.info and image.tile:
         _scale_transparency(image.info, image.tile[0].args)
     check_pixels(image.width, image.height, max_pixels)
     return image
+
+
+def _lists_other_pictures(image: Image.Image) -> bool:
+    """Returns whether a photograph names pictures appended to it, by MPF or by XMP's containers of phones."""
+    return "mp" in image.info or b"Container:Directory" in image.info.get("xmp", b"")
 
 
 def _scale_transparency(info: dict[str | tuple[int, int], Any], raw_mode: object) -> None:

@@ -261,6 +261,11 @@ def test_hostile_opcodes_are_inert_or_refused(tmp_path, monkeypatch, name):
     assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
 
 
+def test_many_tuples_beside_each_other_are_no_bomb(tmp_path):
+    path = _file(tmp_path, IMAGE, splits=tuple((start, start + 1) for start in range(20_000)))
+    import_checkpoint(path, _config(IMAGE))
+
+
 class _Hostile:
     """A tensor's call with chosen arguments over a storage of four floats."""
 

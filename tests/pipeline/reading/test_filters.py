@@ -107,6 +107,13 @@ def test_ids():
     assert rows(ClipFilter(clip_ids=[a, b], without_clip_ids={b: 1}.keys()), clip_id=ids) == [0]
 
 
+@pytest.mark.parametrize("listed", [iter, pa.array, np.array, tuple, set])
+def test_ids_may_be_listed_by_anything(listed):
+    ids = ["a" * 32, "b" * 32, "c" * 32]
+    assert rows(ClipFilter(clip_ids=listed(ids[:2])), clip_id=ids) == [0, 1]
+    assert rows(ClipFilter(without_clip_ids=listed(ids[:2])), clip_id=ids) == [2]
+
+
 @pytest.mark.parametrize(
     ("conditions", "message"),
     [

@@ -16,6 +16,7 @@ from bitmill.pipeline.items import DecodedClip, ItemEnd
 from bitmill.pipeline.sources import listing
 from bitmill.pipeline.sources.listing import find_sources, looked_up_again, refuse_archives
 from bitmill.pipeline.storage import Folder, normalise
+from bitmill.pipeline.storage.list_local import files_matching
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.outcomes import Reason
 from bitmill.schemas.requests.job import SourceSpec
@@ -148,6 +149,7 @@ def test_globs_through_folders_of_any_depth_end_at_loops(tmp_path):
     assert globbed("a/**/*.mp4") == globbed("a/**") == globbed("a/**/**/[0-9].mp4") == every
     assert globbed("**/x/*.mp4") == ["other/x/6.mp4"]
     assert globbed("a/.hid*/*.mp4") == ["a/.hidden/4.mp4"]
+    assert files_matching(f"{tmp_path}/a/**/") == files_matching(f"{tmp_path}/a/*/") == []
     assert globbed("a/b/**/c/3.mp4") == ["a/b/c/3.mp4"]
 
 

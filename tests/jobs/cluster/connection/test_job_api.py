@@ -61,9 +61,10 @@ def test_an_address_that_is_no_job_servers_is_refused(address):
         JobApi(address)
 
 
-def test_an_address_with_a_password_is_refused_without_telling_it():
+@pytest.mark.parametrize("port", ["8265", "80x", "99999"])
+def test_an_address_with_a_password_is_refused_without_telling_it(port):
     with pytest.raises(UsageError, match="contains credentials") as told:
-        JobApi("http://me:hunter2@head:8265")
+        JobApi(f"http://me:hunter2@head:{port}")
     assert "hunter2" not in str(told.value)
 
 

@@ -83,3 +83,15 @@ def test_views_that_a_photograph_lists_make_no_video(tmp_path: Path, odd) -> Non
     path = tmp_path / "x.jpg"
     path.write_bytes(data.replace(b"MPF\0", b"MPF\0\xff\xff", 1))
     assert decode(path).end.facts.media == "image"
+
+
+def test_a_photograph_whose_xmp_lists_its_original_is_a_picture(tmp_path) -> None:
+    """As phones append it to a portrait: of the same size and coding."""
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><Container:Directory/></x:xmpmeta>'
+    (tmp_path / "a.jpg").write_bytes(jpeg(0, xmp=xmp) + jpeg(1))
+    assert decode(tmp_path / "a.jpg").end.facts.media == "image"
+
+
+def test_a_stream_whose_second_picture_is_erased_takes_no_time(tmp_path) -> None:
+    (tmp_path / "a.mjpeg").write_bytes(jpeg(0) + jpeg(1)[:400] + b"\xff" * 3_000_000)
+    assert decode(tmp_path / "a.mjpeg").end.facts.media == "video"
