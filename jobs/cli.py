@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from bitmill.jobs.collect_rarely import collect_rarely
 from bitmill.jobs.command_exit import ended_by_code
 from bitmill.jobs.commands.config import config
 from bitmill.jobs.commands.dataset import audit, export, remove, trace
@@ -102,6 +103,7 @@ def main() -> None:
     """Entry point: prints errors as one sentence on stderr and exits with their code."""
     # Spawned children start as ``python -c``, which would put the current folder first on ``sys.path``.
     os.environ["PYTHONSAFEPATH"] = "1"
+    collect_rarely()
     with ended_by_code():
         app()
 

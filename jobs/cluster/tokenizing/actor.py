@@ -14,6 +14,7 @@ import ray
 from bitmill.jobs.cluster.tokenizing.bundle_task import BundleTask
 from bitmill.jobs.cluster.tokenizing.decode_tasks import SourceTask, TaskPlacement
 from bitmill.jobs.cluster.tokenizing.end_with_raylet import end_with_raylet
+from bitmill.jobs.collect_rarely import collect_rarely
 from bitmill.jobs.scheduling.actor_events import Assignment, ProbeStarted
 from bitmill.jobs.scheduling.autoscaling import DecodeWindowSize
 from bitmill.jobs.scheduling.decode_pace import DecodePace
@@ -67,6 +68,7 @@ class TokenizerActor:
 
     def __init__(self, settings: ActorSettings) -> None:
         end_with_raylet()
+        collect_rarely()
         without_pandas()
         self._settings = settings
         context = settings.context
