@@ -1,6 +1,6 @@
 """Made the golden compressed streams of each format version; run again only for a new one, into a new folder.
 
-python -m tests.golden.make_streams bmz2
+python -m tests.golden.make_streams bmz3
 """
 
 import sys
@@ -66,7 +66,7 @@ GEOMETRIES = {
         layout="pyramid", patch_px=(8, 8), code=Code.of_index(64), schedules={"2x3": ((1, 1, 2), (1, 2, 3))}
     ),
 }
-"""Of the streams of version 2."""
+"""Of the streams of versions 2 and 3."""
 
 
 def codes_of(geometry: Geometry, num_rows: int) -> npt.NDArray[np.int64]:
@@ -77,7 +77,7 @@ def codes_of(geometry: Geometry, num_rows: int) -> npt.NDArray[np.int64]:
     return count * count * 7919 % np.array(geometry.code.bases)
 
 
-def _clips_2(geometry: Geometry) -> list[StreamClip]:
+def _clips_3(geometry: Geometry) -> list[StreamClip]:
     all_rows = (3, 1) if geometry.layout == "grid" else (1, 1)
     dtype = np.bool_ if geometry.code.kind == "bits" else np.int64
     return [
@@ -99,11 +99,11 @@ def streams_1() -> dict[str, bytes]:
     }
 
 
-def streams_2() -> dict[str, bytes]:
-    """Every golden stream of version 2 by its file's name."""
+def streams_3() -> dict[str, bytes]:
+    """Every golden stream of version 3 by its file's name."""
     return {
         **{
-            f"{name}.bmz": compress_clips(replace(HEADER, geometry=geometry), _clips_2(geometry), None)
+            f"{name}.bmz": compress_clips(replace(HEADER, geometry=geometry), _clips_3(geometry), None)
             for name, geometry in GEOMETRIES.items()
         },
         "shard.bmz": shard_stream("v5/shard.parquet"),
@@ -115,7 +115,7 @@ def main() -> None:
     """Write the folder of the newest version."""
     folder = Path(__file__).parent / sys.argv[1]
     folder.mkdir()
-    for name, data in streams_2().items():
+    for name, data in streams_3().items():
         (folder / name).write_bytes(data)
 
 

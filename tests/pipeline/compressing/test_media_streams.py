@@ -88,7 +88,7 @@ def test_pyramids_come_back_in_their_own_shape(size_px):
 def test_bsq_vit_writes_version_1():
     tokenizer = random_tokenizer()
     assert compress_pictures([_clip(3, 24)], tokenizer, None, 1)[3] == 1
-    assert compress_pictures([_clip(3, 32)], CountingTokenizer(), None, 1)[3] == 2
+    assert compress_pictures([_clip(3, 32)], CountingTokenizer(), None, 1)[3] == 3
 
 
 def test_a_damaged_clip_shows_the_frames_of_its_first_rows_if_these_are_a_clip():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.geometry import Code, Geometry
+from bitmill.schemas.stream import stream_header
 from bitmill.schemas.stream.compressed import CompressedStream, chunk_bytes, has_second_header, stream_bytes
 from bitmill.schemas.stream.stream_header import (
     MOST_CLIP_TOKENS,
@@ -213,9 +214,9 @@ def test_a_header_that_asks_for_what_cannot_be_is_refused_before_anything_is_mad
 
 def test_a_newer_version_asks_for_an_upgrade():
     data = bytearray(header_bytes(PLAIN))
-    data[3] = 3
+    data[3] = 4
     data[-4:] = zlib.crc32(data[:-4]).to_bytes(4, "little")
-    with pytest.raises(FormatError, match=r"stream format 3; this bitmill reads up to 2\. Upgrade"):
+    with pytest.raises(FormatError, match=r"stream format 4; this bitmill reads up to 3\. Upgrade"):
         CompressedStream(bytes(data), origin="x")
 
 
@@ -229,11 +230,26 @@ def test_version_1_is_written_for_what_it_can_say():
         replace(PLAIN, clips=(_place(4, 1, 1, num_frames=3),)),
         *(replace(PLAIN, geometry=geometry) for geometry in OTHER_GEOMETRIES),
     ]
-    assert {header.format_version for header in others} == {2}
+    assert {header.format_version for header in others} == {3}
 
 
-def test_damaged_geometry_is_a_sentence():
-    data = header_bytes(PYRAMID).replace(b'"size":4096', b'"size":4097')
-    data = data[:-4] + zlib.crc32(data[:-4]).to_bytes(4, "little")
+@pytest.mark.parametrize("told", [b"", b"{}", b'{"code":{"size":4097}}', b"[" * 100_000, b" " * (1 << 21)])
+@pytest.mark.parametrize("is_deflated", [True, False])
+def test_damaged_geometry_is_a_sentence(told, is_deflated, monkeypatch):
+    right = stream_header._deflated
+    monkeypatch.setattr(stream_header, "_deflated", lambda _: right(told) if is_deflated else told)
     with pytest.raises(FormatError, match="The header of x has no valid geometry of tokens"):
-        CompressedStream(data, origin="x")
+        CompressedStream(header_bytes(PYRAMID), origin="x")
+
+
+def test_the_geometry_of_a_picture_takes_a_few_bytes():
+    geometry = Geometry(
+        patch_px=(8, 8),
+        frames_per_token=4,
+        lead_frames=1,
+        usual_side_px=128,
+        code=Code.of_bits(18),
+        promises=("causal", "prefix", "streams"),
+    )
+    with_geometry = replace(WIDE, geometry=geometry, clips=(_place(1, 16, 16),))
+    assert len(header_bytes(with_geometry)) < 64
