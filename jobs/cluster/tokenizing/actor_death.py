@@ -1,19 +1,42 @@
-"""Finds why an actor died at start: its constructor's error, or the last line of its process's log."""
+"""Finds why an actor died: its process, its constructor's error, or its node."""
 
 import importlib
 import re
 from pathlib import Path
 from typing import Any
 
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayError
+
+from bitmill.jobs.scheduling.actor_events import Loss
+
+_PROCESS_DIED = "Worker exit type: SYSTEM_ERROR"
+"""Ray's text for an actor whose process died while its node is alive."""
+
+_TOLD_TO_END = "receives a SIGTERM"
+"""Text that it adds if the process got SIGTERM, as on a node that is being removed."""
 
 _PID = re.compile(r"^\s*pid: (\d+)$", re.MULTILINE)
 _DETAIL = re.compile(r"Worker exit detail: (.+)")
 _MAX_CHARACTERS = 500
 
 
+def loss_of(error: RayError) -> Loss:
+    """Classify a loss: as process death only if Ray says so, else as a lost node."""
+    if isinstance(error, OutOfMemoryError):
+        return Loss.OUT_OF_MEMORY
+    text = str(error) if isinstance(error, ActorDiedError) else ""
+    return Loss.DIED if _PROCESS_DIED in text and _TOLD_TO_END not in text else Loss.NODE_LOST
+
+
+def left_with_its_node(error: RayError) -> bool:
+    """Whether an actor that was starting was lost without a fault of its own."""
+    return (
+        isinstance(error, RayActorError) and not error.actor_init_failed and loss_of(error) is Loss.NODE_LOST
+    )
+
+
 def cause_of(error: RayError, logs: Path | None = None) -> str:
-    """Returns the cause in one line; ``logs`` replaces Ray's log folder on this machine.
+    """Returns the cause of a death at start in one line; ``logs`` replaces Ray's log folder on this machine.
 
     Ray's own first line only says that the death was unexpected.
     """

@@ -10,26 +10,18 @@ import ray
 from ray.exceptions import (
     ActorDiedError,
     ActorUnschedulableError,
-    OutOfMemoryError,
     RayError,
     RayTaskError,
     RuntimeEnvSetupError,
 )
 
 from bitmill.jobs.cluster.tokenizing.actor import ActorSettings, TokenizerActor, TokenizerFiles
-from bitmill.jobs.cluster.tokenizing.actor_death import cause_of
+from bitmill.jobs.cluster.tokenizing.actor_death import cause_of, left_with_its_node, loss_of
 from bitmill.jobs.cluster.tokenizing.decode_tasks import GET_S
-from bitmill.jobs.scheduling.actor_events import ActorLostError, Assignment, Loss, Withdrawn
+from bitmill.jobs.scheduling.actor_events import ActorLostError, Assignment, Withdrawn
 from bitmill.jobs.scheduling.autoscaling import DecodeWindowSize
 from bitmill.pipeline.shard.progress import ShardProgress
 from bitmill.schemas.errors import BitmillError, InfrastructureError
-
-_PROCESS_DIED = "Worker exit type: SYSTEM_ERROR"
-"""Ray's text for an actor whose process died while its node is alive."""
-
-_TOLD_TO_END = "receives a SIGTERM"
-"""Text that it adds if the process got SIGTERM, as on a node that is being removed."""
-
 
 _REST_S = 0.02
 _REST_PER_STREAM_S = 250e-6
@@ -110,6 +102,9 @@ class TokenizerActors:
     def ready(self) -> tuple[list[int], list[str]]:
         """Returns the actors that became ready since the last call, and why others died at start.
 
+        Those whose node left meanwhile are not counted among the dead: however many nodes come and go, the
+        job goes on with the next one.
+
         Raises InfrastructureError if no actor can start.
         """
         answered: list[int] = []
@@ -124,7 +119,8 @@ class TokenizerActors:
                 raise InfrastructureError(f"No tokenizer actor can start: {first_line(error)}") from error
             except RayError as error:
                 self.remove(number)
-                gone.append(cause_of(error))
+                if not left_with_its_node(error):
+                    gone.append(cause_of(error))
             else:
                 answered.append(number)
         return answered, gone
@@ -179,7 +175,7 @@ class TokenizerActors:
             try:
                 signs[number] = ray.get(answer, timeout=GET_S)
             except ActorDiedError as error:
-                dead[number] = ActorLostError(_loss(error), first_line(error))
+                dead[number] = ActorLostError(loss_of(error), first_line(error))
             except RayError:
                 # Unreachable for now: it is polled again.
                 continue
@@ -242,20 +238,12 @@ def _next_event(generator: Any) -> Any:
     except RayTaskError as error:
         cause = error.cause
         if isinstance(cause, RayError):
-            return ActorLostError(_loss(cause), first_line(cause))
+            return ActorLostError(loss_of(cause), first_line(cause))
         if isinstance(cause, BitmillError):
             raise cause from None
         raise cause from error
     except RayError as error:
-        return ActorLostError(_loss(error), first_line(error))
-
-
-def _loss(error: RayError) -> Loss:
-    """Classify a loss: as process death only if Ray says so, else as a lost node."""
-    if isinstance(error, OutOfMemoryError):
-        return Loss.OUT_OF_MEMORY
-    text = str(error) if isinstance(error, ActorDiedError) else ""
-    return Loss.DIED if _PROCESS_DIED in text and _TOLD_TO_END not in text else Loss.NODE_LOST
+        return ActorLostError(loss_of(error), first_line(error))
 
 
 def first_line(error: BaseException) -> str:

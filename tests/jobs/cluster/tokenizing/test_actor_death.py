@@ -1,9 +1,11 @@
-"""Why an actor died in starting, as Ray's own errors and the logs of its processes tell it."""
+"""Why an actor died, as Ray's own errors and the logs of its processes tell it."""
 
+import pytest
 from ray.core.generated.common_pb2 import ActorDiedErrorContext
-from ray.exceptions import ActorDiedError, RayTaskError
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, RayTaskError
 
-from bitmill.jobs.cluster.tokenizing.actor_death import cause_of
+from bitmill.jobs.cluster.tokenizing.actor_death import cause_of, left_with_its_node, loss_of
+from bitmill.jobs.scheduling.actor_events import Loss
 
 
 def _killed(pid: int) -> ActorDiedError:
@@ -32,3 +34,33 @@ def test_a_process_that_died_is_told_with_its_last_words(tmp_path):
     assert told.startswith("its process's last output was: OSError: libav.so: not found (in ")
     assert f"{tmp_path}/worker-ab" in told
     assert cause_of(_killed(79), tmp_path) == "Worker unexpectedly exits with code 2. End of file."
+
+
+def _never_ran() -> ActorDiedError:
+    """As Ray tells it of an actor whose node left before its process was there."""
+    context = ActorDiedErrorContext(
+        class_name="TokenizerActor",
+        actor_id=b"\x01" * 16,
+        never_started=True,
+        error_message="The actor died because its node has died.",
+    )
+    return ActorDiedError(context)
+
+
+def _raised() -> ActorDiedError:
+    return ActorDiedError(RayTaskError("__init__", "Traceback …\nValueError: no", ValueError("no")))
+
+
+@pytest.mark.parametrize(
+    ("error", "loss", "left"),
+    [
+        (_never_ran(), Loss.NODE_LOST, True),
+        (_killed(77), Loss.DIED, False),
+        (OutOfMemoryError("The node was low on memory."), Loss.OUT_OF_MEMORY, False),
+        (_raised(), Loss.NODE_LOST, False),
+    ],
+)
+def test_nodes_that_come_and_go_are_no_fault_of_the_actors_that_start_on_them(
+    error: RayError, loss: Loss, left: bool
+):
+    assert (loss_of(error), left_with_its_node(error)) == (loss, left)
