@@ -4,7 +4,7 @@ from importlib import resources
 
 from bitmill.schemas.models.bsq_vit_config import CONFIG_FILE, WEIGHTS_FILE
 
-BUNDLED_PRIORS = ("small-1",)
+BUNDLED_PRIORS = ("small-1", "small")
 """Names; each is that of the tokenizer whose tokens the prior models."""
 
 

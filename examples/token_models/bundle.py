@@ -1,6 +1,6 @@
 """A trained prior into the package: weights rounded to float16 and stored so, which makes them half as large.
 
-python -m examples.token_models.bundle token-runs/prior/model
+python -m examples.token_models.bundle small-1 token-runs/prior/model
 """
 
 import sys
@@ -14,12 +14,13 @@ from bitmill.bsq_model.token_models.token_model_files import (
     token_model_fingerprint,
 )
 
-TARGET = Path(__file__).resolve().parents[2] / "bsq_model" / "bundled" / "small-1-prior"
+BUNDLED = Path(__file__).resolve().parents[2] / "bsq_model" / "bundled"
 
 
 def main() -> None:
-    save_token_model(load_token_model(Path(sys.argv[1])), TARGET, dtype=torch.float16)
-    print(f"{token_model_fingerprint(load_token_model(TARGET))}  {TARGET}")
+    target = BUNDLED / f"{sys.argv[1]}-prior"
+    save_token_model(load_token_model(Path(sys.argv[2])), target, dtype=torch.float16)
+    print(f"{token_model_fingerprint(load_token_model(target))}  {target}")
 
 
 if __name__ == "__main__":

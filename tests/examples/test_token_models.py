@@ -62,7 +62,7 @@ def test_the_command_keeps_photographs_held_out_apart(tmp_path):
         assert all(Image.open(tmp_path / "out" / row["uri"]).size == (128, 128) for row in ours)
 
 
-@pytest.mark.parametrize("file", ["prior.yaml", "masked_lm.yaml"])
+@pytest.mark.parametrize("file", ["prior.yaml", "small_prior.yaml", "masked_lm.yaml"])
 def test_the_recipes_files_are_sound_and_know_the_labels(file):
     spec = load_token_train_spec(Path(_RECIPE / file).read_text(encoding="utf-8"), origin=file)
     assert spec.held_out == ["*/held-out/*"]

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def evaluate_tokens(
-    model: Annotated[str, typer.Argument(help="A token model's folder, or a bundled prior (small-1).")],
+    model: Annotated[
+        str, typer.Argument(help="A token model's folder, or a bundled prior (small-1, small).")
+    ],
     dataset: Annotated[str, typer.Argument(help="A dataset folder made by the model's tokenizer.")],
     source: Annotated[
         list[str] | None,

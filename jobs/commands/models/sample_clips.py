@@ -10,7 +10,6 @@ from bitmill.jobs.commands.models.sample_files import (
     SeedOption,
     SizeOption,
     TemperatureOption,
-    TokenizerOption,
     load,
     progress,
     side_px,
@@ -18,6 +17,7 @@ from bitmill.jobs.commands.models.sample_files import (
 )
 from bitmill.jobs.console import Console
 from bitmill.jobs.preparation.job_files import frame_rate
+from bitmill.jobs.preparation.models.find_token_models import bundled_tokenizer_of
 from bitmill.jobs.progress.live_line import LiveLine
 from bitmill.schemas.counted import counted
 from bitmill.schemas.errors import UsageError
@@ -33,10 +33,17 @@ _PLAYED_FPS = 8.0
 
 def sample_clips(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A prior's folder, or a bundled prior (small-1).")
+        str, typer.Argument(metavar="MODEL", help="A prior's folder, or a bundled prior (small-1, small).")
     ],
     out: OutArgument,
-    tokenizer: TokenizerOption = "small-1",
+    tokenizer: Annotated[
+        str | None,
+        typer.Option(
+            "--tokenizer",
+            help="The prior's tokenizer: small-1, a folder, or a plugin; default: the bundled prior's own, "
+            "else small-1.",
+        ),
+    ] = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Number of clips.")] = 16,
     size: SizeOption = None,
     frames: Annotated[int, typer.Option("--frames", min=1, help="Frames to draw per clip.")] = 4,
@@ -74,7 +81,7 @@ def sample_clips(
     from bitmill.pipeline.synthesis.load_frames import frames_of
 
     console = Console(soft_wrap=True)
-    network, shown_by = load(Prior, model, tokenizer, out)
+    network, shown_by = load(Prior, model, tokenizer or bundled_tokenizer_of(model), out)
     geometry = shown_by.geometry
     size_px = side_px(geometry, size)
     num_given = 0

@@ -25,7 +25,8 @@ TokenizerOption = Annotated[
 PriorOption = Annotated[
     str | None,
     typer.Option(
-        "--prior", help="small-1 (bundled), a prior's folder, or none; default: the tokenizer's bundled one."
+        "--prior",
+        help="small-1 or small (bundled), a prior's folder, or none; default: the tokenizer's bundled one.",
     ),
 ]
 

@@ -21,6 +21,14 @@ def find_token_model(name: str) -> "TokenModel":
     return token_model_from_files(*_files(name, "model"))
 
 
+def bundled_tokenizer_of(name: str) -> str:
+    """Returns the tokenizer of a bundled prior, which has its name; for other models the default one."""
+    from bitmill.bsq_model.bundled.bundled_priors import BUNDLED_PRIORS
+    from bitmill.jobs.preparation.job_request import DEFAULT_TOKENIZER
+
+    return name if name in BUNDLED_PRIORS else DEFAULT_TOKENIZER
+
+
 def load_with_tokenizer(name: str, tokenizer: str) -> "tuple[TokenModel, Tokenizer]":
     """Load a model and its tokenizer, by names. Raises also TokenizerMismatchError, for another one."""
     from bitmill.bsq_model.families import load_files
