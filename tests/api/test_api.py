@@ -52,6 +52,7 @@ def test_arguments_are_checked_before_anything_is_read():
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("forked_children")
 def test_a_collection_is_planned_tokenized_audited_read_and_exported(tmp_path: Path, capfd):
     media, tokens = tmp_path / "media", tmp_path / "tokens"
     media.mkdir()

@@ -4,6 +4,7 @@ are those of the page on geometry, and what is tokenized is the documented resiz
 import json
 import os
 import signal
+import sys
 from collections import Counter
 from fractions import Fraction
 from itertools import islice
@@ -17,6 +18,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+from bitmill.jobs.cli import main
 from bitmill.pipeline.dataset.dataset_folder import load_ledger, load_plan, require_card
 from bitmill.pipeline.decode.decode_media import decode_item
 from bitmill.pipeline.decode.pixels.frame_sizes import Buckets, FrameSizes, NativeSizes
@@ -32,9 +34,10 @@ from tests.support.commands import stored_files, wait_until
 from tests.support.geometry_page import page_rules
 from tests.support.media import exif_rotated_jpeg, real_pictures, resized_h264, write_video
 from tests.support.pixel_reference import Signal, reference, samples
+from tests.support.ray_nodes import JOINING
 from tests.support.tars import write_tar
 from tests.support.toy_plugins.bitmill_toys.video import ToyVideo
-from tests.support.toys import bitmill_with_toys, expect_one_sentence, toy_job, with_toys
+from tests.support.toys import expect_one_sentence, toy_job, with_toys
 
 pytestmark = pytest.mark.ray
 
@@ -121,16 +124,20 @@ def name_of(row: dict[str, Any]) -> str:
     return Path(row["key"] or row["source"]).name
 
 
-def test_one_actor_killed_and_run_again_writes_the_bytes_of_two(made, media, tmp_path, toys):
+@pytest.mark.parametrize("made", ["buckets"], indirect=True)
+def test_one_actor_killed_and_run_again_writes_the_bytes_of_two(
+    made, run_with_toys, toy_cluster, media, tmp_path, toys
+):
+    """Of one way: the codes of the other are known, below, whatever the batches."""
     way, tokens = made
     job = job_of(tmp_path, media, WAYS[way][0], actors=1, decoders=1)
-    process = with_toys(toys, "tokenize", str(job))
+    process = with_toys(toys, "tokenize", str(job), "--address", toy_cluster.address, extra=JOINING)
     shards = tmp_path / "tokens" / "shards"
     wait_until(lambda: shards.exists() and list(shards.iterdir()), "a commit")
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     left = len(list(shards.iterdir()))
-    assert bitmill_with_toys(toys, "tokenize", str(job)).code == 0
+    assert run_with_toys(job).code == 0
     assert stored_files(tmp_path / "tokens") == stored_files(tokens)
     assert 0 < left < len(list(shards.iterdir()))
 
@@ -248,12 +255,20 @@ def test_other_buckets_are_another_job_and_the_message_names_the_field(made, run
     (tokens.parent / "job.yaml").write_bytes(kept)
 
 
-def test_plan_and_estimate_tell_what_each_size_gets(made, media, tmp_path, toys):
+@pytest.mark.usefixtures("briefly_timed", "forked_children")
+def test_plan_and_estimate_tell_what_each_size_gets(made, media, tmp_path, toys, monkeypatch, capsys):
     way, tokens = made
     job = job_of(tmp_path, media, WAYS[way][0])
     rows = rows_of(tokens)
-    told = bitmill_with_toys(toys, "plan", str(job), "--estimate", "--json")
-    estimate = Estimate.model_validate_json(told.out)
+    monkeypatch.syspath_prepend(str(toys))
+
+    def plan(*options: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["bitmill", "plan", str(job), *options])
+        with pytest.raises(SystemExit, match="0"):
+            main()
+        return capsys.readouterr().out
+
+    estimate = Estimate.model_validate_json(plan("--estimate", "--json"))
     for size in estimate.sizes:
         own = [
             row for row in rows if (row["height"] * 8, row["width"] * 8) == (size.height_px, size.width_px)
@@ -263,12 +278,11 @@ def test_plan_and_estimate_tell_what_each_size_gets(made, media, tmp_path, toys)
         assert (size.items.value > 0) == bool(own)
     assert (estimate.batch.memory_bytes or 0) >= 0
     assert not (tmp_path / "tokens").exists()
-    planned = bitmill_with_toys(toys, "plan", str(job), "--json")
-    sizes = json.loads(planned.out)["sizes"]
+    sizes = json.loads(plan("--json"))["sizes"]
     assert [(one["height_px"], one["width_px"]) for one in sizes] == [
         (one.height_px, one.width_px) for one in estimate.sizes
     ]
-    lines = bitmill_with_toys(toys, "plan", str(job)).out
+    lines = plan()
     assert "shards, 0 of them committed" in lines
     assert f"{sizes[0]['height_px']}×{sizes[0]['width_px']}" in lines
 

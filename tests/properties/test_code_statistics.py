@@ -53,7 +53,7 @@ def datasets(draw: st.DrawFn):
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(datasets())
 @example((0, 18, [(5, 16, 16), (1, 17, 19)]))
 @example((0, 36, [(3, 16, 17)]))
@@ -175,7 +175,7 @@ def test_bits_least_first_are_the_same_in_the_other_order(bits, seed):
     )
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(datasets(), st.data())
 def test_parts_merge_to_the_whole_in_any_order(dataset, data):
     seed, bits, shapes = dataset

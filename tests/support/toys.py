@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.commands import REPOSITORY, Finished, command, ended, environment
 from tests.support.foreign import foreign_folder
 from tests.support.forked import ForkedCommand
@@ -80,6 +82,37 @@ def toy_job(
     path = folder / "job.yaml"
     path.write_text(json.dumps(document))
     return path
+
+
+def tokenize_here(job: Path, toys: Path | None = None) -> None:
+    """Complete a job in this process, without Ray, with the toys of that folder."""
+    from bitmill.bsq_model.families import load_files
+    from bitmill.jobs.preparation.prepare import prepare
+    from bitmill.pipeline.dataset.dataset_folder import publish_totals
+    from bitmill.pipeline.dataset.totals import committed_totals
+    from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
+    from bitmill.pipeline.shard.model_encoder import ModelEncoder
+    from bitmill.pipeline.shard.shard_loop import tokenize_shard
+    from bitmill.schemas.requests.job import load_job
+
+    with pytest.MonkeyPatch.context() as patch:
+        if toys is not None:
+            patch.syspath_prepend(str(toys))
+        prepared = prepare(load_job(job.read_text(), origin="job"), cluster_has_gpus=lambda: False)
+        context, out = prepared.context, prepared.folder
+        settings = DecodeSettings.of(
+            prepared.job, context.sizes, pixel_rule=context.pixel_rule, geometry=context.geometry
+        )
+        for shard in prepared.shards:
+            items = [
+                (event for event in source_events(source, settings) if not isinstance(event, Staged))
+                for source in shard.sources
+            ]
+            list(
+                tokenize_shard(shard, items, ModelEncoder(load_files(prepared.tokenizer.files)), context, out)
+            )
+        ids = {shard.shard_id for shard in prepared.shards}
+        publish_totals(out, prepared.card, committed_totals(out, prepared.shards, ids))
 
 
 def expect_one_sentence(done: Finished, sentence: str) -> None:

@@ -29,7 +29,7 @@ def _noise(num_frames: int, height: int, width: int, seed: int = 0) -> torch.Ten
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     name=st.sampled_from(VIDEO),
     rows=st.integers(1, 6),
@@ -59,7 +59,7 @@ def test_codes_are_those_of_a_stream_a_batch_a_prefix_and_of_whatever_follows(na
 
 
 @pytest.mark.slow
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(name=st.sampled_from(VIDEO), rows=st.integers(1, 5), height=st.integers(1, 3))
 def test_decoded_frames_are_those_of_a_batch_and_of_a_prefix(name, rows, height):
     torch.set_num_threads(2)
@@ -84,13 +84,14 @@ def test_decoded_frames_are_those_of_a_batch_and_of_a_prefix(name, rows, height)
 def test_a_clip_is_the_same_as_by_the_plain_network_over_all_of_it(name):
     tokenizer = _TOKENIZERS[name]
     # Emu3's case has patches of 2×2 pixels, which make 16 times the tokens.
-    clip = _noise(32, 32, 56) if name == "emu3" else _noise(65, 128, 224)
+    clip = _noise(32, 32, 56) if name == "emu3" else _noise(33, 128, 224)
     peer = Peer(tokenizer)
     (codes,) = tokenizer.encode([clip])
     latents = peer.latents(clip)
     low, high = (tokenizer.quantizer.codes_of_latents(latents + moved) for moved in (-1e-5, 1e-5))
-    # At a boundary, rounding errors of either decide: in one of 38,080 digits of vidtok-v11, which the plain
-    # network in float64 has as bitmill does, whose latents are nearer to its (1.04e-6 rms against 1.21e-6).
+    # At a boundary, rounding errors of either decide: of 65 frames, in one of 38,080 digits of vidtok-v11,
+    # which the plain network in float64 has as bitmill does, whose latents are nearer to its (1.04e-6 rms
+    # against 1.21e-6).
     assert (low != high).sum() < 1e-3 * codes.numel()
     assert torch.equal(codes[low == high], low[low == high])
     (pixels,) = tokenizer.decode_pixels([codes])

@@ -11,6 +11,7 @@ from bitmill.bsq_model.training.training_checkpoint import load_checkpoint, save
 from bitmill.bsq_model.training.training_step import TrainingStep
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.requests.training import TrainSpec
+from tests.support import forked
 from tests.support.media import real_pictures
 from tests.support.parallel_training import train_rank, trained_measurements
 
@@ -152,7 +153,7 @@ def test_two_processes_learn_what_one_learns(tmp_path):
     ones, lengths = torch.ones(4, dtype=torch.int64), torch.tensor([5, 5, 1, 3])
     batches = [(clips[:, :1], ones), (clips, lengths), (clips[:, 2:3], ones), (clips, lengths)]
     expected = trained_measurements(document, batches)
-    context = torch.multiprocessing.get_context("spawn")
+    context = forked.context()
     ranks = [
         context.Process(target=train_rank, args=(rank, 2, tmp_path, document, batches)) for rank in (0, 1)
     ]

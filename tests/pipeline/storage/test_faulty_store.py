@@ -36,7 +36,7 @@ def test_each_single_call_may_fail_in_every_way(store):
     assert sum(name.startswith("shards/") for name in undisturbed) == _NUM_PICTURES // 2
     runs = 0
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
     @given(number=st.integers(0, num_calls - 1), fault=st.sampled_from(FAULTS))
     def law(number: int, fault: Fault) -> None:
         nonlocal runs
@@ -48,7 +48,7 @@ def test_each_single_call_may_fail_in_every_way(store):
     law()
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_fifth_of_all_calls_may_fail(store, seed):
     proxy, base = store
     proxy.begin(lambda _: None)

@@ -233,9 +233,17 @@ FAULTS: dict[str, tuple[Edit, str]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize(
-    "name", ["vidtok-v11", "cosmos-dv4x8x8", "emu3", "emu3 in transformers", "open-magvit2"]
+    ("name", "fault"),
+    [
+        *(("vidtok-v11", fault) for fault in FAULTS),
+        # Values are looked at in one place, for whatever file they come from; names are each family's own.
+        *(
+            (name, fault)
+            for name in ("cosmos-dv4x8x8", "emu3", "emu3 in transformers", "open-magvit2")
+            for fault in ("missing", "unknown", "shape", "nan")
+        ),
+    ],
 )
 def test_a_tensor_that_is_not_right_is_named(run, tmp_path, name, fault):
     name, _, layout = name.partition(" ")

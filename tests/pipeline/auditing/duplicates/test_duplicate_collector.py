@@ -203,14 +203,14 @@ def test_a_chain_of_small_steps_takes_out_only_what_is_near_to_a_clip_that_stays
 
 @pytest.mark.slow
 def test_a_crowd_of_clips_that_are_all_alike_is_one_group(tmp_path):
-    own = Corpus("a", rows_per_group=500)
+    own = Corpus("a", rows_per_group=200)
     black = np.zeros((1, 4, 4, BITS), np.bool_)
     own.add(black)
-    for number in range(1999):
+    for number in range(799):
         own.add(changed(black, 0.02, number))
     duplicates, report = listed(own, folder_of_list=tmp_path)
-    assert len(duplicates) == 1999
-    assert [group.num_clips for group in report.groups] == [2000]
+    assert len(duplicates) == 799
+    assert [group.num_clips for group in report.groups] == [800]
 
 
 def test_a_row_that_stands_twice_is_damage_and_no_duplicate(tmp_path):

@@ -25,7 +25,8 @@ def no_collection() -> Generator[None]:
 
 
 def frames_alive() -> int:
-    return sum(type(thing) is VideoFrame for thing in gc.get_objects())
+    """Of those made since the last collection: a look through all objects takes a tenth of a second."""
+    return sum(type(thing) is VideoFrame for thing in gc.get_objects(generation=0))
 
 
 @pytest.mark.parametrize("pixel_rule", [1, 2])
@@ -41,18 +42,17 @@ def test_frames_do_not_outlive_their_drawing(odd, name: str, pixel_rule, fps: fl
         pixel_rule=pixel_rule,
     )
     with no_collection():
-        before = frames_alive()
-        alive = [frames_alive() - before for _ in events]
+        alive = [frames_alive() for _ in events]
     assert len(alive) > 1
     # One being read, one held back by the reader, two by sampling, one by cutting, and the last one drawn.
-    assert max(alive) <= 6
+    assert 1 <= max(alive) <= 6
 
 
 def test_reading_a_frame_s_orientation_does_not_keep_it(odd) -> None:
     path = odd("rotated.mp4")
     with no_collection(), av.open(str(path)) as container:
-        before = frames_alive()
         for frame in container.decode(video=0):
             assert orientation_of(frame).transpose
+            assert frames_alive() >= 1
         del frame
-        assert frames_alive() - before <= 1
+        assert frames_alive() <= 1

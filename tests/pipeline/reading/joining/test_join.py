@@ -165,35 +165,47 @@ def test_a_dataset_with_joined_files_pickles(told):
     assert [one["caption"] for one in again] == [one["caption"] for one in dataset]
 
 
-@pytest.mark.parametrize(
-    ("where", "selects"),
-    [
-        (pc.field("score") >= 0.5, lambda score, _: score is not None and score >= 0.5),
-        (~(pc.field("score") >= 0.5), lambda score, _: score is not None and score < 0.5),
-        (pc.field("score").is_null(), lambda score, _: score is None),
-        (
-            (pc.field("score") > 0.3) & pc.match_substring(pc.field("caption"), "1"),
-            lambda score, caption: (
-                score is not None and score > 0.3 and caption is not None and "1" in caption
-            ),
-        ),
-        ((pc.field("score") > 0.3) & (pc.field("num_frames") == 4), None),
-    ],
-)
-def test_filters_over_joined_columns_select_as_pyarrow_does(anywhere, where, selects):
-    paths = [anywhere.scored(), anywhere.captioned()]
-    dataset = TokenDataset(anywhere.uri, columns=("clip_id", "num_frames"), join=paths, where=where)
+FILTERS: list[tuple[pc.Expression, Any]] = [
+    (pc.field("score") >= 0.5, lambda score, _: score is not None and score >= 0.5),
+    (~(pc.field("score") >= 0.5), lambda score, _: score is not None and score < 0.5),
+    (pc.field("score").is_null(), lambda score, _: score is None),
+    (
+        (pc.field("score") > 0.3) & pc.match_substring(pc.field("caption"), "1"),
+        lambda score, caption: score is not None and score > 0.3 and caption is not None and "1" in caption,
+    ),
+    ((pc.field("score") > 0.3) & (pc.field("num_frames") == 4), None),
+]
+"""Filters, and what they select by score and caption."""
+
+
+@pytest.mark.parametrize(("where", "selects"), FILTERS)
+def test_filters_over_joined_columns_select_as_pyarrow_does(told, where, selects):
+    _check_filter(told, where, selects)
+
+
+@pytest.mark.s3
+def test_filters_over_joined_columns_select_the_same_on_a_store(s3):
+    write_dataset(s3, SHAPES)
+    told = Told(s3)
+    # Those over two files, and over a file and the dataset's own columns.
+    for where, selects in FILTERS[-2:]:
+        _check_filter(told, where, selects)
+
+
+def _check_filter(told: Told, where: pc.Expression, selects: Any) -> None:
+    paths = [told.scored(), told.captioned()]
+    dataset = TokenDataset(told.uri, columns=("clip_id", "num_frames"), join=paths, where=where)
     found = [sample["clip_id"] for sample in dataset]
     if selects is None:
         assert {sample["num_frames"] for sample in dataset} == {4}
-        assert all(anywhere.scores[one] > 0.3 for one in found)
+        assert all(told.scores[one] > 0.3 for one in found)
     else:
-        known = [(anywhere.scores.get(one), anywhere.captions.get(one)) for one in anywhere.ids]
-        assert found == [one for one, both in zip(anywhere.ids, known, strict=True) if selects(*both)]
+        known = [(told.scores.get(one), told.captions.get(one)) for one in told.ids]
+        assert found == [one for one, both in zip(told.ids, known, strict=True) if selects(*both)]
     assert found
     assert dataset.find(found[-1]) == len(found) - 1
     within = ClipFilter(where=where, max_frames=3)
-    fewer = TokenDataset(anywhere.uri, columns=("num_frames",), join=paths, where=within)
+    fewer = TokenDataset(told.uri, columns=("num_frames",), join=paths, where=within)
     assert all(sample["num_frames"] <= 3 for sample in fewer)
 
 
