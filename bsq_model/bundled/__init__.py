@@ -14,8 +14,9 @@ from bitmill.bsq_model.fingerprint import weights_fingerprint
 from bitmill.schemas.models.any_tokenizer_config import TokenizerConfigOfAnyFamily, any_tokenizer_config
 from bitmill.schemas.models.bsq_vit_config import CONFIG_FILE, WEIGHTS_FILE
 
-BUNDLED = ("small-1", "small")
-"""Names, the default first."""
+DEFAULT_TOKENIZER = "small-1"
+BUNDLED = (DEFAULT_TOKENIZER, "small")
+"""Names."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bitmill.bsq_model.bundled import BUNDLED
+from bitmill.bsq_model.bundled import BUNDLED, DEFAULT_TOKENIZER
 from bitmill.jobs.preparation.job_files import read_job
 from bitmill.schemas.requests.job import JobSpec, load_job, make_job
-
-DEFAULT_TOKENIZER = "small-1"
 
 MANIFEST_SUFFIXES = (".parquet", ".csv", ".jsonl", ".ndjson")
 

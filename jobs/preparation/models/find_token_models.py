@@ -23,8 +23,8 @@ def find_token_model(name: str) -> "TokenModel":
 
 def bundled_tokenizer_of(name: str) -> str:
     """Returns the tokenizer of a bundled prior, which has its name; for other models the default one."""
+    from bitmill.bsq_model.bundled import DEFAULT_TOKENIZER
     from bitmill.bsq_model.bundled.bundled_priors import BUNDLED_PRIORS
-    from bitmill.jobs.preparation.job_request import DEFAULT_TOKENIZER
 
     return name if name in BUNDLED_PRIORS else DEFAULT_TOKENIZER
 
