@@ -5,7 +5,7 @@ import gc
 
 
 def collect_rarely() -> None:
-    """Start a process and end it sooner: with torch it takes 1.2 s of CPU instead of 2.0.
+    """Start a process and end it sooner, above all one that imports torch.
 
     Imports make hundreds of thousands of objects, none of them garbage, and Python would look through all of
     them again and again meanwhile, and at exit. Reference counts free what is in no cycle, as always.
