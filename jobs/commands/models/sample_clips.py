@@ -40,8 +40,8 @@ def sample_clips(
         str | None,
         typer.Option(
             "--tokenizer",
-            help="The prior's tokenizer: small-1 or small (bundled), a folder, or a plugin; default: a bundled "
-            "prior's own, else small-1.",
+            help="The prior's tokenizer: small-1 or small (bundled), a folder, or a plugin; default: "
+            "a bundled prior's own, else small-1.",
         ),
     ] = None,
     count: Annotated[int, typer.Option("--count", min=1, help="Number of clips.")] = 16,
