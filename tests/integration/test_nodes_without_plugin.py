@@ -8,7 +8,7 @@ import pytest
 from ray.cluster_utils import Cluster as RayCluster
 
 from tests.support.commands import ended, wait_until
-from tests.support.ray_nodes import JOINING, LEAN, NO_TOKEN
+from tests.support.ray_nodes import JOINING, NO_TOKEN, add_lean_node, lean_cluster
 from tests.support.sabotage import Sabotage
 from tests.support.toys import (
     bitmill_with_toys,
@@ -39,11 +39,11 @@ def nodes(toys: Path, sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch) -> It
     """A head that has no CPU and needs no plugin, and a node that has it; nodes that join have it not."""
     for name, value in {**sabotage.environment, **NO_TOKEN}.items():
         monkeypatch.setenv(name, value)
-    cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 0, **LEAN})
+    cluster = lean_cluster(num_cpus=0)
     site = os.environ["PYTHONPATH"]
     with monkeypatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([site, str(toys)]))
-        cluster.add_node(num_cpus=2, **LEAN)
+        add_lean_node(cluster, num_cpus=2)
     yield cluster
     cluster.shutdown()
 
@@ -55,7 +55,7 @@ def test_they_are_named_when_they_join_and_when_a_job_begins(nodes, toys, sabota
     with sabotage.pause():
         process = with_toys(toys, *words, extra=JOINING)
         wait_until(sabotage.actors, "an actor at work")
-        nodes.add_node(num_cpus=4, **LEAN)
+        add_lean_node(nodes, num_cpus=4)
         joined = ended(process)
     expect_one_sentence(
         joined, r"On the node [\d.]+: The tokenizer plugin 'toy-video' is not .*: install bitmill-toys 1.0,"

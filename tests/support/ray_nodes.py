@@ -20,3 +20,9 @@ def lean_cluster(*, num_cpus: int) -> Cluster:
     """Start a cluster of a head that has CPUs for tasks, or none; the caller shuts it down."""
     with no_unused_processes():
         return Cluster(initialize_head=True, head_node_args={"num_cpus": num_cpus, **LEAN})
+
+
+def add_lean_node(cluster: Cluster, *, num_cpus: int) -> Any:
+    """Add a node to such a cluster; gives it as ``remove_node`` takes it."""
+    with no_unused_processes():
+        return cluster.add_node(num_cpus=num_cpus, **LEAN)
