@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bitmill.pipeline.exporting.formats.base import Format
 from bitmill.pipeline.exporting.formats.exported_clip import ExportedClip, read_clips
-from bitmill.pipeline.reading import TokenDataset
+from bitmill.pipeline.reading.shards.row_groups import ClipSource
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.reports.export_inventory import OutlinedFile
@@ -18,7 +18,7 @@ OnClip = Callable[[ExportedClip], None]
 class FileMaker:
     """Writes and publishes files of one export. Pickles small, so that it can be sent to a process."""
 
-    dataset: TokenDataset
+    clips: ClipSource
     layout: Format
     out: Folder
 
@@ -29,12 +29,13 @@ class FileMaker:
 
     def _clips(self, file: OutlinedFile, on_clip: OnClip) -> Iterator[ExportedClip]:
         tokens = 0
-        for clip in read_clips(self.dataset, file.first_clip, file.num_clips, self.layout.tokens):
+        for clip in read_clips(self.clips, file.first_clip, file.num_clips, self.layout.tokens):
             yield clip
             tokens += clip.num_tokens
             on_clip(clip)
         if tokens != file.num_tokens:
+            uri = self.clips.parts[0].files.folder.uri
             raise FormatError(
-                f"{self.dataset.uris[0]} has changed since its export began: {file.name} would contain "
+                f"{uri} has changed since its export began: {file.name} would contain "
                 f"{tokens} tokens, not {file.num_tokens}. Export into another folder."
             )

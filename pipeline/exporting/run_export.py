@@ -13,7 +13,7 @@ from bitmill.pipeline.exporting.make_files import FileMaker
 from bitmill.pipeline.exporting.outline import DatasetState, find_outline, look_at, make_outline
 from bitmill.pipeline.exporting.progress import ExportProgress
 from bitmill.pipeline.exporting.workers import OnProgress, make_files
-from bitmill.pipeline.reading import TokenDataset
+from bitmill.pipeline.reading.shards.row_groups import ClipSource
 from bitmill.pipeline.storage import Folder, list_objects
 from bitmill.schemas.errors import InfrastructureError, UsageError
 from bitmill.schemas.reports.export_inventory import (
@@ -88,7 +88,7 @@ class _Export:
         kept = set(self._published())
         missing = [file for file in self.outline.files if file.name not in kept]
         if missing:
-            maker = FileMaker(dataset=self._dataset(), layout=self.layout, out=self.out)
+            maker = FileMaker(clips=self._clips(), layout=self.layout, out=self.out)
             make_files(maker, missing, workers=workers, on_progress=on_progress)
         for companion in self.layout.companions:
             if companion.name not in kept:
@@ -99,16 +99,17 @@ class _Export:
         kept_files = sum(file.name in kept for file in inventory.files)
         return ExportResult(inventory=inventory, kept_files=kept_files)
 
-    def _dataset(self) -> TokenDataset:
+    def _clips(self) -> ClipSource:
         incomplete = self.state.dataset.num_shards < self.state.dataset.planned_shards
-        dataset = open_clips(self.state.folder.uri, self.layout.tokens.version, allow_incomplete=incomplete)
-        # TokenDataset lists the shards again; a running job may have committed one meanwhile.
-        if len(dataset) != self.outline.contents.clips:
+        clips = open_clips(self.state.folder, allow_incomplete=incomplete)
+        # This lists the shards again; a running job may have committed one meanwhile.
+        count = clips.first_clips[-1]
+        if count != self.outline.contents.clips:
             raise UsageError(
-                f"{self.state.folder.uri} now has {len(dataset)} clips, its export in {self.out.uri} "
+                f"{self.state.folder.uri} now has {count} clips, its export in {self.out.uri} "
                 f"{self.outline.contents.clips}; let its job finish, then export into another folder."
             )
-        return dataset
+        return clips
 
     def _rows(self, on_progress: OnProgress) -> Iterator[pa.Table]:
         shard_ids, columns = self.state.shard_ids, self.layout.tokens.columns

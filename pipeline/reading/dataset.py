@@ -126,7 +126,6 @@ class TokenDataset(Dataset[TokenSample]):
         )
         self._filtered = where is not None
         self._single = SingleClips(self.clips, verify=verify == "always")
-        self._firsts: list[int] = np.concatenate(([0], np.cumsum(self.clips.num_clips))).tolist()
         self._finders = [ClipFinder(part.files.folder, part.index) for part in parts]
         self.renew()
 
@@ -178,15 +177,15 @@ class TokenDataset(Dataset[TokenSample]):
         )
 
     def __len__(self) -> int:
-        return self._firsts[-1]
+        return self.clips.first_clips[-1]
 
     def __getitem__(self, index: int) -> TokenSample:
-        number, count = _index(index), self._firsts[-1]
+        number, count = _index(index), self.clips.first_clips[-1]
         number += count if number < 0 else 0
         if not 0 <= number < count:
             raise IndexError(f"sample {index} of {count}")
-        group = bisect_right(self._firsts, number) - 1
-        wanted = number - self._firsts[group]
+        group = bisect_right(self.clips.first_clips, number) - 1
+        wanted = number - self.clips.first_clips[group]
         row = wanted
         if self._filtered:
             part, own = self.clips.locate(group)
@@ -205,21 +204,9 @@ class TokenDataset(Dataset[TokenSample]):
 
     def between(self, first: int, end: int) -> Iterator[TokenSample]:
         """Yield samples [first, end) in plan order, verified as ``verify`` says; one row group in memory."""
-        for group in range(bisect_right(self._firsts, first) - 1, self.clips.num_groups):
-            before, behind = self._firsts[group], self._firsts[group + 1]
-            if before >= end:
-                break
-            if before == behind:
-                # The filter excludes all its clips.
-                continue
-            codes, starts, shapes = self.clips.read_groups([group])
-            others = self.clips.read_columns([group], self.columns) if self.columns else None
-            grids = shapes.tolist()
-            for row in range(max(0, first - before), min(end, behind) - before):
-                if starts[row] < 0 or (others is not None and others.lost[row]):
-                    continue
-                tokens = self._tokens(codes, int(starts[row]), grids[row])
-                yield {"tokens": tokens, **(plain_row(others.table, row) if others else {})}
+        for clip in self.clips.clips_between(first, end, self.columns):
+            others = plain_row(clip.columns, clip.row) if self.columns else {}
+            yield {"tokens": self._tokens(clip.codes, clip.start, clip.grid), **others}
 
     def find(self, clip_id: str) -> int:
         """Return the index of the sample with this clip id. Raises KeyError if there is none.
@@ -251,10 +238,10 @@ class TokenDataset(Dataset[TokenSample]):
         before = sum(part.index.num_groups for part in self.clips.parts[:part_number])
         selected = self.clips.parts[part_number].selected[group]
         if selected is None:
-            return self._firsts[before + group] + row
+            return self.clips.first_clips[before + group] + row
         place = int(np.searchsorted(selected, row))
         there = place < len(selected) and int(selected[place]) == row
-        return self._firsts[before + group] + place if there else None
+        return self.clips.first_clips[before + group] + place if there else None
 
     def _columns_at(self, group: int, row: int) -> dict[str, Any]:
         with self._lock:

@@ -10,8 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bitmill.pipeline.reading import TokenDataset
-from bitmill.schemas.dataset.packing import unpack_bits, unpack_unsigned
+from bitmill.pipeline.dataset.dataset_folder import require_card
+from bitmill.pipeline.reading.open_parts import open_part
+from bitmill.pipeline.reading.shards.row_groups import ClipSource
+from bitmill.pipeline.reading.shards.shard_files import ShardFiles
+from bitmill.pipeline.storage import Folder
+from bitmill.schemas.dataset.packing import packed_size, unpack_bits, unpack_unsigned
 from bitmill.schemas.dataset.token_shard import token_columns
 from bitmill.schemas.errors import FormatError
 from bitmill.schemas.models.geometry import Code, Geometry
@@ -101,25 +105,27 @@ def clip_columns(version: int) -> tuple[str, ...]:
     return tuple(field.name for field in token_columns(version) if field.name != "codes")
 
 
-def open_clips(uri: str, version: int, *, allow_incomplete: bool) -> TokenDataset:
-    """Open the dataset in the view that ``read_clips`` needs."""
-    return TokenDataset(uri, view="packed", columns=clip_columns(version), allow_incomplete=allow_incomplete)
+def open_clips(folder: Folder, *, allow_incomplete: bool) -> ClipSource:
+    """Open the dataset as it is stored: a ``TokenDataset`` would import torch, in each worker."""
+    card = require_card(folder)
+    part = open_part(ShardFiles(folder), card, None, None, allow_incomplete=allow_incomplete)
+    return ClipSource([part], card.geometry, verify=True, skip_damaged=False)
 
 
-def read_clips(dataset: TokenDataset, first: int, count: int, layout: TokenLayout) -> Iterator[ExportedClip]:
+def read_clips(clips: ClipSource, first: int, count: int, layout: TokenLayout) -> Iterator[ExportedClip]:
     """Yield clips ``first`` to ``first + count``, in the dataset's order.
 
     Raises FormatError, naming the clip, if its codes are damaged.
     """
-    for sample in dataset.between(first, first + count):
-        columns = {name: _plain(sample[name]) for name in layout.columns}
+    bits = layout.code.bits_per_token
+    for clip in clips.clips_between(first, first + count, layout.columns):
+        columns = clip.columns.slice(clip.row, 1).to_pylist()[0]
         shape = (columns["num_frames"], columns["height"], columns["width"])
+        num_tokens = layout.geometry.num_tokens(shape)
+        codes = clip.codes[clip.start : clip.start + packed_size(num_tokens, bits)]
         try:
-            tokens = layout.unpack(sample["tokens"].numpy(), shape)
+            tokens = layout.unpack(codes, shape)
         except ValueError as error:
-            raise FormatError(f"{dataset.uris[0]}, clip {columns['clip_id']}: {error}") from error
-        yield ExportedClip(columns=columns, tokens=tokens, num_tokens=layout.geometry.num_tokens(shape))
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else value
+            uri = clips.parts[0].files.folder.uri
+            raise FormatError(f"{uri}, clip {columns['clip_id']}: {error}") from error
+        yield ExportedClip(columns=columns, tokens=tokens, num_tokens=num_tokens)

@@ -1,6 +1,7 @@
 """Reads clips of one or more datasets by row group: the step from the index to codes."""
 
-from collections.abc import Callable, Generator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,6 +27,8 @@ from bitmill.schemas.models.geometry import Geometry
 
 Allocate = Callable[[int, Any], npt.NDArray[Any]]
 
+_NO_COLUMNS = pa.table({})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -44,6 +47,21 @@ class GroupCodes(NamedTuple):
     """int64 [n]: each clip's first byte; -1 for clips of a row group that is damaged and skipped."""
     shapes_n3: Int64s
     """int64 [n, 3]: token rows, height and width."""
+
+
+class StoredClip(NamedTuple):
+    """One clip, as it is stored."""
+
+    codes: Codes
+    """The codes of its row group, followed by ``SPARE_BYTES`` more."""
+    start: int
+    """Its first byte."""
+    grid: Sequence[int]
+    """Token rows, height and width."""
+    columns: pa.Table
+    """The chosen other columns, of the row group's clips."""
+    row: int
+    """The clip's row in ``columns``."""
 
 
 class ColumnJoin(Protocol):
@@ -96,6 +114,8 @@ class ClipSource:
             np.int64,
         )
         """int64 [num_groups]: number of selected clips in each row group."""
+        self.first_clips: list[int] = np.concatenate(([0], np.cumsum(self.num_clips))).tolist()
+        """The number of each row group's first selected clip, and at the end that of all."""
         self.codes_bytes = np.concatenate([part.index.codes_bytes for part in parts]).astype(np.int64)
 
     def locate(self, group: int) -> tuple[Part, int]:
@@ -166,6 +186,25 @@ class ClipSource:
             starts=np.concatenate([one.starts for one in found]),
             shapes_n3=np.concatenate([one.shapes_n3 for one in found]),
         )
+
+    def clips_between(self, first: int, end: int, columns: Sequence[str]) -> Iterator[StoredClip]:
+        """Yield selected clips [first, end) in order, without lost ones; one row group in memory.
+
+        Raises like ``read_groups`` and ``read_columns``.
+        """
+        for group in range(bisect_right(self.first_clips, first) - 1, self.num_groups):
+            before, behind = self.first_clips[group], self.first_clips[group + 1]
+            if before >= end:
+                break
+            if before == behind:
+                # The filter excludes all its clips.
+                continue
+            codes, starts, shapes = self.read_groups([group])
+            table, lost = self.read_columns([group], columns) if columns else (_NO_COLUMNS, starts < 0)
+            grids = shapes.tolist()
+            for row in range(max(0, first - before), min(end, behind) - before):
+                if starts[row] >= 0 and not lost[row]:
+                    yield StoredClip(codes, int(starts[row]), grids[row], table, row)
 
     def _is_compressed(self, number: int) -> bool:
         part, own_number = self.locate(number)

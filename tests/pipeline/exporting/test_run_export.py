@@ -1,6 +1,7 @@
 """What holds for any export: exact again, resumed, whole or not there, refused where in doubt."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from bitmill.pipeline.exporting.formats.bin import BinFormat
 from bitmill.pipeline.exporting.formats.exported_clip import open_clips
 from bitmill.pipeline.exporting.make_files import FileMaker
 from bitmill.pipeline.exporting.workers import make_files
+from bitmill.pipeline.reading import TokenDataset
 from bitmill.pipeline.storage import Folder
 from bitmill.pipeline.storage.temporary_folders import owner_name
 from bitmill.schemas.dataset.card import shard_file
@@ -22,6 +24,7 @@ from bitmill.schemas.reports.export_inventory import (
     read_inventory,
     read_outline,
 )
+from tests.support.commands import finish
 from tests.support.datasets import make_dataset
 from tests.support.deadly import Deadly
 from tests.support.exports import GEOMETRY, LENGTHS, export, files_in
@@ -154,7 +157,7 @@ def test_a_dataset_without_clips_is_refused(tmp_path):
 def test_damage_is_named_and_nothing_half_appears(tmp_path, to, workers):
     shards = make_dataset(str(tmp_path / "tokens"), LENGTHS)
     last = tmp_path / "tokens" / shard_file(shards[-1].shard_id)
-    codes = open_clips(str(tmp_path / "tokens"), 2, allow_incomplete=False)[9]["tokens"].numpy().tobytes()
+    codes = TokenDataset(tmp_path / "tokens", view="packed")[9]["tokens"].numpy().tobytes()
     data = bytearray(last.read_bytes())
     data[bytes(data).index(codes) + 1] ^= 0x04
     last.write_bytes(bytes(data))
@@ -199,7 +202,7 @@ def test_progress_counts_what_is_missing(tmp_path):
 def test_a_dead_process_is_told_and_its_file_is_not_there(tmp_path):
     make_dataset(str(tmp_path / "tokens"), LENGTHS)
     maker = FileMaker(
-        dataset=open_clips(str(tmp_path / "tokens"), 2, allow_incomplete=False),
+        clips=open_clips(Folder(str(tmp_path / "tokens")), allow_incomplete=False),
         layout=Deadly(),
         out=Folder(str(tmp_path / "out")),
     )
@@ -214,7 +217,7 @@ def test_a_dead_process_is_told_and_its_file_is_not_there(tmp_path):
 def test_a_file_of_other_tokens_than_outlined_is_not_published(tmp_path):
     make_dataset(str(tmp_path / "tokens"), LENGTHS)
     maker = FileMaker(
-        dataset=open_clips(str(tmp_path / "tokens"), 2, allow_incomplete=False),
+        clips=open_clips(Folder(str(tmp_path / "tokens")), allow_incomplete=False),
         layout=BinFormat(GEOMETRY, 2),
         out=Folder(str(tmp_path / "out")),
     )
@@ -222,6 +225,25 @@ def test_a_file_of_other_tokens_than_outlined_is_not_published(tmp_path):
     with pytest.raises(FormatError, match=r"0\.bin would contain 16 tokens, not 99"):
         maker.make(file, lambda _: None)
     assert not (tmp_path / "out" / "0.bin").exists()
+
+
+_WHOLE = """
+import sys
+from bitmill.pipeline.exporting import export_dataset
+
+for name in ("webdataset", "bin", "huggingface"):
+    export_dataset(sys.argv[1], f"{sys.argv[2]}/{name}", export_format=name, max_bytes=1 << 20)
+sys.exit("torch" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_its_processes_need_no_torch(tmp_path):
+    """Which takes longer to import than all the rest."""
+    make_dataset(str(tmp_path / "tokens"), LENGTHS)
+    done = finish([sys.executable, "-c", _WHOLE, str(tmp_path / "tokens"), str(tmp_path / "out")])
+    assert done.code == 0, done.err
+    assert len(list((tmp_path / "out").iterdir())) == 3
 
 
 @pytest.mark.s3

@@ -90,7 +90,7 @@ def test_killed_in_the_middle_and_run_again(
     assert files_named(out) == left
     assert INVENTORY_FILE not in left
     times = {name: (out / name).stat().st_mtime_ns for name in left}
-    # Of several processes, each would import the libraries for two seconds of a core.
+    # Of several processes, each would import the libraries anew.
     done = bitmill(*_arguments(many, out, export_format, 1))
     assert (done.code, done.err) == (0, "")
     assert f"; {len(left) - 1} of them existed already" in done.out
