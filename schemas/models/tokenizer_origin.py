@@ -46,4 +46,7 @@ def read_origin(data: bytes, *, where: str) -> TokenizerOrigin:
     try:
         return TokenizerOrigin.model_validate(raw)
     except ValidationError as error:
-        raise FormatError(f"{where} is no record of a tokenizer's origin: {error}") from error
+        keys = ", ".join(repr(".".join(map(str, item["loc"]))) for item in error.errors())
+        raise FormatError(
+            f"{where} is no record of a tokenizer's origin: missing, unknown or of a wrong type: {keys}."
+        ) from error

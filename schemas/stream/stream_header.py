@@ -14,6 +14,7 @@ from bitmill.schemas.errors import FormatError
 from bitmill.schemas.ids import canonical_json
 from bitmill.schemas.models.geometry import Code, Geometry
 from bitmill.schemas.stream.cursor import Cursor, number_bytes, string_bytes
+from bitmill.schemas.stream.deflated_geometry import deflated_geometry, inflated_geometry
 
 STREAM_FORMAT_VERSION = 3
 """2: tokens of any geometry, token shards of version 2. 3: the geometry is deflated. What version 1 can say
@@ -36,14 +37,6 @@ _MOST_HEADER_BYTES = 1 << 28
 _MOST_GROUP_BITS = 16
 _MOST_BITS_1 = 64
 """Bits per token that version 1 can say."""
-_MOST_GEOMETRY_BYTES = 1 << 20
-_GEOMETRY_WORDS = (
-    b'"kind":"index","size":262144"first":"least","kind":"digits","levels":[8,8,8,5,5,5]'
-    b'{"code":{"bits_per_token":18,"first":"most","kind":"bits"},"frames_per_token":4,"layout":"grid",'
-    b'"lead_frames":1,"max_frames":17,"min_frames":1,"patch_px":[8,8],"promises":["causal","prefix","streams"],'
-    b'"size_multiple_px":[16,16],"size_px":[128,128],"usual_side_px":128}'
-)
-"""Preset dictionary of deflate in version 3, part of the format: a geometry of 205 bytes takes 10."""
 
 
 class StreamKind(IntEnum):
@@ -138,7 +131,7 @@ def header_bytes(header: StreamHeader) -> bytes:
         body += bytes([header.prior is not None]) + number_bytes(geometry.patch_px[0])
     else:
         body = bytearray([header.kind, header.group_bits, header.prior is not None])
-        body += string_bytes(_deflated(canonical_json(geometry.model_dump(mode="json")).encode()))
+        body += string_bytes(deflated_geometry(canonical_json(geometry.model_dump(mode="json")).encode()))
     body += number_bytes(header.lanes) + bytes.fromhex(header.tokenizer_fingerprint)
     if header.prior is not None:
         body += bytes.fromhex(header.prior.fingerprint) + string_bytes(header.prior.numerics.encode())
@@ -224,7 +217,7 @@ def _tokens(cursor: Cursor, version: int, origin: str) -> tuple[Geometry, int, i
         group_bits, with_prior = cursor.take(2)
         stored = cursor.string()
         try:
-            geometry = Geometry.model_validate_json(stored if version == 2 else _inflated(stored))
+            geometry = Geometry.model_validate_json(stored if version == 2 else inflated_geometry(stored))
         except (ValidationError, zlib.error) as error:
             raise FormatError(f"The header of {origin} has no valid geometry of tokens.") from error
     _refuse_unless(with_prior in (0, 1), origin, f"model {with_prior}")
@@ -238,16 +231,6 @@ def _tokens(cursor: Cursor, version: int, origin: str) -> tuple[Geometry, int, i
     )
     _refuse_unless(not with_prior or code.kind != "index", origin, f"a prior for {code.kind}")
     return geometry, group_bits, with_prior
-
-
-def _deflated(geometry: bytes) -> bytes:
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=_GEOMETRY_WORDS)
-    return deflate.compress(geometry) + deflate.flush()
-
-
-def _inflated(data: bytes) -> bytes:
-    """Raises zlib.error; returns the beginning of what is implausibly large."""
-    return zlib.decompressobj(-15, zdict=_GEOMETRY_WORDS).decompress(data, _MOST_GEOMETRY_BYTES)
 
 
 def _prior(cursor: Cursor) -> PriorMark:

@@ -236,8 +236,8 @@ def test_version_1_is_written_for_what_it_can_say():
 @pytest.mark.parametrize("told", [b"", b"{}", b'{"code":{"size":4097}}', b"[" * 100_000, b" " * (1 << 21)])
 @pytest.mark.parametrize("is_deflated", [True, False])
 def test_damaged_geometry_is_a_sentence(told, is_deflated, monkeypatch):
-    right = stream_header._deflated
-    monkeypatch.setattr(stream_header, "_deflated", lambda _: right(told) if is_deflated else told)
+    right = stream_header.deflated_geometry
+    monkeypatch.setattr(stream_header, "deflated_geometry", lambda _: right(told) if is_deflated else told)
     with pytest.raises(FormatError, match="The header of x has no valid geometry of tokens"):
         CompressedStream(header_bytes(PYRAMID), origin="x")
 
