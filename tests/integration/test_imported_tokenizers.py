@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from bitmill.jobs.cli import main
 from bitmill.pipeline.decode.decode_media import decode_item
 from bitmill.pipeline.decode.pixels.frame_sizes import squares
 from bitmill.pipeline.items import DecodedClip
@@ -72,6 +74,8 @@ def imported(
         "tokenizer": {"path": str(folder / "t")},
         "frames": {"size_px": SIZE_PX},
         "sharding": {"max_sources": 1},
+        # Each further worker imports for seconds.
+        "compute": {"actors": 1, "decoders": 1},
     }
     (folder / "job.yaml").write_text(json.dumps(document))
     if request.param in COMMANDED:
@@ -117,18 +121,34 @@ def test_the_dataset_says_what_was_not_compared(imported):
     assert origin["compared"] is False
 
 
+@pytest.fixture
+def here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, forked_children: None
+) -> Callable[..., Finished]:
+    """Run a command in this process, where another would import its decoders anew."""
+
+    def run(*arguments: str) -> Finished:
+        monkeypatch.setenv("COLUMNS", "400")
+        monkeypatch.setattr(sys, "argv", ["bitmill", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Finished(int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
 @DISTINCT
-def test_it_is_previewed_audited_and_exported(imported):
+def test_it_is_previewed_audited_and_exported(imported, here):
     tokens = imported.path("tokens")
-    done = bitmill("preview", tokens, "--out", imported.path("p.mp4"))
+    done = here("preview", tokens, "--out", imported.path("p.mp4"))
     assert (done.code, "PSNR of decoded against original" in done.out) == (0, True), done.err
     words = ("--out", imported.path("audit"), "--check-source", "--workers", "1")
-    done = bitmill("audit", tokens, *words)
+    done = here("audit", tokens, *words)
     assert done.code == 0, done.out + done.err
     report = json.loads((imported.folder / "audit" / "audit.json").read_text())
     assert (report["verdict"], report["sample"]["differing_bits"]) == ("sound", 0)
     assert report["sample"]["compared"] > 2
-    done = bitmill("export", tokens, imported.path("hf"), "--to", "huggingface", "--workers", "1")
+    done = here("export", tokens, imported.path("hf"), "--to", "huggingface", "--workers", "1")
     assert done.code == 0, done.err
     clips = TokenDataset(tokens, view="integers", columns=("clip_id",))
     stored = {clip["clip_id"]: clip["tokens"].numpy() for clip in clips}
@@ -139,15 +159,15 @@ def test_it_is_previewed_audited_and_exported(imported):
 
 
 @DISTINCT
-def test_it_is_compressed_and_evaluated(imported):
+def test_it_is_compressed_and_evaluated(imported, here):
     shard = next((imported.folder / "tokens" / "shards").iterdir())
     shutil.copy(shard, imported.path("a.parquet"))
-    assert bitmill("compress", imported.path("a.parquet"), imported.path("a.bmz")).code == 0
-    assert bitmill("decompress", imported.path("a.bmz"), imported.path("b.parquet")).code == 0
+    assert here("compress", imported.path("a.parquet"), imported.path("a.bmz")).code == 0
+    assert here("decompress", imported.path("a.bmz"), imported.path("b.parquet")).code == 0
     assert (imported.folder / "b.parquet").read_bytes() == shard.read_bytes()
     photo = imported.path("media/photo.jpg")
     words = ("--size", str(SIZE_PX), "--out", imported.path("e"))
-    done = bitmill("evaluate", imported.path("t"), photo, *words, "--codecs", "none")
+    done = here("evaluate", imported.path("t"), photo, *words, "--codecs", "none")
     assert done.code == 0, done.err
     assert f"note       {NOT_COMPARED}" in done.out
     report = json.loads((imported.folder / "e" / "report.json").read_text())

@@ -30,6 +30,9 @@ from tests.support.toys import (
 
 pytestmark = pytest.mark.ray
 
+ONE_OF_EACH = {"actors": 1, "decoders": 1}
+"""Each further worker imports for seconds."""
+
 
 @pytest.fixture(scope="module")
 def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -78,7 +81,8 @@ def decoded(path: Path, size_px: int, clip_frames: int) -> list[torch.Tensor]:
 @pytest.fixture(scope="module")
 def video_run(run: RunWithToys, media: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The dataset of toy-video, with the tail padded."""
-    job = toy_job(tmp_path_factory.mktemp("video"), media, "toy-video", {"seed": 7}, compute={"actors": 2})
+    two = {"actors": 2, "decoders": 2}
+    job = toy_job(tmp_path_factory.mktemp("video"), media, "toy-video", {"seed": 7}, compute=two)
     done = run(job)
     assert (done.code, done.err) == (0, ""), done.out
     return job.with_name("tokens")
@@ -134,7 +138,7 @@ def test_a_tail_may_be_dropped(dropped_run):
 
 
 def test_one_actor_on_a_ray_of_its_own_writes_the_bytes_of_two(video_run, media, tmp_path, toys):
-    job = toy_job(tmp_path, media, "toy-video", {"seed": 7}, compute={"actors": 1, "decoders": 1})
+    job = toy_job(tmp_path, media, "toy-video", {"seed": 7}, compute=ONE_OF_EACH)
     done = bitmill_with_toys(toys, "tokenize", str(job))
     assert (done.code, done.err) == (0, "")
     assert stored_files(tmp_path / "tokens") == stored_files(video_run)
@@ -202,17 +206,18 @@ def test_a_job_that_cannot_be_leaves_nothing(media, tmp_path, toys, plugin, opti
 
 
 @pytest.mark.parametrize(
-    ("plugin", "keys", "sentence"),
+    ("plugin", "compute", "sentence"),
     [
         (
             "toy-video",
-            {"compute": {"dtype": "bfloat16"}},
+            {"dtype": "bfloat16"},
             "'toy-video' cannot compute on cpu in torch.bfloat16",
         ),
         ("broken-range", {}, "'broken-range' breaks its contract: a code lies outside"),
     ],
 )
-def test_a_fault_at_run_time_leaves_no_shard(run, media, tmp_path, plugin, keys, sentence):
+def test_a_fault_at_run_time_leaves_no_shard(run, media, tmp_path, plugin, compute, sentence):
     """One as an actor begins, one of a batch; tests of `plugins.py` have the sentences of the others."""
-    expect_one_sentence(run(toy_job(tmp_path, media, plugin, **keys)), sentence)
+    job = toy_job(tmp_path, media, plugin, compute={**ONE_OF_EACH, **compute})
+    expect_one_sentence(run(job), sentence)
     expect_no_shard(tmp_path / "tokens")
