@@ -101,7 +101,7 @@ class TestSameSamples:
         alone = taken(data(found), 8)
         assert alone.shape == (8, 5, 1, 16, 16, 3)
         assert (taken(data(found, workers=2), 8) == alone).all()
-        assert (taken(data(found, workers=1), 3, first_step=5) == alone[5:]).all()
+        assert (taken(data(found), 3, first_step=5) == alone[5:]).all()
 
     def test_whatever_the_cache_holds(self, videos):
         found = sources(videos)
