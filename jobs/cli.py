@@ -23,6 +23,7 @@ from bitmill.jobs.commands.models import (
 from bitmill.jobs.commands.remote import job_commands
 from bitmill.jobs.commands.weights import weights
 from bitmill.jobs.console import CommandGroup, Console
+from bitmill.jobs.extras import missing_extra
 from bitmill.jobs.preparation.file_arguments import local_path, out_folder
 from bitmill.jobs.preparation.job_files import assignment, frame_rate, read_job
 from bitmill.jobs.preparation.job_request import requested_job, source_kind
@@ -122,9 +123,17 @@ def common(
 ) -> None:
     """Turn image and video collections into training-ready tokens.
 
-    Exit codes: 0 complete; 2 bad job; 3 finished, but some items are not ok; 4 stopped by too many failures;
-    5 disk, store or cluster failed (run the same command again to resume); 6 (status) not finished; 70
-    unexpected error; 130 interrupted; 141 output closed. Of audit, 3 means incomplete, and 4 damaged.
+    Exit codes:
+
+    0 complete
+    2 bad job
+    3 finished, but some items are not ok (of audit: incomplete)
+    4 stopped by too many failures (of audit: damaged)
+    5 disk, store or cluster failed: run the same command again to resume
+    6 not finished (of status)
+    70 unexpected error
+    130 interrupted
+    141 output closed
     """
 
 
@@ -372,10 +381,7 @@ for panel, commands in (
 
 def _need(module: str, *, extra: str) -> None:
     if importlib.util.find_spec(module) is None:
-        raise BadJobError(
-            f"This command needs the package {module}; install bitmill's extra {extra}: "
-            f"pip install '.[{extra}]' in a copy of its repository."
-        )
+        raise missing_extra(extra, what=f"the package {module}")
 
 
 def _job(

@@ -94,7 +94,8 @@ def _usage_spelled_out() -> Generator[None]:
     try:
         yield
     except _UsageError as error:
-        error.message = printable(error.message)
+        # typer passes on what pydantic put before the reason.
+        error.message = printable(error.message.replace("Value error, ", ""))
         raise
 
 

@@ -22,10 +22,18 @@ class FeatureStatistics:
             return
         mean = x.mean(0)
         centred = x - mean
-        total = self.count + len(x)
+        self._join(len(x), mean, centred.T @ centred)
+
+    def join(self, other: "FeatureStatistics") -> None:
+        """Add all vectors of another set."""
+        if other.count:
+            self._join(other.count, other._mean, other._scatter)
+
+    def _join(self, count: int, mean: Tensor, scatter: Tensor) -> None:
+        total = self.count + count
         apart = mean - self._mean
-        self._scatter += centred.T @ centred + torch.outer(apart, apart) * (self.count * len(x) / total)
-        self._mean += apart * (len(x) / total)
+        self._scatter += scatter + torch.outer(apart, apart) * (self.count * count / total)
+        self._mean += apart * (count / total)
         self.count = total
         self._factor_DR = None
 

@@ -66,7 +66,7 @@ def tokenize_dataset(
             notify(f"note: {prepared.card.tokenizer_note}.")
         totals, seconds = prepared.finished, dict[str, float]()
         if totals is not None:
-            notify("nothing to do: every planned shard is committed.")
+            notify("nothing to do: every planned shard is committed. New files are added with --append.")
         else:
             totals, seconds = _run(
                 prepared, submission_of(job), address, status_writer, on_progress, notify=notify

@@ -1,6 +1,7 @@
 """Prints the summary of a dataset: totals, and the reasons why items are not ok."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from rich.table import Table
 
@@ -31,7 +32,7 @@ def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
         ),
         ("tokens", f"{totals.tokens:,} of {card.geometry.code.bits_per_token} bits"),
         ("codes", bytes_text(totals.code_bytes)),
-        ("tokenizer", card.tokenizer_fingerprint),
+        ("tokenizer", _tokenizer(card)),
     ]
     if isinstance(card.tokenizer, PluginConfig):
         rows.append(("plugin", f"{card.tokenizer.plugin} of {card.tokenizer.package}"))
@@ -43,6 +44,13 @@ def summary(card: DatasetCard, totals: Totals, console: Console) -> None:
         rows.append(("left out", f"{counted(card.ignored_files, 'file')} without a media name"))
     print_pairs(rows, console)
     print_reasons(totals, console)
+
+
+def _tokenizer(card: DatasetCard) -> str:
+    """Returns the fingerprint, after the name of a bundled tokenizer or of a preset."""
+    spec: dict[str, Any] = card.job.get("tokenizer") or {}
+    name = spec.get("bundled") or spec.get("preset")
+    return f"{name}, {card.tokenizer_fingerprint}" if name else card.tokenizer_fingerprint
 
 
 def print_pairs(rows: Iterable[tuple[str, str]], console: Console) -> None:

@@ -46,6 +46,8 @@ class Measured:
     failures: list[FailedSource]
     ok: int
     clips: int
+    pictures: int
+    """Clips of one frame."""
     frames: int
     shown: list[Shown]
 
@@ -61,11 +63,13 @@ class _Clock:
 
 @dataclass
 class _State:
-    tokenizer: Contender
+    pictures: Contender
+    """The tokenizer on clips of one frame, which are what codecs encode."""
+    videos: Contender
+    """The tokenizer on longer clips."""
     codecs: list[Contender]
-    originals: FeatureSums
-    coded: FeatureSums
-    """Of the originals that codecs encode: single pictures."""
+    original_pictures: FeatureSums
+    original_videos: FeatureSums
     codes: CodeCounts
     compressed: list[CompressedSizes]
     clock: _Clock = field(default_factory=_Clock)
@@ -91,7 +95,8 @@ def evaluate(
     """Encode, decode and measure every clip of every source, cut and padded as by ``tokenize``.
 
     ``name`` is that of the tokenizer's row.
-    Codecs run only on single pictures, because longer clips need a video codec. ``on_progress`` receives the
+    Codecs run only on single pictures, because longer clips need a video codec; if there are both, a second
+    row of the tokenizer is of the pictures alone. ``on_progress`` receives the
     number of sources done. ``coders`` maps row names to priors (None: no prior); each adds a row with the
     size that ``compress`` reaches with it. Raises UsageError if no source yields a clip.
     """
@@ -99,6 +104,7 @@ def evaluate(
         [Contender(codec.name, metric_networks, codec.counted) for codec in CODECS] if with_codecs else []
     )
     state = _State(
+        Contender(f"{name}, pictures", metric_networks),
         Contender(name, metric_networks),
         codecs,
         FeatureSums(metric_networks),
@@ -147,13 +153,14 @@ def _measure(
     for sizes in state.compressed:
         sizes.add(clip, codes_thwD.cpu().numpy())
     original_THWC = pixels_from_uint8(frames_THWC.to(reconstruction_THWC.device), torch.float32)
-    state.originals.add(original_THWC)
+    is_picture = len(frames_THWC) == 1
+    (state.original_pictures if is_picture else state.original_videos).add(original_THWC)
+    contender = state.pictures if is_picture else state.videos
     code = geometry.code
     num_bits = codes_thwD.numel() // code.dimensions * code.bits_per_token
-    score = state.tokenizer.add(original_THWC, reconstruction_THWC, num_bits)
-    made = {state.tokenizer.name: (uint8_from_pixels(reconstruction_THWC[0]).cpu().numpy(), score)}
-    if state.codecs and len(frames_THWC) == 1:
-        state.coded.add(original_THWC)
+    score = contender.add(original_THWC, reconstruction_THWC, num_bits)
+    made = {state.videos.name: (uint8_from_pixels(reconstruction_THWC[0]).cpu().numpy(), score)}
+    if state.codecs and is_picture:
         budget_bytes = num_bits // 8
         for codec, contender in zip(CODECS, state.codecs, strict=True):
             coded = code_at(codec, clip.frames_THWC[0], budget_bytes)
@@ -195,10 +202,10 @@ def _result(state: _State, tokenizer: Tokenizer) -> Measured:
             device=str(device_of(tokenizer)),
             threads=torch.get_num_threads(),
         )
-    own = state.tokenizer.row(state.originals)
-    codecs = [codec.row(state.coded) for codec in state.codecs if codec.has_clips]
+    pictures = state.pictures.num_clips
     return Measured(
-        rows=[own, *(sizes.row(own) for sizes in state.compressed), *codecs],
+        rows=_rows(state),
+        pictures=pictures,
         code=CodeHealth(
             tokens=state.codes.num_tokens,
             bit_entropies=entropies.tolist(),
@@ -214,6 +221,17 @@ def _result(state: _State, tokenizer: Tokenizer) -> Measured:
         frames=state.frames,
         shown=state.shown,
     )
+
+
+def _rows(state: _State) -> list[QualityRow]:
+    """Returns the tokenizer's row, those of its streams, the codecs' and its own of the same pictures."""
+    coded = [codec.row(state.original_pictures) for codec in state.codecs if codec.num_clips]
+    if coded and state.videos.num_clips:
+        coded.insert(0, state.pictures.row(state.original_pictures))
+    state.videos.join(state.pictures)
+    state.original_videos.join(state.original_pictures)
+    own = state.videos.row(state.original_videos)
+    return [own, *(sizes.row(own) for sizes in state.compressed), *coded]
 
 
 def _first_failures(failures: Sequence[FailedSource]) -> str:

@@ -61,10 +61,18 @@ class FeatureSums:
             if ours.count > 1
         }
 
+    def join(self, other: "FeatureSums") -> None:
+        """Add all clips of another."""
+        for name, theirs in other.statistics.items():
+            self._of(name, len(theirs.mean)).join(theirs)
+
     def _add(self, name: str, features_MD: Tensor) -> None:
+        self._of(name, features_MD.shape[1]).add(features_MD)
+
+    def _of(self, name: str, num_features: int) -> FeatureStatistics:
         if name not in self.statistics:
-            self.statistics[name] = FeatureStatistics(features_MD.shape[1])
-        self.statistics[name].add(features_MD)
+            self.statistics[name] = FeatureStatistics(num_features)
+        return self.statistics[name]
 
 
 class Contender:
@@ -97,14 +105,25 @@ class Contender:
         return float(score)
 
     @property
-    def has_clips(self) -> bool:
-        """Whether any clip was added."""
-        return bool(self._psnr)
+    def num_clips(self) -> int:
+        """How many clips were added."""
+        return len(self._psnr)
+
+    @torch.inference_mode()
+    def join(self, other: "Contender") -> None:
+        """Add all clips of another."""
+        self._bits += other._bits
+        self._pixels += other._pixels
+        self._psnr += other._psnr
+        for name, values in other._frames.items():
+            self._frames.setdefault(name, []).extend(values)
+        self._sums.join(other._sums)
 
     def row(self, originals: FeatureSums) -> QualityRow:
         """Return means over clips and frames, and distances to the originals."""
         return QualityRow(
             name=self.name,
+            clips=self.num_clips,
             bits_per_pixel=self._bits / self._pixels,
             psnr_db=float(torch.stack(self._psnr).mean()),
             note=self._note,

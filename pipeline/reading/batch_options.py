@@ -95,7 +95,8 @@ def _check_batch_size(shape: SampleShape, batch_size: int | None, lanes: int | N
     wrong_lanes = lanes is not None and (lanes < 1 or (not buckets and (batch_size or 1) % lanes > 0))
     if wrong_lanes or (batch_size is not None and batch_size < 1):
         raise WrongArgumentError(
-            f"batch_size ({batch_size}) must be at least 1 and a multiple of lanes ({lanes})."
+            f"batch_size ({batch_size}) must be at least 1"
+            + (f" and a multiple of lanes ({lanes})." if lanes is not None else ".")
         )
 
 

@@ -38,6 +38,8 @@ class QualityRow(StrictModel):
     """One contender; a metric that does not apply, or whose network is missing, is None."""
 
     name: str
+    clips: int | None = None
+    """How many clips and pictures it is of; older reports do not tell."""
     bits_per_pixel: float
     psnr_db: float
     ssim: float | None = None

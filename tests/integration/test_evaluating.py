@@ -37,7 +37,9 @@ def test_a_tokenizer_is_measured_and_nothing_is_passed_over(media, tmp_path):
     ]
     assert "broken.jpg" in done.out
     names = [row.name for row in report.rows]
-    assert names == ["BSQ-ViT", "JPEG", "WebP", "JPEG2000"]
+    assert names == ["BSQ-ViT", "BSQ-ViT, pictures", "JPEG", "WebP", "JPEG2000"]
+    assert [row.clips for row in report.rows] == [4, 2, 2, 2, 2]
+    assert "codecs on 2 clips of several frames: they encode single pictures" in report.left_out
     ours = report.rows[0]
     assert ours.bits_per_pixel == pytest.approx(18 / 64)
     assert 0 < ours.psnr_db < 40

@@ -7,6 +7,7 @@ import typer
 
 from bitmill.jobs.console import CommandGroup
 from bitmill.jobs.preparation.file_arguments import out_file
+from bitmill.jobs.preparation.job_files import frame_rate
 
 app = typer.Typer(
     cls=CommandGroup, no_args_is_help=True, help="List the keys of job and training files; begin a job file."
@@ -39,9 +40,14 @@ def new(
             help="The dataset's folder; the file takes over the settings of a dataset that is there.",
         ),
     ],
+    *,
     out: Annotated[
         Path, typer.Option("--out", parser=out_file, help="Job file to write; it must not exist.")
     ] = Path("job.yaml"),
+    fps: Annotated[
+        float | None,
+        typer.Option("--fps", callback=frame_rate, help="Frames per second to sample; default: every frame."),
+    ] = None,
     tokenizer: Annotated[
         str,
         typer.Option("--tokenizer", help="small-1 or small (bundled), a folder, or a plugin."),
@@ -53,4 +59,4 @@ def new(
     """Look at a sample of the sources, and write a job file with explanations that fit them."""
     from bitmill.jobs.commands.config.new_job import write_new_job
 
-    write_new_job(source, output, out=out, tokenizer=tokenizer, sample=sample)
+    write_new_job(source, output, out=out, fps=fps, tokenizer=tokenizer, sample=sample)

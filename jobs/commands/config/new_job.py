@@ -29,7 +29,7 @@ _TEXT = """\
 {found}
 # Try:  bitmill plan {file} --estimate    clips, tokens, disk and time, before anything is written
 # Run:  bitmill tokenize {file}           again to resume
-# Every other key: bitmill config keys
+# Every other key: bitmill config keys. Relative paths are those of the folder in which a command runs.
 
 version: 1
 source: {source}
@@ -37,7 +37,7 @@ output: {output}
 tokenizer: {tokenizer}
 
 sampling:
-  fps: null          # frames a second; null takes every frame{rates}
+  fps: {fps:<13} # frames a second; null takes every frame{rates}
   clip_frames: null  # frames of a clip; null: as many as the tokenizer takes, up to 16 or 17
 
 frames:
@@ -60,7 +60,9 @@ _FOR_DATASET = """\
 {settings}"""
 
 
-def write_new_job(source: str, output: str, *, out: Path, tokenizer: str, sample: int) -> None:
+def write_new_job(
+    source: str, output: str, *, out: Path, fps: float | None, tokenizer: str, sample: int
+) -> None:
     """Write the job file and print what was found.
 
     Raises UsageError or OutputConflictError before anything is read, BadJobError if there is no media.
@@ -85,6 +87,7 @@ def write_new_job(source: str, output: str, *, out: Path, tokenizer: str, sample
             found=_comments(found),
             source=_inline(where),
             output=_inline(output),
+            fps=_inline(fps),
             tokenizer=_inline(named),
             rates=f"; these have mostly {_most(rates)}" if (rates := _rates(looked)) else "",
             sizes=f"  # these are mostly {_most(_shapes(looked))}" if _members(looked) else "",

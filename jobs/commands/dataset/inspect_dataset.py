@@ -48,11 +48,11 @@ def _show_dataset(uri: str, clips: int, console: Console) -> None:
         console.print(table)
         if len(view.sizes) > _MAX_SIZES:
             console.print(f"and {counted(len(view.sizes) - _MAX_SIZES, 'more size')}")
-    if view.not_ok:
-        table = Table("item", "outcome", "reason", "detail", box=None, pad_edge=False)
-        for row in view.not_ok:
-            table.add_row(_item_name(row), row["outcome"], row["reason"], row["detail"] or "")
-        console.print(table)
+    # No table: it would wrap names that users copy.
+    for row in view.not_ok:
+        name = row["source"] if row["key"] is None else f"{row['source']}:{row['key']}"
+        told = ": ".join(filter(None, (name, row["reason"], row["detail"])))
+        console.print(f"{row['outcome']:<11}{told}", soft_wrap=True)
     _show_clips(view.clips, console)
 
 

@@ -216,8 +216,8 @@ def _refuse_unknown(folder: "Folder", proposal: "Proposal") -> None:
         more = f" (and {len(unknown) - _EXAMPLES:,} more)" if len(unknown) > _EXAMPLES else ""
         names = ", ".join(unknown[:_EXAMPLES])
         raise UsageError(
-            f"{folder.uri} has no {names}{more}; nothing was removed. List its contents with bitmill trace "
-            "and bitmill inspect, or pass --skip-unknown to skip unknown entries."
+            f"{folder.uri} has no {names}{more}; nothing was removed. Sources are named in full, as bitmill "
+            "trace and bitmill inspect show them; --skip-unknown skips unknown entries."
         )
 
 

@@ -26,5 +26,7 @@ def tokenize_job(
     if result.seconds:
         notify(f"time of {stage_times(result.seconds)}")
     summary(result.card, result.totals, console)
+    if not result.all_ok:
+        notify(f"not ok     bitmill inspect {result.dataset} names the items")
     notify(f"dataset    {result.dataset}")
     return result.all_ok

@@ -40,6 +40,7 @@ from bitmill.pipeline.evaluation.run_evaluation import Measured, evaluate
 from bitmill.pipeline.evaluation.running_scores import MetricNetworks
 from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
+from bitmill.schemas.counted import counted
 from bitmill.schemas.errors import UsageError
 from bitmill.schemas.models.any_tokenizer_config import TokenizerConfigOfAnyFamily
 from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
@@ -105,6 +106,9 @@ def evaluate_job(request: EvaluationRequest, console: Console) -> bool:
     for one, folder in zip(candidates, folders, strict=True):
         measured = _measured(request, one, sources, metric_networks, coders=coders, console=console)
         absent = left_out + _inapplicable(measured.rows[0], metric_networks, one.size)
+        if _with_picture_codecs(request) and measured.pictures < measured.clips:
+            longer = counted(measured.clips - measured.pictures, "clip")
+            absent.append(f"codecs on {longer} of several frames: they encode single pictures")
         results.append(measured)
         reports.append(_report(request, one, measured, absent, num_sources=len(sources)))
         write_report(reports[-1], folder)
@@ -138,11 +142,15 @@ def _measured(
             settings,
             metric_networks,
             name=one.name,
-            with_codecs=request.codecs in {"image", "all"},
+            with_codecs=_with_picture_codecs(request),
             num_shown=request.num_shown,
             on_progress=lambda done: line.show(partial(_progress, one.name, done, len(sources), started)),
             coders=coders,
         )
+
+
+def _with_picture_codecs(request: EvaluationRequest) -> bool:
+    return request.codecs in {"image", "all"}
 
 
 def _candidates(request: EvaluationRequest) -> list[_Candidate]:

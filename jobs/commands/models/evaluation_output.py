@@ -57,7 +57,9 @@ def _print_table(reports: Sequence[EvaluationReport], clips: Sequence[str], cons
     rows = [(row, shape) for report, shape in zip(reports, clips, strict=True) for row in report.rows]
     shown = [name for name in _COLUMNS if any(getattr(row, name) is not None for row, _ in rows)]
     compares = len(reports) > 1
-    heads = [*(["frames"] if compares else []), *(_COLUMNS[name][0] for name in shown)]
+    differ = len({row.clips for row, _ in rows}) > 1
+    extra = [*(["frames"] if compares else []), *(["clips"] if differ else [])]
+    heads = [*extra, *(_COLUMNS[name][0] for name in shown)]
     table = Table("", *heads, box=None, pad_edge=False)
     for row, shape in rows:
         values = [getattr(row, name) for name in shown]
@@ -65,7 +67,8 @@ def _print_table(reports: Sequence[EvaluationReport], clips: Sequence[str], cons
             _COLUMNS[name][1].format(value) if value is not None else "–"
             for name, value in zip(shown, values, strict=True)
         ]
-        table.add_row(row.name, *([shape] if compares else []), *texts)
+        extra = [*([shape] if compares else []), *([str(row.clips)] if differ else [])]
+        table.add_row(row.name, *extra, *texts)
     console.print(table)
 
 

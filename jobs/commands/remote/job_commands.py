@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bitmill.jobs.console import Console, print_output
+from bitmill.jobs.extras import missing_extra
 from bitmill.jobs.preparation.job_files import assignment, read_job
 from bitmill.schemas.errors import InfrastructureError, UsageError
 from bitmill.schemas.requests.job import JobSpec, load_job
@@ -167,10 +168,7 @@ def _ask(address: str, known: _Known) -> tuple["ClusterWord", str | None]:
 
 def _api(address: str) -> "JobApi":
     if importlib.util.find_spec("requests") is None or importlib.util.find_spec("aiohttp") is None:
-        raise UsageError(
-            "This command needs Ray's job client; install bitmill's extra cluster: "
-            "pip install '.[cluster]' in a copy of its repository."
-        )
+        raise missing_extra("cluster", what="Ray's job client")
     from bitmill.jobs.cluster.connection.job_api import JobApi
 
     return JobApi(address)

@@ -75,8 +75,11 @@ def test_codecs_are_compared_with_the_pictures_that_they_coded(tmp_path):
         )
         found.append(measured.rows)
     mixed, pictures = found
-    assert mixed[1:] == pictures[1:]
+    # Beside the codecs stands what the tokenizer makes of the same pictures.
+    assert mixed[1] == pictures[0].model_copy(update={"name": "BSQ-ViT, pictures"})
+    assert mixed[2:] == pictures[1:]
     assert mixed[0].fid != pictures[0].fid
+    assert [row.clips for row in mixed] == [5, 3, 3, 3, 3]
 
 
 def test_one_child_decodes_many_sources_and_each_has_its_end(tmp_path):
