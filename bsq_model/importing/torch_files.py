@@ -51,22 +51,24 @@ def read_checkpoint(path: Path) -> Any:
 
 def _read_zip(path: Path) -> Any:
     try:
-        with zipfile.ZipFile(path) as archive:
-            root = _root(archive)
-            if sum(info.file_size for info in archive.infolist()) > _MOST_GROWTH * path.stat().st_size:
-                raise FormatError("its records are compressed far more than weights can be")
-            if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
-                raise FormatError("it was written on a big-endian machine")
-            is_script = f"{root}constants.pkl" in archive.namelist()
-            compressions = (zipfile.ZIP_STORED, *((zipfile.ZIP_DEFLATED,) if is_script else ()))
+        # Open until the last tensor is gone: to open it for each would read its directory each time.
+        archive = zipfile.ZipFile(path)
+        root = _root(archive)
+        if sum(info.file_size for info in archive.infolist()) > _MOST_GROWTH * path.stat().st_size:
+            raise FormatError("its records are compressed far more than weights can be")
+        if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != b"little":
+            raise FormatError("it was written on a big-endian machine")
+        is_script = f"{root}constants.pkl" in archive.namelist()
+        compressions = (zipfile.ZIP_STORED, *((zipfile.ZIP_DEFLATED,) if is_script else ()))
 
-            def storage(dtype: torch.dtype, key: str, numel: int) -> Storage:
-                record = f"{root}data/{key}"
-                _check_record(archive, record, numel * dtype.itemsize, compressions)
-                return Storage(key=key, dtype=dtype, numel=numel, read=lambda: _read_record(path, record))
+        def storage(dtype: torch.dtype, key: str, numel: int) -> Storage:
+            record = f"{root}data/{key}"
+            _check_record(archive, record, numel * dtype.itemsize, compressions)
+            return Storage(
+                key=key, dtype=dtype, numel=numel, read=lambda: _read_record(archive, record, path)
+            )
 
-            with archive.open(f"{root}data.pkl") as pickled:
-                return load_pickle(io.BytesIO(pickled.read()), storage)
+        return load_pickle(io.BytesIO(archive.read(f"{root}data.pkl")), storage)
     except _ZIP_DAMAGE as error:
         raise FormatError(f"its zip archive is damaged ({error})") from error
 
@@ -102,10 +104,9 @@ def _check_record(
         raise FormatError(f"its record {record} has {info.file_size} bytes instead of {size_bytes}")
 
 
-def _read_record(path: Path, record: str) -> bytes:
+def _read_record(archive: zipfile.ZipFile, record: str, path: Path) -> bytes:
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(record)
+        return archive.read(record)
     except _ZIP_DAMAGE as error:
         raise FormatError(f"{path} is damaged: its record {record} cannot be read ({error}).") from error
 

@@ -71,7 +71,13 @@ def _windows(clips, number: int, window: int) -> range:
     return range(first, first + len(clips[number]) - window + 1)
 
 
-_LOCAL_RAY = "import ray\nray.init(address='local', num_cpus=2, include_dashboard=False)\n"
+_LOCAL_RAY = """
+import ray
+from bitmill.jobs.cluster.connection.local_ray import no_unused_processes
+
+with no_unused_processes():
+    ray.init(address="local", num_cpus=2, include_dashboard=False)
+"""
 
 _PRINTED = "print('tokens', sorted((row['clip_id'], row['tokens'].tolist()) for row in rows))\n"
 
