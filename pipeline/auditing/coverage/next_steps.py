@@ -73,8 +73,8 @@ class StepTally:
             yield "dataset.json has no totals yet; running the job again writes them."
         if self.failed_sources:
             yield (
-                f"Running it with --retry-failed does {counted(self.failed_sources, 'failed source')} of "
-                f"{self.failed_bytes:,} bytes again."
+                f"Running the job with --retry-failed does {counted(self.failed_sources, 'failed source')} "
+                f"of {self.failed_bytes:,} bytes again; bitmill remove takes out what will never be readable."
             )
         if self.members_left_out:
             yield (

@@ -120,7 +120,10 @@ def test_reasons_and_failures(tmp_path: Path):
         ("/m/b/4.mp4", "failed", "gone"),
     ]
     assert coverage.next_steps == [
-        "Running it with --retry-failed does 1 failed source of 100 bytes again.",
+        (
+            "Running the job with --retry-failed does 1 failed source of 100 bytes again; "
+            "bitmill remove takes out what will never be readable."
+        ),
         "1 item partially tokenized, which no command retries.",
     ]
 
