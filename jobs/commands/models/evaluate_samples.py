@@ -15,9 +15,9 @@ from bitmill.schemas.errors import UsageError
 from bitmill.schemas.staged_file import write_staged
 
 if TYPE_CHECKING:
-    from bitmill.bsq_model.contract import Tokenizer
+    from torch import Tensor
+
     from bitmill.bsq_model.token_models.masked_lm import MaskedLM, SamplingSpec
-    from bitmill.pipeline.evaluation.running_scores import MetricNetworks
     from bitmill.pipeline.synthesis.quality import SampleQuality
 
 _LEAST_HELD_OUT = 20
@@ -60,8 +60,10 @@ def evaluate_samples(
     from bitmill.bsq_model.token_models.token_model_files import token_model_fingerprint
     from bitmill.jobs.preparation.models.find_token_models import load_with_tokenizer
     from bitmill.jobs.preparation.models.metric_networks import find_metric_networks
+    from bitmill.pipeline.synthesis.quality import judge
 
     console = Console(soft_wrap=True)
+    training, apart = _pictures(dataset, held_out)
     network, shown_by = load_with_tokenizer(model, tokenizer)
     if not isinstance(network, MaskedLM):
         raise UsageError(f"{model} is no masked model but a {network.config.kind}: use evaluate-tokens.")
@@ -72,16 +74,16 @@ def evaluate_samples(
             "or give the Inception file with --inception."
         )
     spec = SamplingSpec(steps=steps, temperature=temperature)
-    rows, num_training, count = _measure(
-        network, shown_by, dataset, held_out, spec=spec, seed=seed, metric_networks=metric_networks
-    )
+    count = len(apart) // 2
+    drawn = _draw(network, training, count, spec=spec, seed=seed)
+    rows = judge(drawn, training, apart, shown_by, metric_networks)
     _print(rows, count, console)
     if out is not None:
         report = {
             "model_fingerprint": token_model_fingerprint(network),
             "dataset": dataset,
             "pictures": count,
-            "training": num_training,
+            "training": len(training),
             "rows": [asdict(row) for row in rows],
         }
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -89,26 +91,9 @@ def evaluate_samples(
         console.print(f"report  {out}")
 
 
-def _measure(
-    model: "MaskedLM",
-    tokenizer: "Tokenizer",
-    dataset: str,
-    held_out: list[str],
-    *,
-    spec: "SamplingSpec",
-    seed: int,
-    metric_networks: "MetricNetworks",
-) -> "tuple[list[SampleQuality], int, int]":
-    """Returns the table's rows, the number of training pictures, and the number of pictures drawn."""
-    import torch
-
-    from bitmill.pipeline.synthesis.draw_samples import draw_pictures
-    from bitmill.pipeline.synthesis.quality import (
-        independent_dimensions,
-        judge,
-        order0_tokens,
-        single_frames,
-    )
+def _pictures(dataset: str, held_out: list[str]) -> "tuple[Tensor, Tensor]":
+    """Returns the codes of training pictures and of held-out ones."""
+    from bitmill.pipeline.synthesis.quality import single_frames
 
     training, apart = single_frames(dataset, held_out)
     if len(apart) < _LEAST_HELD_OUT or not len(training):
@@ -116,17 +101,27 @@ def _measure(
             f"{dataset} has {len(apart)} held-out pictures and {len(training)} others; a distance needs "
             f"at least {_LEAST_HELD_OUT} and one: check --held-out."
         )
-    count = len(apart) // 2
+    return training, apart
+
+
+def _draw(
+    model: "MaskedLM", training: "Tensor", count: int, *, spec: "SamplingSpec", seed: int
+) -> "dict[str, Tensor]":
+    """Returns the codes of ``count`` pictures by the model and by each simpler rule."""
+    import torch
+
+    from bitmill.pipeline.synthesis.draw_samples import draw_pictures
+    from bitmill.pipeline.synthesis.quality import independent_dimensions, order0_tokens
+
     generator = torch.Generator().manual_seed(seed)
     grid = (training.shape[1], training.shape[2])
     dimensions = "bits" if model.config.levels is None else "digits"
     drawn = list(draw_pictures(model, count, grid, spec, label=None, seed=seed))
-    pictures = {
+    return {
         "masked model": torch.stack([codes[0] for codes in drawn]),
         "tokens by their frequency": order0_tokens(training, count, generator),
         f"{dimensions} by their frequency": independent_dimensions(training, count, generator),
     }
-    return judge(pictures, training, apart, tokenizer, metric_networks), len(training), count
 
 
 def _print(rows: "list[SampleQuality]", count: int, console: Console) -> None:
