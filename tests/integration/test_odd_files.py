@@ -100,8 +100,9 @@ def test_inspect_tells_what_is_not_ok(odd_run):
     assert done.code == 0, done.err
     assert "1 of 1 committed (complete)" in done.out
     for name, odd in ODD_FILES.items():
-        line = next((line for line in done.out.splitlines() if line.startswith(f"{name} ")), "")
+        line = next((line for line in done.out.splitlines() if f"/{name}: " in line), "")
         assert (odd.reason or "") in line
+        assert line.startswith(odd.outcome) or not line
         assert bool(line) == (odd.outcome is not Outcome.OK), name
 
 

@@ -158,7 +158,7 @@ def test_inspect_names_the_members_that_are_not_ok(run):
     done = bitmill("inspect", str(run), "--clips", "3")
     assert done.code == 0, done.err
     for name in ("shard-001.tar:b.jpg", "shard-001.tar", "shard-002.tar:7.mp4"):
-        assert any(line.startswith(f"{name} ") for line in done.out.splitlines()), name
+        assert any(f"/{name}: " in line for line in done.out.splitlines()), name
 
 
 def test_preview_finds_the_original_in_its_tar(run, media, tmp_path):
