@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 
+from bitmill.pipeline.decode.pixels.crop import scaled_size
 from bitmill.pipeline.decode.pixels.frame_sizes import FrameSizes
 from bitmill.pipeline.decode.sampling.timeline import SECOND_NS, TOLERANCE_NS, exact_rate
 from bitmill.pipeline.planning.probe_sources import Found, Probed, ProbedArchive
@@ -22,6 +24,8 @@ class Yield:
     clips: int = 0
     frames: int = 0
     rows: int = 0
+    scaled_px: int = 0
+    """Pixels of all frames as they are scaled, before the crop."""
 
     def plus(self, other: "Yield") -> "Yield":
         """Returns the sum of two."""
@@ -30,6 +34,7 @@ class Yield:
             clips=self.clips + other.clips,
             frames=self.frames + other.frames,
             rows=self.rows + other.rows,
+            scaled_px=self.scaled_px + other.scaled_px,
         )
 
 
@@ -72,16 +77,16 @@ def yields_of(
     for one in members:
         if one is not None:
             size = sizes.size_of(one.width, one.height, one.aspect)
-            yields[size] = yields.get(size, Yield()).plus(
-                yield_of(source, one, job.sampling, job.limits, geometry)
-            )
+            found = yield_of(source, one, job.sampling, job.limits, geometry)
+            scaled_px = found.frames * prod(scaled_size(one.width, one.height, one.aspect, size))
+            yields[size] = yields.get(size, Yield()).plus(replace(found, scaled_px=scaled_px))
     return yields
 
 
 def yield_of(
     source: PlannedSource, probed: Probed, sampling: SamplingSpec, limits: LimitsSpec, geometry: Geometry
 ) -> Yield:
-    """Estimate an item's yield from its duration and frame count."""
+    """Estimate an item's yield from its duration and frame count, whatever the size of its frames."""
     if probed.media == "image":
         return Yield(items=1, clips=1, frames=1, rows=_rows(1, geometry))
     start_ns = max(probed.start_ns, source.start_ns or 0)

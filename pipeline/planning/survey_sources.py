@@ -52,6 +52,10 @@ class Survey:
             lambda yields: sum(one.frames * prod(own) / prod(size) for own, one in yields.items()),
         )
 
+    def cropped(self) -> float | None:
+        """Returns the share of the pixels of scaled frames that is cropped away; None without frames."""
+        return _cropped(self.frames_as_of((1, 1)), self.total(lambda one: one.scaled_px))
+
     def by_size(self) -> tuple[SizeEstimate, ...]:
         """Returns what there is of each size, as ``Estimate.sizes``."""
         found = {size for part in self.parts for _, yields in part.sampled for size in yields}
@@ -66,6 +70,7 @@ class Survey:
         items, clips, frames = total(_items), total(_clips), total(_frames)
         tokens = total(_rows).times(self._tokens_of_row(size))
         rows = items.plus(clips).times(ROW_BYTES)
+        cropped = _cropped(frames.times(prod(size)), total(lambda one: one.scaled_px))
         return SizeEstimate(
             height_px=size[0],
             width_px=size[1],
@@ -74,10 +79,15 @@ class Survey:
             frames=frames,
             tokens=tokens,
             stored_bytes=tokens.times(self.geometry.code.bits_per_token / 8).plus(rows),
+            cropped=cropped,
         )
 
     def _tokens_of_row(self, size: SizePx) -> int:
         return self.geometry.num_tokens((1, *self.geometry.grid(*size)))
+
+
+def _cropped(kept_px: Quantity, scaled_px: Quantity) -> float | None:
+    return 1 - kept_px.value / scaled_px.value if scaled_px.value else None
 
 
 def _items(one: Yield) -> int:

@@ -4,8 +4,8 @@ from typing import Literal
 
 from bitmill.schemas.strict_model import StrictModel
 
-ESTIMATE_FORMAT_VERSION = 2
-"""2 added ``sizes`` and ``batch``; times and tokens count each size by its pixels."""
+ESTIMATE_FORMAT_VERSION = 3
+"""2 added ``sizes`` and ``batch``; times and tokens count each size by its pixels. 3 added ``cropped``."""
 
 
 class Quantity(StrictModel):
@@ -45,6 +45,8 @@ class SizeEstimate(StrictModel):
     tokens: Quantity
     stored_bytes: Quantity
     """Packed tokens plus the other columns and the ledger, without metadata."""
+    cropped: float | None
+    """Share of the pixels of the scaled frames that is cropped away; None without frames."""
 
 
 class BatchMemory(StrictModel):
@@ -63,7 +65,7 @@ class Estimate(StrictModel):
     """The estimate of a job: what was listed, what was sampled, and the extrapolation."""
 
     format: Literal["bitmill-estimate"] = "bitmill-estimate"
-    format_version: Literal[2] = ESTIMATE_FORMAT_VERSION
+    format_version: Literal[3] = ESTIMATE_FORMAT_VERSION
     sources: int
     size_bytes: int
     """Of the listed objects; an object of which several spans are wanted counts once."""
@@ -78,6 +80,8 @@ class Estimate(StrictModel):
     sizes: tuple[SizeEstimate, ...]
     """A job's buckets in their order, with zeros for those that no sampled item gets; else the sizes of the
     sampled items, most frames first."""
+    cropped: float | None
+    """As ``SizeEstimate.cropped``, of all frames."""
     code_bytes: Quantity
     """Packed tokens."""
     stored_bytes: Quantity

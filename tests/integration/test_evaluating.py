@@ -37,7 +37,7 @@ def test_a_tokenizer_is_measured_and_nothing_is_passed_over(media, tmp_path):
     ]
     assert "broken.jpg" in done.out
     names = [row.name for row in report.rows]
-    assert names == ["BSQ-ViT", "BSQ-ViT, pictures", "JPEG", "WebP", "JPEG2000"]
+    assert names == ["tiny", "tiny, pictures", "JPEG", "WebP", "JPEG2000"]
     assert [row.clips for row in report.rows] == [4, 2, 2, 2, 2]
     assert "codecs on 2 clips of several frames: they encode single pictures" in report.left_out
     ours = report.rows[0]
@@ -68,7 +68,7 @@ def test_another_size_must_be_asked_for(media, tmp_path):
     assert asked.code == 0, asked.err
     report = EvaluationReport.model_validate_json((tmp_path / "y" / "report.json").read_text())
     assert report.config.image_size_px == 96
-    assert [row.name for row in report.rows] == ["BSQ-ViT"]
+    assert [row.name for row in report.rows] == ["tiny"]
     done = bitmill(
         *("evaluate", "tiny", pictures, "--out", str(tmp_path / "z"), "--size", "64x96", "--codecs", "none"),
         "--interpolate-positions",

@@ -52,6 +52,7 @@ def estimate_job(job: JobSpec, *, sample: int, console: Console | None = None) -
         frames=frames,
         tokens=tokens,
         sizes=looked.by_size(),
+        cropped=looked.cropped(),
         code_bytes=codes,
         stored_bytes=codes.plus(rows.times(ROW_BYTES)),
         device=timing.device,
@@ -90,6 +91,7 @@ def print_estimate(estimate: Estimate, console: Console) -> None:
         ("tokens", _text(estimate.tokens, _count)),
         ("stored", _text(estimate.stored_bytes, _bytes)),
         *size_rows(estimate.sizes),
+        ("cropped", "nothing" if not estimate.cropped else f"about {estimate.cropped:.1%} of the picture"),
         (
             "time",
             f"{_text(estimate.accelerator_hours.times(3600), duration_text)} of one device, without decoding",
@@ -119,6 +121,7 @@ def size_rows(sizes: Sequence[SizeEstimate]) -> list[tuple[str, str]]:
                 f"about {counted(_count(size.items.value), 'item')}, "
                 f"{counted(_count(size.clips.value), 'clip')}, "
                 f"{counted(_count(size.tokens.value), 'token')}, {_bytes(size.stored_bytes.value)}"
+                f"{'' if size.cropped is None else f', {size.cropped:.1%} cropped away'}"
             ),
         )
         for size in sizes[:_SHOWN_SIZES]

@@ -42,10 +42,8 @@ from bitmill.pipeline.isolation.source_events import DecodeSettings
 from bitmill.pipeline.sources.listing import find_sources, refuse_archives
 from bitmill.schemas.counted import counted
 from bitmill.schemas.errors import UsageError
-from bitmill.schemas.models.any_tokenizer_config import TokenizerConfigOfAnyFamily
 from bitmill.schemas.models.bsq_vit_config import TokenizerConfig
 from bitmill.schemas.models.geometry import Geometry, SizePx
-from bitmill.schemas.models.plugin_config import PluginConfig
 from bitmill.schemas.reports.evaluation_report import EvaluationReport, QualityRow
 from bitmill.schemas.requests.frames import NEWEST_PIXEL_RULE
 from bitmill.schemas.requests.job import LimitsSpec, SamplingSpec, SourceSpec
@@ -165,7 +163,7 @@ def _candidates(request: EvaluationRequest) -> list[_Candidate]:
         candidates.append(
             _Candidate(
                 argument=argument,
-                name=_name(argument, candidates) if request.others else _family(loaded.config),
+                name=_name(argument, candidates),
                 loaded=loaded,
                 tokenizer=tokenizer,
                 size=size,
@@ -223,12 +221,6 @@ def _asked_size(request: EvaluationRequest, geometry: Geometry) -> SizePx | None
     if geometry.size_px is not None and not request.interpolate_positions:
         return geometry.size_px
     return largest_within(geometry, request.size)
-
-
-def _family(config: TokenizerConfigOfAnyFamily) -> str:
-    if isinstance(config, TokenizerConfig):
-        return "BSQ-ViT"
-    return config.plugin if isinstance(config, PluginConfig) else config.architecture
 
 
 def _coders(request: EvaluationRequest, tokenizer: Tokenizer) -> dict[str, LoadedPrior | None]:

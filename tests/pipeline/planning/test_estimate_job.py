@@ -89,6 +89,7 @@ def test_time_is_told_in_units_that_fit_it(hours, told):
         frames=quantity,
         tokens=quantity,
         sizes=(),
+        cropped=0.125,
         code_bytes=quantity,
         stored_bytes=quantity,
         device="cpu",
@@ -99,6 +100,7 @@ def test_time_is_told_in_units_that_fit_it(hours, told):
     console = Console(file=io.StringIO(), width=400)
     print_estimate(estimate, console)
     assert told in console.file.getvalue()
+    assert "about 12.5% of the picture" in console.file.getvalue()
 
 
 @pytest.mark.slow

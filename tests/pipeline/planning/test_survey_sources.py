@@ -43,12 +43,14 @@ def media(tmp_path_factory):
 def test_a_sample_of_everything_is_exact_for_each_size(media, sizes):
     job = make_job(source={"paths": [str(media)]}, sampling={"fps": 8.0, "clip_frames": 9})
     sources = find_sources(job.source).sources
-    clips, frames, rows = Counter(), Counter(), Counter()
+    clips, frames, rows, scaled_px = Counter(), Counter(), Counter(), Counter()
     for source in sources:
         for event in source_events(source, DecodeSettings.of(job, sizes, pixel_rule=2)):
             if isinstance(event, DecodedClip):
                 clips[event.frames_THWC.shape[1:3]] += 1
                 frames[event.frames_THWC.shape[1:3]] += len(event.frames_THWC)
+                crop_px = event.crop.scaled_height * event.crop.scaled_width
+                scaled_px[event.frames_THWC.shape[1:3]] += crop_px * len(event.frames_THWC)
                 # The lead frame of a picture or a clip has a row of its own, a padded tail a whole one.
                 rows[event.frames_THWC.shape[1:3]] += 1 + -(-(len(event.frames_THWC) - 1) // 4)
     probed = []
@@ -65,5 +67,9 @@ def test_a_sample_of_everything_is_exact_for_each_size(media, sizes):
         assert round(one.frames.value) == frames[size]
         assert one.tokens.value == rows[size] * (size[0] // 8) * (size[1] // 8)
         assert one.frames.standard_error == 0
+        kept_px = frames[size] * size[0] * size[1]
+        assert one.cropped == (pytest.approx(1 - kept_px / scaled_px[size]) if kept_px else None)
     assert round(sum(one.items.value for one in found.values())) == 2 * len(NAMES)
+    kept_px = sum(count * size[0] * size[1] for size, count in frames.items())
+    assert survey.cropped() == pytest.approx(1 - kept_px / scaled_px.total())
     assert survey.tokens().value == pytest.approx(sum(one.tokens.value for one in found.values()))
