@@ -1,10 +1,13 @@
 """Probes a video file's packets and first picture for the facts by which a decoder is chosen."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -106,8 +109,10 @@ def probe(path: str, *, max_pixels: int) -> VideoFacts:
     with open_media(path) as container:
         stream = video_stream(container)
         check_pixels(stream.width, stream.height, max_pixels)
-        tally = _count(container, stream)
-        return _facts(path, container, stream, tally, _first_frame(path))
+        stated = _Stated.by(stream.codec_context)
+        first = _FirstPicture(path, stream)
+        tally = _count(container, stream, first)
+        return _facts(container, stream, stated, tally, first.frame)
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
@@ -133,10 +138,68 @@ def packet_times(path: str, facts: VideoFacts) -> list[tuple[int, int | None]]:
     return sorted(times, key=lambda time: time[0])
 
 
-def _count(container: InputContainer, stream: VideoStream) -> _Tally:
+@dataclass(frozen=True, kw_only=True)
+class _Stated:
+    """A stream's format by its headers; decoding changes it."""
+
+    pix_fmt: str | None
+    width: int
+    height: int
+    field_order: int
+    colorspace: int
+    color_range: int
+
+    @staticmethod
+    def by(context: VideoCodecContext) -> "_Stated":
+        return _Stated(
+            pix_fmt=context.pix_fmt,
+            width=context.width,
+            height=context.height,
+            field_order=context.field_order,
+            colorspace=int(context.colorspace),
+            color_range=int(context.color_range),
+        )
+
+
+class _FirstPicture:
+    """Decodes packets as they are counted, up to the first picture or error; the reader reports errors."""
+
+    def __init__(self, path: str, stream: VideoStream) -> None:
+        self._path, self._context = path, stream.codec_context
+        self._context.thread_count = 1
+        self._looking = True
+        self.frame: VideoFrame | None = None
+
+    def sought_in(self, packets: "Iterable[Packet[VideoStream]]") -> "Iterator[Packet[VideoStream]]":
+        """Yields all packets that have data; raises BadItemError(UNSUPPORTED_CODEC)."""
+        for packet in packets:
+            if self._looking:
+                self._look(packet)
+            if packet.size:
+                yield packet
+
+    def _look(self, packet: "Packet[VideoStream]") -> None:
+        try:
+            self.frame = next(iter(self._context.decode(packet)), None)
+            self._looking = self.frame is None
+        except FFmpegError as error:
+            self.failed(error)
+
+    def failed(self, error: FFmpegError) -> None:
+        """Looks no further; raises BadItemError(UNSUPPORTED_CODEC) if that is why there is no picture."""
+        if not self._looking:
+            return
+        self._looking = False
+        fault = library_fault(error, self._path)
+        if fault.reason is Reason.UNSUPPORTED_CODEC:
+            raise fault from error
+
+
+def _count(container: InputContainer, stream: VideoStream, first: _FirstPicture | None = None) -> _Tally:
     tally = _Tally()
     in_step = container.format.name == STEPPING
-    packets = (packet for packet in container.demux(stream) if packet.size)
+    packets = container.demux(stream)
+    packets = first.sought_in(packets) if first else (packet for packet in packets if packet.size)
     restarts = container.format.name in ARBITRARY_ORIGIN
     try:
         for packet, counts in of_first_clock(packets) if restarts else ((packet, True) for packet in packets):
@@ -150,44 +213,36 @@ def _count(container: InputContainer, stream: VideoStream) -> _Tally:
                 tally.discard += 1
             else:
                 tally.note_time(packet.dts if in_step else packet.pts, packet.duration or 0)
-    except FFmpegError:
+    except FFmpegError as error:
         # The reader will meet the same damage, after the frames before it.
         tally.last_is_corrupt = tally.cut_short = True
+        if first:
+            first.failed(error)
     return tally
 
 
-def _first_frame(path: str) -> VideoFrame | None:
-    """Returns the first picture that decodes, or None; the reader reports what is wrong with the file."""
-    try:
-        with open_media(path) as container:
-            stream = video_stream(container)
-            stream.codec_context.thread_count = 1
-            return next(container.decode(stream), None)
-    except FFmpegError as error:
-        fault = library_fault(error, path)
-        if fault.reason is Reason.UNSUPPORTED_CODEC:
-            raise fault from error
-        return None
-
-
 def _facts(
-    path: str, container: InputContainer, stream: VideoStream, tally: _Tally, frame: VideoFrame | None
+    container: InputContainer,
+    stream: VideoStream,
+    stated: _Stated,
+    tally: _Tally,
+    frame: VideoFrame | None,
 ) -> VideoFacts:
     tick_ns = SECOND_NS * (stream.time_base or Fraction(1, SECOND_NS))
     name = container.format.name
     origin_ns = round((tally.first or 0) * tick_ns) if name in ARBITRARY_ORIGIN else 0
-    context = stream.codec_context
+    shown = frame or stated
     return VideoFacts(
         container=name,
-        codec=context.codec.canonical_name,
-        pix_fmt=stream.pix_fmt,
-        width=frame.width if frame else stream.width,
-        height=frame.height if frame else stream.height,
+        codec=stream.codec_context.codec.canonical_name,
+        pix_fmt=stated.pix_fmt,
+        width=shown.width,
+        height=shown.height,
         aspect=stream.sample_aspect_ratio or Fraction(1),
         orientation=orientation_of(frame) if frame else UPRIGHT,
-        interlaced=context.field_order > 1 or (frame is not None and frame.interlaced_frame),
-        colorspace=int(frame.colorspace if frame else context.colorspace),
-        color_range=int(frame.color_range if frame else context.color_range),
+        interlaced=stated.field_order > 1 or (frame is not None and frame.interlaced_frame),
+        colorspace=int(shown.colorspace),
+        color_range=int(shown.color_range),
         average_fps=float(stream.average_rate) if stream.average_rate else None,
         declared_frames=stream.frames,
         num_packets=tally.packets,
@@ -199,7 +254,7 @@ def _facts(
         start_ns=None if tally.first is None else round(tally.first * tick_ns) - origin_ns,
         end_ns=None if tally.end is None else round(tally.end * tick_ns) - origin_ns,
         origin_ns=origin_ns,
-        truncated=_is_truncated(path, name, stream, tally),
+        truncated=_is_truncated(container.name, name, stream, tally),
     )
 
 
