@@ -54,7 +54,7 @@ class Survey:
 
     def cropped(self) -> float | None:
         """Returns the share of the pixels of scaled frames that is cropped away; None without frames."""
-        return _cropped(self.frames_as_of((1, 1)), self.total(lambda one: one.scaled_px))
+        return _cropped(self.frames_as_of((1, 1)), self.total(_scaled_px))
 
     def by_size(self) -> tuple[SizeEstimate, ...]:
         """Returns what there is of each size, as ``Estimate.sizes``."""
@@ -70,7 +70,7 @@ class Survey:
         items, clips, frames = total(_items), total(_clips), total(_frames)
         tokens = total(_rows).times(self._tokens_of_row(size))
         rows = items.plus(clips).times(ROW_BYTES)
-        cropped = _cropped(frames.times(prod(size)), total(lambda one: one.scaled_px))
+        cropped = _cropped(frames.times(prod(size)), total(_scaled_px))
         return SizeEstimate(
             height_px=size[0],
             width_px=size[1],
@@ -104,6 +104,10 @@ def _frames(one: Yield) -> int:
 
 def _rows(one: Yield) -> int:
     return one.rows
+
+
+def _scaled_px(one: Yield) -> int:
+    return one.scaled_px
 
 
 def survey_sources(

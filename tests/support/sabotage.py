@@ -1,24 +1,19 @@
-"""Faults injected into Ray's worker processes: each happens once, where a file of its name lies ready.
-
-Python runs a sitecustomize.py of PYTHONPATH at each start: the way into those processes. It waits for our
-modules to be imported and wraps what shall go wrong.
-"""
+"""Faults injected into Ray's worker processes: each happens once, where a file of its name lies ready."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.changed_modules import change_modules
+
 STAGES = ("0-start", "1-encode", "2-before-ledger", "3-before-tokens", "0-after-commit")
 """Where an actor may be killed, each preceded by the number of the shard under which it happens."""
 
-SITE = '''
+_CODE = '''
 import os
 import signal
-import sys
 import time
-from importlib.abc import MetaPathFinder
-from importlib.machinery import PathFinder
 
 FOLDER = os.environ["SABOTAGE"]
 shard = [None]
@@ -117,7 +112,7 @@ def wrap_watch(module):
     module.QUIET_S = float(os.environ.get("QUIET_S", module.QUIET_S))
 
 
-WRAPS = {
+CHANGES = {
     "bitmill.pipeline.shard.shard_loop": wrap_loop,
     "bitmill.pipeline.shard.model_encoder": wrap_encoding,
     "bitmill.pipeline.storage.atomic_folder": wrap_folder,
@@ -125,24 +120,6 @@ WRAPS = {
     "bitmill.pipeline.isolation.source_events": wrap_fetch,
     "bitmill.jobs.scheduling.heartbeat": wrap_watch,
 }
-
-
-class Finder(MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name not in WRAPS:
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        execute = spec.loader.exec_module
-
-        def exec_module(module):
-            execute(module)
-            WRAPS[name](module)
-
-        spec.loader.exec_module = exec_module
-        return spec
-
-
-sys.meta_path.insert(0, Finder())
 '''
 
 
@@ -151,8 +128,7 @@ class Sabotage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        (folder / "site").mkdir()
-        (folder / "site" / "sitecustomize.py").write_text(SITE)
+        change_modules(folder / "site", _CODE)
 
     @property
     def environment(self) -> dict[str, str]:
