@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.commands import wait_until
+from tests.support.ports import free_ports
 
 MARK = "BITMILL_TEST_RAY_HEAD"
 """A variable that a head and all processes of it inherit: ``end_marked`` finds them by its value."""
@@ -55,7 +55,7 @@ def ray_head(*, num_cpus: int = 2, settings: Mapping[str, str] | None = None) ->
     token, mark = secrets.token_hex(32), secrets.token_hex(8)
     token_file = folder / "token"
     token_file.write_text(token)
-    gcs, dashboard, *others = _free_ports(6)
+    gcs, dashboard, *others = free_ports(6)
     words = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
         *(
@@ -142,14 +142,3 @@ def _marked(mark: str) -> list[int]:
                 if wanted in (folder / "environ").read_bytes().split(b"\0"):
                     found.append(int(folder.name))
     return found
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()

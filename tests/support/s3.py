@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.ports import free_ports
 
 ACCESS_KEY = "testuser"
 SECRET_KEY = "testpassword"
@@ -45,7 +46,7 @@ def s3_server(folder: Path) -> Generator[S3Server]:
         check=True,
         capture_output=True,
     )
-    port = _free_port()
+    (port,) = free_ports(1)
     server_environment = {**os.environ, "MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY}
     with (folder / "gateway.log").open("wb") as log:
         process = subprocess.Popen(
@@ -79,12 +80,6 @@ def s3_server(folder: Path) -> Generator[S3Server]:
     finally:
         process.terminate()
         process.wait(timeout=20)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _wait_for(endpoint: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -20,6 +20,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from tests.support.ports import free_ports
+
 BUCKET = "bitmill-test"
 SECRET = "c2VjcmV0LXRoYXQtbm8tZmlsZS1tYXktY29udGFpbg=="
 """What a store is reached by, where it asks for something."""
@@ -111,9 +113,7 @@ def _gcs(_: Path) -> Generator[str]:
 
 @contextmanager
 def _azurite(folder: Path) -> Generator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     process = subprocess.Popen(
         [
             str(azurite_binary()),
