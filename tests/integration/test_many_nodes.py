@@ -26,8 +26,10 @@ from tests.support.sabotage import STAGES, Sabotage
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(2400)]
 
-ONE_ACTOR = ("--set", "compute.actors=1", "--set", "compute.decoders=1")
-"""With one source in decoding at a time: no more processes than a run needs."""
+ONE_DECODER = ("--set", "compute.decoders=1")
+"""One source in decoding at a time for each actor: no more processes than a run needs."""
+
+ONE_ACTOR = ("--set", "compute.actors=1", *ONE_DECODER)
 
 
 class Many:
@@ -93,7 +95,7 @@ def _ended(process: Running, code: int) -> str:
 def test_an_actor_killed_at_each_stage_costs_nothing(many, undisturbed, tmp_path):
     many.sabotage.arm(*STAGES)
     # A dead actor's decoders die with it, and each takes a second of a core to start again.
-    done = many.run(tmp_path / "tokens", "--set", "compute.actors=2", "--set", "compute.decoders=1")
+    done = many.run(tmp_path / "tokens", "--set", "compute.actors=2", *ONE_DECODER)
     assert (done.code, done.err) == (0, "")
     assert not many.sabotage.is_armed(*STAGES)
     assert stored_files(tmp_path / "tokens") == undisturbed
@@ -130,7 +132,7 @@ def test_a_node_that_joins_is_used_and_when_all_are_gone_the_next_one(many, undi
     gone = many.nodes.pop()
     many.cluster.remove_node(gone, allow_graceful=False)
     with many.sabotage.pause():
-        process = many.start(tmp_path / "tokens")
+        process = many.start(tmp_path / "tokens", *ONE_DECODER)
         wait_until(many.sabotage.actors, "an actor at work")
         before = many.sabotage.nodes("encode")
         assert before == {many.nodes[0].node_id}
@@ -183,13 +185,12 @@ def test_an_actor_that_is_terminated_is_replaced_and_one_that_hangs_is_ended(man
     assert stored_files(tmp_path / "tokens") == undisturbed
 
 
-def test_two_and_four_actors_and_two_drivers_at_once(many, undisturbed, tmp_path):
-    many.sabotage.forget()
-    done = many.run(tmp_path / "four", "--set", "compute.actors=4")
-    assert (done.code, done.err) == (0, "")
-    assert stored_files(tmp_path / "four") == undisturbed
-    assert len(many.sabotage.nodes("encode")) == 2
-    both = [many.start(tmp_path / "shared", *ONE_ACTOR) for _ in range(2)]
+def test_two_drivers_at_once_with_four_actors(many, undisturbed, tmp_path):
+    both = [
+        many.start(tmp_path / "tokens", *ONE_DECODER, "--set", f"compute.actors={actors}")
+        for actors in (3, 1)
+    ]
     for process in both:
         _ended(process, 0)
-    assert stored_files(tmp_path / "shared") == undisturbed
+    assert len(many.sabotage.nodes("encode")) == 2
+    assert stored_files(tmp_path / "tokens") == undisturbed

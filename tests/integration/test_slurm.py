@@ -87,7 +87,15 @@ def _is_running(output: Path) -> bool:
 
 def test_a_job_near_the_end_of_its_time_requeues_itself_and_goes_on(slurm, clips_folder, clips_run, tmp_path):
     output, undisturbed = tmp_path / "tokens", clips_run[0]
-    job = (str(clips_folder), str(output), *CLIPS_OPTIONS, "--set", "compute.actors=1")
+    job = (
+        str(clips_folder),
+        str(output),
+        *CLIPS_OPTIONS,
+        "--set",
+        "compute.actors=1",
+        "--set",
+        "compute.decoders=1",
+    )
     (tmp_path / "sabotage").mkdir()
     sabotage = Sabotage(tmp_path / "sabotage")
     # Else it might be done before it is told.

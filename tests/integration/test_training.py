@@ -194,7 +194,7 @@ def test_two_processes_of_which_one_is_lost_learn_what_one_learns(ray_cluster, t
     one = bitmill("train", str(_file(tmp_path, photos, "one", **short, data=_HERE)))
     assert one.code == 0, one.err
     two = {"threads": 1, "processes": 2}
-    file = _file(tmp_path, photos, "lost", **short, compute=two)
+    file = _file(tmp_path, photos, "lost", **short, compute=two, data=_HERE)
     process = start("train", str(file), "--address", ray_cluster.address, extra=JOINING)
     run = tmp_path / "lost"
     wait_until(lambda: list(run.glob("checkpoints/step-*.safetensors")), "a checkpoint")

@@ -6,4 +6,8 @@ quarter of a second, and copy its pages.
 
 import gc
 
+from PIL import Image
+
+# Of Pillow, which imports its formats when it first opens a picture.
+Image.init()
 gc.freeze()
