@@ -7,7 +7,6 @@ atomically.
 
 import contextlib
 import hashlib
-import io
 import os
 import pickle
 import uuid
@@ -17,7 +16,6 @@ from typing import Any
 
 from numba.core import config
 from numba.core.compiler import CompileResult
-from numba.core.environment import Environment, lookup_environment
 from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 from numba.misc.appdirs import AppDirs
@@ -25,7 +23,6 @@ from numba.misc.appdirs import AppDirs
 from bitmill.schemas.compiled_code.code_identity import digest
 
 _Code: Any = CompileResult
-_Environment: Any = Environment
 _CHECK_BYTES = 32
 _OTHERS_MAY_WRITE = 0o022
 
@@ -59,7 +56,7 @@ class CodeStore:
             with contextlib.suppress(OSError):
                 content = self._read(folder / self._name(key), key)
                 if content is not None:
-                    return _Code._rebuild(target_context, *_Unpickler(io.BytesIO(content)).load())
+                    return _Code._rebuild(target_context, *pickle.loads(content))  # noqa: S301
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -97,29 +94,6 @@ class CodeStore:
     def _owner_of_source(self) -> Iterator[int]:
         with contextlib.suppress(OSError):
             yield self._source.stat().st_uid
-
-
-class _Unpickler(pickle.Unpickler):
-    """Loads code without the modules that its environments name."""
-
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        if (module_name, global_name) == ("numba.core.environment", "_rebuild_env"):
-            return _environment
-        return super().find_class(module_name, global_name)
-
-
-def _environment(module_name: str, consts: list[Any], env_name: str) -> Any:
-    """Return what numba's ``_rebuild_env`` does, but for the globals, which interpreted code alone uses.
-
-    For them it would import the module, often numba's own of arrays and text, for a third of a second.
-    """
-    found: Any = lookup_environment(env_name)
-    if found is None:
-        found = _Environment({"__name__": module_name})
-        found.consts[:] = consts
-        found.env_name = env_name
-        _Environment._memo[env_name] = found
-    return found
 
 
 def _check(key: bytes, content: bytes) -> bytes:

@@ -25,6 +25,7 @@ _PRELOADED = (
     # All that is slow to import but Ray, which reads its environment at its import. None starts a thread
     # of Python's.
     "bitmill.jobs.cli",
+    "bitmill.jobs.preparation.prepare",
     "bitmill.pipeline.shard.model_encoder",
     "bitmill.pipeline.reading",
     "bitmill.pipeline.inspection.make_preview",
@@ -32,6 +33,14 @@ _PRELOADED = (
     "torch._dynamo",
     "pandas",
     "aiohttp",
+    # Of Ray.
+    "requests",
+    "jsonschema",
+    "filelock",
+    "tqdm",
+    "pdb",
+    "google.protobuf.json_format",
+    "google.protobuf.timestamp_pb2",
     "tests.support.forked",
     "tests.support.freezing",
 )

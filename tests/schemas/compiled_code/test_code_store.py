@@ -25,15 +25,6 @@ def less(a: int, b: int) -> int:
     return a - b
 
 
-def stairs(steps: int) -> int:
-    if steps < 0:
-        raise ValueError("no stairs go down")
-    heights = np.zeros(steps, np.int64)
-    for step in range(steps):
-        heights[step] = step
-    return heights.sum()
-
-
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty cache, as NUMBA_CACHE_DIR gives it."""
@@ -81,23 +72,6 @@ def test_a_closure_that_holds_a_compiled_function_is_found_again_in_this_process
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder), "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-c", again], check=True, env=environment)
     assert {path: path.read_bytes() for path in files(folder)} == kept
-
-
-def test_a_process_that_finds_its_code_imports_none_of_what_compiling_it_took(folder):
-    assert compiled(stairs)(5) == 10
-    again = f"""
-import sys
-from {__name__} import compiled, found, stairs
-function = compiled(stairs)
-assert (function(5), found(function)) == (10, 1)
-try:
-    function(-1)
-except ValueError as error:
-    assert str(error) == "no stairs go down"
-assert "numba.np.arrayobj" not in sys.modules
-"""
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder)}
-    subprocess.run([sys.executable, "-c", again], check=True, env=environment)
 
 
 @pytest.mark.slow
