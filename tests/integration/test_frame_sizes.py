@@ -37,7 +37,7 @@ from tests.support.pixel_reference import Signal, reference, samples
 from tests.support.ray_nodes import JOINING
 from tests.support.tars import write_tar
 from tests.support.toy_plugins.bitmill_toys.video import ToyVideo
-from tests.support.toys import expect_one_sentence, tokenize_here, toy_job, with_toys
+from tests.support.toys import expect_one_sentence, toy_job, with_toys
 
 pytestmark = pytest.mark.ray
 
@@ -125,8 +125,8 @@ def name_of(row: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("made", ["buckets"], indirect=True)
-def test_one_actor_killed_and_gone_on_with_without_ray_writes_the_bytes_of_two(
-    made, toy_cluster, media, tmp_path, toys
+def test_one_actor_killed_and_run_again_writes_the_bytes_of_two(
+    made, run_with_toys, toy_cluster, media, tmp_path, toys
 ):
     """Of one way: the codes of the other are known, below, whatever the batches."""
     way, tokens = made
@@ -137,7 +137,7 @@ def test_one_actor_killed_and_gone_on_with_without_ray_writes_the_bytes_of_two(
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     left = len(list(shards.iterdir()))
-    tokenize_here(job, toys)
+    assert run_with_toys(job).code == 0
     assert stored_files(tmp_path / "tokens") == stored_files(tokens)
     assert 0 < left < len(list(shards.iterdir()))
 

@@ -185,10 +185,10 @@ def test_an_actor_that_is_terminated_is_replaced_and_one_that_hangs_is_ended(man
     assert stored_files(tmp_path / "tokens") == undisturbed
 
 
-def test_two_drivers_at_once_with_four_actors(many, undisturbed, tmp_path):
+def test_two_drivers_at_once_one_with_four_actors(many, undisturbed, tmp_path):
     both = [
         many.start(tmp_path / "tokens", *ONE_DECODER, "--set", f"compute.actors={actors}")
-        for actors in (3, 1)
+        for actors in (4, 1)
     ]
     for process in both:
         _ended(process, 0)

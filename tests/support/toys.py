@@ -85,10 +85,10 @@ def toy_job(
 
 
 def tokenize_here(job: Path, toys: Path | None = None) -> None:
-    """Do what is left of a job in this process, without Ray, with the toys of that folder."""
+    """Complete a job in this process, without Ray, with the toys of that folder."""
     from bitmill.bsq_model.families import load_files
     from bitmill.jobs.preparation.prepare import prepare
-    from bitmill.pipeline.dataset.dataset_folder import committed_shards, publish_totals
+    from bitmill.pipeline.dataset.dataset_folder import publish_totals
     from bitmill.pipeline.dataset.totals import committed_totals
     from bitmill.pipeline.isolation.source_events import DecodeSettings, Staged, source_events
     from bitmill.pipeline.shard.model_encoder import ModelEncoder
@@ -103,8 +103,7 @@ def tokenize_here(job: Path, toys: Path | None = None) -> None:
         settings = DecodeSettings.of(
             prepared.job, context.sizes, pixel_rule=context.pixel_rule, geometry=context.geometry
         )
-        done = committed_shards(out)
-        for shard in (shard for shard in prepared.shards if shard.shard_id not in done):
+        for shard in prepared.shards:
             items = [
                 (event for event in source_events(source, settings) if not isinstance(event, Staged))
                 for source in shard.sources
