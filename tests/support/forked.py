@@ -21,14 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO
 
-_PRELOADED = (
-    # All that is slow to import but Ray, which reads its environment at its import. None starts a thread
-    # of Python's.
-    "bitmill.jobs.cli",
-    "bitmill.jobs.preparation.prepare",
-    "bitmill.pipeline.shard.model_encoder",
-    "bitmill.pipeline.reading",
-    "bitmill.pipeline.inspection.make_preview",
+LIBRARIES = (
     # Of torch, which imports it with an optimizer's first step.
     "torch._dynamo",
     "pandas",
@@ -41,11 +34,23 @@ _PRELOADED = (
     "pdb",
     "google.protobuf.json_format",
     "google.protobuf.timestamp_pb2",
+)
+"""Modules of others that ours and Ray's import; Ray itself reads its environment when it is imported."""
+
+_PRELOADED = (
+    # All that is slow to import. None starts a thread of Python's.
+    "bitmill.jobs.cli",
+    "bitmill.jobs.preparation.prepare",
+    "bitmill.pipeline.shard.model_encoder",
+    "bitmill.pipeline.reading",
+    "bitmill.pipeline.inspection.make_preview",
+    *LIBRARIES,
     "tests.support.forked",
     "tests.support.freezing",
 )
 
-_AT_IMPORT = dict(os.environ)
+AT_IMPORT = dict(os.environ)
+"""The environment, as it was."""
 
 
 class ForkedCommand:
@@ -122,7 +127,7 @@ def context() -> ForkServerContext:
     # It starts with the first command, in a test that may have set variables of its own: what a
     # sitecustomize.py of its PYTHONPATH does would be done to the commands of all tests after it.
     now = dict(os.environ)
-    _set_environment(_AT_IMPORT)
+    _set_environment(AT_IMPORT)
     try:
         ensure_running()
     finally:
@@ -136,6 +141,20 @@ def _set_environment(variables: Mapping[str, str]) -> None:
 
 
 def _command(words: list[str], environment: dict[str, str], cwd: str, out: int, err: int) -> None:
+    become(words, environment, cwd, out, err)
+    # It would be how this process was started.
+    multiprocessing.set_start_method(None, force=True)
+    try:
+        run(words[0])
+    finally:
+        # Where a process of multiprocessing ends, the interpreter's own end does not come.
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def become(words: list[str], environment: dict[str, str], cwd: str, out: int, err: int) -> None:
+    """Give this forked process what a program finds when it starts, in a session of its own."""
     os.setsid()
     _set_environment(environment)
     os.chdir(cwd)
@@ -148,18 +167,10 @@ def _command(words: list[str], environment: dict[str, str], cwd: str, out: int, 
     sys.path = asked + [path for path in sys.path if path in standard or Path(path).name == "site-packages"]
     # Whatever this process spawns would import its main module anew.
     sys.modules["__main__"] = ModuleType("__main__")
-    # It would be how this one was started.
-    multiprocessing.set_start_method(None, force=True)
-    try:
-        _run(words[0])
-    finally:
-        # Where a process of multiprocessing ends, the interpreter's own end does not come.
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
 
 
-def _run(program: str) -> None:
+def run(program: str) -> None:
+    """Run a program or a module as the main one."""
     if os.sep not in program:
         # As `python -m` has it, in the folder of the module.
         sys.path.insert(0, str(Path.cwd()))
