@@ -14,6 +14,9 @@ from bitmill.schemas.errors import InfrastructureError
 _SIGNAL = signal.SIGUSR1
 """Sent by the watching thread to interrupt the main thread inside Ray's calls."""
 
+_AGAIN_S = 1.0
+"""Until it is sent again: one that arrives just before a call blocks does not interrupt that call."""
+
 
 @contextmanager
 def raylet_watched() -> Generator[None]:
@@ -38,7 +41,8 @@ def raylet_watched() -> Generator[None]:
         block, end_of_block = os.pipe()
         stack.callback(os.close, block)
         stack.callback(signal.signal, _SIGNAL, signal.signal(_SIGNAL, interrupt))
-        thread = threading.Thread(target=_watch, args=(process, block), name="bitmill-raylet", daemon=True)
+        what = (process, block, ended)
+        thread = threading.Thread(target=_watch, args=what, name="bitmill-raylet", daemon=True)
         thread.start()
         stack.callback(thread.join)
         stack.callback(os.close, end_of_block)
@@ -54,14 +58,15 @@ def raylet_watched() -> Generator[None]:
             ) from interrupted
 
 
-def _watch(process: int, block: int) -> None:
+def _watch(process: int, block: int, ended: threading.Event) -> None:
     poll = select.poll()
     poll.register(process, select.POLLIN)
     poll.register(block, select.POLLIN)
-    ended = {descriptor for descriptor, _ in poll.poll()}
     main = threading.main_thread().ident
-    if block not in ended and main is not None:
+    while main is not None and block not in {descriptor for descriptor, _ in poll.poll()}:
         signal.pthread_kill(main, _SIGNAL)
+        if ended.wait(_AGAIN_S):
+            return
 
 
 def _raylet_pid() -> int | None:

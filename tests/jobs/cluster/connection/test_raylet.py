@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import time
 from collections.abc import Generator
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from bitmill.jobs.cluster.connection import raylet
 from bitmill.jobs.cluster.connection.raylet import raylet_watched
 from bitmill.schemas.errors import InfrastructureError
+from tests.support.commands import wait_until
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def process(monkeypatch) -> Generator[subprocess.Popen[bytes]]:
 def _killed(process: subprocess.Popen[bytes]) -> None:
     with raylet_watched():
         process.kill()
-        time.sleep(900)
+        wait_until(lambda: False, "an interruption")
 
 
 def test_its_end_is_told_at_once(process):
@@ -31,6 +31,20 @@ def test_its_end_is_told_at_once(process):
     with pytest.raises(InfrastructureError, match=r"\(raylet\) was killed .* same command"):
         _killed(process)
     assert signal.getsignal(signal.SIGUSR1) == before
+
+
+def test_a_signal_that_comes_just_before_a_call_that_blocks_is_not_the_last(process, monkeypatch):
+    send, sent = signal.pthread_kill, list[int]()
+
+    def lose_the_first(thread: int, number: int) -> None:
+        sent.append(number)
+        if len(sent) > 1:
+            send(thread, number)
+
+    monkeypatch.setattr(raylet, "_AGAIN_S", 0.01)
+    monkeypatch.setattr(signal, "pthread_kill", lose_the_first)
+    with pytest.raises(InfrastructureError, match=r"\(raylet\) was killed"):
+        _killed(process)
 
 
 def test_ctrl_c_stays_what_it_is(process):
