@@ -38,7 +38,7 @@ def odd_folder(shared: Callable[[str], Path]) -> Path:
     return shared("odd")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def odd_run(odd_folder: Path, shared: Callable[[str], Path], tokenize: Tokenize) -> tuple[Path, Finished]:
     """The odd files tokenized by the command line, in one shard."""
     options = ("--fps", "8", "--clip-frames", "8", "--tokenizer", "tiny")
@@ -57,7 +57,7 @@ def clips_folder(shared: Callable[[str], Path]) -> Path:
     return shared("clips")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def clips_run(clips_folder: Path, shared: Callable[[str], Path], tokenize: Tokenize) -> tuple[Path, Finished]:
     """The real clips tokenized undisturbed, a shard a clip."""
     return _made(tokenize, str(clips_folder), shared("clips-run"), CLIPS_OPTIONS)
@@ -77,9 +77,12 @@ def hostile_run(shared: Callable[[str], Path]) -> HostileRun:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ray_cluster() -> Iterator[RayCluster]:
-    """A running cluster of one node, without a token; tests that join it leave it as it is."""
+    """A running cluster of one node, without a token; tests that join it leave it as it is.
+
+    It ends with the tests of this folder: an idle cluster takes a fortieth of a core.
+    """
     with pytest.MonkeyPatch.context() as patch:
         _set(patch, NO_TOKEN)
         cluster = lean_cluster(num_cpus=2)
@@ -89,7 +92,7 @@ def ray_cluster() -> Iterator[RayCluster]:
         cluster.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tokenize(ray_cluster: RayCluster) -> Tokenize:
     """``bitmill tokenize`` on that cluster, for what does not depend on where it runs: half the time of a Ray
     of its own."""
@@ -106,7 +109,7 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install_toys(tmp_path_factory.mktemp("toys") / "site")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def toy_cluster(toys: Path) -> Iterator[RayCluster]:
     """A node on which the toys are installed."""
     with pytest.MonkeyPatch.context() as patch:
@@ -121,7 +124,7 @@ def toy_cluster(toys: Path) -> Iterator[RayCluster]:
 RunWithToys = Callable[..., Finished]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def run_with_toys(toy_cluster: RayCluster, toys: Path) -> RunWithToys:
     """``bitmill tokenize`` of a job file on that node."""
 
